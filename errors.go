@@ -1,0 +1,79 @@
+package everheap
+
+import (
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Errors about what was asked for.
+var (
+	// ErrNotFound: the key is not in the map, or the collection or the space is
+	// not there and nothing may be created.
+	ErrNotFound = engine.ErrNotFound
+	// ErrNilHandle: the handle is the zero value; it refers to no collection.
+	ErrNilHandle = engine.ErrNilHandle
+	// ErrDangling: the handle is of another space.
+	ErrDangling = engine.ErrDangling
+	// ErrTooLarge: one value is larger than a block can be.
+	ErrTooLarge = engine.ErrTooLarge
+	// ErrNaN: a key is or holds a floating-point NaN, which equals nothing.
+	ErrNaN = layout.ErrNaN
+	// ErrChanged: the value was changed by another goroutine while it was copied.
+	ErrChanged = layout.ErrChanged
+)
+
+// Errors about types; errors.As finds the *TypeError with the details.
+var (
+	// ErrTypeChanged: the collection is stored with another type than the
+	// program's. The TypeError says how they differ, field by field.
+	ErrTypeChanged = engine.ErrTypeChanged
+	// ErrUnstorable: the type cannot be stored. The TypeError names the field and
+	// says what to use instead.
+	ErrUnstorable = engine.ErrUnstorable
+)
+
+// Errors about the state of the space or the transaction.
+var (
+	// ErrClosed: the space is closed, or the transaction has ended.
+	ErrClosed = engine.ErrClosed
+	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
+	ErrReadOnly = engine.ErrReadOnly
+	// ErrBusy: the context ended while another process or goroutine was writing;
+	// the error names the process.
+	ErrBusy = engine.ErrBusy
+	// ErrSuspended: this process stood still in the middle of the transaction, and
+	// another one took over. Nothing was changed; try again.
+	ErrSuspended = engine.ErrSuspended
+	// ErrSelf: the goroutine is in an Update of the space already, and would wait
+	// for itself. Use the Tx instead of the Space.
+	ErrSelf = engine.ErrSelf
+)
+
+// Errors of the machine.
+var (
+	// ErrNoSpace: the disk is full, or the space has reached its maximum size. The
+	// transaction has failed; all else goes on.
+	ErrNoSpace = engine.ErrNoSpace
+	// ErrCorrupt: bytes of the space are damaged; errors.As finds the *CorruptError.
+	ErrCorrupt = engine.ErrCorrupt
+	// ErrFault: a write through a borrowed pointer, or a page that could not be read.
+	ErrFault = engine.ErrFault
+	// ErrIO: a write or sync to disk failed. Reads go on; writes are refused until
+	// the space was closed by all and is opened again.
+	ErrIO = engine.ErrIO
+	// ErrUnsupported: the operating system, the processor or the file system lacks
+	// what spaces need; the error says what, and what to do.
+	ErrUnsupported = engine.ErrUnsupported
+	// ErrAddressInUse: the addresses of the space's window are taken in this process.
+	ErrAddressInUse = engine.ErrAddressInUse
+)
+
+// TypeError says how a stored type and the program's differ (ErrTypeChanged), or
+// why a type cannot be stored (ErrUnstorable).
+type TypeError = engine.TypeError
+
+// CorruptError says which bytes are damaged: file, offset, what.
+type CorruptError = engine.CorruptError
+
+// FaultError says at which address a memory access failed.
+type FaultError = engine.FaultError

@@ -1,0 +1,243 @@
+// Package check walks everything that a version can reach: to mark it for a
+// sweep, or to verify it, block by block, link by link, value by value. Both are
+// the same walk; verifying looks closer at each step.
+//
+// What it relies on is nothing but the address of a state block. Every block is
+// verified (place, kind, size, checksum) before it is looked into, and looked
+// into once; so damaged links lead to findings, never astray or in circles.
+//
+// Start reading at walker.state.
+package check
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// Finding is something that is not as it must be.
+type Finding struct {
+	Addr   format.Addr // of the block; 0: none in particular
+	Object uint64      // index of the object; 0: none
+	What   string
+}
+
+// Report is the outcome of Verify.
+type Report struct {
+	Version  format.Version
+	Objects  uint64
+	Entries  uint64
+	Blocks   int
+	Bytes    format.ByteCount
+	Findings []Finding
+}
+
+// maxFindings bounds a report: more of the same tell nothing new.
+const maxFindings = 1000
+
+// Mark adds every block that the state at a can reach to marks. It fails on the
+// first block that does not verify.
+func Mark(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
+	w := walker{r: r, marks: marks}
+	return w.state(a)
+}
+
+// Verify checks everything that the state at a can reach. secret is the seed of
+// the hashes.
+func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, secret uint64) *Report {
+	w := walker{r: r, marks: marks, secret: secret, report: new(Report), types: map[uint64]*layout.Type{}}
+	if err := w.state(a); err != nil {
+		w.find(a, "%v", err)
+	}
+	w.report.Blocks, w.report.Bytes = marks.Blocks, marks.Bytes
+	return w.report
+}
+
+// walker walks one version.
+type walker struct {
+	r      *heap.Reader
+	marks  *heap.Marks
+	secret uint64
+	report *Report // nil: mark only
+	object uint64  // being walked
+	types  map[uint64]*layout.Type
+	maps   []mapAt
+}
+
+// mapAt is a map that was met; its entries are checked when all types are known.
+type mapAt struct {
+	index uint64
+	addr  format.Addr
+}
+
+// find adds a finding.
+func (w *walker) find(a format.Addr, what string, args ...any) {
+	if len(w.report.Findings) < maxFindings {
+		w.report.Findings = append(w.report.Findings, Finding{a, w.object, fmt.Sprintf(what, args...)})
+	}
+}
+
+// visit verifies and marks a block.
+func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
+	if err := w.r.Verify(a, kind); err != nil {
+		if w.report == nil {
+			return false, err
+		}
+		w.find(a, "%v", what(err))
+		return false, nil
+	}
+	return w.marks.Add(a), nil
+}
+
+// what is the description in a damage error; where it is, the finding says.
+func what(err error) string {
+	if d := (*format.DamageError)(nil); errors.As(err, &d) {
+		return d.What
+	}
+	return err.Error()
+}
+
+// state walks a version.
+func (w *walker) state(a format.Addr) error {
+	descend, err := w.visit(a, format.KindState)
+	if err != nil || !descend {
+		return err
+	}
+	p, err := w.r.Payload(a, format.KindState)
+	if err != nil {
+		return err
+	}
+	if w.r.Size(a) != format.ByteCount(format.StateSize) {
+		return errors.New("a state block of the wrong size")
+	}
+	s := *(*format.State)(p)
+	var objects uint64
+	err = table.Walk(w.r, format.Link(s.Table), w.visit, func(index uint64, a format.Addr) error {
+		objects++
+		w.object = index
+		return w.any(index, a)
+	})
+	w.object = 0
+	if err != nil || w.report == nil {
+		return err
+	}
+	for _, m := range w.maps {
+		w.object = m.index
+		if err := w.entries(m); err != nil {
+			return err
+		}
+	}
+	w.object = 0
+	w.report.Version, w.report.Objects = format.Version(s.Version), objects
+	w.totals(a, &s, objects)
+	return nil
+}
+
+// totals compares what was counted with what the state says.
+func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
+	if len(w.report.Findings) > 0 {
+		return // what damage hides is not counted
+	}
+	if objects != s.Objects {
+		w.find(a, "the state says %d objects, there are %d", s.Objects, objects)
+	}
+	if w.marks.Bytes != format.ByteCount(s.BlockBytes) {
+		w.find(a, "the state says %d bytes of blocks, there are %d", s.BlockBytes, w.marks.Bytes)
+	}
+	for _, index := range []uint64{s.Catalog, s.Types} {
+		if index == 0 || index >= s.NextIndex {
+			w.find(a, "the state names an impossible object %d", index)
+		}
+	}
+}
+
+// any walks an object of whatever kind: its header says which.
+func (w *walker) any(index uint64, a format.Addr) error {
+	kind := format.KindMap
+	if w.r.Plausible(a) && w.r.Kind(a) == format.KindType {
+		kind = format.KindType
+	}
+	descend, err := w.visit(a, kind)
+	if err != nil || !descend {
+		return err
+	}
+	p, err := w.r.Payload(a, kind)
+	if err != nil {
+		return err
+	}
+	if kind == format.KindType {
+		return w.descriptor(index, a, p)
+	}
+	if w.r.Size(a) != format.ByteCount(unsafe.Sizeof(format.MapObject{})) {
+		return errors.New("a map object of the wrong size")
+	}
+	if w.report != nil {
+		w.maps = append(w.maps, mapAt{index, a})
+		return nil
+	}
+	return trie.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
+}
+
+// descriptor verifies a stored type.
+func (w *walker) descriptor(index uint64, a format.Addr, p unsafe.Pointer) error {
+	if w.report == nil {
+		return nil
+	}
+	size := uint64(w.r.Size(a))
+	if size < 8 || (*format.TypeObject)(p).Length > size-8 {
+		w.find(a, "a type descriptor is longer than its block")
+		return nil
+	}
+	encoded := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), (*format.TypeObject)(p).Length)...)
+	t, err := layout.Decode(encoded)
+	if err != nil {
+		w.find(a, "a type descriptor: %v", err)
+		return nil
+	}
+	w.types[index] = t
+	return nil
+}
+
+// entries verifies the trie of a map, with its types if they are known.
+func (w *walker) entries(m mapAt) error {
+	p, err := w.r.Payload(m.addr, format.KindMap)
+	if err != nil {
+		return err
+	}
+	object := *(*format.MapObject)(p)
+	shape := w.shape(m, object)
+	n, err := trie.Check(w.r, format.Link(object.Root), shape, w.visit, func(a format.Addr, what string) { w.find(a, "%s", what) })
+	if err != nil {
+		return err
+	}
+	w.report.Entries += n
+	if n != object.Count && len(w.report.Findings) == 0 {
+		w.find(m.addr, "the map says %d entries, there are %d", object.Count, n)
+	}
+	return nil
+}
+
+// shape returns the shape of a map's entries; nil if its types are not known.
+func (w *walker) shape(m mapAt, object format.MapObject) *trie.Shape {
+	if object.Key == 0 && object.Value == 0 {
+		key, _ := layout.For[string]()
+		value, _ := layout.For[uint64]()
+		return trie.NewShape(key, value, w.secret)
+	}
+	key, value := w.types[object.Key], w.types[object.Value]
+	if key == nil || value == nil {
+		w.find(m.addr, "the types of a map, objects %d and %d, are missing", object.Key, object.Value)
+		return nil
+	}
+	if err := key.KeyError(); err != nil {
+		w.find(m.addr, "the type of the keys: %v", err)
+		return nil
+	}
+	return trie.NewShape(key, value, w.secret)
+}

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// Sync returns when everything that was committed before the call is on disk.
+func (sp *Space) Sync() error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.views.Add(-1)
+	if sp.readOnly {
+		return ErrReadOnly
+	}
+	return sp.writeAnchor(nil)
+}
+
+// writeAnchor writes an anchor of the newest version, in the order of E4. stacks
+// lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
+// the version is there already and stacks is nil, there is nothing to do.
+func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64) (err error) {
+	sp.anchor.Lock()
+	defer sp.anchor.Unlock()
+	if sp.live.Words().Failed.Load() != 0 {
+		return ErrIO
+	}
+	began := time.Now()
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(hold)
+	version := format.Version(stateAt(hold.State).Version)
+	if stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
+		return nil
+	}
+	file, err := mapping.OpenFile(filepath.Join(sp.dir, HeapName), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	claim, ok := sp.live.ClaimAnchor()
+	if !ok {
+		return fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", ErrBusy)
+	}
+	if err := sp.fillAnchor(file, claim, hold.State, version, stacks); err != nil {
+		sp.live.AbandonAnchor(claim)
+		if !errors.Is(err, mapping.ErrNoSpace) {
+			sp.live.Words().Failed.Store(1)
+			return fmt.Errorf("%w: %w", ErrIO, err)
+		}
+		return err
+	}
+	sp.live.ConfirmAnchor(claim)
+	sp.anchor.last, sp.anchor.duration = time.Now(), time.Since(began)
+	return nil
+}
+
+// fillAnchor writes and syncs the claimed slot.
+func (sp *Space) fillAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
+	off := format.AnchorOffset + int64(claim.Slot)*format.PageSize
+	if claim.Doubtful { // the disk may hold a dead writer's anchor: gone before its version is
+		if err := writeAndSync(file, make([]byte, format.PageSize), off); err != nil {
+			return err
+		}
+		sp.live.WipedAnchor(claim)
+	}
+	sp.live.NameAnchor(claim, state, version)
+	a := &format.Anchor{
+		SpaceID: sp.header.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
+		Carved: sp.live.Words().Carved.Load(), UnixNano: uint64(time.Now().UnixNano()),
+	}
+	if stacks != nil {
+		a.Clean, a.Stacks = 1, *stacks
+	}
+	if err := sp.region.Sync(); err != nil {
+		return err
+	}
+	invariant.Point("anchor.synced")
+	if err := writeAndSync(file, a.Encode(), off); err != nil {
+		return err
+	}
+	invariant.Point("anchor.written")
+	return nil
+}
+
+// writeAndSync writes bytes of the heap file and waits for the disk.
+func writeAndSync(f mapping.File, b []byte, off int64) error {
+	if _, err := f.WriteAt(b, off); err != nil {
+		return err
+	}
+	return f.Datasync()
+}
+
+// makeUnclean puts an anchor without free space on disk before the first
+// allocation after a clean close (E5). The caller is the writer.
+func (sp *Space) makeUnclean() error {
+	if err := sp.writeAnchor(nil); err != nil {
+		return err
+	}
+	sp.live.Words().Clean.Store(0)
+	return nil
+}

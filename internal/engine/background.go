@@ -1,0 +1,281 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+const (
+	tickInterval  = 100 * time.Millisecond
+	reapTicks     = 5                      // ticks between looks for dead members
+	idleTicks     = 10                     // ticks without a commit after which free space is handed over
+	anchorLoad    = 10                     // an anchor comes at the earliest after that many times the last one's duration
+	sweepPatience = 100 * time.Millisecond // for the writer lock
+)
+
+// runBackground does what no transaction should have to wait for.
+func (sp *Space) runBackground() {
+	defer sp.done.Done()
+	ticker := time.NewTicker(tickInterval)
+	defer ticker.Stop()
+	b := background{sp: sp}
+	for {
+		select {
+		case <-sp.quit:
+			return
+		case <-ticker.C:
+			b.tick()
+		}
+	}
+}
+
+// background is the state of the background work of one process.
+type background struct {
+	sp      *Space
+	n       uint64 // ticks
+	commits uint64 // of this process, at the last tick
+	idle    int    // ticks since they changed
+	retry   time.Time
+	sweep   time.Duration // the last one took
+	swept   time.Time
+}
+
+// tick runs every tenth of a second.
+func (b *background) tick() {
+	sp := b.sp
+	b.n++
+	sp.live.Tick()
+	if b.n%reapTicks == 0 {
+		sp.live.Reap()
+	}
+	if commits := sp.live.Entry().Commits.Load(); commits != b.commits {
+		b.commits, b.idle = commits, 0
+	} else {
+		b.idle++
+	}
+	if sp.readOnly {
+		return
+	}
+	b.tidy()
+	b.note(b.anchor())
+	b.note(b.maybeSweep())
+}
+
+// note remembers the outcome of background work for Stats.
+func (b *background) note(err error) {
+	if err != nil {
+		b.sp.failure.Store(&err)
+	}
+}
+
+// tidy reclaims what can be, hands over what is too much, and, when this process
+// is idle, nearly everything; and takes care of pending blocks that others left.
+// It uses the process's lists, so it takes the queue, if that is free.
+func (b *background) tidy() {
+	sp := b.sp
+	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 || !sp.queue.tryLock() {
+		return
+	}
+	defer sp.queue.unlock()
+	if sp.live.OwnsWriter() { // handed over after the waiter had given up
+		sp.live.UnlockWriter()
+	}
+	sp.heap.Enter()
+	defer sp.heap.Leave()
+	if sp.live.Words().Clean.Load() != 0 {
+		return
+	}
+	if b.n%idleTicks == 0 {
+		sp.heap.Adopt()
+	}
+	sp.heap.Reclaim()
+	sp.heap.GiveBack(false)
+}
+
+// anchor writes an anchor if there is something new and the last one was long
+// enough ago: as long as the interval, and so long that anchors take no more
+// than a tenth of the time.
+func (b *background) anchor() error {
+	sp := b.sp
+	interval := sp.options.AnchorInterval
+	if interval == 0 {
+		interval = DefaultAnchorInterval
+	}
+	sp.anchor.Lock()
+	due := time.Since(sp.anchor.last) >= max(interval, anchorLoad*sp.anchor.duration)
+	sp.anchor.Unlock()
+	if !due || time.Now().Before(b.retry) {
+		return nil
+	}
+	if version := sp.heap.VersionOf(sp.live.Current()); version <= sp.live.NewestAnchor() {
+		return nil
+	}
+	err := sp.writeAnchor(nil)
+	if err != nil {
+		b.retry = time.Now().Add(time.Second)
+	}
+	return err
+}
+
+// maybeSweep sweeps when somebody wishes it, or when what the dead had reserved
+// is worth it, but spends no more than a tenth of the time on it.
+func (b *background) maybeSweep() error {
+	w := b.sp.live.Words()
+	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8)
+	if !wish || time.Since(b.swept) < anchorLoad*b.sweep {
+		return nil
+	}
+	began := time.Now()
+	_, err := b.sp.Sweep()
+	b.swept, b.sweep = time.Now(), time.Since(began)
+	return err
+}
+
+// handOver gives back all that the process has reserved; and, if it is the last
+// one that has the space open, writes a clean anchor. It reports whether nothing
+// is left to clean up after. The caller has the queue and the gate.
+func (sp *Space) handOver() (bool, error) {
+	if sp.readOnly {
+		return true, nil
+	}
+	w := sp.live.Words()
+	last, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	if err != nil {
+		return false, err
+	}
+	if last {
+		sp.live.Reap() // what the dead held is nobody's now
+	}
+	if w.Clean.Load() != 0 {
+		return true, nil // nothing was written since the last clean close, and nothing reserved
+	}
+	sp.heap.Enter()
+	sp.heap.Reclaim()
+	sp.heap.GiveBack(true)
+	sp.heap.Leave()
+	invariant.Point("close.handed")
+	if !last || w.Failed.Load() != 0 {
+		return true, nil
+	}
+	if w.SweepWish.Load() != 0 { // the stacks do not list all: the next opener sweeps
+		return true, sp.writeAnchor(nil)
+	}
+	var stacks [format.NumStacks]uint64
+	for i := range stacks {
+		stacks[i] = sp.live.StackHead(i)
+	}
+	w.Clean.Store(1) // E5: before it is written
+	return true, sp.writeAnchor(&stacks)
+}
+
+// Sweep finds what no protected version can reach and gives it to the lists of
+// this process, from where it goes to whoever needs it. Writers go on meanwhile,
+// but for the moment in which it begins. It returns the bytes it found.
+//
+// Why it is right: under the writer lock it raises the epoch, so every process
+// forgets what it had below the floor before it allocates again (I7), and holds
+// the current version C. Whatever a protected version can reach is marked. What is
+// unmarked below the floor is nobody's: not in a list, since lists were forgotten;
+// not in a transaction, since there was none (that it still has the writer lock
+// after it holds C says that there was none in between); and nothing below the floor becomes
+// free later that is not marked now, since it would be freed after C, and was
+// reachable in C.
+func (sp *Space) Sweep() (found format.ByteCount, err error) {
+	if err := sp.enter(); err != nil {
+		return 0, err
+	}
+	defer sp.views.Add(-1)
+	w := sp.live.Words()
+	me := uint64(sp.live.Incarnation())
+	if other := w.Sweeper.Load(); other != me {
+		if other != 0 && sp.live.Alive(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me) {
+			return 0, nil // somebody else is at it
+		}
+	}
+	defer w.Sweeper.CompareAndSwap(me, 0)
+	epoch, floor, hold, err := sp.startSweep()
+	if err != nil || epoch == 0 {
+		return 0, err
+	}
+	defer sp.live.Release(hold)
+	defer func() {
+		if w.Swept.Load() < epoch {
+			w.SweepWish.Store(1)
+		}
+	}()
+	invariant.Point("sweep.held")
+	marks := sp.heap.NewMarks(floor)
+	protected, err := sp.mark(marks)
+	if err != nil {
+		return 0, err
+	}
+	invariant.Point("sweep.marked")
+	unmarked := marks.Unmarked()
+	if err := sp.queue.lock(context.Background()); err != nil {
+		return 0, err
+	}
+	defer sp.queue.unlock()
+	sp.heap.Enter()
+	defer sp.heap.Leave()
+	if !sp.heap.Take(unmarked, epoch) {
+		return 0, nil // a later sweep decides
+	}
+	w.Swept.Store(epoch)
+	if protected {
+		leak := uint64(0)
+		if live := stateAt(hold.State).BlockBytes; uint64(marks.Bytes) > live {
+			leak = uint64(marks.Bytes) - live
+		}
+		w.Leaked.Store(leak)
+	}
+	sp.heap.GiveBack(false)
+	return unmarked.Bytes, nil
+}
+
+// startSweep raises the epoch and holds the current version, under the writer
+// lock. An epoch of 0 says that it is not the time: a process that was taken over
+// while it wrote is alive, and what it has reserved is not known.
+func (sp *Space) startSweep() (epoch, floor uint64, hold live.Hold, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
+	defer cancel()
+	if err := sp.takeTurn(ctx); err != nil {
+		return 0, 0, hold, err
+	}
+	defer sp.giveTurn()
+	w := sp.live.Words()
+	if w.Clean.Load() != 0 {
+		if err := sp.makeUnclean(); err != nil {
+			return 0, 0, hold, err
+		}
+	}
+	defer sp.heap.Leave()
+	epoch, floor, ok := sp.heap.BeginSweep(sp.othersActive)
+	if !ok {
+		return 0, 0, hold, nil
+	}
+	hold = sp.live.HoldCurrent()
+	if !sp.live.OwnsWriter() { // taken over in between: something may have been freed before the hold
+		sp.live.Release(hold)
+		return 0, 0, hold, nil
+	}
+	w.SweepWish.Store(0)
+	w.Leaked.Store(0)
+	return epoch, floor, hold, nil
+}
+
+// othersActive reports whether another living process uses its lists. A process
+// that tidies does so for a moment only: it is waited for.
+func (sp *Space) othersActive() bool {
+	for range 20 {
+		if !sp.live.OtherActive() {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return true
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// create makes the space in directory dir: in a temporary directory beside it,
+// synced, then renamed, and the parent synced. So there is a whole space or none;
+// a temporary directory that a crash leaves behind is in nobody's way.
+func create(dir string, o Options) error {
+	perm := o.Mode
+	if perm == 0 {
+		perm = 0o700
+	}
+	size, err := WindowSize(o.MaxSize)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, perm); err != nil {
+		return err
+	}
+	if err := mapping.CheckFileSystem(parent); err != nil {
+		return err
+	}
+	temporary, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temporary)
+	if err := os.Chmod(temporary, perm); err != nil {
+		return err
+	}
+	if err := createHeap(filepath.Join(temporary, HeapName), size, perm&0o666, o); err != nil {
+		return err
+	}
+	if err := mapping.SyncDir(temporary); err != nil {
+		return err
+	}
+	if err := rename(temporary, dir); err != nil {
+		return err
+	}
+	return mapping.SyncDir(parent)
+}
+
+// WindowSize returns the size of the window of a space that is to hold the given
+// number of bytes at the most; 0: the default.
+func WindowSize(bytes uint64) (uint64, error) {
+	if bytes == 0 {
+		bytes = DefaultMaxSize
+	}
+	return mapping.WindowSize(bytes)
+}
+
+// PickPlace returns a free place for a window, that taken does not refuse; taken
+// may be nil.
+func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) {
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return 0, err
+	}
+	if taken == nil {
+		taken = func(base, size uint64) bool { return false }
+	}
+	return mapping.PickPlace(size, binary.LittleEndian.Uint64(seed[:]), taken)
+}
+
+// rename puts the new directory in its place. An empty directory gives way to
+// it; a space that another process has created meanwhile is as good.
+func rename(temporary, dir string) error {
+	err := os.Rename(temporary, dir)
+	if err == nil {
+		return nil
+	}
+	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+		return nil
+	}
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("the directory %s is there, is not empty and holds no space: %w", dir, err)
+	}
+	return err
+}
+
+// createHeap writes the heap file of an empty space: header, an anchor, and the
+// blocks of version 1.
+func createHeap(path string, window uint64, perm os.FileMode, o Options) error {
+	h := &format.Header{Window: window, Created: uint64(time.Now().UnixNano())}
+	var random [10]byte
+	if _, err := rand.Read(h.SpaceID[:]); err != nil {
+		return err
+	}
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	h.Secret = binary.LittleEndian.Uint64(random[:])
+	h.Tag = binary.LittleEndian.Uint16(random[8:]) | 1 // never 0
+	var err error
+	if h.Base = o.Base; h.Base == 0 {
+		if h.Base, err = PickPlace(window, o.Taken); err != nil {
+			return err
+		}
+	}
+	f, err := mapping.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	first := format.FirstExtent(window)
+	blocks, state, classes := firstVersion(h)
+	carved := first + uint64(len(blocks))
+	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Version: 1, State: state, Carved: carved, UnixNano: h.Created}
+	pieces := []struct {
+		off  int64
+		data []byte
+	}{
+		{format.HeaderOffset, h.Encode()},
+		{format.AnchorOffset, anchor.Encode()},
+		{format.TableOffset + int64(first>>format.ExtentShift), classes},
+		{int64(first), blocks},
+	}
+	if err := f.Allocate(0, format.ExtentSize); err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if err := f.Allocate(p.off, int64(len(p.data))); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(p.data, p.off); err != nil {
+			return err
+		}
+	}
+	return f.Datasync()
+}
+
+// firstVersion builds the two extents with the blocks of version 1: the state,
+// the object table, and the empty maps of names and of types.
+func firstVersion(h *format.Header) (blocks []byte, state uint64, classes []byte) {
+	const mapBytes, tableBytes = int(unsafe.Sizeof(format.MapObject{})), 4 * 8
+	at := h.Base + format.FirstExtent(h.Window)
+	blocks = make([]byte, 2*format.ExtentSize)
+	small := format.ClassFor(format.ByteCount(max(mapBytes, tableBytes)))
+	size := int(small.BlockSize())
+	put := func(off int, kind format.Kind, words ...uint64) uint64 {
+		payload := blocks[off+format.HeaderSize:]
+		for i, w := range words {
+			binary.LittleEndian.PutUint64(payload[i*8:], w)
+		}
+		b := blocks[off : off+format.HeaderSize+len(words)*8]
+		binary.LittleEndian.PutUint32(b[4:], uint32(len(words)*8))
+		binary.LittleEndian.PutUint64(b[8:], format.MakeMeta(1, kind, format.ClassFor(format.ByteCount(len(words)*8))))
+		binary.LittleEndian.PutUint32(b, format.Checksum(b[4:]))
+		return at + uint64(off)
+	}
+	catalog := put(0, format.KindMap, 0, 0, 0, 0)
+	types := put(size, format.KindMap, 0, 0, 0, 0)
+	table := put(2*size, format.KindTable, 0, catalog, types, 0)
+	stateClass := format.ClassFor(format.ByteCount(unsafe.Sizeof(format.State{})))
+	bytes := uint64(3*size) + uint64(stateClass.BlockSize())
+	root := format.MakeVectorLink(format.Addr(table), 2, 1)
+	state = put(format.ExtentSize, format.KindState, 1, uint64(root), format.FirstIndex, 2, h.Created, 0, 0, 0,
+		format.CatalogIndex, format.TypesIndex, bytes)
+	return blocks, state, []byte{byte(small), byte(stateClass)}
+}

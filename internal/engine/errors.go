@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// The errors of the public interface. The root package documents and re-exports
+// them; here is where they are attached to what went wrong.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrClosed       = errors.New("closed")
+	ErrReadOnly     = errors.New("opened read-only")
+	ErrBusy         = errors.New("busy")
+	ErrSuspended    = errors.New("the transaction was taken over while the process stood still; nothing was changed: try again")
+	ErrTypeChanged  = errors.New("stored with another type")
+	ErrUnstorable   = errors.New("cannot be stored")
+	ErrDangling     = errors.New("the handle is of another space")
+	ErrNilHandle    = errors.New("the handle is nil: open or create the collection first")
+	ErrNoSpace      = errors.New("no space left")
+	ErrTooLarge     = errors.New("too large")
+	ErrCorrupt      = errors.New("damaged")
+	ErrFault        = errors.New("memory fault")
+	ErrIO           = errors.New("a write to disk failed; the space takes no more writes until it is opened again")
+	ErrUnsupported  = errors.New("not supported")
+	ErrAddressInUse = errors.New("the window's addresses are in use")
+)
+
+// CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
+type CorruptError struct {
+	File   string // path of the file
+	Offset int64  // of the record
+	What   string
+}
+
+// Error implements error.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("damaged: %s at offset %d: %s", e.File, e.Offset, e.What)
+}
+
+// Is makes the error ErrCorrupt.
+func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// TypeError says how a stored type and that of the program differ
+// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable).
+type TypeError struct {
+	Kind  error    // ErrTypeChanged or ErrUnstorable
+	Name  string   // of the collection; "" if it is the type alone
+	Lines []string // the difference, or the reason, field by field
+}
+
+// Error implements error.
+func (e *TypeError) Error() string {
+	s := e.Kind.Error()
+	if e.Name != "" {
+		s = fmt.Sprintf("%s is %s", e.Name, s)
+	}
+	if e.Kind == ErrUnstorable {
+		s = ""
+	}
+	for i, l := range e.Lines {
+		switch {
+		case s == "":
+			s = l
+		case i == 0:
+			s += ":\n" + l
+		default:
+			s += "\n" + l
+		}
+	}
+	return s
+}
+
+// Unwrap returns the kind.
+func (e *TypeError) Unwrap() error { return e.Kind }
+
+// FaultError says at which address a memory access failed; it is ErrFault.
+type FaultError struct {
+	Addr  uintptr
+	Write bool // the address is in a window: the file is there, so it was a write
+	Cause error
+}
+
+// Error implements error.
+func (e *FaultError) Error() string {
+	if e.Write {
+		return fmt.Sprintf("memory fault at %#x: stored values are read-only; change them with Set, Modify or Upsert", e.Addr)
+	}
+	return fmt.Sprintf("memory fault at %#x: the page could not be read, or a damaged value points there", e.Addr)
+}
+
+// Unwrap returns the runtime's error.
+func (e *FaultError) Unwrap() error { return e.Cause }
+
+// Is makes the error ErrFault.
+func (e *FaultError) Is(target error) bool { return target == ErrFault }
+
+// translate turns an error of the lower layers into one of the interface; op
+// says what was being done, and to what.
+func (sp *Space) translate(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e := (*OpError)(nil); errors.As(err, &e) {
+		return err // explained already, by the operation that failed
+	}
+	return &OpError{Op: op, Space: sp.name(), Err: sp.kind(err)}
+}
+
+// Explain is translate for the layer above.
+func (sp *Space) Explain(op string, err error) error { return sp.translate(op, err) }
+
+// OpError says what was being done.
+type OpError struct {
+	Op    string
+	Space string
+	Err   error
+}
+
+// Error implements error.
+func (e *OpError) Error() string { return "everheap: " + e.Op + " (" + e.Space + "): " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// kind attaches the error of the interface to one of a lower layer.
+func (sp *Space) kind(err error) error {
+	dir := ""
+	if sp != nil {
+		dir = sp.dir
+	}
+	return kindOf(dir, err)
+}
+
+// kindOf is kind for a space that is not open.
+func kindOf(dir string, err error) error {
+	var block *format.DamageError
+	var value *layout.DamageError
+	var busy *live.BusyError
+	var unstorable *layout.UnstorableError
+	var key *layout.KeyError
+	switch {
+	case errors.As(err, &block):
+		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
+	case errors.As(err, &value):
+		return &CorruptError{File: dir + "/heap", What: value.Error()}
+	case errors.As(err, &busy):
+		return fmt.Errorf("%w: %w", ErrBusy, busy)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.As(err, &unstorable):
+		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
+	case errors.As(err, &key):
+		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
+	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, heap.ErrTooLarge), errors.Is(err, layout.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, mapping.ErrAddressInUse):
+		return fmt.Errorf("%w: %w", ErrAddressInUse, err)
+	case errors.Is(err, mapping.ErrUnsupported):
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, mapping.ErrIO):
+		return fmt.Errorf("%w: %w", ErrIO, err)
+	}
+	return err
+}

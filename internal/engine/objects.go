@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// mapObject returns the object of a map; its block is adjacent to its header, so
+// checking the kind costs nothing.
+func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {
+	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindMap)
+	return (*format.MapObject)(p), err
+}
+
+// editMap returns the object of a map, writable, in a block of this transaction.
+func (tx *Tx) editMap(index uint64) (*format.MapObject, error) {
+	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, format.KindMap, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	return (*format.MapObject)(p), nil
+}
+
+// newObject writes a new object with the payload size and returns its index and
+// its payload.
+func (tx *Tx) newObject(kind format.Kind, size format.ByteCount) (uint64, unsafe.Pointer, error) {
+	index := tx.state.NextIndex
+	root, p, err := table.New(tx.write, format.Link(tx.state.Table), index, kind, size)
+	if err != nil {
+		return 0, nil, tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	tx.state.NextIndex++ // never goes back: an ID is never used twice
+	tx.state.Objects++
+	return index, p, nil
+}
+
+// lookup reads a word from one of the space's own maps.
+func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
+	m, err := tx.mapObject(index)
+	if err != nil {
+		return 0, false, err
+	}
+	sh := tx.sp.catalog
+	hash, err := sh.Hash(layout.Arg(&key))
+	if err != nil {
+		return 0, false, err
+	}
+	entry, err := trie.Get(tx.reader, format.Link(m.Root), sh, hash, layout.Arg(&key))
+	if err != nil || entry == nil {
+		return 0, false, err
+	}
+	return *layout.Cast[uint64](sh.ValueOf(entry)), true, nil
+}
+
+// enroll stores a word in one of the space's own maps.
+func (tx *Tx) enroll(index uint64, key string, word uint64) error {
+	m, err := tx.editMap(index)
+	if err != nil {
+		return err
+	}
+	sh := tx.sp.catalog
+	hash, err := sh.Hash(layout.Arg(&key))
+	if err != nil {
+		return err
+	}
+	root, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.Arg(&key), layout.Arg(&word))
+	if err != nil {
+		return tx.fail(err)
+	}
+	m.Root = uint64(root)
+	if old == nil {
+		m.Count++
+	}
+	return nil
+}
+
+// Named returns the index of the object with a name.
+func (tx *Tx) Named(name string) (uint64, bool, error) {
+	return tx.lookup(tx.state.Catalog, name)
+}
+
+// NamedObject is an entry of the catalog.
+type NamedObject struct {
+	Name  string
+	ID    format.ID
+	Kind  string
+	Key   *layout.Type // of maps
+	Value *layout.Type
+	Count uint64
+}
+
+// Names lists the catalog, in no order.
+func (tx *Tx) Names() ([]NamedObject, error) {
+	m, err := tx.mapObject(tx.state.Catalog)
+	if err != nil {
+		return nil, err
+	}
+	var list []NamedObject
+	sh := tx.sp.catalog
+	_, walkErr := trie.All(tx.reader, format.Link(m.Root), m.Count, func(entry unsafe.Pointer) bool {
+		var name string
+		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), trie.EntryBounds(tx.reader, entry)); err != nil {
+			return false
+		}
+		var o NamedObject
+		if o, err = tx.describe(name, *layout.Cast[uint64](sh.ValueOf(entry))); err != nil {
+			return false
+		}
+		list = append(list, o)
+		return true
+	})
+	if err == nil {
+		err = walkErr
+	}
+	return list, err
+}
+
+// describe reads what a named object is.
+func (tx *Tx) describe(name string, index uint64) (NamedObject, error) {
+	o := NamedObject{Name: name, ID: format.MakeID(tx.sp.header.Tag, index), Kind: "map"}
+	m, err := tx.mapObject(index)
+	if err != nil {
+		return o, err
+	}
+	o.Count = m.Count
+	if o.Key, err = tx.storedType(m.Key); err == nil {
+		o.Value, err = tx.storedType(m.Value)
+	}
+	return o, err
+}
+
+// storedType returns the type whose descriptor is the object with the index. A
+// descriptor never changes and its index is never used again, so it is decoded
+// once.
+func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
+	if t, ok := tx.sp.types.Load(index); ok {
+		return t.(*layout.Type), nil
+	}
+	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindType)
+	if err != nil {
+		return nil, err
+	}
+	size := tx.reader.Size(format.Addr(uintptr(p) - format.HeaderSize))
+	n := (*format.TypeObject)(p).Length
+	if size < 8 || n > uint64(size-8) {
+		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.sp.header.Base), What: "a type descriptor is longer than its block"}
+	}
+	t, err := layout.Decode(append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), n)...))
+	if err != nil {
+		return nil, fmt.Errorf("the descriptor of type %d: %w", index, err)
+	}
+	if tx.published(index) {
+		tx.sp.types.Store(index, t)
+	}
+	return t, nil
+}
+
+// typeIndex returns the index of the descriptor of a type, storing it if the
+// space has none yet.
+func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
+	encoded := t.Encode()
+	sum := sha256.Sum256(encoded)
+	digest := string(sum[:16])
+	index, found, err := tx.lookup(tx.state.Types, digest)
+	if err != nil || found {
+		return index, err
+	}
+	index, p, err := tx.newObject(format.KindType, format.ByteCount(8+len(encoded)))
+	if err != nil {
+		return 0, err
+	}
+	(*format.TypeObject)(p).Length = uint64(len(encoded))
+	copy(unsafe.Slice((*byte)(unsafe.Add(p, 8)), len(encoded)), encoded)
+	return index, tx.enroll(tx.state.Types, digest, index)
+}

@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// openLive opens the coordination of the space, rebuilding it from the anchors
+// if it is not of this boot. The caller holds the gate.
+//
+// The presence byte is shared by every process that has the space open; who
+// rebuilds needs it exclusively, so the file is never replaced under a process.
+func (sp *Space) openLive() error {
+	heapInfo, err := sp.gate.Stat()
+	if err != nil {
+		return err
+	}
+	sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
+	if err == nil {
+		if err = sp.plausible(); err != nil {
+			sp.live.Leave(false)
+			sp.live = nil
+		}
+	}
+	if errors.Is(err, live.ErrUntrusted) {
+		ok, lockErr := oslock.TryLock(sp.gate, format.LockPresence, false)
+		if lockErr != nil {
+			return lockErr
+		}
+		if !ok {
+			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
+		}
+		if err = sp.rebuildLive(heapInfo); err == nil {
+			sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	ok, err := oslock.TryLock(sp.gate, format.LockPresence, true)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+	}
+	return err
+}
+
+// plausible refuses a live file whose words cannot be: its state must verify,
+// and the marks must lie in the file.
+func (sp *Space) plausible() error {
+	w := sp.live.Words()
+	info, err := sp.gate.Stat()
+	if err != nil {
+		return err
+	}
+	carved, end := w.Carved.Load(), w.End.Load()
+	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
+		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
+	}
+	r := heap.New(sp.region, sp.live).Reader(true)
+	if err := r.Verify(sp.live.Current(), format.KindState); err != nil {
+		return fmt.Errorf("%w: %w", live.ErrUntrusted, err)
+	}
+	return nil
+}
+
+// rebuildLive is recovery: the newest valid anchor whose state block is intact
+// is the state of the space. What it takes does not depend on the size of the
+// space; the free space is found by a sweep, unless the anchor lists it.
+func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
+	anchors, err := sp.readAnchors()
+	if err != nil {
+		return err
+	}
+	newest := newestAnchor(anchors)
+	size := uint64(heapInfo.Size()) &^ (format.ExtentSize - 1)
+	if newest.Carved > size {
+		return &format.DamageError{File: HeapName, Offset: heapInfo.Size(),
+			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
+	}
+	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), func(w *format.Live) {
+		w.Current.Store(newest.State)
+		w.Carved.Store(newest.Carved)
+		w.End.Store(min(size, sp.header.Window))
+		w.Epoch.Store(1)
+		for i := range format.NumStacks {
+			live.SetStack(w, i, 0)
+			if newest.Clean == 1 {
+				live.SetStack(w, i, newest.Stacks[i])
+			}
+		}
+		if newest.Clean == 1 {
+			w.Clean.Store(1) // E5
+		} else {
+			w.SweepWish.Store(1)
+		}
+		for i, a := range anchors {
+			if a == nil {
+				continue
+			}
+			w.AnchorSequence.Store(max(w.AnchorSequence.Load(), a.Sequence))
+			if newest.Newer(a) || a == newest {
+				w.Anchors[i].State.Store(a.State)
+				w.Anchors[i].Sequence.Store(a.Sequence)
+				w.Anchors[i].Version.Store(a.Version)
+				w.Anchors[i].Confirmed.Store(1)
+			}
+		}
+	})
+}
+
+// newestAnchor returns the anchor that supersedes all others.
+func newestAnchor(anchors []*format.Anchor) *format.Anchor {
+	var newest *format.Anchor
+	for _, a := range anchors {
+		if a != nil && a.Newer(newest) {
+			newest = a
+		}
+	}
+	return newest
+}
+
+// readAnchors returns the valid anchors by slot; nil where there is none. An
+// anchor with a damaged state block does not count.
+func (sp *Space) readAnchors() ([]*format.Anchor, error) {
+	f, err := mapping.OpenFile(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	anchors := make([]*format.Anchor, format.NumAnchors)
+	var first error
+	page := make([]byte, format.PageSize)
+	for i := range anchors {
+		n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize)
+		if err == nil || n == len(page) {
+			var a *format.Anchor
+			if a, err = format.DecodeAnchor(page, i, sp.header); err == nil {
+				if err = sp.checkAnchored(f, a); err == nil {
+					anchors[i] = a
+					continue
+				}
+			}
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if !slices.ContainsFunc(anchors, func(a *format.Anchor) bool { return a != nil }) {
+		return nil, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found; restore a backup (%v)", first)}
+	}
+	return anchors, nil
+}
+
+// checkAnchored verifies the state block that an anchor names, by reading the
+// file: the live words that a mapped look would need do not exist yet.
+func (sp *Space) checkAnchored(f mapping.File, a *format.Anchor) error {
+	b := make([]byte, format.HeaderSize+format.StateSize)
+	off := int64(a.State - sp.header.Base)
+	if n, err := f.ReadAt(b, off); n < len(b) && err != nil {
+		return err
+	}
+	version, err := format.DecodeState(b)
+	if err == nil && uint64(version) != a.Version {
+		err = errors.New("the state is of another version")
+	}
+	if err != nil {
+		return &format.DamageError{File: HeapName, Offset: off, What: fmt.Sprintf("the state of the anchored version %d: %v", a.Version, err)}
+	}
+	return nil
+}

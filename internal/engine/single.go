@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// The operations in this file are transactions of their own on one entry of a
+// map. They do without a handle on the transaction, hence without allocation.
+
+// MapOf names a map and the Go types by which it is accessed.
+type MapOf struct {
+	ID         format.ID
+	Key, Value reflect.Type
+}
+
+// Get copies the value of the key to the variable at dst, and reports whether
+// the key is there. With a nil dst it only reports.
+func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
+	var tx Tx
+	if err := tx.view(sp); err != nil {
+		return false, err
+	}
+	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
+	return tx.CopyOut(of, key, dst)
+}
+
+// endGuarded ends the view of a single operation; a fault becomes an error.
+func (tx *Tx) endGuarded(panicOnFault bool, err *error) {
+	debug.SetPanicOnFault(panicOnFault)
+	r := recover()
+	if r != nil {
+		*err = tx.sp.Fault(r) // while the space cannot be closed
+	}
+	tx.EndView()
+	if r != nil && *err == nil {
+		panic(r)
+	}
+}
+
+// CopyOut is Get in a transaction.
+func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return false, err
+	}
+	entry, err := tx.Get(m, object, key)
+	if err != nil || entry == nil || dst == nil {
+		return entry != nil, err
+	}
+	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), tx.Bounds(entry))
+}
+
+// Set stores a copy of the value under the key.
+func (sp *Space) Set(of MapOf, key, value unsafe.Pointer) error {
+	return sp.change(context.Background(), func(tx *Tx) error { return tx.Store(of, key, value) })
+}
+
+// Store is Set in a transaction.
+func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
+	m, _, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return err
+	}
+	return tx.Set(m, key, value)
+}
+
+// Delete removes the key and reports whether it was there.
+func (sp *Space) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) {
+	err = sp.change(context.Background(), func(tx *Tx) (err error) {
+		removed, err = tx.Remove(of, key)
+		return err
+	})
+	return removed, err
+}
+
+// Remove is Delete in a transaction.
+func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
+	m, _, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return false, err
+	}
+	return tx.Delete(m, key)
+}
+
+// Change runs fn in a writing transaction that has no handle outside fn.
+func (sp *Space) Change(fn func(tx *Tx) error) error {
+	return sp.change(context.Background(), fn)
+}
+
+// change runs one operation in a writing transaction. The transaction's Tx is the
+// space's own, used again and again; so nothing may touch it once the turn was
+// given to the next.
+func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (err error) {
+	tx := &sp.writes
+	if err := tx.begin(ctx, sp); err != nil {
+		return err
+	}
+	panicOnFault := debug.SetPanicOnFault(true)
+	running := true
+	defer func() {
+		debug.SetPanicOnFault(panicOnFault)
+		if !running {
+			return
+		}
+		r := recover() // nil: Goexit
+		if r != nil {
+			err = sp.Fault(r)
+		}
+		tx.Abort()
+		if r != nil && err == nil {
+			panic(r)
+		}
+	}()
+	err = fn(tx)
+	running = false
+	if err != nil {
+		tx.Abort()
+		return err
+	}
+	return tx.Commit()
+}
+
+// Fault returns the error for a recovered panic value that is a memory fault, and
+// nil for any other value.
+func (sp *Space) Fault(r any) error {
+	e, ok := r.(runtime.Error)
+	if !ok {
+		return nil
+	}
+	a, ok := r.(interface{ Addr() uintptr })
+	if !ok {
+		return nil
+	}
+	return &FaultError{Addr: a.Addr(), Write: sp.inWindow(a.Addr()), Cause: e}
+}
+
+// inWindow reports whether an address lies in the part of the window that the
+// file fills, so that only a write can fault there.
+func (sp *Space) inWindow(a uintptr) bool {
+	off := uint64(a) - sp.header.Base
+	return off < sp.live.Words().End.Load()
+}
+
+// Peek returns the stored value of the key; nil if it is not there.
+func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := tx.Get(m, object, key)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	tx.Borrow()
+	if tx.sp.options.Verify {
+		if err := m.shape.Value.Check(m.shape.ValueOf(entry), tx.Bounds(entry)); err != nil {
+			return nil, err
+		}
+	}
+	return m.shape.ValueOf(entry), nil
+}
+
+// Entries walks the entries of a map as they are when the walk starts: it copies
+// each key to the variable whose address next returns, and passes the stored value
+// to yield.
+func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = tx.All(object, func(entry unsafe.Pointer) bool {
+		bounds := tx.Bounds(entry)
+		if failed = m.shape.Key.CopyOut(next(), m.shape.KeyOf(entry), bounds); failed != nil {
+			return false
+		}
+		if tx.sp.options.Verify {
+			if failed = m.shape.Value.Check(m.shape.ValueOf(entry), bounds); failed != nil {
+				return false
+			}
+		}
+		return yield(m.shape.ValueOf(entry))
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// Len returns the number of entries.
+func (tx *Tx) Len(of MapOf) (int, error) {
+	_, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	if err != nil {
+		return 0, err
+	}
+	return int(object.Count), nil
+}
+
+// Len is the same in a transaction of its own.
+func (sp *Space) Len(of MapOf) (n int, err error) {
+	var tx Tx
+	if err := tx.view(sp); err != nil {
+		return 0, err
+	}
+	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
+	return tx.Len(of)
+}

@@ -1,0 +1,366 @@
+// Package engine runs the transactions of a space: begin, commit, view, open,
+// recover, anchor, sweep. Each is a sequence of named steps; the parts are those
+// of the packages below.
+//
+// Invariants of this package (those of blocks, I1 to I7, are in package heap;
+// those of coordination, L1 to L5, in package live):
+//
+//	E1  A transaction starts from a state that its slot holds, and publishes by
+//	    one compare-and-swap from that very state. Whatever happened in between,
+//	    it publishes on top of what it saw or not at all.
+//	E2  Before the swap everything that the new version needs is in the file's
+//	    pages, sealed; after it nothing has to be done for the version to stand.
+//	    So a process can die between any two instructions.
+//	E3  After taking over from a process that is alive, the new holder publishes
+//	    a version of its own before it does anything else; from then on the
+//	    sleeper's swap can only fail.
+//	E4  An anchor is written in this order: hold the version; claim a slot;
+//	    protect the version by the claim; note the end of the reserved space;
+//	    sync the heap; write the slot; sync; confirm. So an anchor on disk names
+//	    only what is on disk, and what it names is protected from before it can be
+//	    on disk until two newer ones are confirmed.
+//	E5  Clean is set before an anchor that lists the free space is written, and
+//	    cleared only after a newer anchor that does not is on disk. Nothing is
+//	    allocated while it is set. So after power loss no list of free space is
+//	    believed that was used since.
+//
+// Start reading at Space, then Space.Begin and Tx.Commit.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// HeapName is the name of the heap file in the directory of a space.
+const HeapName = "heap"
+
+// Options say how a space is opened.
+type Options struct {
+	MaxSize        uint64        // window, at creation; 0: DefaultMaxSize
+	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
+	ReadOnly       bool
+	Verify         bool        // checksums on every read
+	Mode           os.FileMode // of the directory, at creation; 0: 0700
+	MustExist      bool        // do not create
+	Base           uint64      // of the window, at creation; 0: any
+	// Taken reports whether a window belongs to somebody else; nil: none does.
+	Taken func(base, size uint64) bool
+}
+
+// Defaults of Options.
+const (
+	DefaultMaxSize        = 64 << 30
+	DefaultAnchorInterval = time.Second
+)
+
+// Space is an open space. All handles on it in one process are one Space, which
+// counts them.
+type Space struct {
+	dir      string
+	options  Options
+	header   *format.Header
+	readOnly bool
+
+	region *mapping.Region
+	live   *live.Live
+	heap   *heap.Heap
+	reader heap.Reader
+	gate   *os.File // the heap file, opened for its locks
+
+	queue   queue
+	txn     heap.Txn // of the transaction that has the queue
+	writes  Tx       // reused for transactions without a handle
+	closed  atomic.Bool
+	views   atomic.Int64 // transactions in progress
+	catalog *trie.Shape  // of the space's own maps
+	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
+	bound   [256]atomic.Pointer[Map]
+
+	anchor struct {
+		sync.Mutex
+		last     time.Time
+		duration time.Duration
+	}
+	failure atomic.Pointer[error] // of the background's last try
+	quit    chan struct{}
+	done    sync.WaitGroup
+}
+
+// opened holds the spaces that are open in this process, by the identity of
+// their heap files.
+var opened struct {
+	sync.Mutex
+	spaces map[[2]uint64]*counted
+}
+
+type counted struct {
+	space *Space
+	refs  int
+}
+
+// Open opens, or creates, the space in directory dir. A space that this process
+// has open already is shared: Close must be called once for every Open.
+func Open(dir string, o Options) (*Space, error) {
+	if err := mapping.Supported(); err != nil {
+		return nil, openError(dir, err)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	opened.Lock()
+	defer opened.Unlock()
+	if _, err := os.Stat(filepath.Join(dir, HeapName)); errors.Is(err, os.ErrNotExist) {
+		if o.ReadOnly || o.MustExist {
+			return nil, openError(dir, fmt.Errorf("%w: there is no space in this directory", ErrNotFound))
+		}
+		if err := create(dir, o); err != nil {
+			return nil, openError(dir, err)
+		}
+	} else if err != nil {
+		return nil, openError(dir, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, HeapName))
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	identity := [2]uint64{uint64(stat.Dev), stat.Ino}
+	if c := opened.spaces[identity]; c != nil {
+		if c.space.readOnly != o.ReadOnly {
+			return nil, openError(dir, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy))
+		}
+		c.refs++
+		return c.space, nil
+	}
+	sp, err := open(dir, o)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	if opened.spaces == nil {
+		opened.spaces = map[[2]uint64]*counted{}
+	}
+	opened.spaces[identity] = &counted{space: sp, refs: 1}
+	return sp, nil
+}
+
+// openError wraps an error of Open.
+func openError(dir string, err error) error {
+	return &OpError{Op: "open", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+}
+
+// open opens an existing space.
+//
+// The gate byte is held from the look at live until the process entry is claimed:
+// so nobody else rebuilds live, or closes as the last one, in between.
+func open(dir string, o Options) (_ *Space, err error) {
+	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			sp.release()
+		}
+	}()
+	mode := os.O_RDWR
+	if o.ReadOnly {
+		mode = os.O_RDONLY
+	}
+	if sp.gate, err = openForLocks(filepath.Join(dir, HeapName), o.ReadOnly); err != nil {
+		return nil, err
+	}
+	if err = sp.lockGate(); err != nil {
+		return nil, err
+	}
+	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
+	file, err := mapping.OpenFile(filepath.Join(dir, HeapName), mode, 0)
+	if err != nil {
+		return nil, err
+	}
+	if sp.header, err = readHeader(file); err == nil {
+		err = sp.checkSize(file)
+	}
+	if err == nil {
+		sp.region, err = mapping.Map(file, sp.header.Base, sp.header.Window, o.ReadOnly)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	if err = sp.openLive(); err != nil {
+		return nil, err
+	}
+	if err = sp.live.Join(); err != nil {
+		return nil, err
+	}
+	sp.heap = heap.New(sp.region, sp.live)
+	sp.reader = sp.heap.Reader(o.Verify)
+	if err = sp.checkCurrent(); err != nil {
+		return nil, err
+	}
+	key, _ := layout.For[string]()
+	value, _ := layout.For[uint64]()
+	sp.catalog = trie.NewShape(key, value, sp.header.Secret)
+	sp.done.Add(1)
+	go sp.runBackground()
+	return sp, nil
+}
+
+// openForLocks opens the heap file for its lock bytes. Exclusive locks need a
+// file that is open for writing; a process that may only read takes shared ones.
+func openForLocks(path string, readOnly bool) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil && readOnly {
+		return os.OpenFile(path, os.O_RDONLY, 0)
+	}
+	return f, err
+}
+
+const gatePatience = 10 * time.Second
+
+// lockGate waits for the gate byte. It is held only while a space is opened or
+// closed; who has it longer is suspended.
+func (sp *Space) lockGate() error {
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		ok, err := oslock.TryLock(sp.gate, format.LockGate, false)
+		if err != nil || ok {
+			return err
+		}
+		if time.Since(began) > gatePatience {
+			return fmt.Errorf("%w: another process has been opening or closing the space for %v; is it suspended?", ErrBusy, gatePatience)
+		}
+	}
+}
+
+// readHeader reads and verifies the header page.
+func readHeader(f mapping.File) (*format.Header, error) {
+	page := make([]byte, format.PageSize)
+	n, err := f.ReadAt(page, format.HeaderOffset)
+	if n < len(page) && err != nil {
+		page = page[:n]
+	}
+	return format.DecodeHeader(page)
+}
+
+// checkSize refuses a file that was cut before its first extent.
+func (sp *Space) checkSize(f mapping.File) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if uint64(size) < format.FirstExtent(sp.header.Window) {
+		return &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated"}
+	}
+	return nil
+}
+
+// checkCurrent verifies the newest state before anything is served from it.
+func (sp *Space) checkCurrent() error {
+	r := sp.heap.Reader(true)
+	return r.Verify(sp.live.Current(), format.KindState)
+}
+
+// Close ends this handle. The last one of the process gives back what the
+// process has reserved; the last process writes an anchor. It waits for
+// transactions in progress.
+func (sp *Space) Close() error {
+	opened.Lock()
+	defer opened.Unlock()
+	for identity, c := range opened.spaces {
+		if c.space != sp {
+			continue
+		}
+		if c.refs--; c.refs > 0 {
+			return nil
+		}
+		delete(opened.spaces, identity)
+		return sp.translate("close", sp.close())
+	}
+	return nil
+}
+
+// close ends the membership of this process.
+func (sp *Space) close() error {
+	close(sp.quit)
+	sp.done.Wait()
+	if err := sp.queue.lock(context.Background()); err != nil {
+		return err
+	}
+	sp.closed.Store(true)
+	for sp.views.Load() > 0 { // transactions in progress end before their memory goes
+		time.Sleep(100 * time.Microsecond)
+	}
+	err := sp.lockGate()
+	clean := false
+	if err == nil {
+		clean, err = sp.handOver()
+	}
+	sp.queue.unlock()
+	sp.live.Leave(clean)
+	sp.live = nil
+	sp.release()
+	return err
+}
+
+// release closes what is open.
+func (sp *Space) release() {
+	if sp.live != nil {
+		sp.live.Leave(false)
+	}
+	if sp.region != nil {
+		sp.region.Close()
+	}
+	if sp.gate != nil {
+		sp.gate.Close()
+	}
+}
+
+// name is what errors call the space.
+func (sp *Space) name() string { return filepath.Base(sp.dir) }
+
+// Dir returns the directory of the space.
+func (sp *Space) Dir() string { return sp.dir }
+
+// Tag returns the tag of the IDs of this space.
+func (sp *Space) Tag() uint16 { return sp.header.Tag }
+
+// Window returns the base address and the size of the window.
+func (sp *Space) Window() (base, size uint64) { return sp.header.Base, sp.header.Window }
+
+// Closed reports whether the last handle was closed.
+func (sp *Space) Closed() bool { return sp.closed.Load() }
+
+// Header returns what was fixed when the space was created.
+func (sp *Space) Header() format.Header { return *sp.header }
+
+// StoredWindow reads the window of the space in a directory without opening it.
+func StoredWindow(dir string) (base, size uint64, err error) {
+	f, err := mapping.OpenFile(filepath.Join(dir, HeapName), os.O_RDONLY, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	h, err := readHeader(f)
+	if err != nil {
+		return 0, 0, openError(dir, err)
+	}
+	return h.Base, h.Window, nil
+}
+
+// typeKey is the Go types of a map's keys and values.
+type typeKey struct{ key, value reflect.Type }

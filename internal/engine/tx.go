@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// Tx is one transaction: a view of one version, or the making of the next. A
+// reading one may be shared by goroutines.
+type Tx struct {
+	sp     *Space
+	reader *heap.Reader
+	state  *format.State // the version's; a writing transaction's own copy
+	hold   live.Hold
+	ended  atomic.Bool
+
+	write  *heap.Txn // nil: reading
+	own    format.State
+	failed error  // the tree may be half changed: only an abort is possible
+	next   uint64 // NextIndex of the base: objects below it are published
+	recent *Map   // bound last to an object of this transaction
+}
+
+// enter counts a transaction in progress, so that Close waits for it.
+func (sp *Space) enter() error {
+	sp.views.Add(1)
+	if sp.closed.Load() {
+		sp.views.Add(-1)
+		return ErrClosed
+	}
+	return nil
+}
+
+// View begins a reading transaction on the newest version. It takes no lock.
+func (sp *Space) View() (*Tx, error) {
+	tx := new(Tx)
+	if err := tx.view(sp); err != nil {
+		return nil, err
+	}
+	return tx, nil
+}
+
+// view is View into a given Tx.
+func (tx *Tx) view(sp *Space) error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	tx.sp = sp
+	tx.reader = &sp.reader
+	tx.hold = sp.live.HoldCurrent()
+	tx.state = stateAt(tx.hold.State)
+	return nil
+}
+
+// stateAt returns the state in a block that is held and was published.
+func stateAt(a format.Addr) *format.State {
+	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
+}
+
+// EndView ends a reading transaction. What was borrowed from it is invalid from
+// now on.
+func (tx *Tx) EndView() {
+	if tx.ended.Swap(true) {
+		return
+	}
+	sp := tx.sp
+	sp.live.Release(tx.hold)
+	sp.views.Add(-1)
+}
+
+// Begin begins a writing transaction. It waits for its turn: first in this
+// process, then among the processes; ctx ends the waiting with ErrBusy.
+func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
+	tx := new(Tx)
+	if err := tx.begin(ctx, sp); err != nil {
+		return nil, err
+	}
+	return tx, nil
+}
+
+// begin is Begin into a given Tx, whose fields it sets after the queue was
+// passed.
+//
+// The order matters: the heap is entered, which marks the process active, before
+// the base is held and before anything is allocated (I7); the base is read after
+// the lock was taken, so that what the former holder published is seen.
+func (tx *Tx) begin(ctx context.Context, sp *Space) error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	if err := sp.takeTurn(ctx); err != nil {
+		sp.views.Add(-1)
+		return err
+	}
+	sp.heap.Enter()
+	invariant.Point("begin.active")
+	tx.sp = sp
+	tx.ended.Store(false)
+	tx.failed, tx.recent = nil, nil
+	tx.hold = sp.live.HoldCurrent()
+	invariant.Point("begin.slot")
+	tx.own = *stateAt(tx.hold.State)
+	tx.state, tx.next = &tx.own, tx.own.NextIndex
+	tx.write = &sp.txn
+	tx.write.Begin(sp.heap, tx.hold.State, format.Version(tx.own.Version)+1, sp.reader)
+	tx.reader = &tx.write.Reader
+	if sp.live.Words().Clean.Load() != 0 {
+		if err := sp.makeUnclean(); err != nil {
+			tx.Abort()
+			return err
+		}
+	}
+	invariant.Point("begin.ready")
+	return nil
+}
+
+// takeTurn takes the queue of the process and the writer lock of the space.
+func (sp *Space) takeTurn(ctx context.Context) error {
+	if sp.readOnly {
+		return ErrReadOnly
+	}
+	if err := sp.queue.lock(ctx); err != nil {
+		return err
+	}
+	if sp.closed.Load() {
+		sp.queue.unlock()
+		return ErrClosed
+	}
+	if sp.live.Words().Failed.Load() != 0 {
+		sp.queue.unlock()
+		return ErrIO
+	}
+	sp.live.Writing()
+	grant, err := sp.live.LockWriter(ctx)
+	if err != nil {
+		sp.queue.unlock()
+		return err
+	}
+	sp.live.Writing() // the heart may have gone to sleep while this process waited
+	if grant == live.FromSuspended {
+		if err := sp.outrun(); err != nil {
+			sp.giveTurn()
+			return err
+		}
+	}
+	return nil
+}
+
+// published reports whether the object with the index is one of a published
+// version, and not of this transaction, which may abort.
+func (tx *Tx) published(index uint64) bool { return tx.write == nil || index < tx.next }
+
+// giveTurn releases what takeTurn took.
+func (sp *Space) giveTurn() {
+	sp.live.UnlockWriter()
+	sp.queue.unlock()
+}
+
+// outrun publishes a version that changes nothing, so that the swap of a holder
+// that was taken over can only fail (E3). If the sleeper was faster, its version
+// is the base of the next try.
+func (sp *Space) outrun() error {
+	sp.heap.Enter()
+	defer sp.heap.Leave()
+	for {
+		hold := sp.live.HoldCurrent()
+		state := *stateAt(hold.State)
+		t := &sp.txn
+		t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
+		published, err := sp.publish(t, hold, &state)
+		if published || err != nil {
+			return err
+		}
+	}
+}
+
+// publish writes the state block, seals what the transaction wrote, and swaps
+// the current state from the held base to the new one (E1, E2, I3). It ends the
+// heap's transaction and releases the hold either way.
+func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State) (bool, error) {
+	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
+	if err != nil {
+		t.Aborted()
+		sp.live.Release(hold)
+		return false, err
+	}
+	t.Free(hold.State)
+	state.Version = uint64(t.Version())
+	state.UnixNano = uint64(time.Now().UnixNano())
+	state.Previous = uint64(hold.State)
+	state.Journal = 0
+	state.BlockBytes += uint64(t.Bytes())
+	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
+	t.Seal()
+	invariant.Point("commit.sealed")
+	invariant.Point("commit.swap")
+	ok := sp.live.Publish(hold.State, a)
+	invariant.Point("commit.swapped")
+	sp.live.Release(hold)
+	if !ok {
+		t.Aborted()
+		return false, nil
+	}
+	t.Committed()
+	invariant.Point("commit.freed")
+	return true, nil
+}
+
+// Commit publishes the transaction's version and ends the transaction; a
+// transaction that changed nothing publishes nothing. After an error nothing has
+// changed.
+func (tx *Tx) Commit() error {
+	if tx.ended.Swap(true) {
+		return errEnded
+	}
+	sp := tx.sp
+	if failed := tx.failed; failed != nil || !tx.write.Changed() {
+		tx.end()
+		return failed
+	}
+	ok, err := sp.publish(tx.write, tx.hold, tx.state)
+	if err == nil && !ok {
+		err = ErrSuspended
+	}
+	if ok {
+		e := sp.live.Entry()
+		e.Commits.Store(e.Commits.Load() + 1)
+	}
+	sp.heap.Leave()
+	sp.giveTurn()
+	invariant.Point("commit.end")
+	sp.views.Add(-1)
+	return err
+}
+
+// Abort ends the transaction without a trace.
+func (tx *Tx) Abort() {
+	if !tx.ended.Swap(true) {
+		tx.end()
+	}
+}
+
+// end ends a writing transaction that publishes nothing. Once the turn is given
+// the Tx may be in use again.
+func (tx *Tx) end() {
+	sp := tx.sp
+	tx.write.Aborted()
+	sp.live.Release(tx.hold)
+	sp.heap.Leave()
+	sp.giveTurn()
+	sp.views.Add(-1)
+}
+
+// errEnded says that a transaction is used after its end.
+var errEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
+
+// Err returns an error if the transaction has ended, or can only abort.
+func (tx *Tx) Err() error {
+	if tx.ended.Load() {
+		return errEnded
+	}
+	return tx.failed
+}
+
+// Writing reports whether the transaction may write.
+func (tx *Tx) Writing() bool { return tx.write != nil }
+
+// Version returns the version that a reading transaction sees, or the one that
+// a writing transaction starts from.
+func (tx *Tx) Version() format.Version { return format.Version(tx.state.Version) }
+
+// Space returns the space of the transaction.
+func (tx *Tx) Space() *Space { return tx.sp }
+
+// fail marks the transaction as one that can only abort, and returns the error.
+func (tx *Tx) fail(err error) error {
+	if tx.failed == nil {
+		tx.failed = err
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package format
+
+import "unsafe"
+
+// Kind says what a block holds.
+type Kind uint8
+
+// The kinds of blocks.
+const (
+	KindNone   Kind = iota // not a block
+	KindState              // State
+	KindTable              // node of a radix vector: 4 to 64 words
+	KindMap                // MapObject
+	KindType               // TypeObject and the encoded descriptor
+	KindInner              // inner node of a hash trie: 2 to 64 links
+	KindBucket             // leaf of a hash trie: up to 14 entry words
+	KindChain              // leaf where the bits of the hash ran out: entry words
+	KindEntry              // hash, key, value, and what they own
+	KindParcel             // free space on its way to another process
+	kindEnd
+)
+
+var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel"}
+
+// String names the kind.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+// Valid reports whether k is a kind that a block can have.
+func (k Kind) Valid() bool { return k > KindNone && k < kindEnd }
+
+// HeaderSize is the size of a block header; the payload follows it.
+const HeaderSize = 16
+
+// BlockHeader stands before the payload of every block. The checksum is that of
+// the other 12 bytes of the header and of the payload; it is computed when the
+// transaction commits, and until then its place holds the stamp by which the
+// transaction knows which of its own blocks it may still edit.
+type BlockHeader struct {
+	Sum  uint32 `doc:"CRC32C of the rest of the header and of the payload"`
+	Size uint32 `doc:"bytes of payload"`
+	Meta uint64 `doc:"birth version (bits 0-47), kind (48-55), size class (56-63)"`
+}
+
+var _ [HeaderSize]byte = [unsafe.Sizeof(BlockHeader{})]byte{}
+
+// MakeMeta packs the second word of a block header.
+func MakeMeta(birth Version, kind Kind, class Class) uint64 {
+	return uint64(birth)&MaxVersion | uint64(kind)<<48 | uint64(class)<<56
+}
+
+// Birth returns the version that wrote the block.
+func (h *BlockHeader) Birth() Version { return Version(h.Meta & MaxVersion) }
+
+// Kind returns what the block holds.
+func (h *BlockHeader) Kind() Kind { return Kind(h.Meta >> 48) }
+
+// Class returns the size class of the block.
+func (h *BlockHeader) Class() Class { return Class(h.Meta >> 56) }
+
+// Class is a size class: an index into the table of block sizes, or ClassRun.
+// It is also the byte by which the extent table names the use of an extent.
+type Class uint8
+
+const (
+	// ClassFree marks an extent that holds no blocks.
+	ClassFree Class = 0
+	// ClassRun is the class of a block that fills whole extents, and of the
+	// first extent of such a run.
+	ClassRun Class = 0xF0
+	// ClassRunRest marks the further extents of a run.
+	ClassRunRest Class = 0xF1
+)
+
+// classSizes[c] is the size of a block of class c, header included. Steps of 16
+// up to 256; then fine steps and the exact sizes of full tree nodes (272, 528);
+// from 1 KiB on, sizes that divide an extent with little rest.
+var classSizes = [...]uint32{
+	0,
+	32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256,
+	272, 288, 320, 352, 384, 416, 448, 480, 512, 528, 576, 640, 704, 768, 832, 896, 960,
+	1024, 1152, 1280, 1424, 1536, 1808, 2048, 2336, 2720, 3120, 3632, 4096, 4672, 5456, 6544, 8192,
+	9360, 10912, 13104, 16384, 21840, 32768,
+}
+
+// NumClasses is one more than the greatest class of small blocks.
+const NumClasses = len(classSizes)
+
+// MaxSmall is the size of the largest block that shares an extent with others.
+const MaxSmall = 32768
+
+// MaxPayload is the size of the largest payload.
+const MaxPayload = 1<<32 - 1 - ExtentSize
+
+// BlockSize returns the size of a small block of class c, header included; 0
+// if c is not a class of small blocks.
+func (c Class) BlockSize() ByteCount {
+	if int(c) < NumClasses {
+		return ByteCount(classSizes[c])
+	}
+	return 0
+}
+
+// Valid reports whether the byte can stand in the extent table.
+func (c Class) Valid() bool { return int(c) < NumClasses || c == ClassRun || c == ClassRunRest }
+
+// classOf16[n] is the smallest class whose blocks have at least 16n bytes.
+var classOf16 = func() (t [MaxSmall/16 + 1]Class) {
+	c := Class(1)
+	for n := range t {
+		for ByteCount(n*16) > c.BlockSize() {
+			c++
+		}
+		t[n] = c
+	}
+	return t
+}()
+
+// ClassFor returns the class of a block with the payload size, or ClassRun.
+func ClassFor(payload ByteCount) Class {
+	n := (payload + HeaderSize + 15) / 16
+	if n > MaxSmall/16 {
+		return ClassRun
+	}
+	return classOf16[n]
+}
+
+// RunExtents returns how many extents a run with the payload size fills.
+func RunExtents(payload ByteCount) int {
+	return int((payload + HeaderSize + ExtentSize - 1) / ExtentSize)
+}

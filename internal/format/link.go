@@ -1,0 +1,42 @@
+package format
+
+// Link is a word by which one tree node refers to another: an address, what it
+// is, and the logarithms that a search needs before it touches the block.
+type Link uint64
+
+// LinkKind is what a link of a hash trie leads to.
+type LinkKind uint8
+
+// The kinds of links; 0 with address 0 is the nil link.
+const (
+	LinkNil    LinkKind = iota
+	LinkInner           // Bits is log2 of the number of slots
+	LinkBucket          // Bits is the number of hash bits that its entries share at this level
+	LinkChain           // Bits as of a bucket
+)
+
+// MakeLink packs a link of a hash trie.
+func MakeLink(a Addr, kind LinkKind, bits uint) Link {
+	return Link(uint64(a) | uint64(kind)<<48 | uint64(bits)<<52)
+}
+
+// Addr returns the address of the block.
+func (l Link) Addr() Addr { return Addr(l & AddrMask) }
+
+// Kind returns what the link leads to.
+func (l Link) Kind() LinkKind { return LinkKind(l >> 48 & 0xf) }
+
+// Bits returns the logarithm that goes with the kind, 0 to 15.
+func (l Link) Bits() uint { return uint(l >> 52 & 0xf) }
+
+// MakeVectorLink packs a link of a radix vector: log2 of the node's slots, and
+// the number of levels from it down to the words, itself included.
+func MakeVectorLink(a Addr, bits, levels uint) Link {
+	return Link(uint64(a) | uint64(bits)<<48 | uint64(levels)<<52)
+}
+
+// VectorBits returns log2 of the slots of the node of a radix vector.
+func (l Link) VectorBits() uint { return uint(l >> 48 & 0xf) }
+
+// VectorLevels returns the levels of the vector from this node on.
+func (l Link) VectorLevels() uint { return uint(l >> 52 & 0xf) }

@@ -1,0 +1,173 @@
+package format
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// LiveMagic starts the live file.
+const LiveMagic = "EVERLIVE"
+
+// LiveIdentity is the first page of the live file: which boot and which files
+// it belongs to. Anything else found means that the file is not to be trusted.
+type LiveIdentity struct {
+	Magic     [8]byte  `doc:"EVERLIVE"`
+	Format    uint32   `doc:"version of the format"`
+	Reserved  uint32   `doc:"zero"`
+	SpaceID   [16]byte `doc:"the space"`
+	Boot      [36]byte `doc:"boot id of the kernel, as text"`
+	Pad       [4]byte  `doc:"zero"`
+	HeapDev   uint64   `doc:"device of the heap file"`
+	HeapInode uint64   `doc:"inode of the heap file"`
+	LiveDev   uint64   `doc:"device of the live file"`
+	LiveInode uint64   `doc:"inode of the live file"`
+	Sum       uint32   `doc:"CRC32C of the fields before"`
+}
+
+// Encode returns the first page of the live file.
+func (id *LiveIdentity) Encode() []byte {
+	copy(id.Magic[:], LiveMagic)
+	id.Format = FormatVersion
+	return encodeSummed(id, &id.Sum)
+}
+
+// Matches reports whether page is the encoding of id.
+func (id *LiveIdentity) Matches(page []byte) error {
+	got := new(LiveIdentity)
+	if !decodeSummed(page, got, &got.Sum) {
+		return &DamageError{"live", 0, "the checksum of the identity does not match"}
+	}
+	want := *id
+	want.Encode()
+	want.Sum = got.Sum
+	if *got != want {
+		return &DamageError{"live", 0, fmt.Sprintf("made for boot %s, heap inode %d, live inode %d", got.Boot, got.HeapInode, got.LiveInode)}
+	}
+	if binary.LittleEndian.Uint32(page[8:]) != FormatVersion {
+		return &DamageError{"live", 0, "another format version"}
+	}
+	return nil
+}
+
+// Sizes of the tables in the live file.
+const (
+	NumProcesses = 512
+	NumSlots     = 4096
+	// IncarnationBits is the number of low bits of an incarnation that are
+	// the index of its process entry.
+	IncarnationBits = 9
+)
+
+// Live is the live file as it is mapped. Each group of words that different
+// processors write has cache lines of its own.
+type Live struct {
+	Identity [PageSize]byte `doc:"LiveIdentity"`
+
+	Current atomic.Uint64 `doc:"address of the newest state block"`
+	_       [120]byte
+
+	Owner     atomic.Uint64 `doc:"incarnation that holds the writer lock; 0: free"`
+	Starving  atomic.Uint64 `doc:"incarnation that the lock is to be handed to; 0: none"`
+	Contended atomic.Uint32 `doc:"1: somebody sleeps for the writer lock"`
+	LockFutex atomic.Uint32 `doc:"futex that the sleepers wait on"`
+	_         [104]byte
+
+	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
+	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
+	_      [112]byte
+
+	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
+	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`
+	Sweeper    atomic.Uint64 `doc:"incarnation that sweeps; 0: none"`
+	SweepWish  atomic.Uint64 `doc:"1: a sweep is due"`
+	Leaked     atomic.Uint64 `doc:"bytes that dead processes had reserved since the last sweep"`
+	Swept      atomic.Uint64 `doc:"epoch of the last sweep that ended"`
+	_          [80]byte
+
+	Failed          atomic.Uint64 `doc:"1: a sync failed; no writing until the space is rebuilt"`
+	Clean           atomic.Uint64 `doc:"1: the newest anchor lists the free space"`
+	AnchorSequence  atomic.Uint64 `doc:"sequence number of the last anchor begun"`
+	NextIncarnation atomic.Uint64 `doc:"counter of incarnations"`
+	SlotsUsed       atomic.Uint64 `doc:"reader slots from this index on were never used"`
+	ProcessesUsed   atomic.Uint64 `doc:"process entries from this index on were never used"`
+	CommitFutex     atomic.Uint32 `doc:"futex that is woken by commits while somebody watches"`
+	Watchers        atomic.Uint32 `doc:"1: somebody watches for commits"`
+	_               [72]byte
+
+	Anchors [NumAnchors]LiveAnchor `doc:"what is known of the anchor slots"`
+	Stacks  [NumStacks]LiveStack   `doc:"heads of the stacks of parcels"`
+	_       [stacksPad]byte
+
+	Processes [NumProcesses]LiveProcess `doc:"process entries"`
+	Slots     [NumSlots]LiveSlot        `doc:"reader slots"`
+}
+
+const stacksPad = (128 - NumStacks*8%128) % 128
+
+// LiveAnchor is what running processes know of one anchor slot.
+type LiveAnchor struct {
+	Owner     atomic.Uint64 `doc:"incarnation that writes the slot; 0: none"`
+	State     atomic.Uint64 `doc:"address of the state block of the version in the slot, or being written"`
+	Version   atomic.Uint64 `doc:"that version; 0: the slot holds none"`
+	Confirmed atomic.Uint64 `doc:"1: synced"`
+	Sequence  atomic.Uint64 `doc:"sequence of the anchor in the slot"`
+	_         [24]byte
+}
+
+// LiveStack is the head of a stack of parcels: offset/16 in the low 40 bits,
+// the low bits of the epoch above them.
+type LiveStack struct {
+	Head atomic.Uint64 `doc:"offset of the first parcel divided by 16 (bits 0-39), epoch (40-63)"`
+}
+
+// LiveProcess is the entry of a process. Its owner holds a lock on a byte of
+// the live file as long as it lives.
+type LiveProcess struct {
+	Incarnation atomic.Uint64 `doc:"incarnation of the owner; 0: never used"`
+	Active      atomic.Uint64 `doc:"1: the process uses its lists of free space; a sweep must wait"`
+	Heartbeat   atomic.Uint64 `doc:"grows while the process writes"`
+	PID         atomic.Uint64 `doc:"process id, for people"`
+	Started     atomic.Uint64 `doc:"time of opening, nanoseconds since 1970 UTC, for people"`
+	Reserved    atomic.Uint64 `doc:"bytes that the process has reserved and not published"`
+	WriteSince  atomic.Uint64 `doc:"time at which the running transaction was first seen, nanoseconds since 1970 UTC; 0: none"`
+	Commits     atomic.Uint64 `doc:"transactions committed"`
+	Command     [32]byte      `doc:"name of the command, for people"`
+	_           [32]byte
+}
+
+// LiveSlot is a reader slot: a process's claim on one version.
+type LiveSlot struct {
+	Owner atomic.Uint64 `doc:"incarnation that uses the slot; 0: free"`
+	State atomic.Uint64 `doc:"address of the state block that is held; 0: none"`
+	Since atomic.Uint64 `doc:"time of the claim, nanoseconds since 1970 UTC, to a tenth of a second"`
+	_     [40]byte
+}
+
+// LiveSize is the size of the live file, whole pages.
+const LiveSize = (int64(unsafe.Sizeof(Live{})) + PageSize - 1) / PageSize * PageSize
+
+var (
+	_ [128]byte = [unsafe.Sizeof(LiveProcess{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(LiveSlot{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(LiveAnchor{})]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.Processes) % 128]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.Anchors) % 64]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.Owner) % 128]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.End) % 128]byte{}
+)
+
+// NobodyAlive is an incarnation that no process ever has: the owner of a word
+// that is to be treated as that of a dead process.
+const NobodyAlive = 1<<64 - 1
+
+// Entry returns the index of the process entry that the incarnation names.
+func (i Incarnation) Entry() int { return int(i & (NumProcesses - 1)) }
+
+// Bytes of the heap and live files that are locked. They lie far beyond any data.
+const (
+	LockGate     = int64(1) << 62   // heap: exclusive while a space is opened or closed
+	LockPresence = LockGate + 1     // heap: shared by every process that has the space open
+	LockProcess  = int64(1)<<62 + 2 // live: plus the index of a process entry
+)

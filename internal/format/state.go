@@ -1,0 +1,121 @@
+package format
+
+import (
+	"encoding/binary"
+	"errors"
+	"unsafe"
+)
+
+// State is the payload of a state block: all there is to know of one version.
+type State struct {
+	Version    uint64 `doc:"number of the version"`
+	Table      uint64 `doc:"root of the object table, a link of a radix vector"`
+	NextIndex  uint64 `doc:"index that the next new object gets"`
+	Objects    uint64 `doc:"number of objects"`
+	UnixNano   uint64 `doc:"time of the commit, nanoseconds since 1970 UTC"`
+	Previous   uint64 `doc:"address of the previous state block; it may be reclaimed already"`
+	Journal    uint64 `doc:"address of the block with the transaction's journal record; 0: none"`
+	Pins       uint64 `doc:"address of the list of checkpoints; 0: none"`
+	Catalog    uint64 `doc:"index of the object that maps names to IDs"`
+	Types      uint64 `doc:"index of the object that maps digests of descriptors to IDs"`
+	BlockBytes uint64 `doc:"bytes of all blocks reachable from this version, headers and rounding included"`
+}
+
+var _ [88]byte = [unsafe.Sizeof(State{})]byte{}
+
+// Indexes of the objects that every space has.
+const (
+	CatalogIndex = 1
+	TypesIndex   = 2
+	FirstIndex   = 3
+)
+
+// ID names an object: an index in the object table under a tag of its space.
+type ID uint64
+
+// MakeID builds an ID from the tag of a space and an index.
+func MakeID(tag uint16, index uint64) ID { return ID(uint64(tag)<<48 | index&AddrMask) }
+
+// Tag returns the tag of the space that the ID belongs to.
+func (id ID) Tag() uint16 { return uint16(id >> 48) }
+
+// Index returns the index in the object table.
+func (id ID) Index() uint64 { return uint64(id) & AddrMask }
+
+// MapObject is the payload of the block of a hash map.
+type MapObject struct {
+	Key   uint64 `doc:"index of the descriptor of the keys; 0: string, of the space's own maps"`
+	Value uint64 `doc:"index of the descriptor of the values; 0: 64-bit word, of the space's own maps"`
+	Root  uint64 `doc:"link of the root of the hash trie; 0: empty"`
+	Count uint64 `doc:"number of entries"`
+}
+
+var _ [32]byte = [unsafe.Sizeof(MapObject{})]byte{}
+
+// TypeObject is the start of the payload of a block with a type descriptor; the
+// encoded descriptor follows.
+type TypeObject struct {
+	Length uint64 `doc:"bytes of the encoded descriptor that follows"`
+}
+
+var _ [8]byte = [unsafe.Sizeof(TypeObject{})]byte{}
+
+// EntryHead is the start of the payload of an entry block. Key and value follow,
+// each at its alignment, then the bytes that the key owns, then those that the
+// value owns, from a multiple of 8 each.
+type EntryHead struct {
+	Hash uint64 `doc:"hash of the key, seeded with the secret of the space"`
+}
+
+// Parcel is the payload of a block with free space that one process hands to
+// another: a link and up to the size class's worth of items.
+type Parcel struct {
+	Next  uint64 `doc:"address of the next parcel of the stack; 0: last"`
+	Count uint64 `doc:"number of items"`
+}
+
+var _ [16]byte = [unsafe.Sizeof(Parcel{})]byte{}
+
+// ParcelItem is one piece of free space in a parcel. An item of the stack of
+// extents counts extents; one of the stack of pending blocks has the two
+// versions; one of a class has neither.
+type ParcelItem struct {
+	Addr  uint64 `doc:"address of the block or of the first extent"`
+	Birth uint64 `doc:"pending: version that wrote the block; extents: their number"`
+	Freed uint64 `doc:"pending: version that freed the block"`
+}
+
+var _ [24]byte = [unsafe.Sizeof(ParcelItem{})]byte{}
+
+// ParcelHeadSize is the size of Parcel; items follow it.
+const ParcelHeadSize = 16
+
+// ParcelItemSize is the size of ParcelItem.
+const ParcelItemSize = 24
+
+// The stacks of parcels: one for every class of small blocks (by its number),
+// one of whole extents and one of blocks that wait for their reuse.
+const (
+	StackExtents = NumClasses
+	StackPending = NumClasses + 1
+	NumStacks    = NumClasses + 2
+)
+
+// StateSize is the size of State.
+const StateSize = int(unsafe.Sizeof(State{}))
+
+// DecodeState verifies the bytes of a whole state block and returns its version.
+func DecodeState(b []byte) (Version, error) {
+	if len(b) < HeaderSize+StateSize {
+		return 0, errors.New("too short")
+	}
+	var hd BlockHeader
+	hd.Sum, hd.Size, hd.Meta = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
+	if hd.Kind() != KindState || int(hd.Size) != StateSize {
+		return 0, errors.New("not a state block")
+	}
+	if Checksum(b[4:HeaderSize+StateSize]) != hd.Sum {
+		return 0, errors.New("the checksum does not match")
+	}
+	return Version(binary.LittleEndian.Uint64(b[HeaderSize:])), nil
+}

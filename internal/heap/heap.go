@@ -1,0 +1,215 @@
+// Package heap gives and takes the blocks of a space.
+//
+// Terms: a block is a header and a payload; an extent is 64 KiB of blocks of one
+// class, or part of a run, which is one block that fills whole extents. A process
+// reserves extents for itself and carves blocks from them, so that processes
+// never meet over a free block. A block that a transaction frees is pending
+// until no protected version can see it; it is held by the version that can.
+//
+// Invariants:
+//
+//	I1  A block never changes after its transaction commits, until it is reclaimed.
+//	I2  A block (birth B, freed by version F) is reclaimed only if no protected
+//	    version X has B <= X < F. Order: load the current version C, scan, then
+//	    reclaim only blocks with F <= C. (Heap.Reclaim, live.Protected)
+//	I3  The commit point is one compare-and-swap of one word. (live.Publish)
+//	I4  Free space is a cache of reachability: the lists in this package are in
+//	    ordinary memory, a crash loses them, and a sweep finds it all again.
+//	I5  A pointer in a payload points inside its own block, or is a link of a
+//	    tree to a block of the expected kind.
+//	I6  Only the write view is written, only by the transaction, or the process,
+//	    that owns the block.
+//	I7  A process uses its lists only between Enter and Leave. Enter marks the
+//	    process active and then looks at the epoch; a sweep raises the epoch and
+//	    then looks for active processes. So either the sweep sees the process and
+//	    gives up, or the process sees the epoch and forgets what lies below the
+//	    floor: never do both believe to own the same free block.
+//
+// Start reading at Txn, then Heap.refill and Heap.Reclaim.
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// ErrFull says that the window of the space is used up.
+var ErrFull = errors.New("the space has reached its maximum size")
+
+// ErrTooLarge says that one value does not fit into a block.
+var ErrTooLarge = errors.New("the value is larger than 4 GiB")
+
+// Heap is this process's part of the free space of a space. Except for the
+// methods of Reader, it is used by one goroutine at a time: the one that has the
+// process's writer lock.
+type Heap struct {
+	region *mapping.Region
+	live   *live.Live
+	base   uint64 // of the window
+	window uint64 // bytes
+	first  uint64 // offset of the first extent of blocks
+	delta  uintptr
+
+	epoch    uint64
+	lists    [format.NumClasses]classList
+	runs     runList
+	pending  []freed
+	held     map[format.Version][]freed
+	cold     format.ByteCount // in the cold groups of all lists
+	waiting  format.ByteCount // in pending and held
+	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
+	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
+	prot     live.Protected
+}
+
+// freed is a block that waits until no protected version can see it.
+type freed struct {
+	addr  format.Addr
+	birth format.Version
+	freed format.Version
+	size  format.ByteCount // of the block, header and rounding included
+}
+
+// New returns the heap of a mapped space. It owns nothing yet.
+func New(region *mapping.Region, lv *live.Live) *Heap {
+	return &Heap{
+		region: region, live: lv,
+		base: region.Base(), window: region.Size(), first: format.FirstExtent(region.Size()),
+		delta: region.Delta(),
+		epoch: lv.Words().Epoch.Load(),
+		held:  map[format.Version][]freed{},
+	}
+}
+
+// at turns an address into a pointer. Sound because the windows are no Go
+// memory: the garbage collector neither moves nor frees what lies there, and the
+// window of a space stays reserved for the life of the process.
+func at(a uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(nil), a) }
+
+// header returns the header of a block in the read-only view.
+func (h *Heap) header(a format.Addr) *format.BlockHeader {
+	return (*format.BlockHeader)(at(uintptr(a)))
+}
+
+// writable returns the header of a block in the write view (I6).
+func (h *Heap) writable(a format.Addr) *format.BlockHeader {
+	return (*format.BlockHeader)(at(uintptr(a) + h.delta))
+}
+
+// payload returns the bytes behind a header in the write view.
+func (h *Heap) payload(a format.Addr, n format.ByteCount) []byte {
+	return unsafe.Slice((*byte)(at(uintptr(a)+h.delta+format.HeaderSize)), n)
+}
+
+// extentClass reads the extent table.
+func (h *Heap) extentClass(extent uint64) format.Class {
+	return *(*format.Class)(at(uintptr(h.base + format.TableOffset + extent)))
+}
+
+// setExtentClass writes the extent table. Only the owner of the extent does.
+func (h *Heap) setExtentClass(extent uint64, c format.Class) {
+	*(*format.Class)(at(uintptr(h.base+format.TableOffset+extent) + h.delta)) = c
+}
+
+// extentOf returns the number of the extent that an address lies in.
+func (h *Heap) extentOf(a format.Addr) uint64 { return (uint64(a) - h.base) >> format.ExtentShift }
+
+// extentAddr returns the address of an extent.
+func (h *Heap) extentAddr(extent uint64) format.Addr {
+	return format.Addr(h.base + extent<<format.ExtentShift)
+}
+
+// blockSize returns the bytes that a block takes, from its header.
+func blockSize(hd *format.BlockHeader) format.ByteCount {
+	if c := hd.Class(); c != format.ClassRun {
+		return c.BlockSize()
+	}
+	return format.ByteCount(format.RunExtents(format.ByteCount(hd.Size))) << format.ExtentShift
+}
+
+// VersionOf returns the version of the state block at a, or 0 if there is none.
+// What it reads may be changing: the caller must be able to live with any value.
+func (h *Heap) VersionOf(a format.Addr) format.Version {
+	if off := uint64(a) - h.base; off < h.first || off >= h.live.Words().Carved.Load() || a&15 != 0 {
+		return 0
+	}
+	hd := h.header(a)
+	if hd.Kind() != format.KindState || hd.Size != uint32(unsafe.Sizeof(format.State{})) {
+		return 0
+	}
+	return format.Version((*format.State)(at(uintptr(a) + format.HeaderSize)).Version)
+}
+
+// Enter begins a section in which the process uses its lists (I7).
+func (h *Heap) Enter() {
+	h.live.Entry().Active.Store(1)
+	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
+		h.forget(epoch)
+	}
+}
+
+// Leave ends the section.
+func (h *Heap) Leave() { h.live.Entry().Active.Store(0) }
+
+// forget drops everything below the floor of the sweep that began: it is that
+// sweep's to give back.
+func (h *Heap) forget(epoch uint64) {
+	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
+	h.epoch = epoch
+	h.cold, h.waiting = 0, 0
+	for c := range h.lists {
+		h.lists[c].forget(h, floor)
+	}
+	h.runs.forget(h.extentOf(floor))
+	keep := func(list []freed) []freed {
+		kept := list[:0]
+		for _, f := range list {
+			if f.addr >= floor {
+				kept = append(kept, f)
+				h.waiting += f.size
+			}
+		}
+		return kept
+	}
+	h.pending = keep(h.pending)
+	for v, list := range h.held {
+		h.held[v] = keep(list)
+	}
+}
+
+// Stats is what a process has reserved.
+type Stats struct {
+	Free    format.ByteCount // in its lists
+	Waiting format.ByteCount // freed, and visible to a protected version
+	Held    map[format.Version]format.ByteCount
+}
+
+// Stats returns what this process has reserved, and which versions pin how much.
+func (h *Heap) Stats() Stats {
+	s := Stats{Waiting: h.waiting, Free: h.freeBytes(), Held: map[format.Version]format.ByteCount{}}
+	for v, list := range h.held {
+		for _, f := range list {
+			s.Held[v] += f.size
+		}
+	}
+	return s
+}
+
+// freeBytes returns the bytes in the lists.
+func (h *Heap) freeBytes() format.ByteCount {
+	n := h.cold + format.ByteCount(h.runs.extents)<<format.ExtentShift
+	for c := range h.lists {
+		n += format.ByteCount(len(h.lists[c].hot)) * format.Class(c).BlockSize()
+	}
+	return n
+}
+
+// damage describes a bad block.
+func (h *Heap) damage(a format.Addr, what string, args ...any) error {
+	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - h.base), What: fmt.Sprintf(what, args...)}
+}

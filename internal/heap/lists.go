@@ -1,0 +1,152 @@
+package heap
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// A classList holds the free blocks of one class that this process owns, in the
+// order in which they are cheap to write: hot ones lie on pages that are dirty
+// already; cold ones are grouped by extent, because populating an extent at
+// once costs little per block if many of its blocks are free, and a lone block
+// on a clean page costs a page fault of its own.
+type classList struct {
+	hot    []format.Addr
+	groups map[uint64][]format.Addr // by extent
+	bySize [13][]uint64             // extents whose group has about 2^i blocks; stale ones are skipped
+	blocks int                      // in groups
+}
+
+// addCold puts a free block into the group of its extent. A group that has all
+// blocks of its extent becomes a free extent: nobody else owns any part of it.
+func (h *Heap) addCold(c format.Class, a format.Addr) {
+	l := &h.lists[c]
+	if l.groups == nil {
+		l.groups = map[uint64][]format.Addr{}
+	}
+	extent := h.extentOf(a)
+	group := append(l.groups[extent], a)
+	if len(group) == int(format.ExtentSize/c.BlockSize()) {
+		delete(l.groups, extent)
+		h.cold -= format.ByteCount(len(group)-1) * c.BlockSize()
+		l.blocks -= len(group) - 1
+		h.runs.add(extent, 1)
+		return
+	}
+	l.groups[extent] = group
+	l.blocks++
+	h.cold += c.BlockSize()
+	if n := len(group); n&(n-1) == 0 {
+		i := bits.Len(uint(n)) - 1
+		l.bySize[i] = append(l.bySize[i], extent)
+	}
+}
+
+// takeGroup makes one of the largest groups hot, if it has at least the given
+// number of blocks, a power of two, and reports whether it did.
+func (h *Heap) takeGroup(c format.Class, least int) bool {
+	l := &h.lists[c]
+	for i := len(l.bySize) - 1; i >= 0 && 1<<i >= least && l.blocks > 0; i-- {
+		for n := len(l.bySize[i]); n > 0; n = len(l.bySize[i]) {
+			extent := l.bySize[i][n-1]
+			l.bySize[i] = l.bySize[i][:n-1]
+			group := l.groups[extent]
+			if len(group) < 1<<i { // the group was used since; what it has now is smaller
+				if len(group) > 0 {
+					l.requeue(extent, len(group))
+				}
+				continue
+			}
+			delete(l.groups, extent)
+			l.blocks -= len(group)
+			h.cold -= format.ByteCount(len(group)) * c.BlockSize()
+			l.hot = append(l.hot, group...)
+			if len(group) >= populateBlocks {
+				h.populate(extent, 1)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// requeue puts an extent into the list of its group's size.
+func (l *classList) requeue(extent uint64, n int) {
+	i := bits.Len(uint(n)) - 1
+	l.bySize[i] = append(l.bySize[i], extent)
+}
+
+// forget drops the blocks below the floor.
+func (l *classList) forget(h *Heap, floor format.Addr) {
+	below := func(a format.Addr) bool { return a < floor }
+	l.hot = slices.DeleteFunc(l.hot, below)
+	l.bySize = [13][]uint64{}
+	l.blocks = 0
+	for extent, group := range l.groups {
+		if h.extentAddr(extent) < floor {
+			delete(l.groups, extent)
+			continue
+		}
+		l.blocks += len(group)
+		h.cold += format.ByteCount(len(group)) * h.extentClass(extent).BlockSize()
+		l.requeue(extent, len(group))
+	}
+}
+
+// A runList holds whole free extents that this process owns, in ascending order
+// and joined where they touch.
+type runList struct {
+	list    []run
+	extents uint64
+}
+
+// run is a number of free extents in a row.
+type run struct{ extent, n uint64 }
+
+// add gives n extents from extent on to the list.
+func (r *runList) add(extent, n uint64) {
+	i, _ := slices.BinarySearchFunc(r.list, extent, func(a run, e uint64) int { return cmp.Compare(a.extent, e) })
+	r.extents += n
+	r.list = slices.Insert(r.list, i, run{extent, n})
+	if i+1 < len(r.list) && r.list[i].extent+r.list[i].n == r.list[i+1].extent {
+		r.list[i].n += r.list[i+1].n
+		r.list = slices.Delete(r.list, i+1, i+2)
+	}
+	if i > 0 && r.list[i-1].extent+r.list[i-1].n == r.list[i].extent {
+		r.list[i-1].n += r.list[i].n
+		r.list = slices.Delete(r.list, i, i+1)
+	}
+}
+
+// take removes n extents in a row, from the smallest run that has them.
+func (r *runList) take(n uint64) (extent uint64, ok bool) {
+	best := -1
+	for i, a := range r.list {
+		if a.n >= n && (best < 0 || a.n < r.list[best].n) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return 0, false
+	}
+	extent = r.list[best].extent
+	r.extents -= n
+	r.list[best].extent += n
+	r.list[best].n -= n
+	if r.list[best].n == 0 {
+		r.list = slices.Delete(r.list, best, best+1)
+	}
+	return extent, true
+}
+
+// forget drops the extents below the floor.
+func (r *runList) forget(floor uint64) {
+	r.extents = 0
+	r.list = slices.DeleteFunc(r.list, func(a run) bool { return a.extent < floor })
+	for _, a := range r.list {
+		r.extents += a.n
+	}
+}

@@ -1,0 +1,230 @@
+package heap
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+const (
+	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that parcels are
+	parcelItems  = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	keepBytes    = 4 << 20 // free space that a process keeps for itself
+	maxChain     = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
+)
+
+// GiveBack hands free space to other processes: what this process has above its
+// share, or, if all is set, everything, pending blocks with their versions
+// included. The heap is entered.
+//
+// A parcel is complete before it is pushed, and is the pusher's until the push;
+// a push that fails because a sweep began leaves a chain that the sweep finds.
+func (h *Heap) GiveBack(all bool) {
+	keep := format.ByteCount(keepBytes)
+	if share := format.ByteCount(h.live.Words().Carved.Load()-h.first) / 8; share > keep {
+		keep = share
+	}
+	if all {
+		keep = 0
+	}
+	carrier := format.ClassFor(carrierBytes)
+	for c := format.Class(1); int(c) < format.NumClasses; c++ {
+		if c != carrier && h.freeBytes() > keep {
+			h.push(int(c), h.drain(c))
+		}
+	}
+	if all {
+		var items []format.ParcelItem
+		for _, f := range h.pending {
+			items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+		}
+		for _, list := range h.held {
+			for _, f := range list {
+				items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+			}
+		}
+		h.pending, h.waiting = nil, 0
+		clear(h.held)
+		h.push(format.StackPending, items)
+	}
+	if h.freeBytes() > keep {
+		var items []format.ParcelItem
+		for _, r := range h.runs.list {
+			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: r.n})
+		}
+		h.runs = runList{}
+		h.push(format.StackExtents, items)
+	}
+	if h.freeBytes() > keep { // last, since the parcels above are of this class
+		h.pushOwn(carrier)
+	}
+	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
+}
+
+// drain empties the list of a class into items.
+func (h *Heap) drain(c format.Class) []format.ParcelItem {
+	l := &h.lists[c]
+	items := make([]format.ParcelItem, 0, len(l.hot)+l.blocks)
+	for _, a := range l.hot {
+		items = append(items, format.ParcelItem{Addr: uint64(a)})
+	}
+	for _, group := range l.groups {
+		for _, a := range group {
+			items = append(items, format.ParcelItem{Addr: uint64(a)})
+		}
+	}
+	h.cold -= format.ByteCount(l.blocks) * c.BlockSize()
+	*l = classList{}
+	return items
+}
+
+// push puts the items into parcels and those on a stack. Without a block for a
+// parcel, which takes a full disk, the items leak until a sweep.
+func (h *Heap) push(stack int, items []format.ParcelItem) {
+	var first, last format.Addr
+	for len(items) > 0 {
+		n := min(len(items), parcelItems)
+		a, err := h.take(format.ClassFor(carrierBytes))
+		if err != nil {
+			break
+		}
+		h.fillParcel(a, first, items[:n])
+		if last == 0 {
+			last = a
+		}
+		first, items = a, items[n:]
+	}
+	h.pushChain(stack, first, last)
+}
+
+// pushOwn hands over the free blocks of the parcels' own class: they carry each
+// other.
+func (h *Heap) pushOwn(c format.Class) {
+	items := h.drain(c)
+	var first, last format.Addr
+	for len(items) > 0 {
+		a := format.Addr(items[0].Addr)
+		n := min(len(items)-1, parcelItems)
+		h.fillParcel(a, first, items[1:1+n])
+		if last == 0 {
+			last = a
+		}
+		first, items = a, items[1+n:]
+	}
+	h.pushChain(int(c), first, last)
+}
+
+// pushChain puts a chain of parcels on a stack.
+func (h *Heap) pushChain(stack int, first, last format.Addr) {
+	if first == 0 {
+		return
+	}
+	invariant.Point("parcel.built")
+	h.live.PushStack(stack, h.epoch, uint64(first)-h.base, func(next uint64) {
+		if next != 0 {
+			next += h.base
+		}
+		(*format.Parcel)(at(uintptr(last) + h.delta + format.HeaderSize)).Next = next
+		hd := h.writable(last)
+		hd.Sum = sum(hd)
+	})
+	invariant.Point("parcel.pushed")
+}
+
+// fillParcel writes a parcel.
+func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
+	size := format.ParcelHeadSize + len(items)*format.ParcelItemSize
+	hd := h.writable(a)
+	hd.Size = uint32(size)
+	hd.Meta = format.MakeMeta(0, format.KindParcel, format.ClassFor(carrierBytes))
+	p := (*format.Parcel)(at(uintptr(a) + h.delta + format.HeaderSize))
+	p.Next, p.Count = uint64(next), uint64(len(items))
+	copy(unsafe.Slice((*format.ParcelItem)(at(uintptr(a)+h.delta+format.HeaderSize+format.ParcelHeadSize)), len(items)), items)
+	hd.Sum = sum(hd)
+}
+
+// Adopt takes over what others handed over as pending, so that it does not wait
+// for ever in a stack. The heap is entered.
+func (h *Heap) Adopt() { h.adopt(format.StackPending) }
+
+// adopt takes the first parcel of a stack and puts the rest back. It reports
+// whether it got anything.
+func (h *Heap) adopt(stack int) bool {
+	offset, ok := h.live.TakeStack(stack, h.epoch)
+	if !ok || offset == 0 {
+		return false
+	}
+	invariant.Point("parcel.taken")
+	first := format.Addr(h.base + offset)
+	items, next, ok := h.readParcel(first)
+	if !ok {
+		return false // damaged: the chain leaks until a sweep
+	}
+	if next != 0 {
+		if last := h.lastParcel(next); last != 0 {
+			h.pushChain(stack, next, last)
+		}
+	}
+	for _, item := range items {
+		h.accept(stack, item)
+	}
+	h.put(first, format.ClassFor(carrierBytes).BlockSize(), false)
+	return true
+}
+
+// readParcel verifies a parcel and returns a copy of its items.
+func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
+	r := h.Reader(true)
+	if r.Verify(a, format.KindParcel) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
+		return nil, 0, false
+	}
+	size := int(h.header(a).Size)
+	p := (*format.Parcel)(at(uintptr(a) + format.HeaderSize))
+	if size < format.ParcelHeadSize || p.Count != uint64(size-format.ParcelHeadSize)/format.ParcelItemSize {
+		return nil, 0, false
+	}
+	list := unsafe.Slice((*format.ParcelItem)(at(uintptr(a)+format.HeaderSize+format.ParcelHeadSize)), p.Count)
+	return append(items, list...), format.Addr(p.Next), true
+}
+
+// lastParcel finds the end of a chain; 0 if it is damaged.
+func (h *Heap) lastParcel(a format.Addr) format.Addr {
+	for range maxChain {
+		_, next, ok := h.readParcel(a)
+		if !ok {
+			return 0
+		}
+		if next == 0 {
+			return a
+		}
+		a = next
+	}
+	return 0
+}
+
+// accept puts an item of a parcel into the lists, if it can be what it says.
+func (h *Heap) accept(stack int, item format.ParcelItem) {
+	a := format.Addr(item.Addr)
+	off := item.Addr - h.base
+	if off < h.first || off >= h.live.Words().Carved.Load() || off&15 != 0 {
+		return
+	}
+	extent := h.extentOf(a)
+	class := h.extentClass(extent)
+	switch {
+	case stack == format.StackExtents:
+		if off%format.ExtentSize == 0 && item.Birth <= (h.live.Words().Carved.Load()-off)>>format.ExtentShift && item.Birth > 0 {
+			h.putRun(extent, item.Birth)
+		}
+	case stack == format.StackPending:
+		hd := h.header(a)
+		size := blockSize(hd)
+		if hd.Class() == class && size > 0 && hd.Birth() == format.Version(item.Birth) {
+			h.pending = append(h.pending, freed{a, format.Version(item.Birth), format.Version(item.Freed), size})
+			h.waiting += size
+		}
+	case class == format.Class(stack) && off%format.ExtentSize%uint64(class.BlockSize()) == 0:
+		h.addCold(class, a)
+	}
+}

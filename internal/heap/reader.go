@@ -1,0 +1,101 @@
+package heap
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// Reader reads blocks. Its zero value reads none. It is safe for concurrent use
+// as long as the version that it reads in is held.
+type Reader struct {
+	heap   *Heap
+	lo     uint64 // address of the first extent
+	span   uint64 // bytes of the window from there on
+	verify bool   // checksums
+	own    format.Version
+}
+
+// Reader returns a reader of the heap. verify makes it check kind, size and
+// checksum of every block that it reads.
+func (h *Heap) Reader(verify bool) Reader {
+	return Reader{heap: h, lo: h.base + h.first, span: h.window - h.first, verify: verify}
+}
+
+// Payload returns the payload of the block at a, which must be of the kind.
+//
+// A link from a damaged block may be any number. Without verification what is
+// checked is that the block can lie where the link says, inside the window: what
+// is read there may be nonsense, but never memory of others, and a page beyond
+// the end of the file faults, which the caller of the transaction is told.
+func (r *Reader) Payload(a format.Addr, kind format.Kind) (unsafe.Pointer, error) {
+	if uint64(a)-r.lo >= r.span || a&15 != 0 {
+		return nil, r.bad(a, kind)
+	}
+	if r.verify {
+		if err := r.Verify(a, kind); err != nil {
+			return nil, err
+		}
+	}
+	return at(uintptr(a) + format.HeaderSize), nil
+}
+
+// Size returns the payload size of a block that Payload has accepted, cut to
+// what fits in the window.
+func (r *Reader) Size(a format.Addr) format.ByteCount {
+	rest := r.lo + r.span - uint64(a) - format.HeaderSize
+	return min(format.ByteCount(r.heap.header(a).Size), format.ByteCount(rest))
+}
+
+// bad describes an impossible link.
+func (r *Reader) bad(a format.Addr, kind format.Kind) error {
+	if r.heap == nil {
+		return &format.DamageError{File: "heap", What: "no heap"}
+	}
+	return r.heap.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))
+}
+
+// Verify checks a block: that it can begin there, that it is of the kind, and
+// its checksum. A block of the reader's own transaction has none yet.
+func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
+	if uint64(a)-r.lo >= r.span || a&15 != 0 {
+		return r.bad(a, kind)
+	}
+	h := r.heap
+	carved := h.live.Words().Carved.Load()
+	if off := uint64(a) - h.base; off >= carved {
+		return h.damage(a, "a %s block lies beyond the end of what is in use", kind)
+	}
+	extent := h.extentOf(a)
+	hd := h.header(a)
+	class := h.extentClass(extent)
+	room := class.BlockSize()
+	within := uint64(a) - uint64(h.extentAddr(extent))
+	switch {
+	case class == format.ClassRun:
+		room = format.ByteCount(format.RunExtents(format.ByteCount(hd.Size))) << format.ExtentShift
+		if within != 0 || uint64(a)-h.base+uint64(room) > carved {
+			return h.damage(a, "a %s block of %d bytes does not fit where it is", kind, hd.Size)
+		}
+	case room == 0 || within%uint64(room) != 0 || within+uint64(room) > format.ExtentSize:
+		return h.damage(a, "no block begins here (a %s was expected, the extent is of class %d)", kind, class)
+	}
+	if hd.Class() != class || format.ByteCount(hd.Size)+format.HeaderSize > room {
+		return h.damage(a, "the header of a %s block has a wrong size or class", kind)
+	}
+	if hd.Kind() != kind {
+		return h.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
+	}
+	if (r.own == 0 || hd.Birth() != r.own) && sum(hd) != hd.Sum {
+		return h.damage(a, "the checksum of the %s block does not match", kind)
+	}
+	return nil
+}
+
+// Kind returns the kind of a block that Payload has accepted.
+func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
+
+// Plausible reports whether a block can begin at a, so that its header may be read.
+func (r *Reader) Plausible(a format.Addr) bool {
+	return uint64(a)-r.lo < r.span && a&15 == 0 && uint64(a)-r.heap.base < r.heap.live.Words().Carved.Load()
+}

@@ -1,0 +1,50 @@
+package heap
+
+import (
+	"slices"
+
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// reclaimBatch is how many pending blocks make a scan worth while: it costs a
+// look at every reader slot that is in use.
+const reclaimBatch = 512
+
+// Reclaim makes the pending blocks that no protected version can see free (I2).
+// A block that one can see is put aside under that version and is looked at again
+// only when the version is no longer protected: an old reader costs nothing per
+// scan, and pins nothing but what it can see.
+func (h *Heap) Reclaim() {
+	h.live.Protected(&h.prot, h.VersionOf)
+	h.anchored = h.live.NewestAnchor()
+	invariant.Point("reclaim.scanned")
+	for v, list := range h.held {
+		if !slices.Contains(h.prot.Versions, v) {
+			delete(h.held, v)
+			for _, f := range list {
+				h.settle(f)
+			}
+		}
+	}
+	later := h.pending[:0]
+	for _, f := range h.pending {
+		if f.freed > h.prot.Current {
+			later = append(later, f)
+			continue
+		}
+		h.settle(f)
+	}
+	h.pending = later
+	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
+}
+
+// settle frees a block or puts it aside.
+func (h *Heap) settle(f freed) {
+	if v, covered := h.prot.Covers(f.birth, f.freed); covered {
+		h.held[v] = append(h.held[v], f)
+		return
+	}
+	h.waiting -= f.size
+	// What was written after the newest anchor lies on a page that is dirty.
+	h.put(f.addr, f.size, f.birth > h.anchored)
+}

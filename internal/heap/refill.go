@@ -1,0 +1,211 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+const (
+	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
+	minGrowth      = 1 << 20  // by which the file grows at least
+	maxGrowth      = 64 << 20 // and at most, if no more is asked for
+)
+
+// take returns a free block of class c.
+func (h *Heap) take(c format.Class) (format.Addr, error) {
+	l := &h.lists[c]
+	if len(l.hot) == 0 {
+		if err := h.refill(c); err != nil {
+			return 0, err
+		}
+	}
+	n := len(l.hot) - 1
+	a := l.hot[n]
+	l.hot = l.hot[:n]
+	return a, nil
+}
+
+// refill finds free blocks of class c, cheapest first: groups worth populating;
+// what others gave back; a fresh extent, as long as little free space lies
+// about; lone blocks; what can be reclaimed now; and growth in any case.
+func (h *Heap) refill(c format.Class) error {
+	l := &h.lists[c]
+	if h.takeGroup(c, populateBlocks) {
+		return nil
+	}
+	if h.adopt(int(c)); len(l.hot) > 0 || h.takeGroup(c, populateBlocks) {
+		return nil
+	}
+	lavish := h.cold < format.ByteCount(h.live.Words().Carved.Load()-h.first)/4
+	if lavish {
+		if err := h.carve(c); !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
+			return err
+		}
+	}
+	if h.takeGroup(c, 1) {
+		return nil
+	}
+	h.Reclaim()
+	if len(l.hot) > 0 || h.takeGroup(c, 1) {
+		return nil
+	}
+	return h.carve(c)
+}
+
+// carve cuts a whole extent into blocks of class c.
+func (h *Heap) carve(c format.Class) error {
+	extent, err := h.takeExtents(1)
+	if err != nil {
+		return err
+	}
+	h.populate(extent, 1)
+	h.setExtentClass(extent, c)
+	size := uint64(c.BlockSize())
+	n := format.ExtentSize / size
+	start := uint64(h.extentAddr(extent))
+	l := &h.lists[c]
+	for i := n; i > 0; i-- { // the lowest address is the first to be used
+		l.hot = append(l.hot, format.Addr(start+(i-1)*size))
+	}
+	return nil
+}
+
+// takeExtents takes n free extents in a row: the process's own, then given-back
+// ones, then such as nobody ever had.
+func (h *Heap) takeExtents(n uint64) (uint64, error) {
+	if extent, ok := h.runs.take(n); ok {
+		return extent, nil
+	}
+	if h.adopt(format.StackExtents) {
+		if extent, ok := h.runs.take(n); ok {
+			return extent, nil
+		}
+	}
+	return h.reserve(n)
+}
+
+// reserve moves the mark of reserved space up by n extents, growing the file if
+// need be. A process that dies after the swap leaks them until a sweep.
+func (h *Heap) reserve(n uint64) (uint64, error) {
+	w := h.live.Words()
+	for {
+		carved, end := w.Carved.Load(), w.End.Load()
+		if carved+n<<format.ExtentShift > h.window {
+			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, h.window)
+		}
+		if carved+n<<format.ExtentShift > end {
+			if err := h.grow(carved + n<<format.ExtentShift); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
+			invariant.Point("grow.carved")
+			return carved >> format.ExtentShift, nil
+		}
+	}
+}
+
+// grow allocates the file, and the part of the extent table that goes with it,
+// up to at least the offset, and then publishes the new end. Two processes may do
+// it at once: allocating twice changes nothing, and the end only rises. Nothing
+// above the published end is ever touched, so a full disk is an error here and
+// never a fault later.
+func (h *Heap) grow(need uint64) error {
+	w := h.live.Words()
+	end := w.End.Load()
+	step := min(max(end/8, minGrowth), maxGrowth)
+	for _, target := range []uint64{max(need, end+step), need} {
+		target = min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.window)
+		err := h.allocate(end, target)
+		if err == nil {
+			invariant.Point("grow.allocated")
+			for old := w.End.Load(); old < target && !w.End.CompareAndSwap(old, target); old = w.End.Load() {
+			}
+			return nil
+		}
+		if target == need || !errors.Is(err, mapping.ErrNoSpace) {
+			return err
+		}
+	}
+	return mapping.ErrNoSpace
+}
+
+// allocate reserves the file's space for the extents from offset from to offset
+// to, and for their bytes in the extent table.
+func (h *Heap) allocate(from, to uint64) error {
+	table := int64(format.TableOffset + from>>format.ExtentShift)
+	if err := h.region.Allocate(table, int64((to-from)>>format.ExtentShift)); err != nil {
+		return fmt.Errorf("growing the extent table: %w", err)
+	}
+	if err := h.region.Allocate(int64(from), int64(to-from)); err != nil {
+		return fmt.Errorf("growing the heap to %d bytes: %w", to, err)
+	}
+	return nil
+}
+
+// populate makes the pages of extents writable at once, unless that was done
+// since the newest anchor, which is what makes pages clean again.
+func (h *Heap) populate(extent, n uint64) {
+	for uint64(len(h.fresh)) < extent+n {
+		h.fresh = append(h.fresh, make([]format.Version, extent+n-uint64(len(h.fresh)))...)
+	}
+	if n == 1 && h.fresh[extent] == h.anchored+1 {
+		return
+	}
+	for i := range n {
+		h.fresh[extent+i] = h.anchored + 1
+	}
+	h.region.Populate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
+}
+
+// takeRun returns a block that fills whole extents.
+func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
+	n := uint64(format.RunExtents(size))
+	extent, err := h.takeExtents(n)
+	if err != nil {
+		h.Reclaim()
+		if extent, err = h.takeExtents(n); err != nil {
+			return 0, err
+		}
+	}
+	h.populate(extent, n)
+	h.setExtentClass(extent, format.ClassRun)
+	for i := uint64(1); i < n; i++ {
+		h.setExtentClass(extent+i, format.ClassRunRest)
+	}
+	return h.extentAddr(extent), nil
+}
+
+// put gives a block that nobody can see any more back to the lists. hot says
+// that its page is dirty.
+func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
+	if size > format.MaxSmall {
+		h.putRun(h.extentOf(a), uint64(size)>>format.ExtentShift)
+		return
+	}
+	c := format.ClassFor(size - format.HeaderSize)
+	if invariant.Enabled {
+		invariant.Assert(h.extentClass(h.extentOf(a)) == c, "a block's class is that of its extent")
+		hd := h.writable(a)
+		hd.Meta = format.MakeMeta(0, format.KindNone, c)
+		invariant.Poison(h.payload(a, size-format.HeaderSize))
+	}
+	if hot {
+		h.lists[c].hot = append(h.lists[c].hot, a)
+		return
+	}
+	h.addCold(c, a)
+}
+
+// putRun gives extents back to the lists.
+func (h *Heap) putRun(extent, n uint64) {
+	for i := range n {
+		h.setExtentClass(extent+i, format.ClassFree)
+	}
+	h.runs.add(extent, n)
+}

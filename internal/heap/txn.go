@@ -1,0 +1,221 @@
+package heap
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// Txn is the heap's part of one transaction: what it wrote and what it freed. It
+// is reused from transaction to transaction.
+type Txn struct {
+	Reader
+	heap    *Heap
+	base    format.Addr    // the state it started from
+	version format.Version // that it will publish
+	bytes   int64          // by which the reachable blocks grow
+
+	stamp    uint32 // of blocks written now
+	editable uint32 // blocks with an older stamp are frozen
+	frozen   int    // walks in progress
+	borrowed bool   // pointers into entries were handed out
+
+	written []format.Addr
+	freed   []freed
+	spare   [format.NumClasses][]format.Addr // written and dropped again; still in written
+	spares  int                              // blocks in spare
+	dropped int                              // blocks in written that were dropped again, spare ones included
+}
+
+// Begin starts a transaction on the base state. The heap is entered.
+func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader) {
+	t.Reader = r
+	t.Reader.own = version
+	t.heap, t.base, t.version, t.bytes = h, base, version, 0
+	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
+	t.written, t.freed = t.written[:0], t.freed[:0]
+	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
+}
+
+// Version returns the version that the transaction will publish.
+func (t *Txn) Version() format.Version { return t.version }
+
+// Changed reports whether the transaction has written anything.
+func (t *Txn) Changed() bool { return len(t.written) > 0 || len(t.freed) > 0 }
+
+// Bytes returns by how many bytes the transaction makes the reachable blocks grow.
+func (t *Txn) Bytes() int64 { return t.bytes }
+
+// Borrow says that pointers into entries were handed out: from now on no entry
+// that is dropped is used again before the transaction ends.
+func (t *Txn) Borrow() { t.borrowed = true }
+
+// Freeze makes everything written so far unchangeable, until the matching Thaw:
+// somebody walks over it.
+func (t *Txn) Freeze() {
+	t.frozen++
+	t.stamp++
+	t.editable = t.stamp
+}
+
+// Thaw ends a Freeze.
+func (t *Txn) Thaw() {
+	if t.frozen--; t.frozen == 0 {
+		t.editable = 0
+	}
+}
+
+// Alloc writes the header of a new block and returns its address. Its payload is
+// written through Payload before the transaction ends.
+func (t *Txn) Alloc(kind format.Kind, size format.ByteCount) (format.Addr, error) {
+	class := format.ClassFor(size)
+	var a format.Addr
+	var err error
+	switch {
+	case size > format.MaxPayload:
+		return 0, ErrTooLarge
+	case class == format.ClassRun:
+		a, err = t.heap.takeRun(size)
+	case t.spares > 0 && len(t.spare[class]) > 0:
+		list := t.spare[class]
+		a = list[len(list)-1]
+		t.spare[class] = list[:len(list)-1]
+		t.spares--
+		t.dropped--
+		t.writeHeader(a, kind, size, class)
+		return a, nil
+	default:
+		a, err = t.heap.take(class)
+	}
+	if err != nil {
+		return 0, err
+	}
+	t.written = append(t.written, a)
+	t.writeHeader(a, kind, size, class)
+	return a, nil
+}
+
+// writeHeader fills a header; the place of the checksum holds the stamp.
+func (t *Txn) writeHeader(a format.Addr, kind format.Kind, size format.ByteCount, class format.Class) {
+	hd := t.heap.writable(a)
+	hd.Sum, hd.Size = t.stamp, uint32(size)
+	hd.Meta = format.MakeMeta(t.version, kind, class)
+	t.bytes += int64(blockSize(hd))
+}
+
+// Payload returns the payload of a block of this transaction, writable.
+func (t *Txn) Payload(a format.Addr) unsafe.Pointer {
+	return at(uintptr(a) + t.heap.delta + format.HeaderSize)
+}
+
+// Delta is what turns an address into that of the same byte in the write view.
+func (t *Txn) Delta() uintptr { return t.heap.delta }
+
+// Editable reports whether the block is this transaction's own and nobody walks
+// over it: then it is changed in place, else copied. No block of the base has
+// the version of this transaction, since a base is older.
+func (t *Txn) Editable(a format.Addr) bool {
+	hd := t.heap.header(a)
+	return hd.Birth() == t.version && hd.Sum >= t.editable
+}
+
+// Copy copies a block of words to a new one of the same kind with room for the
+// given number of payload bytes, and drops the old one. What is new is zero.
+func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (format.Addr, error) {
+	b, err := t.Alloc(kind, size)
+	if err != nil {
+		return 0, err
+	}
+	hd := t.heap.header(a)
+	from := unsafe.Slice((*byte)(at(uintptr(a)+format.HeaderSize)), hd.Size)
+	to := unsafe.Slice((*byte)(t.Payload(b)), size)
+	clear(to[copy(to, from):])
+	t.Free(a)
+	return b, nil
+}
+
+// Free drops a block. A block of the base is pending once the transaction
+// commits. A block of this transaction was never seen by others: it is used
+// again at once, unless somebody may still look at it.
+func (t *Txn) Free(a format.Addr) {
+	hd := t.heap.header(a)
+	size := blockSize(hd)
+	t.bytes -= int64(size)
+	birth := hd.Birth()
+	invariant.Assert(hd.Kind().Valid(), "a block is freed once")
+	if birth != t.version {
+		t.freed = append(t.freed, freed{a, birth, t.version, size})
+		return
+	}
+	w := t.heap.writable(a)
+	t.dropped++
+	looked := t.frozen > 0 || t.borrowed && hd.Kind() == format.KindEntry
+	w.Meta = format.MakeMeta(t.version, format.KindNone, hd.Class())
+	if !looked && size <= format.MaxSmall {
+		t.spare[hd.Class()] = append(t.spare[hd.Class()], a)
+		t.spares++
+	}
+}
+
+// Seal computes the checksums of all that the transaction wrote. Nothing may be
+// written afterwards.
+func (t *Txn) Seal() {
+	for _, a := range t.written {
+		if hd := t.heap.writable(a); hd.Kind() != format.KindNone {
+			hd.Sum = sum(hd)
+		}
+	}
+}
+
+// sum computes the checksum of a block: all but the checksum itself.
+func sum(hd *format.BlockHeader) uint32 {
+	return format.Checksum(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(hd), 4)), format.HeaderSize-4+int(hd.Size)))
+}
+
+// Committed ends the transaction after its version was published: what it freed
+// is pending from now on, never before, since a base that stays current would
+// need it.
+func (t *Txn) Committed() {
+	h := t.heap
+	for _, f := range t.freed {
+		h.waiting += f.size
+	}
+	h.pending = append(h.pending, t.freed...)
+	t.end(false)
+	if len(h.pending) >= reclaimBatch {
+		h.Reclaim()
+	}
+}
+
+// Aborted ends the transaction without a trace: nobody saw what it wrote.
+func (t *Txn) Aborted() { t.end(true) }
+
+// end gives unused blocks back: those of KindNone, or all.
+func (t *Txn) end(all bool) {
+	h := t.heap
+	if all || t.dropped > 0 {
+		for _, a := range t.written {
+			if hd := h.writable(a); all || hd.Kind() == format.KindNone {
+				size := blockSize(hd)
+				h.put(a, size, true)
+			}
+		}
+	}
+	if t.spares > 0 {
+		for c := range t.spare {
+			t.spare[c] = t.spare[c][:0]
+		}
+		t.spares = 0
+	}
+	t.dropped = 0
+	t.written, t.freed = shrink(t.written), shrink(t.freed)
+}
+
+// shrink empties a list and lets go of its memory if it has become huge.
+func shrink[T any](list []T) []T {
+	if cap(list) > 1<<16 {
+		return nil
+	}
+	return list[:0]
+}

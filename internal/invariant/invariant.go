@@ -1,0 +1,21 @@
+// Package invariant holds the checks and hooks of test builds. With the build
+// tag invariants it asserts, poisons reclaimed memory, and can kill or stop the
+// process at named points of the protocols; without the tag all of it compiles
+// to nothing.
+//
+// A point's name is the protocol and the step: "commit.swap". The names are
+// listed in Points, which the kill and suspend loops walk through.
+package invariant
+
+// Points are the names of the points at which a process can be killed or
+// stopped, in the order of the protocols.
+var Points = []string{
+	"lock.taken", "lock.takeover", "lock.release",
+	"begin.active", "begin.slot", "begin.ready",
+	"commit.sealed", "commit.swap", "commit.swapped", "commit.freed", "commit.end",
+	"grow.carved", "grow.allocated", "reclaim.scanned",
+	"parcel.built", "parcel.pushed", "parcel.taken",
+	"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed",
+	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
+	"entry.claimed", "entry.reaped", "close.handed",
+}

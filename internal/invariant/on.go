@@ -1,0 +1,70 @@
+//go:build invariants
+
+package invariant
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Enabled reports whether the program was built with the tag invariants.
+const Enabled = true
+
+// PointVariable is the environment variable that arms a point, for example
+// EVERHEAP_POINT=commit.swap:3:kill or commit.swap:3:stop. It is read at the
+// first point that is passed.
+const PointVariable = "EVERHEAP_POINT"
+
+var armed struct {
+	once  sync.Once
+	name  string
+	stop  bool
+	count atomic.Int64
+}
+
+// Point sends the process SIGKILL, or SIGSTOP, when it is the point that
+// EVERHEAP_POINT names and is passed for the given time.
+func Point(name string) {
+	armed.once.Do(func() {
+		parts := strings.Split(os.Getenv(PointVariable), ":")
+		if len(parts) != 3 {
+			return
+		}
+		n, err := strconv.ParseInt(parts[1], 10, 64)
+		if err != nil {
+			return
+		}
+		armed.count.Store(n)
+		armed.stop = parts[2] == "stop"
+		armed.name = parts[0]
+	})
+	if name != armed.name || armed.count.Add(-1) != 0 {
+		return
+	}
+	signal := syscall.SIGKILL
+	if armed.stop {
+		signal = syscall.SIGSTOP
+	}
+	_ = syscall.Kill(os.Getpid(), signal)
+}
+
+// Assert panics with the message if ok is false: a bug of this library.
+func Assert(ok bool, message string) {
+	if !ok {
+		panic("everheap: invariant violated: " + message)
+	}
+}
+
+// PoisonByte fills reclaimed blocks.
+const PoisonByte = 0xDB
+
+// Poison overwrites memory that nobody may look at any more.
+func Poison(b []byte) {
+	for i := range b {
+		b[i] = PoisonByte
+	}
+}

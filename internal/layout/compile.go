@@ -1,0 +1,199 @@
+package layout
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+const (
+	maxNodes = 2048      // types that one type may mention
+	maxFixed = 1<<31 - 1 // bytes of a fixed part
+)
+
+// cache maps a reflect.Type to its finished *Type. Compiling is serialised, so
+// that a Go type has one descriptor and half-built ones are never seen.
+var (
+	cache     sync.Map
+	compiling sync.Mutex
+)
+
+// The stored form of time.Time is that of Go: wall, ext and a location that is always nil here.
+var _ [24]byte = [unsafe.Sizeof(time.Time{})]byte{}
+
+var (
+	timeType     = reflect.TypeFor[time.Time]()
+	locationType = reflect.TypeFor[time.Location]()
+	lockerType   = reflect.TypeFor[sync.Locker]()
+)
+
+// For returns the descriptor of T.
+func For[T any]() (*Type, error) { return Of(reflect.TypeFor[T]()) }
+
+// Of returns the descriptor of a Go type. The error is an *UnstorableError.
+func Of(rt reflect.Type) (*Type, error) {
+	if t, ok := cache.Load(rt); ok {
+		return t.(*Type), nil
+	}
+	compiling.Lock()
+	defer compiling.Unlock()
+	c := compiler{root: rt, nodes: make(map[reflect.Type]*Type)}
+	t, err := c.node(rt)
+	if err != nil {
+		return nil, err
+	}
+	if what := finish(c.order); what != "" {
+		return nil, &UnstorableError{rt.String(), "", rt.String(), what}
+	}
+	for _, n := range c.order {
+		if n.key == nil {
+			continue
+		}
+		if err := n.key.KeyError(); err != nil {
+			return nil, &UnstorableError{rt.String(), "", rt.String(), "its key type " + n.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys"}
+		}
+	}
+	for _, n := range c.order {
+		cache.Store(n.rt, n)
+	}
+	return t, nil
+}
+
+// compiler builds the descriptors of one type and of all that it mentions.
+type compiler struct {
+	root  reflect.Type
+	nodes map[reflect.Type]*Type
+	order []*Type
+	path  []string
+}
+
+// refuse returns the error for the type at the current path.
+func (c *compiler) refuse(rt reflect.Type, advice string) error {
+	return &UnstorableError{c.root.String(), strings.TrimPrefix(strings.Join(c.path, ""), "."), rt.String(), advice}
+}
+
+// at compiles rt as the part of the current type that step names.
+func (c *compiler) at(step string, rt reflect.Type) (*Type, error) {
+	c.path = append(c.path, step)
+	t, err := c.node(rt)
+	c.path = c.path[:len(c.path)-1]
+	return t, err
+}
+
+func (c *compiler) node(rt reflect.Type) (*Type, error) {
+	if t, ok := cache.Load(rt); ok {
+		return t.(*Type), nil
+	}
+	if t := c.nodes[rt]; t != nil {
+		return t, nil
+	}
+	if advice := refusal(rt); advice != "" {
+		return nil, c.refuse(rt, advice)
+	}
+	if len(c.order) >= maxNodes || len(c.path) > maxNodes {
+		return nil, c.refuse(rt, "split the type: it mentions more than 2048 types")
+	}
+	t := &Type{rt: rt, size: rt.Size(), align: uintptr(rt.Align())}
+	if rt.PkgPath() != "" {
+		t.name = rt.String()
+	}
+	c.nodes[rt] = t
+	c.order = append(c.order, t)
+	return t, c.fill(t, rt)
+}
+
+// refusal returns the advice for types that are refused as such, else "".
+func refusal(rt reflect.Type) string {
+	switch rt.PkgPath() {
+	case "sync", "sync/atomic", "internal/sync":
+		return "keep it outside the stored type, or use Space.Mutex"
+	}
+	switch {
+	case rt == reflect.TypeFor[reflect.Value]():
+		return "store the value itself"
+	case rt == locationType:
+		return "store the name of the location"
+	case rt.Size() > maxFixed:
+		return "use a slice or a List: the type is larger than 2 GiB"
+	}
+	switch rt.Kind() {
+	case reflect.Chan:
+		return "keep channels in the program, and use Watch to learn of changes"
+	case reflect.Func:
+		return "store the data that selects the function"
+	case reflect.Interface:
+		return "use a concrete type"
+	case reflect.Map:
+		return fmt.Sprintf("use everheap.Map[%s, %s]", rt.Key(), rt.Elem())
+	case reflect.Uintptr:
+		return "use uint64"
+	case reflect.UnsafePointer:
+		return "use a pointer to a concrete type"
+	}
+	return ""
+}
+
+// fill completes t. The kinds of reflect that refusal let through are those below.
+func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
+	switch k := rt.Kind(); {
+	case k == reflect.Bool:
+		t.kind = Bool
+	case k >= reflect.Int && k <= reflect.Uint64:
+		t.kind = Int + Kind(k-reflect.Int)
+	case k >= reflect.Float32 && k <= reflect.Complex128:
+		t.kind = Float32 + Kind(k-reflect.Float32)
+	case k == reflect.String:
+		t.kind = String
+	case k == reflect.Slice:
+		t.kind = Slice
+		t.elem, err = c.at("[]", rt.Elem())
+	case k == reflect.Pointer:
+		t.kind = Pointer
+		t.elem, err = c.at("", rt.Elem())
+	case k == reflect.Array:
+		t.kind, t.length = Array, uintptr(rt.Len())
+		t.elem, err = c.at("[]", rt.Elem())
+	case rt.ConvertibleTo(timeType):
+		t.kind = Time
+		if rt == timeType {
+			t.name = ""
+		}
+	default:
+		return c.fillStruct(t, rt)
+	}
+	return err
+}
+
+func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
+	if m := handleMarker(rt); m != nil {
+		kind, key, value := m.handleOf()
+		t.kind = kind
+		if key != nil {
+			if t.key, err = c.at(".key", key); err != nil {
+				return err
+			}
+		}
+		t.elem, err = c.at(".value", value)
+		return err
+	}
+	t.kind = Struct
+	for i := range rt.NumField() {
+		f := rt.Field(i)
+		if f.Name == "_" {
+			continue
+		}
+		ft, err := c.at("."+f.Name, f.Type)
+		if err != nil {
+			return err
+		}
+		t.fields = append(t.fields, Field{f.Name, f.Tag.Get("everheap"), f.Offset, ft})
+	}
+	// After the fields: an embedded mutex is then named by its own path.
+	if reflect.PointerTo(rt).Implements(lockerType) {
+		return c.refuse(rt, "it is a lock: keep it outside the stored type, or use Space.Mutex")
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// decoder reads the stored form of a descriptor. Once bad is set, it reads zeros.
+type decoder struct {
+	all   []byte
+	pos   int
+	bad   string
+	nodes []*Type
+}
+
+// Decode returns the descriptor whose stored form is b. It accepts any bytes: what
+// cannot be a type that Encode wrote is a *DamageError. GoType of the result is nil.
+func Decode(b []byte) (*Type, error) {
+	d := decoder{all: b}
+	t := d.types()
+	if d.bad == "" {
+		d.bad = checkShapes(d.nodes)
+	}
+	if d.bad == "" {
+		d.bad = finish(d.nodes)
+	}
+	if d.bad == "" {
+		d.checkKeys()
+	}
+	if d.bad == "" && !bytes.Equal(t.Encode(), b) {
+		d.bad = "the bytes are not in canonical form"
+	}
+	if d.bad != "" {
+		return nil, &DamageError{"", uintptr(d.pos), d.bad}
+	}
+	return t, nil
+}
+
+func (d *decoder) fail(what string) {
+	if d.bad == "" {
+		d.bad = what
+	}
+}
+
+// num reads a number of at most limit.
+func (d *decoder) num(limit uint64) uintptr {
+	if d.bad != "" {
+		return 0
+	}
+	v, n := binary.Uvarint(d.all[d.pos:])
+	if n <= 0 || v > limit {
+		d.fail("a number is cut off or out of range")
+		return 0
+	}
+	d.pos += n
+	return uintptr(v)
+}
+
+func (d *decoder) str() string {
+	n := int(d.num(uint64(len(d.all) - d.pos)))
+	if d.bad != "" || n > len(d.all)-d.pos {
+		d.fail("a name is cut off")
+		return ""
+	}
+	s := string(d.all[d.pos : d.pos+n])
+	d.pos += n
+	if !utf8.ValidString(s) {
+		d.fail("a name is not UTF-8")
+	}
+	return s
+}
+
+// ref reads the place of a type in the list.
+func (d *decoder) ref() *Type {
+	if len(d.nodes) == 0 {
+		return nil
+	}
+	return d.nodes[d.num(uint64(len(d.nodes)-1))]
+}
+
+func (d *decoder) types() *Type {
+	if d.num(encodingVersion) != encodingVersion {
+		d.fail("the version of the encoding is unknown")
+	}
+	n := d.num(uint64(min(maxNodes, len(d.all))))
+	if n == 0 {
+		d.fail("there is no type")
+		return nil
+	}
+	d.nodes = make([]*Type, n)
+	for i := range d.nodes {
+		d.nodes[i] = new(Type)
+	}
+	for _, t := range d.nodes {
+		d.node(t)
+	}
+	if d.pos != len(d.all) {
+		d.fail("bytes follow the last type")
+	}
+	return d.nodes[0]
+}
+
+func (d *decoder) node(t *Type) {
+	t.kind = Kind(d.num(uint64(kindEnd - 1)))
+	if t.kind == Invalid {
+		d.fail("a kind is unknown")
+	}
+	t.name = d.str()
+	t.size = d.num(maxFixed)
+	t.align = d.num(8)
+	switch t.kind {
+	case Struct:
+		n := d.num(uint64(len(d.all) - d.pos))
+		for i := uintptr(0); i < n && d.bad == ""; i++ {
+			f := Field{Name: d.str(), Tag: d.str(), Offset: d.num(maxFixed), Type: d.ref()}
+			t.fields = append(t.fields, f)
+		}
+	case Array:
+		t.length = d.num(1 << 40)
+		t.elem = d.ref()
+	case Slice, Pointer, List, Ref:
+		t.elem = d.ref()
+	case Map, Sorted:
+		t.key, t.elem = d.ref(), d.ref()
+	}
+}
+
+// checkKeys refuses handles of maps whose keys cannot be keys.
+func (d *decoder) checkKeys() {
+	for _, t := range d.nodes {
+		if t.key != nil && t.key.KeyError() != nil {
+			d.fail("a map has keys of a type that cannot be a key")
+		}
+	}
+}
+
+// checkShapes returns what is wrong with the sizes, offsets and nesting of decoded types, or "".
+func checkShapes(nodes []*Type) string {
+	state := make(map[*Type]int, len(nodes)) // 1: being checked, 2: good
+	var visit func(t *Type, depth int) string
+	visit = func(t *Type, depth int) (what string) {
+		switch {
+		case state[t] == 2:
+			return ""
+		case state[t] == 1 || depth > 1000:
+			return "a type contains itself by value"
+		}
+		state[t] = 1
+		t.byValue(func(u *Type) {
+			if what == "" {
+				what = visit(u, depth+1)
+			}
+		})
+		if what == "" {
+			what = t.checkShape()
+		}
+		state[t] = 2
+		return what
+	}
+	for _, t := range nodes {
+		if what := visit(t, 0); what != "" {
+			return what
+		}
+	}
+	return ""
+}
+
+func (t *Type) checkShape() string {
+	const wrong = "a type has a wrong size or alignment"
+	switch t.kind {
+	case Array:
+		if t.elem.size > 0 && t.length > maxFixed/t.elem.size {
+			return wrong
+		}
+		if t.align != t.elem.align || t.size != t.length*t.elem.size {
+			return wrong
+		}
+		return ""
+	case Struct:
+		return t.checkStruct()
+	}
+	if k := scalarKinds[t.kind]; t.size != k.size || t.align != k.algn {
+		return wrong
+	}
+	return ""
+}
+
+func (t *Type) checkStruct() string {
+	if t.align == 0 || t.align > 8 || t.align&(t.align-1) != 0 || t.size%t.align != 0 {
+		return "a struct has a wrong size or alignment"
+	}
+	names := make(map[string]bool, len(t.fields))
+	end := uintptr(0)
+	for i := range t.fields {
+		f := &t.fields[i]
+		if f.Name == "" || f.Name == "_" || names[f.Name] {
+			return "a struct has a field without a name of its own"
+		}
+		names[f.Name] = true
+		if f.Offset < end || f.Type.align > t.align || f.Offset%f.Type.align != 0 ||
+			f.Offset > t.size || f.Type.size > t.size-f.Offset {
+			return "a field lies outside its struct, or overlaps another"
+		}
+		end = f.Offset + f.Type.size
+	}
+	return ""
+}

@@ -1,0 +1,81 @@
+package layout
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Detach returns the position-independent form of the stored value at p, in the block
+// b: the fixed part, padded to 8 bytes, then what it owns, with offset+1 for each
+// address. Equal values give equal bytes. Damage is a *DamageError.
+func (t *Type) Detach(p unsafe.Pointer, b Bounds) ([]byte, error) {
+	n, err := t.DetachedSize(p, b)
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, n)
+	return buf, t.DetachTo(buf, p, b)
+}
+
+// DetachedSize returns the number of bytes that Detach would return.
+func (t *Type) DetachedSize(p unsafe.Pointer, b Bounds) (int, error) {
+	owned, err := t.measureIn(p, b)
+	return int(alignUp(t.size, 8) + owned), err
+}
+
+// DetachTo writes what Detach returns to buf, which has the length that DetachedSize returned.
+func (t *Type) DetachTo(buf []byte, p unsafe.Pointer, b Bounds) error {
+	fixed := alignUp(t.size, 8)
+	if uintptr(len(buf)) < fixed {
+		return errTarget
+	}
+	if fixed == 0 {
+		return nil
+	}
+	clear(buf[t.size:fixed])
+	// A read view that begins at 1 makes every stored address its offset+1.
+	err := t.flatten(unsafe.Pointer(&buf[0]), 1, 0, fixed, uintptr(len(buf))-fixed, p)
+	runtime.KeepAlive(buf)
+	return err
+}
+
+// Detached is a value in a Go allocation of its own that holds no pointer the garbage
+// collector knows; addresses in it point into that allocation, and are good while d is alive.
+type Detached struct {
+	mem  []uint64
+	size uintptr
+}
+
+// Pointer returns the value. The caller keeps d alive (runtime.KeepAlive) while it uses it.
+func (d *Detached) Pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(d.mem)) }
+
+// Bounds returns the addresses that the value and its parts occupy.
+func (d *Detached) Bounds() Bounds {
+	lo := uintptr(d.Pointer())
+	return Bounds{lo, lo + d.size}
+}
+
+// Attach turns the bytes that Detach made into a value again. It accepts any bytes,
+// and copies them; what is not a value of t is a *DamageError.
+func (t *Type) Attach(img []byte) (*Detached, error) {
+	fixed := alignUp(t.size, 8)
+	if uintptr(len(img)) < fixed || len(img) > maxFixed+maxOwned {
+		return nil, &DamageError{t.String(), 0, "the bytes are shorter than the type"}
+	}
+	d := &Detached{make([]uint64, max((len(img)+7)/8, 1)), uintptr(len(img))}
+	copy(bytesAt(d.Pointer(), d.size), img)
+	if !t.checked {
+		return d, nil
+	}
+	w := walker{b: d.Bounds(), relocate: true}
+	err := w.all(t, d.Pointer())
+	if err == nil && t.owns {
+		// Parts that overlap may have been changed after they were checked.
+		err = t.Check(d.Pointer(), d.Bounds())
+	}
+	runtime.KeepAlive(d)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}

@@ -1,0 +1,37 @@
+// Package layout turns Go values into the bytes of blocks and back.
+//
+// A type is compiled once, by reflection, into a descriptor (Type). Everything
+// else works from descriptors alone, so that recovery, the command and programs
+// that do not know the Go type can copy, check, walk, compare and print values.
+//
+// Terms:
+//
+//   - fixed part: the bytes of the type itself, exactly as Go lays them out.
+//   - owned part: what the fixed part refers to: bytes of strings, backing
+//     arrays of slices, targets of pointers. It lies in the same block.
+//   - program: the list of the places of a fixed part that are more than bytes
+//     (headers, pointers, times, padding), with all nesting by value unrolled.
+//   - raw: said of a type whose program is empty; one move of bytes copies it.
+//   - graph: said of a type that reaches pointers or slices of itself; only its
+//     values can be shared or cyclic, and only they pay for an identity table.
+//   - detached: the position-independent form; addresses are offset+1, 0 is nil.
+//   - handle: 8 bytes that name an object by its ID; never followed here.
+//
+// Invariants:
+//
+//	L1  Every address in a stored value is nil or lies in the value's own block.
+//	L2  A block is written as bytes and words through its write view only; no
+//	    typed pointer store ever reaches it.
+//	L3  Flatten writes nothing outside the fixed and owned parts it was given,
+//	    whatever happens to the source meanwhile.
+//	L4  Padding, blank fields and alignment gaps are zero; times are UTC without
+//	    a monotonic reading; cap equals len. So equal values have equal bytes.
+//	L5  The owned parts of a value do not overlap, except that pointers and
+//	    recursive slices may refer to one part more than once. Readers spend a
+//	    budget of bytes on that account, so that damage cannot make them run on.
+//	L6  Reading checks each address against the bounds of the block before use.
+//	L7  Addresses of the caller's value are kept outside the stack only if Arg
+//	    made sure that they belong to the heap.
+//
+// Start reading at Type in type.go, then program.go, flatten.go and copyout.go.
+package layout

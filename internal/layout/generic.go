@@ -1,0 +1,34 @@
+package layout
+
+import "unsafe"
+
+// never is false. The compiler does not know.
+var never bool
+
+var sink unsafe.Pointer
+
+// Arg passes a value to Measure, Flatten, CopyOut, Hash or Equal without making it
+// escape: v may stay on the stack. That is sound because no callee retains the
+// address of v itself. What v refers to does escape, since the identity table
+// holds addresses that would not follow a moving stack (L7); for keys see ArgKey.
+// The caller keeps v alive.
+func Arg[T any](v *T) unsafe.Pointer {
+	if never {
+		c := new(T)
+		*c = *v
+		sink = unsafe.Pointer(c)
+	}
+	return hide(unsafe.Pointer(v))
+}
+
+// ArgKey is Arg for values without pointers, such as keys, and for destinations:
+// strings that they refer to may stay on the stack too.
+func ArgKey[T any](v *T) unsafe.Pointer { return hide(unsafe.Pointer(v)) }
+
+// hide returns p; escape analysis, which does not follow numbers, does not see that it is the same.
+//
+//go:nocheckptr
+func hide(p unsafe.Pointer) unsafe.Pointer { return pointerAt(uintptr(p)) }
+
+// Cast returns p as a pointer to a value of type T.
+func Cast[T any](p unsafe.Pointer) *T { return (*T)(p) }

@@ -1,0 +1,224 @@
+package layout
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Kind is the kind of a type. Its numbers are part of the stored form.
+type Kind uint8
+
+// The kinds. Int, Uint and all addresses have 8 bytes.
+const (
+	Invalid Kind = iota
+	Bool
+	Int
+	Int8
+	Int16
+	Int32
+	Int64
+	Uint
+	Uint8
+	Uint16
+	Uint32
+	Uint64
+	Float32
+	Float64
+	Complex64
+	Complex128
+	String
+	Time
+	Struct
+	Array
+	Slice
+	Pointer
+	Map    // handle of a hash map
+	Sorted // handle of a sorted map
+	List   // handle of a list
+	Ref    // handle of one object
+	kindEnd
+)
+
+// Stored values have the layout of Go on 64-bit little-endian machines.
+var _ [8]byte = [unsafe.Sizeof(uintptr(0))]byte{}
+
+var scalarKinds = [kindEnd]struct {
+	name string
+	size uintptr // 0: depends on the type
+	algn uintptr
+}{
+	Bool: {"bool", 1, 1},
+	Int:  {"int", 8, 8}, Int8: {"int8", 1, 1}, Int16: {"int16", 2, 2}, Int32: {"int32", 4, 4}, Int64: {"int64", 8, 8},
+	Uint: {"uint", 8, 8}, Uint8: {"uint8", 1, 1}, Uint16: {"uint16", 2, 2}, Uint32: {"uint32", 4, 4}, Uint64: {"uint64", 8, 8},
+	Float32: {"float32", 4, 4}, Float64: {"float64", 8, 8},
+	Complex64: {"complex64", 8, 4}, Complex128: {"complex128", 16, 8},
+	String: {"string", 16, 8}, Time: {"time.Time", 24, 8},
+	Slice: {"slice", 24, 8}, Pointer: {"pointer", 8, 8},
+	Map: {"map", 8, 8}, Sorted: {"sorted", 8, 8}, List: {"list", 8, 8}, Ref: {"ref", 8, 8},
+}
+
+// Field is a field of a struct. Blank fields have none: they are padding.
+type Field struct {
+	Name   string
+	Tag    string // the value of the struct tag "everheap"
+	Offset uintptr
+	Type   *Type
+}
+
+// Type is the compiled descriptor of a type. It is immutable and may be used concurrently.
+type Type struct {
+	kind   Kind
+	name   string // package-qualified, as in forum.User; empty for types without a name
+	size   uintptr
+	align  uintptr
+	length uintptr // of an array
+	elem   *Type   // of an array, slice or pointer; value type of a handle
+	key    *Type   // key type of a Map or Sorted handle
+	fields []Field
+	rt     reflect.Type // nil if decoded
+
+	// Derived by finish; see program.go.
+	done    bool
+	ops     []op   // the program; empty if raw
+	moves   []span // the bytes between those places that hold owned memory or times
+	owns    bool   // values may own memory
+	graph   bool   // reaches pointers or recursive slices
+	ident   bool   // a slice that can reach itself: goes through the identity table
+	handles bool   // reaches handles
+	checked bool   // not every pattern of bytes is a value
+	weight  uintptr
+
+	hashBytes bool // equal values have equal bytes
+	encoded   atomic.Pointer[[]byte]
+	identity  atomic.Pointer[[]byte]
+}
+
+// Bounds are the addresses of a block's payload in the read view: [Lo, Hi).
+type Bounds struct{ Lo, Hi uintptr }
+
+// everywhere are the bounds of values in the Go heap, which need none.
+var everywhere = Bounds{0, ^uintptr(0)}
+
+// holds reports whether n bytes at addr lie inside b.
+func (b Bounds) holds(addr, n uintptr) bool {
+	return addr >= b.Lo && addr <= b.Hi && n <= b.Hi-addr
+}
+
+// Size returns the bytes of the fixed part.
+func (t *Type) Size() uintptr { return t.size }
+
+// Align returns the alignment of the fixed part: 1, 2, 4 or 8.
+func (t *Type) Align() uintptr { return t.align }
+
+// Name returns the package-qualified name, or "" for a type without one.
+func (t *Type) Name() string { return t.name }
+
+// GoType returns the Go type, or nil if the descriptor was decoded from stored bytes.
+func (t *Type) GoType() reflect.Type { return t.rt }
+
+// Owns reports whether values can own memory beyond the fixed part.
+func (t *Type) Owns() bool { return t.owns }
+
+// IsString reports whether the type is a string type.
+func (t *Type) IsString() bool { return t.kind == String }
+
+// HasHandles reports whether values can hold handles.
+func (t *Type) HasHandles() bool { return t.handles }
+
+// Kind returns the kind of the type.
+func (t *Type) Kind() Kind { return t.kind }
+
+// Elem returns the element type of an array, slice or pointer and the value type of a handle, else nil.
+func (t *Type) Elem() *Type { return t.elem }
+
+// Key returns the key type of a Map or Sorted handle, else nil.
+func (t *Type) Key() *Type { return t.key }
+
+// Len returns the length of an array type, else 0.
+func (t *Type) Len() uintptr { return t.length }
+
+// Fields returns the fields of a struct type, which the caller must not change.
+func (t *Type) Fields() []Field { return t.fields }
+
+// isHandle reports whether values are handles.
+func (t *Type) isHandle() bool { return t.kind >= Map && t.kind <= Ref }
+
+// isBytes reports whether the type is a slice or array of bytes.
+func (t *Type) isBytes() bool {
+	return (t.kind == Slice || t.kind == Array) && t.elem.kind == Uint8
+}
+
+// String returns the type in Go syntax.
+func (t *Type) String() string {
+	if t.name != "" {
+		return t.name
+	}
+	switch t.kind {
+	case Struct:
+		return t.structString()
+	case Array:
+		return fmt.Sprintf("[%d]%s", t.length, t.elem)
+	case Slice:
+		return "[]" + t.elem.String()
+	case Pointer:
+		return "*" + t.elem.String()
+	case Map, Sorted:
+		return fmt.Sprintf("everheap.%s[%s, %s]", HandleKind(t.kind), t.key, t.elem)
+	case List, Ref:
+		return fmt.Sprintf("everheap.%s[%s]", HandleKind(t.kind), t.elem)
+	default:
+		return scalarKinds[t.kind].name
+	}
+}
+
+func (t *Type) structString() string {
+	if len(t.fields) == 0 {
+		return "struct {}"
+	}
+	var s strings.Builder
+	s.WriteString("struct { ")
+	for i, f := range t.fields {
+		if i > 0 {
+			s.WriteString("; ")
+		}
+		s.WriteString(f.Name + " " + f.Type.String())
+	}
+	s.WriteString(" }")
+	return s.String()
+}
+
+// byValue calls fn for the types that t contains by value.
+func (t *Type) byValue(fn func(*Type)) {
+	switch t.kind {
+	case Struct:
+		for i := range t.fields {
+			fn(t.fields[i].Type)
+		}
+	case Array:
+		fn(t.elem)
+	}
+}
+
+// reach calls fn for the types whose values lie in the block of a value of t.
+func (t *Type) reach(fn func(*Type)) {
+	if t.kind == Slice || t.kind == Pointer {
+		fn(t.elem)
+		return
+	}
+	t.byValue(fn)
+}
+
+// refs calls fn for every type that t mentions, in a fixed order.
+func (t *Type) refs(fn func(*Type)) {
+	if t.isHandle() {
+		if t.key != nil {
+			fn(t.key)
+		}
+		fn(t.elem)
+		return
+	}
+	t.reach(fn)
+}

@@ -1,0 +1,195 @@
+package layout
+
+import "unsafe"
+
+// walker goes through all parts of a stored value, each once, and checks what it
+// finds. Check, Handles, Attach and AppendJSON are this walk.
+type walker struct {
+	b        Bounds
+	budget   uintptr // bytes of owned parts that may still be visited (L5)
+	empty    uintptr // elements of size zero so far
+	ids      *identity
+	relocate bool // addresses are offset+1: make them absolute on the way
+	handle   func(kind HandleKind, id uint64) bool
+	stopped  bool // by handle
+}
+
+// Check verifies the stored value at p, in the block b: addresses inside the block
+// and aligned, lengths that fit, bools 0 or 1, times normalised. It needs no Go type
+// and accepts any bytes; the error is a *DamageError.
+func (t *Type) Check(p unsafe.Pointer, b Bounds) error {
+	w := walker{b: b}
+	return w.all(t, p)
+}
+
+// Handles calls fn for every handle in the stored value at p that is not nil, until fn
+// returns false. What it walks, it checks.
+func (t *Type) Handles(p unsafe.Pointer, b Bounds, fn func(kind HandleKind, id uint64) bool) error {
+	if !t.handles {
+		return nil
+	}
+	w := walker{b: b, handle: fn}
+	return w.all(t, p)
+}
+
+func (w *walker) all(t *Type, p unsafe.Pointer) error {
+	if !w.b.holds(uintptr(p), t.size) || uintptr(p)%t.align != 0 {
+		return damage(t, w.b, p, "the value lies outside its block")
+	}
+	w.budget = w.b.Hi - w.b.Lo
+	if !t.graph {
+		return w.value(t, p)
+	}
+	w.ids = newIdentity()
+	defer w.ids.release()
+	return w.walkGraph(t, p)
+}
+
+func (w *walker) walkGraph(t *Type, p unsafe.Pointer) error {
+	if s := w.ids.root(p, t); s != nil {
+		s.off = 1
+	}
+	err := w.value(t, p)
+	for err == nil && !w.stopped {
+		v, ok := w.ids.pop()
+		if !ok {
+			break
+		}
+		err = w.each(v.typ, v.src, v.n)
+	}
+	return err
+}
+
+// skip reports whether there is nothing to see in values of t.
+func (w *walker) skip(t *Type) bool {
+	return !t.checked && (w.handle == nil || !t.handles) || w.stopped
+}
+
+func (w *walker) each(t *Type, p unsafe.Pointer, n uintptr) error {
+	if w.skip(t) || t.size == 0 {
+		return nil
+	}
+	for i := uintptr(0); i < n && !w.stopped; i++ {
+		if err := w.value(t, unsafe.Add(p, i*t.size)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) value(t *Type, p unsafe.Pointer) error {
+	if w.skip(t) {
+		return nil
+	}
+	switch t.kind {
+	case Bool:
+		if *(*byte)(p) > 1 {
+			return damage(t, w.b, p, "a bool that is neither 0 nor 1")
+		}
+	case Time:
+		if !normalTime(p) {
+			return damage(t, w.b, p, "a time that is not normalised")
+		}
+	case String:
+		n := word(p, 8)
+		if err := w.part(t, p, n, n, 1); err != nil {
+			return err
+		}
+		return w.spend(t, p, n)
+	case Slice:
+		return w.slice(t, p)
+	case Pointer:
+		return w.pointer(t, p)
+	case Array:
+		return w.each(t.elem, p, t.length)
+	case Struct:
+		for i := range t.fields {
+			f := &t.fields[i]
+			if err := w.value(f.Type, unsafe.Add(p, f.Offset)); err != nil {
+				return err
+			}
+		}
+	case Map, Sorted, List, Ref:
+		if id := *(*uint64)(p); id != 0 && w.handle != nil && !w.handle(t.kind, id) {
+			w.stopped = true
+		}
+	}
+	return nil
+}
+
+// part checks the address at p, of n elements in size bytes, and makes it absolute if need be.
+func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) error {
+	addr := word(p, 0)
+	if w.relocate && addr != 0 {
+		if addr-1 > w.b.Hi-w.b.Lo {
+			return damage(t, w.b, p, "an address outside the value")
+		}
+		addr += w.b.Lo - 1
+		setWord(p, 0, addr)
+	}
+	switch {
+	case addr == 0 && n != 0:
+		return damage(t, w.b, p, "a length without an address")
+	case addr != 0 && !w.b.holds(addr, size):
+		return damage(t, w.b, p, "an address outside the block")
+	case size != 0 && addr%align != 0:
+		return damage(t, w.b, p, "an address that is not aligned")
+	}
+	return nil
+}
+
+// spend takes n bytes from the budget.
+func (w *walker) spend(t *Type, p unsafe.Pointer, n uintptr) error {
+	if n > w.budget {
+		return damage(t, w.b, p, "owned parts overlap")
+	}
+	w.budget -= n
+	return nil
+}
+
+func (w *walker) slice(t *Type, p unsafe.Pointer) error {
+	e, n := t.elem, word(p, 8)
+	if n > maxOwned || word(p, 16) != n {
+		return damage(t, w.b, p, "a slice with a wrong length")
+	}
+	if err := w.part(t, p, n, n*e.size, e.align); err != nil {
+		return err
+	}
+	if e.size == 0 {
+		if w.empty += n; w.empty > maxEmpty {
+			return damage(t, w.b, p, "too many elements of size zero")
+		}
+		return nil
+	}
+	if n == 0 {
+		return nil
+	}
+	if t.ident {
+		s, isNew := w.ids.add(word(p, 0), t, n|sliceBit)
+		if s.off++; !isNew {
+			return nil
+		}
+		w.ids.push(work{src: loadPointer(p), n: n, typ: e})
+		return w.spend(t, p, n*e.size)
+	}
+	if err := w.spend(t, p, n*e.size); err != nil {
+		return err
+	}
+	return w.each(e, loadPointer(p), n)
+}
+
+func (w *walker) pointer(t *Type, p unsafe.Pointer) error {
+	e := t.elem
+	if err := w.part(t, p, 0, e.size, e.align); err != nil {
+		return err
+	}
+	if word(p, 0) == 0 || e.size == 0 {
+		return nil
+	}
+	s, isNew := w.ids.add(word(p, 0), e, 1)
+	if s.off++; !isNew {
+		return nil
+	}
+	w.ids.push(work{src: loadPointer(p), n: 1, typ: e})
+	return w.spend(t, p, e.size)
+}

@@ -1,0 +1,293 @@
+// Package live is the coordination between the processes that have a space
+// open: the word current, the writer lock, reader slots, process entries, the
+// claims of anchor slots and the stacks of free space, all in the mapped file
+// "live". Nothing in it survives a power loss, and nothing needs to.
+//
+// Terms: an incarnation names one process's membership of the space. A word
+// that names an owner holds its incarnation and is cleared only by a
+// compare-and-swap from that incarnation, so that whoever is late finds
+// another value and does nothing.
+//
+// Invariants:
+//
+//	L1  An incarnation is never used twice in one live file.
+//	L2  The owner of an incarnation holds an exclusive lock on the byte of its
+//	    entry from before the incarnation is visible until its words were
+//	    cleaned up or the process died; the kernel drops the lock at death.
+//	    Hence: byte not locked, or another incarnation in the entry => dead.
+//	L3  Safety does not rest on the writer lock. A version is published only by
+//	    a compare-and-swap of Current from the base that the writer holds a
+//	    slot on; the base cannot be reclaimed, hence its address cannot be
+//	    reused, hence the swap succeeds only if nothing was published since.
+//	L4  A reader that validated its slot (stored the state, then found Current
+//	    unchanged) holds a version not older than the Current that any scanner
+//	    read which missed the slot: the scanner loaded Current before it
+//	    scanned, the reader loaded it after it stored.
+//	L5  An anchor writer keeps a reader slot on its version until the claim that
+//	    names the version is visible, and Protected looks at reader slots first
+//	    and at anchor slots second; so it sees the one or the other.
+//
+// Start reading at Live, LockWriter and Protected.
+package live
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// FileName is the name of the live file in the directory of its space.
+const FileName = "live"
+
+// Errors of opening the live file.
+var (
+	// ErrUntrusted says that the live file is missing or belongs to another
+	// boot or to other files: it must be rebuilt from the anchors.
+	ErrUntrusted = errors.New("the live file is not of this boot")
+	// ErrTooManyProcesses says that all process entries are taken by the living.
+	ErrTooManyProcesses = errors.New("too many processes have the space open")
+)
+
+// Live is this process's membership of the coordination of one space.
+type Live struct {
+	words  *format.Live
+	shared *mapping.Shared
+	locks  *os.File // its locks are this process's
+	tester *os.File // sees the locks of others, and of locks
+
+	incarnation format.Incarnation
+	entry       *format.LiveProcess
+	slots       localSlots
+	clock       atomic.Int64 // nanoseconds since 1970, as of the last Tick
+	pulse       pulse
+}
+
+// Identity returns what the live file of a heap must say of itself. heap is the
+// open heap file, live the open live file.
+func identity(space [16]byte, heap, live os.FileInfo) (*format.LiveIdentity, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot id: %w", err)
+	}
+	id := &format.LiveIdentity{SpaceID: space}
+	copy(id.Boot[:], strings.TrimSpace(string(boot)))
+	h, okHeap := heap.Sys().(*syscall.Stat_t)
+	l, okLive := live.Sys().(*syscall.Stat_t)
+	if !okHeap || !okLive {
+		return nil, errors.New("the file system does not tell inodes")
+	}
+	id.HeapDev, id.HeapInode = uint64(h.Dev), h.Ino
+	id.LiveDev, id.LiveInode = uint64(l.Dev), l.Ino
+	return id, nil
+}
+
+// Create writes a new live file in dir, in place of any that is there, filled by
+// init. The caller holds the gate and the presence lock exclusively, so that no
+// process uses the old one.
+func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, init func(*format.Live)) error {
+	path := filepath.Join(dir, FileName)
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := mapping.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Allocate(0, format.LiveSize); err != nil {
+		os.Remove(temporary)
+		return fmt.Errorf("allocating %s: %w", temporary, err)
+	}
+	if err := f.Truncate(format.LiveSize); err != nil {
+		return err
+	}
+	info, err := os.Stat(temporary)
+	if err != nil {
+		return err
+	}
+	id, err := identity(space, heap, info)
+	if err != nil {
+		return err
+	}
+	shared, err := mapping.MapShared(f, format.LiveSize)
+	if err != nil {
+		return err
+	}
+	words := (*format.Live)(shared.Pointer(0))
+	init(words)
+	copy(words.Identity[:], id.Encode())
+	if err := shared.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// Open maps the live file of dir and verifies that it is of this boot and of
+// this heap; ErrUntrusted if not. The membership begins with Join.
+func Open(dir string, space [16]byte, heap os.FileInfo) (*Live, error) {
+	path := filepath.Join(dir, FileName)
+	locks, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrUntrusted
+	} else if err != nil {
+		return nil, err
+	}
+	v := &Live{locks: locks}
+	if err := v.open(path, space, heap); err != nil {
+		v.closeFiles()
+		return nil, err
+	}
+	return v, nil
+}
+
+// open finishes Open.
+func (v *Live) open(path string, space [16]byte, heap os.FileInfo) error {
+	info, err := v.locks.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != format.LiveSize {
+		return ErrUntrusted
+	}
+	id, err := identity(space, heap, info)
+	if err != nil {
+		return err
+	}
+	page := make([]byte, format.PageSize)
+	if _, err := v.locks.ReadAt(page, 0); err != nil {
+		return err
+	}
+	if err := id.Matches(page); err != nil {
+		return fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+	if v.tester, err = os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0); err != nil {
+		return err
+	}
+	f, err := mapping.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if v.shared, err = mapping.MapShared(f, format.LiveSize); err != nil {
+		return err
+	}
+	v.words = (*format.Live)(v.shared.Pointer(0))
+	v.Tick()
+	return nil
+}
+
+// closeFiles gives back what Open took.
+func (v *Live) closeFiles() {
+	if v.shared != nil {
+		v.shared.Close()
+	}
+	if v.tester != nil {
+		v.tester.Close()
+	}
+	v.locks.Close()
+}
+
+// Words returns the mapped words. They stay mapped until Leave.
+func (v *Live) Words() *format.Live { return v.words }
+
+// Incarnation returns the name of this membership.
+func (v *Live) Incarnation() format.Incarnation { return v.incarnation }
+
+// Entry returns the process entry of this membership.
+func (v *Live) Entry() *format.LiveProcess { return v.entry }
+
+// Tick moves the coarse clock that reader slots are dated by.
+func (v *Live) Tick() { v.clock.Store(time.Now().UnixNano()) }
+
+// Now returns the coarse clock: nanoseconds since 1970 at the last Tick.
+func (v *Live) Now() int64 { return v.clock.Load() }
+
+// Current returns the address of the newest state block.
+func (v *Live) Current() format.Addr { return format.Addr(v.words.Current.Load()) }
+
+// Publish makes next the newest state if base still is (L3), and tells those
+// who watch.
+func (v *Live) Publish(base, next format.Addr) bool {
+	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
+		return false
+	}
+	if v.words.Watchers.Load() != 0 {
+		v.wakeWatchers()
+	}
+	return true
+}
+
+// pulse lets the heart of this process beat while it writes.
+type pulse struct {
+	on   atomic.Bool
+	seen atomic.Uint64 // transactions begun
+	wake chan struct{}
+	quit chan struct{}
+	done sync.WaitGroup
+}
+
+const beat = 25 * time.Millisecond
+
+// Writing marks the process as one that writes; its heart beats from now on
+// until it has not written for a while.
+func (v *Live) Writing() {
+	v.pulse.seen.Add(1)
+	if !v.pulse.on.Load() {
+		select {
+		case v.pulse.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// runPulse beats while there are transactions, and sleeps otherwise.
+func (v *Live) runPulse() {
+	defer v.pulse.done.Done()
+	ticker := time.NewTicker(beat)
+	ticker.Stop()
+	defer ticker.Stop()
+	var last uint64
+	idle := 0
+	for {
+		select {
+		case <-v.pulse.quit:
+			return
+		case <-v.pulse.wake:
+			v.pulse.on.Store(true)
+			v.entry.Heartbeat.Add(1)
+			idle = 0
+			ticker.Reset(beat)
+		case <-ticker.C:
+			v.entry.Heartbeat.Add(1)
+			seen := v.pulse.seen.Load()
+			if seen != last || v.entry.Active.Load() != 0 {
+				last, idle = seen, 0
+			} else if idle++; idle > 40 {
+				v.pulse.on.Store(false)
+				if v.pulse.seen.Load() != last { // Writing found it on a moment ago
+					v.pulse.on.Store(true)
+					idle = 0
+					continue
+				}
+				ticker.Stop()
+			}
+		}
+	}
+}
+
+// futexWord is the address of a futex in the mapped file: the atomic word is
+// nothing but its four bytes.
+func futexWord(w *atomic.Uint32) *uint32 { return (*uint32)(unsafe.Pointer(w)) }
+
+var _ [4]byte = [unsafe.Sizeof(atomic.Uint32{})]byte{}

@@ -1,0 +1,238 @@
+package live
+
+import (
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+const (
+	slotWords     = 16 // of 64 slots: how many slots one process uses for itself
+	maxLocalSlots = slotWords * 64
+)
+
+// localSlots are the reader slots that belong to this process. A slot is taken
+// from the process's own idle ones by one compare-and-swap; the search in the
+// shared table happens only when the process needs more than ever before.
+type localSlots struct {
+	idle  [slotWords]atomic.Uint64 // bit set: the slot is ours and holds nothing
+	slot  [maxLocalSlots]*format.LiveSlot
+	table struct {
+		sync.Mutex
+		n int // slots claimed
+	}
+	shared struct {
+		sync.Mutex
+		held []*Hold // by more than one reader each, when slots run out
+	}
+}
+
+// Hold is a reader's claim on a version: nothing that is reachable from its
+// state is reclaimed until Release.
+type Hold struct {
+	State format.Addr
+	index int // of the local slot
+	refs  int // under shared.Mutex; 0: not shared
+}
+
+// HoldCurrent claims the newest version. It takes no lock and makes no system
+// call, except when this process has never held that many versions at once.
+func (v *Live) HoldCurrent() Hold {
+	i := v.takeSlot()
+	if i < 0 {
+		return v.shareHold()
+	}
+	return Hold{State: v.fillSlot(i), index: i}
+}
+
+// fillSlot claims the newest state in slot i and validates it (L4).
+func (v *Live) fillSlot(i int) format.Addr {
+	slot := v.slots.slot[i]
+	slot.Since.Store(uint64(v.clock.Load()))
+	for {
+		state := v.words.Current.Load()
+		slot.State.Store(state)
+		if v.words.Current.Load() == state {
+			return format.Addr(state)
+		}
+	}
+}
+
+// Refresh moves the hold to the newest version.
+func (v *Live) Refresh(h *Hold) { h.State = v.fillSlot(h.index) }
+
+// Release gives up the claim.
+func (v *Live) Release(h Hold) {
+	if h.refs != 0 {
+		v.releaseShared(h)
+		return
+	}
+	v.slots.slot[h.index].State.Store(0)
+	v.slots.idle[h.index/64].Or(1 << (h.index % 64))
+}
+
+// takeSlot takes an idle slot of this process, claiming another one of the
+// shared table if there is none; -1 if no more are to be had.
+func (v *Live) takeSlot() int {
+	for w := range v.slots.idle {
+		word := &v.slots.idle[w]
+		for b := word.Load(); b != 0; b = word.Load() {
+			i := bits.TrailingZeros64(b)
+			if word.CompareAndSwap(b, b&^(1<<i)) {
+				return w*64 + i
+			}
+		}
+		if v.slots.slot[min(w*64+63, maxLocalSlots-1)] == nil {
+			break // no word beyond has any
+		}
+	}
+	return v.claimSlot()
+}
+
+// claimSlot claims a free slot of the shared table for this process.
+func (v *Live) claimSlot() int {
+	v.slots.table.Lock()
+	defer v.slots.table.Unlock()
+	n := v.slots.table.n
+	if n == maxLocalSlots {
+		return -1
+	}
+	for i := range v.words.Slots {
+		slot := &v.words.Slots[i]
+		if slot.Owner.Load() != 0 || !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
+			continue
+		}
+		slot.State.Store(0) // of a dead owner, protected nothing
+		raise(&v.words.SlotsUsed, uint64(i)+1)
+		v.slots.slot[n] = slot
+		v.slots.table.n++
+		return n
+	}
+	return -1
+}
+
+// shareHold claims the newest version together with other readers of this
+// process that hold it, when there are no more slots.
+func (v *Live) shareHold() Hold {
+	for {
+		v.slots.shared.Lock()
+		for _, h := range v.slots.shared.held {
+			if h.State == v.Current() && h.refs > 0 { // held: hence not reused, hence the same version
+				h.refs++
+				v.slots.shared.Unlock()
+				return Hold{State: h.State, index: h.index, refs: 1}
+			}
+		}
+		if i := v.takeSlot(); i >= 0 {
+			h := &Hold{State: v.fillSlot(i), index: i, refs: 1}
+			v.slots.shared.held = append(v.slots.shared.held, h)
+			v.slots.shared.Unlock()
+			return *h
+		}
+		v.slots.shared.Unlock()
+		runtime.Gosched() // a thousand versions are held by this process alone
+	}
+}
+
+// releaseShared gives up one reader's part of a shared claim.
+func (v *Live) releaseShared(h Hold) {
+	v.slots.shared.Lock()
+	defer v.slots.shared.Unlock()
+	for i, s := range v.slots.shared.held {
+		if s.index != h.index {
+			continue
+		}
+		if s.refs--; s.refs == 0 {
+			v.slots.shared.held = slices.Delete(v.slots.shared.held, i, i+1)
+			v.Release(Hold{index: h.index})
+		}
+		return
+	}
+}
+
+// freeSlots gives this process's slots back to the shared table.
+func (v *Live) freeSlots() {
+	for i := range v.slots.table.n {
+		slot := v.slots.slot[i]
+		slot.State.Store(0)
+		slot.Owner.CompareAndSwap(uint64(v.incarnation), 0)
+	}
+}
+
+// Reader is a claim on a version, as people want to see it.
+type Reader struct {
+	Owner format.Incarnation
+	State format.Addr
+	Since time.Time
+}
+
+// Readers lists the claims in the shared table, this process's included.
+func (v *Live) Readers() []Reader {
+	var list []Reader
+	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
+		slot := &v.words.Slots[i]
+		owner, state := slot.Owner.Load(), slot.State.Load()
+		if owner != 0 && state != 0 {
+			list = append(list, Reader{format.Incarnation(owner), format.Addr(state), time.Unix(0, int64(slot.Since.Load()))})
+		}
+	}
+	return list
+}
+
+// Protected is the set of versions that must stay readable.
+type Protected struct {
+	// Current is the newest version when the scan began: only what was freed
+	// by it or before may be reclaimed by the outcome.
+	Current format.Version
+	// Versions are the protected ones, ascending, Current included.
+	Versions []format.Version
+	// States are their state blocks, in the same order.
+	States []format.Addr
+}
+
+// Covers reports whether a protected version can see a block that was written
+// by birth and freed by freed, and names it (I2 of the heap).
+func (p *Protected) Covers(birth, freed format.Version) (format.Version, bool) {
+	i, _ := slices.BinarySearch(p.Versions, birth)
+	if i < len(p.Versions) && p.Versions[i] < freed {
+		return p.Versions[i], true
+	}
+	return 0, false
+}
+
+// Protected scans for the protected versions into p. versionOf reads the
+// version of a state block; it answers 0 for an address that cannot be one.
+//
+// The order is that of L4 and L5: Current, then the reader slots, then the
+// anchor slots. A slot whose owner is 0 protects nothing. A state that is read
+// while its reader still validates may be no state any more; the reader will
+// fail to validate then, and the version that was read protects too much at
+// worst: that is why a nonsensical version does no harm.
+func (v *Live) Protected(p *Protected, versionOf func(format.Addr) format.Version) {
+	current := v.Current()
+	p.Current = versionOf(current)
+	p.Versions = append(p.Versions[:0], p.Current)
+	p.States = append(p.States[:0], current)
+	add := func(state format.Addr, version format.Version) {
+		i, found := slices.BinarySearch(p.Versions, version)
+		if !found && version != 0 {
+			p.Versions = slices.Insert(p.Versions, i, version)
+			p.States = slices.Insert(p.States, i, state)
+		}
+	}
+	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
+		slot := &v.words.Slots[i]
+		state := format.Addr(slot.State.Load())
+		if state != 0 && slot.Owner.Load() != 0 {
+			add(state, versionOf(state))
+		}
+	}
+	for _, a := range v.protectedAnchors() {
+		add(a.state, a.version)
+	}
+}

@@ -1,0 +1,84 @@
+package live
+
+import "github.com/everheap/everheap/internal/format"
+
+// The stacks of parcels pass free space between processes. A head is the
+// address of the first parcel and the epoch. Only two things are done to it,
+// each one compare-and-swap: everything is taken at once, or a chain is put on
+// top. Taking everything reads no link of a parcel that somebody else may take
+// meanwhile, so no value of a head can deceive it by coming back; and putting
+// on top is right whenever the head is what the chain's last link says.
+//
+// A head of another epoch refuses: a sweep has begun, and what the caller holds
+// is no longer its own.
+
+const (
+	headAddrBits = 40
+	headAddrMask = 1<<headAddrBits - 1
+	epochMask    = 1<<(64-headAddrBits) - 1
+)
+
+// packHead builds a head word: the parcel's offset in the window divided by 16,
+// which 40 bits hold for every window, and the low bits of the epoch. Offset 0
+// is the header of the heap file and never a parcel.
+func packHead(offset, epoch uint64) uint64 { return offset>>4 | epoch<<headAddrBits }
+
+// headOffset unpacks the offset.
+func headOffset(head uint64) uint64 { return head & headAddrMask << 4 }
+
+// TakeStack takes all parcels of stack i: the first one, 0 if there is none.
+// ok is false if the epoch is another one. Parcels are named by their offsets
+// in the window; 0 is nil.
+func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
+	head := &v.words.Stacks[i].Head
+	for {
+		h := head.Load()
+		if h>>headAddrBits != epoch&epochMask {
+			return 0, false
+		}
+		if headOffset(h) == 0 || head.CompareAndSwap(h, h&^headAddrMask) {
+			return headOffset(h), true
+		}
+	}
+}
+
+// PushStack puts the chain from first on stack i; link stores the address that
+// was on top into the chain's last parcel. It reports false if the epoch is
+// another one: the chain is not the caller's any more.
+func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) bool {
+	head := &v.words.Stacks[i].Head
+	for {
+		h := head.Load()
+		if h>>headAddrBits != epoch&epochMask {
+			return false
+		}
+		link(headOffset(h))
+		if head.CompareAndSwap(h, packHead(first, epoch)) {
+			return true
+		}
+	}
+}
+
+// EmptyStack drops whatever stack i holds of an older epoch, and gives it the
+// epoch. A sweep does it; what was in it is found by the sweep. A sweeper that
+// slept while another began finds a newer epoch and leaves the stack alone.
+func (v *Live) EmptyStack(i int, epoch uint64) {
+	head := &v.words.Stacks[i].Head
+	for {
+		h := head.Load()
+		if age := (epoch - h>>headAddrBits) & epochMask; age == 0 || age > epochMask/2 {
+			return
+		}
+		if head.CompareAndSwap(h, packHead(0, epoch)) {
+			return
+		}
+	}
+}
+
+// SetStack gives stack i a chain when the live file is rebuilt.
+func SetStack(w *format.Live, i int, first uint64) {
+	w.Stacks[i].Head.Store(packHead(first, w.Epoch.Load()))
+}
+
+// StackHead returns the first parcel of stack i, when no other process runs.
+func (v *Live) StackHead(i int) uint64 { return headOffset(v.words.Stacks[i].Head.Load()) }

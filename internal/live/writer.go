@@ -1,0 +1,207 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// BusyError says who held the writer lock when the waiter's context ended.
+type BusyError struct {
+	PID     int
+	Command string
+	Cause   error // of the context
+}
+
+// Error implements error.
+func (e *BusyError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("the writer lock was not free in time: %v", e.Cause)
+	}
+	return fmt.Sprintf("the writer lock is held by process %d (%s): %v", e.PID, e.Command, e.Cause)
+}
+
+// Unwrap returns the error of the context.
+func (e *BusyError) Unwrap() error { return e.Cause }
+
+// Grant says from whom the writer lock came.
+type Grant int
+
+// The grants.
+const (
+	// Free: the lock was free, or its holder dead. Nothing is to be done: a dead
+	// writer published its version or did not.
+	Free Grant = iota
+	// FromSuspended: the holder lives and stood still. The new holder must
+	// publish a version of its own before anything else, so that the sleeper's
+	// swap can only fail.
+	FromSuspended
+)
+
+const (
+	tick         = 25 * time.Millisecond // of a waiter
+	longTick     = 4 * tick              // a tick this long says more of the machine than of the holder
+	graceTicks   = 40                    // ticks without a heartbeat after which the holder counts as suspended
+	starvingWait = time.Millisecond      // from then on the lock is to be handed over
+)
+
+// LockWriter takes the writer lock of the space. The caller has made sure that
+// it is the only goroutine of this process that does. ctx ends the waiting with
+// a *BusyError.
+//
+// The lock saves wasted work and no more (L3): so a take-over needs no
+// agreement with the former holder.
+func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
+	me := uint64(v.incarnation)
+	owner := &v.words.Owner
+	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: handed over after a waiter had given up
+		invariant.Point("lock.taken")
+		return Free, nil
+	}
+	return v.waitForWriter(ctx)
+}
+
+// waitForWriter is LockWriter's way when somebody else has the lock.
+func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
+	me := uint64(v.incarnation)
+	w := v.words
+	began := time.Now()
+	var watch holderWatch
+	defer func() {
+		w.Starving.CompareAndSwap(me, 0)
+		if err == nil {
+			w.Contended.Store(1) // others may sleep still; the next release looks
+			invariant.Point("lock.taken")
+		}
+	}()
+	for {
+		if w.Owner.CompareAndSwap(0, me) || w.Owner.Load() == me {
+			return Free, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return Free, v.busy(err)
+		}
+		if time.Since(began) > starvingWait {
+			w.Starving.CompareAndSwap(0, me)
+		}
+		seen := w.LockFutex.Load()
+		w.Contended.Store(1)
+		if w.Owner.Load() != 0 {
+			v.sleepForLock(ctx, seen)
+		}
+		holder := format.Incarnation(w.Owner.Load())
+		if holder == 0 || holder == v.incarnation {
+			continue
+		}
+		if !v.Alive(holder) {
+			if w.Owner.CompareAndSwap(uint64(holder), me) {
+				invariant.Point("lock.takeover")
+				return Free, nil
+			}
+			continue
+		}
+		if watch.suspended(v, holder) && w.Owner.CompareAndSwap(uint64(holder), me) {
+			invariant.Point("lock.takeover")
+			return FromSuspended, nil
+		}
+	}
+}
+
+// sleepForLock waits for a release, for at most a tick or the context.
+func (v *Live) sleepForLock(ctx context.Context, seen uint32) {
+	d := tick
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(deadline))
+	}
+	if d > 0 {
+		oslock.FutexWait(futexWord(&v.words.LockFutex), seen, d)
+	}
+}
+
+// holderWatch counts the ticks for which one holder has not moved.
+type holderWatch struct {
+	holder    format.Incarnation
+	heartbeat uint64
+	commits   uint64
+	last      time.Time
+	still     int
+}
+
+// suspended is called once a tick and reports whether the holder has stood
+// still for the whole grace time. Only time that this process saw pass in
+// ordinary ticks counts: after a tick that took much too long the count starts
+// again, so that a resumed laptop or an overloaded machine accuses nobody.
+func (h *holderWatch) suspended(v *Live, holder format.Incarnation) bool {
+	e := &v.words.Processes[holder.Entry()]
+	heartbeat, commits, now := e.Heartbeat.Load(), e.Commits.Load(), time.Now()
+	elapsed := now.Sub(h.last)
+	if holder != h.holder || heartbeat != h.heartbeat || commits != h.commits || elapsed > longTick {
+		*h = holderWatch{holder, heartbeat, commits, now, 0}
+		return false
+	}
+	if elapsed < tick*3/4 {
+		return false // woken early: not a tick
+	}
+	h.last = now
+	h.still++
+	return h.still >= graceTicks
+}
+
+// UnlockWriter releases the writer lock, if this process still has it: to the
+// process that starves, if there is one, else to whoever comes.
+func (v *Live) UnlockWriter() {
+	me := uint64(v.incarnation)
+	w := v.words
+	invariant.Point("lock.release")
+	if s := w.Starving.Load(); s != 0 && s != me && w.Starving.CompareAndSwap(s, 0) {
+		if w.Owner.CompareAndSwap(me, s) {
+			v.wakeLockWaiters(math.MaxInt32)
+		}
+		return
+	}
+	if w.Owner.CompareAndSwap(me, 0) && w.Contended.Load() != 0 {
+		w.Contended.Store(0)
+		v.wakeLockWaiters(1)
+	}
+}
+
+// wakeLockWaiters wakes sleepers of the writer lock.
+func (v *Live) wakeLockWaiters(n int) {
+	v.words.LockFutex.Add(1)
+	oslock.FutexWake(futexWord(&v.words.LockFutex), n)
+}
+
+// wakeWatchers wakes those who wait for commits.
+func (v *Live) wakeWatchers() {
+	v.words.CommitFutex.Add(1)
+	oslock.FutexWake(futexWord(&v.words.CommitFutex), math.MaxInt32)
+}
+
+// busy names the holder in an error.
+func (v *Live) busy(cause error) error {
+	holder := format.Incarnation(v.words.Owner.Load())
+	if holder == 0 {
+		return &BusyError{Cause: cause}
+	}
+	p := v.describe(holder)
+	return &BusyError{PID: p.PID, Command: p.Command, Cause: cause}
+}
+
+// OwnsWriter reports whether the writer lock is this process's.
+func (v *Live) OwnsWriter() bool { return v.words.Owner.Load() == uint64(v.incarnation) }
+
+// raise makes the word at least n.
+func raise(word *atomic.Uint64, n uint64) {
+	for {
+		old := word.Load()
+		if old >= n || word.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}

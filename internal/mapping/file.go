@@ -1,0 +1,128 @@
+package mapping
+
+import (
+	"fmt"
+	"os"
+)
+
+// File is what the library does to a file of a space. OSFile is the real one;
+// tests put others in its place that fail at the k-th call.
+type File interface {
+	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt.
+	ReadAt(p []byte, off int64) (int, error)
+	WriteAt(p []byte, off int64) (int, error)
+	// Truncate sets the size, dropping bytes or adding zeros (a hole).
+	Truncate(size int64) error
+	// Allocate reserves space for n bytes at off and extends the file to hold
+	// them; later writes there do not fail for want of space.
+	Allocate(off, n int64) error
+	// Datasync waits until data and size are durable.
+	Datasync() error
+	// Size returns the bytes of the file.
+	Size() (int64, error)
+	// Fd returns the descriptor, for mapping; valid until Close.
+	Fd() uintptr
+	// Close closes the file; mappings of it stay.
+	Close() error
+}
+
+// OSFile is a File of the operating system. Its errors name the file, and wrap
+// ErrNoSpace, ErrIO or os.ErrClosed.
+type OSFile struct {
+	f *os.File
+}
+
+var _ File = (*OSFile)(nil)
+
+// OpenFile opens or creates a file as os.OpenFile does; errors are those of it.
+func OpenFile(path string, flag int, perm os.FileMode) (File, error) {
+	f, err := os.OpenFile(path, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &OSFile{f: f}, nil
+}
+
+// ReadAt implements File; at the end of the file the error is io.EOF.
+func (f *OSFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.f.ReadAt(p, off)
+	if _, isPath := err.(*os.PathError); isPath {
+		err = classify(err)
+	}
+	return n, err
+}
+
+// WriteAt implements File. After an error a part may be written.
+func (f *OSFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.f.WriteAt(p, off)
+	if err != nil {
+		err = classify(err)
+	}
+	return n, err
+}
+
+// Truncate implements File.
+func (f *OSFile) Truncate(size int64) error {
+	if err := f.f.Truncate(size); err != nil {
+		return classify(err)
+	}
+	return nil
+}
+
+// Allocate implements File.
+func (f *OSFile) Allocate(off, n int64) error {
+	return f.do("allocate", func(fd uintptr) error { return allocate(fd, off, n) }, classify)
+}
+
+// Datasync implements File. An error is always an ErrIO (M6).
+func (f *OSFile) Datasync() error {
+	return f.do("sync", datasync, asIO)
+}
+
+// do runs a system call on the descriptor, which a concurrent Close cannot
+// close meanwhile.
+func (f *OSFile) do(op string, call func(fd uintptr) error, as func(error) error) error {
+	conn, err := f.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if conn.Control(func(fd uintptr) { failed = call(fd) }) != nil {
+		failed = os.ErrClosed // the one error of Control, which has a name of its own
+	}
+	if failed != nil {
+		return as(&os.PathError{Op: op, Path: f.f.Name(), Err: failed})
+	}
+	return nil
+}
+
+// Size implements File.
+func (f *OSFile) Size() (int64, error) {
+	info, err := f.f.Stat()
+	if err != nil {
+		return 0, classify(err)
+	}
+	return info.Size(), nil
+}
+
+// Fd implements File.
+func (f *OSFile) Fd() uintptr {
+	return f.f.Fd()
+}
+
+// Close implements File.
+func (f *OSFile) Close() error { return f.f.Close() }
+
+// SyncDir makes durable which files are in the directory and under which
+// names. An error wraps ErrIO, or is that of opening it.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("making the names in a directory durable: %w", asIO(err))
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+// Package mapping is the only place that maps files, allocates their space and
+// syncs them.
+//
+// Terms: a window is the range of addresses at which a space is mapped, the
+// same in every process; its size is a power of two and its base a multiple of
+// that size. The zone is the range of addresses in which windows lie. A place
+// is a window that may be used or not. A region is a heap file mapped twice:
+// the read-only view at the window, which users see, and the write view
+// elsewhere, through which the library writes.
+//
+// Invariants:
+//
+//	M1  The base of a region never moves, and the address of a byte in the write
+//	    view is its address in the read-only view plus Delta.
+//	M2  A window that was mapped once stays reserved in this process: after
+//	    Close its pages are inaccessible, so a leaked pointer faults and never
+//	    reads what somebody else mapped there.
+//	M3  Nothing is mapped over what is not ours: MAP_FIXED is used only inside
+//	    windows that this process reserved with MAP_FIXED_NOREPLACE.
+//	M4  Bytes below what Allocate returned for without error can be written
+//	    through the write view without SIGBUS, full disk or not.
+//	M5  Addresses beyond the end of the file fault until the file grows, and
+//	    then are accessible with no call of any kind.
+//	M6  A failed sync is reported once and never repeated as a success: whoever
+//	    gets ErrIO must consider the data lost.
+//
+// Start reading at Map, then reserve in reservation.go.
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Region is a file mapped over a whole window. Its methods may be called by
+// several goroutines at once, except that Close must be the last.
+type Region struct {
+	file   File
+	base   uint64
+	size   uint64
+	rw     uint64 // address of the write view; 0 if there is none
+	closed atomic.Bool
+}
+
+// Map maps f over the window, read-only at base and, unless readOnly, writable
+// elsewhere. f must be open for writing unless readOnly. On success the region
+// owns f and closes it; on error the caller keeps it. Errors: ErrAddressInUse
+// if the window is taken in this process; ErrUnsupported if the window cannot
+// exist here, or a limit on address space is too low.
+func Map(f File, base, size uint64, readOnly bool) (*Region, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	if err := checkWindow(base, size); err != nil {
+		return nil, err
+	}
+	need := 2 * size
+	if readOnly {
+		need = size
+	}
+	if err := checkLimit(need); err != nil {
+		return nil, err
+	}
+	if err := windows.open(base, size); err != nil {
+		return nil, limitOr(err, need)
+	}
+	r := &Region{file: f, base: base, size: size}
+	if err := r.mapViews(readOnly); err != nil {
+		return nil, limitOr(errors.Join(err, r.unmapViews()), need)
+	}
+	return r, nil
+}
+
+// mapViews maps both views over the reserved window.
+func (r *Region) mapViews(readOnly bool) error {
+	if err := mapOver(r.base, r.size, r.file.Fd()); err != nil {
+		return fmt.Errorf("mapping the window %s: %w", windowName(r.base, r.size), err)
+	}
+	adviseView(r.base, r.size)
+	if readOnly {
+		return nil
+	}
+	rw, err := mapAnywhere(r.size, r.file.Fd())
+	if err != nil {
+		return fmt.Errorf("mapping %d bytes to write the window %s: %w", r.size, windowName(r.base, r.size), err)
+	}
+	r.rw = rw
+	adviseView(r.rw, r.size)
+	return nil
+}
+
+// unmapViews leaves the window inaccessible and reserved (M2), and removes the
+// write view.
+func (r *Region) unmapViews() error {
+	err := reserveOver(r.base, r.size)
+	if err == nil {
+		windows.close(r.base, r.size)
+	}
+	if r.rw != 0 {
+		err = errors.Join(err, unmap(r.rw, r.size))
+	}
+	if err != nil {
+		return fmt.Errorf("unmapping the window %s: %w", windowName(r.base, r.size), err)
+	}
+	return nil
+}
+
+// Base returns the address of the window.
+func (r *Region) Base() uint64 { return r.base }
+
+// Size returns the bytes of the window.
+func (r *Region) Size() uint64 { return r.size }
+
+// Delta returns what must be added, modulo 2^64, to an address in the window to
+// get the address of the same byte in the write view (M1); 0 if the region is
+// read-only, where nothing may be written.
+func (r *Region) Delta() uintptr {
+	if r.rw == 0 {
+		return 0
+	}
+	return uintptr(r.rw) - uintptr(r.base)
+}
+
+// Allocate reserves space on disk for the n bytes at off and extends the file
+// to hold them (M4); what was there is unchanged, what is new is zero. The
+// reservation is durable after Sync. Errors: ErrNoSpace if the disk or a quota
+// is full or a file size limit is reached, and also if the bytes are not all
+// inside the window; else ErrIO. After an error parts may be allocated.
+func (r *Region) Allocate(off, n int64) error {
+	if off < 0 || n <= 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
+		return fmt.Errorf("%w: %d bytes at %d are beyond the window of %d bytes", ErrNoSpace, n, off, r.size)
+	}
+	if err := r.file.Allocate(off, n); err != nil {
+		return fmt.Errorf("allocating %d bytes at %d: %w", n, off, classify(err))
+	}
+	return nil
+}
+
+// Populate makes the pages of the n bytes at off present in both views, and
+// dirty in the write view, so that writing them next costs no fault. It is only
+// advice: bytes that are not allocated are left alone, and an old kernel
+// ignores it.
+func (r *Region) Populate(off, n int64) {
+	if off < 0 || n <= 0 || uint64(off) >= r.size || r.closed.Load() {
+		return
+	}
+	from := uint64(off) &^ (pageSize - 1)
+	to := uint64(off) + min(uint64(n), r.size-uint64(off))
+	to = (to + pageSize - 1) &^ (pageSize - 1)
+	if r.rw != 0 {
+		populateWrite(r.rw+from, to-from)
+	}
+	populateRead(r.base+from, to-from)
+}
+
+// Sync makes durable what was written through the write view, or to the file,
+// before it was called. An error wraps ErrIO, and M6 holds.
+func (r *Region) Sync() error {
+	if err := r.file.Datasync(); err != nil {
+		return fmt.Errorf("syncing the heap: %w", asIO(err))
+	}
+	return nil
+}
+
+// Close unmaps the views, leaves the window reserved and inaccessible (M2), and
+// closes the file. What was written stays in the file but is durable only after
+// Sync. Closing again does nothing.
+func (r *Region) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	return errors.Join(r.unmapViews(), r.file.Close())
+}
+
+// pointer is the one way from an address to a pointer. The addresses are of
+// mappings that the Go runtime does not manage, so no object can move or be
+// freed under the pointer.
+func pointer(addr uint64) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), addr)
+}

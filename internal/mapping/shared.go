@@ -1,0 +1,57 @@
+package mapping
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Shared is a small file mapped once, readable and writable, anywhere: the
+// memory in which running processes coordinate.
+type Shared struct {
+	addr uint64
+	size int64
+}
+
+// MapShared maps the first size bytes of f, which must be open for writing and
+// have them. The mapping stays when f is closed, which the caller does.
+func MapShared(f File, size int64) (*Shared, error) {
+	have, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("finding the size of a file to map: %w", err)
+	}
+	if size <= 0 || have < size {
+		return nil, fmt.Errorf("mapping %d bytes of a file of %d: it was truncated, or is another file", size, have)
+	}
+	addr, err := mapAnywhere(uint64(size), f.Fd())
+	if err != nil {
+		return nil, limitOr(fmt.Errorf("mapping %d bytes of a file: %w", size, err), uint64(size))
+	}
+	return &Shared{addr: addr, size: size}, nil
+}
+
+// Bytes returns the memory; it must not be touched after Close.
+func (s *Shared) Bytes() []byte { return unsafe.Slice((*byte)(pointer(s.addr)), s.size) }
+
+// Pointer returns the address of the byte at off, valid until Close. Sound, as
+// the mapping does not move and the garbage collector does not look at it, so
+// Go pointers must not be stored through it.
+func (s *Shared) Pointer(off int64) unsafe.Pointer {
+	if off < 0 || off >= s.size {
+		panic(fmt.Sprintf("mapping: offset %d is outside the %d shared bytes", off, s.size))
+	}
+	return pointer(s.addr + uint64(off))
+}
+
+// Close unmaps the memory. What was written is in the file. Closing again does
+// nothing; it must not be called by two goroutines at once.
+func (s *Shared) Close() error {
+	if s.addr == 0 {
+		return nil
+	}
+	addr := s.addr
+	s.addr = 0
+	if err := unmap(addr, uint64(s.size)); err != nil {
+		return fmt.Errorf("unmapping %d shared bytes: %w", s.size, err)
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package mapping
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errExists is the answer of reserveNew if something is mapped there.
+const errExists = unix.EEXIST
+
+// mmap is mmap(2) with addresses as numbers.
+func mmap(addr, size uint64, prot, flags int, fd int) (uint64, error) {
+	got, err := unix.MmapPtr(fd, 0, pointer(addr), uintptr(size), prot, flags)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(uintptr(got)), nil
+}
+
+// reserveNew maps inaccessible pages at addr if nothing is mapped there, else
+// errExists. An old kernel may return another address.
+func reserveNew(addr, size uint64) (uint64, error) {
+	return mmap(addr, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED_NOREPLACE, -1)
+}
+
+// reserveOver replaces what is mapped at addr by inaccessible pages.
+func reserveOver(addr, size uint64) error {
+	_, err := mmap(addr, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED, -1)
+	return err
+}
+
+// mapOver replaces the reserved pages at addr by a read-only view of the file.
+func mapOver(addr, size uint64, fd uintptr) error {
+	_, err := mmap(addr, size, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_FIXED, int(fd))
+	return err
+}
+
+// mapAnywhere maps a writable view of the file where the kernel likes.
+func mapAnywhere(size uint64, fd uintptr) (uint64, error) {
+	return mmap(0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, int(fd))
+}
+
+// unmap removes what is mapped at addr.
+func unmap(addr, size uint64) error { return unix.MunmapPtr(pointer(addr), uintptr(size)) }
+
+// madvise is madvise(2) with addresses as numbers; unix.Madvise wants a slice,
+// and a slice of a window may cover pages that do not exist.
+func madvise(addr, size uint64, advice int) error {
+	_, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(addr), uintptr(size), uintptr(advice))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// adviseView prepares a view before its first touch. MADV_RANDOM keeps the
+// kernel from mapping large folios: a change of one byte would dirty all of
+// one. Core dumps leave the view out. Both are only advice, and a kernel
+// without them still is correct.
+func adviseView(addr, size uint64) {
+	_ = madvise(addr, size, unix.MADV_RANDOM)
+	_ = madvise(addr, size, unix.MADV_DONTDUMP)
+}
+
+// populateWrite makes pages present and dirty; Linux 5.14, else nothing.
+func populateWrite(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_WRITE) }
+
+// populateRead makes pages present; Linux 5.14, else nothing.
+func populateRead(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_READ) }
+
+// addressSpaceLimit returns RLIMIT_AS, and whether there is one.
+func addressSpaceLimit() (uint64, bool) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_AS, &l); err != nil || l.Cur == math.MaxUint64 {
+		return 0, false
+	}
+	return l.Cur, true
+}
+
+// isNoMemory reports whether a mapping was refused for want of address space.
+func isNoMemory(err error) bool { return errors.Is(err, unix.ENOMEM) }
+
+// minAllocate is the least piece into which an interrupted allocation is cut.
+const minAllocate = 1 << 20
+
+// allocate is fallocate(2), mode 0. On tmpfs a signal undoes all that the call
+// did, so after an interruption it goes on in smaller pieces: programs that
+// signal themselves periodically, as a profiler does, get done too.
+func allocate(fd uintptr, off, n int64) error {
+	var l unix.Rlimit
+	// Beyond the limit the kernel sends SIGXFSZ, which would end the program.
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &l); err == nil && off >= 0 && n > 0 && uint64(off)+uint64(n) > l.Cur {
+		return fmt.Errorf("%w: the limit on file sizes (ulimit -f) is %d bytes", ErrNoSpace, l.Cur)
+	}
+	piece := n
+	for n > 0 {
+		piece = min(piece, n)
+		err := unix.Fallocate(int(fd), 0, off, piece)
+		switch err {
+		case nil:
+			off, n = off+piece, n-piece
+		case unix.EINTR:
+			piece = max(piece/2, minAllocate)
+		case unix.EOPNOTSUPP:
+			return &UnsupportedError{"the file system", "it cannot allocate space before it is used (fallocate)", "put the space on ext4, xfs or tmpfs"}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// datasync is fdatasync(2). An interrupted one has not failed: it did not wait
+// to the end, and no error was taken from the file.
+func datasync(fd uintptr) error {
+	for {
+		if err := unix.Fdatasync(int(fd)); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// mappedIn names what is mapped in the range, from /proc/self/maps.
+func mappedIn(base, size uint64) string {
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return "another mapping of this process"
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var from, to uint64
+		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x", &from, &to); n == 2 && from < base+size && base < to {
+			return fmt.Sprintf("the mapping %q of this process", strings.Join(strings.Fields(lines.Text()), " "))
+		}
+	}
+	return "a mapping of this process that is gone meanwhile"
+}

@@ -1,0 +1,29 @@
+//go:build !linux
+
+package mapping
+
+import "errors"
+
+// errExists is the answer of reserveNew if something is mapped there.
+var errExists = errors.New("something is mapped there")
+
+// errSystem is the answer of everything that only Linux has.
+var errSystem = &UnsupportedError{"this system", "spaces need mappings and locks as Linux has them", "use Linux"}
+
+func reserveNew(addr, size uint64) (uint64, error)        { return 0, errSystem }
+func reserveOver(addr, size uint64) error                 { return errSystem }
+func mapOver(addr, size uint64, fd uintptr) error         { return errSystem }
+func mapAnywhere(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
+func unmap(addr, size uint64) error                       { return errSystem }
+func adviseView(addr, size uint64)                        {}
+func populateWrite(addr, size uint64)                     {}
+func populateRead(addr, size uint64)                      {}
+func addressSpaceLimit() (uint64, bool)                   { return 0, false }
+func isNoMemory(err error) bool                           { return false }
+func allocate(fd uintptr, off, n int64) error             { return errSystem }
+func datasync(fd uintptr) error                           { return errSystem }
+func mappedIn(base, size uint64) string                   { return "another mapping" }
+
+// CheckFileSystem returns nil if a space may lie in the directory; on this
+// system none may.
+func CheckFileSystem(dir string) error { return errSystem }

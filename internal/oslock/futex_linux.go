@@ -1,0 +1,57 @@
+package oslock
+
+import (
+	"math"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Operations of futex(2). Neither is FUTEX_PRIVATE: the word is shared by
+// processes, and the kernel finds it by file and offset, not by address.
+const (
+	futexWait = 0
+	futexWake = 1
+)
+
+// fallbackTick is the longest sleep in place of a futex that the kernel refuses.
+const fallbackTick = 10 * time.Millisecond
+
+// FutexWait waits while *addr is val, at most for timeout, until FutexWake, and
+// reports whether it was woken. It returns at once if *addr is another value or
+// the timeout is not positive, and may return early for no reason (O2). While
+// it waits the thread is in a system call, so other goroutines run on. addr
+// must stay mapped until it returns.
+func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
+	if timeout <= 0 {
+		return false
+	}
+	ts := unix.NsecToTimespec(timeout.Nanoseconds())
+	_, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWait,
+		uintptr(val), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	switch errno {
+	case 0:
+		return true
+	case unix.EAGAIN, unix.EINTR, unix.ETIMEDOUT:
+		return false
+	}
+	// A sandbox may forbid futexes of files. Callers look again in a loop, and
+	// polling slowly is right where returning at once would burn a core.
+	time.Sleep(min(timeout, fallbackTick))
+	return false
+}
+
+// FutexWake wakes up to n of those who wait on addr, in any process, and
+// returns how many it woke.
+func FutexWake(addr *uint32, n int) int {
+	if n <= 0 {
+		return 0
+	}
+	woken, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake,
+		uintptr(min(n, math.MaxInt32)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(woken)
+}

@@ -1,0 +1,75 @@
+package oslock
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// TryLock takes the lock of the byte at off for the description of f, shared or
+// exclusive, or converts the one that the description has; it reports whether
+// it did. If not, an existing lock of the description is unchanged. An
+// exclusive lock needs f open for writing, a shared one for reading. The error
+// wraps os.ErrClosed, ErrUnsupported, or what the kernel said.
+func TryLock(f *os.File, off int64, shared bool) (bool, error) {
+	kind := int16(unix.F_WRLCK)
+	if shared {
+		kind = unix.F_RDLCK
+	}
+	_, err := control(f, unix.F_OFD_SETLK, kind, off)
+	if err == unix.EAGAIN || err == unix.EACCES {
+		return false, nil
+	}
+	if err != nil {
+		return false, lockError("locking", f, off, err)
+	}
+	return true, nil
+}
+
+// Unlock gives back the lock of the byte at off; it is no error if the
+// description of f has none.
+func Unlock(f *os.File, off int64) error {
+	if _, err := control(f, unix.F_OFD_SETLK, unix.F_UNLCK, off); err != nil {
+		return lockError("unlocking", f, off, err)
+	}
+	return nil
+}
+
+// HeldByOther reports whether another description than that of f holds a lock,
+// shared or exclusive, on the byte at off. It takes nothing.
+func HeldByOther(f *os.File, off int64) (bool, error) {
+	found, err := control(f, unix.F_OFD_GETLK, unix.F_WRLCK, off)
+	if err != nil {
+		return false, lockError("testing the lock of", f, off, err)
+	}
+	return found != unix.F_UNLCK, nil
+}
+
+// control runs one lock command on the byte at off and returns the kind of lock
+// that the kernel reports. It goes through SyscallConn, so that a concurrent
+// Close cannot make it act on another file that got the same descriptor.
+func control(f *os.File, cmd int, kind int16, off int64) (int16, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	// Pid must be 0 for locks of descriptions.
+	lk := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: off, Len: 1}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if failed = unix.FcntlFlock(fd, cmd, &lk); failed != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return 0, os.ErrClosed // the one error of Control, which has a name of its own
+	}
+	if failed == unix.EINVAL && off >= 0 || failed == unix.ENOSYS || failed == unix.EOPNOTSUPP {
+		return 0, fmt.Errorf("%w: %w", ErrUnsupported, failed)
+	}
+	return lk.Type, failed
+}

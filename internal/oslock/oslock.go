@@ -1,0 +1,35 @@
+// Package oslock is the only place that takes locks of the operating system
+// and waits on its futexes.
+//
+// Terms: a lock is an open-file-description lock on one byte of a file, far
+// beyond any data. It belongs to the description, that is to one os.OpenFile,
+// not to the process or a thread; the kernel drops it when the last descriptor
+// of the description is closed, hence at the latest when the process dies. A
+// futex is a 32-bit word in memory that processes share, on which threads wait
+// until another one wakes them.
+//
+// Invariants:
+//
+//	O1  No call waits for a lock: what is taken is reported, not waited for.
+//	O2  A futex wait ends at its timeout at the latest, and may end at any time
+//	    for no reason: the caller looks at its word again.
+//	O3  Locks of one description never conflict with each other. To see one's
+//	    own locks as others do takes a second description.
+//
+// Start reading at TryLock, then FutexWait.
+package oslock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// ErrUnsupported says that the system has no locks of open file descriptions
+// on this file: an old kernel, a file system without locks, or not Linux.
+var ErrUnsupported = errors.New("locks of open file descriptions are not supported here")
+
+// lockError says which lock operation failed, where and why.
+func lockError(op string, f *os.File, off int64, err error) error {
+	return fmt.Errorf("%s byte %d of %s: %w", op, off, f.Name(), err)
+}

@@ -1,0 +1,32 @@
+//go:build !linux
+
+package oslock
+
+import (
+	"os"
+	"time"
+)
+
+// TryLock is not supported on this system.
+func TryLock(f *os.File, off int64, shared bool) (bool, error) {
+	return false, lockError("locking", f, off, ErrUnsupported)
+}
+
+// Unlock is not supported on this system.
+func Unlock(f *os.File, off int64) error {
+	return lockError("unlocking", f, off, ErrUnsupported)
+}
+
+// HeldByOther is not supported on this system.
+func HeldByOther(f *os.File, off int64) (bool, error) {
+	return false, lockError("testing the lock of", f, off, ErrUnsupported)
+}
+
+// FutexWait sleeps for at most 10 ms: this system has no futexes of files.
+func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
+	time.Sleep(min(timeout, 10*time.Millisecond))
+	return false
+}
+
+// FutexWake wakes nobody on this system.
+func FutexWake(addr *uint32, n int) int { return 0 }

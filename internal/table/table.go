@@ -1,0 +1,91 @@
+// Package table is the object table: from the index of an object to the block
+// that it is now. The table is a radix vector of addresses; its root is in the
+// state, so a version's table is all of the version.
+//
+// Start reading at Object, then Edit.
+package table
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// ErrNoObject says that no object has the index.
+var ErrNoObject = errors.New("no object has this ID")
+
+// KindError says that an object is of another kind than expected.
+type KindError struct{ Want, Got format.Kind }
+
+// Error implements error.
+func (e *KindError) Error() string {
+	return fmt.Sprintf("the object is a %s, not a %s", e.Got, e.Want)
+}
+
+// find returns the address of an object's block, and verifies its kind: that is
+// in the cache line that the payload begins in.
+func find(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (format.Addr, unsafe.Pointer, error) {
+	word, err := vector.Get(r, root, index)
+	if err != nil {
+		return 0, nil, err
+	}
+	if word == 0 {
+		return 0, nil, ErrNoObject
+	}
+	a := format.Addr(word)
+	p, err := r.Payload(a, kind)
+	if err != nil {
+		return 0, nil, err
+	}
+	if got := r.Kind(a); got != kind {
+		if got == format.KindMap || got == format.KindType {
+			return 0, nil, &KindError{kind, got}
+		}
+		return 0, nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the object table leads to a block of kind %s", got)}
+	}
+	return a, p, nil
+}
+
+// Object returns the payload of an object of the kind; ErrNoObject or a
+// *KindError if there is none.
+func Object(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (unsafe.Pointer, error) {
+	_, p, err := find(r, root, index, kind)
+	return p, err
+}
+
+// Edit returns the payload of an object, writable, and the new root: the block
+// is the transaction's own, copied if it was not.
+func Edit(t *heap.Txn, root format.Link, index uint64, kind format.Kind, size format.ByteCount) (format.Link, unsafe.Pointer, error) {
+	a, _, err := find(&t.Reader, root, index, kind)
+	if err != nil {
+		return 0, nil, err
+	}
+	if t.Editable(a) {
+		return root, t.Payload(a), nil
+	}
+	if a, err = t.Copy(a, kind, size); err != nil {
+		return 0, nil, err
+	}
+	root, err = vector.Set(t, root, index, uint64(a))
+	return root, t.Payload(a), err
+}
+
+// New writes a new object and enters it under the index.
+func New(t *heap.Txn, root format.Link, index uint64, kind format.Kind, size format.ByteCount) (format.Link, unsafe.Pointer, error) {
+	a, err := t.Alloc(kind, size)
+	if err != nil {
+		return 0, nil, err
+	}
+	root, err = vector.Set(t, root, index, uint64(a))
+	return root, t.Payload(a), err
+}
+
+// Walk visits the nodes of the table, and calls object with the index and the
+// address of every object.
+func Walk(r *heap.Reader, root format.Link, visit vector.Visit, object func(index uint64, a format.Addr) error) error {
+	return vector.Walk(r, root, visit, func(i, w uint64) error { return object(i, format.Addr(w)) })
+}

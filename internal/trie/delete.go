@@ -1,0 +1,216 @@
+package trie
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+// Delete removes a key and returns the new root and whether the key was there.
+// Leaves that become small are joined, nodes with one leaf give way to it: a map
+// that shrinks gives its space back. Errors are as those of Set.
+func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Pointer) (format.Link, bool, error) {
+	var c cursor
+	if err := c.seek(t, root, hash); err != nil {
+		return 0, false, err
+	}
+	i, _, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
+	if err != nil || i < 0 {
+		return root, false, err
+	}
+	list, err := leafWords(&t.Reader, c.leaf)
+	if err != nil {
+		return 0, false, err
+	}
+	entry := format.Addr(list[i] & format.AddrMask)
+	if c.leaf.Kind() == format.LinkChain {
+		err = c.shortenChain(list, i)
+	} else {
+		err = c.remove(list, i)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	t.Free(entry)
+	for c.depth > 0 && err == nil {
+		var joined bool
+		if joined, err = c.join(); err != nil || joined {
+			continue
+		}
+		if joined, err = c.collapse(); !joined {
+			break
+		}
+	}
+	return c.root, true, err
+}
+
+// remove takes word i out of the bucket; the last one fills its place (T4). An
+// empty bucket gives way to nil.
+func (c *cursor) remove(list []uint64, i int) error {
+	last := used(list) - 1
+	if last == 0 {
+		c.t.Free(c.leaf.Addr())
+		depth := c.leaf.Bits()
+		c.leaf = 0
+		if c.depth == 0 {
+			c.root = 0
+			return nil
+		}
+		return c.fill(0, depth)
+	}
+	list, err := c.edit()
+	if err != nil {
+		return err
+	}
+	list[i], list[last] = list[last], 0
+	return nil
+}
+
+// shortenChain takes word i out of the chain, which becomes a bucket again when
+// it is half as large as one.
+func (c *cursor) shortenChain(list []uint64, i int) error {
+	rest := make([]uint64, 0, len(list))
+	rest = append(append(rest, list[:i]...), list[i+1:]...)
+	old, depth := c.leaf, c.leaf.Bits()
+	if len(rest) <= mergeAt {
+		link, err := c.newBucket(rest, depth)
+		if err != nil {
+			return err
+		}
+		c.t.Free(old.Addr())
+		return c.replaceLeaf(link)
+	}
+	a, err := c.t.Alloc(format.KindChain, format.ByteCount(len(rest)*8))
+	if err != nil {
+		return err
+	}
+	copy(words(c.t.Payload(a), uint(len(rest))), rest)
+	c.t.Free(old.Addr())
+	return c.replaceLeaf(format.MakeLink(a, format.LinkChain, depth))
+}
+
+// join makes one bucket of the cursor's and the one that differs in the highest
+// of its bits, if both are there and small; it reports whether it did.
+func (c *cursor) join() (bool, error) {
+	s := c.steps[c.depth-1]
+	depth := c.leaf.Bits()
+	if c.leaf.Kind() != format.LinkBucket || depth == 0 {
+		return false, nil
+	}
+	p, err := c.t.Reader.Payload(s.node.Addr(), format.KindInner)
+	if err != nil {
+		return false, err
+	}
+	buddy := format.Link(words(p, 1<<s.node.Bits())[s.slot&(1<<depth-1)^1<<(depth-1)])
+	if buddy.Kind() == format.LinkNil && allEmpty(words(p, 1<<s.node.Bits()), s.slot^1<<(depth-1), depth) {
+		return true, c.deepen(depth - 1)
+	}
+	if buddy.Kind() != format.LinkBucket || buddy.Bits() != depth {
+		return false, nil
+	}
+	a, err := leafWords(&c.t.Reader, c.leaf)
+	if err != nil {
+		return false, err
+	}
+	b, err := leafWords(&c.t.Reader, buddy)
+	if err != nil || used(a)+used(b) > mergeAt {
+		return false, err
+	}
+	list, err := c.edit()
+	if err != nil {
+		return false, err
+	}
+	copy(list[used(list):], b[:used(b)])
+	c.t.Free(buddy.Addr())
+	return true, c.deepen(depth - 1)
+}
+
+// deepen makes the bucket stand in all slots of a lesser depth.
+func (c *cursor) deepen(depth uint) error {
+	c.leaf = format.MakeLink(c.leaf.Addr(), c.leaf.Kind(), depth)
+	return c.fill(c.leaf, depth)
+}
+
+// collapse makes the last node smaller if half of its slots suffice, and puts
+// its only leaf, or nil, in its place if it has no more; it reports whether the
+// node is gone.
+func (c *cursor) collapse() (bool, error) {
+	s := &c.steps[c.depth-1]
+	p, err := c.t.Reader.Payload(s.node.Addr(), format.KindInner)
+	if err != nil {
+		return false, err
+	}
+	slots := words(p, 1<<s.node.Bits())
+	if c.leaf.Kind() == format.LinkNil && allEmpty(slots, 0, 0) {
+		return true, c.ascend(0)
+	}
+	if c.leaf.Kind() == format.LinkBucket && c.leaf.Bits() == 0 {
+		return true, c.ascend(c.leaf)
+	}
+	return false, c.halve(slots)
+}
+
+// halve drops slots of the last node while every leaf stands in two of them.
+func (c *cursor) halve(slots []uint64) error {
+	s := &c.steps[c.depth-1]
+	nodeBits := s.node.Bits()
+	for nodeBits > 1 {
+		for i := range 1 << (nodeBits - 1) {
+			if slots[i] != slots[i+1<<(nodeBits-1)] || format.Link(slots[i]).Kind() == format.LinkInner {
+				return nil
+			}
+		}
+		nodeBits--
+		half := append([]uint64(nil), slots[:1<<nodeBits]...)
+		a, err := c.t.Alloc(format.KindInner, 8<<nodeBits)
+		if err != nil {
+			return err
+		}
+		copy(words(c.t.Payload(a), 1<<nodeBits), half)
+		c.t.Free(s.node.Addr())
+		s.node = format.MakeLink(a, format.LinkInner, nodeBits)
+		s.slot &= 1<<nodeBits - 1
+		if c.depth == 1 {
+			c.root = s.node
+		} else {
+			above, err := c.editNode(c.depth-2, c.steps[c.depth-2].node.Bits())
+			if err != nil {
+				return err
+			}
+			above[c.steps[c.depth-2].slot] = uint64(s.node)
+		}
+		slots = half
+	}
+	return nil
+}
+
+// ascend replaces the last node by the leaf, whose tags then begin at the shift
+// of the node above, or stay if there is none.
+func (c *cursor) ascend(leaf format.Link) error {
+	c.leaf = leaf
+	node := c.steps[c.depth-1].node
+	c.depth--
+	c.t.Free(node.Addr())
+	if c.depth == 0 {
+		c.root = leaf
+		return nil
+	}
+	depth := c.steps[c.depth-1].node.Bits()
+	if leaf.Kind() == format.LinkNil {
+		return c.fill(0, depth)
+	}
+	c.leaf = format.MakeLink(leaf.Addr(), format.LinkBucket, depth)
+	list, err := c.edit()
+	if err != nil {
+		return err
+	}
+	for i, w := range list[:used(list)] {
+		h, err := c.hashOf(w)
+		if err != nil {
+			return err
+		}
+		list[i] = w&format.AddrMask | tagOf(h, c.shift())
+	}
+	return c.fill(c.leaf, depth)
+}

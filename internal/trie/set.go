@@ -1,0 +1,364 @@
+package trie
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+// step is an inner node on the way from the root to a leaf.
+type step struct {
+	node  format.Link
+	shift uint
+	slot  uint
+}
+
+// cursor is a way from the root to a leaf, which a change walks back up.
+type cursor struct {
+	t     *heap.Txn
+	root  format.Link
+	steps [maxLevels]step
+	depth int
+	leaf  format.Link
+}
+
+// seek finds the leaf for a hash.
+func (c *cursor) seek(t *heap.Txn, root format.Link, hash uint64) error {
+	c.t, c.root, c.depth, c.leaf = t, root, 0, root
+	for shift := uint(0); c.leaf.Kind() == format.LinkInner; shift += fanBits {
+		p, err := t.Reader.Payload(c.leaf.Addr(), format.KindInner)
+		if err != nil {
+			return err
+		}
+		if shift >= hashBits || c.leaf.Bits() == 0 || c.leaf.Bits() > levelBits(shift) {
+			return tooDeep(c.leaf)
+		}
+		slot := uint(hash>>shift) & (1<<c.leaf.Bits() - 1)
+		c.steps[c.depth] = step{c.leaf, shift, slot}
+		c.depth++
+		c.leaf = *(*format.Link)(unsafe.Add(p, slot*8))
+	}
+	return nil
+}
+
+// shift returns where the tags of the leaf begin.
+func (c *cursor) shift() uint {
+	if c.depth == 0 {
+		return 0
+	}
+	return c.steps[c.depth-1].shift
+}
+
+// Set makes value the value of key and returns the new root; old is the payload
+// of the entry that was replaced, nil if the key is new.
+//
+// The entry is written before the tree is touched: a value that cannot be stored
+// leaves the tree as it was. An error after that leaves the tree unusable, and
+// the transaction must abort; such errors are of the heap: no space, damage.
+func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, old unsafe.Pointer, err error) {
+	var c cursor
+	if err := c.seek(t, root, hash); err != nil {
+		return 0, nil, err
+	}
+	i, old, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
+	if err != nil {
+		return 0, nil, err
+	}
+	entry, err := s.newEntry(t, hash, key, value)
+	if err != nil {
+		return 0, nil, err
+	}
+	word := uint64(entry) | tagOf(hash, c.shift())
+	if i >= 0 {
+		list, err := c.edit()
+		if err != nil {
+			return 0, nil, err
+		}
+		t.Free(format.Addr(list[i] & format.AddrMask))
+		list[i] = word
+		return c.root, old, nil
+	}
+	err = c.insert(hash, entry)
+	return c.root, nil, err
+}
+
+// edit makes the leaf editable and returns its words in the write view (T5).
+func (c *cursor) edit() ([]uint64, error) {
+	kind, size := format.KindBucket, format.ByteCount(bucketBytes)
+	if c.leaf.Kind() == format.LinkChain {
+		kind, size = format.KindChain, c.t.Reader.Size(c.leaf.Addr())
+	}
+	if !c.t.Editable(c.leaf.Addr()) {
+		a, err := c.t.Copy(c.leaf.Addr(), kind, size)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.replaceLeaf(format.MakeLink(a, c.leaf.Kind(), c.leaf.Bits())); err != nil {
+			return nil, err
+		}
+	}
+	return words(c.t.Payload(c.leaf.Addr()), uint(size/8)), nil
+}
+
+// replaceLeaf puts another leaf of the same depth into all slots of the old one.
+func (c *cursor) replaceLeaf(leaf format.Link) error {
+	c.leaf = leaf
+	if c.depth == 0 {
+		c.root = leaf
+		return nil
+	}
+	return c.fill(leaf, leaf.Bits())
+}
+
+// fill stores a link into all slots of the last node that agree with the
+// cursor's slot in the low depth bits.
+func (c *cursor) fill(link format.Link, depth uint) error {
+	slots, err := c.editNode(c.depth-1, c.steps[c.depth-1].node.Bits())
+	if err != nil {
+		return err
+	}
+	for i := c.steps[c.depth-1].slot & (1<<depth - 1); i < uint(len(slots)); i += 1 << depth {
+		slots[i] = uint64(link)
+	}
+	return nil
+}
+
+// editNode makes the i-th node of the way editable, with the given bits, and
+// returns its slots in the write view. A node that has to move is entered in the
+// node above, and so on up.
+func (c *cursor) editNode(i int, nodeBits uint) ([]uint64, error) {
+	s := &c.steps[i]
+	if s.node.Bits() != nodeBits || !c.t.Editable(s.node.Addr()) {
+		a, err := c.t.Copy(s.node.Addr(), format.KindInner, 8<<nodeBits)
+		if err != nil {
+			return nil, err
+		}
+		s.node = format.MakeLink(a, format.LinkInner, nodeBits)
+		if i == 0 {
+			c.root = s.node
+		} else {
+			above, err := c.editNode(i-1, c.steps[i-1].node.Bits())
+			if err != nil {
+				return nil, err
+			}
+			above[c.steps[i-1].slot] = uint64(s.node)
+		}
+	}
+	return words(c.t.Payload(s.node.Addr()), 1<<nodeBits), nil
+}
+
+// insert adds an entry whose key is not in the leaf, splitting as needed.
+func (c *cursor) insert(hash uint64, entry format.Addr) error {
+	for {
+		word := uint64(entry) | tagOf(hash, c.shift())
+		switch c.leaf.Kind() {
+		case format.LinkNil:
+			return c.plant(word)
+		case format.LinkChain:
+			return c.extendChain(word)
+		}
+		list, err := leafWords(&c.t.Reader, c.leaf)
+		if err != nil {
+			return err
+		}
+		if n := used(list); n < bucketSlots {
+			if list, err = c.edit(); err == nil {
+				list[n] = word
+			}
+			return err
+		}
+		if err := c.split(hash); err != nil {
+			return err
+		}
+	}
+}
+
+// used returns how many words of a leaf are in use (T4).
+func used(list []uint64) int {
+	for i, w := range list {
+		if w == 0 {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// plant puts a bucket with one entry where there is none, as wide as the empty
+// slots around allow.
+func (c *cursor) plant(word uint64) error {
+	leaf, err := c.newBucket([]uint64{word}, 0)
+	if err != nil {
+		return err
+	}
+	if c.depth == 0 {
+		c.root = leaf
+		return nil
+	}
+	s := c.steps[c.depth-1]
+	slots, err := c.editNode(c.depth-1, s.node.Bits())
+	if err != nil {
+		return err
+	}
+	depth := s.node.Bits()
+	for depth > 0 && allEmpty(slots, s.slot, depth-1) {
+		depth--
+	}
+	return c.fill(format.MakeLink(leaf.Addr(), format.LinkBucket, depth), depth)
+}
+
+// allEmpty reports whether the slots that agree in the low depth bits are nil.
+func allEmpty(slots []uint64, slot, depth uint) bool {
+	for i := slot & (1<<depth - 1); i < uint(len(slots)); i += 1 << depth {
+		if slots[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// newBucket writes a bucket.
+func (c *cursor) newBucket(list []uint64, depth uint) (format.Link, error) {
+	if len(list) == 0 {
+		return 0, nil
+	}
+	a, err := c.t.Alloc(format.KindBucket, bucketBytes)
+	if err != nil {
+		return 0, err
+	}
+	to := words(c.t.Payload(a), bucketSlots)
+	clear(to[copy(to, list):])
+	return format.MakeLink(a, format.LinkBucket, depth), nil
+}
+
+// split divides the full bucket that the cursor stands on by one more bit, and
+// moves the cursor to the half for the hash: by the next bit of its node, which
+// doubles if it has no slot for that; or in a node of its own below; or, where
+// the hash has no more bits, the bucket becomes a chain.
+func (c *cursor) split(hash uint64) error {
+	list, err := leafWords(&c.t.Reader, c.leaf)
+	if err != nil {
+		return err
+	}
+	full := [bucketSlots]uint64(list)
+	depth := c.leaf.Bits()
+	switch {
+	case c.depth == 0:
+		err = c.descend(0)
+	case depth < levelBits(c.shift()):
+		return c.divide(full, depth, hash)
+	case c.shift()+fanBits >= hashBits:
+		a, err := c.t.Alloc(format.KindChain, bucketBytes)
+		if err != nil {
+			return err
+		}
+		copy(words(c.t.Payload(a), bucketSlots), full[:])
+		c.t.Free(c.leaf.Addr())
+		return c.replaceLeaf(format.MakeLink(a, format.LinkChain, depth))
+	default:
+		shift := c.shift() + fanBits
+		for i, w := range full { // the tags begin six bits further on from here
+			h, err := c.hashOf(w)
+			if err != nil {
+				return err
+			}
+			full[i] = w&format.AddrMask | tagOf(h, shift)
+		}
+		err = c.descend(shift)
+	}
+	if err != nil {
+		return err
+	}
+	c.steps[c.depth-1].slot = uint(hash>>c.shift()) & 1
+	return c.divide(full, 0, hash)
+}
+
+// descend puts a node with two slots in the place of the leaf, both the leaf's
+// for the moment, and moves the cursor into it.
+func (c *cursor) descend(shift uint) error {
+	a, err := c.t.Alloc(format.KindInner, 16)
+	if err != nil {
+		return err
+	}
+	node := format.MakeLink(a, format.LinkInner, 1)
+	slots := words(c.t.Payload(a), 2)
+	slots[0], slots[1] = uint64(c.leaf), uint64(c.leaf)
+	if c.depth == 0 {
+		c.root = node
+	} else if err := c.fill(node, c.steps[c.depth-1].node.Bits()); err != nil {
+		return err
+	}
+	c.steps[c.depth] = step{node: node, shift: shift}
+	c.depth++
+	return nil
+}
+
+// divide distributes the entries of a full bucket of the given depth by one more
+// bit, and moves the cursor to the half for the hash.
+func (c *cursor) divide(full [bucketSlots]uint64, depth uint, hash uint64) error {
+	s := &c.steps[c.depth-1]
+	if depth == s.node.Bits() {
+		if err := c.double(); err != nil {
+			return err
+		}
+		s.slot = uint(hash>>s.shift) & (1<<s.node.Bits() - 1)
+	}
+	var halves [2][]uint64
+	var space [2][bucketSlots]uint64
+	halves[0], halves[1] = space[0][:0], space[1][:0]
+	for _, w := range full {
+		side := w >> (48 + depth) & 1
+		halves[side] = append(halves[side], w)
+	}
+	old := c.leaf
+	mine := s.slot
+	for side := range uint(2) {
+		link, err := c.newBucket(halves[side], depth+1)
+		if err != nil {
+			return err
+		}
+		s.slot = mine&(1<<depth-1) | side<<depth
+		if err := c.fill(link, depth+1); err != nil {
+			return err
+		}
+		if uint(hash>>(s.shift+depth))&1 == side {
+			c.leaf = link
+		}
+	}
+	s.slot = mine
+	c.t.Free(old.Addr())
+	return nil
+}
+
+// double gives the last node twice as many slots: each leaf stands in twice as
+// many as before.
+func (c *cursor) double() error {
+	s := &c.steps[c.depth-1]
+	before := s.node.Bits()
+	slots, err := c.editNode(c.depth-1, before+1)
+	if err != nil {
+		return err
+	}
+	copy(slots[1<<before:], slots[:1<<before])
+	return nil
+}
+
+// hashOf reads the hash of the entry that a word of a leaf refers to.
+func (c *cursor) hashOf(word uint64) (uint64, error) {
+	p, err := c.t.Reader.Payload(format.Addr(word&format.AddrMask), format.KindEntry)
+	if err != nil {
+		return 0, err
+	}
+	return *(*uint64)(p), nil
+}
+
+// extendChain adds a word to the chain.
+func (c *cursor) extendChain(word uint64) error {
+	n := uint(c.t.Reader.Size(c.leaf.Addr()) / 8)
+	a, err := c.t.Copy(c.leaf.Addr(), format.KindChain, format.ByteCount(n+1)*8)
+	if err != nil {
+		return err
+	}
+	words(c.t.Payload(a), n+1)[n] = word
+	return c.replaceLeaf(format.MakeLink(a, format.LinkChain, c.leaf.Bits()))
+}

@@ -1,0 +1,142 @@
+package trie
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/zeebo/xxh3"
+)
+
+const hashSize = 8 // of format.EntryHead
+
+// Shape is the layout of the entries of one map: where key and value lie in the
+// payload of an entry block. Immutable.
+type Shape struct {
+	Key, Value  *layout.Type
+	seed        uint64
+	keyAt       uintptr
+	valueAt     uintptr
+	ownedAt     uintptr
+	keyString   bool
+	valueString bool
+	hashMask    uint64 // all ones, but in tests
+}
+
+// NewShape returns the shape for keys and values of the types; seed is the
+// secret of the space.
+func NewShape(key, value *layout.Type, seed uint64) *Shape {
+	s := &Shape{Key: key, Value: value, seed: seed, keyAt: hashSize, hashMask: ^uint64(0)}
+	s.valueAt = align(s.keyAt + key.Size())
+	s.ownedAt = align(s.valueAt + value.Size())
+	s.keyString, s.valueString = key.IsString(), value.IsString()
+	return s
+}
+
+// CutHash makes the shape use only the low bits of hashes, so that tests meet
+// collisions.
+func (s *Shape) CutHash(bits uint) { s.hashMask = 1<<bits - 1 }
+
+func align(n uintptr) uintptr { return (n + 7) &^ 7 }
+
+// Hash returns the hash of a key; an error for one that has none, such as NaN.
+func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
+	if s.keyString {
+		return xxh3.HashStringSeed(*(*string)(key), s.seed) & s.hashMask, nil
+	}
+	h, err := s.Key.Hash(s.seed, key)
+	return h & s.hashMask, err
+}
+
+// KeyOf returns the key in the payload of an entry.
+func (s *Shape) KeyOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(entry, s.keyAt) }
+
+// ValueOf returns the value in the payload of an entry.
+func (s *Shape) ValueOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(entry, s.valueAt) }
+
+// EntryBounds returns the limits of the payload of an entry.
+func EntryBounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
+	lo := uintptr(entry)
+	return layout.Bounds{Lo: lo, Hi: lo + uintptr(r.Size(format.Addr(lo-format.HeaderSize)))}
+}
+
+// equal compares the key of an entry, whose hash agrees already.
+func (s *Shape) equal(r *heap.Reader, a format.Addr, entry, key unsafe.Pointer) bool {
+	if !s.keyString {
+		return s.Key.Equal(s.KeyOf(entry), key)
+	}
+	k := (*[2]uintptr)(s.KeyOf(entry))
+	want := *(*string)(key)
+	if k[1] != uintptr(len(want)) {
+		return false
+	}
+	if from, size := k[0]-uintptr(entry), uintptr(r.Size(a)); from > size || k[1] > size-from {
+		return false // a damaged entry is no key
+	}
+	return *(*string)(s.KeyOf(entry)) == want
+}
+
+// newEntry writes an entry block.
+func (s *Shape) newEntry(t *heap.Txn, hash uint64, key, value unsafe.Pointer) (format.Addr, error) {
+	var keyOwned, valueOwned uintptr
+	var err error
+	if s.keyString {
+		keyOwned = uintptr(len(*(*string)(key)))
+	} else if keyOwned, err = s.Key.Measure(key); err != nil {
+		return 0, err
+	}
+	if s.valueString {
+		valueOwned = uintptr(len(*(*string)(value)))
+	} else if valueOwned, err = s.Value.Measure(value); err != nil {
+		return 0, err
+	}
+	valueOwnedAt := s.ownedAt + keyOwned
+	if !s.valueString {
+		valueOwnedAt = align(valueOwnedAt)
+	}
+	size := valueOwnedAt + valueOwned
+	a, err := t.Alloc(format.KindEntry, format.ByteCount(size))
+	if err != nil {
+		return 0, err
+	}
+	rw := t.Payload(a)
+	target := layout.Target{RW: uintptr(rw), RO: uintptr(a) + format.HeaderSize, Size: size}
+	*(*uint64)(rw) = hash
+	if s.keyString {
+		putString(target, s.keyAt, s.ownedAt, *(*string)(key), keyOwned)
+	} else {
+		err = s.Key.Flatten(target, s.keyAt, s.ownedAt, keyOwned, key)
+	}
+	if s.valueString && err == nil {
+		putString(target, s.valueAt, valueOwnedAt, *(*string)(value), valueOwned)
+	} else if err == nil {
+		err = s.Value.Flatten(target, s.valueAt, valueOwnedAt, valueOwned, value)
+	}
+	if err != nil {
+		t.Free(a)
+		return 0, err
+	}
+	s.zeroGaps(rw)
+	return a, nil
+}
+
+// zeroGaps clears the bytes between the fixed parts of an entry.
+func (s *Shape) zeroGaps(rw unsafe.Pointer) {
+	for _, gap := range [2][2]uintptr{{s.keyAt + s.Key.Size(), s.valueAt}, {s.valueAt + s.Value.Size(), s.ownedAt}} {
+		for i := gap[0]; i < gap[1]; i++ {
+			*(*byte)(unsafe.Add(rw, i)) = 0
+		}
+	}
+}
+
+// putString writes a string's header and bytes, as words and bytes: no pointer
+// is ever stored by a typed assignment. n is the length that was measured.
+func putString(d layout.Target, fixed, owned uintptr, v string, n uintptr) {
+	header := (*[2]uintptr)(unsafe.Add(unsafe.Pointer(nil), d.RW+fixed))
+	header[0], header[1] = d.RO+owned, n
+	if n == 0 {
+		header[0] = 0
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), d.RW+owned)), n), v)
+}

@@ -1,0 +1,216 @@
+package everheap
+
+import (
+	"fmt"
+	"iter"
+	"reflect"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// ID names an object of a space. It is never used for another one.
+type ID uint64
+
+// Map is a handle on a hash map of a space: 8 bytes, without a pointer, valid in
+// every process, and itself storable. The zero Map refers to nothing.
+//
+// Keys are strings, numbers, time.Time, and arrays and structs of those. Strings
+// are compared byte by byte; a NaN is refused as a key.
+type Map[K comparable, V any] struct {
+	_  layout.MapOf[K, V]
+	id ID
+}
+
+// TypeOption says how a collection is opened whose stored type is not the
+// program's. There is none yet: a difference is ErrTypeChanged.
+type TypeOption interface{ applyType() }
+
+// OpenMap returns the map with a name, and creates it, empty, if it is not there
+// and sc can write: else that is ErrNotFound. A map of other types is
+// ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Map[K, V], error) {
+	s, tx := sc.scope()
+	op := "opening the map " + name
+	var id format.ID
+	var err error
+	switch {
+	case s.closed.Load():
+		err = ErrClosed
+	case tx != nil:
+		id, err = tx.engine.OpenMap(name, reflect.TypeFor[K](), reflect.TypeFor[V]())
+	default:
+		id, err = s.engine.OpenMap(name, reflect.TypeFor[K](), reflect.TypeFor[V]())
+	}
+	return Map[K, V]{id: ID(id)}, s.wrap(op, err)
+}
+
+// NewMap creates an empty map that has no name. It lives while something refers
+// to it; what nothing refers to when its transaction ends may vanish.
+func NewMap[K comparable, V any](tx *Tx) (Map[K, V], error) {
+	id, err := tx.engine.NewMap(reflect.TypeFor[K](), reflect.TypeFor[V]())
+	return Map[K, V]{id: ID(id)}, tx.space.wrap("creating a map", err)
+}
+
+// ID returns the identity of the map; 0 for the zero Map.
+func (m Map[K, V]) ID() ID { return m.id }
+
+// IsNil reports whether the handle refers to no map.
+func (m Map[K, V]) IsNil() bool { return m.id == 0 }
+
+// of names the map and its types to the engine.
+func (m Map[K, V]) of() engine.MapOf {
+	return engine.MapOf{ID: format.ID(m.id), Key: reflect.TypeFor[K](), Value: reflect.TypeFor[V]()}
+}
+
+// Set stores a copy of v, with everything it owns, under the key.
+func (m Map[K, V]) Set(sc Scope, key K, v V) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+	}
+	if s.closed.Load() {
+		return s.wrap("set", ErrClosed)
+	}
+	if err := s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v)); err != nil {
+		return s.wrap("set", err)
+	}
+	return s.settle(s.durability)
+}
+
+// Get returns a private copy of the value of the key; ErrNotFound if there is none.
+func (m Map[K, V]) Get(sc Scope, key K) (V, error) {
+	var v V
+	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	if err == nil && !found {
+		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
+	}
+	return v, err
+}
+
+// Has reports whether the key is there.
+func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return m.get(sc, &key, nil) }
+
+// get copies a value to dst, if that is not nil.
+func (m Map[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+	}
+	return found, s.wrap("get", err)
+}
+
+// Peek returns the stored value itself, nil if the key is not there: no copy is
+// made. It is read-only, and valid until tx ends.
+func (m Map[K, V]) Peek(tx *Tx, key K) *V {
+	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	if err != nil {
+		tx.raise("peek", err)
+	}
+	return layout.Cast[V](p)
+}
+
+// Modify passes a private copy of the value of the key to fn and stores what fn
+// made of it. ErrNotFound if the key is not there; an error of fn is returned, and
+// nothing has changed.
+func (m Map[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
+	return m.change(sc, "modify", key, func(v *V, found bool) error {
+		if !found {
+			return fmt.Errorf("key %v: %w", key, ErrNotFound)
+		}
+		return fn(v)
+	})
+}
+
+// Upsert is Modify for a key that may not be there: then fn gets a zero value.
+func (m Map[K, V]) Upsert(sc Scope, key K, fn func(v *V, found bool) error) error {
+	return m.change(sc, "upsert", key, fn)
+}
+
+// change reads, lets fn change, and writes one entry, in one transaction.
+func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) error) error {
+	s, tx := sc.scope()
+	do := func(e *engine.Tx) error {
+		var v V
+		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		if err != nil {
+			return err
+		}
+		if err := fn(&v, found); err != nil {
+			return err
+		}
+		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+	}
+	if tx != nil {
+		return s.wrap(op, do(tx.engine))
+	}
+	if s.closed.Load() {
+		return s.wrap(op, ErrClosed)
+	}
+	if err := s.engine.Change(do); err != nil {
+		return s.wrap(op, err)
+	}
+	return s.settle(s.durability)
+}
+
+// Delete removes the key and reports whether it was there.
+func (m Map[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
+	s, tx := sc.scope()
+	if tx != nil {
+		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		return removed, s.wrap("delete", err)
+	}
+	if s.closed.Load() {
+		return false, s.wrap("delete", ErrClosed)
+	}
+	if removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key)); err != nil {
+		return false, s.wrap("delete", err)
+	}
+	return removed, s.settle(s.durability)
+}
+
+// Len returns the number of entries.
+func (m Map[K, V]) Len(sc Scope) (n int, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		n, err = tx.engine.Len(m.of())
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		n, err = s.engine.Len(m.of())
+	}
+	return n, s.wrap("len", err)
+}
+
+// All returns the entries, in no order, as they are when the loop starts, even if
+// its body changes the map. The keys are the caller's own; the values are
+// borrowed: read-only, and valid until tx ends.
+func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
+	return func(yield func(K, *V) bool) {
+		var key K
+		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
+		if err != nil {
+			tx.raise("all", err)
+		}
+	}
+}
+
+// Clone returns a private copy of a borrowed value, with everything it owns. It
+// panics with a *TypeError if the type cannot be stored, since then nothing of it
+// was borrowed.
+func Clone[T any](p *T) *T {
+	c, err := layout.Clone(p)
+	if err != nil {
+		panic(&TypeError{Kind: ErrUnstorable, Lines: []string{err.Error()}})
+	}
+	return c
+}

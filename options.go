@@ -1,0 +1,87 @@
+package everheap
+
+import (
+	"io/fs"
+	"time"
+
+	"github.com/everheap/everheap/internal/engine"
+)
+
+// Option says how Open opens a space.
+type Option interface{ applyOpen(*settings) }
+
+// UpdateOption says how one Update is done.
+type UpdateOption interface{ applyUpdate(*updateSettings) }
+
+// settings is what the options of Open add up to.
+type settings struct {
+	engine     engine.Options
+	dir        string
+	durability Durability
+}
+
+// updateSettings is what the options of Update add up to.
+type updateSettings struct{ durability Durability }
+
+// option is an Option made of a function.
+type option func(*settings)
+
+func (o option) applyOpen(s *settings) { o(s) }
+
+// WithMaxSize sets the size of the window of a space that is created: the most
+// that the space can ever hold, in bytes, rounded up to a power of two. It costs
+// addresses, not memory or disk. The default is 64 GiB.
+func WithMaxSize(bytes uint64) Option {
+	return option(func(s *settings) { s.engine.MaxSize = bytes })
+}
+
+// WithFlushInterval sets how often what was committed is written to disk in the
+// background, while there is something to write: the default is a second. A power
+// loss costs at most what was committed in that time, plus the time that the
+// writing takes.
+func WithFlushInterval(d time.Duration) Option {
+	return option(func(s *settings) { s.engine.AnchorInterval = d })
+}
+
+// WithReadOnly opens a space that exists for reading only: its heap is never
+// written. Writers in other processes go on, and their commits are seen.
+func WithReadOnly() Option { return option(func(s *settings) { s.engine.ReadOnly = true }) }
+
+// WithDir keeps the space in the directory dir/name, whatever the registry says.
+func WithDir(dir string) Option { return option(func(s *settings) { s.dir = dir }) }
+
+// WithVerify makes every read verify kind, size and checksum of the blocks that
+// it touches: damage of the disk is an error then, never a wrong value. Reads take
+// several times as long.
+func WithVerify() Option { return option(func(s *settings) { s.engine.Verify = true }) }
+
+// WithMode sets the permissions of the directory of a space that is created; its
+// files get the same without the execute bits. The default is 0700.
+func WithMode(perm fs.FileMode) Option { return option(func(s *settings) { s.engine.Mode = perm }) }
+
+// WithDurability sets what the return of a commit means for all of this handle's
+// commits.
+func WithDurability(d Durability) Option { return d }
+
+// Durability says what is safe when a commit returns. It is an Option, for all
+// commits of a handle, and an UpdateOption, for one.
+type Durability int
+
+const (
+	// Periodic: the commit survives the death of processes; a power loss can cost
+	// what was committed within the flush interval. The default.
+	Periodic Durability = iota
+	// Durable: the commit, and every commit before it, survives power loss.
+	Durable
+)
+
+func (d Durability) applyOpen(s *settings)         { s.durability = d }
+func (d Durability) applyUpdate(s *updateSettings) { s.durability = d }
+
+// String names the durability.
+func (d Durability) String() string {
+	if d == Durable {
+		return "durable"
+	}
+	return "periodic"
+}

@@ -1,0 +1,261 @@
+// Package registry maps the names of spaces to directories, and keeps the windows of
+// spaces disjoint.
+//
+// The registry is one file, spaces.toml, in the home of Everheap (see [Home]). People may
+// read and edit it: a change made here touches only the lines of the entry that changed,
+// and keeps comments, blank lines, order, and keys that this package does not know.
+//
+//	# Everheap spaces: name -> directory. Edit freely; paths may be relative to this file.
+//	[spaces.forum]
+//	dir = "/var/lib/forum"
+//	base = "0x440000000000"
+//	size = "64GiB"
+//
+// Terms:
+//
+//   - an entry is one table [spaces.NAME] of the file;
+//   - a window is the range of addresses [Base, Base+Size) at which a space is mapped;
+//   - the home is the directory that holds spaces.toml and, by default, the spaces.
+//
+// Invariants:
+//
+//   - R1: whoever reads spaces.toml sees a whole file, before or after a change: a change is
+//     written to a second file, synced, and renamed over the first.
+//   - R2: changes are made one at a time, under an exclusive flock of spaces.toml.lock.
+//     Readers take no lock, so that a home that cannot be written can still be read.
+//   - R3: a change never adds an entry whose window overlaps that of another directory.
+//   - R4: a file that cannot be understood is never written.
+//
+// Start reading at [Registry.Register].
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+)
+
+// Entry says where one space is.
+type Entry struct {
+	Name string // as ValidName allows
+	Dir  string // absolute directory of the space
+	Base uint64 // first address of the window; 0: unknown
+	Size uint64 // bytes in the window; 0: unknown
+}
+
+// overlaps reports whether the window of e and [base, base+size) have an address in common.
+// A window that would pass the end of the address space overlaps everything.
+func (e Entry) overlaps(base, size uint64) bool {
+	if e.Base == 0 || e.Size == 0 {
+		return false
+	}
+	if base+size < base {
+		return true
+	}
+	return base < e.Base+e.Size && e.Base < base+size
+}
+
+// Registry is the registry of one home. Its methods may be called by several goroutines, and
+// by several processes, at the same time. It holds no open file.
+type Registry struct {
+	home    string // absolute
+	homeErr error  // why home is unknown; every operation returns it
+}
+
+// Open returns the registry kept in the directory home; "" means that of [Home]. Nothing is
+// read or created yet; where no home can be found, the operations say so.
+func Open(home string) *Registry {
+	var err error
+	if home == "" {
+		home, err = Home()
+	} else {
+		home, err = filepath.Abs(home)
+	}
+	return &Registry{home: home, homeErr: err}
+}
+
+// File returns the path of the registry file, which need not exist yet, or "" if there is no home.
+func (r *Registry) File() string {
+	if r.homeErr != nil {
+		return ""
+	}
+	return filepath.Join(r.home, fileName)
+}
+
+// DefaultDir returns the directory in which a space called name is created if nobody said
+// otherwise: spaces/name in the home. It returns "" for a name that ValidName refuses, and if
+// there is no home.
+func (r *Registry) DefaultDir(name string) string {
+	if r.homeErr != nil || ValidName(name) != nil {
+		return ""
+	}
+	return filepath.Join(r.home, "spaces", name)
+}
+
+// Lookup returns the entry called name, and whether there is one.
+func (r *Registry) Lookup(name string) (Entry, bool, error) {
+	if err := ValidName(name); err != nil {
+		return Entry{}, false, err
+	}
+	d, err := r.load()
+	if err != nil {
+		return Entry{}, false, err
+	}
+	e, ok := d.entry(name)
+	return e, ok, nil
+}
+
+// List returns all entries, sorted by name. A registry without a file has none.
+func (r *Registry) List() ([]Entry, error) {
+	d, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	list := append([]Entry(nil), d.entries...)
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list, nil
+}
+
+// Register adds e, or makes the entry of that name equal to e. A relative Dir is taken from
+// the working directory. The change is on disk when Register returns nil.
+//
+// Errors: *WindowError if the window overlaps that of another directory (two names of one
+// directory may share one), *SyntaxError if the file cannot be understood, ErrLocked if
+// somebody else kept the registry locked too long, or the error of the file system.
+func (r *Registry) Register(e Entry) error {
+	e, err := normalize(e)
+	if err != nil {
+		return err
+	}
+	return r.change(func(d *document) error {
+		if err := d.checkWindow(e); err != nil {
+			return err
+		}
+		return d.set(e)
+	})
+}
+
+// Remove takes the entry called name out of the registry, with the comment directly above it.
+// The space itself is not touched. ErrNotRegistered if there is no such entry.
+func (r *Registry) Remove(name string) error {
+	if err := ValidName(name); err != nil {
+		return err
+	}
+	return r.change(func(d *document) error {
+		if !d.remove(name) {
+			return fmt.Errorf("%w: %q is not in %s; look there for its name", ErrNotRegistered, name, d.file)
+		}
+		return nil
+	})
+}
+
+// Reserve chooses a window for a new space and registers it, under the lock of the registry
+// from beginning to end, so that no two spaces choose the same one. It calls pick, which
+// returns a base for which taken(base, size) is false; then create, which makes the space
+// there; and registers the space only if create succeeded. The new file is prepared before
+// create is called, so that a full or read-only disk is found out before there is a space.
+//
+// An entry of that name is replaced if it says the same directory; if it says another, the
+// error is ErrNameTaken. The errors of pick and create are returned as they are. Neither may
+// change this registry: it would wait for itself, and fail with ErrLocked.
+func (r *Registry) Reserve(name, dir string, size uint64,
+	pick func(taken func(base, size uint64) bool) (base uint64, err error),
+	create func(base uint64) error) error {
+	e, err := normalize(Entry{Name: name, Dir: dir, Size: size})
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		return fmt.Errorf("registry: space %q: a window of 0 bytes cannot be reserved; give a size", name)
+	}
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	d, err := r.load()
+	if err != nil {
+		return err
+	}
+	if old, ok := d.entry(name); ok && old.Dir != e.Dir {
+		return fmt.Errorf("%w: %q is %s in %s; choose another name, or remove that entry", ErrNameTaken, name, old.Dir, d.file)
+	}
+	if e.Base, err = pick(func(base, size uint64) bool { return d.windowTaken(name, base, size) }); err != nil {
+		return err
+	}
+	if e, err = normalize(e); err != nil {
+		return err
+	}
+	if d.windowTaken(name, e.Base, e.Size) {
+		return &WindowError{Entry: e, Other: d.holder(name, e.Base, e.Size)}
+	}
+	st, err := r.stage(d, func(d *document) error { return d.set(e) })
+	if err != nil {
+		return err
+	}
+	defer st.discard()
+	if err := create(e.Base); err != nil {
+		return err
+	}
+	if err := r.publish(st); err != nil {
+		return fmt.Errorf("space %q was created in %s, but not registered: %w", name, e.Dir, err)
+	}
+	return nil
+}
+
+// change makes one change to the file: lock, read, edit, write (R1, R2).
+func (r *Registry) change(edit func(*document) error) error {
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	d, err := r.load()
+	if err != nil {
+		return err
+	}
+	st, err := r.stage(d, edit)
+	if err != nil {
+		return err
+	}
+	defer st.discard()
+	return r.publish(st)
+}
+
+// normalize checks what a caller passed, and makes Dir absolute and clean.
+func normalize(e Entry) (Entry, error) {
+	if err := ValidName(e.Name); err != nil {
+		return e, err
+	}
+	if e.Dir == "" {
+		return e, fmt.Errorf("registry: space %q has no directory; set Entry.Dir", e.Name)
+	}
+	dir, err := filepath.Abs(e.Dir)
+	if err != nil {
+		return e, fmt.Errorf("registry: space %q: directory %q: %w", e.Name, e.Dir, err)
+	}
+	e.Dir = dir
+	if err := validDir(dir); err != nil {
+		return e, fmt.Errorf("registry: space %q: %w", e.Name, err)
+	}
+	if err := validWindow(e.Base, e.Size); err != nil {
+		return e, fmt.Errorf("registry: space %q: %w", e.Name, err)
+	}
+	return e, nil
+}
+
+// validWindow checks a window; base 0 means that it is unknown.
+func validWindow(base, size uint64) error {
+	if base == 0 {
+		return nil
+	}
+	if size == 0 {
+		return errors.New("a window needs a size as well as a base")
+	}
+	if base+size < base {
+		return fmt.Errorf("the window at %#x of %s passes the end of the address space", base, formatSize(size))
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	fileName = "spaces.toml"
+	lockName = fileName + ".lock"
+	tempName = fileName + ".tmp"
+
+	maxFileSize = 16 << 20 // bytes; a file larger than that is not a registry
+)
+
+// lockPatience is how long one waits for the lock: creating a space under the lock takes
+// milliseconds, so a longer wait means a holder that is stopped, or that waits for itself.
+var lockPatience = 20 * time.Second
+
+// load reads and parses the file; a missing one is an empty document. It takes no lock (R1).
+func (r *Registry) load() (*document, error) {
+	if r.homeErr != nil {
+		return nil, r.homeErr
+	}
+	data, err := readFile(r.File())
+	if errors.Is(err, fs.ErrNotExist) {
+		return parse(r.File(), nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("registry: cannot read the names of spaces: %w", err)
+	}
+	return parse(r.File(), data)
+}
+
+// readFile reads a regular file of bounded size. It does not hang on a pipe or a terminal.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file; move it away", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err == nil && len(data) > maxFileSize {
+		err = fmt.Errorf("%s is larger than %s; it cannot be a registry, move it away", path, formatSize(maxFileSize))
+	}
+	return data, err
+}
+
+// lock takes the exclusive lock of the registry, creating the home if need be (R2). The lock
+// file names its holder, for people. The kernel drops the lock when its holder dies.
+func (r *Registry) lock() (unlock func(), err error) {
+	if r.homeErr != nil {
+		return nil, r.homeErr
+	}
+	if err := os.MkdirAll(r.home, 0o700); err != nil {
+		return nil, cannotWrite(r.home, err)
+	}
+	path := filepath.Join(r.home, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, cannotWrite(r.home, err)
+	}
+	if err := r.waitForLock(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	giveToOwnerOf(r.home, f)
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return func() {
+		_ = f.Truncate(0)
+		f.Close()
+	}, nil
+}
+
+// waitForLock polls, because a blocking flock could not be given up.
+func (r *Registry) waitForLock(f *os.File) error {
+	deadline := time.Now().Add(lockPatience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+			return fmt.Errorf("registry: cannot lock %s: %w; set EVERHEAP_HOME to a directory on a local disk", f.Name(), err)
+		}
+		if time.Now().After(deadline) {
+			holder := "another process"
+			buf := make([]byte, 20)
+			if n, _ := f.ReadAt(buf, 0); n > 0 {
+				holder = "process " + strings.TrimSpace(string(buf[:n]))
+			}
+			return fmt.Errorf("%w: %s holds %s for more than %v; end it, or let it go on, and try again", ErrLocked, holder, f.Name(), lockPatience)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// staged is a change that is written and synced, but not yet in place.
+type staged struct {
+	edit   func(*document) error
+	before []byte // the file that the change was made to
+	temp   string // path of the new file; "" if nothing changes, or once it is in place
+	target string // path that it will have
+}
+
+// discard removes the new file, if it did not take its place.
+func (st *staged) discard() {
+	if st.temp != "" {
+		_ = os.Remove(st.temp)
+	}
+}
+
+// stage applies edit to d and writes the result beside the file. The lock is held, so there
+// is one new file at a time: one that is found was left behind by a process that died.
+func (r *Registry) stage(d *document, edit func(*document) error) (*staged, error) {
+	st := &staged{edit: edit, before: d.bytes()}
+	target, err := filepath.EvalSymlinks(r.File()) // a link stays a link
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, lerr := os.Lstat(r.File()); lerr == nil {
+			return nil, fmt.Errorf("registry: %s is a symbolic link to nothing; remove it, or create what it points to", r.File())
+		}
+		target, err = r.File(), nil
+	}
+	if err != nil {
+		return nil, cannotWrite(r.home, err)
+	}
+	st.target = target
+	temp := filepath.Join(filepath.Dir(target), tempName)
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, cannotWrite(r.home, err)
+	}
+	if err := edit(d); err != nil {
+		return nil, err
+	}
+	after := d.bytes()
+	if bytes.Equal(st.before, after) {
+		return st, nil
+	}
+	// What is written must be read again: a mistake here must not cost people their file (R4).
+	if _, err := parse(d.file, after); err != nil {
+		return nil, fmt.Errorf("registry: the change would make the file unreadable: %w", err)
+	}
+	st.temp = temp
+	if err := writeNew(temp, target, after); err != nil {
+		st.discard()
+		return nil, cannotWrite(r.home, err)
+	}
+	return st, nil
+}
+
+// publish puts a staged change in place (R1). An editor takes no lock; so if the file is not
+// the one that was read, the change is made again to what is there now.
+func (r *Registry) publish(st *staged) error {
+	for range 10 {
+		if st.temp == "" {
+			return nil
+		}
+		now, err := readFile(st.target)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return cannotWrite(r.home, err)
+		}
+		if bytes.Equal(now, st.before) {
+			if err := os.Rename(st.temp, st.target); err != nil {
+				return cannotWrite(r.home, err)
+			}
+			st.temp = ""
+			return syncDir(filepath.Dir(st.target))
+		}
+		d, err := r.load()
+		if err != nil {
+			return err
+		}
+		again, err := r.stage(d, st.edit)
+		if err != nil {
+			return err
+		}
+		*st = *again
+	}
+	return fmt.Errorf("registry: %s changes all the time; stop whatever writes it, and try again", st.target)
+}
+
+// writeNew writes and syncs a new file that is to replace old: with its mode and owner if old
+// exists, and for the owner's eyes only if not.
+func writeNew(path, old string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := os.Stat(old)
+	switch {
+	case err == nil:
+		sys := info.Sys().(*syscall.Stat_t)
+		if int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid() {
+			if err := f.Chown(int(sys.Uid), int(sys.Gid)); err != nil && int(sys.Uid) != os.Geteuid() {
+				return fmt.Errorf("%s belongs to another user, and cannot be replaced: %w", old, err)
+			}
+		}
+		if err := f.Chmod(info.Mode().Perm()); err != nil {
+			return err
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		giveToOwnerOf(filepath.Dir(path), f)
+	default:
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// giveToOwnerOf lets the owner of dir own f, if root made it: otherwise one command run by
+// root would lock people out of their own registry. Only root can, so others do not try.
+func giveToOwnerOf(dir string, f *os.File) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if info, err := os.Stat(dir); err == nil {
+		sys := info.Sys().(*syscall.Stat_t)
+		_ = f.Chown(int(sys.Uid), int(sys.Gid))
+	}
+}
+
+// syncDir makes a rename in dir durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("registry: cannot sync the change: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("registry: cannot sync the change: %w", err)
+	}
+	return nil
+}
+
+// cannotWrite says what to do when the registry cannot be changed.
+func cannotWrite(home string, err error) error {
+	return fmt.Errorf("registry: cannot change the registry in %s: %w; make that directory writable, or set EVERHEAP_HOME to one that is", home, err)
+}

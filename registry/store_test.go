@@ -1,0 +1,271 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain runs this program again as one of several processes, if a test asks for it.
+func TestMain(m *testing.M) {
+	if role := os.Getenv("REGISTRY_TEST_ROLE"); role != "" {
+		if err := play(role, Open(os.Getenv("REGISTRY_TEST_HOME")), os.Getenv("REGISTRY_TEST_NAME")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// play does what a process of a test is there for.
+func play(role string, r *Registry, name string) error {
+	switch role {
+	case "reserve": // and register, look up, remove: many times
+		for i := range perProcess {
+			name := fmt.Sprintf("%s-%d", name, i)
+			if err := r.Reserve(name, r.DefaultDir(name), gib, firstFit(gib), func(uint64) error { return nil }); err != nil {
+				return err
+			}
+			if err := r.Register(Entry{Name: name + ".gone", Dir: "/gone"}); err != nil {
+				return err
+			}
+			if err := r.Remove(name + ".gone"); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "die": // between writing the new file and putting it in place
+		return r.Reserve(name, r.DefaultDir(name), gib, firstFit(gib), func(uint64) error {
+			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		})
+	}
+	return fmt.Errorf("no role %q", role)
+}
+
+const perProcess = 8
+
+func process(t *testing.T, r *Registry, role, name string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "REGISTRY_TEST_ROLE="+role, "REGISTRY_TEST_HOME="+r.home, "REGISTRY_TEST_NAME="+name)
+	return cmd
+}
+
+func TestReserve_SeveralProcesses(t *testing.T) {
+	r := newHome(t)
+	const processes = 4
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range processes {
+		cmd := process(t, r, "reserve", fmt.Sprintf("p%d", i))
+		wg.Go(func() {
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	go func() { wg.Wait(); close(done) }()
+	for seen, running := 0, true; running; { // R1: a reader sees whole files, and nothing is lost
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		list, err := r.List()
+		must(t, err)
+		kept := 0
+		for _, e := range list {
+			if !strings.HasSuffix(e.Name, ".gone") {
+				kept++
+			}
+		}
+		if kept < seen {
+			t.Fatalf("%d entries after %d", kept, seen)
+		}
+		seen = kept
+	}
+	list, err := r.List()
+	must(t, err)
+	if len(list) != processes*perProcess {
+		t.Fatalf("%d entries, want %d", len(list), processes*perProcess)
+	}
+	for i, a := range list {
+		for _, b := range list[i+1:] {
+			if a.overlaps(b.Base, b.Size) {
+				t.Fatalf("%+v and %+v overlap", a, b)
+			}
+		}
+	}
+	wantNoTemp(t, r)
+}
+
+func TestReserve_ProcessDiesBeforeRename(t *testing.T) {
+	r := newHome(t)
+	must(t, r.Register(Entry{"a", "/a", zone, gib}))
+	before := read(t, r)
+	if err := process(t, r, "die", "b").Run(); err == nil {
+		t.Fatal("the process did not die")
+	}
+	if _, err := os.Stat(filepath.Join(r.home, tempName)); err != nil {
+		t.Fatalf("the process left nothing behind: %v", err)
+	}
+	wantFile(t, r, before)
+	if list, err := r.List(); err != nil || len(list) != 1 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+	must(t, r.Register(Entry{"c", "/c", zone + gib, gib}))
+	wantNoTemp(t, r)
+	if list, err := r.List(); err != nil || len(list) != 2 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+}
+
+func TestErrLocked_NamesTheHolder(t *testing.T) {
+	r := newHome(t)
+	defer func(old time.Duration) { lockPatience = old }(lockPatience)
+	lockPatience = 30 * time.Millisecond
+	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
+		return r.Register(Entry{Name: "b", Dir: "/b"})
+	})
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
+		t.Fatalf("Register inside of Reserve = %v", err)
+	}
+	must(t, r.Register(Entry{Name: "b", Dir: "/b"}))
+}
+
+// asNobody runs fn on a thread whose file accesses have no privileges, also if root runs the
+// tests. The thread ends with fn.
+func asNobody(t *testing.T, fn func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		fn()
+		return
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is not used again
+		err := unix.Setfsuid(65534)
+		if err == nil {
+			fn()
+		}
+		done <- err
+	}()
+	must(t, <-done)
+}
+
+func TestRegister_ReadOnlyHome(t *testing.T) {
+	r := newHome(t)
+	must(t, r.Register(Entry{"a", "/a", zone, gib}))
+	must(t, os.Remove(filepath.Join(r.home, lockName)))
+	must(t, os.Chmod(filepath.Dir(filepath.Dir(r.home)), 0o755))
+	must(t, os.Chmod(filepath.Dir(r.home), 0o755))
+	must(t, os.Chmod(r.home, 0o555))
+	must(t, os.Chmod(r.File(), 0o444))
+	defer os.Chmod(r.home, 0o700)
+	asNobody(t, func() {
+		if e, ok, err := r.Lookup("a"); !ok || err != nil || e.Dir != "/a" {
+			t.Errorf("Lookup = %+v, %v, %v", e, ok, err)
+		}
+		for what, err := range map[string]error{
+			"Register": r.Register(Entry{Name: "b", Dir: "/b"}),
+			"Remove":   r.Remove("a"),
+			"Reserve": r.Reserve("b", "/b", gib, firstFit(gib), func(uint64) error {
+				t.Error("create was called")
+				return nil
+			}),
+		} {
+			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "EVERHEAP_HOME") {
+				t.Errorf("%s = %v", what, err)
+			}
+		}
+	})
+}
+
+func TestLoad_UnreadableFile(t *testing.T) {
+	r := newHome(t)
+	must(t, r.Register(Entry{Name: "a", Dir: "/a"}))
+	asNobody(t, func() {
+		if os.Geteuid() != 0 {
+			must(t, os.Chmod(r.File(), 0))
+		}
+		if _, err := r.List(); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("List = %v", err)
+		}
+	})
+}
+
+func TestRegister_HomeIsAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, nil, 0o600))
+	if err := Open(path).Register(Entry{Name: "a", Dir: "/a"}); !errors.Is(err, unix.ENOTDIR) {
+		t.Fatalf("Register = %v", err)
+	}
+}
+
+func TestLoad_NotAFile(t *testing.T) {
+	r := newHome(t)
+	must(t, os.MkdirAll(r.home, 0o700))
+	must(t, unix.Mkfifo(r.File(), 0o600))
+	if _, err := r.List(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Fatalf("List = %v", err)
+	}
+}
+
+func TestRegister_KeepsLinkAndMode(t *testing.T) {
+	r := newHome(t)
+	dir := t.TempDir()
+	must(t, os.MkdirAll(r.home, 0o700))
+	must(t, os.Symlink(filepath.Join(dir, "dotfile"), r.File()))
+	if err := r.Register(Entry{Name: "a", Dir: "/a"}); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+		t.Fatalf("a link to nothing: %v", err)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "dotfile"), []byte("[spaces.b]\ndir = 'b'\n"), 0o640))
+	must(t, os.Chmod(filepath.Join(dir, "dotfile"), 0o640))
+	must(t, r.Register(Entry{Name: "a", Dir: "/a"}))
+	info, err := os.Lstat(r.File())
+	must(t, err)
+	if info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+	info, err = os.Stat(r.File())
+	must(t, err)
+	if info.Mode().Perm() != 0o640 {
+		t.Errorf("mode is now %o", info.Mode().Perm())
+	}
+	if e, _, err := r.Lookup("b"); err != nil || e.Dir != filepath.Join(r.home, "b") {
+		t.Errorf("Lookup = %+v, %v", e, err)
+	}
+}
+
+func TestRegister_ByRootKeepsTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change a file of another user")
+	}
+	r := newHome(t)
+	must(t, os.MkdirAll(r.home, 0o700))
+	must(t, os.Chown(r.home, 65534, 65534))
+	for _, name := range []string{"a", "b"} { // a new file, then a replaced one
+		must(t, r.Register(Entry{Name: name, Dir: "/" + name}))
+		for _, path := range []string{r.File(), filepath.Join(r.home, lockName)} {
+			info, err := os.Stat(path)
+			must(t, err)
+			if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 65534 {
+				t.Errorf("%s belongs to %d", path, uid)
+			}
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package everheap
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/registry"
+)
+
+// Space is an open space: one region of persistent memory, shared by processes.
+// It may be used by any number of goroutines.
+type Space struct {
+	engine     *engine.Space
+	name       string
+	durability Durability
+	closed     atomic.Bool
+}
+
+// Open opens the space with a registered name, or the one in the directory if
+// name holds a path separator, and creates it if it is not there. A name that is
+// not registered gets a directory beside the registry and is registered.
+//
+// A space that this process has open already is shared: it ends when every handle
+// was closed.
+//
+// Errors: ErrNotFound (read-only, and there is none), ErrBusy, ErrCorrupt,
+// ErrNoSpace, ErrUnsupported, ErrAddressInUse.
+func Open(name string, opts ...Option) (*Space, error) {
+	var s settings
+	for _, o := range opts {
+		o.applyOpen(&s)
+	}
+	var e *engine.Space
+	var err error
+	switch {
+	case s.dir != "":
+		if err = registry.ValidName(name); err == nil {
+			e, err = engine.Open(filepath.Join(s.dir, name), s.engine)
+		}
+	case strings.ContainsRune(name, filepath.Separator):
+		e, err = openDirectory(name, s.engine)
+	default:
+		e, err = openNamed(name, s.engine)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Space{engine: e, name: name, durability: s.durability}, nil
+}
+
+// openDirectory opens a space that the registry need not know. If it is created,
+// its window avoids those of registered spaces, as far as the registry can be read.
+func openDirectory(dir string, o engine.Options) (*engine.Space, error) {
+	if entries, err := registry.Open("").List(); err == nil {
+		o.Taken = func(base, size uint64) bool {
+			for _, e := range entries {
+				if e.Size > 0 && base < e.Base+e.Size && e.Base < base+size {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	return engine.Open(dir, o)
+}
+
+// openNamed opens a space by its name, and registers a new one.
+func openNamed(name string, o engine.Options) (*engine.Space, error) {
+	fail := func(err error) (*engine.Space, error) {
+		return nil, &engine.OpError{Op: "open", Space: name, Err: err}
+	}
+	if err := registry.ValidName(name); err != nil {
+		return fail(err)
+	}
+	r := registry.Open("")
+	entry, found, err := r.Lookup(name)
+	if err != nil {
+		return fail(err)
+	}
+	if found {
+		o.MustExist = true
+		return engine.Open(entry.Dir, o)
+	}
+	dir := r.DefaultDir(name)
+	if dir == "" {
+		return fail(fmt.Errorf("no home for the registry: set EVERHEAP_HOME, or give a directory such as ./%s", name))
+	}
+	if base, size, err := engine.StoredWindow(dir); err == nil { // there, but a crash kept it from being registered
+		if err := r.Register(registry.Entry{Name: name, Dir: dir, Base: base, Size: size}); err != nil {
+			return fail(err)
+		}
+		return engine.Open(dir, o)
+	}
+	if o.ReadOnly {
+		return fail(fmt.Errorf("%w: no space of that name is registered", ErrNotFound))
+	}
+	return createNamed(r, name, dir, o)
+}
+
+// createNamed creates a space and registers it.
+func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
+	size, err := engine.WindowSize(o.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	place := func(taken func(base, size uint64) bool) (uint64, error) {
+		return engine.PickPlace(size, taken)
+	}
+	create := func(base uint64) error {
+		o.Base = base
+		e, err = engine.Open(dir, o)
+		return err
+	}
+	if err := r.Reserve(name, dir, size, place, create); err != nil {
+		if e != nil {
+			e.Close()
+		}
+		if found, ok, lookErr := r.Lookup(name); lookErr == nil && ok { // another process was faster
+			o.MustExist = true
+			return engine.Open(found.Dir, o)
+		}
+		return nil, &engine.OpError{Op: "open", Space: name, Err: err}
+	}
+	return e, nil
+}
+
+// Close ends this handle. When the last handle of the last process is closed, all
+// that was committed is on disk. It waits for transactions in progress; calling
+// it inside one waits for ever. A second Close does nothing.
+func (s *Space) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return s.engine.Close()
+}
+
+// Update runs fn in a writing transaction and commits it if fn returns nil. It
+// waits for its turn, among all goroutines and processes; ctx ends the waiting
+// with ErrBusy, and is not looked at any more once fn runs. If fn returns an error
+// or panics, nothing has changed; the panic goes on.
+//
+// Inside fn everything goes through tx. What was borrowed from tx is invalid when
+// fn returns. Errors: those of fn, ErrBusy, ErrSelf, ErrSuspended, ErrNoSpace,
+// ErrReadOnly, ErrClosed, ErrIO.
+func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...UpdateOption) error {
+	if s.closed.Load() {
+		return s.wrap("update", ErrClosed)
+	}
+	u := updateSettings{durability: s.durability}
+	for _, o := range opts {
+		o.applyUpdate(&u)
+	}
+	e, err := s.engine.Begin(ctx)
+	if err != nil {
+		return s.wrap("update", err)
+	}
+	if err := run(&Tx{engine: e, space: s}, fn, e.Commit, e.Abort); err != nil {
+		return s.wrap("update", err)
+	}
+	return s.settle(u.durability)
+}
+
+// settle does what a durability asks for after a commit.
+func (s *Space) settle(d Durability) error {
+	if d != Durable {
+		return nil
+	}
+	return s.wrap("making the commit durable", s.engine.Sync())
+}
+
+// View runs fn in a reading transaction on the newest version. It takes no lock
+// and never waits. What was borrowed from tx is invalid when fn returns; while fn
+// runs, the space cannot reuse what this version alone still sees. Errors: those
+// of fn, ErrFault, ErrCorrupt, ErrClosed.
+func (s *Space) View(fn func(tx *Tx) error) error {
+	if s.closed.Load() {
+		return s.wrap("view", ErrClosed)
+	}
+	e, err := s.engine.View()
+	if err != nil {
+		return s.wrap("view", err)
+	}
+	end := func() error { e.EndView(); return nil }
+	return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.EndView))
+}
+
+// Sync returns when all that was committed before the call is on disk, and would
+// survive a power loss. It does not wait for its turn to write; ctx is looked at
+// before it begins.
+func (s *Space) Sync(ctx context.Context) error {
+	if s.closed.Load() {
+		return s.wrap("sync", ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return s.wrap("sync", err)
+	}
+	return s.wrap("sync", s.engine.Sync())
+}
+
+// Name returns the name or directory that the space was opened by.
+func (s *Space) Name() string { return s.name }
+
+// wrap says what was done when an error occurred, once.
+func (s *Space) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.engine.Explain(op, err)
+}

@@ -1,0 +1,68 @@
+package everheap
+
+import (
+	"runtime/debug"
+
+	"github.com/everheap/everheap/internal/engine"
+)
+
+// Tx is one transaction. It is valid inside the function that it was passed to. A
+// reading one may be shared by goroutines that end before that function; a writing
+// one belongs to its goroutine.
+type Tx struct {
+	engine *engine.Tx
+	space  *Space
+}
+
+// Scope says where an operation happens: a *Space, and the operation is a
+// transaction of its own; or a *Tx, and it is part of that one.
+type Scope interface{ scope() (*Space, *Tx) }
+
+func (s *Space) scope() (*Space, *Tx) { return s, nil }
+func (tx *Tx) scope() (*Space, *Tx)   { return tx.space, tx }
+
+// Version returns the number of the version that a View sees, or that an Update
+// starts from.
+func (tx *Tx) Version() Version { return Version(tx.engine.Version()) }
+
+// Version numbers the committed states of a space, strictly increasing.
+type Version uint64
+
+// abort is the private panic by which a method without an error result ends its
+// transaction; View and Update return the error.
+type abort struct{ err error }
+
+// raise ends the transaction with an error.
+func (tx *Tx) raise(op string, err error) { panic(abort{tx.space.wrap(op, err)}) }
+
+// run runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
+// faults and aborts become errors; any other panic goes on.
+func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (err error) {
+	panicOnFault := debug.SetPanicOnFault(true)
+	running := true
+	defer func() {
+		if !running {
+			return
+		}
+		debug.SetPanicOnFault(panicOnFault)
+		r := recover() // nil: Goexit
+		a, aborted := r.(abort)
+		if aborted {
+			err = a.err
+		} else if r != nil {
+			err = tx.space.engine.Fault(r)
+		}
+		rollback()
+		if r != nil && err == nil {
+			panic(r)
+		}
+	}()
+	err = fn(tx)
+	running = false
+	debug.SetPanicOnFault(panicOnFault)
+	if err != nil {
+		rollback()
+		return err
+	}
+	return commit()
+}

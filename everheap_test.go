@@ -10,16 +10,6 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// open opens a space for a test in a directory of its own.
-func open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
-	t.Helper()
-	s, err := everheap.Open(dir, append([]everheap.Option{everheap.WithMaxSize(1 << 30)}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestSmoke(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
@@ -51,7 +41,6 @@ func TestSmoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
-	defer s.Close()
 	m, err = everheap.OpenMap[string, string](s, "users")
 	if err != nil {
 		t.Fatal(err)

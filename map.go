@@ -3,7 +3,6 @@ package everheap
 import (
 	"fmt"
 	"iter"
-	"reflect"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
@@ -40,9 +39,9 @@ func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Ma
 	case s.closed.Load():
 		err = ErrClosed
 	case tx != nil:
-		id, err = tx.engine.OpenMap(name, reflect.TypeFor[K](), reflect.TypeFor[V]())
+		id, err = tx.engine.OpenMap(name, Map[K, V]{}.of())
 	default:
-		id, err = s.engine.OpenMap(name, reflect.TypeFor[K](), reflect.TypeFor[V]())
+		id, err = s.engine.OpenMap(name, Map[K, V]{}.of())
 	}
 	return Map[K, V]{id: ID(id)}, s.wrap(op, err)
 }
@@ -50,7 +49,7 @@ func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Ma
 // NewMap creates an empty map that has no name. It lives while something refers
 // to it; what nothing refers to when its transaction ends may vanish.
 func NewMap[K comparable, V any](tx *Tx) (Map[K, V], error) {
-	id, err := tx.engine.NewMap(reflect.TypeFor[K](), reflect.TypeFor[V]())
+	id, err := tx.engine.NewMap(Map[K, V]{}.of())
 	return Map[K, V]{id: ID(id)}, tx.space.wrap("creating a map", err)
 }
 
@@ -62,7 +61,7 @@ func (m Map[K, V]) IsNil() bool { return m.id == 0 }
 
 // of names the map and its types to the engine.
 func (m Map[K, V]) of() engine.MapOf {
-	return engine.MapOf{ID: format.ID(m.id), Key: reflect.TypeFor[K](), Value: reflect.TypeFor[V]()}
+	return engine.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V]()}
 }
 
 // Set stores a copy of v, with everything it owns, under the key.

@@ -48,10 +48,10 @@ func Mark(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
 	return w.state(a)
 }
 
-// Verify checks everything that the state at a can reach. secret is the seed of
-// the hashes.
-func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, secret uint64) *Report {
-	w := walker{r: r, marks: marks, secret: secret, report: new(Report), types: map[uint64]*layout.Type{}}
+// Verify checks everything that the state at a can reach. shape returns the
+// layout of the entries of a map of two types in this space.
+func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *trie.Shape) *Report {
+	w := walker{r: r, marks: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}}
 	if err := w.state(a); err != nil {
 		w.find(a, "%v", err)
 	}
@@ -61,13 +61,13 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, secret uint64) *Re
 
 // walker walks one version.
 type walker struct {
-	r      *heap.Reader
-	marks  *heap.Marks
-	secret uint64
-	report *Report // nil: mark only
-	object uint64  // being walked
-	types  map[uint64]*layout.Type
-	maps   []mapAt
+	r        *heap.Reader
+	marks    *heap.Marks
+	newShape func(key, value *layout.Type) *trie.Shape
+	report   *Report // nil: mark only
+	object   uint64  // being walked
+	types    map[uint64]*layout.Type
+	maps     []mapAt
 }
 
 // mapAt is a map that was met; its entries are checked when all types are known.
@@ -228,7 +228,7 @@ func (w *walker) shape(m mapAt, object format.MapObject) *trie.Shape {
 	if object.Key == 0 && object.Value == 0 {
 		key, _ := layout.For[string]()
 		value, _ := layout.For[uint64]()
-		return trie.NewShape(key, value, w.secret)
+		return w.newShape(key, value)
 	}
 	key, value := w.types[object.Key], w.types[object.Value]
 	if key == nil || value == nil {
@@ -239,5 +239,5 @@ func (w *walker) shape(m mapAt, object format.MapObject) *trie.Shape {
 		w.find(m.addr, "the type of the keys: %v", err)
 		return nil
 	}
-	return trie.NewShape(key, value, w.secret)
+	return w.newShape(key, value)
 }

@@ -179,11 +179,11 @@ func (sp *Space) handOver() (bool, error) {
 //
 // Why it is right: under the writer lock it raises the epoch, so every process
 // forgets what it had below the floor before it allocates again (I7), and holds
-// the current version C. Whatever a protected version can reach is marked. What is
-// unmarked below the floor is nobody's: not in a list, since lists were forgotten;
-// not in a transaction, since there was none (that it still has the writer lock
-// after it holds C says that there was none in between); and nothing below the floor becomes
-// free later that is not marked now, since it would be freed after C, and was
+// the version C that was current before and after. Whatever a protected version
+// can reach is marked. What is unmarked below the floor is nobody's: not in a
+// list, since lists were forgotten; not in a transaction, since there was none, and what came in between published
+// nothing, since C is still current; and nothing below the floor becomes free
+// later that is not marked now, since it would be freed after C, and was
 // reachable in C.
 func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	if err := sp.enter(); err != nil {
@@ -210,7 +210,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	}()
 	invariant.Point("sweep.held")
 	marks := sp.heap.NewMarks(floor)
-	protected, err := sp.mark(marks)
+	protected, err := sp.mark(marks, hold.State)
 	if err != nil {
 		return 0, err
 	}
@@ -254,13 +254,11 @@ func (sp *Space) startSweep() (epoch, floor uint64, hold live.Hold, err error) {
 		}
 	}
 	defer sp.heap.Leave()
-	epoch, floor, ok := sp.heap.BeginSweep(sp.othersActive)
-	if !ok {
-		return 0, 0, hold, nil
-	}
 	hold = sp.live.HoldCurrent()
-	if !sp.live.OwnsWriter() { // taken over in between: something may have been freed before the hold
+	epoch, floor, ok := sp.heap.BeginSweep(sp.othersActive)
+	if !ok || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
 		sp.live.Release(hold)
+		w.SweepWish.Store(1)
 		return 0, 0, hold, nil
 	}
 	w.SweepWish.Store(0)

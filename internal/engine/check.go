@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
@@ -11,18 +12,31 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// mark marks what any protected version can reach. It reports whether there were
-// versions besides the current one.
-func (sp *Space) mark(marks *heap.Marks) (others bool, err error) {
-	var p live.Protected
+// mark marks what any version up to the limit, which is held, and protected can
+// reach. Later versions need no look: what they reach and the limit does not was
+// written above the floor of the sweep. It reports whether there were versions
+// besides the limit.
+//
+// A slot can name a version that is not held any more, or not yet: its reader is
+// gone since the scan, or still validates. Such a version may be half reclaimed.
+func (sp *Space) mark(marks *heap.Marks, limit format.Addr) (others bool, err error) {
+	var p, now live.Protected
 	sp.live.Protected(&p, sp.heap.VersionOf)
+	last := sp.heap.VersionOf(limit)
 	r := sp.heap.Reader(true)
 	for i, state := range p.States {
+		if p.Versions[i] > last {
+			break
+		}
 		if err := check.Mark(&r, state, marks); err != nil {
+			if sp.live.Protected(&now, sp.heap.VersionOf); !slices.Contains(now.States, state) {
+				continue
+			}
 			return false, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
 		}
+		others = others || state != limit
 	}
-	return len(p.States) > 1, nil
+	return others, nil
 }
 
 // Check verifies everything that the newest version can reach, beside whatever
@@ -35,7 +49,7 @@ func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
 	defer tx.EndView()
 	r := sp.heap.Reader(true)
 	marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
-	report := check.Verify(&r, tx.hold.State, marks, sp.header.Secret)
+	report := check.Verify(&r, tx.hold.State, marks, sp.shape)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

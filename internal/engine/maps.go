@@ -16,7 +16,7 @@ import (
 // Map is a map of a space together with the types by which it is accessed.
 type Map struct {
 	index      uint64
-	types      typeKey
+	of         MapOf
 	key, value uint64 // descriptors of the stored types
 	shape      *trie.Shape
 }
@@ -24,39 +24,51 @@ type Map struct {
 // Shape returns the layout of the map's entries.
 func (m *Map) Shape() *trie.Shape { return m.shape }
 
-// Bind returns the map with the ID for Go types of keys and values. The outcome
-// is remembered by the space; what is compared then is that the object still has
-// the descriptors that were compared with the Go types.
-func (tx *Tx) Bind(id format.ID, key, value reflect.Type) (*Map, *format.MapObject, error) {
+// Bind returns the map that a handle names, for its Go types of keys and values.
+// The outcome is remembered by the space; what is compared then is that the
+// object still has the descriptors that were compared with the Go types.
+func (tx *Tx) Bind(of MapOf) (*Map, *format.MapObject, error) {
+	if tx.first.ready.Load() == ready && tx.first.of == of && !tx.ended.Load() {
+		return tx.first.m, tx.first.object, nil
+	}
+	return tx.bindAny(of)
+}
+
+// bindAny is Bind for a map that is not the first one of a reading transaction.
+func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	if err := tx.Err(); err != nil {
 		return nil, nil, err
 	}
 	sp := tx.sp
-	if id.Tag() != sp.header.Tag {
-		if id == 0 {
+	if of.ID.Tag() != sp.header.Tag {
+		if of.ID == 0 {
 			return nil, nil, ErrNilHandle
 		}
 		return nil, nil, ErrDangling
 	}
-	index := id.Index()
+	index := of.ID.Index()
 	object, err := tx.mapObject(index)
 	if err != nil {
-		return nil, nil, tx.objectError(id, err)
+		return nil, nil, tx.objectError(of.ID, err)
 	}
-	if m := sp.bound[index%uint64(len(sp.bound))].Load(); m.fits(index, object, key, value) {
-		return m, object, nil
+	m := sp.bound[index%uint64(len(sp.bound))].Load()
+	if !m.fits(of, object) {
+		if m = tx.recent; tx.write == nil || !m.fits(of, object) {
+			if m, err = tx.bind(of, object); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
-	if tx.write != nil && tx.recent.fits(index, object, key, value) {
-		return tx.recent, object, nil
+	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
+		tx.first.of, tx.first.m, tx.first.object = of, m, object
+		tx.first.ready.Store(ready)
 	}
-	m, err := tx.bind(index, object, key, value)
-	return m, object, err
+	return m, object, nil
 }
 
 // fits reports whether m is of the object and the Go types.
-func (m *Map) fits(index uint64, object *format.MapObject, key, value reflect.Type) bool {
-	return m != nil && m.index == index && m.types.key == key && m.types.value == value &&
-		m.key == object.Key && m.value == object.Value
+func (m *Map) fits(of MapOf, object *format.MapObject) bool {
+	return m != nil && m.of == of && m.key == object.Key && m.value == object.Value
 }
 
 // objectError says what it means that a handle leads to no object of its kind.
@@ -72,8 +84,8 @@ func (tx *Tx) objectError(id format.ID, err error) error {
 }
 
 // bind compares the stored types of a map with Go types.
-func (tx *Tx) bind(index uint64, object *format.MapObject, key, value reflect.Type) (*Map, error) {
-	k, v, err := mapTypes(key, value)
+func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
+	k, v, err := mapTypes(of.Key.GoType(), of.Value.GoType())
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +105,24 @@ func (tx *Tx) bind(index uint64, object *format.MapObject, key, value reflect.Ty
 		e.Lines = append(e.Lines, layout.Diff(storedValue, v)...)
 		return nil, e
 	}
-	m := &Map{index: index, types: typeKey{key, value}, key: object.Key, value: object.Value,
-		shape: trie.NewShape(k, v, tx.sp.header.Secret)}
+	index := of.ID.Index()
+	m := &Map{index: index, of: of, key: object.Key, value: object.Value,
+		shape: tx.sp.shape(k, v)}
 	if tx.published(index) {
 		tx.sp.bound[index%uint64(len(tx.sp.bound))].Store(m)
 	} else {
 		tx.recent = m
 	}
 	return m, nil
+}
+
+// shape returns the layout of the entries of a map of the types.
+func (sp *Space) shape(key, value *layout.Type) *trie.Shape {
+	sh := trie.NewShape(key, value, sp.header.Secret)
+	if sp.options.HashBits != 0 {
+		sh.CutHash(sp.options.HashBits)
+	}
+	return sh
 }
 
 // mapTypes compiles the types of a map and refuses what cannot be stored.
@@ -133,13 +155,13 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Map{index: id.Index(), key: object.Key, value: object.Value, shape: trie.NewShape(key, value, tx.sp.header.Secret)}
+	m := &Map{index: id.Index(), key: object.Key, value: object.Value, shape: tx.sp.shape(key, value)}
 	return m, object, nil
 }
 
-// OpenMap returns the ID of the map with a name, creating the map if a writing
+// OpenMap returns the ID of the map with a name and the types of of, creating the map if a writing
 // transaction asks for one that is not there.
-func (tx *Tx) OpenMap(name string, key, value reflect.Type) (format.ID, error) {
+func (tx *Tx) OpenMap(name string, of MapOf) (format.ID, error) {
 	if err := tx.Err(); err != nil {
 		return 0, err
 	}
@@ -149,7 +171,8 @@ func (tx *Tx) OpenMap(name string, key, value reflect.Type) (format.ID, error) {
 	}
 	if found {
 		id := format.MakeID(tx.sp.header.Tag, index)
-		_, _, err := tx.Bind(id, key, value)
+		of.ID = id
+		_, _, err := tx.Bind(of)
 		if e := (*TypeError)(nil); errors.As(err, &e) {
 			e.Name = name
 		}
@@ -158,7 +181,7 @@ func (tx *Tx) OpenMap(name string, key, value reflect.Type) (format.ID, error) {
 	if tx.write == nil {
 		return 0, fmt.Errorf("%w: the space has nothing named %q, and nothing may be created here", ErrNotFound, name)
 	}
-	id, err := tx.NewMap(key, value)
+	id, err := tx.NewMap(of)
 	if err != nil {
 		return 0, err
 	}
@@ -167,12 +190,12 @@ func (tx *Tx) OpenMap(name string, key, value reflect.Type) (format.ID, error) {
 
 // OpenMap is the same in a transaction of its own: a reading one if the map is
 // there.
-func (sp *Space) OpenMap(name string, key, value reflect.Type) (id format.ID, err error) {
+func (sp *Space) OpenMap(name string, of MapOf) (id format.ID, err error) {
 	tx, err := sp.View()
 	if err != nil {
 		return 0, err
 	}
-	id, err = tx.OpenMap(name, key, value)
+	id, err = tx.OpenMap(name, of)
 	tx.EndView()
 	if !errors.Is(err, ErrNotFound) || sp.readOnly {
 		return id, err
@@ -181,18 +204,18 @@ func (sp *Space) OpenMap(name string, key, value reflect.Type) (id format.ID, er
 		return 0, err
 	}
 	defer tx.Abort()
-	if id, err = tx.OpenMap(name, key, value); err != nil {
+	if id, err = tx.OpenMap(name, of); err != nil {
 		return 0, err
 	}
 	return id, tx.Commit()
 }
 
 // NewMap creates an empty map without a name.
-func (tx *Tx) NewMap(key, value reflect.Type) (format.ID, error) {
+func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
-	k, v, err := mapTypes(key, value)
+	k, v, err := mapTypes(of.Key.GoType(), of.Value.GoType())
 	if err != nil {
 		return 0, err
 	}

@@ -2,12 +2,12 @@ package engine
 
 import (
 	"context"
-	"reflect"
 	"runtime"
 	"runtime/debug"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 )
 
 // The operations in this file are transactions of their own on one entry of a
@@ -16,7 +16,7 @@ import (
 // MapOf names a map and the Go types by which it is accessed.
 type MapOf struct {
 	ID         format.ID
-	Key, Value reflect.Type
+	Key, Value layout.Identity
 }
 
 // Get copies the value of the key to the variable at dst, and reports whether
@@ -45,7 +45,7 @@ func (tx *Tx) endGuarded(panicOnFault bool, err *error) {
 
 // CopyOut is Get in a transaction.
 func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
-	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	m, object, err := tx.Bind(of)
 	if err != nil {
 		return false, err
 	}
@@ -63,7 +63,7 @@ func (sp *Space) Set(of MapOf, key, value unsafe.Pointer) error {
 
 // Store is Set in a transaction.
 func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
-	m, _, err := tx.Bind(of.ID, of.Key, of.Value)
+	m, _, err := tx.Bind(of)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (sp *Space) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) 
 
 // Remove is Delete in a transaction.
 func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
-	m, _, err := tx.Bind(of.ID, of.Key, of.Value)
+	m, _, err := tx.Bind(of)
 	if err != nil {
 		return false, err
 	}
@@ -149,7 +149,7 @@ func (sp *Space) inWindow(a uintptr) bool {
 
 // Peek returns the stored value of the key; nil if it is not there.
 func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
-	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	m, object, err := tx.Bind(of)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 // each key to the variable whose address next returns, and passes the stored value
 // to yield.
 func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
-	m, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	m, object, err := tx.Bind(of)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value uns
 
 // Len returns the number of entries.
 func (tx *Tx) Len(of MapOf) (int, error) {
-	_, object, err := tx.Bind(of.ID, of.Key, of.Value)
+	_, object, err := tx.Bind(of)
 	if err != nil {
 		return 0, err
 	}

@@ -33,7 +33,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -60,6 +59,7 @@ type Options struct {
 	Mode           os.FileMode // of the directory, at creation; 0: 0700
 	MustExist      bool        // do not create
 	Base           uint64      // of the window, at creation; 0: any
+	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
 	// Taken reports whether a window belongs to somebody else; nil: none does.
 	Taken func(base, size uint64) bool
 }
@@ -215,7 +215,7 @@ func open(dir string, o Options) (_ *Space, err error) {
 	}
 	key, _ := layout.For[string]()
 	value, _ := layout.For[uint64]()
-	sp.catalog = trie.NewShape(key, value, sp.header.Secret)
+	sp.catalog = sp.shape(key, value)
 	sp.done.Add(1)
 	go sp.runBackground()
 	return sp, nil
@@ -361,6 +361,3 @@ func StoredWindow(dir string) (base, size uint64, err error) {
 	}
 	return h.Base, h.Window, nil
 }
-
-// typeKey is the Go types of a map's keys and values.
-type typeKey struct{ key, value reflect.Type }

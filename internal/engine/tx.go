@@ -22,12 +22,25 @@ type Tx struct {
 	hold   live.Hold
 	ended  atomic.Bool
 
+	first struct { // the map that a reading transaction bound first: most use but one
+		ready  atomic.Uint32 // 0, filling, ready
+		of     MapOf
+		m      *Map
+		object *format.MapObject
+	}
+
 	write  *heap.Txn // nil: reading
 	own    format.State
 	failed error  // the tree may be half changed: only an abort is possible
 	next   uint64 // NextIndex of the base: objects below it are published
 	recent *Map   // bound last to an object of this transaction
 }
+
+// The states of Tx.first.
+const (
+	filling = 1
+	ready   = 2
+)
 
 // enter counts a transaction in progress, so that Close waits for it.
 func (sp *Space) enter() error {

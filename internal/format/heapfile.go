@@ -90,7 +90,7 @@ func DecodeHeader(b []byte) (*Header, error) {
 		return nil, damage("the checksum of the header does not match")
 	}
 	if h.PageSize != PageSize || h.Window < 64<<20 || h.Window&(h.Window-1) != 0 || h.Base%h.Window != 0 || h.Base == 0 ||
-		h.Base+h.Window > AddrMask {
+		h.Window > AddrMask || h.Base > AddrMask-h.Window {
 		return nil, damage("the header names an impossible window")
 	}
 	return h, nil

@@ -11,7 +11,7 @@ type LinkKind uint8
 const (
 	LinkNil    LinkKind = iota
 	LinkInner           // Bits is log2 of the number of slots
-	LinkBucket          // Bits is the number of hash bits that its entries share at this level
+	LinkBucket          // Bits is the number of hash bits that its entries share at this level; WordBits is log2 of its words
 	LinkChain           // Bits as of a bucket
 )
 
@@ -28,6 +28,18 @@ func (l Link) Kind() LinkKind { return LinkKind(l >> 48 & 0xf) }
 
 // Bits returns the logarithm that goes with the kind, 0 to 15.
 func (l Link) Bits() uint { return uint(l >> 52 & 0xf) }
+
+// MakeBucketLink packs a link to a bucket: log2 of the words of the whole block,
+// its header included, and the hash bits that its entries share.
+func MakeBucketLink(a Addr, words, bits uint) Link {
+	return MakeLink(a, LinkBucket, bits) | Link(words)<<56
+}
+
+// WordBits returns log2 of the words of a bucket, its header included.
+func (l Link) WordBits() uint { return uint(l >> 56 & 0xf) }
+
+// WithBits returns the link with other bits.
+func (l Link) WithBits(bits uint) Link { return l&^(0xf<<52) | Link(bits)<<52 }
 
 // MakeVectorLink packs a link of a radix vector: log2 of the node's slots, and
 // the number of levels from it down to the words, itself included.

@@ -12,14 +12,18 @@ type Reader struct {
 	heap   *Heap
 	lo     uint64 // address of the first extent
 	span   uint64 // bytes of the window from there on
-	verify bool   // checksums
+	limit  uint64 // span, or 0 to verify everything
 	own    format.Version
 }
 
 // Reader returns a reader of the heap. verify makes it check kind, size and
 // checksum of every block that it reads.
 func (h *Heap) Reader(verify bool) Reader {
-	return Reader{heap: h, lo: h.base + h.first, span: h.window - h.first, verify: verify}
+	r := Reader{heap: h, lo: h.base + h.first, span: h.window - h.first}
+	if !verify {
+		r.limit = r.span
+	}
+	return r
 }
 
 // Payload returns the payload of the block at a, which must be of the kind.
@@ -29,13 +33,20 @@ func (h *Heap) Reader(verify bool) Reader {
 // is read there may be nonsense, but never memory of others, and a page beyond
 // the end of the file faults, which the caller of the transaction is told.
 func (r *Reader) Payload(a format.Addr, kind format.Kind) (unsafe.Pointer, error) {
+	if uint64(a)-r.lo >= r.limit {
+		return r.payload(a, kind)
+	}
+	return at(uintptr(a) + format.HeaderSize), nil
+}
+
+// payload is Payload for a reader that verifies, whose limit is 0, and for
+// impossible addresses. It is apart so that Payload is inlined.
+func (r *Reader) payload(a format.Addr, kind format.Kind) (unsafe.Pointer, error) {
 	if uint64(a)-r.lo >= r.span || a&15 != 0 {
 		return nil, r.bad(a, kind)
 	}
-	if r.verify {
-		if err := r.Verify(a, kind); err != nil {
-			return nil, err
-		}
+	if err := r.Verify(a, kind); err != nil {
+		return nil, err
 	}
 	return at(uintptr(a) + format.HeaderSize), nil
 }

@@ -1,6 +1,9 @@
 package layout
 
-import "unsafe"
+import (
+	"reflect"
+	"unsafe"
+)
 
 // never is false. The compiler does not know.
 var never bool
@@ -32,3 +35,19 @@ func hide(p unsafe.Pointer) unsafe.Pointer { return pointerAt(uintptr(p)) }
 
 // Cast returns p as a pointer to a value of type T.
 func Cast[T any](p unsafe.Pointer) *T { return (*T)(p) }
+
+// Identity tells Go types apart, as fast as two words are compared.
+type Identity struct{ p unsafe.Pointer }
+
+// IdentityOf returns the identity of T: the address of the runtime's type of *T.
+func IdentityOf[T any]() Identity {
+	var v any = (*T)(nil)
+	return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))}
+}
+
+// GoType returns the type that the identity is of.
+func (id Identity) GoType() reflect.Type {
+	var v any
+	*(*unsafe.Pointer)(unsafe.Pointer(&v)) = id.p
+	return reflect.TypeOf(v).Elem()
+}

@@ -125,15 +125,14 @@ func (c *checker) leaf(link format.Link, shift uint, prefix uint64, agree uint) 
 	if err != nil {
 		return err
 	}
-	if kind == format.KindBucket && c.r.Size(link.Addr()) != bucketBytes {
-		c.find(link.Addr(), "a bucket of %d bytes", c.r.Size(link.Addr()))
-		return nil
-	}
-	n := used(list)
-	for i, w := range list {
-		if i >= n && w != 0 {
-			c.find(link.Addr(), "word %d of a leaf follows an empty one (T4)", i)
+	if kind == format.KindBucket {
+		if c.r.Size(link.Addr()) != bucketBytes(link.WordBits()) {
+			c.find(link.Addr(), "a bucket of %d bytes under a link for 2^%d words", c.r.Size(link.Addr()), link.WordBits())
+			return nil
 		}
+		c.groups(link.Addr(), list)
+	}
+	for _, w := range entries(link, list) {
 		if w == 0 {
 			continue
 		}
@@ -154,6 +153,22 @@ func (c *checker) leaf(link format.Link, shift uint, prefix uint64, agree uint) 
 		}
 	}
 	return nil
+}
+
+// groups verifies that a search finds every word of a bucket (T4).
+func (c *checker) groups(a format.Addr, list []uint64) {
+	last := uint(len(list)/groupWords - 1)
+	for i, w := range list {
+		if i < headerWords || w == 0 {
+			continue
+		}
+		for g := homeGroup(w&^format.AddrMask, last); g != uint(i/groupWords); g = (g + 1) & last {
+			if !full((*[groupWords]uint64)(list[g*groupWords:])) {
+				c.find(a, "word %d of a bucket stands where a search does not come (T4)", i)
+				break
+			}
+		}
+	}
 }
 
 // entry verifies an entry.

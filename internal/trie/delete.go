@@ -45,13 +45,13 @@ func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Poi
 	return c.root, true, err
 }
 
-// remove takes word i out of the bucket; the last one fills its place (T4). An
-// empty bucket gives way to nil.
+// remove takes word i out of the bucket. An empty bucket gives way to nil, one
+// that has become much too large to a smaller one.
 func (c *cursor) remove(list []uint64, i int) error {
-	last := used(list) - 1
-	if last == 0 {
+	left := used(list) - 1
+	depth := c.leaf.Bits()
+	if left == 0 {
 		c.t.Free(c.leaf.Addr())
-		depth := c.leaf.Bits()
 		c.leaf = 0
 		if c.depth == 0 {
 			c.root = 0
@@ -63,7 +63,10 @@ func (c *cursor) remove(list []uint64, i int) error {
 	if err != nil {
 		return err
 	}
-	list[i], list[last] = list[last], 0
+	take(list, i)
+	if w := c.leaf.WordBits(); w > minWordBits && left <= room(w-1)/2 {
+		return c.rebuild(list, left)
+	}
 	return nil
 }
 
@@ -74,7 +77,7 @@ func (c *cursor) shortenChain(list []uint64, i int) error {
 	rest = append(append(rest, list[:i]...), list[i+1:]...)
 	old, depth := c.leaf, c.leaf.Bits()
 	if len(rest) <= mergeAt {
-		link, err := c.newBucket(rest, depth)
+		link, err := c.newBucket(rest, len(rest), depth)
 		if err != nil {
 			return err
 		}
@@ -117,18 +120,20 @@ func (c *cursor) join() (bool, error) {
 	if err != nil || used(a)+used(b) > mergeAt {
 		return false, err
 	}
-	list, err := c.edit()
+	both := append(append([]uint64(nil), a[headerWords:]...), b[headerWords:]...)
+	leaf, err := c.newBucket(both, used(a)+used(b), depth)
 	if err != nil {
 		return false, err
 	}
-	copy(list[used(list):], b[:used(b)])
+	c.t.Free(c.leaf.Addr())
 	c.t.Free(buddy.Addr())
+	c.leaf = leaf
 	return true, c.deepen(depth - 1)
 }
 
 // deepen makes the bucket stand in all slots of a lesser depth.
 func (c *cursor) deepen(depth uint) error {
-	c.leaf = format.MakeLink(c.leaf.Addr(), c.leaf.Kind(), depth)
+	c.leaf = c.leaf.WithBits(depth)
 	return c.fill(c.leaf, depth)
 }
 
@@ -200,17 +205,24 @@ func (c *cursor) ascend(leaf format.Link) error {
 	if leaf.Kind() == format.LinkNil {
 		return c.fill(0, depth)
 	}
-	c.leaf = format.MakeLink(leaf.Addr(), format.LinkBucket, depth)
-	list, err := c.edit()
+	list, err := leafWords(&c.t.Reader, leaf)
 	if err != nil {
 		return err
 	}
-	for i, w := range list[:used(list)] {
+	tagged := append([]uint64(nil), list[headerWords:]...)
+	for i, w := range tagged {
+		if w == 0 {
+			continue
+		}
 		h, err := c.hashOf(w)
 		if err != nil {
 			return err
 		}
-		list[i] = w&format.AddrMask | tagOf(h, c.shift())
+		tagged[i] = w&format.AddrMask | tagOf(h, c.shift())
 	}
+	if c.leaf, err = c.newBucket(tagged, used(list), depth); err != nil {
+		return err
+	}
+	c.t.Free(leaf.Addr())
 	return c.fill(c.leaf, depth)
 }

@@ -85,7 +85,7 @@ func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe
 
 // edit makes the leaf editable and returns its words in the write view (T5).
 func (c *cursor) edit() ([]uint64, error) {
-	kind, size := format.KindBucket, format.ByteCount(bucketBytes)
+	kind, size := format.KindBucket, bucketBytes(c.leaf.WordBits())
 	if c.leaf.Kind() == format.LinkChain {
 		kind, size = format.KindChain, c.t.Reader.Size(c.leaf.Addr())
 	}
@@ -94,12 +94,19 @@ func (c *cursor) edit() ([]uint64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.replaceLeaf(format.MakeLink(a, c.leaf.Kind(), c.leaf.Bits())); err != nil {
+		if err := c.replaceLeaf(c.leaf&^format.AddrMask | format.Link(a)); err != nil {
 			return nil, err
 		}
 	}
-	return words(c.t.Payload(c.leaf.Addr()), uint(size/8)), nil
+	p := c.t.Payload(c.leaf.Addr())
+	if kind == format.KindBucket {
+		return bucketWords(p, c.leaf), nil
+	}
+	return words(p, uint(size/8)), nil
 }
+
+// bucketBytes returns the payload size of a bucket.
+func bucketBytes(wordBits uint) format.ByteCount { return 8<<wordBits - format.HeaderSize }
 
 // replaceLeaf puts another leaf of the same depth into all slots of the old one.
 func (c *cursor) replaceLeaf(leaf format.Link) error {
@@ -162,32 +169,38 @@ func (c *cursor) insert(hash uint64, entry format.Addr) error {
 		if err != nil {
 			return err
 		}
-		if n := used(list); n < bucketSlots {
+		switch n := used(list); {
+		case n < room(c.leaf.WordBits()):
 			if list, err = c.edit(); err == nil {
-				list[n] = word
+				place(list, word)
 			}
 			return err
+		case c.leaf.WordBits() < maxWordBits:
+			err = c.rebuild(list, n+1)
+		default:
+			err = c.split(hash)
 		}
-		if err := c.split(hash); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// used returns how many words of a leaf are in use (T4).
-func used(list []uint64) int {
-	for i, w := range list {
-		if w == 0 {
-			return i
-		}
+// rebuild replaces the bucket by one with room for n entries.
+func (c *cursor) rebuild(list []uint64, n int) error {
+	old := c.leaf
+	leaf, err := c.newBucket(list[headerWords:], n, old.Bits())
+	if err != nil {
+		return err
 	}
-	return len(list)
+	c.t.Free(old.Addr())
+	return c.replaceLeaf(leaf)
 }
 
 // plant puts a bucket with one entry where there is none, as wide as the empty
 // slots around allow.
 func (c *cursor) plant(word uint64) error {
-	leaf, err := c.newBucket([]uint64{word}, 0)
+	leaf, err := c.newBucket([]uint64{word}, 1, 0)
 	if err != nil {
 		return err
 	}
@@ -204,7 +217,7 @@ func (c *cursor) plant(word uint64) error {
 	for depth > 0 && allEmpty(slots, s.slot, depth-1) {
 		depth--
 	}
-	return c.fill(format.MakeLink(leaf.Addr(), format.LinkBucket, depth), depth)
+	return c.fill(leaf.WithBits(depth), depth)
 }
 
 // allEmpty reports whether the slots that agree in the low depth bits are nil.
@@ -217,18 +230,26 @@ func allEmpty(slots []uint64, slot, depth uint) bool {
 	return true
 }
 
-// newBucket writes a bucket.
-func (c *cursor) newBucket(list []uint64, depth uint) (format.Link, error) {
-	if len(list) == 0 {
+// newBucket writes a bucket with the words that are not zero, and room for n
+// entries at least; nil for none.
+func (c *cursor) newBucket(list []uint64, n int, depth uint) (format.Link, error) {
+	if n == 0 {
 		return 0, nil
 	}
-	a, err := c.t.Alloc(format.KindBucket, bucketBytes)
+	wordBits := wordBitsFor(n)
+	a, err := c.t.Alloc(format.KindBucket, bucketBytes(wordBits))
 	if err != nil {
 		return 0, err
 	}
-	to := words(c.t.Payload(a), bucketSlots)
-	clear(to[copy(to, list):])
-	return format.MakeLink(a, format.LinkBucket, depth), nil
+	leaf := format.MakeBucketLink(a, wordBits, depth)
+	to := bucketWords(c.t.Payload(a), leaf)
+	clear(to[headerWords:])
+	for _, w := range list {
+		if w != 0 {
+			place(to, w)
+		}
+	}
+	return leaf, nil
 }
 
 // split divides the full bucket that the cursor stands on by one more bit, and
@@ -240,7 +261,13 @@ func (c *cursor) split(hash uint64) error {
 	if err != nil {
 		return err
 	}
-	full := [bucketSlots]uint64(list)
+	var all [maxWords]uint64
+	full := all[:0]
+	for _, w := range list[headerWords:] {
+		if w != 0 {
+			full = append(full, w)
+		}
+	}
 	depth := c.leaf.Bits()
 	switch {
 	case c.depth == 0:
@@ -248,11 +275,11 @@ func (c *cursor) split(hash uint64) error {
 	case depth < levelBits(c.shift()):
 		return c.divide(full, depth, hash)
 	case c.shift()+fanBits >= hashBits:
-		a, err := c.t.Alloc(format.KindChain, bucketBytes)
+		a, err := c.t.Alloc(format.KindChain, format.ByteCount(len(full)*8))
 		if err != nil {
 			return err
 		}
-		copy(words(c.t.Payload(a), bucketSlots), full[:])
+		copy(words(c.t.Payload(a), uint(len(full))), full)
 		c.t.Free(c.leaf.Addr())
 		return c.replaceLeaf(format.MakeLink(a, format.LinkChain, depth))
 	default:
@@ -295,7 +322,7 @@ func (c *cursor) descend(shift uint) error {
 
 // divide distributes the entries of a full bucket of the given depth by one more
 // bit, and moves the cursor to the half for the hash.
-func (c *cursor) divide(full [bucketSlots]uint64, depth uint, hash uint64) error {
+func (c *cursor) divide(full []uint64, depth uint, hash uint64) error {
 	s := &c.steps[c.depth-1]
 	if depth == s.node.Bits() {
 		if err := c.double(); err != nil {
@@ -304,7 +331,7 @@ func (c *cursor) divide(full [bucketSlots]uint64, depth uint, hash uint64) error
 		s.slot = uint(hash>>s.shift) & (1<<s.node.Bits() - 1)
 	}
 	var halves [2][]uint64
-	var space [2][bucketSlots]uint64
+	var space [2][maxWords]uint64
 	halves[0], halves[1] = space[0][:0], space[1][:0]
 	for _, w := range full {
 		side := w >> (48 + depth) & 1
@@ -313,7 +340,7 @@ func (c *cursor) divide(full [bucketSlots]uint64, depth uint, hash uint64) error
 	old := c.leaf
 	mine := s.slot
 	for side := range uint(2) {
-		link, err := c.newBucket(halves[side], depth+1)
+		link, err := c.newBucket(halves[side], len(halves[side]), depth+1)
 		if err != nil {
 			return err
 		}

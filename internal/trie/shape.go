@@ -61,20 +61,24 @@ func EntryBounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
 	return layout.Bounds{Lo: lo, Hi: lo + uintptr(r.Size(format.Addr(lo-format.HeaderSize)))}
 }
 
-// equal compares the key of an entry, whose hash agrees already.
-func (s *Shape) equal(r *heap.Reader, a format.Addr, entry, key unsafe.Pointer) bool {
+// matches reports whether an entry has the hash and the key.
+//
+// The bytes of a string key always lie where the owned part of an entry begins.
+// They are compared there, and not where the key's header points: so the
+// processor can fetch them together with the header, which saves a cache miss.
+func (s *Shape) matches(entry unsafe.Pointer, hash uint64, key unsafe.Pointer) bool {
+	if *(*uint64)(entry) != hash {
+		return false
+	}
 	if !s.keyString {
 		return s.Key.Equal(s.KeyOf(entry), key)
 	}
-	k := (*[2]uintptr)(s.KeyOf(entry))
 	want := *(*string)(key)
-	if k[1] != uintptr(len(want)) {
-		return false
+	k := (*[2]uintptr)(s.KeyOf(entry))
+	if k[1] != uintptr(len(want)) || len(want) > 0 && k[0] != uintptr(entry)+s.ownedAt {
+		return false // another key; or a damaged entry, which is no key
 	}
-	if from, size := k[0]-uintptr(entry), uintptr(r.Size(a)); from > size || k[1] > size-from {
-		return false // a damaged entry is no key
-	}
-	return *(*string)(s.KeyOf(entry)) == want
+	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), len(want)) == want
 }
 
 // newEntry writes an entry block.

@@ -1,14 +1,17 @@
 // Package trie is the hash map of a space: a copy-on-write hash trie.
 //
 // Terms: an inner node consumes up to six bits of the hash and has 2 to 64
-// slots, as many as it needs; a bucket is a leaf of 14 words, each the address
-// of an entry under 16 bits of its hash; a bucket of depth d stands in all slots
-// that agree in the low d bits, so that a full one splits by one more bit and
-// both halves stay about half full. A chain takes the place of a bucket where
-// the bits of the hash run out. The level of a node is the shift of the hash
-// that its slots are chosen by: 0, 6, 12…; a leaf's tags are the 16 bits from
-// the shift of the node that it hangs in, so that a split needs no look at the
-// entries.
+// slots, as many as it needs; a bucket is a leaf of 8 to 64 words, of which the
+// block's header takes two and each other one is the address of an entry under
+// 16 bits of its hash. The words of a bucket form groups of one cache line; three
+// bits of the tag choose the group where an entry belongs, and it stands there or,
+// if that is full, in the next group with room. So a search touches one line of
+// the bucket, as a rule. A bucket of depth d stands in all slots of its node that
+// agree in the low d bits, so that a full one splits by one more bit and both
+// halves are about half full. A chain takes the place of a bucket where the bits
+// of the hash run out. The level of a node is the shift of the hash that its slots
+// are chosen by: 0, 6, 12…; a leaf's tags are the 16 bits from the shift of the
+// node that it hangs in, so that a split needs no look at the entries.
 //
 // Invariants:
 //
@@ -18,7 +21,8 @@
 //	    the low d bits, each with the same link.
 //	T3  An inner node stands in exactly one slot, of a node that has all its
 //	    slots (bits is levelBits of its shift).
-//	T4  The words of a bucket in use come first; the rest is zero.
+//	T4  All groups of a bucket from an entry's own group to the one before that
+//	    where it stands are full; a search ends at the first group that is not.
 //	T5  A node that the transaction may edit is changed in place; any other is
 //	    copied, and so is the way up to the root.
 //
@@ -30,6 +34,7 @@ package trie
 
 import (
 	"fmt"
+	"math/bits"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -37,13 +42,10 @@ import (
 )
 
 const (
-	fanBits     = 6  // hash bits that a full inner node consumes
-	hashBits    = 64 // of a hash
-	tagBits     = 16
-	bucketSlots = 14
-	bucketBytes = bucketSlots * 8
-	maxLevels   = (hashBits + fanBits - 1) / fanBits
-	mergeAt     = bucketSlots / 2 // two halves with at most that many entries become one
+	fanBits   = 6  // hash bits that a full inner node consumes
+	hashBits  = 64 // of a hash
+	tagBits   = 16
+	maxLevels = (hashBits + fanBits - 1) / fanBits
 )
 
 // levelBits returns how many bits an inner node at the shift can consume.
@@ -84,17 +86,21 @@ func tagShift(shift uint) uint {
 	return shift - fanBits
 }
 
-// leafWords returns the words of a leaf.
+// leafWords returns the words of a leaf: those of the whole block, its header
+// included, for a bucket, and those of the payload for a chain.
 func leafWords(r *heap.Reader, leaf format.Link) ([]uint64, error) {
 	switch leaf.Kind() {
 	case format.LinkNil:
 		return nil, nil
 	case format.LinkBucket:
+		if w := leaf.WordBits(); w < minWordBits || w > maxWordBits {
+			break
+		}
 		p, err := r.Payload(leaf.Addr(), format.KindBucket)
 		if err != nil {
 			return nil, err
 		}
-		return words(p, bucketSlots), nil
+		return bucketWords(p, leaf), nil
 	case format.LinkChain:
 		p, err := r.Payload(leaf.Addr(), format.KindChain)
 		if err != nil {
@@ -102,32 +108,83 @@ func leafWords(r *heap.Reader, leaf format.Link) ([]uint64, error) {
 		}
 		return words(p, uint(r.Size(leaf.Addr())/8)), nil
 	}
-	return nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a hash trie has an unknown kind", uint64(leaf))}
+	return nil, badLeaf(leaf)
+}
+
+// badLeaf describes an impossible link.
+func badLeaf(leaf format.Link) error {
+	return &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a hash trie is impossible", uint64(leaf))}
+}
+
+// entries returns the words of a leaf that can refer to entries.
+func entries(leaf format.Link, list []uint64) []uint64 {
+	if leaf.Kind() == format.LinkBucket {
+		return list[headerWords:]
+	}
+	return list
 }
 
 // search looks for the key in a leaf: the index of its word, -1 if it is not
 // there, and its entry.
 func search(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
+	if leaf.Kind() != format.LinkBucket {
+		return searchChain(r, leaf, sh, hash, shift, key)
+	}
+	p, err := r.Payload(leaf.Addr(), format.KindBucket)
+	if err != nil {
+		return -1, nil, err
+	}
+	if w := leaf.WordBits(); w < minWordBits || w > maxWordBits {
+		return -1, nil, badLeaf(leaf)
+	}
+	tag := tagOf(hash, shift)
+	last := uint(1)<<(leaf.WordBits()-groupBits) - 1
+	g := homeGroup(tag, last)
+	for range last + 1 {
+		group := groupAt(p, g)
+		found := match(group, tag)
+		if g == 0 {
+			found &^= headerMask
+		}
+		for ; found != 0; found &= found - 1 {
+			i := bits.TrailingZeros64(found)
+			a := format.Addr(group[i] & format.AddrMask)
+			if a == 0 {
+				continue // an unused word looks like tag 0
+			}
+			entry, err := r.Payload(a, format.KindEntry)
+			if err != nil {
+				return -1, nil, err
+			}
+			if sh.matches(entry, hash, key) {
+				return int(g*groupWords) + i, entry, nil
+			}
+		}
+		if !full(group) {
+			break // T4
+		}
+		g = (g + 1) & last
+	}
+	return -1, nil, nil
+}
+
+// searchChain is search in a leaf that is no bucket, word by word.
+func searchChain(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
 	list, err := leafWords(r, leaf)
 	if err != nil {
 		return -1, nil, err
 	}
 	tag := tagOf(hash, shift)
 	for i, w := range list {
-		if (w^tag)>>48 != 0 {
+		a := format.Addr(w & format.AddrMask)
+		if (w^tag)>>48 != 0 || a == 0 {
 			continue
 		}
-		if w&format.AddrMask == 0 {
-			if w == 0 {
-				break // T4; the hash's own tag may be 0 as well
-			}
-			continue
-		}
-		entry, err := r.Payload(format.Addr(w&format.AddrMask), format.KindEntry)
+		entry, err := r.Payload(a, format.KindEntry)
 		if err != nil {
 			return -1, nil, err
 		}
-		if *(*uint64)(entry) == hash && sh.equal(r, format.Addr(w&format.AddrMask), entry, key) {
+		if sh.matches(entry, hash, key) {
 			return i, entry, nil
 		}
 	}
@@ -186,9 +243,9 @@ func (w *walk) leaf(link format.Link) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, word := range list {
+	for _, word := range entries(link, list) {
 		if word == 0 {
-			break
+			continue
 		}
 		entry, err := w.r.Payload(format.Addr(word&format.AddrMask), format.KindEntry)
 		if err != nil {

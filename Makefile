@@ -1,0 +1,41 @@
+# Each target is one line to run; CONTRIBUTING.md says what they are for.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+SOAK ?= 10m
+BENCH ?= .
+COUNT ?= 1
+
+.PHONY: check format vet staticcheck test invariants soak bench
+
+check: format vet staticcheck test invariants
+
+# The layers, FORMAT.md, README.md and the goldens are verified by tests.
+test:
+	go test ./...
+
+invariants:
+	go test -tags invariants ./...
+
+format:
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }
+
+vet:
+	go vet ./...
+	go vet -tags invariants ./...
+	GOARCH=arm64 go vet ./...
+	@if [ -f bench/go.mod ]; then cd bench && go vet ./...; fi
+
+staticcheck:
+	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -tags invariants ./...
+
+# The same tests as ever, for longer, with the assertions on.
+soak:
+	go test -tags invariants -timeout 24h -count 1 -everheap.soak=$(SOAK) .
+
+bench:
+	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"
+	@echo "commit:  $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo ' (changed)')"
+	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ."
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) .
+	@if [ -f bench/go.mod ]; then cd bench && go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...; fi

@@ -1,0 +1,266 @@
+package everheap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// A bank is the content of a space that tells by itself whether it is whole: each
+// transaction raises the counter of its child and the shared one, writes a record
+// to two maps, and moves an amount between two accounts. So in every version the
+// shared counter is the sum of the children's, the records come in equal pairs,
+// and the accounts have the sum that they began with.
+type bank struct {
+	counters    everheap.Map[string, uint64]
+	accounts    everheap.Map[uint16, int64]
+	left, right everheap.Map[uint64, record]
+}
+
+// record is what each of the two maps holds.
+type record struct {
+	Seq  uint64
+	Text string
+	Blob []byte
+	Sum  uint32
+}
+
+const (
+	bankAccounts = 1000
+	bankEach     = 100
+	bankRecords  = 64 // per child
+)
+
+// openBank opens the maps, creating them if need be.
+func openBank(sc everheap.Scope) (b bank, err error) {
+	b.counters, err = everheap.OpenMap[string, uint64](sc, "counters")
+	if err == nil {
+		b.accounts, err = everheap.OpenMap[uint16, int64](sc, "accounts")
+	}
+	if err == nil {
+		b.left, err = everheap.OpenMap[uint64, record](sc, "left")
+	}
+	if err == nil {
+		b.right, err = everheap.OpenMap[uint64, record](sc, "right")
+	}
+	return b, err
+}
+
+// found fills the accounts.
+func (b bank) found(s *everheap.Space) error {
+	return s.Update(context.Background(), func(tx *everheap.Tx) error {
+		for i := range uint16(bankAccounts) {
+			if err := b.accounts.Set(tx, i, bankEach); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// own names the counter of a child.
+func own(id int) string { return fmt.Sprint("own ", id) }
+
+// newRecord makes a record of about the given size.
+func newRecord(seq uint64, size int) record {
+	r := record{Seq: seq, Text: strings.Repeat(fmt.Sprint(seq, ","), 1+size%7), Blob: make([]byte, size)}
+	for i := range r.Blob {
+		r.Blob[i] = byte(uint64(i) * (seq | 1) >> 3)
+	}
+	r.Sum = r.sum()
+	return r
+}
+
+// sum computes the checksum of a record.
+func (r *record) sum() uint32 {
+	return crc32.ChecksumIEEE(fmt.Append(r.Blob[:len(r.Blob):len(r.Blob)], r.Seq, r.Text))
+}
+
+// transact is the n-th transaction of a child. That the counter says n-1 before
+// it proves that what was refused changed nothing, and what succeeded counts once.
+func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand) error {
+	err := b.counters.Upsert(tx, own(id), func(v *uint64, _ bool) error {
+		if *v != n-1 {
+			return fmt.Errorf("before transaction %d of child %d its counter is %d", n, id, *v)
+		}
+		*v = n
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	key := func(n uint64) uint64 { return uint64(id)<<32 | n%bankRecords }
+	if err := b.left.Set(tx, key(n), newRecord(n, size)); err != nil {
+		return err
+	}
+	if n%5 == 0 {
+		for _, m := range []everheap.Map[uint64, record]{b.left, b.right} {
+			if _, err := m.Delete(tx, key(n+bankRecords/2)); err != nil {
+				return err
+			}
+		}
+	}
+	amount := r.Int64N(bankEach)
+	if err := b.accounts.Modify(tx, uint16(r.IntN(bankAccounts)), func(v *int64) error { *v -= amount; return nil }); err != nil {
+		return err
+	}
+	if err := b.right.Set(tx, key(n), newRecord(n, size)); err != nil {
+		return err
+	}
+	if err := b.accounts.Modify(tx, uint16(r.IntN(bankAccounts)), func(v *int64) error { *v += amount; return nil }); err != nil {
+		return err
+	}
+	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
+}
+
+// audit verifies the version that tx sees and returns the children's counters.
+func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
+	owns := map[string]uint64{}
+	var shared, total uint64
+	for name, v := range b.counters.All(tx) {
+		if name == "shared" {
+			shared = *v
+			continue
+		}
+		owns[name] = *v
+		total += *v
+	}
+	if shared != total {
+		return nil, fmt.Errorf("version %d: the shared counter is %d, those of the children add up to %d", tx.Version(), shared, total)
+	}
+	var sum int64
+	n := 0
+	for _, v := range b.accounts.All(tx) {
+		sum += *v
+		n++
+	}
+	if n != bankAccounts || sum != bankAccounts*bankEach {
+		return nil, fmt.Errorf("version %d: %d accounts with the sum %d", tx.Version(), n, sum)
+	}
+	n = 0
+	for key, l := range b.left.All(tx) {
+		n++
+		r := b.right.Peek(tx, key)
+		switch {
+		case r == nil:
+			return nil, fmt.Errorf("version %d: record %#x is in one map only", tx.Version(), key)
+		case l.Sum != l.sum() || r.Sum != r.sum() || l.Sum != r.Sum || l.Seq != r.Seq:
+			return nil, fmt.Errorf("version %d: the records %#x differ or are damaged: seq %d and %d", tx.Version(), key, l.Seq, r.Seq)
+		case l.Seq > owns[own(int(key>>32))]:
+			return nil, fmt.Errorf("version %d: record %#x is of transaction %d, the counter is %d", tx.Version(), key, l.Seq, owns[own(int(key>>32))])
+		}
+	}
+	if m, err := b.right.Len(tx); err != nil || m != n {
+		return nil, fmt.Errorf("version %d: %d and %d records (%v)", tx.Version(), n, m, err)
+	}
+	return owns, nil
+}
+
+// The work of a bank child is a list of words: "reopen" closes and opens the
+// space often, "busy" does what is done in the background more often, "grow"
+// writes large records.
+func init() { children["bank"] = bankChild }
+
+func bankChild() int {
+	c := newInChild()
+	n, first := uint64(0), true
+	for !c.ended.Load() {
+		s, err := c.open(everheap.WithFlushInterval(10 * time.Millisecond))
+		if err != nil {
+			return failed("open", err)
+		}
+		b, err := openBank(s)
+		if err != nil {
+			return failed("opening the maps", err)
+		}
+		if first {
+			if n, err = b.counters.Get(s, own(c.id)); err != nil && !errors.Is(err, everheap.ErrNotFound) {
+				return failed("get", err)
+			}
+			say("start", n)
+			first = false
+		}
+		if n, err = c.session(s, b, n); err != nil {
+			return failed("session", err)
+		}
+		if err := s.Close(); err != nil {
+			return failed("close", err)
+		}
+	}
+	return 0
+}
+
+// session works until the child is to end or to open the space anew.
+func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err error) {
+	length := 1 << 62
+	if c.has("reopen") {
+		length = 1 + c.rng.IntN(40)
+	}
+	var side sync.WaitGroup
+	var over atomic.Bool
+	side.Go(func() { c.read(s, b, &over) })
+	defer side.Wait()
+	defer over.Store(true)
+	rare := 64
+	if c.has("busy") {
+		rare = 8
+	}
+	for i := 0; i < length && !c.ended.Load(); i++ {
+		n++
+		size := c.rng.IntN(300)
+		if c.rng.IntN(16) == 0 {
+			size = c.rng.IntN(150_000)
+		}
+		if c.has("grow") {
+			size = 1 << 20
+		}
+		err = again(func() error {
+			return s.Update(context.Background(), func(tx *everheap.Tx) error { return b.transact(tx, c.id, n, size, c.rng) })
+		})
+		if err != nil {
+			return n, err
+		}
+		ack(n)
+		switch c.rng.IntN(rare) {
+		case 0:
+			err = sweep(s)
+		case 1:
+			err = s.Sync(context.Background())
+		case 2:
+			time.Sleep(time.Duration(c.rng.IntN(3000)) * time.Microsecond)
+		}
+		if err != nil && !errors.Is(err, everheap.ErrBusy) && !errors.Is(err, everheap.ErrSuspended) {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// sweep sweeps the space; somebody else may be at it.
+func sweep(s *everheap.Space) error {
+	_, err := s.Engine().Sweep()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // the writer lock was not free
+	}
+	return err
+}
+
+// read audits one version after the other.
+func (c *inChild) read(s *everheap.Space, b bank, over *atomic.Bool) {
+	for !over.Load() {
+		err := s.View(func(tx *everheap.Tx) error { _, err := b.audit(tx); return err })
+		if err != nil {
+			failed("reading", err)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,22 @@
+package everheap_test
+
+import (
+	"os"
+	"testing"
+)
+
+// benchDir returns a directory that the benchmarks of one run share. TestMain
+// removes it.
+func benchDir(b *testing.B) string {
+	b.Helper()
+	if sharedBenchDir == "" {
+		dir, err := os.MkdirTemp("", "everheap-bench-")
+		if err != nil {
+			b.Fatal(err)
+		}
+		sharedBenchDir = dir
+	}
+	return sharedBenchDir
+}
+
+var sharedBenchDir string

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// checkCmd verifies a space.
+type checkCmd struct {
+	spaceArg
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Exit codes of check.
+const (
+	exitFindings   = 1
+	exitNotChecked = 2
+)
+
+// checked is a report, as check shows it.
+type checked struct {
+	Version  uint64    `json:"version"`
+	Objects  uint64    `json:"objects"`
+	Entries  uint64    `json:"entries"`
+	Blocks   uint64    `json:"blocks"`
+	Bytes    uint64    `json:"bytes"`
+	Findings []finding `json:"findings"`
+}
+
+// finding is one thing that is wrong.
+type finding struct {
+	File   string `json:"file"`
+	Offset int64  `json:"offset"`
+	Object string `json:"object,omitempty"`
+	What   string `json:"what"`
+}
+
+// Run implements the verb.
+func (c *checkCmd) Run(ctx context.Context, std *streams) error {
+	var report everheap.Report
+	began := time.Now()
+	err := c.read(func(s *everheap.Space) (err error) {
+		report, err = s.Check(ctx)
+		return err
+	})
+	if err != nil {
+		return &exitError{exitNotChecked, err}
+	}
+	r := &checked{uint64(report.Version), report.Objects, report.Entries, report.Blocks, report.Bytes, []finding{}}
+	for _, f := range report.Findings {
+		object := ""
+		if f.Object != 0 {
+			object = fmt.Sprintf("%x", uint64(f.Object))
+		}
+		r.Findings = append(r.Findings, finding{f.File, f.Offset, object, f.What})
+	}
+	if c.JSON {
+		err = printJSON(std.out, r)
+	} else {
+		r.print(std.out, time.Since(began))
+	}
+	if err == nil && len(r.Findings) > 0 {
+		err = &exitError{exitFindings, nil}
+	}
+	return err
+}
+
+// print writes the report for people.
+func (r *checked) print(w io.Writer, took time.Duration) {
+	for _, f := range r.Findings {
+		object := ""
+		if f.Object != "" {
+			object = " (object " + f.Object + ")"
+		}
+		fmt.Fprintf(w, "%s at offset %d%s: %s\n", f.File, f.Offset, object, f.What)
+	}
+	verdict := "clean"
+	if n := len(r.Findings); n > 0 {
+		verdict = plural(uint64(n), "finding") + "; restore a backup, or copy what can still be read"
+	}
+	fmt.Fprintf(w, "version %d: %s, %s, %s in %s, %.1f s: %s\n", r.Version, plural(r.Objects, "object"),
+		plural(r.Entries, "entry"), plural(r.Blocks, "block"), size(r.Bytes), took.Seconds(), verdict)
+}

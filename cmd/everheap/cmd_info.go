@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// infoCmd shows what a space holds.
+type infoCmd struct {
+	spaceArg
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// spaceInfo is a space, as info shows it.
+type spaceInfo struct {
+	Dir       string    `json:"dir"`
+	Created   time.Time `json:"created"`
+	Base      string    `json:"base"`
+	Window    uint64    `json:"window"`
+	Version   uint64    `json:"version"`
+	Committed time.Time `json:"committed"`
+	Anchored  uint64    `json:"anchored"`
+	Objects   uint64    `json:"objects"`
+	Live      uint64    `json:"live"`
+	Used      uint64    `json:"used"`
+	File      uint64    `json:"file"`
+	Disk      uint64    `json:"disk"`
+	Reserved  uint64    `json:"reserved"`
+	Leaked    uint64    `json:"leaked"`
+	Processes int       `json:"processes"` // this one not counted
+	Failed    bool      `json:"failed"`
+	Maps      []mapInfo `json:"maps"`
+}
+
+// mapInfo is a map, as info shows it.
+type mapInfo struct {
+	Name  string `json:"name"`
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Len   uint64 `json:"len"`
+}
+
+// Run implements the verb.
+func (c *infoCmd) Run(std *streams) error {
+	return c.read(func(s *everheap.Space) error {
+		st := s.Stats()
+		info := spaceInfo{Dir: st.Dir, Created: st.Created.UTC(), Base: fmt.Sprintf("%#x", st.Base), Window: st.Window,
+			Version: uint64(st.Version), Committed: st.Committed.UTC(), Anchored: uint64(st.Anchored), Objects: st.Objects,
+			Live: st.Live, Used: st.Used, File: st.File, Disk: st.Disk, Reserved: st.Reserved, Leaked: st.Leaked,
+			Processes: st.Processes - 1, Failed: st.Failed, Maps: []mapInfo{}}
+		maps, err := s.Collections()
+		if err != nil {
+			return err
+		}
+		for _, m := range maps {
+			info.Maps = append(info.Maps, mapInfo{m.Name, m.Key, m.Value, m.Len})
+		}
+		if c.JSON {
+			return printJSON(std.out, info)
+		}
+		info.print(std.out)
+		return nil
+	})
+}
+
+// print writes the space for people.
+func (i *spaceInfo) print(w io.Writer) {
+	field := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-11s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	field("directory", "%s", i.Dir)
+	field("created", "%s", i.Created.Local().Format("2006-01-02 15:04:05"))
+	field("window", "%s at %s", size(i.Window), i.Base)
+	field("version", "%d, committed %s ago; safe from power loss: %s", i.Version, since(i.Committed), i.safe())
+	field("holds", "%s in %s", size(i.Live), plural(i.Objects, "object"))
+	field("on disk", "%s; %s of the heap were ever used", size(i.Disk), size(i.Used))
+	field("set aside", "%s by open processes, %s by dead ones", size(i.Reserved), size(i.Leaked))
+	field("open in", "%s", plural(uint64(max(i.Processes, 0)), "other process"))
+	if i.Failed {
+		field("FAILED", "a sync to disk failed: nothing can be written until all close the space")
+	}
+	fmt.Fprintln(w)
+	printMaps(w, i.Maps)
+}
+
+// safe says which part of the history survives a power loss.
+func (i *spaceInfo) safe() string {
+	if i.Anchored >= i.Version {
+		return "all"
+	}
+	return fmt.Sprintf("to version %d", i.Anchored)
+}
+
+// printMaps lists maps.
+func printMaps(w io.Writer, maps []mapInfo) {
+	if len(maps) == 0 {
+		fmt.Fprintln(w, "no maps")
+		return
+	}
+	t := newTable("MAP", ">ENTRIES", "KEY", "VALUE")
+	for _, m := range maps {
+		t.add(m.Name, count(m.Len), m.Key, m.Value)
+	}
+	t.print(w, "")
+}

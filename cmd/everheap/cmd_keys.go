@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/everheap/everheap"
+)
+
+// keysCmd prints the keys of a map.
+type keysCmd struct {
+	mapArg
+	Prefix   string `help:"Print only keys that start with this, as they are printed." placeholder:"TEXT"`
+	Limit    int    `help:"Print at most so many keys." placeholder:"N"`
+	Unsorted bool   `help:"Print keys in the order in which they are found: at once, and with little memory."`
+	JSON     bool   `name:"json" help:"Print JSON, even if the keys are strings."`
+}
+
+// Run implements the verb.
+func (c *keysCmd) Run(std *streams) error {
+	return c.read(func(s *everheap.Space) error {
+		m, err := collection(s, c.Map)
+		if err != nil {
+			return err
+		}
+		w := bufio.NewWriter(std.out)
+		err = c.print(s, m, w)
+		return errors.Join(err, w.Flush())
+	})
+}
+
+// print prints the keys that are wanted.
+func (c *keysCmd) print(s *everheap.Space, m *everheap.Collection, w *bufio.Writer) error {
+	var sorted []string
+	printed := 0
+	put := func(key string) (more bool, err error) {
+		if c.Limit > 0 && printed == c.Limit {
+			return false, nil
+		}
+		printed++
+		_, err = fmt.Fprintln(w, key)
+		return err == nil, err
+	}
+	err := s.View(func(tx *everheap.Tx) error {
+		for b := range m.KeysJSON(tx) {
+			key := keyText(m, b, c.JSON)
+			if !strings.HasPrefix(key, c.Prefix) {
+				continue
+			}
+			if !c.Unsorted {
+				sorted = append(sorted, key)
+			} else if more, err := put(key); !more {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(sorted)
+	for _, key := range sorted {
+		if more, err := put(key); !more {
+			return err
+		}
+	}
+	return nil
+}

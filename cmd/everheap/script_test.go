@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"everheap": main,
+		"fill":     func() { helper(fill) },
+		"hold":     func() { helper(hold) },
+	})
+}
+
+// helper runs a program of the scripts.
+func helper(fn func(args []string) error) {
+	if err := fn(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestScript runs the transcripts, one for each verb.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("EVERHEAP_HOME", e.WorkDir+"/home")
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"await":     await,
+			"damage":    damage,
+			"exitcode":  exitCode,
+			"interrupt": interrupt,
+		},
+	})
+}
+
+// await FILE waits until a background command has made a file.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s did not appear", args[0])
+		}
+	}
+}
+
+// exitCode CODE COMMAND... runs a command and compares its exit code.
+func exitCode(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || got != want {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// interrupt COMMAND... runs a command and sends it SIGINT in the middle.
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	// The shell gives the signal to the command alone, not to what it starts.
+	ts.Check(os.WriteFile(ts.MkAbs("interrupt.sh"), []byte(`"$@" & sleep 0.7; kill -INT $!; wait $!`+"\n"), 0o600))
+	err := ts.Exec("sh", append([]string{"interrupt.sh"}, args...)...)
+	if e := (*exec.ExitError)(nil); !errors.As(err, &e) || e.ExitCode() != exitInterrupted {
+		ts.Fatalf("%v, want exit code %d", err, exitInterrupted)
+	}
+}
+
+// damage FILE TEXT overwrites every occurrence of a text in a file.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	found := 0
+	for s, from := string(b), 0; ; found++ {
+		i := strings.Index(s[from:], args[1])
+		if i < 0 {
+			break
+		}
+		from += i
+		_, err := f.WriteAt([]byte("X"), int64(from))
+		ts.Check(err)
+		from++
+	}
+	if found == 0 {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+}
+
+// user is what the scripts store.
+type user struct {
+	Name   string
+	Age    int
+	Tags   []string
+	Boss   *user
+	Joined time.Time
+}
+
+// point is a key of several fields.
+type point struct{ X, Y int }
+
+// fill SPACE makes a space with maps of several types.
+func fill(args []string) (err error) {
+	s, err := everheap.Open(args[0], everheap.WithMaxSize(256<<20))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Update(context.Background(), func(tx *everheap.Tx) error {
+		ann := user{Name: "Ann", Age: 40, Tags: []string{"admin", "ops"}, Joined: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)}
+		bob := user{Name: "Bob", Age: 25, Boss: &user{Name: "Ann", Age: 40}}
+		return errors.Join(
+			put(tx, "users", map[string]user{"ann": ann, "bob": bob}),
+			put(tx, "words", map[string]string{"hello": "bonjour", "world": "monde", "two words": "deux mots"}),
+			put(tx, "squares", map[int]int{1: 1, 2: 4, 3: 9}),
+			put(tx, "grid", map[point]bool{{1, 2}: true}),
+			put(tx, "log", map[time.Time]string{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC): "new year"}),
+			put(tx, "empty", map[string][]byte{}))
+	})
+}
+
+// put stores the entries of a Go map.
+func put[K comparable, V any](tx *everheap.Tx, name string, entries map[K]V) error {
+	m, err := everheap.OpenMap[K, V](tx, name)
+	for k, v := range entries {
+		err = errors.Join(err, m.Set(tx, k, v))
+	}
+	return err
+}
+
+// hold SPACE READY RELEASE holds a version, commits newer ones, makes the file
+// READY, and goes on when there is a file RELEASE.
+func hold(args []string) (err error) {
+	s, err := everheap.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.View(func(*everheap.Tx) error {
+		big := map[string]string{}
+		for i := range 100 {
+			big[fmt.Sprint(i)] = strings.Repeat("x", 1000)
+		}
+		for range 2 {
+			err := s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) })
+			if err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(args[1], nil, 0o600); err != nil {
+			return err
+		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(args[2]); err == nil {
+				return nil
+			}
+		}
+		return errors.New("nobody released the version")
+	})
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/registry"
+)
+
+// spaceArg is the argument that names a space, which must exist.
+type spaceArg struct {
+	Space string `arg:"" help:"Registered name, or directory, of the space."`
+}
+
+// dir finds the directory of the space. What is not registered may be the name
+// of a directory beside this one.
+func (a spaceArg) dir() (string, error) {
+	if !strings.ContainsRune(a.Space, filepath.Separator) {
+		reg := registry.Open("")
+		entry, found, err := reg.Lookup(a.Space)
+		if found {
+			return entry.Dir, nil
+		}
+		if !isSpace(a.Space) {
+			if err != nil && !errors.Is(err, registry.ErrInvalidName) {
+				return "", err
+			}
+			return "", fmt.Errorf("there is no space %q; %s", a.Space, known(reg))
+		}
+	}
+	if !isSpace(a.Space) {
+		return "", fmt.Errorf("there is no space in %s; give the directory that holds its heap file", a.Space)
+	}
+	return filepath.Abs(a.Space)
+}
+
+// isSpace reports whether a directory holds a space.
+func isSpace(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, "heap"))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// known says which spaces are registered.
+func known(reg *registry.Registry) string {
+	entries, err := reg.List()
+	if err != nil || len(entries) == 0 {
+		return fmt.Sprintf("none is registered in %s", reg.File())
+	}
+	const most = 8
+	var names []string
+	for i, e := range entries {
+		if i == most {
+			names = append(names, fmt.Sprintf("and %d more", len(entries)-most))
+			break
+		}
+		names = append(names, e.Name)
+	}
+	return "registered are: " + strings.Join(names, ", ")
+}
+
+// open opens the space. It is there, so nothing is created.
+func (a spaceArg) open(opts ...everheap.Option) (*everheap.Space, error) {
+	dir, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	return everheap.Open(dir, opts...)
+}
+
+// read runs fn with the space opened for reading.
+func (a spaceArg) read(fn func(s *everheap.Space) error) error {
+	return a.with(fn, everheap.WithReadOnly())
+}
+
+// with runs fn with the space open.
+func (a spaceArg) with(fn func(s *everheap.Space) error, opts ...everheap.Option) error {
+	s, err := a.open(opts...)
+	if err != nil {
+		return err
+	}
+	err = fn(s)
+	return errors.Join(err, s.Close())
+}
+
+// mapArg names a map of a space.
+type mapArg struct {
+	spaceArg
+	Map string `arg:"" help:"Name of the map."`
+}
+
+// collection finds a map by its name.
+func collection(s *everheap.Space, name string) (*everheap.Collection, error) {
+	c, err := s.Collection(name)
+	if !errors.Is(err, everheap.ErrNotFound) {
+		return c, err
+	}
+	list, listErr := s.Collections()
+	if listErr != nil {
+		return nil, errors.Join(err, listErr)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("the space has no map %q; it has none at all", name)
+	}
+	var names []string
+	for _, i := range list {
+		names = append(names, i.Name)
+	}
+	return nil, fmt.Errorf("the space has no map %q; it has: %s", name, strings.Join(names, ", "))
+}
+
+// keyJSON turns a key of the command line into JSON. Text that is no JSON is taken
+// for a string, which is how times are written.
+func keyJSON(c *everheap.Collection, text string, isJSON bool) []byte {
+	if !isJSON && c.StringKeys() || !json.Valid([]byte(text)) {
+		return stringJSON(text)
+	}
+	return []byte(text)
+}
+
+// keyText is the inverse of keyJSON.
+func keyText(c *everheap.Collection, key []byte, isJSON bool) string {
+	if s, ok := plain(key); ok && !isJSON && c.StringKeys() {
+		return s
+	}
+	return string(key)
+}
+
+// stringJSON writes a string as JSON, also one that is not UTF-8.
+func stringJSON(s string) []byte {
+	var v any = s
+	if !utf8.ValidString(s) {
+		v = map[string]string{"$bytes": base64.StdEncoding.EncodeToString([]byte(s))}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a string always encodes
+	}
+	return b
+}
+
+// plain returns the text of a JSON string.
+func plain(b []byte) (s string, ok bool) {
+	if len(b) == 0 {
+		return "", false
+	}
+	if b[0] == '"' {
+		return s, json.Unmarshal(b, &s) == nil
+	}
+	var wrapped struct {
+		Bytes []byte `json:"$bytes"`
+	}
+	if b[0] == '{' && json.Unmarshal(b, &wrapped) == nil && wrapped.Bytes != nil {
+		return string(wrapped.Bytes), true
+	}
+	return "", false
+}

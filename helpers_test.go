@@ -1,0 +1,153 @@
+package everheap_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+var (
+	seedFlag = flag.Uint64("everheap.seed", 0, "seed of the random tests; 0: a fixed one")
+	soakFlag = flag.Duration("everheap.soak", 0, "how long each random test goes on; 0: a few rounds")
+)
+
+// scaled cuts a number of rounds to what the race detector and -short allow.
+func scaled(n int) int {
+	if raceEnabled {
+		n /= 4
+	}
+	if testing.Short() {
+		n /= 4
+	}
+	return max(n, 1)
+}
+
+// rounds calls fn n times, scaled, each time with another random source, or for
+// as long as -everheap.soak says. The failing round's seed is printed; running
+// with -everheap.seed set to it makes that round the first.
+func rounds(t *testing.T, n int, fn func(t *testing.T, r *rand.Rand)) {
+	t.Helper()
+	seed := *seedFlag
+	if seed == 0 {
+		seed = 1
+	}
+	round, began := seed, time.Now()
+	defer func() {
+		if t.Failed() {
+			t.Logf("replay with -everheap.seed=%d", round)
+		}
+	}()
+	for ; round < seed+uint64(scaled(n)) || time.Since(began) < *soakFlag; round++ {
+		if fn(t, rand.New(rand.NewPCG(round, 0))); t.Failed() {
+			return
+		}
+	}
+}
+
+// small is the size of the window of the spaces of most tests.
+const small = 256 << 20
+
+// open opens a space for a test; its options come after a small maximum size. At
+// the end of the test the space is checked, opened again for it if need be, and
+// closed.
+func open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
+	t.Helper()
+	opts = append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)
+	s, err := everheap.Open(dir, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := t.(*testing.B); ok {
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	t.Cleanup(func() {
+		if s.Engine().Closed() {
+			again, err := everheap.Open(dir, opts...)
+			if err != nil {
+				t.Errorf("opening the space again, to check it: %v", err)
+				return
+			}
+			s = again
+		}
+		checkSpace(t, s)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// scratch opens a new space in a directory of its own.
+func scratch(t testing.TB, opts ...everheap.Option) *everheap.Space {
+	t.Helper()
+	return open(t, filepath.Join(t.TempDir(), "s"), opts...)
+}
+
+// checkSpace verifies everything in the space.
+func checkSpace(t interface {
+	Helper()
+	Errorf(string, ...any)
+}, s *everheap.Space) {
+	t.Helper()
+	report, err := s.Engine().Check(context.Background())
+	if err != nil {
+		t.Errorf("check: %v", err)
+		return
+	}
+	for i, f := range report.Findings {
+		if i == 10 {
+			t.Errorf("check: %d more findings", len(report.Findings)-i)
+			break
+		}
+		t.Errorf("check: block %#x, object %d: %s", f.Addr, f.Object, f.What)
+	}
+}
+
+// mapOf opens the map "m" of a space.
+func mapOf[K comparable, V any](t testing.TB, s *everheap.Space) everheap.Map[K, V] {
+	t.Helper()
+	m, err := everheap.OpenMap[K, V](s, "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// update runs an Update that must succeed.
+func update(t testing.TB, s *everheap.Space, fn func(tx *everheap.Tx) error) {
+	t.Helper()
+	if err := s.Update(context.Background(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// view runs a View that must succeed.
+func view(t testing.TB, s *everheap.Space, fn func(tx *everheap.Tx) error) {
+	t.Helper()
+	if err := s.View(fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// must fails the test on an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within fails the test if fn takes longer than it ever should: it hangs.
+func within(t testing.TB, d time.Duration, what string, fn func()) {
+	t.Helper()
+	watch := time.AfterFunc(d, func() { panic(fmt.Sprintf("%s: %s takes longer than %v", t.Name(), what, d)) })
+	defer watch.Stop()
+	fn()
+}

@@ -1,0 +1,243 @@
+package everheap
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+)
+
+// Stats says how a space is doing at one moment. Sizes are bytes.
+type Stats struct {
+	Name    string // by which the space was opened
+	Dir     string
+	Created time.Time
+	Base    uint64 // first address of the window
+	Window  uint64 // size of the window: the most that the space can hold
+
+	Version   Version   // the newest
+	Committed time.Time // when it was committed
+	Anchored  Version   // the newest version that survives a power loss
+	Objects   uint64    // collections and types, the space's own included
+
+	Live     uint64 // what the newest version can reach, headers and rounding included
+	Used     uint64 // of the heap file, up to the last block ever used
+	File     uint64 // length of the heap file
+	Disk     uint64 // what the files take on disk
+	Reserved uint64 // free, but set aside by a process that has the space open
+	Leaked   uint64 // set aside by processes that died; the next sweep finds it
+
+	// Free and Waiting are parts of what this process has set aside: free blocks,
+	// and blocks that were freed and that an older version can still see. Both
+	// are 0 while this process writes.
+	Free, Waiting uint64
+
+	Processes int   // that have the space open
+	Failed    bool  // a sync to disk failed: writes are refused, see ErrIO
+	LastError error // of the background work, if any of it ever failed; else nil
+	Closed    bool  // this handle is closed: only Name, Dir, Base and Window are filled in
+}
+
+// Stats returns how the space is doing. It waits for nobody.
+func (s *Space) Stats() Stats {
+	h := s.engine.Header()
+	st := Stats{Name: s.name, Dir: s.engine.Dir(), Base: h.Base, Window: h.Window,
+		Created: time.Unix(0, int64(h.Created)), Closed: s.closed.Load()}
+	if st.Closed {
+		return st
+	}
+	e, err := s.engine.Status()
+	if err != nil {
+		st.Closed, st.LastError = s.engine.Closed(), err
+		return st
+	}
+	st.Version, st.Committed, st.Anchored = Version(e.Version), e.Committed, Version(e.Anchored)
+	st.Objects, st.Live, st.Used = e.Objects, uint64(e.Live), e.Carved
+	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
+	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)
+	st.Free, st.Waiting = uint64(e.Free), uint64(e.Waiting)
+	st.Processes, st.Failed, st.LastError = e.Processes, e.Failed, e.Failure
+	return st
+}
+
+// Report is the outcome of Check.
+type Report struct {
+	Version  Version // that was checked: the newest when Check began
+	Objects  uint64
+	Entries  uint64 // of all collections
+	Blocks   uint64
+	Bytes    uint64 // of those blocks, headers and rounding included
+	Findings []Finding
+}
+
+// Finding is one thing that is not as it must be.
+type Finding struct {
+	File   string
+	Offset int64 // of the block in the file; 0: of none in particular
+	Object ID    // that it belongs to; 0: to none in particular
+	What   string
+}
+
+// Check verifies everything that the newest version can reach: every block with
+// its checksum, every link, and every key and value against its type. Others go
+// on reading and writing meanwhile. Damage is in the report; an error says that
+// the check could not be done. ctx is looked at before it begins and at its end.
+func (s *Space) Check(ctx context.Context) (Report, error) {
+	var report Report
+	if err := ctx.Err(); err != nil {
+		return report, s.wrap("check", err)
+	}
+	err := s.inspect("check", func() error {
+		r, err := s.engine.Check(ctx)
+		if err == nil {
+			report = s.report(r)
+		}
+		return err
+	})
+	return report, err
+}
+
+// report translates addresses to places in the file, and indexes to IDs.
+func (s *Space) report(r *check.Report) Report {
+	report := Report{Version: Version(r.Version), Objects: r.Objects, Entries: r.Entries,
+		Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes)}
+	for _, f := range r.Findings {
+		file, offset := s.engine.HeapFile(f.Addr)
+		finding := Finding{File: file, Offset: offset, What: f.What}
+		if f.Object != 0 {
+			finding.Object = ID(format.MakeID(s.engine.Tag(), f.Object))
+		}
+		report.Findings = append(report.Findings, finding)
+	}
+	return report
+}
+
+// inspect runs fn unless the handle is closed.
+func (s *Space) inspect(op string, fn func() error) error {
+	if s.closed.Load() {
+		return s.wrap(op, ErrClosed)
+	}
+	return s.wrap(op, s.engine.Inspect(fn))
+}
+
+// ProcessInfo is a process that has a space open.
+type ProcessInfo struct {
+	PID      int
+	Command  string    // name of the program
+	Since    time.Time // when it opened the space
+	Commits  uint64
+	Reserved uint64 // bytes that it has set aside to write to
+	Writing  bool   // it is in an Update
+	Stopped  bool   // it is suspended, as far as can be seen
+	Self     bool   // it is this process
+}
+
+// Processes lists the processes that have the space open, by the time at which
+// they opened it. If one of them is writing it takes a tenth of a second, to see
+// whether that one moves.
+func (s *Space) Processes() ([]ProcessInfo, error) {
+	var list []ProcessInfo
+	err := s.inspect("processes", func() error {
+		members, err := s.engine.Members()
+		for _, m := range members {
+			list = append(list, ProcessInfo{PID: m.PID, Command: m.Command, Since: m.Started, Commits: m.Commits,
+				Reserved: uint64(m.Reserved), Writing: m.Writing, Stopped: m.Stopped, Self: m.Self})
+		}
+		return err
+	})
+	slices.SortFunc(list, func(a, b ProcessInfo) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.PID, b.PID))
+	})
+	return list, err
+}
+
+// ReaderInfo is a claim on a version: a View or an Update in progress, or a
+// version that is being written to disk.
+type ReaderInfo struct {
+	PID     int
+	Command string
+	Version Version
+	Since   time.Time // to a tenth of a second
+	Pins    uint64    // bytes that only this version and others that are held can still see
+	Self    bool      // it is of this process
+}
+
+// Readers lists who holds which version of the space, the oldest first, and what
+// each holds back from reuse. The cost is that of reading all that is held, if
+// anything but the newest version is.
+func (s *Space) Readers() ([]ReaderInfo, error) {
+	var list []ReaderInfo
+	err := s.inspect("readers", func() error {
+		claims, err := s.engine.Claims()
+		for _, c := range claims {
+			list = append(list, ReaderInfo{PID: c.PID, Command: c.Command, Version: Version(c.Version),
+				Since: c.Since, Pins: uint64(c.Pins), Self: c.Self})
+		}
+		return err
+	})
+	slices.SortFunc(list, func(a, b ReaderInfo) int {
+		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.PID, b.PID))
+	})
+	return list, err
+}
+
+// CollectionInfo is a collection that has a name.
+type CollectionInfo struct {
+	Name  string
+	ID    ID
+	Kind  string // map
+	Key   string // types, in Go syntax
+	Value string
+	Len   uint64 // entries
+}
+
+// Type returns the type of the collection in Go syntax: map[string]forum.User.
+func (c CollectionInfo) Type() string { return c.Kind + "[" + c.Key + "]" + c.Value }
+
+// Collections lists the collections of the space that have names, by name.
+func (s *Space) Collections() ([]CollectionInfo, error) {
+	var list []CollectionInfo
+	err := s.View(func(tx *Tx) error {
+		names, err := tx.engine.Names()
+		for _, n := range names {
+			list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
+				Key: n.Key.String(), Value: n.Value.String(), Len: n.Count})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// SpaceInfo is what can be told of a space without opening it. Sizes are bytes.
+type SpaceInfo struct {
+	Dir     string
+	Created time.Time
+	Base    uint64 // first address of the window
+	Window  uint64 // size of the window
+	File    uint64 // length of the heap file
+	Disk    uint64 // what the files take on disk
+	Open    bool   // a process has the space open
+}
+
+// Describe tells what can be told of the space in a directory without opening
+// it. Errors: ErrNotFound, ErrCorrupt.
+func Describe(dir string) (SpaceInfo, error) {
+	o, err := engine.Look(dir)
+	if err != nil {
+		return SpaceInfo{}, err
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return SpaceInfo{Dir: dir, Created: o.Created, Base: o.Base, Window: o.Window,
+		File: uint64(o.FileSize), Disk: uint64(o.Disk), Open: o.Open}, nil
+}

@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// What is in this file is for people who look at a space: nothing rests on it.
+
+// Inspect runs fn while the space cannot be closed. A memory fault in fn, which a
+// file that was cut can cause, becomes an error.
+func (sp *Space) Inspect(fn func() error) (err error) {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	panicOnFault := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(panicOnFault)
+		r := recover()
+		if r != nil {
+			err = sp.Fault(r)
+		}
+		sp.views.Add(-1)
+		if r != nil && err == nil {
+			panic(r)
+		}
+	}()
+	return fn()
+}
+
+// Status is the state of a space at a moment.
+type Status struct {
+	Version   format.Version
+	Committed time.Time // of the version
+	Anchored  format.Version
+	Objects   uint64
+	Live      format.ByteCount // blocks that the version can reach
+	Carved    uint64           // offset below which space is reserved
+	Reserved  format.ByteCount // by living processes, and not published
+	Leaked    format.ByteCount // by processes that died since the last sweep
+	Free      format.ByteCount // in this process's lists; 0 while it writes
+	Waiting   format.ByteCount // freed by this process, not yet reusable; 0 while it writes
+	File      int64            // length of the heap file
+	Disk      int64            // bytes that the files take
+	Failure   error            // of the background's last failure
+	Failed    bool             // a sync failed: no more writing
+	Processes int
+}
+
+// Status looks at the space. It waits for nobody.
+func (sp *Space) Status() (s Status, err error) {
+	err = sp.Inspect(func() error {
+		tx, err := sp.View()
+		if err != nil {
+			return err
+		}
+		defer tx.EndView()
+		w := sp.live.Words()
+		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.state.UnixNano))
+		s.Anchored = sp.live.NewestAnchor()
+		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
+		s.Carved = w.Carved.Load()
+		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
+		for _, p := range sp.live.Processes() {
+			s.Reserved += p.Reserved
+			s.Processes++
+		}
+		if sp.queue.tryLock() { // else a transaction uses the lists
+			h := sp.heap.Stats()
+			sp.queue.unlock()
+			s.Free, s.Waiting = h.Free, h.Waiting
+		}
+		if failure := sp.failure.Load(); failure != nil {
+			s.Failure = *failure
+		}
+		if info, err := sp.gate.Stat(); err == nil {
+			s.File = info.Size()
+		}
+		s.Disk = diskBytes(sp.dir)
+		return nil
+	})
+	return s, err
+}
+
+// diskBytes returns what the files of a space take on disk.
+func diskBytes(dir string) (n int64) {
+	for _, name := range []string{HeapName, live.FileName} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				n += stat.Blocks * 512
+			}
+		}
+	}
+	return n
+}
+
+// Member is a process that has the space open.
+type Member struct {
+	live.Process
+	Stopped bool // the system says that it is stopped, or its transaction's heart stands still
+}
+
+// heartPause is how long a heart that beats every 25 ms is listened to.
+const heartPause = 100 * time.Millisecond
+
+// Members lists the processes that have the space open. If one of them writes, it
+// takes a moment to see whether that one moves.
+func (sp *Space) Members() (list []Member, err error) {
+	err = sp.Inspect(func() error {
+		before := map[format.Incarnation]uint64{}
+		for _, p := range sp.live.Processes() {
+			list = append(list, Member{p, stopped(p.PID, p.Command)})
+			if p.Writing && !p.Self {
+				before[p.Incarnation] = sp.heartbeat(p.Incarnation)
+			}
+		}
+		if len(before) == 0 {
+			return nil
+		}
+		time.Sleep(heartPause)
+		owner := sp.live.Words().Owner.Load()
+		for i, p := range list {
+			beat, ok := before[p.Incarnation]
+			if ok && owner == uint64(p.Incarnation) && sp.heartbeat(p.Incarnation) == beat {
+				list[i].Stopped = true
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// heartbeat reads the heartbeat of a member.
+func (sp *Space) heartbeat(i format.Incarnation) uint64 {
+	return sp.live.Words().Processes[i.Entry()].Heartbeat.Load()
+}
+
+// stopped reports whether the system shows a stopped or traced process of that
+// number, with that command: in another PID namespace the number is another one's.
+func stopped(pid int, command string) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	s := string(b)
+	from, to := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
+	if from < 0 || to+2 >= len(s) || !strings.HasPrefix(command, s[from+1:to]) {
+		return false
+	}
+	return s[to+2] == 'T' || s[to+2] == 't'
+}
+
+// Claim is a reader's claim on a version.
+type Claim struct {
+	live.Reader
+	PID     int
+	Command string
+	Self    bool
+	Version format.Version   // 0: it was let go meanwhile
+	Pins    format.ByteCount // what the version can reach that the newest cannot
+}
+
+// Claims lists the claims on versions, and what each one of an older version pins:
+// for that it walks those versions.
+func (sp *Space) Claims() (list []Claim, err error) {
+	err = sp.Inspect(func() error {
+		current := sp.live.Current()
+		var older []format.Addr
+		for _, r := range sp.live.Readers() {
+			c := Claim{Reader: r, Version: sp.heap.VersionOf(r.State)}
+			if c.Version == 0 {
+				continue
+			}
+			for _, p := range sp.live.Processes() {
+				if p.Incarnation == r.Owner {
+					c.PID, c.Command, c.Self = p.PID, p.Command, p.Self
+				}
+			}
+			if c.PID == 0 {
+				continue // of a dead process: it holds nothing
+			}
+			list = append(list, c)
+			if r.State != current {
+				older = append(older, r.State)
+			}
+		}
+		if len(older) == 0 {
+			return nil
+		}
+		pins, err := sp.Pinned(older)
+		for i := range list {
+			list[i].Pins = pins[list[i].State]
+		}
+		return err
+	})
+	return list, err
+}
+
+// Outline is what can be told of a space without opening it.
+type Outline struct {
+	Base, Window uint64
+	Format       uint32
+	Created      time.Time
+	FileSize     int64 // of the heap
+	Disk         int64 // bytes that the files take
+	Open         bool  // some process has the space open
+}
+
+// Look reads what can be told of the space in a directory without opening it.
+func Look(dir string) (o Outline, err error) {
+	defer func() {
+		if err != nil {
+			err = openError(dir, err)
+		}
+	}()
+	path := filepath.Join(dir, HeapName)
+	file, err := mapping.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, dir)
+	}
+	if err != nil {
+		return o, err
+	}
+	defer file.Close()
+	h, err := readHeader(file)
+	if err != nil {
+		return o, err
+	}
+	o.Base, o.Window, o.Format = h.Base, h.Window, h.Format
+	o.Created = time.Unix(0, int64(h.Created))
+	if o.FileSize, err = file.Size(); err != nil {
+		return o, err
+	}
+	o.Disk = diskBytes(dir)
+	locks, err := os.Open(path)
+	if err != nil {
+		return o, err
+	}
+	defer locks.Close()
+	o.Open, err = oslock.HeldByOther(locks, format.LockPresence)
+	return o, err
+}

@@ -1,0 +1,232 @@
+package everheap_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/everheap/everheap"
+
+// layers is the order of the packages, highest first. A package imports only
+// such as stand in a lower row; packages of one row do not know each other. The
+// root is ".".
+var layers = [][]string{
+	{"cmd/everheap", "examples/packages"},
+	{"cmd/everheap/internal/demo", "examples/packages/debian"},
+	{"."},
+	{"internal/engine"},
+	{"internal/check"},
+	{"internal/table"},
+	{"internal/trie", "internal/vector"},
+	{"internal/layout"},
+	{"internal/heap"},
+	{"internal/live"},
+	{"internal/format"},
+	{"internal/mapping", "internal/oslock"},
+	{"internal/invariant", "internal/goroutine", "registry"},
+}
+
+// layerExceptions are imports that go up or sideways all the same, with the
+// reason.
+var layerExceptions = map[[2]string]string{}
+
+// rootOnly are the packages that use the library as its users do: of this
+// module they import what a user can. An exception has its reason.
+var rootOnly = map[string]map[string]string{
+	"cmd/everheap":               {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs"},
+	"cmd/everheap/internal/demo": {".": "the library"},
+	"examples/packages":          {".": "the library", "examples/packages/debian": "its own parser"},
+	"examples/packages/debian":   {},
+}
+
+// dependencies are the modules that packages may import, by the beginning of
+// the path; "" stands for all packages of the library.
+var dependencies = map[string]map[string]string{
+	"": {
+		"golang.org/x/sys":      "system calls that the standard library lacks",
+		"github.com/zeebo/xxh3": "the hash",
+	},
+	"cmd/everheap": {
+		"github.com/alecthomas/kong": "the command line",
+		"github.com/BurntSushi/toml": "the file of registered spaces",
+		"golang.org/x/sys/unix":      "whether the output is a terminal",
+	},
+}
+
+// unsafeAllowed are the packages that may import unsafe, and why. If a list of
+// files is given, only those may.
+var unsafeAllowed = map[string]struct {
+	reason string
+	files  []string
+}{
+	"internal/mapping": {"gives out the memory of mapped files", nil},
+	"internal/heap":    {"reads and writes block headers and payloads in place", nil},
+	"internal/layout":  {"copies values as bytes and words, by descriptors", nil},
+	"internal/live":    {"maps the coordination words", nil},
+	"internal/trie":    {"reads and writes nodes and entries in place", nil},
+	"internal/vector":  {"reads and writes nodes in place", nil},
+	"internal/table":   {"passes the payloads of objects on", nil},
+	"internal/check":   {"reads the payloads that it verifies", nil},
+	"internal/engine":  {"reads states and objects in place, and passes pointers to variables of the caller", nil},
+	"internal/oslock":  {"the futex system call takes the address of a word", nil},
+	"internal/format":  {"sizes and offsets for the guards at compile time", nil},
+	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "dynamic.go"}},
+}
+
+// sourceImport is one import of one file of this module that is not a test.
+type sourceImport struct {
+	pkg, file, path string
+}
+
+// sourceImports lists the imports of all files of the module, whatever their
+// build tags, and the packages. Modules inside this one are not part of it.
+func sourceImports(t *testing.T) (list []sourceImport, packages []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, err := os.Stat(filepath.Join(path, "go.mod"))
+			if path != "." && (err == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		if !slices.Contains(packages, pkg) {
+			packages = append(packages, pkg)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			list = append(list, sourceImport{pkg, path, p})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) < 10 {
+		t.Fatalf("found the packages %v only", packages)
+	}
+	return list, packages
+}
+
+// inModule returns the directory of a package of this module.
+func inModule(path string) (string, bool) {
+	if path == modulePath {
+		return ".", true
+	}
+	return strings.CutPrefix(path, modulePath+"/")
+}
+
+// layerOf returns the row of a package: 0 is the highest, -1 none.
+func layerOf(pkg string) int {
+	return slices.IndexFunc(layers, func(row []string) bool { return slices.Contains(row, pkg) })
+}
+
+func TestLayers_ImportsGoDown(t *testing.T) {
+	imports, packages := sourceImports(t)
+	for _, pkg := range packages {
+		if layerOf(pkg) < 0 {
+			t.Errorf("the package %s has no place in the list of layers", pkg)
+		}
+	}
+	used := map[[2]string]bool{}
+	for _, i := range imports {
+		to, ok := inModule(i.path)
+		if !ok || layerOf(i.pkg) < 0 || layerOf(to) > layerOf(i.pkg) {
+			continue
+		}
+		if edge := [2]string{i.pkg, to}; layerExceptions[edge] != "" {
+			used[edge] = true
+			continue
+		}
+		t.Errorf("%s: %s imports %s, which does not lie below it", i.file, i.pkg, to)
+	}
+	for edge, reason := range layerExceptions {
+		if !used[edge] {
+			t.Errorf("the exception for %s importing %s (%s) is not needed", edge[0], edge[1], reason)
+		}
+	}
+}
+
+// Every package of the list exists: a row that nobody is in hides a mistake.
+func TestLayers_Exist(t *testing.T) {
+	_, packages := sourceImports(t)
+	for _, row := range layers {
+		for _, pkg := range row {
+			if !slices.Contains(packages, pkg) {
+				t.Errorf("the list of layers names %s, and there is no such package", pkg)
+			}
+		}
+	}
+}
+
+func TestLayers_UsersImportTheLibrary(t *testing.T) {
+	imports, _ := sourceImports(t)
+	for _, i := range imports {
+		allowed, restricted := rootOnly[i.pkg]
+		if to, ok := inModule(i.path); restricted && ok && allowed[to] == "" {
+			t.Errorf("%s: %s imports %s, which users of the library cannot", i.file, i.pkg, to)
+		}
+	}
+}
+
+func TestDependencies_Listed(t *testing.T) {
+	imports, _ := sourceImports(t)
+	for _, i := range imports {
+		first, _, _ := strings.Cut(i.path, "/")
+		if _, own := inModule(i.path); own || !strings.Contains(first, ".") {
+			continue // this module, or the standard library
+		}
+		allowed := dependencies[""]
+		if _, library := rootOnly[i.pkg]; library {
+			allowed = dependencies[i.pkg]
+		}
+		ok := false
+		for module := range allowed {
+			ok = ok || i.path == module || strings.HasPrefix(i.path, module+"/")
+		}
+		if !ok {
+			t.Errorf("%s: %s imports %s, which is not one of its dependencies", i.file, i.pkg, i.path)
+		}
+	}
+}
+
+func TestUnsafe_WhereAllowed(t *testing.T) {
+	imports, _ := sourceImports(t)
+	used := map[string]bool{}
+	for _, i := range imports {
+		if i.path != "unsafe" {
+			continue
+		}
+		allowed, ok := unsafeAllowed[i.pkg]
+		if !ok || allowed.files != nil && !slices.Contains(allowed.files, filepath.Base(i.file)) {
+			t.Errorf("%s imports unsafe; such code belongs in the packages listed in layers_test.go", i.file)
+		}
+		used[i.pkg] = true
+	}
+	for pkg, allowed := range unsafeAllowed {
+		if !used[pkg] {
+			t.Errorf("%s is allowed to import unsafe (it %s) and does not", pkg, allowed.reason)
+		}
+	}
+}

@@ -233,3 +233,91 @@ func BenchmarkPeek_Warm(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkMemory reports the bytes of the heap per entry, and how many times that
+// is what key and struct take as Go objects.
+func BenchmarkMemory(b *testing.B) {
+	benchSetup(b)
+	for b.Loop() {
+	}
+	objects := 0
+	for i := range benchEntries {
+		objects += ownedBytes(accountKey(i), accountOf(i))
+	}
+	st := bench.space.Stats()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(objects)/benchEntries, "B/object")
+	b.ReportMetric(float64(st.Live)/benchEntries, "B/entry")
+	b.ReportMetric(float64(st.Live)/float64(objects), "×object")
+	b.ReportMetric(float64(st.Used)/float64(objects), "file×object")
+}
+
+// strings benchmarks: the fast path for maps of strings to strings.
+
+var benchText struct {
+	sync.Once
+	m     everheap.Map[string, string]
+	gomap map[string]string
+}
+
+func benchTextSetup(b *testing.B) {
+	benchSetup(b)
+	benchText.Do(func() {
+		var err error
+		if benchText.m, err = everheap.OpenMap[string, string](bench.space, "text"); err != nil {
+			b.Fatal(err)
+		}
+		benchText.gomap = map[string]string{}
+		for i := 0; i < len(bench.keys); i += 1000 {
+			err := bench.space.Update(context.Background(), func(tx *everheap.Tx) error {
+				for _, k := range bench.keys[i : i+1000] {
+					benchText.gomap[k] = strings.Repeat(k, 4)
+					if err := benchText.m.Set(tx, k, benchText.gomap[k]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkStrings_Peek(b *testing.B) {
+	benchTextSetup(b)
+	turns(b, 5000, func(from, n int) {
+		bench.space.View(func(tx *everheap.Tx) error {
+			for i := from; i < from+n; i++ {
+				benchSum += int64(len(*benchText.m.Peek(tx, benchKey(i*7))))
+			}
+			return nil
+		})
+	}, func(from, n int) {
+		for i := from; i < from+n; i++ {
+			bench.gomap.RLock()
+			benchSum += int64(len(benchText.gomap[benchKey(i*7)]))
+			bench.gomap.RUnlock()
+		}
+	})
+}
+
+func BenchmarkStrings_Set(b *testing.B) {
+	benchTextSetup(b)
+	value := strings.Repeat("x", 50)
+	turns(b, 5000, func(from, n int) {
+		for i := from; i < from+n; i++ {
+			if err := benchText.m.Set(bench.space, benchKey(i*7), value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}, func(from, n int) {
+		for i := from; i < from+n; i++ {
+			v := strings.Clone(value)
+			bench.gomap.Lock()
+			benchText.gomap[benchKey(i*7)] = v
+			bench.gomap.Unlock()
+		}
+	})
+}

@@ -45,7 +45,7 @@ func TestReadme_Short(t *testing.T) {
 
 // Every local file that a document links to is there.
 func TestDocuments_LinksLead(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:\s"]+)(#[^)]*)?\)`)
 	for _, doc := range documents {
 		for _, m := range link.FindAllStringSubmatch(readText(t, doc), -1) {
 			if _, err := os.Stat(m[1]); err != nil {

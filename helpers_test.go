@@ -2,6 +2,7 @@ package everheap_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -151,3 +152,6 @@ func within(t testing.TB, d time.Duration, what string, fn func()) {
 	defer watch.Stop()
 	fn()
 }
+
+// isNotFound reports whether an error says that the key is not there.
+func isNotFound(err error) bool { return errors.Is(err, everheap.ErrNotFound) }

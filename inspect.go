@@ -29,8 +29,8 @@ type Stats struct {
 	Used     uint64 // of the heap file, up to the last block ever used
 	File     uint64 // length of the heap file
 	Disk     uint64 // what the files take on disk
-	Reserved uint64 // free, but set aside by a process that has the space open
-	Leaked   uint64 // set aside by processes that died; the next sweep finds it
+	Reserved uint64 // set aside by the processes that have the space open, when they last counted
+	Leaked   uint64 // estimate of what the next sweep finds: what the dead had set aside, and what only versions of then could see
 
 	// Free and Waiting are parts of what this process has set aside: free blocks,
 	// and blocks that were freed and that an older version can still see. Both
@@ -69,7 +69,7 @@ func (s *Space) Stats() Stats {
 type Report struct {
 	Version  Version // that was checked: the newest when Check began
 	Objects  uint64
-	Entries  uint64 // of all collections
+	Entries  uint64 // of all collections, the space's own included
 	Blocks   uint64
 	Bytes    uint64 // of those blocks, headers and rounding included
 	Findings []Finding
@@ -131,7 +131,7 @@ type ProcessInfo struct {
 	Command  string    // name of the program
 	Since    time.Time // when it opened the space
 	Commits  uint64
-	Reserved uint64 // bytes that it has set aside to write to
+	Reserved uint64 // bytes that it had set aside to write to when it last counted
 	Writing  bool   // it is in an Update
 	Stopped  bool   // it is suspended, as far as can be seen
 	Self     bool   // it is this process

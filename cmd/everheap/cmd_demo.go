@@ -16,6 +16,8 @@ type demoCmd struct {
 	Frobs int           `hidden:"" default:"200000"`
 	Phase time.Duration `hidden:"" default:"1500ms"`
 	Kills int           `hidden:"" default:"5"`
+	// Patience is for machines that are too busy to keep the promise of going on.
+	Patience time.Duration `hidden:"" default:"1s"`
 }
 
 // exitInterrupted is the exit code that shells give to what SIGINT ended.
@@ -25,9 +27,9 @@ const exitInterrupted = 130
 func (c *demoCmd) Run(ctx context.Context, std *streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_, plain := os.LookupEnv("NO_COLOR")
-	err := demo.Run(ctx, demo.Options{Out: std.out, Frobs: c.Frobs, Phase: c.Phase, Kills: c.Kills, Dir: c.Dir,
-		Color: !plain && os.Getenv("TERM") != "dumb" && isTerminal(std.out)})
+	color := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(std.out)
+	err := demo.Run(ctx, demo.Options{Out: std.out, Frobs: c.Frobs, Phase: c.Phase, Kills: c.Kills, GoOn: c.Patience, Dir: c.Dir,
+		Color: color})
 	if err != nil && ctx.Err() != nil {
 		return &exitError{exitInterrupted, err}
 	}

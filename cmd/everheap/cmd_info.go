@@ -77,7 +77,7 @@ func (i *spaceInfo) print(w io.Writer) {
 	field("version", "%d, committed %s ago; safe from power loss: %s", i.Version, since(i.Committed), i.safe())
 	field("holds", "%s in %s", size(i.Live), plural(i.Objects, "object"))
 	field("on disk", "%s; %s of the heap were ever used", size(i.Disk), size(i.Used))
-	field("set aside", "%s by open processes, %s by dead ones", size(i.Reserved), size(i.Leaked))
+	field("set aside", "%s by the processes that have it open; a sweep would find %s more", size(i.Reserved), size(i.Leaked))
 	field("open in", "%s", plural(uint64(max(i.Processes, 0)), "other process"))
 	if i.Failed {
 		field("FAILED", "a sync to disk failed: nothing can be written until all close the space")

@@ -37,7 +37,8 @@ const description = `Everheap keeps Go objects in memory that processes share an
 
 A SPACE is a registered name (see "everheap ls"), or the directory of a space.
 A KEY is plain text if the keys of the map are strings, and JSON otherwise.
-Reading never creates a space; other processes may have it open meanwhile.`
+Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
+Nothing but programs creates spaces; they may have them open meanwhile.`
 
 // streams are where a verb reads and writes.
 type streams struct {

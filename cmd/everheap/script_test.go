@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EVERHEAP_HOME", e.WorkDir+"/home")
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every command of a race build sleeps a second
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -46,6 +48,7 @@ func TestScript(t *testing.T) {
 			"damage":    damage,
 			"exitcode":  exitCode,
 			"interrupt": interrupt,
+			"signal":    send,
 		},
 	})
 }
@@ -74,6 +77,13 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	if want, err := strconv.Atoi(args[0]); err != nil || got != want {
 		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
+}
+
+// send SIGNAL FILE sends a signal to the process whose number is in a file.
+func send(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(ts.ReadFile(args[1]))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]))
 }
 
 // interrupt COMMAND... runs a command and sends it SIGINT in the middle.
@@ -151,26 +161,33 @@ func put[K comparable, V any](tx *everheap.Tx, name string, entries map[K]V) err
 	return err
 }
 
-// hold SPACE READY RELEASE holds a version, commits newer ones, makes the file
-// READY, and goes on when there is a file RELEASE.
+// hold SPACE READY RELEASE holds a version, commits newer ones, writes its process
+// number to the file READY, and goes on when there is a file RELEASE.
 func hold(args []string) (err error) {
 	s, err := everheap.Open(args[0])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	big := map[string]string{}
+	for i := range 100 {
+		big[fmt.Sprint(i)] = strings.Repeat("x", 1000)
+	}
+	commit := func() error {
+		return s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) })
+	}
+	if err := commit(); err != nil {
+		return err
+	}
 	return s.View(func(*everheap.Tx) error {
-		big := map[string]string{}
-		for i := range 100 {
-			big[fmt.Sprint(i)] = strings.Repeat("x", 1000)
+		if err := errors.Join(commit(), commit()); err != nil {
+			return err
 		}
-		for range 2 {
-			err := s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) })
-			if err != nil {
-				return err
-			}
+		number := strconv.Itoa(os.Getpid())
+		if err := os.WriteFile(args[1]+".new", []byte(number), 0o600); err != nil {
+			return err
 		}
-		if err := os.WriteFile(args[1], nil, 0o600); err != nil {
+		if err := os.Rename(args[1]+".new", args[1]); err != nil { // whole, once it is there
 			return err
 		}
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

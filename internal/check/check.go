@@ -76,9 +76,14 @@ type mapAt struct {
 	addr  format.Addr
 }
 
-// find adds a finding.
+// find adds a finding. The first one about a block is enough: the next would be
+// that it could not be marked.
 func (w *walker) find(a format.Addr, what string, args ...any) {
-	if len(w.report.Findings) < maxFindings {
+	n := len(w.report.Findings)
+	if n > 0 && a != 0 && w.report.Findings[n-1].Addr == a {
+		return
+	}
+	if n < maxFindings {
 		w.report.Findings = append(w.report.Findings, Finding{a, w.object, fmt.Sprintf(what, args...)})
 	}
 }

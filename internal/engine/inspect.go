@@ -49,7 +49,7 @@ type Status struct {
 	Live      format.ByteCount // blocks that the version can reach
 	Carved    uint64           // offset below which space is reserved
 	Reserved  format.ByteCount // by living processes, and not published
-	Leaked    format.ByteCount // by processes that died since the last sweep
+	Leaked    format.ByteCount // estimate of what the next sweep finds
 	Free      format.ByteCount // in this process's lists; 0 while it writes
 	Waiting   format.ByteCount // freed by this process, not yet reusable; 0 while it writes
 	File      int64            // length of the heap file
@@ -73,14 +73,18 @@ func (sp *Space) Status() (s Status, err error) {
 		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
 		s.Carved = w.Carved.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
-		for _, p := range sp.live.Processes() {
-			s.Reserved += p.Reserved
-			s.Processes++
-		}
-		if sp.queue.tryLock() { // else a transaction uses the lists
+		counted := sp.queue.tryLock() // else a transaction uses the lists
+		if counted {
 			h := sp.heap.Stats()
 			sp.queue.unlock()
 			s.Free, s.Waiting = h.Free, h.Waiting
+		}
+		for _, p := range sp.live.Processes() {
+			s.Processes++
+			if p.Self && counted {
+				p.Reserved = s.Free + s.Waiting // its entry says how much it was a while ago
+			}
+			s.Reserved += p.Reserved
 		}
 		if failure := sp.failure.Load(); failure != nil {
 			s.Failure = *failure

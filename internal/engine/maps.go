@@ -249,6 +249,11 @@ func (tx *Tx) writable() error {
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
 func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if m.shape.HasStringKeys() {
+		if entry, ok := trie.GetString(tx.reader, format.Link(object.Root), m.shape, *(*string)(key)); ok {
+			return entry, nil
+		}
+	}
 	hash, err := m.shape.Hash(key)
 	if err != nil {
 		return nil, err

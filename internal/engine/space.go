@@ -88,7 +88,7 @@ type Space struct {
 	txn     heap.Txn // of the transaction that has the queue
 	writes  Tx       // reused for transactions without a handle
 	closed  atomic.Bool
-	views   atomic.Int64 // transactions in progress
+	views   atomic.Int64 // operations in progress that hold no slot
 	catalog *trie.Shape  // of the space's own maps
 	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
@@ -302,7 +302,7 @@ func (sp *Space) close() error {
 		return err
 	}
 	sp.closed.Store(true)
-	for sp.views.Load() > 0 { // transactions in progress end before their memory goes
+	for sp.views.Load() > 0 || !sp.live.Idle() { // what is in progress ends before its memory goes
 		time.Sleep(100 * time.Microsecond)
 	}
 	err := sp.lockGate()
@@ -312,12 +312,12 @@ func (sp *Space) close() error {
 	}
 	sp.queue.unlock()
 	sp.live.Leave(clean)
-	sp.live = nil
-	sp.release()
+	sp.region.Close()
+	sp.gate.Close()
 	return err
 }
 
-// release closes what is open.
+// release closes what a failed open has opened.
 func (sp *Space) release() {
 	if sp.live != nil {
 		sp.live.Leave(false)

@@ -42,7 +42,8 @@ const (
 	ready   = 2
 )
 
-// enter counts a transaction in progress, so that Close waits for it.
+// enter counts an operation that holds no slot and no turn, so that Close waits
+// for it.
 func (sp *Space) enter() error {
 	sp.views.Add(1)
 	if sp.closed.Load() {
@@ -63,12 +64,13 @@ func (sp *Space) View() (*Tx, error) {
 
 // view is View into a given Tx.
 func (tx *Tx) view(sp *Space) error {
-	if err := sp.enter(); err != nil {
-		return err
+	hold, ok := sp.live.HoldUnless(&sp.closed)
+	if !ok {
+		return ErrClosed
 	}
 	tx.sp = sp
 	tx.reader = &sp.reader
-	tx.hold = sp.live.HoldCurrent()
+	tx.hold = hold
 	tx.state = stateAt(tx.hold.State)
 	return nil
 }
@@ -84,9 +86,7 @@ func (tx *Tx) EndView() {
 	if tx.ended.Swap(true) {
 		return
 	}
-	sp := tx.sp
-	sp.live.Release(tx.hold)
-	sp.views.Add(-1)
+	tx.sp.live.Release(tx.hold)
 }
 
 // Begin begins a writing transaction. It waits for its turn: first in this
@@ -106,11 +106,7 @@ func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 // the base is held and before anything is allocated (I7); the base is read after
 // the lock was taken, so that what the former holder published is seen.
 func (tx *Tx) begin(ctx context.Context, sp *Space) error {
-	if err := sp.enter(); err != nil {
-		return err
-	}
 	if err := sp.takeTurn(ctx); err != nil {
-		sp.views.Add(-1)
 		return err
 	}
 	sp.heap.Enter()
@@ -250,7 +246,6 @@ func (tx *Tx) Commit() error {
 	sp.heap.Leave()
 	sp.giveTurn()
 	invariant.Point("commit.end")
-	sp.views.Add(-1)
 	return err
 }
 
@@ -269,7 +264,6 @@ func (tx *Tx) end() {
 	sp.live.Release(tx.hold)
 	sp.heap.Leave()
 	sp.giveTurn()
-	sp.views.Add(-1)
 }
 
 // errEnded says that a transaction is used after its end.

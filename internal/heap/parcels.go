@@ -146,7 +146,7 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 
 // Adopt takes over what others handed over as pending, so that it does not wait
 // for ever in a stack. The heap is entered.
-func (h *Heap) Adopt() { h.adopt(format.StackPending) }
+func (h *Heap) Adopt() { h.adoptAll(format.StackPending) }
 
 // adopt takes the first parcel of a stack and puts the rest back. It reports
 // whether it got anything.
@@ -171,6 +171,27 @@ func (h *Heap) adopt(stack int) bool {
 	}
 	h.put(first, format.ClassFor(carrierBytes).BlockSize(), false)
 	return true
+}
+
+// adoptAll takes all parcels of a stack.
+func (h *Heap) adoptAll(stack int) {
+	offset, ok := h.live.TakeStack(stack, h.epoch)
+	if !ok || offset == 0 {
+		return
+	}
+	invariant.Point("parcel.taken")
+	a := format.Addr(h.base + offset)
+	for n := 0; a != 0 && n < maxChain; n++ {
+		items, next, ok := h.readParcel(a)
+		if !ok {
+			return // damaged: the rest leaks until a sweep
+		}
+		for _, item := range items {
+			h.accept(stack, item)
+		}
+		h.put(a, format.ClassFor(carrierBytes).BlockSize(), false)
+		a = next
+	}
 }
 
 // readParcel verifies a parcel and returns a copy of its items.

@@ -9,11 +9,11 @@ import (
 // Reader reads blocks. Its zero value reads none. It is safe for concurrent use
 // as long as the version that it reads in is held.
 type Reader struct {
-	heap   *Heap
-	lo     uint64 // address of the first extent
-	span   uint64 // bytes of the window from there on
-	limit  uint64 // span, or 0 to verify everything
-	own    format.Version
+	heap  *Heap
+	lo    uint64 // address of the first extent
+	span  uint64 // bytes of the window from there on
+	limit uint64 // span, or 0 to verify everything
+	own   format.Version
 }
 
 // Reader returns a reader of the heap. verify makes it check kind, size and
@@ -57,6 +57,10 @@ func (r *Reader) Size(a format.Addr) format.ByteCount {
 	rest := r.lo + r.span - uint64(a) - format.HeaderSize
 	return min(format.ByteCount(r.heap.header(a).Size), format.ByteCount(rest))
 }
+
+// Limits returns the least address of a block and the bytes from there on in which
+// one may lie; none, if the reader verifies.
+func (r *Reader) Limits() (lo, span uint64) { return r.lo, r.limit }
 
 // bad describes an impossible link.
 func (r *Reader) bad(a format.Addr, kind format.Kind) error {

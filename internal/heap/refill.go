@@ -11,6 +11,7 @@ import (
 
 const (
 	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
+	sprawlBytes    = 8 << 20  // a space that small may take more than it holds
 	minGrowth      = 1 << 20  // by which the file grows at least
 	maxGrowth      = 64 << 20 // and at most, if no more is asked for
 )
@@ -31,7 +32,8 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 
 // refill finds free blocks of class c, cheapest first: groups worth populating;
 // what others gave back; a fresh extent, as long as little free space lies
-// about; lone blocks; what can be reclaimed now; and growth in any case.
+// about, here and in the whole space; lone blocks; what can be reclaimed now; and
+// growth in any case.
 func (h *Heap) refill(c format.Class) error {
 	l := &h.lists[c]
 	if h.takeGroup(c, populateBlocks) {
@@ -41,6 +43,13 @@ func (h *Heap) refill(c format.Class) error {
 		return nil
 	}
 	lavish := h.cold < format.ByteCount(h.live.Words().Carved.Load()-h.first)/4
+	if h.sprawls() {
+		lavish = false
+		if h.adoptAll(int(c)); len(l.hot) > 0 || h.takeGroup(c, populateBlocks) {
+			return nil
+		}
+		h.Adopt()
+	}
 	if lavish {
 		if err := h.carve(c); !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
 			return err
@@ -54,6 +63,17 @@ func (h *Heap) refill(c format.Class) error {
 		return nil
 	}
 	return h.carve(c)
+}
+
+// sprawls reports whether the space takes much more than what it holds: then lone
+// blocks are used first, those that others gave back included. Without that, many
+// processes that each write a little would each leave extents of lone blocks.
+//
+// The state is read although it may be reclaimed at this moment: any answer will do.
+func (h *Heap) sprawls() bool {
+	w := h.live.Words()
+	state := (*format.State)(at(uintptr(w.Current.Load()) + format.HeaderSize))
+	return w.Carved.Load()-h.first > 2*uint64(state.BlockBytes)+sprawlBytes
 }
 
 // carve cuts a whole extent into blocks of class c.

@@ -21,11 +21,12 @@ type Txn struct {
 	frozen   int    // walks in progress
 	borrowed bool   // pointers into entries were handed out
 
-	written []format.Addr
-	freed   []freed
-	spare   [format.NumClasses][]format.Addr // written and dropped again; still in written
-	spares  int                              // blocks in spare
-	dropped int                              // blocks in written that were dropped again, spare ones included
+	written  []format.Addr
+	freed    []freed
+	spare    [format.NumClasses][]format.Addr // written and dropped again; still in written
+	spares   int                              // blocks in spare
+	dropped  int                              // blocks in written that were dropped again, spare ones included
+	lookedAt []format.Addr                    // dropped too, but somebody may look at them until the end
 }
 
 // Begin starts a transaction on the base state. The heap is entered.
@@ -137,7 +138,8 @@ func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (form
 
 // Free drops a block. A block of the base is pending once the transaction
 // commits. A block of this transaction was never seen by others: it is used
-// again at once, unless somebody may still look at it.
+// again at once, unless somebody may still look at it: then it stays as it is
+// until the transaction ends.
 func (t *Txn) Free(a format.Addr) {
 	hd := t.heap.header(a)
 	size := blockSize(hd)
@@ -148,11 +150,13 @@ func (t *Txn) Free(a format.Addr) {
 		t.freed = append(t.freed, freed{a, birth, t.version, size})
 		return
 	}
-	w := t.heap.writable(a)
+	if t.frozen > 0 || t.borrowed && hd.Kind() == format.KindEntry {
+		t.lookedAt = append(t.lookedAt, a) // it stays what it is, for whoever looks, until the end
+		return
+	}
 	t.dropped++
-	looked := t.frozen > 0 || t.borrowed && hd.Kind() == format.KindEntry
-	w.Meta = format.MakeMeta(t.version, format.KindNone, hd.Class())
-	if !looked && size <= format.MaxSmall {
+	t.heap.writable(a).Meta = format.MakeMeta(t.version, format.KindNone, hd.Class())
+	if size <= format.MaxSmall {
 		t.spare[hd.Class()] = append(t.spare[hd.Class()], a)
 		t.spares++
 	}
@@ -202,6 +206,11 @@ func (t *Txn) end(all bool) {
 			}
 		}
 	}
+	if !all {
+		for _, a := range t.lookedAt {
+			h.put(a, blockSize(h.header(a)), true)
+		}
+	}
 	if t.spares > 0 {
 		for c := range t.spare {
 			t.spare[c] = t.spare[c][:0]
@@ -209,7 +218,7 @@ func (t *Txn) end(all bool) {
 		t.spares = 0
 	}
 	t.dropped = 0
-	t.written, t.freed = shrink(t.written), shrink(t.freed)
+	t.written, t.freed, t.lookedAt = shrink(t.written), shrink(t.freed), shrink(t.lookedAt)
 }
 
 // shrink empties a list and lets go of its memory if it has become huge.

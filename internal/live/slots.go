@@ -14,6 +14,7 @@ import (
 const (
 	slotWords     = 16 // of 64 slots: how many slots one process uses for itself
 	maxLocalSlots = slotWords * 64
+	sharedSlots   = 64 // of these are kept for readers that share a slot
 )
 
 // localSlots are the reader slots that belong to this process. A slot is taken
@@ -24,11 +25,13 @@ type localSlots struct {
 	slot  [maxLocalSlots]*format.LiveSlot
 	table struct {
 		sync.Mutex
-		n int // slots claimed
+		n    int  // slots claimed
+		gone bool // the membership has ended, and the words may be unmapped
 	}
 	shared struct {
 		sync.Mutex
 		held []*Hold // by more than one reader each, when slots run out
+		free []int   // slots for sharing that hold nothing
 	}
 }
 
@@ -45,15 +48,52 @@ type Hold struct {
 func (v *Live) HoldCurrent() Hold {
 	i := v.takeSlot()
 	if i < 0 {
-		return v.shareHold()
+		h, _ := v.shareHold(nil)
+		return h
 	}
 	return Hold{State: v.fillSlot(i), index: i}
+}
+
+// HoldUnless is HoldCurrent, unless closed is set: then ok is false. The slot is
+// taken before the look, in this process's own memory, and Idle is asked after
+// closed was set: so either the reader sees that the space is closed, or the
+// closer sees that the slot is taken, and the words stay mapped.
+func (v *Live) HoldUnless(closed *atomic.Bool) (h Hold, ok bool) {
+	if closed.Load() {
+		return Hold{}, false
+	}
+	i := v.takeSlot()
+	if closed.Load() {
+		if i >= 0 {
+			v.slots.idle[i/64].Or(1 << (i % 64))
+		}
+		return Hold{}, false
+	}
+	if i < 0 {
+		return v.shareHold(closed)
+	}
+	return Hold{State: v.fillSlot(i), index: i}, true
+}
+
+// Idle reports whether this process holds no version.
+func (v *Live) Idle() bool {
+	v.slots.shared.Lock()
+	defer v.slots.shared.Unlock()
+	v.slots.table.Lock()
+	defer v.slots.table.Unlock()
+	n := len(v.slots.shared.free)
+	for w := range v.slots.idle {
+		n += bits.OnesCount64(v.slots.idle[w].Load())
+	}
+	return n == v.slots.table.n
 }
 
 // fillSlot claims the newest state in slot i and validates it (L4).
 func (v *Live) fillSlot(i int) format.Addr {
 	slot := v.slots.slot[i]
-	slot.Since.Store(uint64(v.clock.Load()))
+	if now := uint64(v.clock.Load()); slot.Since.Load() != now {
+		slot.Since.Store(now)
+	}
 	for {
 		state := v.words.Current.Load()
 		slot.State.Store(state)
@@ -62,9 +102,6 @@ func (v *Live) fillSlot(i int) format.Addr {
 		}
 	}
 }
-
-// Refresh moves the hold to the newest version.
-func (v *Live) Refresh(h *Hold) { h.State = v.fillSlot(h.index) }
 
 // Release gives up the claim.
 func (v *Live) Release(h Hold) {
@@ -91,15 +128,16 @@ func (v *Live) takeSlot() int {
 			break // no word beyond has any
 		}
 	}
-	return v.claimSlot()
+	return v.claimSlot(maxLocalSlots - sharedSlots)
 }
 
-// claimSlot claims a free slot of the shared table for this process.
-func (v *Live) claimSlot() int {
+// claimSlot claims a free slot of the shared table for this process, which may
+// have as many as the limit.
+func (v *Live) claimSlot(limit int) int {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()
 	n := v.slots.table.n
-	if n == maxLocalSlots {
+	if n >= limit || v.slots.table.gone {
 		return -1
 	}
 	for i := range v.words.Slots {
@@ -117,26 +155,40 @@ func (v *Live) claimSlot() int {
 }
 
 // shareHold claims the newest version together with other readers of this
-// process that hold it, when there are no more slots.
-func (v *Live) shareHold() Hold {
+// process that hold it, when there are no more slots; ok is false if closed is set.
+func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 	for {
 		v.slots.shared.Lock()
+		if closed != nil && closed.Load() { // before the lock was taken, so Idle does not see this reader
+			v.slots.shared.Unlock()
+			return Hold{}, false
+		}
 		for _, h := range v.slots.shared.held {
 			if h.State == v.Current() && h.refs > 0 { // held: hence not reused, hence the same version
 				h.refs++
 				v.slots.shared.Unlock()
-				return Hold{State: h.State, index: h.index, refs: 1}
+				return Hold{State: h.State, index: h.index, refs: 1}, true
 			}
 		}
-		if i := v.takeSlot(); i >= 0 {
+		if i := v.sharedSlot(); i >= 0 {
 			h := &Hold{State: v.fillSlot(i), index: i, refs: 1}
 			v.slots.shared.held = append(v.slots.shared.held, h)
 			v.slots.shared.Unlock()
-			return *h
+			return *h, true
 		}
 		v.slots.shared.Unlock()
-		runtime.Gosched() // a thousand versions are held by this process alone
+		runtime.Gosched() // so many versions are held by this process alone, or no slot is left at all
 	}
+}
+
+// sharedSlot takes a slot for sharing; -1 if there is none. The mutex is held.
+func (v *Live) sharedSlot() int {
+	if last := len(v.slots.shared.free) - 1; last >= 0 {
+		i := v.slots.shared.free[last]
+		v.slots.shared.free = v.slots.shared.free[:last]
+		return i
+	}
+	return v.claimSlot(maxLocalSlots)
 }
 
 // releaseShared gives up one reader's part of a shared claim.
@@ -149,7 +201,8 @@ func (v *Live) releaseShared(h Hold) {
 		}
 		if s.refs--; s.refs == 0 {
 			v.slots.shared.held = slices.Delete(v.slots.shared.held, i, i+1)
-			v.Release(Hold{index: h.index})
+			v.slots.slot[h.index].State.Store(0)
+			v.slots.shared.free = append(v.slots.shared.free, h.index)
 		}
 		return
 	}
@@ -157,6 +210,9 @@ func (v *Live) releaseShared(h Hold) {
 
 // freeSlots gives this process's slots back to the shared table.
 func (v *Live) freeSlots() {
+	v.slots.table.Lock()
+	defer v.slots.table.Unlock()
+	v.slots.table.gone = true
 	for i := range v.slots.table.n {
 		slot := v.slots.slot[i]
 		slot.State.Store(0)

@@ -49,6 +49,7 @@ const (
 	longTick     = 4 * tick              // a tick this long says more of the machine than of the holder
 	graceTicks   = 40                    // ticks without a heartbeat after which the holder counts as suspended
 	starvingWait = time.Millisecond      // from then on the lock is to be handed over
+	lockSpins    = 1000                  // looks at the lock before a waiter sleeps
 )
 
 // LockWriter takes the writer lock of the space. The caller has made sure that
@@ -72,6 +73,7 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 	me := uint64(v.incarnation)
 	w := v.words
 	began := time.Now()
+	looked := began // at the holder
 	var watch holderWatch
 	defer func() {
 		w.Starving.CompareAndSwap(me, 0)
@@ -81,7 +83,7 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 		}
 	}()
 	for {
-		if w.Owner.CompareAndSwap(0, me) || w.Owner.Load() == me {
+		if v.spinForLock() {
 			return Free, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -96,9 +98,10 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 			v.sleepForLock(ctx, seen)
 		}
 		holder := format.Incarnation(w.Owner.Load())
-		if holder == 0 || holder == v.incarnation {
-			continue
+		if holder == 0 || holder == v.incarnation || time.Since(looked) < tick*3/4 {
+			continue // not worth a system call yet
 		}
+		looked = time.Now()
 		if !v.Alive(holder) {
 			if w.Owner.CompareAndSwap(uint64(holder), me) {
 				invariant.Point("lock.takeover")
@@ -111,6 +114,23 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 			return FromSuspended, nil
 		}
 	}
+}
+
+// spinForLock tries to take the lock for a few microseconds: most transactions
+// are shorter than it takes to fall asleep.
+func (v *Live) spinForLock() bool {
+	me := uint64(v.incarnation)
+	for range lockSpins {
+		switch v.words.Owner.Load() {
+		case 0:
+			if v.words.Owner.CompareAndSwap(0, me) {
+				return true
+			}
+		case me:
+			return true
+		}
+	}
+	return false
 }
 
 // sleepForLock waits for a release, for at most a tick or the context.

@@ -99,89 +99,112 @@ func (w *worker) measure() error {
 	for i, j := range rand.Perm(w.n) {
 		keys[i] = strings.Clone(key(j)) // not the very strings that the maps have
 	}
-	var best measured
+	b := &bench{s: s, m: m, all: all, keys: keys, values: make([]Frob, 256)}
+	for i := range b.values {
+		b.values[i] = *all[keys[i%len(keys)]].copy()
+	}
 	for range rounds {
-		if err := best.round(s, m, all, keys); err != nil {
+		if err := b.round(); err != nil {
 			return errors.Join(err, s.Close())
 		}
 	}
-	return errors.Join(s.Close(), w.tell(best))
+	return errors.Join(s.Close(), w.tell(b.best))
+}
+
+// bench measures operations on one Frob, in random order.
+type bench struct {
+	s      *everheap.Space
+	m      frobs
+	mu     sync.RWMutex // of all
+	all    map[string]*Frob
+	keys   []string
+	values []Frob // to write
+	best   measured
+	sum    int // of all that was read, in the space and, negative, in Go's map
 }
 
 // round measures each operation once, and keeps what was faster than before.
-func (b *measured) round(s *everheap.Space, m frobs, all map[string]*Frob, keys []string) error {
-	var mu sync.RWMutex
-	sum := 0
-	values := make([]Frob, 256)
-	for i := range values {
-		values[i] = *all[keys[i%len(keys)]].copy()
-	}
-	steps := []struct {
+func (b *bench) round() error {
+	for _, step := range []struct {
 		best *time.Duration
 		run  func() error
 	}{
-		{&b.GoRead, func() error {
-			for _, k := range keys {
-				mu.RLock()
-				sum += all[k].Foo
-				mu.RUnlock()
-			}
-			return nil
-		}},
-		{&b.Peek, func() error {
-			return s.View(func(tx *everheap.Tx) error {
-				for _, k := range keys {
-					sum -= m.Peek(tx, k).Foo
-				}
-				return nil
-			})
-		}},
-		{&b.Get, func() error {
-			for _, k := range keys {
-				if _, err := m.Get(s, k); err != nil {
-					return err
-				}
-			}
-			return nil
-		}},
-		{&b.GoCopy, func() error {
-			for _, k := range keys {
-				mu.RLock()
-				kept = all[k].copy()
-				mu.RUnlock()
-			}
-			return nil
-		}},
-		{&b.GoWrite, func() error {
-			for i, k := range keys {
-				f := values[i%len(values)].copy()
-				mu.Lock()
-				all[k] = f
-				mu.Unlock()
-			}
-			return nil
-		}},
-		{&b.Set, func() error {
-			for i, k := range keys {
-				if err := m.Set(s, k, values[i%len(values)]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}},
-	}
-	for _, step := range steps {
+		{&b.best.GoRead, b.goRead}, {&b.best.Peek, b.peek},
+		{&b.best.GoCopy, b.goCopy}, {&b.best.Get, b.get},
+		{&b.best.GoWrite, b.goWrite}, {&b.best.Set, b.set},
+	} {
 		began := time.Now()
 		if err := step.run(); err != nil {
 			return err
 		}
-		took := time.Since(began) / time.Duration(len(keys))
+		took := time.Since(began) / time.Duration(len(b.keys))
 		if *step.best == 0 || took < *step.best {
 			*step.best = took
 		}
 	}
-	if sum != 0 {
+	if b.sum != 0 {
 		return errors.New("the space and Go's map do not hold the same")
+	}
+	return nil
+}
+
+// goRead reads in Go's map.
+func (b *bench) goRead() error {
+	for _, k := range b.keys {
+		b.mu.RLock()
+		b.sum -= b.all[k].Foo
+		b.mu.RUnlock()
+	}
+	return nil
+}
+
+// peek reads in the space.
+func (b *bench) peek() error {
+	return b.s.View(func(tx *everheap.Tx) error {
+		for _, k := range b.keys {
+			b.sum += b.m.Peek(tx, k).Foo
+		}
+		return nil
+	})
+}
+
+// goCopy copies out of Go's map, under the lock: else others may write meanwhile.
+func (b *bench) goCopy() error {
+	for _, k := range b.keys {
+		b.mu.RLock()
+		kept = b.all[k].copy()
+		b.mu.RUnlock()
+	}
+	return nil
+}
+
+// get copies out of the space.
+func (b *bench) get() error {
+	for _, k := range b.keys {
+		if _, err := b.m.Get(b.s, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goWrite writes to Go's map what is the map's own.
+func (b *bench) goWrite() error {
+	for i, k := range b.keys {
+		f := b.values[i%len(b.values)].copy()
+		b.mu.Lock()
+		b.all[k] = f
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// set writes to the space.
+func (b *bench) set() error {
+	for i, k := range b.keys {
+		if err := b.m.Set(b.s, k, b.values[i%len(b.values)]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -27,7 +27,8 @@ type Options struct {
 	Frobs int           // how many objects
 	Phase time.Duration // how long the processes work side by side
 	Kills int
-	Dir   string // in which the demo's own directory is made; "": the usual one for temporary files
+	GoOn  time.Duration // the longest that a death may hold up the others
+	Dir   string        // in which the demo's own directory is made; "": the usual one for temporary files
 }
 
 // demo is one demonstration.
@@ -141,14 +142,11 @@ func (d *demo) tally(limit time.Duration) error {
 	}
 	d.number("the longest that one transfer took", duration(all.Longest), "")
 	if limit > 0 {
-		d.promise(all.Longest < limit, "who waited for a process that died went on within %v", limit)
+		d.promise(all.Longest < limit, "who waited for a process that died went on within %s", duration(limit))
 	}
 	d.promise(all.Wrong == 0, "%s reads and %d sums of all Foo beside them were right", thousands(all.Reads), all.Sums)
 	return nil
 }
-
-// goOn is the longest that a death may hold up the others.
-const goOn = time.Second
 
 // killSome kills processes in the middle of a transfer.
 func (d *demo) killSome(ctx context.Context) error {
@@ -176,7 +174,7 @@ func (d *demo) killSome(ctx context.Context) error {
 	if err := sleep(ctx, d.Phase/4); err != nil {
 		return err
 	}
-	if err := d.tally(goOn); err != nil {
+	if err := d.tally(d.GoOn); err != nil {
 		return err
 	}
 	report, sum, err := check(ctx, d.dir)

@@ -1,0 +1,82 @@
+package invariant
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// pointCalls returns the names that the library passes to Point, and where.
+func pointCalls(t *testing.T) map[string]string {
+	t.Helper()
+	calls := map[string]string{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 1 {
+				return true
+			}
+			if !isPoint(call.Fun) {
+				return true
+			}
+			name, ok := call.Args[0].(*ast.BasicLit)
+			if !ok {
+				t.Errorf("%s: the name of a point is a constant", path)
+				return true
+			}
+			text, err := strconv.Unquote(name.Value)
+			if err != nil {
+				t.Error(err)
+			}
+			calls[text] = path
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return calls
+}
+
+// isPoint reports whether an expression is invariant.Point.
+func isPoint(e ast.Expr) bool {
+	fn, ok := e.(*ast.SelectorExpr)
+	if !ok || fn.Sel.Name != "Point" {
+		return false
+	}
+	pkg, ok := fn.X.(*ast.Ident)
+	return ok && pkg.Name == "invariant"
+}
+
+// A point that is not listed is never armed; one that is listed and not passed
+// makes the kill loop wait for nothing.
+func TestPoints_ArePassed(t *testing.T) {
+	calls := pointCalls(t)
+	for name, path := range calls {
+		if !slices.Contains(Points, name) {
+			t.Errorf("%s passes the point %q, which is not in Points", path, name)
+		}
+	}
+	for i, name := range Points {
+		if calls[name] == "" {
+			t.Errorf("nothing passes the point %q", name)
+		}
+		if slices.Contains(Points[:i], name) {
+			t.Errorf("the point %q is listed twice", name)
+		}
+	}
+}

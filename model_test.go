@@ -42,7 +42,9 @@ func FuzzOps(f *testing.F) {
 		r.Read(seed)
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { rapid.MakeFuzz(modelOf(t, stringToString, everheap.WithHashBits(6)))(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rapid.MakeFuzz(modelOf(t, stringToString, everheap.WithHashBits(6)))(t, data)
+	})
 }
 
 // modelKinds runs the model test for every kind.

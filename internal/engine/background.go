@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -42,6 +43,7 @@ type background struct {
 	idle    int    // ticks since they changed
 	retry   time.Time
 	sweep   time.Duration // the last one took
+	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
 }
 
@@ -127,12 +129,20 @@ func (b *background) anchor() error {
 func (b *background) maybeSweep() error {
 	w := b.sp.live.Words()
 	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8)
-	if !wish || time.Since(b.swept) < anchorLoad*b.sweep {
+	if !wish || time.Since(b.swept) < max(b.pause, anchorLoad*b.sweep) {
 		return nil
 	}
-	began := time.Now()
+	began, before := time.Now(), w.Swept.Load()
 	_, err := b.sp.Sweep()
 	b.swept, b.sweep = time.Now(), time.Since(began)
+	switch { // every try makes all processes forget what they had
+	case w.Swept.Load() != before:
+		b.pause = 0
+	case err != nil && !errors.Is(err, ErrBusy):
+		b.pause = min(max(2*b.pause, time.Minute), time.Hour)
+	default:
+		b.pause = time.Second
+	}
 	return err
 }
 
@@ -155,14 +165,15 @@ func (sp *Space) handOver() (bool, error) {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}
 	sp.heap.Enter()
+	sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
 	sp.heap.Reclaim()
 	sp.heap.GiveBack(true)
 	sp.heap.Leave()
 	invariant.Point("close.handed")
-	if !last || w.Failed.Load() != 0 {
+	if w.Failed.Load() != 0 {
 		return true, nil
 	}
-	if w.SweepWish.Load() != 0 { // the stacks do not list all: the next opener sweeps
+	if !last || w.SweepWish.Load() != 0 { // those who stay may only read; or the stacks do not list all: the next opener sweeps
 		return true, sp.writeAnchor(nil)
 	}
 	var stacks [format.NumStacks]uint64
@@ -209,8 +220,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		}
 	}()
 	invariant.Point("sweep.held")
-	marks := sp.heap.NewMarks(floor)
-	protected, err := sp.mark(marks, hold.State)
+	marks, protected, err := sp.mark(floor, hold.State)
 	if err != nil {
 		return 0, err
 	}
@@ -241,6 +251,9 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 // lock. An epoch of 0 says that it is not the time: a process that was taken over
 // while it wrote is alive, and what it has reserved is not known.
 func (sp *Space) startSweep() (epoch, floor uint64, hold live.Hold, err error) {
+	if sp.othersActive() {
+		return 0, 0, hold, nil // before anybody has to wait for the lock
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
 	defer cancel()
 	if err := sp.takeTurn(ctx); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
@@ -18,10 +17,25 @@ import (
 // besides the limit.
 //
 // A slot can name a version that is not held any more, or not yet: its reader is
-// gone since the scan, or still validates. Such a version may be half reclaimed.
-func (sp *Space) mark(marks *heap.Marks, limit format.Addr) (others bool, err error) {
-	var p, now live.Protected
-	sp.live.Protected(&p, sp.heap.VersionOf)
+// gone since the scan, or still validates. Such a version may be half reclaimed,
+// and walking it fails. Then all begins again with nothing marked: a walk that
+// stopped has marked nodes whose other children it did not come to.
+func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, others bool, err error) {
+	for range markTries {
+		var p live.Protected
+		sp.live.Protected(&p, sp.heap.VersionOf)
+		if marks, others, err = sp.markVersions(&p, floor, limit); err == nil {
+			return marks, others, nil
+		}
+	}
+	return nil, false, err
+}
+
+const markTries = 3
+
+// markVersions marks what the versions up to the limit can reach.
+func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, others bool, err error) {
+	marks = sp.heap.NewMarks(floor)
 	last := sp.heap.VersionOf(limit)
 	r := sp.heap.Reader(true)
 	for i, state := range p.States {
@@ -29,14 +43,11 @@ func (sp *Space) mark(marks *heap.Marks, limit format.Addr) (others bool, err er
 			break
 		}
 		if err := check.Mark(&r, state, marks); err != nil {
-			if sp.live.Protected(&now, sp.heap.VersionOf); !slices.Contains(now.States, state) {
-				continue
-			}
-			return false, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
+			return nil, false, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
 		}
 		others = others || state != limit
 	}
-	return others, nil
+	return marks, others, nil
 }
 
 // Check verifies everything that the newest version can reach, beside whatever

@@ -54,6 +54,9 @@ func (q *queue) tryLock() bool {
 	return true
 }
 
+// mine reports whether this goroutine has the lock.
+func (q *queue) mine() bool { return q.state.Load() != 0 && q.owner.Load() == goroutine.ID() }
+
 // lockSlow waits for the lock.
 func (q *queue) lockSlow(ctx context.Context) error {
 	for range spins {

@@ -104,10 +104,10 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (err error) 
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
-		debug.SetPanicOnFault(panicOnFault)
 		if !running {
 			return
 		}
+		debug.SetPanicOnFault(panicOnFault)
 		r := recover() // nil: Goexit
 		if r != nil {
 			err = sp.Fault(r)
@@ -119,6 +119,7 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (err error) 
 	}()
 	err = fn(tx)
 	running = false
+	debug.SetPanicOnFault(panicOnFault) // a fault in Commit ends the process: as good a moment as any (E2)
 	if err != nil {
 		tx.Abort()
 		return err

@@ -285,6 +285,9 @@ func (sp *Space) Close() error {
 		if c.space != sp {
 			continue
 		}
+		if c.refs == 1 && sp.queue.mine() {
+			return sp.translate("close", ErrSelf)
+		}
 		if c.refs--; c.refs > 0 {
 			return nil
 		}
@@ -298,10 +301,11 @@ func (sp *Space) Close() error {
 func (sp *Space) close() error {
 	close(sp.quit)
 	sp.done.Wait()
+	sp.closed.Store(true) // who waits for his turn gets ErrClosed
 	if err := sp.queue.lock(context.Background()); err != nil {
 		return err
 	}
-	sp.closed.Store(true)
+	sp.queue.unlock()
 	for sp.views.Load() > 0 || !sp.live.Idle() { // what is in progress ends before its memory goes
 		time.Sleep(100 * time.Microsecond)
 	}
@@ -310,7 +314,6 @@ func (sp *Space) close() error {
 	if err == nil {
 		clean, err = sp.handOver()
 	}
-	sp.queue.unlock()
 	sp.live.Leave(clean)
 	sp.region.Close()
 	sp.gate.Close()

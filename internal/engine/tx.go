@@ -177,6 +177,11 @@ func (sp *Space) giveTurn() {
 // that was taken over can only fail (E3). If the sleeper was faster, its version
 // is the base of the next try.
 func (sp *Space) outrun() error {
+	if sp.live.Words().Clean.Load() != 0 { // E5
+		if err := sp.makeUnclean(); err != nil {
+			return err
+		}
+	}
 	sp.heap.Enter()
 	defer sp.heap.Leave()
 	for {

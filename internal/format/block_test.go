@@ -68,12 +68,23 @@ func TestClassFor_Waste(t *testing.T) {
 	}
 }
 
-// Full nodes of trees fit without a byte to spare.
+// Full nodes of trees fit without a byte to spare: nodes of 2 to 64 words, and
+// buckets whose blocks have 8 to 64.
 func TestClassFor_NodesFitExactly(t *testing.T) {
-	for _, slots := range []ByteCount{2, 4, 8, 14, 16, 32, 64} {
+	for _, slots := range []ByteCount{2, 4, 8, 16, 32, 64, 8 - 2, 16 - 2, 32 - 2, 64 - 2} {
 		payload := slots * 8
 		if got := ClassFor(payload).BlockSize(); got != payload+HeaderSize {
 			t.Errorf("a node of %d slots takes a block of %d bytes, not %d", slots, got, payload+HeaderSize)
+		}
+	}
+}
+
+// Blocks of the sizes of buckets are aligned to their size, so that their groups
+// of words are cache lines.
+func TestClassFor_BucketsAligned(t *testing.T) {
+	for _, size := range []ByteCount{64, 128, 256, 512} {
+		if got := ClassFor(size - HeaderSize).BlockSize(); got != size || ExtentSize%size != 0 {
+			t.Errorf("a bucket of %d bytes takes a block of %d", size, got)
 		}
 	}
 }
@@ -124,6 +135,9 @@ func TestLink_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Addr(rapid.Uint64Range(0, AddrMask).Draw(t, "address"))
 		x, y := rapid.UintRange(0, 15).Draw(t, "low"), rapid.UintRange(0, 15).Draw(t, "high")
+		if b := MakeBucketLink(a, x, y); b.Addr() != a || b.Kind() != LinkBucket || b.WordBits() != x || b.Bits() != y || b.WithBits(x).Bits() != x || b.WithBits(x).WordBits() != x {
+			t.Fatalf("%#x, %d, %d came back as %#x, %d, %d", a, x, y, b.Addr(), b.WordBits(), b.Bits())
+		}
 		l := MakeLink(a, LinkKind(x), y)
 		if l.Addr() != a || l.Kind() != LinkKind(x) || l.Bits() != y {
 			t.Fatalf("%#x, %d, %d came back as %#x, %d, %d", a, x, y, l.Addr(), l.Kind(), l.Bits())

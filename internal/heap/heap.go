@@ -132,6 +132,21 @@ func blockSize(hd *format.BlockHeader) format.ByteCount {
 	return format.ByteCount(format.RunExtents(format.ByteCount(hd.Size))) << format.ExtentShift
 }
 
+// sound reports whether the header of a block fits the place that it is in. Only a
+// damaged one does not; to go by it would free what is not the block's.
+func (h *Heap) sound(a format.Addr) bool {
+	hd := h.header(a)
+	class := hd.Class()
+	if class != h.extentClass(h.extentOf(a)) || class != format.ClassFor(format.ByteCount(hd.Size)) {
+		return false
+	}
+	within := uint64(a) % format.ExtentSize
+	if class == format.ClassRun {
+		return within == 0 && uint64(a)-h.base+uint64(blockSize(hd)) <= h.live.Words().Carved.Load()
+	}
+	return within%uint64(class.BlockSize()) == 0
+}
+
 // VersionOf returns the version of the state block at a, or 0 if there is none.
 // What it reads may be changing: the caller must be able to live with any value.
 func (h *Heap) VersionOf(a format.Addr) format.Version {

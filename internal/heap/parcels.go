@@ -87,6 +87,7 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 		n := min(len(items), parcelItems)
 		a, err := h.take(format.ClassFor(carrierBytes))
 		if err != nil {
+			h.live.Words().SweepWish.Store(1)
 			break
 		}
 		h.fillParcel(a, first, items[:n])
@@ -156,21 +157,14 @@ func (h *Heap) adopt(stack int) bool {
 		return false
 	}
 	invariant.Point("parcel.taken")
-	first := format.Addr(h.base + offset)
-	items, next, ok := h.readParcel(first)
-	if !ok {
-		return false // damaged: the chain leaks until a sweep
+	next, ok := h.unpack(stack, format.Addr(h.base+offset))
+	if next == 0 || h.live.RestoreStack(stack, h.epoch, uint64(next)-h.base) {
+		return ok
 	}
-	if next != 0 {
-		if last := h.lastParcel(next); last != 0 {
-			h.pushChain(stack, next, last)
-		}
+	if last := h.lastParcel(next); last != 0 { // somebody pushed meanwhile
+		h.pushChain(stack, next, last)
 	}
-	for _, item := range items {
-		h.accept(stack, item)
-	}
-	h.put(first, format.ClassFor(carrierBytes).BlockSize(), false)
-	return true
+	return ok
 }
 
 // adoptAll takes all parcels of a stack.
@@ -180,18 +174,26 @@ func (h *Heap) adoptAll(stack int) {
 		return
 	}
 	invariant.Point("parcel.taken")
-	a := format.Addr(h.base + offset)
-	for n := 0; a != 0 && n < maxChain; n++ {
-		items, next, ok := h.readParcel(a)
-		if !ok {
-			return // damaged: the rest leaks until a sweep
-		}
-		for _, item := range items {
-			h.accept(stack, item)
-		}
-		h.put(a, format.ClassFor(carrierBytes).BlockSize(), false)
-		a = next
+	for a := format.Addr(h.base + offset); a != 0; {
+		a, _ = h.unpack(stack, a)
 	}
+}
+
+// unpack accepts the items of a parcel, and its block, and returns the next one.
+// A damaged parcel, or one that was unpacked already because the chain is a ring,
+// has neither: what was in it leaks until a sweep.
+func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
+	items, next, ok := h.readParcel(a)
+	if !ok {
+		return 0, false
+	}
+	class := format.ClassFor(carrierBytes)
+	h.writable(a).Meta = format.MakeMeta(0, format.KindNone, class)
+	for _, item := range items {
+		h.accept(stack, item)
+	}
+	h.put(a, class.BlockSize(), false)
+	return next, true
 }
 
 // readParcel verifies a parcel and returns a copy of its items.
@@ -240,8 +242,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 		}
 	case stack == format.StackPending:
 		hd := h.header(a)
-		size := blockSize(hd)
-		if hd.Class() == class && size > 0 && hd.Birth() == format.Version(item.Birth) {
+		if size := blockSize(hd); h.sound(a) && hd.Birth() == format.Version(item.Birth) {
 			h.pending = append(h.pending, freed{a, format.Version(item.Birth), format.Version(item.Freed), size})
 			h.waiting += size
 		}

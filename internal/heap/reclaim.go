@@ -3,6 +3,7 @@ package heap
 import (
 	"slices"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 )
 
@@ -19,7 +20,7 @@ func (h *Heap) Reclaim() {
 	h.anchored = h.live.NewestAnchor()
 	invariant.Point("reclaim.scanned")
 	for v, list := range h.held {
-		if !slices.Contains(h.prot.Versions, v) {
+		if _, protected := slices.BinarySearch(h.prot.Versions, v); !protected {
 			delete(h.held, v)
 			for _, f := range list {
 				h.settle(f)
@@ -45,6 +46,21 @@ func (h *Heap) settle(f freed) {
 		return
 	}
 	h.waiting -= f.size
+	if !h.fits(f) {
+		return // damaged: what it was is not known; it leaks until a sweep
+	}
 	// What was written after the newest anchor lies on a page that is dirty.
 	h.put(f.addr, f.size, f.birth > h.anchored)
+}
+
+// fits reports whether a block of that size can lie there. The size is from the
+// block's own header, which may be damaged: the extent table must agree, or the
+// block would overlap others when it is used again.
+func (h *Heap) fits(f freed) bool {
+	within := uint64(f.addr) & (format.ExtentSize - 1)
+	class := h.extentClass(h.extentOf(f.addr))
+	if class == format.ClassRun {
+		return within == 0 && f.size > format.MaxSmall
+	}
+	return f.size > 0 && class.BlockSize() == f.size && within%uint64(f.size) == 0
 }

@@ -124,6 +124,9 @@ func (t *Txn) Editable(a format.Addr) bool {
 // Copy copies a block of words to a new one of the same kind with room for the
 // given number of payload bytes, and drops the old one. What is new is zero.
 func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (format.Addr, error) {
+	if !t.heap.sound(a) {
+		return 0, t.heap.damage(a, "the header of a %s block has a wrong size or class", kind)
+	}
 	b, err := t.Alloc(kind, size)
 	if err != nil {
 		return 0, err
@@ -139,12 +142,15 @@ func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (form
 // Free drops a block. A block of the base is pending once the transaction
 // commits. A block of this transaction was never seen by others: it is used
 // again at once, unless somebody may still look at it: then it stays as it is
-// until the transaction ends.
+// until the transaction ends. A block with a damaged header leaks.
 func (t *Txn) Free(a format.Addr) {
 	hd := t.heap.header(a)
+	birth := hd.Birth()
+	if birth != t.version && !t.heap.sound(a) {
+		return
+	}
 	size := blockSize(hd)
 	t.bytes -= int64(size)
-	birth := hd.Birth()
 	invariant.Assert(hd.Kind().Valid(), "a block is freed once")
 	if birth != t.version {
 		t.freed = append(t.freed, freed{a, birth, t.version, size})

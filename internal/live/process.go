@@ -125,7 +125,9 @@ func (v *Live) cleanUpAfter(dead format.Incarnation) {
 	}
 	e := &v.words.Processes[dead.Entry()]
 	v.words.Leaked.Add(e.Reserved.Swap(0))
-	v.words.SweepWish.Store(1)
+	if e.Commits.Load() != 0 || e.Heartbeat.Load() != 0 || e.Active.Load() != 0 { // else it only read
+		v.words.SweepWish.Store(1)
+	}
 	e.Active.Store(0)
 	invariant.Point("entry.reaped")
 }

@@ -21,9 +21,11 @@ const (
 // from the process's own idle ones by one compare-and-swap; the search in the
 // shared table happens only when the process needs more than ever before.
 type localSlots struct {
-	idle  [slotWords]atomic.Uint64 // bit set: the slot is ours and holds nothing
-	slot  [maxLocalSlots]*format.LiveSlot
-	table struct {
+	idle [slotWords]atomic.Uint64 // bit set: the slot is ours and holds nothing
+	slot [maxLocalSlots]*format.LiveSlot
+	// claimed is table.n for those who do not have the mutex.
+	claimed atomic.Int64
+	table   struct {
 		sync.Mutex
 		n    int  // slots claimed
 		gone bool // the membership has ended, and the words may be unmapped
@@ -124,7 +126,7 @@ func (v *Live) takeSlot() int {
 				return w*64 + i
 			}
 		}
-		if v.slots.slot[min(w*64+63, maxLocalSlots-1)] == nil {
+		if int(v.slots.claimed.Load()) <= w*64+64 {
 			break // no word beyond has any
 		}
 	}
@@ -142,13 +144,17 @@ func (v *Live) claimSlot(limit int) int {
 	}
 	for i := range v.words.Slots {
 		slot := &v.words.Slots[i]
-		if slot.Owner.Load() != 0 || !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
+		if slot.Owner.Load() != 0 {
+			continue
+		}
+		raise(&v.words.SlotsUsed, uint64(i)+1) // first: who cleans up after us looks no further
+		if !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
 			continue
 		}
 		slot.State.Store(0) // of a dead owner, protected nothing
-		raise(&v.words.SlotsUsed, uint64(i)+1)
 		v.slots.slot[n] = slot
 		v.slots.table.n++
+		v.slots.claimed.Store(int64(v.slots.table.n))
 		return n
 	}
 	return -1

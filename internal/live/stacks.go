@@ -59,6 +59,12 @@ func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) boo
 	}
 }
 
+// RestoreStack puts the rest of a chain that was taken back, if nothing was pushed
+// since; it reports false if something was, or if the epoch is another one.
+func (v *Live) RestoreStack(i int, epoch, first uint64) bool {
+	return v.words.Stacks[i].Head.CompareAndSwap(packHead(0, epoch&epochMask), packHead(first, epoch&epochMask))
+}
+
 // EmptyStack drops whatever stack i holds of an older epoch, and gives it the
 // epoch. A sweep does it; what was in it is found by the sweep. A sweeper that
 // slept while another began finds a newer epoch and leaves the stack alone.

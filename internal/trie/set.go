@@ -75,7 +75,7 @@ func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe
 		if err != nil {
 			return 0, nil, err
 		}
-		t.Free(format.Addr(list[i] & format.AddrMask))
+		t.Free(format.Addr(uintptr(old) - format.HeaderSize))
 		list[i] = word
 		return c.root, old, nil
 	}

@@ -217,7 +217,7 @@ func (w *walk) from(link format.Link, shift uint) (bool, error) {
 	if link.Kind() != format.LinkInner {
 		return w.leaf(link)
 	}
-	if shift >= hashBits || w.budget == 0 {
+	if shift >= hashBits || w.budget == 0 || link.Bits() > levelBits(shift) {
 		return false, tooDeep(link)
 	}
 	w.budget--

@@ -94,6 +94,9 @@ func Set(t *heap.Txn, root format.Link, i, word uint64) (format.Link, error) {
 	if root == 0 {
 		root = format.MakeVectorLink(0, 0, 1)
 	}
+	if levels := root.VectorLevels(); levels == 0 || levels > maxLevels {
+		return 0, bad(root)
+	}
 	for i>>(fanBits*root.VectorLevels()) != 0 { // V2
 		full, err := widen(t, root, fanBits)
 		if err != nil {
@@ -145,6 +148,9 @@ func widen(t *heap.Txn, link format.Link, nodeBits uint) (format.Link, error) {
 		}
 		clear(slotsOf(t.Payload(a), nodeBits))
 		return format.MakeVectorLink(a, nodeBits, link.VectorLevels()), nil
+	}
+	if _, err := t.Reader.Payload(link.Addr(), format.KindTable); err != nil {
+		return 0, err
 	}
 	if link.VectorBits() == nodeBits && t.Editable(link.Addr()) {
 		return link, nil

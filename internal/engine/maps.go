@@ -28,7 +28,7 @@ func (m *Map) Shape() *trie.Shape { return m.shape }
 // The outcome is remembered by the space; what is compared then is that the
 // object still has the descriptors that were compared with the Go types.
 func (tx *Tx) Bind(of MapOf) (*Map, *format.MapObject, error) {
-	if tx.first.ready.Load() == ready && tx.first.of == of && !tx.ended.Load() {
+	if tx.first.ready.Load() >= ready && tx.first.of == of {
 		return tx.first.m, tx.first.object, nil
 	}
 	return tx.bindAny(of)
@@ -61,7 +61,12 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	}
 	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
 		tx.first.of, tx.first.m, tx.first.object = of, m, object
-		tx.first.ready.Store(ready)
+		var fast bool
+		if tx.first.finder, fast = m.shape.Finder(tx.reader, format.Link(object.Root)); fast {
+			tx.first.ready.Store(findable)
+		} else {
+			tx.first.ready.Store(ready)
+		}
 	}
 	return m, object, nil
 }
@@ -249,9 +254,9 @@ func (tx *Tx) writable() error {
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
 func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
-	if m.shape.HasStringKeys() {
-		if entry, ok := trie.GetString(tx.reader, format.Link(object.Root), m.shape, *(*string)(key)); ok {
-			return entry, nil
+	if f, ok := m.shape.Finder(tx.reader, format.Link(object.Root)); ok {
+		if value, ok := f.Value(*(*string)(key)); ok {
+			return m.shape.EntryOf(value), nil
 		}
 	}
 	hash, err := m.shape.Hash(key)

@@ -117,6 +117,28 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 	})
 }
 
+// heal makes a space writable again after a sync had failed. The kernel may have
+// dropped the marks of dirty pages then, so every page in use is written anew
+// before a sync counts. It needs the space for itself; while others have it open,
+// writing stays refused.
+func (sp *Space) heal() error {
+	w := sp.live.Words()
+	if w.Failed.Load() == 0 || sp.readOnly {
+		return nil
+	}
+	alone, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	if err != nil || !alone {
+		return err
+	}
+	sp.heap.Rewrite()
+	if err := sp.region.Sync(); err != nil {
+		return err
+	}
+	w.Failed.Store(0)
+	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
+	return err
+}
+
 // newestAnchor returns the anchor that supersedes all others.
 func newestAnchor(anchors []*format.Anchor) *format.Anchor {
 	var newest *format.Anchor

@@ -150,6 +150,17 @@ func (sp *Space) inWindow(a uintptr) bool {
 
 // Peek returns the stored value of the key; nil if it is not there.
 func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if tx.first.ready.Load() == findable && tx.first.of == of {
+		if value, ok := tx.first.finder.Value(*(*string)(key)); ok {
+			return value, nil
+		}
+	}
+	return tx.peek(of, key)
+}
+
+// peek is Peek for a map that is not the first one of a reading transaction, and
+// for a key that a finder does not find.
+func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return nil, err

@@ -213,6 +213,9 @@ func open(dir string, o Options) (_ *Space, err error) {
 	if err = sp.checkCurrent(); err != nil {
 		return nil, err
 	}
+	if err = sp.heal(); err != nil {
+		return nil, err
+	}
 	key, _ := layout.For[string]()
 	value, _ := layout.For[uint64]()
 	sp.catalog = sp.shape(key, value)

@@ -11,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/trie"
 )
 
 // Tx is one transaction: a view of one version, or the making of the next. A
@@ -23,8 +24,9 @@ type Tx struct {
 	ended  atomic.Bool
 
 	first struct { // the map that a reading transaction bound first: most use but one
-		ready  atomic.Uint32 // 0, filling, ready
+		ready  atomic.Uint32 // 0, filling, ready, findable
 		of     MapOf
+		finder trie.Finder
 		m      *Map
 		object *format.MapObject
 	}
@@ -38,8 +40,9 @@ type Tx struct {
 
 // The states of Tx.first.
 const (
-	filling = 1
-	ready   = 2
+	filling  = 1 // somebody writes it
+	ready    = 2
+	findable = 3 // and its finder may be used
 )
 
 // enter counts an operation that holds no slot and no turn, so that Close waits
@@ -86,6 +89,7 @@ func (tx *Tx) EndView() {
 	if tx.ended.Swap(true) {
 		return
 	}
+	tx.first.ready.Store(filling) // nothing is bound to an ended transaction
 	tx.sp.live.Release(tx.hold)
 }
 

@@ -9,10 +9,10 @@ type LinkKind uint8
 
 // The kinds of links; 0 with address 0 is the nil link.
 const (
-	LinkNil    LinkKind = iota
-	LinkInner           // Bits is log2 of the number of slots
-	LinkBucket          // Bits is the number of hash bits that its entries share at this level; WordBits is log2 of its words
-	LinkChain           // Bits as of a bucket
+	LinkNil    LinkKind = 0
+	LinkInner  LinkKind = 1 // Bits is log2 of the number of slots
+	LinkBucket LinkKind = 2 // Bits is the number of hash bits that its entries share at this level; WordBits is log2 of its words
+	LinkChain  LinkKind = 4 // Bits as of a bucket
 )
 
 // MakeLink packs a link of a hash trie.

@@ -58,9 +58,11 @@ func (r *Reader) Size(a format.Addr) format.ByteCount {
 	return min(format.ByteCount(r.heap.header(a).Size), format.ByteCount(rest))
 }
 
-// Limits returns the least address of a block and the bytes from there on in which
-// one may lie; none, if the reader verifies.
-func (r *Reader) Limits() (lo, span uint64) { return r.lo, r.limit }
+// Window returns the window of the space, and whether the reader trusts what it
+// reads there.
+func (r *Reader) Window() (base, size uint64, trusting bool) {
+	return r.heap.base, r.heap.window, r.limit != 0
+}
 
 // bad describes an impossible link.
 func (r *Reader) bad(a format.Addr, kind format.Kind) error {

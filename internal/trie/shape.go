@@ -40,9 +40,6 @@ func (s *Shape) CutHash(bits uint) { s.hashMask = 1<<bits - 1 }
 
 func align(n uintptr) uintptr { return (n + 7) &^ 7 }
 
-// HasStringKeys reports whether the keys are strings: then GetString serves.
-func (s *Shape) HasStringKeys() bool { return s.keyString }
-
 // Hash returns the hash of a key; an error for one that has none, such as NaN.
 func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
 	if s.keyString {

@@ -9,38 +9,71 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// GetString is Get for string keys in the case that matters: the key is there, in
-// its own group. ok is false in any other case, and then Get decides.
+// Finder searches one version of a map with string keys, in the case that
+// matters: the key is there, in its own group of its bucket. In any other case it
+// says that it does not know, and Get decides.
 //
-// It is one function, without calls but the hash and the comparison, and without
-// a branch that data decide but whether the key is found: what bounds a search is
-// memory, and the fewer instructions it has, the more searches the processor
-// works on while it waits.
-func GetString(r *heap.Reader, root format.Link, sh *Shape, key string) (entry unsafe.Pointer, ok bool) {
-	const (
-		kindShift, bitsShift, wordShift = 48, 52, 56
-		inner, bucket                   = uint64(format.LinkInner), uint64(format.LinkBucket)
-		limit                           = 1 << 48
-	)
-	lo, span := r.Limits()
-	hash := xxh3.HashStringSeed(key, sh.seed) & sh.hashMask
-	link, rest, at := uint64(root), hash, hash
-	for link>>kindShift&0xf == inner {
-		a := link & format.AddrMask
-		if a-lo >= span || rest == 0 {
-			return nil, false
+// What bounds a search is memory: it waits for the bucket, and then for the entry.
+// The processor begins the next search meanwhile, if the instructions of this one
+// fit into its window. So a search here is one function that calls only the hash
+// and the comparison, has no branch that depends on data but whether the key is
+// found, and does nothing that could be done once. A damaged link cannot lead it
+// out of the window of the space, since only the offset is taken from a link, nor
+// in circles, since the hash runs out; and what it finds has the key.
+type Finder struct {
+	root     uint64
+	base     uint64 // of the window
+	offset   uint64 // mask of an offset in the window
+	seed     uint64
+	hashMask uint64
+	ownedAt  uint64
+	valueAt  uintptr
+}
+
+// masks[n] selects n bits. groups[n] selects the group of a bucket of 2^n words.
+var masks, groups = func() (m, g [16]uint64) {
+	for n := range m {
+		m[n] = 1<<n - 1
+		g[n] = 1 << n / groupWords
+		if g[n] > 0 {
+			g[n]--
 		}
-		slot := rest & (1<<(link>>bitsShift&0xf) - 1)
-		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), a+format.HeaderSize+slot*8))
+	}
+	return m, g
+}()
+
+// Finder returns a finder for a root; ok is false if the shape's keys are no
+// strings, or if the reader verifies what it reads.
+func (s *Shape) Finder(r *heap.Reader, root format.Link) (f Finder, ok bool) {
+	base, window, trusting := r.Window()
+	if !s.keyString || !trusting {
+		return f, false
+	}
+	return Finder{
+		root: uint64(root), base: base, offset: window - 1, seed: s.seed, hashMask: s.hashMask,
+		ownedAt: uint64(s.ownedAt) + format.HeaderSize, valueAt: s.valueAt + format.HeaderSize,
+	}, true
+}
+
+// load reads the word at an address of the window.
+func load(a uint64) uint64 { return *(*uint64)(unsafe.Add(unsafe.Pointer(nil), a)) }
+
+// Value returns the value of the key; ok is false if it did not find it.
+func (f *Finder) Value(key string) (value unsafe.Pointer, ok bool) {
+	const limit = 1 << 48
+	hash := xxh3.HashStringSeed(key, f.seed) & f.hashMask
+	link, rest, at := f.root, hash, hash
+	for link&(1<<48) != 0 && rest != 0 { // LinkInner
+		slot := rest & masks[link>>52&0xf]
+		link = load(f.base + link&f.offset + format.HeaderSize + slot*8)
 		rest, at = rest>>fanBits, rest
 	}
-	a := link & format.AddrMask
-	if link>>kindShift&0xf != bucket || a-lo >= span {
+	if link>>48&0xf != uint64(format.LinkBucket) {
 		return nil, false
 	}
 	tag := at << 48
-	g := tag >> (64 - groupBits) & (1<<(link>>wordShift&0xf)/groupWords - 1)
-	w := (*[groupWords]uint64)(unsafe.Add(unsafe.Pointer(nil), a+g*groupWords*8))
+	g := tag >> (64 - groupBits) & groups[link>>56&0xf]
+	w := (*[groupWords]uint64)(unsafe.Add(unsafe.Pointer(nil), f.base+link&f.offset+g*groupWords*8))
 	var found, b uint64
 	_, b = bits.Sub64(w[7]^tag, limit, 0)
 	found, _ = bits.Add64(0, 0, b)
@@ -58,18 +91,20 @@ func GetString(r *heap.Reader, root format.Link, sh *Shape, key string) (entry u
 	found, _ = bits.Add64(found, found, b)
 	_, b = bits.Sub64(w[0]^tag, limit, 0)
 	found, _ = bits.Add64(found, found, b)
-	if found &^= headerMask >> (g * headerWords); found == 0 {
+	if found &^= headerMask >> (g * headerWords & 63); found == 0 {
 		return nil, false
 	}
-	e := w[bits.TrailingZeros64(found)&(groupWords-1)] & format.AddrMask
-	if e-lo >= span {
+	e := f.base + w[bits.TrailingZeros64(found)&(groupWords-1)]&f.offset
+	if load(e+format.HeaderSize) != hash || load(e+format.HeaderSize+16) != uint64(len(key)) || load(e+format.HeaderSize+8) != e+f.ownedAt {
 		return nil, false
 	}
-	p := unsafe.Add(unsafe.Pointer(nil), e+format.HeaderSize)
-	head := (*[3]uint64)(p) // hash, address and length of the key
-	owned := e + format.HeaderSize + uint64(sh.ownedAt)
-	if head[0] != hash || head[2] != uint64(len(key)) || head[1] != owned {
+	if unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(nil), e+f.ownedAt)), len(key)) != key {
 		return nil, false
 	}
-	return p, unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(nil), owned)), len(key)) == key
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(e)+f.valueAt), true
+}
+
+// EntryOf returns the payload of the entry that a found value is of.
+func (s *Shape) EntryOf(value unsafe.Pointer) unsafe.Pointer {
+	return unsafe.Add(value, -int(s.valueAt))
 }

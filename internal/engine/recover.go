@@ -57,19 +57,40 @@ func (sp *Space) openLive() error {
 // and the marks must lie in the file.
 func (sp *Space) plausible() error {
 	w := sp.live.Words()
-	info, err := sp.gate.Stat()
+	carved, end := w.Carved.Load(), w.End.Load()
+	info, err := sp.gate.Stat() // after the marks: others make the file grow, and raise them then
 	if err != nil {
 		return err
 	}
-	carved, end := w.Carved.Load(), w.End.Load()
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)
-	if err := r.Verify(sp.live.Current(), format.KindState); err != nil {
+	if err := sp.verifyNewest(&r); err != nil {
 		return fmt.Errorf("%w: %w", live.ErrUntrusted, err)
 	}
 	return nil
+}
+
+// verifyNewest verifies the newest state without a slot, which there is none of
+// before the process has joined: so others may commit, and reuse the block that
+// is looked at. A failure counts only if the state still is the newest, and more
+// than once, since an address can come back.
+func (sp *Space) verifyNewest(r *heap.Reader) error {
+	const tries = 3
+	for failures := 0; ; {
+		state := sp.live.Current()
+		err := r.Verify(state, format.KindState)
+		if err == nil {
+			return nil
+		}
+		if sp.live.Current() != state {
+			continue
+		}
+		if failures++; failures == tries {
+			return err
+		}
+	}
 }
 
 // rebuildLive is recovery: the newest valid anchor whose state block is intact

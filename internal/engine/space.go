@@ -272,10 +272,13 @@ func (sp *Space) checkSize(f mapping.File) error {
 	return nil
 }
 
-// checkCurrent verifies the newest state before anything is served from it.
+// checkCurrent verifies the newest state before anything is served from it. It
+// holds the state: other processes may commit meanwhile.
 func (sp *Space) checkCurrent() error {
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(hold)
 	r := sp.heap.Reader(true)
-	return r.Verify(sp.live.Current(), format.KindState)
+	return r.Verify(hold.State, format.KindState)
 }
 
 // Close ends this handle. The last one of the process gives back what the

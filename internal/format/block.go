@@ -13,7 +13,7 @@ const (
 	KindMap                // MapObject
 	KindType               // TypeObject and the encoded descriptor
 	KindInner              // inner node of a hash trie: 2 to 64 links
-	KindBucket             // leaf of a hash trie: 8 to 64 words, the header's included, of entries
+	KindBucket             // leaf of a hash trie: 8 to 32 words, the header's included, of entries
 	KindChain              // leaf where the bits of the hash ran out: entry words
 	KindEntry              // hash, key, value, and what they own
 	KindParcel             // free space on its way to another process

@@ -48,16 +48,11 @@ func (h *Heap) GiveBack(all bool) {
 		clear(h.held)
 		h.push(format.StackPending, items)
 	}
-	if h.freeBytes() > keep {
-		var items []format.ParcelItem
-		for _, r := range h.runs.list {
-			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: r.n})
+	for round := 0; round < 3 && h.freeBytes() > keep; round++ { // what carries the extents can come with some
+		h.pushRuns()
+		if h.freeBytes() > keep { // last, since the parcels above are of this class
+			h.pushOwn(carrier)
 		}
-		h.runs = runList{}
-		h.push(format.StackExtents, items)
-	}
-	if h.freeBytes() > keep { // last, since the parcels above are of this class
-		h.pushOwn(carrier)
 	}
 	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
 }
@@ -85,7 +80,7 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
 		n := min(len(items), parcelItems)
-		a, err := h.take(format.ClassFor(carrierBytes))
+		a, err := h.takeCarrier()
 		if err != nil {
 			h.live.Words().SweepWish.Store(1)
 			break
@@ -97,6 +92,30 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 		first, items = a, items[n:]
 	}
 	h.pushChain(stack, first, last)
+}
+
+// takeCarrier returns a block for a parcel. Unlike refill it makes no other blocks
+// this process's own: those it is giving back at this moment.
+func (h *Heap) takeCarrier() (format.Addr, error) {
+	c := format.ClassFor(carrierBytes)
+	if l := &h.lists[c]; len(l.hot) == 0 && !h.takeGroup(c, 1) {
+		if h.adopt(int(c)); !h.takeGroup(c, 1) {
+			if err := h.carve(c); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return h.take(c)
+}
+
+// pushRuns hands over whole extents.
+func (h *Heap) pushRuns() {
+	var items []format.ParcelItem
+	for _, r := range h.runs.list {
+		items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: r.n})
+	}
+	h.runs = runList{}
+	h.push(format.StackExtents, items)
 }
 
 // pushOwn hands over the free blocks of the parcels' own class: they carry each

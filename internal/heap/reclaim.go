@@ -17,7 +17,10 @@ const reclaimBatch = 512
 // scan, and pins nothing but what it can see.
 func (h *Heap) Reclaim() {
 	h.live.Protected(&h.prot, h.VersionOf)
-	h.anchored = h.live.NewestAnchor()
+	if newest := h.live.NewestAnchor(); newest != h.anchored {
+		h.anchored = newest
+		h.cool()
+	}
 	invariant.Point("reclaim.scanned")
 	for v, list := range h.held {
 		if _, protected := slices.BinarySearch(h.prot.Versions, v); !protected {

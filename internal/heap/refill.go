@@ -187,8 +187,10 @@ func (h *Heap) populate(extent, n uint64) {
 func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 	n := uint64(format.RunExtents(size))
 	extent, err := h.takeExtents(n)
-	if err != nil {
+	if err != nil { // the window or the disk is full: what others wait with counts, too
+		h.adoptAll(format.StackPending)
 		h.Reclaim()
+		h.adoptAll(format.StackExtents)
 		if extent, err = h.takeExtents(n); err != nil {
 			return 0, err
 		}

@@ -177,10 +177,10 @@ func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 			}
 		}
 		if i := v.sharedSlot(); i >= 0 {
-			h := &Hold{State: v.fillSlot(i), index: i, refs: 1}
-			v.slots.shared.held = append(v.slots.shared.held, h)
+			h := Hold{State: v.fillSlot(i), index: i, refs: 1}
+			v.slots.shared.held = append(v.slots.shared.held, &Hold{State: h.State, index: i, refs: 1})
 			v.slots.shared.Unlock()
-			return *h, true
+			return h, true
 		}
 		v.slots.shared.Unlock()
 		runtime.Gosched() // so many versions are held by this process alone, or no slot is left at all

@@ -13,18 +13,18 @@ const (
 	headerWords = format.HeaderSize / 8
 	headerMask  = 1<<headerWords - 1
 	minWordBits = groupBits // the smallest bucket is one group
-	maxWordBits = 6
+	maxWordBits = 5
 	maxWords    = 1 << maxWordBits
 	// maxEntries is how many entries a bucket holds before it splits: with
 	// more, too many stand outside their own group.
-	maxEntries = 52
+	maxEntries = 26
 	// mergeAt is how many entries two halves may have to become one again.
 	mergeAt = maxEntries / 2
 )
 
 // room returns how many entries a bucket of 2^wordBits words may hold.
 func room(wordBits uint) int {
-	return [...]int{minWordBits: 6, 4: 13, 5: 26, maxWordBits: maxEntries}[wordBits]
+	return [...]int{minWordBits: 6, 4: 13, maxWordBits: maxEntries}[wordBits]
 }
 
 // wordBitsFor returns the size of a bucket for n entries.

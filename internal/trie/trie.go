@@ -1,10 +1,10 @@
 // Package trie is the hash map of a space: a copy-on-write hash trie.
 //
 // Terms: an inner node consumes up to six bits of the hash and has 2 to 64
-// slots, as many as it needs; a bucket is a leaf of 8 to 64 words, of which the
+// slots, as many as it needs; a bucket is a leaf of 8 to 32 words, of which the
 // block's header takes two and each other one is the address of an entry under
-// 16 bits of its hash. The words of a bucket form groups of one cache line; three
-// bits of the tag choose the group where an entry belongs, and it stands there or,
+// 16 bits of its hash. The words of a bucket form groups of one cache line; the
+// upper bits of the tag choose the group where an entry belongs, and it stands there or,
 // if that is full, in the next group with room. So a search touches one line of
 // the bucket, as a rule. A bucket of depth d stands in all slots of its node that
 // agree in the low d bits, so that a full one splits by one more bit and both

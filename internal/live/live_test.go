@@ -1,0 +1,308 @@
+package live_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/heap/heaptest"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// member joins the coordination once more. Locks belong to open files, so this is
+// another process as far as the package can tell.
+func member(t *testing.T, s *heaptest.Space) *live.Live {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(s.Dir, engine.HeapName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := live.Open(s.Dir, s.Header.SpaceID, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Join(); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestOpen_UntrustedIfAnythingDiffers(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	heapInfo, err := os.Stat(filepath.Join(s.Dir, engine.HeapName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.Dir, live.FileName)
+	liveInfo, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := s.Header.SpaceID
+	other[3] ^= 1
+	expect := func(what string, space [16]byte, info os.FileInfo) {
+		t.Helper()
+		if v, err := live.Open(s.Dir, space, info); !errors.Is(err, live.ErrUntrusted) {
+			t.Errorf("%s: %v", what, err)
+			if err == nil {
+				v.Leave(false)
+			}
+		}
+	}
+	expect("another space", other, heapInfo)
+	expect("another heap file", s.Header.SpaceID, liveInfo)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	expect("no file", s.Header.SpaceID, heapInfo)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("a copy", s.Header.SpaceID, heapInfo)
+	if err := os.WriteFile(path, b[:5000], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("a short one", s.Header.SpaceID, heapInfo)
+}
+
+func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than courtesy, but it should work
+	s := heaptest.Open(t, 64<<20)
+	var inside, count int
+	var wg sync.WaitGroup
+	for range 3 {
+		v := member(t, s)
+		wg.Go(func() {
+			defer v.Leave(true)
+			for range 200 {
+				v.Writing()
+				grant, err := v.LockWriter(context.Background())
+				if err != nil || grant != live.Free || !v.OwnsWriter() {
+					t.Errorf("grant %v (%v)", grant, err)
+					return
+				}
+				if inside++; inside != 1 {
+					t.Errorf("%d inside", inside)
+				}
+				count++
+				inside--
+				v.UnlockWriter()
+			}
+		})
+	}
+	wg.Wait()
+	if count != 600 {
+		t.Errorf("%d turns", count)
+	}
+}
+
+func TestLockWriter_ContextEnds(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	a, b := member(t, s), member(t, s)
+	defer a.Leave(true)
+	defer b.Leave(true)
+	a.Writing()
+	if _, err := a.LockWriter(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	_, err := b.LockWriter(ctx)
+	var busy *live.BusyError
+	if !errors.As(err, &busy) || busy.PID != os.Getpid() || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	a.UnlockWriter()
+	if _, err := b.LockWriter(context.Background()); err != nil {
+		t.Error(err)
+	}
+	b.UnlockWriter()
+}
+
+func TestReap_AfterADeadWriterAndReader(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	dead := member(t, s)
+	if _, err := dead.LockWriter(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	dead.Entry().Reserved.Store(12345)
+	dead.Entry().Active.Store(1)
+	incarnation := dead.Incarnation()
+	if !s.Live.Alive(incarnation) || !s.Live.OtherActive() {
+		t.Error("a member that lives is not seen")
+	}
+	dead.Leave(false)
+	if s.Live.Alive(incarnation) || s.Live.OtherActive() {
+		t.Error("a dead member counts")
+	}
+	if n := s.Live.Reap(); n != 1 {
+		t.Errorf("%d dead members were cleaned up after", n)
+	}
+	w := s.Live.Words()
+	if w.Owner.Load() != 0 || w.Leaked.Load() < 12345 || w.SweepWish.Load() != 1 {
+		t.Errorf("owner %x, leaked %d, wish %d", w.Owner.Load(), w.Leaked.Load(), w.SweepWish.Load())
+	}
+	if n := s.Live.Reap(); n != 0 {
+		t.Errorf("%d were cleaned up after twice", n)
+	}
+	if _, err := s.Live.LockWriter(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s.Live.UnlockWriter()
+	again := member(t, s)
+	defer again.Leave(true)
+	if again.Incarnation() == incarnation {
+		t.Error("an incarnation was used twice (L1)")
+	}
+}
+
+func TestHold_ProtectsItsVersionOnly(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	step := func() {
+		if err := s.Update(t, func(*heap.Txn) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var p live.Protected
+	scan := func() []format.Version { s.Live.Protected(&p, s.Heap.VersionOf); return p.Versions }
+	step()
+	hold := s.Live.HoldCurrent()
+	version := s.Heap.VersionOf(hold.State)
+	for range 3 {
+		step()
+	}
+	if !slices.Contains(scan(), version) || p.Current != version+3 {
+		t.Errorf("version %d is held, protected are %v", version, p.Versions)
+	}
+	if _, covered := p.Covers(version+1, version+2); covered {
+		t.Error("a block that came and went after the held version is protected")
+	}
+	if v, covered := p.Covers(version, version+1); !covered || v != version {
+		t.Error("a block that the held version sees is not protected")
+	}
+	s.Live.Release(hold)
+	if slices.Contains(scan(), version) {
+		t.Errorf("version %d was let go, protected are %v", version, p.Versions)
+	}
+}
+
+func TestHold_SharedWhenSlotsRunOut(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	if err := s.Update(t, func(*heap.Txn) error { return nil }); err != nil { // the version before is that of an anchor
+		t.Fatal(err)
+	}
+	var holds []live.Hold
+	for range 3000 {
+		holds = append(holds, s.Live.HoldCurrent())
+	}
+	if s.Live.Idle() {
+		t.Error("3000 holds count as none")
+	}
+	if n := len(s.Live.Readers()); n > 1024 {
+		t.Errorf("%d slots of one process", n)
+	}
+	version := s.Heap.VersionOf(holds[0].State)
+	if err := s.Update(t, func(*heap.Txn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	newer := s.Live.HoldCurrent()
+	if s.Heap.VersionOf(newer.State) != version+1 {
+		t.Error("a new hold is on the old version")
+	}
+	var p live.Protected
+	for i, h := range holds {
+		if i%500 == 0 {
+			if s.Live.Protected(&p, s.Heap.VersionOf); !slices.Contains(p.Versions, version) {
+				t.Fatalf("the version is not protected while %d hold it", len(holds)-i)
+			}
+		}
+		s.Live.Release(h)
+	}
+	s.Live.Release(newer)
+	if s.Live.Protected(&p, s.Heap.VersionOf); slices.Contains(p.Versions, version) {
+		t.Error("the version is still protected")
+	}
+	if !s.Live.Idle() {
+		t.Error("something is still held")
+	}
+}
+
+func TestAnchors_TwoNewestConfirmedStay(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	v := s.Live
+	newest := v.NewestAnchor()
+	state := v.Current()
+	for i := range 40 {
+		version := newest + format.Version(i) + 1
+		c, ok := v.ClaimAnchor()
+		if !ok {
+			t.Fatal("no slot")
+		}
+		if c.Doubtful {
+			v.WipedAnchor(c)
+		}
+		v.NameAnchor(c, state, version)
+		var p live.Protected
+		v.Protected(&p, s.Heap.VersionOf)
+		for _, want := range []format.Version{version, version - 1, version - 2} {
+			if want > newest && i%5 > 2 && !slices.Contains(p.Versions, want) {
+				t.Errorf("version %d is being anchored, %d is not protected: %v", version, want, p.Versions)
+			}
+		}
+		if i%5 == 2 { // its writing fails: doubtful until newer ones are confirmed
+			v.AbandonAnchor(c)
+			continue
+		}
+		v.ConfirmAnchor(c)
+		if v.NewestAnchor() != version {
+			t.Errorf("version %d was confirmed, the newest is %d", version, v.NewestAnchor())
+		}
+	}
+	var claims []live.AnchorClaim
+	for c, ok := v.ClaimAnchor(); ok; c, ok = v.ClaimAnchor() {
+		if claims = append(claims, c); len(claims) > format.NumAnchors {
+			t.Fatal("slots are claimed twice")
+		}
+	}
+	if len(claims) != format.NumAnchors-2 {
+		t.Errorf("%d slots can be claimed", len(claims))
+	}
+}
+
+func TestStacks_AnotherEpochRefuses(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	v, epoch := s.Live, s.Live.Words().Epoch.Load()
+	v.EmptyStack(3, epoch+1)
+	var linked []uint64
+	link := func(next uint64) { linked = append(linked, next) }
+	if !v.PushStack(3, epoch+1, 1<<20, link) || !v.PushStack(3, epoch+1, 1<<21, link) {
+		t.Fatal("push was refused")
+	}
+	if !slices.Equal(linked, []uint64{0, 1 << 20}) {
+		t.Errorf("links %x", linked)
+	}
+	if v.PushStack(3, epoch, 1<<22, link) {
+		t.Error("a push of an older epoch went through")
+	}
+	if _, ok := v.TakeStack(3, epoch); ok {
+		t.Error("a take of an older epoch went through")
+	}
+	v.EmptyStack(3, epoch) // a sweeper that slept
+	if first, ok := v.TakeStack(3, epoch+1); !ok || first != 1<<21 {
+		t.Errorf("%#x %v", first, ok)
+	}
+	if first, ok := v.TakeStack(3, epoch+1); !ok || first != 0 {
+		t.Errorf("%#x %v", first, ok)
+	}
+}

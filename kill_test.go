@@ -220,7 +220,7 @@ func ids(n int) (list []int) {
 const fleetSize = 4
 
 func TestKill_AtRandomMoments(t *testing.T) {
-	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, fleetSize, "reopen")
 		kills := scaled(40)
 		for i := range kills {
@@ -251,7 +251,7 @@ func TestKill_AtRandomMoments(t *testing.T) {
 // The last user of a space dies: the next one finds everything. Without the live
 // file it is as after a power loss: an earlier version, whole.
 func TestKill_LastUser(t *testing.T) {
-	rounds(t, scaled(8), func(t *testing.T, r *rand.Rand) {
+	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, 2, "busy")
 		for i := range 4 {
 			time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond)

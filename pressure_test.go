@@ -160,43 +160,44 @@ func visitorChild() int {
 	return 0
 }
 
-// A thousand processes that come, write and go leave nothing behind.
+// Many processes that come, write a little and go leave nothing behind: neither
+// one after the other while somebody stays, nor when each is the last one to leave.
+// Several at once may each find that another one has taken what is free.
 func TestPressure_Visitors(t *testing.T) {
-	visit := func(t *testing.T, dir string, processes, visits int) {
-		var all sync.WaitGroup
-		for id := range processes {
-			c := startChild(t, "visitor", env(dir, id, fmt.Sprint(visits), uint64(id))...)
-			all.Go(func() { c.await("its end", c.gone) })
-			if id%4 == 3 {
-				all.Wait()
-			}
-		}
-		all.Wait()
-	}
-	for _, company := range []bool{true, false} {
-		t.Run(map[bool]string{true: "in company", false: "the last one to leave"}[company], func(t *testing.T) {
+	for _, v := range []struct {
+		name             string
+		stays            bool
+		processes, opens int
+		growth           float64
+	}{
+		{"one after the other", true, 1, scaled(200), 1.25},
+		{"each the last one to leave", false, 1, scaled(100), 1.25},
+		{"four at a time", true, 4, scaled(50), 1.5},
+	} {
+		t.Run(v.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
 			s := open(t, dir)
 			m := mapOf[uint64, record](t, s)
 			fillRecords(t, s, m, 1000, 1)
-			processes, visits := 10, scaled(50)
-			if !company {
-				visits = scaled(10)
+			if !v.stays {
 				must(t, s.Close())
 			}
-			visit(t, dir, processes, visits)
-			used := func() uint64 {
+			var used [3]uint64
+			for round := range used {
+				var all sync.WaitGroup
+				for id := range v.processes {
+					c := startChild(t, "visitor", env(dir, id, fmt.Sprint(v.opens), uint64(round*100+id))...)
+					all.Go(func() { wait(long, c.gone) })
+				}
+				all.Wait()
 				s, err := everheap.Open(dir)
 				must(t, err)
-				defer s.Close()
-				return s.Stats().Used
+				used[round] = s.Stats().Used
+				must(t, s.Close())
 			}
-			before := used()
-			visit(t, dir, processes, visits)
-			after := used()
-			t.Logf("%d visits: %.1f MB in use; %d more: %.1f", processes*visits, float64(before)/1e6, processes*visits, float64(after)/1e6)
-			if after > before+before/2+(4<<20) {
-				t.Errorf("visits made the space grow from %d to %d bytes", before, after)
+			t.Logf("bytes in use after every %d visits: %d", v.processes*v.opens, used)
+			if float64(used[2]) > v.growth*float64(used[0])+2e6 {
+				t.Errorf("visits made the space grow: %d bytes in use after every %d of them", used, v.processes*v.opens)
 			}
 		})
 	}

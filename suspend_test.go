@@ -21,7 +21,7 @@ import (
 func TestSuspend_AtRandomMoments(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, fleetSize, "")
-		stops := scaled(16)
+		stops := scaled(12)
 		for i := range stops {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
 			stopped := ids(fleetSize)
@@ -179,6 +179,7 @@ func suspendedSpace(t *testing.T) (*everheap.Space, everheap.Map[string, int], *
 }
 
 func TestSuspend_InsideUpdate(t *testing.T) {
+	t.Parallel() // it mostly waits
 	t.Run("taken over: nothing has changed", func(t *testing.T) {
 		s, m, c := suspendedSpace(t)
 		c.stop()

@@ -54,7 +54,7 @@ func (sp *Space) openLive() error {
 }
 
 // plausible refuses a live file whose words cannot be: its state must verify,
-// and the marks must lie in the file.
+// and the marks must lie in the file, beyond what is anchored.
 func (sp *Space) plausible() error {
 	w := sp.live.Words()
 	carved, end := w.Carved.Load(), w.End.Load()
@@ -64,6 +64,9 @@ func (sp *Space) plausible() error {
 	}
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
+	}
+	if anchors, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
+		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)
 	if err := sp.verifyNewest(&r); err != nil {
@@ -174,7 +177,7 @@ func newestAnchor(anchors []*format.Anchor) *format.Anchor {
 // readAnchors returns the valid anchors by slot; nil where there is none. An
 // anchor with a damaged state block does not count.
 func (sp *Space) readAnchors() ([]*format.Anchor, error) {
-	f, err := mapping.OpenFile(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
+	f, err := openFile(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func open(dir string, o Options) (_ *Space, err error) {
 		return nil, err
 	}
 	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
-	file, err := mapping.OpenFile(filepath.Join(dir, HeapName), mode, 0)
+	file, err := openFile(filepath.Join(dir, HeapName), mode, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -359,7 +359,7 @@ func (sp *Space) Header() format.Header { return *sp.header }
 
 // StoredWindow reads the window of the space in a directory without opening it.
 func StoredWindow(dir string) (base, size uint64, err error) {
-	f, err := mapping.OpenFile(filepath.Join(dir, HeapName), os.O_RDONLY, 0)
+	f, err := openFile(filepath.Join(dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -69,9 +69,9 @@ func TestClassFor_Waste(t *testing.T) {
 }
 
 // Full nodes of trees fit without a byte to spare: nodes of 2 to 64 words, and
-// buckets whose blocks have 8 to 64.
+// buckets whose blocks have 8 to 32.
 func TestClassFor_NodesFitExactly(t *testing.T) {
-	for _, slots := range []ByteCount{2, 4, 8, 16, 32, 64, 8 - 2, 16 - 2, 32 - 2, 64 - 2} {
+	for _, slots := range []ByteCount{2, 4, 8, 16, 32, 64, 8 - 2, 16 - 2, 32 - 2} {
 		payload := slots * 8
 		if got := ClassFor(payload).BlockSize(); got != payload+HeaderSize {
 			t.Errorf("a node of %d slots takes a block of %d bytes, not %d", slots, got, payload+HeaderSize)
@@ -82,7 +82,7 @@ func TestClassFor_NodesFitExactly(t *testing.T) {
 // Blocks of the sizes of buckets are aligned to their size, so that their groups
 // of words are cache lines.
 func TestClassFor_BucketsAligned(t *testing.T) {
-	for _, size := range []ByteCount{64, 128, 256, 512} {
+	for _, size := range []ByteCount{64, 128, 256} {
 		if got := ClassFor(size - HeaderSize).BlockSize(); got != size || ExtentSize%size != 0 {
 			t.Errorf("a bucket of %d bytes takes a block of %d", size, got)
 		}

@@ -10,6 +10,7 @@ import (
 const (
 	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that parcels are
 	parcelItems  = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	adoptParcels = 4       // of pending blocks, at once
 	keepBytes    = 4 << 20 // free space that a process keeps for itself
 	maxChain     = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
 )
@@ -164,9 +165,16 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 	hd.Sum = sum(hd)
 }
 
-// Adopt takes over what others handed over as pending, so that it does not wait
-// for ever in a stack. The heap is entered.
-func (h *Heap) Adopt() { h.adoptAll(format.StackPending) }
+// Adopt takes over some of what others handed over as pending, so that it does
+// not wait for ever in a stack: more parcels than a process that comes and goes
+// adds. The heap is entered.
+func (h *Heap) Adopt() {
+	for range adoptParcels {
+		if !h.adopt(format.StackPending) {
+			return
+		}
+	}
+}
 
 // adopt takes the first parcel of a stack and puts the rest back. It reports
 // whether it got anything.

@@ -36,18 +36,15 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 // growth in any case.
 func (h *Heap) refill(c format.Class) error {
 	l := &h.lists[c]
-	if h.takeGroup(c, populateBlocks) {
+	sprawls := h.sprawls()
+	if h.takeGroup(c, populateBlocks) || sprawls && h.takeGroup(c, 1) {
 		return nil
 	}
-	if h.adopt(int(c)); len(l.hot) > 0 || h.takeGroup(c, populateBlocks) {
+	if h.adopt(int(c)); len(l.hot) > 0 || h.takeGroup(c, populateBlocks) || sprawls && h.takeGroup(c, 1) {
 		return nil
 	}
-	lavish := h.cold < format.ByteCount(h.live.Words().Carved.Load()-h.first)/4
-	if h.sprawls() {
-		lavish = false
-		if h.adoptAll(int(c)); len(l.hot) > 0 || h.takeGroup(c, populateBlocks) {
-			return nil
-		}
+	lavish := !sprawls && h.cold < format.ByteCount(h.live.Words().Carved.Load()-h.first)/4
+	if sprawls {
 		h.Adopt()
 	}
 	if lavish {

@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// store writes a key in a transaction of its own.
+func store(t *testing.T, sp *Space, id format.ID, key, value uint64) {
+	t.Helper()
+	if err := sp.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func words(id format.ID) MapOf {
+	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
+}
+
+// pointerTo returns a pointer to a copy of a word.
+func pointerTo(word uint64) unsafe.Pointer { return unsafe.Pointer(&word) }
+
+// load reads a key; 0 if it is not there.
+func load(t *testing.T, sp *Space, id format.ID, key uint64) (value uint64) {
+	t.Helper()
+	if _, err := sp.Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// begin opens a space whose background writes no anchors, and its map.
+func begin(t *testing.T, dir string) (*Space, format.ID) {
+	t.Helper()
+	sp, err := Open(dir, Options{MaxSize: 256 << 20, AnchorInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := sp.OpenMap("m", words(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp, id
+}
+
+// verify checks and closes a space.
+func verify(t *testing.T, sp *Space) {
+	t.Helper()
+	report, err := sp.Check(context.Background())
+	if err != nil || len(report.Findings) > 0 {
+		t.Errorf("check: %v (%v)", report, err)
+	}
+	if err := sp.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// image is a copy of the heap file as it is now.
+func image(t *testing.T, dir string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, HeapName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// reset makes the space what an image says, as after a loss of power.
+func reset(t *testing.T, dir string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, HeapName), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "live")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRecover_NewestAnchorThenTheOneBefore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	var versions []format.Version
+	for i := range uint64(3) {
+		store(t, sp, id, 1, 100+i)
+		if err := sp.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, sp.heap.VersionOf(sp.live.Current()))
+	}
+	store(t, sp, id, 1, 999) // never anchored
+	b := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reset(t, dir, b)
+	sp, id = begin(t, dir)
+	if got := load(t, sp, id, 1); got != 102 {
+		t.Errorf("recovered %d, want that of the newest anchor", got)
+	}
+	if v := sp.heap.VersionOf(sp.live.Current()); v != versions[2] {
+		t.Errorf("version %d, want %d", v, versions[2])
+	}
+	verify(t, sp)
+
+	for want := uint64(101); want >= 101; want-- { // the newest one is torn
+		newest, slot := (*format.Anchor)(nil), 0
+		for i := range format.NumAnchors {
+			page := b[format.AnchorOffset+i*format.PageSize:][:format.PageSize]
+			if a, err := format.DecodeAnchor(page, i, sp.header); err == nil && a.Newer(newest) {
+				newest, slot = a, i
+			}
+		}
+		clear(b[format.AnchorOffset+slot*format.PageSize+32:][:64])
+		reset(t, dir, b)
+		sp, id = begin(t, dir)
+		if got := load(t, sp, id, 1); got != want {
+			t.Errorf("recovered %d, want %d", got, want)
+		}
+		for i := range uint64(500) { // and it goes on from there
+			store(t, sp, id, i, i+1)
+		}
+		verify(t, sp)
+	}
+}
+
+func TestRecover_NoAnchorIsAnError(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, _ := begin(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := image(t, dir)
+	clear(b[format.AnchorOffset : format.AnchorOffset+format.NumAnchors*format.PageSize])
+	reset(t, dir, b)
+	if sp, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v", err)
+		if err == nil {
+			sp.Close()
+		}
+	}
+}
+
+func TestRecover_LiveThatKnowsLessThanTheAnchorIsRebuilt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	for i := range uint64(20000) {
+		store(t, sp, id, i, i+1)
+	}
+	first := format.FirstExtent(sp.header.Window)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "live"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w format.Live
+	low := []byte{0, 0, byte((first + 4*format.ExtentSize) >> 16), 0, 0, 0, 0, 0}
+	if _, err := f.WriteAt(low, int64(unsafe.Offsetof(w.Carved))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sp, id = begin(t, dir)
+	for i := range uint64(20000) {
+		store(t, sp, id, 100000+i, i)
+	}
+	for i := range uint64(20000) {
+		if got := load(t, sp, id, i); got != i+1 {
+			t.Fatalf("key %d is %d", i, got)
+		}
+	}
+	verify(t, sp)
+}
+
+func TestClean_FreeSpaceOfACleanCloseIsUsed(t *testing.T) { // E5
+	dir := filepath.Join(t.TempDir(), "s")
+	for round := range uint64(30) { // each writes some 3 MiB of blocks
+		sp, id := begin(t, dir)
+		for i := range uint64(2000) {
+			store(t, sp, id, i, round+1)
+		}
+		if used := sp.live.Words().Carved.Load(); used > 16<<20 {
+			t.Errorf("round %d: %d bytes in use for %d bytes of blocks", round, used, stateAt(sp.live.Current()).BlockBytes)
+		}
+		verify(t, sp)
+		if round%2 == 1 {
+			reset(t, dir, image(t, dir))
+		}
+	}
+}
+
+func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	for i := range uint64(5000) {
+		store(t, sp, id, i, 1)
+	}
+	if err := sp.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(5000) {
+		store(t, sp, id, i, 2)
+	}
+	if err := sp.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	b := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reset(t, dir, b) // nobody has handed anything over
+	sp, id = begin(t, dir)
+	found, err := sp.Sweep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := sp.live.Words()
+	for began := time.Now(); found == 0 && w.Swept.Load() == 0 && time.Since(began) < 10*time.Second; { // or the background's
+		time.Sleep(10 * time.Millisecond)
+		if found, err = sp.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	carved := w.Carved.Load()
+	if state := stateAt(sp.live.Current()); uint64(found) < (carved-format.FirstExtent(sp.header.Window)-state.BlockBytes)/4 && w.Swept.Load() == 0 {
+		t.Errorf("a sweep found %d bytes of %d", found, carved)
+	}
+	for i := range uint64(3000) {
+		store(t, sp, id, i, 3)
+	}
+	if grown := w.Carved.Load() - carved; grown > 2<<20 {
+		t.Errorf("the space grew by %d bytes beside what the sweep had found", grown)
+	}
+	for i := range uint64(5000) {
+		if got, want := load(t, sp, id, i), uint64(2); got != want && (i >= 3000 || got != 3) {
+			t.Fatalf("key %d is %d", i, got)
+		}
+	}
+	verify(t, sp)
+}

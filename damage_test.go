@@ -122,7 +122,7 @@ func (sp *specimen) interesting(r *rand.Rand, live bool) uint32 {
 }
 
 func TestOpen_Damaged(t *testing.T) {
-	rounds(t, 160, func(t *testing.T, r *rand.Rand) {
+	rounds(t, 100, func(t *testing.T, r *rand.Rand) {
 		sp, err := prepare()
 		must(t, err)
 		list := make([]damage, 1+r.IntN(3)*r.IntN(3))
@@ -190,7 +190,7 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, verify bool) {
 
 // useDamaged does with a damaged space whatever a program may do.
 func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
-	opts := []everheap.Option{everheap.WithFlushInterval(time.Millisecond)}
+	opts := []everheap.Option{everheap.WithFlushInterval(20 * time.Millisecond)}
 	if verify {
 		opts = append(opts, everheap.WithVerify())
 	}

@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock"},
-	{"internal/invariant", "internal/goroutine", "registry"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "registry"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the

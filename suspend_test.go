@@ -349,6 +349,7 @@ func TestSuspend_Opener(t *testing.T) {
 	if result := first.awaitLine("opened"); result != "<nil>" {
 		t.Errorf("opening after the gate was free: %s", result)
 	}
+	first.await("its end", first.gone)
 	for ok := false; !ok; {
 		ok, err = oslock.TryLock(gate, format.LockGate, false)
 		must(t, err)

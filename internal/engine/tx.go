@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -212,7 +211,7 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State) (bool
 	}
 	t.Free(hold.State)
 	state.Version = uint64(t.Version())
-	state.UnixNano = uint64(time.Now().UnixNano())
+	state.UnixNano = uint64(sp.live.Now())
 	state.Previous = uint64(hold.State)
 	state.Journal = 0
 	state.BlockBytes += uint64(t.Bytes())

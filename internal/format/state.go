@@ -12,7 +12,7 @@ type State struct {
 	Table      uint64 `doc:"root of the object table, a link of a radix vector"`
 	NextIndex  uint64 `doc:"index that the next new object gets"`
 	Objects    uint64 `doc:"number of objects"`
-	UnixNano   uint64 `doc:"time of the commit, nanoseconds since 1970 UTC"`
+	UnixNano   uint64 `doc:"time of the commit, nanoseconds since 1970 UTC, to a tenth of a second"`
 	Previous   uint64 `doc:"address of the previous state block; it may be reclaimed already"`
 	Journal    uint64 `doc:"address of the block with the transaction's journal record; 0: none"`
 	Pins       uint64 `doc:"address of the list of checkpoints; 0: none"`

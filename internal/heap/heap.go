@@ -58,6 +58,7 @@ type Heap struct {
 
 	epoch    uint64
 	lists    [format.NumClasses]classList
+	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
 	pending  []freed
 	held     map[format.Version][]freed
@@ -179,8 +180,9 @@ func (h *Heap) forget(epoch uint64) {
 	h.epoch = epoch
 	h.cold, h.waiting = 0, 0
 	for c := range h.lists {
-		h.lists[c].forget(h, floor)
+		h.lists[c].forget(floor)
 	}
+	h.forgetGroups(floor)
 	h.runs.forget(h.extentOf(floor))
 	keep := func(list []freed) []freed {
 		kept := list[:0]

@@ -15,28 +15,27 @@ import (
 // on a clean page costs a page fault of its own.
 type classList struct {
 	hot    []format.Addr
-	groups map[uint64][]format.Addr // by extent
-	bySize [13][]uint64             // extents whose group has about 2^i blocks; stale ones are skipped
-	blocks int                      // in groups
+	bySize [13][]uint64 // extents whose group has about 2^i blocks; stale ones are skipped
+	blocks int          // in groups
 }
 
 // addCold puts a free block into the group of its extent. A group that has all
 // blocks of its extent becomes a free extent: nobody else owns any part of it.
 func (h *Heap) addCold(c format.Class, a format.Addr) {
 	l := &h.lists[c]
-	if l.groups == nil {
-		l.groups = map[uint64][]format.Addr{}
-	}
 	extent := h.extentOf(a)
-	group := append(l.groups[extent], a)
+	for uint64(len(h.groups)) <= extent {
+		h.groups = append(h.groups, make([][]format.Addr, extent/4+64)...)
+	}
+	group := append(h.groups[extent], a)
 	if len(group) == int(format.ExtentSize/c.BlockSize()) {
-		delete(l.groups, extent)
+		h.groups[extent] = nil
 		h.cold -= format.ByteCount(len(group)-1) * c.BlockSize()
 		l.blocks -= len(group) - 1
 		h.runs.add(extent, 1)
 		return
 	}
-	l.groups[extent] = group
+	h.groups[extent] = group
 	l.blocks++
 	h.cold += c.BlockSize()
 	if n := len(group); n&(n-1) == 0 {
@@ -53,14 +52,14 @@ func (h *Heap) takeGroup(c format.Class, least int) bool {
 		for n := len(l.bySize[i]); n > 0; n = len(l.bySize[i]) {
 			extent := l.bySize[i][n-1]
 			l.bySize[i] = l.bySize[i][:n-1]
-			group := l.groups[extent]
+			group := h.groups[extent]
 			if len(group) < 1<<i { // the group was used since; what it has now is smaller
 				if len(group) > 0 {
 					l.requeue(extent, len(group))
 				}
 				continue
 			}
-			delete(l.groups, extent)
+			h.groups[extent] = group[:0]
 			l.blocks -= len(group)
 			h.cold -= format.ByteCount(len(group)) * c.BlockSize()
 			l.hot = append(l.hot, group...)
@@ -93,19 +92,26 @@ func (l *classList) requeue(extent uint64, n int) {
 }
 
 // forget drops the blocks below the floor.
-func (l *classList) forget(h *Heap, floor format.Addr) {
+func (l *classList) forget(floor format.Addr) {
 	below := func(a format.Addr) bool { return a < floor }
 	l.hot = slices.DeleteFunc(l.hot, below)
 	l.bySize = [13][]uint64{}
 	l.blocks = 0
-	for extent, group := range l.groups {
-		if h.extentAddr(extent) < floor {
-			delete(l.groups, extent)
+}
+
+// forgetGroups drops the groups below the floor, and enters the others in their
+// lists again.
+func (h *Heap) forgetGroups(floor format.Addr) {
+	for extent, group := range h.groups {
+		if h.extentAddr(uint64(extent)) < floor || len(group) == 0 {
+			h.groups[extent] = nil
 			continue
 		}
+		c := h.extentClass(uint64(extent))
+		l := &h.lists[c]
 		l.blocks += len(group)
-		h.cold += format.ByteCount(len(group)) * h.extentClass(extent).BlockSize()
-		l.requeue(extent, len(group))
+		h.cold += format.ByteCount(len(group)) * c.BlockSize()
+		l.requeue(uint64(extent), len(group))
 	}
 }
 

@@ -65,10 +65,14 @@ func (h *Heap) drain(c format.Class) []format.ParcelItem {
 	for _, a := range l.hot {
 		items = append(items, format.ParcelItem{Addr: uint64(a)})
 	}
-	for _, group := range l.groups {
+	for extent, group := range h.groups {
+		if len(group) == 0 || h.extentClass(uint64(extent)) != c {
+			continue
+		}
 		for _, a := range group {
 			items = append(items, format.ParcelItem{Addr: uint64(a)})
 		}
+		h.groups[extent] = nil
 	}
 	h.cold -= format.ByteCount(l.blocks) * c.BlockSize()
 	*l = classList{}

@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/prefetch"
 )
 
 const (
@@ -27,6 +28,11 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 	n := len(l.hot) - 1
 	a := l.hot[n]
 	l.hot = l.hot[:n]
+	if n > 0 { // the next one is needed soon
+		next := uintptr(l.hot[n-1]) + h.delta
+		prefetch.Line(next)
+		prefetch.Line(next + 64)
+	}
 	return a, nil
 }
 

@@ -16,23 +16,25 @@ var sink unsafe.Pointer
 // address of v itself. What v refers to does escape, since the identity table
 // holds addresses that would not follow a moving stack (L7); for keys see ArgKey.
 // The caller keeps v alive.
+//
+//go:nocheckptr
 func Arg[T any](v *T) unsafe.Pointer {
 	if never {
 		c := new(T)
 		*c = *v
 		sink = unsafe.Pointer(c)
 	}
-	return hide(unsafe.Pointer(v))
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v))) // see ArgKey
 }
 
 // ArgKey is Arg for values without pointers, such as keys, and for destinations:
-// strings that they refer to may stay on the stack too.
-func ArgKey[T any](v *T) unsafe.Pointer { return hide(unsafe.Pointer(v)) }
-
-// hide returns p; escape analysis, which does not follow numbers, does not see that it is the same.
+// strings that they refer to may stay on the stack too. Escape analysis does not
+// follow numbers, and does not see that the result is v.
 //
 //go:nocheckptr
-func hide(p unsafe.Pointer) unsafe.Pointer { return pointerAt(uintptr(p)) }
+func ArgKey[T any](v *T) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v)))
+}
 
 // Cast returns p as a pointer to a value of type T.
 func Cast[T any](p unsafe.Pointer) *T { return (*T)(p) }

@@ -1,10 +1,12 @@
 package trie
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/prefetch"
 )
 
 // step is an inner node on the way from the root to a leaf.
@@ -56,31 +58,67 @@ func (c *cursor) shift() uint {
 // The entry is written before the tree is touched: a value that cannot be stored
 // leaves the tree as it was. An error after that leaves the tree unusable, and
 // the transaction must abort; such errors are of the heap: no space, damage.
+//
+// Bucket and old entry are fetched while the new entry is written and the way is
+// copied, which is needed whether the key is there or not.
 func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, old unsafe.Pointer, err error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
 		return 0, nil, err
 	}
-	i, old, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
-	if err != nil {
-		return 0, nil, err
-	}
+	group := c.prefetchGroup(hash)
 	entry, err := s.newEntry(t, hash, key, value)
 	if err != nil {
 		return 0, nil, err
 	}
-	word := uint64(entry) | tagOf(hash, c.shift())
-	if i >= 0 {
-		list, err := c.edit()
-		if err != nil {
+	var list []uint64
+	if group != nil {
+		prefetchEntry(group, tagOf(hash, c.shift()))
+		if list, err = c.edit(); err != nil {
 			return 0, nil, err
 		}
-		t.Free(format.Addr(uintptr(old) - format.HeaderSize))
-		list[i] = word
-		return c.root, old, nil
 	}
-	err = c.insert(hash, entry)
-	return c.root, nil, err
+	i, old, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
+	if err != nil {
+		return 0, nil, err
+	}
+	if i < 0 {
+		err = c.insert(hash, entry)
+		return c.root, nil, err
+	}
+	if list == nil {
+		if list, err = c.edit(); err != nil {
+			return 0, nil, err
+		}
+	}
+	t.Free(format.Addr(list[i] & format.AddrMask))
+	list[i] = uint64(entry) | tagOf(hash, c.shift())
+	return c.root, old, nil
+}
+
+// prefetchGroup fetches the group of the leaf where the hash belongs; nil if the
+// leaf is no bucket.
+func (c *cursor) prefetchGroup(hash uint64) *[groupWords]uint64 {
+	w := c.leaf.WordBits()
+	if c.leaf.Kind() != format.LinkBucket || w < minWordBits || w > maxWordBits {
+		return nil
+	}
+	p, err := c.t.Reader.Payload(c.leaf.Addr(), format.KindBucket)
+	if err != nil {
+		return nil // search says so
+	}
+	group := groupAt(p, homeGroup(tagOf(hash, c.shift()), 1<<(w-groupBits)-1))
+	prefetch.Line(uintptr(unsafe.Pointer(group)))
+	return group
+}
+
+// prefetchEntry fetches the entry that the first word with the tag refers to.
+func prefetchEntry(group *[groupWords]uint64, tag uint64) {
+	if found := match(group, tag); found != 0 {
+		a := uintptr(group[bits.TrailingZeros64(found)] & format.AddrMask)
+		prefetch.Line(a)
+		prefetch.Line(a + 128) // the key's bytes, for entries of the usual size
+	}
 }
 
 // edit makes the leaf editable and returns its words in the write view (T5).

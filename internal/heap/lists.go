@@ -52,6 +52,9 @@ func (h *Heap) takeGroup(c format.Class, least int) bool {
 		for n := len(l.bySize[i]); n > 0; n = len(l.bySize[i]) {
 			extent := l.bySize[i][n-1]
 			l.bySize[i] = l.bySize[i][:n-1]
+			if h.extentClass(extent) != c {
+				continue // it became free as a whole, and another class has it now
+			}
 			group := h.groups[extent]
 			if len(group) < 1<<i { // the group was used since; what it has now is smaller
 				if len(group) > 0 {

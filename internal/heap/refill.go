@@ -118,6 +118,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 	for {
 		carved, end := w.Carved.Load(), w.End.Load()
 		if carved+n<<format.ExtentShift > h.window {
+			w.SweepWish.Store(1) // perhaps the dead, or a sweep that saw an old version, left something
 			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, h.window)
 		}
 		if carved+n<<format.ExtentShift > end {
@@ -152,6 +153,7 @@ func (h *Heap) grow(need uint64) error {
 			return nil
 		}
 		if target == need || !errors.Is(err, mapping.ErrNoSpace) {
+			w.SweepWish.Store(1)
 			return err
 		}
 	}

@@ -136,15 +136,6 @@ func (c *child) kill() {
 	<-c.done
 }
 
-// end asks the child to end, and waits for that.
-func (c *child) end() {
-	c.t.Helper()
-	if _, err := io.WriteString(c.in, "end\n"); err != nil {
-		c.t.Errorf("asking child %d to end: %v", c.process.Pid, err)
-	}
-	c.await("its end", c.gone)
-}
-
 // gone reports whether the child has ended.
 func (c *child) gone() bool {
 	select {

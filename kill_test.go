@@ -284,7 +284,7 @@ func pointWork(point string) (work string, times int) {
 	case "anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed", "reclaim.scanned":
 		return "busy", 4
 	case "sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed":
-		return "busy", 2
+		return "busy", 1
 	}
 	return "", 200
 }

@@ -41,7 +41,7 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64) (err error) {
 	if stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	file, err := openFile(filepath.Join(sp.dir, HeapName), os.O_RDWR, 0)
+	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

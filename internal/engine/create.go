@@ -14,9 +14,6 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// openFile opens the heap file; tests put files that fail in its place.
-var openFile = mapping.OpenFile
-
 // create makes the space in directory dir: in a temporary directory beside it,
 // synced, then renamed, and the parent synced. So there is a whole space or none;
 // a temporary directory that a crash leaves behind is in nobody's way.
@@ -113,7 +110,7 @@ func createHeap(path string, window uint64, perm os.FileMode, o Options) error {
 			return err
 		}
 	}
-	f, err := openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	f, err := o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}

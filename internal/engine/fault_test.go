@@ -69,24 +69,19 @@ func (f faultyFile) Datasync() error {
 	return f.File.Datasync()
 }
 
-// inject makes all heap files that are opened fail; heal ends that.
-func inject(k int, once bool, err error) (f *faults, heal func()) {
-	f = &faults{once: once, err: err}
-	f.left.Store(int64(k))
-	openFile = func(path string, flag int, perm os.FileMode) (mapping.File, error) {
-		file, err := mapping.OpenFile(path, flag, perm)
-		if err != nil {
-			return nil, err
-		}
-		return faultyFile{file, f}, nil
+// open opens a file that fails when it is its turn.
+func (f *faults) open(path string, flag int, perm os.FileMode) (mapping.File, error) {
+	file, err := mapping.OpenFile(path, flag, perm)
+	if err != nil {
+		return nil, err
 	}
-	return f, func() { openFile = mapping.OpenFile }
+	return faultyFile{file, f}, nil
 }
 
 // life is a small life of a space: it returns the value that the last Sync
 // acknowledged, and the last one that a commit acknowledged.
-func life(dir string) (synced, committed uint64, err error) {
-	sp, err := Open(dir, Options{MaxSize: 64 << 20, AnchorInterval: time.Hour})
+func life(dir string, f *faults) (synced, committed uint64, err error) {
+	sp, err := Open(dir, Options{MaxSize: 64 << 20, AnchorInterval: time.Hour, Files: f.open})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -135,9 +130,9 @@ func TestFaults_EveryFileOperation(t *testing.T) {
 			}
 			for k := range most {
 				dir := filepath.Join(t.TempDir(), "s")
-				f, heal := inject(k, kind.once, kind.err)
-				synced, committed, err := life(dir)
-				heal()
+				f := &faults{once: kind.once, err: kind.err}
+				f.left.Store(int64(k))
+				synced, committed, err := life(dir, f)
 				failed := f.done.Load()
 				if failed == 0 {
 					if err != nil || synced != 3 {

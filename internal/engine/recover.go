@@ -110,7 +110,7 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 		return &format.DamageError{File: HeapName, Offset: heapInfo.Size(),
 			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
 	}
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), func(w *format.Live) {
+	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, func(w *format.Live) {
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
@@ -177,7 +177,7 @@ func newestAnchor(anchors []*format.Anchor) *format.Anchor {
 // readAnchors returns the valid anchors by slot; nil where there is none. An
 // anchor with a damaged state block does not count.
 func (sp *Space) readAnchors() ([]*format.Anchor, error) {
-	f, err := openFile(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
+	f, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

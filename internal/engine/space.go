@@ -60,8 +60,20 @@ type Options struct {
 	MustExist      bool        // do not create
 	Base           uint64      // of the window, at creation; 0: any
 	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
+	Manual         bool        // for tests: nothing is done in the background
+	// Files opens the files of the space; nil: those of the operating system.
+	// Tests put files in their place that fail, or that remember what was written.
+	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
 	// Taken reports whether a window belongs to somebody else; nil: none does.
 	Taken func(base, size uint64) bool
+}
+
+// open opens a file of the space.
+func (o *Options) open(path string, flag int, perm os.FileMode) (mapping.File, error) {
+	if o.Files != nil {
+		return o.Files(path, flag, perm)
+	}
+	return mapping.OpenFile(path, flag, perm)
 }
 
 // Defaults of Options.
@@ -188,7 +200,7 @@ func open(dir string, o Options) (_ *Space, err error) {
 		return nil, err
 	}
 	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
-	file, err := openFile(filepath.Join(dir, HeapName), mode, 0)
+	file, err := o.open(filepath.Join(dir, HeapName), mode, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -219,8 +231,10 @@ func open(dir string, o Options) (_ *Space, err error) {
 	key, _ := layout.For[string]()
 	value, _ := layout.For[uint64]()
 	sp.catalog = sp.shape(key, value)
-	sp.done.Add(1)
-	go sp.runBackground()
+	if !o.Manual {
+		sp.done.Add(1)
+		go sp.runBackground()
+	}
 	return sp, nil
 }
 
@@ -359,7 +373,7 @@ func (sp *Space) Header() format.Header { return *sp.header }
 
 // StoredWindow reads the window of the space in a directory without opening it.
 func StoredWindow(dir string) (base, size uint64, err error) {
-	f, err := openFile(filepath.Join(dir, HeapName), os.O_RDONLY, 0)
+	f, err := mapping.OpenFile(filepath.Join(dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
 		return 0, 0, err
 	}

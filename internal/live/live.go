@@ -91,16 +91,19 @@ func identity(space [16]byte, heap, live os.FileInfo) (*format.LiveIdentity, err
 	return id, nil
 }
 
+// OpenFunc opens a file, as mapping.OpenFile does.
+type OpenFunc = func(path string, flag int, perm os.FileMode) (mapping.File, error)
+
 // Create writes a new live file in dir, in place of any that is there, filled by
 // init. The caller holds the gate and the presence lock exclusively, so that no
 // process uses the old one.
-func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, init func(*format.Live)) error {
+func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open OpenFunc, init func(*format.Live)) error {
 	path := filepath.Join(dir, FileName)
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := mapping.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	f, err := open(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}

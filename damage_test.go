@@ -166,6 +166,7 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, verify bool) {
 		}
 	}()
 	must(t, os.WriteFile(filepath.Join(dir, "heap"), sp.heap, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600))
 	s, err := everheap.Open(dir) // makes a live file that belongs to this heap file
 	must(t, err)
 	must(t, s.Close())

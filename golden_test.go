@@ -131,10 +131,11 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 	}
 }
 
-// goldenFile names the heap of a format version.
-func goldenFile(version string) string {
-	return filepath.Join("testdata", "golden", version, "heap.gz")
-}
+// goldenDir holds the files of a space of a format version.
+func goldenDir(version string) string { return filepath.Join("testdata", "golden", version) }
+
+// goldenFiles are the files of a space that survive a loss of power.
+var goldenFiles = []string{"heap", "journal"}
 
 // goldenVariable is set in the process that opens the golden heaps.
 const goldenVariable = "EVERHEAP_GOLDEN"
@@ -173,39 +174,50 @@ func TestGolden_EveryFormatVersionOpens(t *testing.T) {
 	}
 }
 
-// packGolden writes the golden heap of the present version: the heap file alone,
-// which recovery opens.
+// packGolden writes the golden space of the present version: the files as they
+// are before the space is closed, so that a recovery replays the journal.
 func packGolden(t *testing.T, version string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20))
 	must(t, err)
 	writeGolden(t, s)
+	must(t, s.Sync(context.Background()))
+	must(t, os.MkdirAll(goldenDir(version), 0o755))
+	for _, name := range goldenFiles {
+		packFile(t, filepath.Join(dir, name), filepath.Join(goldenDir(version), name+".gz"))
+	}
 	must(t, s.Close())
-	heap, err := os.ReadFile(filepath.Join(dir, "heap"))
+}
+
+// packFile compresses a file.
+func packFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
 	must(t, err)
-	must(t, os.MkdirAll(filepath.Dir(goldenFile(version)), 0o755))
-	f, err := os.Create(goldenFile(version))
+	f, err := os.Create(to)
 	must(t, err)
 	defer f.Close()
 	z, err := gzip.NewWriterLevel(f, gzip.BestCompression)
 	must(t, err)
-	_, err = z.Write(heap)
+	_, err = z.Write(data)
 	must(t, err)
 	must(t, z.Close())
 	must(t, f.Close())
 }
 
-// unpackGolden makes a space of a golden heap.
+// unpackGolden makes a space of golden files.
 func unpackGolden(t *testing.T, version, dir string) {
 	t.Helper()
-	f, err := os.Open(goldenFile(version))
-	must(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	must(t, err)
-	heap, err := io.ReadAll(z)
-	must(t, err)
 	must(t, os.Mkdir(dir, 0o700))
-	must(t, os.WriteFile(filepath.Join(dir, "heap"), heap, 0o600))
+	for _, name := range goldenFiles {
+		f, err := os.Open(filepath.Join(goldenDir(version), name+".gz"))
+		must(t, err)
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		must(t, err)
+		data, err := io.ReadAll(z)
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
 }

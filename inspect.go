@@ -22,13 +22,15 @@ type Stats struct {
 
 	Version   Version   // the newest
 	Committed time.Time // when it was committed
-	Anchored  Version   // the newest version that survives a power loss
+	Durable   Version   // the newest version that survives a power loss
+	Anchored  Version   // the newest version from which a recovery would start
 	Objects   uint64    // collections and types, the space's own included
 
 	Live     uint64 // what the newest version can reach, headers and rounding included
 	Used     uint64 // of the heap file, up to the last block ever used
 	File     uint64 // length of the heap file
 	Disk     uint64 // what the files take on disk
+	Journal  uint64 // of the journal that a recovery would read
 	Reserved uint64 // set aside by the processes that have the space open, when they last counted
 	Leaked   uint64 // estimate of what the next sweep finds: what the dead had set aside, and what only versions of then could see
 
@@ -57,6 +59,7 @@ func (s *Space) Stats() Stats {
 		return st
 	}
 	st.Version, st.Committed, st.Anchored = Version(e.Version), e.Committed, Version(e.Anchored)
+	st.Durable, st.Journal = Version(e.Durable), uint64(e.Journal)
 	st.Objects, st.Live, st.Used = e.Objects, uint64(e.Live), e.Carved
 	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
 	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)

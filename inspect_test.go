@@ -52,8 +52,8 @@ func TestStats_CountWhatIsThere(t *testing.T) {
 	if err := s.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if st := s.Stats(); st.Anchored != st.Version {
-		t.Errorf("version %d is anchored after Sync of %d", st.Anchored, st.Version)
+	if st := s.Stats(); st.Durable != st.Version {
+		t.Errorf("version %d is durable after Sync of %d", st.Durable, st.Version)
 	}
 }
 

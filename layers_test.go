@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/table"},
 	{"internal/trie", "internal/vector"},
 	{"internal/layout"},
-	{"internal/heap"},
+	{"internal/heap", "internal/journal"},
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock"},

@@ -73,10 +73,7 @@ func (m Map[K, V]) Set(sc Scope, key K, v V) error {
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	if err := s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v)); err != nil {
-		return s.wrap("set", err)
-	}
-	return s.settle(s.durability)
+	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
 }
 
 // Get returns a private copy of the value of the key; ErrNotFound if there is none.
@@ -153,10 +150,7 @@ func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) 
 	if s.closed.Load() {
 		return s.wrap(op, ErrClosed)
 	}
-	if err := s.engine.Change(do); err != nil {
-		return s.wrap(op, err)
-	}
-	return s.settle(s.durability)
+	return s.wrap(op, s.engine.Change(s.durability == Durable, do))
 }
 
 // Delete removes the key and reports whether it was there.
@@ -169,10 +163,8 @@ func (m Map[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
 	if s.closed.Load() {
 		return false, s.wrap("delete", ErrClosed)
 	}
-	if removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key)); err != nil {
-		return false, s.wrap("delete", err)
-	}
-	return removed, s.settle(s.durability)
+	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	return removed, s.wrap("delete", err)
 }
 
 // Len returns the number of entries.

@@ -35,12 +35,12 @@ func WithMaxSize(bytes uint64) Option {
 	return option(func(s *settings) { s.engine.MaxSize = bytes })
 }
 
-// WithFlushInterval sets how often what was committed is written to disk in the
-// background, while there is something to write: the default is a second. A power
-// loss costs at most what was committed in that time, plus the time that the
-// writing takes.
+// WithFlushInterval sets how old a commit may get before it is on disk, while any
+// process has the space open: the default is 100 ms. A power loss costs at most
+// what was committed in that time, plus the time that the writing takes. Of the
+// processes that have the space open the shortest interval counts.
 func WithFlushInterval(d time.Duration) Option {
-	return option(func(s *settings) { s.engine.AnchorInterval = d })
+	return option(func(s *settings) { s.engine.FlushInterval = d })
 }
 
 // WithReadOnly opens a space that exists for reading only: its heap is never

@@ -154,22 +154,21 @@ func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...Updat
 	for _, o := range opts {
 		o.applyUpdate(&u)
 	}
+	if u.durability == Durable {
+		if err := s.engine.Enter(); err != nil {
+			return s.wrap("update", err)
+		}
+		defer s.engine.Exit()
+	}
 	e, err := s.engine.Begin(ctx)
 	if err != nil {
 		return s.wrap("update", err)
 	}
-	if err := run(&Tx{engine: e, space: s}, fn, e.Commit, e.Abort); err != nil {
-		return s.wrap("update", err)
+	commit := e.Commit
+	if u.durability == Durable {
+		commit = e.CommitDurable
 	}
-	return s.settle(u.durability)
-}
-
-// settle does what a durability asks for after a commit.
-func (s *Space) settle(d Durability) error {
-	if d != Durable {
-		return nil
-	}
-	return s.wrap("making the commit durable", s.engine.Sync())
+	return s.wrap("update", run(&Tx{engine: e, space: s}, fn, commit, e.Abort))
 }
 
 // View runs fn in a reading transaction on the newest version. It takes no lock

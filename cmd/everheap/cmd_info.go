@@ -22,12 +22,14 @@ type spaceInfo struct {
 	Window    uint64    `json:"window"`
 	Version   uint64    `json:"version"`
 	Committed time.Time `json:"committed"`
+	Durable   uint64    `json:"durable"`
 	Anchored  uint64    `json:"anchored"`
 	Objects   uint64    `json:"objects"`
 	Live      uint64    `json:"live"`
 	Used      uint64    `json:"used"`
 	File      uint64    `json:"file"`
 	Disk      uint64    `json:"disk"`
+	Journal   uint64    `json:"journal"`
 	Reserved  uint64    `json:"reserved"`
 	Leaked    uint64    `json:"leaked"`
 	Processes int       `json:"processes"` // this one not counted
@@ -48,7 +50,7 @@ func (c *infoCmd) Run(std *streams) error {
 	return c.read(func(s *everheap.Space) error {
 		st := s.Stats()
 		info := spaceInfo{Dir: st.Dir, Created: st.Created.UTC(), Base: fmt.Sprintf("%#x", st.Base), Window: st.Window,
-			Version: uint64(st.Version), Committed: st.Committed.UTC(), Anchored: uint64(st.Anchored), Objects: st.Objects,
+			Version: uint64(st.Version), Committed: st.Committed.UTC(), Durable: uint64(st.Durable), Anchored: uint64(st.Anchored), Journal: st.Journal, Objects: st.Objects,
 			Live: st.Live, Used: st.Used, File: st.File, Disk: st.Disk, Reserved: st.Reserved, Leaked: st.Leaked,
 			Processes: st.Processes - 1, Failed: st.Failed, Maps: []mapInfo{}}
 		maps, err := s.Collections()
@@ -88,10 +90,10 @@ func (i *spaceInfo) print(w io.Writer) {
 
 // safe says which part of the history survives a power loss.
 func (i *spaceInfo) safe() string {
-	if i.Anchored >= i.Version {
+	if i.Durable >= i.Version {
 		return "all"
 	}
-	return fmt.Sprintf("to version %d", i.Anchored)
+	return fmt.Sprintf("to version %d", i.Durable)
 }
 
 // printMaps lists maps.

@@ -122,6 +122,11 @@ func (w *walker) state(a format.Addr) error {
 		return errors.New("a state block of the wrong size")
 	}
 	s := *(*format.State)(p)
+	if format.OpKindOf(s.OpWhat) == format.OpList {
+		if _, err := w.visit(format.Addr(s.OpBlock), format.KindOps); err != nil {
+			return err
+		}
+	}
 	var objects uint64
 	err = table.Walk(w.r, format.Link(s.Table), w.visit, func(index uint64, a format.Addr) error {
 		objects++

@@ -22,13 +22,14 @@ func (sp *Space) Sync() error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}
-	return sp.writeAnchor(nil)
+	return sp.awaitDurable(sp.heap.VersionOf(sp.live.Current()))
 }
 
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
-// the version is there already and stacks is nil, there is nothing to do.
-func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64) (err error) {
+// the version is there already and stacks is nil, there is nothing to do, but for
+// one that is wanted again.
+func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
 	sp.anchor.Lock()
 	defer sp.anchor.Unlock()
 	if sp.live.Words().Failed.Load() != 0 {
@@ -38,7 +39,7 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64) (err error) {
 	hold := sp.live.HoldCurrent()
 	defer sp.live.Release(hold)
 	version := format.Version(stateAt(hold.State).Version)
-	if stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
+	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
 	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDWR, 0)
@@ -53,8 +54,7 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64) (err error) {
 	if err := sp.fillAnchor(file, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
 		if !errors.Is(err, mapping.ErrNoSpace) {
-			sp.live.Words().Failed.Store(1)
-			return fmt.Errorf("%w: %w", ErrIO, err)
+			return sp.fail(err)
 		}
 		return err
 	}
@@ -80,7 +80,7 @@ func (sp *Space) fillAnchor(file mapping.File, claim live.AnchorClaim, state for
 	if stacks != nil {
 		a.Clean, a.Stacks = 1, *stacks
 	}
-	if err := sp.region.Sync(); err != nil {
+	if err := sp.region.Sync(sp.live.Words().Carved.Load()); err != nil {
 		return err
 	}
 	invariant.Point("anchor.synced")
@@ -99,10 +99,19 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 	return f.Datasync()
 }
 
+// relieve lets go of what the journal and the old anchors keep from reuse. The
+// caller is the writer, who has no space left; what fails here leaves the space as
+// full as it is.
+func (sp *Space) relieve() {
+	if sp.spool() == nil && sp.live.NewestAnchor() < sp.heap.VersionOf(sp.live.Current()) {
+		_ = sp.anchorTwice()
+	}
+}
+
 // makeUnclean puts an anchor without free space on disk before the first
 // allocation after a clean close (E5). The caller is the writer.
 func (sp *Space) makeUnclean() error {
-	if err := sp.writeAnchor(nil); err != nil {
+	if err := sp.writeAnchor(nil, false); err != nil {
 		return err
 	}
 	sp.live.Words().Clean.Store(0)

@@ -16,6 +16,10 @@ const (
 	reapTicks     = 5                      // ticks between looks for dead members
 	idleTicks     = 10                     // ticks without a commit after which free space is handed over
 	anchorLoad    = 10                     // an anchor comes at the earliest after that many times the last one's duration
+	longJournal   = 96 << 20               // bytes since the newest anchor: time for another
+	urgentJournal = 192 << 20              // more than should be
+	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
+	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
 	sweepPatience = 100 * time.Millisecond // for the writer lock
 )
 
@@ -100,24 +104,32 @@ func (b *background) tidy() {
 }
 
 // anchor writes an anchor if there is something new and the last one was long
-// enough ago: as long as the interval, and so long that anchors take no more
-// than a tenth of the time.
+// enough ago, or the journal has grown long since: a recovery would have to replay
+// that; or old anchors keep much from its reuse. Anchors take no more than a tenth of the time, unless the journal gets so
+// long that its room becomes scarce.
 func (b *background) anchor() error {
 	sp := b.sp
 	interval := sp.options.AnchorInterval
 	if interval == 0 {
 		interval = DefaultAnchorInterval
 	}
+	newest := sp.live.NewestAnchor()
+	switch bytes := sp.live.JournalBytes(newest); {
+	case bytes >= urgentJournal:
+		interval = 0
+	case bytes >= longJournal, sp.heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.live.Words().Carved.Load()/4)):
+		interval = min(interval, time.Second)
+	}
 	sp.anchor.Lock()
-	due := time.Since(sp.anchor.last) >= max(interval, anchorLoad*sp.anchor.duration)
+	due := interval == 0 || time.Since(sp.anchor.last) >= max(interval, anchorLoad*sp.anchor.duration)
 	sp.anchor.Unlock()
 	if !due || time.Now().Before(b.retry) {
 		return nil
 	}
-	if version := sp.heap.VersionOf(sp.live.Current()); version <= sp.live.NewestAnchor() {
+	if version := sp.heap.VersionOf(sp.live.Current()); version <= newest {
 		return nil
 	}
-	err := sp.writeAnchor(nil)
+	err := sp.writeAnchor(nil, false)
 	if err != nil {
 		b.retry = time.Now().Add(time.Second)
 	}
@@ -164,6 +176,12 @@ func (sp *Space) handOver() (bool, error) {
 	if w.Clean.Load() != 0 {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}
+	if w.Failed.Load() == 0 { // before blocks are given back: those that wait for the journal need not wait on
+		if err := sp.awaitDurable(sp.heap.VersionOf(sp.live.Current())); err != nil {
+			return false, err
+		}
+	}
+	sp.journal.writer.Release()
 	sp.heap.Enter()
 	sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
 	sp.heap.Reclaim()
@@ -174,14 +192,14 @@ func (sp *Space) handOver() (bool, error) {
 		return true, nil
 	}
 	if !last || w.SweepWish.Load() != 0 { // those who stay may only read; or the stacks do not list all: the next opener sweeps
-		return true, sp.writeAnchor(nil)
+		return true, sp.writeAnchor(nil, false)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
 		stacks[i] = sp.live.StackHead(i)
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return true, sp.writeAnchor(&stacks)
+	return true, sp.writeAnchor(&stacks, false)
 }
 
 // Sweep finds what no protected version can reach and gives it to the lists of
@@ -195,7 +213,8 @@ func (sp *Space) handOver() (bool, error) {
 // list, since lists were forgotten; not in a transaction, since there was none, and what came in between published
 // nothing, since C is still current; and nothing below the floor becomes free
 // later that is not marked now, since it would be freed after C, and was
-// reachable in C.
+// reachable in C. What the journal still has to read of versions up to C may be
+// unmarked: therefore nothing is taken before C is written to it.
 func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	if err := sp.enter(); err != nil {
 		return 0, err
@@ -226,6 +245,9 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	}
 	invariant.Point("sweep.marked")
 	unmarked := marks.Unmarked()
+	if err := sp.spoolTo(hold.State); err != nil {
+		return 0, err
+	}
 	if err := sp.queue.lock(context.Background()); err != nil {
 		return 0, err
 	}
@@ -245,6 +267,21 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	}
 	sp.heap.GiveBack(false)
 	return unmarked.Bytes, nil
+}
+
+// sweepLast sweeps before the last process closes the space, if that is due and
+// quickly done: else a space that is only ever opened for moments would not be
+// swept at all, and every loss of power would leak what was free.
+func (sp *Space) sweepLast() {
+	if sp.readOnly || sp.live.Words().SweepWish.Load() == 0 || sp.live.Words().Failed.Load() != 0 {
+		return
+	}
+	hold := sp.live.HoldCurrent()
+	bytes := stateAt(hold.State).BlockBytes
+	sp.live.Release(hold)
+	if bytes <= smallSpace && len(sp.live.Processes()) == 1 {
+		_, _ = sp.Sweep() // what fails stays due
+	}
 }
 
 // startSweep raises the epoch and holds the current version, under the writer

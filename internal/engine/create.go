@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
 )
 
@@ -42,6 +43,9 @@ func create(dir string, o Options) error {
 		return err
 	}
 	if err := createHeap(filepath.Join(temporary, HeapName), size, perm&0o666, o); err != nil {
+		return err
+	}
+	if err := createJournal(filepath.Join(temporary, journal.FileName), perm&0o666, o); err != nil {
 		return err
 	}
 	if err := mapping.SyncDir(temporary); err != nil {
@@ -118,7 +122,7 @@ func createHeap(path string, window uint64, perm os.FileMode, o Options) error {
 	first := format.FirstExtent(window)
 	blocks, state, classes := firstVersion(h)
 	carved := first + uint64(len(blocks))
-	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Version: 1, State: state, Carved: carved, UnixNano: h.Created}
+	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Clean: 1, Version: 1, State: state, Carved: carved, UnixNano: h.Created}
 	pieces := []struct {
 		off  int64
 		data []byte
@@ -138,6 +142,27 @@ func createHeap(path string, window uint64, perm os.FileMode, o Options) error {
 		if _, err := f.WriteAt(p.data, p.off); err != nil {
 			return err
 		}
+	}
+	return f.Datasync()
+}
+
+// perm returns the permissions of the files of an existing space.
+func (sp *Space) perm() os.FileMode {
+	if info, err := sp.gate.Stat(); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o600
+}
+
+// createJournal makes the journal with one segment, so that there is always one.
+func createJournal(path string, perm os.FileMode, o Options) error {
+	f, err := o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := journal.Extend(f, 0); err != nil {
+		return err
 	}
 	return f.Datasync()
 }
@@ -167,7 +192,7 @@ func firstVersion(h *format.Header) (blocks []byte, state uint64, classes []byte
 	stateClass := format.ClassFor(format.ByteCount(unsafe.Sizeof(format.State{})))
 	bytes := uint64(3*size) + uint64(stateClass.BlockSize())
 	root := format.MakeVectorLink(format.Addr(table), 2, 1)
-	state = put(format.ExtentSize, format.KindState, 1, uint64(root), format.FirstIndex, 2, h.Created, 0, 0, 0,
+	state = put(format.ExtentSize, format.KindState, 1, uint64(root), format.FirstIndex, 2, h.Created, 0, 0, 0, 0, 0, 0,
 		format.CatalogIndex, format.TypesIndex, bytes)
 	return blocks, state, []byte{byte(small), byte(stateClass)}
 }

@@ -98,7 +98,7 @@ func life(dir string, f *faults) (synced, committed uint64, err error) {
 		for v := uint64(1); v <= 3; v++ {
 			ok := true
 			for key := uint64(1); key <= 2500; key++ { // enough for the file to grow
-				ok = ok && !fail(sp.Set(words(id), pointerTo(key), pointerTo(v)))
+				ok = ok && !fail(sp.Set(words(id), pointerTo(key), pointerTo(v), false))
 			}
 			if ok {
 				committed = v

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
@@ -45,6 +46,8 @@ type Status struct {
 	Version   format.Version
 	Committed time.Time // of the version
 	Anchored  format.Version
+	Durable   format.Version   // the newest version that survives power loss
+	Journal   format.ByteCount // of the journal that a recovery would read, in whole segments
 	Objects   uint64
 	Live      format.ByteCount // blocks that the version can reach
 	Carved    uint64           // offset below which space is reserved
@@ -70,6 +73,8 @@ func (sp *Space) Status() (s Status, err error) {
 		w := sp.live.Words()
 		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.state.UnixNano))
 		s.Anchored = sp.live.NewestAnchor()
+		s.Durable = max(s.Anchored, format.Version(w.Durable.Load()))
+		s.Journal = sp.live.JournalBytes(s.Anchored)
 		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
 		s.Carved = w.Carved.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
@@ -100,7 +105,7 @@ func (sp *Space) Status() (s Status, err error) {
 
 // diskBytes returns what the files of a space take on disk.
 func diskBytes(dir string) (n int64) {
-	for _, name := range []string{HeapName, live.FileName} {
+	for _, name := range []string{HeapName, live.FileName, journal.FileName} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 				n += stat.Blocks * 512

@@ -232,12 +232,19 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err != nil {
 		return 0, err
 	}
+	index := tx.state.NextIndex
+	return format.MakeID(tx.sp.header.Tag, index), tx.newMap(keyIndex, valueIndex)
+}
+
+// newMap creates an empty map with the descriptors, under the next index.
+func (tx *Tx) newMap(keyIndex, valueIndex uint64) error {
 	index, p, err := tx.newObject(format.KindMap, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
-	return format.MakeID(tx.sp.header.Tag, index), nil
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewMap, index), Block: keyIndex, Arg: valueIndex})
+	return nil
 }
 
 // writable returns an error if the transaction cannot write.
@@ -291,7 +298,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	if err != nil {
 		return err
 	}
-	root, old, err := trie.Set(tx.write, format.Link(object.Root), m.shape, hash, key, value)
+	root, entry, old, err := trie.Set(tx.write, format.Link(object.Root), m.shape, hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
 			return err
@@ -302,6 +309,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	if old == nil {
 		object.Count++
 	}
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSet, m.index), Block: uint64(entry)})
 	return nil
 }
 
@@ -330,13 +338,14 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if object, err = tx.editMap(m.index); err != nil {
 		return false, err
 	}
-	root, removed, err := trie.Delete(tx.write, format.Link(object.Root), m.shape, hash, key)
+	root, block, err := trie.Delete(tx.write, format.Link(object.Root), m.shape, hash, key)
 	if err != nil {
 		return false, tx.fail(err)
 	}
 	object.Root = uint64(root)
 	object.Count--
-	return removed, nil
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
+	return true, nil
 }
 
 // All walks the entries as they are when the walk starts: what the transaction

@@ -71,7 +71,7 @@ func (tx *Tx) enroll(index uint64, key string, word uint64) error {
 	if err != nil {
 		return err
 	}
-	root, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.Arg(&key), layout.Arg(&word))
+	root, entry, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.Arg(&key), layout.Arg(&word))
 	if err != nil {
 		return tx.fail(err)
 	}
@@ -79,6 +79,7 @@ func (tx *Tx) enroll(index uint64, key string, word uint64) error {
 	if old == nil {
 		m.Count++
 	}
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSet, index), Block: uint64(entry)})
 	return nil
 }
 
@@ -173,11 +174,20 @@ func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 	if err != nil || found {
 		return index, err
 	}
+	if index, err = tx.newType(encoded); err != nil {
+		return 0, err
+	}
+	return index, tx.enroll(tx.state.Types, digest, index)
+}
+
+// newType stores an encoded descriptor under the next index, which it returns.
+func (tx *Tx) newType(encoded []byte) (uint64, error) {
 	index, p, err := tx.newObject(format.KindType, format.ByteCount(8+len(encoded)))
 	if err != nil {
 		return 0, err
 	}
 	(*format.TypeObject)(p).Length = uint64(len(encoded))
 	copy(unsafe.Slice((*byte)(unsafe.Add(p, 8)), len(encoded)), encoded)
-	return index, tx.enroll(tx.state.Types, digest, index)
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewType, index), Block: uint64(tx.write.BlockOf(p))})
+	return index, nil
 }

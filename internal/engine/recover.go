@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -57,6 +59,9 @@ func (sp *Space) openLive() error {
 // and the marks must lie in the file, beyond what is anchored.
 func (sp *Space) plausible() error {
 	w := sp.live.Words()
+	if w.Recovering.Load() != 0 {
+		return fmt.Errorf("%w: a recovery was cut short", live.ErrUntrusted)
+	}
 	carved, end := w.Carved.Load(), w.End.Load()
 	info, err := sp.gate.Stat() // after the marks: others make the file grow, and raise them then
 	if err != nil {
@@ -96,9 +101,10 @@ func (sp *Space) verifyNewest(r *heap.Reader) error {
 	}
 }
 
-// rebuildLive is recovery: the newest valid anchor whose state block is intact
-// is the state of the space. What it takes does not depend on the size of the
-// space; the free space is found by a sweep, unless the anchor lists it.
+// rebuildLive is the first part of recovery: the newest valid anchor whose state
+// block is intact is the version that the journal is replayed onto. What it takes
+// does not depend on the size of the space; the free space is found by a sweep,
+// unless the anchor lists it.
 func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 	anchors, err := sp.readAnchors()
 	if err != nil {
@@ -110,11 +116,20 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 		return &format.DamageError{File: HeapName, Offset: heapInfo.Size(),
 			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
 	}
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	salt := binary.LittleEndian.Uint64(random[:])
 	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, func(w *format.Live) {
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
 		w.Epoch.Store(1)
+		w.Salt.Store(salt)
+		w.Recovering.Store(1)
+		w.Written.Store(newest.Version)
+		w.Durable.Store(newest.Version)
 		for i := range format.NumStacks {
 			live.SetStack(w, i, 0)
 			if newest.Clean == 1 {
@@ -155,10 +170,13 @@ func (sp *Space) heal() error {
 		return err
 	}
 	sp.heap.Rewrite()
-	if err := sp.region.Sync(); err != nil {
+	if err := sp.region.Sync(sp.live.Words().Carved.Load()); err != nil {
 		return err
 	}
 	w.Failed.Store(0)
+	if err := sp.anchorTwice(); err != nil {
+		return err
+	}
 	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
 	return err
 }

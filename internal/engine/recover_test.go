@@ -10,13 +10,14 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
 )
 
 // store writes a key in a transaction of its own.
 func store(t *testing.T, sp *Space, id format.ID, key, value uint64) {
 	t.Helper()
-	if err := sp.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+	if err := sp.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value), false); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -40,7 +41,7 @@ func load(t *testing.T, sp *Space, id format.ID, key uint64) (value uint64) {
 // begin opens a space whose background writes no anchors, and its map.
 func begin(t *testing.T, dir string) (*Space, format.ID) {
 	t.Helper()
-	sp, err := Open(dir, Options{MaxSize: 256 << 20, AnchorInterval: time.Hour})
+	sp, err := Open(dir, Options{MaxSize: 256 << 20, AnchorInterval: time.Hour, FlushInterval: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,72 +64,133 @@ func verify(t *testing.T, sp *Space) {
 	}
 }
 
-// image is a copy of the heap file as it is now.
-func image(t *testing.T, dir string) []byte {
+// files are those of a space that survive a loss of power.
+type files map[string][]byte
+
+// image is a copy of the files as they are now.
+func image(t *testing.T, dir string) files {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, HeapName))
-	if err != nil {
-		t.Fatal(err)
+	f := files{}
+	for _, name := range []string{HeapName, journal.FileName} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f[name] = b
 	}
-	return b
+	return f
 }
 
 // reset makes the space what an image says, as after a loss of power.
-func reset(t *testing.T, dir string, b []byte) {
+func reset(t *testing.T, dir string, f files) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, HeapName), b, 0o600); err != nil {
-		t.Fatal(err)
+	for name, b := range f {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Remove(filepath.Join(dir, "live")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestRecover_NewestAnchorThenTheOneBefore(t *testing.T) {
+// tear destroys the newest anchor of an image.
+func tear(t *testing.T, image files, h *format.Header) {
+	t.Helper()
+	newest, slot := (*format.Anchor)(nil), 0
+	for i := range format.NumAnchors {
+		page := image[HeapName][format.AnchorOffset+i*format.PageSize:][:format.PageSize]
+		if a, err := format.DecodeAnchor(page, i, h); err == nil && a.Newer(newest) {
+			newest, slot = a, i
+		}
+	}
+	clear(image[HeapName][format.AnchorOffset+slot*format.PageSize+32:][:64])
+}
+
+// Whichever of the two usable anchors is left, the journal leads to the same
+// version: that of the last Sync.
+func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
-	var versions []format.Version
 	for i := range uint64(3) {
 		store(t, sp, id, 1, 100+i)
-		if err := sp.Sync(); err != nil {
+		if err := sp.writeAnchor(nil, false); err != nil {
 			t.Fatal(err)
 		}
-		versions = append(versions, sp.heap.VersionOf(sp.live.Current()))
 	}
-	store(t, sp, id, 1, 999) // never anchored
+	store(t, sp, id, 1, 999)
+	if err := sp.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	synced := *stateAt(sp.live.Current())
+	store(t, sp, id, 1, 1000) // neither anchored nor in the journal
 	b := image(t, dir)
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
-	reset(t, dir, b)
-	sp, id = begin(t, dir)
-	if got := load(t, sp, id, 1); got != 102 {
-		t.Errorf("recovered %d, want that of the newest anchor", got)
-	}
-	if v := sp.heap.VersionOf(sp.live.Current()); v != versions[2] {
-		t.Errorf("version %d, want %d", v, versions[2])
-	}
-	verify(t, sp)
-
-	for want := uint64(101); want >= 101; want-- { // the newest one is torn
-		newest, slot := (*format.Anchor)(nil), 0
-		for i := range format.NumAnchors {
-			page := b[format.AnchorOffset+i*format.PageSize:][:format.PageSize]
-			if a, err := format.DecodeAnchor(page, i, sp.header); err == nil && a.Newer(newest) {
-				newest, slot = a, i
-			}
+	for torn := range 2 {
+		if torn > 0 {
+			tear(t, b, sp.header)
 		}
-		clear(b[format.AnchorOffset+slot*format.PageSize+32:][:64])
 		reset(t, dir, b)
 		sp, id = begin(t, dir)
-		if got := load(t, sp, id, 1); got != want {
-			t.Errorf("recovered %d, want %d", got, want)
+		if got := load(t, sp, id, 1); got != 999 {
+			t.Errorf("%d anchors torn: recovered %d, want what was synced", torn, got)
+		}
+		if s := stateAt(sp.live.Current()); s.Version != synced.Version || s.Chain != synced.Chain || s.UnixNano != synced.UnixNano || s.Objects != synced.Objects || s.NextIndex != synced.NextIndex {
+			t.Errorf("recovered %+v, want %+v", *s, synced)
 		}
 		for i := range uint64(500) { // and it goes on from there
 			store(t, sp, id, i, i+1)
 		}
 		verify(t, sp)
 	}
+}
+
+// After a recovery versions get numbers again that were used before the loss of
+// power. What is left of those in the journal is not taken for the new ones.
+func TestRecover_AbandonedHistory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	var lost format.Version
+	for i := range uint64(20) {
+		store(t, sp, id, 1, 100+i)
+		if err := sp.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 10 {
+			lost = sp.heap.VersionOf(sp.live.Current())
+		}
+	}
+	after := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The disk has lost the record of the eleventh version, and not the later ones.
+	for b := after[journal.FileName]; len(b) >= format.FrameAlign; b = b[format.FrameAlign:] {
+		if h, ok := format.DecodeFrameHead(b); ok && h.First == uint64(lost) {
+			clear(b[:format.FrameAlign])
+		}
+	}
+	reset(t, dir, after)
+	sp, id = begin(t, dir)
+	if got := load(t, sp, id, 1); got != 109 {
+		t.Fatalf("recovered %d, want the last one before the gap", got)
+	}
+	store(t, sp, id, 1, 7) // has the number of the lost one
+	if err := sp.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	b := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reset(t, dir, b)
+	sp, id = begin(t, dir)
+	if got := load(t, sp, id, 1); got != 7 {
+		t.Errorf("recovered %d, want 7", got)
+	}
+	verify(t, sp)
 }
 
 func TestRecover_NoAnchorIsAnError(t *testing.T) {
@@ -138,7 +200,7 @@ func TestRecover_NoAnchorIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := image(t, dir)
-	clear(b[format.AnchorOffset : format.AnchorOffset+format.NumAnchors*format.PageSize])
+	clear(b[HeapName][format.AnchorOffset : format.AnchorOffset+format.NumAnchors*format.PageSize])
 	reset(t, dir, b)
 	if sp, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v", err)
@@ -189,7 +251,7 @@ func TestClean_FreeSpaceOfACleanCloseIsUsed(t *testing.T) { // E5
 		for i := range uint64(2000) {
 			store(t, sp, id, i, round+1)
 		}
-		if used := sp.live.Words().Carved.Load(); used > 16<<20 {
+		if used := sp.live.Words().Carved.Load(); used > 12<<20 {
 			t.Errorf("round %d: %d bytes in use for %d bytes of blocks", round, used, stateAt(sp.live.Current()).BlockBytes)
 		}
 		verify(t, sp)

@@ -56,9 +56,9 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), tx.Bounds(entry))
 }
 
-// Set stores a copy of the value under the key.
-func (sp *Space) Set(of MapOf, key, value unsafe.Pointer) error {
-	return sp.change(context.Background(), func(tx *Tx) error { return tx.Store(of, key, value) })
+// Set stores a copy of the value under the key; see Change for durable.
+func (sp *Space) Set(of MapOf, key, value unsafe.Pointer, durable bool) error {
+	return sp.Change(durable, func(tx *Tx) error { return tx.Store(of, key, value) })
 }
 
 // Store is Set in a transaction.
@@ -70,9 +70,9 @@ func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
 	return tx.Set(m, key, value)
 }
 
-// Delete removes the key and reports whether it was there.
-func (sp *Space) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) {
-	err = sp.change(context.Background(), func(tx *Tx) (err error) {
+// Delete removes the key and reports whether it was there; see Change for durable.
+func (sp *Space) Delete(of MapOf, key unsafe.Pointer, durable bool) (removed bool, err error) {
+	err = sp.Change(durable, func(tx *Tx) (err error) {
 		removed, err = tx.Remove(of, key)
 		return err
 	})
@@ -88,18 +88,31 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 	return tx.Delete(m, key)
 }
 
-// Change runs fn in a writing transaction that has no handle outside fn.
-func (sp *Space) Change(fn func(tx *Tx) error) error {
-	return sp.change(context.Background(), fn)
+// Change runs fn in a writing transaction that has no handle outside fn, and, if
+// durable is set, waits until the outcome survives power loss.
+func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
+	if !durable {
+		_, err := sp.change(context.Background(), fn)
+		return err
+	}
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.Exit()
+	version, err := sp.change(context.Background(), fn)
+	if err != nil || version == 0 {
+		return err
+	}
+	return sp.awaitDurable(version)
 }
 
 // change runs one operation in a writing transaction. The transaction's Tx is the
 // space's own, used again and again; so nothing may touch it once the turn was
 // given to the next.
-func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (err error) {
+func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
 	tx := &sp.writes
 	if err := tx.begin(ctx, sp); err != nil {
-		return err
+		return 0, err
 	}
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true
@@ -122,9 +135,9 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (err error) 
 	debug.SetPanicOnFault(panicOnFault) // a fault in Commit ends the process: as good a moment as any (E2)
 	if err != nil {
 		tx.Abort()
-		return err
+		return 0, err
 	}
-	return tx.Commit()
+	return tx.commit()
 }
 
 // Fault returns the error for a recovered panic value that is a memory fault, and

@@ -53,6 +53,7 @@ const HeapName = "heap"
 // Options say how a space is opened.
 type Options struct {
 	MaxSize        uint64        // window, at creation; 0: DefaultMaxSize
+	FlushInterval  time.Duration // of the journal; 0: DefaultFlushInterval
 	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
 	ReadOnly       bool
 	Verify         bool        // checksums on every read
@@ -79,7 +80,8 @@ func (o *Options) open(path string, flag int, perm os.FileMode) (mapping.File, e
 // Defaults of Options.
 const (
 	DefaultMaxSize        = 64 << 30
-	DefaultAnchorInterval = time.Second
+	DefaultFlushInterval  = 100 * time.Millisecond
+	DefaultAnchorInterval = 10 * time.Second
 )
 
 // Space is an open space. All handles on it in one process are one Space, which
@@ -105,7 +107,8 @@ type Space struct {
 	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
 
-	anchor struct {
+	journal journaling
+	anchor  struct {
 		sync.Mutex
 		last     time.Time
 		duration time.Duration
@@ -184,6 +187,7 @@ func openError(dir string, err error) error {
 // so nobody else rebuilds live, or closes as the last one, in between.
 func open(dir string, o Options) (_ *Space, err error) {
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{})}
+	sp.journal.wish = make(chan struct{}, 1)
 	defer func() {
 		if err != nil {
 			sp.release()
@@ -222,18 +226,31 @@ func open(dir string, o Options) (_ *Space, err error) {
 	}
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(o.Verify)
+	sp.heap.SetRelief(sp.relieve)
 	if err = sp.checkCurrent(); err != nil {
-		return nil, err
-	}
-	if err = sp.heal(); err != nil {
 		return nil, err
 	}
 	key, _ := layout.For[string]()
 	value, _ := layout.For[uint64]()
 	sp.catalog = sp.shape(key, value)
+	if err = sp.openJournal(); err != nil {
+		return nil, err
+	}
+	if sp.live.Words().Recovering.Load() != 0 {
+		if err = sp.recover(); err != nil {
+			return nil, err
+		}
+	}
+	if err = sp.heal(); err != nil {
+		return nil, err
+	}
 	if !o.Manual {
 		sp.done.Add(1)
 		go sp.runBackground()
+		if !sp.readOnly {
+			sp.done.Add(1)
+			go sp.runJournal()
+		}
 	}
 	return sp, nil
 }
@@ -321,6 +338,7 @@ func (sp *Space) Close() error {
 func (sp *Space) close() error {
 	close(sp.quit)
 	sp.done.Wait()
+	sp.sweepLast()
 	sp.closed.Store(true) // who waits for his turn gets ErrClosed
 	if err := sp.queue.lock(context.Background()); err != nil {
 		return err
@@ -335,6 +353,7 @@ func (sp *Space) close() error {
 		clean, err = sp.handOver()
 	}
 	sp.live.Leave(clean)
+	sp.journal.file.Close()
 	sp.region.Close()
 	sp.gate.Close()
 	return err
@@ -344,6 +363,9 @@ func (sp *Space) close() error {
 func (sp *Space) release() {
 	if sp.live != nil {
 		sp.live.Leave(false)
+	}
+	if sp.journal.file != nil {
+		sp.journal.file.Close()
 	}
 	if sp.region != nil {
 		sp.region.Close()

@@ -30,11 +30,12 @@ type Tx struct {
 		object *format.MapObject
 	}
 
-	write  *heap.Txn // nil: reading
-	own    format.State
-	failed error  // the tree may be half changed: only an abort is possible
-	next   uint64 // NextIndex of the base: objects below it are published
-	recent *Map   // bound last to an object of this transaction
+	write    *heap.Txn          // nil: reading
+	replayed *format.RecordHead // of the last record, if the changes come from the journal
+	own      format.State
+	failed   error  // the tree may be half changed: only an abort is possible
+	next     uint64 // NextIndex of the base: objects below it are published
+	recent   *Map   // bound last to an object of this transaction
 }
 
 // The states of Tx.first.
@@ -43,6 +44,13 @@ const (
 	ready    = 2
 	findable = 3 // and its finder may be used
 )
+
+// Enter says that an operation begins which the space may not be closed under;
+// Exit must follow.
+func (sp *Space) Enter() error { return sp.enter() }
+
+// Exit ends what Enter began.
+func (sp *Space) Exit() { sp.views.Add(-1) }
 
 // enter counts an operation that holds no slot and no turn, so that Close waits
 // for it.
@@ -116,7 +124,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) error {
 	invariant.Point("begin.active")
 	tx.sp = sp
 	tx.ended.Store(false)
-	tx.failed, tx.recent = nil, nil
+	tx.failed, tx.recent, tx.replayed = nil, nil, nil
 	tx.hold = sp.live.HoldCurrent()
 	invariant.Point("begin.slot")
 	tx.own = *stateAt(tx.hold.State)
@@ -192,7 +200,7 @@ func (sp *Space) outrun() error {
 		state := *stateAt(hold.State)
 		t := &sp.txn
 		t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
-		published, err := sp.publish(t, hold, &state)
+		published, err := sp.publish(t, hold, &state, nil)
 		if published || err != nil {
 			return err
 		}
@@ -202,18 +210,32 @@ func (sp *Space) outrun() error {
 // publish writes the state block, seals what the transaction wrote, and swaps
 // the current state from the held base to the new one (E1, E2, I3). It ends the
 // heap's transaction and releases the hold either way.
-func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State) (bool, error) {
+//
+// as is the head of the last record if the changes come from the journal; else nil.
+func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *format.RecordHead) (bool, error) {
 	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
+	var op format.Op
+	if err == nil {
+		op, err = t.SealLog()
+	}
 	if err != nil {
 		t.Aborted()
 		sp.live.Release(hold)
 		return false, err
 	}
 	t.Free(hold.State)
+	if ops := format.Addr(state.OpBlock); format.OpKindOf(state.OpWhat) == format.OpList && t.Plausible(ops) {
+		t.Free(ops)
+	}
 	state.Version = uint64(t.Version())
-	state.UnixNano = uint64(sp.live.Now())
 	state.Previous = uint64(hold.State)
-	state.Journal = 0
+	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
+	if as == nil {
+		state.UnixNano = uint64(sp.live.Now())
+		state.Chain = format.NextChain(state.Chain, sp.live.Words().Salt.Load(), state.Version)
+	} else {
+		state.UnixNano, state.Chain = as.UnixNano, as.Chain
+	}
 	state.BlockBytes += uint64(t.Bytes())
 	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
 	t.Seal()
@@ -235,26 +257,46 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State) (bool
 // transaction that changed nothing publishes nothing. After an error nothing has
 // changed.
 func (tx *Tx) Commit() error {
+	_, err := tx.commit()
+	return err
+}
+
+// CommitDurable is Commit, and returns when the version survives power loss. If
+// that fails, the version is committed and not durable. The caller has entered.
+func (tx *Tx) CommitDurable() error {
+	sp := tx.sp
+	version, err := tx.commit()
+	if err != nil || version == 0 {
+		return err
+	}
+	return sp.awaitDurable(version)
+}
+
+// commit is Commit; it returns the version that it published, 0 if none.
+func (tx *Tx) commit() (version format.Version, err error) {
 	if tx.ended.Swap(true) {
-		return errEnded
+		return 0, errEnded
 	}
 	sp := tx.sp
-	if failed := tx.failed; failed != nil || !tx.write.Changed() {
+	if failed := tx.failed; failed != nil || !tx.write.Changed() && tx.replayed == nil {
 		tx.end()
-		return failed
+		return 0, failed
 	}
-	ok, err := sp.publish(tx.write, tx.hold, tx.state)
+	logged := tx.write.Logged()
+	ok, err := sp.publish(tx.write, tx.hold, tx.state, tx.replayed)
 	if err == nil && !ok {
 		err = ErrSuspended
 	}
 	if ok {
+		version = format.Version(tx.state.Version)
 		e := sp.live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
+		sp.noteLogged(logged)
 	}
 	sp.heap.Leave()
 	sp.giveTurn()
 	invariant.Point("commit.end")
-	return err
+	return version, err
 }
 
 // Abort ends the transaction without a trace.

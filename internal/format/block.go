@@ -17,10 +17,11 @@ const (
 	KindChain              // leaf where the bits of the hash ran out: entry words
 	KindEntry              // hash, key, value, and what they own
 	KindParcel             // free space on its way to another process
+	KindOps                // the changes of a transaction with more than one: Op after Op
 	kindEnd
 )
 
-var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel"}
+var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops"}
 
 // String names the kind.
 func (k Kind) String() string {

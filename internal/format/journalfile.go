@@ -14,6 +14,9 @@ const (
 	OpDelete  OpKind = 2 // of a map: the key of this entry is not there any more
 	OpNewMap  OpKind = 3 // there is a new map, empty
 	OpNewType OpKind = 4 // there is a new descriptor
+	// In a state only:
+	OpList     OpKind = 128 // several changes, in a block of their own
+	OpUnlisted OpKind = 129 // changes that are not listed: the version needs an anchor
 )
 
 // Op is one logical change as a state or a record block names it. What it carries
@@ -52,6 +55,113 @@ func OpKindOf(what uint64) OpKind { return OpKind(what >> 56) }
 
 // ObjectOf returns the index of the object of a packed What.
 func ObjectOf(what uint64) uint64 { return what & AddrMask }
+
+// JournalMagic starts a frame of the journal.
+const JournalMagic = "EVJF"
+
+// Places in the journal file.
+const (
+	SegmentSize = 2 << 20 // bytes of a segment; one process at a time writes it
+	NumSegments = 256     // at most
+	FrameAlign  = 512     // frames begin at multiples of it: no sector has two
+)
+
+// FrameHead starts a frame: what one write puts into the journal. The payload
+// follows: whole records, or one part of a record that is larger than a frame.
+type FrameHead struct {
+	Magic    [4]byte `doc:"EVJF"`
+	Sum      uint32  `doc:"CRC32C of the fields after this one and of the payload"`
+	Size     uint32  `doc:"bytes of the payload"`
+	Part     uint32  `doc:"number of this part, from 0"`
+	Parts    uint32  `doc:"number of parts of the record; 1: the frame holds whole records"`
+	Reserved uint32  `doc:"zero"`
+	Space    uint64  `doc:"first 8 bytes of the id of the space"`
+	First    uint64  `doc:"version of the first record"`
+	Last     uint64  `doc:"version of the last record"`
+	Before   uint64  `doc:"chain of the version before the first"`
+	After    uint64  `doc:"chain of the last"`
+}
+
+// RecordHead starts the record of one version. Its changes follow.
+type RecordHead struct {
+	Version  uint64 `doc:"the version"`
+	Chain    uint64 `doc:"chain of its state"`
+	UnixNano uint64 `doc:"time of the commit, nanoseconds since 1970 UTC"`
+	Size     uint64 `doc:"bytes of the changes that follow"`
+}
+
+// Sizes of the records of the journal.
+const (
+	FrameHeadSize  = int(unsafe.Sizeof(FrameHead{}))
+	RecordHeadSize = int(unsafe.Sizeof(RecordHead{}))
+)
+
+var (
+	_ [64]byte = [FrameHeadSize]byte{}
+	_ [32]byte = [RecordHeadSize]byte{}
+)
+
+// PutFrameHead writes the head of a frame to the start of b, which is the whole
+// frame, and computes its checksum.
+func PutFrameHead(b []byte, h FrameHead) {
+	copy(b, JournalMagic)
+	h.Size = uint32(len(b) - FrameHeadSize)
+	for i, w := range [...]uint32{h.Size, h.Part, h.Parts, 0} {
+		binary.LittleEndian.PutUint32(b[8+4*i:], w)
+	}
+	for i, w := range [...]uint64{h.Space, h.First, h.Last, h.Before, h.After} {
+		binary.LittleEndian.PutUint64(b[24+8*i:], w)
+	}
+	binary.LittleEndian.PutUint32(b[4:], Checksum(b[8:]))
+}
+
+// DecodeFrameHead reads the head of a frame at the start of b, which may be
+// longer or shorter than the frame. ok is false if there is none. The checksum is
+// not looked at.
+func DecodeFrameHead(b []byte) (h FrameHead, ok bool) {
+	if len(b) < FrameHeadSize || string(b[:4]) != JournalMagic {
+		return h, false
+	}
+	copy(h.Magic[:], b)
+	h.Sum, h.Size = binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])
+	h.Part, h.Parts = binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:])
+	h.Space, h.First = binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint64(b[32:])
+	h.Last, h.Before = binary.LittleEndian.Uint64(b[40:]), binary.LittleEndian.Uint64(b[48:])
+	h.After = binary.LittleEndian.Uint64(b[56:])
+	return h, h.Size <= SegmentSize-uint32(FrameHeadSize) && h.Part < h.Parts && h.First <= h.Last && h.Last < MaxVersion &&
+		(h.Parts == 1 || h.First == h.Last)
+}
+
+// AppendRecordHead appends the head of a record to b.
+func AppendRecordHead(b []byte, h RecordHead) []byte {
+	for _, w := range [...]uint64{h.Version, h.Chain, h.UnixNano, h.Size} {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
+// NextRecord splits the first record off b. ok is false if the bytes are none.
+func NextRecord(b []byte) (h RecordHead, ops, rest []byte, ok bool) {
+	if len(b) < RecordHeadSize {
+		return h, nil, nil, false
+	}
+	h = RecordHead{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])}
+	b = b[RecordHeadSize:]
+	if h.Size > uint64(len(b)) {
+		return h, nil, nil, false
+	}
+	return h, b[:h.Size:h.Size], b[h.Size:], true
+}
+
+// NextChain returns the chain of a version from that of the version before and a
+// random number of the life of the live file: versions of the same number in
+// different histories have different chains.
+func NextChain(before, salt, version uint64) uint64 {
+	x := (before ^ salt) + version*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
 
 // AppendOp appends a change with its payload to b.
 func AppendOp(b []byte, h OpHead, payload []byte) []byte {

@@ -96,6 +96,17 @@ type Live struct {
 	Watchers        atomic.Uint32 `doc:"1: somebody watches for commits"`
 	_               [72]byte
 
+	Salt         atomic.Uint64 `doc:"random number of this live file, in the chain of every version that is committed under it"`
+	Recovering   atomic.Uint64 `doc:"1: the journal is still to be replayed"`
+	Written      atomic.Uint64 `doc:"newest version that is in the journal file, or in both usable anchors; what it and older ones logged may be reused"`
+	Durable      atomic.Uint64 `doc:"newest version that survives power loss"`
+	Leader       atomic.Uint64 `doc:"incarnation that writes the journal; 0: none"`
+	SegmentCount atomic.Uint64 `doc:"segments that the journal file has"`
+	JournalFutex atomic.Uint32 `doc:"futex that is woken when Durable has grown"`
+	_            [76]byte
+
+	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
+
 	Anchors [NumAnchors]LiveAnchor `doc:"what is known of the anchor slots"`
 	Stacks  [NumStacks]LiveStack   `doc:"heads of the stacks of parcels"`
 	_       [stacksPad]byte
@@ -114,6 +125,12 @@ type LiveAnchor struct {
 	Confirmed atomic.Uint64 `doc:"1: synced"`
 	Sequence  atomic.Uint64 `doc:"sequence of the anchor in the slot"`
 	_         [24]byte
+}
+
+// LiveSegment is what running processes know of one segment of the journal.
+type LiveSegment struct {
+	Owner atomic.Uint64 `doc:"incarnation that writes the segment; 0: none"`
+	Last  atomic.Uint64 `doc:"newest version that the segment may hold"`
 }
 
 // LiveStack is the head of a stack of parcels: offset/16 in the low 40 bits,
@@ -153,6 +170,8 @@ var (
 	_ [64]byte  = [unsafe.Sizeof(LiveSlot{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveAnchor{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Processes) % 128]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.Salt) % 128]byte{}
+	_ [16]byte  = [unsafe.Sizeof(LiveSegment{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Anchors) % 64]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Owner) % 128]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.End) % 128]byte{}

@@ -14,14 +14,17 @@ type State struct {
 	Objects    uint64 `doc:"number of objects"`
 	UnixNano   uint64 `doc:"time of the commit, nanoseconds since 1970 UTC, to a tenth of a second"`
 	Previous   uint64 `doc:"address of the previous state block; it may be reclaimed already"`
-	Journal    uint64 `doc:"address of the block with the transaction's journal record; 0: none"`
+	Chain      uint64 `doc:"number that tells this version from one of the same number in an abandoned history; follows from the previous version's"`
+	OpWhat     uint64 `doc:"the transaction's only change: what; or kind 128: several changes, kind 129: changes that are not listed; 0: none"`
+	OpBlock    uint64 `doc:"the transaction's only change: block; or address of the block that lists several"`
+	OpArg      uint64 `doc:"the transaction's only change: argument"`
 	Pins       uint64 `doc:"address of the list of checkpoints; 0: none"`
 	Catalog    uint64 `doc:"index of the object that maps names to IDs"`
 	Types      uint64 `doc:"index of the object that maps digests of descriptors to IDs"`
 	BlockBytes uint64 `doc:"bytes of all blocks reachable from this version, headers and rounding included"`
 }
 
-var _ [88]byte = [unsafe.Sizeof(State{})]byte{}
+var _ [112]byte = [unsafe.Sizeof(State{})]byte{}
 
 // Indexes of the objects that every space has.
 const (

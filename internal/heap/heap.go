@@ -12,6 +12,10 @@
 //	I2  A block (birth B, freed by version F) is reclaimed only if no protected
 //	    version X has B <= X < F. Order: load the current version C, scan, then
 //	    reclaim only blocks with F <= C. (Heap.Reclaim, live.Protected)
+//	    A block that a version's log refers to, which is a state, an entry, a
+//	    descriptor or a list of changes, is reclaimed only if besides F is in the
+//	    journal already (live.Written): until then whoever writes the journal
+//	    reads the block, although no protected version may reach it.
 //	I3  The commit point is one compare-and-swap of one word. (live.Publish)
 //	I4  Free space is a cache of reachability: the lists in this package are in
 //	    ordinary memory, a crash loses them, and a sweep finds it all again.
@@ -61,9 +65,13 @@ type Heap struct {
 	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
 	pending  []freed
-	held     map[format.Version][]freed
+	logged   []freed // pending, and the journal refers to them: in the order of their versions
+	held     map[format.Version]*freedList
+	released freedList        // held by versions that are not protected any more: to be settled
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
+	relieve  func()           // see SetRelief
+	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
 	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
 	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
 	prot     live.Protected
@@ -84,7 +92,7 @@ func New(region *mapping.Region, lv *live.Live) *Heap {
 		base: region.Base(), window: region.Size(), first: format.FirstExtent(region.Size()),
 		delta: region.Delta(),
 		epoch: lv.Words().Epoch.Load(),
-		held:  map[format.Version][]freed{},
+		held:  map[format.Version]*freedList{},
 	}
 }
 
@@ -195,9 +203,25 @@ func (h *Heap) forget(epoch uint64) {
 		return kept
 	}
 	h.pending = keep(h.pending)
-	for v, list := range h.held {
-		h.held[v] = keep(list)
+	h.logged = keep(h.logged)
+	for _, list := range h.held {
+		for i, chunk := range list.chunks {
+			list.chunks[i] = keep(chunk)
+		}
 	}
+	for i, chunk := range h.released.chunks {
+		h.released.chunks[i] = keep(chunk)
+	}
+}
+
+// SetRelief names what the heap calls, within a transaction, before it gives up
+// for want of space: it brings the journal up to date and lets go of old anchors,
+// so that blocks which wait for that can be reused.
+func (h *Heap) SetRelief(relieve func()) { h.relieve = relieve }
+
+// logged reports whether the log of a version may refer to blocks of the kind.
+func logged(k format.Kind) bool {
+	return k == format.KindState || k == format.KindEntry || k == format.KindType || k == format.KindOps
 }
 
 // Stats is what a process has reserved.
@@ -211,12 +235,18 @@ type Stats struct {
 func (h *Heap) Stats() Stats {
 	s := Stats{Waiting: h.waiting, Free: h.freeBytes(), Held: map[format.Version]format.ByteCount{}}
 	for v, list := range h.held {
-		for _, f := range list {
-			s.Held[v] += f.size
+		for _, chunk := range list.chunks {
+			for _, f := range chunk {
+				s.Held[v] += f.size
+			}
 		}
 	}
 	return s
 }
+
+// Pinned returns how many bytes this process has freed that could not be reused when
+// it last tried. Unlike all else it may be called at any time.
+func (h *Heap) Pinned() format.ByteCount { return format.ByteCount(h.pinned.Load()) }
 
 // freeBytes returns the bytes in the lists.
 func (h *Heap) freeBytes() format.ByteCount {

@@ -68,6 +68,8 @@ func (h *Heap) takeGroup(c format.Class, least int) bool {
 			l.hot = append(l.hot, group...)
 			if len(group) >= populateBlocks {
 				h.populate(extent, 1)
+			} else {
+				h.populateBlocksOf(extent, group)
 			}
 			return true
 		}

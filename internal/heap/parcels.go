@@ -40,12 +40,19 @@ func (h *Heap) GiveBack(all bool) {
 		for _, f := range h.pending {
 			items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
 		}
+		for _, f := range h.logged {
+			items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+		}
 		for _, list := range h.held {
-			for _, f := range list {
+			h.released.take(list)
+		}
+		for _, chunk := range h.released.chunks {
+			for _, f := range chunk {
 				items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
 			}
 		}
-		h.pending, h.waiting = nil, 0
+		h.released = freedList{}
+		h.pending, h.logged, h.waiting = nil, nil, 0
 		clear(h.held)
 		h.push(format.StackPending, items)
 	}
@@ -274,7 +281,12 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	case stack == format.StackPending:
 		hd := h.header(a)
 		if size := blockSize(hd); h.sound(a) && hd.Birth() == format.Version(item.Birth) {
-			h.pending = append(h.pending, freed{a, format.Version(item.Birth), format.Version(item.Freed), size})
+			f := freed{a, format.Version(item.Birth), format.Version(item.Freed), size}
+			if logged(hd.Kind()) {
+				h.logged = append(h.logged, f)
+			} else {
+				h.pending = append(h.pending, f)
+			}
 			h.waiting += size
 		}
 	case class == format.Class(stack) && off%format.ExtentSize%uint64(class.BlockSize()) == 0:

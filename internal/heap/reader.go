@@ -112,6 +112,19 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 // Kind returns the kind of a block that Payload has accepted.
 func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
 
+// PayloadSize returns the payload size of the block at a, as its header says; 0 if
+// no such block can lie in what is in use. The bytes may be changing.
+func (r *Reader) PayloadSize(a format.Addr) format.ByteCount {
+	if !r.Plausible(a) {
+		return 0
+	}
+	size := format.ByteCount(r.heap.header(a).Size)
+	if uint64(a)-r.heap.base+format.HeaderSize+uint64(size) > r.heap.live.Words().Carved.Load() {
+		return 0
+	}
+	return size
+}
+
 // Plausible reports whether a block can begin at a, so that its header may be read.
 func (r *Reader) Plausible(a format.Addr) bool {
 	return uint64(a)-r.lo < r.span && a&15 == 0 && uint64(a)-r.heap.base < r.heap.live.Words().Carved.Load()

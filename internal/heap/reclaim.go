@@ -25,11 +25,11 @@ func (h *Heap) Reclaim() {
 	for v, list := range h.held {
 		if _, protected := slices.BinarySearch(h.prot.Versions, v); !protected {
 			delete(h.held, v)
-			for _, f := range list {
-				h.settle(f)
-			}
+			h.released.take(list)
 		}
 	}
+	h.settleReleased()
+	h.reclaimLogged()
 	later := h.pending[:0]
 	for _, f := range h.pending {
 		if f.freed > h.prot.Current {
@@ -39,13 +39,74 @@ func (h *Heap) Reclaim() {
 		h.settle(f)
 	}
 	h.pending = later
+	h.pinned.Store(uint64(h.waiting))
 	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
+}
+
+// settleReleased settles a part of what versions had held that are not protected
+// any more: not all at once, since somebody's commit waits for it.
+func (h *Heap) settleReleased() {
+	for range settleChunks {
+		last := len(h.released.chunks) - 1
+		if last < 0 {
+			return
+		}
+		chunk := h.released.chunks[last]
+		h.released.chunks = h.released.chunks[:last]
+		for _, f := range chunk {
+			h.settle(f)
+		}
+	}
+}
+
+// A freedList holds freed blocks in chunks: it grows without being copied.
+type freedList struct{ chunks [][]freed }
+
+const (
+	chunkLen     = 512
+	settleChunks = 8
+)
+
+// add adds a block.
+func (l *freedList) add(f freed) {
+	last := len(l.chunks) - 1
+	if last < 0 || len(l.chunks[last]) == chunkLen {
+		l.chunks = append(l.chunks, make([]freed, 0, chunkLen))
+		last++
+	}
+	l.chunks[last] = append(l.chunks[last], f)
+}
+
+// take moves all chunks of the other list to this one.
+func (l *freedList) take(other *freedList) {
+	l.chunks = append(l.chunks, other.chunks...)
+	other.chunks = nil
+}
+
+// reclaimLogged settles the blocks that the journal does not need any more. Their
+// order is that of the commits, but for those that came from other processes,
+// which may keep others waiting for a while.
+func (h *Heap) reclaimLogged() {
+	written := min(format.Version(h.live.Words().Written.Load()), h.prot.Current)
+	n := 0
+	for n < len(h.logged) && h.logged[n].freed <= written {
+		h.settle(h.logged[n])
+		n++
+	}
+	if n > 0 {
+		h.logged = slices.Delete(h.logged, 0, n)
+	}
 }
 
 // settle frees a block or puts it aside.
 func (h *Heap) settle(f freed) {
 	if v, covered := h.prot.Covers(f.birth, f.freed); covered {
-		h.held[v] = append(h.held[v], f)
+		list := h.held[v]
+		if list == nil {
+			list = new(freedList)
+			h.held[v] = list
+		}
+		list.add(f)
 		return
 	}
 	h.waiting -= f.size

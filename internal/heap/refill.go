@@ -61,11 +61,31 @@ func (h *Heap) refill(c format.Class) error {
 	if h.takeGroup(c, 1) {
 		return nil
 	}
-	h.Reclaim()
-	if len(l.hot) > 0 || h.takeGroup(c, 1) {
+	for again := true; again; again = len(h.released.chunks) > 0 {
+		h.Reclaim()
+		if len(l.hot) > 0 || h.takeGroup(c, 1) {
+			return nil
+		}
+	}
+	err := h.carve(c)
+	if err != nil && h.catchUp() && (len(l.hot) > 0 || h.takeGroup(c, 1)) {
 		return nil
 	}
-	return h.carve(c)
+	return err
+}
+
+// catchUp reclaims what waits for the journal and for newer anchors, and reports
+// whether there was any.
+func (h *Heap) catchUp() bool {
+	if h.relieve == nil || h.waiting == 0 {
+		return false
+	}
+	before := h.waiting
+	h.relieve()
+	for again := true; again; again = len(h.released.chunks) > 0 {
+		h.Reclaim()
+	}
+	return h.waiting < before
 }
 
 // sprawls reports whether the space takes much more than what it holds: then lone
@@ -194,7 +214,10 @@ func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 	extent, err := h.takeExtents(n)
 	if err != nil { // the window or the disk is full: what others wait with counts, too
 		h.adoptAll(format.StackPending)
-		h.Reclaim()
+		for again := true; again; again = len(h.released.chunks) > 0 {
+			h.Reclaim()
+		}
+		h.catchUp()
 		h.adoptAll(format.StackExtents)
 		if extent, err = h.takeExtents(n); err != nil {
 			return 0, err
@@ -227,6 +250,26 @@ func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 		return
 	}
 	h.addCold(c, a)
+}
+
+// populateBlocksOf makes the pages of some free blocks of an extent writable, if
+// they are not: a call for each page costs a tenth of the fault that it saves.
+func (h *Heap) populateBlocksOf(extent uint64, group []format.Addr) {
+	if extent < uint64(len(h.fresh)) && h.fresh[extent] == h.anchored+1 {
+		return
+	}
+	const page = format.PageSize
+	size := uint64(h.extentClass(extent).BlockSize())
+	last := uint64(0) // offset of the end of what was populated
+	for _, a := range group {
+		from := (uint64(a) - h.base) &^ (page - 1)
+		to := (uint64(a) - h.base + size + page - 1) &^ (page - 1)
+		if from < last && to <= last {
+			continue
+		}
+		h.region.Populate(int64(from), int64(to-from))
+		last = to
+	}
 }
 
 // putRun gives extents back to the lists.

@@ -23,10 +23,13 @@ type Txn struct {
 
 	written  []format.Addr
 	freed    []freed
+	unlogged []freed                          // freed too, but the log of this or a former version may refer to them
 	spare    [format.NumClasses][]format.Addr // written and dropped again; still in written
 	spares   int                              // blocks in spare
 	dropped  int                              // blocks in written that were dropped again, spare ones included
 	lookedAt []format.Addr                    // dropped too, but somebody may look at them until the end
+
+	log log
 }
 
 // Begin starts a transaction on the base state. The heap is entered.
@@ -35,7 +38,8 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.Reader.own = version
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
-	t.written, t.freed = t.written[:0], t.freed[:0]
+	t.written, t.freed, t.unlogged = t.written[:0], t.freed[:0], t.unlogged[:0]
+	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
 }
 
@@ -43,7 +47,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 func (t *Txn) Version() format.Version { return t.version }
 
 // Changed reports whether the transaction has written anything.
-func (t *Txn) Changed() bool { return len(t.written) > 0 || len(t.freed) > 0 }
+func (t *Txn) Changed() bool { return len(t.written) > 0 || len(t.freed) > 0 || len(t.unlogged) > 0 }
 
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
@@ -110,6 +114,11 @@ func (t *Txn) Payload(a format.Addr) unsafe.Pointer {
 	return at(uintptr(a) + t.heap.delta + format.HeaderSize)
 }
 
+// BlockOf returns the block whose payload Payload returned.
+func (t *Txn) BlockOf(payload unsafe.Pointer) format.Addr {
+	return format.Addr(uintptr(payload) - t.heap.delta - format.HeaderSize)
+}
+
 // Delta is what turns an address into that of the same byte in the write view.
 func (t *Txn) Delta() uintptr { return t.heap.delta }
 
@@ -153,15 +162,29 @@ func (t *Txn) Free(a format.Addr) {
 	t.bytes -= int64(size)
 	invariant.Assert(hd.Kind().Valid(), "a block is freed once")
 	if birth != t.version {
-		t.freed = append(t.freed, freed{a, birth, t.version, size})
+		if f := (freed{a, birth, t.version, size}); logged(hd.Kind()) {
+			t.unlogged = append(t.unlogged, f)
+		} else {
+			t.freed = append(t.freed, f)
+		}
+		return
+	}
+	if hd.Kind() == format.KindEntry && t.log.on {
+		t.log.drop(t, a)
 		return
 	}
 	if t.frozen > 0 || t.borrowed && hd.Kind() == format.KindEntry {
 		t.lookedAt = append(t.lookedAt, a) // it stays what it is, for whoever looks, until the end
 		return
 	}
+	t.dropBlock(a, size)
+}
+
+// dropBlock makes a block of this transaction free for use within it.
+func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
+	hd := t.heap.writable(a)
 	t.dropped++
-	t.heap.writable(a).Meta = format.MakeMeta(t.version, format.KindNone, hd.Class())
+	hd.Meta = format.MakeMeta(t.version, format.KindNone, hd.Class())
 	if size <= format.MaxSmall {
 		t.spare[hd.Class()] = append(t.spare[hd.Class()], a)
 		t.spares++
@@ -191,9 +214,13 @@ func (t *Txn) Committed() {
 	for _, f := range t.freed {
 		h.waiting += f.size
 	}
+	for _, f := range t.unlogged {
+		h.waiting += f.size
+	}
 	h.pending = append(h.pending, t.freed...)
+	h.logged = append(h.logged, t.unlogged...)
 	t.end(false)
-	if len(h.pending) >= reclaimBatch {
+	if len(h.pending) >= reclaimBatch || len(h.logged) >= reclaimBatch && h.logged[reclaimBatch/2].freed <= format.Version(h.live.Words().Written.Load()) {
 		h.Reclaim()
 	}
 }
@@ -224,7 +251,8 @@ func (t *Txn) end(all bool) {
 		t.spares = 0
 	}
 	t.dropped = 0
-	t.written, t.freed, t.lookedAt = shrink(t.written), shrink(t.freed), shrink(t.lookedAt)
+	t.written, t.freed, t.unlogged, t.lookedAt = shrink(t.written), shrink(t.freed), shrink(t.unlogged), shrink(t.lookedAt)
+	t.log.ops = shrink(t.log.ops)
 }
 
 // shrink empties a list and lets go of its memory if it has become huge.

@@ -16,6 +16,8 @@ var Points = []string{
 	"grow.carved", "grow.allocated", "reclaim.scanned",
 	"parcel.built", "parcel.pushed", "parcel.taken",
 	"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed",
+	"journal.leading", "segment.claimed", "journal.write", "journal.written", "journal.synced", "journal.takeover",
+	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"entry.claimed", "entry.reaped", "close.handed",
 }

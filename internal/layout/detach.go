@@ -55,6 +55,20 @@ func (d *Detached) Bounds() Bounds {
 	return Bounds{lo, lo + d.size}
 }
 
+// Relocate makes a stored value usable at p, where it was copied to, byte for byte,
+// with the rest of its block: b are the limits of the copy, and from is the
+// address where that began before. The copy lies in Go memory without pointers,
+// aligned to 8 bytes. Relocate accepts any bytes, and checks them; what is not a
+// value of t is a *DamageError.
+func (t *Type) Relocate(p unsafe.Pointer, b Bounds, from uintptr) error {
+	w := walker{b: b, from: from}
+	err := w.all(t, p)
+	if err == nil && t.owns { // parts that overlap may have been changed after they were checked
+		err = t.Check(p, b)
+	}
+	return err
+}
+
 // Attach turns the bytes that Detach made into a value again. It accepts any bytes,
 // and copies them; what is not a value of t is a *DamageError.
 func (t *Type) Attach(img []byte) (*Detached, error) {
@@ -67,7 +81,7 @@ func (t *Type) Attach(img []byte) (*Detached, error) {
 	if !t.checked {
 		return d, nil
 	}
-	w := walker{b: d.Bounds(), relocate: true}
+	w := walker{b: d.Bounds(), from: 1}
 	err := w.all(t, d.Pointer())
 	if err == nil && t.owns {
 		// Parts that overlap may have been changed after they were checked.

@@ -5,13 +5,13 @@ import "unsafe"
 // walker goes through all parts of a stored value, each once, and checks what it
 // finds. Check, Handles, Attach and AppendJSON are this walk.
 type walker struct {
-	b        Bounds
-	budget   uintptr // bytes of owned parts that may still be visited (L5)
-	empty    uintptr // elements of size zero so far
-	ids      *identity
-	relocate bool // addresses are offset+1: make them absolute on the way
-	handle   func(kind HandleKind, id uint64) bool
-	stopped  bool // by handle
+	b       Bounds
+	budget  uintptr // bytes of owned parts that may still be visited (L5)
+	empty   uintptr // elements of size zero so far
+	ids     *identity
+	from    uintptr // if not 0: addresses are those of a value that began there; make them absolute on the way
+	handle  func(kind HandleKind, id uint64) bool
+	stopped bool // by handle
 }
 
 // Check verifies the stored value at p, in the block b: addresses inside the block
@@ -120,11 +120,11 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 // part checks the address at p, of n elements in size bytes, and makes it absolute if need be.
 func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) error {
 	addr := word(p, 0)
-	if w.relocate && addr != 0 {
-		if addr-1 > w.b.Hi-w.b.Lo {
+	if w.from != 0 && addr != 0 {
+		if addr-w.from > w.b.Hi-w.b.Lo {
 			return damage(t, w.b, p, "an address outside the value")
 		}
-		addr += w.b.Lo - 1
+		addr += w.b.Lo - w.from
 		setWord(p, 0, addr)
 	}
 	switch {

@@ -233,11 +233,12 @@ func (v *Live) Publish(base, next format.Addr) bool {
 
 // pulse lets the heart of this process beat while it writes.
 type pulse struct {
-	on   atomic.Bool
-	seen atomic.Uint64 // transactions begun
-	wake chan struct{}
-	quit chan struct{}
-	done sync.WaitGroup
+	on      atomic.Bool
+	leading atomic.Bool   // this process writes the journal
+	seen    atomic.Uint64 // transactions begun
+	wake    chan struct{}
+	quit    chan struct{}
+	done    sync.WaitGroup
 }
 
 const beat = 25 * time.Millisecond
@@ -274,7 +275,7 @@ func (v *Live) runPulse() {
 		case <-ticker.C:
 			v.entry.Heartbeat.Add(1)
 			seen := v.pulse.seen.Load()
-			if seen != last || v.entry.Active.Load() != 0 {
+			if seen != last || v.entry.Active.Load() != 0 || v.pulse.leading.Load() {
 				last, idle = seen, 0
 			} else if idle++; idle > 40 {
 				v.pulse.on.Store(false)

@@ -70,7 +70,7 @@ func TestRegion_FailureAtKthCall(t *testing.T) {
 					r.writable(uint64(i-1)*pageSize, 1)[0] = byte(i)
 					whole = i
 				}
-				err = r.Sync()
+				err = r.Sync(1 << 20)
 				if want := 2*i >= k; (err != nil) != want || want && !errors.Is(err, c.synced) {
 					t.Fatalf("%v at call %d: Sync %d: %v", c.with, k, i, err)
 				}

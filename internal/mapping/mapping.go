@@ -156,8 +156,17 @@ func (r *Region) Populate(off, n int64) {
 }
 
 // Sync makes durable what was written through the write view, or to the file,
-// before it was called. An error wraps ErrIO, and M6 holds.
-func (r *Region) Sync() error {
+// before it was called. An error wraps ErrIO, and M6 holds. used is the offset
+// below which the region is in use.
+//
+// The page table entries of the write view are dropped first, all at once: else
+// the kernel makes them read-only one by one, with an interrupt of all processors
+// for each page, which takes longer than writing the pages does. The next write to
+// a page costs a fault either way.
+func (r *Region) Sync(used uint64) error {
+	if r.rw != 0 {
+		unmapPages(r.rw, min(used, r.size))
+	}
 	if err := r.file.Datasync(); err != nil {
 		return fmt.Errorf("syncing the heap: %w", asIO(err))
 	}

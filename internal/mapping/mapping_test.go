@@ -101,7 +101,7 @@ func TestRegion_ViewsAreCoherent(t *testing.T) {
 	if got := string(r.ro(5000, 5)); got != "hello" {
 		t.Fatalf("the read-only view shows %q", got)
 	}
-	if err := r.Sync(); err != nil {
+	if err := r.Sync(1 << 20); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 5)
@@ -205,7 +205,7 @@ func TestRegion_CloseLeavesInaccessiblePages(t *testing.T) {
 		t.Fatalf("second Close: %v", err)
 	}
 	r.Populate(0, pageSize)
-	if err := r.Sync(); !errors.Is(err, os.ErrClosed) {
+	if err := r.Sync(1 << 20); !errors.Is(err, os.ErrClosed) {
 		t.Fatalf("Sync after Close: %v", err)
 	}
 	if err := r.Allocate(0, pageSize); !errors.Is(err, os.ErrClosed) {

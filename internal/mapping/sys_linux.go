@@ -71,6 +71,10 @@ func adviseView(addr, size uint64) {
 // populateWrite makes pages present and dirty; Linux 5.14, else nothing.
 func populateWrite(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_WRITE) }
 
+// unmapPages drops the page table entries of a view of a file; what was written
+// through them stays in the page cache, and is dirty there.
+func unmapPages(addr, size uint64) { _ = madvise(addr, size, unix.MADV_DONTNEED) }
+
 // populateRead makes pages present; Linux 5.14, else nothing.
 func populateRead(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_READ) }
 

@@ -7,21 +7,22 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Delete removes a key and returns the new root and whether the key was there.
+// Delete removes a key and returns the new root and the block of the entry
+// that was removed, 0 if the key was not there.
 // Leaves that become small are joined, nodes with one leaf give way to it: a map
 // that shrinks gives its space back. Errors are as those of Set.
-func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Pointer) (format.Link, bool, error) {
+func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	i, _, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
 	if err != nil || i < 0 {
-		return root, false, err
+		return root, 0, err
 	}
 	list, err := leafWords(&t.Reader, c.leaf)
 	if err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	entry := format.Addr(list[i] & format.AddrMask)
 	if c.leaf.Kind() == format.LinkChain {
@@ -30,7 +31,7 @@ func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Poi
 		err = c.remove(list, i)
 	}
 	if err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	t.Free(entry)
 	for c.depth > 0 && err == nil {
@@ -42,7 +43,7 @@ func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Poi
 			break
 		}
 	}
-	return c.root, true, err
+	return c.root, entry, err
 }
 
 // remove takes word i out of the bucket. An empty bucket gives way to nil, one

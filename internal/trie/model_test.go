@@ -49,7 +49,7 @@ func (s *subject) hash(key *uint64) uint64 {
 }
 
 func (s *subject) set(txn *heap.Txn, key uint64, value string) {
-	root, old, err := trie.Set(txn, s.root, s.shape, s.hash(&key), unsafe.Pointer(&key), unsafe.Pointer(&value))
+	root, _, old, err := trie.Set(txn, s.root, s.shape, s.hash(&key), unsafe.Pointer(&key), unsafe.Pointer(&value))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -60,7 +60,8 @@ func (s *subject) set(txn *heap.Txn, key uint64, value string) {
 }
 
 func (s *subject) delete(txn *heap.Txn, key uint64) {
-	root, removed, err := trie.Delete(txn, s.root, s.shape, s.hash(&key), unsafe.Pointer(&key))
+	root, entry, err := trie.Delete(txn, s.root, s.shape, s.hash(&key), unsafe.Pointer(&key))
+	removed := entry != 0
 	if err != nil {
 		s.t.Fatal(err)
 	}

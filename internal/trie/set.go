@@ -52,8 +52,9 @@ func (c *cursor) shift() uint {
 	return c.steps[c.depth-1].shift
 }
 
-// Set makes value the value of key and returns the new root; old is the payload
-// of the entry that was replaced, nil if the key is new.
+// Set makes value the value of key and returns the new root and the block of the
+// new entry; old is the payload of the entry that was replaced, nil if the key is
+// new.
 //
 // The entry is written before the tree is touched: a value that cannot be stored
 // leaves the tree as it was. An error after that leaves the tree unusable, and
@@ -61,39 +62,39 @@ func (c *cursor) shift() uint {
 //
 // Bucket and old entry are fetched while the new entry is written and the way is
 // copied, which is needed whether the key is there or not.
-func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, old unsafe.Pointer, err error) {
+func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, entry format.Addr, old unsafe.Pointer, err error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
-		return 0, nil, err
+		return 0, 0, nil, err
 	}
 	group := c.prefetchGroup(hash)
-	entry, err := s.newEntry(t, hash, key, value)
+	entry, err = s.newEntry(t, hash, key, value)
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, nil, err
 	}
 	var list []uint64
 	if group != nil {
 		prefetchEntry(group, tagOf(hash, c.shift()))
 		if list, err = c.edit(); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 	}
 	i, old, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, nil, err
 	}
 	if i < 0 {
 		err = c.insert(hash, entry)
-		return c.root, nil, err
+		return c.root, entry, nil, err
 	}
 	if list == nil {
 		if list, err = c.edit(); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 	}
 	t.Free(format.Addr(list[i] & format.AddrMask))
 	list[i] = uint64(entry) | tagOf(hash, c.shift())
-	return c.root, old, nil
+	return c.root, entry, old, nil
 }
 
 // prefetchGroup fetches the group of the leaf where the hash belongs; nil if the

@@ -49,6 +49,10 @@ func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
 	return h & s.hashMask, err
 }
 
+// FixedSize returns the bytes of the payload of an entry without what key and value
+// own.
+func (s *Shape) FixedSize() int { return int(s.ownedAt) }
+
 // KeyOf returns the key in the payload of an entry.
 func (s *Shape) KeyOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(entry, s.keyAt) }
 

@@ -65,6 +65,7 @@ func (s *Space) Join(t testing.TB) *Space {
 	if err := lv.Join(); err != nil {
 		t.Fatal(err)
 	}
+	lv.Words().Written.Store(format.MaxVersion) // there is no journal that would read what was logged
 	joined := &Space{Dir: s.Dir, Header: s.Header, Heap: heap.New(region, lv), Live: lv}
 	t.Cleanup(func() {
 		lv.Leave(false)

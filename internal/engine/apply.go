@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// applier applies logical changes, of the journal or of a backup, in a writing
+// transaction. It believes nothing that they say: a change that cannot be is an
+// error, and the transaction can only abort then.
+type applier struct {
+	tx   *Tx
+	maps map[uint64]*Map
+	last *Map     // used last
+	buf  []uint64 // a copy of a payload: Go memory without pointers, aligned
+}
+
+func newApplier(tx *Tx) *applier { return &applier{tx: tx, maps: map[uint64]*Map{}} }
+
+// apply applies one change.
+func (a *applier) apply(h format.OpHead, payload []byte) error {
+	index := format.ObjectOf(h.What)
+	var err error
+	switch kind := format.OpKindOf(h.What); kind {
+	case format.OpSet, format.OpDelete:
+		err = a.entry(kind, index, h, payload)
+	case format.OpNewMap:
+		err = a.newMap(index, h)
+	case format.OpNewType:
+		err = a.newType(index, payload)
+	default:
+		err = fmt.Errorf("changes of kind %d are not known", kind)
+	}
+	runtime.KeepAlive(a.buf)
+	if err != nil {
+		return a.tx.fail(fmt.Errorf("object %d: %w", index, err))
+	}
+	return nil
+}
+
+// entry stores or deletes the key of an entry.
+func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+	m, err := a.mapOf(index)
+	if err != nil {
+		return err
+	}
+	fixed := uintptr(m.shape.FixedSize())
+	if uintptr(len(payload)) < fixed {
+		return fmt.Errorf("an entry of %d bytes is too short", len(payload))
+	}
+	n := (len(payload) + 7) / 8
+	if n > len(a.buf) {
+		a.buf = make([]uint64, max(n, 64))
+	}
+	entry := unsafe.Pointer(unsafe.SliceData(a.buf))
+	copy(unsafe.Slice((*byte)(entry), len(payload)), payload)
+	bounds := layout.Bounds{Lo: uintptr(entry), Hi: uintptr(entry) + uintptr(len(payload))}
+	key, value := m.shape.KeyOf(entry), m.shape.ValueOf(entry)
+	if err := m.shape.Key.Relocate(key, bounds, uintptr(h.Addr)); err != nil {
+		return err
+	}
+	if kind == format.OpDelete {
+		removed, err := a.tx.Delete(m, key)
+		if err == nil && !removed {
+			err = fmt.Errorf("the key to be deleted is not there")
+		}
+		return err
+	}
+	if err := m.shape.Value.Relocate(value, bounds, uintptr(h.Addr)); err != nil {
+		return err
+	}
+	return a.tx.Set(m, key, value)
+}
+
+// mapOf returns a map by its stored types.
+func (a *applier) mapOf(index uint64) (*Map, error) {
+	if a.last != nil && a.last.index == index {
+		return a.last, nil
+	}
+	m := a.maps[index]
+	if m == nil {
+		var err error
+		if index == a.tx.state.Catalog || index == a.tx.state.Types {
+			m = &Map{index: index, shape: a.tx.sp.catalog}
+		} else if m, _, err = a.tx.StoredMap(format.MakeID(a.tx.sp.header.Tag, index)); err != nil {
+			return nil, err
+		}
+		a.maps[index] = m
+	}
+	a.last = m
+	return m, nil
+}
+
+// claimIndex makes an index that is not in use that of the next new object.
+func (a *applier) claimIndex(index uint64) error {
+	if index < a.tx.state.NextIndex || index >= format.AddrMask {
+		return fmt.Errorf("the index is in use, or impossible")
+	}
+	a.tx.state.NextIndex = index
+	return nil
+}
+
+// newMap creates an empty map.
+func (a *applier) newMap(index uint64, h format.OpHead) error {
+	for _, t := range [2]uint64{h.Addr, h.Arg} {
+		if _, err := a.tx.storedType(t); err != nil {
+			return err
+		}
+	}
+	if err := a.claimIndex(index); err != nil {
+		return err
+	}
+	return a.tx.newMap(h.Addr, h.Arg)
+}
+
+// newType stores a descriptor.
+func (a *applier) newType(index uint64, payload []byte) error {
+	const head = int(unsafe.Sizeof(format.TypeObject{}))
+	if len(payload) < head {
+		return fmt.Errorf("a descriptor of %d bytes is too short", len(payload))
+	}
+	if _, err := layout.Decode(append([]byte(nil), payload[head:]...)); err != nil {
+		return err
+	}
+	if err := a.claimIndex(index); err != nil {
+		return err
+	}
+	_, err := a.tx.newType(payload[head:])
+	return err
+}

@@ -1,0 +1,159 @@
+package heap
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// A log collects the changes of one transaction, for the journal. It copies
+// nothing: a change names the block with the entry that was stored or removed,
+// and such blocks are kept until the journal has them (I2). An entry that the
+// transaction itself drops again has no stamp any more; it is not used anew
+// before its change is taken off the list, or the transaction ends.
+type log struct {
+	on       bool // changes are collected
+	unlisted bool // the version cannot be told by its list
+	ops      []format.Op
+	bytes    uint64        // in the journal, of ops; what was dropped is counted until the list is compacted
+	dropped  []format.Addr // entries
+	compact  int           // length of ops at which it is compacted
+}
+
+const (
+	// maxLogged is how many bytes the changes of one transaction may have in the
+	// journal. A transaction beyond that is cheaper to anchor than to log.
+	maxLogged    = 32 << 20
+	firstCompact = 4096
+)
+
+func (l *log) begin() {
+	l.on, l.unlisted, l.bytes, l.compact = true, false, 0, firstCompact
+	l.ops, l.dropped = l.ops[:0], l.dropped[:0]
+}
+
+// Log adds a change to the transaction's log. The block of an OpSet or OpDelete
+// is that of the entry that was stored or removed, of OpNewType that of the
+// descriptor.
+func (t *Txn) Log(op format.Op) {
+	l := &t.log
+	if !l.on {
+		return
+	}
+	l.ops = append(l.ops, op)
+	l.bytes += uint64(format.OpHeadSize)
+	if format.OpKindOf(op.What) != format.OpNewMap {
+		l.bytes += uint64(t.heap.header(format.Addr(op.Block)).Size+7) &^ 7
+	}
+	if format.OpKindOf(op.What) == format.OpDelete {
+		t.keep(format.Addr(op.Block))
+	}
+	if len(l.ops) >= l.compact || l.bytes > maxLogged {
+		t.compactLog()
+	}
+}
+
+// keep sees to it that an entry of this transaction that was dropped stays until
+// the journal has read its key. One of the base stays anyway.
+func (t *Txn) keep(a format.Addr) {
+	hd := t.heap.header(a)
+	if n := len(t.log.dropped); n > 0 && t.log.dropped[n-1] == a {
+		t.log.dropped = t.log.dropped[:n-1]
+		t.unlogged = append(t.unlogged, freed{a, t.version, t.version, blockSize(hd)})
+	}
+}
+
+// drop takes an entry of this transaction out of use.
+func (l *log) drop(t *Txn, a format.Addr) {
+	t.heap.writable(a).Sum = 0 // no stamp: stamps begin at 1
+	l.dropped = append(l.dropped, a)
+}
+
+// listed reports whether the list needs the change still.
+func (t *Txn) listed(op format.Op) bool {
+	return format.OpKindOf(op.What) != format.OpSet || t.heap.header(format.Addr(op.Block)).Sum != 0
+}
+
+// compactLog takes entries that were dropped off the list. A list that is too
+// long after that is given up.
+func (t *Txn) compactLog() {
+	l := &t.log
+	kept := l.ops[:0]
+	l.bytes = 0
+	for _, op := range l.ops {
+		if !t.listed(op) {
+			continue
+		}
+		kept = append(kept, op)
+		l.bytes += uint64(format.OpHeadSize)
+		if format.OpKindOf(op.What) != format.OpNewMap {
+			l.bytes += uint64(t.heap.header(format.Addr(op.Block)).Size+7) &^ 7
+		}
+	}
+	l.ops = kept
+	l.compact = max(firstCompact, 2*len(kept))
+	t.releaseDropped()
+	if l.bytes > maxLogged {
+		t.Unlist()
+	}
+}
+
+// releaseDropped makes the dropped entries free for use, or, if somebody may look
+// at them, for use after the end.
+func (t *Txn) releaseDropped() {
+	for _, a := range t.log.dropped {
+		hd := t.heap.writable(a)
+		if t.frozen > 0 || t.borrowed {
+			hd.Sum = t.stamp
+			t.lookedAt = append(t.lookedAt, a)
+			continue
+		}
+		t.dropBlock(a, blockSize(hd))
+	}
+	t.log.dropped = t.log.dropped[:0]
+}
+
+// Unlist says that the transaction's changes are not to be told by a list of
+// them: its version will need an anchor. It holds for what follows, too.
+func (t *Txn) Unlist() {
+	l := &t.log
+	if !l.on {
+		return
+	}
+	l.on, l.unlisted = false, true
+	l.ops = l.ops[:0]
+	t.releaseDropped()
+}
+
+// Replaying says that the changes come from the journal, and need no log.
+func (t *Txn) Replaying() { t.log.on = false }
+
+// Logged returns how many bytes the transaction's changes will have in the journal.
+func (t *Txn) Logged() uint64 { return t.log.bytes }
+
+// SealLog writes the list of changes for the state: the only change, the address
+// of a block with several, or that they are not listed.
+func (t *Txn) SealLog() (format.Op, error) {
+	l := &t.log
+	if l.unlisted {
+		return format.Op{What: format.MakeWhat(format.OpUnlisted, 0)}, nil
+	}
+	if len(l.dropped) > 0 {
+		t.compactLog()
+	}
+	if l.unlisted {
+		return format.Op{What: format.MakeWhat(format.OpUnlisted, 0)}, nil
+	}
+	switch len(l.ops) {
+	case 0:
+		return format.Op{}, nil
+	case 1:
+		return l.ops[0], nil
+	}
+	a, err := t.Alloc(format.KindOps, format.ByteCount(len(l.ops)*format.OpSize))
+	if err != nil {
+		return format.Op{}, err
+	}
+	copy(unsafe.Slice((*format.Op)(t.Payload(a)), len(l.ops)), l.ops)
+	return format.Op{What: format.MakeWhat(format.OpList, 0), Block: uint64(a)}, nil
+}

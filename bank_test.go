@@ -166,14 +166,18 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 
 // The work of a bank child is a list of words: "reopen" closes and opens the
 // space often, "busy" does what is done in the background more often, "grow"
-// writes large records.
+// writes large records. Some transactions are durable; the others become so soon.
 func init() { children["bank"] = bankChild }
 
 func bankChild() int {
 	c := newInChild()
 	n, first := uint64(0), true
 	for !c.ended.Load() {
-		s, err := c.open(everheap.WithFlushInterval(10 * time.Millisecond))
+		opts := []everheap.Option{everheap.WithFlushInterval(10 * time.Millisecond)}
+		if c.has("busy") {
+			opts = append(opts, everheap.WithAnchorInterval(20*time.Millisecond))
+		}
+		s, err := c.open(opts...)
 		if err != nil {
 			return failed("open", err)
 		}
@@ -222,18 +226,32 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 		if c.has("grow") {
 			size = 1 << 20
 		}
+		durability := everheap.Periodic
+		if c.rng.IntN(8) == 0 {
+			durability = everheap.Durable
+		}
 		err = again(func() error {
-			return s.Update(context.Background(), func(tx *everheap.Tx) error { return b.transact(tx, c.id, n, size, c.rng) })
+			return s.Update(context.Background(), func(tx *everheap.Tx) error { return b.transact(tx, c.id, n, size, c.rng) }, durability)
 		})
 		if err != nil {
 			return n, err
 		}
 		ack(n)
+		if durability == everheap.Durable {
+			say("durable", n)
+		}
 		switch c.rng.IntN(rare) {
 		case 0:
-			err = sweep(s)
+			// While a sweep is under way nobody reuses what is below its floor: with
+			// one after the other the space would only grow.
+			if pause := time.Since(c.swept); pause > fleetSize*time.Second {
+				err = sweep(s)
+				c.swept = time.Now()
+			}
 		case 1:
-			err = s.Sync(context.Background())
+			if err = s.Sync(context.Background()); err == nil {
+				say("durable", n)
+			}
 		case 2:
 			time.Sleep(time.Duration(c.rng.IntN(3000)) * time.Microsecond)
 		}

@@ -25,6 +25,7 @@ type fleet struct {
 	children map[int]*child
 	work     map[int]string
 	known    map[int]uint64 // transactions of children that are gone, at the least
+	durable  map[int]uint64 // those of them that survive power loss, at the least
 	starts   uint64
 	slowest  time.Duration // for which a child was kept from its next commit
 }
@@ -33,7 +34,7 @@ type fleet struct {
 func newFleet(t *testing.T, r *rand.Rand, n int, work string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: filepath.Join(t.TempDir(), "bank"), seed: r.Uint64(), rng: r,
-		children: map[int]*child{}, work: map[int]string{}, known: map[int]uint64{}}
+		children: map[int]*child{}, work: map[int]string{}, known: map[int]uint64{}, durable: map[int]uint64{}}
 	f.open()
 	must(t, f.bank.found(f.space))
 	t.Cleanup(func() {
@@ -112,6 +113,7 @@ func (f *fleet) kill(id int) {
 // bury takes note of a child that is gone.
 func (f *fleet) bury(id int) {
 	f.known[id] = max(f.known[id], f.children[id].acked.Load())
+	f.durable[id] = max(f.durable[id], f.children[id].durable.Load())
 	delete(f.children, id)
 }
 
@@ -165,7 +167,7 @@ func (f *fleet) verify() {
 }
 
 // forget gives up what is known, and takes what is there for it: power is lost,
-// and unlike what processes were told, what was on disk counts.
+// and what was on disk counts. That is all that was durable, at the least.
 func (f *fleet) forget() {
 	f.t.Helper()
 	err := f.space.View(func(tx *everheap.Tx) error {
@@ -175,8 +177,8 @@ func (f *fleet) forget() {
 		}
 		for id, known := range f.known {
 			n := owns[own(id)]
-			if n > known+1 {
-				f.t.Errorf("child %d: %d transactions had returned when it died, %d are there", id, known, n)
+			if n > known+1 || n < f.durable[id] {
+				f.t.Errorf("child %d: %d transactions had returned when it died, %d of them durable; %d are there", id, known, f.durable[id], n)
 			}
 			f.known[id] = n
 		}
@@ -271,29 +273,68 @@ func TestKill_LastUser(t *testing.T) {
 	})
 }
 
+// All users die at once and the live file is lost, again and again: what was
+// durable is there, although nobody wrote an anchor of it.
+func TestKill_DurableCommitsNeedNoLive(t *testing.T) {
+	rounds(t, 3, func(t *testing.T, r *rand.Rand) {
+		f := newFleet(t, r, 3, "")
+		for range scaled(12) {
+			time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+			f.everybody(true)
+			must(t, os.Remove(filepath.Join(f.dir, "live")))
+			f.open()
+			f.forget()
+			f.restart(ids(3)...)
+			f.progress(time.Now())
+			if t.Failed() {
+				return
+			}
+		}
+		total := uint64(0)
+		for _, n := range f.durable {
+			total += n
+		}
+		if total == 0 {
+			t.Error("no transaction was durable")
+		}
+	})
+}
+
 // pointWork returns what a child must do to pass a point often, and how often at
 // the most it is to pass it before it is killed or stopped there.
 func pointWork(point string) (work string, times int) {
 	switch point {
 	case "grow.carved", "grow.allocated":
 		return "grow", 1
-	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed":
+	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed", "segment.claimed":
 		return "reopen", 4
-	case "entry.reaped", "lock.takeover":
+	case "entry.reaped", "lock.takeover", "recover.replayed":
 		return "", 1
 	case "anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed", "reclaim.scanned":
-		return "busy", 4
+		return "busy", 2
+	case "journal.leading", "journal.write", "journal.written", "journal.synced":
+		return "busy", 20
 	case "sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed":
 		return "busy", 1
 	}
 	return "", 200
 }
 
+// takesOthers reports whether a process passes the point only when another one
+// died.
+func takesOthers(point string) bool { return point == "lock.takeover" || point == "entry.reaped" }
+
+// hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
+// does, or an opener after a power loss.
+func hasOwnTest(point string) bool {
+	return point == "journal.takeover" || point == "recover.replayed"
+}
+
 // provoke does what makes a child pass a point that it does not pass by itself: a
 // process dies while it has the writer lock. It reports whether the child has.
 func (f *fleet) provoke(point string, reached func() bool) bool {
 	const victim = fleetSize + 2
-	if point != "lock.takeover" && point != "entry.reaped" {
+	if !takesOthers(point) {
 		return wait(patience, reached)
 	}
 	for range 40 {
@@ -322,6 +363,9 @@ func TestKill_AtPoints(t *testing.T) {
 		f := newFleet(t, r, fleetSize, "")
 		const armed = fleetSize + 1
 		for _, point := range invariant.Points {
+			if hasOwnTest(point) {
+				continue
+			}
 			c := f.arm(point, "kill")
 			if !f.provoke(point, c.gone) {
 				t.Errorf("no child passed the point %s", point)
@@ -348,6 +392,45 @@ func TestKill_AtPoints(t *testing.T) {
 	})
 }
 
+// A process stands still while it leads the journal, and the one that takes over
+// from it dies, or stands still as well, at that moment: others go on, and nothing
+// is lost.
+func TestTakeOver_OfJournal(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, how := range []string{"kill", "stop"} {
+		t.Run(how, func(t *testing.T) {
+			rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+				f := newFleet(t, r, 0, "")
+				f.close()
+				first := f.start(1, "busy", fmt.Sprintf("EVERHEAP_POINT=journal.leading:%d:stop", 10+r.IntN(40)))
+				first.await("standing still", first.stopped)
+				second := f.start(2, "busy", "EVERHEAP_POINT=journal.takeover:1:"+how)
+				if how == "kill" {
+					second.await("its death", second.gone)
+					f.bury(2)
+				} else {
+					second.await("standing still", second.stopped)
+				}
+				f.start(3, "busy")
+				f.arrive(3)
+				f.progress(time.Now(), 1, 2)
+				for id, c := range f.children {
+					if id != 3 {
+						c.resume()
+					}
+				}
+				f.progress(time.Now())
+				f.everybody(false)
+				must(t, os.Remove(filepath.Join(f.dir, "live")))
+				f.open()
+				f.forget()
+			})
+		})
+	}
+}
+
 // A child that dies at a point of its own death leaves what is on disk whole: the
 // last user of the space dies at each point, and the live file is lost.
 func TestKill_LastUserAtPoints(t *testing.T) {
@@ -357,10 +440,18 @@ func TestKill_LastUserAtPoints(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, 0, "")
 		for i, point := range invariant.Points {
-			if point == "lock.takeover" || point == "entry.reaped" {
-				continue // takes another process
+			if takesOthers(point) || point == "journal.takeover" {
+				continue
 			}
 			f.close()
+			lost := i%2 == 1
+			if point == "recover.replayed" { // takes records after the newest anchor, and that power is lost
+				c := f.start(1, "")
+				c.await("some transactions", func() bool { return c.durable.Load() > 20 })
+				f.kill(1)
+				must(t, os.Remove(filepath.Join(f.dir, "live")))
+				lost = true
+			}
 			c := f.arm(point, "kill")
 			if !wait(patience, c.gone) {
 				t.Errorf("no child passed the point %s", point)
@@ -368,7 +459,6 @@ func TestKill_LastUserAtPoints(t *testing.T) {
 			} else {
 				f.bury(fleetSize + 1)
 			}
-			lost := i%2 == 1
 			if lost {
 				if err := os.Remove(filepath.Join(f.dir, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
 					t.Fatal(err)

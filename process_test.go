@@ -26,6 +26,7 @@ import (
 //
 //	start N     it begins after its own N-th transaction
 //	ack N T     transaction N returned, at T (nanoseconds since 1970)
+//	durable N   transactions up to N survive power loss
 //	suspended   a transaction returned ErrSuspended
 //	fail TEXT   something is wrong: the test fails
 //
@@ -40,6 +41,7 @@ type child struct {
 	started   atomic.Bool
 	first     atomic.Uint64 // transactions that it found, when it started
 	acked     atomic.Uint64
+	durable   atomic.Uint64 // transactions that survive power loss
 	ackedAt   atomic.Int64
 	suspended atomic.Int64
 	killed    atomic.Bool // its death is no failure
@@ -112,6 +114,9 @@ func (c *child) hear(line string) {
 			c.acked.Store(n)
 			c.ackedAt.Store(at)
 		}
+	case "durable":
+		n, _ = strconv.ParseUint(rest, 10, 64)
+		c.durable.Store(n)
 	case "suspended":
 		c.suspended.Add(1)
 	case "fail":
@@ -183,6 +188,18 @@ func (c *child) await(what string, ok func() bool) {
 	}
 }
 
+// heard counts the child's other lines that begin with the text.
+func (c *child) heard(text string) (n int) {
+	c.said.Lock()
+	defer c.said.Unlock()
+	for _, line := range c.said.lines {
+		if strings.HasPrefix(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 // wait polls a condition.
 func wait(bound time.Duration, ok func() bool) bool {
 	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
@@ -227,6 +244,7 @@ type inChild struct {
 	id    int
 	work  string
 	rng   *rand.Rand
+	swept time.Time // last
 	ended atomic.Bool
 	asked chan string // lines of the parent other than "end"
 }

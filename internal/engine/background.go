@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/oslock"
@@ -81,11 +82,19 @@ func (b *background) note(err error) {
 
 // tidy reclaims what can be, hands over what is too much, and, when this process
 // is idle, nearly everything; and takes care of pending blocks that others left.
-// It uses the process's lists, so it takes the queue, if that is free.
+// It uses the process's lists, so it takes the queue: if that is free, and now and
+// then in any case.
 func (b *background) tidy() {
 	sp := b.sp
-	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 || !sp.queue.tryLock() {
+	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 {
 		return
+	}
+	if !sp.queue.tryLock() {
+		ctx, cancel := context.WithTimeout(context.Background(), tickInterval)
+		defer cancel()
+		if b.n%idleTicks != 0 || sp.queue.lock(ctx) != nil {
+			return
+		}
 	}
 	defer sp.queue.unlock()
 	if sp.live.OwnsWriter() { // handed over after the waiter had given up
@@ -228,7 +237,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		}
 	}
 	defer w.Sweeper.CompareAndSwap(me, 0)
-	epoch, floor, hold, err := sp.startSweep()
+	epoch, floor, spared, hold, err := sp.startSweep()
 	if err != nil || epoch == 0 {
 		return 0, err
 	}
@@ -244,6 +253,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		return 0, err
 	}
 	invariant.Point("sweep.marked")
+	marks.Spare(spared)
 	unmarked := marks.Unmarked()
 	if err := sp.spoolTo(hold.State); err != nil {
 		return 0, err
@@ -287,33 +297,33 @@ func (sp *Space) sweepLast() {
 // startSweep raises the epoch and holds the current version, under the writer
 // lock. An epoch of 0 says that it is not the time: a process that was taken over
 // while it wrote is alive, and what it has reserved is not known.
-func (sp *Space) startSweep() (epoch, floor uint64, hold live.Hold, err error) {
+func (sp *Space) startSweep() (epoch, floor uint64, spared *heap.Spared, hold live.Hold, err error) {
 	if sp.othersActive() {
-		return 0, 0, hold, nil // before anybody has to wait for the lock
+		return 0, 0, nil, hold, nil // before anybody has to wait for the lock
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
 	defer cancel()
 	if err := sp.takeTurn(ctx); err != nil {
-		return 0, 0, hold, err
+		return 0, 0, nil, hold, err
 	}
 	defer sp.giveTurn()
 	w := sp.live.Words()
 	if w.Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {
-			return 0, 0, hold, err
+			return 0, 0, nil, hold, err
 		}
 	}
 	defer sp.heap.Leave()
 	hold = sp.live.HoldCurrent()
-	epoch, floor, ok := sp.heap.BeginSweep(sp.othersActive)
+	epoch, floor, spared, ok := sp.heap.BeginSweep(sp.othersActive)
 	if !ok || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
 		sp.live.Release(hold)
 		w.SweepWish.Store(1)
-		return 0, 0, hold, nil
+		return 0, 0, nil, hold, nil
 	}
 	w.SweepWish.Store(0)
 	w.Leaked.Store(0)
-	return epoch, floor, hold, nil
+	return epoch, floor, spared, hold, nil
 }
 
 // othersActive reports whether another living process uses its lists. A process

@@ -151,21 +151,17 @@ func (sp *Space) spool() error {
 	return sp.write()
 }
 
-// spoolTo writes at least the versions up to the state's, which is held.
+// spoolTo writes at least the versions up to the state's, which is held. It does
+// not wait for whoever leads, and may be syncing: writing twice does no harm.
 func (sp *Space) spoolTo(state format.Addr) error {
 	w, version := sp.live.Words(), stateAt(state).Version
-	done := func() bool { return w.Written.Load() >= version || w.Failed.Load() != 0 }
-	for !done() {
-		if sp.live.LeadJournal(done) {
-			err := sp.write()
-			sp.live.UnleadJournal()
-			if err != nil {
-				return err
-			}
+	for w.Written.Load() < version {
+		if w.Failed.Load() != 0 {
+			return ErrIO
 		}
-	}
-	if w.Written.Load() < version {
-		return ErrIO
+		if err := sp.write(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -497,7 +493,7 @@ func (sp *Space) tryReplay(records []journal.Record) error {
 	defer tx.Abort()
 	last := records[len(records)-1].RecordHead
 	tx.write.Begin(sp.heap, tx.hold.State, format.Version(last.Version), sp.reader)
-	tx.write.Replaying()
+	tx.write.NoLog()
 	tx.replayed = &last
 	apply := newApplier(tx)
 	for _, r := range records {

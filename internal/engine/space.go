@@ -31,6 +31,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -62,6 +63,7 @@ type Options struct {
 	Base           uint64      // of the window, at creation; 0: any
 	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
 	Manual         bool        // for tests: nothing is done in the background
+	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.
 	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
@@ -240,6 +242,9 @@ func open(dir string, o Options) (_ *Space, err error) {
 		if err = sp.recover(); err != nil {
 			return nil, err
 		}
+	}
+	if o.NoJournal {
+		sp.live.RaiseWritten(math.MaxInt64)
 	}
 	if err = sp.heal(); err != nil {
 		return nil, err

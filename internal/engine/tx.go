@@ -131,6 +131,9 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) error {
 	tx.state, tx.next = &tx.own, tx.own.NextIndex
 	tx.write = &sp.txn
 	tx.write.Begin(sp.heap, tx.hold.State, format.Version(tx.own.Version)+1, sp.reader)
+	if sp.options.NoJournal {
+		tx.write.NoLog()
+	}
 	tx.reader = &tx.write.Reader
 	if sp.live.Words().Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {

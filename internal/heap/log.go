@@ -125,8 +125,8 @@ func (t *Txn) Unlist() {
 	t.releaseDropped()
 }
 
-// Replaying says that the changes come from the journal, and need no log.
-func (t *Txn) Replaying() { t.log.on = false }
+// NoLog says that the changes need no log: they come from the journal.
+func (t *Txn) NoLog() { t.log.on = false }
 
 // Logged returns how many bytes the transaction's changes will have in the journal.
 func (t *Txn) Logged() uint64 { return t.log.bytes }

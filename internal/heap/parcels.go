@@ -8,11 +8,12 @@ import (
 )
 
 const (
-	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that parcels are
-	parcelItems  = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
-	adoptParcels = 4       // of pending blocks, at once
-	keepBytes    = 4 << 20 // free space that a process keeps for itself
-	maxChain     = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
+	carrierBytes  = 4096 - format.HeaderSize // payload of the blocks that parcels are
+	parcelItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	adoptParcels  = 4       // of pending blocks, at once
+	parcelExtents = 64      // in a parcel of extents
+	keepBytes     = 4 << 20 // free space that a process keeps for itself
+	maxChain      = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
 )
 
 // GiveBack hands free space to other processes: what this process has above its
@@ -120,13 +121,24 @@ func (h *Heap) takeCarrier() (format.Addr, error) {
 	return h.take(c)
 }
 
-// pushRuns hands over whole extents.
+// pushRuns hands over whole extents, few in a parcel: else the first process that
+// needs one would get them all.
 func (h *Heap) pushRuns() {
-	var items []format.ParcelItem
-	for _, r := range h.runs.list {
-		items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: r.n})
-	}
+	list := h.runs.list
 	h.runs = runList{}
+	var items []format.ParcelItem
+	room := uint64(parcelExtents)
+	for _, r := range list {
+		for r.n > 0 {
+			n := min(r.n, room)
+			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: n})
+			r.extent, r.n, room = r.extent+n, r.n-n, room-n
+			if room == 0 {
+				h.push(format.StackExtents, items)
+				items, room = items[:0], parcelExtents
+			}
+		}
+	}
 	h.push(format.StackExtents, items)
 }
 

@@ -9,6 +9,7 @@ import (
 type Marks struct {
 	heap    *Heap
 	extents []*[format.ExtentSize / 16 / 64]uint64
+	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
 }
@@ -21,10 +22,20 @@ func (h *Heap) NewMarks(below uint64) *Marks {
 // Add adds the block at a, which is valid, and reports whether it was not in the
 // set. A block at or above the limit of the set is none of its business.
 func (m *Marks) Add(a format.Addr) bool {
-	extent := m.heap.extentOf(a)
-	if extent >= uint64(len(m.extents)) {
+	if m.heap.extentOf(a) >= uint64(len(m.extents)) {
 		return true
 	}
+	if !m.set(a) {
+		return false
+	}
+	m.Blocks++
+	m.Bytes += blockSize(m.heap.header(a))
+	return true
+}
+
+// set sets the bit of a block below the limit, and reports whether it was not set.
+func (m *Marks) set(a format.Addr) bool {
+	extent := m.heap.extentOf(a)
 	if m.extents[extent] == nil {
 		m.extents[extent] = new([format.ExtentSize / 16 / 64]uint64)
 	}
@@ -34,9 +45,17 @@ func (m *Marks) Add(a format.Addr) bool {
 		return false
 	}
 	*word |= bit
-	m.Blocks++
-	m.Bytes += blockSize(m.heap.header(a))
 	return true
+}
+
+// Spare excepts the space that is free already from what Unmarked lists.
+func (m *Marks) Spare(s *Spared) {
+	m.spared = s
+	for _, a := range s.parcels {
+		if m.heap.extentOf(a) < uint64(len(m.extents)) {
+			m.set(a)
+		}
+	}
 }
 
 // has reports whether the block at an offset of an extent is in the set.
@@ -68,6 +87,7 @@ func (m *Marks) Unmarked() *Unmarked {
 		class := h.extentClass(extent)
 		size := uint64(class.BlockSize())
 		switch {
+		case m.spared != nil && m.spared.has(extent): // whoever took it meanwhile owns it
 		case m.extents[extent] == nil:
 			free(extent, 1)
 		case class == format.ClassRun:
@@ -102,18 +122,75 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	return true
 }
 
-// BeginSweep raises the epoch and empties the stacks; it returns the new epoch
-// and the offset below which the sweep decides. ok is false if a process that is
-// alive uses its lists at this moment: the sweep must not go on (I7). The caller
-// holds the writer lock.
+// Spared is the space that lies in the stack of extents when a sweep begins. It is
+// free, and known to be, so the sweep leaves it alone: while it goes on, those who
+// need space take it from there. Otherwise each sweep would make the space grow by
+// all that is written meanwhile.
+type Spared struct {
+	extents []uint64 // a bit for each
+	parcels []format.Addr
+}
+
+// has reports whether the extent is among them.
+func (s *Spared) has(extent uint64) bool {
+	return extent/64 < uint64(len(s.extents)) && s.extents[extent/64]&(1<<(extent%64)) != 0
+}
+
+// spare reads the chain of parcels of extents from the offset on, which the caller
+// has taken, up to the first parcel that is damaged.
+func (h *Heap) spare(offset uint64) *Spared {
+	s := &Spared{extents: make([]uint64, h.live.Words().Carved.Load()>>format.ExtentShift/64+1)}
+	if offset == 0 {
+		return s
+	}
+	for a := format.Addr(h.base + offset); a != 0; {
+		items, next, ok := h.readParcel(a)
+		if !ok || !s.add(h, items) {
+			break
+		}
+		s.parcels = append(s.parcels, a)
+		a = next
+	}
+	return s
+}
+
+// add adds the extents of a parcel. If one of them cannot be free, or is there
+// already because the chain is a ring, it reports false: what it added before that
+// waits for the next sweep.
+func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
+	first, end := h.first>>format.ExtentShift, h.live.Words().Carved.Load()>>format.ExtentShift
+	for _, item := range items {
+		extent := (item.Addr - h.base) >> format.ExtentShift
+		if item.Addr%format.ExtentSize != 0 || extent < first || extent >= end || item.Birth > end-extent {
+			return false
+		}
+		for n := extent + item.Birth; extent < n; extent++ {
+			if s.has(extent) || h.extentClass(extent) != format.ClassFree {
+				return false
+			}
+			s.extents[extent/64] |= 1 << (extent % 64)
+		}
+	}
+	return true
+}
+
+// BeginSweep raises the epoch and empties the stacks, but for what it spares; it
+// returns the new epoch and the offset below which the sweep decides. ok is false
+// if a process that is alive uses its lists at this moment: the sweep must not go
+// on (I7). The caller holds the writer lock.
 //
 // The floor is stored before the epoch is raised, so that whoever sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
-func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, ok bool) {
+//
+// What is spared was taken off the stack, and nobody else's, before the epoch was
+// raised; it is put back when nobody can be using lists of the old epoch. Whoever
+// takes it from then on knows the new epoch, and keeps it until the next one.
+func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared *Spared, ok bool) {
 	w := h.live.Words()
 	if othersActive() {
-		return 0, 0, false
+		return 0, 0, nil, false
 	}
+	offset, _ := h.live.TakeStack(format.StackExtents, w.Epoch.Load())
 	floor = w.Carved.Load()
 	for old := w.SweepFloor.Load(); old < floor && !w.SweepFloor.CompareAndSwap(old, floor); old = w.SweepFloor.Load() {
 	}
@@ -124,10 +201,17 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, ok boo
 	}
 	invariant.Point("sweep.emptied")
 	if othersActive() {
-		return 0, 0, false
+		return 0, 0, nil, false
 	}
 	h.Enter() // forgets its own
-	return epoch, floor, h.epoch == epoch
+	if h.epoch != epoch {
+		return 0, 0, nil, false
+	}
+	spared = h.spare(offset)
+	if n := len(spared.parcels); n > 0 {
+		h.pushChain(format.StackExtents, spared.parcels[0], spared.parcels[n-1])
+	}
+	return epoch, floor, spared, true
 }
 
 // Clone returns a copy of the set that can grow on its own.

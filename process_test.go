@@ -200,6 +200,18 @@ func (c *child) heard(text string) (n int) {
 	return n
 }
 
+// rest returns what follows the text in the first line that begins with it.
+func (c *child) rest(text string) string {
+	c.said.Lock()
+	defer c.said.Unlock()
+	for _, line := range c.said.lines {
+		if rest, ok := strings.CutPrefix(line, text); ok {
+			return rest
+		}
+	}
+	return ""
+}
+
 // wait polls a condition.
 func wait(bound time.Duration, ok func() bool) bool {
 	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {

@@ -17,8 +17,8 @@ const (
 	reapTicks     = 5                      // ticks between looks for dead members
 	idleTicks     = 10                     // ticks without a commit after which free space is handed over
 	anchorLoad    = 10                     // an anchor comes at the earliest after that many times the last one's duration
-	longJournal   = 96 << 20               // bytes since the newest anchor: time for another
-	urgentJournal = 192 << 20              // more than should be
+	longJournal   = 64 << 20               // bytes since the newest anchor: time for another
+	urgentJournal = 96 << 20               // more than should be
 	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
 	sweepPatience = 100 * time.Millisecond // for the writer lock

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -15,10 +16,11 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
 )
 
 const (
-	spoolBytes = 256 << 10 // logged by this process: then they are written, without a sync
+	spoolBytes = 128 << 10 // logged by this process: then they are written, without a sync
 	pieceBytes = 1 << 20   // copied before they are written
 )
 
@@ -38,6 +40,8 @@ type journaling struct {
 
 	wish    chan struct{} // spooling is due
 	pending uint64        // bytes logged since the last wish; of whoever has the queue
+
+	syncTime time.Duration // of the last sync, by whoever leads
 
 	round struct {
 		sync.Mutex
@@ -73,18 +77,15 @@ func (sp *Space) openJournal() (err error) {
 	return nil
 }
 
-// noteLogged counts what a commit has logged, and has it written when it is much.
-// The caller has the queue.
-func (sp *Space) noteLogged(bytes uint64) {
+// noteLogged counts what a commit has logged, and reports whether it is so much
+// that it should be written. The caller has the queue.
+func (sp *Space) noteLogged(bytes uint64) bool {
 	j := &sp.journal
 	if j.pending += bytes + uint64(format.RecordHeadSize); j.pending < spoolBytes {
-		return
+		return false
 	}
 	j.pending = 0
-	select {
-	case j.wish <- struct{}{}:
-	default:
-	}
+	return true
 }
 
 // runJournal writes and syncs what was committed, in the background: twice in the
@@ -126,7 +127,7 @@ func (sp *Space) runJournal() {
 func (sp *Space) flushSoon() error {
 	w := sp.live.Words()
 	version := uint64(sp.heap.VersionOf(sp.live.Current()))
-	return sp.lead(func() bool {
+	return sp.lead(false, func() bool {
 		return w.Durable.Load() >= version || w.Failed.Load() != 0 || sp.closed.Load() || sp.quitting()
 	})
 }
@@ -169,7 +170,8 @@ func (sp *Space) spoolTo(state format.Addr) error {
 // awaitDurable returns when the version survives power loss.
 func (sp *Space) awaitDurable(version format.Version) error {
 	w := sp.live.Words()
-	err := sp.lead(func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
+	w.Wishes.Add(1)
+	err := sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
 		return ErrIO
 	}
@@ -177,8 +179,9 @@ func (sp *Space) awaitDurable(version format.Version) error {
 }
 
 // lead makes versions durable until done: by leading a round, or by waiting for
-// the one that another goroutine or another process leads.
-func (sp *Space) lead(done func() bool) error {
+// the one that another goroutine or another process leads. gather says that a
+// commit waits for it.
+func (sp *Space) lead(gather bool, done func() bool) error {
 	r := &sp.journal.round
 	for !done() {
 		r.Lock()
@@ -190,7 +193,7 @@ func (sp *Space) lead(done func() bool) error {
 		mine := make(chan struct{})
 		r.done = mine
 		r.Unlock()
-		err := sp.leadRound(done)
+		err := sp.leadRound(gather, done)
 		r.Lock()
 		r.done = nil
 		r.Unlock()
@@ -204,7 +207,7 @@ func (sp *Space) lead(done func() bool) error {
 
 // leadRound makes everything that is committed durable, once this process leads;
 // if it is done before, there is nothing to do.
-func (sp *Space) leadRound(done func() bool) error {
+func (sp *Space) leadRound(gather bool, done func() bool) error {
 	if !sp.live.LeadJournal(done) {
 		return nil
 	}
@@ -212,10 +215,32 @@ func (sp *Space) leadRound(done func() bool) error {
 	if done() {
 		return nil
 	}
+	if gather {
+		sp.gather()
+	}
+	w := sp.live.Words()
+	wishes := w.Wishes.Load()
 	if err := sp.write(); err != nil {
 		return err
 	}
-	return sp.syncJournal()
+	began := time.Now()
+	err := sp.syncJournal()
+	sp.journal.syncTime = time.Since(began)
+	w.Group.Store(uint32(w.Wishes.Load() - w.Served.Swap(wishes)))
+	return err
+}
+
+// gather waits until as many commits want to be durable as the last sync has served
+// and kept waiting: those that it served are about to commit again, and would just
+// miss this one. So all that commit one after the other share each sync, and not
+// every other one. It waits for a fraction of what a sync takes, no longer: those
+// others may never come. Who commits alone waits for nothing.
+func (sp *Space) gather() {
+	w := sp.live.Words()
+	for began := time.Now(); w.Wishes.Load()-w.Served.Load() < uint64(w.Group.Load()) && time.Since(began) < sp.journal.syncTime/2; {
+		runtime.Gosched()
+		oslock.Yield()
+	}
 }
 
 // syncJournal makes what is in the file durable (J1): what Written says before the
@@ -433,13 +458,17 @@ func (sp *Space) recover() error {
 		return err
 	}
 	base := *stateAt(sp.live.Current())
-	records := log.Follow(format.Version(base.Version), base.Chain)
+	records, err := log.Follow(format.Version(base.Version), base.Chain)
+	if err != nil {
+		return err
+	}
 	last := base.Version
-	if len(records) > 0 {
+	if !records.Empty() {
 		if sp.readOnly {
 			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing", ErrReadOnly)
 		}
-		last = records[len(records)-1].Version
+		last = uint64(records.Last)
+		sp.prefault()
 		sp.distrustFree()
 		if err := sp.replay(records); err != nil {
 			return err
@@ -471,9 +500,20 @@ func (sp *Space) distrustFree() {
 	w.SweepWish.Store(1)
 }
 
+// prefaultBytes is how much of a heap a replay maps at once.
+const prefaultBytes = 1 << 30
+
+// prefault maps the heap of a space that is not huge: a replay looks for keys all
+// over it.
+func (sp *Space) prefault() {
+	if carved := sp.live.Words().Carved.Load(); carved <= prefaultBytes {
+		sp.region.Prefault(0, int64(carved))
+	}
+}
+
 // replay applies records in one transaction. If there is no room above what the
 // anchor uses, it makes room by a sweep, and tries again.
-func (sp *Space) replay(records []journal.Record) error {
+func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
 	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.translate("recover", err), ErrNoSpace) {
 		if _, sweepErr := sp.Sweep(); sweepErr != nil {
@@ -485,19 +525,18 @@ func (sp *Space) replay(records []journal.Record) error {
 }
 
 // tryReplay is replay, once.
-func (sp *Space) tryReplay(records []journal.Record) error {
+func (sp *Space) tryReplay(records *journal.History) error {
 	tx, err := sp.Begin(context.Background())
 	if err != nil {
 		return err
 	}
 	defer tx.Abort()
-	last := records[len(records)-1].RecordHead
-	tx.write.Begin(sp.heap, tx.hold.State, format.Version(last.Version), sp.reader)
-	tx.write.NoLog()
-	tx.replayed = &last
+	tx.write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
+	tx.write.Replaying()
+	tx.replayed = new(format.RecordHead)
 	apply := newApplier(tx)
-	for _, r := range records {
-		for rest := r.Ops; len(rest) > 0; {
+	err = records.All(func(r format.RecordHead, ops []byte) error {
+		for rest := ops; len(rest) > 0; {
 			h, payload, next, ok := format.NextOp(rest)
 			if !ok {
 				err = &format.DamageError{File: journal.FileName, What: "a change that does not fit its record"}
@@ -509,6 +548,11 @@ func (sp *Space) tryReplay(records []journal.Record) error {
 			}
 			rest = next
 		}
+		*tx.replayed = r
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return tx.Commit()
 }

@@ -285,6 +285,7 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		tx.end()
 		return 0, failed
 	}
+	spool := false
 	logged := tx.write.Logged()
 	ok, err := sp.publish(tx.write, tx.hold, tx.state, tx.replayed)
 	if err == nil && !ok {
@@ -294,10 +295,17 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		version = format.Version(tx.state.Version)
 		e := sp.live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
-		sp.noteLogged(logged)
+		if tx.replayed == nil && !sp.options.NoJournal {
+			spool = sp.noteLogged(logged)
+		}
 	}
 	sp.heap.Leave()
 	sp.giveTurn()
+	if spool {
+		if err := sp.spool(); err != nil {
+			sp.failure.Store(&err)
+		}
+	}
 	invariant.Point("commit.end")
 	return version, err
 }

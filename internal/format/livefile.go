@@ -103,7 +103,10 @@ type Live struct {
 	Leader       atomic.Uint64 `doc:"incarnation that writes the journal; 0: none"`
 	SegmentCount atomic.Uint64 `doc:"segments that the journal file has"`
 	JournalFutex atomic.Uint32 `doc:"futex that is woken when Durable has grown"`
-	_            [76]byte
+	Group        atomic.Uint32 `doc:"durable commits that the next sync of the journal is expected to serve"`
+	Wishes       atomic.Uint64 `doc:"durable commits so far"`
+	Served       atomic.Uint64 `doc:"durable commits before the last sync"`
+	_            [56]byte
 
 	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
 

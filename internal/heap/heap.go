@@ -12,10 +12,12 @@
 //	I2  A block (birth B, freed by version F) is reclaimed only if no protected
 //	    version X has B <= X < F. Order: load the current version C, scan, then
 //	    reclaim only blocks with F <= C. (Heap.Reclaim, live.Protected)
-//	    A block that a version's log refers to, which is a state, an entry, a
-//	    descriptor or a list of changes, is reclaimed only if besides F is in the
-//	    journal already (live.Written): until then whoever writes the journal
-//	    reads the block, although no protected version may reach it.
+//	    A block that a version's log refers to is reclaimed only if besides that
+//	    version is in the journal already (live.Written): until then whoever
+//	    writes the journal reads the block, although no protected version may
+//	    reach it. An entry is referred to by the version of its birth, and by F
+//	    if that removed it; a state, a list of changes and a descriptor wait for
+//	    F in any case.
 //	I3  The commit point is one compare-and-swap of one word. (live.Publish)
 //	I4  Free space is a cache of reachability: the lists in this package are in
 //	    ordinary memory, a crash loses them, and a sweep finds it all again.

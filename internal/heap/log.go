@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -8,7 +9,7 @@ import (
 
 // A log collects the changes of one transaction, for the journal. It copies
 // nothing: a change names the block with the entry that was stored or removed,
-// and such blocks are kept until the journal has them (I2). An entry that the
+// and such blocks are kept until the journal has that version (I2). An entry that the
 // transaction itself drops again has no stamp any more; it is not used anew
 // before its change is taken off the list, or the transaction ends.
 type log struct {
@@ -53,10 +54,18 @@ func (t *Txn) Log(op format.Op) {
 	}
 }
 
-// keep sees to it that an entry of this transaction that was dropped stays until
-// the journal has read its key. One of the base stays anyway.
+// keep sees to it that an entry that was removed stays until the journal has read
+// its key: one of this transaction, and one of the base, whose birth the journal
+// has already.
 func (t *Txn) keep(a format.Addr) {
 	hd := t.heap.header(a)
+	for i := len(t.freed) - 1; i >= 0 && hd.Birth() != t.version; i-- {
+		if t.freed[i].addr == a {
+			t.unlogged = append(t.unlogged, t.freed[i])
+			t.freed = slices.Delete(t.freed, i, i+1)
+			return
+		}
+	}
 	if n := len(t.log.dropped); n > 0 && t.log.dropped[n-1] == a {
 		t.log.dropped = t.log.dropped[:n-1]
 		t.unlogged = append(t.unlogged, freed{a, t.version, t.version, blockSize(hd)})
@@ -125,8 +134,12 @@ func (t *Txn) Unlist() {
 	t.releaseDropped()
 }
 
-// NoLog says that the changes need no log: they come from the journal.
+// NoLog says that the changes need no log.
 func (t *Txn) NoLog() { t.log.on = false }
+
+// Replaying says that the changes come from the journal: they need no log, and
+// what they free is left to the sweep that comes after each recovery.
+func (t *Txn) Replaying() { t.log.on, t.leaks = false, true }
 
 // Logged returns how many bytes the transaction's changes will have in the journal.
 func (t *Txn) Logged() uint64 { return t.log.bytes }

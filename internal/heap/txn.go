@@ -14,12 +14,14 @@ type Txn struct {
 	heap    *Heap
 	base    format.Addr    // the state it started from
 	version format.Version // that it will publish
+	logged  format.Version // up to which the journal has all versions, as of the beginning
 	bytes   int64          // by which the reachable blocks grow
 
 	stamp    uint32 // of blocks written now
 	editable uint32 // blocks with an older stamp are frozen
 	frozen   int    // walks in progress
 	borrowed bool   // pointers into entries were handed out
+	leaks    bool   // what it frees of its base is not listed
 
 	written  []format.Addr
 	freed    []freed
@@ -37,7 +39,9 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.Reader = r
 	t.Reader.own = version
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
+	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
+	t.leaks = false
 	t.written, t.freed, t.unlogged = t.written[:0], t.freed[:0], t.unlogged[:0]
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
@@ -162,7 +166,10 @@ func (t *Txn) Free(a format.Addr) {
 	t.bytes -= int64(size)
 	invariant.Assert(hd.Kind().Valid(), "a block is freed once")
 	if birth != t.version {
-		if f := (freed{a, birth, t.version, size}); logged(hd.Kind()) {
+		if t.leaks {
+			return
+		}
+		if f := (freed{a, birth, t.version, size}); logged(hd.Kind()) && (hd.Kind() != format.KindEntry || birth > t.logged) {
 			t.unlogged = append(t.unlogged, f)
 		} else {
 			t.freed = append(t.freed, f)

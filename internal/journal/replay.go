@@ -17,14 +17,38 @@ var SkipSums = false
 
 // Log is what was found in a journal file.
 type Log struct {
+	file     mapping.File
 	frames   []loaded      // by first version
 	segments [][][2]uint64 // by segment: first and last versions of its frames
 }
 
-// loaded is a frame, or a record that was put together from its parts.
+// loaded is a frame, or a record that was put together from its parts. The payload
+// of a frame stays in the file: a journal is long, and read once more it is in the
+// caches when it is needed.
 type loaded struct {
-	head    format.FrameHead
-	payload []byte
+	head   format.FrameHead
+	off    int64  // of the payload
+	record []byte // put together; nil for a frame
+}
+
+// payload returns the records of a frame. buf is used for them if it is large
+// enough, and returned.
+func (l *Log) payload(f *loaded, buf []byte) (records, _ []byte, err error) {
+	if f.record != nil {
+		return f.record, buf, nil
+	}
+	n := format.FrameHeadSize + int(f.head.Size)
+	if cap(buf) < n {
+		buf = make([]byte, max(n, maxFrame+format.FrameHeadSize))
+	}
+	b := buf[:n]
+	if _, err := l.file.ReadAt(b, f.off-int64(format.FrameHeadSize)); err != nil {
+		return nil, buf, fmt.Errorf("reading the journal: %w", err)
+	}
+	if h, ok := format.DecodeFrameHead(b); !ok || h != f.head || !SkipSums && format.Checksum(b[8:]) != h.Sum {
+		return nil, buf, &format.DamageError{File: FileName, Offset: f.off, What: "it changes while it is read"}
+	}
+	return b[format.FrameHeadSize:], buf, nil
 }
 
 // Load reads all frames of the file that have versions above the floor. What is no
@@ -34,44 +58,44 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := new(Log)
+	l := &Log{file: f}
 	p := partial{}
+	buf := make([]byte, format.SegmentSize)
 	for off := int64(0); off < size && len(l.segments) < format.NumSegments; off += format.SegmentSize {
-		b := make([]byte, min(format.SegmentSize, size-off))
+		b := buf[:min(format.SegmentSize, size-off)]
 		if n, err := f.ReadAt(b, off); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("reading the journal: %w", err)
 		} else if n < len(b) {
 			b = b[:n]
 		}
 		l.segments = append(l.segments, nil)
-		l.scan(b, spaceWord(space), floor, p)
+		l.scan(b, off, spaceWord(space), floor, p)
 	}
 	l.frames = append(l.frames, p.whole()...)
 	slices.SortStableFunc(l.frames, func(a, b loaded) int { return cmp.Compare(a.head.First, b.head.First) })
 	return l, nil
 }
 
-// scan finds the frames of a segment.
-func (l *Log) scan(b []byte, space uint64, floor format.Version, p partial) {
+// scan finds the frames of a segment, which lies at off.
+func (l *Log) scan(b []byte, off int64, space uint64, floor format.Version, p partial) {
 	segment := len(l.segments) - 1
 	for len(b) >= format.FrameHeadSize {
 		h, ok := format.DecodeFrameHead(b)
 		n := format.FrameHeadSize + int(h.Size)
 		if !ok || h.Space != space || n > len(b) || !SkipSums && format.Checksum(b[8:n]) != h.Sum {
-			b = b[min(format.FrameAlign, len(b)):]
+			b, off = b[min(format.FrameAlign, len(b)):], off+format.FrameAlign
 			continue
 		}
 		if h.Last > uint64(floor) {
 			l.segments[segment] = append(l.segments[segment], [2]uint64{h.First, h.Last})
-			frame := loaded{h, b[format.FrameHeadSize:n:n]}
 			if h.Parts == 1 {
-				l.frames = append(l.frames, frame)
+				l.frames = append(l.frames, loaded{head: h, off: off + int64(format.FrameHeadSize)})
 			} else {
-				p.add(frame)
+				p.add(h, slices.Clone(b[format.FrameHeadSize:n]))
 			}
 		}
 		n = (n + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
-		b = b[min(n, len(b)):]
+		b, off = b[min(n, len(b)):], off+int64(n)
 	}
 }
 
@@ -79,13 +103,13 @@ func (l *Log) scan(b []byte, space uint64, floor format.Version, p partial) {
 // all of their heads but the number of the part.
 type partial map[format.FrameHead]map[uint32][]byte
 
-func (p partial) add(f loaded) {
-	key := f.head
+func (p partial) add(key format.FrameHead, payload []byte) {
+	part := key.Part
 	key.Part, key.Sum, key.Size = 0, 0, 0
 	if p[key] == nil {
 		p[key] = map[uint32][]byte{}
 	}
-	p[key][f.head.Part] = f.payload
+	p[key][part] = payload
 }
 
 // whole returns the records of which all parts are there.
@@ -99,50 +123,96 @@ func (p partial) whole() []loaded {
 		for i := range key.Parts {
 			b = append(b, parts[i]...)
 		}
-		list = append(list, loaded{key, b})
+		list = append(list, loaded{head: key, record: b})
 	}
 	return list
 }
 
-// Record is what the journal says of one version.
-type Record struct {
-	format.RecordHead
-	Ops []byte
+// History is a part of a log: the records of versions that follow each other.
+type History struct {
+	Last format.Version // of the last record; that from which it starts if there is none
+	log  *Log
+	list []piece
 }
+
+// piece is a frame, and which of its records count.
+type piece struct {
+	frame       *loaded
+	first, last uint64
+}
+
+// Empty reports whether there is no record.
+func (h *History) Empty() bool { return len(h.list) == 0 }
 
 // Follow returns the records that follow the version with the chain, in their
 // order, as far as none is missing (J4).
-func (l *Log) Follow(version format.Version, chain uint64) []Record {
-	var list []Record
-	at := uint64(version)
-	for _, f := range l.frames {
+func (l *Log) Follow(version format.Version, chain uint64) (*History, error) {
+	list := &History{Last: version, log: l}
+	var buf []byte
+	for i := range l.frames {
+		f, at := &l.frames[i], uint64(list.Last)
 		if f.head.Last <= at {
 			continue
 		}
 		if f.head.First > at+1 {
 			break // the frames after this one begin even later
 		}
-		before, reached := f.head.Before, f.head.First-1
-		var found []Record
-		for rest, ok := f.payload, true; len(rest) > 0; {
-			var r Record
-			if r.RecordHead, r.Ops, rest, ok = format.NextRecord(rest); !ok || r.Version != reached+1 {
-				break
+		before := f.head.Before
+		if f.head.First <= at { // written by two leaders: the chain is in its records
+			var records []byte
+			var err error
+			if records, buf, err = l.payload(f, buf); err != nil {
+				return nil, err
 			}
-			if reached >= at {
-				if reached == at && before != chain {
-					break // of another history
-				}
-				found = append(found, r)
-			}
-			reached, before = r.Version, r.Chain
+			before = chainAt(records, at)
 		}
-		if len(found) > 0 {
-			list = append(list, found...)
-			at, chain = reached, before
+		if before == chain { // else of another history
+			list.list = append(list.list, piece{f, at + 1, f.head.Last})
+			list.Last, chain = format.Version(f.head.Last), f.head.After
 		}
 	}
-	return list
+	return list, nil
+}
+
+// chainAt returns the chain of a version that is among the records; 0 if it is not.
+func chainAt(records []byte, version uint64) uint64 {
+	for {
+		h, _, rest, ok := format.NextRecord(records)
+		if !ok {
+			return 0
+		}
+		if h.Version == version {
+			return h.Chain
+		}
+		records = rest
+	}
+}
+
+// All calls fn for each record, until it returns an error. What fn gets is valid
+// until it returns.
+func (h *History) All(fn func(h format.RecordHead, ops []byte) error) error {
+	var buf []byte
+	for _, p := range h.list {
+		records, b, err := h.log.payload(p.frame, buf)
+		if err != nil {
+			return err
+		}
+		buf = b
+		for next := p.first; next <= p.last; {
+			head, ops, rest, ok := format.NextRecord(records)
+			if !ok || head.Version > next {
+				return &format.DamageError{File: FileName, Offset: p.frame.off, What: fmt.Sprintf("the record of version %d is not in its frame", next)}
+			}
+			if head.Version == next {
+				if err := fn(head, ops); err != nil {
+					return err
+				}
+				next++
+			}
+			records = rest
+		}
+	}
+	return nil
 }
 
 // Segments returns, for each segment of the file, the newest version up to the

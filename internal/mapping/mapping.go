@@ -155,6 +155,15 @@ func (r *Region) Populate(off, n int64) {
 	populateRead(r.base+from, to-from)
 }
 
+// Prefault makes n bytes at off readable in the read view without a fault for each
+// page: worth it for one who is about to read most of them. It is only advice.
+func (r *Region) Prefault(off, n int64) {
+	if off >= 0 && n > 0 && uint64(off) < r.size && !r.closed.Load() {
+		from := uint64(off) &^ (pageSize - 1)
+		populateRead(r.base+from, (min(uint64(n), r.size-from)+pageSize-1)&^(pageSize-1))
+	}
+}
+
 // Sync makes durable what was written through the write view, or to the file,
 // before it was called. An error wraps ErrIO, and M6 holds. used is the offset
 // below which the region is in use.

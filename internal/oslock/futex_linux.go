@@ -55,3 +55,6 @@ func FutexWake(addr *uint32, n int) int {
 	}
 	return int(woken)
 }
+
+// Yield lets other threads, of any process, run on this core first.
+func Yield() { unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

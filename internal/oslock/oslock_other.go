@@ -30,3 +30,6 @@ func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 
 // FutexWake wakes nobody on this system.
 func FutexWake(addr *uint32, n int) int { return 0 }
+
+// Yield lets other threads run first.
+func Yield() { time.Sleep(time.Microsecond) }

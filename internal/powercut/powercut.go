@@ -1,0 +1,381 @@
+// Package powercut simulates the loss of power, for tests: it watches what a
+// program does to its files, and builds what a disk may hold after the power
+// failed at any moment of that.
+//
+// Terms: a moment is a number that rises with each look at the files. An image is
+// the contents of the files after a cut. What was on disk when the last completed
+// sync of a file began is in each image; of what was written later, any page may
+// be there or not, as of any moment since, and torn at sectors. The size of a file
+// is that of the last sync, or any later one.
+//
+// A file that is written through a mapping changes without a call. Disk sees it
+// when it looks: before and after each call to a file, and when Observe is called,
+// which a test does as often as it can.
+//
+// Start reading at Disk, then Image.
+package powercut
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+const (
+	pageSize   = 4096
+	sectorSize = 512
+)
+
+// Disk watches the files that are opened through it. They are told apart by their
+// names without directories. Files whose names Ignore has are left alone.
+type Disk struct {
+	Ignore  map[string]bool
+	Swallow func(name string) bool // a sync of the file is reported as done, and is not
+
+	mu    sync.Mutex
+	now   int
+	files map[string]*history
+	syncs []Sync
+}
+
+// Sync is a sync that was seen: the moments of its beginning and its end.
+type Sync struct {
+	File     string
+	From, To int
+}
+
+// history is all that a file ever held.
+type history struct {
+	path  string
+	pages map[int64][]version // by number of the page, in the order of moments
+	sizes []sizeAt
+	syncs []Sync
+	last  []byte // contents at the last look
+}
+
+// version is a page as it was from a moment on.
+type version struct {
+	moment int
+	data   []byte
+}
+
+// sizeAt is the size of a file from a moment on.
+type sizeAt struct {
+	moment int
+	size   int64
+}
+
+// New returns a disk without files.
+func New() *Disk {
+	return &Disk{Ignore: map[string]bool{}, files: map[string]*history{}}
+}
+
+// OpenFile opens a file, as mapping.OpenFile does, and watches it. What an existing
+// file holds when it is opened first is taken to be on disk.
+func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, error) {
+	_, err := os.Stat(path)
+	existed := err == nil
+	f, err := mapping.OpenFile(path, flag, perm)
+	name := filepath.Base(path)
+	if err != nil || d.Ignore[name] {
+		return f, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.files[name]
+	if h == nil {
+		h = &history{path: path, pages: map[int64][]version{}}
+		d.files[name] = h
+	}
+	h.path = path
+	if len(h.sizes) == 0 {
+		d.look()
+		if existed {
+			h.syncs = append(h.syncs, Sync{name, d.now, d.now})
+		}
+	}
+	return &file{File: f, disk: d, name: name}, nil
+}
+
+// Observe looks at all files.
+func (d *Disk) Observe() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.look()
+}
+
+// Now returns the moment of the last look.
+func (d *Disk) Now() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.now
+}
+
+// Syncs returns all syncs so far.
+func (d *Disk) Syncs() []Sync {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]Sync(nil), d.syncs...)
+}
+
+// look notes what has changed since the last look, and returns its moment.
+func (d *Disk) look() int {
+	d.now++
+	for _, h := range d.files {
+		h.look(d.now)
+	}
+	return d.now
+}
+
+// look notes what has changed in one file.
+func (h *history) look(now int) {
+	b, err := os.ReadFile(h.path)
+	if err != nil {
+		return // it is being renamed
+	}
+	if n := len(h.sizes); n == 0 || h.sizes[n-1].size != int64(len(b)) {
+		h.sizes = append(h.sizes, sizeAt{now, int64(len(b))})
+	}
+	for off := 0; off < len(b); off += pageSize {
+		page := b[off:min(off+pageSize, len(b))]
+		if end := off + len(page); end <= len(h.last) && bytes.Equal(page, h.last[off:end]) {
+			continue
+		}
+		key := int64(off / pageSize)
+		if off >= len(h.last) && len(h.pages[key]) == 0 && zero(page) {
+			continue // a page that was never written is zero
+		}
+		full := make([]byte, pageSize)
+		copy(full, page)
+		h.pages[key] = append(h.pages[key], version{now, full})
+	}
+	h.last = b
+}
+
+// zero reports whether there is nothing in the bytes.
+func zero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// file is one that is watched.
+type file struct {
+	mapping.File
+	disk *Disk
+	name string
+}
+
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	f.disk.Observe()
+	defer f.disk.Observe()
+	return f.File.WriteAt(p, off)
+}
+
+func (f *file) Truncate(size int64) error {
+	f.disk.Observe()
+	defer f.disk.Observe()
+	return f.File.Truncate(size)
+}
+
+func (f *file) Allocate(off, n int64) error {
+	defer f.disk.Observe()
+	return f.File.Allocate(off, n)
+}
+
+// Datasync makes durable what was there when it began. The file itself is not
+// synced: nothing depends on that, and it takes time.
+func (f *file) Datasync() error {
+	d := f.disk
+	from := d.Observe()
+	d.Observe()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	to := d.look()
+	s := Sync{f.name, from, to}
+	if d.Swallow == nil || !d.Swallow(f.name) {
+		h := d.files[f.name]
+		h.syncs = append(h.syncs, s)
+	}
+	d.syncs = append(d.syncs, s)
+	return nil
+}
+
+// A Policy says which of what may be there is there.
+type Policy int
+
+// The policies. Each one finds other faults.
+const (
+	AllOld     Policy = iota // nothing after the last sync
+	AllNew                   // everything
+	Random                   // of each page any version
+	Torn                     // of each sector any version
+	HeapOld                  // nothing of the first file, all of the others
+	HeapNew                  // the other way round
+	AllButOne                // everything, but one page is old
+	OnlyOne                  // nothing, but one page is new
+	MostlyNew                // a few pages are old
+	MostlyOld                // a few pages are new
+	NumPolicies
+)
+
+// Image writes what the disk may hold after a cut at the moment to a directory,
+// which exists. first is the name of the file that HeapOld and HeapNew speak of.
+func (d *Disk) Image(dir, first string, moment int, policy Policy, r *rand.Rand) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, h := range d.files {
+		if err := h.image(filepath.Join(dir, name), name == first, moment, policy, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// image writes one file of an image.
+func (h *history) image(path string, first bool, moment int, policy Policy, r *rand.Rand) error {
+	durable := 0
+	for _, s := range h.syncs {
+		if s.To <= moment {
+			durable = s.From
+		}
+	}
+	size := h.sizeIn(durable, moment, policy, first, r)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		err = f.Truncate(size)
+	}
+	odd := h.oddPage(durable, moment, r)
+	for key, list := range h.pages {
+		off := key * pageSize
+		if err != nil || off >= size {
+			continue
+		}
+		lo, hi := bounds(list, durable, moment)
+		page := choose(list, lo, hi, key == odd, first, policy, r)
+		if page != nil {
+			_, err = f.WriteAt(page[:min(pageSize, size-off)], off)
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// bounds returns the indexes of the version that is on disk for sure, -1 if none
+// is, and of the newest one.
+func bounds(list []version, durable, moment int) (lo, hi int) {
+	lo, hi = -1, -1
+	for i, v := range list {
+		if v.moment <= durable {
+			lo = i
+		}
+		if v.moment <= moment {
+			hi = i
+		}
+	}
+	return lo, hi
+}
+
+// oddPage picks one of the pages that are not settled.
+func (h *history) oddPage(durable, moment int, r *rand.Rand) int64 {
+	odd, n := int64(-1), 0
+	for key, list := range h.pages {
+		if lo, hi := bounds(list, durable, moment); lo < hi {
+			if n++; r.IntN(n) == 0 {
+				odd = key
+			}
+		}
+	}
+	return odd
+}
+
+// choose returns a page of an image; nil if it was never written.
+func choose(list []version, lo, hi int, odd, first bool, policy Policy, r *rand.Rand) []byte {
+	at := hi
+	switch policy {
+	case AllOld:
+		at = lo
+	case Random:
+		at = lo + r.IntN(hi-lo+1)
+	case HeapOld:
+		if first {
+			at = lo
+		}
+	case HeapNew:
+		if !first {
+			at = lo
+		}
+	case AllButOne:
+		if odd {
+			at = lo + r.IntN(max(hi-lo, 1))
+		}
+	case OnlyOne:
+		if at = lo; odd {
+			at = min(lo+1+r.IntN(max(hi-lo, 1)), hi)
+		}
+	case MostlyNew:
+		if r.IntN(8) == 0 {
+			at = lo + r.IntN(hi-lo+1)
+		}
+	case MostlyOld:
+		if at = lo; r.IntN(8) == 0 {
+			at = lo + r.IntN(hi-lo+1)
+		}
+	case Torn:
+		page := make([]byte, pageSize)
+		for s := 0; s < pageSize; s += sectorSize {
+			if i := lo + r.IntN(hi-lo+1); i >= 0 {
+				copy(page[s:s+sectorSize], list[i].data[s:])
+			}
+		}
+		return page
+	}
+	if at < 0 {
+		return nil
+	}
+	return list[at].data
+}
+
+// sizeIn returns the size of a file in an image.
+func (h *history) sizeIn(durable, moment int, policy Policy, first bool, r *rand.Rand) int64 {
+	var possible []int64
+	for _, s := range h.sizes {
+		if s.moment <= durable {
+			possible = possible[:0]
+		}
+		if s.moment <= moment {
+			possible = append(possible, s.size)
+		}
+	}
+	switch {
+	case len(possible) == 0:
+		return 0
+	case policy == AllOld, policy == HeapOld && first, policy == HeapNew && !first:
+		return possible[0]
+	case policy == AllNew, policy == AllButOne:
+		return possible[len(possible)-1]
+	}
+	return possible[r.IntN(len(possible))]
+}
+
+// Read returns a file's contents as of the last look, for tests of the tests.
+func (d *Disk) Read(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h := d.files[name]; h != nil {
+		return h.last, nil
+	}
+	return nil, io.EOF
+}

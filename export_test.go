@@ -1,9 +1,11 @@
 package everheap
 
 import (
+	"os"
 	"time"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // Engine returns what is behind a space, for tests that look inside.
@@ -23,4 +25,14 @@ func WithoutJournal() Option {
 // WithAnchorInterval sets how often anchors are written in the background.
 func WithAnchorInterval(d time.Duration) Option {
 	return option(func(s *settings) { s.engine.AnchorInterval = d })
+}
+
+// WithFiles opens the files of a space by the given function.
+func WithFiles(open func(path string, flag int, perm os.FileMode) (mapping.File, error)) Option {
+	return option(func(s *settings) { s.engine.Files = open })
+}
+
+// WithoutBackground opens a space in which nothing happens by itself.
+func WithoutBackground() Option {
+	return option(func(s *settings) { s.engine.Manual = true })
 }

@@ -76,7 +76,7 @@ func recoveryChild() int {
 		})
 	}
 	if err == nil {
-		err = s.Engine().AnchorNow()
+		err = s.Engine().Anchor(true)
 	}
 	records := 0
 	for ; err == nil && (records%1000 != 0 || s.Stats().Journal < most); records++ {

@@ -108,13 +108,27 @@ func (sp *Space) relieve() {
 	}
 }
 
-// AnchorNow writes two anchors: no record before them is needed any more.
-func (sp *Space) AnchorNow() error {
+// Anchor writes an anchor of the newest version, as the background does from time to
+// time; twice: two, so that no record of the journal is needed any more.
+func (sp *Space) Anchor(twice bool) error {
 	if err := sp.enter(); err != nil {
 		return err
 	}
 	defer sp.views.Add(-1)
-	return sp.anchorTwice()
+	if twice {
+		return sp.anchorTwice()
+	}
+	return sp.writeAnchor(nil, false)
+}
+
+// Spool writes what was committed to the journal, without a sync, as is done from
+// time to time.
+func (sp *Space) Spool() error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.views.Add(-1)
+	return sp.spool()
 }
 
 // makeUnclean puts an anchor without free space on disk before the first

@@ -100,7 +100,7 @@ func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
 	}
 	defer sp.Exit()
 	version, err := sp.change(context.Background(), fn)
-	if err != nil || version == 0 {
+	if err != nil {
 		return err
 	}
 	return sp.awaitDurable(version)

@@ -264,26 +264,29 @@ func (tx *Tx) Commit() error {
 	return err
 }
 
-// CommitDurable is Commit, and returns when the version survives power loss. If
-// that fails, the version is committed and not durable. The caller has entered.
+// CommitDurable is Commit, and returns when the version survives power loss, also
+// if it is an older one because the transaction changed nothing. If that fails, the
+// version is committed and not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
 	sp := tx.sp
 	version, err := tx.commit()
-	if err != nil || version == 0 {
+	if err != nil {
 		return err
 	}
 	return sp.awaitDurable(version)
 }
 
-// commit is Commit; it returns the version that it published, 0 if none.
+// commit is Commit; it returns the version that it published, or, if it changed
+// nothing, the one that it saw: who acts on that wants it to last as well.
 func (tx *Tx) commit() (version format.Version, err error) {
 	if tx.ended.Swap(true) {
 		return 0, errEnded
 	}
 	sp := tx.sp
+	version = format.Version(tx.own.Version)
 	if failed := tx.failed; failed != nil || !tx.write.Changed() && tx.replayed == nil {
 		tx.end()
-		return 0, failed
+		return version, failed
 	}
 	spool := false
 	logged := tx.write.Logged()

@@ -19,9 +19,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/everheap/everheap/internal/mapping"
@@ -33,9 +35,10 @@ const (
 )
 
 // Disk watches the files that are opened through it. They are told apart by their
-// names without directories. Files whose names Ignore has are left alone.
+// names without directories.
 type Disk struct {
-	Ignore  map[string]bool
+	Ignore  map[string]bool        // files that are left alone
+	Mapped  map[string]bool        // files that are written through mappings, too
 	Swallow func(name string) bool // a sync of the file is reported as done, and is not
 
 	mu    sync.Mutex
@@ -57,6 +60,8 @@ type history struct {
 	sizes []sizeAt
 	syncs []Sync
 	last  []byte // contents at the last look
+	spare []byte // of the same size
+	idle  bool   // nothing was done to it since the last look
 }
 
 // version is a page as it was from a moment on.
@@ -73,7 +78,7 @@ type sizeAt struct {
 
 // New returns a disk without files.
 func New() *Disk {
-	return &Disk{Ignore: map[string]bool{}, files: map[string]*history{}}
+	return &Disk{Ignore: map[string]bool{}, Mapped: map[string]bool{}, files: map[string]*history{}}
 }
 
 // OpenFile opens a file, as mapping.OpenFile does, and watches it. What an existing
@@ -127,15 +132,18 @@ func (d *Disk) Syncs() []Sync {
 // look notes what has changed since the last look, and returns its moment.
 func (d *Disk) look() int {
 	d.now++
-	for _, h := range d.files {
-		h.look(d.now)
+	for name, h := range d.files {
+		if !h.idle {
+			h.look(d.now)
+			h.idle = !d.Mapped[name]
+		}
 	}
 	return d.now
 }
 
 // look notes what has changed in one file.
 func (h *history) look(now int) {
-	b, err := os.ReadFile(h.path)
+	b, err := h.read()
 	if err != nil {
 		return // it is being renamed
 	}
@@ -155,7 +163,29 @@ func (h *history) look(now int) {
 		copy(full, page)
 		h.pages[key] = append(h.pages[key], version{now, full})
 	}
-	h.last = b
+	h.last, h.spare = b, h.last
+}
+
+// read reads the file into the spare buffer.
+func (h *history) read() ([]byte, error) {
+	f, err := os.Open(h.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if int64(cap(h.spare)) < info.Size() {
+		h.spare = make([]byte, info.Size()+info.Size()/2)
+	}
+	b := h.spare[:info.Size()]
+	n, err := io.ReadFull(f, b)
+	if err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return b[:n], err
 }
 
 // zero reports whether there is nothing in the bytes.
@@ -175,20 +205,29 @@ type file struct {
 	name string
 }
 
+// touched says that something is done to the file, and looks: at once, and when the
+// function that it returns is called.
+func (f *file) touched() func() int {
+	d := f.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.look()
+	d.files[f.name].idle = false
+	return d.Observe
+}
+
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	f.disk.Observe()
-	defer f.disk.Observe()
+	defer f.touched()()
 	return f.File.WriteAt(p, off)
 }
 
 func (f *file) Truncate(size int64) error {
-	f.disk.Observe()
-	defer f.disk.Observe()
+	defer f.touched()()
 	return f.File.Truncate(size)
 }
 
 func (f *file) Allocate(off, n int64) error {
-	defer f.disk.Observe()
+	defer f.touched()()
 	return f.File.Allocate(off, n)
 }
 
@@ -215,16 +254,16 @@ type Policy int
 
 // The policies. Each one finds other faults.
 const (
-	AllOld     Policy = iota // nothing after the last sync
-	AllNew                   // everything
-	Random                   // of each page any version
-	Torn                     // of each sector any version
-	HeapOld                  // nothing of the first file, all of the others
-	HeapNew                  // the other way round
-	AllButOne                // everything, but one page is old
-	OnlyOne                  // nothing, but one page is new
-	MostlyNew                // a few pages are old
-	MostlyOld                // a few pages are new
+	AllOld    Policy = iota // nothing after the last sync
+	AllNew                  // everything
+	Random                  // of each page any version
+	Torn                    // of each sector any version
+	HeapOld                 // nothing of the first file, all of the others
+	HeapNew                 // the other way round
+	AllButOne               // everything, but one page is old
+	OnlyOne                 // nothing, but one page is new
+	MostlyNew               // a few pages are old
+	MostlyOld               // a few pages are new
 	NumPolicies
 )
 
@@ -233,7 +272,8 @@ const (
 func (d *Disk) Image(dir, first string, moment int, policy Policy, r *rand.Rand) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, h := range d.files {
+	for _, name := range slices.Sorted(maps.Keys(d.files)) {
+		h := d.files[name]
 		if err := h.image(filepath.Join(dir, name), name == first, moment, policy, r); err != nil {
 			return err
 		}
@@ -259,7 +299,8 @@ func (h *history) image(path string, first bool, moment int, policy Policy, r *r
 		err = f.Truncate(size)
 	}
 	odd := h.oddPage(durable, moment, r)
-	for key, list := range h.pages {
+	for _, key := range slices.Sorted(maps.Keys(h.pages)) {
+		list := h.pages[key]
 		off := key * pageSize
 		if err != nil || off >= size {
 			continue
@@ -291,8 +332,8 @@ func bounds(list []version, durable, moment int) (lo, hi int) {
 // oddPage picks one of the pages that are not settled.
 func (h *history) oddPage(durable, moment int, r *rand.Rand) int64 {
 	odd, n := int64(-1), 0
-	for key, list := range h.pages {
-		if lo, hi := bounds(list, durable, moment); lo < hi {
+	for _, key := range slices.Sorted(maps.Keys(h.pages)) {
+		if lo, hi := bounds(h.pages[key], durable, moment); lo < hi {
 			if n++; r.IntN(n) == 0 {
 				odd = key
 			}

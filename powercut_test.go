@@ -1,0 +1,590 @@
+package everheap_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/powercut"
+)
+
+var cutFlag = flag.String("everheap.powercut", "", "replays one image of a power cut test: SEED:MOMENT:POLICY:IMAGE, as the test prints it")
+
+// A cutModel knows what each version of a space held, and what its program was
+// told when.
+type cutModel struct {
+	digests  map[uint64]digest // by version
+	begun    []told            // commits, before they were
+	durable  []told            // acknowledged
+	now      digest            // of the newest version
+	contents map[string]string // "map/key": value, of the newest version
+}
+
+// told is a version and a moment.
+type told struct {
+	moment  int
+	version uint64
+}
+
+// digest is the sum of the hashes of all entries: it does not depend on an order.
+type digest struct {
+	sum uint64
+	n   int
+}
+
+var digestSeed = maphash.MakeSeed()
+
+func (d *digest) add(key, value string) {
+	d.sum += maphash.String(digestSeed, key+"\x00"+value)
+	d.n++
+}
+
+func (d *digest) remove(key, value string) {
+	d.sum -= maphash.String(digestSeed, key+"\x00"+value)
+	d.n--
+}
+
+// set changes the model's newest contents; an empty value deletes.
+func (m *cutModel) set(key, value string) {
+	if old, ok := m.contents[key]; ok {
+		m.now.remove(key, old)
+		delete(m.contents, key)
+	}
+	if value != "" {
+		m.now.add(key, value)
+		m.contents[key] = value
+	}
+}
+
+// window returns the oldest and the newest version that there may be after a cut
+// at the moment.
+func (m *cutModel) window(moment int) (oldest, newest uint64) {
+	for _, d := range m.durable {
+		if d.moment <= moment {
+			oldest = max(oldest, d.version)
+		}
+	}
+	for _, b := range m.begun {
+		if b.moment <= moment {
+			newest = max(newest, b.version)
+		}
+	}
+	return oldest, newest
+}
+
+// cutRun is a run of a space on a disk that is watched.
+type cutRun struct {
+	t     testing.TB
+	r     *rand.Rand
+	disk  *powercut.Disk
+	dir   string
+	space *everheap.Space
+	plain everheap.Map[string, string]
+	large everheap.Map[uint64, []byte]
+	model cutModel
+	opts  []everheap.Option
+}
+
+// newCutRun creates a space and opens its maps.
+func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk) *cutRun {
+	t.Helper()
+	disk.Ignore["live"], disk.Mapped["heap"] = true, true
+	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: disk, dir: filepath.Join(cutDir(t), "s"),
+		model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}, begun: []told{{0, 1}}}}
+	c.opts = []everheap.Option{everheap.WithMaxSize(64 << 20), everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground()}
+	c.open()
+	return c
+}
+
+// cutDir makes a directory, in memory if that is possible.
+func cutDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "everheap-cut-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// open opens the space and its maps; each one that is created is a version.
+func (c *cutRun) open() {
+	c.t.Helper()
+	var err error
+	c.space, err = everheap.Open(c.dir, c.opts...)
+	must(c.t, err)
+	c.begin()
+	c.plain, err = everheap.OpenMap[string, string](c.space, "plain")
+	must(c.t, err)
+	c.committed()
+	c.begin()
+	c.large, err = everheap.OpenMap[uint64, []byte](c.space, "large")
+	must(c.t, err)
+	c.committed()
+}
+
+// begin notes that the next version is about to be committed. A map that is opened
+// first takes up to three: two descriptors, and the map.
+func (c *cutRun) begin() {
+	moment := c.disk.Observe()
+	c.model.begun = append(c.model.begun, told{moment, uint64(c.space.Stats().Version) + 3})
+}
+
+// committed notes what the newest version holds. Versions between it and the one
+// before hold what that one held.
+func (c *cutRun) committed() {
+	c.disk.Observe()
+	c.model.digests[uint64(c.space.Stats().Version)] = c.model.now
+}
+
+// value makes a value; they differ.
+func (c *cutRun) value() string {
+	n := c.r.IntN(60)
+	if c.r.IntN(10) == 0 {
+		n = c.r.IntN(3000)
+	}
+	return fmt.Sprintf("%d-%s", c.r.Uint64(), strings.Repeat("v", n))
+}
+
+// step does one thing.
+func (c *cutRun) step() error {
+	switch k := c.r.IntN(100); {
+	case k < 62:
+		return c.update()
+	case k < 70:
+		return c.space.Engine().Spool()
+	case k < 78:
+		version := uint64(c.space.Stats().Version)
+		err := c.space.Sync(context.Background())
+		if err == nil {
+			c.acknowledged(version)
+		}
+		return err
+	case k < 83:
+		return c.space.Engine().Anchor(false)
+	case k < 84:
+		return c.space.Engine().Anchor(true)
+	case k < 86:
+		return sweep(c.space)
+	default:
+		return c.single()
+	}
+}
+
+// acknowledged notes that a version survives the loss of power from now on.
+func (c *cutRun) acknowledged(version uint64) {
+	c.model.durable = append(c.model.durable, told{c.disk.Observe(), version})
+}
+
+// single sets or deletes one key.
+func (c *cutRun) single() error {
+	key := fmt.Sprint("k", c.r.IntN(150))
+	c.begin()
+	if c.r.IntN(4) == 0 {
+		_, err := c.plain.Delete(c.space, key)
+		if err == nil {
+			c.model.set("plain/"+key, "")
+			c.committed()
+		}
+		return err
+	}
+	value := c.value()
+	err := c.plain.Set(c.space, key, value)
+	if err == nil {
+		c.model.set("plain/"+key, value)
+		c.committed()
+	}
+	return err
+}
+
+var errCutAbort = errors.New("aborted by the test")
+
+// update is a transaction with several changes, some of which abort.
+func (c *cutRun) update() error {
+	type change struct{ key, value string }
+	var changes []change
+	durability := everheap.Periodic
+	if c.r.IntN(3) == 0 {
+		durability = everheap.Durable
+	}
+	abort := c.r.IntN(8) == 0
+	c.begin()
+	err := c.space.Update(context.Background(), func(tx *everheap.Tx) error {
+		changes = nil
+		for range 1 + c.r.IntN(8) {
+			if c.r.IntN(4) == 0 {
+				key, size := c.r.Uint64N(20), c.r.IntN(2000)
+				if c.r.IntN(20) == 0 {
+					size = c.r.IntN(150_000)
+				}
+				blob := []byte(strings.Repeat(fmt.Sprint(c.r.Uint64()), 1+size/20))
+				if err := c.large.Set(tx, key, blob); err != nil {
+					return err
+				}
+				changes = append(changes, change{fmt.Sprint("large/", key), string(blob)})
+				continue
+			}
+			key, value := fmt.Sprint("k", c.r.IntN(150)), c.value()
+			if c.r.IntN(5) == 0 {
+				if _, err := c.plain.Delete(tx, key); err != nil {
+					return err
+				}
+				value = ""
+			} else if err := c.plain.Set(tx, key, value); err != nil {
+				return err
+			}
+			changes = append(changes, change{"plain/" + key, value})
+			if c.r.IntN(4) == 0 {
+				c.disk.Observe()
+			}
+		}
+		if abort {
+			return errCutAbort
+		}
+		return nil
+	}, durability)
+	if abort && errors.Is(err, errCutAbort) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, ch := range changes {
+		c.model.set(ch.key, ch.value)
+	}
+	c.committed()
+	if durability == everheap.Durable {
+		c.acknowledged(uint64(c.space.Stats().Version))
+	}
+	return nil
+}
+
+// run does steps, with a close and an open now and then, and closes the space.
+func (c *cutRun) run(steps int) {
+	c.t.Helper()
+	for i := range steps {
+		must(c.t, c.step())
+		if i%97 == 96 {
+			c.close()
+			c.open()
+		}
+	}
+	c.close()
+}
+
+func (c *cutRun) close() {
+	c.t.Helper()
+	version := uint64(c.space.Stats().Version)
+	must(c.t, c.space.Close())
+	c.acknowledged(version)
+}
+
+// expected returns the digest of a version: versions that only opened a map hold
+// what the one before held.
+func (m *cutModel) expected(version uint64) digest {
+	for ; version > 0; version-- {
+		if d, ok := m.digests[version]; ok {
+			return d
+		}
+	}
+	return digest{}
+}
+
+// digestOf reads a whole space.
+func digestOf(s *everheap.Space) (d digest, err error) {
+	plain, err := everheap.OpenMap[string, string](s, "plain")
+	if err != nil {
+		return d, err
+	}
+	large, err := everheap.OpenMap[uint64, []byte](s, "large")
+	if err != nil {
+		return d, err
+	}
+	err = s.View(func(tx *everheap.Tx) error {
+		for k, v := range plain.All(tx) {
+			d.add("plain/"+k, *v)
+		}
+		for k, v := range large.All(tx) {
+			d.add(fmt.Sprint("large/", k), string(*v))
+		}
+		return nil
+	})
+	return d, err
+}
+
+// verifyImage opens an image and compares it with the model. The version that was
+// recovered is the one that the space has before a map is opened.
+func (m *cutModel) verifyImage(dir string, moment int, opts ...everheap.Option) error {
+	opts = append([]everheap.Option{everheap.WithMaxSize(64 << 20), everheap.WithoutBackground()}, opts...)
+	s, err := everheap.Open(dir, opts...)
+	if err != nil {
+		return fmt.Errorf("it does not open: %w", err)
+	}
+	defer s.Close()
+	version := uint64(s.Stats().Version)
+	oldest, newest := m.window(moment)
+	if version < oldest || version > newest {
+		return fmt.Errorf("it has version %d; %d was durable, %d the newest", version, oldest, newest)
+	}
+	report, err := s.Engine().Check(context.Background())
+	if err != nil {
+		return err
+	}
+	for _, f := range report.Findings {
+		return fmt.Errorf("version %d: check: block %#x, object %d: %s", version, f.Addr, f.Object, f.What)
+	}
+	d, err := digestOf(s)
+	if err != nil {
+		return fmt.Errorf("version %d: %w", version, err)
+	}
+	if want := m.expected(version); d != want {
+		return fmt.Errorf("version %d: %d entries that are not the %d that it had", version, d.n, want.n)
+	}
+	plain, err := everheap.OpenMap[string, string](s, "plain")
+	if err == nil {
+		err = plain.Set(s, "after", "the cut")
+	}
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("version %d: going on: %w", version, err)
+	}
+	return nil
+}
+
+// again opens an image that went on once more.
+func (m *cutModel) again(dir string) error {
+	s, err := everheap.Open(dir, everheap.WithoutBackground())
+	if err != nil {
+		return fmt.Errorf("it does not open again: %w", err)
+	}
+	defer s.Close()
+	plain, err := everheap.OpenMap[string, string](s, "plain")
+	if err != nil {
+		return err
+	}
+	if v, err := plain.Get(s, "after"); err != nil || v != "the cut" {
+		return fmt.Errorf("what was written after the cut is %q (%v)", v, err)
+	}
+	return nil
+}
+
+// moments lists crash moments: around each sync, and random ones.
+func (c *cutRun) moments(random int) (list []int) {
+	for _, s := range c.disk.Syncs() {
+		list = append(list, s.From, s.From+1, s.To, s.To+1)
+	}
+	for range random {
+		list = append(list, 1+c.r.IntN(c.disk.Now()))
+	}
+	return list
+}
+
+// violations builds images for the moments and returns the first one that is
+// wrong, and how many images there were.
+func (c *cutRun) violations(seed uint64, moments []int, most int) (n int, err error) {
+	first := c.firstImage()
+	step := max(1, len(moments)*int(powercut.NumPolicies)/most)
+	for k := c.r.IntN(step); k < len(moments)*int(powercut.NumPolicies); k += step {
+		moment, policy := moments[k/int(powercut.NumPolicies)], powercut.Policy(k%int(powercut.NumPolicies))
+		if moment < first {
+			continue
+		}
+		if err := c.image(moment, policy, uint64(k)); err != nil {
+			return n, fmt.Errorf("after a cut: %w\nreplay with -everheap.powercut=%d:%d:%d:%d", err, seed, moment, policy, k)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// firstImage returns the moment from which on the space is there: that of the last
+// sync before it was renamed to its place. Before, there is none.
+func (c *cutRun) firstImage() int {
+	for _, s := range c.disk.Syncs() {
+		if s.File == "journal" {
+			return s.To
+		}
+	}
+	return 0
+}
+
+// image builds and verifies one image.
+func (c *cutRun) image(moment int, policy powercut.Policy, k uint64) error {
+	dir := filepath.Join(filepath.Dir(c.dir), "image")
+	must(c.t, os.RemoveAll(dir))
+	must(c.t, os.Mkdir(dir, 0o700))
+	must(c.t, c.disk.Image(dir, "heap", moment, policy, rand.New(rand.NewPCG(k, 7))))
+	if err := c.model.verifyImage(dir, moment); err != nil {
+		return err
+	}
+	if k%8 == 0 {
+		return c.model.again(dir)
+	}
+	return nil
+}
+
+func TestPowerCut_EveryImageIsOneVersion(t *testing.T) {
+	if *cutFlag != "" {
+		replayCut(t)
+		return
+	}
+	total := 0
+	rounds(t, 6, func(t *testing.T, r *rand.Rand) {
+		seed := r.Uint64()
+		c := newCutRun(t, seed, powercut.New())
+		c.run(220)
+		n, err := c.violations(seed, c.moments(100), 350)
+		total += n
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%d images", total)
+}
+
+// replayCut verifies the image that the flag names.
+func replayCut(t *testing.T) {
+	var seed, k uint64
+	var moment int
+	var policy powercut.Policy
+	if _, err := fmt.Sscanf(*cutFlag, "%d:%d:%d:%d", &seed, &moment, &policy, &k); err != nil {
+		t.Fatal(err)
+	}
+	c := newCutRun(t, seed, powercut.New())
+	c.run(220)
+	if err := c.image(moment, policy, k); err != nil {
+		t.Error(err)
+	}
+}
+
+// Power is lost a second time, while the space is recovered or closed after that.
+func TestPowerCut_DuringRecovery(t *testing.T) {
+	total := 0
+	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+		c := newCutRun(t, r.Uint64(), powercut.New())
+		c.run(120)
+		moments := c.moments(20)
+		for range 40 {
+			moment := moments[r.IntN(len(moments))]
+			if moment < c.firstImage() {
+				continue
+			}
+			n, err := c.cutAgain(moment, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r)
+			if err != nil {
+				t.Fatalf("after a second cut: %v", err)
+			}
+			total += n
+		}
+	})
+	t.Logf("%d images", total)
+}
+
+// cutAgain builds an image, opens and closes it, and verifies images of cuts at
+// moments in between.
+func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n int, err error) {
+	once := filepath.Join(filepath.Dir(c.dir), "once")
+	must(c.t, os.RemoveAll(once))
+	must(c.t, os.Mkdir(once, 0o700))
+	must(c.t, c.disk.Image(once, "heap", moment, policy, r))
+	disk := powercut.New()
+	disk.Ignore["live"], disk.Mapped["heap"] = true, true
+	s, err := everheap.Open(once, everheap.WithMaxSize(64<<20), everheap.WithoutBackground(), everheap.WithFiles(disk.OpenFile))
+	if err != nil {
+		return 0, err
+	}
+	disk.Observe()
+	if err := s.Close(); err != nil {
+		return 0, err
+	}
+	twice := filepath.Join(filepath.Dir(c.dir), "twice")
+	for ; n < 12; n++ {
+		must(c.t, os.RemoveAll(twice))
+		must(c.t, os.Mkdir(twice, 0o700))
+		second := disk.Now()
+		if syncs := disk.Syncs(); len(syncs) > 0 { // from the first one on the files are all there
+			second -= r.IntN(second - syncs[0].From + 1)
+		}
+		must(c.t, disk.Image(twice, "heap", second, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r))
+		if err := c.model.verifyImage(twice, moment); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// While a space is created there is none, and then a whole one.
+func TestPowerCut_DuringCreation(t *testing.T) {
+	seed := uint64(1)
+	c := newCutRun(t, seed, powercut.New())
+	c.close()
+	var moments []int
+	for m := range c.disk.Now() + 1 {
+		moments = append(moments, m)
+	}
+	n, err := c.violations(seed, moments, 1<<20)
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d images", n)
+}
+
+// The simulator finds what it is there to find.
+func TestPowerCut_FaultsAreFound(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("takes thousands of images")
+	}
+	swallow := func(name string) func(d *powercut.Disk) {
+		return func(d *powercut.Disk) { d.Swallow = func(n string) bool { return n == name } }
+	}
+	for _, fault := range []struct {
+		name  string
+		apply func(d *powercut.Disk)
+	}{
+		{"the heap is not synced before an anchor is written", func(d *powercut.Disk) {
+			heap := 0 // an anchor syncs twice: the blocks, and itself
+			d.Swallow = func(name string) bool {
+				if name != "heap" {
+					return false
+				}
+				heap++
+				return heap > 1 && heap%2 == 0
+			}
+		}},
+		{"the journal is not synced", swallow("journal")},
+		{"the heap is not synced when it is created", func(d *powercut.Disk) {
+			first := true
+			d.Swallow = func(name string) bool {
+				swallowed := first && name == "heap"
+				first = first && name != "heap"
+				return swallowed
+			}
+		}},
+		{"the sums of the journal are not looked at", func(*powercut.Disk) { journal.SkipSums = true }},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			defer func() { journal.SkipSums = false }()
+			for seed := uint64(1); seed <= 6; seed++ {
+				disk := powercut.New()
+				fault.apply(disk)
+				c := newCutRun(t, seed, disk)
+				c.run(220)
+				if n, err := c.violations(seed, c.moments(100), 350); err != nil {
+					t.Logf("found after %d images of run %d: %v", n, seed, err)
+					return
+				}
+			}
+			t.Error("it was not found")
+		})
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -50,7 +51,7 @@ func Mark(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
 
 // Verify checks everything that the state at a can reach. shape returns the
 // layout of the entries of a map of two types in this space.
-func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *trie.Shape) *Report {
+func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *entry.Shape) *Report {
 	w := walker{r: r, marks: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}}
 	if err := w.state(a); err != nil {
 		w.find(a, "%v", err)
@@ -63,7 +64,7 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 type walker struct {
 	r        *heap.Reader
 	marks    *heap.Marks
-	newShape func(key, value *layout.Type) *trie.Shape
+	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
 	object   uint64  // being walked
 	types    map[uint64]*layout.Type
@@ -234,7 +235,7 @@ func (w *walker) entries(m mapAt) error {
 }
 
 // shape returns the shape of a map's entries; nil if its types are not known.
-func (w *walker) shape(m mapAt, object format.MapObject) *trie.Shape {
+func (w *walker) shape(m mapAt, object format.MapObject) *entry.Shape {
 	if object.Key == 0 && object.Value == 0 {
 		key, _ := layout.For[string]()
 		value, _ := layout.For[uint64]()

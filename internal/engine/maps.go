@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
@@ -18,11 +19,11 @@ type Map struct {
 	index      uint64
 	of         MapOf
 	key, value uint64 // descriptors of the stored types
-	shape      *trie.Shape
+	shape      *entry.Shape
 }
 
 // Shape returns the layout of the map's entries.
-func (m *Map) Shape() *trie.Shape { return m.shape }
+func (m *Map) Shape() *entry.Shape { return m.shape }
 
 // Bind returns the map that a handle names, for its Go types of keys and values.
 // The outcome is remembered by the space; what is compared then is that the
@@ -62,7 +63,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
 		tx.first.of, tx.first.m, tx.first.object = of, m, object
 		var fast bool
-		if tx.first.finder, fast = m.shape.Finder(tx.reader, format.Link(object.Root)); fast {
+		if tx.first.finder, fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); fast {
 			tx.first.ready.Store(findable)
 		} else {
 			tx.first.ready.Store(ready)
@@ -122,8 +123,8 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 }
 
 // shape returns the layout of the entries of a map of the types.
-func (sp *Space) shape(key, value *layout.Type) *trie.Shape {
-	sh := trie.NewShape(key, value, sp.header.Secret)
+func (sp *Space) shape(key, value *layout.Type) *entry.Shape {
+	sh := entry.NewShape(key, value, sp.header.Secret)
 	if sp.options.HashBits != 0 {
 		sh.CutHash(sp.options.HashBits)
 	}
@@ -261,9 +262,9 @@ func (tx *Tx) writable() error {
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
 func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
-	if f, ok := m.shape.Finder(tx.reader, format.Link(object.Root)); ok {
+	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
 		if value, ok := f.Value(*(*string)(key)); ok {
-			return m.shape.EntryOf(value), nil
+			return m.shape.Of(value), nil
 		}
 	}
 	hash, err := m.shape.Hash(key)
@@ -281,8 +282,8 @@ func (tx *Tx) Borrow() {
 }
 
 // Bounds returns the limits of the payload of an entry.
-func (tx *Tx) Bounds(entry unsafe.Pointer) layout.Bounds {
-	return trie.EntryBounds(tx.reader, entry)
+func (tx *Tx) Bounds(payload unsafe.Pointer) layout.Bounds {
+	return entry.Bounds(tx.reader, payload)
 }
 
 // Set stores a copy of the value under the key.

@@ -108,7 +108,7 @@ func (tx *Tx) Names() ([]NamedObject, error) {
 	sh := tx.sp.catalog
 	_, walkErr := trie.All(tx.reader, format.Link(m.Root), m.Count, func(entry unsafe.Pointer) bool {
 		var name string
-		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), trie.EntryBounds(tx.reader, entry)); err != nil {
+		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), tx.Bounds(entry)); err != nil {
 			return false
 		}
 		var o NamedObject

@@ -39,13 +39,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
-	"github.com/everheap/everheap/internal/trie"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -105,7 +105,7 @@ type Space struct {
 	writes  Tx       // reused for transactions without a handle
 	closed  atomic.Bool
 	views   atomic.Int64 // operations in progress that hold no slot
-	catalog *trie.Shape  // of the space's own maps
+	catalog *entry.Shape // of the space's own maps
 	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
 

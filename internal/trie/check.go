@@ -3,6 +3,7 @@ package trie
 import (
 	"fmt"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 )
@@ -21,7 +22,7 @@ func Blocks(r *heap.Reader, root format.Link, visit Visit) error {
 // Check visits every block and verifies the structure: T1 to T4, the hashes, the
 // keys and the values. It calls report for each finding and returns the number of
 // entries that it met. sh may be nil if the types are not known.
-func Check(r *heap.Reader, root format.Link, sh *Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
+func Check(r *heap.Reader, root format.Link, sh *entry.Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
 	c := checker{r: r, visit: visit, shape: sh, report: report}
 	err := c.node(root, 0, 0)
 	return c.entries, err
@@ -31,7 +32,7 @@ func Check(r *heap.Reader, root format.Link, sh *Shape, visit Visit, report func
 type checker struct {
 	r       *heap.Reader
 	visit   Visit
-	shape   *Shape
+	shape   *entry.Shape
 	report  func(a format.Addr, what string) // nil: visit only
 	entries uint64
 }
@@ -188,11 +189,11 @@ func (c *checker) entry(a format.Addr, word uint64, shift uint, prefix uint64, a
 	if sh == nil {
 		return nil
 	}
-	if c.r.Size(a) < format.ByteCount(sh.ownedAt) {
+	if c.r.Size(a) < format.ByteCount(sh.FixedSize()) {
 		c.find(a, "an entry of %d bytes is shorter than its types", c.r.Size(a))
 		return nil
 	}
-	bounds := EntryBounds(c.r, p)
+	bounds := entry.Bounds(c.r, p)
 	if err := sh.Key.Check(sh.KeyOf(p), bounds); err != nil {
 		c.find(a, "the key of an entry: %v", err)
 		return nil

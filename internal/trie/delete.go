@@ -3,6 +3,7 @@ package trie
 import (
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 )
@@ -11,7 +12,7 @@ import (
 // that was removed, 0 if the key was not there.
 // Leaves that become small are joined, nodes with one leaf give way to it: a map
 // that shrinks gives its space back. Errors are as those of Set.
-func Delete(t *heap.Txn, root format.Link, s *Shape, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
 		return 0, 0, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/heap/heaptest"
@@ -18,7 +19,7 @@ import (
 type subject struct {
 	t     *testing.T
 	space *heaptest.Space
-	shape *trie.Shape
+	shape *entry.Shape
 	root  format.Link
 	model map[uint64]string
 }
@@ -33,7 +34,7 @@ func newSubject(t *testing.T, space *heaptest.Space, bits uint) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sh := trie.NewShape(key, value, 1)
+	sh := entry.NewShape(key, value, 1)
 	if bits < 64 {
 		sh.CutHash(bits)
 	}

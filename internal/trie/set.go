@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/prefetch"
@@ -62,13 +63,13 @@ func (c *cursor) shift() uint {
 //
 // Bucket and old entry are fetched while the new entry is written and the way is
 // copied, which is needed whether the key is there or not.
-func Set(t *heap.Txn, root format.Link, s *Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, entry format.Addr, old unsafe.Pointer, err error) {
+func Set(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, entry format.Addr, old unsafe.Pointer, err error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
 		return 0, 0, nil, err
 	}
 	group := c.prefetchGroup(hash)
-	entry, err = s.newEntry(t, hash, key, value)
+	entry, err = s.New(t, hash, key, value)
 	if err != nil {
 		return 0, 0, nil, err
 	}

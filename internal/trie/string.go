@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/zeebo/xxh3"
@@ -42,16 +43,17 @@ var masks, groups = func() (m, g [16]uint64) {
 	return m, g
 }()
 
-// Finder returns a finder for a root; ok is false if the shape's keys are no
+// NewFinder returns a finder for a root; ok is false if the shape's keys are no
 // strings, or if the reader verifies what it reads.
-func (s *Shape) Finder(r *heap.Reader, root format.Link) (f Finder, ok bool) {
+func NewFinder(r *heap.Reader, root format.Link, sh *entry.Shape) (f Finder, ok bool) {
 	base, window, trusting := r.Window()
-	if !s.keyString || !trusting {
+	seed, hashMask, keyBytes, value, ok := sh.Strings()
+	if !ok || !trusting {
 		return f, false
 	}
 	return Finder{
-		root: uint64(root), base: base, offset: window - 1, seed: s.seed, hashMask: s.hashMask,
-		ownedAt: uint64(s.ownedAt) + format.HeaderSize, valueAt: s.valueAt + format.HeaderSize,
+		root: uint64(root), base: base, offset: window - 1, seed: seed, hashMask: hashMask,
+		ownedAt: uint64(keyBytes) + format.HeaderSize, valueAt: value + format.HeaderSize,
 	}, true
 }
 
@@ -102,9 +104,4 @@ func (f *Finder) Value(key string) (value unsafe.Pointer, ok bool) {
 		return nil, false
 	}
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(e)+f.valueAt), true
-}
-
-// EntryOf returns the payload of the entry that a found value is of.
-func (s *Shape) EntryOf(value unsafe.Pointer) unsafe.Pointer {
-	return unsafe.Add(value, -int(s.valueAt))
 }

@@ -37,6 +37,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 )
@@ -58,7 +59,7 @@ func tagOf(hash uint64, shift uint) uint64 { return hash >> shift & (1<<tagBits 
 func words(p unsafe.Pointer, n uint) []uint64 { return unsafe.Slice((*uint64)(p), n) }
 
 // Get returns the payload of the entry with the key, or nil.
-func Get(r *heap.Reader, root format.Link, sh *Shape, hash uint64, key unsafe.Pointer) (unsafe.Pointer, error) {
+func Get(r *heap.Reader, root format.Link, sh *entry.Shape, hash uint64, key unsafe.Pointer) (unsafe.Pointer, error) {
 	link, shift := root, uint(0)
 	for link.Kind() == format.LinkInner {
 		p, err := r.Payload(link.Addr(), format.KindInner)
@@ -126,7 +127,7 @@ func entries(leaf format.Link, list []uint64) []uint64 {
 
 // search looks for the key in a leaf: the index of its word, -1 if it is not
 // there, and its entry.
-func search(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
+func search(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
 	if leaf.Kind() != format.LinkBucket {
 		return searchChain(r, leaf, sh, hash, shift, key)
 	}
@@ -156,7 +157,7 @@ func search(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint
 			if err != nil {
 				return -1, nil, err
 			}
-			if sh.matches(entry, hash, key) {
+			if sh.Matches(entry, hash, key) {
 				return int(g*groupWords) + i, entry, nil
 			}
 		}
@@ -169,7 +170,7 @@ func search(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint
 }
 
 // searchChain is search in a leaf that is no bucket, word by word.
-func searchChain(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
+func searchChain(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
 	list, err := leafWords(r, leaf)
 	if err != nil {
 		return -1, nil, err
@@ -184,7 +185,7 @@ func searchChain(r *heap.Reader, leaf format.Link, sh *Shape, hash uint64, shift
 		if err != nil {
 			return -1, nil, err
 		}
-		if sh.matches(entry, hash, key) {
+		if sh.Matches(entry, hash, key) {
 			return i, entry, nil
 		}
 	}

@@ -1,4 +1,12 @@
-package trie
+// Package entry is the block of one key and its value: hash, key, value, and then
+// what they own. The structures that map keys to values link to such blocks, and
+// the journal carries them.
+//
+// Terms: a shape is the layout of the entries of one map, which follows from its
+// two types.
+//
+// Start reading at Shape, then Shape.New.
+package entry
 
 import (
 	"unsafe"
@@ -49,6 +57,16 @@ func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
 	return h & s.hashMask, err
 }
 
+// Strings returns what a search for string keys needs: the seed and the mask of the
+// hashes, and where in an entry the bytes of the key and the value lie. ok is false
+// if the keys are no strings.
+func (s *Shape) Strings() (seed, hashMask uint64, keyBytes, value uintptr, ok bool) {
+	return s.seed, s.hashMask, s.ownedAt, s.valueAt, s.keyString
+}
+
+// Of returns the payload of the entry that a value is of.
+func (s *Shape) Of(value unsafe.Pointer) unsafe.Pointer { return unsafe.Add(value, -int(s.valueAt)) }
+
 // FixedSize returns the bytes of the payload of an entry without what key and value
 // own.
 func (s *Shape) FixedSize() int { return int(s.ownedAt) }
@@ -59,18 +77,18 @@ func (s *Shape) KeyOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(e
 // ValueOf returns the value in the payload of an entry.
 func (s *Shape) ValueOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(entry, s.valueAt) }
 
-// EntryBounds returns the limits of the payload of an entry.
-func EntryBounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
+// Bounds returns the limits of the payload of an entry.
+func Bounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
 	lo := uintptr(entry)
 	return layout.Bounds{Lo: lo, Hi: lo + uintptr(r.Size(format.Addr(lo-format.HeaderSize)))}
 }
 
-// matches reports whether an entry has the hash and the key.
+// Matches reports whether an entry has the hash and the key.
 //
 // The bytes of a string key always lie where the owned part of an entry begins.
 // They are compared there, and not where the key's header points: so the
 // processor can fetch them together with the header, which saves a cache miss.
-func (s *Shape) matches(entry unsafe.Pointer, hash uint64, key unsafe.Pointer) bool {
+func (s *Shape) Matches(entry unsafe.Pointer, hash uint64, key unsafe.Pointer) bool {
 	if *(*uint64)(entry) != hash {
 		return false
 	}
@@ -85,8 +103,8 @@ func (s *Shape) matches(entry unsafe.Pointer, hash uint64, key unsafe.Pointer) b
 	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), len(want)) == want
 }
 
-// newEntry writes an entry block.
-func (s *Shape) newEntry(t *heap.Txn, hash uint64, key, value unsafe.Pointer) (format.Addr, error) {
+// New writes an entry block with copies of the key and the value.
+func (s *Shape) New(t *heap.Txn, hash uint64, key, value unsafe.Pointer) (format.Addr, error) {
 	var keyOwned, valueOwned uintptr
 	var err error
 	if s.keyString {

@@ -10,6 +10,8 @@ var (
 	// ErrNotFound: the key is not in the map, or the collection or the space is
 	// not there and nothing may be created.
 	ErrNotFound = engine.ErrNotFound
+	// ErrExists: there is one of that name already.
+	ErrExists = engine.ErrExists
 	// ErrNilHandle: the handle is the zero value; it refers to no collection.
 	ErrNilHandle = engine.ErrNilHandle
 	// ErrDangling: the handle is of another space.

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,11 +24,19 @@ var cutFlag = flag.String("everheap.powercut", "", "replays one image of a power
 // A cutModel knows what each version of a space held, and what its program was
 // told when.
 type cutModel struct {
-	digests  map[uint64]digest // by version
-	begun    []told            // commits, before they were
-	durable  []told            // acknowledged
-	now      digest            // of the newest version
-	contents map[string]string // "map/key": value, of the newest version
+	digests  map[uint64]digest            // by version
+	begun    []told                       // commits, before they were
+	durable  []told                       // acknowledged
+	now      digest                       // of the newest version
+	contents map[string]string            // "map/key": value, of the newest version
+	pins     map[string]cutPin            // checkpoints of the newest version
+	pinned   map[uint64]map[string]cutPin // by version
+}
+
+// cutPin is what a checkpoint holds.
+type cutPin struct {
+	digest   digest
+	contents map[string]string
 }
 
 // told is a version and a moment.
@@ -99,7 +109,8 @@ func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk) *cutRun {
 	t.Helper()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
 	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: disk, dir: filepath.Join(cutDir(t), "s"),
-		model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}, begun: []told{{0, 1}}}}
+		model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}, begun: []told{{0, 1}},
+			pins: map[string]cutPin{}, pinned: map[uint64]map[string]cutPin{}}}
 	c.opts = []everheap.Option{everheap.WithMaxSize(64 << 20), everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground()}
 	c.open()
 	return c
@@ -143,7 +154,9 @@ func (c *cutRun) begin() {
 // before hold what that one held.
 func (c *cutRun) committed() {
 	c.disk.Observe()
-	c.model.digests[uint64(c.space.Stats().Version)] = c.model.now
+	version := uint64(c.space.Stats().Version)
+	c.model.digests[version] = c.model.now
+	c.model.pinned[version] = maps.Clone(c.model.pins)
 }
 
 // value makes a value; they differ.
@@ -174,10 +187,41 @@ func (c *cutRun) step() error {
 	case k < 84:
 		return c.space.Engine().Anchor(true)
 	case k < 86:
-		return sweep(c.space)
+		c.begin() // what a restore had pinned is let go, and that is a version
+		err := sweep(c.space)
+		c.committed()
+		return err
+	case k < 90:
+		return c.checkpoint()
 	default:
 		return c.single()
 	}
+}
+
+// checkpoint makes, drops or restores a checkpoint.
+func (c *cutRun) checkpoint() (err error) {
+	name := fmt.Sprint("pin", c.r.IntN(3))
+	pin, there := c.model.pins[name]
+	c.begin()
+	if !there {
+		if err = c.space.Checkpoint(name); err == nil {
+			c.model.pins[name] = cutPin{c.model.now, maps.Clone(c.model.contents)}
+			c.committed()
+		}
+		return err
+	}
+	if c.r.IntN(2) == 0 {
+		if err = c.space.DropCheckpoint(name); err == nil {
+			delete(c.model.pins, name)
+		}
+	} else if err = c.space.Restore(context.Background(), name); err == nil {
+		c.model.now, c.model.contents = pin.digest, maps.Clone(pin.contents)
+	}
+	if err == nil {
+		c.committed()
+		c.acknowledged(uint64(c.space.Stats().Version))
+	}
+	return err
 }
 
 // acknowledged notes that a version survives the loss of power from now on.
@@ -288,50 +332,83 @@ func (c *cutRun) close() {
 	c.acknowledged(version)
 }
 
-// expected returns the digest of a version: versions that only opened a map hold
-// what the one before held.
-func (m *cutModel) expected(version uint64) digest {
+// expected returns the digest of a version, and its checkpoints: versions that only
+// opened a map hold what the one before held.
+func (m *cutModel) expected(version uint64) (digest, map[string]cutPin) {
 	for ; version > 0; version-- {
 		if d, ok := m.digests[version]; ok {
-			return d
+			return d, m.pinned[version]
 		}
 	}
-	return digest{}
+	return digest{}, nil
+}
+
+// verifyPins compares the checkpoints of a space with those that it must have.
+func verifyPins(s *everheap.Space, pins map[string]cutPin) error {
+	list, err := s.Checkpoints()
+	if err != nil {
+		return err
+	}
+	if len(list) != len(pins) {
+		return fmt.Errorf("it has %d checkpoints and not %d", len(list), len(pins))
+	}
+	for name, pin := range pins {
+		var d digest
+		if err := s.ViewAt(name, func(tx *everheap.Tx) error { return d.read(tx) }); err != nil {
+			return err
+		}
+		if d != pin.digest {
+			return fmt.Errorf("the checkpoint %s has %d entries that are not the %d that it had", name, d.n, pin.digest.n)
+		}
+	}
+	return nil
 }
 
 // digestOf reads a whole space.
 func digestOf(s *everheap.Space) (d digest, err error) {
-	plain, err := everheap.OpenMap[string, string](s, "plain")
-	if err != nil {
-		return d, err
-	}
-	large, err := everheap.OpenMap[uint64, []byte](s, "large")
-	if err != nil {
-		return d, err
-	}
-	err = s.View(func(tx *everheap.Tx) error {
-		for k, v := range plain.All(tx) {
-			d.add("plain/"+k, *v)
-		}
-		for k, v := range large.All(tx) {
-			d.add(fmt.Sprint("large/", k), string(*v))
-		}
-		return nil
-	})
+	err = s.View(func(tx *everheap.Tx) error { return d.read(tx) })
 	return d, err
 }
 
+// read adds all that a version holds. Maps that are not there yet hold nothing.
+func (d *digest) read(tx *everheap.Tx) error {
+	plain, err := everheap.OpenMap[string, string](tx, "plain")
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for k, v := range plain.All(tx) {
+		d.add("plain/"+k, *v)
+	}
+	large, err := everheap.OpenMap[uint64, []byte](tx, "large")
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for k, v := range large.All(tx) {
+		d.add(fmt.Sprint("large/", k), string(*v))
+	}
+	return nil
+}
+
 // verifyImage opens an image and compares it with the model. The version that was
-// recovered is the one that the space has before a map is opened.
-func (m *cutModel) verifyImage(dir string, moment int, opts ...everheap.Option) error {
-	opts = append([]everheap.Option{everheap.WithMaxSize(64 << 20), everheap.WithoutBackground()}, opts...)
-	s, err := everheap.Open(dir, opts...)
+// recovered is the one that the space has before a map is opened. The versions of
+// the model end with last: later ones hold the same.
+func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
+	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
 	if err != nil {
 		return fmt.Errorf("it does not open: %w", err)
 	}
 	defer s.Close()
 	version := uint64(s.Stats().Version)
 	oldest, newest := m.window(moment)
+	if last != math.MaxUint64 {
+		newest = max(newest, last+1)
+	}
 	if version < oldest || version > newest {
 		return fmt.Errorf("it has version %d; %d was durable, %d the newest", version, oldest, newest)
 	}
@@ -346,8 +423,12 @@ func (m *cutModel) verifyImage(dir string, moment int, opts ...everheap.Option) 
 	if err != nil {
 		return fmt.Errorf("version %d: %w", version, err)
 	}
-	if want := m.expected(version); d != want {
+	want, pins := m.expected(min(version, last))
+	if d != want {
 		return fmt.Errorf("version %d: %d entries that are not the %d that it had", version, d.n, want.n)
+	}
+	if err := verifyPins(s, pins); err != nil {
+		return fmt.Errorf("version %d: %w", version, err)
 	}
 	plain, err := everheap.OpenMap[string, string](s, "plain")
 	if err == nil {
@@ -425,7 +506,7 @@ func (c *cutRun) image(moment int, policy powercut.Policy, k uint64) error {
 	must(c.t, os.RemoveAll(dir))
 	must(c.t, os.Mkdir(dir, 0o700))
 	must(c.t, c.disk.Image(dir, "heap", moment, policy, rand.New(rand.NewPCG(k, 7))))
-	if err := c.model.verifyImage(dir, moment); err != nil {
+	if err := c.model.verifyImage(dir, moment, math.MaxUint64); err != nil {
 		return err
 	}
 	if k%8 == 0 {
@@ -504,6 +585,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 		return 0, err
 	}
 	disk.Observe()
+	recovered := uint64(s.Stats().Version) // closing can make versions, which hold the same
 	if err := s.Close(); err != nil {
 		return 0, err
 	}
@@ -516,7 +598,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 			second -= r.IntN(second - syncs[0].From + 1)
 		}
 		must(c.t, disk.Image(twice, "heap", second, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r))
-		if err := c.model.verifyImage(twice, moment); err != nil {
+		if err := c.model.verifyImage(twice, moment, recovered); err != nil {
 			return n, err
 		}
 	}

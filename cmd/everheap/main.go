@@ -20,15 +20,16 @@ import (
 type cli struct {
 	Home string `help:"Directory of the registry of spaces; it goes before the environment's." env:"EVERHEAP_HOME" placeholder:"DIR" type:"path"`
 
-	Demo  demoCmd  `cmd:"" help:"See what a space is: processes share objects, one is killed, nothing is lost."`
-	Ls    lsCmd    `cmd:"" help:"List the registered spaces."`
-	Info  infoCmd  `cmd:"" help:"Show what a space holds, and how it is doing."`
-	Get   getCmd   `cmd:"" help:"Print a value; or all entries of a map; or the maps of a space."`
-	Set   setCmd   `cmd:"" help:"Store a value, given as JSON."`
-	Del   delCmd   `cmd:"" help:"Delete keys."`
-	Keys  keysCmd  `cmd:"" help:"Print the keys of a map."`
-	Ps    psCmd    `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
-	Check checkCmd `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
+	Demo       demoCmd       `cmd:"" help:"See what a space is: processes share objects, one is killed, nothing is lost."`
+	Ls         lsCmd         `cmd:"" help:"List the registered spaces."`
+	Info       infoCmd       `cmd:"" help:"Show what a space holds, and how it is doing."`
+	Get        getCmd        `cmd:"" help:"Print a value; or all entries of a map; or the maps of a space."`
+	Set        setCmd        `cmd:"" help:"Store a value, given as JSON."`
+	Del        delCmd        `cmd:"" help:"Delete keys."`
+	Keys       keysCmd       `cmd:"" help:"Print the keys of a map."`
+	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
+	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
+	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 
 	Worker workerCmd `cmd:"" name:"demo-worker" hidden:""`
 }

@@ -42,19 +42,32 @@ type Report struct {
 // maxFindings bounds a report: more of the same tell nothing new.
 const maxFindings = 1000
 
-// Mark adds every block that the state at a can reach to marks. It fails on the
-// first block that does not verify.
-func Mark(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
+// Set is a set of blocks. Add adds one and reports whether to look into it: that
+// is, as a rule, whether it was not in the set.
+type Set interface{ Add(a format.Addr) bool }
+
+// Mark adds every block that the state at a can reach to marks, the list of its
+// checkpoints included, but not those. It fails on the first block that does not
+// verify.
+func Mark(r *heap.Reader, a format.Addr, marks Set) error {
 	w := walker{r: r, marks: marks}
 	return w.state(a)
 }
 
-// Verify checks everything that the state at a can reach. shape returns the
-// layout of the entries of a map of two types in this space.
+// Verify checks everything that the state at a can reach, and what its checkpoints
+// can reach besides. shape returns the layout of the entries of a map of two types
+// in this space.
 func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *entry.Shape) *Report {
-	w := walker{r: r, marks: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}}
+	w := walker{r: r, marks: marks, reached: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}}
 	if err := w.state(a); err != nil {
 		w.find(a, "%v", err)
+	}
+	w.older = true
+	for _, p := range w.pins {
+		w.maps = w.maps[:0]
+		if err := w.state(format.Addr(p.State)); err != nil {
+			w.find(format.Addr(p.State), "the checkpoint %q: %v", p.NameOf(), err)
+		}
 	}
 	w.report.Blocks, w.report.Bytes = marks.Blocks, marks.Bytes
 	return w.report
@@ -63,10 +76,13 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 // walker walks one version.
 type walker struct {
 	r        *heap.Reader
-	marks    *heap.Marks
+	marks    Set
+	reached  *heap.Marks // marks, if there is a report
 	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
 	object   uint64  // being walked
+	older    bool    // a checkpoint is walked: what it shares with the newest version is verified already
+	pins     []format.Pin
 	types    map[uint64]*layout.Type
 	maps     []mapAt
 }
@@ -98,7 +114,8 @@ func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
 		w.find(a, "%v", what(err))
 		return false, nil
 	}
-	return w.marks.Add(a), nil
+	isNew := w.marks.Add(a)
+	return isNew || w.older && kind == format.KindEntry, nil // an entry may move to another leaf
 }
 
 // what is the description in a damage error; where it is, the finding says.
@@ -128,6 +145,9 @@ func (w *walker) state(a format.Addr) error {
 			return err
 		}
 	}
+	if err := w.checkpoints(&s); err != nil {
+		return err
+	}
 	var objects uint64
 	err = table.Walk(w.r, format.Link(s.Table), w.visit, func(index uint64, a format.Addr) error {
 		objects++
@@ -145,8 +165,38 @@ func (w *walker) state(a format.Addr) error {
 		}
 	}
 	w.object = 0
-	w.report.Version, w.report.Objects = format.Version(s.Version), objects
-	w.totals(a, &s, objects)
+	if !w.older {
+		w.report.Version, w.report.Objects = format.Version(s.Version), objects
+		w.totals(a, &s, objects)
+	}
+	return nil
+}
+
+// checkpoints visits the list of checkpoints of a version.
+func (w *walker) checkpoints(s *format.State) error {
+	a := format.Addr(s.Pins)
+	if a == 0 {
+		return nil
+	}
+	descend, err := w.visit(a, format.KindPins)
+	if err != nil || !descend || w.report == nil || w.older {
+		return err
+	}
+	p, err := w.r.Payload(a, format.KindPins)
+	if err != nil {
+		return err
+	}
+	n, size := (*format.Pins)(p).Count, uint64(w.r.Size(a))
+	if n > format.MaxPins || size < uint64(format.PinsHeadSize)+n*uint64(format.PinSize) {
+		w.find(a, "the list of checkpoints is longer than its block")
+		return nil
+	}
+	w.pins = append(w.pins, unsafe.Slice((*format.Pin)(unsafe.Add(p, format.PinsHeadSize)), n)...)
+	for _, p := range w.pins {
+		if p.Version == 0 || p.Version >= s.Version {
+			w.find(a, "the checkpoint %q is of an impossible version %d", p.NameOf(), p.Version)
+		}
+	}
 	return nil
 }
 
@@ -158,8 +208,8 @@ func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 	if objects != s.Objects {
 		w.find(a, "the state says %d objects, there are %d", s.Objects, objects)
 	}
-	if w.marks.Bytes != format.ByteCount(s.BlockBytes) {
-		w.find(a, "the state says %d bytes of blocks, there are %d", s.BlockBytes, w.marks.Bytes)
+	if w.reached.Bytes != format.ByteCount(s.BlockBytes) {
+		w.find(a, "the state says %d bytes of blocks, there are %d", s.BlockBytes, w.reached.Bytes)
 	}
 	for _, index := range []uint64{s.Catalog, s.Types} {
 		if index == 0 || index >= s.NextIndex {
@@ -228,7 +278,7 @@ func (w *walker) entries(m mapAt) error {
 		return err
 	}
 	w.report.Entries += n
-	if n != object.Count && len(w.report.Findings) == 0 {
+	if n != object.Count && !w.older && len(w.report.Findings) == 0 {
 		w.find(m.addr, "the map says %d entries, there are %d", object.Count, n)
 	}
 	return nil

@@ -149,7 +149,7 @@ func (b *background) anchor() error {
 // is worth it, but spends no more than a tenth of the time on it.
 func (b *background) maybeSweep() error {
 	w := b.sp.live.Words()
-	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8)
+	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.restored()
 	if !wish || time.Since(b.swept) < max(b.pause, anchorLoad*b.sweep) {
 		return nil
 	}
@@ -229,17 +229,27 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		return 0, err
 	}
 	defer sp.views.Add(-1)
+	found, swept, err := sp.sweep()
+	if err == nil && swept != 0 {
+		err = sp.unpinRestored(swept)
+	}
+	return found, err
+}
+
+// sweep is Sweep, but for what follows it. It returns the version C; 0 if it came
+// to no end.
+func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err error) {
 	w := sp.live.Words()
 	me := uint64(sp.live.Incarnation())
 	if other := w.Sweeper.Load(); other != me {
 		if other != 0 && sp.live.Alive(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me) {
-			return 0, nil // somebody else is at it
+			return 0, 0, nil // somebody else is at it
 		}
 	}
 	defer w.Sweeper.CompareAndSwap(me, 0)
 	epoch, floor, spared, hold, err := sp.startSweep()
 	if err != nil || epoch == 0 {
-		return 0, err
+		return 0, 0, err
 	}
 	defer sp.live.Release(hold)
 	defer func() {
@@ -248,35 +258,31 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		}
 	}()
 	invariant.Point("sweep.held")
-	marks, protected, err := sp.mark(floor, hold.State)
+	marks, passing, err := sp.mark(floor, hold.State)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	invariant.Point("sweep.marked")
 	marks.Spare(spared)
 	unmarked := marks.Unmarked()
 	if err := sp.spoolTo(hold.State); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := sp.queue.lock(context.Background()); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer sp.queue.unlock()
 	sp.heap.Enter()
 	defer sp.heap.Leave()
 	if !sp.heap.Take(unmarked, epoch) {
-		return 0, nil // a later sweep decides
+		return 0, 0, nil // a later sweep decides
 	}
 	w.Swept.Store(epoch)
-	if protected {
-		leak := uint64(0)
-		if live := stateAt(hold.State).BlockBytes; uint64(marks.Bytes) > live {
-			leak = uint64(marks.Bytes) - live
-		}
-		w.Leaked.Store(leak)
+	if passing > 0 {
+		w.Leaked.Store(uint64(passing))
 	}
 	sp.heap.GiveBack(false)
-	return unmarked.Bytes, nil
+	return unmarked.Bytes, format.Version(stateAt(hold.State).Version), nil
 }
 
 // sweepLast sweeps before the last process closes the space, if that is due and

@@ -16,6 +16,7 @@ import (
 // them; here is where they are attached to what went wrong.
 var (
 	ErrNotFound     = errors.New("not found")
+	ErrExists       = errors.New("exists already")
 	ErrClosed       = errors.New("closed")
 	ErrReadOnly     = errors.New("opened read-only")
 	ErrBusy         = errors.New("busy")

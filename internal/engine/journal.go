@@ -516,7 +516,7 @@ func (sp *Space) prefault() {
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
 	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.translate("recover", err), ErrNoSpace) {
-		if _, sweepErr := sp.Sweep(); sweepErr != nil {
+		if _, _, sweepErr := sp.sweep(); sweepErr != nil {
 			return errors.Join(err, sweepErr)
 		}
 		err = sp.tryReplay(records)

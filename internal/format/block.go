@@ -18,10 +18,11 @@ const (
 	KindEntry              // hash, key, value, and what they own
 	KindParcel             // free space on its way to another process
 	KindOps                // the changes of a transaction with more than one: Op after Op
+	KindPins               // the checkpoints of a version: Pins, and Pin after Pin
 	kindEnd
 )
 
-var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops"}
+var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins"}
 
 // String names the kind.
 func (k Kind) String() string {

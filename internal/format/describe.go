@@ -40,6 +40,8 @@ var records = []struct {
 	{EntryHead{}, false},
 	{Parcel{}, false},
 	{ParcelItem{}, false},
+	{Pins{}, false},
+	{Pin{}, false},
 	{Op{}, false},
 	{FrameHead{}, true},
 	{RecordHead{}, true},

@@ -18,7 +18,7 @@ type State struct {
 	OpWhat     uint64 `doc:"the transaction's only change: what; or kind 128: several changes, kind 129: changes that are not listed; 0: none"`
 	OpBlock    uint64 `doc:"the transaction's only change: block; or address of the block that lists several"`
 	OpArg      uint64 `doc:"the transaction's only change: argument"`
-	Pins       uint64 `doc:"address of the list of checkpoints; 0: none"`
+	Pins       uint64 `doc:"address of the block that lists the checkpoints; 0: none"`
 	Catalog    uint64 `doc:"index of the object that maps names to IDs"`
 	Types      uint64 `doc:"index of the object that maps digests of descriptors to IDs"`
 	BlockBytes uint64 `doc:"bytes of all blocks reachable from this version, headers and rounding included"`

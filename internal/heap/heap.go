@@ -144,6 +144,9 @@ func blockSize(hd *format.BlockHeader) format.ByteCount {
 	return format.ByteCount(format.RunExtents(format.ByteCount(hd.Size))) << format.ExtentShift
 }
 
+// BlockBytes returns the bytes that a block takes, header and rounding included.
+func (h *Heap) BlockBytes(a format.Addr) format.ByteCount { return blockSize(h.header(a)) }
+
 // sound reports whether the header of a block fits the place that it is in. Only a
 // damaged one does not; to go by it would free what is not the block's.
 func (h *Heap) sound(a format.Addr) bool {
@@ -170,6 +173,30 @@ func (h *Heap) VersionOf(a format.Addr) format.Version {
 		return 0
 	}
 	return format.Version((*format.State)(at(uintptr(a) + format.HeaderSize)).Version)
+}
+
+// Pins calls add with the checkpoints that the state at a lists, if it is one. What
+// it reads may be changing: the caller must be able to live with any values.
+func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Version)) {
+	if h.VersionOf(a) == 0 {
+		return
+	}
+	list := format.Addr((*format.State)(at(uintptr(a) + format.HeaderSize)).Pins)
+	carved := h.live.Words().Carved.Load()
+	off := uint64(list) - h.base
+	if off < h.first || off >= carved || list&15 != 0 {
+		return
+	}
+	hd := h.header(list)
+	size := uint64(hd.Size)
+	if hd.Kind() != format.KindPins || size < uint64(format.PinsHeadSize) || size > uint64(format.PinsHeadSize+format.MaxPins*format.PinSize) ||
+		off+format.HeaderSize+size > carved {
+		return
+	}
+	for i := range (size - uint64(format.PinsHeadSize)) / uint64(format.PinSize) {
+		p := (*format.Pin)(at(uintptr(list) + format.HeaderSize + uintptr(format.PinsHeadSize) + uintptr(i)*uintptr(format.PinSize)))
+		add(format.Addr(p.State), format.Version(p.Version))
+	}
 }
 
 // Enter begins a section in which the process uses its lists (I7).

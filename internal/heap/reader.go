@@ -58,6 +58,10 @@ func (r *Reader) Size(a format.Addr) format.ByteCount {
 	return min(format.ByteCount(r.heap.header(a).Size), format.ByteCount(rest))
 }
 
+// BlockBytes returns the bytes that a block takes which Payload has accepted, header
+// and rounding included.
+func (r *Reader) BlockBytes(a format.Addr) format.ByteCount { return r.heap.BlockBytes(a) }
+
 // Window returns the window of the space, and whether the reader trusts what it
 // reads there.
 func (r *Reader) Window() (base, size uint64, trusting bool) {

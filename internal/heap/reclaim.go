@@ -16,7 +16,7 @@ const reclaimBatch = 512
 // only when the version is no longer protected: an old reader costs nothing per
 // scan, and pins nothing but what it can see.
 func (h *Heap) Reclaim() {
-	h.live.Protected(&h.prot, h.VersionOf)
+	h.live.Protected(&h.prot, h)
 	if newest := h.live.NewestAnchor(); newest != h.anchored {
 		h.anchored = newest
 		h.cool()

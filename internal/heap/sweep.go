@@ -33,6 +33,12 @@ func (m *Marks) Add(a format.Addr) bool {
 	return true
 }
 
+// Has reports whether the block at a is in the set.
+func (m *Marks) Has(a format.Addr) bool {
+	extent := m.heap.extentOf(a)
+	return extent < uint64(len(m.extents)) && m.has(extent, uint64(a)%format.ExtentSize)
+}
+
 // set sets the bit of a block below the limit, and reports whether it was not set.
 func (m *Marks) set(a format.Addr) bool {
 	extent := m.heap.extentOf(a)

@@ -176,7 +176,7 @@ func TestHold_ProtectsItsVersionOnly(t *testing.T) {
 		}
 	}
 	var p live.Protected
-	scan := func() []format.Version { s.Live.Protected(&p, s.Heap.VersionOf); return p.Versions }
+	scan := func() []format.Version { s.Live.Protected(&p, s.Heap); return p.Versions }
 	step()
 	hold := s.Live.HoldCurrent()
 	version := s.Heap.VersionOf(hold.State)
@@ -224,14 +224,14 @@ func TestHold_SharedWhenSlotsRunOut(t *testing.T) {
 	var p live.Protected
 	for i, h := range holds {
 		if i%500 == 0 {
-			if s.Live.Protected(&p, s.Heap.VersionOf); !slices.Contains(p.Versions, version) {
+			if s.Live.Protected(&p, s.Heap); !slices.Contains(p.Versions, version) {
 				t.Fatalf("the version is not protected while %d hold it", len(holds)-i)
 			}
 		}
 		s.Live.Release(h)
 	}
 	s.Live.Release(newer)
-	if s.Live.Protected(&p, s.Heap.VersionOf); slices.Contains(p.Versions, version) {
+	if s.Live.Protected(&p, s.Heap); slices.Contains(p.Versions, version) {
 		t.Error("the version is still protected")
 	}
 	if !s.Live.Idle() {
@@ -255,7 +255,7 @@ func TestAnchors_TwoNewestConfirmedStay(t *testing.T) {
 		}
 		v.NameAnchor(c, state, version)
 		var p live.Protected
-		v.Protected(&p, s.Heap.VersionOf)
+		v.Protected(&p, s.Heap)
 		for _, want := range []format.Version{version, version - 1, version - 2} {
 			if want > newest && i%5 > 2 && !slices.Contains(p.Versions, want) {
 				t.Errorf("version %d is being anchored, %d is not protected: %v", version, want, p.Versions)

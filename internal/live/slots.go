@@ -267,31 +267,47 @@ func (p *Protected) Covers(birth, freed format.Version) (format.Version, bool) {
 	return 0, false
 }
 
-// Protected scans for the protected versions into p. versionOf reads the
-// version of a state block; it answers 0 for an address that cannot be one.
+// States reads state blocks, of which some may be no state blocks any more.
+type States interface {
+	// VersionOf returns the version of the state block at a; 0 for an address
+	// that cannot be one.
+	VersionOf(a format.Addr) format.Version
+	// Pins calls add with the checkpoints that the state at a lists, if it is one.
+	Pins(a format.Addr, add func(state format.Addr, version format.Version))
+}
+
+// Protected scans for the protected versions into p: those that are held, those
+// of the anchors, and the checkpoints that any of these lists.
 //
 // The order is that of L4 and L5: Current, then the reader slots, then the
 // anchor slots. A slot whose owner is 0 protects nothing. A state that is read
 // while its reader still validates may be no state any more; the reader will
-// fail to validate then, and the version that was read protects too much at
-// worst: that is why a nonsensical version does no harm.
-func (v *Live) Protected(p *Protected, versionOf func(format.Addr) format.Version) {
+// fail to validate then, and the versions that were read protect too much at
+// worst: that is why nonsensical ones do no harm. A checkpoint that is made after
+// the scan began pins a version that is not older than Current, and what such a
+// version needs is not reclaimed by the outcome.
+func (v *Live) Protected(p *Protected, s States) {
 	current := v.Current()
-	p.Current = versionOf(current)
+	p.Current = s.VersionOf(current)
 	p.Versions = append(p.Versions[:0], p.Current)
 	p.States = append(p.States[:0], current)
-	add := func(state format.Addr, version format.Version) {
+	insert := func(state format.Addr, version format.Version) {
 		i, found := slices.BinarySearch(p.Versions, version)
 		if !found && version != 0 {
 			p.Versions = slices.Insert(p.Versions, i, version)
 			p.States = slices.Insert(p.States, i, state)
 		}
 	}
+	add := func(state format.Addr, version format.Version) {
+		insert(state, version)
+		s.Pins(state, insert)
+	}
+	s.Pins(current, insert)
 	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
 		slot := &v.words.Slots[i]
 		state := format.Addr(slot.State.Load())
 		if state != 0 && slot.Owner.Load() != 0 {
-			add(state, versionOf(state))
+			add(state, s.VersionOf(state))
 		}
 	}
 	for _, a := range v.protectedAnchors() {

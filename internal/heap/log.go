@@ -56,7 +56,8 @@ func (t *Txn) Log(op format.Op) {
 
 // keep sees to it that an entry that was removed stays until the journal has read
 // its key: one of this transaction, and one of the base, whose birth the journal
-// has already.
+// has already. That of this transaction gets its stamp back, so that it stays listed:
+// the key may have been new, and only what was stored can be removed.
 func (t *Txn) keep(a format.Addr) {
 	hd := t.heap.header(a)
 	for i := len(t.freed) - 1; i >= 0 && hd.Birth() != t.version; i-- {
@@ -68,6 +69,7 @@ func (t *Txn) keep(a format.Addr) {
 	}
 	if n := len(t.log.dropped); n > 0 && t.log.dropped[n-1] == a {
 		t.log.dropped = t.log.dropped[:n-1]
+		t.heap.writable(a).Sum = t.stamp
 		t.unlogged = append(t.unlogged, freed{a, t.version, t.version, blockSize(hd)})
 	}
 }

@@ -252,6 +252,11 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 			if err = s.Sync(context.Background()); err == nil {
 				say("durable", n)
 			}
+		case 3:
+			if time.Since(c.pinned) > fleetSize*time.Second/2 {
+				err = c.pin(s, b)
+				c.pinned = time.Now()
+			}
 		case 2:
 			time.Sleep(time.Duration(c.rng.IntN(3000)) * time.Microsecond)
 		}
@@ -260,6 +265,20 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 		}
 	}
 	return n, nil
+}
+
+// pin makes a checkpoint, or audits and drops the one that is there.
+func (c *inChild) pin(s *everheap.Space, b bank) error {
+	name := fmt.Sprint("pin ", c.id)
+	err := s.Checkpoint(name)
+	if !errors.Is(err, everheap.ErrExists) {
+		return err
+	}
+	err = s.ViewAt(name, func(tx *everheap.Tx) error { _, err := b.audit(tx); return err })
+	if err == nil {
+		err = s.DropCheckpoint(name)
+	}
+	return err
 }
 
 // sweep sweeps the space; somebody else may be at it.

@@ -163,6 +163,14 @@ func (f *fleet) verify() {
 	if err != nil {
 		f.t.Error(err)
 	}
+	pins, err := f.space.Checkpoints()
+	must(f.t, err)
+	for _, pin := range pins {
+		err := f.space.ViewAt(pin.Name, func(tx *everheap.Tx) error { _, err := f.bank.audit(tx); return err })
+		if err != nil && !errors.Is(err, everheap.ErrNotFound) { // a child has dropped it
+			f.t.Errorf("checkpoint %s: %v", pin.Name, err)
+		}
+	}
 	checkSpace(f.t, f.space)
 }
 

@@ -252,13 +252,14 @@ func (c *child) words() []string {
 
 // inChild is what a child knows of its task.
 type inChild struct {
-	dir   string
-	id    int
-	work  string
-	rng   *rand.Rand
-	swept time.Time // last
-	ended atomic.Bool
-	asked chan string // lines of the parent other than "end"
+	dir    string
+	id     int
+	work   string
+	rng    *rand.Rand
+	swept  time.Time // last
+	pinned time.Time // last
+	ended  atomic.Bool
+	asked  chan string // lines of the parent other than "end"
 }
 
 // env returns the variables that tell a child its task.

@@ -330,6 +330,29 @@ func TestErrNoSpace_WindowFull(t *testing.T) {
 	}
 }
 
+// What only the older of the two usable anchors protects is let go when the space is
+// full, also if the newer one is of the newest version.
+func TestErrNoSpace_OlderAnchorLetsGo(t *testing.T) {
+	s := scratch(t, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
+	m := mapOf[int, []byte](t, s)
+	big := make([]byte, 1<<20)
+	stored := 0
+	for m.Set(s, stored, big) == nil {
+		stored++
+	}
+	must(t, s.Engine().Anchor(true))
+	for i := range stored {
+		_, err := m.Delete(s, i)
+		must(t, err)
+	}
+	must(t, s.Engine().Anchor(false))
+	for i := range stored / 2 {
+		if err := m.Set(s, i, big); err != nil {
+			t.Fatalf("value %d of %d: %v", i, stored/2, err)
+		}
+	}
+}
+
 func TestErrCorrupt_HeaderAndEmptyFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(small))

@@ -120,7 +120,8 @@ func TestPressure_HeldView(t *testing.T) {
 			after := s.Stats().Used
 			t.Logf("%d entries, %d updates of %d of them in %v: %.1f MB in use before, %.1f after",
 				entries, updates, entries/100, time.Since(began).Round(time.Millisecond), float64(before)/1e6, float64(after)/1e6)
-			if after > 3*before {
+			const extents = 4 << 20 // each process has some of each class for itself
+			if after > 3*before+extents {
 				t.Errorf("an old reader made the space grow from %d to %d bytes", before, after)
 			}
 			if stopped {

@@ -103,7 +103,7 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
 func (sp *Space) relieve() {
-	if sp.spool() == nil && sp.live.NewestAnchor() < sp.heap.VersionOf(sp.live.Current()) {
+	if sp.spool() == nil && sp.live.JournalFloor() < sp.heap.VersionOf(sp.live.Current()) { // the older usable anchor keeps something, too
 		_ = sp.anchorTwice()
 	}
 }

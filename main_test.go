@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("EVERHEAP_HOME", home)
 	code := m.Run()
+	if bench.space != nil {
+		bench.space.Close() // it was shared by the benchmarks
+	}
 	os.RemoveAll(home)
 	if sharedBenchDir != "" {
 		os.RemoveAll(sharedBenchDir)

@@ -147,6 +147,39 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	}
 }
 
+// A key that one transaction stores and deletes again is in the journal as stored
+// and deleted, also if changes before that were taken off the list.
+func TestRecover_StoredAndDeletedInOneTransaction(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	err := sp.Change(true, func(tx *Tx) error {
+		for _, key := range []uint64{1, 2, 2} {
+			if err := tx.Store(words(id), pointerTo(key), pointerTo(7)); err != nil {
+				return err
+			}
+			if key == 1 {
+				if removed, err := tx.Remove(words(id), pointerTo(key)); err != nil || !removed {
+					t.Fatal(removed, err)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reset(t, dir, b)
+	sp, id = begin(t, dir)
+	if one, two := load(t, sp, id, 1), load(t, sp, id, 2); one != 0 || two != 7 {
+		t.Errorf("recovered %d and %d", one, two)
+	}
+	verify(t, sp)
+}
+
 // After a recovery versions get numbers again that were used before the loss of
 // power. What is left of those in the journal is not taken for the new ones.
 func TestRecover_AbandonedHistory(t *testing.T) {

@@ -60,7 +60,7 @@ func (t *Txn) Log(op format.Op) {
 // the key may have been new, and only what was stored can be removed.
 func (t *Txn) keep(a format.Addr) {
 	hd := t.heap.header(a)
-	for i := len(t.freed) - 1; i >= 0 && hd.Birth() != t.version; i-- {
+	for i := len(t.freed) - 1; i >= 0 && hd.Birth() <= t.logged; i-- { // else it waits already
 		if t.freed[i].addr == a {
 			t.unlogged = append(t.unlogged, t.freed[i])
 			t.freed = slices.Delete(t.freed, i, i+1)

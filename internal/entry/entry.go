@@ -1,11 +1,14 @@
 // Package entry is the block of one key and its value: hash, key, value, and then
-// what they own. The structures that map keys to values link to such blocks, and
-// the journal carries them.
+// what they own; and the block of a value alone. The structures link to such blocks,
+// and the journal carries them.
 //
 // Terms: a shape is the layout of the entries of one map, which follows from its
-// two types.
+// two types; a cell is that of the blocks of one value.
 //
-// Start reading at Shape, then Shape.New.
+// Handles in what is stored are judged in the block that was written: what is
+// looked at is what others will see, even if the program changes its value meanwhile.
+//
+// Start reading at Shape, then Shape.New, then Cell.
 package entry
 
 import (
@@ -30,6 +33,7 @@ type Shape struct {
 	keyString   bool
 	valueString bool
 	hashMask    uint64 // all ones, but in tests
+	judge       Judge  // nil: there are no handles
 }
 
 // NewShape returns the shape for keys and values of the types; seed is the
@@ -40,6 +44,13 @@ func NewShape(key, value *layout.Type, seed uint64) *Shape {
 	s.ownedAt = align(s.valueAt + value.Size())
 	s.keyString, s.valueString = key.IsString(), value.IsString()
 	return s
+}
+
+// JudgeHandles makes the shape ask about the handles that are to be stored.
+func (s *Shape) JudgeHandles(judge Judge) {
+	if s.Key.HasHandles() || s.Value.HasHandles() {
+		s.judge = judge
+	}
 }
 
 // CutHash makes the shape use only the low bits of hashes, so that tests meet
@@ -138,6 +149,12 @@ func (s *Shape) New(t *heap.Txn, hash uint64, key, value unsafe.Pointer) (format
 		putString(target, s.valueAt, valueOwnedAt, *(*string)(value), valueOwned)
 	} else if err == nil {
 		err = s.Value.Flatten(target, s.valueAt, valueOwnedAt, valueOwned, value)
+	}
+	if err == nil && s.judge != nil {
+		entry, bounds := stored(a), blockBounds(a, size)
+		if err = s.Key.Judge(s.KeyOf(entry), bounds, s.judge); err == nil {
+			err = s.Value.Judge(s.ValueOf(entry), bounds, s.judge)
+		}
 	}
 	if err != nil {
 		t.Free(a)

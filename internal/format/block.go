@@ -19,21 +19,49 @@ const (
 	KindParcel             // free space on its way to another process
 	KindOps                // the changes of a transaction with more than one: Op after Op
 	KindPins               // the checkpoints of a version: Pins, and Pin after Pin
-	kindEnd
+
+	KindValue Kind = 12 // ValueObject, the value of a Ref, and what it owns
+	KindList  Kind = 13 // ListObject
+	KindItem  Kind = 17 // an element of a list, and what it owns
+
+	kindEnd Kind = 18
 )
 
-var kindNames = [...]string{"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins"}
+var kindNames = [...]string{
+	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins",
+	KindValue: "value", KindList: "list", KindItem: "item",
+}
 
 // String names the kind.
 func (k Kind) String() string {
-	if int(k) < len(kindNames) {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
 		return kindNames[k]
 	}
 	return "unknown"
 }
 
 // Valid reports whether k is a kind that a block can have.
-func (k Kind) Valid() bool { return k > KindNone && k < kindEnd }
+func (k Kind) Valid() bool { return k > KindNone && k < kindEnd && kindNames[k] != "" }
+
+// Object reports whether blocks of the kind are objects: the table of objects leads
+// to them.
+func (k Kind) Object() bool {
+	switch k {
+	case KindMap, KindType, KindValue, KindList:
+		return true
+	}
+	return false
+}
+
+// Carried reports whether blocks of the kind hold what a transaction stored, and
+// are named by its changes: by those of their birth.
+func (k Kind) Carried() bool {
+	switch k {
+	case KindEntry, KindValue, KindItem:
+		return true
+	}
+	return false
+}
 
 // HeaderSize is the size of a block header; the payload follows it.
 const HeaderSize = 16

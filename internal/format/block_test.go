@@ -120,8 +120,8 @@ func TestBlockHeader_RoundTrip(t *testing.T) {
 func TestKind_Names(t *testing.T) {
 	seen := map[string]bool{}
 	for k := KindNone; k < kindEnd; k++ {
-		if name := k.String(); name == "" || name == "unknown" || seen[name] {
-			t.Errorf("kind %d is named %q", k, name)
+		if name := k.String(); name == "" || (name == "unknown") == (k == KindNone || k.Valid()) || name != "unknown" && seen[name] {
+			t.Errorf("kind %d is named %q, valid %v", k, name, k.Valid())
 		} else {
 			seen[name] = true
 		}

@@ -37,6 +37,8 @@ var records = []struct {
 	{State{}, false},
 	{MapObject{}, false},
 	{TypeObject{}, false},
+	{ValueObject{}, false},
+	{ListObject{}, false},
 	{EntryHead{}, false},
 	{Parcel{}, false},
 	{ParcelItem{}, false},

@@ -44,7 +44,9 @@ func kindTable() string {
 	var b strings.Builder
 	b.WriteString("| number | kind |\n|---:|---|\n")
 	for k := KindNone; k < kindEnd; k++ {
-		fmt.Fprintf(&b, "| %d | %s |\n", k, k)
+		if k == KindNone || k.Valid() {
+			fmt.Fprintf(&b, "| %d | %s |\n", k, k)
+		}
 	}
 	return b.String()
 }

@@ -14,25 +14,40 @@ const (
 	OpDelete  OpKind = 2 // of a map: the key of this entry is not there any more
 	OpNewMap  OpKind = 3 // there is a new map, empty
 	OpNewType OpKind = 4 // there is a new descriptor
+
+	OpNewList  OpKind = 6  // there is a new list, empty
+	OpNewValue OpKind = 7  // there is a new value; without a block: one that a later change sets
+	OpSetValue OpKind = 8  // the value is this one
+	OpAppend   OpKind = 9  // of a list: one more element; without a block: one that a later change sets
+	OpSetItem  OpKind = 10 // of a list: the element with an index is this one
+	OpTruncate OpKind = 11 // of a list: only the first elements are left
 	// In a state only:
 	OpList     OpKind = 128 // several changes, in a block of their own
 	OpUnlisted OpKind = 129 // changes that are not listed: the version needs an anchor
 )
 
 // Op is one logical change as a state or a record block names it. What it carries
-// is a block: the payload of an entry or of a descriptor.
+// is a block: the payload of an entry, a value, an element or a descriptor.
 type Op struct {
 	What  uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
-	Block uint64 `doc:"address of the block with the entry or the descriptor; of a new map: index of the descriptor of its keys"`
-	Arg   uint64 `doc:"of a new map: index of the descriptor of its values"`
+	Block uint64 `doc:"address of the block that the change carries, 0: none; of a new map: index of the descriptor of its keys"`
+	Arg   uint64 `doc:"of a new map or list: index of the descriptor of its values; of a new value: of its own; of an element: its index; of a truncation: how many elements are left"`
+}
+
+// Carried returns the address of the block that the change carries; 0 for none.
+func (op *Op) Carried() Addr {
+	if OpKindOf(op.What) == OpNewMap {
+		return 0
+	}
+	return Addr(op.Block)
 }
 
 // OpHead starts a logical change in the journal and in a backup. The payload
 // follows, padded with zeros to a multiple of 8 bytes.
 type OpHead struct {
 	What uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
-	Addr uint64 `doc:"address that the payload had: what points into it refers to that; of a new map: index of the descriptor of its keys"`
-	Arg  uint64 `doc:"of a new map: index of the descriptor of its values"`
+	Addr uint64 `doc:"address that the payload had: what points into it refers to that; 0: there is none; of a new map: index of the descriptor of its keys"`
+	Arg  uint64 `doc:"as of Op"`
 	Size uint64 `doc:"bytes of the payload, padding not counted"`
 }
 

@@ -72,7 +72,8 @@ type Live struct {
 	Starving  atomic.Uint64 `doc:"incarnation that the lock is to be handed to; 0: none"`
 	Contended atomic.Uint32 `doc:"1: somebody sleeps for the writer lock"`
 	LockFutex atomic.Uint32 `doc:"futex that the sleepers wait on"`
-	_         [104]byte
+	NextIndex atomic.Uint64 `doc:"no object that is made from now on gets an index below: those may have been given to objects of transactions that came to nothing"`
+	_         [96]byte
 
 	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`

@@ -63,6 +63,40 @@ type TypeObject struct {
 
 var _ [8]byte = [unsafe.Sizeof(TypeObject{})]byte{}
 
+// ValueObject is the start of the payload of the block of one value that references
+// lead to. The value follows, then, from a multiple of 8, what it owns.
+type ValueObject struct {
+	Type uint64 `doc:"index of the descriptor (bits 0-47), 12 (56-63): so the word alone tells the object from one of another kind"`
+}
+
+// ValueObjectSize is the size of ValueObject.
+const ValueObjectSize = int(unsafe.Sizeof(ValueObject{}))
+
+var _ [8]byte = [ValueObjectSize]byte{}
+
+// MakeValueType packs the first word of a ValueObject.
+func MakeValueType(index uint64) uint64 { return uint64(KindValue)<<56 | index&AddrMask }
+
+// ValueType returns the index of the descriptor of a value from the first word of
+// its object; ok is false if that is none.
+func ValueType(word uint64) (index uint64, ok bool) {
+	return word & AddrMask, word>>48 == uint64(KindValue)<<8
+}
+
+// ListObject is the payload of the block of a list. The words of its vector are the
+// addresses of the blocks of its elements: payloads are the element, then, from a
+// multiple of 8, what it owns; 8 bytes at least.
+type ListObject struct {
+	Value uint64 `doc:"index of the descriptor of the elements"`
+	Root  uint64 `doc:"link of the root of the radix vector; 0: empty"`
+	Count uint64 `doc:"number of elements"`
+}
+
+// ListObjectSize is the size of ListObject.
+const ListObjectSize = int(unsafe.Sizeof(ListObject{}))
+
+var _ [24]byte = [ListObjectSize]byte{}
+
 // EntryHead is the start of the payload of an entry block. Key and value follow,
 // each at its alignment, then the bytes that the key owns, then those that the
 // value owns, from a multiple of 8 each.

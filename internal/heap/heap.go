@@ -15,9 +15,9 @@
 //	    A block that a version's log refers to is reclaimed only if besides that
 //	    version is in the journal already (live.Written): until then whoever
 //	    writes the journal reads the block, although no protected version may
-//	    reach it. An entry is referred to by the version of its birth, and by F
-//	    if that removed it; a state, a list of changes and a descriptor wait for
-//	    F in any case.
+//	    reach it. An entry, a value and an item are referred to by the version of
+//	    their birth (format.Kind.Carried), and an entry by F if that removed it; a
+//	    state, a list of changes and a descriptor wait for F in any case.
 //	I3  The commit point is one compare-and-swap of one word. (live.Publish)
 //	I4  Free space is a cache of reachability: the lists in this package are in
 //	    ordinary memory, a crash loses them, and a sweep finds it all again.
@@ -250,7 +250,7 @@ func (h *Heap) SetRelief(relieve func()) { h.relieve = relieve }
 
 // logged reports whether the log of a version may refer to blocks of the kind.
 func logged(k format.Kind) bool {
-	return k == format.KindState || k == format.KindEntry || k == format.KindType || k == format.KindOps
+	return k == format.KindState || k == format.KindType || k == format.KindOps || k.Carried()
 }
 
 // Stats is what a process has reserved.

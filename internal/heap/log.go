@@ -8,17 +8,18 @@ import (
 )
 
 // A log collects the changes of one transaction, for the journal. It copies
-// nothing: a change names the block with the entry that was stored or removed,
-// and such blocks are kept until the journal has that version (I2). An entry that the
-// transaction itself drops again has no stamp any more; it is not used anew
-// before its change is taken off the list, or the transaction ends.
+// nothing: a change names the block with what was stored or removed, and such blocks
+// are kept until the journal has that version (I2). A block that the transaction
+// itself drops again has no stamp any more; it is not used anew before its change is
+// taken off the list, or the transaction ends.
 type log struct {
-	on       bool // changes are collected
-	unlisted bool // the version cannot be told by its list
-	ops      []format.Op
-	bytes    uint64        // in the journal, of ops; what was dropped is counted until the list is compacted
-	dropped  []format.Addr // entries
-	compact  int           // length of ops at which it is compacted
+	on        bool // changes are collected
+	unlisted  bool // the version cannot be told by its list
+	truncates bool // some change is a truncation
+	ops       []format.Op
+	bytes     uint64        // in the journal, of ops; what was dropped is counted until the list is compacted
+	dropped   []format.Addr // blocks of kinds that are carried
+	compact   int           // length of ops at which it is compacted
 }
 
 const (
@@ -29,29 +30,37 @@ const (
 )
 
 func (l *log) begin() {
-	l.on, l.unlisted, l.bytes, l.compact = true, false, 0, firstCompact
+	l.on, l.unlisted, l.truncates, l.bytes, l.compact = true, false, false, 0, firstCompact
 	l.ops, l.dropped = l.ops[:0], l.dropped[:0]
 }
 
-// Log adds a change to the transaction's log. The block of an OpSet or OpDelete
-// is that of the entry that was stored or removed, of OpNewType that of the
-// descriptor.
+// Log adds a change to the transaction's log. The block of an OpDelete is that of
+// the entry that was removed.
 func (t *Txn) Log(op format.Op) {
 	l := &t.log
 	if !l.on {
 		return
 	}
 	l.ops = append(l.ops, op)
-	l.bytes += uint64(format.OpHeadSize)
-	if format.OpKindOf(op.What) != format.OpNewMap {
-		l.bytes += uint64(t.heap.header(format.Addr(op.Block)).Size+7) &^ 7
-	}
-	if format.OpKindOf(op.What) == format.OpDelete {
+	l.bytes += t.journalBytes(op)
+	switch format.OpKindOf(op.What) {
+	case format.OpDelete:
 		t.keep(format.Addr(op.Block))
+	case format.OpTruncate:
+		l.truncates = true
 	}
 	if len(l.ops) >= l.compact || l.bytes > maxLogged {
 		t.compactLog()
 	}
+}
+
+// journalBytes returns how many bytes a change has in the journal.
+func (t *Txn) journalBytes(op format.Op) uint64 {
+	n := uint64(format.OpHeadSize)
+	if a := op.Carried(); a != 0 {
+		n += uint64(t.heap.header(a).Size+7) &^ 7
+	}
+	return n
 }
 
 // keep sees to it that an entry that was removed stays until the journal has read
@@ -74,32 +83,43 @@ func (t *Txn) keep(a format.Addr) {
 	}
 }
 
-// drop takes an entry of this transaction out of use.
+// drop takes a block of this transaction out of use.
 func (l *log) drop(t *Txn, a format.Addr) {
 	t.heap.writable(a).Sum = 0 // no stamp: stamps begin at 1
 	l.dropped = append(l.dropped, a)
 }
 
-// listed reports whether the list needs the change still.
-func (t *Txn) listed(op format.Op) bool {
-	return format.OpKindOf(op.What) != format.OpSet || t.heap.header(format.Addr(op.Block)).Sum != 0
+// listed reports whether the list needs the change still, and takes from it a block
+// that was dropped. What was stored and replaced, or stored and truncated, a later
+// change tells. But that there is an object, or an element, only the change says that
+// made it: it stays, without a value, until the later change sets one.
+func (t *Txn) listed(op *format.Op) bool {
+	a := op.Carried()
+	if a == 0 || t.heap.header(a).Sum != 0 {
+		return true
+	}
+	switch format.OpKindOf(op.What) {
+	case format.OpSet, format.OpSetValue, format.OpSetItem:
+		return false
+	case format.OpNewValue, format.OpAppend:
+		op.Block = 0
+	}
+	return true
 }
 
-// compactLog takes entries that were dropped off the list. A list that is too
-// long after that is given up.
+// compactLog takes what was dropped off the list. A list that is too long after
+// that is given up.
 func (t *Txn) compactLog() {
 	l := &t.log
+	l.undo()
 	kept := l.ops[:0]
 	l.bytes = 0
 	for _, op := range l.ops {
-		if !t.listed(op) {
+		if !t.listed(&op) {
 			continue
 		}
 		kept = append(kept, op)
-		l.bytes += uint64(format.OpHeadSize)
-		if format.OpKindOf(op.What) != format.OpNewMap {
-			l.bytes += uint64(t.heap.header(format.Addr(op.Block)).Size+7) &^ 7
-		}
+		l.bytes += t.journalBytes(op)
 	}
 	l.ops = kept
 	l.compact = max(firstCompact, 2*len(kept))
@@ -109,7 +129,35 @@ func (t *Txn) compactLog() {
 	}
 }
 
-// releaseDropped makes the dropped entries free for use, or, if somebody may look
+// undo takes off the list what later truncations have undone: elements that were
+// appended or set beyond what is left, and truncations to more than that. So a list
+// that is used as a stack leaves a log as long as itself. Changes of different
+// objects commute, and those of one list are undone from the last one back: the
+// changes before them meet the list as they did.
+func (l *log) undo() {
+	if !l.truncates {
+		return
+	}
+	lists := map[uint64][]int{} // what counts so far, by list
+	for i := range l.ops {
+		op := &l.ops[i]
+		list := lists[format.ObjectOf(op.What)]
+		switch format.OpKindOf(op.What) {
+		case format.OpTruncate:
+			for n := len(list) - 1; n >= 0 && l.ops[list[n]].Arg >= op.Arg; n-- {
+				l.ops[list[n]].What = 0
+				list = list[:n]
+			}
+		case format.OpAppend, format.OpSetItem:
+		default:
+			continue
+		}
+		lists[format.ObjectOf(op.What)] = append(list, i)
+	}
+	l.ops = slices.DeleteFunc(l.ops, func(op format.Op) bool { return op.What == 0 })
+}
+
+// releaseDropped makes the dropped blocks free for use, or, if somebody may look
 // at them, for use after the end.
 func (t *Txn) releaseDropped() {
 	for _, a := range t.log.dropped {

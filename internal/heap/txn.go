@@ -20,7 +20,7 @@ type Txn struct {
 	stamp    uint32 // of blocks written now
 	editable uint32 // blocks with an older stamp are frozen
 	frozen   int    // walks in progress
-	borrowed bool   // pointers into entries were handed out
+	borrowed bool   // pointers into what was stored were handed out
 	leaks    bool   // what it frees of its base is not listed
 
 	written  []format.Addr
@@ -56,8 +56,8 @@ func (t *Txn) Changed() bool { return len(t.written) > 0 || len(t.freed) > 0 || 
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
 
-// Borrow says that pointers into entries were handed out: from now on no entry
-// that is dropped is used again before the transaction ends.
+// Borrow says that pointers into entries, values or items were handed out: from now
+// on none that is dropped is used again before the transaction ends.
 func (t *Txn) Borrow() { t.borrowed = true }
 
 // Freeze makes everything written so far unchangeable, until the matching Thaw:
@@ -169,18 +169,18 @@ func (t *Txn) Free(a format.Addr) {
 		if t.leaks {
 			return
 		}
-		if f := (freed{a, birth, t.version, size}); logged(hd.Kind()) && (hd.Kind() != format.KindEntry || birth > t.logged) {
+		if f := (freed{a, birth, t.version, size}); logged(hd.Kind()) && (!hd.Kind().Carried() || birth > t.logged) {
 			t.unlogged = append(t.unlogged, f)
 		} else {
 			t.freed = append(t.freed, f)
 		}
 		return
 	}
-	if hd.Kind() == format.KindEntry && t.log.on {
+	if hd.Kind().Carried() && t.log.on {
 		t.log.drop(t, a)
 		return
 	}
-	if t.frozen > 0 || t.borrowed && hd.Kind() == format.KindEntry {
+	if t.frozen > 0 || t.borrowed && hd.Kind().Carried() {
 		t.lookedAt = append(t.lookedAt, a) // it stays what it is, for whoever looks, until the end
 		return
 	}

@@ -36,6 +36,16 @@ func ArgKey[T any](v *T) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v)))
 }
 
+// ArgSlice is Arg for the elements of a slice: they lie in a row from the result on.
+//
+//go:nocheckptr
+func ArgSlice[T any](v []T) unsafe.Pointer {
+	if len(v) == 0 {
+		return nil
+	}
+	return Arg(unsafe.SliceData(v))
+}
+
 // Cast returns p as a pointer to a value of type T.
 func Cast[T any](p unsafe.Pointer) *T { return (*T)(p) }
 
@@ -47,6 +57,9 @@ func IdentityOf[T any]() Identity {
 	var v any = (*T)(nil)
 	return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))}
 }
+
+// Word is the identity as a number, for hashing.
+func (id Identity) Word() uintptr { return uintptr(id.p) }
 
 // GoType returns the type that the identity is of.
 func (id Identity) GoType() reflect.Type {

@@ -3,7 +3,7 @@ package layout
 import "unsafe"
 
 // walker goes through all parts of a stored value, each once, and checks what it
-// finds. Check, Handles, Attach and AppendJSON are this walk.
+// finds. Check, Handles, Judge, Attach and AppendJSON are this walk.
 type walker struct {
 	b       Bounds
 	budget  uintptr // bytes of owned parts that may still be visited (L5)
@@ -11,6 +11,7 @@ type walker struct {
 	ids     *identity
 	from    uintptr // if not 0: addresses are those of a value that began there; make them absolute on the way
 	handle  func(kind HandleKind, id uint64) bool
+	judge   func(handle *Type, id uint64) error
 	stopped bool // by handle
 }
 
@@ -29,6 +30,16 @@ func (t *Type) Handles(p unsafe.Pointer, b Bounds, fn func(kind HandleKind, id u
 		return nil
 	}
 	w := walker{b: b, handle: fn}
+	return w.all(t, p)
+}
+
+// Judge calls fn for every handle in the stored value at p that is not nil, with the type
+// of the handle, until fn returns an error, which it returns. What it walks, it checks.
+func (t *Type) Judge(p unsafe.Pointer, b Bounds, fn func(handle *Type, id uint64) error) error {
+	if !t.handles {
+		return nil
+	}
+	w := walker{b: b, judge: fn}
 	return w.all(t, p)
 }
 
@@ -62,7 +73,7 @@ func (w *walker) walkGraph(t *Type, p unsafe.Pointer) error {
 
 // skip reports whether there is nothing to see in values of t.
 func (w *walker) skip(t *Type) bool {
-	return !t.checked && (w.handle == nil || !t.handles) || w.stopped
+	return !t.checked && (w.handle == nil && w.judge == nil || !t.handles) || w.stopped
 }
 
 func (w *walker) each(t *Type, p unsafe.Pointer, n uintptr) error {
@@ -110,7 +121,12 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 			}
 		}
 	case Map, Sorted, List, Ref:
-		if id := *(*uint64)(p); id != 0 && w.handle != nil && !w.handle(t.kind, id) {
+		id := *(*uint64)(p)
+		switch {
+		case id == 0:
+		case w.judge != nil:
+			return w.judge(t, id)
+		case w.handle != nil && !w.handle(t.kind, id):
 			w.stopped = true
 		}
 	}

@@ -1,17 +1,19 @@
 // Package vector is a copy-on-write radix vector of 64-bit words, 64-way: the
-// object table of a space is one.
+// object table of a space is one, and every list has one.
 //
 // A node has 4 to 64 slots, as many as it needs; the slots of a leaf are the
 // words themselves. A link carries the logarithm of its node's slots and the
 // levels below, so that a search knows them before it touches the node. A word
-// that was never set is 0.
+// that was never set is 0. A vector does not know its length; who truncates or
+// walks one, in order, says it, and has set every word below it.
 //
 // Invariants:
 //
-//	V1  Only the last node of a level may have fewer than 64 slots.
-//	V2  The root has as many levels as the greatest index ever set needs.
+//	V1  A slot that a node does not have is 0: no word was set below it.
+//	V2  The root has as many levels as the greatest index set since the last
+//	    truncation needs, or the length that that left.
 //
-// Start reading at Get, then Set.
+// Start reading at Get, then Set and Truncate.
 package vector
 
 import (
@@ -88,7 +90,15 @@ func Get(r *heap.Reader, root format.Link, i uint64) (uint64, error) {
 // Set stores a word at index i and returns the new root. After an error the
 // transaction must abort.
 func Set(t *heap.Txn, root format.Link, i, word uint64) (format.Link, error) {
-	if i > MaxIndex {
+	return SetRun(t, root, i, []uint64{word})
+}
+
+// RunLength returns how many words from index i on, n at most, SetRun can store.
+func RunLength(i uint64, n int) int { return min(n, 1<<fanBits-int(i&(1<<fanBits-1))) }
+
+// SetRun is Set for words in a row, which belong in one leaf.
+func SetRun(t *heap.Txn, root format.Link, i uint64, words []uint64) (format.Link, error) {
+	if i > MaxIndex || RunLength(i, len(words)) != len(words) {
 		return 0, bad(root)
 	}
 	if root == 0 {
@@ -98,32 +108,36 @@ func Set(t *heap.Txn, root format.Link, i, word uint64) (format.Link, error) {
 		return 0, bad(root)
 	}
 	for i>>(fanBits*root.VectorLevels()) != 0 { // V2
-		full, err := widen(t, root, fanBits)
+		full, err := resize(t, root, fanBits)
 		if err != nil {
 			return 0, err
 		}
-		above, err := widen(t, format.MakeVectorLink(0, 0, root.VectorLevels()+1), minBits)
+		above, err := resize(t, format.MakeVectorLink(0, 0, root.VectorLevels()+1), minBits)
 		if err != nil {
 			return 0, err
 		}
 		slotsOf(t.Payload(above.Addr()), minBits)[0] = uint64(full)
 		root = above
 	}
-	return set(t, root, i, word)
+	return set(t, root, i, words)
 }
 
-// set is Set below a link; a link with address 0 is a node yet to be.
-func set(t *heap.Txn, link format.Link, i, word uint64) (format.Link, error) {
+// set is SetRun below a link; a link with address 0 is a node yet to be.
+func set(t *heap.Txn, link format.Link, i uint64, words []uint64) (format.Link, error) {
 	levels := link.VectorLevels()
 	slot := i >> (fanBits * (levels - 1)) & (1<<fanBits - 1)
-	need := max(minBits, uint(bits.Len64(slot)), link.VectorBits())
-	link, err := widen(t, link, need)
+	last := slot
+	if levels == 1 {
+		last += uint64(len(words) - 1)
+	}
+	need := max(minBits, uint(bits.Len64(last)), link.VectorBits())
+	link, err := resize(t, link, need)
 	if err != nil {
 		return 0, err
 	}
 	slots := slotsOf(t.Payload(link.Addr()), link.VectorBits())
 	if levels == 1 {
-		slots[slot] = word
+		copy(slots[slot:], words)
 		return link, nil
 	}
 	child := format.Link(slots[slot])
@@ -133,13 +147,13 @@ func set(t *heap.Txn, link format.Link, i, word uint64) (format.Link, error) {
 	if !valid(child, levels-1) && child.Addr() != 0 {
 		return 0, bad(child)
 	}
-	child, err = set(t, child, i, word)
+	child, err = set(t, child, i, words)
 	slots[slot] = uint64(child)
 	return link, err
 }
 
-// widen makes a node editable with at least the given bits.
-func widen(t *heap.Txn, link format.Link, nodeBits uint) (format.Link, error) {
+// resize makes a node editable with the given bits. Slots that go away are lost.
+func resize(t *heap.Txn, link format.Link, nodeBits uint) (format.Link, error) {
 	size := format.ByteCount(8) << nodeBits
 	if link.Addr() == 0 {
 		a, err := t.Alloc(format.KindTable, size)

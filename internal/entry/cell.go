@@ -1,0 +1,99 @@
+package entry
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Judge says whether a handle of the type may be stored: nil, or an error that says
+// why not.
+type Judge func(handle *layout.Type, id uint64) error
+
+// minPayload is the least payload of a block: one of nothing could not be told from
+// none.
+const minPayload = 8
+
+// Cell is the layout of the blocks that hold one value: an element of a list, or
+// the object of a reference, whose type stands before the value. Immutable.
+type Cell struct {
+	Type        *layout.Type
+	kind        format.Kind
+	valueAt     uintptr
+	ownedAt     uintptr
+	valueString bool
+	judge       Judge
+}
+
+// NewItem returns the cell of the elements of a list. judge is asked about the
+// handles that are to be stored; nil if they have no handles.
+func NewItem(t *layout.Type, judge Judge) *Cell { return newCell(t, format.KindItem, 0, judge) }
+
+// NewValue returns the cell of the objects of references.
+func NewValue(t *layout.Type, judge Judge) *Cell {
+	return newCell(t, format.KindValue, uintptr(format.ValueObjectSize), judge)
+}
+
+func newCell(t *layout.Type, kind format.Kind, valueAt uintptr, judge Judge) *Cell {
+	c := &Cell{Type: t, kind: kind, valueAt: valueAt, ownedAt: align(valueAt + t.Size()), valueString: t.IsString()}
+	if t.HasHandles() {
+		c.judge = judge
+	}
+	return c
+}
+
+// FixedSize returns the bytes of the payload without what the value owns.
+func (c *Cell) FixedSize() int { return int(c.ownedAt) }
+
+// ValueOf returns the value in the payload of a block.
+func (c *Cell) ValueOf(payload unsafe.Pointer) unsafe.Pointer { return unsafe.Add(payload, c.valueAt) }
+
+// New writes a block with a copy of the value; word is the first one of an object.
+func (c *Cell) New(t *heap.Txn, word uint64, value unsafe.Pointer) (format.Addr, error) {
+	var owned uintptr
+	var err error
+	if c.valueString {
+		owned = uintptr(len(*(*string)(value)))
+	} else if owned, err = c.Type.Measure(value); err != nil {
+		return 0, err
+	}
+	size := max(c.ownedAt+owned, minPayload)
+	a, err := t.Alloc(c.kind, format.ByteCount(size))
+	if err != nil {
+		return 0, err
+	}
+	rw := t.Payload(a)
+	for i := c.valueAt + c.Type.Size(); i < max(c.ownedAt, minPayload); i++ { // the gap
+		*(*byte)(unsafe.Add(rw, i)) = 0
+	}
+	if c.valueAt > 0 {
+		*(*uint64)(rw) = word
+	}
+	target := layout.Target{RW: uintptr(rw), RO: uintptr(a) + format.HeaderSize, Size: size}
+	if c.valueString {
+		putString(target, c.valueAt, c.ownedAt, *(*string)(value), owned)
+	} else {
+		err = c.Type.Flatten(target, c.valueAt, c.ownedAt, owned, value)
+	}
+	if err == nil && c.judge != nil {
+		err = c.Type.Judge(c.ValueOf(stored(a)), blockBounds(a, size), c.judge)
+	}
+	if err != nil {
+		t.Free(a)
+		return 0, err
+	}
+	return a, nil
+}
+
+// stored returns the payload of a block in the read view.
+func stored(a format.Addr) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize)
+}
+
+// blockBounds returns the limits of a payload of the size.
+func blockBounds(a format.Addr, size uintptr) layout.Bounds {
+	lo := uintptr(a) + format.HeaderSize
+	return layout.Bounds{Lo: lo, Hi: lo + size}
+}

@@ -18,11 +18,16 @@ import (
 // names, byte slices are base64, times RFC 3339. What JSON lacks is an object with
 // one name that starts with a dollar sign, such as {"$bytes": "…"} for a string
 // that is not UTF-8, and {"$map": "…"} for a handle.
+//
+// The keys of a list are the indexes of its elements: setting the one after the last
+// appends, and only the last one can be deleted. A single value, which references
+// lead to, has no keys: a key is nil.
 type Collection struct {
 	space      *Space
 	name       string
+	kind       string
 	id         format.ID
-	key, value *layout.Type
+	key, value *layout.Type // key is nil if there are no keys
 }
 
 // JSONError says why a JSON text is not a key or a value of a collection.
@@ -53,9 +58,9 @@ func (s *Space) Collection(name string) (*Collection, error) {
 			return fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name)
 		}
 		c.id = format.MakeID(s.engine.Tag(), index)
-		m, _, err := tx.engine.StoredMap(c.id)
+		st, err := tx.engine.Stored(c.id)
 		if err == nil {
-			c.key, c.value = m.Shape().Key, m.Shape().Value
+			c.kind, c.key, c.value = st.Kind, st.Key, st.Value
 		}
 		return err
 	})
@@ -71,33 +76,35 @@ func (c *Collection) Name() string { return c.name }
 // ID returns the identity of the collection.
 func (c *Collection) ID() ID { return ID(c.id) }
 
-// KeyType returns the type of the keys in Go syntax.
-func (c *Collection) KeyType() string { return c.key.String() }
+// Kind returns what the collection is: map, list, or ref for a single value.
+func (c *Collection) Kind() string { return c.kind }
+
+// KeyType returns the type of the keys in Go syntax; "" if there are no keys.
+func (c *Collection) KeyType() string { return typeText(c.key) }
 
 // ValueType returns the type of the values in Go syntax.
 func (c *Collection) ValueType() string { return c.value.String() }
 
 // StringKeys reports whether the keys are strings, of whatever named type.
-func (c *Collection) StringKeys() bool { return c.key.IsString() }
+func (c *Collection) StringKeys() bool { return c.key != nil && c.key.IsString() }
 
 // StringValues reports whether the values are strings, of whatever named type.
 func (c *Collection) StringValues() bool { return c.value.IsString() }
 
 // GetJSON returns the value of a key; ErrNotFound if there is none.
 func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
-	k, err := parse("key", c.key, key)
+	k, err := c.parseKey(key)
 	if err != nil {
 		return nil, c.space.wrap("get", err)
 	}
-	err = c.read(sc, "get", func(tx *engine.Tx, m *engine.Map, object *format.MapObject) error {
-		entry, err := tx.Get(m, object, k.Pointer())
-		if err != nil {
-			return err
+	err = c.read(sc, "get", func(st *engine.Stored) error {
+		part, err := st.Get(k.pointer())
+		if err == nil && part.Pointer == nil {
+			err = fmt.Errorf("key %s in %s: %w", key, c.name, ErrNotFound)
 		}
-		if entry == nil {
-			return fmt.Errorf("key %s in %s: %w", key, c.name, ErrNotFound)
+		if err == nil {
+			value, err = appendJSON(st.Value, part)
 		}
-		value, err = m.Shape().Value.AppendJSON(nil, m.Shape().ValueOf(entry), tx.Bounds(entry))
 		return err
 	})
 	runtime.KeepAlive(k)
@@ -107,7 +114,7 @@ func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
 // SetJSON stores a value under a key. Fields that the text lacks are zero;
 // unknown ones are an error, a *JSONError.
 func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
-	k, err := parse("key", c.key, key)
+	k, err := c.parseKey(key)
 	if err != nil {
 		return c.space.wrap("set", err)
 	}
@@ -115,9 +122,7 @@ func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
 	if err != nil {
 		return c.space.wrap("set", err)
 	}
-	err = c.write(sc, "set", func(tx *engine.Tx, m *engine.Map) error {
-		return tx.Set(m, k.Pointer(), v.Pointer())
-	})
+	err = c.write(sc, "set", func(st *engine.Stored) error { return st.Set(k.pointer(), v.Pointer()) })
 	runtime.KeepAlive(k)
 	runtime.KeepAlive(v)
 	return err
@@ -125,12 +130,12 @@ func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
 
 // DeleteJSON removes a key and reports whether it was there.
 func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) {
-	k, err := parse("key", c.key, key)
+	k, err := c.parseKey(key)
 	if err != nil {
 		return false, c.space.wrap("delete", err)
 	}
-	err = c.write(sc, "delete", func(tx *engine.Tx, m *engine.Map) (err error) {
-		removed, err = tx.Delete(m, k.Pointer())
+	err = c.write(sc, "delete", func(st *engine.Stored) (err error) {
+		removed, err = st.Delete(k.pointer())
 		return err
 	})
 	runtime.KeepAlive(k)
@@ -139,24 +144,24 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 
 // Len returns the number of entries.
 func (c *Collection) Len(sc Scope) (n int, err error) {
-	err = c.read(sc, "len", func(_ *engine.Tx, _ *engine.Map, object *format.MapObject) error {
-		n = int(object.Count)
+	err = c.read(sc, "len", func(st *engine.Stored) error {
+		n = int(st.Count)
 		return nil
 	})
 	return n, err
 }
 
-// AllJSON returns the entries, in no order, as they are when the loop starts. Both
-// slices are the caller's own.
+// AllJSON returns the entries, as they are when the loop starts: those of a map in no
+// order, those of a list by index. Both slices are the caller's own.
 func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		err := c.all(tx, func(m *engine.Map, entry unsafe.Pointer) (bool, error) {
-			key, err := c.keyOf(tx, m, entry)
+		err := c.all(tx, func(st *engine.Stored, key, value engine.StoredPart) (bool, error) {
+			k, err := keyText(st, key)
 			if err != nil {
 				return false, err
 			}
-			value, err := m.Shape().Value.AppendJSON(nil, m.Shape().ValueOf(entry), tx.engine.Bounds(entry))
-			return err == nil && yield(key, value), err
+			v, err := appendJSON(st.Value, value)
+			return err == nil && yield(k, v), err
 		})
 		if err != nil {
 			tx.raise("all", err)
@@ -167,9 +172,12 @@ func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
 // KeysJSON is AllJSON for the keys alone.
 func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] {
 	return func(yield func(key []byte) bool) {
-		err := c.all(tx, func(m *engine.Map, entry unsafe.Pointer) (bool, error) {
-			key, err := c.keyOf(tx, m, entry)
-			return err == nil && yield(key), err
+		err := c.all(tx, func(st *engine.Stored, key, _ engine.StoredPart) (bool, error) {
+			if st.Key == nil {
+				return false, nil
+			}
+			k, err := keyText(st, key)
+			return err == nil && yield(k), err
 		})
 		if err != nil {
 			tx.raise("keys", err)
@@ -177,20 +185,28 @@ func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] {
 	}
 }
 
-// keyOf renders the key of an entry.
-func (c *Collection) keyOf(tx *Tx, m *engine.Map, entry unsafe.Pointer) ([]byte, error) {
-	return m.Shape().Key.AppendJSON(nil, m.Shape().KeyOf(entry), tx.engine.Bounds(entry))
+// keyText renders a key; nil if there are none.
+func keyText(st *engine.Stored, key engine.StoredPart) ([]byte, error) {
+	if st.Key == nil {
+		return nil, nil
+	}
+	return appendJSON(st.Key, key)
+}
+
+// appendJSON renders a key or a value.
+func appendJSON(t *layout.Type, p engine.StoredPart) ([]byte, error) {
+	return t.AppendJSON(nil, p.Pointer, p.Bounds)
 }
 
 // all walks the entries until each wants no more or fails.
-func (c *Collection) all(tx *Tx, each func(m *engine.Map, entry unsafe.Pointer) (bool, error)) error {
-	m, object, err := c.bind(tx)
+func (c *Collection) all(tx *Tx, each func(st *engine.Stored, key, value engine.StoredPart) (bool, error)) error {
+	st, err := c.bind(tx)
 	if err != nil {
 		return err
 	}
 	var failed error
-	err = tx.engine.All(object, func(entry unsafe.Pointer) bool {
-		more, err := each(m, entry)
+	err = st.All(func(key, value engine.StoredPart) bool {
+		more, err := each(st, key, value)
 		failed = err
 		return more && err == nil
 	})
@@ -199,47 +215,78 @@ func (c *Collection) all(tx *Tx, each func(m *engine.Map, entry unsafe.Pointer) 
 
 // bind finds the collection in a transaction. The stored types of a collection
 // can change, and what was parsed for one type is nothing to another.
-func (c *Collection) bind(tx *Tx) (*engine.Map, *format.MapObject, error) {
-	if tx.space.engine.Tag() != c.id.Tag() {
-		return nil, nil, ErrDangling
+func (c *Collection) bind(tx *Tx) (*engine.Stored, error) {
+	st, err := tx.engine.Stored(c.id)
+	if err != nil {
+		return nil, err
 	}
-	m, object, err := tx.engine.StoredMap(c.id)
-	if err == nil && !(layout.Same(m.Shape().Key, c.key) && layout.Same(m.Shape().Value, c.value)) {
-		err = fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", ErrTypeChanged, c.name)
+	if st.Kind != c.kind || !sameTypes(st.Key, c.key) || !sameTypes(st.Value, c.value) {
+		return nil, fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", ErrTypeChanged, c.name)
 	}
-	return m, object, err
+	return st, nil
+}
+
+// sameTypes compares types of which both may be missing.
+func sameTypes(a, b *layout.Type) bool {
+	return a == b || a != nil && b != nil && layout.Same(a, b)
+}
+
+// typeText returns a type in Go syntax; "" for none.
+func typeText(t *layout.Type) string {
+	if t == nil {
+		return ""
+	}
+	return t.String()
 }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
-func (c *Collection) read(sc Scope, op string, fn func(*engine.Tx, *engine.Map, *format.MapObject) error) error {
-	do := func(tx *Tx) error {
-		m, object, err := c.bind(tx)
-		if err == nil {
-			err = fn(tx.engine, m, object)
-		}
-		return tx.space.wrap(op, err)
-	}
+func (c *Collection) read(sc Scope, op string, fn func(*engine.Stored) error) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return do(tx)
+		return c.do(tx, op, fn)
 	}
-	return s.View(do)
+	return s.View(func(tx *Tx) error { return c.do(tx, op, fn) })
 }
 
 // write runs fn in the scope: in its transaction, or in an Update of its own.
-func (c *Collection) write(sc Scope, op string, fn func(*engine.Tx, *engine.Map) error) error {
-	do := func(tx *Tx) error {
-		m, _, err := c.bind(tx)
-		if err == nil {
-			err = fn(tx.engine, m)
-		}
-		return tx.space.wrap(op, err)
-	}
+func (c *Collection) write(sc Scope, op string, fn func(*engine.Stored) error) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return do(tx)
+		return c.do(tx, op, fn)
 	}
-	return s.Update(context.Background(), do)
+	return s.Update(context.Background(), func(tx *Tx) error { return c.do(tx, op, fn) })
+}
+
+// do runs fn with the collection in a transaction.
+func (c *Collection) do(tx *Tx, op string, fn func(*engine.Stored) error) error {
+	st, err := c.bind(tx)
+	if err == nil {
+		err = fn(st)
+	}
+	return tx.space.wrap(op, err)
+}
+
+// key is one that was parsed; nil if the collection has none.
+type key struct{ value *layout.Detached }
+
+// pointer returns the key; who uses it keeps it alive.
+func (k key) pointer() unsafe.Pointer {
+	if k.value == nil {
+		return nil
+	}
+	return k.value.Pointer()
+}
+
+// parseKey reads a key.
+func (c *Collection) parseKey(text []byte) (key, error) {
+	if c.key == nil {
+		if text != nil {
+			return key{}, &JSONError{Part: "key", Type: c.kind, What: "it is a single value and has no keys"}
+		}
+		return key{}, nil
+	}
+	v, err := parse("key", c.key, text)
+	return key{v}, err
 }
 
 // parse reads a JSON text as a value of a stored type.

@@ -72,7 +72,7 @@ func (s *Space) Stats() Stats {
 type Report struct {
 	Version  Version // that was checked: the newest when Check began
 	Objects  uint64
-	Entries  uint64 // of all collections, the space's own included
+	Entries  uint64 // of all collections, the space's own included, and single values
 	Blocks   uint64
 	Bytes    uint64 // of those blocks, headers and rounding included
 	Findings []Finding
@@ -189,18 +189,27 @@ func (s *Space) Readers() ([]ReaderInfo, error) {
 	return list, err
 }
 
-// CollectionInfo is a collection that has a name.
+// CollectionInfo is a collection, or a single value, that has a name.
 type CollectionInfo struct {
 	Name  string
 	ID    ID
-	Kind  string // map
-	Key   string // types, in Go syntax
+	Kind  string // map, list, or ref: a single value
+	Key   string // types, in Go syntax; int for a list, "" for a single value
 	Value string
-	Len   uint64 // entries
+	Len   uint64 // entries; 1 for a single value
 }
 
-// Type returns the type of the collection in Go syntax: map[string]forum.User.
-func (c CollectionInfo) Type() string { return c.Kind + "[" + c.Key + "]" + c.Value }
+// Type returns the type of the collection in Go syntax: map[string]forum.User,
+// []forum.Post, or for a single value *forum.Config.
+func (c CollectionInfo) Type() string {
+	switch c.Kind {
+	case "list":
+		return "[]" + c.Value
+	case "ref":
+		return "*" + c.Value
+	}
+	return c.Kind + "[" + c.Key + "]" + c.Value
+}
 
 // Collections lists the collections of the space that have names, by name.
 func (s *Space) Collections() ([]CollectionInfo, error) {
@@ -209,7 +218,7 @@ func (s *Space) Collections() ([]CollectionInfo, error) {
 		names, err := tx.engine.Names()
 		for _, n := range names {
 			list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-				Key: n.Key.String(), Value: n.Value.String(), Len: n.Count})
+				Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count})
 		}
 		return err
 	})

@@ -84,13 +84,15 @@ type walker struct {
 	older    bool    // a checkpoint is walked: what it shares with the newest version is verified already
 	pins     []format.Pin
 	types    map[uint64]*layout.Type
-	maps     []mapAt
+	later    []objectAt
 }
 
-// mapAt is a map that was met; its entries are checked when all types are known.
-type mapAt struct {
+// objectAt is an object that was met; what it holds is checked when all types are
+// known.
+type objectAt struct {
 	index uint64
 	addr  format.Addr
+	kind  format.Kind
 }
 
 // find adds a finding. The first one about a block is enough: the next would be
@@ -158,9 +160,9 @@ func (w *walker) state(a format.Addr) error {
 	if err != nil || w.report == nil {
 		return err
 	}
-	for _, m := range w.maps {
-		w.object = m.index
-		if err := w.entries(m); err != nil {
+	for _, o := range w.later {
+		w.object = o.index
+		if err := w.verify(o); err != nil {
 			return err
 		}
 	}
@@ -221,8 +223,8 @@ func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 // any walks an object of whatever kind: its header says which.
 func (w *walker) any(index uint64, a format.Addr) error {
 	kind := format.KindMap
-	if w.r.Plausible(a) && w.r.Kind(a) == format.KindType {
-		kind = format.KindType
+	if w.r.Plausible(a) && w.r.Kind(a).Object() {
+		kind = w.r.Kind(a)
 	}
 	descend, err := w.visit(a, kind)
 	if err != nil || !descend {
@@ -235,14 +237,48 @@ func (w *walker) any(index uint64, a format.Addr) error {
 	if kind == format.KindType {
 		return w.descriptor(index, a, p)
 	}
-	if w.r.Size(a) != format.ByteCount(unsafe.Sizeof(format.MapObject{})) {
-		return errors.New("a map object of the wrong size")
+	if !w.fits(kind, a) {
+		return fmt.Errorf("a %s object of the wrong size", kind)
 	}
 	if w.report != nil {
-		w.maps = append(w.maps, mapAt{index, a})
+		w.later = append(w.later, objectAt{index, a, kind})
 		return nil
 	}
-	return trie.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
+	return w.blocks(kind, p)
+}
+
+// fits reports whether an object's block has the size of its kind.
+func (w *walker) fits(kind format.Kind, a format.Addr) bool {
+	switch size := w.r.Size(a); kind {
+	case format.KindMap:
+		return size == format.ByteCount(unsafe.Sizeof(format.MapObject{}))
+	case format.KindList:
+		return size == format.ByteCount(format.ListObjectSize)
+	default:
+		return size >= format.ByteCount(format.ValueObjectSize)
+	}
+}
+
+// blocks visits what an object refers to.
+func (w *walker) blocks(kind format.Kind, p unsafe.Pointer) error {
+	switch kind {
+	case format.KindMap:
+		return trie.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
+	case format.KindList:
+		return w.items((*format.ListObject)(p))
+	}
+	return nil
+}
+
+// verify looks closer at what an object holds.
+func (w *walker) verify(o objectAt) error {
+	switch o.kind {
+	case format.KindMap:
+		return w.entries(o)
+	case format.KindList:
+		return w.list(o)
+	}
+	return w.value(o)
 }
 
 // descriptor verifies a stored type.
@@ -266,7 +302,7 @@ func (w *walker) descriptor(index uint64, a format.Addr, p unsafe.Pointer) error
 }
 
 // entries verifies the trie of a map, with its types if they are known.
-func (w *walker) entries(m mapAt) error {
+func (w *walker) entries(m objectAt) error {
 	p, err := w.r.Payload(m.addr, format.KindMap)
 	if err != nil {
 		return err
@@ -285,7 +321,7 @@ func (w *walker) entries(m mapAt) error {
 }
 
 // shape returns the shape of a map's entries; nil if its types are not known.
-func (w *walker) shape(m mapAt, object format.MapObject) *entry.Shape {
+func (w *walker) shape(m objectAt, object format.MapObject) *entry.Shape {
 	if object.Key == 0 && object.Value == 0 {
 		key, _ := layout.For[string]()
 		value, _ := layout.For[uint64]()

@@ -11,15 +11,21 @@ import (
 
 // applier applies logical changes, of the journal or of a backup, in a writing
 // transaction. It believes nothing that they say: a change that cannot be is an
-// error, and the transaction can only abort then.
+// error, and the transaction can only abort then. Only what handles refer to is not
+// looked at (judgeHandle), and the changes say the indexes of new objects (takeIndex).
 type applier struct {
 	tx   *Tx
 	maps map[uint64]*Map
 	last *Map     // used last
 	buf  []uint64 // a copy of a payload: Go memory without pointers, aligned
+
+	cells map[uint64]cells // by descriptor
 }
 
-func newApplier(tx *Tx) *applier { return &applier{tx: tx, maps: map[uint64]*Map{}} }
+func newApplier(tx *Tx) *applier {
+	tx.applying = true
+	return &applier{tx: tx, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
+}
 
 // apply applies one change.
 func (a *applier) apply(h format.OpHead, payload []byte) error {
@@ -32,6 +38,10 @@ func (a *applier) apply(h format.OpHead, payload []byte) error {
 		err = a.newMap(index, h)
 	case format.OpNewType:
 		err = a.newType(index, payload)
+	case format.OpNewValue, format.OpSetValue:
+		err = a.value(kind, index, h, payload)
+	case format.OpNewList, format.OpAppend, format.OpSetItem, format.OpTruncate:
+		err = a.list(kind, index, h, payload)
 	default:
 		err = fmt.Errorf("changes of kind %d are not known", kind)
 	}
@@ -52,13 +62,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	if uintptr(len(payload)) < fixed {
 		return fmt.Errorf("an entry of %d bytes is too short", len(payload))
 	}
-	n := (len(payload) + 7) / 8
-	if n > len(a.buf) {
-		a.buf = make([]uint64, max(n, 64))
-	}
-	entry := unsafe.Pointer(unsafe.SliceData(a.buf))
-	copy(unsafe.Slice((*byte)(entry), len(payload)), payload)
-	bounds := layout.Bounds{Lo: uintptr(entry), Hi: uintptr(entry) + uintptr(len(payload))}
+	entry, bounds := a.copy(payload)
 	key, value := m.shape.KeyOf(entry), m.shape.ValueOf(entry)
 	if err := m.shape.Key.Relocate(key, bounds, uintptr(h.Addr)); err != nil {
 		return err
@@ -74,6 +78,21 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return err
 	}
 	return a.tx.Set(m, key, value)
+}
+
+// copy copies a payload to the buffer, which Relocate may change.
+func (a *applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
+	p := a.room(len(payload))
+	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
+}
+
+// room returns the buffer, with room for n bytes.
+func (a *applier) room(n int) unsafe.Pointer {
+	if n = (n + 7) / 8; n > len(a.buf) {
+		a.buf = make([]uint64, max(n, 64))
+	}
+	return unsafe.Pointer(unsafe.SliceData(a.buf))
 }
 
 // mapOf returns a map by its stored types.
@@ -114,7 +133,8 @@ func (a *applier) newMap(index uint64, h format.OpHead) error {
 	if err := a.claimIndex(index); err != nil {
 		return err
 	}
-	return a.tx.newMap(h.Addr, h.Arg)
+	_, err := a.tx.newMap(h.Addr, h.Arg)
+	return err
 }
 
 // newType stores a descriptor.

@@ -405,13 +405,14 @@ func (sp *Space) appendChanges(b []byte, state *format.State) ([]byte, error) {
 	return sp.appendChange(b, op, state.Version)
 }
 
-// appendChange appends one change, with the payload of the block that it names.
+// appendChange appends one change, with the payload of the block that it carries.
 func (sp *Space) appendChange(b []byte, op format.Op, version uint64) ([]byte, error) {
 	h := format.OpHead{What: op.What, Addr: op.Block, Arg: op.Arg}
-	if format.OpKindOf(op.What) == format.OpNewMap {
+	a := op.Carried()
+	if a == 0 {
 		return format.AppendOp(b, h, nil), nil
 	}
-	payload, err := sp.loggedBlock(format.Addr(op.Block), version)
+	payload, err := sp.loggedBlock(a, version)
 	if err != nil {
 		return b, err
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -10,7 +9,6 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/table"
 	"github.com/everheap/everheap/internal/trie"
 )
 
@@ -21,9 +19,6 @@ type Map struct {
 	key, value uint64 // descriptors of the stored types
 	shape      *entry.Shape
 }
-
-// Shape returns the layout of the map's entries.
-func (m *Map) Shape() *entry.Shape { return m.shape }
 
 // Bind returns the map that a handle names, for its Go types of keys and values.
 // The outcome is remembered by the space; what is compared then is that the
@@ -45,7 +40,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 		if of.ID == 0 {
 			return nil, nil, ErrNilHandle
 		}
-		return nil, nil, ErrDangling
+		return nil, nil, otherSpace(of.ID)
 	}
 	index := of.ID.Index()
 	object, err := tx.mapObject(index)
@@ -75,18 +70,6 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 // fits reports whether m is of the object and the Go types.
 func (m *Map) fits(of MapOf, object *format.MapObject) bool {
 	return m != nil && m.of == of && m.key == object.Key && m.value == object.Value
-}
-
-// objectError says what it means that a handle leads to no object of its kind.
-func (tx *Tx) objectError(id format.ID, err error) error {
-	var kind *table.KindError
-	switch {
-	case errors.Is(err, table.ErrNoObject):
-		return fmt.Errorf("%w: the collection %x does not exist (any more)", ErrNotFound, uint64(id))
-	case errors.As(err, &kind):
-		return &TypeError{Kind: ErrTypeChanged, Lines: []string{kind.Error()}}
-	}
-	return err
 }
 
 // bind compares the stored types of a map with Go types.
@@ -125,6 +108,7 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 // shape returns the layout of the entries of a map of the types.
 func (sp *Space) shape(key, value *layout.Type) *entry.Shape {
 	sh := entry.NewShape(key, value, sp.header.Secret)
+	sh.JudgeHandles(sp.judge)
 	if sp.options.HashBits != 0 {
 		sh.CutHash(sp.options.HashBits)
 	}
@@ -168,52 +152,17 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 // OpenMap returns the ID of the map with a name and the types of of, creating the map if a writing
 // transaction asks for one that is not there.
 func (tx *Tx) OpenMap(name string, of MapOf) (format.ID, error) {
-	if err := tx.Err(); err != nil {
-		return 0, err
-	}
-	index, found, err := tx.Named(name)
-	if err != nil {
-		return 0, err
-	}
-	if found {
-		id := format.MakeID(tx.sp.header.Tag, index)
+	return tx.openNamed(name, func(id format.ID) error {
 		of.ID = id
 		_, _, err := tx.Bind(of)
-		if e := (*TypeError)(nil); errors.As(err, &e) {
-			e.Name = name
-		}
-		return id, err
-	}
-	if tx.write == nil {
-		return 0, fmt.Errorf("%w: the space has nothing named %q, and nothing may be created here", ErrNotFound, name)
-	}
-	id, err := tx.NewMap(of)
-	if err != nil {
-		return 0, err
-	}
-	return id, tx.enroll(tx.state.Catalog, name, id.Index())
+		return err
+	}, func() (format.ID, error) { return tx.NewMap(of) })
 }
 
 // OpenMap is the same in a transaction of its own: a reading one if the map is
 // there.
-func (sp *Space) OpenMap(name string, of MapOf) (id format.ID, err error) {
-	tx, err := sp.View()
-	if err != nil {
-		return 0, err
-	}
-	id, err = tx.OpenMap(name, of)
-	tx.EndView()
-	if !errors.Is(err, ErrNotFound) || sp.readOnly {
-		return id, err
-	}
-	if tx, err = sp.Begin(context.Background()); err != nil {
-		return 0, err
-	}
-	defer tx.Abort()
-	if id, err = tx.OpenMap(name, of); err != nil {
-		return 0, err
-	}
-	return id, tx.Commit()
+func (sp *Space) OpenMap(name string, of MapOf) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
 }
 
 // NewMap creates an empty map without a name.
@@ -233,19 +182,20 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err != nil {
 		return 0, err
 	}
-	index := tx.state.NextIndex
-	return format.MakeID(tx.sp.header.Tag, index), tx.newMap(keyIndex, valueIndex)
+	index, err := tx.newMap(keyIndex, valueIndex)
+	return format.MakeID(tx.sp.header.Tag, index), err
 }
 
-// newMap creates an empty map with the descriptors, under the next index.
-func (tx *Tx) newMap(keyIndex, valueIndex uint64) error {
+// newMap creates an empty map with the descriptors, under the next index, which it
+// returns.
+func (tx *Tx) newMap(keyIndex, valueIndex uint64) (uint64, error) {
 	index, p, err := tx.newObject(format.KindMap, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewMap, index), Block: keyIndex, Arg: valueIndex})
-	return nil
+	return index, nil
 }
 
 // writable returns an error if the transaction cannot write.
@@ -316,7 +266,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 
 // isValueError reports whether storing failed for what was to be stored.
 func isValueError(err error) bool {
-	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge)
+	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || isHandleError(err)
 }
 
 // Delete removes the key and reports whether it was there.

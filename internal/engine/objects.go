@@ -31,15 +31,45 @@ func (tx *Tx) editMap(index uint64) (*format.MapObject, error) {
 // newObject writes a new object with the payload size and returns its index and
 // its payload.
 func (tx *Tx) newObject(kind format.Kind, size format.ByteCount) (uint64, unsafe.Pointer, error) {
-	index := tx.state.NextIndex
+	index := tx.takeIndex()
 	root, p, err := table.New(tx.write, format.Link(tx.state.Table), index, kind, size)
 	if err != nil {
 		return 0, nil, tx.fail(err)
 	}
 	tx.state.Table = uint64(root)
-	tx.state.NextIndex++ // never goes back: an ID is never used twice
 	tx.state.Objects++
 	return index, p, nil
+}
+
+// enter makes a block of the transaction a new object and returns its index.
+func (tx *Tx) enter(a format.Addr) (uint64, error) {
+	index := tx.takeIndex()
+	root, err := table.Enter(tx.write, format.Link(tx.state.Table), index, a)
+	if err != nil {
+		return 0, tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	tx.state.Objects++
+	return index, nil
+}
+
+// takeIndex returns the index of the next new object. It is never used again, also
+// if the transaction aborts, since the program may keep the ID: so no transaction
+// gets one that another one has had, in whatever process. Who applies changes says
+// the indexes himself.
+func (tx *Tx) takeIndex() uint64 {
+	index := tx.state.NextIndex
+	if !tx.applying {
+		next := &tx.sp.live.Words().NextIndex
+		for given := next.Load(); ; given = next.Load() {
+			index = max(index, given)
+			if next.CompareAndSwap(given, index+1) {
+				break
+			}
+		}
+	}
+	tx.state.NextIndex = index + 1
+	return index
 }
 
 // lookup reads a word from one of the space's own maps.
@@ -93,7 +123,7 @@ type NamedObject struct {
 	Name  string
 	ID    format.ID
 	Kind  string
-	Key   *layout.Type // of maps
+	Key   *layout.Type // nil: it has no keys
 	Value *layout.Type
 	Count uint64
 }
@@ -126,16 +156,12 @@ func (tx *Tx) Names() ([]NamedObject, error) {
 
 // describe reads what a named object is.
 func (tx *Tx) describe(name string, index uint64) (NamedObject, error) {
-	o := NamedObject{Name: name, ID: format.MakeID(tx.sp.header.Tag, index), Kind: "map"}
-	m, err := tx.mapObject(index)
+	id := format.MakeID(tx.sp.header.Tag, index)
+	st, err := tx.Stored(id)
 	if err != nil {
-		return o, err
+		return NamedObject{Name: name, ID: id}, err
 	}
-	o.Count = m.Count
-	if o.Key, err = tx.storedType(m.Key); err == nil {
-		o.Value, err = tx.storedType(m.Value)
-	}
-	return o, err
+	return NamedObject{Name: name, ID: id, Kind: st.Kind, Key: st.Key, Value: st.Value, Count: st.Count}, nil
 }
 
 // storedType returns the type whose descriptor is the object with the index. A
@@ -144,6 +170,11 @@ func (tx *Tx) describe(name string, index uint64) (NamedObject, error) {
 func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
 	if t, ok := tx.sp.types.Load(index); ok {
 		return t.(*layout.Type), nil
+	}
+	for _, f := range tx.fresh.types {
+		if f.index == index {
+			return f.typ, nil
+		}
 	}
 	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindType)
 	if err != nil {
@@ -160,8 +191,29 @@ func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
 	}
 	if tx.published(index) {
 		tx.sp.types.Store(index, t)
+	} else {
+		tx.fresh.types = append(tx.fresh.types, freshType{index, t})
 	}
 	return t, nil
+}
+
+// fresh is what a transaction knows of the types that it has stored itself. Others
+// learn of them when it has committed.
+type fresh struct {
+	types []freshType
+	typed []*typed
+}
+
+type freshType struct {
+	index uint64
+	typ   *layout.Type
+}
+
+// reset forgets all.
+func (f *fresh) reset() {
+	clear(f.types)
+	clear(f.typed)
+	f.types, f.typed = f.types[:0], f.typed[:0]
 }
 
 // typeIndex returns the index of the descriptor of a type, storing it if the

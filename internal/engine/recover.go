@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/vector"
 )
 
 // openLive opens the coordination of the space, rebuilding it from the anchors
@@ -69,6 +70,9 @@ func (sp *Space) plausible() error {
 	}
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
+	}
+	if w.NextIndex.Load() > vector.MaxIndex {
+		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
 	}
 	if anchors, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
 		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)

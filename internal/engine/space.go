@@ -46,6 +46,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/vector"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -103,11 +104,17 @@ type Space struct {
 	queue   queue
 	txn     heap.Txn // of the transaction that has the queue
 	writes  Tx       // reused for transactions without a handle
+	writer  *Tx      // that has the queue, or had it last
 	closed  atomic.Bool
 	views   atomic.Int64 // operations in progress that hold no slot
 	catalog *entry.Shape // of the space's own maps
 	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
+	typed   typedCache
+	finder  vector.Finder // if trusting
+	judge   entry.Judge
+
+	trusting bool // what is read is not verified
 
 	journal journaling
 	anchor  struct {
@@ -228,6 +235,8 @@ func open(dir string, o Options) (_ *Space, err error) {
 	}
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(o.Verify)
+	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
+	sp.judge = sp.judgeHandle
 	sp.heap.SetRelief(sp.relieve)
 	if err = sp.checkCurrent(); err != nil {
 		return nil, err

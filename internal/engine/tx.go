@@ -36,6 +36,8 @@ type Tx struct {
 	failed   error  // the tree may be half changed: only an abort is possible
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
+	fresh    fresh
+	applying bool // the changes are those of a journal or a backup: see applier
 }
 
 // The states of Tx.first.
@@ -124,7 +126,9 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) error {
 	invariant.Point("begin.active")
 	tx.sp = sp
 	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.replayed = nil, nil, nil
+	tx.failed, tx.recent, tx.replayed, tx.applying = nil, nil, nil, false
+	tx.fresh.reset()
+	sp.writer = tx
 	tx.hold = sp.live.HoldCurrent()
 	invariant.Point("begin.slot")
 	tx.own = *stateAt(tx.hold.State)

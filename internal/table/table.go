@@ -2,7 +2,7 @@
 // that it is now. The table is a radix vector of addresses; its root is in the
 // state, so a version's table is all of the version.
 //
-// Start reading at Object, then Edit.
+// Start reading at Object, then Edit and Replace.
 package table
 
 import (
@@ -39,10 +39,13 @@ func find(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (for
 	a := format.Addr(word)
 	p, err := r.Payload(a, kind)
 	if err != nil {
+		if r.Plausible(a) && r.Kind(a).Object() && r.Verify(a, r.Kind(a)) == nil {
+			return 0, nil, &KindError{kind, r.Kind(a)}
+		}
 		return 0, nil, err
 	}
 	if got := r.Kind(a); got != kind {
-		if got == format.KindMap || got == format.KindType {
+		if got.Object() {
 			return 0, nil, &KindError{kind, got}
 		}
 		return 0, nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the object table leads to a block of kind %s", got)}
@@ -55,6 +58,25 @@ func find(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (for
 func Object(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	_, p, err := find(r, root, index, kind)
 	return p, err
+}
+
+// Any returns the kind and the payload of an object of whatever kind; ErrNoObject if
+// there is none.
+func Any(r *heap.Reader, root format.Link, index uint64) (format.Kind, unsafe.Pointer, error) {
+	word, err := vector.Get(r, root, index)
+	if err != nil {
+		return 0, nil, err
+	}
+	if word == 0 {
+		return 0, nil, ErrNoObject
+	}
+	a := format.Addr(word)
+	if !r.Plausible(a) || !r.Kind(a).Object() {
+		return 0, nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the object table leads to %#x, where no object is", word)}
+	}
+	kind := r.Kind(a)
+	p, err := r.Payload(a, kind)
+	return kind, p, err
 }
 
 // Edit returns the payload of an object, writable, and the new root: the block
@@ -80,8 +102,26 @@ func New(t *heap.Txn, root format.Link, index uint64, kind format.Kind, size for
 	if err != nil {
 		return 0, nil, err
 	}
-	root, err = vector.Set(t, root, index, uint64(a))
+	root, err = Enter(t, root, index, a)
 	return root, t.Payload(a), err
+}
+
+// Enter makes a block of the transaction the new object with the index.
+func Enter(t *heap.Txn, root format.Link, index uint64, a format.Addr) (format.Link, error) {
+	return vector.Set(t, root, index, uint64(a))
+}
+
+// Replace makes a block of the transaction the object with the index, which is of
+// the kind, and drops the one that it was.
+func Replace(t *heap.Txn, root format.Link, index uint64, kind format.Kind, a format.Addr) (format.Link, error) {
+	old, _, err := find(&t.Reader, root, index, kind)
+	if err != nil {
+		return 0, err
+	}
+	if root, err = vector.Set(t, root, index, uint64(a)); err == nil {
+		t.Free(old)
+	}
+	return root, err
 }
 
 // Walk visits the nodes of the table, and calls object with the index and the

@@ -39,6 +39,14 @@ func slotsOf(p unsafe.Pointer, nodeBits uint) []uint64 {
 	return unsafe.Slice((*uint64)(p), 1<<nodeBits)
 }
 
+// Levels returns how many levels a vector of n words needs.
+func Levels(n uint64) (levels uint) {
+	for ; n > 0; n = (n - 1) >> fanBits {
+		levels++
+	}
+	return levels
+}
+
 // capacityBits returns log2 of the number of words below a link.
 func capacityBits(link format.Link) uint {
 	return fanBits*(link.VectorLevels()-1) + link.VectorBits()

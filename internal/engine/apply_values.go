@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+)
+
+// cells are the layouts of the blocks with values of one stored type.
+type cells struct{ value, item *entry.Cell }
+
+// cellsOf returns the layouts for a stored type.
+func (a *applier) cellsOf(typeIndex uint64) (cells, error) {
+	c, ok := a.cells[typeIndex]
+	if ok {
+		return c, nil
+	}
+	t, err := a.tx.storedType(typeIndex)
+	if err == nil {
+		c = cells{entry.NewValue(t, nil), entry.NewItem(t, nil)}
+		a.cells[typeIndex] = c
+	}
+	return c, err
+}
+
+// cell returns the value in a payload, or the zero value if there is none.
+func (a *applier) cell(cell *entry.Cell, addr uint64, payload []byte) (word uint64, value unsafe.Pointer, err error) {
+	if addr == 0 && len(payload) == 0 {
+		p := a.room(cell.FixedSize())
+		clear(a.buf[:(cell.FixedSize()+7)/8])
+		return 0, cell.ValueOf(p), nil
+	}
+	if len(payload) < cell.FixedSize() {
+		return 0, nil, fmt.Errorf("a value of %d bytes is too short", len(payload))
+	}
+	p, bounds := a.copy(payload)
+	value = cell.ValueOf(p)
+	return *(*uint64)(p), value, cell.Type.Relocate(value, bounds, uintptr(addr))
+}
+
+// value makes a value, or sets one.
+func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+	typeIndex := h.Arg
+	if kind == format.OpSetValue {
+		if len(payload) < format.ValueObjectSize {
+			return fmt.Errorf("a value of %d bytes is too short", len(payload))
+		}
+		p, _ := a.copy(payload[:format.ValueObjectSize])
+		typeIndex, _ = format.ValueType(*(*uint64)(p))
+	}
+	c, err := a.cellsOf(typeIndex)
+	if err != nil {
+		return err
+	}
+	word, value, err := a.cell(c.value, h.Addr, payload)
+	if err != nil {
+		return err
+	}
+	if want := format.MakeValueType(typeIndex); word != want && len(payload) > 0 {
+		return errors.New("a value that is of another type than the change says")
+	}
+	if kind == format.OpSetValue {
+		return a.tx.setValue(index, c.value, word, value)
+	}
+	if err := a.claimIndex(index); err != nil {
+		return err
+	}
+	_, err = a.tx.newValue(c.value, typeIndex, value)
+	return err
+}
+
+// list makes a list, or changes one.
+func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+	if kind == format.OpNewList {
+		return a.newList(index, h.Arg)
+	}
+	object, err := a.tx.listObject(index)
+	if err != nil {
+		return err
+	}
+	if kind == format.OpTruncate {
+		if h.Arg > object.Count {
+			return fmt.Errorf("a list of %d elements cannot be truncated to %d", object.Count, h.Arg)
+		}
+		return a.tx.truncate(index, h.Arg)
+	}
+	if kind == format.OpAppend && h.Arg != object.Count || kind == format.OpSetItem && h.Arg >= object.Count {
+		return fmt.Errorf("a list of %d elements cannot get one with the index %d", object.Count, h.Arg)
+	}
+	c, err := a.cellsOf(object.Value)
+	if err != nil {
+		return err
+	}
+	_, value, err := a.cell(c.item, h.Addr, payload)
+	if err != nil {
+		return err
+	}
+	if kind == format.OpSetItem {
+		return a.tx.setItem(index, c.item, h.Arg, value)
+	}
+	return a.tx.appendItems(index, c.item, value, 1)
+}
+
+// newList creates an empty list.
+func (a *applier) newList(index, typeIndex uint64) error {
+	if _, err := a.tx.storedType(typeIndex); err != nil {
+		return err
+	}
+	if err := a.claimIndex(index); err != nil {
+		return err
+	}
+	_, err := a.tx.newList(typeIndex)
+	return err
+}

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// judgeHandle says whether a handle may be stored: the object that it refers to is
+// there, of its kind and with its types. It is asked while a value is written, by
+// the transaction that has the queue, before any tree is touched.
+//
+// Changes that are applied, of a journal or a backup, were judged when they were
+// made; and their handles may refer to what comes later.
+func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
+	if sp.writer.applying {
+		return nil
+	}
+	return sp.writer.judge(handle, format.ID(id))
+}
+
+// handleError is one that judge returned.
+type handleError struct{ err error }
+
+// Error implements error.
+func (e *handleError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *handleError) Unwrap() error { return e.err }
+
+// isHandleError reports whether a value could not be stored for one of its handles.
+func isHandleError(err error) bool {
+	e := (*handleError)(nil)
+	return errors.As(err, &e)
+}
+
+// judge is judgeHandle in a transaction.
+func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
+	if id.Tag() != tx.sp.header.Tag {
+		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", ErrDangling, handle, uint64(id))}
+	}
+	kind := format.KindNone
+	for _, h := range handleKinds {
+		if h.handle == handle.Kind() {
+			kind = h.kind
+		}
+	}
+	p, err := table.Object(tx.reader, format.Link(tx.state.Table), id.Index(), kind)
+	other := (*table.KindError)(nil)
+	switch {
+	case errors.Is(err, table.ErrNoObject):
+		return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object that does not exist", ErrDangling, handle, uint64(id))}
+	case errors.As(err, &other):
+		return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: []string{
+			"  stored:  a " + kindName(other.Got),
+			fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))}}}
+	case err != nil:
+		return err
+	}
+	return tx.judgeTypes(handle, id, kind, p)
+}
+
+// judgeTypes compares the types that a handle names with those of its object.
+func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, p unsafe.Pointer) error {
+	key, value, _ := contents(kind, p)
+	for _, part := range [2]struct {
+		name   string
+		index  uint64
+		handle *layout.Type
+	}{{"keys", key, handle.Key()}, {"values", value, handle.Elem()}} {
+		if part.handle == nil {
+			continue
+		}
+		if part.index == 0 {
+			return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object of the space itself", ErrDangling, handle, uint64(id))}
+		}
+		stored, err := tx.storedType(part.index)
+		if err != nil {
+			return err
+		}
+		if !layout.Same(stored, part.handle) {
+			return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: append([]string{
+				fmt.Sprintf("  stored:  a %s with %s of type %s", kindName(kind), part.name, stored),
+				fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))},
+				layout.Diff(stored, part.handle)...)}}
+		}
+	}
+	return nil
+}
+
+// contents returns the indexes of the descriptors of an object's keys and values, 0
+// where it has none, and how many values it has. p is its payload.
+func contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
+	switch kind {
+	case format.KindMap:
+		m := (*format.MapObject)(p)
+		return m.Key, m.Value, m.Count
+	case format.KindList:
+		l := (*format.ListObject)(p)
+		return 0, l.Value, l.Count
+	case format.KindValue:
+		value, _ = format.ValueType((*format.ValueObject)(p).Type)
+		return 0, value, 1
+	}
+	return 0, 0, 0
+}

@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// Stored is an object that is accessed by its stored types alone, for programs that
+// have no Go types for it, in one transaction. Keys and values are pointers to values
+// of its types.
+type Stored struct {
+	Kind  string
+	Key   *layout.Type // of a list int, of a value without keys nil
+	Value *layout.Type
+	Count uint64
+	StoredAccess
+}
+
+// StoredAccess is what can be done to an object of whatever kind.
+type StoredAccess interface {
+	// Get returns the value of a key, nil if there is none.
+	Get(key unsafe.Pointer) (StoredPart, error)
+	// Set stores a value.
+	Set(key, value unsafe.Pointer) error
+	// Delete removes a key and reports whether it was there.
+	Delete(key unsafe.Pointer) (bool, error)
+	// All walks the keys and values, as they are when the walk starts.
+	All(yield func(key, value StoredPart) bool) error
+}
+
+// StoredPart is a key or a value, and the limits of the block that it lies in.
+type StoredPart struct {
+	Pointer unsafe.Pointer
+	Bounds  layout.Bounds
+}
+
+// everywhere are the bounds of what lies in Go memory.
+var everywhere = layout.Bounds{Lo: 0, Hi: ^uintptr(0)}
+
+// Stored returns an object by its stored types.
+func (tx *Tx) Stored(id format.ID) (*Stored, error) {
+	if err := tx.usable(id); err != nil {
+		return nil, err
+	}
+	index := id.Index()
+	kind, p, err := table.Any(tx.reader, format.Link(tx.state.Table), index)
+	if err != nil {
+		return nil, tx.objectError(id, err)
+	}
+	s := &Stored{Kind: kindName(kind)}
+	_, valueIndex, count := contents(kind, p)
+	if valueIndex == 0 {
+		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", ErrNotFound, uint64(id))
+	}
+	s.Count = count
+	if s.Value, err = tx.storedType(valueIndex); err != nil {
+		return nil, err
+	}
+	switch kind {
+	case format.KindMap:
+		var m *Map
+		if m, _, err = tx.StoredMap(id); err != nil {
+			return nil, err
+		}
+		s.Key, s.StoredAccess = m.shape.Key, &storedMap{tx, m}
+	case format.KindList:
+		s.Key, err = layout.For[int]()
+		s.StoredAccess = &storedList{tx, index, entry.NewItem(s.Value, tx.sp.judge)}
+	case format.KindValue:
+		s.StoredAccess = &storedValue{tx, index, format.MakeValueType(valueIndex), entry.NewValue(s.Value, tx.sp.judge)}
+	}
+	return s, err
+}
+
+// storedMap is a map.
+type storedMap struct {
+	tx *Tx
+	m  *Map
+}
+
+func (s *storedMap) Get(key unsafe.Pointer) (StoredPart, error) {
+	object, err := s.tx.mapObject(s.m.index)
+	if err != nil {
+		return StoredPart{}, err
+	}
+	e, err := s.tx.Get(s.m, object, key)
+	if err != nil || e == nil {
+		return StoredPart{}, err
+	}
+	return StoredPart{s.m.shape.ValueOf(e), s.tx.Bounds(e)}, nil
+}
+
+func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.tx.Set(s.m, key, value) }
+
+func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.tx.Delete(s.m, key) }
+
+func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
+	object, err := s.tx.mapObject(s.m.index)
+	if err != nil {
+		return err
+	}
+	return s.tx.All(object, func(e unsafe.Pointer) bool {
+		bounds := s.tx.Bounds(e)
+		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
+	})
+}
+
+// storedList is a list. Its keys are indexes; who sets the one after the last
+// appends.
+type storedList struct {
+	tx    *Tx
+	index uint64
+	cell  *entry.Cell
+}
+
+func (s *storedList) Get(key unsafe.Pointer) (StoredPart, error) {
+	object, err := s.tx.listObject(s.index)
+	if err != nil {
+		return StoredPart{}, err
+	}
+	p, err := s.tx.item(object, uint64(*(*int)(key)))
+	if err != nil || p == nil {
+		return StoredPart{}, err
+	}
+	return StoredPart{p, s.tx.Bounds(p)}, nil
+}
+
+func (s *storedList) Set(key, value unsafe.Pointer) error {
+	if err := s.tx.writable(); err != nil {
+		return err
+	}
+	object, err := s.tx.listObject(s.index)
+	if err != nil {
+		return err
+	}
+	switch i := *(*int)(key); {
+	case uint64(i) < object.Count:
+		return s.tx.setItem(s.index, s.cell, uint64(i), value)
+	case uint64(i) > object.Count:
+		return indexError(i, object.Count)
+	}
+	return s.tx.appendItems(s.index, s.cell, value, 1)
+}
+
+func (s *storedList) Delete(key unsafe.Pointer) (bool, error) {
+	if err := s.tx.writable(); err != nil {
+		return false, err
+	}
+	object, err := s.tx.listObject(s.index)
+	i := *(*int)(key)
+	if err != nil || uint64(i) >= object.Count {
+		return false, err
+	}
+	if uint64(i) != object.Count-1 {
+		return false, fmt.Errorf("only the last element of a list can be deleted, which has index %d", object.Count-1)
+	}
+	return true, s.tx.truncate(s.index, uint64(i))
+}
+
+func (s *storedList) All(yield func(key, value StoredPart) bool) error {
+	object, err := s.tx.listObject(s.index)
+	if err != nil {
+		return err
+	}
+	key := new(int)
+	return s.tx.walkItems(object, s.cell, false, func(i int, p unsafe.Pointer) bool {
+		*key = i
+		return yield(StoredPart{unsafe.Pointer(key), everywhere}, StoredPart{p, s.tx.Bounds(p)})
+	})
+}
+
+// storedValue is a value that references lead to. It has no keys.
+type storedValue struct {
+	tx    *Tx
+	index uint64
+	word  uint64
+	cell  *entry.Cell
+}
+
+func (s *storedValue) Get(unsafe.Pointer) (StoredPart, error) {
+	p, err := s.tx.valueObject(s.index)
+	if err != nil {
+		return StoredPart{}, err
+	}
+	return StoredPart{s.cell.ValueOf(p), s.tx.Bounds(p)}, nil
+}
+
+func (s *storedValue) Set(_, value unsafe.Pointer) error {
+	if err := s.tx.writable(); err != nil {
+		return err
+	}
+	return s.tx.setValue(s.index, s.cell, s.word, value)
+}
+
+func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
+	return false, errors.New("a single value cannot be deleted; set it instead")
+}
+
+func (s *storedValue) All(yield func(key, value StoredPart) bool) error {
+	part, err := s.Get(nil)
+	if err == nil {
+		s.tx.Borrow()
+		yield(StoredPart{}, part)
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// typed is a stored type that was compared with a Go type: lists and references
+// with that descriptor can be accessed by it.
+type typed struct {
+	of    layout.Identity
+	index uint64 // of the stored descriptor
+	value *entry.Cell
+	item  *entry.Cell
+}
+
+// typedCache remembers what was compared: by Go type and descriptor, for access; and
+// by Go type alone, for new objects. Only what is published is remembered; an index
+// is never used for another descriptor.
+type typedCache struct {
+	access [256]atomic.Pointer[typed]
+	create [64]atomic.Pointer[typed]
+}
+
+// at returns where a pair has its place.
+func (c *typedCache) at(of layout.Identity, index uint64) *atomic.Pointer[typed] {
+	return &c.access[(uint64(of.Word())>>5^index)%uint64(len(c.access))]
+}
+
+// fits reports whether t is of the Go type and the descriptor.
+func (t *typed) fits(of layout.Identity, index uint64) bool {
+	return t != nil && t.of == of && t.index == index
+}
+
+// typed compares a stored type with a Go type; kind says what has it.
+func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
+	place := tx.sp.typed.at(of, index)
+	if t := place.Load(); t.fits(of, index) {
+		return t, nil
+	}
+	for _, t := range tx.fresh.typed {
+		if t.fits(of, index) {
+			return t, nil
+		}
+	}
+	program, err := layout.Of(of.GoType())
+	if err != nil {
+		return nil, err
+	}
+	stored, err := tx.storedType(index)
+	if err != nil {
+		return nil, err
+	}
+	if !layout.Same(stored, program) {
+		return nil, &TypeError{Kind: ErrTypeChanged, Lines: append([]string{
+			fmt.Sprintf("  stored:  %s of %s", kindName(kind), stored),
+			fmt.Sprintf("  program: %s of %s", kindName(kind), program)}, layout.Diff(stored, program)...)}
+	}
+	t := tx.sp.newTyped(of, index, program)
+	if tx.published(index) {
+		place.Store(t)
+	} else {
+		tx.fresh.typed = append(tx.fresh.typed, t)
+	}
+	return t, nil
+}
+
+func (sp *Space) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
+	return &typed{of: of, index: index, value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
+}
+
+// store returns the descriptor of a Go type that new objects are to have, storing
+// it if the space has none yet.
+func (tx *Tx) store(of layout.Identity) (*typed, error) {
+	place := &tx.sp.typed.create[uint64(of.Word())>>5%uint64(len(tx.sp.typed.create))]
+	if t := place.Load(); t != nil && t.of == of {
+		if _, err := table.Object(tx.reader, format.Link(tx.state.Table), t.index, format.KindType); err == nil {
+			return t, nil // else it was there in another version
+		}
+	}
+	for _, t := range tx.fresh.typed {
+		if t.of == of {
+			return t, nil
+		}
+	}
+	program, err := layout.Of(of.GoType())
+	if err != nil {
+		return nil, err
+	}
+	index, err := tx.typeIndex(program)
+	if err != nil {
+		return nil, err
+	}
+	t := tx.sp.newTyped(of, index, program)
+	if tx.published(index) {
+		place.Store(t)
+	} else {
+		tx.fresh.typed = append(tx.fresh.typed, t)
+	}
+	return t, nil
+}

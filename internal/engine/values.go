@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"runtime/debug"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// A value that references lead to is one block, and the object table leads to it: a
+// change writes a new block and copies the way up through the table. The first word
+// of the block says that it is a value, and of which type; so to follow a reference
+// takes the look into the table, and one comparison in the cache line where the value
+// begins.
+
+// RefOf names a value and the Go type by which it is accessed.
+type RefOf struct {
+	ID    format.ID
+	Value layout.Identity
+}
+
+// value returns the payload of the object that a reference leads to, and its type.
+func (tx *Tx) value(of RefOf) (unsafe.Pointer, *typed, error) {
+	sp := tx.sp
+	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.Err() == nil {
+		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+			p := sp.finder.Pointer(word)
+			if index, ok := format.ValueType(*(*uint64)(p)); ok {
+				if t := sp.typed.at(of.Value, index).Load(); t.fits(of.Value, index) {
+					return p, t, nil
+				}
+			}
+		}
+	}
+	return tx.valueOf(of)
+}
+
+// valueOf is value for what is looked at for the first time, or is not there.
+func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
+	if err := tx.usable(of.ID); err != nil {
+		return nil, nil, err
+	}
+	p, err := tx.valueObject(of.ID.Index())
+	if err != nil {
+		return nil, nil, tx.objectError(of.ID, err)
+	}
+	index, _ := format.ValueType(*(*uint64)(p))
+	t, err := tx.typed(format.KindValue, of.Value, index)
+	return p, t, err
+}
+
+// valueObject returns the payload of the object of a value.
+func (tx *Tx) valueObject(index uint64) (unsafe.Pointer, error) {
+	return table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindValue)
+}
+
+// PeekValue returns the stored value itself.
+func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
+	p, t, err := tx.value(of)
+	if err != nil {
+		return nil, err
+	}
+	v := t.value.ValueOf(p)
+	tx.Borrow()
+	if !tx.sp.trusting {
+		err = t.value.Type.Check(v, tx.Bounds(p))
+	}
+	return v, err
+}
+
+// ReadValue copies the value to the variable at dst.
+func (tx *Tx) ReadValue(of RefOf, dst unsafe.Pointer) error {
+	p, t, err := tx.value(of)
+	if err != nil {
+		return err
+	}
+	return t.value.Type.CopyOut(dst, t.value.ValueOf(p), tx.Bounds(p))
+}
+
+// ReadValue is the same in a transaction of its own.
+func (sp *Space) ReadValue(of RefOf, dst unsafe.Pointer) (err error) {
+	var tx Tx
+	if err := tx.view(sp); err != nil {
+		return err
+	}
+	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
+	return tx.ReadValue(of, dst)
+}
+
+// WriteValue makes a copy of the variable at src the value.
+func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	p, t, err := tx.value(of)
+	if err != nil {
+		return err
+	}
+	return tx.setValue(of.ID.Index(), t.value, *(*uint64)(p), src)
+}
+
+// WriteValue is the same in a transaction of its own; see Change for durable.
+func (sp *Space) WriteValue(of RefOf, src unsafe.Pointer, durable bool) error {
+	return sp.Change(durable, func(tx *Tx) error { return tx.WriteValue(of, src) })
+}
+
+// setValue replaces a value. word is the first one of the object.
+func (tx *Tx) setValue(index uint64, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
+	a, err := tx.newCell(cell, word, src)
+	if err != nil {
+		return err
+	}
+	root, err := table.Replace(tx.write, format.Link(tx.state.Table), index, format.KindValue, a)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSetValue, index), Block: uint64(a)})
+	return nil
+}
+
+// newCell writes a block with a value. An error that is due to the value leaves the
+// transaction usable.
+func (tx *Tx) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
+	a, err := cell.New(tx.write, word, src)
+	if err != nil && !isValueError(err) {
+		err = tx.fail(err)
+	}
+	return a, err
+}
+
+// NewValue makes a value without a name.
+func (tx *Tx) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error) {
+	if err := tx.writable(); err != nil {
+		return 0, err
+	}
+	t, err := tx.store(of)
+	if err != nil {
+		return 0, err
+	}
+	index, err := tx.newValue(t.value, t.index, src)
+	return format.MakeID(tx.sp.header.Tag, index), err
+}
+
+// newValue makes a value of a stored type, under the next index, which it returns.
+func (tx *Tx) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (uint64, error) {
+	a, err := tx.newCell(cell, format.MakeValueType(typeIndex), src)
+	if err != nil {
+		return 0, err
+	}
+	index, err := tx.enter(a)
+	if err != nil {
+		return 0, err
+	}
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewValue, index), Block: uint64(a), Arg: typeIndex})
+	return index, nil
+}
+
+// OpenValue returns the ID of the value with a name, making it, as a copy of the
+// variable at initial, if a writing transaction asks for one that is not there.
+func (tx *Tx) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
+	return tx.openNamed(name, func(id format.ID) error {
+		_, _, err := tx.value(RefOf{id, of})
+		return err
+	}, func() (format.ID, error) { return tx.NewValue(of, initial) })
+}
+
+// OpenValue is the same in a transaction of its own: a reading one if the value is
+// there.
+func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
+}

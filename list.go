@@ -1,0 +1,187 @@
+package everheap
+
+import (
+	"iter"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// List is a handle on a list of a space: 8 bytes, without a pointer, valid in every
+// process, and itself storable. Elements have the indexes from 0 on; the list grows
+// and shrinks at its end. The zero List refers to nothing.
+type List[T any] struct {
+	_  layout.ListOf[T]
+	id ID
+}
+
+// OpenList returns the list with a name, and creates it, empty, if it is not there
+// and sc can write: else that is ErrNotFound. A list of another type is
+// ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+func OpenList[T any](sc Scope, name string, opts ...TypeOption) (List[T], error) {
+	s, tx := sc.scope()
+	var id format.ID
+	var err error
+	switch {
+	case s.closed.Load():
+		err = ErrClosed
+	case tx != nil:
+		id, err = tx.engine.OpenList(name, layout.IdentityOf[T]())
+	default:
+		id, err = s.engine.OpenList(name, layout.IdentityOf[T]())
+	}
+	return List[T]{id: ID(id)}, s.wrap("opening the list "+name, err)
+}
+
+// NewList creates an empty list that has no name. It lives while something refers
+// to it; what nothing refers to when its transaction ends may vanish.
+func NewList[T any](tx *Tx) (List[T], error) {
+	id, err := tx.engine.NewList(layout.IdentityOf[T]())
+	return List[T]{id: ID(id)}, tx.space.wrap("creating a list", err)
+}
+
+// ID returns the identity of the list; 0 for the zero List.
+func (l List[T]) ID() ID { return l.id }
+
+// IsNil reports whether the handle refers to no list.
+func (l List[T]) IsNil() bool { return l.id == 0 }
+
+// of names the list and its type to the engine.
+func (l List[T]) of() engine.ListOf {
+	return engine.ListOf{ID: format.ID(l.id), Value: layout.IdentityOf[T]()}
+}
+
+// Append adds copies of the values, with everything they own, at the end: all, or
+// none.
+func (l List[T]) Append(sc Scope, v ...T) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("append", tx.engine.Append(l.of(), layout.ArgSlice(v), len(v)))
+	}
+	if s.closed.Load() {
+		return s.wrap("append", ErrClosed)
+	}
+	return s.wrap("append", s.engine.Append(l.of(), layout.ArgSlice(v), len(v), s.durability == Durable))
+}
+
+// Get returns a private copy of the element with an index; ErrNotFound if there is
+// none.
+func (l List[T]) Get(sc Scope, i int) (v T, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		err = tx.engine.ReadItem(l.of(), i, layout.ArgKey(&v))
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		err = s.engine.ReadItem(l.of(), i, layout.ArgKey(&v))
+	}
+	return v, s.wrap("get", err)
+}
+
+// Peek returns the stored element with an index itself, nil if there is none: no
+// copy is made. It is read-only, and valid until tx ends.
+func (l List[T]) Peek(tx *Tx, i int) *T {
+	p, err := tx.engine.PeekItem(l.of(), i)
+	if err != nil {
+		tx.raise("peek", err)
+	}
+	return layout.Cast[T](p)
+}
+
+// Set makes a copy of v, with everything it owns, the element with an index;
+// ErrNotFound if there is none.
+func (l List[T]) Set(sc Scope, i int, v T) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("set", tx.engine.WriteItem(l.of(), i, layout.Arg(&v)))
+	}
+	if s.closed.Load() {
+		return s.wrap("set", ErrClosed)
+	}
+	return s.wrap("set", s.engine.WriteItem(l.of(), i, layout.Arg(&v), s.durability == Durable))
+}
+
+// Modify passes a private copy of the element with an index to fn and stores what fn
+// made of it. ErrNotFound if there is none; an error of fn is returned, and nothing
+// has changed.
+func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
+	s, tx := sc.scope()
+	do := func(e *engine.Tx) error {
+		var v T
+		if err := e.ReadItem(l.of(), i, layout.ArgKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return e.WriteItem(l.of(), i, layout.Arg(&v))
+	}
+	if tx != nil {
+		return s.wrap("modify", do(tx.engine))
+	}
+	if s.closed.Load() {
+		return s.wrap("modify", ErrClosed)
+	}
+	return s.wrap("modify", s.engine.Change(s.durability == Durable, do))
+}
+
+// Truncate drops all elements but the first n; ErrNotFound if there are fewer.
+func (l List[T]) Truncate(sc Scope, n int) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("truncate", tx.engine.Truncate(l.of(), n))
+	}
+	if s.closed.Load() {
+		return s.wrap("truncate", ErrClosed)
+	}
+	return s.wrap("truncate", s.engine.Truncate(l.of(), n, s.durability == Durable))
+}
+
+// Pop drops the last element and returns a private copy of it; ErrNotFound if the
+// list is empty.
+func (l List[T]) Pop(sc Scope) (v T, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		err = tx.engine.Pop(l.of(), layout.ArgKey(&v))
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		err = s.engine.Pop(l.of(), layout.ArgKey(&v), s.durability == Durable)
+	}
+	return v, s.wrap("pop", err)
+}
+
+// Len returns the number of elements.
+func (l List[T]) Len(sc Scope) (n int, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		n, err = tx.engine.ListLen(l.of())
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		n, err = s.engine.ListLen(l.of())
+	}
+	return n, s.wrap("len", err)
+}
+
+// All returns the elements from the first to the last, as they are when the loop
+// starts, even if its body changes the list. They are borrowed: read-only, and valid
+// until tx ends.
+func (l List[T]) All(tx *Tx) iter.Seq2[int, *T] { return l.items(tx, "all", false) }
+
+// Backward is All from the last element to the first.
+func (l List[T]) Backward(tx *Tx) iter.Seq2[int, *T] { return l.items(tx, "backward", true) }
+
+func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
+	return func(yield func(int, *T) bool) {
+		err := tx.engine.Items(l.of(), back, func(i int, v unsafe.Pointer) bool { return yield(i, layout.Cast[T](v)) })
+		if err != nil {
+			tx.raise(op, err)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package everheap
+
+import (
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Ref is a reference to one value that has an identity: 8 bytes, without a pointer,
+// valid in every process, comparable, and itself storable. Values may refer to each
+// other and to themselves; a change of a value is seen through every reference to
+// it. The zero Ref refers to nothing.
+type Ref[T any] struct {
+	_  layout.RefOf[T]
+	id ID
+}
+
+// New stores a copy of v, with everything it owns, as a new object. It lives while
+// something refers to it; what nothing refers to when its transaction ends may
+// vanish.
+func New[T any](tx *Tx, v T) (Ref[T], error) {
+	id, err := tx.engine.NewValue(layout.IdentityOf[T](), layout.Arg(&v))
+	return Ref[T]{id: ID(id)}, tx.space.wrap("creating a value", err)
+}
+
+// OpenRef returns the reference to the value with a name, and makes it, a copy of
+// initial, if it is not there and sc can write: else that is ErrNotFound. A value of
+// another type is ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
+	s, tx := sc.scope()
+	var id format.ID
+	var err error
+	switch {
+	case s.closed.Load():
+		err = ErrClosed
+	case tx != nil:
+		id, err = tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+	default:
+		id, err = s.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+	}
+	return Ref[T]{id: ID(id)}, s.wrap("opening the value "+name, err)
+}
+
+// ID returns the identity of the value; 0 for the zero Ref.
+func (r Ref[T]) ID() ID { return r.id }
+
+// IsNil reports whether the reference refers to nothing.
+func (r Ref[T]) IsNil() bool { return r.id == 0 }
+
+// of names the value and its type to the engine.
+func (r Ref[T]) of() engine.RefOf {
+	return engine.RefOf{ID: format.ID(r.id), Value: layout.IdentityOf[T]()}
+}
+
+// Get returns a private copy of the value. ErrNotFound: it does not exist any more.
+func (r Ref[T]) Get(sc Scope) (v T, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		err = tx.engine.ReadValue(r.of(), layout.ArgKey(&v))
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		err = s.engine.ReadValue(r.of(), layout.ArgKey(&v))
+	}
+	return v, s.wrap("get", err)
+}
+
+// Peek returns the stored value itself: no copy is made. It is read-only, and valid
+// until tx ends.
+func (r Ref[T]) Peek(tx *Tx) *T {
+	p, err := tx.engine.PeekValue(r.of())
+	if err != nil {
+		tx.raise("peek", err)
+	}
+	return layout.Cast[T](p)
+}
+
+// Set makes a copy of v, with everything it owns, the value.
+func (r Ref[T]) Set(sc Scope, v T) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.Arg(&v)))
+	}
+	if s.closed.Load() {
+		return s.wrap("set", ErrClosed)
+	}
+	return s.wrap("set", s.engine.WriteValue(r.of(), layout.Arg(&v), s.durability == Durable))
+}
+
+// Modify passes a private copy of the value to fn and stores what fn made of it. An
+// error of fn is returned, and nothing has changed.
+func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
+	s, tx := sc.scope()
+	do := func(e *engine.Tx) error {
+		var v T
+		if err := e.ReadValue(r.of(), layout.ArgKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return e.WriteValue(r.of(), layout.Arg(&v))
+	}
+	if tx != nil {
+		return s.wrap("modify", do(tx.engine))
+	}
+	if s.closed.Load() {
+		return s.wrap("modify", ErrClosed)
+	}
+	return s.wrap("modify", s.engine.Change(s.durability == Durable, do))
+}

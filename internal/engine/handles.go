@@ -49,7 +49,7 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 			kind = h.kind
 		}
 	}
-	p, err := table.Object(tx.reader, format.Link(tx.state.Table), id.Index(), kind)
+	p, err := tx.object(id.Index(), kind)
 	other := (*table.KindError)(nil)
 	switch {
 	case errors.Is(err, table.ErrNoObject):

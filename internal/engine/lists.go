@@ -36,7 +36,7 @@ func (tx *Tx) list(of ListOf) (*format.ListObject, *typed, error) {
 
 // listObject returns the object of a list.
 func (tx *Tx) listObject(index uint64) (*format.ListObject, error) {
-	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindList)
+	p, err := tx.object(index, format.KindList)
 	return (*format.ListObject)(p), err
 }
 

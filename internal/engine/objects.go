@@ -11,10 +11,24 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// mapObject returns the object of a map; its block is adjacent to its header, so
-// checking the kind costs nothing.
+// object returns the payload of an object of the kind; a *table.KindError, or
+// table.ErrNoObject, if there is none. A payload is adjacent to its header, so checking
+// the kind costs nothing.
+func (tx *Tx) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
+	if sp := tx.sp; sp.trusting {
+		if word := sp.finder.Word(format.Link(tx.state.Table), index); word != 0 {
+			p := sp.finder.Pointer(word)
+			if (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Kind() == kind {
+				return p, nil
+			}
+		}
+	}
+	return table.Object(tx.reader, format.Link(tx.state.Table), index, kind)
+}
+
+// mapObject returns the object of a map.
 func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {
-	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindMap)
+	p, err := tx.object(index, format.KindMap)
 	return (*format.MapObject)(p), err
 }
 

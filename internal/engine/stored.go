@@ -184,7 +184,7 @@ type storedValue struct {
 }
 
 func (s *storedValue) Get(unsafe.Pointer) (StoredPart, error) {
-	p, err := s.tx.valueObject(s.index)
+	p, err := s.tx.object(s.index, format.KindValue)
 	if err != nil {
 		return StoredPart{}, err
 	}

@@ -43,18 +43,13 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	if err := tx.usable(of.ID); err != nil {
 		return nil, nil, err
 	}
-	p, err := tx.valueObject(of.ID.Index())
+	p, err := tx.object(of.ID.Index(), format.KindValue)
 	if err != nil {
 		return nil, nil, tx.objectError(of.ID, err)
 	}
 	index, _ := format.ValueType(*(*uint64)(p))
 	t, err := tx.typed(format.KindValue, of.Value, index)
 	return p, t, err
-}
-
-// valueObject returns the payload of the object of a value.
-func (tx *Tx) valueObject(index uint64) (unsafe.Pointer, error) {
-	return table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindValue)
 }
 
 // PeekValue returns the stored value itself.

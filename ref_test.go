@@ -1,0 +1,277 @@
+package everheap_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/everheap/everheap"
+)
+
+// person is a value that refers to others of its type.
+type person struct {
+	Name    string
+	Partner everheap.Ref[person]
+	Friends []everheap.Ref[person]
+	Self    *everheap.Ref[person]
+}
+
+// newRef makes a value in a transaction of its own.
+func newRef[T any](t testing.TB, s *everheap.Space, v T) (r everheap.Ref[T]) {
+	t.Helper()
+	update(t, s, func(tx *everheap.Tx) (err error) {
+		r, err = everheap.New(tx, v)
+		return err
+	})
+	return r
+}
+
+func TestRef_ValueAndIdentity(t *testing.T) {
+	s := scratch(t)
+	a := newRef(t, s, person{Name: "Ann"})
+	b := newRef(t, s, person{Name: "Ann"})
+	if a == b || a.ID() == b.ID() || a.IsNil() {
+		t.Fatalf("two objects with the IDs %x and %x", a.ID(), b.ID())
+	}
+	same := a
+	must(t, same.Set(s, person{Name: "Anna", Friends: []everheap.Ref[person]{a, b, a}}))
+	v, err := a.Get(s)
+	if err != nil || v.Name != "Anna" || len(v.Friends) != 3 || v.Friends[1] != b {
+		t.Errorf("%+v (%v)", v, err)
+	}
+	must(t, a.Modify(s, func(v *person) error { v.Name += "!"; return nil }))
+	if err := a.Modify(s, func(v *person) error { v.Name = "lost"; return errOfTest }); err == nil {
+		t.Error("the error of Modify was lost")
+	}
+	view(t, s, func(tx *everheap.Tx) error {
+		p := a.Peek(tx)
+		if p.Name != "Anna!" || p.Friends[1].Peek(tx).Name != "Ann" || p.Friends[0].Peek(tx) != p {
+			t.Errorf("%+v", p)
+		}
+		return nil
+	})
+}
+
+func TestRef_Named(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	s := open(t, dir)
+	view(t, s, func(tx *everheap.Tx) error {
+		_, err := everheap.OpenRef(tx, "config", person{Name: "initial"})
+		expectError(t, err, everheap.ErrNotFound, `"config"`)
+		return nil
+	})
+	r, err := everheap.OpenRef(s, "config", person{Name: "initial"})
+	must(t, err)
+	must(t, r.Set(s, person{Name: "changed", Partner: r}))
+	must(t, s.Close())
+	s = open(t, dir)
+	again, err := everheap.OpenRef(s, "config", person{Name: "not used"})
+	if err != nil || again != r {
+		t.Fatalf("%x, want %x (%v)", again.ID(), r.ID(), err)
+	}
+	if v, err := again.Get(s); err != nil || v.Name != "changed" || v.Partner != r {
+		t.Errorf("%+v (%v)", v, err)
+	}
+}
+
+// A list that is linked by references, forward and backward, and closed to a ring.
+func TestRef_Ring(t *testing.T) {
+	type node struct {
+		Value      int
+		Next, Prev everheap.Ref[node]
+	}
+	const length = 1000
+	dir := filepath.Join(t.TempDir(), "s")
+	s := open(t, dir)
+	first, err := everheap.OpenRef(s, "first", node{})
+	must(t, err)
+	update(t, s, func(tx *everheap.Tx) error {
+		last := first
+		for i := 1; i < length; i++ {
+			n, err := everheap.New(tx, node{Value: i, Prev: last, Next: first})
+			if err != nil {
+				return err
+			}
+			if err := last.Modify(tx, func(v *node) error { v.Next = n; return nil }); err != nil {
+				return err
+			}
+			last = n
+		}
+		return first.Modify(tx, func(v *node) error { v.Prev = last; return nil })
+	})
+	walk := func(tx *everheap.Tx) error {
+		n := first.Peek(tx)
+		for i := range 2 * length {
+			if n.Value != i%length || n.Next.Peek(tx).Prev.Peek(tx) != n {
+				return fmt.Errorf("node %d has the value %d", i, n.Value)
+			}
+			n = n.Next.Peek(tx)
+		}
+		return nil
+	}
+	view(t, s, walk)
+	must(t, s.Sync(context.Background()))
+	must(t, s.Close())
+	must(t, os.Remove(filepath.Join(dir, "live")))
+	s = open(t, dir)
+	view(t, s, walk)
+}
+
+// What an aborted transaction has made is not there, and its ID is never that of
+// another object.
+func TestRef_StaleIsNeverAnother(t *testing.T) {
+	s := scratch(t)
+	kept := newRef(t, s, "kept")
+	var stale []everheap.Ref[string]
+	for range 3 {
+		err := s.Update(context.Background(), func(tx *everheap.Tx) error {
+			r, err := everheap.New(tx, "lost")
+			must(t, err)
+			stale = append(stale, r)
+			if v, err := r.Get(tx); err != nil || v != "lost" {
+				t.Errorf("%q (%v)", v, err)
+			}
+			return errOfTest
+		})
+		expectError(t, err, errOfTest)
+		newRef(t, s, "another")
+	}
+	for _, r := range stale {
+		_, err := r.Get(s)
+		expectError(t, err, everheap.ErrNotFound, "does not exist")
+		expectError(t, r.Set(s, "x"), everheap.ErrNotFound)
+		expectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNotFound)
+		expectError(t, r.Modify(s, func(*string) error { return nil }), everheap.ErrNotFound)
+	}
+	if v, err := kept.Get(s); err != nil || v != "kept" {
+		t.Errorf("%q (%v)", v, err)
+	}
+}
+
+func TestRef_Nil(t *testing.T) {
+	s := scratch(t)
+	var r everheap.Ref[int]
+	if !r.IsNil() || r.ID() != 0 {
+		t.Error("the zero Ref is not nil")
+	}
+	_, err := r.Get(s)
+	expectError(t, err, everheap.ErrNilHandle)
+	expectError(t, r.Set(s, 1), everheap.ErrNilHandle)
+	expectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNilHandle)
+	expectError(t, r.Modify(s, func(*int) error { return nil }), everheap.ErrNilHandle)
+	p := newRef(t, s, person{}) // and it can be stored
+	if v, err := p.Get(s); err != nil || !v.Partner.IsNil() {
+		t.Errorf("%+v (%v)", v, err)
+	}
+}
+
+// A borrowed value stays as it is until its transaction ends, whatever is set.
+func TestRef_PeekAndSet(t *testing.T) {
+	s := scratch(t)
+	r := newRef(t, s, "before")
+	update(t, s, func(tx *everheap.Tx) error {
+		var borrowed []*string
+		for i := range 200 {
+			borrowed = append(borrowed, r.Peek(tx))
+			if err := r.Set(tx, fmt.Sprint("value ", i)); err != nil {
+				return err
+			}
+		}
+		for i, p := range borrowed[1:] {
+			if *p != fmt.Sprint("value ", i) {
+				t.Errorf("borrowed %d is %q", i, *p)
+			}
+		}
+		if *borrowed[0] != "before" {
+			t.Errorf("borrowed first is %q", *borrowed[0])
+		}
+		return nil
+	})
+	if v, err := r.Get(s); err != nil || v != "value 199" {
+		t.Errorf("%q (%v)", v, err)
+	}
+}
+
+// A reader sees the value of its version.
+func TestRef_Versions(t *testing.T) {
+	s := scratch(t)
+	r := newRef(t, s, 1)
+	view(t, s, func(tx *everheap.Tx) error {
+		before := r.Peek(tx)
+		for i := range 1000 {
+			must(t, r.Set(s, i+2))
+		}
+		if *before != 1 || *r.Peek(tx) != 1 {
+			t.Errorf("%d and %d", *before, *r.Peek(tx))
+		}
+		return nil
+	})
+	if v, err := r.Get(s); err != nil || v != 1001 {
+		t.Errorf("%d (%v)", v, err)
+	}
+}
+
+// Values of every sort: of no size, raw, with much that they own.
+func TestRef_Types(t *testing.T) {
+	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
+		s := scratch(t, opts...)
+		refValue(t, s, struct{}{})
+		refValue(t, s, byte(7))
+		refValue(t, s, [3]uint64{1, 2, 3})
+		refValue(t, s, "")
+		refValue(t, s, strings.Repeat("x", 100_000))
+		refValue(t, s, []string{"a", "", "b"})
+		n := int64(5)
+		refValue(t, s, compound{Name: "n", Tags: []string{"t"}, Next: &compound{Flag: true}, Inner: struct{ A, B *int64 }{&n, &n}})
+	}
+}
+
+// refValue stores a value, and compares what comes back.
+func refValue[T any](t *testing.T, s *everheap.Space, v T) {
+	t.Helper()
+	r := newRef(t, s, v)
+	got, err := r.Get(s)
+	if d := difference(v, got); err != nil || d != "" {
+		t.Errorf("%T: %v\n%s", v, err, d)
+	}
+	must(t, r.Set(s, v))
+	view(t, s, func(tx *everheap.Tx) error {
+		if d := difference(v, *everheap.Clone(r.Peek(tx))); d != "" {
+			t.Errorf("%T: %s", v, d)
+		}
+		return nil
+	})
+}
+
+func TestRef_NoAllocation(t *testing.T) {
+	s := scratch(t, everheap.WithoutBackground())
+	type point struct{ X, Y int }
+	r := newRef(t, s, point{})
+	l, err := everheap.OpenList[point](s, "l")
+	must(t, err)
+	must(t, l.Append(s, point{}))
+	var tx *everheap.Tx
+	view(t, s, func(x *everheap.Tx) error {
+		tx = x
+		for name, fn := range map[string]func(){
+			"Ref.Peek": func() { r.Peek(tx) }, "Ref.Get": func() { _, _ = r.Get(s) },
+			"List.Peek": func() { l.Peek(tx, 0) }, "List.Get": func() { _, _ = l.Get(s, 0) }, "List.Len": func() { _, _ = l.Len(s) },
+		} {
+			if n := testing.AllocsPerRun(100, fn); n > 0 {
+				t.Errorf("%s allocates %v times", name, n)
+			}
+		}
+		return nil
+	})
+	for name, fn := range map[string]func(){
+		"Ref.Set": func() { must(t, r.Set(s, point{1, 2})) }, "List.Set": func() { must(t, l.Set(s, 0, point{1, 2})) },
+		"List.Append": func() { must(t, l.Append(s, point{1, 2})) }, "List.Pop": func() { _, err := l.Pop(s); must(t, err) },
+	} {
+		if n := testing.AllocsPerRun(200, fn); n > 0 { // rounded down: lists of what was freed grow now and then
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}

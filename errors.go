@@ -7,14 +7,16 @@ import (
 
 // Errors about what was asked for.
 var (
-	// ErrNotFound: the key is not in the map, or the collection or the space is
-	// not there and nothing may be created.
+	// ErrNotFound: the key is not in the map, the index not in the list, the object
+	// does not exist any more, or the collection or the space is not there and nothing
+	// may be created.
 	ErrNotFound = engine.ErrNotFound
 	// ErrExists: there is one of that name already.
 	ErrExists = engine.ErrExists
-	// ErrNilHandle: the handle is the zero value; it refers to no collection.
+	// ErrNilHandle: the handle is the zero value; it refers to nothing.
 	ErrNilHandle = engine.ErrNilHandle
-	// ErrDangling: the handle is of another space.
+	// ErrDangling: the handle is of another space; or a value to be stored holds a
+	// handle of another space, or of an object that does not exist.
 	ErrDangling = engine.ErrDangling
 	// ErrTooLarge: one value is larger than a block can be.
 	ErrTooLarge = engine.ErrTooLarge
@@ -26,8 +28,8 @@ var (
 
 // Errors about types; errors.As finds the *TypeError with the details.
 var (
-	// ErrTypeChanged: the collection is stored with another type than the
-	// program's. The TypeError says how they differ, field by field.
+	// ErrTypeChanged: the object is stored with another type than the program's, or
+	// is of another kind. The TypeError says how they differ, field by field.
 	ErrTypeChanged = engine.ErrTypeChanged
 	// ErrUnstorable: the type cannot be stored. The TypeError names the field and
 	// says what to use instead.

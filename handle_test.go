@@ -1,0 +1,378 @@
+package everheap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/everheap/everheap"
+)
+
+// handles holds one handle of each kind, by value and owned.
+type handles struct {
+	Map  everheap.Map[string, int]
+	List everheap.List[int]
+	Refs []everheap.Ref[int]
+}
+
+// holders are a collection of each kind, whose values have handles, and a map whose
+// keys are handles.
+type holders struct {
+	m    everheap.Map[string, handles]
+	keys everheap.Map[everheap.Ref[int], bool]
+	list everheap.List[handles]
+	ref  everheap.Ref[handles]
+}
+
+func openHolders(t testing.TB, s *everheap.Space) (h holders) {
+	t.Helper()
+	var err error
+	h.m, err = everheap.OpenMap[string, handles](s, "map")
+	must(t, err)
+	h.keys, err = everheap.OpenMap[everheap.Ref[int], bool](s, "keys")
+	must(t, err)
+	h.list, err = everheap.OpenList[handles](s, "list")
+	must(t, err)
+	h.ref, err = everheap.OpenRef(s, "ref", handles{})
+	must(t, err)
+	must(t, h.list.Append(s, handles{}))
+	must(t, h.m.Set(s, "there", handles{}))
+	return h
+}
+
+// ways are all the ways to store a value.
+func (h holders) ways() map[string]func(sc everheap.Scope, v handles) error {
+	put := func(v handles) func(p *handles) error { return func(p *handles) error { *p = v; return nil } }
+	return map[string]func(sc everheap.Scope, v handles) error{
+		"Map.Set":    func(sc everheap.Scope, v handles) error { return h.m.Set(sc, "a", v) },
+		"Map.Modify": func(sc everheap.Scope, v handles) error { return h.m.Modify(sc, "there", put(v)) },
+		"Map.Upsert": func(sc everheap.Scope, v handles) error {
+			return h.m.Upsert(sc, "b", func(p *handles, _ bool) error { *p = v; return nil })
+		},
+		"List.Append":          func(sc everheap.Scope, v handles) error { return h.list.Append(sc, v) },
+		"List.Append, several": func(sc everheap.Scope, v handles) error { return h.list.Append(sc, append(make([]handles, 100), v)...) },
+		"List.Set":             func(sc everheap.Scope, v handles) error { return h.list.Set(sc, 0, v) },
+		"List.Modify":          func(sc everheap.Scope, v handles) error { return h.list.Modify(sc, 0, put(v)) },
+		"Ref.Set":              func(sc everheap.Scope, v handles) error { return h.ref.Set(sc, v) },
+		"Ref.Modify":           func(sc everheap.Scope, v handles) error { return h.ref.Modify(sc, put(v)) },
+		"New": func(sc everheap.Scope, v handles) error {
+			if tx, ok := sc.(*everheap.Tx); ok {
+				_, err := everheap.New(tx, v)
+				return err
+			}
+			return sc.(*everheap.Space).Update(context.Background(), func(tx *everheap.Tx) error { _, err := everheap.New(tx, v); return err })
+		},
+		"OpenRef":    func(sc everheap.Scope, v handles) error { _, err := everheap.OpenRef(sc, "new", v); return err },
+		"key of Map": func(sc everheap.Scope, v handles) error { return h.storeKeys(sc, v) },
+	}
+}
+
+// storeKeys stores the references as keys. Other handles are no keys here: they are
+// stored as values.
+func (h holders) storeKeys(sc everheap.Scope, v handles) error {
+	for _, r := range v.Refs {
+		if r.IsNil() {
+			continue // a key like any other
+		}
+		if err := h.keys.Set(sc, r, true); err != nil {
+			return err
+		}
+	}
+	return h.m.Set(sc, "keys", handles{Map: v.Map, List: v.List})
+}
+
+// makeHandles makes an object of each kind, which are in a space, or were in a
+// transaction that aborts if lost is set.
+func makeHandles(t testing.TB, s *everheap.Space, lost bool) (v handles) {
+	t.Helper()
+	err := s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
+		v.Map, err = everheap.NewMap[string, int](tx)
+		must(t, err)
+		v.List, err = everheap.NewList[int](tx)
+		must(t, err)
+		r, err := everheap.New(tx, 5)
+		must(t, err)
+		v.Refs = []everheap.Ref[int]{{}, r}
+		if lost {
+			return errOfTest
+		}
+		return nil
+	})
+	if lost != errors.Is(err, errOfTest) {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// convert makes a handle of one type out of one of another, as no program should:
+// there are other ways to get such a handle, by JSON for example.
+func convert[H, G any](h H) G { return *(*G)(unsafe.Pointer(&h)) }
+
+// each splits handles into values with one of them each.
+func each(v handles) map[string]handles {
+	return map[string]handles{"a Map": {Map: v.Map}, "a List": {List: v.List}, "a Ref": {Refs: v.Refs}}
+}
+
+// A handle is stored only if its object is there: in this space, of its kind, with
+// its types. Whatever is refused leaves transaction and space as they were.
+func TestErrDangling_Matrix(t *testing.T) {
+	s, other := scratch(t), scratch(t)
+	for s.Engine().Tag() == other.Engine().Tag() { // one time in 32768
+		other = scratch(t)
+	}
+	h := openHolders(t, s)
+	good := makeHandles(t, s, false)
+	wrong := handles{ // each is a handle of an object of another kind
+		Map: convert[everheap.List[int], everheap.Map[string, int]](good.List), List: convert[everheap.Ref[int], everheap.List[int]](good.Refs[1]),
+		Refs: []everheap.Ref[int]{convert[everheap.Map[string, int], everheap.Ref[int]](good.Map)},
+	}
+	var typed handles // of the kind, with another type
+	update(t, s, func(tx *everheap.Tx) error {
+		m, err := everheap.NewMap[string, uint](tx)
+		must(t, err)
+		l, err := everheap.NewList[string](tx)
+		must(t, err)
+		r, err := everheap.New(tx, "text")
+		must(t, err)
+		typed = handles{convert[everheap.Map[string, uint], everheap.Map[string, int]](m), convert[everheap.List[string], everheap.List[int]](l),
+			[]everheap.Ref[int]{convert[everheap.Ref[string], everheap.Ref[int]](r)}}
+		return nil
+	})
+	before := digestHolders(t, s, h)
+	for name, bad := range map[string]struct {
+		v    handles
+		err  error
+		text string
+	}{
+		"another space":    {makeHandles(t, other, false), everheap.ErrDangling, "another space"},
+		"never committed":  {makeHandles(t, s, true), everheap.ErrDangling, "does not exist"},
+		"of another kind":  {wrong, everheap.ErrTypeChanged, "stored:  a "},
+		"with other types": {typed, everheap.ErrTypeChanged, "stored:  a "},
+	} {
+		for which, v := range each(bad.v) {
+			for way, store := range h.ways() {
+				t.Run(strings.Join([]string{name, which, way}, "/"), func(t *testing.T) {
+					expectError(t, store(s, v), bad.err, bad.text, "everheap.", "everheap: ")
+					update(t, s, func(tx *everheap.Tx) error {
+						expectError(t, store(tx, v), bad.err, bad.text)
+						return h.m.Set(tx, "after", handles{}) // the transaction is usable
+					})
+					_, err := h.m.Delete(s, "after")
+					must(t, err)
+				})
+			}
+		}
+	}
+	if after := digestHolders(t, s, h); after != before {
+		t.Errorf("what was refused has changed something:\n%s\n%s", before, after)
+	}
+	for way, store := range h.ways() {
+		if err := store(s, good); err != nil {
+			t.Errorf("%s of good handles: %v", way, err)
+		}
+		if err := store(s, handles{}); err != nil {
+			t.Errorf("%s of nil handles: %v", way, err)
+		}
+	}
+}
+
+// digestHolders describes what the collections hold.
+func digestHolders(t testing.TB, s *everheap.Space, h holders) (text string) {
+	t.Helper()
+	view(t, s, func(tx *everheap.Tx) error {
+		var lines []string
+		for k, v := range h.m.All(tx) {
+			lines = append(lines, fmt.Sprint("map ", k, *v))
+		}
+		slices.Sort(lines)
+		n, err := h.keys.Len(tx)
+		must(t, err)
+		lines = append(lines, fmt.Sprint("keys ", n))
+		for i, v := range h.list.All(tx) {
+			lines = append(lines, fmt.Sprint("list ", i, *v))
+		}
+		text = strings.Join(append(lines, fmt.Sprint("ref ", *h.ref.Peek(tx))), "\n")
+		return nil
+	})
+	return text
+}
+
+// What was made in a transaction can be referred to in it at once.
+func TestHandles_OfTheSameTransaction(t *testing.T) {
+	s := scratch(t)
+	h := openHolders(t, s)
+	for way, store := range h.ways() {
+		update(t, s, func(tx *everheap.Tx) error {
+			m, err := everheap.NewMap[string, int](tx)
+			must(t, err)
+			l, err := everheap.NewList[int](tx)
+			must(t, err)
+			r, err := everheap.New(tx, 1)
+			must(t, err)
+			if err := store(tx, handles{m, l, []everheap.Ref[int]{r}}); err != nil {
+				t.Errorf("%s: %v", way, err)
+			}
+			return nil
+		})
+	}
+}
+
+// A handle of an object of one kind is no handle of another, by name or by ID.
+func TestErrTypeChanged_Kinds(t *testing.T) {
+	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
+		s := scratch(t, opts...)
+		m, err := everheap.OpenMap[string, int](s, "map")
+		must(t, err)
+		l, err := everheap.OpenList[int](s, "list")
+		must(t, err)
+		r, err := everheap.OpenRef(s, "ref", 1)
+		must(t, err)
+		opened := func(name string, err error) {
+			t.Helper()
+			expectError(t, err, everheap.ErrTypeChanged, name+" is stored with another type", "stored:  a "+name, "program: a ")
+			var e *everheap.TypeError
+			if !errors.As(err, &e) || e.Name != name {
+				t.Errorf("the details are %+v", e)
+			}
+		}
+		for _, sc := range []func(fn func(sc everheap.Scope)){
+			func(fn func(sc everheap.Scope)) { fn(s) },
+			func(fn func(sc everheap.Scope)) { update(t, s, func(tx *everheap.Tx) error { fn(tx); return nil }) },
+			func(fn func(sc everheap.Scope)) { view(t, s, func(tx *everheap.Tx) error { fn(tx); return nil }) },
+		} {
+			sc(func(sc everheap.Scope) {
+				_, err := everheap.OpenMap[string, int](sc, "list")
+				opened("list", err)
+				_, err = everheap.OpenMap[string, int](sc, "ref")
+				opened("ref", err)
+				_, err = everheap.OpenList[int](sc, "map")
+				opened("map", err)
+				_, err = everheap.OpenList[int](sc, "ref")
+				opened("ref", err)
+				_, err = everheap.OpenRef(sc, "map", 1)
+				opened("map", err)
+				_, err = everheap.OpenRef(sc, "list", 1)
+				opened("list", err)
+				_, err = everheap.OpenList[string](sc, "list")
+				expectError(t, err, everheap.ErrTypeChanged, "list of int", "list of string")
+				_, err = everheap.OpenRef(sc, "ref", "")
+				expectError(t, err, everheap.ErrTypeChanged, "ref of int", "ref of string")
+			})
+		}
+		_, err = convert[everheap.Map[string, int], everheap.List[int]](m).Get(s, 0)
+		expectError(t, err, everheap.ErrTypeChanged)
+		_, err = convert[everheap.List[int], everheap.Ref[int]](l).Get(s)
+		expectError(t, err, everheap.ErrTypeChanged)
+		_, err = convert[everheap.Ref[int], everheap.Map[string, int]](r).Get(s, "x")
+		expectError(t, err, everheap.ErrTypeChanged)
+		_, err = convert[everheap.Ref[int], everheap.Ref[uint]](r).Get(s)
+		expectError(t, err, everheap.ErrTypeChanged)
+		expectError(t, convert[everheap.List[int], everheap.List[uint]](l).Append(s, 1), everheap.ErrTypeChanged)
+		expectError(t, convert[everheap.List[int], everheap.Ref[int]](l).Set(s, 1), everheap.ErrTypeChanged)
+		expectError(t, s.View(func(tx *everheap.Tx) error { convert[everheap.List[int], everheap.Ref[int]](l).Peek(tx); return nil }), everheap.ErrTypeChanged)
+	}
+}
+
+// profile is what the values of the nested collections are: a struct with a map.
+type profile struct {
+	Name   string
+	Visits everheap.Map[string, int]
+	Mentor everheap.Ref[profile]
+}
+
+// team is a list of references to profiles.
+type team = everheap.List[everheap.Ref[profile]]
+
+// A map of lists of references to structs that hold maps.
+func TestHandles_Nested(t *testing.T) {
+	const teams, members = 20, 30
+	dir := filepath.Join(t.TempDir(), "s")
+	s := open(t, dir)
+	byName, err := everheap.OpenMap[string, team](s, "teams")
+	must(t, err)
+	update(t, s, func(tx *everheap.Tx) error {
+		var mentor everheap.Ref[profile]
+		for i := range teams {
+			list, err := everheap.NewList[everheap.Ref[profile]](tx)
+			must(t, err)
+			for j := range members {
+				visits, err := everheap.NewMap[string, int](tx)
+				must(t, err)
+				must(t, visits.Set(tx, "home", i*j))
+				p, err := everheap.New(tx, profile{Name: fmt.Sprint(i, ".", j), Visits: visits, Mentor: mentor})
+				must(t, err)
+				must(t, list.Append(tx, p))
+				mentor = p
+			}
+			must(t, byName.Set(tx, fmt.Sprint("team ", i), list))
+		}
+		return nil
+	})
+	verify := func(tx *everheap.Tx) error {
+		n := 0
+		for name, list := range byName.All(tx) {
+			var i int
+			fmt.Sscanf(name, "team %d", &i)
+			for j, ref := range list.All(tx) {
+				n++
+				p := ref.Peek(tx)
+				visits := p.Visits.Peek(tx, "home")
+				if p.Name != fmt.Sprint(i, ".", j) || visits == nil || *visits != i*j {
+					return fmt.Errorf("member %d of %s is %+v, visits %v", j, name, p, visits)
+				}
+				if p.Mentor.IsNil() {
+					if i+j > 0 {
+						return fmt.Errorf("%s has no mentor", p.Name)
+					}
+				} else if m := p.Mentor.Peek(tx); m.Name == p.Name {
+					return fmt.Errorf("%s is his own mentor", p.Name)
+				}
+			}
+		}
+		if n != teams*members {
+			return fmt.Errorf("%d members", n)
+		}
+		return nil
+	}
+	view(t, s, verify)
+	must(t, s.Close())
+	must(t, os.Remove(filepath.Join(dir, "live")))
+	s = open(t, dir)
+	view(t, s, verify)
+}
+
+// A handle as key: what it refers to may change, the key does not.
+func TestHandles_AsKeys(t *testing.T) {
+	s := scratch(t)
+	names, err := everheap.OpenMap[everheap.Ref[int], string](s, "names")
+	must(t, err)
+	var refs []everheap.Ref[int]
+	for i := range 100 {
+		r := newRef(t, s, i)
+		must(t, names.Set(s, r, fmt.Sprint(i)))
+		refs = append(refs, r)
+	}
+	for i, r := range refs {
+		must(t, r.Set(s, -i))
+		if v, err := names.Get(s, r); err != nil || v != fmt.Sprint(i) {
+			t.Errorf("%d: %q (%v)", i, v, err)
+		}
+	}
+	view(t, s, func(tx *everheap.Tx) error {
+		for r, name := range names.All(tx) {
+			if fmt.Sprint(-*r.Peek(tx)) != *name {
+				t.Errorf("%d is called %s", *r.Peek(tx), *name)
+			}
+		}
+		return nil
+	})
+	if _, err := names.Get(s, everheap.Ref[int]{}); !isNotFound(err) { // to look for one is no harm
+		t.Error(err)
+	}
+}

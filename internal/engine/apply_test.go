@@ -1,0 +1,336 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+var wordType = layout.IdentityOf[uint64]()
+
+// recovered makes everything durable, and opens the space as it is after a loss of
+// power then.
+func recovered(t *testing.T, dir string, sp *Space) *Space {
+	t.Helper()
+	if err := sp.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	b := image(t, dir)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reset(t, dir, b)
+	sp, err := Open(dir, sp.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp
+}
+
+// wordsOf reads a list of words.
+func wordsOf(t *testing.T, sp *Space, id format.ID) (list []uint64) {
+	t.Helper()
+	tx, err := sp.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.EndView()
+	if err := tx.Items(ListOf{id, wordType}, false, func(_ int, v unsafe.Pointer) bool {
+		list = append(list, *(*uint64)(v))
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// wordOf reads a value.
+func wordOf(t *testing.T, sp *Space, id format.ID) (word uint64) {
+	t.Helper()
+	if err := sp.ReadValue(RefOf{id, wordType}, unsafe.Pointer(&word)); err != nil {
+		t.Fatal(err)
+	}
+	return word
+}
+
+// Whatever a transaction does to lists and values, set and dropped and set again, is
+// what its record in the journal leads to.
+func TestRecover_ListsAndValues(t *testing.T) {
+	for seed := range uint64(12) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		dir := filepath.Join(t.TempDir(), "s")
+		sp, err := Open(dir, Options{MaxSize: 256 << 20, Manual: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists, values := map[format.ID][]uint64{}, map[format.ID]uint64{}
+		for range 1 + r.IntN(6) {
+			err := sp.Change(false, func(tx *Tx) error {
+				for range []int{1, 10, 6000}[r.IntN(3)] { // the last makes the list of changes be compacted
+					changeListsAndValues(t, tx, r, lists, values)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		sp = recovered(t, dir, sp)
+		for id, want := range lists {
+			if got := wordsOf(t, sp, id); !slices.Equal(got, want) {
+				t.Errorf("seed %d: recovered a list of %d words that is not the one of %d", seed, len(got), len(want))
+			}
+		}
+		for id, want := range values {
+			if got := wordOf(t, sp, id); got != want {
+				t.Errorf("seed %d: recovered %d, want %d", seed, got, want)
+			}
+		}
+		verify(t, sp)
+	}
+}
+
+// changeListsAndValues does one random change, to the model as well.
+func changeListsAndValues(t *testing.T, tx *Tx, r *rand.Rand, lists map[format.ID][]uint64, values map[format.ID]uint64) {
+	t.Helper()
+	id, ref := anyOf(r, lists), anyOf(r, values)
+	word := r.Uint64()
+	var err error
+	switch k := r.IntN(12); {
+	case len(lists) == 0 || k == 0 && len(lists) < 4:
+		if id, err = tx.NewList(wordType); err == nil {
+			lists[id] = nil
+		}
+	case len(values) == 0 || k == 1 && len(values) < 100:
+		if ref, err = tx.NewValue(wordType, unsafe.Pointer(&word)); err == nil {
+			values[ref] = word
+		}
+	case k < 4:
+		err = tx.WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&word))
+		values[ref] = word
+	case k < 8 || len(lists[id]) == 0:
+		many := make([]uint64, 1+r.IntN(5))
+		for i := range many {
+			many[i] = r.Uint64()
+		}
+		err = tx.Append(ListOf{id, wordType}, unsafe.Pointer(&many[0]), len(many))
+		lists[id] = append(slices.Clone(lists[id]), many...)
+	case k < 10:
+		i := r.IntN(len(lists[id]))
+		err = tx.WriteItem(ListOf{id, wordType}, i, unsafe.Pointer(&word))
+		lists[id][i] = word
+	default:
+		n := len(lists[id]) - r.IntN(min(len(lists[id]), 20)+1)
+		err = tx.Truncate(ListOf{id, wordType}, n)
+		lists[id] = lists[id][:n]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// anyOf returns a key of a model; it does not depend on the order of maps.
+func anyOf[V any](r *rand.Rand, m map[format.ID]V) (id format.ID) {
+	if len(m) == 0 {
+		return 0
+	}
+	keys := make([]format.ID, 0, len(m))
+	for id := range m {
+		keys = append(keys, id)
+	}
+	slices.Sort(keys)
+	return keys[r.IntN(len(keys))]
+}
+
+// What later changes of a transaction undo takes no room in the journal.
+func TestLog_OfAStack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, err := Open(dir, Options{MaxSize: 256 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := sp.OpenList("l", wordType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := ListOf{id, wordType}
+	err = sp.Change(false, func(tx *Tx) error {
+		for i := range uint64(100_000) {
+			if err := tx.Append(of, unsafe.Pointer(&[2]uint64{i, i}), 2); err != nil {
+				return err
+			}
+			if err := tx.WriteItem(of, 0, unsafe.Pointer(&i)); err != nil {
+				return err
+			}
+			if err := tx.Truncate(of, 1); err != nil {
+				return err
+			}
+		}
+		if n := tx.write.Logged(); n > 1<<20 {
+			t.Errorf("a list of one element has %d bytes of changes", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp = recovered(t, dir, sp)
+	if got := wordsOf(t, sp, id); !slices.Equal(got, []uint64{99_999}) {
+		t.Errorf("recovered %d", got)
+	}
+	verify(t, sp)
+}
+
+// What a log refers to is not reused before the journal has it: blocks of an older
+// version that are dropped at once, and reused at once where that is right.
+func TestLog_KeepsWhatItRefersTo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, err := Open(dir, Options{MaxSize: 64 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := sp.OpenList("l", wordType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := uint64(1)
+	ref, err := sp.OpenValue("v", wordType, unsafe.Pointer(&word))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(40_000) { // each version drops what the one before has logged; nothing is written meanwhile
+		for _, err := range []error{
+			sp.Append(ListOf{list, wordType}, unsafe.Pointer(&i), 1, false),
+			sp.WriteItem(ListOf{list, wordType}, 0, unsafe.Pointer(&i), false),
+			sp.WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&i), false),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%100 == 99 {
+			if err := sp.Truncate(ListOf{list, wordType}, 1, false); err != nil {
+				t.Fatal(err)
+			}
+			sp.heap.Enter()
+			sp.heap.Reclaim()
+			sp.heap.Leave()
+		}
+	}
+	sp = recovered(t, dir, sp)
+	if got := wordsOf(t, sp, list); !slices.Equal(got, []uint64{39_999}) {
+		t.Errorf("recovered a list of %d", len(got))
+	}
+	if got := wordOf(t, sp, ref); got != 39_999 {
+		t.Errorf("recovered %d", got)
+	}
+	verify(t, sp)
+}
+
+// Changes that cannot be are errors, whatever they say, and nothing has changed.
+func TestApply_DamagedChanges(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, err := Open(dir, Options{MaxSize: 64 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := sp.OpenList("l", layout.IdentityOf[string]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "text"
+	ref, err := sp.OpenValue("v", layout.IdentityOf[string](), unsafe.Pointer(&text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := sp.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := tx.listObject(list.Index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	typeIndex, next := object.Value, tx.state.NextIndex
+	tx.EndView()
+	word := func(list ...uint64) (b []byte) {
+		for _, w := range list {
+			b = binary.LittleEndian.AppendUint64(b, w)
+		}
+		return b
+	}
+	good := word(format.MakeValueType(typeIndex), 1000+24, 2, 'a'|'b'<<8)
+	for name, c := range map[string]struct {
+		kind    format.OpKind
+		index   uint64
+		addr    uint64
+		arg     uint64
+		payload []byte
+	}{
+		"a kind that there is not":           {100, list.Index(), 0, 0, nil},
+		"a new list of no type":              {format.OpNewList, next, 0, list.Index(), nil},
+		"a new list under an index in use":   {format.OpNewList, list.Index(), 0, typeIndex, nil},
+		"a new value of no type":             {format.OpNewValue, next, 1000, list.Index(), good},
+		"a new value of another type":        {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(1), 0, 0)},
+		"a new value that is cut":            {format.OpNewValue, next, 1000, typeIndex, good[:16]},
+		"a new value that points outside":    {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(typeIndex), 5000, 2, 0)},
+		"a new value under an index in use":  {format.OpNewValue, ref.Index(), 1000, typeIndex, good},
+		"a value that is not there":          {format.OpSetValue, next, 1000, 0, good},
+		"a value without a payload":          {format.OpSetValue, ref.Index(), 0, 0, nil},
+		"a value that does not say its type": {format.OpSetValue, ref.Index(), 1000, 0, word(typeIndex, 0, 0)},
+		"a value that is a list":             {format.OpSetValue, list.Index(), 1000, 0, good},
+		"an element of a value":              {format.OpAppend, ref.Index(), 1000, 0, good[8:]},
+		"an element with a gap before it":    {format.OpAppend, list.Index(), 1000, 1, good[8:]},
+		"an element that is cut":             {format.OpAppend, list.Index(), 1000, 0, good[8:16]},
+		"an element that is not there":       {format.OpSetItem, list.Index(), 1000, 0, good[8:]},
+		"a truncation to more":               {format.OpTruncate, list.Index(), 0, 1, nil},
+		"a truncation of a value":            {format.OpTruncate, ref.Index(), 0, 0, nil},
+	} {
+		err := sp.Change(false, func(tx *Tx) error {
+			a := newApplier(tx)
+			return a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+		})
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	err = sp.Change(false, func(tx *Tx) error { // and these can be
+		a := newApplier(tx)
+		for _, c := range []struct {
+			kind       format.OpKind
+			index, arg uint64
+			payload    []byte
+		}{
+			{format.OpAppend, list.Index(), 0, good[8:]}, {format.OpAppend, list.Index(), 1, nil}, {format.OpSetItem, list.Index(), 1, good[8:]},
+			{format.OpAppend, list.Index(), 2, nil}, {format.OpTruncate, list.Index(), 2, nil}, {format.OpSetValue, ref.Index(), 0, good},
+			{format.OpNewValue, next + 5, typeIndex, nil}, {format.OpSetValue, next + 5, 0, good}, {format.OpNewList, next + 9, typeIndex, nil},
+		} {
+			addr := uint64(0)
+			if c.payload != nil {
+				addr = 1000 + uint64(len(good)-len(c.payload))
+			}
+			if err := a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: addr, Arg: c.arg}, c.payload); err != nil {
+				t.Errorf("%d: %v", c.kind, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := sp.ReadItem(ListOf{list, layout.IdentityOf[string]()}, 1, unsafe.Pointer(&got)); err != nil || got != "ab" {
+		t.Errorf("%q (%v)", got, err)
+	}
+	if report, err := sp.Check(context.Background()); err != nil || len(report.Findings) > 0 {
+		t.Errorf("%v (%v)", report, err)
+	}
+	verify(t, sp)
+}

@@ -100,6 +100,7 @@ type cutRun struct {
 	space *everheap.Space
 	plain everheap.Map[string, string]
 	large everheap.Map[uint64, []byte]
+	lists cutLists
 	model cutModel
 	opts  []everheap.Option
 }
@@ -141,6 +142,7 @@ func (c *cutRun) open() {
 	c.large, err = everheap.OpenMap[uint64, []byte](c.space, "large")
 	must(c.t, err)
 	c.committed()
+	c.lists.open(c)
 }
 
 // begin notes that the next version is about to be committed. A map that is opened
@@ -229,8 +231,11 @@ func (c *cutRun) acknowledged(version uint64) {
 	c.model.durable = append(c.model.durable, told{c.disk.Observe(), version})
 }
 
-// single sets or deletes one key.
+// single sets or deletes one key, or changes a list or a value.
 func (c *cutRun) single() error {
+	if c.r.IntN(3) == 0 {
+		return c.lists.single(c)
+	}
 	key := fmt.Sprint("k", c.r.IntN(150))
 	c.begin()
 	if c.r.IntN(4) == 0 {
@@ -252,10 +257,13 @@ func (c *cutRun) single() error {
 
 var errCutAbort = errors.New("aborted by the test")
 
+// change is one of the model's contents.
+type change struct{ key, value string }
+
 // update is a transaction with several changes, some of which abort.
 func (c *cutRun) update() error {
-	type change struct{ key, value string }
 	var changes []change
+	var lists cutLengths
 	durability := everheap.Periodic
 	if c.r.IntN(3) == 0 {
 		durability = everheap.Durable
@@ -263,8 +271,16 @@ func (c *cutRun) update() error {
 	abort := c.r.IntN(8) == 0
 	c.begin()
 	err := c.space.Update(context.Background(), func(tx *everheap.Tx) error {
-		changes = nil
+		changes, lists = nil, c.model.lengths()
 		for range 1 + c.r.IntN(8) {
+			if c.r.IntN(3) == 0 {
+				more, err := c.lists.change(c, tx, &lists)
+				if err != nil {
+					return err
+				}
+				changes = append(changes, more...)
+				continue
+			}
 			if c.r.IntN(4) == 0 {
 				key, size := c.r.Uint64N(20), c.r.IntN(2000)
 				if c.r.IntN(20) == 0 {
@@ -392,7 +408,7 @@ func (d *digest) read(tx *everheap.Tx) error {
 	for k, v := range large.All(tx) {
 		d.add(fmt.Sprint("large/", k), string(*v))
 	}
-	return nil
+	return d.readLists(tx)
 }
 
 // verifyImage opens an image and compares it with the model. The version that was

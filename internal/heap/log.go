@@ -111,18 +111,19 @@ func (t *Txn) listed(op *format.Op) bool {
 // that is given up.
 func (t *Txn) compactLog() {
 	l := &t.log
-	l.undo()
 	kept := l.ops[:0]
-	l.bytes = 0
 	for _, op := range l.ops {
-		if !t.listed(&op) {
-			continue
+		if t.listed(&op) {
+			kept = append(kept, op)
 		}
-		kept = append(kept, op)
-		l.bytes += t.journalBytes(op)
 	}
 	l.ops = kept
-	l.compact = max(firstCompact, 2*len(kept))
+	l.undo()
+	l.bytes = 0
+	for _, op := range l.ops {
+		l.bytes += t.journalBytes(op)
+	}
+	l.compact = max(firstCompact, 2*len(l.ops))
 	t.releaseDropped()
 	if l.bytes > maxLogged {
 		t.Unlist()
@@ -141,18 +142,18 @@ func (l *log) undo() {
 	lists := map[uint64][]int{} // what counts so far, by list
 	for i := range l.ops {
 		op := &l.ops[i]
-		list := lists[format.ObjectOf(op.What)]
-		switch format.OpKindOf(op.What) {
-		case format.OpTruncate:
+		kind, object := format.OpKindOf(op.What), format.ObjectOf(op.What)
+		if kind != format.OpAppend && kind != format.OpSetItem && kind != format.OpTruncate {
+			continue
+		}
+		list := lists[object]
+		if kind == format.OpTruncate {
 			for n := len(list) - 1; n >= 0 && l.ops[list[n]].Arg >= op.Arg; n-- {
 				l.ops[list[n]].What = 0
 				list = list[:n]
 			}
-		case format.OpAppend, format.OpSetItem:
-		default:
-			continue
 		}
-		lists[format.ObjectOf(op.What)] = append(list, i)
+		lists[object] = append(list, i)
 	}
 	l.ops = slices.DeleteFunc(l.ops, func(op format.Op) bool { return op.What == 0 })
 }

@@ -16,13 +16,31 @@ import (
 
 // A bank is the content of a space that tells by itself whether it is whole: each
 // transaction raises the counter of its child and the shared one, writes a record
-// to two maps, and moves an amount between two accounts. So in every version the
-// shared counter is the sum of the children's, the records come in equal pairs,
-// and the accounts have the sum that they began with.
+// to two maps, moves an amount between two accounts, and notes itself at the end of
+// a list and in a single value. So in every version the shared counter is the sum of
+// the children's, the records come in equal pairs, the accounts have the sum that they
+// began with, and the list ends with what the value says.
 type bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
 	left, right everheap.Map[uint64, record]
+	notes       everheap.List[note]
+	newest      everheap.Ref[summary]
+}
+
+// note tells of a transaction.
+type note struct {
+	Child int
+	N     uint64
+	Text  string
+}
+
+// summary tells of the newest version.
+type summary struct {
+	Shared uint64
+	Len    int // of the list
+	Last   note
+	Notes  everheap.List[note]
 }
 
 // record is what each of the two maps holds.
@@ -37,6 +55,7 @@ const (
 	bankAccounts = 1000
 	bankEach     = 100
 	bankRecords  = 64 // per child
+	bankNotes    = 200
 )
 
 // openBank opens the maps, creating them if need be.
@@ -50,6 +69,12 @@ func openBank(sc everheap.Scope) (b bank, err error) {
 	}
 	if err == nil {
 		b.right, err = everheap.OpenMap[uint64, record](sc, "right")
+	}
+	if err == nil {
+		b.notes, err = everheap.OpenList[note](sc, "notes")
+	}
+	if err == nil {
+		b.newest, err = everheap.OpenRef(sc, "newest", summary{})
 	}
 	return b, err
 }
@@ -118,7 +143,46 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 	if err := b.accounts.Modify(tx, uint16(r.IntN(bankAccounts)), func(v *int64) error { *v += amount; return nil }); err != nil {
 		return err
 	}
+	if err := b.takeNote(tx, note{id, n, strings.Repeat("n", size%100)}); err != nil {
+		return err
+	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
+}
+
+// takeNote adds a note at the end of the list, which is cut now and then.
+func (b bank) takeNote(tx *everheap.Tx, n note) error {
+	count, err := b.notes.Len(tx)
+	if err == nil && count >= bankNotes {
+		count = bankNotes / 2
+		err = b.notes.Truncate(tx, count)
+	}
+	if err == nil {
+		err = b.notes.Append(tx, n)
+	}
+	if err != nil {
+		return err
+	}
+	return b.newest.Modify(tx, func(s *summary) error {
+		*s = summary{Shared: s.Shared + 1, Len: count + 1, Last: n, Notes: b.notes}
+		return nil
+	})
+}
+
+// auditNotes verifies the list and the value; the children's counters are given.
+func (b bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64) error {
+	s := b.newest.Peek(tx)
+	count, seen, last := 0, map[int]uint64{}, note{}
+	for i, n := range b.notes.All(tx) {
+		if i != count || n.N <= seen[n.Child] || n.N > owns[own(n.Child)] {
+			return fmt.Errorf("version %d: note %d is of transaction %d of child %d, after %d and before %d", tx.Version(), i, n.N, n.Child, seen[n.Child], owns[own(n.Child)])
+		}
+		count, last = count+1, *n
+		seen[n.Child] = n.N
+	}
+	if s.Shared != shared || s.Len != count || s.Last != last || shared > 0 && s.Notes != b.notes {
+		return fmt.Errorf("version %d: the summary says %d transactions and %d notes with the last one %v, there are %d, %d, %v", tx.Version(), s.Shared, s.Len, s.Last, shared, count, last)
+	}
+	return nil
 }
 
 // audit verifies the version that tx sees and returns the children's counters.
@@ -135,6 +199,9 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 	}
 	if shared != total {
 		return nil, fmt.Errorf("version %d: the shared counter is %d, those of the children add up to %d", tx.Version(), shared, total)
+	}
+	if err := b.auditNotes(tx, shared, owns); err != nil {
+		return nil, err
 	}
 	var sum int64
 	n := 0

@@ -281,7 +281,7 @@ func (k key) pointer() unsafe.Pointer {
 func (c *Collection) parseKey(text []byte) (key, error) {
 	if c.key == nil {
 		if text != nil {
-			return key{}, &JSONError{Part: "key", Type: c.kind, What: "it is a single value and has no keys"}
+			return key{}, fmt.Errorf("%s is a single value: it has no keys", c.name)
 		}
 		return key{}, nil
 	}

@@ -170,3 +170,136 @@ func TestCollection_OfAnotherSpaceIsErrDangling(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCollection_OfAList(t *testing.T) {
+	s := scratch(t)
+	l := listOf[page](t, s)
+	must(t, l.Append(s, page{Title: "a"}, page{Title: "b"}))
+	c, err := s.Collection("l")
+	must(t, err)
+	if c.Kind() != "list" || c.KeyType() != "int" || !strings.HasSuffix(c.ValueType(), ".page") || c.StringKeys() || c.ID() != l.ID() {
+		t.Errorf("%s %s %s", c.Kind(), c.KeyType(), c.ValueType())
+	}
+	must(t, c.SetJSON(s, []byte(`2`), []byte(`{"Title":"c"}`))) // appends
+	must(t, c.SetJSON(s, []byte(`0`), []byte(`{"Title":"A"}`)))
+	expectError(t, c.SetJSON(s, []byte(`4`), []byte(`{}`)), everheap.ErrNotFound, "index 4", "length 3")
+	expectError(t, c.SetJSON(s, []byte(`-1`), []byte(`{}`)), everheap.ErrNotFound, "index -1")
+	if got, err := c.GetJSON(s, []byte(`2`)); err != nil || !strings.HasPrefix(string(got), `{"Title":"c",`) {
+		t.Errorf("%s (%v)", got, err)
+	}
+	_, err = c.GetJSON(s, []byte(`3`))
+	expectError(t, err, everheap.ErrNotFound)
+	if _, err := c.DeleteJSON(s, []byte(`1`)); err == nil || !strings.Contains(err.Error(), "only the last") {
+		t.Error(err)
+	}
+	if ok, err := c.DeleteJSON(s, []byte(`7`)); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if ok, err := c.DeleteJSON(s, []byte(`2`)); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	if n, err := c.Len(s); n != 2 || err != nil {
+		t.Error(n, err)
+	}
+	update(t, s, func(tx *everheap.Tx) error {
+		var keys []string
+		for k, v := range c.AllJSON(tx) {
+			keys = append(keys, string(k))
+			must(t, c.SetJSON(tx, k, append([]byte(nil), v...)))
+			must(t, l.Append(tx, page{}))
+		}
+		if fmt.Sprint(keys) != "[0 1]" {
+			t.Errorf("%v", keys)
+		}
+		keys = nil
+		for k := range c.KeysJSON(tx) {
+			keys = append(keys, string(k))
+		}
+		if fmt.Sprint(keys) != "[0 1 2 3]" {
+			t.Errorf("%v", keys)
+		}
+		return nil
+	})
+	if v, err := l.Get(s, 0); err != nil || v.Title != "A" {
+		t.Errorf("%+v (%v)", v, err)
+	}
+}
+
+func TestCollection_OfASingleValue(t *testing.T) {
+	s := scratch(t)
+	r, err := everheap.OpenRef(s, "r", page{Title: "first"})
+	must(t, err)
+	c, err := s.Collection("r")
+	must(t, err)
+	if c.Kind() != "ref" || c.KeyType() != "" || c.StringKeys() || c.ID() != r.ID() {
+		t.Errorf("%s %q", c.Kind(), c.KeyType())
+	}
+	must(t, c.SetJSON(s, nil, []byte(`{"Title":"second"}`)))
+	if v, err := r.Get(s); err != nil || v.Title != "second" {
+		t.Errorf("%+v (%v)", v, err)
+	}
+	if got, err := c.GetJSON(s, nil); err != nil || !strings.HasPrefix(string(got), `{"Title":"second",`) {
+		t.Errorf("%s (%v)", got, err)
+	}
+	for _, err := range []error{second(c.GetJSON(s, []byte(`1`))), c.SetJSON(s, []byte(`1`), []byte(`{}`)), second(c.DeleteJSON(s, []byte(`1`)))} {
+		if err == nil || !strings.Contains(err.Error(), "no keys") {
+			t.Error(err)
+		}
+	}
+	if _, err := c.DeleteJSON(s, nil); err == nil || !strings.Contains(err.Error(), "cannot be deleted") {
+		t.Error(err)
+	}
+	var e *everheap.JSONError
+	if err := c.SetJSON(s, nil, []byte(`{"Title":1}`)); !errors.As(err, &e) || e.Path != "Title" {
+		t.Error(err)
+	}
+	view(t, s, func(tx *everheap.Tx) error {
+		n := 0
+		for k, v := range c.AllJSON(tx) {
+			if n++; k != nil || !strings.HasPrefix(string(v), `{"Title":"second",`) {
+				t.Errorf("%s: %s", k, v)
+			}
+		}
+		for range c.KeysJSON(tx) {
+			t.Error("a key of a single value")
+		}
+		if n != 1 {
+			t.Error(n)
+		}
+		return nil
+	})
+	expectError(t, s.View(func(tx *everheap.Tx) error { return c.SetJSON(tx, nil, []byte(`{}`)) }), everheap.ErrReadOnly)
+}
+
+// A handle that is given as JSON is stored only if it leads to what it says.
+func TestCollection_HandlesAreJudged(t *testing.T) {
+	s := scratch(t)
+	h := openHolders(t, s)
+	c, err := s.Collection("map")
+	must(t, err)
+	list := fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(convert[everheap.List[handles], everheap.List[int]](h.list).ID()))
+	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(list)), everheap.ErrTypeChanged, "list")
+	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(`{"Map":{"$map":"00000000000000ff"}}`)), everheap.ErrDangling)
+	own := fmt.Sprintf(`{"Map":{"$map":"%016x"}}`, uint64(h.m.ID())&^0xffff|2) // of the space itself
+	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(own)), everheap.ErrDangling)
+	good := makeHandles(t, s, false)
+	must(t, c.SetJSON(s, []byte(`"x"`), []byte(fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(good.List.ID())))))
+	if v, err := h.m.Get(s, "x"); err != nil || v.List != good.List {
+		t.Errorf("%+v (%v)", v, err)
+	}
+}
+
+func TestCollections_AllKinds(t *testing.T) {
+	s := scratch(t)
+	openHolders(t, s)
+	list, err := s.Collections()
+	must(t, err)
+	var got []string
+	for _, c := range list {
+		got = append(got, fmt.Sprint(c.Name, " ", c.Kind, " ", c.Len, " ", strings.ReplaceAll(c.Type(), "github.com/everheap/everheap_test", "everheap_test")))
+	}
+	want := []string{"keys map 0 map[everheap.Ref[int]]bool", "list list 1 []everheap_test.handles", "map map 1 map[string]everheap_test.handles", "ref ref 1 *everheap_test.handles"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}

@@ -10,11 +10,11 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// getCmd prints a value, or entries, or the maps.
+// getCmd prints a value, or entries, or the collections.
 type getCmd struct {
 	spaceArg
-	Map    string  `arg:"" optional:"" help:"Name of the map; without it, the maps are listed."`
-	Key    *string `arg:"" optional:"" help:"Key; without it, all entries are printed, one JSON object a line."`
+	Map    string  `arg:"" optional:"" help:"Name of the map, list or single value; without it, all are listed."`
+	Key    *string `arg:"" optional:"" help:"Key, or index of a list; without it, all entries are printed, one JSON object a line, or the single value."`
 	JSON   bool    `name:"json" help:"KEY is JSON, even if the keys are strings."`
 	Raw    bool    `help:"Print a string as it is, without quotes."`
 	Indent bool    `help:"Print the value over several lines, as is done on a terminal."`
@@ -31,14 +31,14 @@ func (c *getCmd) Run(std *streams) error {
 		if err != nil {
 			return err
 		}
-		if c.Key == nil {
+		if c.Key == nil && m.Kind() != singleValue {
 			return c.entries(s, m, std)
 		}
 		return c.value(s, m, std)
 	})
 }
 
-// maps lists the maps of the space.
+// maps lists the collections of the space.
 func (c *getCmd) maps(s *everheap.Space, std *streams) error {
 	list, err := s.Collections()
 	if err != nil {
@@ -46,13 +46,13 @@ func (c *getCmd) maps(s *everheap.Space, std *streams) error {
 	}
 	var maps []mapInfo
 	for _, m := range list {
-		maps = append(maps, mapInfo{m.Name, m.Key, m.Value, m.Len})
+		maps = append(maps, mapInfo{m.Name, m.Kind, m.Key, m.Value, m.Len})
 	}
 	printMaps(std.out, maps)
 	return nil
 }
 
-// entries prints the entries of a map.
+// entries prints the entries of a collection.
 func (c *getCmd) entries(s *everheap.Space, m *everheap.Collection, std *streams) error {
 	w := bufio.NewWriter(std.out)
 	n := 0
@@ -72,7 +72,11 @@ func (c *getCmd) entries(s *everheap.Space, m *everheap.Collection, std *streams
 
 // value prints one value.
 func (c *getCmd) value(s *everheap.Space, m *everheap.Collection, std *streams) error {
-	value, err := m.GetJSON(s, keyJSON(m, *c.Key, c.JSON))
+	var key []byte
+	if c.Key != nil {
+		key = keyJSON(m, *c.Key, c.JSON)
+	}
+	value, err := m.GetJSON(s, key)
 	if errors.Is(err, everheap.ErrNotFound) {
 		return fmt.Errorf("%s has no key %s; everheap keys %s %s lists what it has", c.Map, *c.Key, c.Space, c.Map)
 	}

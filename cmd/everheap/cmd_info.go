@@ -37,9 +37,10 @@ type spaceInfo struct {
 	Maps      []mapInfo `json:"maps"`
 }
 
-// mapInfo is a map, as info shows it.
+// mapInfo is a collection or a single value, as info shows it.
 type mapInfo struct {
 	Name  string `json:"name"`
+	Kind  string `json:"kind"`
 	Key   string `json:"key"`
 	Value string `json:"value"`
 	Len   uint64 `json:"len"`
@@ -58,7 +59,7 @@ func (c *infoCmd) Run(std *streams) error {
 			return err
 		}
 		for _, m := range maps {
-			info.Maps = append(info.Maps, mapInfo{m.Name, m.Key, m.Value, m.Len})
+			info.Maps = append(info.Maps, mapInfo{m.Name, m.Kind, m.Key, m.Value, m.Len})
 		}
 		if c.JSON {
 			return printJSON(std.out, info)
@@ -96,15 +97,15 @@ func (i *spaceInfo) safe() string {
 	return fmt.Sprintf("to version %d", i.Durable)
 }
 
-// printMaps lists maps.
+// printMaps lists collections and single values.
 func printMaps(w io.Writer, maps []mapInfo) {
 	if len(maps) == 0 {
-		fmt.Fprintln(w, "no maps")
+		fmt.Fprintln(w, "nothing has a name")
 		return
 	}
-	t := newTable("MAP", ">ENTRIES", "KEY", "VALUE")
+	t := newTable("NAME", "KIND", ">ENTRIES", "KEY", "VALUE")
 	for _, m := range maps {
-		t.add(m.Name, count(m.Len), m.Key, m.Value)
+		t.add(m.Name, m.Kind, count(m.Len), m.Key, m.Value)
 	}
 	t.print(w, "")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// keysCmd prints the keys of a map.
+// keysCmd prints the keys of a map, or the indexes of a list.
 type keysCmd struct {
 	mapArg
 	Prefix   string `help:"Print only keys that start with this, as they are printed." placeholder:"TEXT"`
@@ -25,6 +25,9 @@ func (c *keysCmd) Run(std *streams) error {
 		m, err := collection(s, c.Map)
 		if err != nil {
 			return err
+		}
+		if m.Kind() == singleValue {
+			return fmt.Errorf("%s is a single value: it has no keys; everheap get %s %s prints it", c.Map, c.Space, c.Map)
 		}
 		w := bufio.NewWriter(std.out)
 		err = c.print(s, m, w)
@@ -50,7 +53,7 @@ func (c *keysCmd) print(s *everheap.Space, m *everheap.Collection, w *bufio.Writ
 			if !strings.HasPrefix(key, c.Prefix) {
 				continue
 			}
-			if !c.Unsorted {
+			if !c.Unsorted && m.Kind() != "list" { // that is in order
 				sorted = append(sorted, key)
 			} else if more, err := put(key); !more {
 				return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -10,11 +11,10 @@ import (
 // setCmd stores a value.
 type setCmd struct {
 	mapArg
-	Key   string `arg:"" help:"Key."`
-	Value string `arg:"" name:"json" help:"Value as JSON; - reads it from standard input. Fields that it lacks are zero."`
-	JSON  bool   `name:"json" help:"KEY is JSON, even if the keys are strings."`
-	Text  bool   `help:"The value is a string, given as it is."`
-	Sync  bool   `help:"Return when the change is on disk."`
+	Words []string `arg:"" name:"key-and-value" help:"Key, or index of a list, and the value as JSON; - reads it from standard input. Fields that it lacks are zero. A value alone is appended to a list, or is the single value."`
+	JSON  bool     `name:"json" help:"The key is JSON, even if the keys are strings."`
+	Text  bool     `help:"The value is a string, given as it is."`
+	Sync  bool     `help:"Return when the change is on disk."`
 }
 
 // Run implements the verb.
@@ -28,14 +28,41 @@ func (c *setCmd) Run(std *streams) error {
 		if err != nil {
 			return err
 		}
-		return m.SetJSON(s, keyJSON(m, c.Key, c.JSON), value)
+		return s.Update(context.Background(), func(tx *everheap.Tx) error {
+			key, err := c.key(tx, m)
+			if err != nil {
+				return err
+			}
+			return m.SetJSON(tx, key, value)
+		})
 	}, durability(c.Sync))
+}
+
+// key returns the key as JSON: that of the end of a list if there is none, and nil for
+// a single value.
+func (c *setCmd) key(tx *everheap.Tx, m *everheap.Collection) ([]byte, error) {
+	kind := m.Kind()
+	switch {
+	case len(c.Words) > 2:
+		return nil, fmt.Errorf("a key and a value are wanted, not %d words; quote what has spaces", len(c.Words))
+	case len(c.Words) == 2 && kind == singleValue:
+		return nil, fmt.Errorf("%s is a single value: it has no keys; give the value alone", c.Map)
+	case len(c.Words) == 2:
+		return keyJSON(m, c.Words[0], c.JSON), nil
+	case kind == singleValue:
+		return nil, nil
+	case kind == "list":
+		n, err := m.Len(tx)
+		return fmt.Append(nil, n), err
+	}
+	return nil, fmt.Errorf("%s is a %s: a key and a value are wanted", c.Map, kind)
 }
 
 // value returns the value as JSON.
 func (c *setCmd) value(s *streams) ([]byte, error) {
-	text := []byte(c.Value)
-	if c.Value == "-" {
+	last := c.Words[len(c.Words)-1]
+	text := []byte(last)
+	if last == "-" {
 		var err error
 		if text, err = io.ReadAll(s.in); err != nil {
 			return nil, fmt.Errorf("reading the value from standard input: %w", err)

@@ -23,10 +23,10 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" help:"See what a space is: processes share objects, one is killed, nothing is lost."`
 	Ls         lsCmd         `cmd:"" help:"List the registered spaces."`
 	Info       infoCmd       `cmd:"" help:"Show what a space holds, and how it is doing."`
-	Get        getCmd        `cmd:"" help:"Print a value; or all entries of a map; or the maps of a space."`
+	Get        getCmd        `cmd:"" help:"Print a value; or all entries of a map or list; or what a space has names for."`
 	Set        setCmd        `cmd:"" help:"Store a value, given as JSON."`
 	Del        delCmd        `cmd:"" help:"Delete keys."`
-	Keys       keysCmd       `cmd:"" help:"Print the keys of a map."`
+	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
 	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
@@ -37,7 +37,8 @@ type cli struct {
 const description = `Everheap keeps Go objects in memory that processes share and that outlives them.
 
 A SPACE is a registered name (see "everheap ls"), or the directory of a space.
-A KEY is plain text if the keys of the map are strings, and JSON otherwise.
+A KEY is plain text if the keys of the map are strings, and JSON otherwise; the keys
+of a list are indexes, from 0 on. A single value has no keys.
 Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
 Nothing but programs creates spaces; they may have them open meanwhile.`
 

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"everheap": main,
 		"fill":     func() { helper(fill) },
+		"stock":    func() { helper(stock) },
 		"hold":     func() { helper(hold) },
 	})
 }
@@ -149,6 +150,45 @@ func fill(args []string) (err error) {
 			put(tx, "grid", map[point]bool{{1, 2}: true}),
 			put(tx, "log", map[time.Time]string{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC): "new year"}),
 			put(tx, "empty", map[string][]byte{}))
+	})
+}
+
+// order is what the lists of the scripts hold, and settings a single value.
+type order struct {
+	Item  string
+	Buyer everheap.Ref[user]
+}
+
+type settings struct {
+	Open   bool
+	Orders everheap.List[order]
+}
+
+// stock SPACE makes a space with lists and single values.
+func stock(args []string) (err error) {
+	s, err := everheap.Open(args[0], everheap.WithMaxSize(256<<20))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Update(context.Background(), func(tx *everheap.Tx) error {
+		ann, err := everheap.New(tx, user{Name: "Ann"})
+		if err != nil {
+			return err
+		}
+		orders, err := everheap.OpenList[order](tx, "orders")
+		if err != nil {
+			return err
+		}
+		_, err = everheap.OpenRef(tx, "settings", settings{Open: true, Orders: orders})
+		if err != nil {
+			return err
+		}
+		lines, err := everheap.OpenList[string](tx, "lines")
+		for i := range 12 {
+			err = errors.Join(err, lines.Append(tx, fmt.Sprint("line ", i)))
+		}
+		return errors.Join(err, orders.Append(tx, order{"tea", ann}, order{Item: "milk"}))
 	})
 }
 

@@ -89,13 +89,16 @@ func (a spaceArg) with(fn func(s *everheap.Space) error, opts ...everheap.Option
 	return errors.Join(err, s.Close())
 }
 
-// mapArg names a map of a space.
+// singleValue is the kind of what has no keys: one value.
+const singleValue = "ref"
+
+// mapArg names a map, a list or a single value of a space.
 type mapArg struct {
 	spaceArg
-	Map string `arg:"" help:"Name of the map."`
+	Map string `arg:"" help:"Name of the map, list or single value."`
 }
 
-// collection finds a map by its name.
+// collection finds a map, a list or a single value by its name.
 func collection(s *everheap.Space, name string) (*everheap.Collection, error) {
 	c, err := s.Collection(name)
 	if !errors.Is(err, everheap.ErrNotFound) {
@@ -106,13 +109,13 @@ func collection(s *everheap.Space, name string) (*everheap.Collection, error) {
 		return nil, errors.Join(err, listErr)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("the space has no map %q; it has none at all", name)
+		return nil, fmt.Errorf("the space has nothing named %q; it has no names at all", name)
 	}
 	var names []string
 	for _, i := range list {
 		names = append(names, i.Name)
 	}
-	return nil, fmt.Errorf("the space has no map %q; it has: %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("the space has nothing named %q; it has: %s", name, strings.Join(names, ", "))
 }
 
 // keyJSON turns a key of the command line into JSON. Text that is no JSON is taken

@@ -64,7 +64,7 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 	}
 	w.older = true
 	for _, p := range w.pins {
-		w.maps = w.maps[:0]
+		w.later = w.later[:0]
 		if err := w.state(format.Addr(p.State)); err != nil {
 			w.find(format.Addr(p.State), "the checkpoint %q: %v", p.NameOf(), err)
 		}

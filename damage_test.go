@@ -50,6 +50,9 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 				return nil, err
 			}
 		}
+		if err := addToLists(s, v); err != nil {
+			return nil, err
+		}
 		sp.versions = append(sp.versions, model)
 		if err := s.Sync(context.Background()); err != nil {
 			return nil, err
@@ -249,6 +252,7 @@ func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 			_, _ = m.Delete(s, key)
 		}
 	}
+	useDamagedLists(t, s, verify)
 	_, _ = s.Engine().Check(context.Background())
 	_, _ = s.Engine().Sweep()
 	_ = s.Sync(context.Background())

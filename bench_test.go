@@ -97,6 +97,12 @@ func benchSetup(b *testing.B) {
 // operation of the turn.
 func turns(b *testing.B, n int, ours, theirs func(from, n int)) {
 	b.Helper()
+	turnsWith(b, "map", n, ours, theirs)
+}
+
+// turnsWith is turns against something else than a map.
+func turnsWith(b *testing.B, what string, n int, ours, theirs func(from, n int)) {
+	b.Helper()
 	var mine, other time.Duration
 	ours(0, n) // warm
 	theirs(0, n)
@@ -114,8 +120,8 @@ func turns(b *testing.B, n int, ours, theirs func(from, n int)) {
 	b.ReportMetric(float64(faults()-before)/float64(b.N), "faults/op")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(mine.Nanoseconds())/float64(b.N), "ns/ours")
-	b.ReportMetric(float64(other.Nanoseconds())/float64(b.N), "ns/map")
-	b.ReportMetric(float64(mine)/float64(other), "×map")
+	b.ReportMetric(float64(other.Nanoseconds())/float64(b.N), "ns/"+what)
+	b.ReportMetric(float64(mine)/float64(other), "×"+what)
 }
 
 // faults returns how many page faults the process has had: a mapped file shows

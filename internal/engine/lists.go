@@ -72,8 +72,27 @@ func indexError(i int, n uint64) error {
 	return fmt.Errorf("%w: there is no index %d in a list of length %d", ErrNotFound, i, n)
 }
 
-// PeekItem returns the stored element itself; nil if there is none with the index.
+// PeekItem returns the stored element itself; nil if there is none with the index. In
+// the usual case it is all here: a loop calls it again and again.
 func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
+	sp := tx.sp
+	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.write == nil && !tx.ended.Load() {
+		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+			p := sp.finder.Pointer(word)
+			l := (*format.ListObject)(p)
+			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.at(of.Value, l.Value).Load().fits(of.Value, l.Value) {
+				if word := sp.finder.Word(format.Link(l.Root), uint64(i)); word != 0 {
+					return sp.finder.Pointer(word), nil
+				}
+			}
+		}
+	}
+	return tx.peekItem(of, i)
+}
+
+// peekItem is PeekItem in a transaction that writes, and for what is looked at for
+// the first time, or is not there.
+func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	object, t, err := tx.list(of)
 	if err != nil {
 		return nil, err

@@ -18,12 +18,17 @@ func (tx *Tx) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	if sp := tx.sp; sp.trusting {
 		if word := sp.finder.Word(format.Link(tx.state.Table), index); word != 0 {
 			p := sp.finder.Pointer(word)
-			if (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Kind() == kind {
+			if isKind(p, kind) {
 				return p, nil
 			}
 		}
 	}
 	return table.Object(tx.reader, format.Link(tx.state.Table), index, kind)
+}
+
+// isKind reports whether the block with the payload is of the kind.
+func isKind(payload unsafe.Pointer, kind format.Kind) bool {
+	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
 }
 
 // mapObject returns the object of a map.

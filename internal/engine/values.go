@@ -52,8 +52,24 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
-// PeekValue returns the stored value itself.
+// PeekValue returns the stored value itself. In the usual case it is all here: what a
+// program does for each reference that it follows.
 func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
+	sp := tx.sp
+	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.write == nil && !tx.ended.Load() {
+		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+			p := sp.finder.Pointer(word)
+			if index, ok := format.ValueType(*(*uint64)(p)); ok && sp.typed.at(of.Value, index).Load().fits(of.Value, index) {
+				return unsafe.Add(p, format.ValueObjectSize), nil
+			}
+		}
+	}
+	return tx.peekValue(of)
+}
+
+// peekValue is PeekValue in a transaction that writes, and for what is looked at for
+// the first time, or is not there.
+func (tx *Tx) peekValue(of RefOf) (unsafe.Pointer, error) {
 	p, t, err := tx.value(of)
 	if err != nil {
 		return nil, err

@@ -25,17 +25,20 @@ func NewFinder(r *heap.Reader) (f Finder, ok bool) {
 
 // Word returns the word at index i; 0 if it did not find one.
 func (f Finder) Word(root format.Link, i uint64) uint64 {
-	link, levels := uint64(root), uint64(root)>>52&0xf
-	if levels-1 >= maxLevels || i>>(fanBits*(levels-1)&63)>>(link>>48&0xf) != 0 {
+	link := uint64(root)
+	levels := link >> 52
+	shift := levels * fanBits
+	if levels-1 >= maxLevels || i>>(shift&63) != 0 {
 		return 0
 	}
-	for ; ; levels-- {
-		slot := i >> (fanBits * (levels - 1) & 63) & (1<<fanBits - 1)
+	for {
+		shift -= fanBits
+		slot := i >> (shift & 63) & (1<<fanBits - 1)
 		if link>>52 != levels || slot>>(link>>48&0xf) != 0 {
 			return 0
 		}
 		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), f.base+link&f.offset+format.HeaderSize+slot*8))
-		if levels == 1 {
+		if levels--; levels == 0 {
 			return link
 		}
 	}

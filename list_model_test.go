@@ -30,6 +30,16 @@ func TestList_ModelWithVerify(t *testing.T) {
 	runListModel(t, structToArray.name, structToArray.value, everheap.WithVerify())
 }
 
+func FuzzListOps(f *testing.F) {
+	for i := range 4 {
+		seed := make([]byte, 4000)
+		r := rand.NewChaCha8([32]byte{byte(i), 1})
+		r.Read(seed)
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { rapid.MakeFuzz(listModelOf(t, stringToString.value))(t, data) })
+}
+
 func runListModel[T any](t *testing.T, name string, value func(r *rand.Rand) T, opts ...everheap.Option) {
 	t.Run(name, func(t *testing.T) { rapid.Check(t, listModelOf(t, value, opts...)) })
 }

@@ -37,9 +37,9 @@ func TestRef_ValueAndIdentity(t *testing.T) {
 		t.Fatalf("two objects with the IDs %x and %x", a.ID(), b.ID())
 	}
 	same := a
-	must(t, same.Set(s, person{Name: "Anna", Friends: []everheap.Ref[person]{a, b, a}}))
+	must(t, same.Set(s, person{Name: "Anna", Friends: []everheap.Ref[person]{a, b, a}, Self: &same}))
 	v, err := a.Get(s)
-	if err != nil || v.Name != "Anna" || len(v.Friends) != 3 || v.Friends[1] != b {
+	if err != nil || v.Name != "Anna" || len(v.Friends) != 3 || v.Friends[1] != b || *v.Self != a {
 		t.Errorf("%+v (%v)", v, err)
 	}
 	must(t, a.Modify(s, func(v *person) error { v.Name += "!"; return nil }))

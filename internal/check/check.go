@@ -154,6 +154,9 @@ func (w *walker) state(a format.Addr) error {
 	err = table.Walk(w.r, format.Link(s.Table), w.visit, func(index uint64, a format.Addr) error {
 		objects++
 		w.object = index
+		if w.report != nil && index >= s.NextIndex {
+			w.find(a, "the object has an index that is yet to be given")
+		}
 		return w.any(index, a)
 	})
 	w.object = 0

@@ -87,9 +87,9 @@ func (a *applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
 }
 
-// room returns the buffer, with room for n bytes.
+// room returns the buffer, with room for n bytes, and for a word at least.
 func (a *applier) room(n int) unsafe.Pointer {
-	if n = (n + 7) / 8; n > len(a.buf) {
+	if n = max((n+7)/8, 1); n > len(a.buf) {
 		a.buf = make([]uint64, max(n, 64))
 	}
 	return unsafe.Pointer(unsafe.SliceData(a.buf))

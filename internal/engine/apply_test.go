@@ -301,6 +301,17 @@ func TestApply_DamagedChanges(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	empty, err := sp.OpenList("empty", layout.IdentityOf[struct{}]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next = empty.Index() + 1
+	err = sp.Change(false, func(tx *Tx) error { // a value without bytes needs no payload
+		return newApplier(tx).apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
 		a := newApplier(tx)
 		for _, c := range []struct {

@@ -13,10 +13,11 @@ import (
 // transaction. It believes nothing that they say: a change that cannot be is an
 // error, and the transaction can only abort then.
 type applier struct {
-	tx   *Tx
-	maps map[uint64]*Map
-	last *Map     // used last
-	buf  []uint64 // a copy of a payload: Go memory without pointers, aligned
+	tx      *Tx
+	maps    map[uint64]*Map
+	last    *Map     // used last
+	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
+	lenient bool     // a key that is to be deleted need not be there
 }
 
 func newApplier(tx *Tx) *applier { return &applier{tx: tx, maps: map[uint64]*Map{}} }
@@ -65,7 +66,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	}
 	if kind == format.OpDelete {
 		removed, err := a.tx.Delete(m, key)
-		if err == nil && !removed {
+		if err == nil && !removed && !a.lenient {
 			err = fmt.Errorf("the key to be deleted is not there")
 		}
 		return err

@@ -34,6 +34,7 @@ type dump struct {
 	put    func(h format.OpHead, payload []byte) error                 // takes a change
 	lost   func(object uint64, a format.Addr, err error) error         // told of damage; an error ends the dump
 	wanted func(object uint64, sh *entry.Shape, e unsafe.Pointer) bool // whether to tell of an entry; nil: yes
+	guard  func(fn func() error) error                                 // runs the telling of one object; nil: just so
 
 	contents bool   // the second pass
 	object   uint64 // being told
@@ -42,6 +43,8 @@ type dump struct {
 	failed   error  // of put
 	objects  uint64 // told, the space's own maps included
 	entries  uint64 // told
+	last     uint64 // the greatest index that was met
+	missing  uint64 // entries that maps say to have, and that cannot be told
 }
 
 var errCircles = errors.New("its links lead in circles, or to more than it can hold")
@@ -66,12 +69,15 @@ func (d *dump) one(index uint64, a format.Addr) error {
 		return errCircles
 	}
 	budget := d.budget - 1
-	d.object = index
+	d.object, d.last = index, max(d.last, index)
 	var err error
-	if index < d.state.NextIndex {
-		err = d.any(a)
-	} else {
+	switch {
+	case index >= d.state.NextIndex:
 		err = d.damage(a, d.onlyOnce(errors.New("an object beyond the last index")))
+	case d.guard != nil:
+		err = d.damage(a, d.guard(func() error { return d.any(a) }))
+	default:
+		err = d.any(a)
 	}
 	d.object, d.budget = 0, budget
 	return err
@@ -165,6 +171,9 @@ func (d *dump) mapping(a format.Addr) error {
 	if !own {
 		key, value := d.types[object.Key], d.types[object.Value]
 		if key == nil || value == nil {
+			if d.contents {
+				d.missing += object.Count
+			}
 			return d.onlyOnce(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.Key, object.Value))
 		}
 		if err := key.KeyError(); err != nil {
@@ -209,6 +218,7 @@ func (d *dump) mapEntries(a format.Addr, object *format.MapObject, sh *entry.Sha
 	if err = d.damage(a, err); err != nil || found == object.Count {
 		return err
 	}
+	d.missing += object.Count - min(found, object.Count)
 	return fmt.Errorf("the map says %d entries, %d can be read", object.Count, found)
 }
 

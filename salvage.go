@@ -10,12 +10,12 @@ import (
 
 // SalvageReport says what Salvage has got out of a damaged space, and what not.
 type SalvageReport struct {
-	Version   Version // that was got out
-	Committed time.Time
-	Found     string // how that version was found
-	Objects   uint64 // collections and types, the space's own included
-	Entries   uint64 // of all collections in that version, the space's own included
-	Changes   uint64 // that the journal had of later versions
+	Version   Version   // that was got out
+	Committed time.Time // zero: nothing tells
+	Found     string    // how that version was found
+	Objects   uint64    // collections and types, the space's own included
+	Entries   uint64    // of all collections in that version, the space's own included
+	Changes   uint64    // that the journal had of later versions
 	// Named counts collections that nothing leads to any more, by a name or by a
 	// handle: they have new names, salvaged-N.
 	Named    uint64

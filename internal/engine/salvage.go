@@ -23,15 +23,15 @@ import (
 // Salvaged is the outcome of Salvage.
 type Salvaged struct {
 	Version   format.Version // that was got out
-	Committed time.Time
-	Tag       uint16 // of the IDs of the space
-	Found     string // how the version was found
-	Objects   uint64 // told, the space's own maps included
-	Entries   uint64 // told, of the version that was found
-	Changes   uint64 // made to them since, by the journal
-	Named     uint64 // collections that nothing led to any more, and that got names
-	Lost      uint64 // things that could not be got out
-	Findings  []Loss // those, and what else was damaged; not more than maxLosses
+	Committed time.Time      // zero: nothing tells
+	Tag       uint16         // of the IDs of the space
+	Found     string         // how the version was found
+	Objects   uint64         // told, the space's own maps included
+	Entries   uint64         // told, of the version that was found
+	Changes   uint64         // made to them since, by the journal
+	Named     uint64         // collections that nothing led to any more, and that got names
+	Lost      uint64         // things that could not be got out
+	Findings  []Loss         // those, and what else was damaged; not more than maxLosses
 }
 
 // Loss is something that could not be read.
@@ -86,11 +86,19 @@ func Salvage(dir string, w io.Writer) (*Salvaged, error) {
 	}
 	s := &salvage{dir: dir, reported: map[Loss]bool{}}
 	defer s.close()
+	if err = s.open(); err == nil {
+		err = s.work(w)
+	}
+	if err != nil {
+		return nil, &OpError{Op: "salvage", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+	}
+	return &s.report, nil
+}
+
+// work does it, when the file is open.
+func (s *salvage) work(w io.Writer) error {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	err = s.guarded(func() error {
-		if err := s.open(); err != nil {
-			return err
-		}
+	return s.guarded(func() error {
 		version, err := s.choose()
 		if err != nil {
 			return err
@@ -98,10 +106,6 @@ func Salvage(dir string, w io.Writer) (*Salvaged, error) {
 		s.guessTag()
 		return s.tell(version, w)
 	})
-	if err != nil {
-		return nil, &OpError{Op: "salvage", Space: filepath.Base(dir), Err: kindOf(dir, err)}
-	}
-	return &s.report, nil
 }
 
 // open opens the heap file for reading, and maps it at its window.
@@ -276,8 +280,13 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 	if s.out, err = backup.NewWriter(w, head); err != nil {
 		return err
 	}
-	s.report.Tag = s.header.Tag
-	s.report.Version, s.report.Committed, s.report.Found = format.Version(head.Version), time.Unix(0, int64(head.UnixNano)), v.found
+	s.report.Tag, s.report.Version, s.report.Found = s.header.Tag, format.Version(head.Version), v.found
+	if head.UnixNano != 0 {
+		s.report.Committed = time.Unix(0, int64(head.UnixNano))
+	}
+	if v.made {
+		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
+	}
 	d := s.dump(v)
 	d.put, d.wanted = s.put, s.wanted
 	d.lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }

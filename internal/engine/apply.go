@@ -107,10 +107,15 @@ func (a *applier) claimIndex(index uint64) error {
 
 // newMap creates an empty map.
 func (a *applier) newMap(index uint64, h format.OpHead) error {
-	for _, t := range [2]uint64{h.Addr, h.Arg} {
-		if _, err := a.tx.storedType(t); err != nil {
-			return err
-		}
+	key, err := a.tx.storedType(h.Addr)
+	if err == nil {
+		err = key.KeyError()
+	}
+	if err == nil {
+		_, err = a.tx.storedType(h.Arg)
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.claimIndex(index); err != nil {
 		return err

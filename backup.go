@@ -41,7 +41,7 @@ func (s *Space) Backup(w io.Writer) error {
 //
 // There is a new space when all of r was read and verified, or none: a stream that
 // was cut or altered, or that is no backup, is ErrCorrupt and leaves nothing behind.
-// Where a space is already, or anything else, the error is fs.ErrExist, and that is
+// Where a space is already, or anything else, the error is ErrExists, and that is
 // not touched. Other errors: those of r, ErrNoSpace, ErrUnsupported, ErrIO.
 func RestoreBackup(name string, r io.Reader, opts ...Option) error {
 	var s settings

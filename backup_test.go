@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -605,7 +604,7 @@ func TestRestoreBackup_NameInUse(t *testing.T) {
 	refuse := func(dir string) {
 		t.Helper()
 		err := everheap.RestoreBackup(dir, bytes.NewReader(stream))
-		if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "there already") {
+		if !errors.Is(err, everheap.ErrExists) || !strings.Contains(err.Error(), "there already") {
 			t.Errorf("restoring over %s: %v", dir, err)
 		}
 	}
@@ -631,7 +630,7 @@ func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "heap"), []byte("mine"), 0o600))
 		return 0, io.EOF
 	}), bytes.NewReader(stream[len(stream)-10:]))
-	if err := everheap.RestoreBackup(dir, r); !errors.Is(err, fs.ErrExist) {
+	if err := everheap.RestoreBackup(dir, r); !errors.Is(err, everheap.ErrExists) {
 		t.Errorf("restoring to a name that is taken meanwhile: %v", err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "heap")); string(b) != "mine" {
@@ -674,7 +673,7 @@ func TestRestoreBackup_Registered(t *testing.T) {
 	if got := s.Stats().Dir; got != filepath.Join(home, "spaces", "forum") {
 		t.Errorf("restored to %s", got)
 	}
-	if err := everheap.RestoreBackup("forum", bytes.NewReader(stream)); !errors.Is(err, fs.ErrExist) {
+	if err := everheap.RestoreBackup("forum", bytes.NewReader(stream)); !errors.Is(err, everheap.ErrExists) {
 		t.Errorf("restoring over a registered space: %v", err)
 	}
 	must(t, everheap.RestoreBackup("copy", bytes.NewReader(stream), everheap.WithMaxSize(64<<20)))

@@ -105,7 +105,7 @@ func occupied(dir string, err error) error {
 	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
 		what = "a space is"
 	}
-	return fmt.Errorf("%s there already, in %s, and was not touched; restore to another name, or remove it first: %w", what, dir, err)
+	return fmt.Errorf("%w: %s there already, in %s, and was not touched; restore to another name, or remove it first (%w)", ErrExists, what, dir, err)
 }
 
 // settle gives the new directory its name, unless there is something of that name.

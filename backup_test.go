@@ -746,7 +746,7 @@ func TestBackup_WriteError(t *testing.T) {
 	}
 	size := len(backupOf(t, s))
 	full := errors.New("the tape is full")
-	for _, n := range []int{0, 10, 107, 108, 200, 300_000, size - 64, size - 1} {
+	for _, n := range []int{0, 10, 99, 100, 200, 300_000, size - 64, size - 1} {
 		if err := s.Backup(&faulty{n, full}); !errors.Is(err, full) {
 			t.Errorf("an error after %d bytes: %v", n, err)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/vector"
 )
 
 // Backup writes the version that a reading transaction sees as a backup, which
@@ -26,6 +28,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 	}
 	r := sp.heap.Reader(true)
 	d := dump{r: &r, state: state, own: sp.catalog, shape: sp.shape, verify: r.Verify, put: wr.Put}
+	d.there = tx.there(&r)
 	d.lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
 	if err := d.run(); err != nil {
 		return err
@@ -33,7 +36,17 @@ func (tx *Tx) Backup(w io.Writer) error {
 	if d.objects != state.Objects {
 		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.objects))
 	}
-	return wr.Close(state.NextIndex, state.Objects, 0)
+	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
+	next := max(state.NextIndex, stateAt(tx.hold.State).NextIndex)
+	return wr.Close(next, state.Objects, 0)
+}
+
+// there returns a function that says whether there is an object with an index.
+func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
+	return func(index uint64) bool {
+		word, err := vector.Get(r, format.Link(tx.state.Table), index)
+		return err == nil && word != 0
+	}
 }
 
 // backupHead returns what a backup says of the space and the version.

@@ -26,15 +26,19 @@ import (
 // A kind of object has one function here, for both passes. It is the place to add
 // one.
 type dump struct {
-	r      *heap.Reader
-	state  *format.State
-	own    *entry.Shape // of the space's own maps
-	shape  func(key, value *layout.Type) *entry.Shape
-	verify func(a format.Addr, kind format.Kind) error                 // a block; only then is it read
-	put    func(h format.OpHead, payload []byte) error                 // takes a change
-	lost   func(object uint64, a format.Addr, err error) error         // told of damage; an error ends the dump
-	wanted func(object uint64, sh *entry.Shape, e unsafe.Pointer) bool // whether to tell of an entry; nil: yes
-	guard  func(fn func() error) error                                 // runs the telling of one object; nil: just so
+	r     *heap.Reader
+	state *format.State
+	own   *entry.Shape // of the space's own maps
+	shape func(key, value *layout.Type) *entry.Shape
+
+	verify func(a format.Addr, kind format.Kind) error         // a block; only then is it read
+	put    func(h format.OpHead, payload []byte) error         // takes a change
+	lost   func(object uint64, a format.Addr, err error) error // told of damage; an error ends the dump
+
+	// Each may be nil.
+	wanted func(object uint64, sh *entry.Shape, e unsafe.Pointer) bool // whether to tell of an entry
+	there  func(index uint64) bool                                     // whether there is such an object: names must lead to one
+	guard  func(fn func() error) error                                 // runs the telling of one object
 
 	contents bool   // the second pass
 	object   uint64 // being told
@@ -239,9 +243,31 @@ func (d *dump) entry(a format.Addr, sh *entry.Shape) (bool, error) {
 	if _, err := sh.Hash(sh.KeyOf(p)); err != nil {
 		return false, fmt.Errorf("the key of an entry: %w", err)
 	}
+	if sh == d.own && d.there != nil {
+		if err := leads(sh, p, bounds, d.object == d.state.Types, d.types, d.there); err != nil {
+			return false, err
+		}
+	}
 	if d.wanted != nil && !d.wanted(d.object, sh, p) {
 		return true, nil
 	}
 	d.entries++
 	return true, d.tell(format.OpSet, h, payload)
+}
+
+// leads returns an error if an entry of one of the space's own maps does not lead to
+// what it should: to a type with the digest, or to an object.
+func leads(own *entry.Shape, e unsafe.Pointer, b layout.Bounds, toType bool, types map[uint64]*layout.Type, there func(index uint64) bool) error {
+	var name string
+	if err := own.Key.CopyOut(unsafe.Pointer(&name), own.KeyOf(e), b); err != nil {
+		return err
+	}
+	index := *layout.Cast[uint64](own.ValueOf(e))
+	switch {
+	case !toType && !there(index):
+		return fmt.Errorf("the name %q leads to object %d, which is not there", name, index)
+	case toType && (types[index] == nil || digestOf(types[index].Encode()) != name):
+		return fmt.Errorf("a digest leads to object %d, which is not its type", index)
+	}
+	return nil
 }

@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 )
@@ -185,11 +187,35 @@ func (tx *Tx) loaded(r *backup.Reader) error {
 		return blame(r, fmt.Errorf("it says %d objects, the next one with index %d; there are %d, and that index is %d",
 			end.Objects, end.NextIndex, state.Objects, state.NextIndex))
 	}
+	for _, index := range [2]uint64{state.Catalog, state.Types} {
+		if err := tx.ownLead(index); err != nil {
+			return blame(r, err)
+		}
+	}
 	if _, err := tx.editMap(state.Catalog); err != nil { // else a transaction without changes would publish nothing
 		return err
 	}
 	state.NextIndex = end.NextIndex
 	return nil
+}
+
+// ownLead verifies that the entries of one of the space's own maps lead to what they
+// should: programs would write what nobody can read otherwise.
+func (tx *Tx) ownLead(own uint64) error {
+	m, err := tx.mapObject(own)
+	if err != nil {
+		return err
+	}
+	types := map[uint64]*layout.Type{}
+	walkErr := tx.All(m, func(e unsafe.Pointer) bool {
+		index := *layout.Cast[uint64](tx.sp.catalog.ValueOf(e))
+		if own == tx.state.Types {
+			types[index], _ = tx.storedType(index)
+		}
+		err = leads(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		return err == nil
+	})
+	return errors.Join(err, walkErr)
 }
 
 // blame says that a change of a backup cannot be made, unless it was the machine that

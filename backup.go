@@ -16,7 +16,7 @@ import (
 // go on reading and writing meanwhile: Backup is a View, so what it sees stays in the
 // file until it ends. It needs little memory, whatever the size of the space.
 //
-// All that it reads it verifies. After an error the stream is not whole, and no
+// Checkpoints are not part of a backup. All that it reads it verifies. After an error the stream is not whole, and no
 // restore takes it. Errors: those of w, ErrCorrupt (see Salvage), ErrFault, ErrClosed.
 func (s *Space) Backup(w io.Writer) error {
 	if s.closed.Load() {

@@ -31,7 +31,7 @@ type SalvageReport struct {
 // Blocks that do not verify are left out, with what only they lead to. The version is
 // the newest one of which the least is missing: that is looked for in the anchors, and
 // without them in the whole file. What the journal knows of later versions is applied.
-// A collection whose type is lost is lost.
+// A collection whose type is lost is lost; checkpoints are not looked at.
 //
 // Errors: those of w, ErrNotFound, ErrBusy, and ErrCorrupt if no version is left.
 func Salvage(dir string, w io.Writer) (SalvageReport, error) {

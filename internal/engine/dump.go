@@ -24,7 +24,8 @@ import (
 // what the object says that it holds.
 //
 // A kind of object has one function here, for both passes. It is the place to add
-// one.
+// one; with it go a case in the applier, and, for what can be got out of damaged
+// spaces, in salvage.noteTold and salvage.fits.
 type dump struct {
 	r     *heap.Reader
 	state *format.State
@@ -36,9 +37,10 @@ type dump struct {
 	lost   func(object uint64, a format.Addr, err error) error // told of damage; an error ends the dump
 
 	// Each may be nil.
-	wanted func(object uint64, sh *entry.Shape, e unsafe.Pointer) bool // whether to tell of an entry
-	there  func(index uint64) bool                                     // whether there is such an object: names must lead to one
-	guard  func(fn func() error) error                                 // runs the telling of one object
+	meet  func(t *layout.Type, p unsafe.Pointer, b layout.Bounds)     // is shown each key and each value before it is told
+	name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool // whether to tell an entry of one of the space's own maps
+	there func(index uint64) bool                                     // whether there is such an object: names must lead to one
+	guard func(fn func() error) error                                 // runs the telling of one object
 
 	contents bool   // the second pass
 	object   uint64 // being told
@@ -248,8 +250,12 @@ func (d *dump) entry(a format.Addr, sh *entry.Shape) (bool, error) {
 			return false, err
 		}
 	}
-	if d.wanted != nil && !d.wanted(d.object, sh, p) {
+	switch {
+	case sh == d.own && d.name != nil && !d.name(d.object, p, bounds):
 		return true, nil
+	case sh != d.own && d.meet != nil:
+		d.meet(sh.Key, sh.KeyOf(p), bounds)
+		d.meet(sh.Value, sh.ValueOf(p), bounds)
 	}
 	d.entries++
 	return true, d.tell(format.OpSet, h, payload)

@@ -259,8 +259,8 @@ func (s *salvage) note(object uint64, file string, off int64, what string) bool 
 type telling struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
-	shapes  map[uint64]*entry.Shape // of maps
-	leads   map[uint64][]uint64     // from the object that holds a handle to the one that it names
+	objects map[uint64]*entry.Shape // that are no types; the shape is that of a map
+	leads   map[uint64][]uint64     // from an object that holds handles to those that they name
 	named   []uint64                // objects that the catalog names
 	names   map[string]bool
 	next    uint64 // index that is free
@@ -270,7 +270,8 @@ type telling struct {
 
 // tell writes the backup.
 func (s *salvage) tell(v *candidate, w io.Writer) error {
-	s.telling = telling{types: map[uint64]*layout.Type{}, shapes: map[uint64]*entry.Shape{}, leads: map[uint64][]uint64{}, names: map[string]bool{}}
+	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]*entry.Shape{},
+		leads: map[uint64][]uint64{}, names: map[string]bool{}}
 	head := backupHead(s.header, &v.state)
 	head.Salvaged = 1
 	if last := v.last; last != nil {
@@ -288,7 +289,8 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
 	}
 	d := s.dump(v)
-	d.put, d.wanted = s.put, s.wanted
+	d.put, d.name = s.put, s.name
+	d.meet = func(t *layout.Type, p unsafe.Pointer, b layout.Bounds) { s.meet(d.object, t, p, b) }
 	d.lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }
 	if err := s.guarded(d.run); d.failed != nil {
 		return err
@@ -304,7 +306,7 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 	if err := s.nameLost(); err != nil {
 		return err
 	}
-	s.report.Objects = uint64(len(s.types)+len(s.shapes)) + 2
+	s.report.Objects = uint64(len(s.types)+len(s.objects)) + 2
 	return s.out.Close(s.next, s.report.Objects, s.report.Lost)
 }
 
@@ -325,21 +327,12 @@ func (s *salvage) put(h format.OpHead, payload []byte) error {
 		s.lose(index, 0, err)
 		return nil
 	}
-	switch format.OpKindOf(h.What) {
-	case format.OpNewType:
-		t, err := layout.Decode(append([]byte(nil), s.copied[unsafe.Sizeof(format.TypeObject{}):]...))
-		if err != nil {
-			s.lose(index, 0, err)
-			return nil
-		}
-		s.types[index] = t
-	case format.OpNewMap:
-		key, value := s.types[h.Addr], s.types[h.Arg]
-		if key == nil || value == nil {
-			s.lose(index, 0, errors.New("a map whose types are lost"))
-			return nil
-		}
-		s.shapes[index] = s.shape(key, value)
+	if err := s.noteTold(h, index); err != nil {
+		s.lose(index, 0, err)
+		return nil
+	}
+	if !s.has(index) {
+		return nil // it was not told that it is there
 	}
 	err = s.out.Put(h, s.copied)
 	if cap(s.copied) > 4<<20 {
@@ -348,51 +341,59 @@ func (s *salvage) put(h format.OpHead, payload []byte) error {
 	return err
 }
 
-// wanted reports whether an entry is to be told: not one of an object that is not
-// there, nor a name of one. It notes what the entry leads to.
-func (s *salvage) wanted(object uint64, sh *entry.Shape, e unsafe.Pointer) bool {
-	if sh == s.own {
-		return s.wantedName(object, e)
+// noteTold notes what comes to be by a change with the copied payload; an error says
+// that it cannot be.
+func (s *salvage) noteTold(h format.OpHead, index uint64) error {
+	switch format.OpKindOf(h.What) {
+	case format.OpNewType:
+		t, err := layout.Decode(append([]byte(nil), s.copied[unsafe.Sizeof(format.TypeObject{}):]...))
+		if err != nil {
+			return err
+		}
+		s.types[index] = t
+	case format.OpNewMap:
+		key, value := s.types[h.Addr], s.types[h.Arg]
+		if key == nil || value == nil {
+			return errors.New("a map whose types are lost")
+		}
+		s.objects[index] = s.shape(key, value)
 	}
-	if s.shapes[object] == nil {
-		return false
-	}
-	s.handles(sh, e, func(id format.ID) {
+	return nil
+}
+
+// has reports whether it was told that there is an object.
+func (s *salvage) has(index uint64) bool {
+	_, isObject := s.objects[index]
+	return isObject || s.types[index] != nil || index < format.FirstIndex
+}
+
+// meet notes what a key or a value of an object leads to.
+func (s *salvage) meet(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+	handles(t, p, b, func(id format.ID) {
 		list := s.leads[object]
 		if id.Tag() == s.header.Tag && (len(list) == 0 || list[len(list)-1] != id.Index()) {
 			s.leads[object] = append(list, id.Index())
 		}
 	})
-	return true
 }
 
-// handles calls fn for each handle in an entry, which was checked before.
-func (s *salvage) handles(sh *entry.Shape, e unsafe.Pointer, fn func(id format.ID)) {
-	each := func(_ layout.HandleKind, id uint64) bool { fn(format.ID(id)); return true }
-	_ = sh.Key.Handles(sh.KeyOf(e), s.bounds(e), each)
-	_ = sh.Value.Handles(sh.ValueOf(e), s.bounds(e), each)
+// handles calls fn for each handle in a value, which was checked before.
+func handles(t *layout.Type, p unsafe.Pointer, b layout.Bounds, fn func(id format.ID)) {
+	_ = t.Handles(p, b, func(_ layout.HandleKind, id uint64) bool { fn(format.ID(id)); return true })
 }
 
-// bounds returns the limits of an entry, in the heap or in a copy of a payload.
-func (s *salvage) bounds(e unsafe.Pointer) layout.Bounds {
-	if lo := uintptr(e); len(s.scratch) > 0 && e == unsafe.Pointer(unsafe.SliceData(s.scratch)) {
-		return layout.Bounds{Lo: lo, Hi: lo + uintptr(len(s.scratch)*8)}
-	}
-	return entry.Bounds(&s.r, e)
-}
-
-// wantedName is wanted for an entry of the space's own maps.
-func (s *salvage) wantedName(object uint64, e unsafe.Pointer) bool {
+// name reports whether an entry of one of the space's own maps is to be told: not if
+// what it leads to is not there.
+func (s *salvage) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 	index := *layout.Cast[uint64](s.own.ValueOf(e))
-	isType, isMap := s.types[index] != nil, s.shapes[index] != nil
 	if object == format.TypesIndex {
-		return isType
+		return s.types[index] != nil
 	}
 	var name string
-	if err := s.own.Key.CopyOut(unsafe.Pointer(&name), s.own.KeyOf(e), s.bounds(e)); err != nil {
+	if err := s.own.Key.CopyOut(unsafe.Pointer(&name), s.own.KeyOf(e), b); err != nil {
 		return false
 	}
-	if !isMap {
+	if _, ok := s.objects[index]; !ok {
 		s.lose(index, 0, fmt.Errorf("all of %q", name))
 		return false
 	}

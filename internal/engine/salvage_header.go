@@ -8,8 +8,8 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
 )
 
@@ -88,12 +88,9 @@ func (s *salvage) intact(off uint64, kind format.Kind) bool {
 	return hd.Kind() == kind && end <= n && format.Checksum(b[4:end]) == hd.Sum
 }
 
-// countTags notes the tags of the handles in an entry, and wants it.
-func (s *salvage) countTags(_ uint64, sh *entry.Shape, e unsafe.Pointer) bool {
-	if sh != s.own {
-		s.handles(sh, e, func(id format.ID) { s.tags[id.Tag()]++ })
-	}
-	return true
+// countTags notes the tags of the handles in a value.
+func (s *salvage) countTags(t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+	handles(t, p, b, func(id format.ID) { s.tags[id.Tag()]++ })
 }
 
 // guessTag takes the tag that most handles have. If there are none, any other will do,

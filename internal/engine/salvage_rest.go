@@ -81,7 +81,7 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 
 // entryFits is fits for a change of an entry.
 func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
-	sh := s.shapes[index]
+	sh := s.objects[index]
 	if index == format.CatalogIndex || index == format.TypesIndex {
 		sh = s.own
 	}
@@ -92,12 +92,12 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 		return false, errors.New("an entry that is too short")
 	}
 	s.scratch = slices.Grow(s.scratch[:0], (len(payload)+7)/8)[:(len(payload)+7)/8]
-	s.scratch[len(s.scratch)-1] = 0
 	e := unsafe.Pointer(unsafe.SliceData(s.scratch))
 	copy(unsafe.Slice((*byte)(e), len(payload)), payload)
-	err := sh.Key.Relocate(sh.KeyOf(e), s.bounds(e), uintptr(h.Addr))
+	bounds := layout.Bounds{Lo: uintptr(e), Hi: uintptr(e) + uintptr(len(payload))}
+	err := sh.Key.Relocate(sh.KeyOf(e), bounds, uintptr(h.Addr))
 	if err == nil && kind == format.OpSet {
-		err = sh.Value.Relocate(sh.ValueOf(e), s.bounds(e), uintptr(h.Addr))
+		err = sh.Value.Relocate(sh.ValueOf(e), bounds, uintptr(h.Addr))
 	}
 	if err == nil {
 		_, err = sh.Hash(sh.KeyOf(e))
@@ -105,7 +105,12 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 	if err != nil || kind == format.OpDelete {
 		return err == nil, err
 	}
-	return s.wanted(index, sh, e), nil
+	if sh == s.own {
+		return s.name(index, e, bounds), nil
+	}
+	s.meet(index, sh.Key, sh.KeyOf(e), bounds)
+	s.meet(index, sh.Value, sh.ValueOf(e), bounds)
+	return true, nil
 }
 
 // nameLost gives names to the collections that nothing leads to, if something was lost
@@ -116,7 +121,7 @@ func (s *salvage) nameLost() error {
 	}
 	reached := map[uint64]bool{}
 	s.reach(reached, s.named...)
-	for _, index := range slices.Sorted(maps.Keys(s.shapes)) {
+	for _, index := range slices.Sorted(maps.Keys(s.objects)) {
 		if reached[index] {
 			continue
 		}

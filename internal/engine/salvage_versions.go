@@ -123,7 +123,7 @@ func (s *salvage) measure(c *candidate) {
 	d.put = func(format.OpHead, []byte) error { return nil }
 	d.lost = func(uint64, format.Addr, error) error { return nil }
 	if s.tags != nil {
-		d.wanted = s.countTags
+		d.meet = s.countTags
 	}
 	_ = s.guarded(d.run) // what it loses is not an error
 	c.got, c.entries = d.objects+d.entries, d.missing

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/powercut"
 )
 
@@ -222,6 +223,25 @@ func TestRestoreBackup_TooSmall(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(parent); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A space that was restored has two anchors of what was restored: one may be lost.
+func TestRestoreBackup_AnchorLost(t *testing.T) {
+	stream := littleBackup(t)
+	want := tell(t, stream)
+	for slot := range format.NumAnchors {
+		dir := filepath.Join(cutDir(t), "s")
+		must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs))
+		f, err := os.OpenFile(filepath.Join(dir, "heap"), os.O_RDWR, 0)
+		must(t, err)
+		_, err = f.WriteAt(make([]byte, 512), format.AnchorOffset+int64(slot)*format.PageSize)
+		must(t, errors.Join(err, f.Close()))
+		s, err := everheap.Open(dir)
+		must(t, err)
+		same(t, tell(t, backupOf(t, s)), want)
+		checkSpace(t, s)
+		must(t, s.Close())
 	}
 }
 

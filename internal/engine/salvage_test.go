@@ -350,6 +350,27 @@ func TestSalvage_UnreadablePages(t *testing.T) {
 	}
 }
 
+// A block that was written after a version is none of its blocks, however intact.
+func TestSalvage_YoungerBlocks(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	sp, id := begin(t, dir)
+	store(t, sp, id, 1, 2)
+	state := sp.live.Current()
+	version := sp.heap.VersionOf(state)
+	verify(t, sp)
+	s := &salvage{dir: dir, reported: map[Loss]bool{}}
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := s.verifier(version)(state, format.KindState); err != nil {
+		t.Errorf("the state of version %d: %v", version, err)
+	}
+	if err := s.verifier(version-1)(state, format.KindState); err == nil {
+		t.Errorf("a block of version %d belongs to version %d", version, version-1)
+	}
+}
+
 // A value that holds the bytes of a whole heap is no place to find versions in.
 func TestSalvage_HeapInAHeap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")

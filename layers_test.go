@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"internal/trie", "internal/vector"},
 	{"internal/entry"},
 	{"internal/layout"},
-	{"internal/heap", "internal/journal"},
+	{"internal/heap", "internal/journal", "internal/backup"},
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock"},

@@ -56,14 +56,7 @@ func Open(name string, opts ...Option) (*Space, error) {
 // its window avoids those of registered spaces, as far as the registry can be read.
 func openDirectory(dir string, o engine.Options) (*engine.Space, error) {
 	if entries, err := registry.Open("").List(); err == nil {
-		o.Taken = func(base, size uint64) bool {
-			for _, e := range entries {
-				if e.Size > 0 && base < e.Base+e.Size && e.Base < base+size {
-					return true
-				}
-			}
-			return false
-		}
+		o.Taken = windowsOf(entries)
 	}
 	return engine.Open(dir, o)
 }

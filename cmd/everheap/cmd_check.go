@@ -39,6 +39,24 @@ type finding struct {
 	What   string `json:"what"`
 }
 
+// newFinding returns a finding as it is shown.
+func newFinding(f everheap.Finding) finding {
+	object := ""
+	if f.Object != 0 {
+		object = fmt.Sprintf("%x", uint64(f.Object))
+	}
+	return finding{f.File, f.Offset, object, f.What}
+}
+
+// print writes a finding for people.
+func (f finding) print(w io.Writer) {
+	object := ""
+	if f.Object != "" {
+		object = " (object " + f.Object + ")"
+	}
+	fmt.Fprintf(w, "%s at offset %d%s: %s\n", f.File, f.Offset, object, f.What)
+}
+
 // Run implements the verb.
 func (c *checkCmd) Run(ctx context.Context, std *streams) error {
 	var report everheap.Report
@@ -52,11 +70,7 @@ func (c *checkCmd) Run(ctx context.Context, std *streams) error {
 	}
 	r := &checked{uint64(report.Version), report.Objects, report.Entries, report.Blocks, report.Bytes, []finding{}}
 	for _, f := range report.Findings {
-		object := ""
-		if f.Object != 0 {
-			object = fmt.Sprintf("%x", uint64(f.Object))
-		}
-		r.Findings = append(r.Findings, finding{f.File, f.Offset, object, f.What})
+		r.Findings = append(r.Findings, newFinding(f))
 	}
 	if c.JSON {
 		err = printJSON(std.out, r)
@@ -72,15 +86,11 @@ func (c *checkCmd) Run(ctx context.Context, std *streams) error {
 // print writes the report for people.
 func (r *checked) print(w io.Writer, took time.Duration) {
 	for _, f := range r.Findings {
-		object := ""
-		if f.Object != "" {
-			object = " (object " + f.Object + ")"
-		}
-		fmt.Fprintf(w, "%s at offset %d%s: %s\n", f.File, f.Offset, object, f.What)
+		f.print(w)
 	}
 	verdict := "clean"
 	if n := len(r.Findings); n > 0 {
-		verdict = plural(uint64(n), "finding") + "; restore a backup, or copy what can still be read"
+		verdict = plural(uint64(n), "finding") + "; restore a backup, or get out what can still be read: everheap salvage"
 	}
 	fmt.Fprintf(w, "version %d: %s, %s, %s in %s, %.1f s: %s\n", r.Version, plural(r.Objects, "object"),
 		plural(r.Entries, "entry"), plural(r.Blocks, "block"), size(r.Bytes), took.Seconds(), verdict)

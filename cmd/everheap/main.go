@@ -31,6 +31,10 @@ type cli struct {
 	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 
+	Backup  backupCmd  `cmd:"" help:"Write a backup of a space, while programs go on using it."`
+	Restore restoreCmd `cmd:"" help:"Make a new space from a backup."`
+	Salvage salvageCmd `cmd:"" help:"Get everything that can be read out of a damaged space, as a backup. The exit code is 0 if nothing is lost, 1 if something is, 2 if nothing could be got out."`
+
 	Worker workerCmd `cmd:"" name:"demo-worker" hidden:""`
 }
 
@@ -40,7 +44,7 @@ A SPACE is a registered name (see "everheap ls"), or the directory of a space.
 A KEY is plain text if the keys of the map are strings, and JSON otherwise; the keys
 of a list are indexes, from 0 on. A single value has no keys.
 Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
-Nothing but programs creates spaces; they may have them open meanwhile.`
+Nothing but programs, and restore, creates spaces; they may have them open meanwhile.`
 
 // streams are where a verb reads and writes.
 type streams struct {

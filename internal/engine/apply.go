@@ -14,10 +14,11 @@ import (
 // error, and the transaction can only abort then. Only what handles refer to is not
 // looked at (judgeHandle), and the changes say the indexes of new objects (takeIndex).
 type applier struct {
-	tx   *Tx
-	maps map[uint64]*Map
-	last *Map     // used last
-	buf  []uint64 // a copy of a payload: Go memory without pointers, aligned
+	tx      *Tx
+	maps    map[uint64]*Map
+	last    *Map     // used last
+	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
+	lenient bool     // a key that is to be deleted need not be there
 
 	cells map[uint64]cells // by descriptor
 }
@@ -69,7 +70,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	}
 	if kind == format.OpDelete {
 		removed, err := a.tx.Delete(m, key)
-		if err == nil && !removed {
+		if err == nil && !removed && !a.lenient {
 			err = fmt.Errorf("the key to be deleted is not there")
 		}
 		return err
@@ -125,15 +126,20 @@ func (a *applier) claimIndex(index uint64) error {
 
 // newMap creates an empty map.
 func (a *applier) newMap(index uint64, h format.OpHead) error {
-	for _, t := range [2]uint64{h.Addr, h.Arg} {
-		if _, err := a.tx.storedType(t); err != nil {
-			return err
-		}
+	key, err := a.tx.storedType(h.Addr)
+	if err == nil {
+		err = key.KeyError()
+	}
+	if err == nil {
+		_, err = a.tx.storedType(h.Arg)
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.claimIndex(index); err != nil {
 		return err
 	}
-	_, err := a.tx.newMap(h.Addr, h.Arg)
+	_, err = a.tx.newMap(h.Addr, h.Arg)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -15,20 +16,28 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// create makes the space in directory dir: in a temporary directory beside it,
-// synced, then renamed, and the parent synced. So there is a whole space or none;
-// a temporary directory that a crash leaves behind is in nobody's way.
+// create makes the space in directory dir, unless somebody else does so meanwhile.
 func create(dir string, o Options) error {
-	perm := o.Mode
-	if perm == 0 {
-		perm = 0o700
-	}
 	size, err := WindowSize(o.MaxSize)
 	if err != nil {
 		return err
 	}
+	return construct(dir, o, func(temporary string) error {
+		h, err := newHeader(size, o)
+		if err != nil {
+			return err
+		}
+		return createFiles(temporary, h, o)
+	}, func(temporary string) error { return rename(temporary, dir) })
+}
+
+// construct makes a directory with a space: in a temporary directory beside it, which
+// build fills and syncs; place renames it, and then the parent is synced. So there is
+// a whole space or none; a temporary directory that a crash leaves behind is in
+// nobody's way.
+func construct(dir string, o Options, build, place func(temporary string) error) error {
 	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, perm); err != nil {
+	if err := os.MkdirAll(parent, o.mode()); err != nil {
 		return err
 	}
 	if err := mapping.CheckFileSystem(parent); err != nil {
@@ -39,22 +48,36 @@ func create(dir string, o Options) error {
 		return err
 	}
 	defer os.RemoveAll(temporary)
-	if err := os.Chmod(temporary, perm); err != nil {
+	if err := os.Chmod(temporary, o.mode()); err != nil {
 		return err
 	}
-	if err := createHeap(filepath.Join(temporary, HeapName), size, perm&0o666, o); err != nil {
-		return err
-	}
-	if err := createJournal(filepath.Join(temporary, journal.FileName), perm&0o666, o); err != nil {
+	if err := build(temporary); err != nil {
 		return err
 	}
 	if err := mapping.SyncDir(temporary); err != nil {
 		return err
 	}
-	if err := rename(temporary, dir); err != nil {
+	if err := place(temporary); err != nil {
 		return err
 	}
 	return mapping.SyncDir(parent)
+}
+
+// mode returns the permissions of the directory of a space that is created.
+func (o *Options) mode() os.FileMode {
+	if o.Mode == 0 {
+		return 0o700
+	}
+	return o.Mode
+}
+
+// createFiles makes the files of an empty space.
+func createFiles(dir string, h *format.Header, o Options) error {
+	perm := o.mode() & 0o666
+	if err := createHeap(filepath.Join(dir, HeapName), h, perm, o); err != nil {
+		return err
+	}
+	return createJournal(filepath.Join(dir, journal.FileName), perm, o)
 }
 
 // WindowSize returns the size of the window of a space that is to hold the given
@@ -82,7 +105,7 @@ func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) 
 // rename puts the new directory in its place. An empty directory gives way to
 // it; a space that another process has created meanwhile is as good.
 func rename(temporary, dir string) error {
-	err := os.Rename(temporary, dir)
+	err := moveTo(temporary, dir)
 	if err == nil {
 		return nil
 	}
@@ -95,31 +118,43 @@ func rename(temporary, dir string) error {
 	return err
 }
 
-// createHeap writes the heap file of an empty space: header, an anchor, and the
-// blocks of version 1.
-func createHeap(path string, window uint64, perm os.FileMode, o Options) error {
+// moveTo is rename(2), for which an empty directory is no obstacle, as it is for
+// os.Rename.
+func moveTo(from, to string) error {
+	if err := syscall.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// newHeader returns the header of a new space with a window of the size.
+func newHeader(window uint64, o Options) (*format.Header, error) {
 	h := &format.Header{Window: window, Created: uint64(time.Now().UnixNano())}
 	var random [10]byte
 	if _, err := rand.Read(h.SpaceID[:]); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := rand.Read(random[:]); err != nil {
-		return err
+		return nil, err
 	}
 	h.Secret = binary.LittleEndian.Uint64(random[:])
 	h.Tag = binary.LittleEndian.Uint16(random[8:]) | 1 // never 0
 	var err error
 	if h.Base = o.Base; h.Base == 0 {
-		if h.Base, err = PickPlace(window, o.Taken); err != nil {
-			return err
-		}
+		h.Base, err = PickPlace(window, o.Taken)
 	}
+	return h, err
+}
+
+// createHeap writes the heap file of an empty space: header, an anchor, and the
+// blocks of version 1.
+func createHeap(path string, h *format.Header, perm os.FileMode, o Options) error {
 	f, err := o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	first := format.FirstExtent(window)
+	first := format.FirstExtent(h.Window)
 	blocks, state, classes := firstVersion(h)
 	carved := first + uint64(len(blocks))
 	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Clean: 1, Version: 1, State: state, Carved: carved, UnixNano: h.Created}

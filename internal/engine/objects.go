@@ -239,8 +239,7 @@ func (f *fresh) reset() {
 // space has none yet.
 func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 	encoded := t.Encode()
-	sum := sha256.Sum256(encoded)
-	digest := string(sum[:16])
+	digest := digestOf(encoded)
 	index, found, err := tx.lookup(tx.state.Types, digest)
 	if err != nil || found {
 		return index, err
@@ -249,6 +248,12 @@ func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 		return 0, err
 	}
 	return index, tx.enroll(tx.state.Types, digest, index)
+}
+
+// digestOf returns the digest by which an encoded descriptor is found again.
+func digestOf(encoded []byte) string {
+	sum := sha256.Sum256(encoded)
+	return string(sum[:16])
 }
 
 // newType stores an encoded descriptor under the next index, which it returns.

@@ -224,7 +224,7 @@ func (sp *Space) readAnchors() ([]*format.Anchor, error) {
 	}
 	if !slices.ContainsFunc(anchors, func(a *format.Anchor) bool { return a != nil }) {
 		return nil, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found; restore a backup (%v)", first)}
+			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); restore a backup, or get out what can still be read: everheap salvage %s OUT", first, sp.dir)}
 	}
 	return anchors, nil
 }

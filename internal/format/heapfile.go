@@ -140,6 +140,14 @@ func DecodeAnchor(b []byte, i int, h *Header) (*Anchor, error) {
 	return a, nil
 }
 
+// DecodeLoneAnchor returns the anchor in a page whose heap has lost its header. ok is
+// false if there is none; whether it names a possible state is not looked at.
+func DecodeLoneAnchor(b []byte) (a *Anchor, ok bool) {
+	a = new(Anchor)
+	ok = len(b) >= PageSize && string(b[:8]) == AnchorMagic && decodeSummed(b, a, &a.Sum) && a.Format == FormatVersion
+	return a, ok
+}
+
 // Newer reports whether a supersedes b; b may be nil.
 func (a *Anchor) Newer(b *Anchor) bool {
 	return b == nil || a.Version > b.Version || a.Version == b.Version && a.Sequence > b.Sequence

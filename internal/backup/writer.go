@@ -1,0 +1,116 @@
+// Package backup is the stream that tells one version of a space.
+//
+// Terms: a change is what the journal has, too: a head that says what happens to
+// which object, and a payload. A frame is a piece of the stream with a number and a
+// checksum; changes are laid into frames without regard to where one ends.
+//
+// Invariants:
+//
+//	B1  The checksum of a frame is continued from that of the frame before, and the
+//	    first one's from the head's, which holds a random name. So a frame is
+//	    believed only behind the very frames that it was written behind.
+//	B2  The last frame says that it is the last, and how many changes there were.
+//	    A stream without it was cut, and one that goes on after it is two.
+//	B3  A reader takes no memory on the word of the stream: what it keeps, it has
+//	    read and verified. A writer keeps one frame.
+//
+// Start reading at Writer, then Reader.
+package backup
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// frameBytes is the size of the frames that are written.
+const frameBytes = 256 << 10
+
+// Writer writes a backup. After an error all further calls return it.
+type Writer struct {
+	w      io.Writer
+	buf    []byte // a frame, its head included
+	number uint64
+	sum    uint32
+	end    format.BackupEnd
+	err    error
+}
+
+// NewWriter writes the head; the stream gets a new random name.
+func NewWriter(w io.Writer, h format.BackupHead) (*Writer, error) {
+	if _, err := rand.Read(h.Stream[:]); err != nil {
+		return nil, err
+	}
+	wr := &Writer{w: w, buf: make([]byte, format.BackupFrameSize, frameBytes)}
+	head := h.Encode()
+	wr.sum = h.Sum
+	wr.send(head)
+	return wr, wr.err
+}
+
+// Put writes a change.
+func (w *Writer) Put(h format.OpHead, payload []byte) error {
+	var head [format.OpHeadSize]byte
+	h.Size = uint64(len(payload))
+	for i, word := range [...]uint64{h.What, h.Addr, h.Arg, h.Size} {
+		binary.LittleEndian.PutUint64(head[i*8:], word)
+	}
+	var zeros [7]byte
+	w.fill(head[:])
+	w.fill(payload)
+	w.fill(zeros[:-len(payload)&7])
+	w.end.Changes++
+	return w.err
+}
+
+// fill adds bytes to the frame, and writes frames that are full.
+func (w *Writer) fill(b []byte) {
+	w.end.Bytes += uint64(len(b))
+	for len(b) > 0 && w.err == nil {
+		if len(w.buf) == cap(w.buf) {
+			w.flush(format.BackupChanges)
+		}
+		n := copy(w.buf[len(w.buf):cap(w.buf)], b)
+		w.buf, b = w.buf[:len(w.buf)+n], b[n:]
+	}
+}
+
+// Changes returns how many changes were put.
+func (w *Writer) Changes() uint64 { return w.end.Changes }
+
+// Close ends the stream: next is the index of the next new object, objects the
+// number of objects, lost the number of pieces that could not be read.
+func (w *Writer) Close(next, objects, lost uint64) error {
+	if len(w.buf) > format.BackupFrameSize {
+		w.flush(format.BackupChanges)
+	}
+	w.end.NextIndex, w.end.Objects, w.end.Lost = next, objects, lost
+	w.buf = w.end.Append(w.buf)
+	w.flush(format.BackupLast)
+	return w.err
+}
+
+// flush writes the frame.
+func (w *Writer) flush(kind uint32) {
+	w.number++
+	w.sum = format.PutBackupFrame(w.buf, kind, w.number, w.sum) // B1
+	w.send(w.buf)
+	w.buf = w.buf[:format.BackupFrameSize]
+}
+
+// send passes bytes on.
+func (w *Writer) send(b []byte) {
+	if w.err != nil {
+		return
+	}
+	n, err := w.w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		w.err = fmt.Errorf("writing the backup: %w", err)
+	}
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// Backup writes the version that a reading transaction sees as a backup, which
+// RestoreBackup takes. Every block is verified on the way: damage is an error, and
+// the backup is not whole then.
+func (tx *Tx) Backup(w io.Writer) error {
+	if err := tx.Err(); err != nil {
+		return err
+	}
+	if tx.write != nil {
+		return errors.New("a backup is made of a committed version: use View")
+	}
+	sp, state := tx.sp, tx.state
+	wr, err := backup.NewWriter(w, backupHead(sp.header, state))
+	if err != nil {
+		return err
+	}
+	r := sp.heap.Reader(true)
+	d := dump{r: &r, state: state, own: sp.catalog, shape: sp.shape, verify: r.Verify, put: wr.Put}
+	d.there = tx.there(&r)
+	d.lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
+	if err := d.run(); err != nil {
+		return err
+	}
+	if d.objects != state.Objects {
+		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.objects))
+	}
+	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
+	next := max(state.NextIndex, stateAt(tx.hold.State).NextIndex)
+	return wr.Close(next, state.Objects, 0)
+}
+
+// there returns a function that says whether there is an object with an index.
+func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
+	return func(index uint64) bool {
+		word, err := vector.Get(r, format.Link(tx.state.Table), index)
+		return err == nil && word != 0
+	}
+}
+
+// backupHead returns what a backup says of the space and the version.
+func backupHead(h *format.Header, state *format.State) format.BackupHead {
+	return format.BackupHead{
+		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Created: h.Created, Tag: h.Tag,
+		Version: state.Version, UnixNano: state.UnixNano,
+	}
+}
+
+// located says of damage where it is, if it does not say so itself.
+func (sp *Space) located(object uint64, a format.Addr, err error) error {
+	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.Offset != 0 {
+		return err
+	}
+	_, off := sp.HeapFile(a)
+	what := err.Error()
+	if object != 0 {
+		what = fmt.Sprintf("object %d: %s", object, what)
+	}
+	return &format.DamageError{File: HeapName, Offset: off, What: what}
+}

@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// restoreBytes is how much of a backup goes into one transaction: what that keeps in
+// memory is in proportion.
+const restoreBytes = 16 << 20
+
+// Restore makes a space in directory dir from a backup. It has the tag, the secret
+// and the object IDs of the original, and an id and a window of its own. enroll is
+// called with that window when all is done but the directory's name, and must call
+// place, which gives it that; nil: nothing else is to be done.
+//
+// The space comes into being as a new one does (construct): whole, after the last
+// byte of the backup was verified and everything is on disk, or not at all.
+func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, place func() error) error) error {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = restore(dir, r, o, enroll)
+	}
+	if err == nil {
+		return nil
+	}
+	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.File == backupName {
+		err = &CorruptError{File: "the " + backupName, Offset: d.Offset, What: d.What}
+	}
+	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+}
+
+// backupName is what damage errors call the file that a backup comes from.
+const backupName = "backup"
+
+// restore is Restore, but for what its errors are called.
+func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, place func() error) error) error {
+	if err := mapping.Supported(); err != nil {
+		return err
+	}
+	if o.ReadOnly {
+		return fmt.Errorf("%w: a space that is restored is written", ErrReadOnly)
+	}
+	if err := vacant(dir); err != nil {
+		return err
+	}
+	rd, err := backup.NewReader(r)
+	if err != nil {
+		return err
+	}
+	if o.MaxSize == 0 {
+		o.MaxSize = rd.Head.Window
+	}
+	size, err := WindowSize(o.MaxSize)
+	if err != nil {
+		return err
+	}
+	h, err := newHeader(size, o)
+	if err != nil {
+		return err
+	}
+	h.Secret, h.Tag = rd.Head.Secret, rd.Head.Tag
+	if enroll == nil {
+		enroll = func(_, _ uint64, place func() error) error { return place() }
+	}
+	return construct(dir, o, func(temporary string) error {
+		if err := createFiles(temporary, h, o); err != nil {
+			return err
+		}
+		return fill(temporary, rd, o)
+	}, func(temporary string) error {
+		return enroll(h.Base, h.Window, func() error { return settle(temporary, dir) })
+	})
+}
+
+// vacant returns an error if there is anything in the way of a new space.
+func vacant(dir string) error {
+	list, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(list) == 0:
+		return nil
+	case err == nil:
+		return occupied(dir, fs.ErrExist)
+	}
+	if _, statErr := os.Lstat(dir); statErr == nil {
+		return occupied(dir, fmt.Errorf("%w: %w", fs.ErrExist, err))
+	}
+	return err
+}
+
+// occupied says what is in the way.
+func occupied(dir string, err error) error {
+	what := "something else is"
+	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+		what = "a space is"
+	}
+	return fmt.Errorf("%w: %s there already, in %s, and was not touched; restore to another name, or remove it first (%w)", ErrExists, what, dir, err)
+}
+
+// settle gives the new directory its name, unless there is something of that name.
+func settle(temporary, dir string) error {
+	err := moveTo(temporary, dir) // an empty directory gives way, nothing else does
+	if err == nil {
+		return nil
+	}
+	if inTheWay := vacant(dir); inTheWay != nil {
+		return inTheWay
+	}
+	return err
+}
+
+// fill puts what a backup tells into an empty space, and closes it. No journal is
+// written: until the anchors at the end, there is no version worth recovering.
+func fill(dir string, r *backup.Reader, o Options) error {
+	o.Manual, o.NoJournal, o.Verify, o.MustExist = true, true, false, true
+	sp, err := open(dir, o)
+	if err != nil {
+		return err
+	}
+	if err = sp.load(r); err == nil {
+		err = sp.anchorTwice() // whichever of the usable anchors is lost later, the other one is as good
+	}
+	if err != nil {
+		sp.closed.Store(true)
+		sp.release()
+		return err
+	}
+	if err := sp.close(); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(dir, live.FileName)) // its marks are those of a space without a journal
+}
+
+// load applies a backup, in transactions of bounded size.
+func (sp *Space) load(r *backup.Reader) error {
+	for more := true; more; {
+		_, err := sp.change(context.Background(), func(tx *Tx) (err error) {
+			more, err = tx.loadSome(r)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadSome applies changes up to the size of a transaction, and reports whether
+// there may be more.
+func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
+	a := newApplier(tx)
+	a.lenient = r.Head.Salvaged == 1
+	for n := 0; n < restoreBytes; {
+		h, payload, err := r.Next()
+		if err == io.EOF {
+			return false, tx.loaded(r)
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := a.apply(h, payload); err != nil {
+			return false, blame(r, err)
+		}
+		n += format.OpHeadSize + len(payload)
+	}
+	return true, nil
+}
+
+// loaded compares the outcome with what the end of the backup says, and sees to it
+// that no index is used again.
+func (tx *Tx) loaded(r *backup.Reader) error {
+	end, state := r.End(), tx.state
+	if end.Objects != state.Objects || end.NextIndex < state.NextIndex || end.NextIndex > format.AddrMask {
+		return blame(r, fmt.Errorf("it says %d objects, the next one with index %d; there are %d, and that index is %d",
+			end.Objects, end.NextIndex, state.Objects, state.NextIndex))
+	}
+	for _, index := range [2]uint64{state.Catalog, state.Types} {
+		if err := tx.ownLead(index); err != nil {
+			return blame(r, err)
+		}
+	}
+	if _, err := tx.editMap(state.Catalog); err != nil { // else a transaction without changes would publish nothing
+		return err
+	}
+	state.NextIndex = end.NextIndex
+	return nil
+}
+
+// ownLead verifies that the entries of one of the space's own maps lead to what they
+// should: programs would write what nobody can read otherwise.
+func (tx *Tx) ownLead(own uint64) error {
+	m, err := tx.mapObject(own)
+	if err != nil {
+		return err
+	}
+	types := map[uint64]*layout.Type{}
+	walkErr := tx.All(m, func(e unsafe.Pointer) bool {
+		index := *layout.Cast[uint64](tx.sp.catalog.ValueOf(e))
+		if own == tx.state.Types {
+			types[index], _ = tx.storedType(index)
+		}
+		err = leads(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		return err == nil
+	})
+	return errors.Join(err, walkErr)
+}
+
+// blame says that a change of a backup cannot be made, unless it was the machine that
+// failed.
+func blame(r *backup.Reader, err error) error {
+	for _, machine := range []error{heap.ErrFull, mapping.ErrNoSpace, mapping.ErrIO, ErrIO, ErrFault} {
+		if errors.Is(err, machine) {
+			return err
+		}
+	}
+	return &format.DamageError{File: backupName, Offset: r.Offset(), What: fmt.Sprintf("it cannot be applied: %v", err)}
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// replay tells the changes that the journal has of the versions after the one that
+// was told. What cannot be applied to what was got out is left out.
+func (s *salvage) replay(v *candidate) error {
+	if v.last == nil {
+		return nil
+	}
+	var failed error
+	err := v.history.All(func(r format.RecordHead, ops []byte) error {
+		for len(ops) > 0 && r.Version <= v.last.Version {
+			h, payload, rest, ok := format.NextOp(ops)
+			if !ok {
+				return &format.DamageError{File: journal.FileName, What: fmt.Sprintf("a change of version %d does not fit its record", r.Version)}
+			}
+			if failed = s.change(h, payload); failed != nil {
+				return failed
+			}
+			ops = rest
+		}
+		return nil
+	})
+	if failed == nil && err != nil {
+		s.lose(0, 0, err)
+	}
+	return failed
+}
+
+// change tells one change of the journal, unless it is unfit.
+func (s *salvage) change(h format.OpHead, payload []byte) error {
+	index := format.ObjectOf(h.What)
+	wanted, err := s.fits(h, payload)
+	if err != nil {
+		s.lose(index, 0, &format.DamageError{File: journal.FileName, What: err.Error()})
+	}
+	if !wanted {
+		return nil
+	}
+	if kind := format.OpKindOf(h.What); kind == format.OpNewType || kind == format.OpNewMap {
+		s.next = index + 1
+	}
+	return s.put(h, payload)
+}
+
+// fits reports whether the applier will take a change, and whether it is wanted.
+func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
+	index := format.ObjectOf(h.What)
+	switch kind := format.OpKindOf(h.What); kind {
+	case format.OpNewType:
+		const head = int(unsafe.Sizeof(format.TypeObject{}))
+		if index < s.next || len(payload) < head {
+			return false, errors.New("a new type that cannot be")
+		}
+		_, err := layout.Decode(append([]byte(nil), payload[head:]...))
+		return err == nil, err
+	case format.OpNewMap:
+		key, value := s.types[h.Addr], s.types[h.Arg]
+		if index < s.next || key == nil || value == nil || key.KeyError() != nil {
+			return false, errors.New("a new map whose types are lost")
+		}
+		return true, nil
+	case format.OpSet, format.OpDelete:
+		return s.entryFits(index, kind, h, payload)
+	default:
+		return false, fmt.Errorf("changes of kind %d are not known", kind)
+	}
+}
+
+// entryFits is fits for a change of an entry.
+func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
+	sh := s.objects[index]
+	if index == format.CatalogIndex || index == format.TypesIndex {
+		sh = s.own
+	}
+	if sh == nil {
+		return false, errors.New("changes of entries of a map that is lost")
+	}
+	if len(payload) < sh.FixedSize() {
+		return false, errors.New("an entry that is too short")
+	}
+	s.scratch = slices.Grow(s.scratch[:0], (len(payload)+7)/8)[:(len(payload)+7)/8]
+	e := unsafe.Pointer(unsafe.SliceData(s.scratch))
+	copy(unsafe.Slice((*byte)(e), len(payload)), payload)
+	bounds := layout.Bounds{Lo: uintptr(e), Hi: uintptr(e) + uintptr(len(payload))}
+	err := sh.Key.Relocate(sh.KeyOf(e), bounds, uintptr(h.Addr))
+	if err == nil && kind == format.OpSet {
+		err = sh.Value.Relocate(sh.ValueOf(e), bounds, uintptr(h.Addr))
+	}
+	if err == nil {
+		_, err = sh.Hash(sh.KeyOf(e))
+	}
+	if err != nil || kind == format.OpDelete {
+		return err == nil, err
+	}
+	if sh == s.own {
+		return s.name(index, e, bounds), nil
+	}
+	s.meet(index, sh.Key, sh.KeyOf(e), bounds)
+	s.meet(index, sh.Value, sh.ValueOf(e), bounds)
+	return true, nil
+}
+
+// nameLost gives names to the collections that nothing leads to, if something was lost
+// that may have led to them: else nobody would find them any more.
+func (s *salvage) nameLost() error {
+	if s.report.Lost == 0 {
+		return nil
+	}
+	reached := map[uint64]bool{}
+	s.reach(reached, s.named...)
+	for _, index := range slices.Sorted(maps.Keys(s.objects)) {
+		if reached[index] {
+			continue
+		}
+		name := fmt.Sprintf("salvaged-%d", index)
+		for s.names[name] {
+			name += "+"
+		}
+		if err := s.putName(name, index); err != nil {
+			return err
+		}
+		s.report.Named++
+		s.reach(reached, index)
+	}
+	return nil
+}
+
+// reach adds what objects lead to, and themselves.
+func (s *salvage) reach(reached map[uint64]bool, from ...uint64) {
+	for todo := slices.Clone(from); len(todo) > 0; {
+		index := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !reached[index] {
+			reached[index] = true
+			todo = append(todo, s.leads[index]...)
+		}
+	}
+}
+
+// putName tells an entry of the catalog.
+func (s *salvage) putName(name string, index uint64) error {
+	const from = 8 // where the entry is said to have been: anywhere but at 0
+	fixed := uint64(s.own.FixedSize())
+	var b []byte
+	for _, w := range [...]uint64{0, from + fixed, uint64(len(name)), index} { // the hash is computed anew
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return s.put(format.OpHead{What: format.MakeWhat(format.OpSet, format.CatalogIndex), Addr: from}, append(b, name...))
+}

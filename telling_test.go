@@ -1,0 +1,234 @@
+package everheap_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// backupOf returns a backup of the space.
+func backupOf(t testing.TB, s *everheap.Space) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	must(t, s.Backup(&b))
+	return b.Bytes()
+}
+
+// restored restores a backup to a new directory and opens it. The space is checked at
+// the end of the test.
+func restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Space {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "restored")
+	must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), opts...))
+	return open(t, dir, opts...)
+}
+
+// A telling is what a backup holds, in a form that does not depend on places: each
+// object and each entry with its value, by what it is called.
+type telling map[string]string
+
+// tell reads a backup.
+func tell(t testing.TB, stream []byte) telling {
+	t.Helper()
+	r, err := backup.NewReader(bytes.NewReader(stream))
+	must(t, err)
+	all := telling{}
+	types := map[uint64]*layout.Type{}
+	word, _ := layout.For[uint64]()
+	text, _ := layout.For[string]()
+	shapes := map[uint64]*entry.Shape{}
+	for _, own := range []uint64{format.CatalogIndex, format.TypesIndex} {
+		shapes[own] = entry.NewShape(text, word, r.Head.Secret)
+	}
+	for {
+		h, payload, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		index := format.ObjectOf(h.What)
+		switch format.OpKindOf(h.What) {
+		case format.OpNewType:
+			all[fmt.Sprint("type ", index)] = string(payload)
+			types[index], err = layout.Decode(payload[8:])
+			must(t, err)
+		case format.OpNewMap:
+			all[fmt.Sprint("map ", index)] = fmt.Sprint(h.Addr, h.Arg)
+			shapes[index] = entry.NewShape(types[h.Addr], types[h.Arg], r.Head.Secret)
+		case format.OpSet:
+			key, value := detached(t, shapes[index], h, payload)
+			name := fmt.Sprintf("entry %d %x", index, key)
+			if _, twice := all[name]; twice {
+				t.Errorf("%s is told twice", name)
+			}
+			all[name] = value
+		default:
+			t.Fatalf("a change of kind %d in a backup", format.OpKindOf(h.What))
+		}
+	}
+	all["next"] = fmt.Sprint(r.End().NextIndex)
+	all["tag"] = fmt.Sprint(r.Head.Tag)
+	return all
+}
+
+// detached returns key and value of an entry without addresses.
+func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (key, value string) {
+	t.Helper()
+	buf := make([]uint64, (len(payload)+7)/8)
+	p := unsafe.Pointer(unsafe.SliceData(buf))
+	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	bounds := layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
+	must(t, sh.Key.Relocate(sh.KeyOf(p), bounds, uintptr(h.Addr)))
+	must(t, sh.Value.Relocate(sh.ValueOf(p), bounds, uintptr(h.Addr)))
+	k, err := sh.Key.Detach(sh.KeyOf(p), bounds)
+	must(t, err)
+	v, err := sh.Value.Detach(sh.ValueOf(p), bounds)
+	must(t, err)
+	runtime.KeepAlive(buf)
+	return string(k), string(v)
+}
+
+// same compares what two backups tell.
+func same(t testing.TB, got, want telling) {
+	t.Helper()
+	if maps.Equal(got, want) {
+		return
+	}
+	n := 0
+	for k, v := range want {
+		if g, ok := got[k]; !ok || g != v {
+			if n++; n < 5 {
+				t.Errorf("%s: have %.100q, there %v, want %.100q", k, g, ok, v)
+			}
+		}
+	}
+	for k := range got {
+		if _, ok := want[k]; !ok {
+			if n++; n < 10 {
+				t.Errorf("%s is there, and should not be", k)
+			}
+		}
+	}
+	t.Errorf("%d differences", n)
+}
+
+// fillKind stores values of one kind under a name.
+func fillKind[K comparable, V any](t testing.TB, s *everheap.Space, k kind[K, V], r *rand.Rand, n int) {
+	t.Helper()
+	m, err := everheap.OpenMap[K, V](s, k.name)
+	must(t, err)
+	for i := range n {
+		must(t, m.Set(s, k.key(i), k.value(r)))
+	}
+	for i := 0; i < n; i += 5 {
+		_, err := m.Delete(s, k.key(i))
+		must(t, err)
+	}
+}
+
+// fillAll stores some of every kind.
+func fillAll(t testing.TB, s *everheap.Space, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 3))
+	fillKind(t, s, stringToString, r, 300)
+	fillKind(t, s, stringToCompound, r, 200)
+	fillKind(t, s, intToInt, r, 2000)
+	fillKind(t, s, arrayToBytes, r, 200)
+	fillKind(t, s, structToArray, r, 200)
+	fillKind(t, s, timeToUint8, r, 200)
+	fillKind(t, s, floatToStruct, r, 200)
+}
+
+// slowly gives the writers time to commit between two pieces.
+type slowly struct{ w io.Writer }
+
+func (s *slowly) Write(b []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return s.w.Write(b)
+}
+
+// hasty is a file whose syncs do nothing: for tests that no loss of power is part of.
+type hasty struct{ mapping.File }
+
+func (hasty) Datasync() error { return nil }
+
+// withoutSyncs makes syncing files cost nothing.
+var withoutSyncs = everheap.WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
+	f, err := mapping.OpenFile(path, flag, perm)
+	return hasty{f}, err
+})
+
+// littleBackup is a backup small enough to try all places.
+func littleBackup(t testing.TB) []byte {
+	t.Helper()
+	s := scratch(t)
+	users, err := everheap.OpenMap[string, compound](s, "users")
+	must(t, err)
+	must(t, users.Set(s, "ada", compound{Name: "Ada", Tags: []string{"a", "b"}, When: time.Unix(1, 2)}))
+	must(t, mapOf[int, string](t, s).Set(s, 1, "one"))
+	return backupOf(t, s)
+}
+
+// refused restores a stream that is no backup: the error says so, and nothing is left.
+func refused(t testing.TB, parent string, stream io.Reader, what string, opts ...everheap.Option) {
+	t.Helper()
+	err := everheap.RestoreBackup(filepath.Join(parent, "s"), stream, append(opts, withoutSyncs)...)
+	if !errors.Is(err, everheap.ErrCorrupt) {
+		t.Fatalf("%s: %v", what, err)
+	}
+	left, err := os.ReadDir(parent)
+	if err != nil || len(left) > 0 {
+		t.Fatalf("%s: %v is left behind, %v", what, left, err)
+	}
+}
+
+// framesOf cuts a backup into its head and its frames.
+func framesOf(t testing.TB, stream []byte) (head []byte, frames [][]byte) {
+	t.Helper()
+	head, rest := stream[:format.BackupHeadSize], stream[format.BackupHeadSize:]
+	for len(rest) > 0 {
+		h, ok := format.DecodeBackupFrame(rest)
+		if !ok {
+			t.Fatal("no frame")
+		}
+		n := format.BackupFrameSize + int(h.Size)
+		frames, rest = append(frames, rest[:n]), rest[n:]
+	}
+	return head, frames
+}
+
+// readFunc is a reader made of a function.
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
+// faulty takes so many bytes, and then fails.
+type faulty struct {
+	left int
+	err  error // nil: it says that it took less, without an error
+}
+
+func (f *faulty) Write(b []byte) (int, error) {
+	n := min(len(b), f.left)
+	f.left -= n
+	if n < len(b) {
+		return n, f.err
+	}
+	return n, nil
+}

@@ -182,17 +182,6 @@ func BytesWord(data unsafe.Pointer, n, from uintptr) (w uint64) {
 	return w
 }
 
-// OrderCommon returns how many bytes of the ordered forms of two keys agree, of those from the place from
-// up to the place to, in all of which before from they agree.
-func (t *Type) OrderCommon(a, b unsafe.Pointer, from, to uintptr) uintptr {
-	for ; from < to; from += 8 {
-		if x := t.OrderWord(a, from) ^ t.OrderWord(b, from); x != 0 {
-			return min(from+uintptr(bits.LeadingZeros64(x)/8), to)
-		}
-	}
-	return to
-}
-
 // orderer collects eight bytes of an ordered form.
 type orderer struct {
 	skip uintptr // bytes to come before the first one

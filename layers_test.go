@@ -81,7 +81,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/engine":  {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":  {"the futex system call takes the address of a word", nil},
 	"internal/format":  {"sizes and offsets for the guards at compile time", nil},
-	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "sorted.go", "list.go", "dynamic.go"}},
+	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "sorted.go", "range.go", "list.go", "dynamic.go"}},
 }
 
 // sourceImport is one import of one file of this module that is not a test.

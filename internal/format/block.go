@@ -27,7 +27,7 @@ const (
 	KindBranch Kind = 15 // inner node of a B+tree: NodeHead, words, links and counts of children
 	KindLeaf   Kind = 16 // leaf of a B+tree: NodeHead, words, and addresses of entries
 
-	KindItem  Kind = 17 // an element of a list, and what it owns
+	KindItem Kind = 17 // an element of a list, and what it owns
 
 	kindEnd Kind = 18
 )

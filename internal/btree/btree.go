@@ -222,15 +222,21 @@ func (s *search) entry(n node) (int, bool, error) {
 	return lo, false, nil
 }
 
-// lowerBound returns how many of the words, which ascend, are less than w.
+// lowerBound returns how many of the words, which ascend, are less than w. It looks at
+// every eighth one, and then at the eight before the first of those that is not less: so
+// all cache lines of the words are fetched at once, and there is no branch that depends
+// on what they hold.
 func lowerBound(words []uint64, w uint64) int {
-	lo, n := 0, len(words)
-	for n > 0 {
-		half := n >> 1
-		if words[lo+half] < w {
-			lo += n - half
-		}
-		n = half
+	n, less := uint64(0), uint64(0)
+	for i := 7; i < len(words); i += 8 {
+		_, less = bits.Sub64(words[i], w, 0)
+		n += less
 	}
-	return lo
+	n *= 8
+	words = words[n:]
+	for _, x := range words[:min(8, len(words))] {
+		_, less = bits.Sub64(x, w, 0)
+		n += less
+	}
+	return int(n)
 }

@@ -304,7 +304,7 @@ func compareTriples(a, b triple) int {
 }
 
 func TestTree_Model(t *testing.T) {
-	for _, most := range [][2]int{{30, 20}, {5, 5}, {6, 5}} {
+	for _, most := range [][2]int{{62, 41}, {5, 5}, {6, 5}} {
 		t.Run(fmt.Sprintf("%d and %d slots", most[0], most[1]), func(t *testing.T) {
 			defer btree.WithSlots(most[0], most[1])()
 			modelKeys(t, heaptest.Open(t, 4<<30))

@@ -18,10 +18,10 @@ const (
 	headSize = format.NodeHeadSize
 )
 
-// The most slots of a leaf and of a branch.
+// The most slots of a leaf and of a branch: as many as fit in the largest block.
 const (
-	leafMost   = 30
-	branchMost = 20
+	leafMost   = 62
+	branchMost = 41
 )
 
 // mostSlots is the same by height, from 1 on all alike; tests take less.
@@ -49,9 +49,10 @@ func kindOf(height int) format.Kind {
 	return format.KindBranch
 }
 
-// nodeSizes are the sizes of the blocks of nodes: whole cache lines, and divisors of an
-// extent, so that a node begins with one.
-var nodeSizes = [...]int{64, 128, 256, 512}
+// nodeSizes are the sizes of the blocks of nodes: whole cache lines, and sizes of
+// classes, so that a node begins with a line. A node that is copied gets the smallest
+// that it fits in: less is written then, and less is left over.
+var nodeSizes = [...]int{64, 128, 256, 384, 512, 768, 1024}
 
 // roomFor returns how many slots a node gets that needs n.
 func roomFor(height, n int) int {

@@ -80,7 +80,7 @@ func TestTree_Fill(t *testing.T) {
 			fill(t, space, s, c.keys)
 			shape := shapeOf(t, space, s)
 			t.Logf("%+v", shape)
-			if got := float64(shape.Slots[0]) / float64(30*shape.Nodes[0]); got < c.fill {
+			if got := float64(shape.Slots[0]) / float64(62*shape.Nodes[0]); got < c.fill {
 				t.Errorf("the leaves are filled to %.2f", got)
 			}
 			if shape.Ties > n/1000 {
@@ -185,7 +185,7 @@ func TestCheck_Findings(t *testing.T) {
 		}
 		return true, nil
 	})
-	if err != nil || len(nodes) < 60 {
+	if err != nil || len(nodes) < 40 {
 		t.Fatalf("%d nodes (%v)", len(nodes), err)
 	}
 	r := rand.New(rand.NewPCG(5, 5))

@@ -76,8 +76,12 @@ func (c *Collection) Name() string { return c.name }
 // ID returns the identity of the collection.
 func (c *Collection) ID() ID { return ID(c.id) }
 
-// Kind returns what the collection is: map, list, or ref for a single value.
+// Kind returns what the collection is: map, sorted, list, or ref for a single value.
 func (c *Collection) Kind() string { return c.kind }
+
+// Ordered reports whether the entries come in an order: those of a sorted map by key,
+// those of a list by index.
+func (c *Collection) Ordered() bool { return c.kind == "sorted" || c.kind == "list" }
 
 // KeyType returns the type of the keys in Go syntax; "" if there are no keys.
 func (c *Collection) KeyType() string { return typeText(c.key) }
@@ -152,7 +156,7 @@ func (c *Collection) Len(sc Scope) (n int, err error) {
 }
 
 // AllJSON returns the entries, as they are when the loop starts: those of a map in no
-// order, those of a list by index. Both slices are the caller's own.
+// order, those of a sorted map by key, those of a list by index. Both slices are the caller's own.
 func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		err := c.all(tx, func(st *engine.Stored, key, value engine.StoredPart) (bool, error) {

@@ -193,14 +193,14 @@ func (s *Space) Readers() ([]ReaderInfo, error) {
 type CollectionInfo struct {
 	Name  string
 	ID    ID
-	Kind  string // map, list, or ref: a single value
+	Kind  string // map, sorted, list, or ref: a single value
 	Key   string // types, in Go syntax; int for a list, "" for a single value
 	Value string
 	Len   uint64 // entries; 1 for a single value
 }
 
 // Type returns the type of the collection in Go syntax: map[string]forum.User,
-// []forum.Post, or for a single value *forum.Config.
+// sorted[string]forum.User, []forum.Post, or for a single value *forum.Config.
 func (c CollectionInfo) Type() string {
 	switch c.Kind {
 	case "list":

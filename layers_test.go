@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/engine"},
 	{"internal/check"},
 	{"internal/table"},
-	{"internal/trie", "internal/vector"},
+	{"internal/trie", "internal/btree", "internal/vector"},
 	{"internal/entry"},
 	{"internal/layout"},
 	{"internal/heap", "internal/journal", "internal/backup"},
@@ -73,6 +73,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/layout":  {"copies values as bytes and words, by descriptors", nil},
 	"internal/live":    {"maps the coordination words", nil},
 	"internal/trie":    {"reads and writes nodes in place", nil},
+	"internal/btree":   {"reads and writes nodes in place", nil},
 	"internal/entry":   {"reads and writes entries in place", nil},
 	"internal/vector":  {"reads and writes nodes in place", nil},
 	"internal/table":   {"passes the payloads of objects on", nil},
@@ -80,7 +81,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/engine":  {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":  {"the futex system call takes the address of a word", nil},
 	"internal/format":  {"sizes and offsets for the guards at compile time", nil},
-	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "list.go", "dynamic.go"}},
+	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "sorted.go", "range.go", "list.go", "dynamic.go"}},
 }
 
 // sourceImport is one import of one file of this module that is not a test.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -64,13 +65,28 @@ func runModel[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.
 
 // machine is the state of one random program.
 type machine[K comparable, V any] struct {
-	kind  kind[K, V]
-	dir   string
-	opts  []everheap.Option
-	space *everheap.Space
-	m     everheap.Map[K, V]
-	model map[K]V
-	held  []*snapshot[K, V]
+	kind   kind[K, V]
+	sorted bool
+	dir    string
+	opts   []everheap.Option
+	space  *everheap.Space
+	m      entries[K, V]
+	in     everheap.Sorted[K, V] // m, if it is sorted
+	model  map[K]V
+	held   []*snapshot[K, V]
+}
+
+// entries is what maps of both sorts can do.
+type entries[K comparable, V any] interface {
+	Set(sc everheap.Scope, key K, v V) error
+	Get(sc everheap.Scope, key K) (V, error)
+	Has(sc everheap.Scope, key K) (bool, error)
+	Peek(tx *everheap.Tx, key K) *V
+	Modify(sc everheap.Scope, key K, fn func(v *V) error) error
+	Upsert(sc everheap.Scope, key K, fn func(v *V, found bool) error) error
+	Delete(sc everheap.Scope, key K) (bool, error)
+	Len(sc everheap.Scope) (int, error)
+	All(tx *everheap.Tx) iter.Seq2[K, *V]
 }
 
 // snapshot is a View that goes on in a goroutine of its own, and what it must see.
@@ -82,11 +98,16 @@ type snapshot[K comparable, V any] struct {
 
 // modelOf returns the random program for a kind, as a property.
 func modelOf[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.Option) func(*rapid.T) {
+	return modelIn(t, k, false, opts...)
+}
+
+// modelIn is modelOf for a map that is sorted or not.
+func modelIn[K comparable, V any](t *testing.T, k kind[K, V], sorted bool, opts ...everheap.Option) func(*rapid.T) {
 	base := t.TempDir()
 	n := 0
 	return func(t *rapid.T) {
 		n++
-		m := &machine[K, V]{kind: k, dir: filepath.Join(base, strconv.Itoa(n)), model: map[K]V{},
+		m := &machine[K, V]{kind: k, sorted: sorted, dir: filepath.Join(base, strconv.Itoa(n)), model: map[K]V{},
 			opts: append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)}
 		m.open(t)
 		defer m.end(t)
@@ -106,6 +127,7 @@ func modelOf[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.O
 			"power loss":       func(t *rapid.T) { m.reopen(t, true) },
 			"another handle":   m.anotherHandle,
 			"iterate and edit": m.iterateAndEdit,
+			"range":            m.ranges,
 		})
 		m.compareNow(t)
 		checkSpace(t, m.space)
@@ -123,7 +145,12 @@ func (m *machine[K, V]) open(t *rapid.T) {
 	var err error
 	m.space, err = everheap.Open(m.dir, m.opts...)
 	m.ok(t, err)
-	m.m, err = everheap.OpenMap[K, V](m.space, "m")
+	if m.sorted {
+		m.in, err = everheap.OpenSorted[K, V](m.space, "m")
+		m.m = m.in
+	} else {
+		m.m, err = everheap.OpenMap[K, V](m.space, "m")
+	}
 	m.ok(t, err)
 }
 
@@ -277,6 +304,9 @@ func (m *machine[K, V]) compare(t interface{ Fatalf(string, ...any) }, tx *everh
 		if m.m.Peek(tx, k) == nil {
 			t.Fatalf("peek: key %.100v is not there", k)
 		}
+	}
+	if m.sorted {
+		m.compareOrder(t, tx, model)
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *keysCmd) print(s *everheap.Space, m *everheap.Collection, w *bufio.Writ
 			if !strings.HasPrefix(key, c.Prefix) {
 				continue
 			}
-			if !c.Unsorted && m.Kind() != "list" { // that is in order
+			if !c.Unsorted && !m.Ordered() {
 				sorted = append(sorted, key)
 			} else if more, err := put(key); !more {
 				return err

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -253,7 +254,7 @@ func (w *walker) any(index uint64, a format.Addr) error {
 // fits reports whether an object's block has the size of its kind.
 func (w *walker) fits(kind format.Kind, a format.Addr) bool {
 	switch size := w.r.Size(a); kind {
-	case format.KindMap:
+	case format.KindMap, format.KindSorted:
 		return size == format.ByteCount(unsafe.Sizeof(format.MapObject{}))
 	case format.KindList:
 		return size == format.ByteCount(format.ListObjectSize)
@@ -267,6 +268,8 @@ func (w *walker) blocks(kind format.Kind, p unsafe.Pointer) error {
 	switch kind {
 	case format.KindMap:
 		return trie.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
+	case format.KindSorted:
+		return btree.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
 	case format.KindList:
 		return w.items((*format.ListObject)(p))
 	}
@@ -276,7 +279,7 @@ func (w *walker) blocks(kind format.Kind, p unsafe.Pointer) error {
 // verify looks closer at what an object holds.
 func (w *walker) verify(o objectAt) error {
 	switch o.kind {
-	case format.KindMap:
+	case format.KindMap, format.KindSorted:
 		return w.entries(o)
 	case format.KindList:
 		return w.list(o)
@@ -304,15 +307,21 @@ func (w *walker) descriptor(index uint64, a format.Addr, p unsafe.Pointer) error
 	return nil
 }
 
-// entries verifies the trie of a map, with its types if they are known.
+// entries verifies the tree of a map, with its types if they are known.
 func (w *walker) entries(m objectAt) error {
-	p, err := w.r.Payload(m.addr, format.KindMap)
+	p, err := w.r.Payload(m.addr, m.kind)
 	if err != nil {
 		return err
 	}
 	object := *(*format.MapObject)(p)
 	shape := w.shape(m, object)
-	n, err := trie.Check(w.r, format.Link(object.Root), shape, w.visit, func(a format.Addr, what string) { w.find(a, "%s", what) })
+	report := func(a format.Addr, what string) { w.find(a, "%s", what) }
+	var n uint64
+	if m.kind == format.KindSorted {
+		n, err = btree.Check(w.r, format.Link(object.Root), shape, w.visit, report)
+	} else {
+		n, err = trie.Check(w.r, format.Link(object.Root), shape, w.visit, report)
+	}
 	if err != nil {
 		return err
 	}
@@ -335,7 +344,11 @@ func (w *walker) shape(m objectAt, object format.MapObject) *entry.Shape {
 		w.find(m.addr, "the types of a map, objects %d and %d, are missing", object.Key, object.Value)
 		return nil
 	}
-	if err := key.KeyError(); err != nil {
+	err := key.KeyError()
+	if m.kind == format.KindSorted {
+		err = key.OrderError()
+	}
+	if err != nil {
 		w.find(m.addr, "the type of the keys: %v", err)
 		return nil
 	}

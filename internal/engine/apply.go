@@ -36,7 +36,9 @@ func (a *applier) apply(h format.OpHead, payload []byte) error {
 	case format.OpSet, format.OpDelete:
 		err = a.entry(kind, index, h, payload)
 	case format.OpNewMap:
-		err = a.newMap(index, h)
+		err = a.newMap(format.KindMap, index, h)
+	case format.OpNewSorted:
+		err = a.newMap(format.KindSorted, index, h)
 	case format.OpNewType:
 		err = a.newType(index, payload)
 	case format.OpNewValue, format.OpSetValue:
@@ -105,7 +107,7 @@ func (a *applier) mapOf(index uint64) (*Map, error) {
 	if m == nil {
 		var err error
 		if index == a.tx.state.Catalog || index == a.tx.state.Types {
-			m = &Map{index: index, shape: a.tx.sp.catalog}
+			m = &Map{index: index, kind: format.KindMap, shape: a.tx.sp.catalog}
 		} else if m, _, err = a.tx.StoredMap(format.MakeID(a.tx.sp.header.Tag, index)); err != nil {
 			return nil, err
 		}
@@ -124,22 +126,22 @@ func (a *applier) claimIndex(index uint64) error {
 	return nil
 }
 
-// newMap creates an empty map.
-func (a *applier) newMap(index uint64, h format.OpHead) error {
+// newMap creates an empty map of the kind.
+func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error {
 	key, err := a.tx.storedType(h.Addr)
-	if err == nil {
-		err = key.KeyError()
-	}
-	if err == nil {
-		_, err = a.tx.storedType(h.Arg)
-	}
 	if err != nil {
+		return err
+	}
+	if err := keyError(key, kind); err != nil {
+		return err
+	}
+	if _, err := a.tx.storedType(h.Arg); err != nil {
 		return err
 	}
 	if err := a.claimIndex(index); err != nil {
 		return err
 	}
-	_, err = a.tx.newMap(h.Addr, h.Arg)
+	_, err = a.tx.newMap(kind, h.Addr, h.Arg)
 	return err
 }
 

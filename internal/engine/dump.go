@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -138,8 +139,12 @@ func (d *dump) any(a format.Addr) error {
 	switch kind {
 	case format.KindType:
 		err = d.descriptor(a)
-	case format.KindMap:
-		err = d.mapping(a)
+	case format.KindMap, format.KindSorted:
+		err = d.mapping(a, kind)
+	case format.KindList:
+		err = d.list(a)
+	case format.KindValue:
+		err = d.value(a)
 	default:
 		err = fmt.Errorf("an object cannot be a %s block", kind)
 	}
@@ -165,8 +170,8 @@ func (d *dump) descriptor(a format.Addr) error {
 	return d.tell(format.OpNewType, h, payload)
 }
 
-// mapping tells of a hash map.
-func (d *dump) mapping(a format.Addr) error {
+// mapping tells of a map, sorted or not.
+func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 	payload, _ := d.payload(a)
 	if len(payload) != int(unsafe.Sizeof(format.MapObject{})) {
 		return errors.New("a map object of the wrong size")
@@ -182,19 +187,19 @@ func (d *dump) mapping(a format.Addr) error {
 			}
 			return d.onlyOnce(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.Key, object.Value))
 		}
-		if err := key.KeyError(); err != nil {
+		if err := keyError(key, kind); err != nil {
 			return d.onlyOnce(fmt.Errorf("a map with impossible keys: %w", err))
 		}
 		sh = d.shape(key, value)
 	}
 	if d.contents {
-		return d.mapEntries(a, &object, sh)
+		return d.mapEntries(a, kind, &object, sh)
 	}
 	d.objects++
 	if own {
 		return nil
 	}
-	return d.tell(format.OpNewMap, format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
+	return d.tell(newOp(kind), format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
 // onlyOnce returns the error in the first pass: an object that is not told there has
@@ -207,20 +212,27 @@ func (d *dump) onlyOnce(err error) error {
 }
 
 // mapEntries tells the entries of a map.
-func (d *dump) mapEntries(a format.Addr, object *format.MapObject, sh *entry.Shape) error {
+func (d *dump) mapEntries(a format.Addr, kind format.Kind, object *format.MapObject, sh *entry.Shape) error {
 	d.budget = blockBudget(object.Count)
+	sorted := kind == format.KindSorted
 	var found uint64
-	err := trie.Blocks(d.r, format.Link(object.Root), func(a format.Addr, kind format.Kind) (bool, error) {
+	visit := func(a format.Addr, kind format.Kind) (bool, error) {
 		descend, err := d.visit(a, kind)
 		if !descend || kind != format.KindEntry {
 			return descend, err
 		}
-		told, err := d.entry(a, sh)
+		told, err := d.entry(a, sh, sorted)
 		if told {
 			found++
 		}
 		return false, d.damage(a, err)
-	})
+	}
+	var err error
+	if sorted {
+		err = btree.Blocks(d.r, format.Link(object.Root), visit)
+	} else {
+		err = trie.Blocks(d.r, format.Link(object.Root), visit)
+	}
 	if err = d.damage(a, err); err != nil || found == object.Count {
 		return err
 	}
@@ -229,7 +241,7 @@ func (d *dump) mapEntries(a format.Addr, object *format.MapObject, sh *entry.Sha
 }
 
 // entry tells one entry, and reports whether it is one that can be told.
-func (d *dump) entry(a format.Addr, sh *entry.Shape) (bool, error) {
+func (d *dump) entry(a format.Addr, sh *entry.Shape, sorted bool) (bool, error) {
 	payload, h := d.payload(a)
 	if len(payload) < sh.FixedSize() {
 		return false, fmt.Errorf("an entry of %d bytes is shorter than its types", len(payload))
@@ -242,7 +254,7 @@ func (d *dump) entry(a format.Addr, sh *entry.Shape) (bool, error) {
 	if err := sh.Value.Check(sh.ValueOf(p), bounds); err != nil {
 		return false, fmt.Errorf("the value of an entry: %w", err)
 	}
-	if _, err := sh.Hash(sh.KeyOf(p)); err != nil {
+	if err := placeable(sh, sh.KeyOf(p), sorted); err != nil {
 		return false, fmt.Errorf("the key of an entry: %w", err)
 	}
 	if sh == d.own && d.there != nil {
@@ -259,6 +271,15 @@ func (d *dump) entry(a format.Addr, sh *entry.Shape) (bool, error) {
 	}
 	d.entries++
 	return true, d.tell(format.OpSet, h, payload)
+}
+
+// placeable returns an error for a key that has no place in a map, such as NaN.
+func placeable(sh *entry.Shape, key unsafe.Pointer, sorted bool) error {
+	if sorted {
+		return sh.CheckOrder(key)
+	}
+	_, err := sh.Hash(key)
+	return err
 }
 
 // leads returns an error if an entry of one of the space's own maps does not lead to

@@ -56,7 +56,7 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object that does not exist", ErrDangling, handle, uint64(id))}
 	case errors.As(err, &other):
 		return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + kindName(other.Got),
+			"  stored:  a " + called(other.Got),
 			fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))}}}
 	case err != nil:
 		return err
@@ -84,7 +84,7 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, p 
 		}
 		if !layout.Same(stored, part.handle) {
 			return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: append([]string{
-				fmt.Sprintf("  stored:  a %s with %s of type %s", kindName(kind), part.name, stored),
+				fmt.Sprintf("  stored:  a %s with %s of type %s", called(kind), part.name, stored),
 				fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))},
 				layout.Diff(stored, part.handle)...)}}
 		}
@@ -96,7 +96,7 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, p 
 // where it has none, and how many values it has. p is its payload.
 func contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
 	switch kind {
-	case format.KindMap:
+	case format.KindMap, format.KindSorted:
 		m := (*format.MapObject)(p)
 		return m.Key, m.Value, m.Count
 	case format.KindList:

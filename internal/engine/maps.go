@@ -3,18 +3,20 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// Map is a map of a space together with the types by which it is accessed.
+// Map is a map of a space, sorted or not, together with the types by which it is
+// accessed.
 type Map struct {
 	index      uint64
+	kind       format.Kind
 	of         MapOf
 	key, value uint64 // descriptors of the stored types
 	shape      *entry.Shape
@@ -43,7 +45,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 		return nil, nil, otherSpace(of.ID)
 	}
 	index := of.ID.Index()
-	object, err := tx.mapObject(index)
+	object, err := tx.entriesObject(index, of.kind())
 	if err != nil {
 		return nil, nil, tx.objectError(of.ID, err)
 	}
@@ -57,8 +59,11 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	}
 	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
 		tx.first.of, tx.first.m, tx.first.object = of, m, object
-		var fast bool
-		if tx.first.finder, fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); fast {
+		fast := false
+		if !of.Sorted {
+			tx.first.finder, fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape)
+		}
+		if fast {
 			tx.first.ready.Store(findable)
 		} else {
 			tx.first.ready.Store(ready)
@@ -74,7 +79,7 @@ func (m *Map) fits(of MapOf, object *format.MapObject) bool {
 
 // bind compares the stored types of a map with Go types.
 func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
-	k, v, err := mapTypes(of.Key.GoType(), of.Value.GoType())
+	k, v, err := mapTypes(of)
 	if err != nil {
 		return nil, err
 	}
@@ -88,14 +93,14 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	}
 	if !layout.Same(storedKey, k) || !layout.Same(storedValue, v) {
 		e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			fmt.Sprintf("  stored:  map of %s to %s", storedKey, storedValue),
-			fmt.Sprintf("  program: map of %s to %s", k, v)}}
+			fmt.Sprintf("  stored:  %s of %s to %s", called(of.kind()), storedKey, storedValue),
+			fmt.Sprintf("  program: %s of %s to %s", called(of.kind()), k, v)}}
 		e.Lines = append(e.Lines, layout.Diff(storedKey, k)...)
 		e.Lines = append(e.Lines, layout.Diff(storedValue, v)...)
 		return nil, e
 	}
 	index := of.ID.Index()
-	m := &Map{index: index, of: of, key: object.Key, value: object.Value,
+	m := &Map{index: index, kind: of.kind(), of: of, key: object.Key, value: object.Value,
 		shape: tx.sp.shape(k, v)}
 	if tx.published(index) {
 		tx.sp.bound[index%uint64(len(tx.sp.bound))].Store(m)
@@ -116,15 +121,24 @@ func (sp *Space) shape(key, value *layout.Type) *entry.Shape {
 }
 
 // mapTypes compiles the types of a map and refuses what cannot be stored.
-func mapTypes(key, value reflect.Type) (k, v *layout.Type, err error) {
-	if k, err = layout.Of(key); err != nil {
+func mapTypes(of MapOf) (k, v *layout.Type, err error) {
+	if k, err = layout.Of(of.Key.GoType()); err != nil {
 		return nil, nil, err
 	}
-	if err = k.KeyError(); err != nil {
+	if err = keyError(k, of.kind()); err != nil {
 		return nil, nil, err
 	}
-	v, err = layout.Of(value)
+	v, err = layout.Of(of.Value.GoType())
 	return k, v, err
+}
+
+// keyError returns why values of a type cannot be keys of a map of the kind; nil if
+// they can.
+func keyError(key *layout.Type, kind format.Kind) error {
+	if kind == format.KindSorted {
+		return key.OrderError()
+	}
+	return key.KeyError()
 }
 
 // StoredMap returns a map by its stored types alone, for programs that have no
@@ -133,11 +147,18 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err := tx.Err(); err != nil {
 		return nil, nil, err
 	}
-	object, err := tx.mapObject(id.Index())
+	kind, p, err := table.Any(tx.reader, format.Link(tx.state.Table), id.Index())
+	if err == nil && kind != format.KindMap && kind != format.KindSorted {
+		err = &table.KindError{Want: format.KindMap, Got: kind}
+	}
 	if err != nil {
 		return nil, nil, tx.objectError(id, err)
 	}
+	object := (*format.MapObject)(p)
 	key, err := tx.storedType(object.Key)
+	if err == nil {
+		err = keyError(key, kind)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,7 +166,7 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Map{index: id.Index(), key: object.Key, value: object.Value, shape: tx.sp.shape(key, value)}
+	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: tx.sp.shape(key, value)}
 	return m, object, nil
 }
 
@@ -170,7 +191,7 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
-	k, v, err := mapTypes(of.Key.GoType(), of.Value.GoType())
+	k, v, err := mapTypes(of)
 	if err != nil {
 		return 0, err
 	}
@@ -182,19 +203,19 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err != nil {
 		return 0, err
 	}
-	index, err := tx.newMap(keyIndex, valueIndex)
+	index, err := tx.newMap(of.kind(), keyIndex, valueIndex)
 	return format.MakeID(tx.sp.header.Tag, index), err
 }
 
-// newMap creates an empty map with the descriptors, under the next index, which it
-// returns.
-func (tx *Tx) newMap(keyIndex, valueIndex uint64) (uint64, error) {
-	index, p, err := tx.newObject(format.KindMap, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+// newMap creates an empty map of the kind with the descriptors, under the next index,
+// which it returns.
+func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, error) {
+	index, p, err := tx.newObject(kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
 		return 0, err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewMap, index), Block: keyIndex, Arg: valueIndex})
+	tx.write.Log(format.Op{What: format.MakeWhat(newOp(kind), index), Block: keyIndex, Arg: valueIndex})
 	return index, nil
 }
 
@@ -212,6 +233,9 @@ func (tx *Tx) writable() error {
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
 func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if m.sorted() {
+		return tx.getSorted(m, object, key)
+	}
 	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
 		if value, ok := f.Value(*(*string)(key)); ok {
 			return m.shape.Of(value), nil
@@ -241,15 +265,15 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	hash, err := m.shape.Hash(key)
+	hash, err := m.hash(key)
 	if err != nil {
 		return err
 	}
-	object, err := tx.editMap(m.index)
+	object, err := tx.editEntries(m.index, m.kind)
 	if err != nil {
 		return err
 	}
-	root, entry, old, err := trie.Set(tx.write, format.Link(object.Root), m.shape, hash, key, value)
+	root, entry, old, err := tx.put(m, format.Link(object.Root), hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
 			return err
@@ -274,7 +298,7 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
-	object, err := tx.mapObject(m.index)
+	object, err := tx.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err
 	}
@@ -282,14 +306,14 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if err != nil || entry == nil {
 		return false, err
 	}
-	hash, err := m.shape.Hash(key)
+	hash, err := m.hash(key)
 	if err != nil {
 		return false, err
 	}
-	if object, err = tx.editMap(m.index); err != nil {
+	if object, err = tx.editEntries(m.index, m.kind); err != nil {
 		return false, err
 	}
-	root, block, err := trie.Delete(tx.write, format.Link(object.Root), m.shape, hash, key)
+	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
 	if err != nil {
 		return false, tx.fail(err)
 	}
@@ -299,15 +323,25 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	return true, nil
 }
 
-// All walks the entries as they are when the walk starts: what the transaction
-// writes meanwhile is copied, never edited under the walk.
-func (tx *Tx) All(object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
-	root, count := format.Link(object.Root), object.Count
-	if tx.write != nil {
-		tx.write.Borrow()
-		tx.write.Freeze()
-		defer tx.write.Thaw()
+// All walks the entries as they are when the walk starts, those of a sorted map in
+// order.
+func (tx *Tx) All(m *Map, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+	if m.sorted() {
+		return tx.walk(m, object, Bound{}, Bound{}, false, yield)
 	}
+	root, count := format.Link(object.Root), object.Count
+	defer tx.freeze()()
 	_, err := trie.All(tx.reader, root, count, yield)
 	return err
+}
+
+// freeze makes what the transaction has written unchangeable, until what it returns
+// is called: what it writes meanwhile is copied, never edited under a walk.
+func (tx *Tx) freeze() (thaw func()) {
+	if tx.write == nil {
+		return func() {}
+	}
+	tx.write.Borrow()
+	tx.write.Freeze()
+	return tx.write.Thaw
 }

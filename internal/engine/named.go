@@ -18,6 +18,7 @@ var handleKinds = []struct {
 	name   string
 }{
 	{layout.Map, format.KindMap, "map"},
+	{layout.Sorted, format.KindSorted, "sorted"},
 	{layout.List, format.KindList, "list"},
 	{layout.Ref, format.KindValue, "ref"},
 }
@@ -30,6 +31,14 @@ func kindName(k format.Kind) string {
 		}
 	}
 	return k.String()
+}
+
+// called is kindName for messages.
+func called(k format.Kind) string {
+	if k == format.KindSorted {
+		return "sorted map"
+	}
+	return kindName(k)
 }
 
 // openNamed returns the ID of the object with a name. If it is there, bind compares
@@ -89,8 +98,8 @@ func (tx *Tx) objectError(id format.ID, err error) error {
 		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
 	case errors.As(err, &kind):
 		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + kindName(kind.Got),
-			"  program: a " + kindName(kind.Want)}}
+			"  stored:  a " + called(kind.Got),
+			"  program: a " + called(kind.Want)}}
 	}
 	return err
 }

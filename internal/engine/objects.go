@@ -31,15 +31,22 @@ func isKind(payload unsafe.Pointer, kind format.Kind) bool {
 	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
 }
 
-// mapObject returns the object of a map.
+// mapObject returns the object of a map that is not sorted, such as those of the space
+// itself.
 func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {
-	p, err := tx.object(index, format.KindMap)
+	return tx.entriesObject(index, format.KindMap)
+}
+
+// entriesObject returns the object of a map of the kind.
+func (tx *Tx) entriesObject(index uint64, kind format.Kind) (*format.MapObject, error) {
+	p, err := tx.object(index, kind)
 	return (*format.MapObject)(p), err
 }
 
-// editMap returns the object of a map, writable, in a block of this transaction.
-func (tx *Tx) editMap(index uint64) (*format.MapObject, error) {
-	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, format.KindMap, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+// editEntries returns the object of a map of the kind, writable, in a block of this
+// transaction.
+func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, error) {
+	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
 		return nil, tx.fail(err)
 	}
@@ -111,7 +118,7 @@ func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
 
 // enroll stores a word in one of the space's own maps.
 func (tx *Tx) enroll(index uint64, key string, word uint64) error {
-	m, err := tx.editMap(index)
+	m, err := tx.editEntries(index, format.KindMap)
 	if err != nil {
 		return err
 	}

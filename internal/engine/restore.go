@@ -192,7 +192,7 @@ func (tx *Tx) loaded(r *backup.Reader) error {
 			return blame(r, err)
 		}
 	}
-	if _, err := tx.editMap(state.Catalog); err != nil { // else a transaction without changes would publish nothing
+	if _, err := tx.editEntries(state.Catalog, format.KindMap); err != nil { // else a transaction without changes would publish nothing
 		return err
 	}
 	state.NextIndex = end.NextIndex
@@ -207,7 +207,7 @@ func (tx *Tx) ownLead(own uint64) error {
 		return err
 	}
 	types := map[uint64]*layout.Type{}
-	walkErr := tx.All(m, func(e unsafe.Pointer) bool {
+	walkErr := tx.All(&Map{index: own, kind: format.KindMap, shape: tx.sp.catalog}, m, func(e unsafe.Pointer) bool {
 		index := *layout.Cast[uint64](tx.sp.catalog.ValueOf(e))
 		if own == tx.state.Types {
 			types[index], _ = tx.storedType(index)

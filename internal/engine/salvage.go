@@ -259,18 +259,27 @@ func (s *salvage) note(object uint64, file string, off int64, what string) bool 
 type telling struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
-	objects map[uint64]*entry.Shape // that are no types; the shape is that of a map
-	leads   map[uint64][]uint64     // from an object that holds handles to those that they name
-	named   []uint64                // objects that the catalog names
+	objects map[uint64]told     // that are no types
+	leads   map[uint64][]uint64 // from an object that holds handles to those that they name
+	named   []uint64            // objects that the catalog names
 	names   map[string]bool
 	next    uint64 // index that is free
 	copied  []byte
 	scratch []uint64
 }
 
+// told is what an object is, of which was told that it is there.
+type told struct {
+	shape     *entry.Shape // of a map
+	sorted    bool
+	list      *uint64     // length of a list
+	cell      *entry.Cell // of a list or a value
+	typeIndex uint64      // of a value
+}
+
 // tell writes the backup.
 func (s *salvage) tell(v *candidate, w io.Writer) error {
-	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]*entry.Shape{},
+	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]told{},
 		leads: map[uint64][]uint64{}, names: map[string]bool{}}
 	head := backupHead(s.header, &v.state)
 	head.Salvaged = 1
@@ -351,12 +360,30 @@ func (s *salvage) noteTold(h format.OpHead, index uint64) error {
 			return err
 		}
 		s.types[index] = t
-	case format.OpNewMap:
+	case format.OpNewMap, format.OpNewSorted:
 		key, value := s.types[h.Addr], s.types[h.Arg]
 		if key == nil || value == nil {
 			return errors.New("a map whose types are lost")
 		}
-		s.objects[index] = s.shape(key, value)
+		s.objects[index] = told{shape: s.shape(key, value), sorted: format.OpKindOf(h.What) == format.OpNewSorted}
+	case format.OpNewList, format.OpNewValue:
+		t := s.types[h.Arg]
+		if t == nil {
+			return errors.New("an object whose type is lost")
+		}
+		if format.OpKindOf(h.What) == format.OpNewList {
+			s.objects[index] = told{list: new(uint64), cell: entry.NewItem(t, nil)}
+		} else {
+			s.objects[index] = told{cell: entry.NewValue(t, nil), typeIndex: h.Arg}
+		}
+	case format.OpAppend:
+		if n := s.objects[index].list; n != nil {
+			*n = h.Arg + 1
+		}
+	case format.OpTruncate:
+		if n := s.objects[index].list; n != nil {
+			*n = h.Arg
+		}
 	}
 	return nil
 }

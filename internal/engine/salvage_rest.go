@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
@@ -49,7 +50,8 @@ func (s *salvage) change(h format.OpHead, payload []byte) error {
 	if !wanted {
 		return nil
 	}
-	if kind := format.OpKindOf(h.What); kind == format.OpNewType || kind == format.OpNewMap {
+	switch format.OpKindOf(h.What) {
+	case format.OpNewType, format.OpNewMap, format.OpNewSorted, format.OpNewList, format.OpNewValue:
 		s.next = index + 1
 	}
 	return s.put(h, payload)
@@ -66,14 +68,17 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 		}
 		_, err := layout.Decode(append([]byte(nil), payload[head:]...))
 		return err == nil, err
-	case format.OpNewMap:
+	case format.OpNewMap, format.OpNewSorted:
 		key, value := s.types[h.Addr], s.types[h.Arg]
-		if index < s.next || key == nil || value == nil || key.KeyError() != nil {
+		of := MapOf{Sorted: kind == format.OpNewSorted}
+		if index < s.next || key == nil || value == nil || keyError(key, of.kind()) != nil {
 			return false, errors.New("a new map whose types are lost")
 		}
 		return true, nil
 	case format.OpSet, format.OpDelete:
 		return s.entryFits(index, kind, h, payload)
+	case format.OpNewList, format.OpNewValue, format.OpSetValue, format.OpAppend, format.OpSetItem, format.OpTruncate:
+		return s.cellFits(index, kind, h, payload)
 	default:
 		return false, fmt.Errorf("changes of kind %d are not known", kind)
 	}
@@ -81,7 +86,7 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 
 // entryFits is fits for a change of an entry.
 func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
-	sh := s.objects[index]
+	sh, sorted := s.objects[index].shape, s.objects[index].sorted
 	if index == format.CatalogIndex || index == format.TypesIndex {
 		sh = s.own
 	}
@@ -91,16 +96,13 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 	if len(payload) < sh.FixedSize() {
 		return false, errors.New("an entry that is too short")
 	}
-	s.scratch = slices.Grow(s.scratch[:0], (len(payload)+7)/8)[:(len(payload)+7)/8]
-	e := unsafe.Pointer(unsafe.SliceData(s.scratch))
-	copy(unsafe.Slice((*byte)(e), len(payload)), payload)
-	bounds := layout.Bounds{Lo: uintptr(e), Hi: uintptr(e) + uintptr(len(payload))}
+	e, bounds := s.scratchCopy(payload)
 	err := sh.Key.Relocate(sh.KeyOf(e), bounds, uintptr(h.Addr))
 	if err == nil && kind == format.OpSet {
 		err = sh.Value.Relocate(sh.ValueOf(e), bounds, uintptr(h.Addr))
 	}
 	if err == nil {
-		_, err = sh.Hash(sh.KeyOf(e))
+		err = placeable(sh, sh.KeyOf(e), sorted)
 	}
 	if err != nil || kind == format.OpDelete {
 		return err == nil, err
@@ -110,6 +112,57 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 	}
 	s.meet(index, sh.Key, sh.KeyOf(e), bounds)
 	s.meet(index, sh.Value, sh.ValueOf(e), bounds)
+	return true, nil
+}
+
+// scratchCopy copies a payload to where it can be changed.
+func (s *salvage) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
+	n := max((len(payload)+7)/8, 1)
+	s.scratch = slices.Grow(s.scratch[:0], n)[:n]
+	p := unsafe.Pointer(unsafe.SliceData(s.scratch))
+	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
+}
+
+// cellFits is fits for a change of a list, or of a value that references lead to.
+func (s *salvage) cellFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
+	o := s.objects[index]
+	switch kind {
+	case format.OpNewList, format.OpNewValue:
+		t := s.types[h.Arg]
+		if index < s.next || t == nil {
+			return false, errors.New("a new object whose type is lost")
+		}
+		o = told{cell: entry.NewItem(t, nil)}
+		if kind == format.OpNewValue {
+			o = told{cell: entry.NewValue(t, nil), typeIndex: h.Arg}
+		}
+	case format.OpSetValue:
+		if o.cell == nil || o.list != nil {
+			return false, errors.New("a change of a value that is lost")
+		}
+	default:
+		if o.list == nil {
+			return false, errors.New("a change of a list that is lost")
+		}
+		if n := *o.list; kind == format.OpAppend && h.Arg != n || kind == format.OpSetItem && h.Arg >= n || kind == format.OpTruncate && h.Arg > n {
+			return false, fmt.Errorf("a change of element %d of a list that has %d", h.Arg, n)
+		}
+	}
+	if kind == format.OpNewList || kind == format.OpTruncate || len(payload) == 0 && h.Addr == 0 {
+		return true, nil
+	}
+	if len(payload) < o.cell.FixedSize() {
+		return false, errors.New("a value that is too short")
+	}
+	p, bounds := s.scratchCopy(payload)
+	if o.list == nil && *(*uint64)(p) != format.MakeValueType(o.typeIndex) {
+		return false, errors.New("a value of another type")
+	}
+	if err := o.cell.Type.Relocate(o.cell.ValueOf(p), bounds, uintptr(h.Addr)); err != nil {
+		return false, err
+	}
+	s.meet(index, o.cell.Type, o.cell.ValueOf(p), bounds)
 	return true, nil
 }
 

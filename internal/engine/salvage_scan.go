@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/vector"
 )
 
 // scan looks for versions in the whole file: by their state blocks, and, since those of
@@ -22,7 +23,7 @@ func (s *salvage) scan() (states, roots []*candidate) {
 			return true
 		}
 		if kind == format.KindTable {
-			if n, ok := tableNodeOf(off, block); ok {
+			if n, ok := tableNodeOf(off, block); ok && s.hasCatalog(n) {
 				nodes = append(nodes, n)
 			}
 		} else if c := s.candidate(format.Addr(s.header.Base+off), "its state was found in the file"); c != nil {
@@ -53,6 +54,19 @@ func tableNodeOf(off uint64, block []byte) (n tableNode, ok bool) {
 		}
 	}
 	return n, false
+}
+
+// hasCatalog reports whether a node leads to a map where an object table leads to the
+// catalog. The vectors of lists have nodes of the same kind, and lead to elements.
+func (s *salvage) hasCatalog(n tableNode) bool {
+	has := false
+	_ = s.guarded(func() error { // what cannot be read is none
+		link := format.MakeVectorLink(format.Addr(s.header.Base+n.off), n.bits, n.levels)
+		word, err := vector.Get(&s.r, link, format.CatalogIndex)
+		has = err == nil && s.verifier(n.birth)(format.Addr(word), format.KindMap) == nil
+		return nil
+	})
+	return has
 }
 
 // indexGap is how far the next index lies behind the last one that was met, of a

@@ -17,6 +17,7 @@ import (
 type MapOf struct {
 	ID         format.ID
 	Key, Value layout.Identity
+	Sorted     bool
 }
 
 // Get copies the value of the key to the variable at dst, and reports whether
@@ -199,23 +200,35 @@ func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value uns
 	if err != nil {
 		return err
 	}
+	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return tx.All(m, object, yield) })
+}
+
+// copyKeys passes the entries of a walk on as Entries does.
+func (tx *Tx) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
 	var failed error
-	err = tx.All(object, func(entry unsafe.Pointer) bool {
-		bounds := tx.Bounds(entry)
-		if failed = m.shape.Key.CopyOut(next(), m.shape.KeyOf(entry), bounds); failed != nil {
-			return false
-		}
-		if tx.sp.options.Verify {
-			if failed = m.shape.Value.Check(m.shape.ValueOf(entry), bounds); failed != nil {
-				return false
-			}
-		}
-		return yield(m.shape.ValueOf(entry))
+	err := walk(func(entry unsafe.Pointer) bool {
+		value, err := tx.handOut(m, entry, next())
+		failed = err
+		return err == nil && yield(value)
 	})
 	if err == nil {
 		err = failed
 	}
 	return err
+}
+
+// handOut copies the key of an entry to the variable at dst, and returns the stored
+// value.
+func (tx *Tx) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
+	bounds := tx.Bounds(entry)
+	if err = m.shape.Key.CopyOut(dst, m.shape.KeyOf(entry), bounds); err != nil {
+		return nil, err
+	}
+	value = m.shape.ValueOf(entry)
+	if tx.sp.options.Verify {
+		err = m.shape.Value.Check(value, bounds)
+	}
+	return value, err
 }
 
 // Len returns the number of entries.

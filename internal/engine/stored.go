@@ -63,7 +63,7 @@ func (tx *Tx) Stored(id format.ID) (*Stored, error) {
 		return nil, err
 	}
 	switch kind {
-	case format.KindMap:
+	case format.KindMap, format.KindSorted:
 		var m *Map
 		if m, _, err = tx.StoredMap(id); err != nil {
 			return nil, err
@@ -78,14 +78,14 @@ func (tx *Tx) Stored(id format.ID) (*Stored, error) {
 	return s, err
 }
 
-// storedMap is a map.
+// storedMap is a map, sorted or not.
 type storedMap struct {
 	tx *Tx
 	m  *Map
 }
 
 func (s *storedMap) Get(key unsafe.Pointer) (StoredPart, error) {
-	object, err := s.tx.mapObject(s.m.index)
+	object, err := s.tx.entriesObject(s.m.index, s.m.kind)
 	if err != nil {
 		return StoredPart{}, err
 	}
@@ -101,11 +101,11 @@ func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.tx.Set(s.m, 
 func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.tx.Delete(s.m, key) }
 
 func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
-	object, err := s.tx.mapObject(s.m.index)
+	object, err := s.tx.entriesObject(s.m.index, s.m.kind)
 	if err != nil {
 		return err
 	}
-	return s.tx.All(object, func(e unsafe.Pointer) bool {
+	return s.tx.All(s.m, object, func(e unsafe.Pointer) bool {
 		bounds := s.tx.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})

@@ -22,14 +22,19 @@ const (
 
 	KindValue Kind = 12 // ValueObject, the value of a Ref, and what it owns
 	KindList  Kind = 13 // ListObject
-	KindItem  Kind = 17 // an element of a list, and what it owns
+
+	KindSorted Kind = 14 // MapObject, of a sorted map
+	KindBranch Kind = 15 // inner node of a B+tree: NodeHead, words, links and counts of children
+	KindLeaf   Kind = 16 // leaf of a B+tree: NodeHead, words, and addresses of entries
+
+	KindItem Kind = 17 // an element of a list, and what it owns
 
 	kindEnd Kind = 18
 )
 
 var kindNames = [...]string{
 	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins",
-	KindValue: "value", KindList: "list", KindItem: "item",
+	KindValue: "value", KindList: "list", KindSorted: "sorted", KindBranch: "branch", KindLeaf: "leaf", KindItem: "item",
 }
 
 // String names the kind.
@@ -47,7 +52,7 @@ func (k Kind) Valid() bool { return k > KindNone && k < kindEnd && kindNames[k] 
 // to them.
 func (k Kind) Object() bool {
 	switch k {
-	case KindMap, KindType, KindValue, KindList:
+	case KindMap, KindType, KindValue, KindList, KindSorted:
 		return true
 	}
 	return false

@@ -134,6 +134,9 @@ func TestKind_Names(t *testing.T) {
 func TestLink_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Addr(rapid.Uint64Range(0, AddrMask).Draw(t, "address"))
+		if n := rapid.UintRange(1, 15).Draw(t, "levels"); MakeTreeLink(a, n).Addr() != a || MakeTreeLink(a, n).TreeLevels() != n {
+			t.Fatalf("%#x with %d levels came back as %#x", a, n, MakeTreeLink(a, n))
+		}
 		x, y := rapid.UintRange(0, 15).Draw(t, "low"), rapid.UintRange(0, 15).Draw(t, "high")
 		if b := MakeBucketLink(a, x, y); b.Addr() != a || b.Kind() != LinkBucket || b.WordBits() != x || b.Bits() != y || b.WithBits(x).Bits() != x || b.WithBits(x).WordBits() != x {
 			t.Fatalf("%#x, %d, %d came back as %#x, %d, %d", a, x, y, b.Addr(), b.WordBits(), b.Bits())

@@ -40,6 +40,7 @@ var records = []struct {
 	{ValueObject{}, false},
 	{ListObject{}, false},
 	{EntryHead{}, false},
+	{NodeHead{}, false},
 	{Parcel{}, false},
 	{ParcelItem{}, false},
 	{Pins{}, false},

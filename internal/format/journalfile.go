@@ -10,10 +10,12 @@ type OpKind uint8
 
 // The kinds of logical changes.
 const (
-	OpSet     OpKind = 1 // of a map: the entry with a key is this one
-	OpDelete  OpKind = 2 // of a map: the key of this entry is not there any more
+	OpSet     OpKind = 1 // of a map or a sorted map: the entry with a key is this one
+	OpDelete  OpKind = 2 // of a map or a sorted map: the key of this entry is not there any more
 	OpNewMap  OpKind = 3 // there is a new map, empty
 	OpNewType OpKind = 4 // there is a new descriptor
+
+	OpNewSorted OpKind = 5 // there is a new sorted map, empty
 
 	OpNewList  OpKind = 6  // there is a new list, empty
 	OpNewValue OpKind = 7  // there is a new value; without a block: one that a later change sets
@@ -30,13 +32,14 @@ const (
 // is a block: the payload of an entry, a value, an element or a descriptor.
 type Op struct {
 	What  uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
-	Block uint64 `doc:"address of the block that the change carries, 0: none; of a new map: index of the descriptor of its keys"`
-	Arg   uint64 `doc:"of a new map or list: index of the descriptor of its values; of a new value: of its own; of an element: its index; of a truncation: how many elements are left"`
+	Block uint64 `doc:"address of the block that the change carries, 0: none; of a new map or sorted map: index of the descriptor of its keys"`
+	Arg   uint64 `doc:"of a new map, sorted map or list: index of the descriptor of its values; of a new value: of its own; of an element: its index; of a truncation: how many elements are left"`
 }
 
 // Carried returns the address of the block that the change carries; 0 for none.
 func (op *Op) Carried() Addr {
-	if OpKindOf(op.What) == OpNewMap {
+	switch OpKindOf(op.What) {
+	case OpNewMap, OpNewSorted:
 		return 0
 	}
 	return Addr(op.Block)
@@ -46,7 +49,7 @@ func (op *Op) Carried() Addr {
 // follows, padded with zeros to a multiple of 8 bytes.
 type OpHead struct {
 	What uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
-	Addr uint64 `doc:"address that the payload had: what points into it refers to that; 0: there is none; of a new map: index of the descriptor of its keys"`
+	Addr uint64 `doc:"address that the payload had: what points into it refers to that; 0: there is none; of a new map or sorted map: index of the descriptor of its keys"`
 	Arg  uint64 `doc:"as of Op"`
 	Size uint64 `doc:"bytes of the payload, padding not counted"`
 }

@@ -45,11 +45,11 @@ func (id ID) Tag() uint16 { return uint16(id >> 48) }
 // Index returns the index in the object table.
 func (id ID) Index() uint64 { return uint64(id) & AddrMask }
 
-// MapObject is the payload of the block of a hash map.
+// MapObject is the payload of the block of a hash map or of a sorted map.
 type MapObject struct {
 	Key   uint64 `doc:"index of the descriptor of the keys; 0: string, of the space's own maps"`
 	Value uint64 `doc:"index of the descriptor of the values; 0: 64-bit word, of the space's own maps"`
-	Root  uint64 `doc:"link of the root of the hash trie; 0: empty"`
+	Root  uint64 `doc:"link of the root of the hash trie, or of the B+tree of a sorted map; 0: empty"`
 	Count uint64 `doc:"number of entries"`
 }
 
@@ -101,7 +101,7 @@ var _ [24]byte = [ListObjectSize]byte{}
 // each at its alignment, then the bytes that the key owns, then those that the
 // value owns, from a multiple of 8 each.
 type EntryHead struct {
-	Hash uint64 `doc:"hash of the key, seeded with the secret of the space"`
+	Hash uint64 `doc:"hash of the key, seeded with the secret of the space; of a sorted map: the first 8 bytes of the ordered form of the key"`
 }
 
 // Parcel is the payload of a block with free space that one process hands to

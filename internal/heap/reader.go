@@ -62,6 +62,9 @@ func (r *Reader) Size(a format.Addr) format.ByteCount {
 // and rounding included.
 func (r *Reader) BlockBytes(a format.Addr) format.ByteCount { return r.heap.BlockBytes(a) }
 
+// Offset returns the place of an address in the file.
+func (r *Reader) Offset(a format.Addr) int64 { return int64(uint64(a) - r.heap.base) }
+
 // Window returns the window of the space, and whether the reader trusts what it
 // reads there.
 func (r *Reader) Window() (base, size uint64, trusting bool) {

@@ -55,6 +55,9 @@ func Of(rt reflect.Type) (*Type, error) {
 		if err := n.key.KeyError(); err != nil {
 			return nil, &UnstorableError{rt.String(), "", rt.String(), "its key type " + n.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys"}
 		}
+		if n.kind == Sorted && n.key.OrderError() != nil {
+			return nil, &UnstorableError{rt.String(), "", rt.String(), "the key type " + n.key.String() + " of a Sorted holds complex numbers, which have no order; use two floats"}
+		}
 	}
 	for _, n := range c.order {
 		cache.Store(n.rt, n)

@@ -129,7 +129,7 @@ func (d *decoder) node(t *Type) {
 // checkKeys refuses handles of maps whose keys cannot be keys.
 func (d *decoder) checkKeys() {
 	for _, t := range d.nodes {
-		if t.key != nil && t.key.KeyError() != nil {
+		if t.key != nil && (t.key.KeyError() != nil || t.kind == Sorted && t.key.OrderError() != nil) {
 			d.fail("a map has keys of a type that cannot be a key")
 		}
 	}

@@ -40,7 +40,7 @@ type KeyError struct {
 	Type  string // the key type
 	Path  string // the path of the offending field in it; empty if it is the type itself
 	Field string // the type of that field
-	Role  string // "a key" or "the key of a Sorted"
+	Role  string // "a key", or orderedRole
 }
 
 // Error returns the path of the field and what keys are made of.
@@ -49,7 +49,11 @@ func (e *KeyError) Error() string {
 	if e.Path != "" {
 		at = fmt.Sprintf(": field %s (%s)", e.Path, e.Field)
 	}
-	return fmt.Sprintf("everheap: type %s%s cannot be %s; use strings, numbers, time.Time, and arrays and structs of those", e.Type, at, e.Role)
+	numbers := "numbers"
+	if e.Role == orderedRole {
+		numbers = "integers, floats, bools"
+	}
+	return fmt.Sprintf("everheap: type %s%s cannot be %s; use strings, %s, time.Time, and arrays and structs of those", e.Type, at, e.Role, numbers)
 }
 
 // DamageError says that stored bytes are not a value of their type.

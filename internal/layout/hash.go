@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"cmp"
 	"strings"
 	"time"
 	"unsafe"
@@ -13,20 +12,6 @@ import (
 // nothing but strings: a pointer or slice has no equality that outlives a program.
 func (t *Type) KeyError() error {
 	return t.role("a key", func(u *Type) bool { return u.kind != Slice && u.kind != Pointer })
-}
-
-// OrderError returns nil if values can be keys of a Sorted, else a *KeyError.
-// Slices of bytes are ordered as well.
-func (t *Type) OrderError() error {
-	return t.role("the key of a Sorted", func(u *Type) bool {
-		switch u.kind {
-		case Slice:
-			return u.elem.kind == Uint8
-		case Pointer, Bool, Complex64, Complex128, Map, Sorted, List, Ref:
-			return false
-		}
-		return true
-	})
 }
 
 func (t *Type) role(role string, allowed func(*Type) bool) error {
@@ -156,55 +141,3 @@ func (t *Type) Equal(a, b unsafe.Pointer) bool {
 	}
 	return false
 }
-
-// Compare orders two values of a type whose OrderError is nil: -1, 0 or 1. Strings
-// and bytes compare bytewise, structs and arrays part by part, NaN below all numbers.
-func (t *Type) Compare(a, b unsafe.Pointer) int {
-	switch t.kind {
-	case String:
-		return strings.Compare(*(*string)(a), *(*string)(b))
-	case Slice:
-		return strings.Compare(bytesString(a), bytesString(b))
-	case Int, Int64:
-		return compareAs[int64](a, b)
-	case Int8:
-		return compareAs[int8](a, b)
-	case Int16:
-		return compareAs[int16](a, b)
-	case Int32:
-		return compareAs[int32](a, b)
-	case Uint, Uint64:
-		return compareAs[uint64](a, b)
-	case Uint8:
-		return compareAs[uint8](a, b)
-	case Uint16:
-		return compareAs[uint16](a, b)
-	case Uint32:
-		return compareAs[uint32](a, b)
-	case Float32:
-		return compareAs[float32](a, b)
-	case Float64:
-		return compareAs[float64](a, b)
-	case Time:
-		return (*(*time.Time)(a)).Compare(*(*time.Time)(b))
-	case Array:
-		for i := uintptr(0); i < t.length; i++ {
-			if c := t.elem.Compare(unsafe.Add(a, i*t.elem.size), unsafe.Add(b, i*t.elem.size)); c != 0 {
-				return c
-			}
-		}
-	case Struct:
-		for i := range t.fields {
-			f := &t.fields[i]
-			if c := f.Type.Compare(unsafe.Add(a, f.Offset), unsafe.Add(b, f.Offset)); c != 0 {
-				return c
-			}
-		}
-	}
-	return 0
-}
-
-// bytesString returns the bytes of the slice at p as a string; both headers begin alike.
-func bytesString(p unsafe.Pointer) string { return *(*string)(p) }
-
-func compareAs[T cmp.Ordered](a, b unsafe.Pointer) int { return cmp.Compare(*(*T)(a), *(*T)(b)) }

@@ -98,6 +98,7 @@ func (t *Type) build(depth int) (what string) {
 	}
 	t.between()
 	t.hashBytes = len(t.ops) == 0 && t.bytewise()
+	t.orders()
 	return ""
 }
 

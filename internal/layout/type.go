@@ -91,7 +91,9 @@ type Type struct {
 	checked bool   // not every pattern of bytes is a value
 	weight  uintptr
 
-	hashBytes bool // equal values have equal bytes
+	hashBytes bool    // equal values have equal bytes
+	floats    bool    // values hold floats by value
+	ordered   uintptr // bytes of the ordered form; see order.go
 	encoded   atomic.Pointer[[]byte]
 	identity  atomic.Pointer[[]byte]
 }

@@ -297,9 +297,9 @@ func TestKeyError_Roles(t *testing.T) {
 		typ        *Type
 		key, order bool
 	}{
-		{typeFor[string](t), true, true}, {typeFor[key](t), true, true}, {typeFor[bool](t), true, false},
-		{typeFor[complex64](t), true, false}, {typeFor[testRef[int]](t), true, false},
-		{typeFor[[]byte](t), false, true}, {typeFor[*int](t), false, false}, {typeFor[bad](t), false, false},
+		{typeFor[string](t), true, true}, {typeFor[key](t), true, true}, {typeFor[bool](t), true, true},
+		{typeFor[complex64](t), true, false}, {typeFor[testRef[int]](t), true, true},
+		{typeFor[[]byte](t), false, false}, {typeFor[*int](t), false, false}, {typeFor[bad](t), false, false},
 	} {
 		if got := c.typ.KeyError() == nil; got != c.key {
 			t.Errorf("%s as key: %v", c.typ, c.typ.KeyError())

@@ -1,0 +1,242 @@
+// Package btree is the sorted map of a space: a copy-on-write B+tree.
+//
+// Terms: a leaf holds the addresses of entries, a branch links to children; a slot is
+// the place of one of those. A node at height 0 is a leaf; a link says the levels from
+// its node on. A word is eight bytes of the ordered form of a key (package layout): the
+// search compares words, and looks at the keys in the entries only where words are
+// equal. The words of a node begin behind what all its keys have in common: its
+// skip; so keys with a long common beginning are told apart as well.
+//
+// Invariants:
+//
+//	B1  The entries are in the order of their keys, and no two keys are equal.
+//	B2  All leaves are at height 0, and children of a branch at height h at h-1.
+//	B3  A word is of the key of the entry in its slot, or of the least key below the
+//	    child in it. All those keys of a node agree in the first skip bytes of
+//	    their ordered forms. (Keys below a branch that are not the least of a child
+//	    may differ there.)
+//	B4  The count of a child is the number of entries below it.
+//	B5  A node has at least two fifths of the slots that it can have, unless it is
+//	    the root, or on the right edge of the tree: there at least one. A root that is
+//	    a branch has two children.
+//	B6  A node that the transaction may edit is changed in place; any other is
+//	    copied, and so is the way up to the root.
+//
+// Source: B+tree (Comer 1979) with counts; words are the "poor man's normalized keys"
+// of Graefe and Larson (2001), behind a prefix truncated as by Bayer and Unterauer
+// (1977), but without separators of their own: a branch refers to no entry.
+//
+// Start reading at Get, then Set.
+package btree
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+// Get returns the payload of the entry with the key, or nil.
+func Get(r *heap.Reader, root format.Link, sh *entry.Shape, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if root == 0 {
+		return nil, nil
+	}
+	height, err := heightOf(r, root)
+	if err != nil {
+		return nil, err
+	}
+	s := search{r: r, sh: sh, key: key, decide: sh.WordsDecide()}
+	link := root
+	for ; height > 0; height-- {
+		n, err := open(r, link, height)
+		if err != nil {
+			return nil, err
+		}
+		i, err := s.child(n, height)
+		if err != nil {
+			return nil, err
+		}
+		link = format.Link(n.ref(i))
+	}
+	n, err := open(r, link, 0)
+	if err != nil {
+		return nil, err
+	}
+	i, found, err := s.entry(n)
+	if err != nil || !found {
+		return nil, err
+	}
+	return n.entryAt(r, i)
+}
+
+// heightOf returns the height of the root.
+func heightOf(r *heap.Reader, root format.Link) (int, error) {
+	levels := root.TreeLevels()
+	if levels == 0 || levels > maxLevels {
+		return 0, badNode(r, root)
+	}
+	return int(levels) - 1, nil
+}
+
+// search is the way of a key down the tree.
+//
+// What the way knows spares looks at entries: agree is a number of bytes in which the
+// key is known to agree with the least key of the node to be entered, and if exact is
+// set they differ in the next byte.
+type search struct {
+	r      *heap.Reader
+	sh     *entry.Shape
+	key    unsafe.Pointer
+	decide bool // equal words are equal keys
+	agree  uintptr
+	exact  bool
+	less   bool // exact: the key is less than the least one
+}
+
+// meet compares the key with the bytes that all keys of a node agree in: 0 if it has
+// them, else whether it is less or greater than all of them.
+func (s *search) meet(n node, height int) (int, error) {
+	skip := n.skip()
+	if s.agree < skip && !s.exact {
+		if err := s.look(n, height, skip); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case s.agree >= skip:
+		return 0, nil
+	case s.less:
+		return -1, nil
+	}
+	return 1, nil
+}
+
+// look finds out how many of the bytes that the keys of a node agree in the key has.
+// The first eight are in the node; for the rest an entry is needed.
+func (s *search) look(n node, height int, skip uintptr) error {
+	mine, theirs := s.sh.Word(s.key, 0)&mask(skip), n.head().Prefix
+	if mine != theirs {
+		s.agree, s.exact, s.less = uintptr(bits.LeadingZeros64(mine^theirs)/8), true, mine < theirs
+		return nil
+	}
+	if s.agree = max(s.agree, min(skip, 8)); s.agree >= skip {
+		return nil
+	}
+	key, err := leastKey(s.r, s.sh, n, height, 0)
+	if err != nil {
+		return err
+	}
+	if s.agree = s.sh.Common(s.key, key, s.agree, skip); s.agree < skip {
+		s.exact, s.less = true, s.sh.Word(s.key, s.agree) < s.sh.Word(key, s.agree)
+	}
+	return nil
+}
+
+// child returns the slot of the child in which the key belongs.
+func (s *search) child(n node, height int) (int, error) {
+	side, err := s.meet(n, height)
+	switch {
+	case err != nil || side < 0:
+		return 0, err
+	case side > 0:
+		return n.count() - 1, nil
+	}
+	words, skip := n.words(), n.skip()
+	w := s.sh.Word(s.key, skip)
+	lo := lowerBound(words, w)
+	hi := lo
+	for hi < len(words) && words[hi] == w {
+		hi++
+	}
+	if lo < hi && !s.decide {
+		if hi, err = s.tied(n, height, lo, hi); err != nil {
+			return 0, err
+		}
+	}
+	i := max(hi-1, 0)
+	x := words[i] ^ w
+	s.agree, s.exact, s.less = skip+uintptr(bits.LeadingZeros64(x)/8), x != 0, w < words[i]
+	return i, nil
+}
+
+// tied returns the first of the slots from lo to hi whose least key is greater than
+// the key; their words are the key's.
+func (s *search) tied(n node, height, lo, hi int) (int, error) {
+	for lo < hi {
+		m := int(uint(lo+hi) >> 1)
+		e, err := leastEntry(s.r, n, height, m)
+		if err != nil {
+			return 0, err
+		}
+		c, err := s.sh.Compare(s.r, s.key, e)
+		if err != nil {
+			return 0, err
+		}
+		if c < 0 {
+			hi = m
+		} else {
+			lo = m + 1
+		}
+	}
+	return hi, nil
+}
+
+// entry returns the first slot of a leaf whose key is not less than the key, and
+// whether it is the key.
+func (s *search) entry(n node) (int, bool, error) {
+	side, err := s.meet(n, 0)
+	switch {
+	case err != nil || side < 0:
+		return 0, false, err
+	case side > 0:
+		return n.count(), false, nil
+	}
+	words := n.words()
+	w := s.sh.Word(s.key, n.skip())
+	lo := lowerBound(words, w)
+	if s.decide {
+		return lo, lo < len(words) && words[lo] == w, nil
+	}
+	hi := lo
+	for hi < len(words) && words[hi] == w {
+		hi++
+	}
+	for lo < hi {
+		m := int(uint(lo+hi) >> 1)
+		e, err := n.entryAt(s.r, m)
+		if err != nil {
+			return 0, false, err
+		}
+		c, err := s.sh.Compare(s.r, s.key, e)
+		if err != nil || c == 0 {
+			return m, c == 0, err
+		}
+		if c < 0 {
+			hi = m
+		} else {
+			lo = m + 1
+		}
+	}
+	return lo, false, nil
+}
+
+// lowerBound returns how many of the words, which ascend, are less than w. It looks at
+// every eighth one, and then at the eight before the first of those that is not less: so
+// all cache lines of the words are fetched at once, and there is no branch that depends
+// on what they hold.
+func lowerBound(words []uint64, w uint64) int {
+	n, less := uint64(0), uint64(0)
+	for i := 7; i < len(words); i += 8 {
+		_, less = bits.Sub64(words[i], w, 0)
+		n += less
+	}
+	n *= 8
+	words = words[n:]
+	for _, x := range words[:min(8, len(words))] {
+		_, less = bits.Sub64(x, w, 0)
+		n += less
+	}
+	return int(n)
+}

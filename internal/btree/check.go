@@ -1,0 +1,208 @@
+package btree
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+// Visit is called with every block that a walk meets. It verifies the block and
+// says whether the walk should look into it; it says no for one that was met
+// before. An error ends the walk.
+type Visit func(a format.Addr, kind format.Kind) (descend bool, err error)
+
+// Blocks visits every block of the tree.
+func Blocks(r *heap.Reader, root format.Link, visit Visit) error {
+	_, err := Check(r, root, nil, visit, nil)
+	return err
+}
+
+// Check visits every block and verifies the structure, B1 to B5, the keys and the values. It calls
+// report for each finding and returns the number of entries that it met. sh may be
+// nil if the types are not known.
+func Check(r *heap.Reader, root format.Link, sh *entry.Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
+	if root == 0 {
+		return 0, nil
+	}
+	c := checker{r: r, visit: visit, sh: sh, report: report}
+	if levels := root.TreeLevels(); levels == 0 || levels > maxLevels {
+		c.find(root.Addr(), "the root of a B+tree has %d levels", levels)
+		return 0, nil
+	}
+	below, err := c.node(root, int(root.TreeLevels())-1, true, true)
+	return below.entries, err
+}
+
+// checker walks a tree, each block once.
+type checker struct {
+	r      *heap.Reader
+	visit  Visit
+	sh     *entry.Shape
+	report func(a format.Addr, what string) // nil: visit only
+	last   unsafe.Pointer                   // key of the entry met last, if it is one
+}
+
+// below is what was found below a node.
+type below struct {
+	entries uint64
+	least   unsafe.Pointer // key; nil if it is not known
+}
+
+// find reports a finding.
+func (c *checker) find(a format.Addr, what string, args ...any) {
+	if c.report != nil {
+		c.report(a, fmt.Sprintf(what, args...))
+	}
+}
+
+// node walks the node that a link leads to.
+func (c *checker) node(link format.Link, height int, root, edge bool) (b below, err error) {
+	a := link.Addr()
+	if link.TreeLevels() != uint(height)+1 {
+		c.find(a, "a link of a B+tree says %d levels, and there are %d (B2)", link.TreeLevels(), height+1)
+		return b, nil
+	}
+	descend, err := c.visit(a, kindOf(height))
+	if err != nil || !descend {
+		return b, err
+	}
+	n, err := open(c.r, link, height)
+	if err != nil {
+		c.find(a, "a %s of a B+tree has impossible numbers", kindOf(height))
+		return b, nil
+	}
+	if c.report != nil {
+		c.shape(a, n, height, root, edge)
+	}
+	var keys []unsafe.Pointer
+	if c.report != nil {
+		keys = make([]unsafe.Pointer, n.count())
+	}
+	for i, ref := range n.refs() {
+		var child below
+		if height == 0 {
+			child, err = c.entry(format.Addr(ref))
+		} else {
+			child, err = c.node(format.Link(ref), height-1, false, edge && i == n.count()-1)
+		}
+		if err != nil {
+			return b, err
+		}
+		if b.entries += child.entries; c.report == nil {
+			continue
+		}
+		if height > 0 && child.entries != n.counts()[i] {
+			c.find(a, "slot %d of a branch says %d entries, there are %d (B4)", i, n.counts()[i], child.entries)
+		}
+		keys[i] = child.least
+	}
+	if c.report != nil {
+		c.words(a, n, keys)
+		b.least = keys[0]
+	}
+	return b, nil
+}
+
+// shape verifies how many slots a node has (B5), and that the rest of it is zero.
+func (c *checker) shape(a format.Addr, n node, height int, root, edge bool) {
+	count := n.count()
+	if count < least(height) && !root && !edge || root && height > 0 && count < 2 {
+		c.find(a, "a %s of a B+tree has %d slots only (B5)", kindOf(height), count)
+	}
+	if n.head().Reserved != 0 {
+		c.find(a, "the head of a %s of a B+tree is wrong", kindOf(height))
+	}
+	arrays := slotSize(height) / 8
+	if c.r.Size(a) != format.ByteCount(headSize+n.room*slotSize(height)) {
+		c.find(a, "a %s of a B+tree has %d bytes, which are no number of slots", kindOf(height), c.r.Size(a))
+		return
+	}
+	for i := range arrays {
+		for _, w := range n.array(i, n.room)[count:] {
+			if w != 0 {
+				c.find(a, "a slot of a %s that is not in use is not zero", kindOf(height))
+				return
+			}
+		}
+	}
+}
+
+// words verifies the words of a node against the keys that they are of (B3).
+func (c *checker) words(a format.Addr, n node, keys []unsafe.Pointer) {
+	var first unsafe.Pointer
+	for i, key := range keys {
+		if key == nil {
+			continue // not known, or not verified
+		}
+		if first == nil {
+			first = key
+			if n.head().Prefix != c.prefix(key, n.skip()) {
+				c.find(a, "a node of a B+tree has %#x as the beginning of its keys (B3)", n.head().Prefix)
+			}
+		} else if n.skip() > 0 && c.sh.Common(first, key, 0, n.skip()) < n.skip() {
+			c.find(a, "the keys of a node of a B+tree do not agree in their first %d bytes (B3)", n.skip())
+		}
+		if w := c.sh.Word(key, n.skip()); w != n.words()[i] {
+			c.find(a, "word %d of a node of a B+tree is %#x, and its key's is %#x (B3)", i, n.words()[i], w)
+		}
+	}
+}
+
+// prefix returns what the head of a node must have of one of its keys.
+func (c *checker) prefix(key unsafe.Pointer, skip uintptr) uint64 {
+	if skip == 0 {
+		return 0
+	}
+	return c.sh.Word(key, 0) & mask(skip)
+}
+
+// entry verifies an entry, and that its key is greater than the one before (B1).
+func (c *checker) entry(a format.Addr) (b below, err error) {
+	descend, err := c.visit(a, format.KindEntry)
+	if err != nil {
+		return b, err
+	}
+	if !descend {
+		if c.report != nil {
+			c.find(a, "an entry is linked twice")
+		}
+		return b, nil
+	}
+	b.entries = 1
+	sh := c.sh
+	if c.report == nil || sh == nil {
+		return b, nil
+	}
+	p, err := c.r.Payload(a, format.KindEntry)
+	if err != nil {
+		return b, err
+	}
+	if c.r.Size(a) < format.ByteCount(sh.FixedSize()) {
+		c.find(a, "an entry of %d bytes is shorter than its types", c.r.Size(a))
+		return b, nil
+	}
+	bounds := entry.Bounds(c.r, p)
+	if err := sh.Key.Check(sh.KeyOf(p), bounds); err != nil {
+		c.find(a, "the key of an entry: %v", err)
+		return b, nil
+	}
+	if err := sh.Value.Check(sh.ValueOf(p), bounds); err != nil {
+		c.find(a, "the value of an entry: %v", err)
+	}
+	key, err := sh.StoredKey(c.r, p)
+	if err != nil || sh.CheckOrder(key) != nil {
+		c.find(a, "the key of an entry cannot be one")
+		return b, nil
+	}
+	if *(*uint64)(p) != sh.Word(key, 0) {
+		c.find(a, "an entry does not begin with the first word of its key")
+	}
+	if c.last != nil && sh.Key.Compare(c.last, key) >= 0 {
+		c.find(a, "an entry is not greater than the one before it (B1)")
+	}
+	b.least, c.last = key, key
+	return b, nil
+}

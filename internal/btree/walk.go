@@ -1,0 +1,268 @@
+package btree
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/prefetch"
+)
+
+// Bound is an end of a range of keys.
+type Bound struct {
+	Key   unsafe.Pointer // nil: there is none
+	After bool           // as the lower end: keys begin after the key; as the upper one: they end after it
+}
+
+// place is a place between two entries: the way to it from the root, and how many entries are
+// before it.
+type place struct {
+	r     *heap.Reader
+	steps [maxLevels]struct {
+		n  node
+		at int
+	}
+	depth int
+	rank  uint64
+}
+
+// to moves to the place of a key, before its entry; found reports whether it is there.
+func (p *place) to(root format.Link, sh *entry.Shape, key unsafe.Pointer) (found bool, err error) {
+	p.depth, p.rank = 0, 0
+	if root == 0 {
+		return false, nil
+	}
+	height, err := heightOf(p.r, root)
+	if err != nil {
+		return false, err
+	}
+	p.depth = height + 1
+	s := search{r: p.r, sh: sh, key: key, decide: sh.WordsDecide()}
+	for link := root; ; height-- {
+		at := &p.steps[height]
+		if at.n, err = open(p.r, link, height); err != nil {
+			return false, err
+		}
+		if height == 0 {
+			at.at, found, err = s.entry(at.n)
+			p.rank += uint64(at.at)
+			return found, err
+		}
+		if at.at, err = s.child(at.n, height); err != nil {
+			return false, err
+		}
+		for _, c := range at.n.counts()[:at.at] {
+			p.rank += c
+		}
+		link = format.Link(at.n.ref(at.at))
+	}
+}
+
+// nth moves to the place before the entry with so many others before it; ok is false if
+// there is none.
+func (p *place) nth(root format.Link, i uint64) (ok bool, err error) {
+	p.depth, p.rank = 0, i
+	if root == 0 {
+		return false, nil
+	}
+	height, err := heightOf(p.r, root)
+	if err != nil {
+		return false, err
+	}
+	p.depth = height + 1
+	for link := root; ; height-- {
+		s := &p.steps[height]
+		if s.n, err = open(p.r, link, height); err != nil {
+			return false, err
+		}
+		if height == 0 {
+			s.at = int(min(i, uint64(s.n.count())))
+			return s.at < s.n.count(), nil
+		}
+		counts := s.n.counts()
+		for s.at = 0; s.at < len(counts)-1 && i >= counts[s.at]; s.at++ {
+			i -= counts[s.at]
+		}
+		link = format.Link(s.n.ref(s.at))
+	}
+}
+
+// end moves to the place behind the last entry.
+func (p *place) end(root format.Link, count uint64) error {
+	p.depth, p.rank = 0, count
+	if root == 0 {
+		return nil
+	}
+	height, err := heightOf(p.r, root)
+	if err != nil {
+		return err
+	}
+	p.depth = height + 1
+	if err := p.descend(root, height, true); err != nil {
+		return err
+	}
+	p.steps[0].at++
+	return nil
+}
+
+// descend goes from a node at the height to its first or its last entry.
+func (p *place) descend(link format.Link, height int, last bool) (err error) {
+	for ; ; height-- {
+		s := &p.steps[height]
+		if s.n, err = open(p.r, link, height); err != nil {
+			return err
+		}
+		s.at = 0
+		if last {
+			s.at = s.n.count() - 1
+		}
+		if height == 0 {
+			return nil
+		}
+		link = format.Link(s.n.ref(s.at))
+	}
+}
+
+// turn goes to the leaf beside the present one: to the first entry of the next, or to the
+// last one of the one before. ok is false if there is none.
+func (p *place) turn(back bool) (ok bool, err error) {
+	step := 1
+	if back {
+		step = -1
+	}
+	for h := 1; h < p.depth; h++ {
+		s := &p.steps[h]
+		if at := s.at + step; at >= 0 && at < s.n.count() {
+			s.at = at
+			return true, p.descend(format.Link(s.n.ref(at)), h-1, back)
+		}
+	}
+	return false, nil
+}
+
+// Rank returns how many entries have a smaller key, and whether the key is there.
+func Rank(r *heap.Reader, root format.Link, sh *entry.Shape, key unsafe.Pointer) (rank uint64, found bool, err error) {
+	p := place{r: r}
+	found, err = p.to(root, sh, key)
+	return p.rank, found, err
+}
+
+// Nth returns the payload of the entry with so many smaller ones; nil if there are no more
+// than that.
+func Nth(r *heap.Reader, root format.Link, i uint64) (unsafe.Pointer, error) {
+	p := place{r: r}
+	if ok, err := p.nth(root, i); err != nil || !ok {
+		return nil, err
+	}
+	return p.steps[0].n.entryAt(r, p.steps[0].at)
+}
+
+// Range calls yield with the payload of every entry between two bounds, in order, or from
+// the last one back, until it returns false. count is the number of entries that the map
+// claims: a damaged tree that leads in circles ends after as many.
+func Range(r *heap.Reader, root format.Link, sh *entry.Shape, from, to Bound, count uint64, back bool, yield func(entry unsafe.Pointer) bool) error {
+	if root == 0 {
+		return nil
+	}
+	_, size, _ := r.Window()
+	count = min(count, size/minEntry)
+	var lo, hi place
+	lo.r, hi.r = r, r
+	if err := lo.bound(root, sh, from, 0); err != nil {
+		return err
+	}
+	if err := hi.bound(root, sh, to, count); err != nil || hi.rank <= lo.rank {
+		return err
+	}
+	n := min(hi.rank-lo.rank, count)
+	if back {
+		return hi.backward(n, yield)
+	}
+	return lo.forward(n, yield)
+}
+
+// bound moves to the place of a bound; without one, to the start, or to the end if there
+// are entries.
+func (p *place) bound(root format.Link, sh *entry.Shape, b Bound, count uint64) error {
+	switch {
+	case b.Key != nil:
+		found, err := p.to(root, sh, b.Key)
+		if found && b.After {
+			p.rank++
+			p.steps[0].at++
+		}
+		return err
+	case count > 0:
+		return p.end(root, count)
+	}
+	_, err := p.nth(root, 0)
+	return err
+}
+
+// minEntry is the size of the smallest block of an entry.
+const minEntry = 2 * format.HeaderSize
+
+// ahead is how many entries are fetched before they are needed: they lie anywhere.
+const ahead = 6
+
+// forward yields the next n entries.
+func (p *place) forward(n uint64, yield func(entry unsafe.Pointer) bool) error {
+	s := &p.steps[0]
+	for {
+		refs := s.n.refs()
+		for i := s.at; i < min(s.at+ahead, len(refs)); i++ {
+			fetch(refs[i])
+		}
+		for ; s.at < len(refs); s.at++ {
+			if n == 0 {
+				return nil
+			}
+			n--
+			if i := s.at + ahead; i < len(refs) {
+				fetch(refs[i])
+			}
+			e, err := s.n.entryAt(p.r, s.at)
+			if err != nil || !yield(e) {
+				return err
+			}
+		}
+		if ok, err := p.turn(false); err != nil || !ok {
+			return err
+		}
+	}
+}
+
+// backward yields the n entries before, the last one first.
+func (p *place) backward(n uint64, yield func(entry unsafe.Pointer) bool) error {
+	s := &p.steps[0]
+	for {
+		refs := s.n.refs()
+		for i := s.at - 1; i >= max(s.at-ahead, 0); i-- {
+			fetch(refs[i])
+		}
+		for s.at--; s.at >= 0; s.at-- {
+			if n == 0 {
+				return nil
+			}
+			n--
+			if i := s.at - ahead; i >= 0 {
+				fetch(refs[i])
+			}
+			e, err := s.n.entryAt(p.r, s.at)
+			if err != nil || !yield(e) {
+				return err
+			}
+		}
+		if ok, err := p.turn(true); err != nil || !ok {
+			return err
+		}
+		s.at++
+	}
+}
+
+// fetch fetches the start of an entry, and where its key's bytes usually are.
+func fetch(ref uint64) {
+	prefetch.Line(uintptr(ref))
+	prefetch.Line(uintptr(ref) + 64)
+}

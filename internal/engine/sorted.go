@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// A sorted map is a Map whose entries are in a B+tree instead of a hash trie. What
+// differs is in this file.
+
+// kind returns what the object of a map is.
+func (of *MapOf) kind() format.Kind {
+	if of.Sorted {
+		return format.KindSorted
+	}
+	return format.KindMap
+}
+
+// newOp returns the change that makes an empty map of the kind.
+func newOp(kind format.Kind) format.OpKind {
+	if kind == format.KindSorted {
+		return format.OpNewSorted
+	}
+	return format.OpNewMap
+}
+
+// sorted reports whether the map is one.
+func (m *Map) sorted() bool { return m.kind == format.KindSorted }
+
+// hash returns the hash of a key, 0 in a sorted map; an error if there can be no such
+// key, as NaN.
+func (m *Map) hash(key unsafe.Pointer) (uint64, error) {
+	if m.sorted() {
+		return 0, m.shape.CheckOrder(key)
+	}
+	return m.shape.Hash(key)
+}
+
+// put stores an entry in the tree of a map.
+func (tx *Tx) put(m *Map, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
+	if m.sorted() {
+		return btree.Set(tx.write, root, m.shape, key, value)
+	}
+	return trie.Set(tx.write, root, m.shape, hash, key, value)
+}
+
+// take removes an entry from the tree of a map.
+func (tx *Tx) take(m *Map, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+	if m.sorted() {
+		return btree.Delete(tx.write, root, m.shape, key)
+	}
+	return trie.Delete(tx.write, root, m.shape, hash, key)
+}
+
+// getSorted is Get of a sorted map.
+func (tx *Tx) getSorted(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if err := m.shape.CheckOrder(key); err != nil {
+		return nil, err
+	}
+	return btree.Get(tx.reader, format.Link(object.Root), m.shape, key)
+}
+
+// Bound is an end of a range of keys.
+type Bound = btree.Bound
+
+// Range walks the entries between two bounds in order, or from the last one back, as
+// they are when the walk starts; see Entries.
+func (tx *Tx) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	m, object, err := tx.Bind(of)
+	if err != nil {
+		return err
+	}
+	for _, b := range [2]Bound{from, to} {
+		if b.Key == nil {
+			continue
+		}
+		if err := m.shape.CheckOrder(b.Key); err != nil {
+			return err
+		}
+	}
+	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
+		return tx.walk(m, object, from, to, back, yield)
+	})
+}
+
+// walk is All of a part of a sorted map.
+func (tx *Tx) walk(m *Map, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+	root, count := format.Link(object.Root), object.Count
+	defer tx.freeze()()
+	return btree.Range(tx.reader, root, m.shape, from, to, count, back, yield)
+}
+
+// Rank returns how many keys of a sorted map are less than the key.
+func (tx *Tx) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
+	m, object, err := tx.Bind(of)
+	if err != nil {
+		return 0, err
+	}
+	if err := m.shape.CheckOrder(key); err != nil {
+		return 0, err
+	}
+	rank, _, err := btree.Rank(tx.reader, format.Link(object.Root), m.shape, key)
+	return rank, err
+}
+
+// Nth copies the key of the entry of a sorted map with i keys before it to the variable
+// at dst, or, if back is set, of the one with i keys behind it, and returns its stored
+// value; nil if there is none.
+func (tx *Tx) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
+	m, object, err := tx.Bind(of)
+	if err != nil || i < 0 || uint64(i) >= object.Count {
+		return nil, err
+	}
+	n := uint64(i)
+	if back {
+		n = object.Count - 1 - n
+	}
+	entry, err := btree.Nth(tx.reader, format.Link(object.Root), n)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	tx.Borrow()
+	return tx.handOut(m, entry, dst)
+}

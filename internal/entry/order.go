@@ -1,0 +1,76 @@
+package entry
+
+import (
+	"math/bits"
+	"strings"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// What follows orders entries by their keys. The hash of an entry of a sorted map is
+// the first word of the ordered form of its key.
+
+// CheckOrder returns an error for a key that has no place in an order, such as NaN.
+func (s *Shape) CheckOrder(key unsafe.Pointer) error { return s.Key.CheckOrder(key) }
+
+// WordsDecide reports whether keys with the same first word are equal.
+func (s *Shape) WordsDecide() bool { return s.Key.OrderDecides() }
+
+// Word returns eight bytes of the ordered form of a key, from the given place on.
+func (s *Shape) Word(key unsafe.Pointer, from uintptr) uint64 {
+	if s.keyString {
+		k := *(*string)(key)
+		return layout.BytesWord(unsafe.Pointer(unsafe.StringData(k)), uintptr(len(k)), from)
+	}
+	return s.Key.OrderWord(key, from)
+}
+
+// Common returns how many bytes of the ordered forms of two keys agree, of those up
+// to the place to; they agree up to the place from.
+func (s *Shape) Common(a, b unsafe.Pointer, from, to uintptr) uintptr {
+	for ; from < to; from += 8 {
+		if x := s.Word(a, from) ^ s.Word(b, from); x != 0 {
+			return min(from+uintptr(bits.LeadingZeros64(x)/8), to)
+		}
+	}
+	return to
+}
+
+// StoredKey returns the key in the payload of an entry, after a look at whether its
+// bytes lie where they must if it is a string. The address is taken from the entry,
+// and not from the string, so that the processor need not wait for that.
+func (s *Shape) StoredKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer, error) {
+	key := s.KeyOf(entry)
+	if s.keyString {
+		if _, err := s.text(r, entry); err != nil {
+			return nil, err
+		}
+	}
+	return key, nil
+}
+
+// text returns the key of an entry with string keys.
+func (s *Shape) text(r *heap.Reader, entry unsafe.Pointer) (string, error) {
+	k := (*[2]uintptr)(s.KeyOf(entry))
+	a := format.Addr(uintptr(entry) - format.HeaderSize)
+	size := uintptr(r.Size(a))
+	if size < s.ownedAt || k[1] > size-s.ownedAt || k[1] > 0 && k[0] != uintptr(entry)+s.ownedAt {
+		return "", &format.DamageError{File: "heap", Offset: r.Offset(a), What: "the key of an entry does not lie in it"}
+	}
+	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), k[1]), nil
+}
+
+// Compare orders a key and that of an entry: -1, 0 or 1.
+func (s *Shape) Compare(r *heap.Reader, key, entry unsafe.Pointer) (int, error) {
+	if !s.keyString {
+		return s.Key.Compare(key, s.KeyOf(entry)), nil
+	}
+	stored, err := s.text(r, entry)
+	if err != nil {
+		return 0, err
+	}
+	return strings.Compare(*(*string)(key), stored), nil
+}

@@ -1,0 +1,301 @@
+package layout
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"strings"
+	"time"
+	"unsafe"
+)
+
+// The ordered form of a key is a string of bytes, never written down as a whole.
+// Followed by zeros without end, those of two keys compare as the keys do, or are
+// equal, which decides nothing. So a few of its bytes, at a place up to which two
+// keys agree, tell most keys apart, and need not be where the key is.
+//
+// It is: of a number, its bytes, the highest first, such that they compare like
+// the numbers; of a time, seconds and nanoseconds; of a handle, the ID; of arrays
+// and structs, those of the parts, one after another; of a string, its bytes. A
+// string that something follows ends with two zero bytes, and a zero byte in it is
+// followed by 0xff.
+
+const orderedRole = "the key of a Sorted"
+
+// varies is the size of an ordered form that is not that of all values.
+const varies = ^uintptr(0)
+
+// OrderError returns nil if values can be keys of a Sorted, else a *KeyError.
+func (t *Type) OrderError() error {
+	return t.role(orderedRole, func(u *Type) bool {
+		switch u.kind {
+		case Slice, Pointer, Complex64, Complex128:
+			return false
+		}
+		return true
+	})
+}
+
+// Compare orders two values of a type whose OrderError is nil: -1, 0 or 1. Strings
+// compare bytewise, bools false first, times by instant, handles by ID, structs and
+// arrays part by part, NaN below all numbers.
+func (t *Type) Compare(a, b unsafe.Pointer) int {
+	switch t.kind {
+	case String:
+		return strings.Compare(*(*string)(a), *(*string)(b))
+	case Int, Int64:
+		return compareAs[int64](a, b)
+	case Int8:
+		return compareAs[int8](a, b)
+	case Int16:
+		return compareAs[int16](a, b)
+	case Int32:
+		return compareAs[int32](a, b)
+	case Uint, Uint64, Map, Sorted, List, Ref:
+		return compareAs[uint64](a, b)
+	case Uint8, Bool:
+		return compareAs[uint8](a, b)
+	case Uint16:
+		return compareAs[uint16](a, b)
+	case Uint32:
+		return compareAs[uint32](a, b)
+	case Float32:
+		return compareAs[float32](a, b)
+	case Float64:
+		return compareAs[float64](a, b)
+	case Time:
+		return (*(*time.Time)(a)).Compare(*(*time.Time)(b))
+	case Array:
+		for i := uintptr(0); i < t.length; i++ {
+			if c := t.elem.Compare(unsafe.Add(a, i*t.elem.size), unsafe.Add(b, i*t.elem.size)); c != 0 {
+				return c
+			}
+		}
+	case Struct:
+		for i := range t.fields {
+			f := &t.fields[i]
+			if c := f.Type.Compare(unsafe.Add(a, f.Offset), unsafe.Add(b, f.Offset)); c != 0 {
+				return c
+			}
+		}
+	}
+	return 0
+}
+
+func compareAs[T cmp.Ordered](a, b unsafe.Pointer) int { return cmp.Compare(*(*T)(a), *(*T)(b)) }
+
+// CheckOrder returns ErrNaN if the key at p holds a NaN, which has no place in an order.
+func (t *Type) CheckOrder(p unsafe.Pointer) error {
+	if !t.floats || !t.nan(p) {
+		return nil
+	}
+	return ErrNaN
+}
+
+// nan reports whether the value at p holds a NaN.
+func (t *Type) nan(p unsafe.Pointer) bool {
+	switch t.kind {
+	case Float32:
+		f := *(*float32)(p)
+		return f != f
+	case Float64:
+		f := *(*float64)(p)
+		return f != f
+	case Array:
+		for i := uintptr(0); i < t.length && t.elem.floats; i++ {
+			if t.elem.nan(unsafe.Add(p, i*t.elem.size)) {
+				return true
+			}
+		}
+	case Struct:
+		for i := range t.fields {
+			if f := &t.fields[i]; f.Type.floats && f.Type.nan(unsafe.Add(p, f.Offset)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// orders computes what the ordered form needs: its size, and whether there can be NaN.
+func (t *Type) orders() {
+	t.floats = t.kind == Float32 || t.kind == Float64
+	t.byValue(func(u *Type) { t.floats = t.floats || u.floats })
+	switch t.kind {
+	case Time:
+		t.ordered = 12
+	case Struct:
+		for i := range t.fields {
+			if t.fields[i].Type.ordered == varies {
+				t.ordered = varies
+				return
+			}
+			t.ordered += t.fields[i].Type.ordered
+		}
+	case Array:
+		t.ordered = varies
+		if t.elem.ordered != varies || t.length == 0 {
+			t.ordered = t.elem.ordered * t.length
+		}
+	case String, Slice, Pointer, Complex64, Complex128:
+		t.ordered = varies
+	default:
+		t.ordered = t.size
+	}
+}
+
+// OrderDecides reports whether keys whose first eight bytes of the ordered form are equal are equal.
+func (t *Type) OrderDecides() bool { return t.ordered <= 8 }
+
+// OrderWord returns eight bytes of the ordered form of the key at p, from the given place on, the first
+// one highest. The type's OrderError is nil.
+func (t *Type) OrderWord(p unsafe.Pointer, from uintptr) uint64 {
+	switch t.kind {
+	case String:
+		h := (*header)(p)
+		return BytesWord(h.data, h.len, from)
+	case Uint, Uint64:
+		if from == 0 {
+			return *(*uint64)(p)
+		}
+	case Int, Int64:
+		if from == 0 {
+			return *(*uint64)(p) ^ 1<<63
+		}
+	}
+	o := orderer{skip: from}
+	o.value(t, p, true)
+	return o.word
+}
+
+// BytesWord is OrderWord of a string with n bytes at data.
+func BytesWord(data unsafe.Pointer, n, from uintptr) (w uint64) {
+	if from >= n {
+		return 0
+	}
+	if n -= from; n >= 8 {
+		return bits.ReverseBytes64(*(*uint64)(unsafe.Add(data, from)))
+	}
+	for i := range n {
+		w |= uint64(*(*byte)(unsafe.Add(data, from+i))) << (56 - 8*i)
+	}
+	return w
+}
+
+// orderer collects eight bytes of an ordered form.
+type orderer struct {
+	skip uintptr // bytes to come before the first one
+	word uint64
+	n    uint // bytes in word, from the highest
+}
+
+// put adds the low bytes of v, size of them.
+func (o *orderer) put(v uint64, size uintptr) {
+	if o.skip >= size {
+		o.skip -= size
+		return
+	}
+	v <<= 8 * (8 - size + o.skip)
+	o.word |= v >> (8 * o.n)
+	o.n += uint(size - o.skip)
+	o.skip = 0
+}
+
+// value adds the form of a value; last says that nothing follows it. Numbers of stored strings are not
+// trusted: no more is read than what is collected.
+func (o *orderer) value(t *Type, p unsafe.Pointer, last bool) {
+	switch t.kind {
+	case Bool, Uint8:
+		o.put(uint64(*(*uint8)(p)), 1)
+	case Int8:
+		o.put(uint64(*(*uint8)(p))^1<<7, 1)
+	case Uint16:
+		o.put(uint64(*(*uint16)(p)), 2)
+	case Int16:
+		o.put(uint64(*(*uint16)(p))^1<<15, 2)
+	case Uint32:
+		o.put(uint64(*(*uint32)(p)), 4)
+	case Int32:
+		o.put(uint64(*(*uint32)(p))^1<<31, 4)
+	case Uint, Uint64, Map, Sorted, List, Ref:
+		o.put(*(*uint64)(p), 8)
+	case Int, Int64:
+		o.put(*(*uint64)(p)^1<<63, 8)
+	case Float32:
+		o.put(floatOrder(uint64(*(*uint32)(p))<<32)>>32, 4)
+	case Float64:
+		o.put(floatOrder(*(*uint64)(p)), 8)
+	case Time:
+		v := *(*time.Time)(p)
+		o.put(uint64(v.Unix()+yearOne)^1<<63, 8)
+		o.put(uint64(v.Nanosecond()), 4)
+	case String:
+		o.text((*header)(p), last)
+	case Array:
+		o.array(t, p, last)
+	case Struct:
+		for i := range t.fields {
+			f := &t.fields[i]
+			if size := f.Type.ordered; size <= o.skip && size != varies {
+				o.skip -= size
+			} else if o.n < 8 {
+				o.value(f.Type, unsafe.Add(p, f.Offset), last && i == len(t.fields)-1)
+			}
+		}
+	}
+}
+
+// yearOne is what makes Unix seconds count from the year 1. time.Time counts so, and the sum wraps where
+// Unix does: so the count is right for all times.
+const yearOne = 62135596800
+
+// floatOrder maps the bits of a float to a number that compares as floats do.
+func floatOrder(b uint64) uint64 {
+	switch {
+	case b == 1<<63: // -0 equals +0
+		return 1 << 63
+	case b>>63 != 0:
+		return ^b
+	}
+	return b | 1<<63
+}
+
+// array adds the form of an array.
+func (o *orderer) array(t *Type, p unsafe.Pointer, last bool) {
+	if t.elem.kind == Uint8 && o.skip < t.length {
+		var b [8]byte
+		n := copy(b[:], bytesAt(unsafe.Add(p, o.skip), t.length-o.skip))
+		o.skip = 0
+		o.put(binary.BigEndian.Uint64(b[:])>>(64-8*n), uintptr(n))
+		return
+	}
+	i := uintptr(0)
+	if size := t.elem.ordered; size != varies && size > 0 {
+		i = min(o.skip/size, t.length)
+		o.skip -= i * size
+	}
+	for ; i < t.length && o.n < 8; i++ {
+		o.value(t.elem, unsafe.Add(p, i*t.elem.size), last && i == t.length-1)
+	}
+}
+
+// text adds the bytes of a string.
+func (o *orderer) text(h *header, last bool) {
+	if last {
+		n := h.len - min(o.skip, h.len)
+		w := BytesWord(h.data, h.len, o.skip)
+		o.skip -= min(o.skip, h.len)
+		if n > 0 {
+			n = min(n, 8)
+			o.put(w>>(64-8*n), n)
+		}
+		return
+	}
+	for i := uintptr(0); i < h.len && o.n < 8; i++ {
+		c := *(*byte)(unsafe.Add(h.data, i))
+		if o.put(uint64(c), 1); c == 0 {
+			o.put(0xff, 1)
+		}
+	}
+	o.put(0, 2)
+}

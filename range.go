@@ -1,0 +1,125 @@
+package everheap
+
+import (
+	"iter"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Bound is an end of a range of keys: with its key, without it, or none. The zero Bound
+// is Unbounded.
+type Bound[K any] struct {
+	key  K
+	kind boundKind
+}
+
+// boundKind says which side of its key a bound is on.
+type boundKind uint8
+
+const (
+	unbounded boundKind = iota
+	including
+	excluding
+)
+
+// Including returns the bound of a range that the key belongs to.
+func Including[K any](key K) Bound[K] { return Bound[K]{key, including} }
+
+// Excluding returns the bound of a range that ends just before the key, or begins just
+// after it.
+func Excluding[K any](key K) Bound[K] { return Bound[K]{key, excluding} }
+
+// Unbounded returns the bound of a range that has none: it begins with the first key,
+// or ends with the last.
+func Unbounded[K any]() Bound[K] { return Bound[K]{} }
+
+// Prefix returns the bounds of the range of all strings that begin with p:
+//
+//	from, to := everheap.Prefix("user:")
+//	for name, u := range users.Range(tx, from, to) {
+func Prefix[K ~string](p K) (from, to Bound[K]) {
+	for i := len(p); i > 0; i-- {
+		if c := p[i-1]; c < 0xff {
+			return Including(p), Excluding(p[:i-1] + K([]byte{c + 1}))
+		}
+	}
+	return Including(p), Unbounded[K]()
+}
+
+// lower returns the bound as the lower end of a range.
+func (b *Bound[K]) lower() engine.Bound { return b.end(excluding) }
+
+// upper returns the bound as the upper end of a range.
+func (b *Bound[K]) upper() engine.Bound { return b.end(including) }
+
+// end returns the bound as an end that lies behind the key if the kind is after.
+func (b *Bound[K]) end(after boundKind) engine.Bound {
+	if b.kind == unbounded {
+		return engine.Bound{}
+	}
+	return engine.Bound{Key: layout.ArgKey(&b.key), After: b.kind == after}
+}
+
+// All returns the entries in order, as they are when the loop starts, even if its body
+// changes the map. The keys are the caller's own; the values are borrowed: read-only,
+// and valid until tx ends.
+func (m Sorted[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
+	return m.walk(tx, Bound[K]{}, Bound[K]{}, false)
+}
+
+// Range is All for the keys between two bounds. To seek takes logarithmic time; to go on
+// takes a time that does not depend on the size of the map.
+func (m Sorted[K, V]) Range(tx *Tx, from, to Bound[K]) iter.Seq2[K, *V] {
+	return m.walk(tx, from, to, false)
+}
+
+// Backward is Range from the last key down to the first. from is the lower bound all
+// the same.
+func (m Sorted[K, V]) Backward(tx *Tx, from, to Bound[K]) iter.Seq2[K, *V] {
+	return m.walk(tx, from, to, true)
+}
+
+// walk returns the entries between two bounds.
+func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V] {
+	return func(yield func(K, *V) bool) {
+		var key K
+		err := tx.engine.Range(m.of(), from.lower(), to.upper(), back,
+			func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
+		if err != nil {
+			tx.raise("range", err)
+		}
+	}
+}
+
+// First returns the entry with the least key; ok is false if there is none. The value
+// is borrowed.
+func (m Sorted[K, V]) First(tx *Tx) (key K, v *V, ok bool) { return m.nth(tx, "first", 0, false) }
+
+// Last returns the entry with the greatest key; ok is false if there is none. The value
+// is borrowed.
+func (m Sorted[K, V]) Last(tx *Tx) (key K, v *V, ok bool) { return m.nth(tx, "last", 0, true) }
+
+// Nth returns the entry with i smaller keys, from 0 on; ok is false if there is none. The
+// value is borrowed.
+func (m Sorted[K, V]) Nth(tx *Tx, i int) (key K, v *V, ok bool) { return m.nth(tx, "nth", i, false) }
+
+// nth returns the entry with i keys before it, or behind it.
+func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok bool) {
+	p, err := tx.engine.Nth(m.of(), i, back, layout.ArgKey(&key))
+	if err != nil {
+		tx.raise(op, err)
+	}
+	return key, layout.Cast[V](p), p != nil
+}
+
+// Rank returns how many keys are smaller than the key, which need not be there.
+func (m Sorted[K, V]) Rank(tx *Tx, key K) int {
+	n, err := tx.engine.Rank(m.of(), layout.ArgKey(&key))
+	if err != nil {
+		tx.raise("rank", err)
+	}
+	return int(n)
+}

@@ -1,0 +1,181 @@
+package everheap
+
+import (
+	"fmt"
+
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Sorted is a handle on a sorted map of a space: a map whose entries have an order,
+// that of their keys. It is 8 bytes, without a pointer, valid in every process, and
+// itself storable. The zero Sorted refers to nothing.
+//
+// Keys are strings, integers, floats, bools, time.Time, handles, and arrays and structs
+// of those. Strings are ordered byte by byte, numbers as by <, false before true, times
+// by instant, handles by ID, arrays and structs part by part, the first difference
+// decides. Both zeroes of a float are one key; a NaN is refused as a key.
+//
+// Searches, insertions and all methods that return one entry or a number take a time
+// in proportion to the logarithm of the number of entries.
+type Sorted[K comparable, V any] struct {
+	_  layout.SortedOf[K, V]
+	id ID
+}
+
+// OpenSorted returns the sorted map with a name, and creates it, empty, if it is not
+// there and sc can write: else that is ErrNotFound. A map of other types, or one that is
+// not sorted, is ErrTypeChanged; a type that cannot be stored, or keys without an order,
+// ErrUnstorable.
+func OpenSorted[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Sorted[K, V], error) {
+	s, tx := sc.scope()
+	var id format.ID
+	var err error
+	switch {
+	case s.closed.Load():
+		err = ErrClosed
+	case tx != nil:
+		id, err = tx.engine.OpenMap(name, Sorted[K, V]{}.of())
+	default:
+		id, err = s.engine.OpenMap(name, Sorted[K, V]{}.of())
+	}
+	return Sorted[K, V]{id: ID(id)}, s.wrap("opening the sorted map "+name, err)
+}
+
+// NewSorted creates an empty sorted map that has no name. It lives while something
+// refers to it; what nothing refers to when its transaction ends may vanish.
+func NewSorted[K comparable, V any](tx *Tx) (Sorted[K, V], error) {
+	id, err := tx.engine.NewMap(Sorted[K, V]{}.of())
+	return Sorted[K, V]{id: ID(id)}, tx.space.wrap("creating a sorted map", err)
+}
+
+// ID returns the identity of the sorted map; 0 for the zero Sorted.
+func (m Sorted[K, V]) ID() ID { return m.id }
+
+// IsNil reports whether the handle refers to no sorted map.
+func (m Sorted[K, V]) IsNil() bool { return m.id == 0 }
+
+// of names the sorted map and its types to the engine.
+func (m Sorted[K, V]) of() engine.MapOf {
+	return engine.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V](), Sorted: true}
+}
+
+// Set stores a copy of v, with everything it owns, under the key.
+func (m Sorted[K, V]) Set(sc Scope, key K, v V) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+	}
+	if s.closed.Load() {
+		return s.wrap("set", ErrClosed)
+	}
+	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
+}
+
+// Get returns a private copy of the value of the key; ErrNotFound if there is none.
+func (m Sorted[K, V]) Get(sc Scope, key K) (V, error) {
+	var v V
+	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	if err == nil && !found {
+		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
+	}
+	return v, err
+}
+
+// Has reports whether the key is there.
+func (m Sorted[K, V]) Has(sc Scope, key K) (bool, error) { return m.get(sc, &key, nil) }
+
+// get copies a value to dst, if that is not nil.
+func (m Sorted[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+	}
+	return found, s.wrap("get", err)
+}
+
+// Peek returns the stored value itself, nil if the key is not there: no copy is
+// made. It is read-only, and valid until tx ends.
+func (m Sorted[K, V]) Peek(tx *Tx, key K) *V {
+	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	if err != nil {
+		tx.raise("peek", err)
+	}
+	return layout.Cast[V](p)
+}
+
+// Modify passes a private copy of the value of the key to fn and stores what fn
+// made of it. ErrNotFound if the key is not there; an error of fn is returned, and
+// nothing has changed.
+func (m Sorted[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
+	return m.change(sc, "modify", key, func(v *V, found bool) error {
+		if !found {
+			return fmt.Errorf("key %v: %w", key, ErrNotFound)
+		}
+		return fn(v)
+	})
+}
+
+// Upsert is Modify for a key that may not be there: then fn gets a zero value.
+func (m Sorted[K, V]) Upsert(sc Scope, key K, fn func(v *V, found bool) error) error {
+	return m.change(sc, "upsert", key, fn)
+}
+
+// change reads, lets fn change, and writes one entry, in one transaction.
+func (m Sorted[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) error) error {
+	s, tx := sc.scope()
+	do := func(e *engine.Tx) error {
+		var v V
+		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		if err != nil {
+			return err
+		}
+		if err := fn(&v, found); err != nil {
+			return err
+		}
+		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+	}
+	if tx != nil {
+		return s.wrap(op, do(tx.engine))
+	}
+	if s.closed.Load() {
+		return s.wrap(op, ErrClosed)
+	}
+	return s.wrap(op, s.engine.Change(s.durability == Durable, do))
+}
+
+// Delete removes the key and reports whether it was there.
+func (m Sorted[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
+	s, tx := sc.scope()
+	if tx != nil {
+		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		return removed, s.wrap("delete", err)
+	}
+	if s.closed.Load() {
+		return false, s.wrap("delete", ErrClosed)
+	}
+	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	return removed, s.wrap("delete", err)
+}
+
+// Len returns the number of entries.
+func (m Sorted[K, V]) Len(sc Scope) (n int, err error) {
+	s, tx := sc.scope()
+	switch {
+	case tx != nil:
+		n, err = tx.engine.Len(m.of())
+	case s.closed.Load():
+		err = ErrClosed
+	default:
+		n, err = s.engine.Len(m.of())
+	}
+	return n, s.wrap("len", err)
+}

@@ -108,6 +108,7 @@ type Space struct {
 	catalog *entry.Shape // of the space's own maps
 	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
+	locks   lockTable // named ones
 
 	journal journaling
 	anchor  struct {

@@ -59,3 +59,21 @@ func benchmarkTurns(b *testing.B, m *everheap.Mutex) {
 	}
 	wg.Wait()
 }
+
+// Two processes lock and unlock all the time. The metric is the time from one Lock to
+// the next one, of either.
+func BenchmarkMutex_TwoProcesses(b *testing.B) {
+	s := scratch(b)
+	m := s.Mutex("counter")
+	other := startChild(b, "counter", env(s.Stats().Dir, 1, "endless bare", 1)...)
+	other.await("its first turns", func() bool { return other.acked.Load() > 100 })
+	before := other.acked.Load() // to 5 ms
+	for b.Loop() {
+		must(b, m.Lock(context.Background()))
+		must(b, m.Unlock())
+	}
+	theirs := other.acked.Load() - before
+	b.ReportMetric(float64(theirs)/float64(b.N), "of-the-other/op")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(theirs+uint64(b.N)), "ns/lock")
+	other.kill()
+}

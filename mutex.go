@@ -20,9 +20,9 @@ import (
 // Between processes, whoever comes first gets it at first, which is fast; but once a
 // process has waited for a millisecond, each of the others gets it once more at the
 // most before it does. A process that is handed the mutex and does not take it within
-// 50 ms, since it stands still, loses its turn.
+// 100 ms, since it stands still, may lose its turn.
 //
-// Waiting costs no processor time but a look at the holder 40 times a second. It
+// Waiting costs no processor time but a look at the holder some times a second. It
 // occupies a thread for each mutex that a process waits for. Whoever calls Lock inside
 // Update keeps all others from writing while he waits: lock first, update then.
 type Mutex struct {

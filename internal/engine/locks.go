@@ -181,6 +181,15 @@ func (u *LockUser) gaveUp(ctx context.Context, l *lock, err error) error {
 	return busy
 }
 
+// notHeld is the error of one who releases what is not held by this handle, or what
+// Close has released a moment ago.
+func (u *LockUser) notHeld(what string, l *lock) error {
+	if u.closed.Load() {
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: "+what, ErrNotHeld, l.named)
+}
+
 // Close releases what was taken by this handle; who waits gets ErrClosed.
 func (u *LockUser) Close() {
 	u.closed.Store(true)
@@ -317,7 +326,7 @@ func (m *Mutex) Unlock() error {
 	defer m.exit()
 	held, ok := l.letGo(u)
 	if !ok {
-		return fmt.Errorf("%w: %v is not locked by this handle on the space", ErrNotHeld, l.named)
+		return u.notHeld("%v is not locked by this handle on the space", l)
 	}
 	u.sp.live.Give(held)
 	l.queue.unlock()

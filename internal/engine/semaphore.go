@@ -96,7 +96,7 @@ func (s *Semaphore) Release() error {
 	defer s.exit()
 	held, ok := l.letUnitGo(u)
 	if !ok {
-		return fmt.Errorf("%w: this handle on the space has no unit of %v", ErrNotHeld, l.named)
+		return u.notHeld("this handle on the space has no unit of %v", l)
 	}
 	u.sp.live.Give(held)
 	return nil

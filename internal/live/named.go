@@ -78,7 +78,9 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			}
 			invariant.Point("mutex.taken")
 			if p.confirm() { // L7
-				p.since(unit).Store(uint64(v.Now()))
+				if since, now := p.since(unit), uint64(v.Now()); since.Load() != now {
+					since.Store(now)
+				}
 				invariant.Point("mutex.held")
 				return HeldLock{place: p, unit: unit}, true, nil
 			}
@@ -91,39 +93,44 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 	}
 }
 
-// tryDead takes a unit whose holder died. It asks for at most limit holders whether
-// they live, from the unit *next on.
+// tryDead takes a unit whose holder died, or that is offered to one who died. It asks
+// for at most limit processes whether they live, from the unit *next on.
 func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool) {
 	p, me := l.place.Load(), uint64(v.incarnation)
 	if p == nil {
 		return h, false
 	}
-	var living []uint64
+	living := []uint64{me}
 	for range p.count() {
-		if len(living) >= limit {
+		if len(living) > limit {
 			return h, false
 		}
 		unit := *next % p.count()
 		*next = unit + 1
 		owner := p.owner(unit)
 		w := owner.Load()
-		if w == 0 || w == me || w&format.LockOffered != 0 || slices.Contains(living, w) {
+		whose := w &^ format.LockOffered
+		if w == 0 || slices.Contains(living, whose) {
 			continue
 		}
-		if v.Alive(format.Incarnation(w)) {
-			living = append(living, w)
+		if v.Alive(format.Incarnation(whose)) {
+			living = append(living, whose)
 			continue
 		}
 		if !owner.CompareAndSwap(w, me) {
 			continue
 		}
 		invariant.Point("mutex.takeover")
+		h = HeldLock{place: p, unit: unit}
+		if w == whose {
+			h.dead = w // it was held, not offered
+		}
 		if !p.confirm() {
-			v.release(p, unit, me, w)
+			v.GiveBack(h)
 			return h, false
 		}
 		p.since(unit).Store(uint64(v.Now()))
-		return HeldLock{place: p, unit: unit, dead: w}, true
+		return h, true
 	}
 	return h, false
 }
@@ -198,41 +205,57 @@ type lockWait struct {
 // holdersAsked is how many holders of units a waiter asks about in one tick.
 const holdersAsked = 16
 
+// longestTick is the time that a waiter sleeps at most. It is woken for its turn; by
+// itself it looks whether the holder lives, and whether an offer has lapsed.
+const longestTick = 8 * tick
+
 // wait waits.
 func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 	v := w.v
-	spins := lockSpins/max(w.l.units, 1) + 1
-	for {
-		for range spins {
+	defer v.wakeAtEnd(ctx)()
+	spins, d := lockSpins/max(w.l.units, 1)+1, tick
+	for woken := true; ; {
+		for i := 0; i < spins && (woken || i == 0); i++ {
 			if h, ok, err := v.tryFree(w.l, true); ok || err != nil {
 				return h, err
 			}
 		}
-		if err := ctx.Err(); err != nil {
-			return h, v.lockBusy(w.l, err)
-		}
 		p := w.l.place.Load()
 		w.mark(p)
 		early, late := p.entry.Futex.Load(), v.entry.LockFutex.Load()
+		if err := ctx.Err(); err != nil {
+			return h, v.LockBusy(w.l, err)
+		}
 		p.entry.Contended.Store(1)
 		invariant.Point("mutex.wait")
 		if h, ok, err := v.tryFree(w.l, true); ok || err != nil {
 			return h, err
 		}
-		d := tick
-		if deadline, ok := ctx.Deadline(); ok {
-			d = min(d, time.Until(deadline))
-		}
-		if w.marked != nil {
-			oslock.FutexWait(futexWord(&v.entry.LockFutex), late, d)
-		} else {
-			oslock.FutexWait(futexWord(&p.entry.Futex), early, min(d, starvingWait))
+		if w.marked == nil {
+			woken = oslock.FutexWait(futexWord(&p.entry.Futex), early, starvingWait)
+		} else if woken = oslock.FutexWait(futexWord(&v.entry.LockFutex), late, d); !woken {
+			d = min(2*d, longestTick)
 		}
 		if time.Since(w.looked) >= tick*3/4 {
 			w.looked = time.Now()
 			if h, ok := v.tryDead(w.l, &w.next, holdersAsked); ok {
 				return h, nil
 			}
+		}
+	}
+}
+
+// wakeAtEnd wakes the waiters of this process when ctx ends. The words stay mapped
+// until the function that it returns has returned.
+func (v *Live) wakeAtEnd(ctx context.Context) func() {
+	ran := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		v.wakeProcess(v.incarnation.Entry())
+		close(ran)
+	})
+	return func() {
+		if !stop() {
+			<-ran
 		}
 	}
 }
@@ -272,8 +295,8 @@ func (w *lockWait) end(taken bool) {
 	}
 }
 
-// lockBusy says who holds the lock, in an error.
-func (v *Live) lockBusy(l *NamedLock, cause error) error {
+// LockBusy says who holds the lock, in the error of one who gives up waiting for it.
+func (v *Live) LockBusy(l *NamedLock, cause error) error {
 	busy := &BusyError{What: l.String(), Cause: cause}
 	p := l.place.Load()
 	if p == nil {
@@ -292,7 +315,3 @@ func (v *Live) lockBusy(l *NamedLock, cause error) error {
 	}
 	return busy
 }
-
-// LockBusy is the error for one who gives up waiting for the lock inside this
-// process.
-func (v *Live) LockBusy(l *NamedLock, cause error) error { return v.lockBusy(l, cause) }

@@ -147,8 +147,9 @@ func (p *lockPlace) waiting(from int) iter.Seq[int] {
 	}
 }
 
-// offerLapse is how long an offer stands, about two ticks of a waiter.
-const offerLapse = 2 * tick
+// offerLapse is how long an offer stands; tests of the order in which a lock is handed
+// over make it longer.
+var offerLapse = 4 * tick
 
 // lapsed reports whether an offer of a unit need not be respected any more: nobody
 // waits where it goes to, or nobody there has accepted it in time: he stands still,

@@ -2,16 +2,11 @@ package everheap_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -173,14 +168,11 @@ func TestMutex_ReadOnlyHandles(t *testing.T) {
 func TestErrOwnerDied(t *testing.T) {
 	s := scratch(t)
 	m, sem := s.Mutex("m"), s.Semaphore("s", 3)
-	dead := func() {
-		a := startLocker(t, s.Stats().Dir)
-		a.expect("lock m", "ok")
-		a.expect("acquire s", "ok")
-		a.expect("acquire s", "ok")
-		a.kill()
-	}
-	dead()
+	a := startLocker(t, s.Stats().Dir)
+	a.expect("lock m", "ok")
+	a.expect("acquire s", "ok")
+	a.expect("acquire s", "ok")
+	a.kill()
 	b := startLocker(t, s.Stats().Dir)
 	b.expect("try m", "died true")
 	b.expect("unlock m", "ok")
@@ -207,8 +199,12 @@ func TestErrOwnerDied(t *testing.T) {
 	for range 3 {
 		must(t, sem.Release())
 	}
+}
 
-	// A waiter gets the mutex of a holder that dies meanwhile.
+// A waiter gets the mutex of a holder that dies meanwhile.
+func TestErrOwnerDied_WhileWaiting(t *testing.T) {
+	s := scratch(t)
+	m := s.Mutex("m")
 	c := startLocker(t, s.Stats().Dir)
 	c.expect("lock m", "ok")
 	done := make(chan error)
@@ -221,21 +217,24 @@ func TestErrOwnerDied(t *testing.T) {
 		t.Errorf("%v (%v)", ok, err)
 	}
 	must(t, m.Unlock())
+}
 
-	// The last user dies: the next one is told.
-	dead()
+// The last user dies: the next one is told. After a loss of power all is free.
+func TestErrOwnerDied_LastUser(t *testing.T) {
+	s := scratch(t)
 	dir := s.Stats().Dir
 	d := startLocker(t, dir)
-	d.expect("lock last", "ok")
+	d.expect("lock m", "ok")
+	d.expect("lock n", "ok")
 	must(t, s.Close())
 	d.kill()
 	s = open(t, dir)
-	expectError(t, s.Mutex("last").Lock(context.Background()), everheap.ErrOwnerDied)
-	must(t, s.Mutex("last").Unlock())
+	expectError(t, s.Mutex("m").Lock(context.Background()), everheap.ErrOwnerDied)
+	must(t, s.Mutex("m").Unlock())
 	must(t, s.Close())
-	must(t, os.Remove(filepath.Join(dir, "live"))) // a loss of power: all is free
+	must(t, os.Remove(filepath.Join(dir, "live")))
 	s = open(t, dir)
-	must(t, s.Mutex("m").Lock(context.Background()))
+	must(t, s.Mutex("n").Lock(context.Background()))
 }
 
 // awaitWaiters waits until n processes have waited for a lock for a while.
@@ -331,136 +330,5 @@ func TestMutex_WaitingUsesNoCPU(t *testing.T) {
 	waiting.asked-- // the answer to the first request
 	if got := waiting.answer(); got != "ok" {
 		t.Error(got)
-	}
-}
-
-// A counter adds to a number in a file, which it reads and writes in two steps, under
-// a mutex, from several goroutines: so many times, or until it is to end.
-func init() { children["counter"] = counterChild }
-
-func counterChild() int {
-	c := newInChild()
-	s, err := c.open()
-	if err != nil {
-		return failed("open", err)
-	}
-	f, err := os.OpenFile(c.dir+".counter", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return failed("open", err)
-	}
-	times := counterTimes
-	if c.has("endless") {
-		times = 1 << 40
-	}
-	say("start", 0)
-	var group sync.WaitGroup
-	var count atomic.Uint64
-	for range counterGoroutines {
-		group.Go(func() {
-			for i := 0; i < times && !c.ended.Load(); i++ {
-				add := addOne
-				if c.has("bare") {
-					add = lockOnly
-				}
-				if err := add(s.Mutex("counter"), f); err != nil {
-					failed("adding", err)
-					return
-				}
-				count.Add(1)
-			}
-		})
-	}
-	for c.has("endless") && !c.ended.Load() {
-		ack(count.Load())
-		time.Sleep(5 * time.Millisecond)
-	}
-	group.Wait()
-	ack(count.Load())
-	if err := s.Close(); err != nil {
-		return failed("close", err)
-	}
-	return 0
-}
-
-const counterTimes, counterGoroutines = 2000, 2
-
-// addOne adds one to the number in a file.
-func addOne(m *everheap.Mutex, f *os.File) error {
-	if err := m.Lock(context.Background()); err != nil {
-		return err
-	}
-	var b [8]byte
-	_, err := f.ReadAt(b[:], 0)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	n := binary.LittleEndian.Uint64(b[:]) + 1
-	if n%4 == 0 {
-		runtime.Gosched()
-	}
-	if _, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0); err != nil {
-		return err
-	}
-	return m.Unlock()
-}
-
-// lockOnly is addOne without adding.
-func lockOnly(m *everheap.Mutex, _ *os.File) error {
-	if err := m.Lock(context.Background()); err != nil {
-		return err
-	}
-	return m.Unlock()
-}
-
-// counted reads the number.
-func counted(t *testing.T, dir string) uint64 {
-	t.Helper()
-	b, err := os.ReadFile(dir + ".counter")
-	must(t, err)
-	return binary.LittleEndian.Uint64(b)
-}
-
-func TestMutex_CounterInFile(t *testing.T) {
-	dir := scratch(t).Stats().Dir
-	var list []*child
-	for id := range 3 {
-		list = append(list, startChild(t, "counter", env(dir, id+1, "", 1)...))
-	}
-	for _, c := range list {
-		c.await("its end", c.gone)
-	}
-	if n, want := counted(t, dir), uint64(3*counterGoroutines*counterTimes); n != want {
-		t.Errorf("%d was counted of %d", n, want)
-	}
-}
-
-// Processes that do nothing but lock and unlock all get on. That none is passed over
-// more than once, internal/live tests.
-func TestMutex_NobodyStarves(t *testing.T) {
-	dir := scratch(t).Stats().Dir
-	var list []*child
-	for id := range 3 {
-		list = append(list, startChild(t, "counter", env(dir, id+1, "endless", 1)...))
-	}
-	for _, c := range list {
-		c.awaitStart()
-	}
-	const least = 300
-	for _, c := range list {
-		c.await("its share", func() bool { return c.acked.Load() > least })
-	}
-	for _, c := range list {
-		c.tell("end")
-	}
-	var shares []uint64
-	total := uint64(0)
-	for _, c := range list {
-		c.await("its end", c.gone)
-		shares = append(shares, c.acked.Load())
-		total += c.acked.Load()
-	}
-	t.Logf("the shares are %d", shares)
-	if n := counted(t, dir); n != total {
-		t.Errorf("%d was counted of %d", n, total)
 	}
 }

@@ -45,8 +45,7 @@ func (v *Live) Locks() []LockState {
 				l.Waiters++
 			}
 		}
-		now := e.State.Load()
-		if hasName(now) && lockGeneration(now) == p.generation && len(l.Holders)+l.Waiters > 0 {
+		if p.named() && len(l.Holders)+l.Waiters > 0 {
 			list = append(list, l)
 		}
 	}

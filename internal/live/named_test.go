@@ -295,14 +295,16 @@ func TestTake_HandedOver(t *testing.T) {
 
 // An offer to one who does not take it stops nobody, and tells of no death.
 func TestTake_OfferLapses(t *testing.T) {
-	s := heaptest.Open(t, 64<<20)
 	l := func() *live.NamedLock { return named(t, "m", 0) }
 	for _, what := range []string{"stands still", "died", "does not wait"} {
-		a, sleeper, c := member(t, s), member(t, s), member(t, s)
+		s := heaptest.Open(t, 64<<20)
+		a, sleeper := member(t, s), member(t, s)
+		defer a.Leave(true)
 		h := take(t, a, l())
-		entry := &s.Live.Words().Locks[entriesOf(a, "m")[0]]
-		i := sleeper.Incarnation().Entry()
-		entry.Waiting[i/64].Or(1 << (i % 64))
+		entry := &a.Words().Locks[entriesOf(a, "m")[0]]
+		bit := uint64(1) << (sleeper.Incarnation().Entry() % 64)
+		word := &entry.Waiting[sleeper.Incarnation().Entry()/64]
+		word.Or(bit)
 		entry.Contended.Store(1)
 		a.Give(h)
 		if w := entry.Owner.Load(); w != uint64(sleeper.Incarnation())|format.LockOffered {
@@ -311,34 +313,48 @@ func TestTake_OfferLapses(t *testing.T) {
 		if len(a.Locks()[0].Holders) != 0 {
 			t.Error("what is offered has a holder")
 		}
-		if _, ok, err := a.TryTake(l()); ok || err != nil {
-			t.Errorf("a fresh offer to another one was taken (%v)", err)
-		}
 		switch what {
-		case "died":
-			sleeper.Leave(false)
-			c.Reap()
-		case "does not wait":
-			entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
-			h := take(t, c, l())
-			c.Give(h)
-		}
-		h, err := c.Take(context.Background(), l())
-		if err != nil || h.OwnerDied() {
-			t.Errorf("%s: %v, died %v", what, err, h.OwnerDied())
-		}
-		if what == "stands still" {
+		case "stands still":
+			if h, err := a.Take(context.Background(), l()); err != nil || h.OwnerDied() {
+				t.Errorf("%v, died %v", err, h.OwnerDied())
+			}
 			if _, ok, _ := sleeper.TryTake(l()); ok {
 				t.Error("the sleeper took what was taken from it")
 			}
-			entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
-		}
-		c.Give(h)
-		for _, v := range []*live.Live{a, c} {
-			v.Leave(true)
-		}
-		if what != "died" {
+			sleeper.Leave(true)
+		case "died":
+			sleeper.Leave(false)
+			if h := take(t, a, l()); h.OwnerDied() {
+				t.Error("what was offered to a dead one tells of its death")
+			}
+		case "does not wait":
+			word.And(^bit)
+			take(t, a, l())
 			sleeper.Leave(true)
 		}
 	}
+}
+
+// A fresh offer is respected by those who only try.
+func TestTryTake_OfferStands(t *testing.T) {
+	defer live.SetOfferLapse(time.Hour)()
+	s := heaptest.Open(t, 64<<20)
+	a, b := member(t, s), member(t, s)
+	defer a.Leave(true)
+	defer b.Leave(true)
+	h := take(t, a, named(t, "m", 0))
+	done := make(chan live.HeldLock)
+	go func() {
+		h, err := b.Take(context.Background(), named(t, "m", 0))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- h
+	}()
+	waitingIn(t, a, "m", 1)
+	a.Give(h)
+	if _, ok, err := a.TryTake(named(t, "m", 0)); ok || err != nil {
+		t.Errorf("a lock that is handed over was taken (%v)", err)
+	}
+	b.Give(<-done)
 }

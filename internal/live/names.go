@@ -119,7 +119,7 @@ func (p *lockPlace) confirm() bool {
 // none that it will show with it unless the claimant's swap succeeds. So an entry is
 // settled only if it was named.
 func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
-	mine := -1
+	mine := -1 // the entry that is claimed
 	defer func() {
 		if mine >= 0 {
 			v.dropEntry(mine)
@@ -127,65 +127,63 @@ func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
 	}()
 	for tries := 0; ; tries++ {
 		namings := v.settle()
-		if i, state := v.search(l); i >= 0 {
-			e := &v.words.Locks[i]
-			if have := int(e.Units.Load()); have != l.units && e.State.Load() == state {
+		i, generation := v.search(l)
+		switch {
+		case i >= 0:
+			p, err := v.arrive(l, i, generation)
+			if units := (*UnitsError)(nil); errors.As(err, &units) {
 				if mine >= 0 {
 					v.dropEntry(mine)
-					mine = -1
 				}
-				claimed, err := v.refit(i, l)
-				if claimed {
-					mine = i
-				} else if err == nil && (tries > mismatchTries || v.heldAt(i, lockGeneration(state), new([]uint64))) {
-					err = &UnitsError{Want: l.units, Have: have}
-				}
-				if err != nil {
-					return nil, err
-				}
-				continue
+				mine, err = v.refit(l, i, generation, units, tries)
 			}
-			if p, err := v.arrive(l, i, state); p != nil || err != nil {
+			if p != nil || err != nil {
 				return p, err
 			}
-			continue
-		}
-		if mine < 0 {
-			i, err := v.pickEntry()
+		case mine < 0:
+			var err error
+			if mine, err = v.pickEntry(); err == nil {
+				err = v.fill(mine, l, nil)
+			}
 			if err != nil {
 				return nil, err
 			}
-			if err := v.fill(i, l, nil); err != nil {
-				v.dropEntry(i)
-				return nil, err
-			}
-			mine = i
 			invariant.Point("name.filled")
-			continue // the stamp must be of a naming that is seen from now on
-		}
-		e, number := &v.words.Locks[mine], namings>>format.LockIndexBits+1
-		e.Stamp.Store(number)
-		if v.words.Namings.CompareAndSwap(namings, number<<format.LockIndexBits|uint64(mine)) {
-			invariant.Point("name.given")
-			v.settle()
-			e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
+			// And around again: the stamp must be of a naming that is seen from now on.
+		case v.giveName(mine, namings):
 			mine = -1
 		}
 	}
 }
 
+// giveName names the claimed entry, if there was no naming since.
+func (v *Live) giveName(i int, namings uint64) bool {
+	e, number := &v.words.Locks[i], namings>>format.LockIndexBits+1
+	e.Stamp.Store(number)
+	if !v.words.Namings.CompareAndSwap(namings, number<<format.LockIndexBits|uint64(i)) {
+		return false
+	}
+	invariant.Point("name.given")
+	v.settle()
+	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
+	return true
+}
+
 // refit claims the entry of a semaphore that had another number of units, if nobody
-// alive holds or waits for it, and prepares it.
-func (v *Live) refit(i int, l *NamedLock) (claimed bool, err error) {
+// alive holds or waits for it, and prepares it; -1 if it is to be tried again. What
+// the dead had is told by the new units; but if this process dies before the entry
+// has its name back, or another one gives the name to another entry meanwhile, nobody
+// is told.
+func (v *Live) refit(l *NamedLock, i int, generation uint64, units *UnitsError, tries int) (mine int, err error) {
 	var dead []uint64
-	if !v.claimEntry(i, &dead) {
-		return false, nil
+	if v.claimEntry(i, &dead) {
+		return i, v.fill(i, l, dead)
 	}
-	if err := v.fill(i, l, dead); err != nil {
-		v.dropEntry(i)
-		return false, err
+	p := lockPlace{entry: &v.words.Locks[i], generation: generation}
+	if (tries > mismatchTries || v.heldAt(i, generation, new([]uint64))) && p.named() {
+		return -1, units
 	}
-	return true, nil
+	return -1, nil
 }
 
 // mismatchTries is how often an entry that seems free, and of another number of
@@ -209,7 +207,7 @@ func (v *Live) settle() uint64 {
 // search looks for the entry of a lock; -1 if there is none. What it says of an
 // entry that is there all the time is right; that none came in the meantime the
 // caller knows by Namings.
-func (v *Live) search(l *NamedLock) (i int, state uint64) {
+func (v *Live) search(l *NamedLock) (i int, generation uint64) {
 	for i := range v.locksUsed() {
 		e := &v.words.Locks[i]
 		if e.Hash.Load() != l.hash {
@@ -219,8 +217,8 @@ func (v *Live) search(l *NamedLock) (i int, state uint64) {
 		if !hasName(state) || !v.isOf(e, l) {
 			continue
 		}
-		if now := e.State.Load(); hasName(now) && lockGeneration(now) == lockGeneration(state) {
-			return i, now
+		if p := (lockPlace{entry: e, generation: lockGeneration(state)}); p.named() {
+			return i, p.generation
 		}
 	}
 	return -1, 0
@@ -245,24 +243,33 @@ func (v *Live) locksUsed() int { return int(min(v.words.LocksUsed.Load(), format
 
 // arrive makes the place of a lock whose entry was found; nil if the entry is
 // another lock's meanwhile.
-func (v *Live) arrive(l *NamedLock, i int, state uint64) (*lockPlace, error) {
-	e := &v.words.Locks[i]
-	p := &lockPlace{index: i, entry: e, generation: lockGeneration(state)}
-	if l.units > 0 {
-		p.units = v.unitsOf(i, p.generation)
+func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error) {
+	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
+	have := int(p.entry.Units.Load())
+	if have != 0 {
+		p.units = v.unitsOf(i, generation)
 	}
-	if now := e.State.Load(); !hasName(now) || lockGeneration(now) != p.generation {
+	switch {
+	case !p.named():
 		return nil, nil
-	}
-	if len(p.units) != l.units {
-		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d units of %d; delete the file when no process has the space open", l, len(p.units), l.units)}
+	case have != l.units:
+		return nil, &UnitsError{Want: l.units, Have: have}
+	case len(p.units) != have:
+		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d units of %d; delete the file when no process has the space open", l, len(p.units), have)}
 	}
 	l.place.Store(p)
 	return p, nil
 }
 
+// named reports whether the entry is of a lock, in the generation of the place.
+func (p *lockPlace) named() bool {
+	state := p.entry.State.Load()
+	return hasName(state) && lockGeneration(state) == p.generation
+}
+
 // pickEntry claims an entry: one that is of no lock, or else the one of a lock that
-// nobody holds or waits for and that was taken last the longest time ago.
+// nobody holds or waits for and that was taken last the longest time ago; -1 and an
+// error if there is none.
 func (v *Live) pickEntry() (int, error) {
 	for i := range v.locksUsed() {
 		if !hasName(v.words.Locks[i].State.Load()) && v.claimEntry(i, nil) {
@@ -292,7 +299,7 @@ func (v *Live) pickEntry() (int, error) {
 			return c.i, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: there can be %d names that somebody holds, waits for, or held when he died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
+	return -1, fmt.Errorf("%w: there can be %d names that somebody holds, waits for, or held when he died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
 }
 
 // claimEntry makes this process the claimant of an entry and brings it into the

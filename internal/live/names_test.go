@@ -136,95 +136,107 @@ func TestNames_UnitsDiffer(t *testing.T) {
 	}
 }
 
+// How far a claimant came.
+const (
+	isClaimant  = iota // and no more
+	isLeaving          // the entry, which was another lock's
+	isFilled           // the phase is claimed, the name is written
+	isStamped          // the number of the naming is written
+	isGiven            // the name is given, and not settled
+	isSettled          // it is named
+	isOvertaken        // stamped, and the number went to another naming
+)
+
+// claimTo does what a claimant of entry 1 has done when it came that far, by hand. The
+// name in the entry is "n" already.
+func claimTo(t *testing.T, step int, claimant, other *live.Live) {
+	w := claimant.Words()
+	e, number := &w.Locks[1], w.Namings.Load()>>format.LockIndexBits+1
+	e.Claimant.Store(uint64(claimant.Incarnation()))
+	state := e.State.Load()
+	if step >= isLeaving {
+		e.State.Store(state&^3 | format.LockLeaving)
+	}
+	if step >= isFilled {
+		e.Stamp.Store(0)
+		e.State.Store(state&^3 + 1<<format.LockPhaseBits | format.LockClaimed)
+	}
+	if step >= isStamped {
+		e.Stamp.Store(number)
+	}
+	if step == isGiven || step == isSettled {
+		w.Namings.Store(number<<format.LockIndexBits | 1)
+	}
+	if step == isSettled {
+		e.State.Store(e.State.Load()&^3 | format.LockNamed)
+	}
+	if step == isOvertaken {
+		other.Give(take(t, other, named(t, "other", 0)))
+	}
+}
+
 // A claimant dies, or stands still, between any two steps: the others get on, and the
-// name never has two entries. What it had done so far is written here by hand.
+// name never has two entries.
 func TestNames_ClaimantStops(t *testing.T) {
-	const (
-		claimed   = iota // and no more
-		leaving          // another lock's entry
-		filled           // the phase is claimed, the name is written
-		stamped          // the number of the naming is written
-		given            // the name is given, and not settled
-		settled          // it is named
-		overtaken        // stamped, and the number went to another naming
-	)
-	for step := claimed; step <= overtaken; step++ {
+	for step := isClaimant; step <= isOvertaken; step++ {
 		for _, dies := range []bool{true, false} {
 			t.Run(fmt.Sprint(step, dies), func(t *testing.T) {
 				s := heaptest.Open(t, 64<<20)
 				a, stopped := member(t, s), member(t, s)
 				defer a.Leave(true)
 				a.Give(take(t, a, named(t, "before", 0)))
-				a.Give(take(t, a, named(t, "n", 0))) // entry 1, whose name the claimant writes again
-				w := a.Words()
-				e, number := &w.Locks[1], w.Namings.Load()>>format.LockIndexBits+1
-				e.Claimant.Store(uint64(stopped.Incarnation()))
-				state := e.State.Load()
-				if step >= leaving {
-					e.State.Store(state&^3 | format.LockLeaving)
-				}
-				if step >= filled {
-					e.Stamp.Store(0)
-					e.State.Store(state&^3 + 1<<format.LockPhaseBits | format.LockClaimed)
-				}
-				if step >= stamped {
-					e.Stamp.Store(number)
-				}
-				if step == given || step == settled {
-					w.Namings.Store(number<<format.LockIndexBits | 1)
-				}
-				if step == settled {
-					e.State.Store(e.State.Load()&^3 | format.LockNamed)
-				}
-				if step == overtaken {
-					a.Give(take(t, a, named(t, "other", 0)))
-				}
+				a.Give(take(t, a, named(t, "n", 0)))
+				claimTo(t, step, stopped, a)
 				if dies {
 					stopped.Leave(false)
+				} else {
+					defer stopped.Leave(true)
 				}
-				var wg sync.WaitGroup
-				var holders sync.Mutex
-				for range 3 {
-					v := member(t, s)
-					wg.Go(func() {
-						defer v.Leave(true)
-						h, err := v.Take(context.Background(), named(t, "n", 0))
-						if err != nil || h.OwnerDied() {
-							t.Errorf("%v, died %v", err, h.OwnerDied())
-							return
-						}
-						if !holders.TryLock() {
-							t.Error("two hold it")
-							return
-						}
-						holders.Unlock()
-						v.Give(h)
-					})
-				}
-				wg.Wait()
+				takeAtOnce(t, s, "n")
 				if list := entriesOf(a, "n"); len(list) != 1 {
 					t.Errorf("the name has the entries %v", list)
-				} else if old := list[0] == 1; old != (dies || step < filled || step == given || step == settled) {
+				} else if old := list[0] == 1; old != (dies || step < isFilled || step == isGiven || step == isSettled) {
 					t.Errorf("the name has the entry %d", list[0])
 				}
 				for i := range 2 * format.NumLocks { // all entries are used again
 					a.Give(take(t, a, named(t, fmt.Sprint(i), 0)))
 				}
 				used := 0
-				for i := range w.Locks {
-					if w.Locks[i].State.Load()&3 == format.LockNamed {
+				for i := range a.Words().Locks {
+					if a.Words().Locks[i].State.Load()&3 == format.LockNamed {
 						used++
 					}
 				}
 				if want := format.NumLocks; used != want && (dies || used != want-1) {
 					t.Errorf("%d entries are in use", used)
 				}
-				if !dies {
-					stopped.Leave(true)
-				}
 			})
 		}
 	}
+}
+
+// takeAtOnce lets some members take a mutex at the same time.
+func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
+	var wg sync.WaitGroup
+	var holders sync.Mutex
+	for range 3 {
+		v := member(t, s)
+		wg.Go(func() {
+			defer v.Leave(true)
+			h, err := v.Take(context.Background(), named(t, name, 0))
+			if err != nil || h.OwnerDied() {
+				t.Errorf("%v, died %v", err, h.OwnerDied())
+				return
+			}
+			if !holders.TryLock() {
+				t.Error("two hold it")
+				return
+			}
+			holders.Unlock()
+			v.Give(h)
+		})
+	}
+	wg.Wait()
 }
 
 // A claimant that stood still goes on after its entry's lock was taken: it gives up.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap/heaptest"
@@ -304,5 +307,47 @@ func TestNames_SameNameAtOnce(t *testing.T) {
 		if n := taken[i].Load(); n != 1 {
 			t.Errorf("new %d was taken by %d", i, n)
 		}
+	}
+}
+
+// Whatever is in the table, the answer is an error or a lock, and comes.
+func TestNames_DamagedTable(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	a := member(t, s)
+	defer a.Leave(true)
+	w := a.Words()
+	table := unsafe.Slice((*uint64)(unsafe.Pointer(&w.Locks)), unsafe.Sizeof(w.Locks)/8)
+	units := unsafe.Slice((*uint64)(unsafe.Pointer(&w.Units)), unsafe.Sizeof(w.Units)/8)
+	r := rand.New(rand.NewPCG(1, 2))
+	for round := range 300 {
+		for _, words := range [][]uint64{table, units, unsafe.Slice((*uint64)(unsafe.Pointer(&w.Namings)), 2)} {
+			for range 1 + r.IntN(len(words)) {
+				switch i := r.IntN(len(words)); r.IntN(4) {
+				case 0:
+					words[i] = r.Uint64() >> r.IntN(64)
+				case 1:
+					words[i] ^= 1 << r.IntN(64)
+				case 2:
+					words[i] = words[r.IntN(len(words))]
+				default:
+					words[i] = 0
+				}
+			}
+		}
+		for i := range 10 {
+			l := named(t, fmt.Sprint(i), i%3)
+			if h, ok, err := a.TryTake(l); ok {
+				a.Give(h)
+			} else if err != nil && round == 0 {
+				t.Logf("%v: %v", l, err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
+			if h, err := a.Take(ctx, l); err == nil {
+				a.Give(h)
+			}
+			cancel()
+		}
+		a.Locks()
+		a.Reap()
 	}
 }

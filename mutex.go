@@ -45,8 +45,9 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{s, s.locks.Mutex(name)
 // it, and unlock the mutex as ever. If he dies, or closes the space, before that, the
 // next one is told again.
 //
-// Other errors: ErrSelf (this goroutine has locked it already), ErrTooManyLocks,
-// ErrTooLarge (the name is), ErrClosed, also if the space is closed meanwhile.
+// Other errors: ErrSelf (this goroutine has locked it, and it was not unlocked since;
+// it cannot wait for another goroutine to do that), ErrTooManyLocks, ErrTooLarge (the
+// name is), ErrClosed, also if the space is closed meanwhile.
 func (m *Mutex) Lock(ctx context.Context) error { return m.wrap("lock", m.engine.Lock(ctx)) }
 
 // TryLock locks the mutex if nobody has it, and reports whether it did: also together

@@ -39,7 +39,8 @@
 //	    addressee's swap, and until then anybody may take it. So who dies or stands
 //	    still before he accepts leaves nothing behind, and stops nobody.
 //	L9  The word of a holder who died goes only to the next holder, who is told;
-//	    one who takes it and dies before he is told leaves his own.
+//	    one who takes it and dies before he is told leaves his own. (The word may be
+//	    lost when a semaphore gets another number of units, see refit.)
 //
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.

@@ -233,7 +233,7 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 
 // The work of a bank child is a list of words: "reopen" closes and opens the
 // space often, "busy" does what is done in the background more often, "grow"
-// writes large records. Some transactions are durable; the others become so soon.
+// writes large records, "locks" takes named locks beside. Some transactions are durable; the others become so soon.
 func init() { children["bank"] = bankChild }
 
 func bankChild() int {
@@ -278,6 +278,16 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 	var side sync.WaitGroup
 	var over atomic.Bool
 	side.Go(func() { c.read(s, b, &over) })
+	if c.has("locks") {
+		w, err := newLockWork(s, c.id, false)
+		if err != nil {
+			over.Store(true)
+			side.Wait()
+			return n, err
+		}
+		defer w.marks.Close()
+		w.run(&side, &over, c.rng.Uint64())
+	}
 	defer side.Wait()
 	defer over.Store(true)
 	rare := 64

@@ -49,8 +49,25 @@ var (
 	// another one took over. Nothing was changed; try again.
 	ErrSuspended = engine.ErrSuspended
 	// ErrSelf: the goroutine is in an Update of the space already, and would wait
-	// for itself. Use the Tx instead of the Space.
+	// for itself: use the Tx instead of the Space. Or it has locked the Mutex already.
 	ErrSelf = engine.ErrSelf
+)
+
+// Errors of named locks, besides ErrBusy, ErrSelf and ErrClosed.
+var (
+	// ErrOwnerDied: the lock is held now, and the holder before died, or ended
+	// without giving it back, while it had it. What the lock protects may be half
+	// changed: see to it, then go on and give the lock back as ever.
+	ErrOwnerDied = engine.ErrOwnerDied
+	// ErrNotHeld: the Mutex that is unlocked is not locked, or the Semaphore has no
+	// unit to release, by this handle on the space.
+	ErrNotHeld = engine.ErrNotHeld
+	// ErrUnitsDiffer: others use the Semaphore with another number of units; or
+	// there can be no semaphore with that many.
+	ErrUnitsDiffer = engine.ErrUnitsDiffer
+	// ErrTooManyLocks: no more names can be held or waited for at once; or no more
+	// units of semaphores. everheap locks shows who holds what.
+	ErrTooManyLocks = engine.ErrTooManyLocks
 )
 
 // Errors of the machine.

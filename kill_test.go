@@ -231,7 +231,7 @@ const fleetSize = 4
 
 func TestKill_AtRandomMoments(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "reopen")
+		f := newFleet(t, r, fleetSize, "reopen locks")
 		kills := scaled(40)
 		for i := range kills {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
@@ -325,12 +325,20 @@ func pointWork(point string) (work string, times int) {
 	case "sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed":
 		return "busy", 1
 	}
+	switch {
+	case takesOthers(point):
+		return "locks", 1
+	case isLockPoint(point):
+		return "locks", 20
+	}
 	return "", 200
 }
 
 // takesOthers reports whether a process passes the point only when another one
 // died.
-func takesOthers(point string) bool { return point == "lock.takeover" || point == "entry.reaped" }
+func takesOthers(point string) bool {
+	return point == "lock.takeover" || point == "entry.reaped" || point == "mutex.takeover"
+}
 
 // hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
 // does, or an opener after a power loss.
@@ -339,17 +347,22 @@ func hasOwnTest(point string) bool {
 }
 
 // provoke does what makes a child pass a point that it does not pass by itself: a
-// process dies while it has the writer lock. It reports whether the child has.
+// process dies while it has the writer lock, or a named one. It reports whether the
+// child has.
 func (f *fleet) provoke(point string, reached func() bool) bool {
 	const victim = fleetSize + 2
 	if !takesOthers(point) {
 		return wait(patience, reached)
 	}
+	work, death := "", "commit.sealed:10"
+	if isLockPoint(point) {
+		work, death = "locks", "mutex.held:200"
+	}
 	for range 40 {
 		if wait(300*time.Millisecond, reached) { // the dead of former points may do
 			return true
 		}
-		v := f.start(victim, "", "EVERHEAP_POINT=commit.sealed:10:kill")
+		v := f.start(victim, work, "EVERHEAP_POINT="+death+":kill")
 		f.arrive(victim)
 		v.await("its death", v.gone)
 		f.bury(victim)

@@ -17,6 +17,7 @@ type Space struct {
 	engine     *engine.Space
 	name       string
 	durability Durability
+	locks      *engine.LockUser
 	closed     atomic.Bool
 }
 
@@ -49,7 +50,7 @@ func Open(name string, opts ...Option) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Space{engine: e, name: name, durability: s.durability}, nil
+	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewLockUser()}, nil
 }
 
 // openDirectory opens a space that the registry need not know. If it is created,
@@ -123,11 +124,13 @@ func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *e
 
 // Close ends this handle. When the last handle of the last process is closed, all
 // that was committed is on disk. It waits for transactions in progress; calling
-// it inside one waits for ever. A second Close does nothing.
+// it inside one waits for ever. Mutexes and units of semaphores that were taken by
+// this handle are released. A second Close does nothing.
 func (s *Space) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.locks.Close()
 	return s.engine.Close()
 }
 

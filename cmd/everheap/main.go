@@ -28,6 +28,7 @@ type cli struct {
 	Del        delCmd        `cmd:"" help:"Delete keys."`
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
+	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, who holds them, and how many processes wait."`
 	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 

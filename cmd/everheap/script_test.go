@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 		"fill":     func() { helper(fill) },
 		"stock":    func() { helper(stock) },
 		"hold":     func() { helper(hold) },
+		"lock":     func() { helper(lock) },
 	})
 }
 
@@ -84,7 +85,7 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 func send(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(ts.ReadFile(args[1]))
 	ts.Check(err)
-	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[0]]))
+	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "KILL": syscall.SIGKILL}[args[0]]))
 }
 
 // interrupt COMMAND... runs a command and sends it SIGINT in the middle.
@@ -223,18 +224,66 @@ func hold(args []string) (err error) {
 		if err := errors.Join(commit(), commit()); err != nil {
 			return err
 		}
-		number := strconv.Itoa(os.Getpid())
-		if err := os.WriteFile(args[1]+".new", []byte(number), 0o600); err != nil {
+		if err := announce(args[1]); err != nil {
 			return err
 		}
-		if err := os.Rename(args[1]+".new", args[1]); err != nil { // whole, once it is there
-			return err
-		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if _, err := os.Stat(args[2]); err == nil {
-				return nil
-			}
-		}
-		return errors.New("nobody released the version")
+		return awaitFile(args[2])
 	})
+}
+
+// announce writes the number of this process to a file, whole once it is there.
+func announce(path string) error {
+	if err := os.WriteFile(path+".new", []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// awaitFile returns when there is a file.
+func awaitFile(path string) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody made %s", path)
+}
+
+// lock SPACE READY RELEASE takes a unit of a semaphore and locks a mutex, writes its
+// process number to the file READY, once it has both or has waited for a while, and
+// goes on when there is a file RELEASE.
+func lock(args []string) (err error) {
+	s, err := everheap.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Semaphore("slots", 3).Acquire(ctx); err != nil {
+		return err
+	}
+	has := make(chan error, 1)
+	go func() { has <- s.Mutex("nightly jobs").Lock(ctx) }()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		list, err := s.Locks()
+		if err != nil {
+			return err
+		}
+		for _, l := range list {
+			waits = waits || l.Kind == "mutex" && (l.Waiters > 0 || len(l.Holders) > 0 && l.Holders[0].Self)
+		}
+	}
+	if err := announce(args[1]); err != nil {
+		return err
+	}
+	if err := awaitFile(args[2]); err != nil {
+		return err
+	}
+	err = <-has
+	if errors.Is(err, everheap.ErrOwnerDied) {
+		fmt.Println("told of a death")
+		return s.Mutex("nightly jobs").Unlock()
+	}
+	return err
 }

@@ -32,6 +32,10 @@ var (
 	ErrIO           = errors.New("a write to disk failed; the space takes no more writes until it is opened again")
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
+	ErrOwnerDied    = errors.New("the holder before died while it had the lock; this process has it now, and must see to what the lock protects")
+	ErrNotHeld      = errors.New("not held")
+	ErrUnitsDiffer  = errors.New("wrong number of units")
+	ErrTooManyLocks = live.ErrTooManyLocks
 )
 
 // CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
@@ -147,7 +151,12 @@ func kindOf(dir string, err error) error {
 	var busy *live.BusyError
 	var unstorable *layout.UnstorableError
 	var key *layout.KeyError
+	var units *live.UnitsError
 	switch {
+	case errors.As(err, &units):
+		return fmt.Errorf("%w: %w", ErrUnitsDiffer, units)
+	case errors.Is(err, live.ErrNameTooLong):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.As(err, &block):
 		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
 	case errors.As(err, &value):

@@ -3,7 +3,7 @@
 // of the packages below.
 //
 // Invariants of this package (those of blocks, I1 to I7, are in package heap;
-// those of coordination, L1 to L5, in package live):
+// those of coordination, L1 to L9, in package live):
 //
 //	E1  A transaction starts from a state that its slot holds, and publishes by
 //	    one compare-and-swap from that very state. Whatever happened in between,
@@ -114,7 +114,8 @@ type Space struct {
 	finder  vector.Finder // if trusting
 	judge   entry.Judge
 
-	trusting bool // what is read is not verified
+	trusting bool      // what is read is not verified
+	locks    lockTable // named ones
 
 	journal journaling
 	anchor  struct {

@@ -59,6 +59,8 @@ var records = []struct {
 	{(*LiveStack)(nil), false},
 	{(*LiveProcess)(nil), false},
 	{(*LiveSlot)(nil), false},
+	{(*LiveLock)(nil), false},
+	{(*LiveUnit)(nil), false},
 }
 
 // Records describes every persisted record, from the structs and their tags.

@@ -117,6 +117,12 @@ type Live struct {
 
 	Processes [NumProcesses]LiveProcess `doc:"process entries"`
 	Slots     [NumSlots]LiveSlot        `doc:"reader slots"`
+
+	Namings   atomic.Uint64 `doc:"entry of a lock that got its name last (bits 0-9); how many got one so far (10-63)"`
+	LocksUsed atomic.Uint64 `doc:"entries of locks from this index on were never used"`
+	_         [112]byte
+	Locks     [NumLocks]LiveLock `doc:"entries of named locks"`
+	Units     [NumUnits]LiveUnit `doc:"units of semaphores"`
 }
 
 const stacksPad = (128 - NumStacks*8%128) % 128
@@ -155,7 +161,8 @@ type LiveProcess struct {
 	WriteSince  atomic.Uint64 `doc:"time at which the running transaction was first seen, nanoseconds since 1970 UTC; 0: none"`
 	Commits     atomic.Uint64 `doc:"transactions committed"`
 	Command     [32]byte      `doc:"name of the command, for people"`
-	_           [32]byte
+	LockFutex   atomic.Uint32 `doc:"futex of those in the process who have waited for a named lock for a while"`
+	_           [28]byte
 }
 
 // LiveSlot is a reader slot: a process's claim on one version.

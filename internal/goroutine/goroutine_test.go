@@ -23,3 +23,32 @@ func TestID_DiffersBetweenGoroutines(t *testing.T) {
 		t.Fatal("ID changed")
 	}
 }
+
+// Descriptors are used again; numbers are not.
+func TestSerial_NeverUsedTwice(t *testing.T) {
+	mine := Serial()
+	if mine == 0 || mine != tracedSerial() {
+		t.Fatalf("the number is %d, the stack trace shows %d", mine, tracedSerial())
+	}
+	seen := map[uint64]bool{mine: true}
+	again := map[uintptr]bool{}
+	reused := 0
+	for range 1000 {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			n := Serial()
+			if seen[n] || n != tracedSerial() {
+				t.Errorf("a goroutine has the number %d, its stack trace shows %d", n, tracedSerial())
+			}
+			seen[n] = true
+			if again[ID()] {
+				reused++
+			}
+			again[ID()] = true
+		})
+		wg.Wait()
+	}
+	if reused == 0 {
+		t.Error("no descriptor was used again: the test shows nothing")
+	}
+}

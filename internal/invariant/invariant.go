@@ -20,4 +20,6 @@ var Points = []string{
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"entry.claimed", "entry.reaped", "close.handed",
+	"name.claimed", "name.leaving", "name.filled", "name.given",
+	"mutex.taken", "mutex.held", "mutex.wait", "mutex.release", "mutex.offered", "mutex.released", "mutex.takeover",
 }

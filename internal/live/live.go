@@ -1,6 +1,6 @@
 // Package live is the coordination between the processes that have a space
-// open: the word current, the writer lock, reader slots, process entries, the
-// claims of anchor slots and the stacks of free space, all in the mapped file
+// open: the word current, the writer lock, reader slots, process entries, named
+// locks, the claims of anchor slots and the stacks of free space, all in the mapped file
 // "live". Nothing in it survives a power loss, and nothing needs to.
 //
 // Terms: an incarnation names one process's membership of the space. A word
@@ -26,8 +26,24 @@
 //	L5  An anchor writer keeps a reader slot on its version until the claim that
 //	    names the version is visible, and Protected looks at reader slots first
 //	    and at anchor slots second; so it sees the one or the other.
+//	L6  A named lock has one entry at the most. A name is given by a swap of
+//	    Namings, from the value that was there before all entries were searched
+//	    for the name, at an entry that its claimant alone can fill.
+//	L7  A process holds a named lock if, after its incarnation was in the lock's
+//	    word, it found the entry named in the generation in which it had looked the
+//	    name up. An entry leaves a generation only by the step from leaving to
+//	    claimed, and its claimant found all words free between the step to leaving and
+//	    that one; who takes the lock in that time makes the entry named again, and
+//	    the step fails. So no lock that is held loses its entry.
+//	L8  What is offered is held by nobody: the offer becomes a hold by the
+//	    addressee's swap, and until then anybody may take it. So who dies or stands
+//	    still before he accepts leaves nothing behind, and stops nobody.
+//	L9  The word of a holder who died goes only to the next holder, who is told;
+//	    one who takes it and dies before he is told leaves his own. (The word may be
+//	    lost when a semaphore gets another number of units, see refit.)
 //
-// Start reading at Live, LockWriter and Protected.
+// Start reading at Live, LockWriter and Protected; for named locks at Live.Take
+// and Live.lookUp.
 package live
 
 import (

@@ -127,6 +127,7 @@ func (v *Live) cleanUpAfter(dead format.Incarnation) {
 	if v.words.Owner.CompareAndSwap(d, 0) {
 		v.wakeLockWaiters(1)
 	}
+	v.cleanUpLocks(dead)
 	e := &v.words.Processes[dead.Entry()]
 	v.words.Leaked.Add(e.Reserved.Swap(0))
 	if e.Commits.Load() != 0 || e.Heartbeat.Load() != 0 || e.Active.Load() != 0 { // else it only read

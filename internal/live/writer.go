@@ -12,19 +12,35 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// BusyError says who held the writer lock when the waiter's context ended.
+// BusyError says who held a lock when the waiter's context ended.
 type BusyError struct {
+	What    string // the lock; "": the writer lock
 	PID     int
 	Command string
+	Others  int   // other processes that hold units of the semaphore
+	Stopped bool  // the holder stands still, as far as can be seen
 	Cause   error // of the context
 }
 
 // Error implements error.
 func (e *BusyError) Error() string {
-	if e.PID == 0 {
-		return fmt.Sprintf("the writer lock was not free in time: %v", e.Cause)
+	what, more := e.What, ""
+	if what == "" {
+		what = "the writer lock"
 	}
-	return fmt.Sprintf("the writer lock is held by process %d (%s): %v", e.PID, e.Command, e.Cause)
+	if e.PID == 0 {
+		return fmt.Sprintf("%s was not free in time: %v", what, e.Cause)
+	}
+	if e.Stopped {
+		more = ", which is stopped"
+	}
+	switch {
+	case e.Others == 1:
+		more += ", and another process"
+	case e.Others > 1:
+		more += fmt.Sprintf(", and %d other processes", e.Others)
+	}
+	return fmt.Sprintf("%s is held by process %d (%s)%s: %v", what, e.PID, e.Command, more, e.Cause)
 }
 
 // Unwrap returns the error of the context.

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// locksCmd shows the named locks in use.
+type locksCmd struct {
+	spaceArg
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// namedLock is a named lock, as locks shows it.
+type namedLock struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Units   int      `json:"units"`
+	Holders []holder `json:"holders"`
+	Waiters int      `json:"waiters"` // processes
+}
+
+// holder is a process that holds a lock.
+type holder struct {
+	PID     int       `json:"pid"` // 0: it died, and cannot be told any more
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+	Units   int       `json:"units"`
+	Dead    bool      `json:"dead"`
+	Stopped bool      `json:"stopped"`
+}
+
+// Run implements the verb.
+func (c *locksCmd) Run(std *streams) error {
+	return c.read(func(s *everheap.Space) error {
+		list, err := s.Locks()
+		if err != nil {
+			return err
+		}
+		locks := []namedLock{}
+		for _, l := range list {
+			n := namedLock{l.Name, l.Kind, l.Units, []holder{}, l.Waiters}
+			for _, h := range l.Holders {
+				n.Holders = append(n.Holders, holder{h.PID, h.Command, h.Since.UTC(), h.Units, h.Dead, h.Stopped})
+			}
+			locks = append(locks, n)
+		}
+		if c.JSON {
+			return printJSON(std.out, locks)
+		}
+		printLocks(std.out, locks)
+		return nil
+	})
+}
+
+// printLocks writes the locks for people: one line for each holder.
+func printLocks(w io.Writer, locks []namedLock) {
+	if len(locks) == 0 {
+		fmt.Fprintln(w, "no named lock is in use")
+		return
+	}
+	t := newTable("NAME", "KIND", ">UNITS", ">HOLDER", "COMMAND", ">HELD FOR", "STATE", ">WAITING")
+	for _, l := range locks {
+		name, kind, waiting := lockName(l.Name), l.Kind, "-"
+		if l.Waiters > 0 {
+			waiting = plural(uint64(l.Waiters), "process")
+		}
+		units := func(n int) string {
+			if l.Kind == "mutex" {
+				return "-"
+			}
+			return fmt.Sprintf("%d of %d", n, l.Units)
+		}
+		if len(l.Holders) == 0 { // it is on its way to one who waits
+			t.add(name, kind, units(0), "-", "-", "-", "-", waiting)
+		}
+		for _, h := range l.Holders {
+			pid, command := "-", "-"
+			if h.PID != 0 {
+				pid, command = fmt.Sprint(h.PID), h.Command
+			}
+			t.add(name, kind, units(h.Units), pid, command, since(h.Since), h.state(), waiting)
+			name, kind, waiting = "", "", ""
+		}
+	}
+	t.print(w, "")
+}
+
+// lockName writes a name so that it is one word.
+func lockName(name string) string {
+	if quoted := strconv.Quote(name); name == "" || quoted != `"`+name+`"` || strings.ContainsRune(name, ' ') {
+		return quoted
+	}
+	return name
+}
+
+// state says in words how a holder is.
+func (h holder) state() string {
+	switch {
+	case h.Dead:
+		return "died"
+	case h.Stopped:
+		return "stopped"
+	}
+	return "-"
+}

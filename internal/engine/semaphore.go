@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/everheap/everheap/internal/live"
+)
+
+// MaxUnits is how many units a semaphore can have.
+const MaxUnits = 1024
+
+// Semaphore is a handle on a named semaphore.
+type Semaphore struct {
+	user *LockUser
+	lock *lock
+}
+
+// Semaphore returns a handle on the semaphore of a name, which has so many units.
+func (u *LockUser) Semaphore(name string, units int) *Semaphore {
+	key := lockKey{name: name, units: units}
+	if units < 1 || units > MaxUnits {
+		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d units; it has at least one, and at most %d", ErrUnitsDiffer, units, MaxUnits)}}
+	}
+	s := &Semaphore{u, u.lock(key)}
+	runtime.AddCleanup(s, dropped.drop, dropped{&u.sp.locks, s.lock})
+	return s
+}
+
+// Acquire waits until this process has one unit more. The error is ErrOwnerDied if
+// it has it, and who had that unit before died.
+func (s *Semaphore) Acquire(ctx context.Context) error {
+	u, l := s.user, s.lock
+	if err := u.enter(l); err != nil {
+		return err
+	}
+	defer s.exit()
+	if err := u.queueFor(ctx, l); err != nil {
+		return err
+	}
+	held, err := u.take(ctx, l)
+	l.queue.unlock()
+	if err != nil {
+		return err
+	}
+	return s.hold(held)
+}
+
+// TryAcquire is Acquire without waiting; ok says whether it has the unit.
+func (s *Semaphore) TryAcquire() (ok bool, err error) {
+	u, l := s.user, s.lock
+	if err := u.enter(l); err != nil {
+		return false, err
+	}
+	defer s.exit()
+	held, ok, err := u.sp.live.TryTake(l.named)
+	if !ok || err != nil {
+		return false, err
+	}
+	err = s.hold(held)
+	return err == nil || err == ErrOwnerDied, err
+}
+
+// exit ends an operation, as that of a mutex does.
+func (s *Semaphore) exit() {
+	s.user.sp.Exit()
+	runtime.KeepAlive(s)
+}
+
+// hold notes that the unit is held, unless the handle was closed.
+func (s *Semaphore) hold(held live.HeldLock) error {
+	u, l := s.user, s.lock
+	l.units.Lock()
+	closed := u.closed.Load()
+	if !closed {
+		l.units.held = append(l.units.held, heldUnit{u, held})
+	}
+	l.units.Unlock()
+	if closed {
+		u.sp.live.GiveBack(held)
+		return ErrClosed
+	}
+	if held.OwnerDied() {
+		return ErrOwnerDied
+	}
+	return nil
+}
+
+// Release gives back one unit.
+func (s *Semaphore) Release() error {
+	u, l := s.user, s.lock
+	if err := u.enter(l); err != nil {
+		return err
+	}
+	defer s.exit()
+	held, ok := l.letUnitGo(u)
+	if !ok {
+		return u.notHeld("this handle on the space has no unit of %v", l)
+	}
+	u.sp.live.Give(held)
+	return nil
+}
+
+// Name returns the name.
+func (s *Semaphore) Name() string { return s.lock.key.name }
+
+// Units returns how many units the semaphore has.
+func (s *Semaphore) Units() int { return s.lock.key.units }
+
+// Locks lists the named locks in use.
+func (sp *Space) Locks() (list []NamedLock, err error) {
+	err = sp.Inspect(func() error {
+		for _, l := range sp.live.Locks() {
+			n := NamedLock{LockState: l}
+			for _, h := range l.Holders {
+				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.PID, h.Command))
+			}
+			list = append(list, n)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// NamedLock is a named lock in use.
+type NamedLock struct {
+	live.LockState
+	Stopped []bool // of the holders: the system says that it is stopped
+}

@@ -1,0 +1,104 @@
+package live
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// LockState is a named lock in use, as people want to see it.
+type LockState struct {
+	Name    string
+	Units   int // of the semaphore; 0: a mutex
+	Holders []LockHolder
+	Waiters int // processes in which somebody has waited for a while
+}
+
+// LockHolder is a process that holds a mutex, or units of a semaphore.
+type LockHolder struct {
+	Process
+	Since time.Time // of the first unit, to a tenth of a second
+	Units int
+	Dead  bool // it died, and the next holder is told
+}
+
+// Locks lists the named locks that somebody holds, waits for, or held when he died.
+func (v *Live) Locks() []LockState {
+	var list []LockState
+	for i := range v.locksUsed() {
+		e := &v.words.Locks[i]
+		state := e.State.Load()
+		if !hasName(state) {
+			continue
+		}
+		p := &lockPlace{index: i, entry: e, generation: lockGeneration(state)}
+		l := LockState{Name: lockName(e), Units: int(e.Units.Load())}
+		if l.Units != 0 {
+			if p.units = v.unitsOf(i, p.generation); len(p.units) == 0 {
+				continue
+			}
+		}
+		l.Holders = v.holders(p)
+		for process := range p.waiting(0) {
+			if v.Alive(format.Incarnation(v.words.Processes[process].Incarnation.Load())) {
+				l.Waiters++
+			}
+		}
+		if p.named() && len(l.Holders)+l.Waiters > 0 {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// lockName reads the name in an entry.
+func lockName(e *format.LiveLock) string {
+	var b [format.MaxLockName]byte
+	for i := range e.Name {
+		binary.LittleEndian.PutUint64(b[i*8:], e.Name[i].Load())
+	}
+	return string(b[:min(e.Length.Load(), format.MaxLockName)])
+}
+
+// holders lists who holds the units of a lock.
+func (v *Live) holders(p *lockPlace) []LockHolder {
+	var list []LockHolder
+	index := map[uint64]int{}
+	for unit := range p.count() {
+		w := p.owner(unit).Load()
+		if w == 0 || w&format.LockOffered != 0 {
+			continue
+		}
+		since := time.Unix(0, int64(p.since(unit).Load()))
+		if k, found := index[w]; found {
+			h := &list[k]
+			h.Units++
+			if since.Before(h.Since) {
+				h.Since = since
+			}
+			continue
+		}
+		index[w] = len(list)
+		inc := format.Incarnation(w)
+		h := LockHolder{Since: since, Units: 1, Dead: !v.Alive(inc)}
+		if h.Process = v.describe(inc); uint64(h.Incarnation) != v.words.Processes[inc.Entry()].Incarnation.Load() {
+			h.Process = Process{Incarnation: inc} // the entry is another process's by now
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// cleanUpLocks takes a dead process out of the table of locks, but for what it
+// held: the next holder is to be told. The caller has the byte of its entry.
+func (v *Live) cleanUpLocks(dead format.Incarnation) {
+	i := dead.Entry()
+	for k := range v.locksUsed() {
+		e := &v.words.Locks[k]
+		e.Claimant.CompareAndSwap(uint64(dead), 0)
+		if word := &e.Waiting[i/64]; word.Load()&(1<<(i%64)) != 0 {
+			word.And(^uint64(1 << (i % 64)))
+		}
+	}
+}

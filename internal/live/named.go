@@ -1,0 +1,317 @@
+package live
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// HeldLock is a mutex, or a unit of a semaphore, that this process holds.
+type HeldLock struct {
+	place *lockPlace
+	unit  int
+	dead  uint64 // who died as its holder before; 0: nobody
+}
+
+// OwnerDied reports whether the holder before died while it had the lock.
+func (h HeldLock) OwnerDied() bool { return h.dead != 0 }
+
+// TakeFree takes the lock if it is free, for one who may call Take.
+func (v *Live) TakeFree(l *NamedLock) (h HeldLock, ok bool, err error) { return v.tryFree(l, true) }
+
+// TryTake takes the lock if it is free or its holder dead.
+func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
+	if h, ok, err = v.tryFree(l, false); ok || err != nil {
+		return h, ok, err
+	}
+	h, ok = v.tryDead(l, new(int), math.MaxInt)
+	return h, ok, nil
+}
+
+// Take waits for the lock. For each lock one goroutine of this process at a time
+// calls it. ctx ends the waiting with a *BusyError. A holder that stands still is
+// waited for like any other: what a lock of users protects cannot be seen from here.
+//
+// No process starves. Who has waited for starvingWait gets a bit in the entry; from
+// then on the lock is handed over, and never free for whoever comes: to the next
+// process with a bit, in a circle around the process entries. So each of the others
+// gets it once more at the most before him; of a semaphore, each of the others gets
+// each unit once more. Only an offer that is not accepted lapses (L8).
+func (v *Live) Take(ctx context.Context, l *NamedLock) (HeldLock, error) {
+	w := lockWait{v: v, l: l, began: time.Now()}
+	w.looked = w.began
+	h, err := w.wait(ctx)
+	w.end(err == nil)
+	return h, err
+}
+
+// tryFree takes a unit that is free, or one that is offered to this process if it
+// may accept that.
+func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err error) {
+	me := uint64(v.incarnation)
+	for {
+		p := l.place.Load()
+		if p == nil || !p.confirm() {
+			if p, err = v.lookUp(l); err != nil {
+				return h, false, err
+			}
+		}
+		n, taken := p.count(), false
+		first := 0
+		if n > 1 {
+			first = int(l.rotate.Load()) % n
+		}
+		for k := range n {
+			unit := (first + k) % n
+			owner := p.owner(unit)
+			switch w := owner.Load(); {
+			case w == 0, accept && w == me|format.LockOffered, w&format.LockOffered != 0 && p.lapsed(w, unit):
+				taken = owner.CompareAndSwap(w, me)
+			}
+			if !taken {
+				continue
+			}
+			invariant.Point("mutex.taken")
+			if p.confirm() { // L7
+				if since, now := p.since(unit), uint64(v.Now()); since.Load() != now {
+					since.Store(now)
+				}
+				invariant.Point("mutex.held")
+				return HeldLock{place: p, unit: unit}, true, nil
+			}
+			v.release(p, unit, me, 0)
+			break
+		}
+		if !taken {
+			return h, false, nil
+		}
+	}
+}
+
+// tryDead takes a unit whose holder died, or that is offered to one who died. It asks
+// for at most limit processes whether they live, from the unit *next on.
+func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool) {
+	p, me := l.place.Load(), uint64(v.incarnation)
+	if p == nil {
+		return h, false
+	}
+	living := []uint64{me}
+	for range p.count() {
+		if len(living) > limit {
+			return h, false
+		}
+		unit := *next % p.count()
+		*next = unit + 1
+		owner := p.owner(unit)
+		w := owner.Load()
+		whose := w &^ format.LockOffered
+		if w == 0 || slices.Contains(living, whose) {
+			continue
+		}
+		if v.Alive(format.Incarnation(whose)) {
+			living = append(living, whose)
+			continue
+		}
+		if !owner.CompareAndSwap(w, me) {
+			continue
+		}
+		invariant.Point("mutex.takeover")
+		h = HeldLock{place: p, unit: unit}
+		if w == whose {
+			h.dead = w // it was held, not offered
+		}
+		if !p.confirm() {
+			v.GiveBack(h)
+			return h, false
+		}
+		p.since(unit).Store(uint64(v.Now()))
+		return h, true
+	}
+	return h, false
+}
+
+// Give releases a lock.
+func (v *Live) Give(h HeldLock) {
+	invariant.Point("mutex.release")
+	v.release(h.place, h.unit, uint64(v.incarnation), 0)
+}
+
+// GiveBack releases a lock that the holder has not done with: if the holder before
+// died, the next one is told again.
+func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.unit, uint64(v.incarnation), h.dead) }
+
+// release takes a unit from the word mine, which is of this process, to back: free,
+// or a dead one's. If somebody has waited for a while it is offered to him instead.
+func (v *Live) release(p *lockPlace, unit int, mine, back uint64) {
+	e, owner := p.entry, p.owner(unit)
+	if back == 0 && e.Contended.Load() != 0 {
+		if next := v.nextWaiting(p); next != 0 {
+			p.since(unit).Store(uint64(time.Now().UnixNano()))
+			if owner.CompareAndSwap(mine, uint64(next)|format.LockOffered) {
+				invariant.Point("mutex.offered")
+				v.wakeProcess(next.Entry())
+			}
+			return
+		}
+	}
+	if !owner.CompareAndSwap(mine, back) {
+		return // an offer that was not accepted in time
+	}
+	invariant.Point("mutex.released")
+	if e.Contended.Load() != 0 {
+		e.Contended.Store(0)
+		e.Futex.Add(1)
+		oslock.FutexWake(futexWord(&e.Futex), 1)
+		for i := range p.waiting(0) { // since the look above
+			v.wakeProcess(i)
+		}
+	}
+}
+
+// nextWaiting returns the process that the lock is to be handed to, this one only if
+// there is no other; 0 if nobody has waited for a while.
+func (v *Live) nextWaiting(p *lockPlace) format.Incarnation {
+	for i := range p.waiting((v.incarnation.Entry() + 1) % format.NumProcesses) {
+		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
+		if inc != 0 && v.Alive(inc) {
+			return inc
+		}
+	}
+	return 0
+}
+
+// wakeProcess wakes those in a process who have waited for a named lock for a while.
+func (v *Live) wakeProcess(i int) {
+	futex := &v.words.Processes[i].LockFutex
+	futex.Add(1)
+	oslock.FutexWake(futexWord(futex), math.MaxInt32)
+}
+
+// lockWait is one goroutine's waiting for a named lock.
+type lockWait struct {
+	v      *Live
+	l      *NamedLock
+	began  time.Time
+	looked time.Time  // whether holders live
+	next   int        // holder to ask about
+	marked *lockPlace // where the bit of this process is set; nil: nowhere
+}
+
+// holdersAsked is how many holders of units a waiter asks about in one tick.
+const holdersAsked = 16
+
+// longestTick is the time that a waiter sleeps at most. It is woken for its turn; by
+// itself it looks whether the holder lives, and whether an offer has lapsed.
+const longestTick = 8 * tick
+
+// wait waits.
+func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
+	v := w.v
+	defer v.wakeAtEnd(ctx)()
+	spins, d := lockSpins/max(w.l.units, 1)+1, tick
+	for woken := true; ; {
+		for i := 0; i < spins && (woken || i == 0); i++ {
+			if h, ok, err := v.tryFree(w.l, true); ok || err != nil {
+				return h, err
+			}
+		}
+		p := w.l.place.Load()
+		w.mark(p)
+		early, late := p.entry.Futex.Load(), v.entry.LockFutex.Load()
+		if err := ctx.Err(); err != nil {
+			return h, v.LockBusy(w.l, err)
+		}
+		p.entry.Contended.Store(1)
+		invariant.Point("mutex.wait")
+		if h, ok, err := v.tryFree(w.l, true); ok || err != nil {
+			return h, err
+		}
+		if w.marked == nil {
+			woken = oslock.FutexWait(futexWord(&p.entry.Futex), early, starvingWait)
+		} else if woken = oslock.FutexWait(futexWord(&v.entry.LockFutex), late, d); !woken {
+			d = min(2*d, longestTick)
+		}
+		if time.Since(w.looked) >= tick*3/4 {
+			w.looked = time.Now()
+			if h, ok := v.tryDead(w.l, &w.next, holdersAsked); ok {
+				return h, nil
+			}
+		}
+	}
+}
+
+// wakeAtEnd wakes the waiters of this process when ctx ends. The words stay mapped
+// until the function that it returns has returned.
+func (v *Live) wakeAtEnd(ctx context.Context) func() {
+	ran := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		v.wakeProcess(v.incarnation.Entry())
+		close(ran)
+	})
+	return func() {
+		if !stop() {
+			<-ran
+		}
+	}
+}
+
+// mark sets the bit of this process in the entry after a while.
+func (w *lockWait) mark(p *lockPlace) {
+	if w.marked != nil && w.marked.entry != p.entry {
+		w.unmark()
+	}
+	if w.marked != nil || time.Since(w.began) > starvingWait {
+		i := w.v.incarnation.Entry()
+		p.entry.Waiting[i/64].Or(1 << (i % 64))
+		w.marked = p
+	}
+}
+
+// unmark takes the bit back, and passes on what was offered.
+func (w *lockWait) unmark() {
+	i, p := w.v.incarnation.Entry(), w.marked
+	p.entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
+	w.marked = nil
+	offer := uint64(w.v.incarnation) | format.LockOffered
+	for unit := range p.count() {
+		if p.owner(unit).Load() == offer {
+			w.v.release(p, unit, offer, 0)
+		}
+	}
+}
+
+// end ends the waiting.
+func (w *lockWait) end(taken bool) {
+	if w.marked != nil {
+		w.unmark()
+	}
+	if p := w.l.place.Load(); taken && p != nil {
+		p.entry.Contended.Store(1) // others may sleep still; the next release looks
+	}
+}
+
+// LockBusy says who holds the lock, in the error of one who gives up waiting for it.
+func (v *Live) LockBusy(l *NamedLock, cause error) error {
+	busy := &BusyError{What: l.String(), Cause: cause}
+	p := l.place.Load()
+	if p == nil {
+		return busy
+	}
+	var holders []uint64
+	for unit := range p.count() {
+		w := p.owner(unit).Load()
+		if w != 0 && w&format.LockOffered == 0 && !slices.Contains(holders, w) {
+			holders = append(holders, w)
+		}
+	}
+	if len(holders) > 0 {
+		first := v.describe(format.Incarnation(holders[0]))
+		busy.PID, busy.Command, busy.Others = first.PID, first.Command, len(holders)-1
+	}
+	return busy
+}

@@ -1,0 +1,391 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// Errors of named locks.
+var (
+	// ErrTooManyLocks says that every entry is of a lock that somebody holds, waits
+	// for, or held when he died.
+	ErrTooManyLocks = errors.New("too many named locks are in use")
+	// ErrNameTooLong says that a name has more than format.MaxLockName bytes.
+	ErrNameTooLong = errors.New("the name of the lock is too long")
+)
+
+// UnitsError says that others use a semaphore with another number of units.
+type UnitsError struct {
+	Want, Have int
+}
+
+// Error implements error.
+func (e *UnitsError) Error() string {
+	return fmt.Sprintf("%d units are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
+}
+
+// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of
+// the table in the live file, which is of that lock for as long as somebody holds
+// or waits for it, and mostly for longer.
+type NamedLock struct {
+	name   string
+	units  int // of the semaphore; 0: it is a mutex
+	hash   uint32
+	words  [format.MaxLockName / 8]uint64 // the name
+	place  atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
+	rotate atomic.Uint32                  // which unit is looked at first
+}
+
+// lockPlace is where a lock is, as long as its entry is of that generation.
+type lockPlace struct {
+	index      int
+	entry      *format.LiveLock
+	generation uint64
+	units      []*format.LiveUnit // nil: a mutex
+}
+
+// NewNamedLock returns the mutex of a name, or, if units is not 0, the semaphore
+// of that name with so many units: mutexes and semaphores do not share names.
+func NewNamedLock(name string, units int) (*NamedLock, error) {
+	if len(name) > format.MaxLockName {
+		return nil, fmt.Errorf("%w: %d bytes, of %d at the most", ErrNameTooLong, len(name), format.MaxLockName)
+	}
+	l := &NamedLock{name: name, units: units, hash: format.Checksum([]byte(name))}
+	for i := range len(name) {
+		l.words[i/8] |= uint64(name[i]) << (i % 8 * 8)
+	}
+	return l, nil
+}
+
+// String names the lock for people.
+func (l *NamedLock) String() string {
+	if l.units == 0 {
+		return fmt.Sprintf("the mutex %q", l.name)
+	}
+	return fmt.Sprintf("the semaphore %q", l.name)
+}
+
+// State words of entries.
+func lockState(generation, phase uint64) uint64 { return generation<<format.LockPhaseBits | phase }
+func lockPhase(state uint64) uint64             { return state & (1<<format.LockPhaseBits - 1) }
+func lockGeneration(state uint64) uint64        { return state >> format.LockPhaseBits }
+
+// hasName reports whether an entry in that state is of a lock.
+func hasName(state uint64) bool {
+	return lockPhase(state) == format.LockNamed || lockPhase(state) == format.LockLeaving
+}
+
+// confirm reports whether the place still is that of its lock. Where a claimant
+// wants the entry for another lock it objects, and the claimant gives up (L7).
+func (p *lockPlace) confirm() bool {
+	for {
+		switch state := p.entry.State.Load(); state {
+		case lockState(p.generation, format.LockNamed):
+			return true
+		case lockState(p.generation, format.LockLeaving):
+			if p.entry.State.CompareAndSwap(state, lockState(p.generation, format.LockNamed)) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// lookUp returns the place of a lock, and gives it an entry if it has none.
+//
+// A name must not get two entries, or two could hold the lock at once. There is no
+// lock around the table, so that nobody who stands still stops others. Instead
+// the word Namings, in which each naming has a number, orders them:
+//
+//   - A process claims an entry: it becomes its claimant, and brings it into the
+//     phase claimed, in a new generation.
+//   - It loads Namings, settles the naming that the word speaks of, and searches
+//     all entries for the name. If it is there, the claim was for nothing.
+//   - It stamps the entry with the number of the next naming, and swaps Namings
+//     from the value that it loaded to that number and its entry: this is when the
+//     lock gets its entry (L6). If the swap fails, another name was given since,
+//     perhaps the same: it searches again.
+//   - It settles: the entry becomes named. If it died, whoever looks at Namings
+//     next does so, before it searches.
+//
+// A stamp is the number after that of a naming which was seen while the entry was
+// claimed already, so it is none that Namings showed with this entry before, and
+// none that it will show with it unless the claimant's swap succeeds. So an entry is
+// settled only if it was named.
+func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
+	mine := -1 // the entry that is claimed
+	defer func() {
+		if mine >= 0 {
+			v.dropEntry(mine)
+		}
+	}()
+	for tries := 0; ; tries++ {
+		namings := v.settle()
+		i, generation := v.search(l)
+		switch {
+		case i >= 0:
+			p, err := v.arrive(l, i, generation)
+			if units := (*UnitsError)(nil); errors.As(err, &units) {
+				if mine >= 0 {
+					v.dropEntry(mine)
+				}
+				mine, err = v.refit(l, i, generation, units, tries)
+			}
+			if p != nil || err != nil {
+				return p, err
+			}
+		case mine < 0:
+			var err error
+			if mine, err = v.pickEntry(); err == nil {
+				err = v.fill(mine, l, nil)
+			}
+			if err != nil {
+				return nil, err
+			}
+			invariant.Point("name.filled")
+			// And around again: the stamp must be of a naming that is seen from now on.
+		case v.giveName(mine, namings):
+			mine = -1
+		}
+	}
+}
+
+// giveName names the claimed entry, if there was no naming since.
+func (v *Live) giveName(i int, namings uint64) bool {
+	e, number := &v.words.Locks[i], namings>>format.LockIndexBits+1
+	e.Stamp.Store(number)
+	if !v.words.Namings.CompareAndSwap(namings, number<<format.LockIndexBits|uint64(i)) {
+		return false
+	}
+	invariant.Point("name.given")
+	v.settle()
+	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
+	return true
+}
+
+// refit claims the entry of a semaphore that had another number of units, if nobody
+// alive holds or waits for it, and prepares it; -1 if it is to be tried again. What
+// the dead had is told by the new units; but if this process dies before the entry
+// has its name back, or another one gives the name to another entry meanwhile, nobody
+// is told.
+func (v *Live) refit(l *NamedLock, i int, generation uint64, units *UnitsError, tries int) (mine int, err error) {
+	var dead []uint64
+	if v.claimEntry(i, &dead) {
+		return i, v.fill(i, l, dead)
+	}
+	p := lockPlace{entry: &v.words.Locks[i], generation: generation}
+	if (tries > mismatchTries || v.heldAt(i, generation, new([]uint64))) && p.named() {
+		return -1, units
+	}
+	return -1, nil
+}
+
+// mismatchTries is how often an entry that seems free, and of another number of
+// units, is tried to be claimed.
+const mismatchTries = 100
+
+// settle makes the entry that was named last a named one, if that was not done
+// yet, and returns Namings. The order matters: state first, stamp second. If the
+// entry is in another claim than the one that was named, its stamp was cleared
+// before the state that is seen, so another number is read.
+func (v *Live) settle() uint64 {
+	namings := v.words.Namings.Load()
+	e, number := &v.words.Locks[namings%format.NumLocks], namings>>format.LockIndexBits
+	state := e.State.Load()
+	if number != 0 && lockPhase(state) == format.LockClaimed && e.Stamp.Load() == number {
+		e.State.CompareAndSwap(state, lockState(lockGeneration(state), format.LockNamed))
+	}
+	return namings
+}
+
+// search looks for the entry of a lock; -1 if there is none. What it says of an
+// entry that is there all the time is right; that none came in the meantime the
+// caller knows by Namings.
+func (v *Live) search(l *NamedLock) (i int, generation uint64) {
+	for i := range v.locksUsed() {
+		e := &v.words.Locks[i]
+		if e.Hash.Load() != l.hash {
+			continue
+		}
+		state := e.State.Load()
+		if !hasName(state) || !v.isOf(e, l) {
+			continue
+		}
+		if p := (lockPlace{entry: e, generation: lockGeneration(state)}); p.named() {
+			return i, p.generation
+		}
+	}
+	return -1, 0
+}
+
+// isOf reports whether the name in the entry is that of the lock. Somebody may be
+// writing it.
+func (v *Live) isOf(e *format.LiveLock, l *NamedLock) bool {
+	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.units == 0) {
+		return false
+	}
+	for i := range l.words {
+		if e.Name[i].Load() != l.words[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// locksUsed returns how many entries were ever used.
+func (v *Live) locksUsed() int { return int(min(v.words.LocksUsed.Load(), format.NumLocks)) }
+
+// arrive makes the place of a lock whose entry was found; nil if the entry is
+// another lock's meanwhile.
+func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error) {
+	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
+	have := int(p.entry.Units.Load())
+	if have != 0 {
+		p.units = v.unitsOf(i, generation)
+	}
+	switch {
+	case !p.named():
+		return nil, nil
+	case have != l.units:
+		return nil, &UnitsError{Want: l.units, Have: have}
+	case len(p.units) != have:
+		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d units of %d; delete the file when no process has the space open", l, len(p.units), have)}
+	}
+	l.place.Store(p)
+	return p, nil
+}
+
+// named reports whether the entry is of a lock, in the generation of the place.
+func (p *lockPlace) named() bool {
+	state := p.entry.State.Load()
+	return hasName(state) && lockGeneration(state) == p.generation
+}
+
+// pickEntry claims an entry: one that is of no lock, or else the one of a lock that
+// nobody holds or waits for and that was taken last the longest time ago; -1 and an
+// error if there is none.
+func (v *Live) pickEntry() (int, error) {
+	for i := range v.locksUsed() {
+		if !hasName(v.words.Locks[i].State.Load()) && v.claimEntry(i, nil) {
+			return i, nil
+		}
+	}
+	for i := v.locksUsed(); i < format.NumLocks; i = v.locksUsed() {
+		raise(&v.words.LocksUsed, uint64(i)+1) // first: who searches or cleans up looks no further
+		if v.claimEntry(i, nil) {
+			return i, nil
+		}
+	}
+	type candidate struct {
+		i     int
+		since uint64
+	}
+	var list []candidate
+	for i := range v.words.Locks {
+		e := &v.words.Locks[i]
+		if state := e.State.Load(); hasName(state) && !v.heldAt(i, lockGeneration(state), nil) {
+			list = append(list, candidate{i, e.Since.Load()})
+		}
+	}
+	slices.SortFunc(list, func(a, b candidate) int { return int(min(max(int64(a.since-b.since), -1), 1)) })
+	for _, c := range list {
+		if v.claimEntry(c.i, nil) {
+			return c.i, nil
+		}
+	}
+	return -1, fmt.Errorf("%w: there can be %d names that somebody holds, waits for, or held when he died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
+}
+
+// claimEntry makes this process the claimant of an entry and brings it into the
+// phase claimed, if it is of no lock or of one that nobody holds or waits for. If
+// dead is given, holders who died do not count, and their words are put there.
+//
+// The entry of a lock is leaving first. From then on whoever takes the lock finds
+// the entry leaving, and makes it named again; and who took it before is seen by
+// the look that follows. So if it still is leaving after that look, nobody holds
+// the lock, and nobody will by this entry (L7).
+func (v *Live) claimEntry(i int, dead *[]uint64) bool {
+	e, me := &v.words.Locks[i], uint64(v.incarnation)
+	claimant := e.Claimant.Load()
+	if claimant != 0 && v.Alive(format.Incarnation(claimant)) || !e.Claimant.CompareAndSwap(claimant, me) {
+		return false // the living one may be another goroutine of this process
+	}
+	invariant.Point("name.claimed")
+	v.settle() // after the claim: if a dead claimant gave the entry its name, it counts
+	state := e.State.Load()
+	generation := lockGeneration(state)
+	if lockPhase(state) == format.LockNamed {
+		leaving := lockState(generation, format.LockLeaving)
+		if v.heldAt(i, generation, dead) || !e.State.CompareAndSwap(state, leaving) {
+			e.Claimant.CompareAndSwap(me, 0)
+			return false
+		}
+		state = leaving
+	}
+	if lockPhase(state) == format.LockLeaving {
+		invariant.Point("name.leaving")
+		if dead != nil {
+			*dead = nil
+		}
+		if v.heldAt(i, generation, dead) {
+			e.State.CompareAndSwap(state, lockState(generation, format.LockNamed))
+			e.Claimant.CompareAndSwap(me, 0)
+			return false
+		}
+	}
+	e.Stamp.Store(0) // before the state: see settle
+	if !e.State.CompareAndSwap(state, lockState(generation+1, format.LockClaimed)) {
+		e.Claimant.CompareAndSwap(me, 0)
+		return false
+	}
+	return true
+}
+
+// dropEntry gives up a claim: the entry is of no lock.
+func (v *Live) dropEntry(i int) {
+	e := &v.words.Locks[i]
+	if state := e.State.Load(); lockPhase(state) == format.LockClaimed {
+		e.State.CompareAndSwap(state, lockState(lockGeneration(state), format.LockFree))
+	}
+	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
+}
+
+// fill prepares a claimed entry for a lock. dead are the words of those who died as
+// holders of units of the semaphore when it had another number: who gets one of its
+// units next is told.
+func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
+	e := &v.words.Locks[i]
+	e.Hash.Store(l.hash)
+	e.Length.Store(uint32(len(l.name)))
+	e.Units.Store(uint32(l.units))
+	e.Since.Store(uint64(v.Now()))
+	for w := range l.words {
+		e.Name[w].Store(l.words[w])
+	}
+	v.forgetDead(&e.Owner)
+	if l.units == 0 {
+		return nil
+	}
+	units, err := v.allocateUnits(i, lockGeneration(e.State.Load()), l)
+	if err != nil {
+		return err
+	}
+	for j, w := range dead[:min(len(dead), len(units))] {
+		units[j].Owner.CompareAndSwap(0, w)
+	}
+	return nil
+}
+
+// forgetDead clears the word of one who died when he had just found that what he
+// took is no longer what he meant to.
+func (v *Live) forgetDead(owner *atomic.Uint64) {
+	if w := owner.Load(); w != 0 && !v.Alive(format.Incarnation(w&^format.LockOffered)) {
+		owner.CompareAndSwap(w, 0)
+	}
+}

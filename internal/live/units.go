@@ -1,0 +1,164 @@
+package live
+
+import (
+	"fmt"
+	"iter"
+	"math/bits"
+	"sync/atomic"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// The units of semaphores. A unit names the entry that it belongs to, in one
+// generation: so it needs not be given back. It is free for others when that
+// entry is of another generation, or of no lock.
+
+// unitMark is what a unit of an entry says of whose it is.
+func unitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }
+
+// count returns how many can hold the lock at once.
+func (p *lockPlace) count() int { return max(len(p.units), 1) }
+
+// owner returns the word that says who holds a unit.
+func (p *lockPlace) owner(unit int) *atomic.Uint64 {
+	if p.units == nil {
+		return &p.entry.Owner
+	}
+	return &p.units[unit].Owner
+}
+
+// since returns the word that says since when.
+func (p *lockPlace) since(unit int) *atomic.Uint64 {
+	if p.units == nil {
+		return &p.entry.Since
+	}
+	return &p.units[unit].Since
+}
+
+// unitsOf collects the units of a semaphore.
+func (v *Live) unitsOf(i int, generation uint64) []*format.LiveUnit {
+	e, mark := &v.words.Locks[i], unitMark(i, generation)
+	n, first := int(e.Units.Load()), int(e.First.Load())
+	if n > format.NumUnits {
+		return nil
+	}
+	list := make([]*format.LiveUnit, 0, n)
+	for k := 0; k < format.NumUnits && len(list) < n; k++ {
+		if u := &v.words.Units[(first+k)%format.NumUnits]; u.Lock.Load() == mark {
+			list = append(list, u)
+		}
+	}
+	return list
+}
+
+// allocateUnits gives a claimed entry the units of its semaphore. If there are not
+// enough, those of semaphores go that nobody holds or waits for.
+func (v *Live) allocateUnits(i int, generation uint64, l *NamedLock) ([]*format.LiveUnit, error) {
+	var list []*format.LiveUnit
+	for first := true; ; first = false {
+		for j := range v.words.Units {
+			u := &v.words.Units[j]
+			if len(list) == l.units {
+				return list, nil
+			}
+			if mark := u.Lock.Load(); !v.stale(mark) || !u.Lock.CompareAndSwap(mark, unitMark(i, generation)) {
+				continue
+			}
+			if len(list) == 0 {
+				v.words.Locks[i].First.Store(uint32(j))
+			}
+			v.forgetDead(&u.Owner)
+			list = append(list, u)
+		}
+		if len(list) == l.units {
+			return list, nil
+		}
+		if !first {
+			return nil, fmt.Errorf("%w: all semaphores of a space together can have %d units", ErrTooManyLocks, format.NumUnits)
+		}
+		for j := range v.locksUsed() {
+			if v.words.Locks[j].Units.Load() != 0 && v.claimEntry(j, nil) {
+				v.dropEntry(j)
+			}
+		}
+	}
+}
+
+// stale reports whether a unit with that mark is nobody's. What is stale stays so.
+func (v *Live) stale(mark uint64) bool {
+	state := v.words.Locks[mark%format.NumLocks].State.Load()
+	return lockGeneration(state) != mark>>format.LockIndexBits || lockPhase(state) == format.LockFree
+}
+
+// heldAt reports whether somebody holds or waits for the lock of an entry. If dead
+// is given, those who died do not count, and their words are put there; else
+// nobody asks whether holders live.
+func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
+	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
+	for process := range p.waiting(0) {
+		inc := format.Incarnation(v.words.Processes[process].Incarnation.Load())
+		if dead == nil || v.Alive(inc) {
+			return true
+		}
+	}
+	if p.entry.Units.Load() != 0 {
+		p.units = v.unitsOf(i, generation)
+		if len(p.units) == 0 {
+			return false
+		}
+	}
+	for u := range p.count() {
+		owner := p.owner(u)
+		switch w := owner.Load(); {
+		case w == 0:
+		case w&format.LockOffered != 0:
+			if !p.lapsed(w, u) || !owner.CompareAndSwap(w, 0) {
+				return true
+			}
+		case dead != nil && !v.Alive(format.Incarnation(w)):
+			*dead = append(*dead, w)
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// waiting yields the process entries in which somebody has waited for the lock for
+// a while, around from the given one.
+func (p *lockPlace) waiting(from int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		const words = format.NumProcesses / 64
+		for k := range words + 1 { // the first word comes twice: what is below from comes last
+			w := (from/64 + k) % words
+			b := p.entry.Waiting[w].Load()
+			if low := uint64(1)<<(from%64) - 1; k == 0 {
+				b &^= low
+			} else if k == words {
+				b &= low
+			}
+			for ; b != 0; b &= b - 1 {
+				if !yield(w*64 + bits.TrailingZeros64(b)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// offerLapse is how long an offer stands; tests of the order in which a lock is handed
+// over make it longer.
+var offerLapse = 4 * tick
+
+// lapsed reports whether an offer of a unit need not be respected any more: nobody
+// waits where it goes to, or nobody there has accepted it in time: he stands still,
+// or is dead.
+func (p *lockPlace) lapsed(word uint64, unit int) bool {
+	i := format.Incarnation(word).Entry()
+	if p.entry.Waiting[i/64].Load()&(1<<(i%64)) == 0 {
+		return true
+	}
+	age := time.Now().UnixNano() - int64(p.since(unit).Load())
+	return age < 0 || age > int64(offerLapse)
+}

@@ -1,0 +1,79 @@
+package everheap_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/everheap/everheap"
+)
+
+func BenchmarkMutex_Uncontended(b *testing.B) {
+	s := scratch(b)
+	m := s.Mutex("m")
+	ctx := context.Background()
+	for b.Loop() {
+		must(b, m.Lock(ctx))
+		must(b, m.Unlock())
+	}
+}
+
+func BenchmarkSemaphore_Uncontended(b *testing.B) {
+	for _, n := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprint(n, " units"), func(b *testing.B) {
+			s := scratch(b)
+			m := s.Semaphore("m", n)
+			ctx := context.Background()
+			for b.Loop() {
+				must(b, m.Acquire(ctx))
+				must(b, m.Release())
+			}
+		})
+	}
+}
+
+// Two goroutines of one process hand the mutex to each other by its queue.
+func BenchmarkMutex_TwoGoroutines(b *testing.B) {
+	s := scratch(b)
+	benchmarkTurns(b, s.Mutex("m"))
+}
+
+// benchmarkTurns locks and unlocks from two goroutines.
+func benchmarkTurns(b *testing.B, m *everheap.Mutex) {
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for g := range 2 {
+		wg.Go(func() {
+			for i := g; i < b.N; i += 2 {
+				if err := m.Lock(context.Background()); err != nil {
+					b.Error(err)
+					return
+				}
+				if err := m.Unlock(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Two processes lock and unlock all the time. The metric is the time from one Lock to
+// the next one, of either.
+func BenchmarkMutex_TwoProcesses(b *testing.B) {
+	s := scratch(b)
+	m := s.Mutex("counter")
+	other := startChild(b, "counter", env(s.Stats().Dir, 1, "endless bare", 1)...)
+	other.await("its first turns", func() bool { return other.acked.Load() > 100 })
+	before := other.acked.Load() // to 5 ms
+	for b.Loop() {
+		must(b, m.Lock(context.Background()))
+		must(b, m.Unlock())
+	}
+	theirs := other.acked.Load() - before
+	b.ReportMetric(float64(theirs)/float64(b.N), "of-the-other/op")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(theirs+uint64(b.N)), "ns/lock")
+	other.kill()
+}

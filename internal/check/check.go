@@ -54,6 +54,29 @@ func Mark(r *heap.Reader, a format.Addr, marks Set) error {
 	return w.state(a)
 }
 
+// Newer calls fn with every block that the state at a can reach and that was written
+// after the version. It does not look beyond older ones: what they lead to is older
+// still. It fails on the first block that does not verify.
+func Newer(r *heap.Reader, a format.Addr, version format.Version, fn func(a format.Addr, size format.ByteCount)) error {
+	return Mark(r, a, newer{r, version, fn})
+}
+
+// newer is the set of blocks that were written after a version.
+type newer struct {
+	r       *heap.Reader
+	version format.Version
+	fn      func(a format.Addr, size format.ByteCount)
+}
+
+// Add implements Set.
+func (n newer) Add(a format.Addr) bool {
+	if n.r.Birth(a) <= n.version {
+		return false
+	}
+	n.fn(a, n.r.BlockBytes(a))
+	return true
+}
+
 // Verify checks everything that the state at a can reach, and what its checkpoints
 // can reach besides. shape returns the layout of the entries of a map of two types
 // in this space.

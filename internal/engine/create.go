@@ -48,13 +48,13 @@ func create(dir string, o Options) error {
 	if err := createJournal(filepath.Join(temporary, journal.FileName), perm&0o666, o); err != nil {
 		return err
 	}
-	if err := mapping.SyncDir(temporary); err != nil {
+	if err := o.syncDir(temporary); err != nil {
 		return err
 	}
-	if err := rename(temporary, dir); err != nil {
+	if err := rename(temporary, dir, o); err != nil {
 		return err
 	}
-	return mapping.SyncDir(parent)
+	return o.syncDir(parent)
 }
 
 // WindowSize returns the size of the window of a space that is to hold the given
@@ -81,8 +81,8 @@ func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) 
 
 // rename puts the new directory in its place. An empty directory gives way to
 // it; a space that another process has created meanwhile is as good.
-func rename(temporary, dir string) error {
-	err := os.Rename(temporary, dir)
+func rename(temporary, dir string, o Options) error {
+	err := o.rename(temporary, dir)
 	if err == nil {
 		return nil
 	}

@@ -197,23 +197,18 @@ func (tx *Tx) OpenMap(name string, of MapOf) (format.ID, error) {
 // OpenMap is the same in a transaction of its own: a reading one if the map is
 // there.
 func (sp *Space) OpenMap(name string, of MapOf) (id format.ID, err error) {
-	tx, err := sp.View()
+	open := func(tx *Tx) (err error) {
+		id, err = tx.OpenMap(name, of)
+		return err
+	}
+	err = sp.look(open)
+	if errors.Is(err, ErrNotFound) && !sp.readOnly {
+		_, err = sp.change(context.Background(), open)
+	}
 	if err != nil {
 		return 0, err
 	}
-	id, err = tx.OpenMap(name, of)
-	tx.EndView()
-	if !errors.Is(err, ErrNotFound) || sp.readOnly {
-		return id, err
-	}
-	if tx, err = sp.Begin(context.Background()); err != nil {
-		return 0, err
-	}
-	defer tx.Abort()
-	if id, err = tx.OpenMap(name, of); err != nil {
-		return 0, err
-	}
-	return id, tx.Commit()
+	return id, nil
 }
 
 // NewMap creates an empty map without a name.

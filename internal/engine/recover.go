@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -26,9 +27,11 @@ func (sp *Space) openLive() error {
 	if err != nil {
 		return err
 	}
+	failed := false
 	sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
 	if err == nil {
 		if err = sp.plausible(); err != nil {
+			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
 			sp.live.Leave(false)
 			sp.live = nil
 		}
@@ -38,10 +41,13 @@ func (sp *Space) openLive() error {
 		if lockErr != nil {
 			return lockErr
 		}
+		if damage := (*format.DamageError)(nil); !ok && errors.As(err, &damage) && damage.File == HeapName {
+			return damage
+		}
 		if !ok {
 			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
 		}
-		if err = sp.rebuildLive(heapInfo); err == nil {
+		if err = sp.rebuildLive(heapInfo, failed); err == nil {
 			sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
 		}
 	}
@@ -66,6 +72,10 @@ func (sp *Space) plausible() error {
 	info, err := sp.gate.Stat() // after the marks: others make the file grow, and raise them then
 	if err != nil {
 		return err
+	}
+	if carved > uint64(info.Size()) && carved <= sp.header.Window {
+		return fmt.Errorf("%w: %w", live.ErrUntrusted, &format.DamageError{File: HeapName, Offset: info.Size(),
+			What: fmt.Sprintf("the file was truncated: %d bytes of it are in use", carved)})
 	}
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
@@ -105,7 +115,17 @@ func (sp *Space) verifyNewest(r *heap.Reader) error {
 // block is intact is the version that the journal is replayed onto. What it takes
 // does not depend on the size of the space; the free space is found by a sweep,
 // unless the anchor lists it.
-func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
+//
+// It is the first opener after a space was created that comes here, and so sees to
+// it that the space has its name on disk, which its creator may not have lived to
+// do. failed says that of what is in the files some may not be on disk: the mark
+// stays, whatever becomes of the live file.
+func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
+	for _, dir := range []string{sp.dir, filepath.Dir(sp.dir)} {
+		if err := sp.options.syncDir(dir); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
 	anchors, err := sp.readAnchors()
 	if err != nil {
 		return err
@@ -121,7 +141,10 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 		return err
 	}
 	salt := binary.LittleEndian.Uint64(random[:])
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, func(w *format.Live) {
+	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, sp.options.rename, func(w *format.Live) {
+		if failed {
+			w.Failed.Store(1)
+		}
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
@@ -156,10 +179,11 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 	})
 }
 
-// heal makes a space writable again after a sync had failed. The kernel may have
-// dropped the marks of dirty pages then, so every page in use is written anew
-// before a sync counts. It needs the space for itself; while others have it open,
-// writing stays refused.
+// heal makes a space writable again after a write or a sync had failed. The kernel
+// may have dropped the marks of dirty pages then, so every page in use is written
+// anew before a sync counts, and two anchors make the journal needless. Only when
+// all that is on disk is the mark taken away: who dies before leaves it to the next.
+// It needs the space for itself; while others have it open, writing stays refused.
 func (sp *Space) heal() error {
 	w := sp.live.Words()
 	if w.Failed.Load() == 0 || sp.readOnly {
@@ -169,14 +193,17 @@ func (sp *Space) heal() error {
 	if err != nil || !alone {
 		return err
 	}
+	sp.healing = true
+	defer func() { sp.healing = false }()
 	sp.heap.Rewrite()
-	if err := sp.region.Sync(sp.live.Words().Carved.Load()); err != nil {
-		return err
-	}
-	w.Failed.Store(0)
 	if err := sp.anchorTwice(); err != nil {
 		return err
 	}
+	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.ParcelDoubt} {
+		word.Store(0)
+	}
+	sp.doubt.heap, sp.doubt.journal = nil, nil
+	w.Failed.Store(0)
 	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
 	return err
 }

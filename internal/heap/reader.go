@@ -116,6 +116,9 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 // Kind returns the kind of a block that Payload has accepted.
 func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
 
+// Birth returns the version that wrote a block that was verified.
+func (r *Reader) Birth(a format.Addr) format.Version { return r.heap.header(a).Birth() }
+
 // PayloadSize returns the payload size of the block at a, as its header says; 0 if
 // no such block can lie in what is in use. The bytes may be changing.
 func (r *Reader) PayloadSize(a format.Addr) format.ByteCount {

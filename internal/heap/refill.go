@@ -172,6 +172,10 @@ func (h *Heap) grow(need uint64) error {
 			}
 			return nil
 		}
+		if errors.Is(err, mapping.ErrIO) { // the file system has failed: nothing is to be written any more
+			w.Failed.Store(1)
+			return err
+		}
 		if target == need || !errors.Is(err, mapping.ErrNoSpace) {
 			w.SweepWish.Store(1)
 			return err

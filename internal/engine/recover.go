@@ -246,6 +246,9 @@ func (sp *Space) readAnchors() ([]*format.Anchor, error) {
 		}
 	}
 	if !slices.ContainsFunc(anchors, func(a *format.Anchor) bool { return a != nil }) {
+		if errors.Is(first, mapping.ErrIO) {
+			return nil, fmt.Errorf("reading the anchors: %w", first) // they may be intact
+		}
 		return nil, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
 			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found; restore a backup (%v)", first)}
 	}

@@ -34,6 +34,7 @@ type faultLife struct {
 	t    *testing.T
 	dir  string
 	disk *faultdisk.Disk
+	base uint64 // of the window; 0: any
 	sp   *Space
 	id   [2]format.ID // of the maps
 
@@ -137,7 +138,7 @@ func faultSteps() []faultStep {
 
 // open opens the space and its maps.
 func (l *faultLife) open() error {
-	sp, err := Open(l.dir, Options{MaxSize: 64 << 20, Manual: true, Files: l.disk.OpenFile, Rename: l.disk.Rename, SyncDir: l.disk.SyncDir})
+	sp, err := Open(l.dir, Options{MaxSize: 64 << 20, Base: l.base, Manual: true, Files: l.disk.OpenFile, Rename: l.disk.Rename, SyncDir: l.disk.SyncDir})
 	if err != nil {
 		return err
 	}
@@ -319,6 +320,10 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			parent := faultDir(t)
+			base, err := PickPlace(64<<20, nil) // for all of them: a process can have only so many windows
+			if err != nil {
+				t.Fatal(err)
+			}
 			stride := 1
 			if !kind.rule.Once {
 				stride = 3 // what comes after the first failure differs little
@@ -327,7 +332,7 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 				stride = 11
 			}
 			for k := 0; ; k += stride {
-				l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), disk: faultdisk.New(), now: contents{}}
+				l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), base: base, disk: faultdisk.New(), now: contents{}}
 				l.history = []contents{l.now}
 				rule := kind.rule
 				if rule.After = k; rule.Err == syscall.ENOSPC {

@@ -188,7 +188,7 @@ func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) {
 			if !child.gone() {
 				child.resume()
 				child.awaitLine("failed")
-				child.tell("end")
+				child.tell("quit")
 			}
 		})
 	}

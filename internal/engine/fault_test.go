@@ -533,3 +533,25 @@ func TestFaults_FailedSyncIsFinal(t *testing.T) {
 		})
 	}
 }
+
+// A recovery that was told of a failed sync leaves the mark to the next one, although
+// that rebuilds the live file.
+func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
+	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: contents{}}
+	l.history = []contents{l.now}
+	l.lived(recent()...)
+	b := image(t, l.dir)
+	l.close()
+	reset(t, l.dir, b)
+	l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Files: []string{"journal"}, Once: true, Err: syscall.EIO})
+	if err := l.open(); !errors.Is(err, ErrIO) {
+		t.Fatalf("a sync failed during recovery: %v", err)
+	}
+	l.disk.Repair()
+	l.must(l.open())
+	if newest, current := l.sp.live.NewestAnchor(), l.sp.heap.VersionOf(l.sp.live.Current()); newest < current {
+		t.Errorf("nothing was made good: the newest anchor is of version %d, current is %d", newest, current)
+	}
+	l.close()
+	l.survives()
+}

@@ -39,3 +39,8 @@ func (h *Heap) Rewrite() {
 		}
 	}
 }
+
+// ExtentInUse reports whether blocks lie in the extent at an offset of the file.
+func (h *Heap) ExtentInUse(off uint64) bool {
+	return h.extentClass(off>>format.ExtentShift) != format.ClassFree
+}

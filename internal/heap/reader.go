@@ -116,6 +116,17 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 // Kind returns the kind of a block that Payload has accepted.
 func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
 
+// Unreadable describes a block that the disk cannot deliver, because of the page at
+// the faulting address.
+func (r *Reader) Unreadable(a format.Addr, at uint64) error {
+	return r.heap.damage(a, "the disk cannot deliver the page at offset %d", (at-r.heap.base)&^(format.PageSize-1))
+}
+
+// Young describes a block that was written after the version that leads to it.
+func (r *Reader) Young(a format.Addr, birth, version format.Version) error {
+	return r.heap.damage(a, "the block was written by version %d, and version %d leads to it", birth, version)
+}
+
 // Birth returns the version that wrote a block that was verified.
 func (r *Reader) Birth(a format.Addr) format.Version { return r.heap.header(a).Birth() }
 

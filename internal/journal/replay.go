@@ -241,3 +241,28 @@ func (l *Log) Segments(limit format.Version) []format.Version {
 	}
 	return list
 }
+
+// Damaged looks for what was a frame of the space with the version, and has a wrong
+// checksum now.
+func Damaged(f mapping.File, space [16]byte, version uint64) (off int64, ok bool) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, false
+	}
+	sector := make([]byte, format.FrameAlign)
+	frame := make([]byte, format.SegmentSize)
+	for ; off < size; off += format.FrameAlign {
+		if _, err := f.ReadAt(sector, off); err != nil {
+			return off, !errors.Is(err, io.EOF)
+		}
+		h, head := format.DecodeFrameHead(sector)
+		if !head || h.Space != spaceWord(space) || version < h.First || version > h.Last {
+			continue
+		}
+		n := format.FrameHeadSize + int(h.Size)
+		if _, err := f.ReadAt(frame[:n], off); err != nil || format.Checksum(frame[8:n]) != h.Sum {
+			return off, true
+		}
+	}
+	return 0, false
+}

@@ -455,11 +455,17 @@ func (sp *Space) recover() error {
 		return err
 	}
 	base := *stateAt(sp.live.Current())
+	if err := sp.trustAnchor(format.Version(base.Version)); err != nil {
+		return err
+	}
 	records, err := log.Follow(format.Version(base.Version), base.Chain)
 	if err != nil {
 		return err
 	}
 	last := base.Version
+	if err := sp.reached(records.Last); err != nil {
+		return err
+	}
 	if !records.Empty() {
 		if sp.readOnly {
 			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing", ErrReadOnly)

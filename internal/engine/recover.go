@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -80,7 +81,7 @@ func (sp *Space) plausible() error {
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
 	}
-	if anchors, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
+	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
 		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)
@@ -126,10 +127,11 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 			return err
 		}
 	}
-	anchors, err := sp.readAnchors()
+	anchors, doubts, err := sp.readAnchors()
 	if err != nil {
 		return err
 	}
+	sp.anchorDoubts = doubts
 	newest := newestAnchor(anchors)
 	size := uint64(heapInfo.Size()) &^ (format.ExtentSize - 1)
 	if newest.Carved > size {
@@ -219,40 +221,102 @@ func newestAnchor(anchors []*format.Anchor) *format.Anchor {
 	return newest
 }
 
+// anchorDoubts is what speaks against the newest valid anchor.
+type anchorDoubts struct {
+	damaged  int            // slots that may have held a newer one
+	anchored format.Version // the newest version of which a slot says that it was anchored
+}
+
 // readAnchors returns the valid anchors by slot; nil where there is none. An
 // anchor with a damaged state block does not count.
-func (sp *Space) readAnchors() ([]*format.Anchor, error) {
+func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
 	f, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
-		return nil, err
+		return nil, anchorDoubts{}, err
 	}
 	defer f.Close()
 	anchors := make([]*format.Anchor, format.NumAnchors)
+	var broken []*format.Anchor // their states are damaged
+	var doubts anchorDoubts
 	var first error
-	page := make([]byte, format.PageSize)
 	for i := range anchors {
-		n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize)
-		if err == nil || n == len(page) {
-			var a *format.Anchor
-			if a, err = format.DecodeAnchor(page, i, sp.header); err == nil {
-				if err = sp.checkAnchored(f, a); err == nil {
-					anchors[i] = a
-					continue
-				}
-			}
+		a, err := sp.readAnchor(f, i)
+		switch {
+		case err == nil:
+			anchors[i] = a
+		case a != nil:
+			broken = append(broken, a)
+		case !errors.Is(err, errNoAnchor):
+			doubts.damaged++
+		}
+		if a != nil {
+			doubts.anchored = max(doubts.anchored, format.Version(a.Version))
 		}
 		if first == nil {
 			first = err
 		}
 	}
-	if !slices.ContainsFunc(anchors, func(a *format.Anchor) bool { return a != nil }) {
-		if errors.Is(first, mapping.ErrIO) {
-			return nil, fmt.Errorf("reading the anchors: %w", first) // they may be intact
-		}
-		return nil, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+	newest := newestAnchor(anchors)
+	if newest == nil && errors.Is(first, mapping.ErrIO) {
+		return nil, doubts, fmt.Errorf("reading the anchors: %w", first) // they may be intact
+	}
+	if newest == nil {
+		return nil, doubts, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
 			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found; restore a backup (%v)", first)}
 	}
-	return anchors, nil
+	for _, a := range broken { // an older one has had its time: its state may be reclaimed
+		if a.Newer(newest) {
+			doubts.damaged++
+		}
+	}
+	return anchors, doubts, nil
+}
+
+// errNoAnchor says that a slot was never written, or was wiped.
+var errNoAnchor = errors.New("the slot is empty")
+
+// readAnchor reads the anchor in a slot. If it is one, but its state is damaged, it
+// returns the anchor and an error.
+func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
+	page := make([]byte, format.PageSize)
+	if n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); n < len(page) {
+		return nil, err
+	}
+	if !slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
+		return nil, errNoAnchor
+	}
+	a, err := format.DecodeAnchor(page, i, sp.header)
+	if err != nil {
+		return nil, err
+	}
+	return a, sp.checkAnchored(f, a)
+}
+
+// trustAnchor decides whether the version from which a recovery starts can be what
+// its anchor says. One damaged anchor is what there are two for. If two slots are
+// damaged, they may have held the two newest ones, and since then blocks of older
+// versions may have been used again: then all of the version is looked at.
+func (sp *Space) trustAnchor(version format.Version) error {
+	if sp.anchorDoubts.damaged < 2 {
+		return nil
+	}
+	r := sp.heap.Reader(true)
+	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Words().Carved.Load()))
+	if err != nil {
+		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more; restore a backup (%v)", sp.anchorDoubts.damaged, version, err)}
+	}
+	return nil
+}
+
+// reached refuses a recovery that ends before a version that was anchored: what came
+// with that was durable.
+func (sp *Space) reached(last format.Version) error {
+	if anchored := sp.anchorDoubts.anchored; last < anchored {
+		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("the state of version %d, which was anchored, is damaged, and from what is left only version %d can be recovered; restore a backup", anchored, last)}
+	}
+	return nil
 }
 
 // checkAnchored verifies the state block that an anchor names, by reading the

@@ -142,6 +142,8 @@ type Space struct {
 		last     time.Time
 		duration time.Duration
 	}
+	anchorDoubts anchorDoubts // of the recovery, if there was one
+
 	healing bool // this process writes anew what a failed sync may have lost
 	doubt   struct {
 		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known

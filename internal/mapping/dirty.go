@@ -36,3 +36,9 @@ func (r *Region) Unreadable(off uint64) bool {
 	size, err := r.file.Size()
 	return err != nil || off >= uint64(size)
 }
+
+// Length returns the length of the file.
+func (r *Region) Length() (uint64, error) {
+	size, err := r.file.Size()
+	return uint64(size), err
+}

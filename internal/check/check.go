@@ -105,7 +105,7 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 	}
 	w.older = true
 	for _, p := range w.pins {
-		w.maps = w.maps[:0]
+		w.maps, w.version = w.maps[:0], format.MaxVersion
 		if err := w.state(format.Addr(p.State)); err != nil {
 			w.find(format.Addr(p.State), "the checkpoint %q: %v", p.NameOf(), err)
 		}

@@ -183,7 +183,7 @@ func firstVersion(h *format.Header) (blocks []byte, state uint64, classes []byte
 		b := blocks[off : off+format.HeaderSize+len(words)*8]
 		binary.LittleEndian.PutUint32(b[4:], uint32(len(words)*8))
 		binary.LittleEndian.PutUint64(b[8:], format.MakeMeta(1, kind, format.ClassFor(format.ByteCount(len(words)*8))))
-		binary.LittleEndian.PutUint32(b, format.Checksum(b[4:]))
+		binary.LittleEndian.PutUint32(b, format.BlockSum(b, format.FirstExtent(h.Window)+uint64(off)))
 		return at + uint64(off)
 	}
 	catalog := put(0, format.KindMap, 0, 0, 0, 0)

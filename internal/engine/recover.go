@@ -327,7 +327,7 @@ func (sp *Space) checkAnchored(f mapping.File, a *format.Anchor) error {
 	if n, err := f.ReadAt(b, off); n < len(b) && err != nil {
 		return err
 	}
-	version, err := format.DecodeState(b)
+	version, err := format.DecodeState(b, uint64(off))
 	if err == nil && uint64(version) != a.Version {
 		err = errors.New("the state is of another version")
 	}

@@ -83,6 +83,10 @@ func (tx *Tx) view(sp *Space) error {
 	tx.sp = sp
 	tx.reader = &sp.reader
 	tx.hold = hold
+	if sp.reader.Verifies() {
+		r := sp.reader.Of(hold.State)
+		tx.reader = &r
+	}
 	tx.state = stateAt(tx.hold.State)
 	return nil
 }

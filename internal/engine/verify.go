@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
@@ -37,7 +36,7 @@ func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
 		r := sp.heap.Reader(true)
 		marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
 		report = check.Verify(&r, hold.State, marks, sp.shape)
-		sp.checkFree(report, marks, sp.restoredIn(hold.State))
+		sp.checkFree(report, marks, sp.pinsIn(hold.State))
 		sp.checkAnchors(report, &r, marks)
 		return ctx.Err()
 	})
@@ -53,15 +52,11 @@ func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
 	return report, nil
 }
 
-// restoredIn reports whether a version, which is held, pins one for a restore (C2), or
-// may.
-func (sp *Space) restoredIn(state format.Addr) bool {
-	var list []format.Pin
-	err := sp.guarded(func() (err error) {
-		list, err = (&Tx{sp: sp, state: stateAt(state)}).pins()
-		return err
-	})
-	return err != nil || slices.ContainsFunc(list, func(p format.Pin) bool { return p.Restore != 0 })
+// pinsIn reports whether a version, which is held, pins others, or may.
+func (sp *Space) pinsIn(state format.Addr) bool {
+	pins := true
+	_ = sp.guarded(func() error { pins = stateAt(state).Pins != 0; return nil })
+	return pins
 }
 
 // listPatience is how long a check waits for a transaction of this process that uses
@@ -71,13 +66,13 @@ const listPatience = 100 * time.Millisecond
 // checkFree compares what is listed as free with the version of the report, which is
 // held, and all of which is in marks. If blocks of it are damaged, the set has holes,
 // but nothing that does not belong there.
-func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, restored bool) {
+func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
 	_ = sp.guarded(func() error { // a page that cannot be read was found where it is used, or is not used
 		c := sp.heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
 			report.Add(check.Finding{Addr: a, What: what})
 		})
 		defer func() { report.Free = c.Bytes }()
-		c.Restored = restored
+		c.Pinned = pinned
 		w := sp.live.Words()
 		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
 		stacks := len(report.Findings)

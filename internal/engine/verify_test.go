@@ -194,7 +194,7 @@ func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	hd := (*format.BlockHeader)(unsafe.Add(unsafe.Pointer(nil), uintptr(block)+sp.region.Delta()))
 	meta, sum := hd.Meta, hd.Sum
 	hd.Meta = format.MakeMeta(hd.Birth()+100, hd.Kind(), hd.Class())
-	hd.Sum = format.Checksum(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(hd), 4)), format.HeaderSize-4+int(hd.Size)))
+	hd.Sum = format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(block)-sp.header.Base)
 	expectFinding(t, sp, HeapName, int64(uint64(block)-sp.header.Base), "written by version")
 	hd.Meta, hd.Sum = meta, sum
 	if list := findings(t, sp); len(list) > 0 {

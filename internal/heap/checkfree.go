@@ -18,10 +18,9 @@ type FreeCheck struct {
 	find    func(a format.Addr, what string)
 	inUse   []bool // by extent: it holds a block of the set
 	Bytes   format.ByteCount
-	// Restored says that the version may reach blocks which an older one has freed,
-	// because it was restored from one that is older still: those wait for nothing
-	// else than a sweep, which forgets them.
-	Restored bool
+	// Pinned says that the version lists others, which reach blocks that were freed
+	// since and wait for just that; or that it was restored from one of them.
+	Pinned bool
 }
 
 // NewFreeCheck begins a comparison with the set of all that the version can reach.
@@ -131,7 +130,7 @@ func (c *FreeCheck) item(stack int, item format.ParcelItem) {
 	case stack == format.StackExtents:
 		c.extents(h.extentOf(a), min(item.Birth, uint64(len(c.inUse))), "a parcel of free extents")
 	case stack == format.StackPending:
-		if format.Version(item.Freed) <= c.version && !c.Restored { // else the version can still reach it
+		if format.Version(item.Freed) <= c.version && !c.Pinned { // else it may still be reached
 			c.block(a, 0, "a parcel of blocks that were freed")
 		}
 	default:

@@ -14,6 +14,7 @@ type Reader struct {
 	span  uint64 // bytes of the window from there on
 	limit uint64 // span, or 0 to verify everything
 	own   format.Version
+	state format.Addr // of the version that is read, which is held; 0: not known
 }
 
 // Reader returns a reader of the heap. verify makes it check kind, size and
@@ -25,6 +26,17 @@ func (h *Heap) Reader(verify bool) Reader {
 	}
 	return r
 }
+
+// Of returns a reader that, if it verifies, accepts no block that was written after
+// the version of the state at a: such a one is another block than it was. The caller
+// holds the version.
+func (r Reader) Of(a format.Addr) Reader {
+	r.state = a
+	return r
+}
+
+// Verifies reports whether the reader verifies every block.
+func (r *Reader) Verifies() bool { return r.limit == 0 }
 
 // Payload returns the payload of the block at a, which must be of the kind.
 //
@@ -107,8 +119,17 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 	if hd.Kind() != kind {
 		return h.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
 	}
-	if (r.own == 0 || hd.Birth() != r.own) && sum(hd) != hd.Sum {
+	birth := hd.Birth()
+	if r.own != 0 && birth == r.own {
+		return nil // it has no checksum yet
+	}
+	if h.sum(a, hd) != hd.Sum {
 		return h.damage(a, "the checksum of the %s block does not match", kind)
+	}
+	if r.state != 0 {
+		if version := format.Version((*format.State)(at(uintptr(r.state) + format.HeaderSize)).Version); birth > version {
+			return r.Young(a, birth, version)
+		}
 	}
 	return nil
 }

@@ -221,6 +221,7 @@ func FuzzOpenDamaged(f *testing.F) {
 func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool) {
 	dir := filepath.Join(cutDir(t), "s")
 	must(t, os.Mkdir(dir, 0o700))
+	defer os.RemoveAll(filepath.Dir(dir))
 	what := fmt.Sprintf("damage %+v, running %v, verify %v", list, running, verify)
 	defer func() {
 		if t.Failed() {

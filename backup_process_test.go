@@ -248,7 +248,7 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 			dir := filepath.Join(parent, fmt.Sprint("s", k))
 			err := everheap.RestoreBackup(dir, bytes.NewReader(stream), files)
 			failing = calls > k
-			if failing != (err != nil) || err != nil && !errors.Is(err, want) {
+			if failing != (err != nil) || err != nil && !errors.Is(err, want) && !errors.Is(err, everheap.ErrIO) { // a sync fails with no other
 				t.Errorf("%v from call %d on: %v", cause, k, err)
 			}
 			if err == nil {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,13 +19,16 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// specimen is a space with three anchored versions, as bytes, and what each holds.
+// specimen is a space as bytes, and what each of its versions holds.
 type specimen struct {
-	heap, live []byte
-	versions   []map[string]string
+	closed   map[string][]byte // its files after a clean close, but for the journal, which is not needed then
+	running  map[string][]byte // after a loss of power: the newest versions are in the journal
+	versions []map[string]string
 }
 
-// prepare makes the specimen, once.
+// prepare makes the specimen, once. Each version is one transaction. There are more
+// anchors than two, and blocks that were used again, so that what an old anchor leads
+// to is not what it was.
 var prepare = sync.OnceValues(func() (*specimen, error) {
 	parent, err := os.MkdirTemp("", "everheap-specimen-")
 	if err != nil {
@@ -31,58 +36,75 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 	}
 	defer os.RemoveAll(parent)
 	dir := filepath.Join(parent, "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithFlushInterval(time.Hour))
+	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	sp := &specimen{versions: []map[string]string{{}}}
+	sp := &specimen{closed: map[string][]byte{}, running: map[string][]byte{}, versions: []map[string]string{{}}}
 	m, err := everheap.OpenMap[string, string](s, "m")
 	if err != nil {
 		return nil, err
 	}
-	for v := range 3 {
+	const versions = 9
+	for v := range versions {
 		model := map[string]string{}
-		for i := range 150 * (v + 1) {
-			key := fmt.Sprint("key ", i)
-			model[key] = fmt.Sprint("value ", v, strings.Repeat("-", i%50*(i%50)/20))
-			if err := m.Set(s, key, model[key]); err != nil {
-				return nil, err
+		err := s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
+			for i := range 50 * (v + 1) {
+				key := fmt.Sprint("key ", i)
+				model[key] = fmt.Sprint("value ", v, strings.Repeat("-", i%50*(i%50)/20))
+				err = errors.Join(err, m.Set(tx, key, model[key]))
 			}
+			return err
+		}, everheap.Durable)
+		if err == nil && v < versions-3 {
+			err = s.Engine().Anchor(false)
 		}
-		if err := addToLists(s, v); err != nil {
+		err = errors.Join(err, addToLists(s, v))
+		if err != nil {
 			return nil, err
 		}
 		sp.versions = append(sp.versions, model)
-		if err := s.Sync(context.Background()); err != nil {
-			return nil, err
-		}
 	}
+	read := func(into map[string][]byte, name string) {
+		b, readErr := os.ReadFile(filepath.Join(dir, name))
+		into[name], err = b, errors.Join(err, readErr)
+	}
+	read(sp.running, "heap")
+	read(sp.running, "journal")
 	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	if sp.heap, err = os.ReadFile(filepath.Join(dir, "heap")); err != nil {
-		return nil, err
-	}
-	sp.live, err = os.ReadFile(filepath.Join(dir, "live"))
+	read(sp.closed, "heap")
+	read(sp.closed, "live")
+	sp.closed["journal"] = nil
 	return sp, err
 })
 
+// damagedFiles are the files that damage strikes.
+var damagedFiles = []string{"heap", "live", "journal"}
+
 // damage changes bytes; it works on what is in use rather than on the zeros.
 type damage struct {
-	live bool   // the file
-	how  byte   // flip a bit, random bytes, zeros, copy from elsewhere, cut
+	file byte   // index of the file
+	how  byte   // flip a bit, random bytes, zeros, copy from elsewhere, cut, splice
 	at   uint32 // place
 	arg  uint32 // the other place, or the bits
 }
 
-// apply damages a file.
-func (d damage) apply(b []byte) []byte {
+// name names the file.
+func (d damage) name() string { return damagedFiles[int(d.file)%len(damagedFiles)] }
+
+const damageKinds = 10
+
+// apply damages a file; other is another file of the space.
+func (d damage) apply(b, other []byte) []byte {
 	if len(b) < 64 {
 		return b
 	}
 	at := int(d.at) % (len(b) - 8)
-	switch d.how % 6 {
+	n := 1 + int(d.arg>>8%700)
+	switch d.how % damageKinds {
 	case 0, 1:
 		b[at] ^= 1 << (d.arg % 8)
 	case 2:
@@ -96,19 +118,34 @@ func (d damage) apply(b []byte) []byte {
 		copy(b[at&^15:], bytes.Clone(b[from:from+n]))
 	case 5:
 		return b[:at]
+	case 6: // bytes too many: all behind them is elsewhere
+		return slices.Insert(slices.Clone(b), at, bytes.Repeat([]byte{byte(d.arg)}, n)...)
+	case 7: // bytes missing
+		return slices.Delete(slices.Clone(b), at, min(at+n, len(b)))
+	case 8: // whole sectors from elsewhere: an intact frame, or an intact block, in the wrong place
+		from := int(d.arg) % len(b) &^ 511
+		copy(b[at&^511:], bytes.Clone(b[from:min(from+4096, len(b))]))
+	case 9: // of another file
+		if len(other) > 0 {
+			from := int(d.arg) % len(other) &^ 511
+			copy(b[at&^511:], other[from:min(from+4096, len(other))])
+		}
 	}
 	return b
 }
 
-// interesting draws a place in the heap where something is: header, anchors,
-// extent table, or a block.
-func (sp *specimen) interesting(r *rand.Rand, live bool) uint32 {
-	b := sp.heap
-	if live {
-		b = sp.live
-		if r.IntN(4) > 0 {
-			return uint32(r.IntN(12 << 10))
-		}
+// interesting draws a place in a file where something is: header, anchors, extent
+// table, a block, a frame.
+func (sp *specimen) interesting(r *rand.Rand, name string, running bool) uint32 {
+	b := sp.closed[name]
+	if running && name != "live" {
+		b = sp.running[name]
+	}
+	if len(b) == 0 {
+		return r.Uint32()
+	}
+	if name == "live" && r.IntN(4) > 0 {
+		return uint32(r.IntN(12 << 10))
 	}
 	switch r.IntN(8) {
 	case 0:
@@ -125,19 +162,36 @@ func (sp *specimen) interesting(r *rand.Rand, live bool) uint32 {
 }
 
 func TestOpen_Damaged(t *testing.T) {
-	rounds(t, 100, func(t *testing.T, r *rand.Rand) {
+	rounds(t, 150, func(t *testing.T, r *rand.Rand) {
 		sp, err := prepare()
 		must(t, err)
+		running := r.IntN(2) == 0
 		list := make([]damage, 1+r.IntN(3)*r.IntN(3))
 		for i := range list {
-			d := damage{live: r.IntN(3) == 0, how: byte(r.IntN(256)), arg: r.Uint32()}
-			if d.how%6 == 5 && r.IntN(4) > 0 {
+			d := damage{file: byte(r.IntN(3)), how: byte(r.IntN(256)), arg: r.Uint32()}
+			if d.how%damageKinds == 5 && r.IntN(4) > 0 {
 				d.how = 0
 			}
-			d.at = sp.interesting(r, d.live)
+			d.at = sp.interesting(r, d.name(), running)
 			list[i] = d
 		}
-		tryDamaged(t, sp, list, r.IntN(2) == 0)
+		tryDamaged(t, sp, list, running, r.IntN(2) == 0)
+	})
+}
+
+// Both newest anchors of a space are damaged, among other things.
+func TestOpen_DamagedAnchors(t *testing.T) {
+	rounds(t, 40, func(t *testing.T, r *rand.Rand) {
+		sp, err := prepare()
+		must(t, err)
+		var list []damage
+		for range 1 + r.IntN(5) {
+			list = append(list, damage{how: byte(r.IntN(5)), at: uint32(4096 + r.IntN(4)*4096 + r.IntN(600)), arg: r.Uint32()})
+		}
+		if r.IntN(2) == 0 {
+			list = append(list, damage{file: 2, how: byte(r.IntN(256)), at: sp.interesting(r, "journal", true), arg: r.Uint32()})
+		}
+		tryDamaged(t, sp, list, true, true)
 	})
 }
 
@@ -145,44 +199,56 @@ func FuzzOpenDamaged(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0})
 	f.Add([]byte{1, 1, 2, 0, 16, 0, 0, 77, 0, 0, 0})
 	f.Add([]byte{1, 0, 4, 0, 0, 2, 0, 0, 1, 2, 0, 1, 3, 0, 32, 0, 0, 200, 0, 0, 0})
+	f.Add([]byte{3, 2, 0, 100, 0, 0, 0, 1, 0, 0, 0})
+	f.Add([]byte{3, 2, 6, 0, 4, 0, 0, 1, 2, 0, 0, 2, 8, 0, 8, 0, 0, 0, 2, 0, 0})
+	f.Add([]byte{3, 0, 3, 0, 16, 0, 0, 200, 0, 0, 0, 0, 3, 0, 32, 0, 0, 200, 0, 0, 0})
+	f.Add([]byte{2, 2, 5, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 4, 0, 0, 2, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sp, err := prepare()
 		must(t, err)
-		verify := len(data) > 0 && data[0]&1 != 0
+		verify, running := len(data) > 0 && data[0]&1 != 0, len(data) > 0 && data[0]&2 != 0
 		var list []damage
 		for data = data[min(1, len(data)):]; len(data) >= 10 && len(list) < 8; data = data[10:] {
-			list = append(list, damage{live: data[0]&1 != 0, how: data[1],
+			list = append(list, damage{file: data[0], how: data[1],
 				at: binary.LittleEndian.Uint32(data[2:]), arg: binary.LittleEndian.Uint32(data[6:])})
 		}
-		tryDamaged(t, sp, list, verify)
+		tryDamaged(t, sp, list, running, verify)
 	})
 }
 
 // tryDamaged damages a copy of the specimen, opens it, reads and writes: it must
-// answer or fail, in reasonable time; and with verify every answer is right.
-func tryDamaged(t *testing.T, sp *specimen, list []damage, verify bool) {
-	dir := t.TempDir()
-	what := fmt.Sprintf("damage %+v, verify %v", list, verify)
+// answer or fail, in reasonable time; and with verify every answer is right. running
+// says that the space is to be recovered, as after a loss of power.
+func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool) {
+	dir := filepath.Join(cutDir(t), "s")
+	must(t, os.Mkdir(dir, 0o700))
+	defer os.RemoveAll(filepath.Dir(dir))
+	what := fmt.Sprintf("damage %+v, running %v, verify %v", list, running, verify)
 	defer func() {
 		if t.Failed() {
 			t.Log(what)
 		}
 	}()
-	must(t, os.WriteFile(filepath.Join(dir, "heap"), sp.heap, 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600))
-	s, err := everheap.Open(dir) // makes a live file that belongs to this heap file
-	must(t, err)
-	must(t, s.Close())
-	for _, name := range []string{"heap", "live"} {
-		path := filepath.Join(dir, name)
-		b, err := os.ReadFile(path)
+	files := maps.Clone(sp.running)
+	if !running {
+		must(t, os.WriteFile(filepath.Join(dir, "heap"), sp.closed["heap"], 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600))
+		s, err := everheap.Open(dir) // makes a live file that belongs to this heap file
 		must(t, err)
+		must(t, s.Close())
+		for _, name := range damagedFiles {
+			files[name], err = os.ReadFile(filepath.Join(dir, name))
+			must(t, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		b := slices.Clone(files[name])
 		for _, d := range list {
-			if d.live == (name == "live") {
-				b = d.apply(b)
+			if d.name() == name {
+				b = d.apply(b, files[damagedFiles[d.arg%3]])
 			}
 		}
-		f, err := os.OpenFile(path, os.O_RDWR, 0) // in place: its inode is its identity
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600) // in place: its inode is its identity
 		must(t, err)
 		must(t, f.Truncate(int64(len(b))))
 		_, err = f.WriteAt(b, 0)

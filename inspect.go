@@ -75,6 +75,7 @@ type Report struct {
 	Entries  uint64 // of all collections, the space's own included, and single values
 	Blocks   uint64
 	Bytes    uint64 // of those blocks, headers and rounding included
+	Free     uint64 // bytes that are listed as free, as far as the lists could be looked at
 	Findings []Finding
 }
 
@@ -87,9 +88,12 @@ type Finding struct {
 }
 
 // Check verifies everything that the newest version can reach: every block with
-// its checksum, every link, and every key and value against its type. Others go
-// on reading and writing meanwhile. Damage is in the report; an error says that
-// the check could not be done. ctx is looked at before it begins and at its end.
+// its checksum, every link, and every key and value against its type; that nothing
+// of it is listed as free; and what a recovery after a power loss would need: the
+// header, the anchors with all that they lead to, and the records of the journal.
+// Others go on reading and writing meanwhile. Damage is in the report, and so is a
+// page that the disk cannot deliver; an error says that the check could not be done.
+// ctx is looked at before it begins and at its end.
 func (s *Space) Check(ctx context.Context) (Report, error) {
 	var report Report
 	if err := ctx.Err(); err != nil {
@@ -108,9 +112,12 @@ func (s *Space) Check(ctx context.Context) (Report, error) {
 // report translates addresses to places in the file, and indexes to IDs.
 func (s *Space) report(r *check.Report) Report {
 	report := Report{Version: Version(r.Version), Objects: r.Objects, Entries: r.Entries,
-		Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes)}
+		Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes), Free: uint64(r.Free)}
 	for _, f := range r.Findings {
 		file, offset := s.engine.HeapFile(f.Addr)
+		if f.File != "" {
+			file, offset = filepath.Join(s.engine.Dir(), f.File), f.Offset
+		}
 		finding := Finding{File: file, Offset: offset, What: f.What}
 		if f.Object != 0 {
 			finding.Object = ID(format.MakeID(s.engine.Tag(), f.Object))

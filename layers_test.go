@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"cmd/everheap", "examples/packages"},
 	{"cmd/everheap/internal/demo", "examples/packages/debian"},
 	{"."},
-	{"internal/heap/heaptest", "internal/powercut"}, // for tests: of what is below, and of the root
+	{"internal/heap/heaptest", "internal/powercut", "internal/faultdisk"}, // for tests: of what is below, and of the root
 	{"internal/engine"},
 	{"internal/check"},
 	{"internal/table"},

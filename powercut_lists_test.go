@@ -118,8 +118,8 @@ func (l *cutLists) newRef(c *cutRun, sc everheap.Scope, value string) error {
 	return c.space.Update(context.Background(), create)
 }
 
-// readLists adds what the lists hold that are there.
-func (d *digest) readLists(tx *everheap.Tx) error {
+// readLists calls add with what the lists hold that are there.
+func readLists(tx *everheap.Tx, add func(key, value string)) error {
 	list, err := everheap.OpenList[string](tx, "list")
 	if isNotFound(err) {
 		return nil
@@ -128,7 +128,7 @@ func (d *digest) readLists(tx *everheap.Tx) error {
 		return err
 	}
 	for i, v := range list.All(tx) {
-		d.add(fmt.Sprint("list/", i), *v)
+		add(fmt.Sprint("list/", i), *v)
 	}
 	refs, err := everheap.OpenList[everheap.Ref[string]](tx, "refs")
 	if isNotFound(err) {
@@ -138,7 +138,7 @@ func (d *digest) readLists(tx *everheap.Tx) error {
 		return err
 	}
 	for i, r := range refs.All(tx) {
-		d.add(fmt.Sprint("ref/", i), *r.Peek(tx))
+		add(fmt.Sprint("ref/", i), *r.Peek(tx))
 	}
 	return nil
 }

@@ -386,8 +386,12 @@ func digestOf(s *everheap.Space) (d digest, err error) {
 	return d, err
 }
 
-// read adds all that a version holds. Maps that are not there yet hold nothing.
-func (d *digest) read(tx *everheap.Tx) error {
+// read adds all that a version holds.
+func (d *digest) read(tx *everheap.Tx) error { return readAll(tx, d.add) }
+
+// readAll calls add with all that a version holds. Collections that are not there yet
+// hold nothing.
+func readAll(tx *everheap.Tx, add func(key, value string)) error {
 	plain, err := everheap.OpenMap[string, string](tx, "plain")
 	if isNotFound(err) {
 		return nil
@@ -396,7 +400,7 @@ func (d *digest) read(tx *everheap.Tx) error {
 		return err
 	}
 	for k, v := range plain.All(tx) {
-		d.add("plain/"+k, *v)
+		add("plain/"+k, *v)
 	}
 	large, err := everheap.OpenMap[uint64, []byte](tx, "large")
 	if isNotFound(err) {
@@ -406,9 +410,9 @@ func (d *digest) read(tx *everheap.Tx) error {
 		return err
 	}
 	for k, v := range large.All(tx) {
-		d.add(fmt.Sprint("large/", k), string(*v))
+		add(fmt.Sprint("large/", k), string(*v))
 	}
-	return d.readLists(tx)
+	return readLists(tx, add)
 }
 
 // verifyImage opens an image and compares it with the model. The version that was

@@ -318,7 +318,7 @@ func TestSalvage_Damaged(t *testing.T) {
 				for d.at = uint32(r.IntN(len(b))); b[d.at] == 0 && r.IntN(50) > 0; {
 					d.at = uint32(r.IntN(len(b)))
 				}
-				d.apply(b)
+				d.apply(b, nil)
 			}
 		})
 		if r.IntN(2) == 0 {
@@ -328,7 +328,7 @@ func TestSalvage_Damaged(t *testing.T) {
 			delete(files, "journal")
 		} else {
 			d := damage{how: byte(r.IntN(5)), at: uint32(r.IntN(1 << 20)), arg: r.Uint32()}
-			files["journal"] = d.apply(bytes.Clone(files["journal"]))
+			files["journal"] = d.apply(bytes.Clone(files["journal"]), nil)
 		}
 		if r.IntN(10) == 0 {
 			files["heap"] = files["heap"][:r.IntN(len(files["heap"]))]
@@ -385,7 +385,7 @@ func FuzzSalvage(f *testing.F) {
 			delete(w.files, "journal")
 			for ; len(data) >= 10; data = data[10:] {
 				at, arg := uint32(data[2])|uint32(data[3])<<8|uint32(data[4])<<16, uint32(data[6])|uint32(data[7])<<8|uint32(data[8])<<16
-				damage{how: data[1] % 5, at: at, arg: arg}.apply(b)
+				damage{how: data[1] % 5, at: at, arg: arg}.apply(b, nil)
 			}
 		})
 		w.try(t, files)

@@ -64,9 +64,7 @@ func openDirectory(dir string, o engine.Options) (*engine.Space, error) {
 
 // openNamed opens a space by its name, and registers a new one.
 func openNamed(name string, o engine.Options) (*engine.Space, error) {
-	fail := func(err error) (*engine.Space, error) {
-		return nil, &engine.OpError{Op: "open", Space: name, Err: err}
-	}
+	fail := func(err error) (*engine.Space, error) { return nil, engine.OpenError(name, err) }
 	if err := registry.ValidName(name); err != nil {
 		return fail(err)
 	}
@@ -117,7 +115,7 @@ func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *e
 			o.MustExist = true
 			return engine.Open(found.Dir, o)
 		}
-		return nil, &engine.OpError{Op: "open", Space: name, Err: err}
+		return nil, engine.OpenError(name, err)
 	}
 	return e, nil
 }

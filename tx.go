@@ -50,7 +50,7 @@ func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (e
 		if aborted {
 			err = a.err
 		} else if r != nil {
-			err = tx.space.engine.Fault(r)
+			err = tx.engine.Fault(r)
 		}
 		rollback()
 		if r != nil && err == nil {

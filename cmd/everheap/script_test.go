@@ -49,8 +49,10 @@ func TestScript(t *testing.T) {
 			"await":     await,
 			"damage":    damage,
 			"exitcode":  exitCode,
+			"flip":      flip,
 			"interrupt": interrupt,
 			"signal":    send,
+			"truncate":  truncate,
 		},
 	})
 }
@@ -120,6 +122,28 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	if found == 0 {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
+}
+
+// flip FILE OFFSET changes a bit of a file.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	off, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, off)
+	ts.Check(err)
+	b[0] ^= 4
+	_, err = f.WriteAt(b, off)
+	ts.Check(err)
+}
+
+// truncate FILE SIZE cuts a file.
+func truncate(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
 }
 
 // user is what the scripts store.

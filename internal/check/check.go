@@ -12,6 +12,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/btree"
@@ -28,6 +29,8 @@ type Finding struct {
 	Addr   format.Addr // of the block; 0: none in particular
 	Object uint64      // index of the object; 0: none
 	What   string
+	File   string // name of the file, if it is not a block of the heap
+	Offset int64  // in that file
 }
 
 // Report is the outcome of Verify.
@@ -37,7 +40,15 @@ type Report struct {
 	Entries  uint64
 	Blocks   int
 	Bytes    format.ByteCount
+	Free     format.ByteCount // that was found listed as free
 	Findings []Finding
+}
+
+// Add adds a finding, unless there are enough, or one about the same block.
+func (r *Report) Add(f Finding) {
+	if len(r.Findings) < maxFindings && (f.Addr == 0 || !slices.ContainsFunc(r.Findings, func(g Finding) bool { return g.Addr == f.Addr })) {
+		r.Findings = append(r.Findings, f)
+	}
 }
 
 // maxFindings bounds a report: more of the same tell nothing new.
@@ -55,17 +66,47 @@ func Mark(r *heap.Reader, a format.Addr, marks Set) error {
 	return w.state(a)
 }
 
+// Complete is Mark for a version that is held for sure: it fails also on a block that
+// was written after the version, hence is another one than it was.
+func Complete(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
+	w := walker{r: r, marks: marks, strict: true, version: format.MaxVersion}
+	return w.state(a)
+}
+
+// Newer calls fn with every block that the state at a can reach and that was written
+// after the version. It does not look beyond older ones: what they lead to is older
+// still. It fails on the first block that does not verify.
+func Newer(r *heap.Reader, a format.Addr, version format.Version, fn func(a format.Addr, size format.ByteCount)) error {
+	return Mark(r, a, newer{r, version, fn})
+}
+
+// newer is the set of blocks that were written after a version.
+type newer struct {
+	r       *heap.Reader
+	version format.Version
+	fn      func(a format.Addr, size format.ByteCount)
+}
+
+// Add implements Set.
+func (n newer) Add(a format.Addr) bool {
+	if n.r.Birth(a) <= n.version {
+		return false
+	}
+	n.fn(a, n.r.BlockBytes(a))
+	return true
+}
+
 // Verify checks everything that the state at a can reach, and what its checkpoints
 // can reach besides. shape returns the layout of the entries of a map of two types
 // in this space.
 func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *entry.Shape) *Report {
-	w := walker{r: r, marks: marks, reached: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}}
+	w := walker{r: r, marks: marks, reached: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}, strict: true, version: format.MaxVersion}
 	if err := w.state(a); err != nil {
 		w.find(a, "%v", err)
 	}
 	w.older = true
 	for _, p := range w.pins {
-		w.later = w.later[:0]
+		w.later, w.version = w.later[:0], format.MaxVersion
 		if err := w.state(format.Addr(p.State)); err != nil {
 			w.find(format.Addr(p.State), "the checkpoint %q: %v", p.NameOf(), err)
 		}
@@ -81,8 +122,10 @@ type walker struct {
 	reached  *heap.Marks // marks, if there is a report
 	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
-	object   uint64  // being walked
-	older    bool    // a checkpoint is walked: what it shares with the newest version is verified already
+	strict   bool    // the version is held: no block of it is younger
+	version  format.Version
+	object   uint64 // being walked
+	older    bool   // a checkpoint is walked: what it shares with the newest version is verified already
 	pins     []format.Pin
 	types    map[uint64]*layout.Type
 	later    []objectAt
@@ -104,13 +147,13 @@ func (w *walker) find(a format.Addr, what string, args ...any) {
 		return
 	}
 	if n < maxFindings {
-		w.report.Findings = append(w.report.Findings, Finding{a, w.object, fmt.Sprintf(what, args...)})
+		w.report.Findings = append(w.report.Findings, Finding{Addr: a, Object: w.object, What: fmt.Sprintf(what, args...)})
 	}
 }
 
 // visit verifies and marks a block.
 func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
-	if err := w.r.Verify(a, kind); err != nil {
+	if err := w.verify(a, kind); err != nil {
 		if w.report == nil {
 			return false, err
 		}
@@ -119,6 +162,38 @@ func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
 	}
 	isNew := w.marks.Add(a)
 	return isNew || w.older && kind == format.KindEntry, nil // an entry may move to another leaf
+}
+
+// verify verifies a block. If pages cannot be read, that is damage as any other.
+func (w *walker) verify(a format.Addr, kind format.Kind) (err error) {
+	defer onFault(func(at uint64) { err = w.r.Unreadable(a, at) })
+	if err := w.r.Verify(a, kind); err != nil {
+		return err
+	}
+	if birth := w.r.Birth(a); w.strict && birth > w.version {
+		return w.r.Young(a, birth, w.version)
+	}
+	return nil
+}
+
+// onFault is deferred: it calls fn with the address of a memory fault.
+func onFault(fn func(at uint64)) {
+	if r := recover(); r != nil {
+		fault, ok := r.(interface{ Addr() uintptr })
+		if !ok {
+			panic(r)
+		}
+		fn(uint64(fault.Addr()))
+	}
+}
+
+// kind reads the kind of an object, which decides what it is verified as.
+func (w *walker) kind(a format.Addr) (kind format.Kind) {
+	defer onFault(func(uint64) { kind = format.KindMap }) // verify says the rest
+	if w.r.Plausible(a) && w.r.Kind(a).Object() {
+		return w.r.Kind(a)
+	}
+	return format.KindMap
 }
 
 // what is the description in a damage error; where it is, the finding says.
@@ -143,6 +218,7 @@ func (w *walker) state(a format.Addr) error {
 		return errors.New("a state block of the wrong size")
 	}
 	s := *(*format.State)(p)
+	w.version = format.Version(s.Version)
 	if format.OpKindOf(s.OpWhat) == format.OpList {
 		if _, err := w.visit(format.Addr(s.OpBlock), format.KindOps); err != nil {
 			return err
@@ -166,7 +242,7 @@ func (w *walker) state(a format.Addr) error {
 	}
 	for _, o := range w.later {
 		w.object = o.index
-		if err := w.verify(o); err != nil {
+		if err := w.examine(o); err != nil {
 			return err
 		}
 	}
@@ -226,10 +302,7 @@ func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 
 // any walks an object of whatever kind: its header says which.
 func (w *walker) any(index uint64, a format.Addr) error {
-	kind := format.KindMap
-	if w.r.Plausible(a) && w.r.Kind(a).Object() {
-		kind = w.r.Kind(a)
-	}
+	kind := w.kind(a)
 	descend, err := w.visit(a, kind)
 	if err != nil || !descend {
 		return err
@@ -276,8 +349,8 @@ func (w *walker) blocks(kind format.Kind, p unsafe.Pointer) error {
 	return nil
 }
 
-// verify looks closer at what an object holds.
-func (w *walker) verify(o objectAt) error {
+// examine looks closer at what an object holds.
+func (w *walker) examine(o objectAt) error {
 	switch o.kind {
 	case format.KindMap, format.KindSorted:
 		return w.entries(o)

@@ -22,7 +22,11 @@ func (sp *Space) Sync() error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}
-	return sp.awaitDurable(sp.heap.VersionOf(sp.live.Current()))
+	version, err := sp.newestVersion()
+	if err != nil {
+		return err
+	}
+	return sp.awaitDurable(version)
 }
 
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
@@ -32,13 +36,17 @@ func (sp *Space) Sync() error {
 func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
 	sp.anchor.Lock()
 	defer sp.anchor.Unlock()
-	if sp.live.Words().Failed.Load() != 0 {
-		return ErrIO
+	if err := sp.refused(); err != nil {
+		return err
 	}
 	began := time.Now()
 	hold := sp.live.HoldCurrent()
 	defer sp.live.Release(hold)
-	version := format.Version(stateAt(hold.State).Version)
+	state, err := sp.stateOf(hold)
+	if err != nil {
+		return err
+	}
+	version := format.Version(state.Version)
 	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
@@ -47,20 +55,55 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 		return err
 	}
 	defer file.Close()
+	if err := sp.wholeHeap(file); err != nil {
+		return err
+	}
 	claim, ok := sp.live.ClaimAnchor()
 	if !ok {
 		return fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", ErrBusy)
 	}
-	if err := sp.fillAnchor(file, claim, hold.State, version, stacks); err != nil {
+	if err := sp.syncAnchor(file, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
-		if !errors.Is(err, mapping.ErrNoSpace) {
-			return sp.fail(err)
-		}
 		return err
 	}
 	sp.live.ConfirmAnchor(claim)
 	sp.anchor.last, sp.anchor.duration = time.Now(), time.Since(began)
 	return nil
+}
+
+// wholeHeap returns an error if the heap file was cut: what is not there cannot be
+// made durable.
+func (sp *Space) wholeHeap(file mapping.File) error {
+	size, err := file.Size()
+	if err == nil && uint64(size) < sp.live.Words().Carved.Load() {
+		err = &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated while the space is open"}
+	}
+	return err
+}
+
+// syncAnchor fills the claimed slot, and sees to what must be true of every sync
+// (L6, E7). Only where the disk has no room to begin with, nothing is lost.
+func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
+	doubt := unresolved(&sp.doubt.heap)
+	if doubt != nil {
+		if err := sp.makeGood(state); err != nil {
+			return err
+		}
+	}
+	sp.live.BeginSync(live.HeapFile)
+	err := sp.fillAnchor(file, claim, state, version, stacks)
+	if err != nil && (errors.Is(err, mapping.ErrIO) || !errors.Is(err, mapping.ErrNoSpace)) {
+		err = sp.fail(err)
+	}
+	sp.live.EndSync(live.HeapFile)
+	if err == nil {
+		err = sp.refused()
+	}
+	if err == nil && doubt != nil {
+		doubt.MadeGood()
+		sp.doubt.heap = nil
+	}
+	return err
 }
 
 // fillAnchor writes and syncs the claimed slot.
@@ -103,7 +146,8 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
 func (sp *Space) relieve() {
-	if sp.spool() == nil && sp.live.JournalFloor() < sp.heap.VersionOf(sp.live.Current()) { // the older usable anchor keeps something, too
+	version, err := sp.newestVersion()
+	if err == nil && sp.spool() == nil && sp.live.JournalFloor() < version { // the older usable anchor keeps something, too
 		_ = sp.anchorTwice()
 	}
 }

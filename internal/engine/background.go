@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -68,48 +69,43 @@ func (b *background) tick() {
 	if sp.readOnly {
 		return
 	}
-	b.tidy()
-	b.note(b.anchor())
-	b.note(b.maybeSweep())
-}
-
-// note remembers the outcome of background work for Stats.
-func (b *background) note(err error) {
-	if err != nil {
-		b.sp.failure.Store(&err)
-	}
+	sp.note(b.tidy())
+	sp.note(sp.guarded(b.anchor))
+	sp.note(b.maybeSweep())
 }
 
 // tidy reclaims what can be, hands over what is too much, and, when this process
 // is idle, nearly everything; and takes care of pending blocks that others left.
 // It uses the process's lists, so it takes the queue: if that is free, and now and
 // then in any case.
-func (b *background) tidy() {
+func (b *background) tidy() error {
 	sp := b.sp
 	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 {
-		return
+		return nil
 	}
 	if !sp.queue.tryLock() {
 		ctx, cancel := context.WithTimeout(context.Background(), tickInterval)
 		defer cancel()
 		if b.n%idleTicks != 0 || sp.queue.lock(ctx) != nil {
-			return
+			return nil
 		}
 	}
 	defer sp.queue.unlock()
 	if sp.live.OwnsWriter() { // handed over after the waiter had given up
 		sp.live.UnlockWriter()
 	}
-	sp.heap.Enter()
-	defer sp.heap.Leave()
-	if sp.live.Words().Clean.Load() != 0 {
-		return
-	}
-	if b.n%idleTicks == 0 {
-		sp.heap.Adopt()
-	}
-	sp.heap.Reclaim()
-	sp.heap.GiveBack(false)
+	return sp.usingLists(func() error {
+		sp.heap.Enter()
+		if sp.live.Words().Clean.Load() != 0 {
+			return nil
+		}
+		if b.n%idleTicks == 0 {
+			sp.heap.Adopt()
+		}
+		sp.heap.Reclaim()
+		sp.heap.GiveBack(false)
+		return nil
+	})
 }
 
 // anchor writes an anchor if there is something new and the last one was long
@@ -135,10 +131,13 @@ func (b *background) anchor() error {
 	if !due || time.Now().Before(b.retry) {
 		return nil
 	}
-	if version := sp.heap.VersionOf(sp.live.Current()); version <= newest {
+	version, err := sp.newestVersion()
+	if err == nil && version <= newest {
 		return nil
 	}
-	err := sp.writeAnchor(nil, false)
+	if err == nil {
+		err = sp.writeAnchor(nil, false)
+	}
 	if err != nil {
 		b.retry = time.Now().Add(time.Second)
 	}
@@ -185,22 +184,35 @@ func (sp *Space) handOver() (bool, error) {
 	if w.Clean.Load() != 0 {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}
-	if w.Failed.Load() == 0 { // before blocks are given back: those that wait for the journal need not wait on
-		if err := sp.awaitDurable(sp.heap.VersionOf(sp.live.Current())); err != nil {
-			return false, err
-		}
+	// Before blocks are given back: those that wait for the journal need not wait on.
+	version, err := sp.newestVersion()
+	if err == nil {
+		err = sp.awaitDurable(version)
+	}
+	if err != nil && !errors.Is(err, errFailed) {
+		return false, err
 	}
 	sp.journal.writer.Release()
-	sp.heap.Enter()
-	sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
-	sp.heap.Reclaim()
-	sp.heap.GiveBack(true)
-	sp.heap.Leave()
-	invariant.Point("close.handed")
-	if w.Failed.Load() != 0 {
-		return true, nil
+	listed := sp.usingLists(func() error {
+		sp.heap.Enter()
+		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
+		sp.heap.Reclaim()
+		sp.heap.GiveBack(true)
+		return nil
+	})
+	if err = errors.Join(err, listed); err != nil {
+		return listed == nil, err
 	}
-	if !last || w.SweepWish.Load() != 0 { // those who stay may only read; or the stacks do not list all: the next opener sweeps
+	invariant.Point("close.handed")
+	if sp.refused() != nil {
+		return true, nil // what was committed is durable, in the journal
+	}
+	if unresolved(&sp.doubt.heap) != nil {
+		w.ParcelDoubt.Store(1)
+	}
+	// Those who stay may only read; or the stacks do not list all, or not all of what
+	// they list is on disk for sure: the next opener sweeps.
+	if !last || w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
 		return true, sp.writeAnchor(nil, false)
 	}
 	var stacks [format.NumStacks]uint64
@@ -229,6 +241,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 		return 0, err
 	}
 	defer sp.views.Add(-1)
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	found, swept, err := sp.sweep()
 	if err == nil && swept != 0 {
 		err = sp.unpinRestored(swept)
@@ -265,24 +278,27 @@ func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err erro
 	invariant.Point("sweep.marked")
 	marks.Spare(spared)
 	unmarked := marks.Unmarked()
-	if err := sp.spoolTo(hold.State); err != nil {
+	if err := sp.spoolTo(hold); err != nil {
 		return 0, 0, err
 	}
 	if err := sp.queue.lock(context.Background()); err != nil {
 		return 0, 0, err
 	}
 	defer sp.queue.unlock()
-	sp.heap.Enter()
-	defer sp.heap.Leave()
-	if !sp.heap.Take(unmarked, epoch) {
-		return 0, 0, nil // a later sweep decides
-	}
-	w.Swept.Store(epoch)
-	if passing > 0 {
-		w.Leaked.Store(uint64(passing))
-	}
-	sp.heap.GiveBack(false)
-	return unmarked.Bytes, format.Version(stateAt(hold.State).Version), nil
+	err = sp.usingLists(func() error {
+		sp.heap.Enter()
+		if !sp.heap.Take(unmarked, epoch) {
+			return nil // a later sweep decides
+		}
+		w.Swept.Store(epoch)
+		if passing > 0 {
+			w.Leaked.Store(uint64(passing))
+		}
+		found, swept = unmarked.Bytes, format.Version(stateAt(hold.State).Version)
+		sp.heap.GiveBack(false)
+		return nil
+	})
+	return found, swept, err
 }
 
 // sweepLast sweeps before the last process closes the space, if that is due and
@@ -293,9 +309,9 @@ func (sp *Space) sweepLast() {
 		return
 	}
 	hold := sp.live.HoldCurrent()
-	bytes := stateAt(hold.State).BlockBytes
+	state, err := sp.stateOf(hold)
 	sp.live.Release(hold)
-	if bytes <= smallSpace && len(sp.live.Processes()) == 1 {
+	if err == nil && state.BlockBytes <= smallSpace && len(sp.live.Processes()) == 1 {
 		_, _ = sp.Sweep() // what fails stays due
 	}
 }
@@ -319,13 +335,16 @@ func (sp *Space) startSweep() (epoch, floor uint64, spared *heap.Spared, hold li
 			return 0, 0, nil, hold, err
 		}
 	}
-	defer sp.heap.Leave()
 	hold = sp.live.HoldCurrent()
-	epoch, floor, spared, ok := sp.heap.BeginSweep(sp.othersActive)
-	if !ok || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
+	ok := false
+	err = sp.usingLists(func() error {
+		epoch, floor, spared, ok = sp.heap.BeginSweep(sp.othersActive)
+		return nil
+	})
+	if err != nil || !ok || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
 		sp.live.Release(hold)
 		w.SweepWish.Store(1)
-		return 0, 0, nil, hold, nil
+		return 0, 0, nil, hold, err
 	}
 	w.SweepWish.Store(0)
 	w.Leaked.Store(0)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 
@@ -55,23 +54,6 @@ func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr
 		}
 	}
 	return marks, marks.Bytes - before, nil
-}
-
-// Check verifies everything that the newest version can reach, beside whatever
-// else goes on.
-func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
-	tx, err := sp.View()
-	if err != nil {
-		return nil, err
-	}
-	defer tx.EndView()
-	r := sp.heap.Reader(true)
-	marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
-	report := check.Verify(&r, tx.hold.State, marks, sp.shape)
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return report, nil
 }
 
 // HeapFile returns the path of the heap file, and the offset of an address in it.

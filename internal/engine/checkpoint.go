@@ -241,12 +241,11 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 // unpinRestored lets go of the versions that were pinned for a restore, if the
 // version that a sweep held, which has ended, was not older (C2).
 func (sp *Space) unpinRestored(swept format.Version) error {
-	tx, err := sp.View()
-	if err != nil {
+	var list []format.Pin
+	err := sp.look(func(tx *Tx) (err error) {
+		list, err = tx.pins()
 		return err
-	}
-	list, err := tx.pins()
-	tx.EndView()
+	})
 	ended := func(p format.Pin) bool { return p.Restore != 0 && p.Restore <= uint64(swept) }
 	if err != nil || !slices.ContainsFunc(list, ended) {
 		return err
@@ -258,12 +257,11 @@ func (sp *Space) unpinRestored(swept format.Version) error {
 
 // restored reports whether a version is pinned for a restore still.
 func (sp *Space) restored() bool {
-	tx, err := sp.View()
-	if err != nil {
-		return false
-	}
-	defer tx.EndView()
-	list, err := tx.pins()
+	var list []format.Pin
+	err := sp.look(func(tx *Tx) (err error) {
+		list, err = tx.pins()
+		return err
+	})
 	return err == nil && slices.ContainsFunc(list, func(p format.Pin) bool { return p.Restore != 0 })
 }
 
@@ -274,15 +272,18 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := tx.pins()
-	if err == nil {
+	err = sp.guarded(func() error {
+		list, err := tx.pins()
+		if err != nil {
+			return err
+		}
 		i := findPin(list, name)
 		if i < 0 {
-			err = noPin(list, name)
-		} else {
-			tx.state, err = tx.pinned(list[i])
+			return noPin(list, name)
 		}
-	}
+		tx.state, err = tx.pinned(list[i])
+		return err
+	})
 	if err != nil {
 		tx.EndView()
 		return nil, err
@@ -292,12 +293,17 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 
 // Checkpoints lists the checkpoints by age, the oldest first. To know what each
 // one pins it walks whatever of the checkpoints the newest version does not have.
-func (sp *Space) Checkpoints() ([]Checkpoint, error) {
-	tx, err := sp.View()
-	if err != nil {
-		return nil, err
-	}
-	defer tx.EndView()
+func (sp *Space) Checkpoints() (list []Checkpoint, err error) {
+	err = sp.look(func(tx *Tx) error {
+		list, err = tx.checkpoints()
+		return err
+	})
+	return list, err
+}
+
+// checkpoints is Checkpoints in a transaction.
+func (tx *Tx) checkpoints() ([]Checkpoint, error) {
+	sp := tx.sp
 	pins, err := tx.pins()
 	if err != nil || len(pins) == 0 {
 		return nil, err

@@ -28,7 +28,7 @@ func create(dir string, o Options) error {
 			return err
 		}
 		return createFiles(temporary, h, o)
-	}, func(temporary string) error { return rename(temporary, dir) })
+	}, func(temporary string) error { return rename(temporary, dir, o) })
 }
 
 // construct makes a directory with a space: in a temporary directory beside it, which
@@ -54,13 +54,13 @@ func construct(dir string, o Options, build, place func(temporary string) error)
 	if err := build(temporary); err != nil {
 		return err
 	}
-	if err := mapping.SyncDir(temporary); err != nil {
+	if err := o.syncDir(temporary); err != nil {
 		return err
 	}
 	if err := place(temporary); err != nil {
 		return err
 	}
-	return mapping.SyncDir(parent)
+	return o.syncDir(parent)
 }
 
 // mode returns the permissions of the directory of a space that is created.
@@ -104,8 +104,8 @@ func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) 
 
 // rename puts the new directory in its place. An empty directory gives way to
 // it; a space that another process has created meanwhile is as good.
-func rename(temporary, dir string) error {
-	err := moveTo(temporary, dir)
+func rename(temporary, dir string, o Options) error {
+	err := o.rename(temporary, dir)
 	if err == nil {
 		return nil
 	}
@@ -218,7 +218,7 @@ func firstVersion(h *format.Header) (blocks []byte, state uint64, classes []byte
 		b := blocks[off : off+format.HeaderSize+len(words)*8]
 		binary.LittleEndian.PutUint32(b[4:], uint32(len(words)*8))
 		binary.LittleEndian.PutUint64(b[8:], format.MakeMeta(1, kind, format.ClassFor(format.ByteCount(len(words)*8))))
-		binary.LittleEndian.PutUint32(b, format.Checksum(b[4:]))
+		binary.LittleEndian.PutUint32(b, format.BlockSum(b, format.FirstExtent(h.Window)+uint64(off)))
 		return at + uint64(off)
 	}
 	catalog := put(0, format.KindMap, 0, 0, 0, 0)

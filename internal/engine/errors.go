@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -29,7 +30,7 @@ var (
 	ErrTooLarge     = errors.New("too large")
 	ErrCorrupt      = errors.New("damaged")
 	ErrFault        = errors.New("memory fault")
-	ErrIO           = errors.New("a write to disk failed; the space takes no more writes until it is opened again")
+	ErrIO           = errors.New("the disk failed")
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
 	ErrOwnerDied    = errors.New("the holder before died while it had the lock; this process has it now, and must see to what the lock protects")
@@ -107,6 +108,14 @@ func (e *FaultError) Unwrap() error { return e.Cause }
 // Is makes the error ErrFault.
 func (e *FaultError) Is(target error) bool { return target == ErrFault }
 
+// OpenError is the error of opening the space with a name, for the layer above.
+func OpenError(name string, err error) error {
+	if e := (*OpError)(nil); errors.As(err, &e) {
+		return err
+	}
+	return &OpError{Op: "open", Space: name, Err: kindOf("", err)}
+}
+
 // translate turns an error of the lower layers into one of the interface; op
 // says what was being done, and to what.
 func (sp *Space) translate(op string, err error) error {
@@ -157,6 +166,8 @@ func kindOf(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrUnitsDiffer, units)
 	case errors.Is(err, live.ErrNameTooLong):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, ErrIO):
+		return err
 	case errors.As(err, &block):
 		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
 	case errors.As(err, &value):
@@ -169,7 +180,7 @@ func kindOf(dir string, err error) error {
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
 	case errors.As(err, &key):
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
-	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace):
+	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, heap.ErrTooLarge), errors.Is(err, layout.ErrTooLarge):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
@@ -177,7 +188,7 @@ func kindOf(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrAddressInUse, err)
 	case errors.Is(err, mapping.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
-	case errors.Is(err, mapping.ErrIO):
+	case errors.Is(err, mapping.ErrIO), errors.Is(err, syscall.EIO):
 		return fmt.Errorf("%w: %w", ErrIO, err)
 	}
 	return err

@@ -1,194 +1,557 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
-	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/faultdisk"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 )
 
-// faults makes the file operations of spaces fail from the k-th one on, counted
-// in calls that change or sync a file.
-type faults struct {
-	left atomic.Int64 // calls that succeed yet
-	once bool         // one call fails, and then none
-	err  error
-	done atomic.Int64 // calls that failed
-	hurt atomic.Int64 // of these, calls that no one may pass over in silence
+// textContents is what a space holds: "map/key" to value, or to the digest of a text.
+type textContents map[string]string
+
+// digest tells long texts from each other.
+func digest(text string) string {
+	return fmt.Sprintf("%d bytes, %08x", len(text), crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text))))
 }
 
-// faultyFile is a file whose calls fail when it is their turn.
-type faultyFile struct {
-	mapping.File
-	faults *faults
+// A faultLife is a small life of a space on a disk that fails: one step after the
+// other, each of which may fail, and what the program was told.
+type faultLife struct {
+	t    *testing.T
+	dir  string
+	disk *faultdisk.Disk
+	base uint64 // of the window; 0: any
+	sp   *Space
+	id   [2]format.ID // of the maps
+
+	now     textContents
+	history []textContents // committed, in their order; the last is now
+	durable int            // index of what was acknowledged as durable
+	errs    []error        // that the program got
 }
 
-func (f *faults) turn(op string) error {
-	n := f.left.Add(-1)
-	if n >= 0 || f.once && n < -1 {
-		return nil
+// faultStep is one step: what is done, and what it changes.
+type faultStep struct {
+	name    string
+	do      func(l *faultLife) error
+	change  func(c textContents) // nil: nothing
+	durable bool                 // what is committed is durable once the step has succeeded
+}
+
+const faultMaps = 2 // "0": words to words; "1": words to strings
+
+// texts names the map of strings.
+func texts(id format.ID) MapOf {
+	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
+}
+
+func setWord(key, value uint64, durable bool) faultStep {
+	return faultStep{
+		name:    fmt.Sprintf("set of a word, durable %v", durable),
+		do:      func(l *faultLife) error { return l.sp.Set(words(l.id[0]), pointerTo(key), pointerTo(value), durable) },
+		change:  func(c textContents) { c[fmt.Sprint("0/", key)] = fmt.Sprint(value) },
+		durable: durable,
 	}
-	f.done.Add(1)
-	if op != "allocate" { // for its own ends, the heap can do without: the free space leaks until a sweep
-		f.hurt.Add(1)
-	}
-	return fmt.Errorf("%s: %w (made by the test)", op, f.err)
 }
 
-func (f faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.faults.turn("write"); err != nil {
-		n, _ := f.File.WriteAt(p[:len(p)/2], off) // a short write
-		return n, err
+func setText(key uint64, size int) faultStep {
+	text := strings.Repeat(fmt.Sprint(key, "-"), size/2)
+	return faultStep{
+		name: fmt.Sprintf("set of %d bytes", len(text)),
+		do: func(l *faultLife) error {
+			return l.sp.Set(texts(l.id[1]), pointerTo(key), unsafe.Pointer(&text), false)
+		},
+		change: func(c textContents) { c[fmt.Sprint("1/", key)] = digest(text) },
 	}
-	return f.File.WriteAt(p, off)
 }
 
-func (f faultyFile) Allocate(off, n int64) error {
-	if err := f.faults.turn("allocate"); err != nil {
-		return err
+func deleteWord(key uint64) faultStep {
+	return faultStep{
+		name: "delete",
+		do: func(l *faultLife) error {
+			_, err := l.sp.Delete(words(l.id[0]), pointerTo(key), false)
+			return err
+		},
+		change: func(c textContents) { delete(c, fmt.Sprint("0/", key)) },
 	}
-	return f.File.Allocate(off, n)
 }
 
-func (f faultyFile) Truncate(size int64) error {
-	if err := f.faults.turn("truncate"); err != nil {
-		return err
+// batch sets many keys in one transaction.
+func batch(from, to, value uint64) faultStep {
+	return faultStep{
+		name: "batch",
+		do: func(l *faultLife) error {
+			return l.sp.Change(false, func(tx *Tx) error {
+				for key := from; key < to; key++ {
+					if err := tx.Store(words(l.id[0]), pointerTo(key), pointerTo(value)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+		change: func(c textContents) {
+			for key := from; key < to; key++ {
+				c[fmt.Sprint("0/", key)] = fmt.Sprint(value)
+			}
+		},
 	}
-	return f.File.Truncate(size)
 }
 
-func (f faultyFile) Datasync() error {
-	if err := f.faults.turn("sync"); err != nil {
-		return err
-	}
-	return f.File.Datasync()
+// plain is a step that changes nothing.
+func plain(name string, durable bool, do func(sp *Space) error) faultStep {
+	return faultStep{name: name, durable: durable, do: func(l *faultLife) error { return do(l.sp) }}
 }
 
-// open opens a file that fails when it is its turn.
-func (f *faults) open(path string, flag int, perm os.FileMode) (mapping.File, error) {
-	file, err := mapping.OpenFile(path, flag, perm)
+// faultSteps are the steps of a life after the space was opened.
+func faultSteps() []faultStep {
+	sync := plain("sync", true, (*Space).Sync)
+	spool := plain("spool", false, (*Space).Spool)
+	anchor := plain("anchor", false, func(sp *Space) error { return sp.Anchor(false) })
+	return []faultStep{
+		setWord(1, 100, false), sync,
+		batch(10, 60, 1), spool,
+		setWord(2, 200, true), anchor,
+		setText(1, 300_000), setText(2, 5000), deleteWord(11), sync,
+		batch(10, 100, 2), setText(6, 1_500_000), // the heap grows
+		setText(3, 1_200_000), spool, setText(4, 1_200_000), spool, // so does the journal
+		setWord(1, 101, true), anchor, anchor, setWord(3, 300, false), sync,
+		plain("two anchors", false, func(sp *Space) error { return sp.Anchor(true) }),
+		plain("sweep", false, func(sp *Space) error { _, err := sp.Sweep(); return err }),
+		setText(1, 200), deleteWord(2), setWord(4, 400, true), setText(5, 70_000), setWord(5, 500, false),
+	}
+}
+
+// open opens the space and its maps.
+func (l *faultLife) open() error {
+	sp, err := Open(l.dir, Options{MaxSize: 64 << 20, Base: l.base, Manual: true, Files: l.disk.OpenFile, Rename: l.disk.Rename, SyncDir: l.disk.SyncDir})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return faultyFile{file, f}, nil
+	l.sp = sp
+	for i, of := range []MapOf{words(0), texts(0)} {
+		if l.id[i], err = sp.OpenMap(fmt.Sprint("m", i), of); err != nil {
+			return sp.Explain("open", err)
+		}
+	}
+	return nil
 }
 
-// life is a small life of a space: it returns the value that the last Sync
-// acknowledged, and the last one that a commit acknowledged.
-func life(dir string, f *faults) (synced, committed uint64, err error) {
-	sp, err := Open(dir, Options{MaxSize: 64 << 20, AnchorInterval: time.Hour, Files: f.open})
-	if err != nil {
-		return 0, 0, err
+// read reads all that the space holds.
+func (l *faultLife) read() (textContents, error) {
+	c := textContents{}
+	err := l.sp.look(func(tx *Tx) error {
+		var key, word uint64
+		next := func() unsafe.Pointer { return unsafe.Pointer(&key) }
+		if l.id[0] == 0 { // the failure came before the maps
+			return nil
+		}
+		err := tx.Entries(words(l.id[0]), next, func(v unsafe.Pointer) bool {
+			word = *(*uint64)(v)
+			c[fmt.Sprint("0/", key)] = fmt.Sprint(word)
+			return true
+		})
+		if err != nil || l.id[1] == 0 {
+			return err
+		}
+		return tx.Entries(texts(l.id[1]), next, func(v unsafe.Pointer) bool {
+			c[fmt.Sprint("1/", key)] = digest(*(*string)(v))
+			return true
+		})
+	})
+	return c, err
+}
+
+// step does one step, and compares what the space holds then with what it must. A
+// step that failed has changed nothing, unless it was to be durable: then its change
+// may be visible.
+func (l *faultLife) step(s faultStep) {
+	l.t.Helper()
+	err := l.sp.Explain(s.name, s.do(l))
+	after := maps.Clone(l.now)
+	if s.change != nil {
+		s.change(after)
 	}
-	var errs []error
-	fail := func(err error) bool {
-		err = sp.Explain("life", err)
+	if err != nil {
+		l.errs = append(l.errs, err)
+		if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+			l.t.Errorf("%s: the error does not say what it is: %v", s.name, err)
+		}
+	}
+	got, readErr := l.read()
+	switch {
+	case readErr != nil:
+		l.t.Errorf("%s (%v): reading fails: %v", s.name, err, readErr)
+		return
+	case err == nil && !maps.Equal(got, after):
+		l.t.Errorf("%s: it succeeded, and the space does not hold what it must", s.name)
+	case err != nil && !maps.Equal(got, l.now) && !(s.durable && maps.Equal(got, after)):
+		l.t.Errorf("%s: it failed (%v), and the space holds something else than before", s.name, err)
+	}
+	if s.change != nil && maps.Equal(got, after) {
+		l.now = after
+		l.history = append(l.history, after)
+	}
+	if s.durable && err == nil {
+		l.durable = len(l.history) - 1
+	}
+}
+
+// close closes the space, which makes everything durable, or says so.
+func (l *faultLife) close() {
+	l.t.Helper()
+	if l.sp == nil {
+		return
+	}
+	if err := l.sp.Close(); err != nil {
+		l.errs = append(l.errs, err)
+		if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+			l.t.Errorf("close: the error does not say what it is: %v", err)
+		}
+	} else {
+		l.durable = len(l.history) - 1
+	}
+	l.sp = nil
+}
+
+// mustBeTold returns whether somebody must have been told of the calls that failed:
+// not if one anchor could not be read, as there are others, and not if the heap, or
+// the journal, can do without the space that it wanted.
+func mustBeTold(calls []faultdisk.Call, err syscall.Errno) bool {
+	return slices.ContainsFunc(calls, func(c faultdisk.Call) bool {
+		return c.Op == faultdisk.Sync || err == syscall.EIO && c.Op != faultdisk.Read && c.Op != faultdisk.Open
+	})
+}
+
+// survives opens the space on a disk that works again: as the next process, and as
+// after a loss of power.
+func (l *faultLife) survives() {
+	l.t.Helper()
+	l.disk.Repair()
+	for _, powerLoss := range []bool{false, true} {
+		if _, err := os.Stat(filepath.Join(l.dir, HeapName)); errors.Is(err, os.ErrNotExist) && l.durable == 0 && len(l.history) == 1 {
+			return // it was not created
+		}
+		if powerLoss {
+			if err := os.Remove(filepath.Join(l.dir, "live")); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		if err := l.open(); err != nil {
+			l.t.Fatalf("power loss %v: the space does not open again: %v", powerLoss, err)
+		}
+		got, err := l.read()
 		if err != nil {
-			errs = append(errs, err)
+			l.t.Errorf("power loss %v: %v", powerLoss, err)
 		}
-		return err != nil
-	}
-	id, err := sp.OpenMap("m", words(0))
-	if !fail(err) {
-		for v := uint64(1); v <= 3; v++ {
-			ok := true
-			for key := uint64(1); key <= 2500; key++ { // enough for the file to grow
-				ok = ok && !fail(sp.Set(words(id), pointerTo(key), pointerTo(v), false))
+		if first := len(l.history) - 1; !powerLoss && !maps.Equal(got, l.history[first]) {
+			l.t.Errorf("the space does not hold what was committed")
+		} else if powerLoss {
+			for first = l.durable; first < len(l.history) && !maps.Equal(got, l.history[first]); first++ {
 			}
-			if ok {
-				committed = v
-			}
-			if !fail(sp.Sync()) && ok {
-				synced = v
+			if first == len(l.history) {
+				l.t.Errorf("power loss: the space holds no version that it may")
 			}
 		}
+		l.now, l.history, l.durable = got, []textContents{got}, 0
+		for _, s := range []faultStep{setWord(1, 7, false), batch(10, 100, 3), setText(1, 400_000), setWord(2, 8, true), plain("anchor", false, func(sp *Space) error { return sp.Anchor(false) })} {
+			n := len(l.errs)
+			if l.step(s); len(l.errs) > n {
+				l.t.Errorf("power loss %v: after the disk was repaired, %s: %v", powerLoss, s.name, l.errs[n])
+			}
+		}
+		report, err := l.sp.Check(context.Background())
+		if err != nil || len(report.Findings) > 0 {
+			l.t.Errorf("power loss %v: check: %v (%v)", powerLoss, report, err)
+		}
+		l.close()
 	}
-	fail(sp.Close())
-	return synced, committed, errors.Join(errs...)
+	if _, err := os.Stat(filepath.Join(l.dir, "live.new")); !errors.Is(err, os.ErrNotExist) {
+		l.t.Errorf("live.new is left behind: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(l.dir), ".*.new-*")); len(left) > 0 {
+		l.t.Errorf("left behind: %v", left)
+	}
 }
 
-func TestFaults_EveryFileOperation(t *testing.T) {
-	for _, kind := range []struct {
-		name string
-		err  error
-		once bool
-	}{
-		{"no space, for ever", mapping.ErrNoSpace, false},
-		{"no space, once", mapping.ErrNoSpace, true},
-		{"I/O error, for ever", mapping.ErrIO, false},
-		{"I/O error, once", mapping.ErrIO, true},
-	} {
+// faultDir makes a directory, in memory if that is possible: syncs take time.
+func faultDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "everheap-fault-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// faultKinds are the ways to fail.
+var faultKinds = []struct {
+	name string
+	rule faultdisk.Rule
+}{
+	{"no space, once", faultdisk.Rule{Once: true, Err: syscall.ENOSPC}},
+	{"no space, for good", faultdisk.Rule{Err: syscall.ENOSPC}},
+	{"I/O error, once", faultdisk.Rule{Once: true, Err: syscall.EIO}},
+	{"I/O error, for good", faultdisk.Rule{Err: syscall.EIO}},
+}
+
+// spaceOps are the calls that can find the disk full.
+var spaceOps = []faultdisk.Op{faultdisk.Open, faultdisk.Write, faultdisk.Allocate, faultdisk.Truncate, faultdisk.Sync, faultdisk.Rename}
+
+// everyCall runs lives in each of which another call fails, until one has no such
+// call. live prepares the space on the working disk, calls begin, and goes on.
+func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
+	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
-			most := 60
-			if testing.Short() {
-				most = 15
+			t.Parallel()
+			parent := faultDir(t)
+			base, err := PickPlace(64<<20, nil) // for all of them: a process can have only so many windows
+			if err != nil {
+				t.Fatal(err)
 			}
-			for k := range most {
-				dir := filepath.Join(t.TempDir(), "s")
-				f := &faults{once: kind.once, err: kind.err}
-				f.left.Store(int64(k))
-				synced, committed, err := life(dir, f)
-				failed := f.done.Load()
-				if failed == 0 {
-					if err != nil || synced != 3 {
-						t.Errorf("operation %d: nothing failed, and yet: %d, %v", k, synced, err)
+			stride := 1
+			if !kind.rule.Once {
+				stride = 3 // what comes after the first failure differs little
+			}
+			if testing.Short() {
+				stride = 11
+			}
+			for k := 0; ; k += stride {
+				l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), base: base, disk: faultdisk.New(), now: textContents{}}
+				l.history = []textContents{l.now}
+				rule := kind.rule
+				if rule.After = k; rule.Err == syscall.ENOSPC {
+					rule.Ops = spaceOps
+				}
+				live(l, func() { l.errs = nil; l.disk.Fail(rule) })
+				l.close()
+				failed := l.disk.Failed()
+				if len(failed) == 0 {
+					if len(l.errs) > 0 {
+						t.Errorf("nothing failed, and yet: %v", errors.Join(l.errs...))
 					}
-					if k < 10 {
-						t.Errorf("a life has only %d file operations", k)
-					}
+					t.Logf("%d calls", l.disk.Seen())
 					return
 				}
-				if err == nil && kind.err == mapping.ErrIO && f.hurt.Load() > 0 {
-					t.Errorf("operation %d failed, and nobody was told", k)
+				if len(l.errs) == 0 && mustBeTold(failed, rule.Err) {
+					t.Errorf("nobody was told")
 				}
-				if err != nil && !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
-					t.Errorf("operation %d: the error does not say what it is: %v", k, err)
+				l.survives()
+				if os.RemoveAll(l.dir); t.Failed() {
+					t.Fatalf("call %d, %v, was the first to fail", k, failed[0])
 				}
-				survives(t, dir, k, synced, committed)
 			}
 		})
 	}
 }
 
-// survives opens a space after its files failed, twice: as the next process, and
-// as after a loss of power.
-func survives(t *testing.T, dir string, k int, synced, committed uint64) {
-	t.Helper()
-	for _, powerLoss := range []bool{false, true} {
-		if _, err := os.Stat(filepath.Join(dir, HeapName)); errors.Is(err, os.ErrNotExist) {
-			if synced != 0 {
-				t.Errorf("operation %d: the space is gone", k)
-			}
-			return
-		}
-		if powerLoss {
-			if err := os.Remove(filepath.Join(dir, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
-				t.Fatal(err)
-			}
-		}
-		sp, err := Open(dir, Options{AnchorInterval: time.Hour})
-		if err != nil {
-			t.Errorf("operation %d: the space does not open again (power loss %v): %v", k, powerLoss, err)
-			return
-		}
-		id, err := sp.OpenMap("m", words(0))
-		if err != nil {
-			t.Errorf("operation %d: %v", k, err)
-		}
-		for _, key := range []uint64{1, 1000, 2500} {
-			if got := load(t, sp, id, key); got < synced || !powerLoss && got < committed {
-				t.Errorf("operation %d, power loss %v: key %d is %d; %d was committed, %d was synced", k, powerLoss, key, got, committed, synced)
-			}
-		}
-		store(t, sp, id, 1, 99)
-		if got := load(t, sp, id, 1); got != 99 {
-			t.Errorf("operation %d: wrote 99, read %d", k, got)
-		}
-		verify(t, sp)
+// tryOpen opens the space; that may fail.
+func (l *faultLife) tryOpen() bool {
+	l.t.Helper()
+	err := l.open()
+	if err == nil {
+		return true
 	}
+	l.errs = append(l.errs, err)
+	if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+		l.t.Errorf("open: the error does not say what it is: %v", err)
+	}
+	return false
+}
+
+// must fails the test.
+func (l *faultLife) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func TestFaults_Life(t *testing.T) {
+	everyCall(t, func(l *faultLife, begin func()) {
+		begin()
+		if !l.tryOpen() {
+			return
+		}
+		for _, s := range faultSteps() {
+			l.step(s)
+		}
+	})
+}
+
+// lived prepares a space with something in it, and returns its steps' outcome.
+func (l *faultLife) lived(steps ...faultStep) {
+	l.t.Helper()
+	l.must(l.open())
+	for _, s := range steps {
+		if l.step(s); len(l.errs) > 0 {
+			l.t.Fatal(l.errs)
+		}
+	}
+}
+
+// recent are steps whose outcome is in the journal.
+func recent() []faultStep {
+	return []faultStep{setWord(1, 100, false), batch(10, 60, 1), setText(1, 300_000), setText(2, 900_000), setText(3, 900_000), setWord(2, 1, true),
+		deleteWord(11), setWord(1, 101, true)}
+}
+
+// A space is opened after a loss of power: nothing is in the journal that is needed.
+func TestFaults_OpenAfterPowerLoss(t *testing.T) {
+	everyCall(t, func(l *faultLife, begin func()) {
+		l.lived(recent()...)
+		l.close()
+		l.must(os.Remove(filepath.Join(l.dir, "live")))
+		begin()
+		if l.tryOpen() {
+			l.step(setWord(1, 55, true))
+			l.step(setText(9, 1_500_000))
+		}
+	})
+}
+
+// A space is opened after a loss of power, and the journal is replayed.
+func TestFaults_Replay(t *testing.T) {
+	everyCall(t, func(l *faultLife, begin func()) {
+		l.lived(recent()...)
+		b := image(l.t, l.dir)
+		l.close()
+		reset(l.t, l.dir, b)
+		begin()
+		if l.tryOpen() {
+			l.step(setWord(1, 55, true))
+		}
+	})
+}
+
+// The disk fails again while the space is healed.
+func TestFaults_Heal(t *testing.T) {
+	everyCall(t, func(l *faultLife, begin func()) {
+		l.lived(recent()...)
+		l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Err: syscall.EIO})
+		l.step(setWord(1, 102, true))
+		l.close()
+		if l.disk.Repair(); len(l.errs) == 0 {
+			l.t.Fatal("a sync failed, and nobody was told")
+		}
+		begin()
+		if l.tryOpen() {
+			l.step(setWord(1, 55, true))
+		}
+	})
+}
+
+// A full disk is no catastrophe: when there is room again, all goes on in the same
+// process.
+func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
+	parent := faultDir(t)
+	for k := range 12 {
+		l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), disk: faultdisk.New(), now: textContents{}}
+		l.history = []textContents{l.now}
+		l.lived(recent()...)
+		l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Allocate}, After: k, Err: syscall.ENOSPC})
+		for i := range uint64(8) {
+			l.step(setText(10+i, 700_000))
+			l.step(setWord(1, 200+i, true)) // the journal has no room either: anchors take its place
+		}
+		if len(l.disk.Failed()) == 0 {
+			t.Fatalf("only %d calls", l.disk.Seen())
+		}
+		for _, err := range l.errs {
+			if errors.Is(err, ErrIO) {
+				t.Errorf("a full disk is not a broken one: %v", err)
+			}
+		}
+		l.disk.Repair()
+		l.errs = nil
+		for i := range uint64(8) {
+			l.step(setText(10+i, 700_000))
+			l.step(setWord(1, 300+i, true))
+		}
+		if len(l.errs) > 0 {
+			t.Errorf("there is room again: %v", errors.Join(l.errs...))
+		}
+		l.close()
+		l.survives()
+		os.RemoveAll(l.dir)
+	}
+}
+
+// Reads go on after a failed sync, and nothing else does, whoever asks and however
+// often, until the space is opened alone.
+func TestFaults_FailedSyncIsFinal(t *testing.T) {
+	for _, file := range []string{HeapName, "journal"} {
+		t.Run(file, func(t *testing.T) {
+			l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
+			l.history = []textContents{l.now}
+			l.lived(recent()...)
+			l.step(setWord(5, 5, false))
+			l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Files: []string{file}, Once: true, Err: syscall.EIO})
+			sync := l.sp.Sync
+			if file == HeapName {
+				sync = func() error { return l.sp.Anchor(true) }
+			}
+			began := time.Now()
+			for _, do := range []func() error{
+				sync, sync, l.sp.Sync, func() error { return l.sp.Anchor(false) },
+				func() error { return l.sp.Set(words(l.id[0]), pointerTo(1), pointerTo(9), false) },
+				func() error { return l.sp.Set(words(l.id[0]), pointerTo(1), pointerTo(9), true) },
+				func() error { _, err := l.sp.OpenMap("new", words(0)); return err },
+				func() error { _, err := l.sp.Begin(context.Background()); return err },
+				func() error { _, err := l.sp.Sweep(); return err },
+			} {
+				if err := l.sp.Explain("do", do()); !errors.Is(err, ErrIO) {
+					t.Errorf("after a failed sync: %v", err)
+				}
+				if got, err := l.read(); err != nil || !maps.Equal(got, l.now) {
+					t.Errorf("reading after a failed sync: %v", err)
+				}
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %v to say no", took)
+			}
+			l.errs = nil
+			if l.close(); len(l.errs) == 0 {
+				t.Error("what was committed last is not on disk, and closing does not say so")
+			}
+			l.survives()
+		})
+	}
+}
+
+// A recovery that was told of a failed sync leaves the mark to the next one, although
+// that rebuilds the live file.
+func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
+	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
+	l.history = []textContents{l.now}
+	l.lived(recent()...)
+	b := image(t, l.dir)
+	l.close()
+	reset(t, l.dir, b)
+	l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Files: []string{"journal"}, Once: true, Err: syscall.EIO})
+	if err := l.open(); !errors.Is(err, ErrIO) {
+		t.Fatalf("a sync failed during recovery: %v", err)
+	}
+	l.disk.Repair()
+	l.must(l.open())
+	if newest, current := l.sp.live.NewestAnchor(), l.sp.heap.VersionOf(l.sp.live.Current()); newest < current {
+		t.Errorf("nothing was made good: the newest anchor is of version %d, current is %d", newest, current)
+	}
+	l.close()
+	l.survives()
 }

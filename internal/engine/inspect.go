@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,19 +25,8 @@ func (sp *Space) Inspect(fn func() error) (err error) {
 	if err := sp.enter(); err != nil {
 		return err
 	}
-	panicOnFault := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(panicOnFault)
-		r := recover()
-		if r != nil {
-			err = sp.Fault(r)
-		}
-		sp.views.Add(-1)
-		if r != nil && err == nil {
-			panic(r)
-		}
-	}()
-	return fn()
+	defer sp.views.Add(-1)
+	return sp.guarded(fn)
 }
 
 // Status is the state of a space at a moment.

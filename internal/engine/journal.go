@@ -57,7 +57,7 @@ var (
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
 	path := filepath.Join(sp.dir, journal.FileName)
-	mode := os.O_RDWR
+	mode, created := os.O_RDWR, false
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
@@ -66,14 +66,19 @@ func (sp *Space) openJournal() (err error) {
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
 			return &format.DamageError{File: journal.FileName, What: "the file is missing: what was committed since the newest anchor cannot be recovered. To go on without it, create an empty file of that name"}
 		}
-		if sp.journal.file, err = sp.options.open(path, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil && !sp.readOnly {
-			err = sp.anchorTwice() // nothing depends on what was in the file then
+		if sp.journal.file, err = sp.options.open(path, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
+			err = sp.options.syncDir(sp.dir)
 		}
+		created = err == nil && !sp.readOnly
 	}
 	if err != nil {
 		return err
 	}
 	sp.journal.writer = journal.NewWriter(sp.journal.file, sp.live, sp.header.SpaceID)
+	sp.lookForDoubt()
+	if created && sp.refused() == nil {
+		return sp.anchorTwice() // nothing depends on what was in the file then
+	}
 	return nil
 }
 
@@ -116,7 +121,7 @@ func (sp *Space) runJournal() {
 			err = sp.flushSoon()
 		}
 		if err != nil {
-			sp.failure.Store(&err)
+			sp.note(err)
 			retry = time.Now().Add(time.Second)
 		}
 	}
@@ -126,9 +131,12 @@ func (sp *Space) runJournal() {
 // meanwhile: then closing does it.
 func (sp *Space) flushSoon() error {
 	w := sp.live.Words()
-	version := uint64(sp.heap.VersionOf(sp.live.Current()))
+	version, err := sp.newestVersion()
+	if err != nil {
+		return err
+	}
 	return sp.lead(false, func() bool {
-		return w.Durable.Load() >= version || w.Failed.Load() != 0 || sp.closed.Load() || sp.quitting()
+		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.closed.Load() || sp.quitting()
 	})
 }
 
@@ -154,11 +162,15 @@ func (sp *Space) spool() error {
 
 // spoolTo writes at least the versions up to the state's, which is held. It does
 // not wait for whoever leads, and may be syncing: writing twice does no harm.
-func (sp *Space) spoolTo(state format.Addr) error {
-	w, version := sp.live.Words(), stateAt(state).Version
+func (sp *Space) spoolTo(h live.Hold) error {
+	state, err := sp.stateOf(h)
+	if err != nil {
+		return err
+	}
+	w, version := sp.live.Words(), state.Version
 	for w.Written.Load() < version {
-		if w.Failed.Load() != 0 {
-			return ErrIO
+		if err := sp.refused(); err != nil {
+			return err
 		}
 		if err := sp.write(); err != nil {
 			return err
@@ -173,7 +185,7 @@ func (sp *Space) awaitDurable(version format.Version) error {
 	w.Wishes.Add(1)
 	err := sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
-		return ErrIO
+		return errFailed
 	}
 	return err
 }
@@ -243,40 +255,19 @@ func (sp *Space) gather() {
 	}
 }
 
-// syncJournal makes what is in the file durable (J1): what Written says before the
-// sync.
-func (sp *Space) syncJournal() error {
-	w := sp.live.Words()
-	written := w.Written.Load()
-	if written <= w.Durable.Load() {
-		return nil
-	}
-	if err := sp.journal.writer.Sync(); err != nil {
-		return sp.fail(err)
-	}
-	invariant.Point("journal.synced")
-	sp.live.RaiseDurable(format.Version(written))
-	return nil
-}
-
-// fail marks the space as one whose disk has failed: nothing is written any more
-// until it is healed.
-func (sp *Space) fail(err error) error {
-	sp.live.Words().Failed.Store(1)
-	return fmt.Errorf("%w: %w", ErrIO, err)
-}
-
 // write brings the file up to the newest version. Where it cannot, because a
-// version does not list its changes, or because the file can take no more, two
-// anchors take the place of the records.
+// version does not list its changes, or because the file can take no more, or
+// because what a version changed is damaged or cannot be read, two anchors take the
+// place of the records.
 func (sp *Space) write() error {
 	j := &sp.journal
 	j.Lock()
 	defer j.Unlock()
 	for {
 		hold := sp.live.HoldCurrent()
-		err := sp.copyRecords(hold.State)
+		err := sp.guarded(func() error { return sp.copyRecords(hold.State) })
 		sp.live.Release(hold)
+		damage := (*format.DamageError)(nil)
 		switch {
 		case errors.Is(err, errMoved):
 			continue
@@ -284,6 +275,9 @@ func (sp *Space) write() error {
 			return sp.anchorTwice()
 		case errors.Is(err, mapping.ErrIO):
 			return sp.fail(err)
+		case errors.Is(err, ErrFault), errors.As(err, &damage):
+			sp.note(err)
+			return sp.anchorTwice()
 		}
 		return err
 	}
@@ -434,9 +428,10 @@ func (sp *Space) loggedBlock(a format.Addr, version uint64) ([]byte, error) {
 // of the usable anchors a recovery starts from, it needs no record of a version
 // up to that one (J1).
 func (sp *Space) anchorTwice() error {
-	hold := sp.live.HoldCurrent()
-	version := format.Version(stateAt(hold.State).Version)
-	sp.live.Release(hold)
+	version, err := sp.newestVersion()
+	if err != nil {
+		return err
+	}
 	for range 2 {
 		if err := sp.writeAnchor(nil, true); err != nil {
 			return err
@@ -453,17 +448,25 @@ func (sp *Space) anchorTwice() error {
 // begins anew, from the same anchor and the same records.
 func (sp *Space) recover() error {
 	w := sp.live.Words()
+	sp.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
+	defer func() { sp.healing = false }()
 	floor := sp.live.JournalFloor()
 	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, floor)
 	if err != nil {
 		return err
 	}
 	base := *stateAt(sp.live.Current())
+	if err := sp.trustAnchor(format.Version(base.Version)); err != nil {
+		return err
+	}
 	records, err := log.Follow(format.Version(base.Version), base.Chain)
 	if err != nil {
 		return err
 	}
 	last := base.Version
+	if err := sp.reached(records.Last); err != nil {
+		return err
+	}
 	if !records.Empty() {
 		if sp.readOnly {
 			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing", ErrReadOnly)
@@ -475,8 +478,15 @@ func (sp *Space) recover() error {
 			return err
 		}
 		invariant.Point("recover.replayed")
-		if err := sp.journal.file.Datasync(); err != nil { // it may be that only live was lost, and the records were never synced
-			return sp.fail(err)
+		// It may be that only live was lost, and the records were never synced.
+		sp.live.BeginSync(live.JournalFile)
+		err := sp.journal.file.Datasync()
+		if err != nil {
+			err = sp.fail(err)
+		}
+		sp.live.EndSync(live.JournalFile)
+		if err != nil {
+			return err
 		}
 	}
 	for i, newest := range log.Segments(format.Version(last)) {

@@ -71,23 +71,18 @@ func (tx *Tx) openNamed(name string, bind func(id format.ID) error, create func(
 
 // openNamed opens in a transaction of its own: a reading one if the object is there.
 func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
-	tx, err := sp.View()
+	do := func(tx *Tx) (err error) {
+		id, err = open(tx)
+		return err
+	}
+	err = sp.look(do)
+	if errors.Is(err, ErrNotFound) && !sp.readOnly {
+		_, err = sp.change(context.Background(), do)
+	}
 	if err != nil {
 		return 0, err
 	}
-	id, err = open(tx)
-	tx.EndView()
-	if !errors.Is(err, ErrNotFound) || sp.readOnly {
-		return id, err
-	}
-	if tx, err = sp.Begin(context.Background()); err != nil {
-		return 0, err
-	}
-	defer tx.Abort()
-	if id, err = open(tx); err != nil {
-		return 0, err
-	}
-	return id, tx.Commit()
+	return id, nil
 }
 
 // objectError says what it means that a handle leads to no object of its kind.

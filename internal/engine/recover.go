@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
+	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -27,9 +29,11 @@ func (sp *Space) openLive() error {
 	if err != nil {
 		return err
 	}
+	failed := false
 	sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
 	if err == nil {
 		if err = sp.plausible(); err != nil {
+			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
 			sp.live.Leave(false)
 			sp.live = nil
 		}
@@ -39,10 +43,13 @@ func (sp *Space) openLive() error {
 		if lockErr != nil {
 			return lockErr
 		}
+		if damage := (*format.DamageError)(nil); !ok && errors.As(err, &damage) && damage.File == HeapName {
+			return damage
+		}
 		if !ok {
 			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
 		}
-		if err = sp.rebuildLive(heapInfo); err == nil {
+		if err = sp.rebuildLive(heapInfo, failed); err == nil {
 			sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
 		}
 	}
@@ -68,13 +75,17 @@ func (sp *Space) plausible() error {
 	if err != nil {
 		return err
 	}
+	if carved > uint64(info.Size()) && carved <= sp.header.Window {
+		return fmt.Errorf("%w: %w", live.ErrUntrusted, &format.DamageError{File: HeapName, Offset: info.Size(),
+			What: fmt.Sprintf("the file was truncated: %d bytes of it are in use", carved)})
+	}
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
 	}
 	if w.NextIndex.Load() > vector.MaxIndex {
 		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
 	}
-	if anchors, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
+	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
 		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)
@@ -109,11 +120,22 @@ func (sp *Space) verifyNewest(r *heap.Reader) error {
 // block is intact is the version that the journal is replayed onto. What it takes
 // does not depend on the size of the space; the free space is found by a sweep,
 // unless the anchor lists it.
-func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
-	anchors, err := sp.readAnchors()
+//
+// It is the first opener after a space was created that comes here, and so sees to
+// it that the space has its name on disk, which its creator may not have lived to
+// do. failed says that of what is in the files some may not be on disk: the mark
+// stays, whatever becomes of the live file.
+func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
+	for _, dir := range []string{sp.dir, filepath.Dir(sp.dir)} {
+		if err := sp.options.syncDir(dir); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
+	anchors, doubts, err := sp.readAnchors()
 	if err != nil {
 		return err
 	}
+	sp.anchorDoubts = doubts
 	newest := newestAnchor(anchors)
 	size := uint64(heapInfo.Size()) &^ (format.ExtentSize - 1)
 	if newest.Carved > size {
@@ -125,7 +147,10 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 		return err
 	}
 	salt := binary.LittleEndian.Uint64(random[:])
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, func(w *format.Live) {
+	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, sp.options.rename, func(w *format.Live) {
+		if failed {
+			w.Failed.Store(1)
+		}
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
@@ -160,10 +185,11 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo) error {
 	})
 }
 
-// heal makes a space writable again after a sync had failed. The kernel may have
-// dropped the marks of dirty pages then, so every page in use is written anew
-// before a sync counts. It needs the space for itself; while others have it open,
-// writing stays refused.
+// heal makes a space writable again after a write or a sync had failed. The kernel
+// may have dropped the marks of dirty pages then, so every page in use is written
+// anew before a sync counts, and two anchors make the journal needless. Only when
+// all that is on disk is the mark taken away: who dies before leaves it to the next.
+// It needs the space for itself; while others have it open, writing stays refused.
 func (sp *Space) heal() error {
 	w := sp.live.Words()
 	if w.Failed.Load() == 0 || sp.readOnly {
@@ -173,14 +199,17 @@ func (sp *Space) heal() error {
 	if err != nil || !alone {
 		return err
 	}
+	sp.healing = true
+	defer func() { sp.healing = false }()
 	sp.heap.Rewrite()
-	if err := sp.region.Sync(sp.live.Words().Carved.Load()); err != nil {
-		return err
-	}
-	w.Failed.Store(0)
 	if err := sp.anchorTwice(); err != nil {
 		return err
 	}
+	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.ParcelDoubt} {
+		word.Store(0)
+	}
+	sp.doubt.heap, sp.doubt.journal = nil, nil
+	w.Failed.Store(0)
 	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
 	return err
 }
@@ -196,37 +225,107 @@ func newestAnchor(anchors []*format.Anchor) *format.Anchor {
 	return newest
 }
 
+// anchorDoubts is what speaks against the newest valid anchor.
+type anchorDoubts struct {
+	damaged  int            // slots that may have held a newer one
+	anchored format.Version // the newest version of which a slot says that it was anchored
+}
+
 // readAnchors returns the valid anchors by slot; nil where there is none. An
 // anchor with a damaged state block does not count.
-func (sp *Space) readAnchors() ([]*format.Anchor, error) {
+func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
 	f, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
 	if err != nil {
-		return nil, err
+		return nil, anchorDoubts{}, err
 	}
 	defer f.Close()
 	anchors := make([]*format.Anchor, format.NumAnchors)
+	var broken []*format.Anchor // their states are damaged
+	var doubts anchorDoubts
 	var first error
-	page := make([]byte, format.PageSize)
 	for i := range anchors {
-		n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize)
-		if err == nil || n == len(page) {
-			var a *format.Anchor
-			if a, err = format.DecodeAnchor(page, i, sp.header); err == nil {
-				if err = sp.checkAnchored(f, a); err == nil {
-					anchors[i] = a
-					continue
-				}
-			}
+		a, err := sp.readAnchor(f, i)
+		switch {
+		case err == nil:
+			anchors[i] = a
+		case a != nil:
+			broken = append(broken, a)
+		case !errors.Is(err, errNoAnchor):
+			doubts.damaged++
+		}
+		if a != nil {
+			doubts.anchored = max(doubts.anchored, format.Version(a.Version))
 		}
 		if first == nil {
 			first = err
 		}
 	}
-	if !slices.ContainsFunc(anchors, func(a *format.Anchor) bool { return a != nil }) {
-		return nil, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); restore a backup, or get out what can still be read: everheap salvage %s OUT", first, sp.dir)}
+	newest := newestAnchor(anchors)
+	if newest == nil && errors.Is(first, mapping.ErrIO) {
+		return nil, doubts, fmt.Errorf("reading the anchors: %w", first) // they may be intact
 	}
-	return anchors, nil
+	if newest == nil {
+		return nil, doubts, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); %s", first, sp.wayOut())}
+	}
+	for _, a := range broken { // an older one has had its time: its state may be reclaimed
+		if a.Newer(newest) {
+			doubts.damaged++
+		}
+	}
+	return anchors, doubts, nil
+}
+
+// wayOut says what can be done about a space that does not open any more.
+func (sp *Space) wayOut() string {
+	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", sp.dir)
+}
+
+// errNoAnchor says that a slot was never written, or was wiped.
+var errNoAnchor = errors.New("the slot is empty")
+
+// readAnchor reads the anchor in a slot. If it is one, but its state is damaged, it
+// returns the anchor and an error.
+func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
+	page := make([]byte, format.PageSize)
+	if n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); n < len(page) {
+		return nil, err
+	}
+	if !slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
+		return nil, errNoAnchor
+	}
+	a, err := format.DecodeAnchor(page, i, sp.header)
+	if err != nil {
+		return nil, err
+	}
+	return a, sp.checkAnchored(f, a)
+}
+
+// trustAnchor decides whether the version from which a recovery starts can be what
+// its anchor says. One damaged anchor is what there are two for. If two slots are
+// damaged, they may have held the two newest ones, and since then blocks of older
+// versions may have been used again: then all of the version is looked at.
+func (sp *Space) trustAnchor(version format.Version) error {
+	if sp.anchorDoubts.damaged < 2 {
+		return nil
+	}
+	r := sp.heap.Reader(true)
+	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Words().Carved.Load()))
+	if err != nil {
+		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.damaged, version, err, sp.wayOut())}
+	}
+	return nil
+}
+
+// reached refuses a recovery that ends before a version that was anchored: what came
+// with that was durable.
+func (sp *Space) reached(last format.Version) error {
+	if anchored := sp.anchorDoubts.anchored; last < anchored {
+		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
+			What: fmt.Sprintf("the state of version %d, which was anchored, is damaged, and from what is left only version %d can be recovered; %s", anchored, last, sp.wayOut())}
+	}
+	return nil
 }
 
 // checkAnchored verifies the state block that an anchor names, by reading the
@@ -237,7 +336,7 @@ func (sp *Space) checkAnchored(f mapping.File, a *format.Anchor) error {
 	if n, err := f.ReadAt(b, off); n < len(b) && err != nil {
 		return err
 	}
-	version, err := format.DecodeState(b)
+	version, err := format.DecodeState(b, uint64(off))
 	if err == nil && uint64(version) != a.Version {
 		err = errors.New("the state is of another version")
 	}

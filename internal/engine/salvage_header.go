@@ -59,7 +59,7 @@ func (s *salvage) guessBase(window uint64) (base uint64, id [16]byte) {
 		if _, err := s.file.ReadAt(state, int64(a.State&(window-1))); err != nil {
 			continue
 		}
-		if version, err := format.DecodeState(state); err == nil && uint64(version) == a.Version {
+		if version, err := format.DecodeState(state, a.State&(window-1)); err == nil && uint64(version) == a.Version {
 			return a.State &^ (window - 1), id
 		}
 	}
@@ -85,7 +85,7 @@ func (s *salvage) intact(off uint64, kind format.Kind) bool {
 	}
 	hd := headerIn(b)
 	end := format.HeaderSize + int(hd.Size)
-	return hd.Kind() == kind && end <= n && format.Checksum(b[4:end]) == hd.Sum
+	return hd.Kind() == kind && end <= n && format.BlockSum(b[:end], off) == hd.Sum
 }
 
 // countTags notes the tags of the handles in a value.

@@ -115,7 +115,7 @@ func (s *salvage) search(from uint64, fn func(off uint64, kind format.Kind, bloc
 			step := int(class.BlockSize())
 			for at := 0; at+step <= len(b); at += step {
 				hd := headerIn(b[at:])
-				if hd.Kind() != want.kind || hd.Class() != class || hd.Size != uint32(want.size) || format.Checksum(b[at+4:at+format.HeaderSize+int(hd.Size)]) != hd.Sum {
+				if hd.Kind() != want.kind || hd.Class() != class || hd.Size != uint32(want.size) || format.BlockSum(b[at:at+format.HeaderSize+int(hd.Size)], from+uint64(at)) != hd.Sum {
 					continue
 				}
 				if !fn(from+uint64(at), want.kind, b[at:at+step]) {

@@ -298,7 +298,7 @@ func TestSalvage_StatesLost(t *testing.T) {
 			clear(b[format.AnchorOffset:format.TableOffset])
 		}
 		for off := format.FirstExtent(256 << 20); off+128 <= uint64(len(b)); off += 128 {
-			if _, err := format.DecodeState(b[off:]); err == nil {
+			if _, err := format.DecodeState(b[off:], uint64(off)); err == nil {
 				b[off+20] ^= 1
 			}
 		}
@@ -382,11 +382,11 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 	// The very same heap, and so the same addresses; its states look newer than all.
 	inner := bytes.Clone(f[HeapName])
 	for off := format.FirstExtent(256 << 20); off+128 <= uint64(len(inner)); off += 128 {
-		if _, err := format.DecodeState(inner[off:]); err == nil {
+		if _, err := format.DecodeState(inner[off:], uint64(off)); err == nil {
 			b := inner[off:]
 			binary.LittleEndian.PutUint64(b[8:], format.MakeMeta(1<<40, format.KindState, format.ClassFor(format.ByteCount(format.StateSize))))
 			binary.LittleEndian.PutUint64(b[format.HeaderSize:], 1<<40)
-			binary.LittleEndian.PutUint32(b, format.Checksum(b[4:format.HeaderSize+format.StateSize]))
+			binary.LittleEndian.PutUint32(b, format.BlockSum(b[:format.HeaderSize+format.StateSize], uint64(off)))
 		}
 	}
 	of := textOf(0)

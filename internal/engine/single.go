@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"runtime"
 	"runtime/debug"
 	"unsafe"
 
@@ -29,6 +28,16 @@ func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) 
 	}
 	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
 	return tx.CopyOut(of, key, dst)
+}
+
+// look runs fn in a reading transaction.
+func (sp *Space) look(fn func(tx *Tx) error) (err error) {
+	var tx Tx
+	if err := tx.view(sp); err != nil {
+		return err
+	}
+	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
+	return fn(&tx)
 }
 
 // endGuarded ends the view of a single operation; a fault becomes an error.
@@ -124,7 +133,7 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 		debug.SetPanicOnFault(panicOnFault)
 		r := recover() // nil: Goexit
 		if r != nil {
-			err = sp.Fault(r)
+			err = tx.Fault(r)
 		}
 		tx.Abort()
 		if r != nil && err == nil {
@@ -133,33 +142,12 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	}()
 	err = fn(tx)
 	running = false
-	debug.SetPanicOnFault(panicOnFault) // a fault in Commit ends the process: as good a moment as any (E2)
+	debug.SetPanicOnFault(panicOnFault)
 	if err != nil {
 		tx.Abort()
 		return 0, err
 	}
 	return tx.commit()
-}
-
-// Fault returns the error for a recovered panic value that is a memory fault, and
-// nil for any other value.
-func (sp *Space) Fault(r any) error {
-	e, ok := r.(runtime.Error)
-	if !ok {
-		return nil
-	}
-	a, ok := r.(interface{ Addr() uintptr })
-	if !ok {
-		return nil
-	}
-	return &FaultError{Addr: a.Addr(), Write: sp.inWindow(a.Addr()), Cause: e}
-}
-
-// inWindow reports whether an address lies in the part of the window that the
-// file fills, so that only a write can fault there.
-func (sp *Space) inWindow(a uintptr) bool {
-	off := uint64(a) - sp.header.Base
-	return off < sp.live.Words().End.Load()
 }
 
 // Peek returns the stored value of the key; nil if it is not there.

@@ -23,6 +23,12 @@
 //	    cleared only after a newer anchor that does not is on disk. Nothing is
 //	    allocated while it is set. So after power loss no list of free space is
 //	    believed that was used since.
+//	E6  A goroutine touches the memory of the heap file only while a memory fault
+//	    is a panic in it, and no such panic leaves a lock, a slot or a list of free
+//	    space in the middle of something: see guarded.
+//	E7  After a failed write or sync nothing is acknowledged as durable, by
+//	    whatever process, before what may be lost was written anew: see syncJournal,
+//	    makeGood and heal.
 //
 // Start reading at Space, then Space.Begin and Tx.Commit.
 package engine
@@ -31,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -68,6 +75,10 @@ type Options struct {
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.
 	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
+	// Rename and SyncDir move a file or directory, and make the names in a directory
+	// durable; nil: as the operating system does.
+	Rename  func(from, to string) error
+	SyncDir func(dir string) error
 	// Taken reports whether a window belongs to somebody else; nil: none does.
 	Taken func(base, size uint64) bool
 }
@@ -78,6 +89,22 @@ func (o *Options) open(path string, flag int, perm os.FileMode) (mapping.File, e
 		return o.Files(path, flag, perm)
 	}
 	return mapping.OpenFile(path, flag, perm)
+}
+
+// rename moves a file or a directory.
+func (o *Options) rename(from, to string) error {
+	if o.Rename != nil {
+		return o.Rename(from, to)
+	}
+	return moveTo(from, to)
+}
+
+// syncDir makes the names in a directory durable.
+func (o *Options) syncDir(dir string) error {
+	if o.SyncDir != nil {
+		return o.SyncDir(dir)
+	}
+	return mapping.SyncDir(dir)
 }
 
 // Defaults of Options.
@@ -122,6 +149,12 @@ type Space struct {
 		sync.Mutex
 		last     time.Time
 		duration time.Duration
+	}
+	anchorDoubts anchorDoubts // of the recovery, if there was one
+
+	healing bool // this process writes anew what a failed sync may have lost
+	doubt   struct {
+		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
 	}
 	failure atomic.Pointer[error] // of the background's last try
 	quit    chan struct{}
@@ -195,68 +228,11 @@ func openError(dir string, err error) error {
 //
 // The gate byte is held from the look at live until the process entry is claimed:
 // so nobody else rebuilds live, or closes as the last one, in between.
-func open(dir string, o Options) (_ *Space, err error) {
+func open(dir string, o Options) (*Space, error) {
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{})}
 	sp.journal.wish = make(chan struct{}, 1)
-	defer func() {
-		if err != nil {
-			sp.release()
-		}
-	}()
-	mode := os.O_RDWR
-	if o.ReadOnly {
-		mode = os.O_RDONLY
-	}
-	if sp.gate, err = openForLocks(filepath.Join(dir, HeapName), o.ReadOnly); err != nil {
-		return nil, err
-	}
-	if err = sp.lockGate(); err != nil {
-		return nil, err
-	}
-	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
-	file, err := o.open(filepath.Join(dir, HeapName), mode, 0)
-	if err != nil {
-		return nil, err
-	}
-	if sp.header, err = readHeader(file); err == nil {
-		err = sp.checkSize(file)
-	}
-	if err == nil {
-		sp.region, err = mapping.Map(file, sp.header.Base, sp.header.Window, o.ReadOnly)
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	if err = sp.openLive(); err != nil {
-		return nil, err
-	}
-	if err = sp.live.Join(); err != nil {
-		return nil, err
-	}
-	sp.heap = heap.New(sp.region, sp.live)
-	sp.reader = sp.heap.Reader(o.Verify)
-	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
-	sp.judge = sp.judgeHandle
-	sp.heap.SetRelief(sp.relieve)
-	if err = sp.checkCurrent(); err != nil {
-		return nil, err
-	}
-	key, _ := layout.For[string]()
-	value, _ := layout.For[uint64]()
-	sp.catalog = sp.shape(key, value)
-	if err = sp.openJournal(); err != nil {
-		return nil, err
-	}
-	if sp.live.Words().Recovering.Load() != 0 {
-		if err = sp.recover(); err != nil {
-			return nil, err
-		}
-	}
-	if o.NoJournal {
-		sp.live.RaiseWritten(math.MaxInt64)
-	}
-	if err = sp.heal(); err != nil {
+	if err := sp.guarded(sp.open); err != nil {
+		sp.release()
 		return nil, err
 	}
 	if !o.Manual {
@@ -268,6 +244,71 @@ func open(dir string, o Options) (_ *Space, err error) {
 		}
 	}
 	return sp, nil
+}
+
+// open does what open does before anything else can go on.
+func (sp *Space) open() (err error) {
+	if sp.gate, err = openForLocks(filepath.Join(sp.dir, HeapName), sp.readOnly); err != nil {
+		return err
+	}
+	if err := sp.lockGate(); err != nil {
+		return err
+	}
+	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
+	if err := sp.openHeap(); err != nil {
+		return err
+	}
+	if err := sp.openLive(); err != nil {
+		return err
+	}
+	if err := sp.live.Join(); err != nil {
+		return err
+	}
+	sp.heap = heap.New(sp.region, sp.live)
+	sp.reader = sp.heap.Reader(sp.options.Verify)
+	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
+	sp.judge = sp.judgeHandle
+	sp.heap.SetRelief(sp.relieve)
+	if err := sp.checkCurrent(); err != nil {
+		return err
+	}
+	key, _ := layout.For[string]()
+	value, _ := layout.For[uint64]()
+	sp.catalog = sp.shape(key, value)
+	if err := sp.openJournal(); err != nil {
+		return err
+	}
+	if sp.live.Words().Recovering.Load() != 0 {
+		if err := sp.recover(); err != nil {
+			return err
+		}
+	}
+	if sp.options.NoJournal {
+		sp.live.RaiseWritten(math.MaxInt64)
+	}
+	return sp.heal()
+}
+
+// openHeap opens and maps the heap file.
+func (sp *Space) openHeap() error {
+	mode := os.O_RDWR
+	if sp.readOnly {
+		mode = os.O_RDONLY
+	}
+	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), mode, 0)
+	if err != nil {
+		return err
+	}
+	if sp.header, err = readHeader(file); err == nil {
+		err = sp.checkSize(file)
+	}
+	if err == nil {
+		sp.region, err = mapping.Map(file, sp.header.Base, sp.header.Window, sp.readOnly)
+	}
+	if err != nil {
+		file.Close()
+	}
+	return err
 }
 
 // openForLocks opens the heap file for its lock bytes. Exclusive locks need a
@@ -300,10 +341,10 @@ func (sp *Space) lockGate() error {
 func readHeader(f mapping.File) (*format.Header, error) {
 	page := make([]byte, format.PageSize)
 	n, err := f.ReadAt(page, format.HeaderOffset)
-	if n < len(page) && err != nil {
-		page = page[:n]
+	if n < len(page) && err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the header: %w", err)
 	}
-	return format.DecodeHeader(page)
+	return format.DecodeHeader(page[:n])
 }
 
 // checkSize refuses a file that was cut before its first extent.

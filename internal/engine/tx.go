@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 
@@ -34,6 +35,7 @@ type Tx struct {
 	replayed *format.RecordHead // of the last record, if the changes come from the journal
 	own      format.State
 	failed   error  // the tree may be half changed: only an abort is possible
+	spoiled  bool   // a page could not be read: what the transaction wrote is not touched again
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
 	fresh    fresh
@@ -83,6 +85,10 @@ func (tx *Tx) view(sp *Space) error {
 	tx.sp = sp
 	tx.reader = &sp.reader
 	tx.hold = hold
+	if sp.reader.Verifies() {
+		r := sp.reader.Of(hold.State)
+		tx.reader = &r
+	}
 	tx.state = stateAt(tx.hold.State)
 	return nil
 }
@@ -118,22 +124,23 @@ func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 // The order matters: the heap is entered, which marks the process active, before
 // the base is held and before anything is allocated (I7); the base is read after
 // the lock was taken, so that what the former holder published is seen.
-func (tx *Tx) begin(ctx context.Context, sp *Space) error {
+func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	if err := sp.takeTurn(ctx); err != nil {
 		return err
 	}
+	tx.sp, tx.write, tx.hold = sp, &sp.txn, live.Hold{}
+	tx.ended.Store(false)
+	tx.failed, tx.recent, tx.replayed, tx.spoiled = nil, nil, nil, false
+	defer tx.endBegin(debug.SetPanicOnFault(true), &err)
 	sp.heap.Enter()
 	invariant.Point("begin.active")
-	tx.sp = sp
-	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.replayed, tx.applying = nil, nil, nil, false
+	tx.applying = false
 	tx.fresh.reset()
 	sp.writer = tx
 	tx.hold = sp.live.HoldCurrent()
 	invariant.Point("begin.slot")
 	tx.own = *stateAt(tx.hold.State)
 	tx.state, tx.next = &tx.own, tx.own.NextIndex
-	tx.write = &sp.txn
 	tx.write.Begin(sp.heap, tx.hold.State, format.Version(tx.own.Version)+1, sp.reader)
 	if sp.options.NoJournal {
 		tx.write.NoLog()
@@ -161,14 +168,18 @@ func (sp *Space) takeTurn(ctx context.Context) error {
 		sp.queue.unlock()
 		return ErrClosed
 	}
-	if sp.live.Words().Failed.Load() != 0 {
+	if err := sp.refused(); err != nil {
 		sp.queue.unlock()
-		return ErrIO
+		return err
 	}
 	sp.live.Writing()
 	grant, err := sp.live.LockWriter(ctx)
 	if err != nil {
 		sp.queue.unlock()
+		return err
+	}
+	if err := sp.refused(); err != nil { // since it has waited
+		sp.giveTurn()
 		return err
 	}
 	sp.live.Writing() // the heart may have gone to sleep while this process waited
@@ -200,18 +211,23 @@ func (sp *Space) outrun() error {
 			return err
 		}
 	}
-	sp.heap.Enter()
-	defer sp.heap.Leave()
-	for {
-		hold := sp.live.HoldCurrent()
-		state := *stateAt(hold.State)
-		t := &sp.txn
-		t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
-		published, err := sp.publish(t, hold, &state, nil)
-		if published || err != nil {
-			return err
+	return sp.usingLists(func() error {
+		sp.heap.Enter()
+		for {
+			hold := sp.live.HoldCurrent()
+			state, err := sp.stateOf(hold)
+			if err != nil {
+				sp.live.Release(hold)
+				return err
+			}
+			t := &sp.txn
+			t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
+			published, err := sp.publish(t, hold, &state, nil)
+			if published || err != nil {
+				return err
+			}
 		}
-	}
+	})
 }
 
 // publish writes the state block, seals what the transaction wrote, and swaps
@@ -219,7 +235,8 @@ func (sp *Space) outrun() error {
 // heap's transaction and releases the hold either way.
 //
 // as is the head of the last record if the changes come from the journal; else nil.
-func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *format.RecordHead) (bool, error) {
+func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *format.RecordHead) (published bool, err error) {
+	defer sp.endPublish(debug.SetPanicOnFault(true), t, &hold, &published, &err)
 	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
 	var op format.Op
 	if err == nil {
@@ -227,7 +244,6 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	}
 	if err != nil {
 		t.Aborted()
-		sp.live.Release(hold)
 		return false, err
 	}
 	t.Free(hold.State)
@@ -248,10 +264,11 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	t.Seal()
 	invariant.Point("commit.sealed")
 	invariant.Point("commit.swap")
-	ok := sp.live.Publish(hold.State, a)
+	published = sp.live.Publish(hold.State, a)
 	invariant.Point("commit.swapped")
-	sp.live.Release(hold)
-	if !ok {
+	sp.live.Release(hold) // before Committed: else the base would keep what it alone can see
+	hold.State = 0
+	if !published {
 		t.Aborted()
 		return false, nil
 	}
@@ -309,9 +326,7 @@ func (tx *Tx) commit() (version format.Version, err error) {
 	sp.heap.Leave()
 	sp.giveTurn()
 	if spool {
-		if err := sp.spool(); err != nil {
-			sp.failure.Store(&err)
-		}
+		sp.note(sp.spool())
 	}
 	invariant.Point("commit.end")
 	return version, err
@@ -328,8 +343,13 @@ func (tx *Tx) Abort() {
 // the Tx may be in use again.
 func (tx *Tx) end() {
 	sp := tx.sp
-	tx.write.Aborted()
-	sp.live.Release(tx.hold)
+	if tx.spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
+		tx.write.Forget()
+		sp.heap.Abandon()
+	}
+	if tx.hold.State != 0 { // else it has not come so far
+		sp.live.Release(tx.hold)
+	}
 	sp.heap.Leave()
 	sp.giveTurn()
 }

@@ -71,17 +71,23 @@ func (k Kind) Carried() bool {
 // HeaderSize is the size of a block header; the payload follows it.
 const HeaderSize = 16
 
-// BlockHeader stands before the payload of every block. The checksum is that of
-// the other 12 bytes of the header and of the payload; it is computed when the
-// transaction commits, and until then its place holds the stamp by which the
-// transaction knows which of its own blocks it may still edit.
+// BlockHeader stands before the payload of every block. The checksum is BlockSum; it
+// is computed when the transaction commits, and until then its place holds the stamp
+// by which the transaction knows which of its own blocks it may still edit.
 type BlockHeader struct {
-	Sum  uint32 `doc:"CRC32C of the rest of the header and of the payload"`
+	Sum  uint32 `doc:"CRC32C of the rest of the header and of the payload, exclusive-or bits 32-63 of the product of the block's offset in the file divided by 16 and 0x9e3779b97f4a7c15"`
 	Size uint32 `doc:"bytes of payload"`
 	Meta uint64 `doc:"birth version (bits 0-47), kind (48-55), size class (56-63)"`
 }
 
 var _ [HeaderSize]byte = [unsafe.Sizeof(BlockHeader{})]byte{}
+
+// BlockSum returns the checksum of a block, header and payload, that lies at the
+// offset in the heap file: that of all but the checksum itself, and of the place, so
+// that an intact block is not taken for the one that should be where it lies.
+func BlockSum(block []byte, off uint64) uint32 {
+	return Checksum(block[4:]) ^ uint32(off>>4*0x9e3779b97f4a7c15>>32)
+}
 
 // MakeMeta packs the second word of a block header.
 func MakeMeta(birth Version, kind Kind, class Class) uint64 {

@@ -185,10 +185,14 @@ func TestDecodeState_Golden(t *testing.T) {
 	binary.LittleEndian.PutUint32(b[4:], uint32(StateSize))
 	binary.LittleEndian.PutUint64(b[8:], MakeMeta(0x0101, KindState, ClassFor(ByteCount(StateSize))))
 	b = append(b, payload...)
-	binary.LittleEndian.PutUint32(b, Checksum(b[4:]))
-	version, err := DecodeState(b)
+	const off = 0x1234560
+	binary.LittleEndian.PutUint32(b, BlockSum(b, off))
+	version, err := DecodeState(b, off)
 	if err != nil || version != 0x0101 {
 		t.Errorf("DecodeState: version %#x, %v", version, err)
+	}
+	if _, err := DecodeState(b, off+16); err == nil {
+		t.Error("a state is taken for one in another place")
 	}
 }
 

@@ -87,7 +87,7 @@ type Live struct {
 	Swept      atomic.Uint64 `doc:"epoch of the last sweep that ended"`
 	_          [80]byte
 
-	Failed          atomic.Uint64 `doc:"1: a sync failed; no writing until the space is rebuilt"`
+	Failed          atomic.Uint64 `doc:"1: a write or a sync failed; no writing until all that is in use was written anew"`
 	Clean           atomic.Uint64 `doc:"1: the newest anchor lists the free space"`
 	AnchorSequence  atomic.Uint64 `doc:"sequence number of the last anchor begun"`
 	NextIncarnation atomic.Uint64 `doc:"counter of incarnations"`
@@ -95,7 +95,10 @@ type Live struct {
 	ProcessesUsed   atomic.Uint64 `doc:"process entries from this index on were never used"`
 	CommitFutex     atomic.Uint32 `doc:"futex that is woken by commits while somebody watches"`
 	Watchers        atomic.Uint32 `doc:"1: somebody watches for commits"`
-	_               [72]byte
+	HeapDoubt       atomic.Uint64 `doc:"syncs of the heap whose outcome nobody lived to tell, since that was made good last"`
+	JournalDoubt    atomic.Uint64 `doc:"the same of the journal"`
+	ParcelDoubt     atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`
+	_               [48]byte
 
 	Salt         atomic.Uint64 `doc:"random number of this live file, in the chain of every version that is committed under it"`
 	Recovering   atomic.Uint64 `doc:"1: the journal is still to be replayed"`
@@ -162,7 +165,10 @@ type LiveProcess struct {
 	Commits     atomic.Uint64 `doc:"transactions committed"`
 	Command     [32]byte      `doc:"name of the command, for people"`
 	LockFutex   atomic.Uint32 `doc:"futex of those in the process who have waited for a named lock for a while"`
-	_           [28]byte
+	_           [4]byte
+	HeapSync    atomic.Uint64 `doc:"odd: the process is syncing the heap; grows by 1 when that begins and when its outcome is known"`
+	JournalSync atomic.Uint64 `doc:"the same of the journal"`
+	_           [8]byte
 }
 
 // LiveSlot is a reader slot: a process's claim on one version.

@@ -141,8 +141,9 @@ const (
 // StateSize is the size of State.
 const StateSize = int(unsafe.Sizeof(State{}))
 
-// DecodeState verifies the bytes of a whole state block and returns its version.
-func DecodeState(b []byte) (Version, error) {
+// DecodeState verifies the bytes of a whole state block, which lies at the offset in
+// the heap file, and returns its version.
+func DecodeState(b []byte, off uint64) (Version, error) {
 	if len(b) < HeaderSize+StateSize {
 		return 0, errors.New("too short")
 	}
@@ -151,7 +152,7 @@ func DecodeState(b []byte) (Version, error) {
 	if hd.Kind() != KindState || int(hd.Size) != StateSize {
 		return 0, errors.New("not a state block")
 	}
-	if Checksum(b[4:HeaderSize+StateSize]) != hd.Sum {
+	if BlockSum(b[:HeaderSize+StateSize], off) != hd.Sum {
 		return 0, errors.New("the checksum does not match")
 	}
 	return Version(binary.LittleEndian.Uint64(b[HeaderSize:])), nil

@@ -39,7 +39,7 @@ func (r *Reader) VerifyAlone(a format.Addr, kind format.Kind) (birth format.Vers
 	if off+format.HeaderSize+uint64(size) > end {
 		return 0, h.damage(a, "a %s block of %d bytes is cut off by the end of the file", kind, size)
 	}
-	if sum(hd) != hd.Sum {
+	if h.sum(a, hd) != hd.Sum {
 		return 0, h.damage(a, "the checksum of the %s block does not match", kind)
 	}
 	return hd.Birth(), nil

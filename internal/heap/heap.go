@@ -290,17 +290,3 @@ func (h *Heap) freeBytes() format.ByteCount {
 func (h *Heap) damage(a format.Addr, what string, args ...any) error {
 	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - h.base), What: fmt.Sprintf(what, args...)}
 }
-
-// Rewrite marks every page in use as dirty, so that the next sync writes it. No
-// other process has the space open.
-func (h *Heap) Rewrite() {
-	carved := h.live.Words().Carved.Load()
-	tableEnd := format.TableOffset + carved>>format.ExtentShift
-	for off := uint64(0); off < carved; off += format.PageSize {
-		if off >= tableEnd && off < h.first {
-			continue // of the extent table only what is allocated
-		}
-		p := (*atomic.Uint32)(at(uintptr(h.base+off) + h.delta))
-		p.Store(p.Load())
-	}
-}

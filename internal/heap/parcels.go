@@ -171,7 +171,7 @@ func (h *Heap) pushChain(stack int, first, last format.Addr) {
 		}
 		(*format.Parcel)(at(uintptr(last) + h.delta + format.HeaderSize)).Next = next
 		hd := h.writable(last)
-		hd.Sum = sum(hd)
+		hd.Sum = h.sum(last, hd)
 	})
 	invariant.Point("parcel.pushed")
 }
@@ -185,7 +185,7 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 	p := (*format.Parcel)(at(uintptr(a) + h.delta + format.HeaderSize))
 	p.Next, p.Count = uint64(next), uint64(len(items))
 	copy(unsafe.Slice((*format.ParcelItem)(at(uintptr(a)+h.delta+format.HeaderSize+format.ParcelHeadSize)), len(items)), items)
-	hd.Sum = sum(hd)
+	hd.Sum = h.sum(a, hd)
 }
 
 // Adopt takes over some of what others handed over as pending, so that it does

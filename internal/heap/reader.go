@@ -14,6 +14,7 @@ type Reader struct {
 	span  uint64 // bytes of the window from there on
 	limit uint64 // span, or 0 to verify everything
 	own   format.Version
+	state format.Addr // of the version that is read, which is held; 0: not known
 }
 
 // Reader returns a reader of the heap. verify makes it check kind, size and
@@ -25,6 +26,17 @@ func (h *Heap) Reader(verify bool) Reader {
 	}
 	return r
 }
+
+// Of returns a reader that, if it verifies, accepts no block that was written after
+// the version of the state at a: such a one is another block than it was. The caller
+// holds the version.
+func (r Reader) Of(a format.Addr) Reader {
+	r.state = a
+	return r
+}
+
+// Verifies reports whether the reader verifies every block.
+func (r *Reader) Verifies() bool { return r.limit == 0 }
 
 // Payload returns the payload of the block at a, which must be of the kind.
 //
@@ -110,14 +122,37 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 	if hd.Kind() != kind {
 		return h.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
 	}
-	if (r.own == 0 || hd.Birth() != r.own) && sum(hd) != hd.Sum {
+	birth := hd.Birth()
+	if r.own != 0 && birth == r.own {
+		return nil // it has no checksum yet
+	}
+	if h.sum(a, hd) != hd.Sum {
 		return h.damage(a, "the checksum of the %s block does not match", kind)
+	}
+	if r.state != 0 {
+		if version := format.Version((*format.State)(at(uintptr(r.state) + format.HeaderSize)).Version); birth > version {
+			return r.Young(a, birth, version)
+		}
 	}
 	return nil
 }
 
 // Kind returns the kind of a block that Payload has accepted.
 func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
+
+// Unreadable describes a block that the disk cannot deliver, because of the page at
+// the faulting address.
+func (r *Reader) Unreadable(a format.Addr, at uint64) error {
+	return r.heap.damage(a, "the disk cannot deliver the page at offset %d", (at-r.heap.base)&^(format.PageSize-1))
+}
+
+// Young describes a block that was written after the version that leads to it.
+func (r *Reader) Young(a format.Addr, birth, version format.Version) error {
+	return r.heap.damage(a, "the block was written by version %d, and version %d leads to it", birth, version)
+}
+
+// Birth returns the version that wrote a block that was verified.
+func (r *Reader) Birth(a format.Addr) format.Version { return r.heap.header(a).Birth() }
 
 // PayloadSize returns the payload size of the block at a, as its header says; 0 if
 // no such block can lie in what is in use. The bytes may be changing.

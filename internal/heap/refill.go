@@ -162,6 +162,9 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 func (h *Heap) grow(need uint64) error {
 	w := h.live.Words()
 	end := w.End.Load()
+	if size, err := h.region.Length(); err != nil || size < end { // grown again, it would read as zeros what was there
+		return errors.Join(err, &format.DamageError{File: "heap", Offset: int64(size), What: "the file was truncated while the space is open"})
+	}
 	step := min(max(end/8, minGrowth), maxGrowth)
 	for _, target := range []uint64{max(need, end+step), need} {
 		target = min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.window)
@@ -171,6 +174,10 @@ func (h *Heap) grow(need uint64) error {
 			for old := w.End.Load(); old < target && !w.End.CompareAndSwap(old, target); old = w.End.Load() {
 			}
 			return nil
+		}
+		if errors.Is(err, mapping.ErrIO) { // the file system has failed: nothing is to be written any more
+			w.Failed.Store(1)
+			return err
 		}
 		if target == need || !errors.Is(err, mapping.ErrNoSpace) {
 			w.SweepWish.Store(1)

@@ -36,7 +36,7 @@ type Txn struct {
 
 // Begin starts a transaction on the base state. The heap is entered.
 func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader) {
-	t.Reader = r
+	t.Reader = r.Of(base)
 	t.Reader.own = version
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
 	t.logged = format.Version(h.live.Words().Written.Load())
@@ -164,7 +164,7 @@ func (t *Txn) Free(a format.Addr) {
 	}
 	size := blockSize(hd)
 	t.bytes -= int64(size)
-	invariant.Assert(hd.Kind().Valid(), "a block is freed once")
+	invariant.Assert(birth != t.version || hd.Kind().Valid(), "a block is freed once") // one of the base may be damaged
 	if birth != t.version {
 		if t.leaks {
 			return
@@ -203,14 +203,14 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 func (t *Txn) Seal() {
 	for _, a := range t.written {
 		if hd := t.heap.writable(a); hd.Kind() != format.KindNone {
-			hd.Sum = sum(hd)
+			hd.Sum = t.heap.sum(a, hd)
 		}
 	}
 }
 
-// sum computes the checksum of a block: all but the checksum itself.
-func sum(hd *format.BlockHeader) uint32 {
-	return format.Checksum(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(hd), 4)), format.HeaderSize-4+int(hd.Size)))
+// sum computes the checksum of the block at a, whose header is seen in either view.
+func (h *Heap) sum(a format.Addr, hd *format.BlockHeader) uint32 {
+	return format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(a)-h.base)
 }
 
 // Committed ends the transaction after its version was published: what it freed

@@ -17,6 +17,7 @@ var Points = []string{
 	"parcel.built", "parcel.pushed", "parcel.taken",
 	"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed",
 	"journal.leading", "segment.claimed", "journal.write", "journal.written", "journal.synced", "journal.takeover",
+	"sync.begun", "sync.done",
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"entry.claimed", "entry.reaped", "close.handed",

@@ -135,6 +135,11 @@ func (w *Writer) close() {
 func (w *Writer) seal(f *frame) {
 	f.to = len(w.buf)
 	format.PutFrameHead(w.buf[f.from:f.to], f.head)
+	w.pad()
+}
+
+// pad fills up the last sector.
+func (w *Writer) pad() {
 	if pad := -len(w.buf) & (format.FrameAlign - 1); pad != 0 {
 		w.buf = append(w.buf, make([]byte, pad)...)
 	}

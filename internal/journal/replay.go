@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/everheap/everheap/internal/format"
@@ -79,23 +80,35 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 // scan finds the frames of a segment, which lies at off.
 func (l *Log) scan(b []byte, off int64, space uint64, floor format.Version, p partial) {
 	segment := len(l.segments) - 1
-	for len(b) >= format.FrameHeadSize {
-		h, ok := format.DecodeFrameHead(b)
-		n := format.FrameHeadSize + int(h.Size)
-		if !ok || h.Space != space || n > len(b) || !SkipSums && format.Checksum(b[8:n]) != h.Sum {
-			b, off = b[min(format.FrameAlign, len(b)):], off+format.FrameAlign
+	for at, frame := range framesIn(b, space) {
+		h, _ := format.DecodeFrameHead(frame)
+		if h.Last <= uint64(floor) {
 			continue
 		}
-		if h.Last > uint64(floor) {
-			l.segments[segment] = append(l.segments[segment], [2]uint64{h.First, h.Last})
-			if h.Parts == 1 {
-				l.frames = append(l.frames, loaded{head: h, off: off + int64(format.FrameHeadSize)})
-			} else {
-				p.add(h, slices.Clone(b[format.FrameHeadSize:n]))
-			}
+		l.segments[segment] = append(l.segments[segment], [2]uint64{h.First, h.Last})
+		if h.Parts == 1 {
+			l.frames = append(l.frames, loaded{head: h, off: off + int64(at+format.FrameHeadSize)})
+		} else {
+			p.add(h, slices.Clone(frame[format.FrameHeadSize:]))
 		}
-		n = (n + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
-		b, off = b[min(n, len(b)):], off+int64(n)
+	}
+}
+
+// framesIn returns the whole frames of the space that lie in b, and where.
+func framesIn(b []byte, space uint64) iter.Seq2[int, []byte] {
+	return func(yield func(at int, frame []byte) bool) {
+		for at := 0; len(b)-at >= format.FrameHeadSize; {
+			h, ok := format.DecodeFrameHead(b[at:])
+			n := format.FrameHeadSize + int(h.Size)
+			if !ok || h.Space != space || n > len(b)-at || !SkipSums && format.Checksum(b[at+8:at+n]) != h.Sum {
+				at += format.FrameAlign
+				continue
+			}
+			if !yield(at, b[at:at+n]) {
+				return
+			}
+			at += (n + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
+		}
 	}
 }
 
@@ -227,4 +240,29 @@ func (l *Log) Segments(limit format.Version) []format.Version {
 		}
 	}
 	return list
+}
+
+// Damaged looks for what was a frame of the space with the version, and has a wrong
+// checksum now.
+func Damaged(f mapping.File, space [16]byte, version uint64) (off int64, ok bool) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, false
+	}
+	sector := make([]byte, format.FrameAlign)
+	frame := make([]byte, format.SegmentSize)
+	for ; off < size; off += format.FrameAlign {
+		if _, err := f.ReadAt(sector, off); err != nil {
+			return off, !errors.Is(err, io.EOF)
+		}
+		h, head := format.DecodeFrameHead(sector)
+		if !head || h.Space != spaceWord(space) || version < h.First || version > h.Last {
+			continue
+		}
+		n := format.FrameHeadSize + int(h.Size)
+		if _, err := f.ReadAt(frame[:n], off); err != nil || format.Checksum(frame[8:n]) != h.Sum {
+			return off, true
+		}
+	}
+	return 0, false
 }

@@ -80,6 +80,32 @@ func (v *Live) NewestAnchor() format.Version {
 	return 0
 }
 
+// Anchor is a confirmed anchor.
+type Anchor struct {
+	Slot     int
+	State    format.Addr
+	Version  format.Version
+	Sequence uint64
+}
+
+// UsableAnchors returns the two newest confirmed anchors, the newest first; fewer if
+// there are fewer. Until two newer ones are confirmed, their slots and their versions
+// stay as they are.
+func (v *Live) UsableAnchors() []Anchor {
+	list := v.anchors()
+	var usable []Anchor
+	newest, second := secondNewest(list)
+	for _, i := range []int{newest, second} {
+		if i >= 0 {
+			usable = append(usable, Anchor{i, list[i].state, list[i].version, list[i].sequence})
+		}
+	}
+	return usable
+}
+
+// Usable reports whether an anchor is one of the two newest confirmed ones.
+func (v *Live) Usable(a Anchor) bool { return slices.Contains(v.UsableAnchors(), a) }
+
 // AnchorClaim is the right to write one anchor slot.
 type AnchorClaim struct {
 	Slot     int

@@ -113,7 +113,7 @@ type OpenFunc = func(path string, flag int, perm os.FileMode) (mapping.File, err
 // Create writes a new live file in dir, in place of any that is there, filled by
 // init. The caller holds the gate and the presence lock exclusively, so that no
 // process uses the old one.
-func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open OpenFunc, init func(*format.Live)) error {
+func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open OpenFunc, rename func(from, to string) error, init func(*format.Live)) (err error) {
 	path := filepath.Join(dir, FileName)
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -123,9 +123,13 @@ func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(temporary)
+		}
+	}()
 	if err := f.Allocate(0, format.LiveSize); err != nil {
-		os.Remove(temporary)
 		return fmt.Errorf("allocating %s: %w", temporary, err)
 	}
 	if err := f.Truncate(format.LiveSize); err != nil {
@@ -149,7 +153,7 @@ func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open
 	if err := shared.Close(); err != nil {
 		return err
 	}
-	return os.Rename(temporary, path)
+	return rename(temporary, path)
 }
 
 // Open maps the live file of dir and verifies that it is of this boot and of

@@ -129,6 +129,7 @@ func (v *Live) cleanUpAfter(dead format.Incarnation) {
 	}
 	v.cleanUpLocks(dead)
 	e := &v.words.Processes[dead.Entry()]
+	v.doubtOver(e)
 	v.words.Leaked.Add(e.Reserved.Swap(0))
 	if e.Commits.Load() != 0 || e.Heartbeat.Load() != 0 || e.Active.Load() != 0 { // else it only read
 		v.words.SweepWish.Store(1)

@@ -78,6 +78,18 @@ func unmapPages(addr, size uint64) { _ = madvise(addr, size, unix.MADV_DONTNEED)
 // populateRead makes pages present; Linux 5.14, else nothing.
 func populateRead(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_READ) }
 
+// probePage reports whether a page of a view can be read; known is false if the
+// kernel does not tell.
+func probePage(addr uint64) (readable, known bool) {
+	switch err := madvise(addr, pageSize, unix.MADV_POPULATE_READ); err {
+	case nil:
+		return true, true
+	case unix.EFAULT, unix.EHWPOISON:
+		return false, true
+	}
+	return false, false
+}
+
 // addressSpaceLimit returns RLIMIT_AS, and whether there is one.
 func addressSpaceLimit() (uint64, bool) {
 	var l unix.Rlimit

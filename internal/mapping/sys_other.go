@@ -18,6 +18,7 @@ func unmap(addr, size uint64) error                       { return errSystem }
 func adviseView(addr, size uint64)                        {}
 func populateWrite(addr, size uint64)                     {}
 func populateRead(addr, size uint64)                      {}
+func probePage(addr uint64) (readable, known bool)        { return false, false }
 func addressSpaceLimit() (uint64, bool)                   { return 0, false }
 func isNoMemory(err error) bool                           { return false }
 func allocate(fd uintptr, off, n int64) error             { return errSystem }

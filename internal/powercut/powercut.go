@@ -8,6 +8,10 @@
 // be there or not, as of any moment since, and torn at sectors. The size of a file
 // is that of the last sync, or any later one.
 //
+// A sync can be made to fail, as the kernel's do: what was to be written is not on
+// disk and not written by a later sync either, unless it is changed again or marked
+// as changed, and each open file is told once.
+//
 // A file that is written through a mapping changes without a call. Disk sees it
 // when it looks: before and after each call to a file, and when Observe is called,
 // which a test does as often as it can.
@@ -18,6 +22,7 @@ package powercut
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -40,11 +45,20 @@ type Disk struct {
 	Ignore  map[string]bool        // files that are left alone
 	Mapped  map[string]bool        // files that are written through mappings, too
 	Swallow func(name string) bool // a sync of the file is reported as done, and is not
+	Fail    func(name string) bool // a sync of the file fails
+	Unmark  bool                   // pages are marked as changed in vain
+	Found   map[string]Found       // files that other processes wrote before, if not all is on disk
 
 	mu    sync.Mutex
 	now   int
 	files map[string]*history
 	syncs []Sync
+}
+
+// Found is a file as it is found.
+type Found struct {
+	OnDisk []byte
+	Lost   bool // a sync of the rest has failed: it will not be written, and nobody is told; else it will be
 }
 
 // Sync is a sync that was seen: the moments of its beginning and its end.
@@ -58,7 +72,8 @@ type history struct {
 	path  string
 	pages map[int64][]version // by number of the page, in the order of moments
 	sizes []sizeAt
-	syncs []Sync
+	syncs []Sync // that succeeded
+	fails []int  // moments of those that failed
 	last  []byte // contents at the last look
 	spare []byte // of the same size
 	idle  bool   // nothing was done to it since the last look
@@ -68,6 +83,7 @@ type history struct {
 type version struct {
 	moment int
 	data   []byte
+	again  []int // moments at which it was marked as changed
 }
 
 // sizeAt is the size of a file from a moment on.
@@ -100,12 +116,19 @@ func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, 
 	}
 	h.path = path
 	if len(h.sizes) == 0 {
-		d.look()
-		if existed {
+		if found, ok := d.Found[name]; ok {
+			d.now++
+			h.note(bytes.Clone(found.OnDisk), d.now)
+			h.syncs = append(h.syncs, Sync{name, d.now, d.now})
+			if found.Lost {
+				h.fails = append(h.fails, d.now+1)
+			}
+			d.look()
+		} else if d.look(); existed {
 			h.syncs = append(h.syncs, Sync{name, d.now, d.now})
 		}
 	}
-	return &file{File: f, disk: d, name: name}, nil
+	return &file{File: f, disk: d, name: name, told: len(h.fails)}, nil
 }
 
 // Observe looks at all files.
@@ -147,6 +170,13 @@ func (h *history) look(now int) {
 	if err != nil {
 		return // it is being renamed
 	}
+	spare := h.last
+	h.note(b, now)
+	h.spare = spare
+}
+
+// note notes what the file holds now.
+func (h *history) note(b []byte, now int) {
 	if n := len(h.sizes); n == 0 || h.sizes[n-1].size != int64(len(b)) {
 		h.sizes = append(h.sizes, sizeAt{now, int64(len(b))})
 	}
@@ -161,9 +191,9 @@ func (h *history) look(now int) {
 		}
 		full := make([]byte, pageSize)
 		copy(full, page)
-		h.pages[key] = append(h.pages[key], version{now, full})
+		h.pages[key] = append(h.pages[key], version{moment: now, data: full})
 	}
-	h.last, h.spare = b, h.last
+	h.last = b
 }
 
 // read reads the file into the spare buffer.
@@ -203,6 +233,7 @@ type file struct {
 	mapping.File
 	disk *Disk
 	name string
+	told int // of failed syncs
 }
 
 // touched says that something is done to the file, and looks: at once, and when the
@@ -241,11 +272,18 @@ func (f *file) Datasync() error {
 	defer d.mu.Unlock()
 	to := d.look()
 	s := Sync{f.name, from, to}
+	d.syncs = append(d.syncs, s)
+	h := d.files[f.name]
+	if d.Fail != nil && d.Fail(f.name) {
+		h.fails = append(h.fails, from)
+	}
+	if f.told < len(h.fails) {
+		f.told = len(h.fails)
+		return fmt.Errorf("%w: what was written to the %s is lost", mapping.ErrIO, f.name)
+	}
 	if d.Swallow == nil || !d.Swallow(f.name) {
-		h := d.files[f.name]
 		h.syncs = append(h.syncs, s)
 	}
-	d.syncs = append(d.syncs, s)
 	return nil
 }
 
@@ -298,14 +336,15 @@ func (h *history) image(path string, first bool, moment int, policy Policy, r *r
 	if err == nil {
 		err = f.Truncate(size)
 	}
-	odd := h.oddPage(durable, moment, r)
+	epochs := h.epochs(moment)
+	odd := h.oddPage(epochs, moment, r)
 	for _, key := range slices.Sorted(maps.Keys(h.pages)) {
 		list := h.pages[key]
 		off := key * pageSize
 		if err != nil || off >= size {
 			continue
 		}
-		lo, hi := bounds(list, durable, moment)
+		lo, hi := bounds(list, epochs, moment)
 		page := choose(list, lo, hi, key == odd, first, policy, r)
 		if page != nil {
 			_, err = f.WriteAt(page[:min(pageSize, size-off)], off)
@@ -316,24 +355,25 @@ func (h *history) image(path string, first bool, moment int, policy Policy, r *r
 
 // bounds returns the indexes of the version that is on disk for sure, -1 if none
 // is, and of the newest one.
-func bounds(list []version, durable, moment int) (lo, hi int) {
+func bounds(list []version, epochs []epoch, moment int) (lo, hi int) {
 	lo, hi = -1, -1
-	for i, v := range list {
-		if v.moment <= durable {
-			lo = i
+	for i := range list {
+		if list[i].moment > moment {
+			break
 		}
-		if v.moment <= moment {
-			hi = i
+		hi = i
+		if list[i].settled(epochs) {
+			lo = i
 		}
 	}
 	return lo, hi
 }
 
 // oddPage picks one of the pages that are not settled.
-func (h *history) oddPage(durable, moment int, r *rand.Rand) int64 {
+func (h *history) oddPage(epochs []epoch, moment int, r *rand.Rand) int64 {
 	odd, n := int64(-1), 0
 	for _, key := range slices.Sorted(maps.Keys(h.pages)) {
-		if lo, hi := bounds(h.pages[key], durable, moment); lo < hi {
+		if lo, hi := bounds(h.pages[key], epochs, moment); lo < hi {
 			if n++; r.IntN(n) == 0 {
 				odd = key
 			}

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path/filepath"
+	"runtime/debug"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/faultdisk"
+	"github.com/everheap/everheap/internal/format"
+)
+
+// A hidden is a part of the heap file that the disk cannot deliver for a while.
+type hidden struct{ off, n uint64 }
+
+// protect makes pages of both views inaccessible, or what they were: to touch them is
+// a fault.
+func protect(t *testing.T, sp *Space, h hidden, hide bool) {
+	t.Helper()
+	for _, view := range []struct {
+		at   uintptr
+		prot int
+	}{{uintptr(sp.header.Base), unix.PROT_READ}, {uintptr(sp.header.Base) + sp.region.Delta(), unix.PROT_READ | unix.PROT_WRITE}} {
+		page := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), view.at+uintptr(h.off))), h.n)
+		if hide {
+			view.prot = unix.PROT_NONE
+		}
+		if err := unix.Mprotect(page, view.prot); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pageSteps are steps that touch memory all over.
+func pageSteps(n uint64) []faultStep {
+	var b background
+	return []faultStep{
+		plain("view", false, func(sp *Space) error { // all of it
+			return sp.look(func(tx *Tx) error { _, err := tx.Names(); return err })
+		}),
+		{name: "iterate", do: func(l *faultLife) error { _, err := l.read(); return err }},
+		{name: "get", do: func(l *faultLife) (err error) {
+			for key := uint64(0); key < 60 && err == nil; key++ {
+				var word uint64
+				_, err = l.sp.Get(words(l.id[0]), pointerTo(key), unsafe.Pointer(&word))
+			}
+			return err
+		}},
+		{name: "open map", do: func(l *faultLife) error { _, err := l.sp.OpenMap("m0", words(0)); return err }},
+		setWord(1, n, false),
+		batch(10, 60, n),
+		setText(1, 5000),
+		setText(2, 70_000),
+		deleteWord(10 + n%50),
+		setWord(2, n, true),
+		plain("spool", false, (*Space).Spool),
+		plain("sync", true, (*Space).Sync),
+		plain("anchor", false, func(sp *Space) error { return sp.Anchor(false) }),
+		plain("check", false, func(sp *Space) error {
+			report, err := sp.Check(context.Background())
+			if err == nil && len(report.Findings) > 0 {
+				return &CorruptError{What: report.Findings[0].What}
+			}
+			return err
+		}),
+		plain("sweep", false, func(sp *Space) error { _, err := sp.Sweep(); return err }),
+		plain("background", false, func(sp *Space) error {
+			sp.failure.Store(nil)
+			b.sp, b.n = sp, 19
+			b.tick()
+			if failure := sp.failure.Load(); failure != nil {
+				return *failure
+			}
+			return nil
+		}),
+		plain("status", false, func(sp *Space) error { _, err := sp.Status(); return err }),
+		plain("claims", false, func(sp *Space) error { _, err := sp.Claims(); return err }),
+	}
+}
+
+// blind does a step while a page cannot be read, and then compares.
+func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
+	l.t.Helper()
+	protect(l.t, l.sp, h, true)
+	err := l.sp.Explain(s.name, s.do(l))
+	protect(l.t, l.sp, h, false)
+	if err != nil && !errors.Is(err, ErrFault) && !errors.Is(err, ErrCorrupt) {
+		l.t.Errorf("%s with %d hidden: the error does not say what it is: %v", s.name, h, err)
+	}
+	if debug.SetPanicOnFault(false) {
+		l.t.Errorf("%s: the goroutine's setting is not restored", s.name)
+	}
+	if !l.sp.live.Idle() {
+		l.t.Errorf("%s: a version is still held", s.name)
+	}
+	if l.sp.queue.state.Load() != 0 || l.sp.live.OwnsWriter() || l.sp.live.Entry().Active.Load() != 0 {
+		l.t.Errorf("%s: the turn was not given back", s.name)
+	}
+	if l.sp.live.Words().Failed.Load() != 0 {
+		l.t.Errorf("%s: a page that cannot be read is no failed write", s.name)
+	}
+	after := maps.Clone(l.now)
+	if s.change != nil {
+		s.change(after)
+	}
+	got, readErr := l.read()
+	switch {
+	case readErr != nil:
+		l.t.Errorf("%s (%v): reading fails when the page is there again: %v", s.name, err, readErr)
+	case err == nil && !maps.Equal(got, after), err != nil && !maps.Equal(got, l.now) && !(s.durable && maps.Equal(got, after)):
+		l.t.Errorf("%s with %d hidden: the outcome is %v, and the space does not hold what it must", s.name, h, err)
+	}
+	l.now, l.history, l.durable = got, []textContents{got}, 0
+	return err != nil
+}
+
+// someBlock picks a small block that the newest version can reach, and returns the
+// page that it begins in.
+func someBlock(t *testing.T, sp *Space, i int) hidden {
+	t.Helper()
+	var small []format.Addr
+	r := sp.heap.Reader(true)
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(hold)
+	err := check.Newer(&r, hold.State, 0, func(a format.Addr, size format.ByteCount) {
+		if size < format.PageSize {
+			small = append(small, a)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hidden{(uint64(small[i%len(small)]) - sp.header.Base) &^ (format.PageSize - 1), format.PageSize}
+}
+
+// hideable lists what is hidden, one after the other: the extent table, and every
+// page.
+func hideable(sp *Space) (list []hidden) {
+	first, carved := format.FirstExtent(sp.header.Window), sp.live.Words().Carved.Load()
+	list = append(list, hidden{format.TableOffset, format.PageSize})
+	for off := first; off < carved; off += format.PageSize {
+		if sp.heap.ExtentInUse(off) {
+			list = append(list, hidden{off, format.PageSize})
+		}
+	}
+	return list
+}
+
+// Whatever the disk cannot deliver, and whatever is done then: there is an answer or
+// an error, and when the disk can again, all goes on.
+func TestFault_EveryPage(t *testing.T) {
+	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
+	l.history = []textContents{l.now}
+	l.lived(recent()...)
+	list := hideable(l.sp)
+	stride := 1
+	if testing.Short() {
+		stride = 7
+	}
+	failures := map[string]int{}
+	n := uint64(1)
+	for i := 0; i < len(list)+200; i += stride {
+		for _, s := range pageSteps(n) {
+			h := list[min(i, len(list)-1)]
+			if i >= len(list) { // every step on its own
+				h = someBlock(t, l.sp, int(n*2654435761>>16&0xffff))
+			}
+			if l.blind(s, h) {
+				failures[s.name]++
+			}
+			if n++; t.Failed() {
+				t.FailNow()
+			}
+		}
+		if _, err := l.sp.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+		if report, err := l.sp.Check(context.Background()); err != nil || len(report.Findings) > 0 {
+			t.Fatalf("after round %d: %v (%v)", i, report, err)
+		}
+	}
+	t.Logf("%d pages and 200 blocks; failures by step: %v", len(list)/stride, failures)
+	if len(failures) < 12 && stride == 1 {
+		t.Errorf("too little has failed: %v", failures)
+	}
+	l.close()
+	l.survives()
+}

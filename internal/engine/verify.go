@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// Check goes on beside whatever else does, and what others do meanwhile must never
+// look like damage. So each part says why what it looks at cannot change, or looks
+// afterwards whether it has, and then says nothing.
+
+// Check verifies everything that the newest version can reach; that nothing of it is
+// listed as free; and what a recovery would need: the header, the two anchors with
+// all that their versions can reach, and the journal. A page that cannot be read is
+// a finding.
+func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
+	if err := sp.enter(); err != nil {
+		return nil, err
+	}
+	defer sp.views.Add(-1)
+	err = sp.guarded(func() error {
+		hold := sp.live.HoldCurrent()
+		defer sp.live.Release(hold)
+		r := sp.heap.Reader(true)
+		marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
+		report = check.Verify(&r, hold.State, marks, sp.shape)
+		sp.checkFree(report, marks, sp.pinsIn(hold.State))
+		sp.checkAnchors(report, &r, marks)
+		return ctx.Err()
+	})
+	if err == nil {
+		err = sp.checkJournal(report)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// pinsIn reports whether a version, which is held, pins others, or may.
+func (sp *Space) pinsIn(state format.Addr) bool {
+	pins := true
+	_ = sp.guarded(func() error { pins = stateAt(state).Pins != 0; return nil })
+	return pins
+}
+
+// listPatience is how long a check waits for a transaction of this process that uses
+// the lists.
+const listPatience = 100 * time.Millisecond
+
+// checkFree compares what is listed as free with the version of the report, which is
+// held, and all of which is in marks. If blocks of it are damaged, the set has holes,
+// but nothing that does not belong there.
+func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
+	_ = sp.guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+		c := sp.heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
+			report.Add(check.Finding{Addr: a, What: what})
+		})
+		defer func() { report.Free = c.Bytes }()
+		c.Pinned = pinned
+		w := sp.live.Words()
+		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
+		stacks := len(report.Findings)
+		c.Stacks(clean)
+		if clean && w.Clean.Load() == 0 {
+			report.Findings = report.Findings[:stacks]
+		}
+		if sp.readOnly {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
+		defer cancel()
+		if sp.queue.lock(ctx) != nil {
+			return nil // a transaction uses the lists
+		}
+		defer sp.queue.unlock()
+		return sp.usingLists(func() error {
+			sp.heap.Enter()
+			c.Lists()
+			return nil
+		})
+	})
+}
+
+// checkAnchors verifies the header and the anchors that a recovery would start from.
+// Their slots are written again, and what only their versions can reach is reclaimed,
+// when two newer ones are confirmed; so if an anchor still is one of the two newest
+// afterwards, it was all the time.
+func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
+	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
+	if err != nil {
+		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the file cannot be opened: %v", err)})
+		return
+	}
+	defer file.Close()
+	if h, err := readHeader(file); err != nil || *h != *sp.header {
+		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
+	}
+	for _, a := range sp.live.UsableAnchors() {
+		finding := sp.checkAnchor(file, a, r, marks)
+		if finding != nil && sp.live.Usable(a) {
+			report.Add(*finding)
+		}
+	}
+}
+
+// checkAnchor verifies one anchor.
+func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, marks *heap.Marks) *check.Finding {
+	off := format.AnchorOffset + int64(a.Slot)*format.PageSize
+	page := make([]byte, format.PageSize)
+	var found *format.Anchor
+	_, err := file.ReadAt(page, off)
+	if err == nil || errors.Is(err, io.EOF) {
+		found, err = format.DecodeAnchor(page, a.Slot, sp.header)
+	}
+	if err == nil && (found.State != uint64(a.State) || found.Version != uint64(a.Version) || found.Sequence != a.Sequence) {
+		err = errors.New("it is another anchor than the one that was written there")
+	}
+	if err != nil {
+		return &check.Finding{File: HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", a.Version, err)}
+	}
+	if err := check.Complete(r, a.State, marks); err != nil {
+		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", a.Version, err), Addr: a.State}
+		if d := (*format.DamageError)(nil); errors.As(err, &d) {
+			f.Addr = format.Addr(sp.header.Base + uint64(d.Offset))
+		}
+		return &f
+	}
+	return nil
+}
+
+// checkJournal verifies that a recovery from the newest anchor would come to the
+// newest durable version. The records that it needs are in the file, and stay there,
+// as long as that anchor is the newest.
+func (sp *Space) checkJournal(report *check.Report) error {
+	for range 3 {
+		durable := sp.live.Words().Durable.Load()
+		anchors := sp.live.UsableAnchors()
+		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || sp.options.NoJournal {
+			return nil
+		}
+		newest := anchors[0]
+		var chain uint64
+		err := sp.guarded(func() error { chain = stateAt(newest.State).Chain; return nil })
+		if err != nil {
+			return nil // checkAnchors has found it
+		}
+		finding := sp.checkRecords(newest.Version, chain, durable)
+		if finding == nil {
+			return nil
+		}
+		if now := sp.live.UsableAnchors(); len(now) > 0 && now[0] == newest {
+			report.Add(*finding)
+			return nil
+		}
+	}
+	return nil // anchors come faster than the journal can be read: nothing of it is needed for long
+}
+
+// checkRecords verifies the records that follow the version, up to the durable one.
+func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *check.Finding {
+	f := &check.Finding{File: journal.FileName}
+	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, version)
+	var history *journal.History
+	if err == nil {
+		history, err = log.Follow(version, chain)
+	}
+	if err == nil {
+		err = history.All(func(h format.RecordHead, ops []byte) error {
+			for rest := ops; len(rest) > 0; {
+				var ok bool
+				if _, _, rest, ok = format.NextOp(rest); !ok {
+					return fmt.Errorf("the record of version %d has a change that does not fit it", h.Version)
+				}
+			}
+			return nil
+		})
+	}
+	d := (*format.DamageError)(nil)
+	switch {
+	case errors.As(err, &d):
+		f.Offset, f.What = d.Offset, d.What
+	case err != nil:
+		f.What = err.Error()
+	case uint64(history.Last) < durable:
+		next := uint64(history.Last) + 1
+		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
+		if off, ok := journal.Damaged(sp.journal.file, sp.header.SpaceID, next); ok {
+			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
+		}
+	default:
+		return nil
+	}
+	return f
+}

@@ -1,0 +1,139 @@
+package heap
+
+import (
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// A FreeCheck compares what is said to be free with the blocks that a version can
+// reach. The version has been held since before any of the lists is looked at: what
+// it can reach was not free then, and cannot become free while it is held. So
+// whatever is listed as free at any moment since, and is in the set, is damage, or a
+// fault of this library, whoever goes on allocating and freeing meanwhile.
+type FreeCheck struct {
+	heap    *Heap
+	marks   *Marks
+	version format.Version
+	find    func(a format.Addr, what string)
+	inUse   []bool // by extent: it holds a block of the set
+	Bytes   format.ByteCount
+	// Pinned says that the version lists others, which reach blocks that were freed
+	// since and wait for just that; or that it was restored from one of them.
+	Pinned bool
+}
+
+// NewFreeCheck begins a comparison with the set of all that the version can reach.
+// find is called for each contradiction.
+func (h *Heap) NewFreeCheck(m *Marks, version format.Version, find func(a format.Addr, what string)) *FreeCheck {
+	c := &FreeCheck{heap: h, marks: m, version: version, find: find, inUse: make([]bool, len(m.extents))}
+	for extent := range m.extents {
+		if m.extents[extent] == nil {
+			continue
+		}
+		n := uint64(1)
+		if a := h.extentAddr(uint64(extent)); h.extentClass(uint64(extent)) == format.ClassRun && m.has(uint64(extent), 0) {
+			n = uint64(blockSize(h.header(a))) >> format.ExtentShift
+		}
+		for i := range min(n, uint64(len(m.extents)-extent)) {
+			c.inUse[uint64(extent)+i] = true
+		}
+	}
+	return c
+}
+
+// Lists looks at the lists of this process: nothing in them can be reached, and
+// nothing is in them twice. The heap is entered, so that they are this process's.
+func (c *FreeCheck) Lists() {
+	h := c.heap
+	seen := h.NewMarks(h.live.Words().Carved.Load())
+	block := func(a format.Addr, class format.Class, what string) {
+		c.block(a, class, what)
+		if h.extentOf(a) < uint64(len(seen.extents)) && !seen.set(a) {
+			c.find(a, "a block is in this process's lists of free blocks twice")
+		}
+	}
+	for class := range h.lists {
+		for _, a := range h.lists[class].hot {
+			block(a, format.Class(class), "this process's list of free blocks")
+		}
+	}
+	for extent, group := range h.groups {
+		for _, a := range group {
+			block(a, h.extentClass(uint64(extent)), "this process's list of free blocks")
+		}
+	}
+	for _, r := range h.runs.list {
+		c.extents(r.extent, r.n, "this process's list of free extents")
+	}
+}
+
+// block looks at a free block.
+func (c *FreeCheck) block(a format.Addr, class format.Class, where string) {
+	extent := c.heap.extentOf(a)
+	c.Bytes += class.BlockSize()
+	if a < c.heap.extentAddr(c.heap.first>>format.ExtentShift) || extent >= uint64(len(c.marks.extents)) {
+		return // younger than the version, or no place for a block: accept does not take it
+	}
+	if c.marks.has(extent, uint64(a)%format.ExtentSize) {
+		c.find(a, fmt.Sprintf("the block is in use, and in %s", where))
+	}
+}
+
+// extents looks at free extents.
+func (c *FreeCheck) extents(extent, n uint64, where string) {
+	for i := range n {
+		c.Bytes += format.ExtentSize
+		if extent+i < uint64(len(c.inUse)) && c.inUse[extent+i] {
+			c.find(c.heap.extentAddr(extent+i), fmt.Sprintf("the extent is in use, and in %s", where))
+		}
+	}
+}
+
+// Stacks looks at the parcels by which processes hand over free space. Each parcel
+// verifies, or it is passed over with all behind it: somebody may be taking it. If
+// still says that nobody can be, that is damage as well.
+//
+// A parcel that verifies is one that was in the stack since the version was held, or
+// one of a process that has just taken it, or that is about to push it: what is in
+// it was free at some moment since then.
+func (c *FreeCheck) Stacks(still bool) {
+	for stack := range format.NumStacks {
+		h := c.heap
+		offset := h.live.StackHead(stack)
+		if offset == 0 {
+			continue
+		}
+		for a, n := format.Addr(h.base+offset), 0; a != 0 && n < maxChain; n++ {
+			items, next, ok := h.readParcel(a)
+			if !ok {
+				if still {
+					c.find(a, fmt.Sprintf("the parcel of free space in stack %d does not verify", stack))
+				}
+				break
+			}
+			c.block(a, h.header(a).Class(), "a stack of parcels")
+			for _, item := range items {
+				c.item(stack, item)
+			}
+			a = next
+		}
+	}
+}
+
+// item looks at an item of a parcel.
+func (c *FreeCheck) item(stack int, item format.ParcelItem) {
+	h := c.heap
+	a, off := format.Addr(item.Addr), item.Addr-h.base
+	switch {
+	case off < h.first || off >= uint64(len(c.marks.extents))<<format.ExtentShift:
+	case stack == format.StackExtents:
+		c.extents(h.extentOf(a), min(item.Birth, uint64(len(c.inUse))), "a parcel of free extents")
+	case stack == format.StackPending:
+		if format.Version(item.Freed) <= c.version && !c.Pinned { // else it may still be reached
+			c.block(a, 0, "a parcel of blocks that were freed")
+		}
+	default:
+		c.block(a, format.Class(stack), "a parcel of free blocks")
+	}
+}

@@ -1,0 +1,15 @@
+package heap
+
+import "github.com/everheap/everheap/internal/format"
+
+// Put gives a block to the lists of this process, free or not.
+func (h *Heap) Put(a format.Addr, size format.ByteCount) { h.put(a, size, true) }
+
+// PutExtents gives extents to the lists.
+func (h *Heap) PutExtents(a format.Addr, n uint64) { h.runs.add(h.extentOf(a), n) }
+
+// Push puts a parcel of the items on a stack.
+func (h *Heap) Push(stack int, items []format.ParcelItem) { h.push(stack, items) }
+
+// Drop empties the lists.
+func (h *Heap) Drop() { h.Abandon() }

@@ -1,0 +1,46 @@
+package heap
+
+import "github.com/everheap/everheap/internal/format"
+
+// Abandon drops all lists of this process: after a memory fault in the middle of
+// their use nobody knows what they say. What was in them leaks until a sweep (I4).
+// The caller has what it takes to use the lists.
+func (h *Heap) Abandon() {
+	w := h.live.Words()
+	w.Leaked.Add(uint64(h.waiting + h.freeBytes()))
+	w.SweepWish.Store(1)
+	h.lists = [format.NumClasses]classList{}
+	h.groups, h.runs = nil, runList{}
+	h.pending, h.logged, h.released = nil, nil, freedList{}
+	clear(h.held)
+	h.cold, h.waiting = 0, 0
+	h.pinned.Store(0)
+	h.live.Entry().Reserved.Store(0)
+}
+
+// Forget ends a transaction whose memory cannot be read: nothing that it wrote or
+// freed is touched. Abandon must follow.
+func (t *Txn) Forget() {
+	for c := range t.spare {
+		t.spare[c] = nil
+	}
+	t.spares, t.dropped = 0, 0
+	t.written, t.freed, t.unlogged, t.lookedAt = nil, nil, nil, nil
+	t.log.ops, t.log.dropped = nil, nil
+}
+
+// Rewrite marks every page in use as changed, so that the next sync writes it.
+func (h *Heap) Rewrite() {
+	carved := h.live.Words().Carved.Load()
+	h.region.Redirty(0, int64(format.TableOffset+carved>>format.ExtentShift)) // of the extent table what is in use
+	for extent := h.first >> format.ExtentShift; extent < carved>>format.ExtentShift; extent++ {
+		if h.extentClass(extent) != format.ClassFree { // nothing lies in a free one
+			h.region.Redirty(int64(extent<<format.ExtentShift), format.ExtentSize)
+		}
+	}
+}
+
+// ExtentInUse reports whether blocks lie in the extent at an offset of the file.
+func (h *Heap) ExtentInUse(off uint64) bool {
+	return h.extentClass(off>>format.ExtentShift) != format.ClassFree
+}

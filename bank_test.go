@@ -17,7 +17,7 @@ import (
 // A bank is the content of a space that tells by itself whether it is whole: each
 // transaction raises the counter of its child and the shared one, writes a record
 // to two maps, moves an amount between two accounts, and notes itself at the end of
-// a list and in a single value. So in every version the shared counter is the sum of
+// a list, in a single value and in a sorted map. So in every version the shared counter is the sum of
 // the children's, the records come in equal pairs, the accounts have the sum that they
 // began with, and the list ends with what the value says.
 type bank struct {
@@ -26,6 +26,7 @@ type bank struct {
 	left, right everheap.Map[uint64, record]
 	notes       everheap.List[note]
 	newest      everheap.Ref[summary]
+	log         bankLog
 }
 
 // note tells of a transaction.
@@ -75,6 +76,9 @@ func openBank(sc everheap.Scope) (b bank, err error) {
 	}
 	if err == nil {
 		b.newest, err = everheap.OpenRef(sc, "newest", summary{})
+	}
+	if err == nil {
+		b.log, err = everheap.OpenSorted[logKey, uint64](sc, "log")
 	}
 	return b, err
 }
@@ -146,6 +150,9 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 	if err := b.takeNote(tx, note{id, n, strings.Repeat("n", size%100)}); err != nil {
 		return err
 	}
+	if err := b.logIn(tx, id, n); err != nil {
+		return err
+	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
 }
 
@@ -201,6 +208,9 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 		return nil, fmt.Errorf("version %d: the shared counter is %d, those of the children add up to %d", tx.Version(), shared, total)
 	}
 	if err := b.auditNotes(tx, shared, owns); err != nil {
+		return nil, err
+	}
+	if err := b.auditLog(tx, owns); err != nil {
 		return nil, err
 	}
 	var sum int64

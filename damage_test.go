@@ -64,6 +64,9 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := addToSorted(s, v); err != nil {
+			return nil, err
+		}
 		sp.versions = append(sp.versions, model)
 	}
 	read := func(into map[string][]byte, name string) {
@@ -319,6 +322,7 @@ func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 		}
 	}
 	useDamagedLists(t, s, verify)
+	useDamagedSorted(t, s, verify)
 	_, _ = s.Engine().Check(context.Background())
 	_, _ = s.Engine().Sweep()
 	_ = s.Sync(context.Background())

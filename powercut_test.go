@@ -101,6 +101,7 @@ type cutRun struct {
 	plain everheap.Map[string, string]
 	large everheap.Map[uint64, []byte]
 	lists cutLists
+	order cutSorted
 	model cutModel
 	opts  []everheap.Option
 }
@@ -143,6 +144,7 @@ func (c *cutRun) open() {
 	must(c.t, err)
 	c.committed()
 	c.lists.open(c)
+	c.order.open(c)
 }
 
 // begin notes that the next version is about to be committed. A map that is opened
@@ -233,8 +235,11 @@ func (c *cutRun) acknowledged(version uint64) {
 
 // single sets or deletes one key, or changes a list or a value.
 func (c *cutRun) single() error {
-	if c.r.IntN(3) == 0 {
+	switch c.r.IntN(6) {
+	case 0, 1:
 		return c.lists.single(c)
+	case 2, 3:
+		return c.order.single(c)
 	}
 	key := fmt.Sprint("k", c.r.IntN(150))
 	c.begin()
@@ -273,8 +278,14 @@ func (c *cutRun) update() error {
 	err := c.space.Update(context.Background(), func(tx *everheap.Tx) error {
 		changes, lists = nil, c.model.lengths()
 		for range 1 + c.r.IntN(8) {
-			if c.r.IntN(3) == 0 {
-				more, err := c.lists.change(c, tx, &lists)
+			if k := c.r.IntN(6); k < 4 {
+				var more []change
+				var err error
+				if k < 2 {
+					more, err = c.lists.change(c, tx, &lists)
+				} else {
+					more, err = c.order.change(c, tx, 20)
+				}
 				if err != nil {
 					return err
 				}
@@ -411,6 +422,9 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 	}
 	for k, v := range large.All(tx) {
 		add(fmt.Sprint("large/", k), string(*v))
+	}
+	if err := readSorted(tx, add); err != nil {
+		return err
 	}
 	return readLists(tx, add)
 }

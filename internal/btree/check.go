@@ -21,8 +21,9 @@ func Blocks(r *heap.Reader, root format.Link, visit Visit) error {
 }
 
 // Check visits every block and verifies the structure, B1 to B5, the keys and the values. It calls
-// report for each finding and returns the number of entries that it met. sh may be
-// nil if the types are not known.
+// report for each finding and returns the number of entries that it met. What visit does
+// not want to look into counts as no entry; who knows how many there must be finds
+// nodes that are linked twice. sh may be nil if the types are not known.
 func Check(r *heap.Reader, root format.Link, sh *entry.Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
 	if root == 0 {
 		return 0, nil
@@ -48,6 +49,7 @@ type checker struct {
 // below is what was found below a node.
 type below struct {
 	entries uint64
+	all     bool           // no node was left out
 	least   unsafe.Pointer // key; nil if it is not known
 }
 
@@ -81,6 +83,7 @@ func (c *checker) node(link format.Link, height int, root, edge bool) (b below, 
 	if c.report != nil {
 		keys = make([]unsafe.Pointer, n.count())
 	}
+	b.all = true
 	for i, ref := range n.refs() {
 		var child below
 		if height == 0 {
@@ -94,7 +97,8 @@ func (c *checker) node(link format.Link, height int, root, edge bool) (b below, 
 		if b.entries += child.entries; c.report == nil {
 			continue
 		}
-		if height > 0 && child.entries != n.counts()[i] {
+		b.all = b.all && child.all
+		if height > 0 && child.all && child.entries != n.counts()[i] {
 			c.find(a, "slot %d of a branch says %d entries, there are %d (B4)", i, n.counts()[i], child.entries)
 		}
 		keys[i] = child.least
@@ -169,9 +173,9 @@ func (c *checker) entry(a format.Addr) (b below, err error) {
 		if c.report != nil {
 			c.find(a, "an entry is linked twice")
 		}
-		return b, nil
+		return below{all: true}, nil
 	}
-	b.entries = 1
+	b.entries, b.all = 1, true
 	sh := c.sh
 	if c.report == nil || sh == nil {
 		return b, nil

@@ -39,26 +39,32 @@ func (s *Shape) Common(a, b unsafe.Pointer, from, to uintptr) uintptr {
 	return to
 }
 
-// StoredKey returns the key in the payload of an entry, after a look at whether its
-// bytes lie where they must if it is a string. The address is taken from the entry,
-// and not from the string, so that the processor need not wait for that.
+// StoredKey returns the key in the payload of an entry, after a look at whether the
+// strings in it lie where they must.
 func (s *Shape) StoredKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer, error) {
-	key := s.KeyOf(entry)
 	if s.keyString {
 		if _, err := s.text(r, entry); err != nil {
 			return nil, err
 		}
+	} else if s.Key.Owns() && !s.Key.StringsWithin(s.KeyOf(entry), Bounds(r, entry)) {
+		return nil, badKey(r, entry)
 	}
-	return key, nil
+	return s.KeyOf(entry), nil
 }
 
-// text returns the key of an entry with string keys.
+// badKey describes an entry whose key cannot be read.
+func badKey(r *heap.Reader, entry unsafe.Pointer) error {
+	return &format.DamageError{File: "heap", Offset: r.Offset(format.Addr(uintptr(entry) - format.HeaderSize)), What: "the key of an entry does not lie in it"}
+}
+
+// text returns the key of an entry with string keys. The address of the bytes is taken
+// from the entry, and not from the string, so that the processor need not wait for that.
 func (s *Shape) text(r *heap.Reader, entry unsafe.Pointer) (string, error) {
 	k := (*[2]uintptr)(s.KeyOf(entry))
 	a := format.Addr(uintptr(entry) - format.HeaderSize)
 	size := uintptr(r.Size(a))
 	if size < s.ownedAt || k[1] > size-s.ownedAt || k[1] > 0 && k[0] != uintptr(entry)+s.ownedAt {
-		return "", &format.DamageError{File: "heap", Offset: r.Offset(a), What: "the key of an entry does not lie in it"}
+		return "", badKey(r, entry)
 	}
 	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), k[1]), nil
 }
@@ -66,7 +72,11 @@ func (s *Shape) text(r *heap.Reader, entry unsafe.Pointer) (string, error) {
 // Compare orders a key and that of an entry: -1, 0 or 1.
 func (s *Shape) Compare(r *heap.Reader, key, entry unsafe.Pointer) (int, error) {
 	if !s.keyString {
-		return s.Key.Compare(key, s.KeyOf(entry)), nil
+		stored, err := s.StoredKey(r, entry)
+		if err != nil {
+			return 0, err
+		}
+		return s.Key.Compare(key, stored), nil
 	}
 	stored, err := s.text(r, entry)
 	if err != nil {

@@ -168,6 +168,27 @@ func (t *Type) OrderWord(p unsafe.Pointer, from uintptr) uint64 {
 	return o.word
 }
 
+// StringsWithin reports whether the strings of a stored key lie within bounds, so that it can be compared:
+// any other address, such as one that damage made up, may be none at all.
+func (t *Type) StringsWithin(p unsafe.Pointer, b Bounds) bool {
+	for i := range t.ops {
+		o := &t.ops[i]
+		switch o.code {
+		case opString:
+			if n := word(p, o.off+8); n > 0 && !b.holds(word(p, o.off), n) {
+				return false
+			}
+		case opEach:
+			for j := range o.n {
+				if !o.typ.StringsWithin(unsafe.Add(p, o.off+j*o.typ.size), b) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
 // BytesWord is OrderWord of a string with n bytes at data.
 func BytesWord(data unsafe.Pointer, n, from uintptr) (w uint64) {
 	if from >= n {

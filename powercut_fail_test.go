@@ -67,11 +67,11 @@ func (c *cutRun) afterFailure(before uint64) {
 	}
 }
 
-// reread makes the model what the space holds.
+// reread makes the model what the space holds, checkpoints included.
 func (c *cutRun) reread() {
 	c.t.Helper()
-	c.model.now, c.model.contents = digest{}, map[string]string{}
-	must(c.t, c.space.View(func(tx *everheap.Tx) error {
+	read := func(tx *everheap.Tx) error {
+		c.model.now, c.model.contents = digest{}, map[string]string{}
 		for k, v := range c.plain.All(tx) {
 			c.model.set("plain/"+k, *v)
 		}
@@ -79,7 +79,15 @@ func (c *cutRun) reread() {
 			c.model.set(fmt.Sprint("large/", k), string(*v))
 		}
 		return nil
-	}))
+	}
+	list, err := c.space.Checkpoints()
+	must(c.t, err)
+	c.model.pins = map[string]cutPin{}
+	for _, p := range list {
+		must(c.t, c.space.ViewAt(p.Name, read))
+		c.model.pins[p.Name] = cutPin{c.model.now, c.model.contents}
+	}
+	must(c.t, c.space.View(read))
 	c.committed()
 }
 
@@ -201,7 +209,8 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 	disk := powercut.New()
 	disk.Found = found
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
-	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 3)), disk: disk, dir: dir, model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}}}
+	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 3)), disk: disk, dir: dir, model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{},
+		pins: map[string]cutPin{}, pinned: map[uint64]map[string]cutPin{}}}
 	c.opts = []everheap.Option{everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground()}
 	c.open()
 	c.reread()

@@ -52,8 +52,6 @@ type faultStep struct {
 	durable bool             // what is committed is durable once the step has succeeded
 }
 
-const faultMaps = 2 // "0": words to words; "1": words to strings
-
 // texts names the map of strings.
 func texts(id format.ID) MapOf {
 	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}

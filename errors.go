@@ -79,8 +79,10 @@ var (
 	ErrCorrupt = engine.ErrCorrupt
 	// ErrFault: a write through a borrowed pointer, or a page that could not be read.
 	ErrFault = engine.ErrFault
-	// ErrIO: a write or sync to disk failed. Reads go on; writes are refused until
-	// the space was closed by all and is opened again.
+	// ErrIO: a write or sync to disk failed. Reads go on; writes are refused, in all
+	// processes, until the space was closed by all and is opened again. What was
+	// committed and not yet acknowledged as durable may be visible, and is lost if
+	// the power fails before that. Of Open: a file could not be read.
 	ErrIO = engine.ErrIO
 	// ErrUnsupported: the operating system, the processor or the file system lacks
 	// what spaces need; the error says what, and what to do.

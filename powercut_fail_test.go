@@ -67,7 +67,7 @@ func (c *cutRun) afterFailure(before uint64) {
 	}
 }
 
-// reread makes the model what the space holds.
+// reread makes the model what the space holds, checkpoints included.
 func (c *cutRun) reread() {
 	c.t.Helper()
 	read := func(tx *everheap.Tx) (map[string]string, error) {

@@ -9,6 +9,10 @@ import (
 // Tx is one transaction. It is valid inside the function that it was passed to. A
 // reading one may be shared by goroutines that end before that function; a writing
 // one belongs to its goroutine.
+//
+// In the goroutine of that function a page that the disk cannot deliver is an error,
+// ErrFault. Another goroutine that a Tx is shared with has to call
+// debug.SetPanicOnFault itself, or dies of it.
 type Tx struct {
 	engine *engine.Tx
 	space  *Space

@@ -28,6 +28,25 @@ const (
 // milliseconds, so a longer wait means a holder that is stopped, or that waits for itself.
 var lockPatience = 20 * time.Second
 
+// system is what a change does to files and directories; tests put calls in its place
+// that fail.
+var system = struct {
+	create  func(path string, flag int) (*os.File, error)
+	write   func(f *os.File, b []byte) error
+	sync    func(f *os.File) error
+	rename  func(from, to string) error
+	syncDir func(dir string) error
+}{
+	create: func(path string, flag int) (*os.File, error) { return os.OpenFile(path, flag|os.O_CREATE, 0o600) },
+	write: func(f *os.File, b []byte) error {
+		_, err := f.Write(b)
+		return err
+	},
+	sync:    (*os.File).Sync,
+	rename:  os.Rename,
+	syncDir: syncDir,
+}
+
 // load reads and parses the file; a missing one is an empty document. It takes no lock (R1).
 func (r *Registry) load() (*document, error) {
 	if r.homeErr != nil {
@@ -74,7 +93,7 @@ func (r *Registry) lock() (unlock func(), err error) {
 		return nil, cannotWrite(r.home, err)
 	}
 	path := filepath.Join(r.home, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	f, err := system.create(path, os.O_RDWR|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, cannotWrite(r.home, err)
 	}
@@ -179,11 +198,11 @@ func (r *Registry) publish(st *staged) error {
 			return cannotWrite(r.home, err)
 		}
 		if bytes.Equal(now, st.before) {
-			if err := os.Rename(st.temp, st.target); err != nil {
+			if err := system.rename(st.temp, st.target); err != nil {
 				return cannotWrite(r.home, err)
 			}
 			st.temp = ""
-			return syncDir(filepath.Dir(st.target))
+			return system.syncDir(filepath.Dir(st.target))
 		}
 		d, err := r.load()
 		if err != nil {
@@ -201,7 +220,7 @@ func (r *Registry) publish(st *staged) error {
 // writeNew writes and syncs a new file that is to replace old: with its mode and owner if old
 // exists, and for the owner's eyes only if not.
 func writeNew(path, old string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := system.create(path, os.O_WRONLY|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -223,10 +242,10 @@ func writeNew(path, old string, data []byte) error {
 	default:
 		return err
 	}
-	if _, err := f.Write(data); err != nil {
+	if err := system.write(f, data); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := system.sync(f); err != nil {
 		return err
 	}
 	return f.Close()
@@ -259,5 +278,8 @@ func syncDir(dir string) error {
 
 // cannotWrite says what to do when the registry cannot be changed.
 func cannotWrite(home string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("registry: cannot change the registry in %s: %w; nothing was changed: make room there and try again", home, err)
+	}
 	return fmt.Errorf("registry: cannot change the registry in %s: %w; make that directory writable, or set EVERHEAP_HOME to one that is", home, err)
 }

@@ -52,8 +52,6 @@ type faultStep struct {
 	durable bool                 // what is committed is durable once the step has succeeded
 }
 
-const faultMaps = 2 // "0": words to words; "1": words to strings
-
 // texts names the map of strings.
 func texts(id format.ID) MapOf {
 	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
@@ -554,4 +552,17 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	}
 	l.close()
 	l.survives()
+}
+
+// What the system says of the disk has the name of the interface, wherever it is met.
+func TestOpenError_OfTheSystem(t *testing.T) {
+	for errno, want := range map[syscall.Errno]error{syscall.ENOSPC: ErrNoSpace, syscall.EDQUOT: ErrNoSpace, syscall.EIO: ErrIO} {
+		err := OpenError("s", fmt.Errorf("registry: %w", &os.PathError{Op: "write", Path: "/x", Err: errno}))
+		if !errors.Is(err, want) || !errors.Is(err, errno) {
+			t.Errorf("%v: %v", errno, err)
+		}
+		if again := OpenError("s", err); again != err {
+			t.Errorf("explained twice: %v", again)
+		}
+	}
 }

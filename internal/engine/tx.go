@@ -37,7 +37,9 @@ type Tx struct {
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
 	fresh    fresh
-	applying bool // the changes are those of a journal or a backup: see applier
+
+	applying  bool // the changes are those of a journal or a backup: see applier
+	recasting bool // types are being changed: see recast
 }
 
 // The states of Tx.first.
@@ -126,7 +128,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) error {
 	invariant.Point("begin.active")
 	tx.sp = sp
 	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.replayed, tx.applying = nil, nil, nil, false
+	tx.failed, tx.recent, tx.replayed, tx.applying, tx.recasting = nil, nil, nil, false, false
 	tx.fresh.reset()
 	sp.writer = tx
 	tx.hold = sp.live.HoldCurrent()

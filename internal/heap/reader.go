@@ -26,6 +26,12 @@ func (h *Heap) Reader(verify bool) Reader {
 	return r
 }
 
+// Verifying returns a reader of the same blocks that verifies what it reads.
+func (r Reader) Verifying() Reader {
+	r.limit = 0
+	return r
+}
+
 // Payload returns the payload of the block at a, which must be of the kind.
 //
 // A link from a damaged block may be any number. Without verification what is

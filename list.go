@@ -19,20 +19,16 @@ type List[T any] struct {
 
 // OpenList returns the list with a name, and creates it, empty, if it is not there
 // and sc can write: else that is ErrNotFound. A list of another type is
-// ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+// ErrTypeChanged, unless an option says how to go on; a type that cannot be stored is
+// ErrUnstorable.
 func OpenList[T any](sc Scope, name string, opts ...TypeOption) (List[T], error) {
-	s, tx := sc.scope()
-	var id format.ID
-	var err error
-	switch {
-	case s.closed.Load():
-		err = ErrClosed
-	case tx != nil:
-		id, err = tx.engine.OpenList(name, layout.IdentityOf[T]())
-	default:
-		id, err = s.engine.OpenList(name, layout.IdentityOf[T]())
-	}
-	return List[T]{id: ID(id)}, s.wrap("opening the list "+name, err)
+	id, err := openTyped[List[T]](sc, "opening the list "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
+		if tx != nil {
+			return tx.engine.OpenList(name, layout.IdentityOf[T]())
+		}
+		return s.engine.OpenList(name, layout.IdentityOf[T]())
+	})
+	return List[T]{id: ID(id)}, err
 }
 
 // NewList creates an empty list that has no name. It lives while something refers

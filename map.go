@@ -23,27 +23,18 @@ type Map[K comparable, V any] struct {
 	id ID
 }
 
-// TypeOption says how a collection is opened whose stored type is not the
-// program's. There is none yet: a difference is ErrTypeChanged.
-type TypeOption interface{ applyType() }
-
 // OpenMap returns the map with a name, and creates it, empty, if it is not there
 // and sc can write: else that is ErrNotFound. A map of other types is
-// ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+// ErrTypeChanged, unless an option says how to go on; a type that cannot be stored is
+// ErrUnstorable.
 func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Map[K, V], error) {
-	s, tx := sc.scope()
-	op := "opening the map " + name
-	var id format.ID
-	var err error
-	switch {
-	case s.closed.Load():
-		err = ErrClosed
-	case tx != nil:
-		id, err = tx.engine.OpenMap(name, Map[K, V]{}.of())
-	default:
-		id, err = s.engine.OpenMap(name, Map[K, V]{}.of())
-	}
-	return Map[K, V]{id: ID(id)}, s.wrap(op, err)
+	id, err := openTyped[Map[K, V]](sc, "opening the map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
+		if tx != nil {
+			return tx.engine.OpenMap(name, Map[K, V]{}.of())
+		}
+		return s.engine.OpenMap(name, Map[K, V]{}.of())
+	})
+	return Map[K, V]{id: ID(id)}, err
 }
 
 // NewMap creates an empty map that has no name. It lives while something refers

@@ -25,20 +25,16 @@ func New[T any](tx *Tx, v T) (Ref[T], error) {
 
 // OpenRef returns the reference to the value with a name, and makes it, a copy of
 // initial, if it is not there and sc can write: else that is ErrNotFound. A value of
-// another type is ErrTypeChanged, a type that cannot be stored ErrUnstorable.
+// another type is ErrTypeChanged, unless an option says how to go on; a type that
+// cannot be stored is ErrUnstorable.
 func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
-	s, tx := sc.scope()
-	var id format.ID
-	var err error
-	switch {
-	case s.closed.Load():
-		err = ErrClosed
-	case tx != nil:
-		id, err = tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
-	default:
-		id, err = s.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
-	}
-	return Ref[T]{id: ID(id)}, s.wrap("opening the value "+name, err)
+	id, err := openTyped[Ref[T]](sc, "opening the value "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
+		if tx != nil {
+			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+		}
+		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+	})
+	return Ref[T]{id: ID(id)}, err
 }
 
 // ID returns the identity of the value; 0 for the zero Ref.

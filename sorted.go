@@ -27,22 +27,17 @@ type Sorted[K comparable, V any] struct {
 }
 
 // OpenSorted returns the sorted map with a name, and creates it, empty, if it is not
-// there and sc can write: else that is ErrNotFound. A map of other types, or one that is
-// not sorted, is ErrTypeChanged; a type that cannot be stored, or keys without an order,
+// there and sc can write: else that is ErrNotFound. A map of other types, unless an
+// option says how to go on, or one that is not sorted, is ErrTypeChanged; a type that cannot be stored, or keys without an order,
 // ErrUnstorable.
 func OpenSorted[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Sorted[K, V], error) {
-	s, tx := sc.scope()
-	var id format.ID
-	var err error
-	switch {
-	case s.closed.Load():
-		err = ErrClosed
-	case tx != nil:
-		id, err = tx.engine.OpenMap(name, Sorted[K, V]{}.of())
-	default:
-		id, err = s.engine.OpenMap(name, Sorted[K, V]{}.of())
-	}
-	return Sorted[K, V]{id: ID(id)}, s.wrap("opening the sorted map "+name, err)
+	id, err := openTyped[Sorted[K, V]](sc, "opening the sorted map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
+		if tx != nil {
+			return tx.engine.OpenMap(name, Sorted[K, V]{}.of())
+		}
+		return s.engine.OpenMap(name, Sorted[K, V]{}.of())
+	})
+	return Sorted[K, V]{id: ID(id)}, err
 }
 
 // NewSorted creates an empty sorted map that has no name. It lives while something

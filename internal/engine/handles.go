@@ -15,9 +15,10 @@ import (
 // the transaction that has the queue, before any tree is touched.
 //
 // Changes that are applied, of a journal or a backup, were judged when they were
-// made; and their handles may refer to what comes later.
+// made; and their handles may refer to what comes later. While types change, handles
+// may refer to what is about to change (R5).
 func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
-	if sp.writer.applying {
+	if sp.writer.applying || sp.writer.recasting {
 		return nil
 	}
 	return sp.writer.judge(handle, format.ID(id))

@@ -92,17 +92,12 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 		return nil, err
 	}
 	if !layout.Same(storedKey, k) || !layout.Same(storedValue, v) {
-		e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			fmt.Sprintf("  stored:  %s of %s to %s", called(of.kind()), storedKey, storedValue),
-			fmt.Sprintf("  program: %s of %s to %s", called(of.kind()), k, v)}}
-		e.Lines = append(e.Lines, layout.Diff(storedKey, k)...)
-		e.Lines = append(e.Lines, layout.Diff(storedValue, v)...)
-		return nil, e
+		return nil, newPlan(of.kind(), storedKey, storedValue, k, v, nil).err(nil)
 	}
 	index := of.ID.Index()
 	m := &Map{index: index, kind: of.kind(), of: of, key: object.Key, value: object.Value,
 		shape: tx.sp.shape(k, v)}
-	if tx.published(index) {
+	if tx.published(index) && tx.published(object.Key) && tx.published(object.Value) { // R1
 		tx.sp.bound[index%uint64(len(tx.sp.bound))].Store(m)
 	} else {
 		tx.recent = m

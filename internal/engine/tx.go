@@ -39,7 +39,9 @@ type Tx struct {
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
 	fresh    fresh
-	applying bool // the changes are those of a journal or a backup: see applier
+
+	applying  bool // the changes are those of a journal or a backup: see applier
+	recasting bool // types are being changed: see recast
 }
 
 // The states of Tx.first.
@@ -134,7 +136,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	defer tx.endBegin(debug.SetPanicOnFault(true), &err)
 	sp.heap.Enter()
 	invariant.Point("begin.active")
-	tx.applying = false
+	tx.applying, tx.recasting = false, false
 	tx.fresh.reset()
 	sp.writer = tx
 	tx.hold = sp.live.HoldCurrent()

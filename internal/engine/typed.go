@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/entry"
@@ -57,9 +56,7 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 		return nil, err
 	}
 	if !layout.Same(stored, program) {
-		return nil, &TypeError{Kind: ErrTypeChanged, Lines: append([]string{
-			fmt.Sprintf("  stored:  %s of %s", kindName(kind), stored),
-			fmt.Sprintf("  program: %s of %s", kindName(kind), program)}, layout.Diff(stored, program)...)}
+		return nil, newPlan(kind, nil, stored, nil, program, nil).err(nil)
 	}
 	t := tx.sp.newTyped(of, index, program)
 	if tx.published(index) {

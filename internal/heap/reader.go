@@ -38,6 +38,12 @@ func (r Reader) Of(a format.Addr) Reader {
 // Verifies reports whether the reader verifies every block.
 func (r *Reader) Verifies() bool { return r.limit == 0 }
 
+// Verifying returns a reader of the same blocks that verifies what it reads.
+func (r Reader) Verifying() Reader {
+	r.limit = 0
+	return r
+}
+
 // Payload returns the payload of the block at a, which must be of the kind.
 //
 // A link from a damaged block may be any number. Without verification what is

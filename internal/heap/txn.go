@@ -22,6 +22,7 @@ type Txn struct {
 	frozen   int    // walks in progress
 	borrowed bool   // pointers into what was stored were handed out
 	leaks    bool   // what it frees of its base is not listed
+	forsaken uint64 // bytes of its base that are left to a sweep: see Forsake
 
 	written  []format.Addr
 	freed    []freed
@@ -41,7 +42,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
 	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
-	t.leaks = false
+	t.leaks, t.forsaken = false, 0
 	t.written, t.freed, t.unlogged = t.written[:0], t.freed[:0], t.unlogged[:0]
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
@@ -51,7 +52,9 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 func (t *Txn) Version() format.Version { return t.version }
 
 // Changed reports whether the transaction has written anything.
-func (t *Txn) Changed() bool { return len(t.written) > 0 || len(t.freed) > 0 || len(t.unlogged) > 0 }
+func (t *Txn) Changed() bool {
+	return len(t.written) > 0 || len(t.freed) > 0 || len(t.unlogged) > 0
+}
 
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
@@ -198,6 +201,20 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 	}
 }
 
+// Forsake drops a block like Free, but if it is of the base it is not listed: a sweep
+// finds it, which is asked for when the transaction commits. That is for the very many
+// blocks of a structure that is given up, whose list would be long.
+func (t *Txn) Forsake(a format.Addr) {
+	hd := t.heap.header(a)
+	if hd.Birth() == t.version {
+		t.Free(a)
+	} else if t.heap.sound(a) {
+		size := blockSize(hd)
+		t.bytes -= int64(size)
+		t.forsaken += uint64(size)
+	}
+}
+
 // Seal computes the checksums of all that the transaction wrote. Nothing may be
 // written afterwards.
 func (t *Txn) Seal() {
@@ -223,6 +240,10 @@ func (t *Txn) Committed() {
 	}
 	for _, f := range t.unlogged {
 		h.waiting += f.size
+	}
+	if t.forsaken > 0 {
+		h.live.Words().Leaked.Add(t.forsaken)
+		h.live.Words().SweepWish.Store(1)
 	}
 	h.pending = append(h.pending, t.freed...)
 	h.logged = append(h.logged, t.unlogged...)

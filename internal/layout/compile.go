@@ -192,7 +192,12 @@ func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
 		if err != nil {
 			return err
 		}
-		t.fields = append(t.fields, Field{f.Name, f.Tag.Get("everheap"), f.Offset, ft})
+		tag := f.Tag.Get("everheap")
+		if advice := checkTag(tag); advice != "" {
+			c.path = append(c.path, "."+f.Name)
+			return c.refuse(f.Type, advice)
+		}
+		t.fields = append(t.fields, Field{f.Name, tag, f.Offset, ft})
 	}
 	// After the fields: an embedded mutex is then named by its own path.
 	if reflect.PointerTo(rt).Implements(lockerType) {

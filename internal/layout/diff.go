@@ -1,106 +1,36 @@
 package layout
 
-import "fmt"
+import "unicode/utf8"
 
-// differ collects the differences between two types.
-type differ struct {
-	lines []string
-	seen  map[[2]*Type]bool
-}
+// maxColumn is where at most what is done with a difference begins.
+const maxColumn = 48
 
 // Diff returns how the stored type differs from that of the program, like a diff:
-// "- field Old string", "+ field New []byte", "  field Age: stored int32, program int64".
-// It is empty if, and only if, Same holds.
+// "- Gone string", "+ New []uint8", "~ Age int32 -> int64", each with what Evolve does
+// with it, or why not; "!" marks what it refuses. It is empty if, and only if, Same
+// holds.
 func Diff(stored, program *Type) []string {
-	if Same(stored, program) {
-		return nil
-	}
-	d := differ{seen: make(map[[2]*Type]bool)}
-	d.types("", stored, program)
-	if len(d.lines) == 0 {
-		d.say("", "stored with another layout")
-	}
-	return d.lines
+	return NewConversion(stored, program, nil).Lines()
 }
 
-func (d *differ) say(path, format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	if path == "" {
-		d.lines = append(d.lines, "  type: "+what)
-		return
-	}
-	d.lines = append(d.lines, "  field "+path+": "+what)
-}
-
-func (d *differ) types(path string, a, b *Type) {
-	if d.seen[[2]*Type{a, b}] {
-		return
-	}
-	d.seen[[2]*Type{a, b}] = true
-	switch {
-	case a.kind != b.kind || a.kind == Array && a.length != b.length:
-		d.say(path, "stored %s, program %s", a, b)
-		return
-	case a.name != b.name && !a.isHandle():
-		d.say(path, "stored %s, program %s", a, b)
-	}
-	switch {
-	case a.kind == Struct:
-		d.structs(path, a, b)
-	case a.key != nil:
-		d.types(join(path, "key"), a.key, b.key)
-		d.types(join(path, "value"), a.elem, b.elem)
-	case a.isHandle():
-		d.types(join(path, "value"), a.elem, b.elem)
-	case a.kind == Pointer:
-		d.types(path, a.elem, b.elem)
-	case a.elem != nil:
-		d.types(path+"[]", a.elem, b.elem)
-	}
-}
-
-func join(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-func (d *differ) structs(path string, a, b *Type) {
-	before := len(d.lines)
-	for i := range a.fields {
-		f := &a.fields[i]
-		if g := b.field(f.Name); g != nil {
-			d.types(join(path, f.Name), f.Type, g.Type)
-		} else {
-			d.lines = append(d.lines, fmt.Sprintf("- field %s %s", join(path, f.Name), f.Type))
+// Lines returns the differences, one each.
+func (c *Conversion) Lines() (lines []string) {
+	width := 0
+	for _, n := range c.notes {
+		if w := utf8.RuneCountInString(n.text()); w <= maxColumn {
+			width = max(width, w)
 		}
 	}
-	for i := range b.fields {
-		if f := &b.fields[i]; a.field(f.Name) == nil {
-			d.lines = append(d.lines, fmt.Sprintf("+ field %s %s", join(path, f.Name), f.Type))
+	for _, n := range c.notes {
+		sign := n.sign
+		if n.verdict == refused {
+			sign = '!'
 		}
-	}
-	if len(d.lines) > before {
-		return
-	}
-	for i := range a.fields {
-		f := &a.fields[i]
-		if g := b.field(f.Name); g.Offset != f.Offset {
-			d.say(join(path, f.Name), "stored at byte %d, program at byte %d", f.Offset, g.Offset)
+		line := append([]byte{sign, ' '}, n.text()...)
+		for w := utf8.RuneCountInString(n.text()); w < width; w++ {
+			line = append(line, ' ')
 		}
+		lines = append(lines, string(line)+"  "+n.why)
 	}
-	if a.size != b.size || a.align != b.align {
-		d.say(path, "stored with %d bytes, program with %d", a.size, b.size)
-	}
-}
-
-// field returns the field of that name, or nil.
-func (t *Type) field(name string) *Field {
-	for i := range t.fields {
-		if t.fields[i].Name == name {
-			return &t.fields[i]
-		}
-	}
-	return nil
+	return lines
 }

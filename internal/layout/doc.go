@@ -15,6 +15,8 @@
 //   - graph: said of a type that reaches pointers or slices of itself; only its
 //     values can be shared or cyclic, and only they pay for an identity table.
 //   - detached: the position-independent form; addresses are offset+1, 0 is nil.
+//   - conversion: the program that makes values of another type of stored ones; a step
+//     of it can be a function of the user's program.
 //   - handle: 8 bytes that name an object by its ID; never followed here.
 //
 // Invariants:
@@ -33,5 +35,10 @@
 //	L7  Addresses of the caller's value are kept outside the stack only if Arg
 //	    made sure that they belong to the heap.
 //
-// Start reading at Type in type.go, then program.go, flatten.go and copyout.go.
+//	L8  A conversion reads only values that Check has accepted. What it makes may
+//	    refer to the block that it was made of, to the converter's memory and to
+//	    Go values that steps made; it is flattened before any of these goes.
+//
+// Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
+// conversions at matcher.pair in match.go, then convert.go.
 package layout

@@ -48,8 +48,8 @@ var orderedTypes = []reflect.Type{
 	}](), reflect.TypeFor[testRef[int]](),
 }
 
-// reference compares two values part by part, by what the language says.
-func reference(a, b reflect.Value) int {
+// compareParts compares two values part by part, by what the language says.
+func compareParts(a, b reflect.Value) int {
 	if a.Type() == reflect.TypeFor[time.Time]() {
 		x, y := a.Interface().(time.Time), b.Interface().(time.Time)
 		return x.Compare(y)
@@ -76,14 +76,14 @@ func reference(a, b reflect.Value) int {
 		return bytes.Compare([]byte(a.String()), []byte(b.String()))
 	case k == reflect.Array:
 		for i := range a.Len() {
-			if c := reference(a.Index(i), b.Index(i)); c != 0 {
+			if c := compareParts(a.Index(i), b.Index(i)); c != 0 {
 				return c
 			}
 		}
 	case k == reflect.Struct:
 		for i := range a.NumField() {
 			if a.Type().Field(i).Name != "_" {
-				if c := reference(a.Field(i), b.Field(i)); c != 0 {
+				if c := compareParts(a.Field(i), b.Field(i)); c != 0 {
 					return c
 				}
 			}
@@ -139,7 +139,7 @@ func fillKey(v reflect.Value, r *rand.Rand) {
 	}
 }
 
-func sign(less, greater bool) int {
+func signOf(less, greater bool) int {
 	switch {
 	case less:
 		return -1
@@ -153,7 +153,7 @@ func sign(less, greater bool) int {
 func checkOrder(t *testing.T, typ *Type, a, b reflect.Value) {
 	t.Helper()
 	pa, pb := a.Addr().UnsafePointer(), b.Addr().UnsafePointer()
-	want := reference(a, b)
+	want := compareParts(a, b)
 	if got := typ.Compare(pa, pb); got != want {
 		t.Fatalf("%s: %#v against %#v: %d, want %d", typ, a, b, got, want)
 	}
@@ -166,7 +166,7 @@ func checkOrder(t *testing.T, typ *Type, a, b reflect.Value) {
 			break // what follows the first difference has no order
 		}
 		wa, wb := typ.OrderWord(pa, from), typ.OrderWord(pb, from)
-		if c := sign(wa < wb, wa > wb); c != 0 && c != want {
+		if c := signOf(wa < wb, wa > wb); c != 0 && c != want {
 			t.Fatalf("%s: %#v against %#v is %d, the words from %d are %#x and %#x", typ, a, b, want, from, wa, wb)
 		}
 		if (want == 0 || from == 0 && typ.OrderDecides()) && (wa == wb) != (want == 0) {

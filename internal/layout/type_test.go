@@ -191,45 +191,6 @@ func TestDecode_DamageError(t *testing.T) {
 	}
 }
 
-func TestDiff_Lines(t *testing.T) {
-	type Inner struct{ X, Y int }
-	type old struct {
-		Age  int32
-		Old  string
-		Name string
-		In   []Inner
-		When time.Time
-	}
-	var program reflect.Type
-	{
-		type Inner struct{ Y, X int }
-		type old struct {
-			Age  int64
-			Name string
-			New  []byte
-			In   []Inner
-			When *time.Time
-		}
-		program = reflect.TypeFor[old]()
-	}
-	p, err := Of(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := Diff(typeFor[old](t), p)
-	want := []string{
-		"  field Age: stored int32, program int64",
-		"- field Old string",
-		"  field In[].X: stored at byte 0, program at byte 8",
-		"  field In[].Y: stored at byte 8, program at byte 0",
-		"  field When: stored time.Time, program *time.Time",
-		"+ field New []uint8",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
 func TestSame_IgnoresTags(t *testing.T) {
 	a, _ := Of(reflect.TypeOf(struct{ A int }{}))
 	b, _ := Of(reflect.TypeOf(struct {

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// planOf names a plan: the descriptors of an object, and the handle type that a
+// program has for it.
+type planOf struct {
+	key, value uint64
+	handle     *layout.Type
+}
+
+// plan is how objects of some types become ones of others.
+type plan struct {
+	kind   format.Kind
+	handle *layout.Type
+	key    *layout.Conversion // nil: they have no keys
+	value  *layout.Conversion
+
+	stored     struct{ key, value uint64 } // descriptors of the new types; 0: not looked up yet
+	converters struct{ key, value *layout.Converter }
+}
+
+// newPlan compares types. Those of the keys are nil if there are none.
+func newPlan(kind format.Kind, storedKey, storedValue, key, value *layout.Type, steps []*layout.Step) *plan {
+	p := &plan{kind: kind, value: layout.NewConversion(storedValue, value, steps)}
+	if storedKey != nil && key != nil {
+		p.key = layout.NewConversion(storedKey, key, steps)
+	}
+	return p
+}
+
+// plan compares the types of an object with those of a program.
+func (c *recast) plan(of planOf) (*plan, error) {
+	if p := c.plans[of]; p != nil {
+		return p, nil
+	}
+	var key *layout.Type
+	var err error
+	if of.key != 0 {
+		if key, err = c.tx.storedType(of.key); err != nil {
+			return nil, err
+		}
+	}
+	value, err := c.tx.storedType(of.value)
+	if err != nil {
+		return nil, err
+	}
+	p := newPlan(objectKind(of.handle.Kind()), key, value, of.handle.Key(), of.handle.Elem(), c.how.Steps)
+	p.handle = of.handle
+	c.plans[of] = p
+	return p, nil
+}
+
+// descriptors returns those of the new types, storing them if the space has none.
+func (c *recast) descriptors(p *plan) (key, value uint64, err error) {
+	if p.stored.value != 0 {
+		return p.stored.key, p.stored.value, nil
+	}
+	if p.key != nil {
+		if key, err = c.tx.typeIndex(p.key.To); err != nil {
+			return 0, 0, err
+		}
+	}
+	if value, err = c.tx.typeIndex(p.value.To); err != nil {
+		return 0, 0, err
+	}
+	p.stored.key, p.stored.value = key, value
+	return key, value, nil
+}
+
+// convert returns the converters of keys and values, which objects of these types share.
+func (p *plan) convert() (key, value *layout.Converter) {
+	c := &p.converters
+	if c.value == nil {
+		c.value = p.value.NewConverter()
+		if p.key != nil {
+			c.key = p.key.NewConverter()
+		}
+	}
+	return c.key, c.value
+}
+
+// all reports whether is holds for the conversions.
+func (p *plan) all(is func(c *layout.Conversion) bool) bool {
+	return (p.key == nil || is(p.key)) && is(p.value)
+}
+
+// done reports whether the objects have the types already.
+func (p *plan) done() bool {
+	return p.all(func(c *layout.Conversion) bool { return layout.Same(c.From, c.To) })
+}
+
+// same reports whether the contents of the objects stay as they are.
+func (p *plan) same() bool { return p.all((*layout.Conversion).Same) }
+
+// possible reports whether the program accepts it.
+func (p *plan) possible(evolve bool) bool {
+	return p.all(func(c *layout.Conversion) bool { return c.Possible(evolve) })
+}
+
+// made reports whether functions of the program make values.
+func (p *plan) made() bool {
+	return !p.all(func(c *layout.Conversion) bool { return !c.HasSteps() })
+}
+
+// affects reports whether the handles of a type can lead to objects that are to be
+// recast.
+func (p *plan) affects(handle *layout.Type) bool {
+	return !p.all(func(c *layout.Conversion) bool { return !c.Affects(handle) })
+}
+
+// affectsAny reports whether any can.
+func (p *plan) affectsAny() bool {
+	return !p.all(func(c *layout.Conversion) bool { return !c.AffectsAny() })
+}
+
+// objectKind returns the kind of the objects that handles of a kind lead to.
+func objectKind(handle layout.HandleKind) format.Kind {
+	for _, h := range handleKinds {
+		if h.handle == handle {
+			return h.kind
+		}
+	}
+	return format.KindNone
+}
+
+// err is the error for types that differ, and for options, if there are any, that do
+// not accept that.
+func (p *plan) err(how *TypeChange) *TypeError {
+	stored, program := p.value.From.String(), p.value.To.String()
+	if p.key != nil {
+		stored, program = p.key.From.String()+" to "+stored, p.key.To.String()+" to "+program
+	}
+	e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
+		fmt.Sprintf("  stored:  %s of %s", called(p.kind), stored),
+		fmt.Sprintf("  program: %s of %s", called(p.kind), program)}}
+	for _, part := range [2]struct {
+		what string
+		c    *layout.Conversion
+	}{{"keys:", p.key}, {"values:", p.value}} {
+		if part.c == nil || layout.Same(part.c.From, part.c.To) {
+			continue
+		}
+		if p.key != nil {
+			e.Lines = append(e.Lines, part.what)
+		}
+		e.Lines = append(e.Lines, part.c.Lines()...)
+	}
+	switch {
+	case !p.possible(true):
+		e.Lines = append(e.Lines, "Evolve does not accept the lines that begin with an exclamation mark; Migrate can convert such values")
+	case how == nil || !how.Evolve:
+		e.Lines = append(e.Lines, "open it with the option Evolve to accept that")
+	}
+	return e
+}

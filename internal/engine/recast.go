@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// A recast is the change of the stored types of an object, and of all objects that it
+// reaches by handles whose types change with it: what a value's type says about the
+// objects that its handles refer to has to be true. It is part of one transaction,
+// which the journal does not tell (heap.Txn.Unlist): it knows the changes of entries,
+// not of types.
+//
+// Invariants:
+//
+//	R1  An object's types and its contents change in one transaction, so in every
+//	    version they agree; and a program's types are compared with the object's of
+//	    the version that it sees, in every operation (Map.fits, typed.fits). So a
+//	    program with other types gets an error and never a wrong value, whenever it
+//	    has opened the object. Descriptors never change: a comparison that was made
+//	    stays right. One with a descriptor of a transaction that may abort yet is
+//	    remembered by that transaction alone.
+//	R2  What a handle in a value of an object refers to has the types that the
+//	    object's types say, or others that it got since, by way of another object:
+//	    then it is an error to use the handle. So from an object that has the
+//	    program's types already there is nothing to be reached.
+//	R3  Each object is changed once, to one type: who comes by other handles, with
+//	    another type in mind, gets an error, and nothing has changed.
+//	R4  Everything that is converted is verified before, checksums included: else
+//	    damage would get a sound checksum.
+//	R5  While a recast runs, handles that are stored are not judged (judgeHandle):
+//	    the object may not have its new types yet. Those that can be wrong are
+//	    followed, and so all of them are right when it ends.
+
+// TypeChange says which changes of its types a program accepts when it opens an
+// object, and how.
+type TypeChange struct {
+	Evolve   bool
+	Steps    []*layout.Step
+	Progress func(done, total int) // nil: nobody wants to know
+}
+
+const (
+	progressInterval = 100 * time.Millisecond
+	maxListed        = 1 << 18 // entries whose blocks are freed one by one, and not left to a sweep
+)
+
+// recast is a recast in progress.
+type recast struct {
+	tx       *Tx
+	how      *TypeChange
+	r        heap.Reader // of what is converted (R4)
+	plans    map[planOf]*plan
+	met      metObjects
+	todo     []task // what was met last is done first
+	done     uint64 // entries
+	total    uint64 // of the objects that were met so far
+	values   uint64 // single values that were recast
+	reported time.Time
+}
+
+// task is an object that is to be recast.
+type task struct {
+	index uint64
+	plan  *plan
+}
+
+// ChangeTypes gives the object with a name the types of a program, if they are others
+// and how allows it: handle is the type of its handles.
+func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
+	if err := tx.Err(); err != nil {
+		return err
+	}
+	index, found, err := tx.Named(name)
+	if err != nil || !found {
+		return err
+	}
+	c := &recast{tx: tx, how: how, r: tx.reader.Verifying(), plans: map[planOf]*plan{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
+	if err := c.reach(nil, handle, format.MakeID(tx.sp.header.Tag, index)); err != nil {
+		return nameType(err, name)
+	}
+	if len(c.todo) == 0 {
+		return nil
+	}
+	if tx.write == nil {
+		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", ErrReadOnly, c.todo[0].plan.err(how)), name)
+	}
+	if err := c.run(); err != nil {
+		return tx.fail(nameType(err, name))
+	}
+	return nil
+}
+
+// nameType enters the name of an object into an error about its types.
+func nameType(err error, name string) error {
+	if e := (*TypeError)(nil); errors.As(err, &e) && e.Name == "" {
+		e.Name = name
+	}
+	return err
+}
+
+// ChangeTypes is the same in a transaction of its own: a reading one if there is
+// nothing to be done, or it cannot be done. See Change for durable.
+func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
+	tx, err := sp.View()
+	if err != nil {
+		return err
+	}
+	err = tx.ChangeTypes(name, handle, how)
+	tx.EndView()
+	if !errors.Is(err, ErrReadOnly) || sp.readOnly {
+		return err
+	}
+	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
+}
+
+// run does what is to be done, and what turns out to be on the way.
+func (c *recast) run() error {
+	c.tx.write.Unlist()
+	c.tx.recasting = true
+	defer func() { c.tx.recasting = false }()
+	for len(c.todo) > 0 {
+		last := len(c.todo) - 1
+		t := c.todo[last]
+		c.todo = c.todo[:last]
+		if err := c.object(t); err != nil {
+			return err
+		}
+	}
+	c.report()
+	return nil
+}
+
+// object recasts one object.
+func (c *recast) object(t task) error {
+	switch t.plan.kind {
+	case format.KindMap, format.KindSorted:
+		return c.recastMap(t)
+	case format.KindList:
+		return c.recastList(t)
+	case format.KindValue:
+		return c.recastValue(t)
+	}
+	return fmt.Errorf("a %s has no types", t.plan.kind)
+}
+
+// payload returns the payload of an object of the kind.
+func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error) {
+	return table.Object(&c.r, format.Link(c.tx.state.Table), index, kind)
+}
+
+// reach enters an object that a handle leads to, unless it was met before; from is
+// the plan of the object that has the handle. A handle that leads nowhere is left
+// alone, since to use it is an error anyway; but a program must not make such values.
+func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
+	index := id.Index()
+	if id.Tag() != c.tx.sp.header.Tag {
+		return c.nowhere(from, handle, id)
+	}
+	if met := c.met.find(index); met != nil {
+		if met != handle && !layout.Same(met, handle) { // R3
+			return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+				fmt.Sprintf("  the object %016x would have to become two: handles refer to it as", uint64(id)),
+				"  " + met.String() + " and as", "  " + handle.String()}}
+		}
+		return nil
+	}
+	kind := objectKind(handle.Kind())
+	object, err := c.payload(index, kind)
+	if errors.Is(err, table.ErrNoObject) {
+		return c.nowhere(from, handle, id)
+	}
+	if err != nil {
+		return c.tx.objectError(id, err)
+	}
+	key, value, count := contents(kind, object)
+	if value == 0 { // one of the space itself
+		return c.nowhere(from, handle, id)
+	}
+	c.met.add(index, handle)
+	p, err := c.plan(planOf{key, value, handle})
+	if err != nil || p.done() {
+		return err
+	}
+	if !p.possible(c.how.Evolve) {
+		e := p.err(c.how)
+		if from != nil {
+			e.Lines = append([]string{fmt.Sprintf("  its handles lead to the %s %016x:", called(kind), uint64(id))}, e.Lines...)
+		}
+		return e
+	}
+	if !p.same() || p.affectsAny() || kind == format.KindValue {
+		c.total += count
+	}
+	c.todo = append(c.todo, task{index, p})
+	return nil
+}
+
+// nowhere is what to do about a handle that leads to no object.
+func (c *recast) nowhere(from *plan, handle *layout.Type, id format.ID) error {
+	if from == nil || !from.made() {
+		return nil
+	}
+	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", ErrDangling, handle, uint64(id))
+}
+
+// follow enters the objects that the handles in a value lead to, those of the types
+// that can have changed. bounds are those of the block that the value lies in.
+func (c *recast) follow(p *plan, typ *layout.Type, value unsafe.Pointer, bounds layout.Bounds) error {
+	return typ.Judge(value, bounds, func(handle *layout.Type, id uint64) error {
+		if !p.affects(handle) {
+			return nil
+		}
+		return c.reach(p, handle, format.ID(id))
+	})
+}
+
+// giveUp frees the blocks of a structure of n entries, which was walked as a whole
+// before: walk calls its argument with each. What this transaction may use again at
+// once is freed after the walk.
+func (c *recast) giveUp(n uint64, walk func(free func(a format.Addr)) error) error {
+	t := c.tx.write
+	free := t.Free
+	if n > maxListed {
+		free = t.Forsake
+	}
+	var later []format.Addr
+	err := walk(func(a format.Addr) {
+		if t.Editable(a) {
+			later = append(later, a)
+		} else {
+			free(a)
+		}
+	})
+	for _, a := range later {
+		free(a)
+	}
+	return err
+}
+
+// step counts an entry that is done.
+func (c *recast) step() {
+	c.done++
+	if c.how.Progress != nil && c.done%256 == 0 && time.Since(c.reported) >= progressInterval {
+		c.report()
+		c.reported = time.Now()
+	}
+}
+
+// report tells the program how far it is.
+func (c *recast) report() {
+	if c.how.Progress != nil && c.total > 0 {
+		c.how.Progress(int(c.done), int(c.total))
+	}
+}
+
+// metObjects are the objects that were met, and the type of the handle that led to
+// each first. There may be very many.
+type metObjects struct {
+	pages map[uint64]*metPage
+	types []*layout.Type
+	last  map[*layout.Type]uint32 // places in types, plus 1
+}
+
+type metPage [512]uint32
+
+// find returns the type of the handle by which an object was met; nil: it was not.
+func (m *metObjects) find(index uint64) *layout.Type {
+	page := m.pages[index/uint64(len(metPage{}))]
+	if page == nil || page[index%uint64(len(page))] == 0 {
+		return nil
+	}
+	return m.types[page[index%uint64(len(page))]-1]
+}
+
+// add adds an object.
+func (m *metObjects) add(index uint64, handle *layout.Type) {
+	place, ok := m.last[handle]
+	if !ok {
+		if m.last == nil {
+			m.last = map[*layout.Type]uint32{}
+		}
+		m.types = append(m.types, handle)
+		place = uint32(len(m.types))
+		m.last[handle] = place
+	}
+	page := m.pages[index/uint64(len(metPage{}))]
+	if page == nil {
+		page = new(metPage)
+		m.pages[index/uint64(len(page))] = page
+	}
+	page[index%uint64(len(page))] = place
+}

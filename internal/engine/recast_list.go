@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// recastList is the recast of one list.
+type recastList struct {
+	*recast
+	plan     *plan
+	was      format.ListObject
+	from, to *entry.Cell
+	value    *layout.Converter
+	root     format.Link // of the new vector
+	placed   uint64      // elements in it
+	run      []uint64    // the next ones
+}
+
+// recastList recasts a list, in the same way as a map is recast.
+func (c *recast) recastList(t task) error {
+	p := t.plan
+	object, err := c.payload(t.index, format.KindList)
+	if err != nil {
+		return err
+	}
+	l := recastList{recast: c, plan: p, was: *(*format.ListObject)(object),
+		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.tx.sp.judge)}
+	switch {
+	case !p.same():
+		_, l.value = p.convert()
+		if err = l.all(l.convert); err == nil {
+			err = l.place()
+		}
+		runtime.KeepAlive(p) // its converter owns what is stored
+	case p.affectsAny():
+		err = l.all(func(_ uint64, item unsafe.Pointer) error { return l.visit(item) })
+	}
+	if err != nil {
+		return err
+	}
+	now := l.was
+	if _, now.Value, err = c.descriptors(p); err != nil {
+		return err
+	}
+	if !p.same() {
+		now.Root = uint64(l.root)
+	}
+	edited, err := c.tx.editList(t.index)
+	if err != nil {
+		return err
+	}
+	*edited = now
+	if p.same() {
+		return nil
+	}
+	return c.giveUp(l.was.Count, func(free func(a format.Addr)) error {
+		visit := func(a format.Addr, _ format.Kind) (bool, error) { free(a); return true, nil }
+		return vector.Walk(&c.r, format.Link(l.was.Root), visit, func(i, word uint64) error {
+			if i < l.was.Count {
+				free(format.Addr(word))
+			}
+			return nil
+		})
+	})
+}
+
+// all calls each with every element.
+func (l *recastList) all(each func(i uint64, item unsafe.Pointer) error) error {
+	var failed error
+	err := vector.All(&l.r, format.Link(l.was.Root), l.was.Count, func(i, word uint64) bool {
+		var item unsafe.Pointer
+		if item, failed = l.r.Payload(format.Addr(word), format.KindItem); failed == nil {
+			failed = each(i, item)
+		}
+		l.step()
+		return failed == nil
+	})
+	return joinFailure(err, failed)
+}
+
+// visit follows the handles of an element that has its new form.
+func (l *recastList) visit(item unsafe.Pointer) error {
+	return l.follow(l.plan, l.to.Type, l.to.ValueOf(item), entry.Bounds(&l.r, item))
+}
+
+// convert stores what becomes of an element.
+func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
+	value, err := l.value.Convert(l.from.ValueOf(item), entry.Bounds(&l.r, item))
+	if err != nil {
+		return fmt.Errorf("converting the element %d: %w", i, err)
+	}
+	a, err := l.to.New(l.tx.write, 0, value)
+	if err != nil {
+		return fmt.Errorf("converting the element %d: %w", i, err)
+	}
+	l.run = append(l.run, uint64(a))
+	if vector.RunLength(l.placed, len(l.run)+1) == len(l.run) {
+		if err := l.place(); err != nil {
+			return err
+		}
+	}
+	if !l.plan.affectsAny() {
+		return nil
+	}
+	made, err := l.tx.reader.Payload(a, format.KindItem)
+	if err != nil {
+		return err
+	}
+	return l.visit(made)
+}
+
+// place puts the elements that were converted into the new vector.
+func (l *recastList) place() (err error) {
+	if len(l.run) > 0 {
+		l.root, err = vector.SetRun(l.tx.write, l.root, l.placed, l.run)
+		l.placed += uint64(len(l.run))
+		l.run = l.run[:0]
+	}
+	return err
+}
+
+// recastValue recasts the object of a reference. Its type stands in its block, so it
+// is written anew in any case.
+func (c *recast) recastValue(t task) error {
+	p := t.plan
+	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.tx.sp.judge)
+	object, err := c.payload(t.index, format.KindValue)
+	if err != nil {
+		return err
+	}
+	_, descriptor, err := c.descriptors(p)
+	if err != nil {
+		return err
+	}
+	_, x := p.convert()
+	value, err := x.Convert(from.ValueOf(object), entry.Bounds(&c.r, object))
+	if err != nil {
+		return fmt.Errorf("converting the value %d: %w", t.index, err)
+	}
+	a, err := to.New(c.tx.write, format.MakeValueType(descriptor), value)
+	runtime.KeepAlive(x)
+	if err != nil {
+		return fmt.Errorf("converting the value %d: %w", t.index, err)
+	}
+	root, err := table.Enter(c.tx.write, format.Link(c.tx.state.Table), t.index, a)
+	if err != nil {
+		return err
+	}
+	c.tx.state.Table = uint64(root)
+	c.values++
+	err = c.giveUp(c.values, func(free func(a format.Addr)) error {
+		free(format.Addr(uintptr(object) - format.HeaderSize))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.step()
+	if !p.affectsAny() {
+		return nil
+	}
+	made, err := c.tx.reader.Payload(a, format.KindValue)
+	if err != nil {
+		return err
+	}
+	return c.follow(p, to.Type, to.ValueOf(made), entry.Bounds(&c.r, made))
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// recastMap is the recast of one map, sorted or not.
+type recastMap struct {
+	*recast
+	plan     *plan
+	was      format.MapObject
+	from, to *entry.Shape
+	key      *layout.Converter
+	value    *layout.Converter
+	root     format.Link // of the new tree
+}
+
+// recastMap recasts a map. If its entries stay as they are, only its descriptors
+// change. Else a new tree is built beside the old one, which is then given up: so
+// until the old version is let go there is room for both.
+func (c *recast) recastMap(t task) error {
+	p := t.plan
+	object, err := c.payload(t.index, p.kind)
+	if err != nil {
+		return err
+	}
+	m := recastMap{recast: c, plan: p, was: *(*format.MapObject)(object),
+		from: c.tx.sp.shape(p.key.From, p.value.From), to: c.tx.sp.shape(p.key.To, p.value.To)}
+	switch {
+	case !p.same():
+		m.key, m.value = p.convert()
+		err = m.all(m.convert)
+		runtime.KeepAlive(p) // its converters own what is stored
+	case p.affectsAny():
+		err = m.all(m.visit)
+	}
+	if err != nil {
+		return err
+	}
+	now := m.was
+	if now.Key, now.Value, err = c.descriptors(p); err != nil {
+		return err
+	}
+	if !p.same() {
+		now.Root = uint64(m.root)
+	}
+	edited, err := c.tx.editEntries(t.index, p.kind)
+	if err != nil {
+		return err
+	}
+	*edited = now
+	if p.same() {
+		return nil
+	}
+	return c.giveUp(m.was.Count, func(free func(a format.Addr)) error {
+		each := func(a format.Addr, _ format.Kind) (bool, error) {
+			free(a)
+			return true, nil
+		}
+		if p.kind == format.KindSorted {
+			return btree.Blocks(&c.r, format.Link(m.was.Root), each)
+		}
+		return trie.Blocks(&c.r, format.Link(m.was.Root), each)
+	})
+}
+
+// all calls each with every entry, and fails if there are not as many as the map says.
+func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
+	var failed error
+	n := uint64(0)
+	whole, err := true, error(nil)
+	next := func(e unsafe.Pointer) bool {
+		n++
+		failed = each(e)
+		m.step()
+		return failed == nil
+	}
+	if m.plan.kind == format.KindSorted {
+		err = btree.Range(&m.r, format.Link(m.was.Root), m.from, Bound{}, Bound{}, m.was.Count, false, next)
+	} else {
+		whole, err = trie.All(&m.r, format.Link(m.was.Root), m.was.Count, next)
+	}
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return err
+	case !whole || n != m.was.Count:
+		return &format.DamageError{File: HeapName, What: fmt.Sprintf("a map of %d entries has %d", m.was.Count, n)}
+	}
+	return nil
+}
+
+// visit follows the handles of an entry that has its new form.
+func (m *recastMap) visit(e unsafe.Pointer) error {
+	bounds := entry.Bounds(&m.r, e)
+	if err := m.follow(m.plan, m.to.Key, m.to.KeyOf(e), bounds); err != nil {
+		return err
+	}
+	return m.follow(m.plan, m.to.Value, m.to.ValueOf(e), bounds)
+}
+
+// convert stores what becomes of an entry.
+func (m *recastMap) convert(e unsafe.Pointer) error {
+	bounds := entry.Bounds(&m.r, e)
+	key, err := m.key.Convert(m.from.KeyOf(e), bounds)
+	if err != nil {
+		return fmt.Errorf("converting the key %s: %w", m.name(e), err)
+	}
+	value, err := m.value.Convert(m.from.ValueOf(e), bounds)
+	if err != nil {
+		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
+	}
+	to := &Map{kind: m.plan.kind, shape: m.to}
+	hash := *(*uint64)(e)
+	if !m.plan.key.Same() {
+		if hash, err = to.hash(key); err != nil {
+			return fmt.Errorf("converting the key %s: %w", m.name(e), err)
+		}
+	}
+	root, a, old, err := m.tx.put(to, m.root, hash, key, value)
+	if err != nil {
+		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
+	}
+	if old != nil {
+		return m.twice(e)
+	}
+	m.root = root
+	if !m.plan.affectsAny() {
+		return nil
+	}
+	made, err := m.tx.reader.Payload(a, format.KindEntry)
+	if err != nil {
+		return err
+	}
+	return m.visit(made)
+}
+
+// twice is the error for an entry whose new key is there already.
+func (m *recastMap) twice(e unsafe.Pointer) error {
+	if m.plan.key.Same() {
+		return &format.DamageError{File: HeapName, What: "a map has the key " + m.name(e) + " twice"}
+	}
+	return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+		"  the key " + m.name(e) + " and another one would become equal; drop one of them, or tell them apart by Migrate"}}
+}
+
+// name returns the key of an entry for people.
+func (m *recastMap) name(e unsafe.Pointer) string {
+	const most = 100
+	b, err := m.from.Key.AppendJSON(nil, m.from.KeyOf(e), entry.Bounds(&m.r, e))
+	if err != nil {
+		return "(damaged)"
+	}
+	if len(b) > most {
+		b = append(b[:most], "…"...)
+	}
+	return string(b)
+}

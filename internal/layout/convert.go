@@ -1,0 +1,310 @@
+package layout
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// A conversion is the program that makes values of one type of stored values of
+// another. It is compiled once, from two descriptors: see pair in match.go for what
+// becomes what. Values that are the same in both types are moved as they are, headers
+// and pointers included: so the outcome refers to the block of the stored value where
+// nothing had to be converted, and Flatten copies from there.
+
+// convCode says how a value is converted.
+type convCode uint8
+
+const (
+	convMove    convCode = iota // the bytes are the same
+	convNumber                  // a wider number
+	convStruct                  // field by field
+	convArray                   // element by element
+	convSlice                   // element by element
+	convGather                  // an array to a slice
+	convPointer                 // what it points at
+	convBox                     // a value to a pointer to it
+	convStep                    // by functions of the program
+)
+
+// conv converts values of one type into another. It is immutable once compiled.
+type conv struct {
+	code  convCode
+	from  *Type
+	to    *Type
+	steps []convField // of a struct
+	elem  *conv       // of an array, slice, pointer; of a box, the value
+	chain []*Step
+	same  bool // the bytes of a value stay as they are, and so does its hash
+}
+
+// convField is one field of a struct that keeps its value.
+type convField struct {
+	conv     *conv
+	from, to uintptr // offsets
+}
+
+// Conversion is the outcome of comparing two types: how to convert values, if that
+// can be done, and the differences. It is immutable.
+type Conversion struct {
+	From, To *Type
+	root     *conv
+	handles  map[*Type]bool // handle types of To that differ from those of From
+	notes    []note
+	steps    bool
+}
+
+// Same reports whether the bytes of a stored value are those of the new one, and its
+// hash is the same: then there is nothing to convert, only the descriptor changes.
+func (c *Conversion) Same() bool { return c.root.same }
+
+// Affects reports whether handles of a type, which To has, can refer to objects of
+// another type than they say, because they did so in From.
+func (c *Conversion) Affects(handle *Type) bool { return c.handles[handle] }
+
+// AffectsAny reports whether Affects can be true.
+func (c *Conversion) AffectsAny() bool { return len(c.handles) > 0 }
+
+// HasSteps reports whether functions of the program make values or parts of them.
+func (c *Conversion) HasSteps() bool { return c.steps }
+
+// Converter converts values, one after the other. It belongs to one goroutine.
+type Converter struct {
+	c      *Conversion
+	b      Bounds
+	chunks [][]uint64 // memory of the value that is being made: without pointers, never moved
+	free   []uint64   // of the last chunk
+	spent  uintptr    // bytes
+	parts  map[convPart]uintptr
+	todo   []convWork
+	kept   []unsafe.Pointer // what functions of the program returned: the value refers to it
+}
+
+// convPart is a part of the stored value that can be referred to more than once. What
+// is converted in two ways becomes two parts.
+type convPart struct {
+	addr uintptr
+	conv *conv
+	n    uintptr // elements, and sliceBit for a slice
+}
+
+// convWork is a part that was placed and is not converted yet. As in identity, the
+// stack replaces recursion.
+type convWork struct {
+	conv     *conv
+	dst, src unsafe.Pointer
+	n        uintptr
+}
+
+const convChunk = 1 << 13 // words
+
+// NewConverter returns a converter. The conversion must be one that is possible.
+func (c *Conversion) NewConverter() *Converter {
+	return &Converter{c: c, parts: map[convPart]uintptr{}}
+}
+
+// Convert returns the value that becomes of the stored value at src, in the block b,
+// which it checks first. It can be measured and flattened by the new type, until the
+// next call; it refers to the block, and to memory that lives as long as x. Errors: a
+// *DamageError, ErrTooLarge, and those of steps.
+func (x *Converter) Convert(src unsafe.Pointer, b Bounds) (unsafe.Pointer, error) {
+	root := x.c.root
+	if err := root.from.Check(src, b); err != nil {
+		return nil, err
+	}
+	if root.same {
+		return src, nil
+	}
+	x.reset(b)
+	dst, err := x.place(root.to.size)
+	if err != nil {
+		return nil, err
+	}
+	if (root.from.kind == Struct || root.from.kind == Array) && root.from.size > 0 {
+		x.parts[convPart{uintptr(src), root, 1}] = uintptr(dst)
+	}
+	if err := x.run(root, dst, src); err != nil {
+		return nil, err
+	}
+	for len(x.todo) > 0 {
+		w := x.todo[len(x.todo)-1]
+		x.todo = x.todo[:len(x.todo)-1]
+		if err := x.each(w.conv, w.dst, w.src, w.n); err != nil {
+			return nil, err
+		}
+	}
+	return dst, nil
+}
+
+// reset forgets the value made last.
+func (x *Converter) reset(b Bounds) {
+	x.b = b
+	if len(x.chunks) > 1 || len(x.chunks) == 1 && len(x.chunks[0]) > convChunk {
+		x.chunks = nil
+	}
+	if len(x.chunks) == 1 {
+		clear(x.chunks[0][:len(x.chunks[0])-len(x.free)])
+		x.free = x.chunks[0]
+	} else {
+		x.free = nil
+	}
+	clear(x.parts)
+	clear(x.todo[:cap(x.todo)])
+	clear(x.kept)
+	x.spent, x.todo, x.kept = 0, x.todo[:0], x.kept[:0]
+}
+
+// place returns n zeroed bytes, aligned to 8.
+func (x *Converter) place(n uintptr) (unsafe.Pointer, error) {
+	if n > maxFixed+maxOwned-x.spent {
+		return nil, ErrTooLarge
+	}
+	x.spent += n
+	words := max(n+7, 8) / 8 // something of size zero has an address of its own, too
+	if words > uintptr(len(x.free)) {
+		x.free = make([]uint64, max(words, convChunk))
+		x.chunks = append(x.chunks, x.free)
+	}
+	p := unsafe.Pointer(&x.free[0])
+	x.free = x.free[words:]
+	return p, nil
+}
+
+func (x *Converter) each(c *conv, dst, src unsafe.Pointer, n uintptr) error {
+	if c.same {
+		if c.to.size > 0 {
+			move(dst, src, n*c.to.size)
+		}
+		return nil
+	}
+	for i := uintptr(0); i < n; i++ {
+		if err := x.run(c, unsafe.Add(dst, i*c.to.size), unsafe.Add(src, i*c.from.size)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run converts one fixed part. The memory at dst is zero.
+func (x *Converter) run(c *conv, dst, src unsafe.Pointer) error {
+	if c.same {
+		move(dst, src, c.to.size)
+		return nil
+	}
+	switch c.code {
+	case convNumber:
+		convertNumber(c.to.kind, c.from.kind, dst, src)
+	case convStruct:
+		for i := range c.steps {
+			s := &c.steps[i]
+			if err := x.run(s.conv, unsafe.Add(dst, s.to), unsafe.Add(src, s.from)); err != nil {
+				return err
+			}
+		}
+	case convArray:
+		return x.each(c.elem, dst, src, c.from.length)
+	case convSlice:
+		return x.slice(c, dst, src)
+	case convGather:
+		return x.elements(c, dst, src, c.from.length)
+	case convPointer:
+		return x.pointer(c, dst, src)
+	case convBox:
+		p, err := x.place(c.elem.to.size)
+		if err != nil {
+			return err
+		}
+		setWord(dst, 0, uintptr(p))
+		return x.run(c.elem, p, src)
+	case convStep:
+		return x.step(c, dst, src)
+	}
+	return nil
+}
+
+func (x *Converter) slice(c *conv, dst, src unsafe.Pointer) error {
+	addr, n := word(src, 0), word(src, 8)
+	if addr == 0 {
+		return nil
+	}
+	if n == 0 || !c.from.ident {
+		return x.elements(c, dst, loadPointer(src), n)
+	}
+	part := convPart{addr, c, n | sliceBit}
+	if at, ok := x.parts[part]; ok {
+		setWord(dst, 0, at)
+		setWord(dst, 8, n)
+		setWord(dst, 16, n)
+		return nil
+	}
+	p, err := x.header(c, dst, n)
+	if err != nil {
+		return err
+	}
+	x.parts[part] = uintptr(p)
+	x.todo = append(x.todo, convWork{c.elem, p, loadPointer(src), n})
+	return nil
+}
+
+// header makes a slice of n elements, still zero, and returns where they are.
+func (x *Converter) header(c *conv, dst unsafe.Pointer, n uintptr) (unsafe.Pointer, error) {
+	if n > maxOwned {
+		return nil, ErrTooLarge
+	}
+	p, err := x.place(n * c.to.elem.size)
+	if err != nil {
+		return nil, err
+	}
+	setWord(dst, 0, uintptr(p))
+	setWord(dst, 8, n)
+	setWord(dst, 16, n)
+	return p, nil
+}
+
+// elements makes a slice of n converted elements.
+func (x *Converter) elements(c *conv, dst, src unsafe.Pointer, n uintptr) error {
+	p, err := x.header(c, dst, n)
+	if err != nil {
+		return err
+	}
+	return x.each(c.elem, p, src, n)
+}
+
+func (x *Converter) pointer(c *conv, dst, src unsafe.Pointer) error {
+	addr := word(src, 0)
+	if addr == 0 {
+		return nil
+	}
+	part := convPart{addr, c.elem, 1}
+	at, ok := x.parts[part]
+	if !ok {
+		p, err := x.place(c.to.elem.size)
+		if err != nil {
+			return err
+		}
+		at = uintptr(p)
+		x.parts[part] = at
+		x.todo = append(x.todo, convWork{c.elem, p, loadPointer(src), 1})
+	}
+	setWord(dst, 0, at)
+	return nil
+}
+
+// step copies the value to a variable of the program's former type, and lets the
+// program make the new one of it. That one is kept, since the bytes that are taken
+// from it refer to what it owns.
+func (x *Converter) step(c *conv, dst, src unsafe.Pointer) error {
+	old := reflect.New(c.chain[0].Old.rt).UnsafePointer()
+	if err := c.chain[0].Old.CopyOut(old, src, x.b); err != nil {
+		return err
+	}
+	for _, s := range c.chain {
+		made, err := s.convert(old)
+		if err != nil {
+			return err
+		}
+		old = made
+	}
+	x.kept = append(x.kept, old)
+	move(dst, old, c.to.size)
+	return nil
+}

@@ -1,0 +1,190 @@
+package layout
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Source writes types as Go declarations. Types that were stored by one name and
+// differ get names that differ.
+type Source struct {
+	names    map[string]string // by the stored name and the layout
+	taken    map[string]bool
+	declared []string
+	depth    int // of the declarations that are being written
+	imports  map[string]bool
+	packages map[string]string // import paths by name
+}
+
+// standard are types of the standard library that are called by their names.
+var standard = map[string]Kind{"time.Duration": Int64, "time.Month": Int, "time.Weekday": Int}
+
+// NewSource returns a source without declarations. library is the import path of the
+// package with the handles.
+func NewSource(library string) *Source {
+	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "everheap": true, "time": true},
+		imports: map[string]bool{}, packages: map[string]string{"everheap": library, "time": "time"}}
+	for k := Bool; k < kindEnd; k++ {
+		s.taken[scalarKinds[k].name] = true
+	}
+	return s
+}
+
+// Type returns a type as Go writes it where it is used, and declares what it names.
+func (s *Source) Type(t *Type) string {
+	switch {
+	case t.name == "", t.isHandle() && strings.HasPrefix(t.name, "everheap."):
+		return s.literal(t)
+	case standard[t.name] == t.kind:
+		s.uses("time")
+		return t.name
+	}
+	key := t.name + "\x00" + string(t.untagged())
+	if name, ok := s.names[key]; ok {
+		return name
+	}
+	name := s.pick(t.name)
+	s.names[key] = name
+	i := len(s.declared)
+	s.declared = append(s.declared, "")
+	s.depth++
+	s.declared[i] = fmt.Sprintf("// %s is stored as %s.\ntype %s %s\n", name, t.name, name, s.literal(t))
+	s.depth--
+	return name
+}
+
+// uses notes that a package is needed, if that is by a declaration.
+func (s *Source) uses(name string) {
+	if s.depth > 0 {
+		s.imports[name] = true
+	}
+}
+
+// pick returns a name of its own for a type that was stored as name, such as
+// shop.Pair[string,github.com/some/bank.Money].
+func (s *Source) pick(name string) string {
+	var words []string
+	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("[],*{};", r) || unicode.IsSpace(r) }) {
+		part = part[strings.LastIndexAny(part, "./")+1:]
+		part = strings.Map(func(r rune) rune {
+			if unicode.IsLetter(r) || unicode.IsDigit(r) {
+				return r
+			}
+			return '_'
+		}, part)
+		words = append(words, part)
+	}
+	base := strings.Join(words, "_")
+	if !isIdentifier(base) {
+		base = "T" + base
+	}
+	unique := base
+	for n := 2; s.taken[unique]; n++ {
+		unique = base + "_" + strconv.Itoa(n)
+	}
+	s.taken[unique] = true
+	return unique
+}
+
+// literal returns a type without its name.
+func (s *Source) literal(t *Type) string {
+	switch t.kind {
+	case Time:
+		s.uses("time")
+		return "time.Time"
+	case Struct:
+		return s.structure(t)
+	case Array:
+		return fmt.Sprintf("[%d]%s", t.length, s.element(t.elem))
+	case Slice:
+		return "[]" + s.element(t.elem)
+	case Pointer:
+		return "*" + s.Type(t.elem)
+	case Map, Sorted:
+		return s.handle(t.kind, s.Type(t.key), s.Type(t.elem))
+	case List, Ref:
+		return s.handle(t.kind, s.Type(t.elem))
+	}
+	return scalarKinds[t.kind].name
+}
+
+// element returns a type as that of elements.
+func (s *Source) element(t *Type) string {
+	if t.kind == Uint8 && t.name == "" {
+		return "byte"
+	}
+	return s.Type(t)
+}
+
+// Handle returns the type of handles of a kind.
+func (s *Source) Handle(kind HandleKind, parts ...*Type) string {
+	var list []string
+	for _, t := range parts {
+		list = append(list, s.Type(t))
+	}
+	return fmt.Sprintf("everheap.%s[%s]", kind, strings.Join(list, ", "))
+}
+
+func (s *Source) handle(kind HandleKind, parts ...string) string {
+	s.uses("everheap")
+	return fmt.Sprintf("everheap.%s[%s]", kind, strings.Join(parts, ", "))
+}
+
+// structure returns a struct type. Fields that only make room are written as well,
+// where the compiler would lay out the others differently.
+func (s *Source) structure(t *Type) string {
+	if len(t.fields) == 0 && t.size == 0 && t.align == 1 {
+		return "struct{}"
+	}
+	var b strings.Builder
+	b.WriteString("struct {\n")
+	end, align := uintptr(0), uintptr(1)
+	for i := range t.fields {
+		align = max(align, t.fields[i].Type.align)
+	}
+	if t.align > align {
+		fmt.Fprintf(&b, "\t_ [0]uint%d\n", 8*t.align)
+	}
+	for i := range t.fields {
+		f := &t.fields[i]
+		if f.Offset > alignUp(end, f.Type.align) {
+			fmt.Fprintf(&b, "\t_ [%d]byte\n", f.Offset-end)
+		}
+		fmt.Fprintf(&b, "\t%s %s", f.Name, s.Type(f.Type))
+		if f.Tag != "" {
+			tag := "everheap:" + strconv.Quote(f.Tag)
+			if strconv.CanBackquote(tag) {
+				b.WriteString(" `" + tag + "`")
+			} else {
+				b.WriteString(" " + strconv.Quote(tag))
+			}
+		}
+		b.WriteString("\n")
+		end = f.Offset + f.Type.size
+	}
+	natural := end
+	if n := len(t.fields); n > 0 && end > 0 && t.fields[n-1].Type.size == 0 {
+		natural++ // the compiler keeps its address inside
+	}
+	if t.size != alignUp(natural, t.align) {
+		fmt.Fprintf(&b, "\t_ [%d]byte\n", t.size-end)
+	}
+	b.WriteString("}")
+	return b.String()
+}
+
+// Declarations returns the declarations, in the order in which the types were first
+// used.
+func (s *Source) Declarations() []string { return s.declared }
+
+// Imports returns the paths of the packages that the declarations use.
+func (s *Source) Imports() (paths []string) {
+	for name := range s.imports {
+		paths = append(paths, s.packages[name])
+	}
+	slices.Sort(paths)
+	return paths
+}

@@ -120,8 +120,10 @@ func TestPressure_HeldView(t *testing.T) {
 			after := s.Stats().Used
 			t.Logf("%d entries, %d updates of %d of them in %v: %.1f MB in use before, %.1f after",
 				entries, updates, entries/100, time.Since(began).Round(time.Millisecond), float64(before)/1e6, float64(after)/1e6)
-			const extents = 4 << 20 // each process has some of each class for itself
-			if after > 3*before+extents {
+			// Each process has some extents of each class for itself; and while a leader
+			// of the journal is not scheduled for a moment, what is freed waits for it.
+			const slack = 64 << 20
+			if after > 3*before+slack {
 				t.Errorf("an old reader made the space grow from %d to %d bytes", before, after)
 			}
 			if stopped {

@@ -9,7 +9,7 @@
 //     into the space. Changing a stored value is Set, Modify or Upsert: never a
 //     write through a pointer. Such a write is an error, ErrFault.
 //  2. Identity is explicit. Fields of ordinary types are owned by the value. A
-//     Ref, Map or List field refers to an object that others can refer to as well;
+//     Ref, Map, Sorted or List field refers to an object that others can refer to as well;
 //     cycles and sharing are fine. Such a handle is stored only if its object is
 //     there: else that is ErrDangling.
 //  3. A transaction sees one version and publishes one version; readers never
@@ -34,6 +34,6 @@
 // plus the time that writing takes; after Sync, and with Durable, nothing that was
 // acknowledged is lost.
 //
-// A Space, and a handle such as Map, List or Ref, may be used by any number of goroutines. A
+// A Space, and a handle such as Map, Sorted, List or Ref, may be used by any number of goroutines. A
 // writing Tx belongs to one goroutine.
 package everheap

@@ -32,6 +32,12 @@ var benchOrder struct {
 	ids []uint64 // keys of numbers, in random order
 }
 
+// againstSlice is turns against the slice.
+func againstSlice(b *testing.B, n int, ours, theirs func(from, n int)) {
+	b.Helper()
+	turnsWith(b, "slice", n, ours, theirs)
+}
+
 // benchOrderSetup fills sorted maps, in random order, and the slice.
 func benchOrderSetup(b *testing.B) {
 	b.Helper()
@@ -91,7 +97,7 @@ func sliceReads(from, n int) {
 
 func BenchmarkSorted_Peek(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 5000, func(from, n int) {
+	againstSlice(b, 5000, func(from, n int) {
 		bench.space.View(func(tx *everheap.Tx) error {
 			for i := from; i < from+n; i++ {
 				benchSum += benchOrder.users.Peek(tx, benchKey(i)).Balance
@@ -123,7 +129,7 @@ func BenchmarkSorted_PeekMap(b *testing.B) {
 
 func BenchmarkSorted_PeekNumber(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 5000, func(from, n int) {
+	againstSlice(b, 5000, func(from, n int) {
 		bench.space.View(func(tx *everheap.Tx) error {
 			for i := from; i < from+n; i++ {
 				benchSum += int64(*benchOrder.numbers.Peek(tx, benchOrder.ids[i%benchEntries]))
@@ -136,7 +142,7 @@ func BenchmarkSorted_PeekNumber(b *testing.B) {
 func BenchmarkSorted_Get(b *testing.B) {
 	benchOrderSetup(b)
 	b.ReportAllocs()
-	turns(b, 5000, func(from, n int) {
+	againstSlice(b, 5000, func(from, n int) {
 		for i := from; i < from+n; i++ {
 			a, err := benchOrder.users.Get(bench.space, benchKey(i))
 			if err != nil {
@@ -163,7 +169,7 @@ func someAccount(i int) account {
 
 func BenchmarkSorted_Set(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 5000, func(from, n int) {
+	againstSlice(b, 5000, func(from, n int) {
 		for i := from; i < from+n; i++ {
 			if err := benchOrder.users.Set(bench.space, benchKey(i), someAccount(i)); err != nil {
 				b.Fatal(err)
@@ -193,7 +199,7 @@ func BenchmarkSorted_SetMap(b *testing.B) {
 // BenchmarkSorted_Batch measures transactions of 1,000 entries, per entry.
 func BenchmarkSorted_Batch(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 5000, func(from, n int) {
+	againstSlice(b, 5000, func(from, n int) {
 		for first := from; first < from+n; first += 1000 {
 			err := bench.space.Update(context.Background(), func(tx *everheap.Tx) error {
 				for i := first; i < min(first+1000, from+n); i++ {
@@ -213,7 +219,7 @@ func BenchmarkSorted_Batch(b *testing.B) {
 // BenchmarkSorted_DeleteInsert removes an entry and puts it back: two transactions.
 func BenchmarkSorted_DeleteInsert(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 2000, func(from, n int) {
+	againstSlice(b, 2000, func(from, n int) {
 		for i := from; i < from+n; i++ {
 			if ok, err := benchOrder.users.Delete(bench.space, benchKey(i)); err != nil || !ok {
 				b.Fatal(ok, err)
@@ -228,7 +234,7 @@ func BenchmarkSorted_DeleteInsert(b *testing.B) {
 // BenchmarkSorted_Range reads 1,000 entries from a random key on, per entry.
 func BenchmarkSorted_Range(b *testing.B) {
 	benchOrderSetup(b)
-	turns(b, 10000, func(from, n int) {
+	againstSlice(b, 10000, func(from, n int) {
 		for first := from; first < from+n; first += 1000 {
 			bench.space.View(func(tx *everheap.Tx) error {
 				left := min(1000, from+n-first)

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 		"everheap": main,
 		"fill":     func() { helper(fill) },
 		"stock":    func() { helper(stock) },
+		"shelve":   func() { helper(shelve) },
 		"hold":     func() { helper(hold) },
 		"lock":     func() { helper(lock) },
 	})
@@ -215,6 +216,32 @@ func stock(args []string) (err error) {
 		}
 		return errors.Join(err, orders.Append(tx, order{"tea", ann}, order{Item: "milk"}))
 	})
+}
+
+// shelve SPACE makes a space with sorted maps.
+func shelve(args []string) (err error) {
+	s, err := everheap.Open(args[0], everheap.WithMaxSize(256<<20))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Update(context.Background(), func(tx *everheap.Tx) error {
+		day := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+		return errors.Join(
+			putSorted(tx, "prices", map[int]string{9: "salt", 100: "tea", 5: "milk", -3: "a gift", -20: "a refund"}),
+			putSorted(tx, "words", map[string]string{"b": "1", "ba": "2", "bzz": "3", "c": "4"}),
+			putSorted(tx, "places", map[point]string{{0, 2}: "north", {-1, 5}: "west", {0, -7}: "south"}),
+			putSorted(tx, "log", map[time.Time]string{day: "new year", day.Add(1): "a nanosecond later", day.AddDate(0, 1, 28).Add(12 * time.Hour): "a leap day"}))
+	})
+}
+
+// putSorted stores the entries of a Go map in a sorted one.
+func putSorted[K comparable, V any](tx *everheap.Tx, name string, entries map[K]V) error {
+	m, err := everheap.OpenSorted[K, V](tx, name)
+	for k, v := range entries {
+		err = errors.Join(err, m.Set(tx, k, v))
+	}
+	return err
 }
 
 // put stores the entries of a Go map.

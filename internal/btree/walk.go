@@ -203,29 +203,30 @@ func (p *place) bound(root format.Link, sh *entry.Shape, b Bound, count uint64) 
 // minEntry is the size of the smallest block of an entry.
 const minEntry = 2 * format.HeaderSize
 
-// ahead is how many entries are fetched before they are needed: they lie anywhere.
-const ahead = 6
+// ahead is how many entries are fetched before they are needed, since they lie anywhere.
+// Two are fetched for each that is yielded, until so many are on the way: who looks at
+// few entries does not pay for many.
+const ahead = 16
 
 // forward yields the next n entries.
 func (p *place) forward(n uint64, yield func(entry unsafe.Pointer) bool) error {
 	s := &p.steps[0]
 	for {
 		refs := s.n.refs()
-		for i := s.at; i < min(s.at+ahead, len(refs)); i++ {
-			fetch(refs[i])
-		}
-		for ; s.at < len(refs); s.at++ {
-			if n == 0 {
-				return nil
-			}
-			n--
-			if i := s.at + ahead; i < len(refs) {
-				fetch(refs[i])
+		end := s.at + int(min(n, uint64(len(refs)-s.at)))
+		n -= uint64(end - s.at)
+		for next := s.at; s.at < end; s.at++ {
+			for k := 0; k < 2 && next < min(s.at+ahead, end); k++ {
+				fetch(refs[next])
+				next++
 			}
 			e, err := s.n.entryAt(p.r, s.at)
 			if err != nil || !yield(e) {
 				return err
 			}
+		}
+		if n == 0 {
+			return nil
 		}
 		if ok, err := p.turn(false); err != nil || !ok {
 			return err
@@ -238,21 +239,21 @@ func (p *place) backward(n uint64, yield func(entry unsafe.Pointer) bool) error 
 	s := &p.steps[0]
 	for {
 		refs := s.n.refs()
-		for i := s.at - 1; i >= max(s.at-ahead, 0); i-- {
-			fetch(refs[i])
-		}
-		for s.at--; s.at >= 0; s.at-- {
-			if n == 0 {
-				return nil
+		end := s.at - int(min(n, uint64(s.at)))
+		n -= uint64(s.at - end)
+		for next := s.at; s.at > end; {
+			for k := 0; k < 2 && next > max(s.at-ahead, end); k++ {
+				next--
+				fetch(refs[next])
 			}
-			n--
-			if i := s.at - ahead; i >= 0 {
-				fetch(refs[i])
-			}
+			s.at--
 			e, err := s.n.entryAt(p.r, s.at)
 			if err != nil || !yield(e) {
 				return err
 			}
+		}
+		if n == 0 {
+			return nil
 		}
 		if ok, err := p.turn(true); err != nil || !ok {
 			return err

@@ -152,7 +152,7 @@ func (h *Heap) BlockBytes(a format.Addr) format.ByteCount { return blockSize(h.h
 func (h *Heap) sound(a format.Addr) bool {
 	hd := h.header(a)
 	class := hd.Class()
-	if class != h.extentClass(h.extentOf(a)) || class != format.ClassFor(format.ByteCount(hd.Size)) {
+	if !hd.Kind().Valid() || class != h.extentClass(h.extentOf(a)) || class != format.ClassFor(format.ByteCount(hd.Size)) {
 		return false
 	}
 	within := uint64(a) % format.ExtentSize

@@ -50,7 +50,7 @@ type shown struct {
 	Nothing struct{}
 	Kids    testMap[string, shown]
 	Log     testList[testRef[shown2]]
-	z       complex64
+	z       complex64 //lint:ignore U1000 fields that are not exported are part of a type, too
 }
 
 type shown2 struct{ OK bool }

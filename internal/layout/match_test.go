@@ -61,14 +61,14 @@ func TestWidens_WhatIsLossless(t *testing.T) {
 				t.Errorf("%s to %s: widens is %v, want %v", from, to, got, lossless)
 				continue
 			}
-			if !lossless {
+			if !lossless || a.kind == b.kind {
 				continue
 			}
 			for _, v := range extremes(from) {
 				src, dst := reflect.New(from), reflect.New(to)
 				src.Elem().Set(v)
 				convertNumber(b.kind, a.kind, dst.UnsafePointer(), src.UnsafePointer())
-				if a.kind != b.kind && !dst.Elem().Equal(v.Convert(to)) {
+				if !dst.Elem().Equal(v.Convert(to)) {
 					t.Errorf("%s to %s: %v becomes %v", from, to, v, dst.Elem())
 				}
 			}

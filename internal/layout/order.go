@@ -152,8 +152,7 @@ func (t *Type) OrderDecides() bool { return t.ordered <= 8 }
 func (t *Type) OrderWord(p unsafe.Pointer, from uintptr) uint64 {
 	switch t.kind {
 	case String:
-		h := (*header)(p)
-		return BytesWord(h.data, h.len, from)
+		return BytesWord(loadPointer(p), word(p, 8), from)
 	case Uint, Uint64:
 		if from == 0 {
 			return *(*uint64)(p)
@@ -251,7 +250,7 @@ func (o *orderer) value(t *Type, p unsafe.Pointer, last bool) {
 		o.put(uint64(v.Unix()+yearOne)^1<<63, 8)
 		o.put(uint64(v.Nanosecond()), 4)
 	case String:
-		o.text((*header)(p), last)
+		o.text(loadPointer(p), word(p, 8), last)
 	case Array:
 		o.array(t, p, last)
 	case Struct:
@@ -300,20 +299,19 @@ func (o *orderer) array(t *Type, p unsafe.Pointer, last bool) {
 	}
 }
 
-// text adds the bytes of a string.
-func (o *orderer) text(h *header, last bool) {
+// text adds the n bytes of a string at data.
+func (o *orderer) text(data unsafe.Pointer, n uintptr, last bool) {
 	if last {
-		n := h.len - min(o.skip, h.len)
-		w := BytesWord(h.data, h.len, o.skip)
-		o.skip -= min(o.skip, h.len)
-		if n > 0 {
+		w, skipped := BytesWord(data, n, o.skip), min(o.skip, n)
+		o.skip -= skipped
+		if n -= skipped; n > 0 {
 			n = min(n, 8)
 			o.put(w>>(64-8*n), n)
 		}
 		return
 	}
-	for i := uintptr(0); i < h.len && o.n < 8; i++ {
-		c := *(*byte)(unsafe.Add(h.data, i))
+	for i := uintptr(0); i < n && o.n < 8; i++ {
+		c := *(*byte)(unsafe.Add(data, i))
 		if o.put(uint64(c), 1); c == 0 {
 			o.put(0xff, 1)
 		}

@@ -57,6 +57,9 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 		c.awaitStart()
 		list = append(list, c)
 	}
+	for _, c := range list {
+		c.await("its first commit", func() bool { return c.acked.Load() > 0 })
+	}
 	last := map[string]uint64{}
 	for range scaled(8) {
 		acked := list[0].acked.Load()

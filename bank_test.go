@@ -243,7 +243,8 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 
 // The work of a bank child is a list of words: "reopen" closes and opens the
 // space often, "busy" does what is done in the background more often, "grow"
-// writes large records, "locks" takes named locks beside. Some transactions are durable; the others become so soon.
+// writes large records, "locks" takes named locks beside,
+// "compact" gives free space back. Some transactions are durable; the others become so soon.
 func init() { children["bank"] = bankChild }
 
 func bankChild() int {
@@ -346,6 +347,9 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 			}
 		case 2:
 			time.Sleep(time.Duration(c.rng.IntN(3000)) * time.Microsecond)
+		}
+		if err == nil && c.has("compact") && n%16 == 0 {
+			_, err = s.Compact(context.Background())
 		}
 		if err != nil && !errors.Is(err, everheap.ErrBusy) && !errors.Is(err, everheap.ErrSuspended) {
 			return n, err

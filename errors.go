@@ -87,7 +87,8 @@ var (
 	// ErrUnsupported: the operating system, the processor or the file system lacks
 	// what spaces need; the error says what, and what to do.
 	ErrUnsupported = engine.ErrUnsupported
-	// ErrAddressInUse: the addresses of the space's window are taken in this process.
+	// ErrAddressInUse: the addresses of the space's window are taken in this process,
+	// perhaps by a space of which this one is a copy: Rebase gives it others.
 	ErrAddressInUse = engine.ErrAddressInUse
 )
 

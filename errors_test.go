@@ -353,6 +353,34 @@ func TestErrNoSpace_OlderAnchorLetsGo(t *testing.T) {
 	}
 }
 
+// The same if a sweep has come meanwhile, which made this process forget what it was
+// waiting with, and found nothing: the next one does.
+func TestErrNoSpace_OlderAnchorLetsGoAfterSweep(t *testing.T) {
+	s := scratch(t, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
+	m := mapOf[int, []byte](t, s)
+	big := make([]byte, 1<<20)
+	stored := 0
+	for m.Set(s, stored, big) == nil {
+		stored++
+	}
+	must(t, s.Engine().Anchor(true))
+	for i := range stored {
+		_, err := m.Delete(s, i)
+		must(t, err)
+	}
+	must(t, s.Engine().Anchor(false))
+	must(t, sweep(s))
+	if err := m.Set(s, 0, big); err != nil {
+		expectError(t, err, everheap.ErrNoSpace)
+		must(t, sweep(s)) // as the failure asks for
+	}
+	for i := range stored / 2 {
+		if err := m.Set(s, i, big); err != nil {
+			t.Fatalf("value %d of %d: %v", i, stored/2, err)
+		}
+	}
+}
+
 func TestErrCorrupt_HeaderAndEmptyFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(small))

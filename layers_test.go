@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/heap/heaptest", "internal/powercut", "internal/faultdisk"}, // for tests: of what is below, and of the root
 	{"internal/engine"},
-	{"internal/check"},
+	{"internal/check", "internal/transcript"},
 	{"internal/table"},
 	{"internal/trie", "internal/btree", "internal/vector"},
 	{"internal/entry"},
@@ -82,6 +82,8 @@ var unsafeAllowed = map[string]struct {
 	"internal/oslock":  {"the futex system call takes the address of a word", nil},
 	"internal/format":  {"sizes and offsets for the guards at compile time", nil},
 	".":                {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "sorted.go", "range.go", "list.go", "dynamic.go"}},
+
+	"internal/transcript": {"offsets of the fields that hold addresses", []string{"kinds.go"}},
 }
 
 // sourceImport is one import of one file of this module that is not a test.

@@ -31,10 +31,7 @@ type Space struct {
 // Errors: ErrNotFound (read-only, and there is none), ErrBusy, ErrCorrupt,
 // ErrNoSpace, ErrUnsupported, ErrAddressInUse.
 func Open(name string, opts ...Option) (*Space, error) {
-	var s settings
-	for _, o := range opts {
-		o.applyOpen(&s)
-	}
+	s := settingsOf(opts)
 	var e *engine.Space
 	var err error
 	switch {
@@ -75,7 +72,11 @@ func openNamed(name string, o engine.Options) (*engine.Space, error) {
 	}
 	if found {
 		o.MustExist = true
-		return engine.Open(entry.Dir, o)
+		e, err := engine.Open(entry.Dir, o)
+		if err == nil {
+			correct(r, entry, e)
+		}
+		return e, err
 	}
 	dir := r.DefaultDir(name)
 	if dir == "" {
@@ -91,6 +92,16 @@ func openNamed(name string, o engine.Options) (*engine.Space, error) {
 		return fail(fmt.Errorf("%w: no space of that name is registered", ErrNotFound))
 	}
 	return createNamed(r, name, dir, o)
+}
+
+// correct tells the registry where the window of a space really is, if that is not
+// what it says: a crash can have come between the two. What fails is left to the next
+// one who opens the space: the registry only helps to keep windows apart.
+func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
+	if base, size := e.Window(); entry.Base != 0 && (base != entry.Base || size != entry.Size) {
+		entry.Base, entry.Size = base, size
+		_ = r.Register(entry)
+	}
 }
 
 // createNamed creates a space and registers it.

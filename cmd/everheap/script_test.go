@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		"shelve":   func() { helper(shelve) },
 		"hold":     func() { helper(hold) },
 		"lock":     func() { helper(lock) },
+		"sparse":   func() { helper(sparse) },
+		"both":     func() { helper(both) },
 	})
 }
 

@@ -54,6 +54,9 @@ var (
 	errUnlisted = errors.New("a version does not list its changes")
 )
 
+// errNoJournal says that there is no journal where there must be one.
+var errNoJournal = &format.DamageError{File: journal.FileName, What: "the file is missing: what was committed since the newest anchor cannot be recovered. To go on without it, create an empty file of that name"}
+
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
 	path := filepath.Join(sp.dir, journal.FileName)
@@ -64,7 +67,7 @@ func (sp *Space) openJournal() (err error) {
 	sp.journal.file, err = sp.options.open(path, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
-			return &format.DamageError{File: journal.FileName, What: "the file is missing: what was committed since the newest anchor cannot be recovered. To go on without it, create an empty file of that name"}
+			return errNoJournal
 		}
 		if sp.journal.file, err = sp.options.open(path, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
 			err = sp.options.syncDir(sp.dir)

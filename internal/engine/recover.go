@@ -85,7 +85,7 @@ func (sp *Space) plausible() error {
 	if w.NextIndex.Load() > vector.MaxIndex {
 		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
 	}
-	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > carved { // it only rises
+	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > w.Carved.Load() { // it only rises: what it is now is more than what an anchor has noted
 		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)

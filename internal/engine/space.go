@@ -156,6 +156,8 @@ type Space struct {
 	doubt   struct {
 		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
 	}
+	compacting sync.Mutex
+
 	failure atomic.Pointer[error] // of the background's last try
 	quit    chan struct{}
 	done    sync.WaitGroup
@@ -199,9 +201,7 @@ func Open(dir string, o Options) (*Space, error) {
 	if err != nil {
 		return nil, openError(dir, err)
 	}
-	stat := info.Sys().(*syscall.Stat_t)
-	identity := [2]uint64{uint64(stat.Dev), stat.Ino}
-	if c := opened.spaces[identity]; c != nil {
+	if c := opened.spaces[identityOf(info)]; c != nil {
 		if c.space.readOnly != o.ReadOnly {
 			return nil, openError(dir, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy))
 		}
@@ -212,11 +212,20 @@ func Open(dir string, o Options) (*Space, error) {
 	if err != nil {
 		return nil, openError(dir, err)
 	}
+	if info, err = sp.gate.Stat(); err != nil { // of the file that was opened: the one of before may be gone
+		return nil, openError(dir, errors.Join(err, sp.close()))
+	}
 	if opened.spaces == nil {
 		opened.spaces = map[[2]uint64]*counted{}
 	}
-	opened.spaces[identity] = &counted{space: sp, refs: 1}
+	opened.spaces[identityOf(info)] = &counted{space: sp, refs: 1}
 	return sp, nil
+}
+
+// identityOf returns what tells a file from all others.
+func identityOf(info os.FileInfo) [2]uint64 {
+	stat := info.Sys().(*syscall.Stat_t)
+	return [2]uint64{uint64(stat.Dev), stat.Ino}
 }
 
 // openError wraps an error of Open.
@@ -248,10 +257,7 @@ func open(dir string, o Options) (*Space, error) {
 
 // open does what open does before anything else can go on.
 func (sp *Space) open() (err error) {
-	if sp.gate, err = openForLocks(filepath.Join(sp.dir, HeapName), sp.readOnly); err != nil {
-		return err
-	}
-	if err := sp.lockGate(); err != nil {
+	if err := sp.openGate(); err != nil {
 		return err
 	}
 	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
@@ -311,6 +317,33 @@ func (sp *Space) openHeap() error {
 	return err
 }
 
+// openGate opens the heap file for its locks, and takes the gate. Whoever had it may
+// have put another file in the place of this one: then the lock is worth nothing, and
+// it begins again. While the gate is held nobody does that; so what such a one has left
+// behind, if he died, is nobody's.
+func (sp *Space) openGate() (err error) {
+	path := filepath.Join(sp.dir, HeapName)
+	for {
+		if sp.gate, err = openForLocks(path, sp.readOnly); err != nil {
+			return err
+		}
+		if err = sp.lockGate(); err != nil {
+			return err
+		}
+		locked, err := sp.gate.Stat()
+		if err != nil {
+			return err
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(there, locked) {
+			if !sp.readOnly {
+				_ = os.Remove(filepath.Join(sp.dir, newHeapName)) // what cannot be removed is in nobody's way
+			}
+			return nil
+		}
+		sp.gate.Close()
+	}
+}
+
 // openForLocks opens the heap file for its lock bytes. Exclusive locks need a
 // file that is open for writing; a process that may only read takes shared ones.
 func openForLocks(path string, readOnly bool) (*os.File, error) {
@@ -323,8 +356,8 @@ func openForLocks(path string, readOnly bool) (*os.File, error) {
 
 const gatePatience = 10 * time.Second
 
-// lockGate waits for the gate byte. It is held only while a space is opened or
-// closed; who has it longer is suspended.
+// lockGate waits for the gate byte. It is held only while a space is opened, closed or
+// rewritten; who has it longer has much to write, or is suspended.
 func (sp *Space) lockGate() error {
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		ok, err := oslock.TryLock(sp.gate, format.LockGate, false)
@@ -332,7 +365,7 @@ func (sp *Space) lockGate() error {
 			return err
 		}
 		if time.Since(began) > gatePatience {
-			return fmt.Errorf("%w: another process has been opening or closing the space for %v; is it suspended?", ErrBusy, gatePatience)
+			return fmt.Errorf("%w: another process has been opening, closing or rewriting the space for %v; is it suspended?", ErrBusy, gatePatience)
 		}
 	}
 }

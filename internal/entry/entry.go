@@ -88,6 +88,15 @@ func (s *Shape) KeyOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(e
 // ValueOf returns the value in the payload of an entry.
 func (s *Shape) ValueOf(entry unsafe.Pointer) unsafe.Pointer { return unsafe.Add(entry, s.valueAt) }
 
+// Move changes the addresses in a copy of the payload of an entry, as layout's
+// Type.Move does.
+func (s *Shape) Move(payload []byte, from, to uintptr) error {
+	if err := s.Key.Move(payload, s.keyAt, from, to); err != nil {
+		return err
+	}
+	return s.Value.Move(payload, s.valueAt, from, to)
+}
+
 // Bounds returns the limits of the payload of an entry.
 func Bounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
 	lo := uintptr(entry)

@@ -115,6 +115,9 @@ const (
 	ClassRun Class = 0xF0
 	// ClassRunRest marks the further extents of a run.
 	ClassRunRest Class = 0xF1
+	// ClassHole marks an extent that holds no blocks and that may have no space in
+	// the file: it is allocated before it is used.
+	ClassHole Class = 0xF2
 )
 
 // classSizes[c] is the size of a block of class c, header included. Steps of 16
@@ -147,7 +150,9 @@ func (c Class) BlockSize() ByteCount {
 }
 
 // Valid reports whether the byte can stand in the extent table.
-func (c Class) Valid() bool { return int(c) < NumClasses || c == ClassRun || c == ClassRunRest }
+func (c Class) Valid() bool {
+	return int(c) < NumClasses || c == ClassRun || c == ClassRunRest || c == ClassHole
+}
 
 // classOf16[n] is the smallest class whose blocks have at least 16n bytes.
 var classOf16 = func() (t [MaxSmall/16 + 1]Class) {

@@ -19,8 +19,8 @@ const (
 	TableOffset  = ExtentSize // of the extent table: one byte an extent
 )
 
-// Header is the first page of the heap file. It is written when the space is
-// created and when its window is changed, never else.
+// Header is the first page of the heap file. It is written with the file, when the
+// space is created or rewritten, never else.
 type Header struct {
 	Magic    [8]byte  `doc:"EVERHEAP"`
 	Format   uint32   `doc:"version of the format"`

@@ -63,8 +63,10 @@ func (c *FreeCheck) Lists() {
 			block(a, h.extentClass(uint64(extent)), "this process's list of free blocks")
 		}
 	}
-	for _, r := range h.runs.list {
-		c.extents(r.extent, r.n, "this process's list of free extents")
+	for _, list := range []*runList{&h.runs, &h.holes, &h.aside} {
+		for _, r := range list.list {
+			c.extents(r.extent, r.n, "this process's list of free extents")
+		}
 	}
 }
 

@@ -7,10 +7,10 @@ import "github.com/everheap/everheap/internal/format"
 // The caller has what it takes to use the lists.
 func (h *Heap) Abandon() {
 	w := h.live.Words()
-	w.Leaked.Add(uint64(h.waiting + h.freeBytes()))
+	w.Leaked.Add(uint64(h.waiting + h.freeBytes() + h.holeBytes()))
 	w.SweepWish.Store(1)
 	h.lists = [format.NumClasses]classList{}
-	h.groups, h.runs = nil, runList{}
+	h.groups, h.runs, h.holes, h.aside = nil, runList{}, runList{}, runList{}
 	h.pending, h.logged, h.released = nil, nil, freedList{}
 	clear(h.held)
 	h.cold, h.waiting = 0, 0
@@ -34,7 +34,7 @@ func (h *Heap) Rewrite() {
 	carved := h.live.Words().Carved.Load()
 	h.region.Redirty(0, int64(format.TableOffset+carved>>format.ExtentShift)) // of the extent table what is in use
 	for extent := h.first >> format.ExtentShift; extent < carved>>format.ExtentShift; extent++ {
-		if h.extentClass(extent) != format.ClassFree { // nothing lies in a free one
+		if h.ExtentInUse(extent << format.ExtentShift) { // nothing lies in a free one, and a hole must not be written to
 			h.region.Redirty(int64(extent<<format.ExtentShift), format.ExtentSize)
 		}
 	}
@@ -42,5 +42,6 @@ func (h *Heap) Rewrite() {
 
 // ExtentInUse reports whether blocks lie in the extent at an offset of the file.
 func (h *Heap) ExtentInUse(off uint64) bool {
-	return h.extentClass(off>>format.ExtentShift) != format.ClassFree
+	class := h.extentClass(off >> format.ExtentShift)
+	return class != format.ClassFree && class != format.ClassHole
 }

@@ -30,6 +30,9 @@
 //	    then looks for active processes. So either the sweep sees the process and
 //	    gives up, or the process sees the epoch and forgets what lies below the
 //	    floor: never do both believe to own the same free block.
+//	I8  An extent that may have no space in the file is free, and the table of
+//	    extents says so (ClassHole) from before the space is given back until
+//	    after it was allocated again. (holes.go)
 //
 // Start reading at Txn, then Heap.refill and Heap.Reclaim.
 package heap
@@ -66,6 +69,8 @@ type Heap struct {
 	lists    [format.NumClasses]classList
 	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
+	holes    runList // free extents that have to be allocated before they are used (I8)
+	aside    runList // that are about to become holes
 	pending  []freed
 	logged   []freed // pending, and the journal refers to them: in the order of their versions
 	held     map[format.Version]*freedList
@@ -220,7 +225,9 @@ func (h *Heap) forget(epoch uint64) {
 		h.lists[c].forget(floor)
 	}
 	h.forgetGroups(floor)
-	h.runs.forget(h.extentOf(floor))
+	for _, list := range []*runList{&h.runs, &h.holes, &h.aside} {
+		list.forget(h.extentOf(floor))
+	}
 	keep := func(list []freed) []freed {
 		kept := list[:0]
 		for _, f := range list {

@@ -57,8 +57,13 @@ func (h *Heap) GiveBack(all bool) {
 		clear(h.held)
 		h.push(format.StackPending, items)
 	}
-	for round := 0; round < 3 && h.freeBytes() > keep; round++ { // what carries the extents can come with some
-		h.pushRuns()
+	for round := 0; round < 3 && (h.freeBytes() > keep || h.holeBytes() > keep); round++ { // what carries the extents can come with some
+		if h.holeBytes() > keep {
+			h.pushRuns(&h.holes)
+		}
+		if h.freeBytes() > keep {
+			h.pushRuns(&h.runs)
+		}
 		if h.freeBytes() > keep { // last, since the parcels above are of this class
 			h.pushOwn(carrier)
 		}
@@ -121,25 +126,34 @@ func (h *Heap) takeCarrier() (format.Addr, error) {
 	return h.take(c)
 }
 
-// pushRuns hands over whole extents, few in a parcel: else the first process that
-// needs one would get them all.
-func (h *Heap) pushRuns() {
-	list := h.runs.list
-	h.runs = runList{}
-	var items []format.ParcelItem
-	room := uint64(parcelExtents)
-	for _, r := range list {
-		for r.n > 0 {
-			n := min(r.n, room)
-			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(r.extent)), Birth: n})
-			r.extent, r.n, room = r.extent+n, r.n-n, room-n
-			if room == 0 {
-				h.push(format.StackExtents, items)
-				items, room = items[:0], parcelExtents
-			}
+// pushRuns hands over whole extents of a list, few in a parcel: else the first process
+// that needs one would get them all. What carries them is taken care of first, from
+// these very extents if need be: else the file would grow for what is given back.
+// The lowest go on top of the stack, where they are the first to be taken.
+func (h *Heap) pushRuns(from *runList) {
+	for from.extents > 0 {
+		if !h.hasCarrier() {
+			return // a full disk: they stay here
 		}
+		var items []format.ParcelItem
+		for room := uint64(parcelExtents); room > 0 && from.extents > 0; {
+			extent, n := from.takeLast(room)
+			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(extent)), Birth: n})
+			room -= n
+		}
+		h.push(format.StackExtents, items)
 	}
-	h.push(format.StackExtents, items)
+}
+
+// hasCarrier sees to it that there is a block for a parcel, and reports whether there
+// is one.
+func (h *Heap) hasCarrier() bool {
+	a, err := h.takeCarrier()
+	if err == nil {
+		c := format.ClassFor(carrierBytes)
+		h.lists[c].hot = append(h.lists[c].hot, a)
+	}
+	return err == nil
 }
 
 // pushOwn hands over the free blocks of the parcels' own class: they carry each
@@ -288,7 +302,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	switch {
 	case stack == format.StackExtents:
 		if off%format.ExtentSize == 0 && item.Birth <= (h.live.Words().Carved.Load()-off)>>format.ExtentShift && item.Birth > 0 {
-			h.putRun(extent, item.Birth)
+			h.putFree(extent, item.Birth)
 		}
 	case stack == format.StackPending:
 		hd := h.header(a)

@@ -75,9 +75,10 @@ func (h *Heap) refill(c format.Class) error {
 }
 
 // catchUp reclaims what waits for the journal and for newer anchors, and reports
-// whether there was any.
+// whether there was any. Also if this process waits with nothing: a sweep may have made
+// it forget that, and have left it for the sake of an old anchor; the next one finds it.
 func (h *Heap) catchUp() bool {
-	if h.relieve == nil || h.waiting == 0 {
+	if h.relieve == nil {
 		return false
 	}
 	before := h.waiting
@@ -118,7 +119,7 @@ func (h *Heap) carve(c format.Class) error {
 }
 
 // takeExtents takes n free extents in a row: the process's own, then given-back
-// ones, then such as nobody ever had.
+// ones, then holes, then such as nobody ever had.
 func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	if extent, ok := h.runs.take(n); ok {
 		return extent, nil
@@ -128,7 +129,14 @@ func (h *Heap) takeExtents(n uint64) (uint64, error) {
 			return extent, nil
 		}
 	}
-	return h.reserve(n)
+	if extent, err := h.takeHoles(n); err == nil {
+		return extent, nil
+	}
+	extent, err := h.reserve(n)
+	if err != nil {
+		return h.takeAny(n, err)
+	}
+	return extent, nil
 }
 
 // reserve moves the mark of reserved space up by n extents, growing the file if
@@ -149,7 +157,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 		}
 		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
 			invariant.Point("grow.carved")
-			return carved >> format.ExtentShift, nil
+			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
 		}
 	}
 }

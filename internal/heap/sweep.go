@@ -122,7 +122,7 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 		}
 	}
 	for _, r := range u.extents {
-		h.putRun(r.extent, r.n)
+		h.putFree(r.extent, r.n)
 	}
 	invariant.Point("sweep.pushed")
 	return true
@@ -171,7 +171,7 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 			return false
 		}
 		for n := extent + item.Birth; extent < n; extent++ {
-			if s.has(extent) || h.extentClass(extent) != format.ClassFree {
+			if class := h.extentClass(extent); s.has(extent) || class != format.ClassFree && class != format.ClassHole {
 				return false
 			}
 			s.extents[extent/64] |= 1 << (extent % 64)

@@ -61,11 +61,39 @@ func (d *Detached) Bounds() Bounds {
 // aligned to 8 bytes. Relocate accepts any bytes, and checks them; what is not a
 // value of t is a *DamageError.
 func (t *Type) Relocate(p unsafe.Pointer, b Bounds, from uintptr) error {
-	w := walker{b: b, from: from}
+	w := walker{b: b, from: from, to: b.Lo}
 	err := w.all(t, p)
 	if err == nil && t.owns { // parts that overlap may have been changed after they were checked
 		err = t.Check(p, b)
 	}
+	return err
+}
+
+// Move changes the addresses in the stored value at an offset of a block's payload, of
+// which block is a copy that nobody else looks at, aligned to 8 bytes, in memory
+// without pointers: from is the address where the payload began before, and to the one
+// where it is going to. It accepts any bytes, and checks them; what is not a value of t
+// is a *DamageError.
+//
+// It goes by way of the addresses that the parts have in the copy, which lies in
+// neither place: so a word that is come to twice, because parts overlap, is found out
+// each time.
+func (t *Type) Move(block []byte, at, from, to uintptr) error {
+	if at > uintptr(len(block)) || t.size > uintptr(len(block))-at {
+		return &DamageError{t.String(), at, "the bytes are shorter than the type"}
+	}
+	if !t.checked || len(block) == 0 {
+		return nil
+	}
+	lo := unsafe.Pointer(unsafe.SliceData(block))
+	b := Bounds{uintptr(lo), uintptr(lo) + uintptr(len(block))}
+	w := walker{b: b, from: from, to: b.Lo}
+	err := w.all(t, unsafe.Add(lo, at))
+	if err == nil && t.owns {
+		w = walker{b: b, from: b.Lo, to: to}
+		err = w.all(t, unsafe.Add(lo, at))
+	}
+	runtime.KeepAlive(block)
 	return err
 }
 
@@ -81,7 +109,7 @@ func (t *Type) Attach(img []byte) (*Detached, error) {
 	if !t.checked {
 		return d, nil
 	}
-	w := walker{b: d.Bounds(), from: 1}
+	w := walker{b: d.Bounds(), from: 1, to: d.Bounds().Lo}
 	err := w.all(t, d.Pointer())
 	if err == nil && t.owns {
 		// Parts that overlap may have been changed after they were checked.

@@ -186,6 +186,9 @@ func layoutTrip(t *testing.T, r *region, data []byte) {
 		}
 	}
 	same("stored form", p, b)
+	if err := moveAway(t, typ, p, b); err != nil {
+		t.Fatalf("Move of %s: %v", typ, err)
+	}
 	img, err := typ.Detach(p, b)
 	if err != nil {
 		t.Fatalf("Detach of %s: %v", typ, err)
@@ -301,11 +304,47 @@ func useAll(t *testing.T, typ *Type, p unsafe.Pointer, b Bounds) {
 	if err := typ.Handles(p, b, func(HandleKind, uint64) bool { return true }); err != nil {
 		t.Fatalf("Handles of a checked value: %v", err)
 	}
+	if err := moveAway(t, typ, p, b); err != nil && !errors.As(err, new(*DamageError)) { // overlapping parts
+		t.Fatalf("Move of a checked value: %v", err)
+	}
 	if typ.KeyError() == nil {
 		if _, err := typ.Hash(1, p); err == nil && !typ.Equal(p, p) {
 			t.Fatal("a key differs from itself")
 		}
 	}
+}
+
+// moveAway moves a copy of a value a little further, and back: it is what it was.
+func moveAway(t *testing.T, typ *Type, p unsafe.Pointer, b Bounds) error {
+	before := bytes.Clone(bytesAt(p, b.Hi-b.Lo))
+	mem := make([]uint64, len(before)/8+1)
+	at := unsafe.Pointer(&mem[0])
+	block := bytesAt(at, uintptr(len(before)))
+	copy(block, before)
+	lo, off := uintptr(at), uintptr(p)-b.Lo
+	if err := typ.Move(block, off, b.Lo, b.Lo+16); err != nil {
+		return err
+	}
+	moved := bytes.Clone(block)
+	for i := 0; i+8 <= len(before); i += 8 {
+		was, is := word(unsafe.Pointer(&before[i]), 0), word(unsafe.Pointer(&moved[i]), 0)
+		if was != is && is != was+16 {
+			t.Fatalf("Move of %s changed the word at %d from %#x to %#x", typ, i, was, is)
+		}
+	}
+	if err := typ.Move(block, off, b.Lo+16, lo); err != nil {
+		t.Fatalf("Move of %s to where it is: %v", typ, err)
+	}
+	if err := typ.Check(unsafe.Add(at, off), Bounds{lo, lo + uintptr(len(block))}); err != nil {
+		t.Fatalf("Check of a moved %s: %v", typ, err)
+	}
+	if err := typ.Move(block, off, lo, b.Lo); err != nil {
+		t.Fatalf("Move of %s back: %v", typ, err)
+	}
+	if !bytes.Equal(before, block) {
+		t.Fatalf("%s differs after it was moved there and back", typ)
+	}
+	return nil
 }
 
 func FuzzAttach(f *testing.F) {

@@ -3,13 +3,14 @@ package layout
 import "unsafe"
 
 // walker goes through all parts of a stored value, each once, and checks what it
-// finds. Check, Handles, Judge, Attach and AppendJSON are this walk.
+// finds. Check, Handles, Judge, Attach, Move and AppendJSON are this walk.
 type walker struct {
 	b       Bounds
 	budget  uintptr // bytes of owned parts that may still be visited (L5)
 	empty   uintptr // elements of size zero so far
 	ids     *identity
-	from    uintptr // if not 0: addresses are those of a value that began there; make them absolute on the way
+	from    uintptr // if not 0: addresses are those of a value that began there; change them on the way
+	to      uintptr // with from: to those of a value that begins there
 	handle  func(kind HandleKind, id uint64) bool
 	judge   func(handle *Type, id uint64) error
 	stopped bool // by handle
@@ -103,7 +104,7 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 		}
 	case String:
 		n := word(p, 8)
-		if err := w.part(t, p, n, n, 1); err != nil {
+		if _, err := w.part(t, p, n, n, 1); err != nil {
 			return err
 		}
 		return w.spend(t, p, n)
@@ -133,25 +134,33 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 	return nil
 }
 
-// part checks the address at p, of n elements in size bytes, and makes it absolute if need be.
-func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) error {
+// part checks the address at p, of n elements in size bytes, changes it if need be,
+// and returns where they are, if they are anywhere.
+func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) (unsafe.Pointer, error) {
 	addr := word(p, 0)
-	if w.from != 0 && addr != 0 {
+	moves := w.from != 0 && addr != 0
+	if moves {
 		if addr-w.from > w.b.Hi-w.b.Lo {
-			return damage(t, w.b, p, "an address outside the value")
+			return nil, damage(t, w.b, p, "an address outside the value")
 		}
 		addr += w.b.Lo - w.from
-		setWord(p, 0, addr)
 	}
 	switch {
 	case addr == 0 && n != 0:
-		return damage(t, w.b, p, "a length without an address")
+		return nil, damage(t, w.b, p, "a length without an address")
 	case addr != 0 && !w.b.holds(addr, size):
-		return damage(t, w.b, p, "an address outside the block")
+		return nil, damage(t, w.b, p, "an address outside the block")
 	case size != 0 && addr%align != 0:
-		return damage(t, w.b, p, "an address that is not aligned")
+		return nil, damage(t, w.b, p, "an address that is not aligned")
 	}
-	return nil
+	if !moves {
+		return loadPointer(p), nil
+	}
+	setWord(p, 0, addr-w.b.Lo+w.to)
+	if size == 0 {
+		return p, nil // it may lie behind the block, where pointers must not go
+	}
+	return unsafe.Add(p, addr-uintptr(p)), nil // of the same memory
 }
 
 // spend takes n bytes from the budget.
@@ -168,7 +177,8 @@ func (w *walker) slice(t *Type, p unsafe.Pointer) error {
 	if n > maxOwned || word(p, 16) != n {
 		return damage(t, w.b, p, "a slice with a wrong length")
 	}
-	if err := w.part(t, p, n, n*e.size, e.align); err != nil {
+	at, err := w.part(t, p, n, n*e.size, e.align)
+	if err != nil {
 		return err
 	}
 	if e.size == 0 {
@@ -181,31 +191,32 @@ func (w *walker) slice(t *Type, p unsafe.Pointer) error {
 		return nil
 	}
 	if t.ident {
-		s, isNew := w.ids.add(word(p, 0), t, n|sliceBit)
+		s, isNew := w.ids.add(uintptr(at), t, n|sliceBit)
 		if s.off++; !isNew {
 			return nil
 		}
-		w.ids.push(work{src: loadPointer(p), n: n, typ: e})
+		w.ids.push(work{src: at, n: n, typ: e})
 		return w.spend(t, p, n*e.size)
 	}
 	if err := w.spend(t, p, n*e.size); err != nil {
 		return err
 	}
-	return w.each(e, loadPointer(p), n)
+	return w.each(e, at, n)
 }
 
 func (w *walker) pointer(t *Type, p unsafe.Pointer) error {
 	e := t.elem
-	if err := w.part(t, p, 0, e.size, e.align); err != nil {
+	at, err := w.part(t, p, 0, e.size, e.align)
+	if err != nil {
 		return err
 	}
-	if word(p, 0) == 0 || e.size == 0 {
+	if at == nil || e.size == 0 {
 		return nil
 	}
-	s, isNew := w.ids.add(word(p, 0), e, 1)
+	s, isNew := w.ids.add(uintptr(at), e, 1)
 	if s.off++; !isNew {
 		return nil
 	}
-	w.ids.push(work{src: loadPointer(p), n: 1, typ: e})
+	w.ids.push(work{src: at, n: 1, typ: e})
 	return w.spend(t, p, e.size)
 }

@@ -16,6 +16,10 @@ type File interface {
 	// Allocate reserves space for n bytes at off and extends the file to hold
 	// them; later writes there do not fail for want of space.
 	Allocate(off, n int64) error
+	// PunchHole gives the space of n bytes at off back to the file system: they
+	// read as zeros from then on, and take Allocate before they may be written.
+	// The size stays.
+	PunchHole(off, n int64) error
 	// Datasync waits until data and size are durable.
 	Datasync() error
 	// Size returns the bytes of the file.
@@ -72,6 +76,11 @@ func (f *OSFile) Truncate(size int64) error {
 // Allocate implements File.
 func (f *OSFile) Allocate(off, n int64) error {
 	return f.do("allocate", func(fd uintptr) error { return allocate(fd, off, n) }, classify)
+}
+
+// PunchHole implements File.
+func (f *OSFile) PunchHole(off, n int64) error {
+	return f.do("punch a hole into", func(fd uintptr) error { return punchHole(fd, off, n) }, classify)
 }
 
 // Datasync implements File. An error is always an ErrIO (M6).

@@ -36,6 +36,13 @@ func (f *failing) Allocate(off, n int64) error {
 	return f.File.Allocate(off, n)
 }
 
+func (f *failing) PunchHole(off, n int64) error {
+	if err := f.fail(); err != nil {
+		return err
+	}
+	return f.File.PunchHole(off, n)
+}
+
 func (f *failing) Datasync() error {
 	if err := f.fail(); err != nil {
 		return err
@@ -310,5 +317,90 @@ func TestCheckFileSystem_Overlay(t *testing.T) {
 	copy(r.writable(0, 4), "over")
 	if got := string(r.ro(0, 4)); got != "over" {
 		t.Fatalf("the view shows %q", got)
+	}
+}
+
+func TestRegion_PunchHole(t *testing.T) {
+	f, path := heapFile(t)
+	r, err := Map(f, place(t), testWindow, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	blocks := func() int64 {
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Blocks * 512
+	}
+	const size = 64 << 10
+	if err := r.Allocate(0, 4*size); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(4) {
+		copy(r.writable(i*size, 4), "here")
+	}
+	if err := r.Sync(4 * size); err != nil {
+		t.Fatal(err)
+	}
+	before := blocks()
+	if err := r.PunchHole(size, 2*size); err != nil {
+		t.Fatal(err)
+	}
+	if now := blocks(); now > before-2*size {
+		t.Errorf("the file takes %d bytes, and took %d before 2*%d were given back", now, before, size)
+	}
+	for i, want := range []string{"here", "\x00\x00\x00\x00", "\x00\x00\x00\x00", "here"} {
+		for view, b := range map[string][]byte{"read": r.ro(uint64(i)*size, 4), "write": r.writable(uint64(i)*size, 4)} {
+			if string(b) != want {
+				t.Errorf("piece %d of the %s view is %q", i, view, b)
+			}
+		}
+	}
+	if n, err := r.file.Size(); n != 4*size || err != nil {
+		t.Errorf("the file has %d bytes, %v", n, err)
+	}
+	if err := r.Allocate(size, size); err != nil {
+		t.Fatal(err)
+	}
+	copy(r.writable(size, 5), "again")
+	if string(r.ro(size, 5)) != "again" {
+		t.Error("what was allocated again cannot be written")
+	}
+	for _, c := range [][2]int64{{-pageSize, pageSize}, {0, 0}, {1, pageSize}, {0, 1}, {testWindow, pageSize}, {0, testWindow + pageSize}} {
+		if err := r.PunchHole(c[0], c[1]); err == nil {
+			t.Errorf("%d bytes at %d were punched", c[1], c[0])
+		}
+	}
+	bad, err := Map(&failing{func() File { f, _ := heapFile(t); return f }(), 2, syscall.EIO}, place(t), testWindow, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bad.Close()
+	if err := bad.PunchHole(0, pageSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := bad.PunchHole(0, pageSize); !errors.Is(err, ErrIO) {
+		t.Errorf("a failing call: %v", err)
+	}
+}
+
+func TestMapReadable_IsReadOnly(t *testing.T) {
+	f, _ := heapFile(t)
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("content"), 0); err != nil {
+		t.Fatal(err)
+	}
+	s, err := MapReadable(f, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if string(s.Bytes()) != "content" {
+		t.Errorf("%q", s.Bytes())
+	}
+	if _, faulted := faults(func() { s.Bytes()[0] = 'C' }); !faulted {
+		t.Error("it can be written")
 	}
 }

@@ -17,8 +17,9 @@
 //	    reads what somebody else mapped there.
 //	M3  Nothing is mapped over what is not ours: MAP_FIXED is used only inside
 //	    windows that this process reserved with MAP_FIXED_NOREPLACE.
-//	M4  Bytes below what Allocate returned for without error can be written
-//	    through the write view without SIGBUS, full disk or not.
+//	M4  Bytes that Allocate returned for without error can be written through the
+//	    write view without SIGBUS, full disk or not, until PunchHole takes their
+//	    space away.
 //	M5  Addresses beyond the end of the file fault until the file grows, and
 //	    then are accessible with no call of any kind.
 //	M6  A failed sync is reported once and never repeated as a success: whoever
@@ -134,6 +135,20 @@ func (r *Region) Allocate(off, n int64) error {
 	}
 	if err := r.file.Allocate(off, n); err != nil {
 		return fmt.Errorf("allocating %d bytes at %d: %w", n, off, classify(err))
+	}
+	return nil
+}
+
+// PunchHole gives the space of the n bytes at off back to the file system (M4). They
+// read as zeros in all views, of all processes, at once. Both numbers are multiples
+// of a page, and the bytes inside the window. An error wraps ErrIO or ErrUnsupported;
+// after one some of the space may be gone.
+func (r *Region) PunchHole(off, n int64) error {
+	if off < 0 || n <= 0 || (off|n)%pageSize != 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
+		return fmt.Errorf("punching a hole: %d bytes at %d are no pages inside the window of %d bytes", n, off, r.size)
+	}
+	if err := r.file.PunchHole(off, n); err != nil {
+		return fmt.Errorf("giving back %d bytes at %d: %w", n, off, classify(err))
 	}
 	return nil
 }

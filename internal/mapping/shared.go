@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Shared is a small file mapped once, readable and writable, anywhere: the
-// memory in which running processes coordinate.
+// Shared is a file mapped once, and anywhere: the memory in which running processes
+// coordinate; or a heap that is not in its window, because nobody uses it.
 type Shared struct {
 	addr uint64
 	size int64
@@ -14,7 +14,14 @@ type Shared struct {
 
 // MapShared maps the first size bytes of f, which must be open for writing and
 // have them. The mapping stays when f is closed, which the caller does.
-func MapShared(f File, size int64) (*Shared, error) {
+func MapShared(f File, size int64) (*Shared, error) { return mapFile(f, size, mapAnywhere) }
+
+// MapReadable is MapShared for a file that need not be open for writing: a write to
+// the memory faults.
+func MapReadable(f File, size int64) (*Shared, error) { return mapFile(f, size, mapReadable) }
+
+// mapFile maps a file by the given call.
+func mapFile(f File, size int64, view func(size uint64, fd uintptr) (uint64, error)) (*Shared, error) {
 	have, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("finding the size of a file to map: %w", err)
@@ -22,7 +29,7 @@ func MapShared(f File, size int64) (*Shared, error) {
 	if size <= 0 || have < size {
 		return nil, fmt.Errorf("mapping %d bytes of a file of %d: it was truncated, or is another file", size, have)
 	}
-	addr, err := mapAnywhere(uint64(size), f.Fd())
+	addr, err := view(uint64(size), f.Fd())
 	if err != nil {
 		return nil, limitOr(fmt.Errorf("mapping %d bytes of a file: %w", size, err), uint64(size))
 	}

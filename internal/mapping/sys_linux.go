@@ -41,6 +41,11 @@ func mapOver(addr, size uint64, fd uintptr) error {
 	return err
 }
 
+// mapReadable maps a read-only view of the file where the kernel likes.
+func mapReadable(size uint64, fd uintptr) (uint64, error) {
+	return mmap(0, size, unix.PROT_READ, unix.MAP_SHARED, int(fd))
+}
+
 // mapAnywhere maps a writable view of the file where the kernel likes.
 func mapAnywhere(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, int(fd))
@@ -130,6 +135,20 @@ func allocate(fd uintptr, off, n int64) error {
 		}
 	}
 	return nil
+}
+
+// punchHole is fallocate(2) with the mode that takes space away.
+func punchHole(fd uintptr, off, n int64) error {
+	for {
+		err := unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EOPNOTSUPP:
+			return &UnsupportedError{"the file system", "it cannot take back the space of a part of a file (fallocate)", "put the space on ext4, xfs or tmpfs"}
+		}
+		return err
+	}
 }
 
 // datasync is fdatasync(2). An interrupted one has not failed: it did not wait

@@ -13,15 +13,18 @@ var errSystem = &UnsupportedError{"this system", "spaces need mappings and locks
 func reserveNew(addr, size uint64) (uint64, error)        { return 0, errSystem }
 func reserveOver(addr, size uint64) error                 { return errSystem }
 func mapOver(addr, size uint64, fd uintptr) error         { return errSystem }
+func mapReadable(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
 func mapAnywhere(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
 func unmap(addr, size uint64) error                       { return errSystem }
 func adviseView(addr, size uint64)                        {}
 func populateWrite(addr, size uint64)                     {}
+func unmapPages(addr, size uint64)                        {}
 func populateRead(addr, size uint64)                      {}
 func probePage(addr uint64) (readable, known bool)        { return false, false }
 func addressSpaceLimit() (uint64, bool)                   { return 0, false }
 func isNoMemory(err error) bool                           { return false }
 func allocate(fd uintptr, off, n int64) error             { return errSystem }
+func punchHole(fd uintptr, off, n int64) error            { return errSystem }
 func datasync(fd uintptr) error                           { return errSystem }
 func mappedIn(base, size uint64) string                   { return "another mapping" }
 

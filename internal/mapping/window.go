@@ -90,6 +90,15 @@ func checkWindow(base, size uint64) error {
 	return nil
 }
 
+// CheckWindow refuses what cannot be a window on this machine; the error is an
+// *UnsupportedError.
+func CheckWindow(base, size uint64) error {
+	if err := Supported(); err != nil {
+		return err
+	}
+	return checkWindow(base, size)
+}
+
 // PickPlace returns the base of a place of the given size (as WindowSize
 // returns it) for a new space: the first, from one derived from seed and going
 // around, that is free in this process and that taken does not refuse. The

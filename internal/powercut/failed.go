@@ -6,7 +6,7 @@ import "slices"
 func (f *file) Redirtied(off, n int64) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	h := f.disk.files[f.name]
+	h := f.h
 	if len(h.fails) == 0 || f.disk.Unmark {
 		return // without a failure they are on their way anyway
 	}

@@ -12,6 +12,10 @@
 // disk and not written by a later sync either, unless it is changed again or marked
 // as changed, and each open file is told once.
 //
+// A file NAME.new that is renamed to NAME takes its place: in an image from the moment
+// on at which that is seen, or not yet, as long as nobody has said that the directory is
+// on disk (Settle).
+//
 // A file that is written through a mapping changes without a call. Disk sees it
 // when it looks: before and after each call to a file, and when Observe is called,
 // which a test does as often as it can.
@@ -49,10 +53,11 @@ type Disk struct {
 	Unmark  bool                   // pages are marked as changed in vain
 	Found   map[string]Found       // files that other processes wrote before, if not all is on disk
 
-	mu    sync.Mutex
-	now   int
-	files map[string]*history
-	syncs []Sync
+	mu     sync.Mutex
+	now    int
+	files  map[string]*history
+	former map[string][]former // by name: what had it before, in this order
+	syncs  []Sync
 }
 
 // Found is a file as it is found.
@@ -70,6 +75,7 @@ type Sync struct {
 // history is all that a file ever held.
 type history struct {
 	path  string
+	info  os.FileInfo         // which file it is
 	pages map[int64][]version // by number of the page, in the order of moments
 	sizes []sizeAt
 	syncs []Sync // that succeeded
@@ -94,7 +100,7 @@ type sizeAt struct {
 
 // New returns a disk without files.
 func New() *Disk {
-	return &Disk{Ignore: map[string]bool{}, Mapped: map[string]bool{}, files: map[string]*history{}}
+	return &Disk{Ignore: map[string]bool{}, Mapped: map[string]bool{}, files: map[string]*history{}, former: map[string][]former{}}
 }
 
 // OpenFile opens a file, as mapping.OpenFile does, and watches it. What an existing
@@ -114,6 +120,9 @@ func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, 
 		h = &history{path: path, pages: map[int64][]version{}}
 		d.files[name] = h
 	}
+	if h.info, err = os.Stat(path); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	h.path = path
 	if len(h.sizes) == 0 {
 		if found, ok := d.Found[name]; ok {
@@ -128,7 +137,7 @@ func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, 
 			h.syncs = append(h.syncs, Sync{name, d.now, d.now})
 		}
 	}
-	return &file{File: f, disk: d, name: name, told: len(h.fails)}, nil
+	return &file{File: f, disk: d, name: name, h: h, told: len(h.fails)}, nil
 }
 
 // Observe looks at all files.
@@ -155,6 +164,7 @@ func (d *Disk) Syncs() []Sync {
 // look notes what has changed since the last look, and returns its moment.
 func (d *Disk) look() int {
 	d.now++
+	d.renames()
 	for name, h := range d.files {
 		if !h.idle {
 			h.look(d.now)
@@ -234,6 +244,7 @@ type file struct {
 	disk *Disk
 	name string
 	told int // of failed syncs
+	h    *history
 }
 
 // touched says that something is done to the file, and looks: at once, and when the
@@ -243,7 +254,7 @@ func (f *file) touched() func() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look()
-	d.files[f.name].idle = false
+	f.h.idle = false
 	return d.Observe
 }
 
@@ -255,6 +266,11 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 func (f *file) Truncate(size int64) error {
 	defer f.touched()()
 	return f.File.Truncate(size)
+}
+
+func (f *file) PunchHole(off, n int64) error {
+	defer f.touched()()
+	return f.File.PunchHole(off, n)
 }
 
 func (f *file) Allocate(off, n int64) error {
@@ -273,7 +289,7 @@ func (f *file) Datasync() error {
 	to := d.look()
 	s := Sync{f.name, from, to}
 	d.syncs = append(d.syncs, s)
-	h := d.files[f.name]
+	h := f.h
 	if d.Fail != nil && d.Fail(f.name) {
 		h.fails = append(h.fails, from)
 	}
@@ -311,9 +327,14 @@ func (d *Disk) Image(dir, first string, moment int, policy Policy, r *rand.Rand)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(d.files)) {
-		h := d.files[name]
+		h, next := d.named(name, moment, policy, r)
 		if err := h.image(filepath.Join(dir, name), name == first, moment, policy, r); err != nil {
 			return err
+		}
+		if next != nil {
+			if err := next.image(filepath.Join(dir, name+".new"), false, moment, policy, r); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

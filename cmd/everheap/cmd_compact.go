@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/everheap/everheap"
+)
+
+// compactCmd gives the space that a space does not need back to the file system.
+type compactCmd struct {
+	spaceArg
+	Online  bool `help:"Give free extents back while programs go on, even if none has the space open." xor:"how"`
+	Offline bool `help:"Write the space anew, packed; no program may have it open." xor:"how"`
+	JSON    bool `name:"json" help:"Print JSON."`
+}
+
+// compacted is what compact did, as it is shown.
+type compacted struct {
+	Before  uint64 `json:"before"` // bytes that the files take on disk
+	After   uint64 `json:"after"`
+	Offline bool   `json:"offline"`
+}
+
+// Run implements the verb: written anew if nobody has the space open, else what is free
+// is given back.
+func (c *compactCmd) Run(ctx context.Context, std *streams) error {
+	dir, err := c.dir()
+	if err != nil {
+		return err
+	}
+	done := compacted{Offline: !c.Online}
+	var stats everheap.CompactStats
+	if done.Offline {
+		if stats, err = everheap.Compact(ctx, dir); errors.Is(err, everheap.ErrBusy) && !c.Offline {
+			done.Offline = false
+		}
+	}
+	if !done.Offline {
+		err = c.with(func(s *everheap.Space) (err error) {
+			stats, err = s.Compact(ctx)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	done.Before, done.After = stats.Before, stats.After
+	if c.JSON {
+		return printJSON(std.out, done)
+	}
+	done.print(std.out)
+	return nil
+}
+
+// print shows the outcome to people.
+func (d *compacted) print(w io.Writer) {
+	how := "written anew"
+	if !d.Offline {
+		how = "free extents given back, while it is open; closed it can become smaller still"
+	}
+	fmt.Fprintf(w, "%s on disk before, %s now: %s\n", size(d.Before), size(d.After), how)
+}

@@ -1,0 +1,287 @@
+package heap
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// A hole is a free extent whose space may have been given back to the file system.
+// The byte of the extent table is all that says so; this is why that is enough (I8).
+//
+// To make holes: own the extents; say ClassHole; sync; own them still, which is to
+// have entered and seen no new epoch; punch. To use one: own it; allocate it; say
+// what it is now. Whoever dies in between leaves ClassHole behind, with or without
+// the space, and a free extent that the next sweep finds. A process that only has
+// entered owns what it lists (I7): no sweep begins while it punches, and what
+// another one has taken over since the sync is forgotten before that.
+//
+// A loss of power takes the table back to what was written of it. An extent with
+// ClassHole and with space does no harm. One without space had ClassHole on disk
+// before the space went. Since then it may have been allocated and used, the table
+// written, and the allocation lost with the power: but not if anything in it was
+// synced, hence not if a version that is recovered can reach it. So it is free, a
+// sweep finds it, or a clean anchor lists it; and until a sweep has ended under this
+// live file, every free extent counts as a hole. A version that is recovered can lie
+// below the holes, too, if both anchors are lost that were written before they were
+// punched: therefore what is reserved anew is looked at as well.
+
+const (
+	holeBatch   = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
+	punchMost   = 1 << 10                         // extents that are punched in one call
+	punchesMost = 16                              // calls while nobody can sweep
+)
+
+// holeBytes returns the bytes of the holes in the lists.
+func (h *Heap) holeBytes() format.ByteCount {
+	return format.ByteCount(h.holes.extents) << format.ExtentShift
+}
+
+// putFree gives extents, which were free for somebody else before, to the lists.
+func (h *Heap) putFree(extent, n uint64) {
+	doubtful := h.live.Words().Swept.Load() == 0
+	for end := extent + n; extent < end; {
+		hole := doubtful || h.extentClass(extent) == format.ClassHole
+		first := extent
+		for ; extent < end && (doubtful || (h.extentClass(extent) == format.ClassHole) == hole); extent++ {
+			class := format.ClassFree
+			if hole {
+				class = format.ClassHole
+			}
+			h.setExtentClass(extent, class)
+		}
+		if hole {
+			h.holes.add(first, extent-first)
+		} else {
+			h.runs.add(first, extent-first)
+		}
+	}
+}
+
+// errNoHoles says that there are no holes in a row of the length.
+var errNoHoles = errors.New("no holes")
+
+// takeHoles takes n holes in a row, and allocates them; and some more, if they lie
+// there, so that the file is in few pieces. An error leaves them as they were.
+func (h *Heap) takeHoles(n uint64) (uint64, error) {
+	extent, got, ok := h.holes.takeUpTo(n, max(n, holeBatch))
+	if !ok {
+		return 0, errNoHoles
+	}
+	err := h.allocateHoles(extent, got)
+	if errors.Is(err, mapping.ErrNoSpace) && got > n {
+		h.holes.add(extent+n, got-n)
+		got = n
+		err = h.allocateHoles(extent, n)
+	}
+	if err != nil {
+		h.holes.add(extent, got)
+		return 0, err
+	}
+	if got > n {
+		h.runs.add(extent+n, got-n)
+	}
+	return extent, nil
+}
+
+// allocateHoles makes free extents of holes that this process owns.
+func (h *Heap) allocateHoles(extent, n uint64) error {
+	if err := h.region.Allocate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift)); err != nil {
+		return err
+	}
+	invariant.Point("hole.allocated")
+	for i := range n {
+		h.setExtentClass(extent+i, format.ClassFree)
+	}
+	return nil
+}
+
+// fillHoles allocates the holes among extents that this process owns and that are
+// in no list. If that fails, they go to the lists.
+func (h *Heap) fillHoles(extent, n uint64) error {
+	for i := range n {
+		if h.extentClass(extent+i) != format.ClassHole {
+			continue
+		}
+		if err := h.allocateHoles(extent+i, 1); err != nil {
+			h.putFree(extent, n)
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAny takes n extents in a row from wherever there are some still, when the file
+// cannot grow because of err: from the stack, from those that were to be punched,
+// from a row of which some are holes.
+func (h *Heap) takeAny(n uint64, err error) (uint64, error) {
+	h.adoptAll(format.StackExtents)
+	h.ReturnAside()
+	if extent, ok := h.runs.take(n); ok {
+		return extent, nil
+	}
+	if extent, err := h.takeHoles(n); err == nil {
+		return extent, nil
+	}
+	if n == 1 {
+		return 0, err
+	}
+	var all runList
+	for _, r := range append(slices.Clone(h.runs.list), h.holes.list...) {
+		all.add(r.extent, r.n)
+	}
+	extent, ok := all.take(n)
+	if !ok {
+		return 0, err
+	}
+	h.runs.remove(extent, n)
+	h.holes.remove(extent, n)
+	if holeErr := h.fillHoles(extent, n); holeErr != nil {
+		return 0, err
+	}
+	return extent, nil
+}
+
+// TakeTail reserves what the file has and nobody ever used, so that it can be
+// punched like all that is free. The heap is entered.
+func (h *Heap) TakeTail() {
+	w := h.live.Words()
+	for {
+		carved, end := w.Carved.Load(), w.End.Load()
+		if carved >= end {
+			return
+		}
+		if w.Carved.CompareAndSwap(carved, end) {
+			h.putFree(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
+			return
+		}
+	}
+}
+
+// SetAside takes the free extents below an offset, of the stack as well, out of the
+// lists, marks them as holes, and returns how many bytes that are. Such as are marked
+// already are among them: they may have their space still. The offset is not
+// above what the usable anchors say is in use: or a recovery could go on with
+// extents beyond it as such that never were punched. The heap is entered; when the
+// marks are on disk, PunchAside follows.
+func (h *Heap) SetAside(below uint64) format.ByteCount {
+	h.adoptAll(format.StackExtents)
+	all := slices.Concat(h.aside.list, h.runs.cut(below>>format.ExtentShift), h.holes.cut(below>>format.ExtentShift))
+	slices.SortFunc(all, func(a, b run) int { return cmp.Compare(a.extent, b.extent) })
+	h.aside = runList{}
+	for _, r := range all {
+		h.aside.add(r.extent, r.n)
+	}
+	for _, r := range h.aside.list {
+		for i := range r.n {
+			h.setExtentClass(r.extent+i, format.ClassHole)
+			if r.extent+i < uint64(len(h.fresh)) {
+				h.fresh[r.extent+i] = 0
+			}
+		}
+	}
+	invariant.Point("punch.marked")
+	return format.ByteCount(h.aside.extents) << format.ExtentShift
+}
+
+// PunchAside gives the space of some of the extents that were set aside back to the
+// file system, as far as they still are this process's: the heap is entered. It
+// reports whether there are more.
+func (h *Heap) PunchAside() (more bool, err error) {
+	for range punchesMost {
+		if len(h.aside.list) == 0 {
+			return false, nil
+		}
+		extent, n := h.aside.takeLast(punchMost)
+		err := h.region.PunchHole(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
+		h.holes.add(extent, n)
+		if err != nil {
+			h.ReturnAside()
+			return false, err
+		}
+		invariant.Point("punch.punched")
+	}
+	return len(h.aside.list) > 0, nil
+}
+
+// ReturnAside puts what was set aside, and is not punched, back into the lists. The
+// heap is entered.
+func (h *Heap) ReturnAside() {
+	for _, r := range h.aside.list {
+		h.holes.add(r.extent, r.n)
+	}
+	h.aside = runList{}
+}
+
+// takeUpTo takes extents in a row from the shortest run that has n of them: most at
+// the most.
+func (r *runList) takeUpTo(n, most uint64) (extent, got uint64, ok bool) {
+	best := -1
+	for i, a := range r.list {
+		if a.n >= n && (best < 0 || a.n < r.list[best].n) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return 0, 0, false
+	}
+	a := r.list[best]
+	got = min(a.n, most)
+	r.remove(a.extent, got)
+	return a.extent, got, true
+}
+
+// takeLast takes extents in a row from the end of the list: most at the most.
+func (r *runList) takeLast(most uint64) (extent, n uint64) {
+	last := len(r.list) - 1
+	a := &r.list[last]
+	n = min(a.n, most)
+	a.n -= n
+	r.extents -= n
+	extent = a.extent + a.n
+	if a.n == 0 {
+		r.list = r.list[:last]
+	}
+	return extent, n
+}
+
+// cut takes all extents below a limit out of the list.
+func (r *runList) cut(limit uint64) []run {
+	i, _ := slices.BinarySearchFunc(r.list, limit, func(a run, e uint64) int { return cmp.Compare(a.extent, e) })
+	below := slices.Clone(r.list[:i])
+	rest := slices.Clone(r.list[i:])
+	if i > 0 && below[i-1].extent+below[i-1].n > limit {
+		a := &below[i-1]
+		rest = slices.Insert(rest, 0, run{limit, a.extent + a.n - limit})
+		a.n = limit - a.extent
+	}
+	r.list, r.extents = rest, 0
+	for _, a := range rest {
+		r.extents += a.n
+	}
+	return below
+}
+
+// remove takes those of the n extents from extent on that are in the list out of it.
+func (r *runList) remove(extent, n uint64) {
+	end := extent + n
+	i, _ := slices.BinarySearchFunc(r.list, extent, func(a run, e uint64) int { return cmp.Compare(a.extent+a.n, e+1) })
+	for i < len(r.list) && r.list[i].extent < end {
+		a := r.list[i]
+		from, to := max(a.extent, extent), min(a.extent+a.n, end)
+		r.extents -= to - from
+		var rest []run
+		if a.extent < from {
+			rest = append(rest, run{a.extent, from - a.extent})
+		}
+		if to < a.extent+a.n {
+			rest = append(rest, run{to, a.extent + a.n - to})
+		}
+		r.list = slices.Replace(r.list, i, i+1, rest...)
+		i += len(rest)
+	}
+}

@@ -1,0 +1,169 @@
+package everheap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/registry"
+)
+
+// Rebase gives a space that no process has open another window: the one that begins at
+// the address base, a multiple of its size, or, if base is 0, a place that belongs to no
+// registered space and to none that this process has open. Afterwards a copy of a
+// space's directory can be opened in one process with the original, whose window it
+// had. All else stays: values, the version, checkpoints, and IDs; so a handle of the one
+// is good for the other. name is that of Open. If the registry knows the space, it
+// learns of the new window.
+//
+// The heap is written anew beside the old one, and then put in its place: a crash at any
+// moment leaves the one or the other. Every block is verified on the way. Who opens
+// the space meanwhile waits for some seconds, and gets ErrBusy then. ctx ends it with
+// ErrBusy, and nothing has changed.
+//
+// Errors: ErrNotFound, ErrBusy (a process has the space open; the error names it),
+// ErrCorrupt (nothing has changed), ErrAddressInUse (the registry knows a space there),
+// ErrUnsupported (no window can be there), ErrNoSpace, ErrIO.
+func Rebase(ctx context.Context, name string, base uint64, opts ...Option) error {
+	s := settingsOf(opts)
+	dir, err := locate("rebase", name, &s)
+	if err != nil {
+		return err
+	}
+	old, size, err := engine.StoredWindow(dir)
+	if err != nil {
+		return err
+	}
+	if base == old {
+		return nil
+	}
+	w := windows{dir: dir, old: old, size: size}
+	if base, err = w.choose(base); err == nil {
+		if err = w.move(old, base); err == nil {
+			if err = engine.Rebase(ctx, dir, base, s.engine); err == nil {
+				return nil
+			}
+			err = errors.Join(err, w.move(base, old))
+		}
+	}
+	if e := (*engine.OpError)(nil); errors.As(err, &e) {
+		return err
+	}
+	return &engine.OpError{Op: "rebase", Space: filepath.Base(dir), Err: err}
+}
+
+// settingsOf adds up options.
+func settingsOf(opts []Option) (s settings) {
+	for _, o := range opts {
+		o.applyOpen(&s)
+	}
+	return s
+}
+
+// locate finds the directory of a space that must be there, as Open does.
+func locate(op, name string, s *settings) (string, error) {
+	fail := func(err error) (string, error) { return "", &engine.OpError{Op: op, Space: name, Err: err} }
+	dir := name
+	switch {
+	case s.dir != "":
+		if err := registry.ValidName(name); err != nil {
+			return fail(err)
+		}
+		dir = filepath.Join(s.dir, name)
+	case !strings.ContainsRune(name, filepath.Separator):
+		r := registry.Open("")
+		entry, found, err := r.Lookup(name)
+		if err != nil {
+			return fail(err)
+		}
+		if dir = entry.Dir; !found {
+			dir = r.DefaultDir(name)
+		}
+	}
+	if dir == "" {
+		return fail(fmt.Errorf("%w: no space of that name is registered", ErrNotFound))
+	}
+	if _, err := os.Stat(filepath.Join(dir, engine.HeapName)); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, dir)
+		}
+		return fail(err)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return fail(err)
+	}
+	return abs, nil
+}
+
+// windows is what must be known to give the space in a directory another window.
+type windows struct {
+	dir       string
+	old, size uint64
+	entries   []registry.Entry // of the registry, as far as it could be read
+}
+
+// same reports whether an entry of the registry is of the space.
+func (w *windows) same(e registry.Entry) bool {
+	if e.Dir == w.dir {
+		return true
+	}
+	a, err := os.Stat(e.Dir)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(w.dir)
+	return err == nil && os.SameFile(a, b)
+}
+
+// holder returns the name of another registered space whose window overlaps the one at
+// base.
+func (w *windows) holder(base, size uint64) string {
+	for _, e := range w.entries {
+		if e.Size > 0 && base < e.Base+e.Size && e.Base < base+size && !w.same(e) {
+			return e.Name
+		}
+	}
+	return ""
+}
+
+// choose returns a free place, or the one at base if that is not 0.
+func (w *windows) choose(base uint64) (uint64, error) {
+	w.entries, _ = registry.Open("").List()
+	if base == 0 {
+		return engine.PickPlace(w.size, func(base, size uint64) bool {
+			return base == w.old || w.holder(base, size) != ""
+		})
+	}
+	if name := w.holder(base, w.size); name != "" {
+		return 0, fmt.Errorf("%w: the window at %#x is, or overlaps, that of the registered space %q", ErrAddressInUse, base, name)
+	}
+	return base, nil
+}
+
+// move tells the registry, if it knows the space, of another window. It does so before
+// the space has that: so nobody is given it meanwhile. If this process dies in between,
+// the next Open by name puts it right.
+func (w *windows) move(from, to uint64) error {
+	r := registry.Open("")
+	for i, e := range w.entries {
+		if !w.same(e) {
+			continue
+		}
+		e.Base, e.Size = to, w.size
+		if err := r.Register(e); err != nil {
+			for _, e := range w.entries[:i] {
+				if w.same(e) {
+					e.Base, e.Size = from, w.size
+					err = errors.Join(err, r.Register(e))
+				}
+			}
+			return err
+		}
+	}
+	return nil
+}

@@ -73,8 +73,9 @@ func TestErrIO_AllProcesses(t *testing.T) {
 			child := startChild(t, "broken", env(dir, 1, "", 1)...)
 			child.awaitLine("ready")
 			child.await("commits", func() bool { return child.acked.Load() > 3 })
+			n := uint64(1)
+			must(t, m.Set(s, "parent", n))
 			child.tell(file)
-			n := uint64(0)
 			for began := time.Now(); err == nil && time.Since(began) < patience; {
 				if err = m.Set(s, "parent", n+1); err == nil {
 					n++

@@ -22,6 +22,9 @@ func (sp *Space) Sync() error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}
+	if err := sp.refused(); err != nil { // also if all is durable already: who asks is to know
+		return err
+	}
 	version, err := sp.newestVersion()
 	if err != nil {
 		return err

@@ -249,17 +249,38 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	return found, err
 }
 
+// beSweeper makes the caller the one who sweeps, or who does what no sweep may come
+// into, until release; ok is false if somebody else is at it.
+func (sp *Space) beSweeper() (release func(), ok bool) {
+	if !sp.sweeping.TryLock() {
+		return nil, false
+	}
+	w := sp.live.Words()
+	me, other := uint64(sp.live.Incarnation()), w.Sweeper.Load()
+	if other != me && (other != 0 && sp.live.Alive(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me)) {
+		sp.sweeping.Unlock()
+		return nil, false
+	}
+	return func() {
+		w.Sweeper.CompareAndSwap(me, 0)
+		sp.sweeping.Unlock()
+	}, true
+}
+
 // sweep is Sweep, but for what follows it. It returns the version C; 0 if it came
 // to no end.
 func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err error) {
-	w := sp.live.Words()
-	me := uint64(sp.live.Incarnation())
-	if other := w.Sweeper.Load(); other != me {
-		if other != 0 && sp.live.Alive(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me) {
-			return 0, 0, nil // somebody else is at it
-		}
+	release, ok := sp.beSweeper()
+	if !ok {
+		return 0, 0, nil
 	}
-	defer w.Sweeper.CompareAndSwap(me, 0)
+	defer release()
+	return sp.sweepNow()
+}
+
+// sweepNow is sweep, of the sweeper.
+func (sp *Space) sweepNow() (found format.ByteCount, swept format.Version, err error) {
+	w := sp.live.Words()
 	epoch, floor, spared, hold, err := sp.startSweep()
 	if err != nil || epoch == 0 {
 		return 0, 0, err

@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	compactRounds = 3                     // in which other sweeps may come in between
-	compactTries  = 200                   // to sweep, while others are at it
-	compactPause  = 25 * time.Millisecond // between them
+	compactTries = 200                   // to be the sweeper, and to sweep, while others are at it
+	compactPause = 25 * time.Millisecond // between them
 )
 
 // Compact gives the space of free extents back to the file system, while others go on
@@ -22,9 +21,14 @@ const (
 // The order is that of holes (I8 of the heap), after all that is free was made known:
 // what nobody ever used is reserved; two anchors are written, so that no older version
 // keeps anything, and that both know of all extents that are to be punched; a sweep
-// finds what is free then. Extents are put aside and marked; the marks are synced, by one
-// more anchor; and of those that are this process's still, the space is given back. What other processes
-// have in their lists stays.
+// finds what is free then. Free extents are marked; the marks are synced, by one more
+// anchor; and of those that are free still, the space is given back. What other
+// processes have in their lists stays.
+//
+// All that time this process is the sweeper: another sweep would make it forget what it
+// found, and two that compact at once would each make the space grow by what the other
+// has just forgotten. It would be safe all the same (I7), and is, if the process is
+// taken for dead.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.enter(); err != nil {
 		return 0, 0, err
@@ -33,9 +37,15 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if sp.readOnly {
 		return 0, 0, ErrReadOnly
 	}
-	sp.compacting.Lock()
-	defer sp.compacting.Unlock()
 	before = diskBytes(sp.dir)
+	release := func() {}
+	if err := sp.tryAgain(ctx, func() (ok bool, err error) {
+		release, ok = sp.beSweeper()
+		return ok, nil
+	}); err != nil {
+		return before, before, err
+	}
+	defer release()
 	if err := sp.unclean(ctx); err != nil {
 		return before, before, err
 	}
@@ -43,27 +53,46 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		return before, before, err
 	}
 	below := sp.live.Words().Carved.Load()
-	for range compactRounds {
-		if err := sp.findFree(ctx); err != nil {
-			return before, before, err
+	if err := sp.findFree(ctx); err != nil {
+		return before, before, err
+	}
+	err = sp.punch(ctx, below)
+	return before, diskBytes(sp.dir), err
+}
+
+// tryAgain calls try until it reports true, as long as others may be sweeping.
+func (sp *Space) tryAgain(ctx context.Context, try func() (bool, error)) error {
+	for range compactTries {
+		if ok, err := try(); ok || err != nil {
+			return err
 		}
-		whole, err := sp.punch(ctx, below)
-		if err != nil || whole {
-			return before, diskBytes(sp.dir), err
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(compactPause):
 		}
 	}
-	return before, diskBytes(sp.dir), nil
+	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
 }
 
 // findFree sees to it that all that is free is known to be, and that this process has
-// what nobody else has reserved.
+// what nobody else has reserved. It is the sweeper.
 func (sp *Space) findFree(ctx context.Context) error {
 	for again := true; again; {
 		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
 		if err := sp.anchorTwice(); err != nil {
 			return err
 		}
-		if err := sp.sweepNow(ctx); err != nil {
+		if err := sp.tryAgain(ctx, func() (bool, error) {
+			_, swept, err := sp.sweepNow()
+			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
+				return false, nil
+			}
+			if err == nil && swept != 0 {
+				err = sp.unpinRestored(swept)
+			}
+			return swept != 0, err
+		}); err != nil {
 			return err
 		}
 		again = again && !sp.restored()
@@ -104,29 +133,9 @@ func (sp *Space) withLists(ctx context.Context, fn func()) error {
 	})
 }
 
-// sweepNow sweeps, if need be after somebody else's sweep.
-func (sp *Space) sweepNow(ctx context.Context) error {
-	for range compactTries {
-		_, swept, err := sp.sweep()
-		if err == nil && swept != 0 {
-			return sp.unpinRestored(swept)
-		}
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) { // else the writer lock was not free
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(compactPause):
-		}
-	}
-	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
-}
-
-// punch gives the space of the free extents below an offset back to the file system. It
-// reports whether that were all: not if another sweep began meanwhile, which made this
-// process forget what it had.
-func (sp *Space) punch(ctx context.Context, below uint64) (whole bool, err error) {
+// punch gives the space of the free extents below an offset back to the file system, as
+// far as they stay this process's.
+func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 	defer func() {
 		listErr := sp.withLists(context.Background(), func() {
 			sp.heap.ReturnAside()
@@ -136,27 +145,30 @@ func (sp *Space) punch(ctx context.Context, below uint64) (whole bool, err error
 			err = listErr
 		}
 	}()
-	w := sp.live.Words()
-	swept := w.Swept.Load()
-	var aside format.ByteCount
-	if err := sp.withLists(ctx, func() { aside = sp.heap.SetAside(below) }); err != nil {
-		return false, err
+	var marked format.ByteCount
+	if err := sp.withLists(ctx, func() { marked = sp.heap.MarkHoles(below) }); err != nil {
+		return err
 	}
-	if aside == 0 {
-		return w.Epoch.Load() == swept, nil
+	if marked == 0 {
+		return nil
 	}
 	if err := sp.writeAnchor(nil, true); err != nil { // the marks are on disk with all else
-		return false, err
+		return err
 	}
 	invariant.Point("punch.synced")
-	for more := true; more; {
+	for first, more := true, true; more; first = false {
 		var punchErr error
-		if err := sp.withLists(ctx, func() { more, punchErr = sp.heap.PunchAside() }); err != nil {
-			return false, err
+		if err := sp.withLists(ctx, func() {
+			if first {
+				sp.heap.TakeAside(below)
+			}
+			more, punchErr = sp.heap.PunchAside()
+		}); err != nil {
+			return err
 		}
 		if punchErr != nil {
-			return false, punchErr
+			return punchErr
 		}
 	}
-	return w.Epoch.Load() == swept, nil
+	return nil
 }

@@ -156,7 +156,7 @@ type Space struct {
 	doubt   struct {
 		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
 	}
-	compacting sync.Mutex
+	sweeping sync.Mutex // by one goroutine at a time
 
 	failure atomic.Pointer[error] // of the background's last try
 	quit    chan struct{}

@@ -13,12 +13,13 @@ import (
 // A hole is a free extent whose space may have been given back to the file system.
 // The byte of the extent table is all that says so; this is why that is enough (I8).
 //
-// To make holes: own the extents; say ClassHole; sync; own them still, which is to
-// have entered and seen no new epoch; punch. To use one: own it; allocate it; say
-// what it is now. Whoever dies in between leaves ClassHole behind, with or without
-// the space, and a free extent that the next sweep finds. A process that only has
-// entered owns what it lists (I7): no sweep begins while it punches, and what
-// another one has taken over since the sync is forgotten before that.
+// To make holes: own the extents; say ClassHole; sync; own them, and find them to be
+// ClassHole still; punch. To use one: own it; allocate it; say what it is now. Only
+// the sweeper makes holes, hence one process at a time: so what is marked after its
+// sync has been so since before it, whoever had the extent meanwhile. Whoever dies in
+// between leaves ClassHole behind, with or without the space, and a free extent that
+// the next sweep finds. A process that only has entered owns what it lists (I7): no
+// sweep begins while it punches.
 //
 // A loss of power takes the table back to what was written of it. An extent with
 // ClassHole and with space does no harm. One without space had ClassHole on disk
@@ -33,7 +34,7 @@ import (
 const (
 	holeBatch   = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
 	punchMost   = 1 << 10                         // extents that are punched in one call
-	punchesMost = 16                              // calls while nobody can sweep
+	punchesMost = 4                               // calls while others wait for what was taken aside
 )
 
 // holeBytes returns the bytes of the holes in the lists.
@@ -162,39 +163,46 @@ func (h *Heap) TakeTail() {
 	}
 }
 
-// SetAside takes the free extents below an offset, of the stack as well, out of the
-// lists, marks them as holes, and returns how many bytes that are. Such as are marked
-// already are among them: they may have their space still. The offset is not
-// above what the usable anchors say is in use: or a recovery could go on with
-// extents beyond it as such that never were punched. The heap is entered; when the
-// marks are on disk, PunchAside follows.
-func (h *Heap) SetAside(below uint64) format.ByteCount {
+// MarkHoles marks the free extents below an offset, those of the stack included, as
+// holes, and returns how many bytes that are. Such as are marked already are among
+// them: they may have their space still. They go to the stack, since the marks are to
+// be synced now, and the space would grow by all that others need meanwhile. The
+// offset is not above what the usable anchors say is in use: or a recovery could go on
+// with extents beyond it as such that never were punched. The heap is entered, and the
+// process is the sweeper; when the marks are on disk, TakeAside follows.
+func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
-	all := slices.Concat(h.aside.list, h.runs.cut(below>>format.ExtentShift), h.holes.cut(below>>format.ExtentShift))
-	slices.SortFunc(all, func(a, b run) int { return cmp.Compare(a.extent, b.extent) })
-	h.aside = runList{}
-	for _, r := range all {
-		h.aside.add(r.extent, r.n)
-	}
-	for _, r := range h.aside.list {
+	for _, r := range h.runs.cut(below >> format.ExtentShift) {
 		for i := range r.n {
 			h.setExtentClass(r.extent+i, format.ClassHole)
 			if r.extent+i < uint64(len(h.fresh)) {
 				h.fresh[r.extent+i] = 0
 			}
 		}
+		h.holes.add(r.extent, r.n)
 	}
 	invariant.Point("punch.marked")
-	return format.ByteCount(h.aside.extents) << format.ExtentShift
+	bytes := h.holeBytes()
+	h.pushRuns(&h.holes)
+	return bytes
 }
 
-// PunchAside gives the space of some of the extents that were set aside back to the
-// file system, as far as they still are this process's: the heap is entered. It
-// reports whether there are more.
+// TakeAside takes what is free and was marked out of the lists and the stack. The heap
+// is entered; PunchAside follows at once.
+func (h *Heap) TakeAside(below uint64) {
+	h.adoptAll(format.StackExtents)
+	for _, r := range h.holes.cut(below >> format.ExtentShift) {
+		h.aside.add(r.extent, r.n)
+	}
+}
+
+// PunchAside gives the space of some of the extents that were taken aside back to the
+// file system, as far as they still are this process's, and the extents to the stack:
+// the heap is entered. It reports whether there are more.
 func (h *Heap) PunchAside() (more bool, err error) {
 	for range punchesMost {
 		if len(h.aside.list) == 0 {
-			return false, nil
+			break
 		}
 		extent, n := h.aside.takeLast(punchMost)
 		err := h.region.PunchHole(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
@@ -205,10 +213,11 @@ func (h *Heap) PunchAside() (more bool, err error) {
 		}
 		invariant.Point("punch.punched")
 	}
+	h.pushRuns(&h.holes)
 	return len(h.aside.list) > 0, nil
 }
 
-// ReturnAside puts what was set aside, and is not punched, back into the lists. The
+// ReturnAside puts what was taken aside, and is not punched, back into the lists. The
 // heap is entered.
 func (h *Heap) ReturnAside() {
 	for _, r := range h.aside.list {

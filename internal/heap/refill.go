@@ -174,6 +174,9 @@ func (h *Heap) grow(need uint64) error {
 		return errors.Join(err, &format.DamageError{File: "heap", Offset: int64(size), What: "the file was truncated while the space is open"})
 	}
 	step := min(max(end/8, minGrowth), maxGrowth)
+	if h.sprawls() { // there is free space, only not at hand at this moment
+		step = minGrowth
+	}
 	for _, target := range []uint64{max(need, end+step), need} {
 		target = min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.window)
 		err := h.allocate(end, target)

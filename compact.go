@@ -8,8 +8,8 @@ import (
 
 // CompactStats says what compacting a space brought. Sizes are bytes.
 type CompactStats struct {
-	Before uint64 // what the files of the space took on disk
-	After  uint64 // and take now
+	Before uint64 // what the files of the space took on disk, the journal included
+	After  uint64 // and take now, after what others wrote meanwhile
 }
 
 // Compact gives free space of an open space back to the file system, while all

@@ -165,7 +165,7 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 				_, err = s.Compact(context.Background())
 				failed := f.calls >= k
 				f.k = 0
-				if failed && err == nil || err != nil && !errors.Is(err, with) {
+				if failed && err == nil && with != syscall.ENOSPC || err != nil && !errors.Is(err, with) && (with == syscall.ENOSPC || !errors.Is(err, everheap.ErrIO)) { // without room, some of it can be done without
 					t.Fatalf("call %d failed: %v", k, err)
 				}
 				verifyGolden(t, s)

@@ -170,5 +170,5 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 			return punchErr
 		}
 	}
-	return nil
+	return sp.refused()
 }

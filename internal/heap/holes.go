@@ -32,9 +32,10 @@ import (
 // punched: therefore what is reserved anew is looked at as well.
 
 const (
-	holeBatch   = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
-	punchMost   = 1 << 10                         // extents that are punched in one call
-	punchesMost = 4                               // calls while others wait for what was taken aside
+	holeBatch            = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
+	holesPerParcelExtent = parcelExtents * 16              // a parcel takes a sixteenth of an extent
+	punchMost            = 1 << 10                         // extents that are punched in one call
+	punchesMost          = 4                               // calls while others wait for what was taken aside
 )
 
 // holeBytes returns the bytes of the holes in the lists.
@@ -92,6 +93,9 @@ func (h *Heap) takeHoles(n uint64) (uint64, error) {
 // allocateHoles makes free extents of holes that this process owns.
 func (h *Heap) allocateHoles(extent, n uint64) error {
 	if err := h.region.Allocate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift)); err != nil {
+		if errors.Is(err, mapping.ErrIO) { // as when the file grows
+			h.live.Words().Failed.Store(1)
+		}
 		return err
 	}
 	invariant.Point("hole.allocated")
@@ -172,14 +176,22 @@ func (h *Heap) TakeTail() {
 // process is the sweeper; when the marks are on disk, TakeAside follows.
 func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
-	for _, r := range h.runs.cut(below >> format.ExtentShift) {
+	free := h.runs.cut(below >> format.ExtentShift)
+	if last := len(free) - 1; last >= 0 { // some stay for the parcels, which else would need holes at once
+		kept := min(free[last].n, 1+(h.runs.extents+h.holes.extents)/holesPerParcelExtent)
+		free[last].n -= kept
+		h.runs.add(free[last].extent+free[last].n, kept)
+	}
+	for _, r := range free {
 		for i := range r.n {
 			h.setExtentClass(r.extent+i, format.ClassHole)
 			if r.extent+i < uint64(len(h.fresh)) {
 				h.fresh[r.extent+i] = 0
 			}
 		}
-		h.holes.add(r.extent, r.n)
+		if r.n > 0 {
+			h.holes.add(r.extent, r.n)
+		}
 	}
 	invariant.Point("punch.marked")
 	bytes := h.holeBytes()

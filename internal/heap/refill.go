@@ -13,6 +13,7 @@ import (
 const (
 	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
 	sprawlBytes    = 8 << 20  // a space that small may take more than it holds
+	mostLooks      = 32       // at the stack of extents, before such a space grows
 	minGrowth      = 1 << 20  // by which the file grows at least
 	maxGrowth      = 64 << 20 // and at most, if no more is asked for
 )
@@ -119,13 +120,17 @@ func (h *Heap) carve(c format.Class) error {
 }
 
 // takeExtents takes n free extents in a row: the process's own, then given-back
-// ones, then holes, then such as nobody ever had.
+// ones, then holes, then such as nobody ever had. Where there is much free space, more
+// than a look at the stack is worth it.
 func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	if extent, ok := h.runs.take(n); ok {
 		return extent, nil
 	}
-	if h.adopt(format.StackExtents) {
+	for looks := 0; (looks == 0 || looks < mostLooks && h.sprawls()) && h.adopt(format.StackExtents); looks++ {
 		if extent, ok := h.runs.take(n); ok {
+			return extent, nil
+		}
+		if extent, err := h.takeHoles(n); err == nil {
 			return extent, nil
 		}
 	}

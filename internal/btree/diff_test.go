@@ -109,7 +109,7 @@ func differModel[K comparable](t *testing.T, compare func(a, b K) int, key func(
 	s := newSubject(t, compare)
 	keep := func() version[K] { return version[K]{s.root, slices.Clone(s.model), space.Live.HoldCurrent()} }
 	kept := []version[K]{keep()}
-	for round := range 100 {
+	for round := range 300 {
 		grow := round%50 < 30
 		n := 1 + random.IntN(3)
 		if random.IntN(4) == 0 {
@@ -174,7 +174,7 @@ func TestDiffer_Model(t *testing.T) {
 func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, cmp.Compare[uint64])
-	const entries = 200_000
+	const entries = 60_000
 	update := func(fn func(txn *heap.Txn)) {
 		if err := space.Update(t, func(txn *heap.Txn) error { fn(txn); return nil }); err != nil {
 			t.Fatal(err)
@@ -203,8 +203,8 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 		{"first gone", 1, func(txn *heap.Txn) { removeRun(txn, 0, 1) }},
 		{"last new", 1, func(txn *heap.Txn) { s.set(txn, s.model[len(s.model)-1].key+1, "w") }},
 		{"a leaf gone", 70, func(txn *heap.Txn) { removeRun(txn, random.IntN(len(s.model)-100), 70) }},
-		{"the first ones gone", 3000, func(txn *heap.Txn) { removeRun(txn, 0, 3000) }},
-		{"many gone", 3000, func(txn *heap.Txn) { removeRun(txn, random.IntN(len(s.model)-3000), 3000) }},
+		{"the first ones gone", 1000, func(txn *heap.Txn) { removeRun(txn, 0, 1000) }},
+		{"many gone", 1000, func(txn *heap.Txn) { removeRun(txn, random.IntN(len(s.model)-1000), 1000) }},
 	} {
 		for range 10 {
 			hold, root, count := space.Live.HoldCurrent(), s.root, uint64(len(s.model))

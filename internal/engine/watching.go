@@ -15,8 +15,8 @@ import (
 //
 // Versions are held for watchers by one slot each, however many watch.
 
-// watchTick bounds a sleep: then the goroutine looks by itself.
-const watchTick = 100 * time.Millisecond
+// watchTick bounds a sleep: then the goroutine looks by itself. Tests wait longer.
+var watchTick = 100 * time.Millisecond
 
 // watching is what the watchers of a process share.
 type watching struct {

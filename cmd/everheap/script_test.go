@@ -58,14 +58,15 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// await FILE waits until a background command has made a file.
+// await FILE [TEXT] waits until a background command has made a file, with a text in it.
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && (len(args) == 1 || strings.Contains(string(b), args[1])) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s did not appear", args[0])
+			ts.Fatalf("%s did not appear", strings.Join(args, ": "))
 		}
 	}
 }

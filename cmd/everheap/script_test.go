@@ -35,11 +35,22 @@ func helper(fn func(args []string) error) {
 	}
 }
 
-// TestScript runs the transcripts, one for each verb.
+// patience is the longest time for all scripts together: then what they wait for is
+// ended, and they fail, rather than the whole test run.
+const patience = 5 * time.Minute
+
+// TestScript runs the transcripts, one for each verb. What a script starts in the
+// background it starts directly, or by exec of a shell: a shell between would be ended
+// at a failure, and what it has started would be waited for.
 func TestScript(t *testing.T) {
+	deadline := time.Now().Add(patience)
+	if end, ok := t.Deadline(); ok && end.Before(deadline) {
+		deadline = end
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Deadline:            deadline,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EVERHEAP_HOME", e.WorkDir+"/home")
 			e.Setenv("NO_COLOR", "1")

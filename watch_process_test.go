@@ -325,6 +325,11 @@ func TestWatch_WhileProcessesAreSuspended(t *testing.T) {
 			c.hears(f.transactions())
 			c.comes("after the last suspension")
 		}
+		w.stop() // for good: what it holds goes with it, and no sooner
+		w.kill()
+		stays.tell("close")
+		stays.awaitLine("closed")
+		f.slotsGo()
 		f.verify()
 	})
 }

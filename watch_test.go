@@ -393,6 +393,52 @@ func TestWatch_ErrTypeChanged(t *testing.T) {
 	expectError(t, j.ends(), everheap.ErrTypeChanged)
 }
 
+// The same for the other kinds; and what is evolved can be watched anew.
+func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
+	type old struct{ N int32 }
+	type evolved struct {
+		N int64
+		M string
+	}
+	s := scratch(t)
+	m, err := everheap.OpenSorted[string, old](s, "m")
+	must(t, err)
+	must(t, m.Set(s, "k", old{1}))
+	l, err := everheap.OpenList[old](s, "l")
+	must(t, err)
+	must(t, l.Append(s, old{2}))
+	r, err := everheap.OpenRef(s, "r", old{3})
+	must(t, err)
+	ofSorted := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, old], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofList := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, old], error] {
+		return l.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofRef := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[everheap.Ref[old], old], error] {
+		return r.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofSorted.next()
+	ofList.next()
+	ofRef.next()
+	_, err = everheap.OpenSorted[string, evolved](s, "m", everheap.Evolve())
+	must(t, err)
+	list, err := everheap.OpenList[evolved](s, "l", everheap.Evolve())
+	must(t, err)
+	_, err = everheap.OpenRef(s, "r", evolved{}, everheap.Evolve())
+	must(t, err)
+	expectError(t, ofSorted.ends(), everheap.ErrTypeChanged)
+	expectError(t, ofList.ends(), everheap.ErrTypeChanged)
+	expectError(t, ofRef.ends(), everheap.ErrTypeChanged)
+	for c, err := range list.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		if *c.New != (evolved{N: 2}) {
+			t.Errorf("%+v", *c.New)
+		}
+		break
+	}
+}
+
 // Close ends all loops of its handle, also those in the middle of what they tell, and
 // leaves no goroutine.
 func TestWatch_Close(t *testing.T) {
@@ -515,6 +561,86 @@ func TestWatch_Break(t *testing.T) {
 	free("a break at the end")
 	must(t, s.Close())
 	goleak.VerifyNone(t, before)
+}
+
+// A watcher that is slow is told of all versions that came meanwhile at once: what they
+// come to, and of the last one. The same goes for Changes.
+func TestWatch_Slow(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, m.Set(s, "a", 0))
+	const versions = 300
+	commit := func() {
+		for i := range versions {
+			must(t, m.Set(s, "a", i))
+			must(t, m.Set(s, "passing", i))
+		}
+		must(t, m.Set(s, "b", 1))
+		must(t, m.Set(s, "a", -1))
+		_, err := m.Delete(s, "passing")
+		must(t, err)
+	}
+	var got []string
+	last := everheap.Version(0)
+	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		last = c.Version
+		if got = append(got, show(everheap.Change[string, int]{Key: c.Key, Old: c.Old, New: c.New})); len(got) == 1 {
+			commit()
+		} else if !c.More {
+			break
+		}
+	}
+	slices.Sort(got[1:])
+	if want := []string{"added a -> 0", "added b -> 1", "updated a 0 -> -1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if now := s.Stats().Version; last != now {
+		t.Errorf("told of version %d, the newest is %d", last, now)
+	}
+	go func() { must(t, m.Set(s, "a", 1)) }()
+	rounds := 0
+	for v, err := range s.Changes(context.Background()) {
+		must(t, err)
+		if rounds++; rounds == 1 {
+			commit()
+			continue
+		}
+		if now := s.Stats().Version; v != now {
+			t.Errorf("Changes tells of version %d, the newest is %d", v, now)
+		}
+		break
+	}
+}
+
+// A context that ends in the middle of what a version brings ends the loop there.
+func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	update(t, s, func(tx *everheap.Tx) (err error) {
+		for i := range 1000 {
+			err = errors.Join(err, m.Set(tx, i, i))
+		}
+		return err
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := 0
+	for _, err := range m.Watch(ctx, s, everheap.WithInitial()) {
+		if err != nil {
+			expectError(t, err, context.Canceled)
+			break
+		}
+		if told++; told == 10 {
+			cancel()
+		}
+	}
+	if told != 10 {
+		t.Errorf("%d changes are told, of which 10 before the end of the context", told)
+	}
+	if readers, err := s.Readers(); err != nil || len(readers) > 0 {
+		t.Errorf("%d versions are held (%v)", len(readers), err)
+	}
 }
 
 // A body that changes what it watches sees its own changes come back.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 	"testing"
 
 	"github.com/everheap/everheap"
@@ -238,3 +240,78 @@ func TestBackup_AllKinds(t *testing.T) {
 	third := restored(t, backupOf(t, again))
 	agree(t, "the backup of the restored space", w.lookAt(t, third, ""), w.lookAt(t, again, ""))
 }
+
+// Watchers of all kinds are told what a restore changes, and what comes after it, so
+// that they have at the end what there is.
+func TestWatch_RestoreOfAllKinds(t *testing.T) {
+	s := scratch(t)
+	w := openWorld(t, s)
+	w.fill(t, s, 50)
+	must(t, s.Checkpoint("before"))
+	ctx, cancel := context.WithCancel(context.Background())
+	var loops sync.WaitGroup
+	var folders mirror[string, folder]
+	var ranks mirror[string, int]
+	var log mirror[int, string]
+	var root mirror[everheap.Ref[folder], folder]
+	equal := func(a, b folder) bool { return reflect.DeepEqual(a, b) }
+	loops.Go(func() {
+		if err := follow(&folders, w.folders.Watch(ctx, s, everheap.WithInitial()), equal, ignored[string, folder]); err != nil {
+			t.Error("folders", err)
+		}
+	})
+	loops.Go(func() {
+		if err := follow(&ranks, w.ranks.Watch(ctx, s, everheap.WithInitial()), alike, ignored[string, int]); err != nil {
+			t.Error("ranks", err)
+		}
+	})
+	loops.Go(func() {
+		if err := follow(&log, w.log.Watch(ctx, s, everheap.WithInitial()), alike, ignored[int, string]); err != nil {
+			t.Error("log", err)
+		}
+	})
+	loops.Go(func() {
+		if err := follow(&root, w.root.Watch(ctx, s, everheap.WithInitial()), equal, ignored[everheap.Ref[folder], folder]); err != nil {
+			t.Error("root", err)
+		}
+	})
+	come := func(what string) {
+		t.Helper()
+		lacks := ""
+		if !wait(patience, func() bool {
+			lacks = ""
+			view(t, s, func(tx *everheap.Tx) error {
+				if !mirrored(&folders, w.folders.All(tx), equal) {
+					lacks += " folders"
+				}
+				if !mirrored(&ranks, w.ranks.All(tx), alike) {
+					lacks += " ranks"
+				}
+				if !mirrored(&log, w.log.All(tx), alike) {
+					lacks += " log"
+				}
+				if !mirrored(&root, func(yield func(everheap.Ref[folder], *folder) bool) { yield(w.root, w.root.Peek(tx)) }, equal) {
+					lacks += " root"
+				}
+				return nil
+			})
+			return lacks == ""
+		}) {
+			t.Errorf("%s: the watchers have other%s", what, lacks)
+		}
+	}
+	come("at first")
+	w.upset(t, s)
+	come("changed")
+	must(t, s.Restore(context.Background(), "before"))
+	come("restored")
+	w.upset(t, s)
+	must(t, s.Restore(context.Background(), "before")) // perhaps at once
+	w.fill(t, s, 60)
+	must(t, sweep(s))
+	come("at last")
+	cancel()
+	loops.Wait()
+}
+
+func ignored[K comparable, V any](map[K]V) error { return nil }

@@ -36,6 +36,9 @@ func (m *mirror[K, V]) apply(c everheap.Change[K, V], equal func(a, b V) bool) e
 	if c.Version < m.version {
 		return fmt.Errorf("version %d comes after %d", c.Version, m.version)
 	}
+	if m.entries == nil {
+		m.entries = map[K]V{}
+	}
 	if delete(m.entries, c.Key); c.New != nil {
 		m.entries[c.Key] = *c.New
 	}
@@ -54,7 +57,6 @@ type mirrors struct {
 
 // follow fills a mirror until the context ends, and calls whole after each version.
 func follow[K comparable, V any](m *mirror[K, V], seq iter.Seq2[everheap.Change[K, V], error], equal func(a, b V) bool, whole func(entries map[K]V) error) error {
-	m.entries = map[K]V{}
 	for c, err := range seq {
 		if errors.Is(err, context.Canceled) {
 			return nil

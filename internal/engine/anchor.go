@@ -77,8 +77,9 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 // wholeHeap returns an error if the heap file was cut: what is not there cannot be
 // made durable.
 func (sp *Space) wholeHeap(file mapping.File) error {
+	carved := sp.live.Words().Carved.Load() // before the size: both rise
 	size, err := file.Size()
-	if err == nil && uint64(size) < sp.live.Words().Carved.Load() {
+	if err == nil && uint64(size) < carved {
 		err = &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated while the space is open"}
 	}
 	return err

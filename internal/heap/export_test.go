@@ -13,3 +13,15 @@ func (h *Heap) Push(stack int, items []format.ParcelItem) { h.push(stack, items)
 
 // Drop empties the lists.
 func (h *Heap) Drop() { h.Abandon() }
+
+// PushEach puts every free extent of the lists into a parcel of its own, on the stack
+// of extents.
+func (h *Heap) PushEach() {
+	for {
+		extent, ok := h.runs.take(1)
+		if !ok {
+			return
+		}
+		h.push(format.StackExtents, []format.ParcelItem{{Addr: uint64(h.extentAddr(extent)), Birth: 1}})
+	}
+}

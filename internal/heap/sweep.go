@@ -132,6 +132,11 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 // free, and known to be, so the sweep leaves it alone: while it goes on, those who
 // need space take it from there. Otherwise each sweep would make the space grow by
 // all that is written meanwhile.
+//
+// The blocks that the parcels are go with them. An extent that is full of parcels is
+// spared as a whole: who takes them all may cut it into blocks of another class. In
+// any other extent of parcels there is a block which nobody can have before the sweep
+// ends: its class stays, and Unmarked may go by it.
 type Spared struct {
 	extents []uint64 // a bit for each
 	parcels []format.Addr
@@ -149,13 +154,21 @@ func (h *Heap) spare(offset uint64) *Spared {
 	if offset == 0 {
 		return s
 	}
+	in := map[uint64]int{} // parcels of an extent
 	for a := format.Addr(h.base + offset); a != 0; {
 		items, next, ok := h.readParcel(a)
 		if !ok || !s.add(h, items) {
 			break
 		}
 		s.parcels = append(s.parcels, a)
+		in[h.extentOf(a)]++
 		a = next
+	}
+	whole := int(format.ExtentSize / format.ClassFor(carrierBytes).BlockSize())
+	for extent, n := range in {
+		if n == whole {
+			s.extents[extent/64] |= 1 << (extent % 64)
+		}
 	}
 	return s
 }

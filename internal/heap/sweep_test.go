@@ -12,9 +12,25 @@ import (
 // While a sweep goes on, what lies in the stack of extents is used; and the sweep
 // does not give it out a second time.
 func TestSweep_SparesTheStackOfExtents(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		giveBack func(h *heap.Heap)
+		size     format.ByteCount // of what is written meanwhile
+		n        int
+	}{
+		{"runs", func(h *heap.Heap) { h.GiveBack(true) }, 128<<10 - format.HeaderSize, 100},
+		{"extents full of parcels become such of other blocks", func(h *heap.Heap) { h.PushEach() }, 2000, 12_500},
+	} {
+		t.Run(c.name, func(t *testing.T) { sweepDuring(t, c.giveBack, c.size, c.n) })
+	}
+}
+
+// sweepDuring frees 200 blocks of two extents, gives the extents back, sweeps, and
+// writes n blocks of a size before the sweep decides what is free.
+func sweepDuring(t *testing.T, giveBack func(h *heap.Heap), size format.ByteCount, n int) {
 	space := heaptest.Open(t, 256<<20)
-	const size = 128<<10 - format.HeaderSize
-	write := func(n int, stamp uint64) (blocks []block) {
+	const large = 128<<10 - format.HeaderSize
+	write := func(n int, size format.ByteCount, stamp uint64) (blocks []block) {
 		err := space.Update(t, func(txn *heap.Txn) error {
 			for range n {
 				blocks = append(blocks, fill(t, txn, size, stamp))
@@ -26,7 +42,7 @@ func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 		}
 		return blocks
 	}
-	old := write(200, 1)
+	old := write(200, large, 1)
 	if err := space.Update(t, func(txn *heap.Txn) error {
 		for _, b := range old {
 			txn.Free(b.addr)
@@ -35,10 +51,10 @@ func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	write(1, 2) // now the version that had the blocks is not current any more
+	write(1, large, 2) // now the version that had the blocks is not current any more
 	space.Heap.Enter()
 	space.Heap.Reclaim()
-	space.Heap.GiveBack(true)
+	giveBack(space.Heap)
 
 	nobody := func() bool { return false }
 	epoch, floor, spared, ok := space.Heap.BeginSweep(nobody)
@@ -54,9 +70,9 @@ func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 		t.Fatal(err)
 	}
 	carved := space.Live.Words().Carved.Load()
-	during := write(100, 3)
+	during := write(n, size, 3)
 	if now := space.Live.Words().Carved.Load(); now > carved+4<<20 {
-		t.Errorf("the space grew by %d bytes during the sweep, with %d free", now-carved, 200*size)
+		t.Errorf("the space grew by %d bytes during the sweep, with %d free", now-carved, 200*large)
 	}
 	marks.Spare(spared)
 	unmarked := marks.Unmarked()
@@ -65,7 +81,7 @@ func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 		t.Fatal("another sweep began")
 	}
 	space.Heap.Leave()
-	after := write(300, 4)
+	after := append(write(300, large, 4), write(n, size, 5)...)
 	for _, b := range append(during, after...) {
 		intact(t, space, b)
 	}

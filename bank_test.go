@@ -243,8 +243,9 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 
 // The work of a bank child is a list of words: "reopen" closes and opens the
 // space often, "busy" does what is done in the background more often, "grow"
-// writes large records, "locks" takes named locks beside,
-// "compact" gives free space back. Some transactions are durable; the others become so soon.
+// writes large records, "locks" takes named locks beside, "compact" gives free space
+// back, "watch" watches everything beside. Some transactions are durable; the others
+// become so soon.
 func init() { children["bank"] = bankChild }
 
 func bankChild() int {
@@ -301,6 +302,11 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 	}
 	defer side.Wait()
 	defer over.Store(true)
+	if c.has("watch") {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		new(mirrors).run(ctx, s, b, &side, func(uint64) {})
+	}
 	rare := 64
 	if c.has("busy") {
 		rare = 8

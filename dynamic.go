@@ -47,26 +47,30 @@ func (e *JSONError) Error() string {
 }
 
 // Collection returns the collection with a name; ErrNotFound if there is none.
-func (s *Space) Collection(name string) (*Collection, error) {
-	c := &Collection{space: s, name: name}
-	err := s.View(func(tx *Tx) error {
-		index, found, err := tx.engine.Named(name)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name)
-		}
-		c.id = format.MakeID(s.engine.Tag(), index)
-		st, err := tx.engine.Stored(c.id)
-		if err == nil {
-			c.kind, c.key, c.value = st.Kind, st.Key, st.Value
-		}
+func (s *Space) Collection(name string) (c *Collection, err error) {
+	err = s.View(func(tx *Tx) (err error) {
+		c, err = tx.Collection(name)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	return c, err
+}
+
+// Collection returns the collection that has a name in the version of the transaction,
+// with the types that it has there; ErrNotFound if there is none.
+func (tx *Tx) Collection(name string) (*Collection, error) {
+	index, found, err := tx.engine.Named(name)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name)
 	}
+	if err != nil {
+		return nil, tx.space.wrap("collection", err)
+	}
+	c := &Collection{space: tx.space, name: name, id: format.MakeID(tx.space.engine.Tag(), index)}
+	st, err := tx.engine.Stored(c.id)
+	if err != nil {
+		return nil, tx.space.wrap("collection", err)
+	}
+	c.kind, c.key, c.value = st.Kind, st.Key, st.Value
 	return c, nil
 }
 

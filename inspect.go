@@ -219,18 +219,25 @@ func (c CollectionInfo) Type() string {
 }
 
 // Collections lists the collections of the space that have names, by name.
-func (s *Space) Collections() ([]CollectionInfo, error) {
-	var list []CollectionInfo
-	err := s.View(func(tx *Tx) error {
-		names, err := tx.engine.Names()
-		for _, n := range names {
-			list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-				Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count})
-		}
+func (s *Space) Collections() (list []CollectionInfo, err error) {
+	err = s.View(func(tx *Tx) (err error) {
+		list, err = tx.Collections()
 		return err
 	})
+	return list, err
+}
+
+// Collections lists the collections that have names in the version of the transaction,
+// by name.
+func (tx *Tx) Collections() ([]CollectionInfo, error) {
+	names, err := tx.engine.Names()
 	if err != nil {
-		return nil, err
+		return nil, tx.space.wrap("collections", err)
+	}
+	var list []CollectionInfo
+	for _, n := range names {
+		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
+			Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

@@ -232,7 +232,7 @@ const fleetSize = 4
 
 func TestKill_AtRandomMoments(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "reopen locks")
+		f := newFleet(t, r, fleetSize, "reopen locks watch")
 		kills := scaled(40)
 		for i := range kills {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
@@ -329,6 +329,8 @@ func pointWork(point string) (work string, times int) {
 		return "busy", 1
 	}
 	switch {
+	case strings.HasPrefix(point, "watch."):
+		return "watch", 100
 	case takesOthers(point):
 		return "locks", 1
 	case isLockPoint(point):

@@ -19,28 +19,29 @@ type getCmd struct {
 	Raw    bool    `help:"Print a string as it is, without quotes."`
 	Indent bool    `help:"Print the value over several lines, as is done on a terminal."`
 	Limit  int     `help:"Print at most so many entries." placeholder:"N"`
+	At     string  `help:"Print what the version has that this checkpoint pins." placeholder:"CHECKPOINT"`
 }
 
 // Run implements the verb.
 func (c *getCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
+	return c.readAt(c.At, func(tx *everheap.Tx) error {
 		if c.Map == "" {
-			return c.maps(s, std)
+			return c.maps(tx, std)
 		}
-		m, err := collection(s, c.Map)
+		m, err := collection(tx, c.Map)
 		if err != nil {
 			return err
 		}
 		if c.Key == nil && m.Kind() != singleValue {
-			return c.entries(s, m, std)
+			return c.entries(tx, m, std)
 		}
-		return c.value(s, m, std)
+		return c.value(tx, m, std)
 	})
 }
 
 // maps lists the collections of the space.
-func (c *getCmd) maps(s *everheap.Space, std *streams) error {
-	list, err := s.Collections()
+func (c *getCmd) maps(tx *everheap.Tx, std *streams) error {
+	list, err := tx.Collections()
 	if err != nil {
 		return err
 	}
@@ -53,32 +54,30 @@ func (c *getCmd) maps(s *everheap.Space, std *streams) error {
 }
 
 // entries prints the entries of a collection.
-func (c *getCmd) entries(s *everheap.Space, m *everheap.Collection, std *streams) error {
+func (c *getCmd) entries(tx *everheap.Tx, m *everheap.Collection, std *streams) (err error) {
 	w := bufio.NewWriter(std.out)
+	defer func() { err = errors.Join(err, w.Flush()) }()
 	n := 0
-	err := s.View(func(tx *everheap.Tx) error {
-		for key, value := range m.AllJSON(tx) {
-			if n++; c.Limit > 0 && n > c.Limit {
-				return nil
-			}
-			if _, err := fmt.Fprintf(w, `{"key":%s,"value":%s}`+"\n", key, value); err != nil {
-				return err
-			}
+	for key, value := range m.AllJSON(tx) {
+		if n++; c.Limit > 0 && n > c.Limit {
+			return nil
 		}
-		return nil
-	})
-	return errors.Join(err, w.Flush())
+		if _, err := fmt.Fprintf(w, `{"key":%s,"value":%s}`+"\n", key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // value prints one value.
-func (c *getCmd) value(s *everheap.Space, m *everheap.Collection, std *streams) error {
+func (c *getCmd) value(tx *everheap.Tx, m *everheap.Collection, std *streams) error {
 	var key []byte
 	if c.Key != nil {
 		key = keyJSON(m, *c.Key, c.JSON)
 	}
-	value, err := m.GetJSON(s, key)
-	if errors.Is(err, everheap.ErrNotFound) {
-		return fmt.Errorf("%s has no key %s; everheap keys %s %s lists what it has", c.Map, *c.Key, c.Space, c.Map)
+	value, err := m.GetJSON(tx, key)
+	if errors.Is(err, everheap.ErrNotFound) && c.Key != nil {
+		return fmt.Errorf("%s has no key %s; everheap keys %s%s %s lists what it has", c.Map, *c.Key, atFlag(c.At), c.Space, c.Map)
 	}
 	if err != nil {
 		return err

@@ -17,26 +17,27 @@ type keysCmd struct {
 	Limit    int    `help:"Print at most so many keys." placeholder:"N"`
 	Unsorted bool   `help:"Print keys in the order in which they are found: at once, and with little memory."`
 	JSON     bool   `name:"json" help:"Print JSON, even if the keys are strings."`
+	At       string `help:"Print the keys in the version that this checkpoint pins." placeholder:"CHECKPOINT"`
 }
 
 // Run implements the verb.
 func (c *keysCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
-		m, err := collection(s, c.Map)
+	return c.readAt(c.At, func(tx *everheap.Tx) error {
+		m, err := collection(tx, c.Map)
 		if err != nil {
 			return err
 		}
 		if m.Kind() == singleValue {
-			return fmt.Errorf("%s is a single value: it has no keys; everheap get %s %s prints it", c.Map, c.Space, c.Map)
+			return fmt.Errorf("%s is a single value: it has no keys; everheap get %s%s %s prints it", c.Map, atFlag(c.At), c.Space, c.Map)
 		}
 		w := bufio.NewWriter(std.out)
-		err = c.print(s, m, w)
+		err = c.print(tx, m, w)
 		return errors.Join(err, w.Flush())
 	})
 }
 
 // print prints the keys that are wanted.
-func (c *keysCmd) print(s *everheap.Space, m *everheap.Collection, w *bufio.Writer) error {
+func (c *keysCmd) print(tx *everheap.Tx, m *everheap.Collection, w *bufio.Writer) error {
 	var sorted []string
 	printed := 0
 	put := func(key string) (more bool, err error) {
@@ -47,22 +48,16 @@ func (c *keysCmd) print(s *everheap.Space, m *everheap.Collection, w *bufio.Writ
 		_, err = fmt.Fprintln(w, key)
 		return err == nil, err
 	}
-	err := s.View(func(tx *everheap.Tx) error {
-		for b := range m.KeysJSON(tx) {
-			key := keyText(m, b, c.JSON)
-			if !strings.HasPrefix(key, c.Prefix) {
-				continue
-			}
-			if !c.Unsorted && !m.Ordered() {
-				sorted = append(sorted, key)
-			} else if more, err := put(key); !more {
-				return err
-			}
+	for b := range m.KeysJSON(tx) {
+		key := keyText(m, b, c.JSON)
+		if !strings.HasPrefix(key, c.Prefix) {
+			continue
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		if !c.Unsorted && !m.Ordered() {
+			sorted = append(sorted, key)
+		} else if more, err := put(key); !more {
+			return err
+		}
 	}
 	slices.Sort(sorted)
 	for _, key := range sorted {

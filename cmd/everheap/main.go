@@ -27,6 +27,7 @@ type cli struct {
 	Set        setCmd        `cmd:"" help:"Store a value, given as JSON."`
 	Del        delCmd        `cmd:"" help:"Delete keys."`
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
+	Watch      watchCmd      `cmd:"" help:"Print what changes in a map, list or single value, or each newer version, as JSON lines, until it is interrupted."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, who holds them, and how many processes wait."`

@@ -37,11 +37,22 @@ func helper(fn func(args []string) error) {
 	}
 }
 
-// TestScript runs the transcripts, one for each verb.
+// patience is the longest time for all scripts together: then what they wait for is
+// ended, and they fail, rather than the whole test run.
+const patience = 5 * time.Minute
+
+// TestScript runs the transcripts, one for each verb. What a script starts in the
+// background it starts directly, or by exec of a shell: a shell between would be ended
+// at a failure, and what it has started would be waited for.
 func TestScript(t *testing.T) {
+	deadline := time.Now().Add(patience)
+	if end, ok := t.Deadline(); ok && end.Before(deadline) {
+		deadline = end
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Deadline:            deadline,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EVERHEAP_HOME", e.WorkDir+"/home")
 			e.Setenv("NO_COLOR", "1")
@@ -60,14 +71,15 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// await FILE waits until a background command has made a file.
+// await FILE [TEXT] waits until a background command has made a file, with a text in it.
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && (len(args) == 1 || strings.Contains(string(b), args[1])) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s did not appear", args[0])
+			ts.Fatalf("%s did not appear", strings.Join(args, ": "))
 		}
 	}
 }

@@ -79,6 +79,27 @@ func (a spaceArg) read(fn func(s *everheap.Space) error) error {
 	return a.with(fn, everheap.WithReadOnly())
 }
 
+// readAt runs fn with a version: that of a checkpoint, or the newest if at is empty.
+func (a spaceArg) readAt(at string, fn func(tx *everheap.Tx) error) error {
+	return a.read(func(s *everheap.Space) error {
+		view := s.View
+		if at != "" {
+			view = func(fn func(tx *everheap.Tx) error) error { return s.ViewAt(at, fn) }
+		}
+		var failed error // says all there is to say, and needs no wrapping
+		err := view(func(tx *everheap.Tx) error { failed = fn(tx); return nil })
+		return errors.Join(err, failed)
+	})
+}
+
+// atFlag is the flag that names a checkpoint, as an error shows it.
+func atFlag(at string) string {
+	if at == "" {
+		return ""
+	}
+	return "--at=" + at + " "
+}
+
 // with runs fn with the space open.
 func (a spaceArg) with(fn func(s *everheap.Space) error, opts ...everheap.Option) error {
 	s, err := a.open(opts...)
@@ -98,13 +119,20 @@ type mapArg struct {
 	Map string `arg:"" help:"Name of the map, list or single value."`
 }
 
+// catalog is where names are looked up: in the newest version of a space, or in that of
+// a transaction.
+type catalog interface {
+	Collection(name string) (*everheap.Collection, error)
+	Collections() ([]everheap.CollectionInfo, error)
+}
+
 // collection finds a map, a list or a single value by its name.
-func collection(s *everheap.Space, name string) (*everheap.Collection, error) {
-	c, err := s.Collection(name)
+func collection(in catalog, name string) (*everheap.Collection, error) {
+	c, err := in.Collection(name)
 	if !errors.Is(err, everheap.ErrNotFound) {
 		return c, err
 	}
-	list, listErr := s.Collections()
+	list, listErr := in.Collections()
 	if listErr != nil {
 		return nil, errors.Join(err, listErr)
 	}

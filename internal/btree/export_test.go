@@ -51,3 +51,6 @@ func ShapeOf(r *heap.Reader, root format.Link) (s Shape, err error) {
 	}
 	return s, walk(root, s.Height)
 }
+
+// Visits returns how many nodes the Differ has entered.
+func (d *Differ) Visits() int { return d.sides[0].visits + d.sides[1].visits }

@@ -131,6 +131,15 @@ func (sp *Space) translate(op string, err error) error {
 // Explain is translate for the layer above.
 func (sp *Space) Explain(op string, err error) error { return sp.translate(op, err) }
 
+// ExplainEnd is Explain for one who waits for nothing in particular: the end of his
+// context is not ErrBusy.
+func (sp *Space) ExplainEnd(op string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &OpError{Op: op, Space: sp.name(), Err: err}
+	}
+	return sp.translate(op, err)
+}
+
 // OpError says what was being done.
 type OpError struct {
 	Op    string

@@ -143,6 +143,7 @@ type Space struct {
 
 	trusting bool      // what is read is not verified
 	locks    lockTable // named ones
+	watching watching
 
 	journal journaling
 	anchor  struct {
@@ -429,6 +430,7 @@ func (sp *Space) close() error {
 	sp.done.Wait()
 	sp.sweepLast()
 	sp.closed.Store(true) // who waits for his turn gets ErrClosed
+	sp.stopWatching()
 	if err := sp.queue.lock(context.Background()); err != nil {
 		return err
 	}

@@ -103,6 +103,26 @@ func Bounds(r *heap.Reader, entry unsafe.Pointer) layout.Bounds {
 	return layout.Bounds{Lo: lo, Hi: lo + uintptr(r.Size(format.Addr(lo-format.HeaderSize)))}
 }
 
+// CheckedKey returns the key in the payload of an entry that may be damaged.
+func (s *Shape) CheckedKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer, error) {
+	key := s.KeyOf(entry)
+	return key, s.Key.Check(key, Bounds(r, entry))
+}
+
+// SameKey reports whether two entries, each of a version that its reader reads, have
+// the same hash and key.
+func (s *Shape) SameKey(ra *heap.Reader, a unsafe.Pointer, rb *heap.Reader, b unsafe.Pointer) (bool, error) {
+	if *(*uint64)(a) != *(*uint64)(b) {
+		return false, nil
+	}
+	keyA, err := s.CheckedKey(ra, a)
+	if err != nil {
+		return false, err
+	}
+	keyB, err := s.CheckedKey(rb, b)
+	return err == nil && s.Key.Equal(keyA, keyB), err
+}
+
 // Matches reports whether an entry has the hash and the key.
 //
 // The bytes of a string key always lie where the owned part of an entry begins.

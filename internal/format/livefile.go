@@ -93,8 +93,8 @@ type Live struct {
 	NextIncarnation atomic.Uint64 `doc:"counter of incarnations"`
 	SlotsUsed       atomic.Uint64 `doc:"reader slots from this index on were never used"`
 	ProcessesUsed   atomic.Uint64 `doc:"process entries from this index on were never used"`
-	CommitFutex     atomic.Uint32 `doc:"futex that is woken by commits while somebody watches"`
-	Watchers        atomic.Uint32 `doc:"1: somebody watches for commits"`
+	CommitFutex     atomic.Uint32 `doc:"futex of those who wait for a commit; changes when they are woken"`
+	Watchers        atomic.Uint32 `doc:"1: somebody waits for the next commit; who makes it clears this"`
 	HeapDoubt       atomic.Uint64 `doc:"syncs of the heap whose outcome nobody lived to tell, since that was made good last"`
 	JournalDoubt    atomic.Uint64 `doc:"the same of the journal"`
 	ParcelDoubt     atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`

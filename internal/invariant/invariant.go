@@ -13,6 +13,7 @@ var Points = []string{
 	"lock.taken", "lock.takeover", "lock.release",
 	"begin.active", "begin.slot", "begin.ready",
 	"commit.sealed", "commit.swap", "commit.swapped", "commit.freed", "commit.end",
+	"watch.armed", "watch.disarmed", "watch.held", "watch.told",
 	"grow.carved", "grow.allocated", "hole.allocated", "punch.marked", "punch.punched", "reclaim.scanned",
 	"parcel.built", "parcel.pushed", "parcel.taken",
 	"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed",

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"runtime"
 	"unsafe"
 )
@@ -37,6 +38,34 @@ func (t *Type) DetachTo(buf []byte, p unsafe.Pointer, b Bounds) error {
 	err := t.flatten(unsafe.Pointer(&buf[0]), 1, 0, fixed, uintptr(len(buf))-fixed, p)
 	runtime.KeepAlive(buf)
 	return err
+}
+
+// SameStored reports whether two stored values, each in its block, are equal: all that
+// they own included, and what is shared or cyclic in the one is so in the other. They
+// are compared as bytes (L4), so both zeroes of a float differ, and a NaN is equal to
+// itself. Damage is a *DamageError.
+func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Bounds) (bool, error) {
+	n, err := t.DetachedSize(a, ab)
+	if err != nil {
+		return false, err
+	}
+	m, err := t.DetachedSize(b, bb)
+	if err != nil || n != m {
+		return false, err
+	}
+	if !t.owns {
+		return equalBytes(a, b, t.size), nil
+	}
+	half := int(alignUp(uintptr(n), 8))
+	buf := make([]byte, 2*half)
+	one, other := buf[:n], buf[half:half+n]
+	if err := t.DetachTo(one, a, ab); err != nil {
+		return false, err
+	}
+	if err := t.DetachTo(other, b, bb); err != nil {
+		return false, err
+	}
+	return bytes.Equal(one, other), nil
 }
 
 // Detached is a value in a Go allocation of its own that holds no pointer the garbage

@@ -41,6 +41,13 @@
 //	L9  The word of a holder who died goes only to the next holder, who is told;
 //	    one who takes it and dies before he is told leaves his own. (The word may be
 //	    lost when a semaphore gets another number of units, see refit.)
+//	L10 One who waits for a commit loads CommitFutex, sets Watchers, and then looks
+//	    at Current; who commits swaps Current, looks at Watchers, clears it, and then
+//	    changes CommitFutex and wakes. So either the waiter sees the new version; or
+//	    the committer sees that somebody waits; or another committer cleared that
+//	    for an older version, and changes CommitFutex afterwards: then the sleep of
+//	    him who had loaded it before ends. A committer that dies before he wakes
+//	    leaves the waiters to the end of their sleep, which is bounded.
 //
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
@@ -245,9 +252,7 @@ func (v *Live) Publish(base, next format.Addr) bool {
 	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
 		return false
 	}
-	if v.words.Watchers.Load() != 0 {
-		v.wakeWatchers()
-	}
+	v.announce()
 	return true
 }
 

@@ -213,12 +213,6 @@ func (v *Live) wakeLockWaiters(n int) {
 	oslock.FutexWake(futexWord(&v.words.LockFutex), n)
 }
 
-// wakeWatchers wakes those who wait for commits.
-func (v *Live) wakeWatchers() {
-	v.words.CommitFutex.Add(1)
-	oslock.FutexWake(futexWord(&v.words.CommitFutex), math.MaxInt32)
-}
-
 // busy names the holder in an error.
 func (v *Live) busy(cause error) error {
 	holder := format.Incarnation(v.words.Owner.Load())

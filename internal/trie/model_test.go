@@ -108,6 +108,9 @@ func (s *subject) check(r *heap.Reader) (blocks int) {
 	return blocks
 }
 
+// newSpace opens a heap for one test.
+func newSpace(t *testing.T) *heaptest.Space { return heaptest.Open(t, 256<<20) }
+
 func TestTrie_Model(t *testing.T) {
 	for _, bits := range []uint{64, 12, 7, 4, 1, 0} {
 		t.Run(fmt.Sprint(bits, " bits"), func(t *testing.T) {

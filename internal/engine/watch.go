@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Watch follows one object from version to version. It holds the version that it has
+// told of last, and the one that it is telling of. Versions that come meanwhile are
+// taken together: what is compared next is the newest one.
+type Watch struct {
+	user    *LockUser
+	subject Subject
+
+	held   *heldVersion // told of; nil: none yet
+	next   *heldVersion // being told of; nil: none
+	found  *comparison  // of the two
+	pairs  []pair       // found, in reverse
+	more   bool         // there may be more than these
+	ahead  pair         // to be told of next
+	primed bool         // there is one
+	failed error        // when what comes after ahead was looked for
+}
+
+// Difference is what one key has in two versions. The pointers are valid until the
+// function that it is passed to returns.
+type Difference struct {
+	Version format.Version
+	More    bool       // there are more of this version
+	Key     StoredPart // nil: there are no keys
+	Was     StoredPart // nil: the key was not there
+	Now     StoredPart // nil: the key is not there
+	index   int
+	key     *layout.Type
+	value   *layout.Type
+}
+
+// Watch begins to follow an object, from the newest version on; with initial, from
+// nothing on, so that what it holds now is told of first. Close must follow.
+func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
+	if u.closed.Load() {
+		return nil, ErrClosed
+	}
+	w := &Watch{user: u, subject: subject}
+	held, err := u.sp.holdNewest()
+	if err != nil {
+		return nil, err
+	}
+	if initial {
+		w.next = held
+		err = w.begin(context.Background())
+	} else {
+		w.held = held
+		err = u.sp.guarded(func() error { _, err := subject.compare(nil, &held.tx); return err })
+	}
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Close lets go of what the watch holds.
+func (w *Watch) Close() {
+	w.user.sp.letGo(w.held)
+	w.user.sp.letGo(w.next)
+	w.held, w.next, w.found, w.pairs = nil, nil, nil, nil
+}
+
+// Next waits for the next difference and passes it to take. When take has returned, no
+// version is held but the one that the next comparison starts from, and, if there are
+// more differences of it, the one that was told of. Errors: that of the context,
+// ErrClosed, ErrNotFound if the object does not exist any more, ErrTypeChanged, and
+// that of take.
+func (w *Watch) Next(ctx context.Context, take func(d *Difference) error) error {
+	for !w.primed {
+		if w.failed != nil {
+			return w.failed
+		}
+		if err := w.advance(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.user.over(ctx); err != nil {
+		return err
+	}
+	return w.user.sp.guarded(func() error { return w.tell(ctx, take) })
+}
+
+// advance waits for a newer version and looks for its first difference.
+func (w *Watch) advance(ctx context.Context) error {
+	sp := w.user.sp
+	if _, err := w.user.AwaitVersion(ctx, w.held.version); err != nil {
+		return err
+	}
+	var err error
+	if w.next, err = sp.holdNewest(); err != nil {
+		return err
+	}
+	invariant.Point("watch.held")
+	return w.begin(ctx)
+}
+
+// begin compares the two versions, up to the first difference.
+func (w *Watch) begin(ctx context.Context) error {
+	return w.user.sp.guarded(func() (err error) {
+		var was *Tx
+		if w.held != nil {
+			was = &w.held.tx
+		}
+		if w.found, err = w.subject.compare(was, &w.next.tx); err != nil {
+			return err
+		}
+		w.more = w.found != nil
+		if err = w.seek(ctx); err == nil && !w.primed {
+			w.settle()
+		}
+		return err
+	})
+}
+
+// seek looks for the next difference.
+func (w *Watch) seek(ctx context.Context) error {
+	w.primed = false
+	for {
+		for len(w.pairs) > 0 {
+			last := len(w.pairs) - 1
+			p := w.pairs[last]
+			w.pairs = w.pairs[:last]
+			same, err := w.found.same(p)
+			if err != nil {
+				return err
+			}
+			if !same {
+				w.ahead, w.primed = p, true
+				return nil
+			}
+		}
+		if !w.more {
+			return nil
+		}
+		if err := w.user.over(ctx); err != nil {
+			return err
+		}
+		if err := w.search(); err != nil {
+			return err
+		}
+	}
+}
+
+// search goes on with the comparison.
+func (w *Watch) search() (err error) {
+	w.more, err = w.found.step(func(p pair) { w.pairs = append(w.pairs, p) })
+	slices.Reverse(w.pairs) // the first one is taken first
+	return err
+}
+
+// settle makes the newer version the one that was told of, and lets go of the other.
+func (w *Watch) settle() {
+	w.user.sp.letGo(w.held)
+	w.held, w.next, w.found = w.next, nil, nil
+}
+
+// tell passes the difference that was found to take, after a look for the next one.
+func (w *Watch) tell(ctx context.Context, take func(d *Difference) error) error {
+	c, p := w.found, w.ahead
+	d := &Difference{Version: w.next.version, index: int(p.index), key: c.key, value: c.value}
+	d.Was, d.Now = c.part(c.was, p.was), c.part(c.now, p.now)
+	switch {
+	case c.key == nil:
+	case c.keyOf == nil:
+		d.Key = StoredPart{unsafe.Pointer(&d.index), everywhere}
+	case p.now != nil:
+		d.Key = StoredPart{c.keyOf(p.now), c.now.Bounds(p.now)}
+	default:
+		d.Key = StoredPart{c.keyOf(p.was), c.was.Bounds(p.was)}
+	}
+	w.failed = w.seek(ctx)
+	d.More = w.primed || w.failed != nil
+	if err := take(d); err != nil {
+		return err
+	}
+	if !d.More {
+		w.settle()
+	}
+	return nil
+}
+
+// CopyKey copies the key to the variable at dst.
+func (d *Difference) CopyKey(dst unsafe.Pointer) error {
+	return d.key.CopyOut(dst, d.Key.Pointer, d.Key.Bounds)
+}
+
+// CopyValue copies one of the values to the variable at dst.
+func (d *Difference) CopyValue(dst unsafe.Pointer, p StoredPart) error {
+	return d.value.CopyOut(dst, p.Pointer, p.Bounds)
+}
+
+// KeyJSON renders the key; nil if there are none.
+func (d *Difference) KeyJSON() ([]byte, error) { return partJSON(d.key, d.Key) }
+
+// ValueJSON renders one of the values; nil if it is nil.
+func (d *Difference) ValueJSON(p StoredPart) ([]byte, error) { return partJSON(d.value, p) }
+
+func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
+	if p.Pointer == nil {
+		return nil, nil
+	}
+	return t.AppendJSON(nil, p.Pointer, p.Bounds)
+}
+
+// part returns the value in a block.
+func (c *comparison) part(tx *Tx, payload unsafe.Pointer) StoredPart {
+	if payload == nil {
+		return StoredPart{}
+	}
+	return StoredPart{c.valueOf(payload), tx.Bounds(payload)}
+}

@@ -1,0 +1,798 @@
+package everheap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"go.uber.org/goleak"
+)
+
+// watcher runs a loop over changes in a goroutine.
+type watcher[C any] struct {
+	t       *testing.T
+	changes chan C
+	end     chan error // the error of the last round; nil: the loop ended without
+	cancel  context.CancelFunc
+}
+
+// startWatcher starts the loop; it has started when a change can be made.
+func startWatcher[C any](t *testing.T, seq func(ctx context.Context) iter.Seq2[C, error]) *watcher[C] {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &watcher[C]{t: t, changes: make(chan C, 1000), end: make(chan error, 1), cancel: cancel}
+	go func() {
+		var last error
+		for c, err := range seq(ctx) {
+			if last != nil {
+				t.Errorf("the loop goes on after %v", last)
+			}
+			if last = err; err == nil {
+				w.changes <- c
+			}
+		}
+		w.end <- last
+	}()
+	t.Cleanup(cancel)
+	return w
+}
+
+// next waits for a change.
+func (w *watcher[C]) next() C {
+	w.t.Helper()
+	select {
+	case c := <-w.changes:
+		return c
+	case err := <-w.end:
+		w.t.Fatalf("the loop has ended: %v", err)
+	case <-time.After(patience):
+		w.t.Fatal("no change comes")
+	}
+	panic("unreachable")
+}
+
+// ends waits for the end of the loop.
+func (w *watcher[C]) ends() error {
+	w.t.Helper()
+	select {
+	case err := <-w.end:
+		return err
+	case <-time.After(patience):
+		w.t.Fatal("the loop does not end")
+	}
+	panic("unreachable")
+}
+
+// show writes a change as one line.
+func show[K comparable, V any](c everheap.Change[K, V]) string {
+	s := fmt.Sprint(c.Kind(), " ", c.Key)
+	if c.Old != nil {
+		s += fmt.Sprint(" ", *c.Old)
+	}
+	if c.New != nil {
+		s += fmt.Sprint(" -> ", *c.New)
+	}
+	if c.More {
+		s += " …"
+	}
+	return s
+}
+
+// expectChanges waits for changes, as they are shown. Those of one version may be in
+// any order if they are not ordered.
+func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change[K, V]], ordered bool, want ...string) {
+	t.Helper()
+	var got []string
+	version := everheap.Version(0)
+	for i := range want {
+		c := w.next()
+		if version == 0 {
+			version = c.Version
+		}
+		if c.Version != version || c.More != (i < len(want)-1) {
+			t.Errorf("change %d of %d: of version %d, not %d; more: %v", i+1, len(want), c.Version, version, c.More)
+		}
+		c.More = false
+		got = append(got, show(c))
+	}
+	if !ordered {
+		slices.Sort(got)
+		slices.Sort(want)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// begun makes changes until the watcher has told of one, so that its loop has begun,
+// and then of the last one.
+func begun[K comparable](t *testing.T, w *watcher[everheap.Change[K, int]], set func(v int)) {
+	t.Helper()
+	for i := 1; len(w.changes) == 0; i++ {
+		set(i)
+		time.Sleep(time.Millisecond)
+	}
+	set(-1)
+	for c := w.next(); c.More || c.New == nil || *c.New != -1; c = w.next() {
+	}
+}
+
+func TestWatch_Map(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, m.Set(s, "before", 1))
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	expectChanges(t, w, false, "added before -> 1")
+	must(t, m.Set(s, "a", 1))
+	expectChanges(t, w, false, "added a -> 1")
+	update(t, s, func(tx *everheap.Tx) error {
+		_, err := m.Delete(tx, "before")
+		return errors.Join(err, m.Set(tx, "a", 2), m.Set(tx, "b", 3), m.Set(tx, "c", 4))
+	})
+	expectChanges(t, w, false, "added b -> 3", "added c -> 4", "removed before 1", "updated a 1 -> 2")
+	// What comes to the same is no change; nor is what others change.
+	other, err := everheap.OpenMap[int, string](s, "other")
+	must(t, err)
+	must(t, m.Set(s, "a", 2))
+	must(t, other.Set(s, 1, "x"))
+	update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "d", 1), m.Set(tx, "d", 2)) })
+	expectChanges(t, w, false, "added d -> 2")
+	w.cancel()
+	if err := w.ends(); !errors.Is(err, context.Canceled) || errors.Is(err, everheap.ErrBusy) {
+		t.Errorf("after the context has ended: %v", err)
+	}
+}
+
+func TestWatch_Sorted(t *testing.T) {
+	s := scratch(t)
+	m, err := everheap.OpenSorted[string, int](s, "m")
+	must(t, err)
+	update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "k", 1), m.Set(tx, "b", 2)) })
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	expectChanges(t, w, true, "added b -> 2", "added k -> 1")
+	update(t, s, func(tx *everheap.Tx) error {
+		_, err := m.Delete(tx, "k")
+		return errors.Join(err, m.Set(tx, "z", 3), m.Set(tx, "a", 4), m.Set(tx, "b", 5))
+	})
+	expectChanges(t, w, true, "added a -> 4", "updated b 2 -> 5", "removed k 1", "added z -> 3")
+}
+
+func TestWatch_List(t *testing.T) {
+	s := scratch(t)
+	l, err := everheap.OpenList[string](s, "l")
+	must(t, err)
+	must(t, l.Append(s, "a", "b"))
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, string], error] {
+		return l.Watch(ctx, s, everheap.WithInitial())
+	})
+	expectChanges(t, w, true, "added 0 -> a", "added 1 -> b")
+	update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Append(tx, "c", "d"), l.Set(tx, 0, "A")) })
+	expectChanges(t, w, true, "updated 0 a -> A", "added 2 -> c", "added 3 -> d")
+	must(t, l.Truncate(s, 1))
+	expectChanges(t, w, true, "removed 1 b", "removed 2 c", "removed 3 d")
+	must(t, l.Append(s, "x", "y"))
+	expectChanges(t, w, true, "added 1 -> x", "added 2 -> y")
+	update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Truncate(tx, 1), l.Append(tx, "x", "z", "w")) })
+	expectChanges(t, w, true, "updated 2 y -> z", "added 3 -> w")
+	must(t, l.Truncate(s, 0))
+	expectChanges(t, w, true, "removed 0 A", "removed 1 x", "removed 2 z", "removed 3 w")
+}
+
+func TestWatch_Ref(t *testing.T) {
+	s := scratch(t)
+	type config struct {
+		Name string
+		Tags []string
+	}
+	r, err := everheap.OpenRef(s, "r", config{Name: "one"})
+	must(t, err)
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[everheap.Ref[config], config], error] {
+		return r.Watch(ctx, s, everheap.WithInitial())
+	})
+	if c := w.next(); c.Key != r || c.Old != nil || c.New.Name != "one" || c.Kind() != everheap.Added {
+		t.Errorf("%v", c)
+	}
+	must(t, r.Set(s, config{"one", nil})) // as it was
+	must(t, r.Set(s, config{"one", []string{"x"}}))
+	if c := w.next(); c.Old.Tags != nil || len(c.New.Tags) != 1 || c.Kind() != everheap.Updated || c.More {
+		t.Errorf("%v", c)
+	}
+}
+
+// What a change holds is the caller's own, and stays when everything else is gone.
+func TestWatch_ValuesAreCopies(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, []string](t, s)
+	must(t, m.Set(s, "k", []string{"old"}))
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, []string], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	first := w.next()
+	must(t, m.Set(s, "k", []string{"new", "values"}))
+	second := w.next()
+	(*first.New)[0] = "mine"
+	w.cancel()
+	_ = w.ends()
+	must(t, s.Close())
+	if (*second.Old)[0] != "old" || (*second.New)[1] != "values" {
+		t.Errorf("%v, %v", *second.Old, *second.New)
+	}
+}
+
+// A loop without WithInitial begins with what changes after it has started.
+func TestWatch_FromNowOn(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	for i := range 100 {
+		must(t, m.Set(s, i, i))
+	}
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, int], error] { return m.Watch(ctx, s) })
+	begun(t, w, func(i int) { must(t, m.Set(s, 1000, i)) })
+	must(t, m.Set(s, 7, 70))
+	expectChanges(t, w, false, "updated 7 7 -> 70")
+}
+
+func TestChanges(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	last, rounds := s.Stats().Version, 0
+	go func() {
+		for i := range 2000 {
+			_ = m.Set(s, 1, i)
+		}
+	}()
+	final := everheap.Version(0)
+	for v, err := range s.Changes(ctx) {
+		must(t, err)
+		if v <= last {
+			t.Fatalf("version %d comes after %d", v, last)
+		}
+		last = v
+		if rounds++; rounds%10 == 0 {
+			time.Sleep(time.Millisecond) // slow: versions are passed over
+		}
+		if n, err := m.Get(s, 1); err == nil && n == 1999 {
+			if final = s.Stats().Version; v >= final {
+				break
+			}
+		}
+	}
+	t.Logf("2000 commits in %d rounds", rounds)
+	time.AfterFunc(10*time.Millisecond, cancel)
+	for v, err := range s.Changes(ctx) { // it ends while the loop waits
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("version %d, %v", v, err)
+		}
+	}
+	for v, err := range s.Changes(ctx) { // it has ended before the loop starts
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("version %d, %v", v, err)
+		}
+	}
+}
+
+func TestWatch_Errors(t *testing.T) {
+	s, other := scratch(t), scratch(t)
+	m := mapOf[string, int](t, s)
+	only := func(seq iter.Seq2[everheap.Change[string, int], error]) (last error) {
+		rounds := 0
+		for _, err := range seq {
+			last = err
+			rounds++
+		}
+		if rounds != 1 {
+			t.Errorf("%d rounds", rounds)
+		}
+		return last
+	}
+	ctx := context.Background()
+	expectError(t, only(everheap.Map[string, int]{}.Watch(ctx, s)), everheap.ErrNilHandle, "watch")
+	expectError(t, only(m.Watch(ctx, other)), everheap.ErrDangling)
+	wrong, err := everheap.OpenList[int](s, "list")
+	must(t, err)
+	for _, err := range wrong.Watch(ended(), s) {
+		expectError(t, err, context.Canceled)
+	}
+	expired, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	err = only(m.Watch(expired, s))
+	expectError(t, err, context.DeadlineExceeded)
+	if errors.Is(err, everheap.ErrBusy) {
+		t.Errorf("the end of the context is %v", err)
+	}
+	must(t, s.Close())
+	expectError(t, only(m.Watch(ctx, s)), everheap.ErrClosed)
+	for _, err := range s.Changes(ctx) {
+		expectError(t, err, everheap.ErrClosed)
+	}
+}
+
+// ended returns a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// An object that a restore makes vanish ends what watches it; what only changes by it
+// is told of.
+func TestWatch_Restore(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	update(t, s, func(tx *everheap.Tx) error {
+		return errors.Join(m.Set(tx, "same", 0), m.Set(tx, "changed", 1), m.Set(tx, "deleted", 2))
+	})
+	must(t, s.Checkpoint("pin"))
+	late, err := everheap.OpenMap[string, int](s, "late")
+	must(t, err)
+	must(t, m.Set(s, "changed", 10))
+	must(t, m.Set(s, "new", 11))
+	_, err = m.Delete(s, "deleted")
+	must(t, err)
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] { return m.Watch(ctx, s) })
+	v := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] { return late.Watch(ctx, s) })
+	begun(t, w, func(i int) { must(t, m.Set(s, "begun", i)) })
+	begun(t, v, func(i int) { must(t, late.Set(s, "begun", i)) })
+	_, err = m.Delete(s, "begun")
+	must(t, err)
+	if c := w.next(); c.Kind() != everheap.Removed || c.Key != "begun" {
+		t.Errorf("%s", show(c))
+	}
+	must(t, s.Restore(context.Background(), "pin"))
+	expectChanges(t, w, false, "updated changed 10 -> 1", "added deleted -> 2", "removed new 11")
+	expectError(t, v.ends(), everheap.ErrNotFound)
+	for range 50 { // what was restored, and written since, goes its way
+		must(t, m.Set(s, "same", 1))
+		must(t, m.Set(s, "same", 0))
+		must(t, sweep(s))
+	}
+	must(t, m.Set(s, "same", 5))
+	for c := w.next(); c.Key != "same" || *c.New != 5; c = w.next() {
+	}
+}
+
+func TestWatch_ErrTypeChanged(t *testing.T) {
+	type old struct{ N int32 }
+	type evolved struct {
+		N int64
+		M string
+	}
+	s := scratch(t)
+	m, err := everheap.OpenMap[string, old](s, "m")
+	must(t, err)
+	must(t, m.Set(s, "k", old{1}))
+	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, old], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	w.next()
+	c, err := s.Collection("m")
+	must(t, err)
+	j := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.ChangeJSON, error] {
+		return c.WatchJSON(ctx, everheap.WithInitial())
+	})
+	j.next()
+	_, err = everheap.OpenMap[string, evolved](s, "m", everheap.Evolve())
+	must(t, err)
+	expectError(t, w.ends(), everheap.ErrTypeChanged)
+	expectError(t, j.ends(), everheap.ErrTypeChanged)
+}
+
+// The same for the other kinds; and what is evolved can be watched anew.
+func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
+	type old struct{ N int32 }
+	type evolved struct {
+		N int64
+		M string
+	}
+	s := scratch(t)
+	m, err := everheap.OpenSorted[string, old](s, "m")
+	must(t, err)
+	must(t, m.Set(s, "k", old{1}))
+	l, err := everheap.OpenList[old](s, "l")
+	must(t, err)
+	must(t, l.Append(s, old{2}))
+	r, err := everheap.OpenRef(s, "r", old{3})
+	must(t, err)
+	ofSorted := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, old], error] {
+		return m.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofList := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, old], error] {
+		return l.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofRef := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[everheap.Ref[old], old], error] {
+		return r.Watch(ctx, s, everheap.WithInitial())
+	})
+	ofSorted.next()
+	ofList.next()
+	ofRef.next()
+	_, err = everheap.OpenSorted[string, evolved](s, "m", everheap.Evolve())
+	must(t, err)
+	list, err := everheap.OpenList[evolved](s, "l", everheap.Evolve())
+	must(t, err)
+	_, err = everheap.OpenRef(s, "r", evolved{}, everheap.Evolve())
+	must(t, err)
+	expectError(t, ofSorted.ends(), everheap.ErrTypeChanged)
+	expectError(t, ofList.ends(), everheap.ErrTypeChanged)
+	expectError(t, ofRef.ends(), everheap.ErrTypeChanged)
+	for c, err := range list.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		if *c.New != (evolved{N: 2}) {
+			t.Errorf("%+v", *c.New)
+		}
+		break
+	}
+}
+
+// Close ends all loops of its handle, also those in the middle of what they tell, and
+// leaves no goroutine.
+func TestWatch_Close(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	dir := filepath.Join(t.TempDir(), "s")
+	s := open(t, dir)
+	again, err := everheap.Open(dir) // the same space: it stays open
+	must(t, err)
+	m := mapOf[int, int](t, s)
+	update(t, s, func(tx *everheap.Tx) error {
+		for i := range 5000 {
+			if err := m.Set(tx, i, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var loops sync.WaitGroup
+	started := make(chan struct{}, 100)
+	for i := range 40 {
+		loops.Go(func() {
+			n := 0
+			for _, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+				if err != nil {
+					expectError(t, err, everheap.ErrClosed)
+					return
+				}
+				if n++; n == 1 || n == 100 {
+					started <- struct{}{}
+				}
+				if i%2 == 0 && n >= 100 { // in the middle
+					time.Sleep(time.Millisecond)
+				}
+			}
+			t.Error("the loop ended without an error")
+		})
+		loops.Go(func() {
+			for _, err := range s.Changes(context.Background()) {
+				if err != nil {
+					expectError(t, err, everheap.ErrClosed)
+				}
+			}
+		})
+	}
+	for range 80 {
+		<-started
+	}
+	within(t, patience, "Close", func() { must(t, s.Close()) })
+	within(t, patience, "the end of the loops", loops.Wait)
+	must(t, m.Set(again, 1, 2))
+	last := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, int], error] { return m.Watch(ctx, again) })
+	begun(t, last, func(i int) { must(t, m.Set(again, 1, i)) })
+	within(t, patience, "Close", func() { must(t, again.Close()) })
+	expectError(t, last.ends(), everheap.ErrClosed)
+	goleak.VerifyNone(t, before)
+}
+
+// Leaving the loop lets go of everything: by break, by a panic, by Goexit.
+func TestWatch_Break(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	for i := range 10 {
+		must(t, m.Set(s, i, i))
+	}
+	free := func(how string) {
+		t.Helper()
+		readers, err := s.Readers()
+		must(t, err)
+		if len(readers) > 0 {
+			t.Errorf("after %s: %d versions are held", how, len(readers))
+		}
+	}
+	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		if !c.More {
+			t.Error("ten changes are one")
+		}
+		break
+	}
+	free("a break in the middle")
+	for range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		if readers, err := s.Readers(); err != nil || len(readers) == 0 {
+			t.Error("nothing is held in the loop", err)
+		}
+		func() {
+			defer func() { recover() }()
+			for range m.Watch(context.Background(), s, everheap.WithInitial()) {
+				panic("in the loop")
+			}
+		}()
+		break
+	}
+	free("a panic")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range m.Watch(context.Background(), s, everheap.WithInitial()) {
+			runtime.Goexit()
+		}
+	}()
+	<-done
+	free("Goexit")
+	next, stop := iter.Pull2(m.Watch(context.Background(), s, everheap.WithInitial()))
+	if _, err, ok := next(); err != nil || !ok {
+		t.Error(err, ok)
+	}
+	stop()
+	free("stop")
+	n := 0
+	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		if n++; n == 10 {
+			if c.More {
+				t.Error("the tenth change is not the last")
+			}
+			break
+		}
+	}
+	free("a break at the end")
+	must(t, s.Close())
+	goleak.VerifyNone(t, before)
+}
+
+// A watcher that is slow is told of all versions that came meanwhile at once: what they
+// come to, and of the last one. The same goes for Changes.
+func TestWatch_Slow(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, m.Set(s, "a", 0))
+	const versions = 300
+	commit := func() {
+		for i := range versions {
+			must(t, m.Set(s, "a", i))
+			must(t, m.Set(s, "passing", i))
+		}
+		must(t, m.Set(s, "b", 1))
+		must(t, m.Set(s, "a", -1))
+		_, err := m.Delete(s, "passing")
+		must(t, err)
+	}
+	var got []string
+	last := everheap.Version(0)
+	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		last = c.Version
+		if got = append(got, show(everheap.Change[string, int]{Key: c.Key, Old: c.Old, New: c.New})); len(got) == 1 {
+			commit()
+		} else if !c.More {
+			break
+		}
+	}
+	slices.Sort(got[1:])
+	if want := []string{"added a -> 0", "added b -> 1", "updated a 0 -> -1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if now := s.Stats().Version; last != now {
+		t.Errorf("told of version %d, the newest is %d", last, now)
+	}
+	go func() { must(t, m.Set(s, "a", 1)) }()
+	rounds := 0
+	for v, err := range s.Changes(context.Background()) {
+		must(t, err)
+		if rounds++; rounds == 1 {
+			commit()
+			continue
+		}
+		if now := s.Stats().Version; v != now {
+			t.Errorf("Changes tells of version %d, the newest is %d", v, now)
+		}
+		break
+	}
+}
+
+// A context that ends in the middle of what a version brings ends the loop there.
+func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	update(t, s, func(tx *everheap.Tx) (err error) {
+		for i := range 1000 {
+			err = errors.Join(err, m.Set(tx, i, i))
+		}
+		return err
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told := 0
+	for _, err := range m.Watch(ctx, s, everheap.WithInitial()) {
+		if err != nil {
+			expectError(t, err, context.Canceled)
+			break
+		}
+		if told++; told == 10 {
+			cancel()
+		}
+	}
+	if told != 10 {
+		t.Errorf("%d changes are told, of which 10 before the end of the context", told)
+	}
+	if readers, err := s.Readers(); err != nil || len(readers) > 0 {
+		t.Errorf("%d versions are held (%v)", len(readers), err)
+	}
+}
+
+// A body that changes what it watches sees its own changes come back.
+func TestWatch_BodyWrites(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, m.Set(s, "n", 0))
+	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+		must(t, err)
+		if *c.New == 100 {
+			break
+		}
+		must(t, m.Set(s, "n", *c.New+1))
+	}
+}
+
+// The changes that watchers are told of lead from one state to the other: replayed on a
+// Go map they give what is there, at every version; with several watchers, fast and slow.
+func TestWatch_Model(t *testing.T) {
+	rounds(t, 6, func(t *testing.T, r *rand.Rand) {
+		s := scratch(t)
+		m := mapOf[uint16, string](t, s)
+		keys := 10 + r.IntN(3000)
+		var lock sync.Mutex
+		states := map[everheap.Version]map[uint16]string{}
+		model := map[uint16]string{}
+		var loops sync.WaitGroup
+		end := make(chan struct{})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		for i := range 4 {
+			slow := i % 2 * r.IntN(4)
+			loops.Go(func() {
+				mirror := map[uint16]string{}
+				for c, err := range m.Watch(ctx, s, everheap.WithInitial()) {
+					if err != nil {
+						if !errors.Is(err, context.Canceled) {
+							t.Error(err)
+						}
+						return
+					}
+					old, was := mirror[c.Key]
+					if was != (c.Old != nil) || was && old != *c.Old || c.Old == nil && c.New == nil || was && c.New != nil && old == *c.New {
+						t.Errorf("version %d: %s, the mirror has %v %q", c.Version, show(c), was, old)
+						return
+					}
+					if delete(mirror, c.Key); c.New != nil {
+						mirror[c.Key] = *c.New
+					}
+					if c.More {
+						continue
+					}
+					lock.Lock()
+					want, known := states[c.Version]
+					lock.Unlock()
+					if known && !maps.Equal(mirror, want) {
+						t.Errorf("version %d: the mirror has %d entries, the map %d, or they differ", c.Version, len(mirror), len(want))
+						return
+					}
+					if known && mirror[^uint16(0)] == "end" {
+						end <- struct{}{}
+						return
+					}
+					time.Sleep(time.Duration(slow) * time.Millisecond)
+				}
+			})
+		}
+		commit := func(fn func(tx *everheap.Tx) error) {
+			lock.Lock() // the state is known before a watcher asks for it
+			defer lock.Unlock()
+			version := everheap.Version(0)
+			update(t, s, func(tx *everheap.Tx) error { version = tx.Version() + 1; return fn(tx) })
+			states[version] = maps.Clone(model)
+		}
+		for range 150 {
+			commit(func(tx *everheap.Tx) error {
+				n := 1 + r.IntN(4)
+				if r.IntN(10) == 0 {
+					n = r.IntN(keys)
+				}
+				for range n {
+					key := uint16(r.IntN(keys))
+					if r.IntN(3) == 0 {
+						delete(model, key)
+						if _, err := m.Delete(tx, key); err != nil {
+							return err
+						}
+						continue
+					}
+					model[key] = fmt.Sprint(r.IntN(5))
+					if err := m.Set(tx, key, model[key]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		commit(func(tx *everheap.Tx) error {
+			model[^uint16(0)] = "end"
+			return m.Set(tx, ^uint16(0), "end")
+		})
+		within(t, patience, "the last state", func() {
+			for range 4 {
+				<-end
+			}
+		})
+		loops.Wait()
+	})
+}
+
+// Thousands of watchers need one slot for each version that they hold, and one
+// goroutine that waits.
+func TestWatch_Many(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[int, int](t, s)
+	const many = 3000
+	must(t, m.Set(s, 0, 0))
+	var loops, seen sync.WaitGroup
+	seen.Add(many)
+	last := make(chan struct{}, many)
+	for range many {
+		loops.Go(func() {
+			started := false
+			for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+				if err != nil {
+					expectError(t, err, everheap.ErrClosed)
+					return
+				}
+				if !started {
+					started = true
+					seen.Done()
+				}
+				if *c.New == 100 {
+					last <- struct{}{}
+				}
+			}
+		})
+	}
+	seen.Wait()
+	readers, err := s.Readers()
+	must(t, err)
+	if len(readers) > 2 {
+		t.Errorf("%d slots are held", len(readers))
+	}
+	for i := range 101 {
+		must(t, m.Set(s, 0, i))
+	}
+	within(t, patience, "the last change", func() {
+		for range many {
+			<-last
+		}
+	})
+	must(t, s.Close())
+	loops.Wait()
+}

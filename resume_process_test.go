@@ -259,12 +259,23 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 		defer s.Close()
 		for _, point := range invariant.Points {
 			protocol, _, _ := strings.Cut(point, ".")
-			if takesOthers(point) || !strings.Contains("begin commit lock mutex", protocol) || point == "mutex.wait" || point == "mutex.offered" {
-				continue
-			}
 			times := 1 + rng.IntN(60)
-			if protocol == "mutex" {
+			switch point {
+			case "mutex.taken", "mutex.held": // takes one that nobody has died with
+				must(t, everheap.Resume(background, s, "count", counting{}, func(*counting, func() error) error { return nil }))
 				times = 1
+			case "mutex.takeover": // takes one that somebody has died with
+				c := r.start("")
+				c.awaitStart()
+				c.kill()
+				r.died(c)
+				times = 1
+			case "mutex.release", "mutex.released":
+				times = 1
+			default:
+				if protocol != "begin" && protocol != "commit" && point != "lock.taken" && point != "lock.release" {
+					continue
+				}
 			}
 			c := r.start("", fmt.Sprintf("EVERHEAP_POINT=%s:%d:kill", point, times))
 			if point == "mutex.release" || point == "mutex.released" { // when a run ends

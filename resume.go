@@ -62,7 +62,8 @@ const resumeMutex = "resume "
 // One run at a time has a name, of up to 120 bytes, among all goroutines and
 // processes: it holds the mutex "resume NAME", which Locks shows, and Resume waits for
 // it. ctx ends that waiting, and that for the turn to write, with ErrBusy; it is not
-// looked at otherwise. If the holder dies the next one goes on.
+// looked at otherwise. If the holder dies the next one goes on; one that is only stopped
+// is waited for.
 //
 // After a run that has returned nil the state stays what it is: Resume, called again,
 // calls run with it, and run sees that there is nothing left to be done. A checkpoint

@@ -34,6 +34,9 @@
 // plus the time that writing takes; after Sync, and with Durable, nothing that was
 // acknowledged is lost.
 //
+// A program that is killed and started again goes on from its last checkpoint with
+// Resume: its state, and all that it has changed, are committed together.
+//
 // A Space, and a handle such as Map, Sorted, List or Ref, may be used by any number of goroutines. A
 // writing Tx belongs to one goroutine.
 package everheap

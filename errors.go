@@ -48,8 +48,13 @@ var (
 	// ErrSuspended: this process stood still in the middle of the transaction, and
 	// another one took over. Nothing was changed; try again.
 	ErrSuspended = engine.ErrSuspended
+	// ErrSuperseded: the state of a Resume was changed by somebody else since this run
+	// read it: by Restore, or by whoever else set it. What the run has changed since its
+	// last checkpoint is undone; Resume, called again, goes on from the state as it is.
+	ErrSuperseded = engine.ErrSuperseded
 	// ErrSelf: the goroutine is in an Update of the space already, and would wait
-	// for itself: use the Tx instead of the Space. Or it has locked the Mutex already.
+	// for itself: use the Tx instead of the Space. Or it has locked the Mutex already,
+	// or is in a Resume already, or in the middle of what cannot be interrupted there.
 	ErrSelf = engine.ErrSelf
 )
 

@@ -18,7 +18,7 @@ const modulePath = "github.com/everheap/everheap"
 // such as stand in a lower row; packages of one row do not know each other. The
 // root is ".".
 var layers = [][]string{
-	{"cmd/everheap", "examples/packages"},
+	{"cmd/everheap", "examples/packages", "examples/resume"},
 	{"cmd/everheap/internal/demo", "examples/packages/debian"},
 	{"."},
 	{"internal/heap/heaptest", "internal/powercut", "internal/faultdisk"}, // for tests: of what is below, and of the root
@@ -46,6 +46,7 @@ var rootOnly = map[string]map[string]string{
 	"cmd/everheap/internal/demo": {".": "the library"},
 	"examples/packages":          {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":   {},
+	"examples/resume":            {".": "the library"},
 }
 
 // dependencies are the modules that packages may import, by the beginning of

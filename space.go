@@ -149,7 +149,7 @@ func (s *Space) Close() error {
 // or panics, nothing has changed; the panic goes on.
 //
 // Inside fn everything goes through tx. What was borrowed from tx is invalid when
-// fn returns. Errors: those of fn, ErrBusy, ErrSelf, ErrSuspended, ErrNoSpace,
+// fn returns. Inside a Resume the Update is part of that one's transaction. Errors: those of fn, ErrBusy, ErrSelf, ErrSuspended, ErrNoSpace,
 // ErrReadOnly, ErrClosed, ErrIO.
 func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...UpdateOption) error {
 	if s.closed.Load() {
@@ -158,6 +158,9 @@ func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...Updat
 	u := updateSettings{durability: s.durability}
 	for _, o := range opts {
 		o.applyUpdate(&u)
+	}
+	if r := s.engine.Resumption(); r != nil {
+		return s.wrap("update", s.join(ctx, r, fn, u.durability == Durable))
 	}
 	if u.durability == Durable {
 		if err := s.engine.Enter(); err != nil {
@@ -184,7 +187,7 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 	if s.closed.Load() {
 		return s.wrap("view", ErrClosed)
 	}
-	e, err := s.engine.View()
+	e, err := s.view()
 	if err != nil {
 		return s.wrap("view", err)
 	}

@@ -19,11 +19,18 @@ type Tx struct {
 }
 
 // Scope says where an operation happens: a *Space, and the operation is a
-// transaction of its own; or a *Tx, and it is part of that one.
+// transaction of its own, or part of that of a Resume; or a *Tx, and it is part of that
+// one.
 type Scope interface{ scope() (*Space, *Tx) }
 
-func (s *Space) scope() (*Space, *Tx) { return s, nil }
-func (tx *Tx) scope() (*Space, *Tx)   { return tx.space, tx }
+func (tx *Tx) scope() (*Space, *Tx) { return tx.space, tx }
+
+func (s *Space) scope() (*Space, *Tx) {
+	if r := s.engine.Resumption(); r != nil {
+		return s, s.joined(r)
+	}
+	return s, nil
+}
 
 // Version returns the number of the version that a View sees, or that an Update
 // starts from.

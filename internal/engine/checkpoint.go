@@ -124,7 +124,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 	if err := validPinName(name); err != nil {
 		return err
 	}
-	return sp.Change(durable, func(tx *Tx) error {
+	return sp.changeAlone(durable, func(tx *Tx) error {
 		list, err := tx.pins()
 		switch {
 		case err != nil:

@@ -22,6 +22,7 @@ var (
 	ErrReadOnly     = errors.New("opened read-only")
 	ErrBusy         = errors.New("busy")
 	ErrSuspended    = errors.New("the transaction was taken over while the process stood still; nothing was changed: try again")
+	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what came since its last checkpoint is undone: call Resume again to go on from there")
 	ErrTypeChanged  = errors.New("stored with another type")
 	ErrUnstorable   = errors.New("cannot be stored")
 	ErrDangling     = errors.New("the handle leads nowhere")

@@ -99,7 +99,7 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 		shape: tx.sp.shape(k, v)}
 	if tx.published(index) && tx.published(object.Key) && tx.published(object.Value) { // R1
 		tx.sp.bound[index%uint64(len(tx.sp.bound))].Store(m)
-	} else {
+	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.recent = m
 	}
 	return m, nil

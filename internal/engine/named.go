@@ -77,7 +77,11 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 	}
 	err = sp.look(do)
 	if errors.Is(err, ErrNotFound) && !sp.readOnly {
-		_, err = sp.change(context.Background(), do)
+		if r := sp.Resumption(); r != nil {
+			err = r.join(false, do)
+		} else {
+			_, err = sp.change(context.Background(), do)
+		}
 	}
 	if err != nil {
 		return 0, err

@@ -217,7 +217,7 @@ func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
 	}
 	if tx.published(index) {
 		tx.sp.types.Store(index, t)
-	} else {
+	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.fresh.types = append(tx.fresh.types, freshType{index, t})
 	}
 	return t, nil

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrSelf says that a goroutine would wait for its own transaction.
-var ErrSelf = errors.New("this goroutine is in an Update of the same space already: use that transaction, the Tx, instead of the Space")
+var ErrSelf = errors.New("this goroutine is in a transaction of the same space already: in an Update use its Tx instead of the Space, in a Resume call checkpoint first")
 
 // queue is the lock by which the goroutines of one process take turns at
 // writing: first come, first served once it is contended, and a waiter can give

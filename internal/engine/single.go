@@ -99,8 +99,17 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 }
 
 // Change runs fn in a writing transaction that has no handle outside fn, and, if
-// durable is set, waits until the outcome survives power loss.
+// durable is set, waits until the outcome survives power loss. If the goroutine has a
+// Resumption, it is part of that one's transaction.
 func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
+	if r := sp.Resumption(); r != nil {
+		return r.join(durable, fn)
+	}
+	return sp.changeAlone(durable, fn)
+}
+
+// changeAlone is Change for what is a transaction of its own in any case.
+func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	if !durable {
 		_, err := sp.change(context.Background(), fn)
 		return err

@@ -141,6 +141,8 @@ type Space struct {
 	finder  vector.Finder // if trusting
 	judge   entry.Judge
 
+	resuming atomic.Pointer[[]*Resumption] // nil: none
+
 	trusting bool      // what is read is not verified
 	locks    lockTable // named ones
 	watching watching

@@ -42,6 +42,10 @@ type Tx struct {
 
 	applying  bool // the changes are those of a journal or a backup: see applier
 	recasting bool // types are being changed: see recast
+
+	within *Resumption // a reading one of its goroutine, or nil
+	of     *Tx         // the writing one that it is a snapshot of, or nil
+	lost   error       // that of a resumption, ended: why (S4)
 }
 
 // The states of Tx.first.
@@ -107,7 +111,14 @@ func (tx *Tx) EndView() {
 		return
 	}
 	tx.first.ready.Store(filling) // nothing is bound to an ended transaction
-	tx.sp.live.Release(tx.hold)
+	if tx.of != nil {
+		tx.of.write.Thaw()
+	} else {
+		tx.sp.live.Release(tx.hold)
+	}
+	if tx.within != nil {
+		tx.within.Leave()
+	}
 }
 
 // Begin begins a writing transaction. It waits for its turn: first in this
@@ -196,7 +207,9 @@ func (sp *Space) takeTurn(ctx context.Context) error {
 
 // published reports whether the object with the index is one of a published
 // version, and not of this transaction, which may abort.
-func (tx *Tx) published(index uint64) bool { return tx.write == nil || index < tx.next }
+func (tx *Tx) published(index uint64) bool {
+	return tx.write == nil && tx.of == nil || index < tx.next
+}
 
 // giveTurn releases what takeTurn took.
 func (sp *Space) giveTurn() {
@@ -362,6 +375,9 @@ var errEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only ins
 // Err returns an error if the transaction has ended, or can only abort.
 func (tx *Tx) Err() error {
 	if tx.ended.Load() {
+		if tx.lost != nil {
+			return tx.lost
+		}
 		return errEnded
 	}
 	return tx.failed

@@ -61,7 +61,7 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 	t := tx.sp.newTyped(of, index, program)
 	if tx.published(index) {
 		place.Store(t)
-	} else {
+	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.fresh.typed = append(tx.fresh.typed, t)
 	}
 	return t, nil

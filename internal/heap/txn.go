@@ -31,6 +31,7 @@ type Txn struct {
 	spares   int                              // blocks in spare
 	dropped  int                              // blocks in written that were dropped again, spare ones included
 	lookedAt []format.Addr                    // dropped too, but somebody may look at them until the end
+	steps    uint64                           // blocks given and dropped: see Steps
 
 	log log
 }
@@ -55,6 +56,10 @@ func (t *Txn) Version() format.Version { return t.version }
 func (t *Txn) Changed() bool {
 	return len(t.written) > 0 || len(t.freed) > 0 || len(t.unlogged) > 0
 }
+
+// Steps returns a number that is another one after any change: there is none without
+// a block that is written or dropped.
+func (t *Txn) Steps() uint64 { return t.steps }
 
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
@@ -110,6 +115,7 @@ func (t *Txn) Alloc(kind format.Kind, size format.ByteCount) (format.Addr, error
 
 // writeHeader fills a header; the place of the checksum holds the stamp.
 func (t *Txn) writeHeader(a format.Addr, kind format.Kind, size format.ByteCount, class format.Class) {
+	t.steps++
 	hd := t.heap.writable(a)
 	hd.Sum, hd.Size = t.stamp, uint32(size)
 	hd.Meta = format.MakeMeta(t.version, kind, class)
@@ -160,6 +166,7 @@ func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (form
 // again at once, unless somebody may still look at it: then it stays as it is
 // until the transaction ends. A block with a damaged header leaks.
 func (t *Txn) Free(a format.Addr) {
+	t.steps++
 	hd := t.heap.header(a)
 	birth := hd.Birth()
 	if birth != t.version && !t.heap.sound(a) {
@@ -205,6 +212,7 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 // finds it, which is asked for when the transaction commits. That is for the very many
 // blocks of a structure that is given up, whose list would be long.
 func (t *Txn) Forsake(a format.Addr) {
+	t.steps++
 	hd := t.heap.header(a)
 	if hd.Birth() == t.version {
 		t.Free(a)

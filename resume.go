@@ -1,0 +1,169 @@
+package everheap
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// resumeMutex comes before the name in that of the mutex that a run holds.
+const resumeMutex = "resume "
+
+// Resume runs a program that can be killed at any moment and started again: it goes
+// on from its last checkpoint, and everything that it has done in the space until then
+// is done exactly once.
+//
+// The state says how far the program is. It is a single value of the space, under the
+// name, which OpenRef finds as well; initial, if there is none yet. run gets a private
+// copy of it, changes it as it likes, and calls checkpoint now and then. That commits
+// the state together with all that run has changed in the space since the last
+// checkpoint, in one transaction; so both are there, or neither is. When run returns
+// nil, the rest is committed in the same way. When it returns an error or panics, what
+// came since the last checkpoint is undone, and nobody has ever seen it.
+//
+//	everheap.Resume(ctx, space, "import", Progress{}, func(p *Progress, checkpoint func() error) error {
+//		for ; p.Line < len(lines); p.Line++ {
+//			if p.Line%1000 == 0 {
+//				if err := checkpoint(); err != nil {
+//					return err
+//				}
+//			}
+//			if err := words.Upsert(space, lines[p.Line], count); err != nil {
+//				return err
+//			}
+//		}
+//		return nil
+//	})
+//
+// What takes part is what the goroutine of run does with the space: by Set and the
+// other methods on the *Space (any of this process on that space), and by Update and
+// View. It sees its own changes; nobody else does before the checkpoint. The
+// transaction begins with the first change after a checkpoint, and from then on run
+// sees that one version, as in an Update, and nobody else can write until the next
+// checkpoint: to wait there for a goroutine or a process that writes is to wait for
+// ever. Before the first change reads see what is newest, nothing is locked, and others
+// write as they like; what must not change between reading and writing is read in
+// Modify, Upsert or Update, or after the first change.
+//
+//   - Update inside run is part of the transaction. If it fails before it has changed
+//     anything, that is all; after it has, it cannot be undone alone: what came since
+//     the last checkpoint is lost, and the run with it.
+//   - View inside run sees what was changed so far. checkpoint inside a View or an
+//     Update of run is ErrSelf, and so is another Resume of the space in the goroutine.
+//   - Other goroutines, and those that run starts, are on their own: each of their
+//     operations is a transaction of its own.
+//   - Checkpoint, DropCheckpoint and Restore of the Space are transactions of their own
+//     as well, ErrSelf while there are changes that are not committed. ViewAt and Backup
+//     do not see these. Spaces other than s take no part.
+//
+// One run at a time has a name, of up to 120 bytes, among all goroutines and
+// processes: it holds the mutex "resume NAME", which Locks shows, and Resume waits for
+// it. ctx ends that waiting, and that for the turn to write, with ErrBusy; it is not
+// looked at otherwise. If the holder dies the next one goes on; one that is only stopped
+// is waited for.
+//
+// After a run that has returned nil the state stays what it is: Resume, called again,
+// calls run with it, and run sees that there is nothing left to be done. A checkpoint
+// lasts as any commit does: see Durability.
+//
+// An error of checkpoint that says that the state cannot be stored (ErrDangling,
+// ErrTooLarge) has undone nothing, and neither has ErrBusy. After any other one, such
+// as ErrSuspended, ErrSuperseded, ErrNoSpace or ErrIO, what came since the last
+// checkpoint is undone (but see ErrIO) while *state is not, so the run is over: all
+// that it does with the space is that error, and so is the outcome of Resume if run
+// returns nil. Resume, called again, goes on from the last checkpoint.
+//
+// Errors: those of run and of checkpoint; ErrUnstorable, before run is called;
+// ErrTypeChanged, if the state is stored with another type: open it with OpenRef and
+// Evolve or Migrate first; ErrBusy, ErrSelf, ErrReadOnly, ErrClosed, ErrTooManyLocks,
+// ErrTooLarge (the name is).
+func Resume[S any](ctx context.Context, s *Space, name string, initial S, run func(state *S, checkpoint func() error) error) error {
+	op := "resuming " + name
+	if s.closed.Load() {
+		return s.wrap(op, ErrClosed)
+	}
+	if err := s.engine.Resumable(); err != nil {
+		return s.wrap(op, err)
+	}
+	ref, err := OpenRef(s, name, initial)
+	if err != nil {
+		return err
+	}
+	turn := s.Mutex(resumeMutex + name)
+	if err := turn.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) { // whoever died left a whole state
+		return s.wrap(op, err)
+	}
+	defer turn.Unlock() // nothing is wrong if Close was faster
+	var state S
+	r, err := s.engine.Resume(ctx, ref.of(), layout.ArgKey(&state), s.durability == Durable)
+	if err != nil {
+		return s.wrap(op, err)
+	}
+	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.Arg(&state))) }
+	return s.wrap(op, resume(r, func() error {
+		if err := run(&state, checkpoint); err != nil {
+			return err
+		}
+		return checkpoint()
+	}))
+}
+
+// resume runs fn to the end of a resumption. As in a transaction, memory faults become
+// errors, and any other panic goes on.
+func resume(r *engine.Resumption, fn func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	running := true
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if !running {
+			r.End()
+			return
+		}
+		p := recover() // nil: Goexit
+		a, aborted := p.(abort)
+		if aborted {
+			err = a.err
+		} else if p != nil {
+			err = r.Fault(p)
+		}
+		r.End()
+		if p != nil && err == nil {
+			panic(p)
+		}
+	}()
+	err = fn()
+	running = false
+	return err
+}
+
+// joined returns the transaction that a run of this goroutine is in; nil if there is
+// none.
+func (s *Space) joined(r *engine.Resumption) *Tx {
+	if tx := r.Tx(); tx != nil {
+		return &Tx{engine: tx, space: s}
+	}
+	return nil
+}
+
+// join is Update inside a run.
+func (s *Space) join(ctx context.Context, r *engine.Resumption, fn func(tx *Tx) error, durable bool) error {
+	tx, err := r.Begin(ctx, durable)
+	if err != nil {
+		return err
+	}
+	from := tx.Steps()
+	r.Enter()
+	defer r.Leave()
+	return run(&Tx{engine: tx, space: s}, fn, tx.Err, func() { r.Failed(from) })
+}
+
+// view begins a reading transaction.
+func (s *Space) view() (*engine.Tx, error) {
+	if r := s.engine.Resumption(); r != nil {
+		return r.View()
+	}
+	return s.engine.View()
+}

@@ -1,0 +1,680 @@
+package everheap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// progress is the state of the runs in these tests.
+type progress struct {
+	N    int
+	Note string
+}
+
+var background = context.Background()
+
+// resume is a Resume with this state.
+func resume(s *everheap.Space, run func(p *progress, checkpoint func() error) error) error {
+	return everheap.Resume(background, s, "job", progress{Note: "new"}, run)
+}
+
+// stored returns the state that is committed.
+func stored(t *testing.T, s *everheap.Space) progress {
+	t.Helper()
+	r, err := everheap.OpenRef(s, "job", progress{})
+	must(t, err)
+	p, err := r.Get(s)
+	must(t, err)
+	return p
+}
+
+// elsewhere runs fn in another goroutine, and returns when it has ended.
+func elsewhere(fn func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); fn() }()
+	<-done
+}
+
+// seen returns what another goroutine finds in the map, and in the state.
+func seen(t *testing.T, s *everheap.Space, m everheap.Map[string, int]) (n, state int) {
+	t.Helper()
+	elsewhere(func() {
+		var err error
+		if n, err = m.Get(s, "n"); err != nil && !isNotFound(err) {
+			t.Error(err)
+		}
+		r, err := everheap.OpenRef(s, "job", progress{})
+		if err != nil {
+			t.Error(err)
+		}
+		p, err := r.Get(s)
+		if err != nil {
+			t.Error(err)
+		}
+		state = p.N
+	})
+	return n, state
+}
+
+// step does one step: the map and the state count together.
+func step(s *everheap.Space, m everheap.Map[string, int], p *progress) error {
+	p.N++
+	return m.Upsert(s, "n", func(v *int, _ bool) error { *v++; return nil })
+}
+
+func TestResume_CommitsStateAndChangesTogether(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	look := func(when string, n, state int) {
+		t.Helper()
+		if a, b := seen(t, s, m); a != n || b != state {
+			t.Errorf("%s: others see %d in the map and %d in the state, not %d and %d", when, a, b, n, state)
+		}
+	}
+	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		if *p != (progress{Note: "new"}) {
+			t.Errorf("it begins with %+v", p)
+		}
+		must(t, step(s, m, p))
+		must(t, step(s, m, p))
+		if v, err := m.Get(s, "n"); err != nil || v != 2 {
+			t.Errorf("run sees %d (%v) of its own changes", v, err)
+		}
+		look("before the first checkpoint", 0, 0)
+		must(t, checkpoint())
+		look("after it", 2, 2)
+		must(t, step(s, m, p))
+		look("before the end", 2, 2)
+		return nil
+	}))
+	look("after the end", 3, 3)
+	must(t, resume(s, func(p *progress, _ func() error) error {
+		if *p != (progress{3, "new"}) {
+			t.Errorf("called again, it begins with %+v", p)
+		}
+		return nil
+	}))
+	look("after one more", 3, 3)
+}
+
+// However a run ends but by nil: what came since the last checkpoint was never there,
+// and the next one goes on from that.
+func TestResume_UndoesTheRest(t *testing.T) {
+	boom := errors.New("boom")
+	ways := map[string]func() error{
+		"error":  func() error { return boom },
+		"panic":  func() error { panic(boom) },
+		"goexit": func() error { runtime.Goexit(); return nil },
+		"fault":  nil,
+	}
+	for name, end := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := scratch(t)
+			m := mapOf[string, int](t, s)
+			l, err := everheap.OpenList[int](s, "l")
+			must(t, err)
+			elsewhere(func() {
+				defer func() {
+					if p := recover(); (p != nil) != (name == "panic") || p != nil && p != boom {
+						t.Errorf("recovered %v", p)
+					}
+				}()
+				err := resume(s, func(p *progress, checkpoint func() error) error {
+					must(t, step(s, m, p))
+					must(t, l.Append(s, 1))
+					must(t, checkpoint())
+					must(t, step(s, m, p))
+					must(t, l.Append(s, 2))
+					must(t, s.Update(background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }))
+					_, err := everheap.OpenMap[int, int](s, "new in between")
+					must(t, err)
+					if end == nil {
+						return s.View(func(tx *everheap.Tx) error { *m.Peek(tx, "n") = 7; return nil })
+					}
+					return end()
+				})
+				want := boom
+				if name == "fault" {
+					want = everheap.ErrFault
+				}
+				if !errors.Is(err, want) {
+					t.Errorf("Resume returns %v", err)
+				}
+			})
+			if n, state := seen(t, s, m); n != 1 || state != 1 {
+				t.Errorf("%d and %d are there", n, state)
+			}
+			if n, err := l.Len(s); n != 1 || err != nil {
+				t.Errorf("the list has %d elements (%v)", n, err)
+			}
+			_, err = everheap.OpenMap[int, int](readerOf(t, s), "new in between")
+			expectError(t, err, everheap.ErrNotFound)
+			must(t, m.Set(s, "others", 1)) // they can write again
+			must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
+			if n, state := seen(t, s, m); n != 2 || state != 2 {
+				t.Errorf("after one more step %d and %d are there", n, state)
+			}
+		})
+	}
+}
+
+// readerOf returns a scope that creates nothing: a View that ends with the test.
+func readerOf(t *testing.T, s *everheap.Space) everheap.Scope {
+	scope := make(chan *everheap.Tx)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.View(func(tx *everheap.Tx) error { scope <- tx; <-end; return nil })
+	}()
+	t.Cleanup(func() { close(end); <-ended })
+	return <-scope
+}
+
+// A program that computes keeps nobody from writing; one that has changed something
+// does, until the checkpoint. Before the first change it sees what others do.
+func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		for range 2 {
+			elsewhere(func() { must(t, m.Set(s, "other", p.N+1)) })
+			if v, err := m.Get(s, "other"); v != p.N+1 || err != nil {
+				t.Errorf("run sees %d (%v) of others", v, err)
+			}
+			must(t, step(s, m, p))
+			waited := make(chan error)
+			go func() {
+				ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+				defer cancel()
+				waited <- s.Update(ctx, func(tx *everheap.Tx) error { return m.Set(tx, "other", -1) })
+			}()
+			expectError(t, <-waited, everheap.ErrBusy)
+			must(t, checkpoint())
+		}
+		return nil
+	}))
+}
+
+func TestResume_UpdateJoins(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	boom := errors.New("boom")
+	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		must(t, s.Update(background, func(tx *everheap.Tx) error { // it may begin the transaction
+			must(t, m.Set(tx, "n", 10))
+			return m.Modify(s, "n", func(v *int) error { *v++; return nil }) // in any way
+		}))
+		if n, _ := seen(t, s, m); n != 0 {
+			t.Errorf("others see %d before the checkpoint", n)
+		}
+		p.N = 11
+		must(t, checkpoint())
+		// One that fails before it has changed anything is one that fails.
+		err := s.Update(background, func(tx *everheap.Tx) error {
+			if ok, err := m.Has(tx, "absent"); ok || err != nil {
+				t.Errorf("absent is there (%v)", err)
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) {
+			t.Errorf("Update returns %v", err)
+		}
+		err = s.Update(background, func(tx *everheap.Tx) error { _, err := m.Get(tx, "absent"); return err })
+		expectError(t, err, everheap.ErrNotFound)
+		must(t, m.Set(s, "n", 12))
+		p.N = 12
+		return nil
+	}))
+	if n, state := seen(t, s, m); n != 12 || state != 12 {
+		t.Errorf("%d and %d are there", n, state)
+	}
+}
+
+// An Update of a run that fails when it has changed something takes the run with it,
+// whatever the run makes of that; in a View of the run it does so when that ends.
+func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) {
+	boom := errors.New("boom")
+	for _, way := range []string{"", "panic", "view"} {
+		t.Run(way, func(t *testing.T) {
+			s := scratch(t)
+			m := mapOf[string, int](t, s)
+			must(t, m.Set(s, "base", 1))
+			fail := func() {
+				if way == "panic" {
+					defer func() { _ = recover() }()
+				}
+				err := s.Update(background, func(tx *everheap.Tx) error {
+					must(t, m.Set(tx, "n", 100))
+					if way == "panic" {
+						panic(boom)
+					}
+					return boom
+				})
+				if !errors.Is(err, boom) {
+					t.Errorf("Update returns %v", err)
+				}
+			}
+			err := resume(s, func(p *progress, checkpoint func() error) error {
+				must(t, step(s, m, p))
+				must(t, checkpoint())
+				must(t, step(s, m, p))
+				if way == "view" {
+					must(t, s.View(func(tx *everheap.Tx) error {
+						fail()
+						if v := m.Peek(tx, "n"); v == nil || *v != 2 {
+							t.Errorf("the View sees %v", v)
+						}
+						return nil
+					}))
+				} else {
+					fail()
+				}
+				for what, err := range everything(s, m, checkpoint) {
+					if err == nil || !strings.Contains(err.Error(), "an Update of this run has failed") {
+						t.Errorf("%s afterwards: %v", what, err)
+					}
+				}
+				elsewhere(func() { must(t, m.Set(s, "other", 1)) }) // nobody is kept any more
+				return nil
+			})
+			if err == nil || !strings.Contains(err.Error(), "an Update of this run has failed") {
+				t.Errorf("Resume returns %v", err)
+			}
+			if n, state := seen(t, s, m); n != 1 || state != 1 {
+				t.Errorf("%d and %d are there", n, state)
+			}
+		})
+	}
+}
+
+// everything does all kinds of things in a run, and returns the errors.
+func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func() error) map[string]error {
+	errs := map[string]error{}
+	_, errs["get"] = m.Get(s, "base")
+	errs["set"] = m.Set(s, "n", 5)
+	_, errs["len"] = m.Len(s)
+	errs["update"] = s.Update(background, func(*everheap.Tx) error { return nil })
+	errs["view"] = s.View(func(*everheap.Tx) error { return nil })
+	_, errs["open"] = everheap.OpenList[int](s, "new")
+	_, errs["open again"] = everheap.OpenMap[string, int](s, "m")
+	errs["checkpoint"] = checkpoint()
+	return errs
+}
+
+// A View of a run sees what was changed so far, by all means, cannot write, and stays
+// what it is while the run goes on.
+func TestResume_ViewSeesOwnChanges(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	l, err := everheap.OpenList[string](s, "l")
+	must(t, err)
+	for i := range 100 {
+		must(t, m.Set(s, fmt.Sprint("key ", i), i))
+	}
+	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		must(t, s.View(func(tx *everheap.Tx) error { // of what is committed
+			must(t, m.Set(s, "key 0", 50)) // begins the transaction
+			if *m.Peek(tx, "key 0") != 0 {
+				t.Error("a View has changed")
+			}
+			return nil
+		}))
+		added, err := everheap.OpenMap[int, progress](s, "added") // of types that nobody knows yet
+		must(t, err)
+		must(t, added.Set(s, 1, progress{1, "one"}))
+		must(t, l.Append(s, "a", "b"))
+		err = s.View(func(tx *everheap.Tx) error {
+			expectError(t, m.Set(tx, "x", 1), everheap.ErrReadOnly)
+			expectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
+			borrowed := m.Peek(tx, "key 0")
+			n := 0
+			for k, v := range m.All(tx) { // what is changed meanwhile is not seen
+				want := n
+				if _, err := fmt.Sscanf(k, "key %d", &want); err != nil {
+					t.Error(err)
+				}
+				if want == 0 {
+					want = 50
+				}
+				if *v != want {
+					t.Errorf("%s is %d", k, *v)
+				}
+				must(t, m.Set(s, k, -1))
+				must(t, m.Set(s, k, -2))
+				must(t, m.Set(s, "more "+k, 0))
+				_, err := m.Delete(s, k)
+				must(t, err)
+				n++
+			}
+			must(t, l.Truncate(s, 0))
+			must(t, l.Append(s, "c"))
+			done := make(chan struct{})
+			for range 2 { // a View may be shared
+				go func() {
+					defer func() { done <- struct{}{} }()
+					if v, err := added.Get(tx, 1); err != nil || v.Note != "one" {
+						t.Errorf("%+v (%v)", v, err)
+					}
+					if v, err := l.Get(tx, 1); err != nil || v != "b" {
+						t.Errorf("%q (%v)", v, err)
+					}
+				}()
+			}
+			<-done
+			<-done
+			if n != 100 || *borrowed != 50 || *m.Peek(tx, "key 99") != 99 || m.Peek(tx, "more key 1") != nil {
+				t.Errorf("the View has changed: %d entries, %d", n, *borrowed)
+			}
+			return s.View(func(tx *everheap.Tx) error {
+				if m.Peek(tx, "key 0") != nil || *m.Peek(tx, "more key 0") != 0 || *l.Peek(tx, 0) != "c" {
+					t.Error("a View in it sees something else")
+				}
+				return nil
+			})
+		})
+		must(t, err)
+		p.N = 100
+		return nil
+	}))
+	if n, err := m.Len(s); n != 100 || err != nil {
+		t.Errorf("%d entries (%v)", n, err)
+	}
+	if v, err := l.Get(s, 0); v != "c" || err != nil {
+		t.Errorf("%q (%v)", v, err)
+	}
+}
+
+// What cannot wait for itself is refused, and the run goes on.
+func TestErrSelf_Resume(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	never := func(*progress, func() error) error { t.Error("it ran"); return nil }
+	within(t, time.Minute, "waiting for itself", func() {
+		must(t, resume(s, func(p *progress, checkpoint func() error) error {
+			expectError(t, resume(s, never), everheap.ErrSelf, "Resume")
+			expectError(t, everheap.Resume(background, s, "another", progress{}, never), everheap.ErrSelf, "Resume")
+			must(t, s.Checkpoint("before"))
+			must(t, step(s, m, p))
+			expectError(t, s.Checkpoint("between"), everheap.ErrSelf, "checkpoint first")
+			expectError(t, s.Restore(background, "before"), everheap.ErrSelf)
+			err := s.Update(background, func(tx *everheap.Tx) error {
+				expectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
+				return nil
+			})
+			must(t, err)
+			elsewhere(func() {
+				if err := checkpoint(); err == nil {
+					t.Error("checkpoint in another goroutine did something")
+				}
+			})
+			must(t, checkpoint())
+			must(t, s.DropCheckpoint("before"))
+			return nil
+		}))
+		update(t, s, func(tx *everheap.Tx) error {
+			expectError(t, resume(s, never), everheap.ErrSelf)
+			return nil
+		})
+	})
+	if n, state := seen(t, s, m); n != 1 || state != 1 {
+		t.Errorf("%d and %d are there", n, state)
+	}
+	var kept func() error
+	must(t, resume(s, func(_ *progress, checkpoint func() error) error { kept = checkpoint; return nil }))
+	expectError(t, kept(), everheap.ErrClosed, "the run has ended")
+}
+
+// While types change nothing is committed, and nothing else written.
+func TestErrSelf_ResumeWhileTypesChange(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	must(t, m.Set(s, "n", 1))
+	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		must(t, step(s, m, p))
+		to := func(old int) (string, error) {
+			expectError(t, checkpoint(), everheap.ErrSelf)
+			_, err := everheap.OpenList[int](s, "new")
+			expectError(t, err, everheap.ErrSelf)
+			return fmt.Sprint(old), nil
+		}
+		changed, err := everheap.OpenMap[string, string](s, "m", everheap.Migrate(to))
+		must(t, err)
+		if v, err := changed.Get(s, "n"); v != "2" || err != nil {
+			t.Errorf("%q (%v)", v, err)
+		}
+		return nil
+	}))
+}
+
+func TestResume_Types(t *testing.T) {
+	s := scratch(t)
+	ran := false
+	err := everheap.Resume(background, s, "no", struct{ C chan int }{}, func(*struct{ C chan int }, func() error) error { ran = true; return nil })
+	expectError(t, err, everheap.ErrUnstorable, "C")
+	must(t, resume(s, func(p *progress, _ func() error) error { p.N = 5; return nil }))
+	type wider struct {
+		N    int
+		Note string
+		More bool
+	}
+	run := func(w *wider, _ func() error) error {
+		if ran = true; w.N != 5 {
+			t.Errorf("it begins with %+v", w)
+		}
+		return nil
+	}
+	expectError(t, everheap.Resume(background, s, "job", wider{}, run), everheap.ErrTypeChanged, "job", "More")
+	mapOf[string, int](t, s)
+	expectError(t, everheap.Resume(background, s, "m", wider{}, run), everheap.ErrTypeChanged)
+	if ran {
+		t.Error("it ran")
+	}
+	_, err = everheap.OpenRef(s, "job", wider{}, everheap.Evolve())
+	must(t, err)
+	must(t, everheap.Resume(background, s, "job", wider{}, run))
+	expectError(t, everheap.Resume(background, s, strings.Repeat("x", 200), wider{}, run), everheap.ErrTooLarge)
+}
+
+// A state that cannot be stored is an error of checkpoint, which has undone nothing.
+func TestResume_StateThatCannotBeStored(t *testing.T) {
+	s, other := scratch(t), scratch(t)
+	m := mapOf[string, int](t, s)
+	foreign := mapOf[string, int](t, other)
+	type state struct {
+		N int
+		M everheap.Map[string, int]
+	}
+	must(t, everheap.Resume(background, s, "handles", state{M: m}, func(st *state, checkpoint func() error) error {
+		must(t, st.M.Set(s, "n", 3))
+		st.N, st.M = 3, foreign
+		expectError(t, checkpoint(), everheap.ErrDangling)
+		elsewhere(func() {
+			if ok, err := m.Has(s, "n"); ok || err != nil {
+				t.Errorf("it was committed (%v)", err)
+			}
+		})
+		st.M = m
+		return checkpoint()
+	}))
+	if n, err := m.Get(s, "n"); n != 3 || err != nil {
+		t.Errorf("%d is there (%v)", n, err)
+	}
+}
+
+func TestResume_ReadOnlyAndClosed(t *testing.T) {
+	dir := t.TempDir() + "/s"
+	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
+	must(t, err)
+	run := func(p *progress, _ func() error) error { p.N++; return nil }
+	must(t, resume(s, run))
+	must(t, s.Close())
+	expectError(t, resume(s, run), everheap.ErrClosed)
+	r := open(t, dir, everheap.WithReadOnly())
+	expectError(t, resume(r, run), everheap.ErrReadOnly)
+}
+
+// Closing the handle under a run ends it: what is open is committed or not, whole.
+func TestResume_CloseMeanwhile(t *testing.T) {
+	dir := t.TempDir() + "/s"
+	keeper := open(t, dir)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
+	must(t, err)
+	m := mapOf[string, int](t, keeper)
+	err = resume(s, func(p *progress, checkpoint func() error) error {
+		must(t, step(s, m, p))
+		elsewhere(func() { must(t, s.Close()) }) // another handle keeps the space open
+		must(t, checkpoint())
+		return step(s, m, p)
+	})
+	expectError(t, err, everheap.ErrClosed)
+	if n, state := seen(t, keeper, m); n != 1 || state != 1 {
+		t.Errorf("%d and %d are there", n, state)
+	}
+}
+
+// One run at a time has a name; the second one waits, as long as its context lets it,
+// and goes on from where the first one ends.
+func TestResume_OneAtATime(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	second := make(chan error)
+	must(t, resume(s, func(p *progress, _ func() error) error {
+		elsewhere(func() {
+			ctx, cancel := context.WithTimeout(background, 10*time.Millisecond)
+			defer cancel()
+			err := everheap.Resume(ctx, s, "job", progress{}, func(*progress, func() error) error { t.Error("it ran"); return nil })
+			expectError(t, err, everheap.ErrBusy)
+			must(t, everheap.Resume(background, s, "another job", progress{}, func(p *progress, _ func() error) error { return step(s, m, p) }))
+		})
+		go func() { second <- resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }) }()
+		return step(s, m, p)
+	}))
+	must(t, <-second)
+	if n, state := seen(t, s, m); n != 3 || state != 2 {
+		t.Errorf("%d and %d are there", n, state)
+	}
+}
+
+// Whoever has changed the state meanwhile, although he had no right to: nothing is
+// done twice. The lock of the name is only a convenience.
+func TestErrSuperseded(t *testing.T) {
+	s := scratch(t)
+	m := mapOf[string, int](t, s)
+	ref, err := everheap.OpenRef(s, "job", progress{})
+	must(t, err)
+	others := map[string]func(){
+		"another run": func() {
+			must(t, s.Mutex("resume job").Unlock()) // as if it had been lost
+			must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
+			must(t, s.Mutex("resume job").Lock(background))
+		},
+		"set":     func() { p, _ := ref.Get(s); must(t, ref.Set(s, p)) },
+		"restore": func() { must(t, s.Restore(background, "earlier")) },
+	}
+	must(t, s.Checkpoint("earlier"))
+	for name, other := range others {
+		for _, changed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, changed), func(t *testing.T) {
+				before, state := 0, 0
+				err := resume(s, func(p *progress, checkpoint func() error) error {
+					must(t, step(s, m, p))
+					must(t, checkpoint())
+					elsewhere(other)
+					before, state = seen(t, s, m)
+					if changed {
+						expectError(t, step(s, m, p), everheap.ErrSuperseded, "call Resume again")
+					}
+					expectError(t, checkpoint(), everheap.ErrSuperseded)
+					return nil
+				})
+				expectError(t, err, everheap.ErrSuperseded)
+				if n, st := seen(t, s, m); n != before || st != state || n != st {
+					t.Errorf("%d and %d were there, then %d and %d", before, state, n, st)
+				}
+			})
+		}
+	}
+}
+
+// A transaction that finds no room ends the run, and nothing of it is there.
+func TestErrNoSpace_Resume(t *testing.T) {
+	s := scratch(t, everheap.WithMaxSize(64<<20))
+	m := mapOf[string, string](t, s)
+	big := strings.Repeat("x", 1<<20)
+	err := resume(s, func(p *progress, checkpoint func() error) error {
+		must(t, m.Set(s, "first", big))
+		p.N = 1
+		must(t, checkpoint())
+		for i := range 100 {
+			p.N++
+			if err := m.Set(s, fmt.Sprint(i), big); err != nil {
+				expectError(t, err, everheap.ErrNoSpace)
+				break
+			}
+		}
+		expectError(t, checkpoint(), everheap.ErrNoSpace)
+		return nil
+	})
+	expectError(t, err, everheap.ErrNoSpace)
+	if n, err := m.Len(s); n != 1 || err != nil || stored(t, s).N != 1 {
+		t.Errorf("%d entries (%v), state %+v", n, err, stored(t, s))
+	}
+}
+
+// Other handles of the process on the space take part, and other spaces do not.
+func TestResume_OtherHandles(t *testing.T) {
+	dir := t.TempDir() + "/s"
+	s, again, other := open(t, dir), open(t, dir), scratch(t)
+	m, theirs := mapOf[string, int](t, s), mapOf[string, int](t, other)
+	boom := errors.New("boom")
+	err := resume(s, func(p *progress, _ func() error) error {
+		must(t, m.Set(again, "n", 1))
+		must(t, theirs.Set(other, "n", 1))
+		if v, err := m.Get(s, "n"); v != 1 || err != nil {
+			t.Errorf("%d (%v)", v, err)
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Error(err)
+	}
+	if n, _ := seen(t, s, m); n != 0 {
+		t.Errorf("%d is there", n)
+	}
+	if v, err := theirs.Get(other, "n"); v != 1 || err != nil {
+		t.Errorf("%d (%v) is in the other space", v, err)
+	}
+}
+
+// In a Durable space, and after a Durable Update, a checkpoint is on disk when it
+// returns.
+func TestResume_Durable(t *testing.T) {
+	for _, how := range []string{"space", "update"} {
+		t.Run(how, func(t *testing.T) {
+			opts := []everheap.Option{everheap.WithFlushInterval(time.Hour)}
+			if how == "space" {
+				opts = append(opts, everheap.Durable)
+			}
+			s := scratch(t, opts...)
+			m := mapOf[string, int](t, s)
+			must(t, resume(s, func(p *progress, checkpoint func() error) error {
+				must(t, step(s, m, p))
+				if how == "update" {
+					must(t, s.Update(background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }, everheap.Durable))
+				}
+				must(t, checkpoint())
+				if st := s.Stats(); st.Durable != st.Version {
+					t.Errorf("version %d is committed, and %d on disk", st.Version, st.Durable)
+				}
+				return nil
+			}))
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -94,6 +95,18 @@ func writeGolden(t *testing.T, s *everheap.Space) {
 		return nil
 	})
 	must(t, large.Set(s, 1, bytes.Repeat([]byte("everheap"), goldenLarge/8)))
+	w := openWorld(t, s) // an object of each kind, and many that they lead to
+	w.fill(t, s, 2)
+	w.upset(t, s)
+	seen, err := everheap.OpenMap[string, string](s, "seen")
+	must(t, err)
+	all := w.lookAt(t, s, "")
+	update(t, s, func(tx *everheap.Tx) (err error) {
+		for path, v := range all {
+			err = errors.Join(err, seen.Set(tx, path, v))
+		}
+		return err
+	})
 }
 
 // verifyGolden compares a space with what writeGolden wrote.
@@ -129,6 +142,19 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 	if must(t, err); !bytes.Equal(b, bytes.Repeat([]byte("everheap"), goldenLarge/8)) {
 		t.Fatalf("the large value has %d bytes, or other ones", len(b))
 	}
+	seen, err := everheap.OpenMap[string, string](s, "seen")
+	must(t, err)
+	want := map[string]string{}
+	must(t, s.View(func(tx *everheap.Tx) error {
+		for path, v := range seen.All(tx) {
+			want[path] = *v
+		}
+		return nil
+	}))
+	if len(want) < 100 {
+		t.Fatalf("%d things are to be seen", len(want))
+	}
+	agree(t, "golden", openWorld(t, s).lookAt(t, s, ""), want)
 }
 
 // goldenDir holds the files of a space of a format version.

@@ -53,11 +53,13 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 }
 
 // PeekValue returns the stored value itself. In the usual case it is all here: what a
-// program does for each reference that it follows.
+// program does for each reference that it follows. One subtraction tells that the tag
+// of the ID is that of the space, and leaves the index: with another tag it is greater
+// than any.
 func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
-	sp := tx.sp
-	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.write == nil && !tx.ended.Load() {
-		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+	if tx.refs.state.Load() == ready {
+		if word := tx.refs.table.Word(uint64(of.ID) - tx.refs.first); word != 0 {
+			sp := tx.sp
 			p := sp.finder.Pointer(word)
 			if index, ok := format.ValueType(*(*uint64)(p)); ok && sp.typed.at(of.Value, index).Load().fits(of.Value, index) {
 				return unsafe.Add(p, format.ValueObjectSize), nil
@@ -74,12 +76,25 @@ func (tx *Tx) peekValue(of RefOf) (unsafe.Pointer, error) {
 	if err != nil {
 		return nil, err
 	}
+	tx.prepareRefs()
 	v := t.value.ValueOf(p)
 	tx.Borrow()
 	if !tx.sp.trusting {
 		err = t.value.Type.Check(v, tx.Bounds(p))
 	}
 	return v, err
+}
+
+// prepareRefs lets PeekValue go the short way from now on. The transaction has looked
+// at its state before, so that is a page that can be read. Of several goroutines one
+// does it; if the transaction ends meanwhile, it is not done.
+func (tx *Tx) prepareRefs() {
+	if tx.write != nil || !tx.sp.trusting || !tx.refs.state.CompareAndSwap(0, filling) {
+		return
+	}
+	tx.refs.table = tx.sp.finder.Prepare(format.Link(tx.state.Table))
+	tx.refs.first = uint64(format.MakeID(tx.sp.header.Tag, 0))
+	tx.refs.state.CompareAndSwap(filling, ready)
 }
 
 // ReadValue copies the value to the variable at dst.

@@ -84,7 +84,7 @@ var _ plan.Database = (*Database)(nil)
 // commit does not sync, as Everheap's does not unless it is told to.
 func Open(dir string) (*Database, error) {
 	db, err := bbolt.Open(filepath.Join(dir, "oo7.bolt"), 0o600, &bbolt.Options{
-		NoSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 30,
+		NoSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 30,
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 type typed struct {
 	of    layout.Identity
 	index uint64 // of the stored descriptor
+	first uint64 // the first word of a value that has it
 	value *entry.Cell
 	item  *entry.Cell
 }
@@ -26,7 +27,8 @@ type typedCache struct {
 	create [64]atomic.Pointer[typed]
 }
 
-// at returns where a pair has its place.
+// at returns where a pair has its place. The first word of a value may stand for the
+// index: its lower bits are the same.
 func (c *typedCache) at(of layout.Identity, index uint64) *atomic.Pointer[typed] {
 	return &c.access[(uint64(of.Word())>>5^index)%uint64(len(c.access))]
 }
@@ -68,7 +70,7 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 }
 
 func (sp *Space) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
-	return &typed{of: of, index: index, value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
+	return &typed{of: of, index: index, first: format.MakeValueType(index), value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
 }
 
 // store returns the descriptor of a Go type that new objects are to have, storing

@@ -52,17 +52,18 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
-// PeekValue returns the stored value itself. In the usual case it is all here: what a
-// program does for each reference that it follows. One subtraction tells that the tag
-// of the ID is that of the space, and leaves the index: with another tag it is greater
-// than any.
-func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
+// PeekValue returns the stored value itself; an error is a panic with an Abort. In the
+// usual case it is all here: what a program does for each reference that it follows.
+// One subtraction tells that the tag of the ID is that of the space, and leaves the
+// index: with another tag it is greater than any. One comparison tells that the object
+// is a value, and of a type that is T.
+func (tx *Tx) PeekValue(of RefOf) unsafe.Pointer {
 	if tx.refs.state.Load() == ready {
 		if word := tx.refs.table.Word(uint64(of.ID) - tx.refs.first); word != 0 {
-			sp := tx.sp
-			p := sp.finder.Pointer(word)
-			if index, ok := format.ValueType(*(*uint64)(p)); ok && sp.typed.at(of.Value, index).Load().fits(of.Value, index) {
-				return unsafe.Add(p, format.ValueObjectSize), nil
+			p := tx.refs.table.Pointer(word)
+			first := *(*uint64)(p)
+			if t := tx.sp.typed.at(of.Value, first).Load(); t != nil && t.of == of.Value && t.first == first {
+				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}
 	}
@@ -71,18 +72,20 @@ func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
 
 // peekValue is PeekValue in a transaction that writes, and for what is looked at for
 // the first time, or is not there.
-func (tx *Tx) peekValue(of RefOf) (unsafe.Pointer, error) {
+func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 	p, t, err := tx.value(of)
 	if err != nil {
-		return nil, err
+		panic(Abort{"peek", err})
 	}
 	tx.prepareRefs()
 	v := t.value.ValueOf(p)
 	tx.Borrow()
 	if !tx.sp.trusting {
-		err = t.value.Type.Check(v, tx.Bounds(p))
+		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
+			panic(Abort{"peek", err})
+		}
 	}
-	return v, err
+	return v
 }
 
 // prepareRefs lets PeekValue go the short way from now on. The transaction has looked

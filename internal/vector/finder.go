@@ -97,3 +97,6 @@ func (p *Prepared) Word(i uint64) uint64 {
 	}
 	return link
 }
+
+// Pointer returns the payload of the block that a word refers to.
+func (p *Prepared) Pointer(word uint64) unsafe.Pointer { return p.finder.Pointer(word) }

@@ -26,10 +26,10 @@ func (d *Database) root(tx *everheap.Tx) *ComplexAssembly { return d.module.Peek
 func (d *Database) T1() (n int, err error) {
 	err = d.space.View(func(tx *everheap.Tx) error {
 		walkComposites(tx, d.root(tx), func(c *CompositePart) {
-			root := c.Parts[0].Peek(tx)
+			root := c.Parts[0]
 			d.visited.Clear()
-			d.visited.Add(root.ID)
-			n += d.visit(tx, root)
+			d.visited.Add(0)
+			n += d.visit(tx, root.ID(), root.Peek(tx))
 		})
 		return nil
 	})
@@ -37,11 +37,14 @@ func (d *Database) T1() (n int, err error) {
 }
 
 // visit goes in depth through the parts that were not visited; it returns their number.
-func (d *Database) visit(tx *everheap.Tx, p *AtomicPart) int {
+// A reference is an ID, so whether a part was visited is known without a look at it. The
+// parts of a composite part were made one after the other, the root first, so the
+// distances of their IDs from the root's are small.
+func (d *Database) visit(tx *everheap.Tx, root everheap.ID, p *AtomicPart) int {
 	n := 1
 	for _, connection := range p.To {
-		if to := connection.Peek(tx).To.Peek(tx); d.visited.Add(to.ID) {
-			n += d.visit(tx, to)
+		if to := connection.Peek(tx).To; d.visited.Add(int64(to.ID() - root)) {
+			n += d.visit(tx, root, to.Peek(tx))
 		}
 	}
 	return n
@@ -71,6 +74,7 @@ func (d *Database) T3(u plan.Updates) (int, error) {
 func (d *Database) updateParts(u plan.Updates, change func(*everheap.Tx, everheap.Ref[AtomicPart]) error) (n int, err error) {
 	err = d.update(func(tx *everheap.Tx) error {
 		var failed error
+		var first everheap.ID // of the parts of the composite part
 		var visit func(ref everheap.Ref[AtomicPart], p *AtomicPart, changing bool)
 		visit = func(ref everheap.Ref[AtomicPart], p *AtomicPart, changing bool) {
 			if changing {
@@ -82,17 +86,17 @@ func (d *Database) updateParts(u plan.Updates, change func(*everheap.Tx, everhea
 				}
 			}
 			for _, connection := range p.To {
-				ref := connection.Peek(tx).To
-				if to := ref.Peek(tx); d.visited.Add(to.ID) {
-					visit(ref, to, !u.RootOnly)
+				if to := connection.Peek(tx).To; d.visited.Add(int64(to.ID() - first)) {
+					visit(to, to.Peek(tx), !u.RootOnly)
 				}
 			}
 		}
 		walkComposites(tx, d.root(tx), func(c *CompositePart) {
-			root := c.Parts[0].Peek(tx)
+			root := c.Parts[0]
+			first = root.ID()
 			d.visited.Clear()
-			d.visited.Add(root.ID)
-			visit(c.Parts[0], root, true)
+			d.visited.Add(0)
+			visit(root, root.Peek(tx), true)
 		})
 		return failed
 	})

@@ -52,22 +52,24 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
-// PeekValue returns the stored value itself; an error is a panic with an Abort. In the
+// PeekValue returns the stored value itself; an error is a panic with an Abort. The
+// type is T if of is a *T, so that a caller needs few instructions. In the
 // usual case it is all here: what a program does for each reference that it follows.
 // One subtraction tells that the tag of the ID is that of the space, and leaves the
 // index: with another tag it is greater than any. One comparison tells that the object
 // is a value, and of a type that is T.
-func (tx *Tx) PeekValue(of RefOf) unsafe.Pointer {
+func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
+	typ := layout.IdentityOfPointer(of)
 	if tx.refs.state.Load() == ready {
-		if word := tx.refs.table.Word(uint64(of.ID) - tx.refs.first); word != 0 {
+		if word := tx.refs.table.Word(uint64(id) - tx.refs.first); word != 0 {
 			p := tx.refs.table.Pointer(word)
 			first := *(*uint64)(p)
-			if t := tx.sp.typed.at(of.Value, first).Load(); t != nil && t.of == of.Value && t.first == first {
+			if t := tx.sp.typed.at(typ, first).Load(); t != nil && t.of == typ && t.first == first {
 				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}
 	}
-	return tx.peekValue(of)
+	return tx.peekValue(RefOf{id, typ})
 }
 
 // peekValue is PeekValue in a transaction that writes, and for what is looked at for

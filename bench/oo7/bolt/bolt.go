@@ -16,7 +16,7 @@ import (
 
 type atomicPart struct {
 	ID        int64
-	Type      string
+	Type      plan.Type
 	BuildDate int64
 	X, Y      int64
 	DocID     int64
@@ -25,8 +25,7 @@ type atomicPart struct {
 }
 
 type connection struct {
-	ID       int64
-	Type     string
+	Type     plan.Type
 	Length   int64
 	From, To int64 // atomic parts
 }
@@ -34,7 +33,7 @@ type connection struct {
 // compositePart has a document with its ID.
 type compositePart struct {
 	ID        int64
-	Type      string
+	Type      plan.Type
 	BuildDate int64
 	Parts     []int64 // the first is the root
 	UsedIn    []int64
@@ -47,7 +46,7 @@ type document struct {
 
 type baseAssembly struct {
 	ID         int64
-	Type       string
+	Type       plan.Type
 	BuildDate  int64
 	Super      int64
 	Components []int64
@@ -56,7 +55,7 @@ type baseAssembly struct {
 // complexAssembly has no Super if it is the root.
 type complexAssembly struct {
 	ID        int64
-	Type      string
+	Type      plan.Type
 	BuildDate int64
 	Super     int64
 	Complex   []int64
@@ -65,7 +64,7 @@ type complexAssembly struct {
 
 type module struct {
 	ID        int64
-	Type      string
+	Type      plan.Type
 	BuildDate int64
 	Title     string
 	Manual    string
@@ -211,7 +210,7 @@ func (t *tx) part(id int64) (p atomicPart) {
 
 func (t *tx) connection(id int64) (c connection) {
 	if r := t.get(t.connections, id); r != nil {
-		c.decode(id, r)
+		c.decode(r)
 	}
 	return c
 }

@@ -71,7 +71,7 @@ func (t *tx) addComposite(from *plan.Composite) {
 	for i, p := range from.Parts {
 		for _, k := range p.To {
 			one, other := &parts[i], &parts[k.To]
-			t.write(t.connections, k.ID, &connection{ID: k.ID, Type: k.Type, Length: k.Length, From: one.ID, To: other.ID})
+			t.write(t.connections, k.ID, &connection{Type: k.Type, Length: k.Length, From: one.ID, To: other.ID})
 			one.To = append(one.To, k.ID)
 			other.From = append(other.From, k.ID)
 		}

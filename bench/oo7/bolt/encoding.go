@@ -1,10 +1,14 @@
 package bolt
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/everheap/everheap/bench/oo7/plan"
+)
 
 // The encoding is made for speed: numbers have fixed sizes, and come before what
-// varies; a list is a count and its elements. Encoding allocates the record and nothing else; decoding allocates texts, and
-// the lists of a record at once.
+// varies; a list is a count and its elements. Encoding allocates the record and nothing
+// else; decoding allocates texts, and the lists of a record at once.
 
 // record is an encoded struct that is written, or read from its beginning on.
 type record []byte
@@ -38,24 +42,11 @@ func (r *record) readBytes() []byte {
 
 func (r *record) readText() string { return string(r.readBytes()) }
 
-// typeNames are the ten strings that types are: decoding one allocates nothing.
-var typeNames = map[string]string{}
+func (r record) typ(t plan.Type) record { return append(r, t[:]...) }
 
-func init() {
-	for _, s := range []string{
-		"type000", "type001", "type002", "type003", "type004",
-		"type005", "type006", "type007", "type008", "type009",
-	} {
-		typeNames[s] = s
-	}
-}
-
-func (r *record) readType() string {
-	b := r.readBytes()
-	if s, ok := typeNames[string(b)]; ok {
-		return s
-	}
-	return string(b)
+func (r *record) readType() (t plan.Type) {
+	*r = (*r)[copy(t[:], *r):]
+	return t
 }
 
 // readIDs reads a list to the end of one that is given, and returns what it added.
@@ -73,9 +64,9 @@ func (r *record) readIDs(to *[]int64) []int64 {
 func (r record) lists() []int64 { return make([]int64, 0, len(r)/8) }
 
 func (p *atomicPart) encode() record {
-	r := make(record, 0, 6*8+3*4+len(p.Type)+8*(len(p.To)+len(p.From)))
+	r := make(record, 0, 5*8+2*4+len(p.Type)+8*(len(p.To)+len(p.From)))
 	r = r.num(p.BuildDate).num(p.X).num(p.Y).num(p.DocID).num(p.PartOf)
-	return r.text(p.Type).ids(p.To).ids(p.From)
+	return r.typ(p.Type).ids(p.To).ids(p.From)
 }
 
 func (p *atomicPart) decode(id int64, r record) {
@@ -87,17 +78,16 @@ func (p *atomicPart) decode(id int64, r record) {
 }
 
 func (c *connection) encode() record {
-	return make(record, 0, 3*8+4+len(c.Type)).num(c.Length).num(c.From).num(c.To).text(c.Type)
+	return make(record, 0, 3*8+len(c.Type)).num(c.Length).num(c.From).num(c.To).typ(c.Type)
 }
 
-func (c *connection) decode(id int64, r record) {
-	c.ID = id
+func (c *connection) decode(r record) {
 	c.Length, c.From, c.To = r.readNum(), r.readNum(), r.readNum()
 	c.Type = r.readType()
 }
 
 func (c *compositePart) encode() record {
-	return make(record, 0, 64+8*(len(c.Parts)+len(c.UsedIn))).num(c.BuildDate).text(c.Type).ids(c.Parts).ids(c.UsedIn)
+	return make(record, 0, 64+8*(len(c.Parts)+len(c.UsedIn))).num(c.BuildDate).typ(c.Type).ids(c.Parts).ids(c.UsedIn)
 }
 
 func (c *compositePart) decode(id int64, r record) {
@@ -114,7 +104,7 @@ func (d *document) encode() record {
 func (d *document) decode(id int64, r record) { d.ID, d.Title, d.Text = id, r.readText(), r.readText() }
 
 func (a *baseAssembly) encode() record {
-	return make(record, 0, 64+8*len(a.Components)).num(a.BuildDate).num(a.Super).text(a.Type).ids(a.Components)
+	return make(record, 0, 64+8*len(a.Components)).num(a.BuildDate).num(a.Super).typ(a.Type).ids(a.Components)
 }
 
 func (a *baseAssembly) decode(id int64, r record) {
@@ -125,7 +115,7 @@ func (a *baseAssembly) decode(id int64, r record) {
 }
 
 func (a *complexAssembly) encode() record {
-	return make(record, 0, 64+8*(len(a.Complex)+len(a.Bases))).num(a.BuildDate).num(a.Super).text(a.Type).ids(a.Complex).ids(a.Bases)
+	return make(record, 0, 64+8*(len(a.Complex)+len(a.Bases))).num(a.BuildDate).num(a.Super).typ(a.Type).ids(a.Complex).ids(a.Bases)
 }
 
 func (a *complexAssembly) decode(id int64, r record) {
@@ -136,7 +126,7 @@ func (a *complexAssembly) decode(id int64, r record) {
 }
 
 func (m *module) encode() record {
-	return make(record, 0, 64+len(m.Title)+len(m.Manual)).num(m.BuildDate).num(m.Root).text(m.Type).text(m.Title).text(m.Manual)
+	return make(record, 0, 64+len(m.Title)+len(m.Manual)).num(m.BuildDate).num(m.Root).typ(m.Type).text(m.Title).text(m.Manual)
 }
 
 func (m *module) decode(id int64, r record) {

@@ -192,7 +192,7 @@ func (t *tx) connectionText(ids []int64, other func(*connection) int64) string {
 	text := make([]string, len(ids))
 	for i, id := range ids {
 		c := t.connection(id)
-		text[i] = fmt.Sprint(c.ID, ":", c.Type, ":", c.Length, ":", other(&c))
+		text[i] = fmt.Sprint(c.Type, ":", c.Length, ":", other(&c))
 	}
 	return strings.Join(text, " ")
 }

@@ -139,7 +139,7 @@ func (d *Database) Snapshot() (plan.Snapshot, error) {
 func connections(list []*Connection, other func(*Connection) int64) string {
 	text := make([]string, len(list))
 	for i, c := range list {
-		text[i] = fmt.Sprint(c.ID, ":", c.Type, ":", c.Length, ":", other(c))
+		text[i] = fmt.Sprint(c.Type, ":", c.Length, ":", other(c))
 	}
 	return strings.Join(text, " ")
 }

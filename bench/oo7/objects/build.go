@@ -138,7 +138,7 @@ func (d *Database) addParts(tx *everheap.Tx, from *plan.Composite, of everheap.R
 	}
 	for i, p := range from.Parts {
 		for _, k := range p.To {
-			connection, err := everheap.New(tx, Connection{ID: k.ID, Type: k.Type, Length: k.Length, From: refs[i], To: refs[k.To]})
+			connection, err := everheap.New(tx, Connection{Type: k.Type, Length: k.Length, From: refs[i], To: refs[k.To]})
 			if err != nil {
 				return nil, err
 			}

@@ -199,7 +199,7 @@ func connections(tx *everheap.Tx, list []everheap.Ref[Connection], other func(*C
 	text := make([]string, len(list))
 	for i, ref := range list {
 		c := ref.Peek(tx)
-		text[i] = fmt.Sprint(c.ID, ":", c.Type, ":", c.Length, ":", other(c).Peek(tx).ID)
+		text[i] = fmt.Sprint(c.Type, ":", c.Length, ":", other(c).Peek(tx).ID)
 	}
 	return strings.Join(text, " ")
 }

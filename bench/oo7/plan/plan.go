@@ -26,9 +26,12 @@ type Plan struct {
 // the objects of one kind, and begin with 1.
 type Object struct {
 	ID        int64
-	Type      string
+	Type      Type
 	BuildDate int64
 }
+
+// Type is an array of characters, as in the paper.
+type Type [10]byte
 
 // Module is the whole of the design.
 type Module struct {
@@ -71,7 +74,7 @@ type Part struct {
 // Connection leads from a part to the one with an index in the same composite part.
 type Connection struct {
 	ID     int64
-	Type   string
+	Type   Type
 	Length int64
 	To     int
 }
@@ -178,7 +181,10 @@ func (d *drawing) object(id, minDate, maxDate int64) Object {
 	return Object{id, d.typ(), minDate + d.random.Int64N(maxDate-minDate+1)}
 }
 
-func (d *drawing) typ() string { return fmt.Sprintf("type%03d", d.random.IntN(types)) }
+func (d *drawing) typ() (t Type) {
+	copy(t[:], fmt.Sprintf("type%03d", d.random.IntN(types)))
+	return t
+}
 
 func title(id int64) string { return fmt.Sprintf("Composite Part %08d", id) }
 

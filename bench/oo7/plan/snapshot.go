@@ -13,7 +13,7 @@ type Snapshot struct {
 }
 
 // PartState is what a snapshot has of an atomic part. Connections are told as
-// ID:Type:Length:Part, in the order in which they were made.
+// Type:Length:Part, in the order in which they were made.
 type PartState struct {
 	X, Y, BuildDate, DocID, Composite int64
 	To, From                          string

@@ -1,5 +1,5 @@
 // Command oo7 runs the OO7 benchmark of object databases in one process, in turns, with
-// ordinary Go pointers, in Everheap and in bbolt, and prints one table:
+// ordinary Go pointers, in Everheap with two schemas, and in bbolt, and prints one table:
 //
 //	go run . -size small -conn 3
 //
@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/pprof"
 	"time"
 
 	"github.com/everheap/everheap/bench/oo7/plan"
@@ -31,7 +30,6 @@ func run() error {
 	budget := flag.Duration("time", time.Second, "for which each operation is repeated, in each implementation")
 	dir := flag.String("dir", os.TempDir(), "where the databases are made, in a directory that is removed afterwards")
 	only := flag.String("run", "", "the name of the only operation to run")
-	profile := flag.String("profile", "", "file for a profile of Everheap's part, for go tool pprof")
 	flag.Parse()
 	var params plan.Params
 	switch *size {
@@ -59,15 +57,6 @@ func run() error {
 		os.Exit(1)
 	}()
 	m := &measurement{plan: plan.Draw(params), budget: *budget, only: *only}
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		m.profile = f
-		defer pprof.StopCPUProfile()
-	}
-	fmt.Printf("OO7, %s database, %d connections, seed %d\n\n", *size, *connections, *seed)
+	fmt.Printf("OO7, %s database, %d connections, seed %d; times in µs\n", *size, *connections, *seed)
 	return m.run(os.Stdout, scratch)
 }

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/everheap/everheap/bench/oo7/plan"
@@ -14,20 +15,19 @@ import (
 
 // measurement is one run of the benchmark.
 type measurement struct {
-	plan    *plan.Plan
-	budget  time.Duration // for one operation in one implementation
-	only    string        // the operation, if not all
-	profile io.Writer     // of Everheap's part, if not nil
+	plan   *plan.Plan
+	budget time.Duration // for one operation in one implementation
+	only   string        // the operation, if not all
 }
 
 // coldOperations are run first after the databases were opened again.
 var coldOperations = []string{"T1", "T6", "Q1", "Q7"}
 
-// rounds bounds how often an operation is measured.
+// minRounds and maxRounds bound how often an operation is measured.
 const minRounds, maxRounds = 3, 25
 
-// short is how long an operation must take to be timed by itself.
-const short = time.Millisecond
+// short is how long must pass to be measured: what is faster is repeated.
+const short = 2 * time.Millisecond
 
 // run builds the databases in a directory and prints the table.
 func (m *measurement) run(w io.Writer, dir string) error {
@@ -37,40 +37,46 @@ func (m *measurement) run(w io.Writer, dir string) error {
 		return err
 	}
 	defer func() { s.close() }()
-	fmt.Fprintf(w, "built in %.1f s; files: Everheap %s, bbolt %s\n\n", time.Since(start).Seconds(), megabytes(s.objectsDir()), megabytes(s.boltDir()))
-	fmt.Fprintf(w, "%-7s %-26s %9s %12s %12s %12s  %9s  %8s\n", "", "hot", "count", names[0], names[1], names[2], "E./point.", "bbolt/E.")
-	for _, pair := range m.hot() {
-		times, err := m.measure(s, pair)
+	fmt.Fprintf(w, "built in %.1f s; files:", time.Since(start).Seconds())
+	for i, dir := range s.dirs() {
+		fmt.Fprintf(w, " %s %.0f MB", names[i+1], float64(sizeOf(dir))/1e6)
+	}
+	fmt.Fprintln(w)
+	m.head(w, "hot: the fastest of several rounds")
+	for _, group := range m.groups() {
+		times, err := m.measure(s, group)
 		if err != nil {
 			return err
 		}
-		for i, op := range pair {
-			m.row(w, op, times[i])
+		for i, op := range group {
+			m.row(w, op, times[i], "")
 		}
 	}
-	fmt.Fprintf(w, "\n%-7s %-26s %9s %12s %12s %12s  %9s  %8s\n", "", "cold, from the disk", "count", "", names[1], names[2], "", "bbolt/E.")
+	m.head(w, "cold: opened anew, nothing in memory")
 	for _, op := range plan.Operations() {
 		if !slices.Contains(coldOperations, op.Name) || m.skips(op) {
 			continue
 		}
-		times, err := m.cold(s, op)
+		times, reads, err := m.cold(s, op)
 		if err != nil {
 			return err
 		}
-		m.row(w, op, times)
+		m.row(w, op, times, reads)
 	}
 	return nil
 }
 
 func (m *measurement) skips(op plan.Operation) bool { return m.only != "" && m.only != op.Name }
 
-// hot returns the operations, in groups that are measured together: Delete removes
-// what Insert added.
-func (m *measurement) hot() (groups [][]plan.Operation) {
+// groups returns the operations that are measured together: Delete removes what Insert
+// added, and is never measured without it.
+func (m *measurement) groups() (groups [][]plan.Operation) {
 	for _, op := range plan.Operations() {
 		switch {
-		case op.Name == "delete" && len(groups) > 0 && groups[len(groups)-1][0].Name == "insert":
-			groups[len(groups)-1] = append(groups[len(groups)-1], op)
+		case op.Name == "delete":
+			if n := len(groups); n > 0 && groups[n-1][0].Name == "insert" {
+				groups[n-1] = append(groups[n-1], op)
+			}
 		case !m.skips(op):
 			groups = append(groups, []plan.Operation{op})
 		}
@@ -78,52 +84,61 @@ func (m *measurement) hot() (groups [][]plan.Operation) {
 	return groups
 }
 
-// measure runs a group of operations once in each implementation to warm up, and then
-// in turns; it returns the median times, by operation and implementation. All
-// implementations do what writes equally often.
+// measure runs a group of operations in each implementation, in turns, and returns the
+// least times, by operation and implementation: other work on the machine makes times
+// longer and never shorter. The first round is not counted; it says how many more there
+// are, the same for all implementations, so that what is written is.
 func (m *measurement) measure(s *suite, group []plan.Operation) ([][]time.Duration, error) {
-	samples := make([][][]time.Duration, len(group)) // by operation, implementation, round
-	for i := range samples {
-		samples[i] = make([][]time.Duration, len(names))
+	least := make([][]time.Duration, len(group))
+	for i := range least {
+		least[i] = make([]time.Duration, len(names))
 	}
-	repeat := make([]int, len(names))
+	repeat := slices.Repeat([]int{1}, len(names))
 	rounds := minRounds
 	for round := 0; round <= rounds; round++ {
 		longest := time.Duration(0)
 		for k, db := range s.databases() {
+			took, err := m.round(db, group, repeat[k])
+			if err != nil {
+				return nil, err
+			}
 			total := time.Duration(0)
-			runtime.GC()
-			profiling := m.profile != nil && round > 0 && db == plan.Database(s.objects)
-			if profiling && m.only != "" && round == 1 {
-				if err := pprof.StartCPUProfile(m.profile); err != nil {
-					return nil, err
+			for i, t := range took {
+				total += t
+				if round > 0 && (least[i][k] == 0 || t < least[i][k]) {
+					least[i][k] = t
 				}
 			}
-			for i, op := range group {
-				took, err := m.time(db, op, max(repeat[k], 1))
-				if err != nil {
-					return nil, err
-				}
-				if total += took; round > 0 {
-					samples[i][k] = append(samples[i][k], took)
-				}
-				if round == 0 && !op.Writes {
-					repeat[k] = 1 + int(short/max(took, 1))
-				}
+			if round == 0 && !group[0].Writes {
+				repeat[k] = 1 + int(short/max(total, 1))
 			}
-			longest = max(longest, total*time.Duration(max(repeat[k], 1)))
+			longest = max(longest, total*time.Duration(repeat[k]))
 		}
 		if round == 0 {
 			rounds = min(max(int(m.budget/max(longest, 1)), minRounds), maxRounds)
 		}
 	}
-	medians := make([][]time.Duration, len(group))
-	for i := range group {
-		for k := range names {
-			medians[i] = append(medians[i], median(samples[i][k]))
+	return least, nil
+}
+
+// round runs a group of operations, and returns what each took. What does not write
+// runs once before, since the collection of garbage takes the place of what was in the
+// caches of the processor.
+func (m *measurement) round(db plan.Database, group []plan.Operation, repeat int) (took []time.Duration, err error) {
+	runtime.GC()
+	for _, op := range group {
+		if !op.Writes {
+			if _, err := m.time(db, op, 1); err != nil {
+				return nil, err
+			}
 		}
+		t, err := m.time(db, op, repeat)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, t)
 	}
-	return medians, nil
+	return took, nil
 }
 
 // time runs an operation several times and returns what one took.
@@ -142,53 +157,78 @@ func (m *measurement) time(db plan.Database, op plan.Operation, repeat int) (tim
 	return time.Since(start) / time.Duration(repeat), nil
 }
 
-// cold opens the databases again before each of a few rounds, and measures the first
-// run of an operation. Pointers have nothing to open.
-func (m *measurement) cold(s *suite, op plan.Operation) ([]time.Duration, error) {
-	samples := make([][]time.Duration, len(names))
+// cold opens the databases anew before each of a few rounds, and measures the first run
+// of an operation. It returns the least times, and the reads from the disk of the last
+// round. Pointers have nothing to open.
+func (m *measurement) cold(s *suite, op plan.Operation) (least []time.Duration, reads string, err error) {
+	least = make([]time.Duration, len(names))
 	for range minRounds {
 		if err := s.reopen(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
+		reads = ""
 		for k, db := range s.databases() {
 			if k == 0 {
 				continue
 			}
+			before := majorFaults()
 			took, err := m.time(db, op, 1)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
-			samples[k] = append(samples[k], took)
+			reads += fmt.Sprintf(" %d", majorFaults()-before)
+			if least[k] == 0 || took < least[k] {
+				least[k] = took
+			}
 		}
 	}
-	return []time.Duration{0, median(samples[1]), median(samples[2])}, nil
+	return least, "pages read:" + reads, nil
+}
+
+// head prints the names of columns. The last ones are ratios.
+func (m *measurement) head(w io.Writer, what string) {
+	fmt.Fprintf(w, "\n%s\n%-7s%-26s%8s", what, "", "", "count")
+	for _, name := range names {
+		fmt.Fprintf(w, "%12s", name)
+	}
+	fmt.Fprintf(w, "  |%9s%9s  |%9s%9s\n", "refs/ptr", "own/ptr", "bb/refs", "bb/own")
 }
 
 // row prints what an operation took, in microseconds, and the ratios.
-func (m *measurement) row(w io.Writer, op plan.Operation, times []time.Duration) {
-	micro := func(t time.Duration) string { return fmt.Sprintf("%.1f µs", float64(t)/1e3) }
-	ratio := func(a, b time.Duration) string { return fmt.Sprintf("%.2f", float64(a)/float64(b)) }
-	pointers, over := "", ""
-	if times[0] > 0 {
-		pointers, over = micro(times[0]), ratio(times[1], times[0])
+func (m *measurement) row(w io.Writer, op plan.Operation, times []time.Duration, note string) {
+	fmt.Fprintf(w, "%-7s%-26s%8d", op.Name, op.What, op.Expect(m.plan))
+	for _, t := range times {
+		micro := ""
+		if t > 0 {
+			micro = fmt.Sprintf("%.1f", float64(t)/1e3)
+		}
+		fmt.Fprintf(w, "%12s", micro)
 	}
-	fmt.Fprintf(w, "%-7s %-26s %9d %12s %12s %12s  %9s  %8s\n", op.Name, op.What, op.Expect(m.plan),
-		pointers, micro(times[1]), micro(times[2]), over, ratio(times[2], times[1]))
+	ratio := func(a, b time.Duration) string {
+		if b == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.2f", float64(a)/float64(b))
+	}
+	fmt.Fprintf(w, "  |%9s%9s  |%9s%9s %s\n", ratio(times[1], times[0]), ratio(times[2], times[0]),
+		ratio(times[3], times[1]), ratio(times[3], times[2]), note)
 }
 
-func median(samples []time.Duration) time.Duration {
-	slices.Sort(samples)
-	return samples[len(samples)/2]
-}
-
-// megabytes returns the size of the files of a directory.
-func megabytes(dir string) string {
-	total := int64(0)
+// sizeOf returns the bytes that the files of a directory take on the disk.
+func sizeOf(dir string) (total int64) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			total += info.Size()
+		var st syscall.Stat_t
+		if syscall.Stat(filepath.Join(dir, e.Name()), &st) == nil {
+			total += st.Blocks * 512
 		}
 	}
-	return fmt.Sprintf("%.0f MB", float64(total)/1e6)
+	return total
+}
+
+// majorFaults returns how many pages this process had to wait for the disk for.
+func majorFaults() int64 {
+	var ru syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+	return ru.Majflt
 }

@@ -29,7 +29,7 @@ func (tx *Tx) value(of RefOf) (unsafe.Pointer, *typed, error) {
 		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
 			p := sp.finder.Pointer(word)
 			if index, ok := format.ValueType(*(*uint64)(p)); ok {
-				if t := sp.typed.at(of.Value, index).Load(); t.fits(of.Value, index) {
+				if t := sp.typed.find(of.Value, index); t != nil {
 					return p, t, nil
 				}
 			}
@@ -64,7 +64,8 @@ func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
 		if word := tx.refs.table.Word(uint64(id) - tx.refs.first); word != 0 {
 			p := tx.refs.table.Pointer(word)
 			first := *(*uint64)(p)
-			if t := tx.sp.typed.at(typ, first).Load(); t != nil && t.of == typ && t.first == first {
+			typed := &tx.sp.typed
+			if typed.at(typ, first).Load().is(typ, first) || typed.beside(typ, first).Load().is(typ, first) {
 				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}
@@ -94,7 +95,7 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 // at its state before, so that is a page that can be read. Of several goroutines one
 // does it; if the transaction ends meanwhile, it is not done.
 func (tx *Tx) prepareRefs() {
-	if tx.write != nil || !tx.sp.trusting || !tx.refs.state.CompareAndSwap(0, filling) {
+	if tx.write != nil || !tx.sp.trusting || tx.refs.state.Load() != 0 || !tx.refs.state.CompareAndSwap(0, filling) {
 		return
 	}
 	tx.refs.table = tx.sp.finder.Prepare(format.Link(tx.state.Table))

@@ -26,7 +26,8 @@ var coldOperations = []string{"T1", "T6", "Q1", "Q7"}
 // minRounds and maxRounds bound how often an operation is measured.
 const minRounds, maxRounds = 3, 25
 
-// short is how long must pass to be measured: what is faster is repeated.
+// short is how long must pass to be measured, unless the budget is less: what is faster
+// is repeated.
 const short = 2 * time.Millisecond
 
 // run builds the databases in a directory and prints the table.
@@ -110,7 +111,7 @@ func (m *measurement) measure(s *suite, group []plan.Operation) ([][]time.Durati
 				}
 			}
 			if round == 0 && !group[0].Writes {
-				repeat[k] = 1 + int(short/max(total, 1))
+				repeat[k] = 1 + int(min(short, m.budget)/max(total, 1))
 			}
 			longest = max(longest, total*time.Duration(repeat[k]))
 		}

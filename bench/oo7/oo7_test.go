@@ -130,7 +130,9 @@ func TestReopen(t *testing.T) {
 // The table has a row for each operation.
 func TestTable(t *testing.T) {
 	var table strings.Builder
-	m := &measurement{plan: reduced(3), budget: time.Microsecond}
+	params := plan.Small(3)
+	params.AssmLevels, params.CompPerModule = 2, 20
+	m := &measurement{plan: plan.Draw(params), budget: time.Microsecond}
 	if err := m.run(&table, t.TempDir()); err != nil {
 		t.Fatal(err)
 	}

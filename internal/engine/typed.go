@@ -31,9 +31,10 @@ type typedCache struct {
 }
 
 // at returns where a pair has its place. The first word of a value may stand for the
-// index: its lower bits are the same.
+// index: its lower bits are the same. The types of a program lie in a row, and so do
+// their descriptors: the multiplication keeps pairs from having one place for that.
 func (c *typedCache) at(of layout.Identity, index uint64) *atomic.Pointer[typed] {
-	return &c.access[(uint64(of.Word())>>5^index)%uint64(len(c.access))]
+	return &c.access[(uint64(of.Word())*0x9e3779b97f4a7c15>>40^index)%uint64(len(c.access))]
 }
 
 // beside returns where else it may be.

@@ -12,7 +12,7 @@ import (
 func (d *Database) Q1(parts []int64) (n int, err error) {
 	err = d.view(func(t *tx) {
 		for _, id := range parts {
-			sink += t.part(id).X
+			plan.Sink += t.part(id).X
 			n++
 		}
 	})
@@ -23,7 +23,7 @@ func (d *Database) Q1(parts []int64) (n int, err error) {
 func (d *Database) BuiltFrom(from, to int64) (n int, err error) {
 	err = d.view(func(t *tx) {
 		t.built(from, to, func(_, id int64) {
-			sink += t.part(id).X
+			plan.Sink += t.part(id).X
 			n++
 		})
 	})
@@ -45,7 +45,7 @@ func (d *Database) Q4(titles []string) (n int, err error) {
 	err = d.view(func(t *tx) {
 		for _, title := range titles {
 			for _, id := range t.composite(t.titled(title)).UsedIn {
-				sink += t.base(id).BuildDate
+				plan.Sink += t.base(id).BuildDate
 				n++
 			}
 		}
@@ -85,7 +85,7 @@ func (t *tx) all(fn func(p *atomicPart)) {
 func (d *Database) Q7() (n int, err error) {
 	err = d.view(func(t *tx) {
 		t.all(func(p *atomicPart) {
-			sink += p.X
+			plan.Sink += p.X
 			n++
 		})
 	})

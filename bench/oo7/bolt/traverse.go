@@ -94,15 +94,12 @@ func (d *Database) updateParts(u plan.Updates, change func(t *tx, p *atomicPart)
 func (d *Database) T6() (n int, err error) {
 	err = d.view(func(t *tx) {
 		t.walkComposites(t.module().Root, func(c *compositePart) {
-			sink += t.part(c.Parts[0]).X
+			plan.Sink += t.part(c.Parts[0]).X
 			n++
 		})
 	})
 	return n, err
 }
-
-// sink keeps what a visit reads.
-var sink int64
 
 // T7 goes up.
 func (d *Database) T7(part int64) (n int, err error) {

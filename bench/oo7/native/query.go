@@ -12,7 +12,7 @@ import (
 func (d *Database) Q1(parts []int64) (n int, err error) {
 	for _, id := range parts {
 		if p := d.parts[id]; p != nil {
-			sink += p.X
+			plan.Sink += p.X
 			n++
 		}
 	}
@@ -23,7 +23,7 @@ func (d *Database) Q1(parts []int64) (n int, err error) {
 func (d *Database) BuiltFrom(from, to int64) (n int, err error) {
 	for date := from; date <= to; date++ {
 		for _, p := range d.dates[date] {
-			sink += p.X
+			plan.Sink += p.X
 			n++
 		}
 	}
@@ -34,7 +34,7 @@ func (d *Database) BuiltFrom(from, to int64) (n int, err error) {
 func (d *Database) Q4(titles []string) (n int, err error) {
 	for _, title := range titles {
 		for _, base := range d.titles[title].Part.UsedIn {
-			sink += base.BuildDate
+			plan.Sink += base.BuildDate
 			n++
 		}
 	}
@@ -57,7 +57,7 @@ func (d *Database) Q5() (n int, err error) {
 // Q7 visits all parts.
 func (d *Database) Q7() (n int, err error) {
 	for _, p := range d.parts {
-		sink += p.X
+		plan.Sink += p.X
 		n++
 	}
 	return n, nil

@@ -84,12 +84,9 @@ func (d *Database) T6() (n int, err error) {
 		sum += c.Parts[0].X
 		n++
 	})
-	sink = sum
+	plan.Sink = sum
 	return n, nil
 }
-
-// sink keeps what a visit reads.
-var sink int64
 
 // T7 goes up.
 func (d *Database) T7(part int64) (int, error) {

@@ -14,7 +14,7 @@ func (d *Database) Q1(parts []int64) (n int, err error) {
 	err = d.space.View(func(tx *everheap.Tx) error {
 		for _, id := range parts {
 			if ref := d.parts.Peek(tx, id); ref != nil {
-				sink += ref.Peek(tx).X
+				plan.Sink += ref.Peek(tx).X
 				n++
 			}
 		}
@@ -27,7 +27,7 @@ func (d *Database) Q1(parts []int64) (n int, err error) {
 func (d *Database) BuiltFrom(from, to int64) (n int, err error) {
 	err = d.space.View(func(tx *everheap.Tx) error {
 		for _, ref := range d.dates.Range(tx, everheap.Including(DateKey{from, 0}), everheap.Excluding(DateKey{to + 1, 0})) {
-			sink += ref.Peek(tx).X
+			plan.Sink += ref.Peek(tx).X
 			n++
 		}
 		return nil
@@ -40,7 +40,7 @@ func (d *Database) Q4(titles []string) (n int, err error) {
 	err = d.space.View(func(tx *everheap.Tx) error {
 		for _, title := range titles {
 			for _, base := range d.titles.Peek(tx, title).Peek(tx).Part.Peek(tx).UsedIn {
-				sink += base.Peek(tx).BuildDate
+				plan.Sink += base.Peek(tx).BuildDate
 				n++
 			}
 		}
@@ -70,7 +70,7 @@ func (d *Database) Q5() (n int, err error) {
 func (d *Database) Q7() (n int, err error) {
 	err = d.space.View(func(tx *everheap.Tx) error {
 		for _, ref := range d.parts.All(tx) {
-			sink += ref.Peek(tx).X
+			plan.Sink += ref.Peek(tx).X
 			n++
 		}
 		return nil

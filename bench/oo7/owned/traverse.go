@@ -115,14 +115,11 @@ func (d *Database) T6() (n int, err error) {
 			sum += c.Graph.Peek(tx).Parts[0].X
 			n++
 		})
-		sink = sum
+		plan.Sink = sum
 		return nil
 	})
 	return n, err
 }
-
-// sink keeps what a visit reads.
-var sink int64
 
 // T7 goes up.
 func (d *Database) T7(part int64) (n int, err error) {

@@ -49,12 +49,3 @@ const (
 	lookups        = 10
 	documentTitles = 100
 )
-
-// baseAssemblies returns the number of leaves of the tree of assemblies.
-func (p Params) baseAssemblies() int {
-	n := 1
-	for range p.AssmLevels - 1 {
-		n *= p.AssmPerAssm
-	}
-	return n
-}

@@ -4,10 +4,12 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 SOAK ?= 10m
 BENCH ?= .
 COUNT ?= 1
+# Modules of their own, since they need what the library does not.
+BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants soak bench
+.PHONY: check format vet staticcheck test invariants benches soak bench
 
-check: format vet staticcheck test invariants
+check: format vet staticcheck test invariants benches
 
 # The layers, FORMAT.md, README.md and the goldens are verified by tests.
 test:
@@ -23,11 +25,15 @@ vet:
 	go vet ./...
 	go vet -tags invariants ./...
 	GOARCH=arm64 go vet ./...
-	@if [ -f bench/go.mod ]; then cd bench && go vet ./...; fi
+
+# The benchmarks that are modules of their own compute what they should.
+benches:
+	@for m in $(BENCHES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 
 staticcheck:
 	go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) -tags invariants ./...
+	@for m in $(BENCHES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
 
 # The same tests as ever, for longer, with the assertions on.
 soak:
@@ -38,4 +44,4 @@ bench:
 	@echo "commit:  $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo ' (changed)')"
 	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ."
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) .
-	@if [ -f bench/go.mod ]; then cd bench && go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...; fi
+	@cd bench/oo7 && go run . -size small -conn 3

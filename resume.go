@@ -103,7 +103,7 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 		return s.wrap(op, err)
 	}
 	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.Arg(&state))) }
-	return s.wrap(op, resume(r, func() error {
+	return s.wrap(op, s.resume(r, func() error {
 		if err := run(&state, checkpoint); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 
 // resume runs fn to the end of a resumption. As in a transaction, memory faults become
 // errors, and any other panic goes on.
-func resume(r *engine.Resumption, fn func() error) (err error) {
+func (s *Space) resume(r *engine.Resumption, fn func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
@@ -123,9 +123,9 @@ func resume(r *engine.Resumption, fn func() error) (err error) {
 			return
 		}
 		p := recover() // nil: Goexit
-		a, aborted := p.(abort)
+		a, aborted := p.(engine.Abort)
 		if aborted {
-			err = a.err
+			err = s.wrap(a.Op, a.Err)
 		} else if p != nil {
 			err = r.Fault(p)
 		}

@@ -90,7 +90,7 @@ func tell(t testing.TB, stream []byte) telling {
 // detached returns key and value of an entry without addresses.
 func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (key, value string) {
 	t.Helper()
-	buf := make([]uint64, (len(payload)+7)/8)
+	buf := make([]uint64, (len(payload)+7)/8+1) // a value of no bytes lies at the end
 	p := unsafe.Pointer(unsafe.SliceData(buf))
 	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
 	bounds := layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}

@@ -39,12 +39,9 @@ func (tx *Tx) Version() Version { return Version(tx.engine.Version()) }
 // Version numbers the committed states of a space, strictly increasing.
 type Version uint64
 
-// abort is the private panic by which a method without an error result ends its
-// transaction; View and Update return the error.
-type abort struct{ err error }
-
-// raise ends the transaction with an error.
-func (tx *Tx) raise(op string, err error) { panic(abort{tx.space.wrap(op, err)}) }
+// raise ends the transaction with an error, from a method without an error result:
+// by a private panic, of which View and Update make the error that they return.
+func (tx *Tx) raise(op string, err error) { panic(engine.Abort{Op: op, Err: err}) }
 
 // run runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
 // faults and aborts become errors; any other panic goes on.
@@ -57,9 +54,9 @@ func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (e
 		}
 		debug.SetPanicOnFault(panicOnFault)
 		r := recover() // nil: Goexit
-		a, aborted := r.(abort)
+		a, aborted := r.(engine.Abort)
 		if aborted {
-			err = a.err
+			err = tx.space.wrap(a.Op, a.Err)
 		} else if r != nil {
 			err = tx.engine.Fault(r)
 		}

@@ -203,3 +203,10 @@ func kindOf(dir string, err error) error {
 	}
 	return err
 }
+
+// Abort is the panic by which an operation without an error result ends its
+// transaction: who runs that recovers it, and returns the error as one of Op.
+type Abort struct {
+	Op  string
+	Err error
+}

@@ -80,7 +80,7 @@ func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
 			p := sp.finder.Pointer(word)
 			l := (*format.ListObject)(p)
-			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.at(of.Value, l.Value).Load().fits(of.Value, l.Value) {
+			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.find(of.Value, l.Value) != nil {
 				if word := sp.finder.Word(format.Link(l.Root), uint64(i)); word != 0 {
 					return sp.finder.Pointer(word), nil
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/vector"
 )
 
 // Tx is one transaction: a view of one version, or the making of the next. A
@@ -31,6 +32,12 @@ type Tx struct {
 		object *format.MapObject
 	}
 
+	refs struct { // the search for what references lead to, once a reading transaction followed one
+		state atomic.Uint32 // 0, filling, ready; past: the transaction has ended
+		table vector.Prepared
+		first uint64 // ID of index 0
+	}
+
 	write    *heap.Txn          // nil: reading
 	replayed *format.RecordHead // of the last record, if the changes come from the journal
 	own      format.State
@@ -48,11 +55,12 @@ type Tx struct {
 	lost   error       // that of a resumption, ended: why (S4)
 }
 
-// The states of Tx.first.
+// The states of Tx.first and Tx.refs.
 const (
 	filling  = 1 // somebody writes it
 	ready    = 2
 	findable = 3 // and its finder may be used
+	past     = 4
 )
 
 // Enter says that an operation begins which the space may not be closed under;
@@ -111,6 +119,7 @@ func (tx *Tx) EndView() {
 		return
 	}
 	tx.first.ready.Store(filling) // nothing is bound to an ended transaction
+	tx.refs.state.Store(past)
 	if tx.of != nil {
 		tx.of.write.Thaw()
 	} else {

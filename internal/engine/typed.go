@@ -14,6 +14,7 @@ import (
 type typed struct {
 	of    layout.Identity
 	index uint64 // of the stored descriptor
+	first uint64 // the first word of a value that has it
 	value *entry.Cell
 	item  *entry.Cell
 }
@@ -21,14 +22,42 @@ type typed struct {
 // typedCache remembers what was compared: by Go type and descriptor, for access; and
 // by Go type alone, for new objects. Only what is published is remembered; an index
 // is never used for another descriptor.
+//
+// A pair has two places for access, its own and that beside it: two pairs that a
+// program uses in turns and that have the same place do not displace each other.
 type typedCache struct {
 	access [256]atomic.Pointer[typed]
 	create [64]atomic.Pointer[typed]
 }
 
-// at returns where a pair has its place.
+// at returns where a pair has its place. The first word of a value may stand for the
+// index: its lower bits are the same. The types of a program lie in a row, and so do
+// their descriptors: the multiplication keeps pairs from having one place for that.
 func (c *typedCache) at(of layout.Identity, index uint64) *atomic.Pointer[typed] {
-	return &c.access[(uint64(of.Word())>>5^index)%uint64(len(c.access))]
+	return &c.access[(uint64(of.Word())*0x9e3779b97f4a7c15>>40^index)%uint64(len(c.access))]
+}
+
+// beside returns where else it may be.
+func (c *typedCache) beside(of layout.Identity, index uint64) *atomic.Pointer[typed] {
+	return c.at(of, index^1)
+}
+
+// find returns what is remembered of a pair; nil if nothing is.
+func (c *typedCache) find(of layout.Identity, index uint64) *typed {
+	if t := c.at(of, index).Load(); t.fits(of, index) {
+		return t
+	}
+	if t := c.beside(of, index).Load(); t.fits(of, index) {
+		return t
+	}
+	return nil
+}
+
+// remember puts a pair into its place, or, if that is taken, beside it.
+func (c *typedCache) remember(t *typed) {
+	if place := c.at(t.of, t.index); !place.CompareAndSwap(nil, t) {
+		c.beside(t.of, t.index).Store(t)
+	}
 }
 
 // fits reports whether t is of the Go type and the descriptor.
@@ -36,10 +65,15 @@ func (t *typed) fits(of layout.Identity, index uint64) bool {
 	return t != nil && t.of == of && t.index == index
 }
 
+// is reports whether t is of the Go type and the descriptor of the value that begins
+// with a word; so what begins with it is a value.
+func (t *typed) is(of layout.Identity, first uint64) bool {
+	return t != nil && t.of == of && t.first == first
+}
+
 // typed compares a stored type with a Go type; kind says what has it.
 func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
-	place := tx.sp.typed.at(of, index)
-	if t := place.Load(); t.fits(of, index) {
+	if t := tx.sp.typed.find(of, index); t != nil {
 		return t, nil
 	}
 	for _, t := range tx.fresh.typed {
@@ -60,7 +94,7 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 	}
 	t := tx.sp.newTyped(of, index, program)
 	if tx.published(index) {
-		place.Store(t)
+		tx.sp.typed.remember(t)
 	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.fresh.typed = append(tx.fresh.typed, t)
 	}
@@ -68,7 +102,7 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 }
 
 func (sp *Space) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
-	return &typed{of: of, index: index, value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
+	return &typed{of: of, index: index, first: format.MakeValueType(index), value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
 }
 
 // store returns the descriptor of a Go type that new objects are to have, storing

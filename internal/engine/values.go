@@ -29,7 +29,7 @@ func (tx *Tx) value(of RefOf) (unsafe.Pointer, *typed, error) {
 		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
 			p := sp.finder.Pointer(word)
 			if index, ok := format.ValueType(*(*uint64)(p)); ok {
-				if t := sp.typed.at(of.Value, index).Load(); t.fits(of.Value, index) {
+				if t := sp.typed.find(of.Value, index); t != nil {
 					return p, t, nil
 				}
 			}
@@ -52,34 +52,55 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
-// PeekValue returns the stored value itself. In the usual case it is all here: what a
-// program does for each reference that it follows.
-func (tx *Tx) PeekValue(of RefOf) (unsafe.Pointer, error) {
-	sp := tx.sp
-	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.write == nil && !tx.ended.Load() {
-		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
-			p := sp.finder.Pointer(word)
-			if index, ok := format.ValueType(*(*uint64)(p)); ok && sp.typed.at(of.Value, index).Load().fits(of.Value, index) {
-				return unsafe.Add(p, format.ValueObjectSize), nil
+// PeekValue returns the stored value itself; an error is a panic with an Abort. The
+// type is T if of is a *T, so that a caller needs few instructions. In the
+// usual case it is all here: what a program does for each reference that it follows.
+// One subtraction tells that the tag of the ID is that of the space, and leaves the
+// index: with another tag it is greater than any. One comparison tells that the object
+// is a value, and of a type that is T.
+func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
+	typ := layout.IdentityOfPointer(of)
+	if tx.refs.state.Load() == ready {
+		if word := tx.refs.table.Word(uint64(id) - tx.refs.first); word != 0 {
+			p := tx.refs.table.Pointer(word)
+			first := *(*uint64)(p)
+			typed := &tx.sp.typed
+			if typed.at(typ, first).Load().is(typ, first) || typed.beside(typ, first).Load().is(typ, first) {
+				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}
 	}
-	return tx.peekValue(of)
+	return tx.peekValue(RefOf{id, typ})
 }
 
 // peekValue is PeekValue in a transaction that writes, and for what is looked at for
 // the first time, or is not there.
-func (tx *Tx) peekValue(of RefOf) (unsafe.Pointer, error) {
+func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 	p, t, err := tx.value(of)
 	if err != nil {
-		return nil, err
+		panic(Abort{"peek", err})
 	}
+	tx.prepareRefs()
 	v := t.value.ValueOf(p)
 	tx.Borrow()
 	if !tx.sp.trusting {
-		err = t.value.Type.Check(v, tx.Bounds(p))
+		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
+			panic(Abort{"peek", err})
+		}
 	}
-	return v, err
+	return v
+}
+
+// prepareRefs lets PeekValue go the short way from now on. The transaction has looked
+// at its state before, so that is a page that can be read. Of several goroutines one
+// does it; if the transaction ends meanwhile, it is not done.
+func (tx *Tx) prepareRefs() {
+	if tx.write != nil || !tx.sp.trusting || tx.refs.state.Load() != 0 || !tx.refs.state.CompareAndSwap(0, filling) {
+		return
+	}
+	tx.refs.table = tx.sp.finder.Prepare(format.Link(tx.state.Table))
+	tx.refs.first = uint64(format.MakeID(tx.sp.header.Tag, 0))
+	tx.refs.state.CompareAndSwap(filling, ready)
 }
 
 // ReadValue copies the value to the variable at dst.

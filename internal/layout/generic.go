@@ -58,6 +58,10 @@ func IdentityOf[T any]() Identity {
 	return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))}
 }
 
+// IdentityOfPointer returns the identity of T for a *T, nil or not, in an interface:
+// what is cheapest to pass on.
+func IdentityOfPointer(v any) Identity { return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))} }
+
 // Word is the identity as a number, for hashing.
 func (id Identity) Word() uintptr { return uintptr(id.p) }
 

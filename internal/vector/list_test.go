@@ -69,6 +69,7 @@ func (l *list) check(t *testing.T, r *heap.Reader) {
 		t.Fatalf("backward: %d words, want %d (%v)", len(back), len(l.words), err)
 	}
 	finder, fast := vector.NewFinder(r)
+	prepared := finder.Prepare(l.root)
 	for i, want := range l.words {
 		if got, err := vector.Get(r, l.root, uint64(i)); err != nil || got != want {
 			t.Fatalf("word %d is %d, want %d (%v)", i, got, want, err)
@@ -76,8 +77,14 @@ func (l *list) check(t *testing.T, r *heap.Reader) {
 		if got := finder.Word(l.root, uint64(i)); fast && got != want {
 			t.Fatalf("the finder's word %d is %d, want %d", i, got, want)
 		}
+		if got := prepared.Word(uint64(i)); fast && got != want {
+			t.Fatalf("the prepared word %d is %d, want %d", i, got, want)
+		}
 	}
-	for _, i := range []int{len(l.words), len(l.words) + 1, 64 * len(l.words)} {
+	for _, i := range []int{len(l.words), len(l.words) + 1, 64 * len(l.words), vector.MaxIndex, 1<<62 + 1} {
+		if fast && prepared.Word(uint64(i)) != 0 {
+			t.Fatalf("the prepared word %d of %d is %d", i, len(l.words), prepared.Word(uint64(i)))
+		}
 		if got, err := vector.Get(r, l.root, uint64(i)); err != nil || got != 0 || fast && finder.Word(l.root, uint64(i)) != 0 {
 			t.Fatalf("word %d of %d is %d (%v)", i, len(l.words), got, err)
 		}

@@ -367,7 +367,8 @@ func (f *fleet) provoke(point string, reached func() bool) bool {
 		work, death = "locks", "mutex.held:200"
 	}
 	for range 40 {
-		if wait(300*time.Millisecond, reached) { // the dead of former points may do
+		// Not in step with those who reap: else one of the others may always be first.
+		if wait(time.Duration(100+f.rng.IntN(400))*time.Millisecond, reached) { // the dead of former points may do
 			return true
 		}
 		v := f.start(victim, work, "EVERHEAP_POINT="+death+":kill")

@@ -234,7 +234,7 @@ func TestRewrite_ErrCorrupt(t *testing.T) {
 			}
 		}
 	})
-	if refused == 0 || done == 0 {
+	if (refused == 0 || done == 0) && scaled(25) == 25 { // fewer may all be of one sort
 		t.Errorf("%d were refused and %d done", refused, done)
 	}
 	t.Logf("%d were refused, %d done", refused, done)

@@ -21,6 +21,7 @@ var Points = []string{
 	"sync.begun", "sync.done",
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
+	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
 	"entry.claimed", "entry.reaped", "close.handed",
 	"name.claimed", "name.leaving", "name.filled", "name.given",
 	"mutex.taken", "mutex.held", "mutex.wait", "mutex.release", "mutex.offered", "mutex.released", "mutex.takeover",

@@ -30,6 +30,7 @@ func (c *collector) dropAll() error {
 	var last format.Version // that a batch has published
 	patience, behind := compareTime, 0
 	for c.at < len(c.garbage) {
+		c.pauseForTests()
 		began := time.Now()
 		base, published, err := c.batch(patience)
 		switch {
@@ -67,6 +68,13 @@ func (c *collector) pause(d time.Duration) {
 	case <-timer.C:
 	case <-c.ctx.Done():
 	case <-c.sp.quit:
+	}
+}
+
+// pauseForTests lets a test do what others could do at that moment.
+func (c *collector) pauseForTests() {
+	if step := c.sp.options.CollectStep; step != nil {
+		step()
 	}
 }
 
@@ -118,7 +126,7 @@ func (c *collector) drop(tx *Tx) error {
 	began, dropped := time.Now(), c.Dropped
 	log := dropLog{tx: tx}
 	for n := 0; c.at < len(c.garbage); n++ {
-		if n >= leastBatch && n%dropCheckEach == 0 && (n >= mostBatch || time.Since(began) > dropTime) {
+		if n == c.sp.options.CollectBatch && n > 0 || n >= leastBatch && n%dropCheckEach == 0 && (n >= mostBatch || time.Since(began) > dropTime) {
 			break
 		}
 		index := c.garbage[c.at]

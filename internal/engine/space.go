@@ -72,6 +72,8 @@ type Options struct {
 	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
 	Manual         bool        // for tests: nothing is done in the background
 	NoCollect      bool        // objects that nothing refers to are not collected in the background
+	CollectBatch   int         // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
+	CollectStep    func()      // for tests: called between the steps of a collection, without a lock; may be nil
 	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.

@@ -826,3 +826,38 @@ func TestCollect_InTheBackground(t *testing.T) {
 		return nil
 	})
 }
+
+// Types change in the middle of a collection: what values of the new type refer to stays.
+func TestCollect_WhileTypesChange(t *testing.T) {
+	var none everheap.Ref[chain]
+	c := newChainedSpace(t)
+	kept, late := c.link(none), c.link(none)
+	c.link(none)
+	addOld := func() {
+		type entry struct{ To everheap.Ref[chain] }
+		m, err := everheap.OpenMap[string, entry](c.Space, "entries")
+		must(t, err)
+		must(t, m.Set(c.Space, "kept", entry{kept}))
+		must(t, m.Set(c.Space, "late", entry{}))
+	}
+	addNew := func() {
+		type entry struct {
+			N  int
+			To everheap.Ref[chain]
+		}
+		m, err := everheap.OpenMap[string, entry](c.Space, "entries", everheap.Evolve())
+		must(t, err)
+		must(t, m.Set(c.Space, "late", entry{1, late}))
+		must(t, m.Set(c.Space, "later", entry{To: late}))
+	}
+	addOld()
+	c.step = func(int) {
+		c.step = nil
+		addNew()
+	}
+	if stats := collect(t, c.Space); stats.Dropped != 1 || stats.Rescued != 1 {
+		t.Errorf("%+v", stats)
+	}
+	c.isThere(kept, true)
+	c.isThere(late, true)
+}

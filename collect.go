@@ -3,6 +3,8 @@ package everheap
 import (
 	"context"
 	"time"
+
+	"github.com/everheap/everheap/internal/engine"
 )
 
 // CollectStats is the outcome of Collect. Sizes are bytes.
@@ -43,6 +45,11 @@ func (s *Space) Collect(ctx context.Context) (CollectStats, error) {
 		return CollectStats{}, s.wrap("collect", ErrClosed)
 	}
 	c, err := s.engine.Collect(ctx)
+	return collectStats(c), s.wrap("collect", err)
+}
+
+// collectStats says what a collection has done.
+func collectStats(c engine.Collection) CollectStats {
 	return CollectStats{Version: Version(c.Version), Objects: c.Objects, Dropped: c.Dropped, Rescued: c.Rescued,
-		Bytes: uint64(c.Bytes), Batches: c.Batches, Duration: c.Duration}, s.wrap("collect", err)
+		Bytes: uint64(c.Bytes), Batches: c.Batches, Duration: c.Duration}
 }

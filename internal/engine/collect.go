@@ -74,7 +74,7 @@ type collecting struct {
 	sync.Mutex
 	cancel context.CancelFunc // ends the one in the background; nil: there is none
 	next   time.Time          // before that none begins in the background
-	last   *Collection        // the last one that came to its end
+	last   Collection         // that came to its end
 }
 
 var (
@@ -98,6 +98,7 @@ type collector struct {
 	next  uint64   // NextIndex of the version that is looked at
 	todo  []uint64 // in kept; what they refer to is to be put there
 	added []uint64 // to kept, by the comparison that goes on (G4)
+	marks bool     // there is no comparison yet
 	meet  func(kind layout.HandleKind, id uint64) bool
 	pairs map[[2]uint64]*entry.Shape
 	cells map[uint64]*valueCells
@@ -261,12 +262,13 @@ func (c *collector) mark() (err error) {
 	}
 	s := c.prev.state
 	c.Version, c.next = c.prev.Version(), s.NextIndex
+	c.marks = true
 	c.keep(s.Types)
 	c.keep(s.Catalog)
 	if err := c.drain(c.prev); err != nil {
 		return err
 	}
-	c.added = c.added[:0]
+	c.marks = false
 	visit := func(format.Addr, format.Kind) (bool, error) { return true, nil }
 	return table.Walk(c.prev.reader, format.Link(s.Table), visit, func(index uint64, a format.Addr) error {
 		if err := c.step(); err != nil {
@@ -283,25 +285,33 @@ func (c *collector) mark() (err error) {
 			return nil
 		}
 		c.Objects++
-		if !c.kept.has(index) {
-			c.condemn(index, a, kind, p)
+		if c.kept.has(index) {
+			return nil
 		}
-		return nil
+		return c.condemn(index, a, kind, p)
 	})
 }
 
 // condemn enters an object into the list of garbage. What a large one takes is counted
 // now, when nobody waits.
-func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) {
+func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
 	if _, _, n := contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
-		if err := c.sp.eachBlock(c.prev.reader, kind, p, func(a format.Addr) { o.rest += c.prev.reader.BlockBytes(a) }); err != nil {
+		err := c.sp.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
+			o.rest += c.prev.reader.BlockBytes(a)
+			return c.step()
+		})
+		if over := c.over(); over != nil {
+			return over
+		}
+		if err != nil {
 			c.spare(index, err)
-			return
+			return nil
 		}
 		c.large[index] = o
 	}
 	c.garbage = append(c.garbage, index)
+	return nil
 }
 
 // spare notes that garbage is damaged, and stays (G7).

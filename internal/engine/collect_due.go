@@ -35,8 +35,7 @@ func (sp *Space) noteCollection(c *Collection, activity uint64) {
 	s := &sp.collecting
 	s.Lock()
 	defer s.Unlock()
-	last := *c
-	s.last = &last
+	s.last = *c
 	s.next = time.Now().Add(collectLoad * c.Duration)
 }
 

@@ -56,7 +56,9 @@ type valueCells struct{ value, item *entry.Cell }
 func (c *collector) keep(index uint64) {
 	if index < c.next && c.kept.add(index) {
 		c.todo = append(c.todo, index)
-		c.added = append(c.added, index)
+		if !c.marks {
+			c.added = append(c.added, index)
+		}
 	}
 }
 

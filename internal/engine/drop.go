@@ -19,7 +19,7 @@ import (
 // is p. It fails on damage: blocks that do not verify, or more or fewer entries than the
 // object says. What visit was told until then is not all of the object. r verifies, each
 // block once.
-func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr)) error {
+func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
 	_, _, want := contents(kind, p)
 	verified := sp.heap.Reader(false)
 	budget, found := blockBudget(want), uint64(0)
@@ -34,8 +34,7 @@ func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, v
 		if kind == format.KindEntry || kind == format.KindItem {
 			found++
 		}
-		visit(a)
-		return true, nil
+		return true, visit(a)
 	}
 	var err error
 	switch kind {
@@ -79,7 +78,7 @@ func (tx *Tx) dropObject(index uint64, list []format.Addr) (size format.ByteCoun
 		return 0, err
 	}
 	list = append(list[:0], a)
-	if err := tx.sp.eachBlock(&r, kind, p, func(a format.Addr) { list = append(list, a) }); err != nil {
+	if err := tx.sp.eachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
 		return 0, err
 	}
 	if err := tx.takeOut(index); err != nil {

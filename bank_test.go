@@ -17,7 +17,7 @@ import (
 // A bank is the content of a space that tells by itself whether it is whole: each
 // transaction raises the counter of its child and the shared one, writes a record
 // to two maps, moves an amount between two accounts, and notes itself at the end of
-// a list, in a single value and in a sorted map. So in every version the shared counter is the sum of
+// a list, in a single value, in a sorted map and in a chain of objects without names. So in every version the shared counter is the sum of
 // the children's, the records come in equal pairs, the accounts have the sum that they
 // began with, and the list ends with what the value says.
 type bank struct {
@@ -27,6 +27,7 @@ type bank struct {
 	notes       everheap.List[note]
 	newest      everheap.Ref[summary]
 	log         bankLog
+	chains      bankChains
 }
 
 // note tells of a transaction.
@@ -79,6 +80,9 @@ func openBank(sc everheap.Scope) (b bank, err error) {
 	}
 	if err == nil {
 		b.log, err = everheap.OpenSorted[logKey, uint64](sc, "log")
+	}
+	if err == nil {
+		b.chains, err = everheap.OpenMap[int, everheap.Ref[bankLink]](sc, "chains")
 	}
 	return b, err
 }
@@ -153,6 +157,9 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 	if err := b.logIn(tx, id, n); err != nil {
 		return err
 	}
+	if err := b.addLink(tx, id, n); err != nil {
+		return err
+	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
 }
 
@@ -213,6 +220,9 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 	if err := b.auditLog(tx, owns); err != nil {
 		return nil, err
 	}
+	if err := b.auditChains(tx, owns); err != nil {
+		return nil, err
+	}
 	var sum int64
 	n := 0
 	for _, v := range b.accounts.All(tx) {
@@ -244,8 +254,8 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 // The work of a bank child is a list of words: "reopen" closes and opens the
 // space often, "busy" does what is done in the background more often, "grow"
 // writes large records, "locks" takes named locks beside, "compact" gives free space
-// back, "watch" watches everything beside. Some transactions are durable; the others
-// become so soon.
+// back, "watch" watches everything beside, "collect" collects garbage often. Some
+// transactions are durable; the others become so soon.
 func init() { children["bank"] = bankChild }
 
 func bankChild() int {
@@ -333,6 +343,11 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 		ack(n)
 		if durability == everheap.Durable {
 			say("durable", n)
+		}
+		if c.has("collect") && i%bankCut == 0 {
+			if _, err = s.Collect(context.Background()); err != nil && !errors.Is(err, everheap.ErrSuspended) {
+				return n, err
+			}
 		}
 		switch c.rng.IntN(rare) {
 		case 0:

@@ -15,7 +15,9 @@
 //  3. A transaction sees one version and publishes one version; readers never
 //     wait for writers, nor writers for readers.
 //  4. Objects are found by name, from the catalog of their space, or by what refers
-//     to them.
+//     to them. What no name reaches is reclaimed, now and then in the background, or
+//     by Collect: an object that nothing refers to when its transaction ends may
+//     vanish.
 //  5. What cannot be stored is refused when the type is first used, with the path
 //     of the field: channels, functions, interfaces, built-in maps, uintptr,
 //     unsafe.Pointer, anything that holds a lock. time.Time is stored (as UTC);

@@ -36,3 +36,9 @@ func WithFiles(open func(path string, flag int, perm os.FileMode) (mapping.File,
 func WithoutBackground() Option {
 	return option(func(s *settings) { s.engine.Manual = true })
 }
+
+// WithCollecting opens a space whose collections drop so many objects in a transaction,
+// and call step between them.
+func WithCollecting(batch int, step func()) Option {
+	return option(func(s *settings) { s.engine.CollectBatch, s.engine.CollectStep = batch, step })
+}

@@ -39,6 +39,8 @@ type Stats struct {
 	// are 0 while this process writes.
 	Free, Waiting uint64
 
+	Collected CollectStats // the last collection that this process has ended, in the background or not
+
 	Processes int   // that have the space open
 	Failed    bool  // a sync to disk failed: writes are refused, see ErrIO
 	LastError error // of the background work, if any of it ever failed; else nil
@@ -64,6 +66,7 @@ func (s *Space) Stats() Stats {
 	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
 	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)
 	st.Free, st.Waiting = uint64(e.Free), uint64(e.Waiting)
+	st.Collected = collectStats(e.Collected)
 	st.Processes, st.Failed, st.LastError = e.Processes, e.Failed, e.Failure
 	return st
 }

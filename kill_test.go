@@ -1,6 +1,7 @@
 package everheap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ type fleet struct {
 	known    map[int]uint64 // transactions of children that are gone, at the least
 	durable  map[int]uint64 // those of them that survive power loss, at the least
 	starts   uint64
+	dropped  uint64        // objects that this process has collected
 	slowest  time.Duration // for which a child was kept from its next commit
 }
 
@@ -164,6 +166,12 @@ func (f *fleet) verify() {
 	if err != nil {
 		f.t.Error(err)
 	}
+	if f.rng.IntN(3) == 0 { // also if a child collects, or did when it died
+		stats, err := f.space.Collect(context.Background())
+		must(f.t, err)
+		f.dropped += stats.Dropped
+		must(f.t, f.space.View(func(tx *everheap.Tx) error { return second(f.bank.audit(tx)) }))
+	}
 	pins, err := f.space.Checkpoints()
 	must(f.t, err)
 	for _, pin := range pins {
@@ -232,7 +240,7 @@ const fleetSize = 4
 
 func TestKill_AtRandomMoments(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "reopen locks watch")
+		f := newFleet(t, r, fleetSize, "reopen locks watch collect")
 		kills := scaled(40)
 		for i := range kills {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
@@ -331,6 +339,8 @@ func pointWork(point string) (work string, times int) {
 	switch {
 	case strings.HasPrefix(point, "watch."):
 		return "watch", 100
+	case strings.HasPrefix(point, "collect."):
+		return "collect", 4
 	case takesOthers(point):
 		return "locks", 1
 	case isLockPoint(point):

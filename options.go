@@ -55,6 +55,11 @@ func WithDir(dir string) Option { return option(func(s *settings) { s.dir = dir 
 // several times as long.
 func WithVerify() Option { return option(func(s *settings) { s.engine.Verify = true }) }
 
+// WithoutCollect opens a space without collecting objects that nothing refers to in the
+// background of this process. Other processes that have the space open may do so still;
+// Collect does it at any time.
+func WithoutCollect() Option { return option(func(s *settings) { s.engine.NoCollect = true }) }
+
 // WithMode sets the permissions of the directory of a space that is created; its
 // files get the same without the execute bits. The default is 0700.
 func WithMode(perm fs.FileMode) Option { return option(func(s *settings) { s.engine.Mode = perm }) }

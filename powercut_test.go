@@ -102,6 +102,7 @@ type cutRun struct {
 	large everheap.Map[uint64, []byte]
 	lists cutLists
 	order cutSorted
+	loose cutLoose
 	model cutModel
 	opts  []everheap.Option
 }
@@ -145,6 +146,7 @@ func (c *cutRun) open() {
 	c.committed()
 	c.lists.open(c)
 	c.order.open(c)
+	c.loose.open(c)
 }
 
 // begin notes that the next version is about to be committed. A map that is opened
@@ -235,11 +237,13 @@ func (c *cutRun) acknowledged(version uint64) {
 
 // single sets or deletes one key, or changes a list or a value.
 func (c *cutRun) single() error {
-	switch c.r.IntN(6) {
+	switch c.r.IntN(8) {
 	case 0, 1:
 		return c.lists.single(c)
 	case 2, 3:
 		return c.order.single(c)
+	case 4, 5:
+		return c.loose.single(c)
 	}
 	key := fmt.Sprint("k", c.r.IntN(150))
 	c.begin()
@@ -424,6 +428,9 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 		add(fmt.Sprint("large/", k), string(*v))
 	}
 	if err := readSorted(tx, add); err != nil {
+		return err
+	}
+	if err := readLoose(tx, add); err != nil {
 		return err
 	}
 	return readLists(tx, add)

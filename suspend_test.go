@@ -20,7 +20,7 @@ import (
 
 func TestSuspend_AtRandomMoments(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "locks watch")
+		f := newFleet(t, r, fleetSize, "locks watch collect")
 		stops := scaled(12)
 		for i := range stops {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)

@@ -32,6 +32,7 @@ type cli struct {
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, who holds them, and how many processes wait."`
 	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
+	Collect    collectCmd    `cmd:"" help:"Drop the objects that no name reaches. Spaces do so by themselves while programs use them; this does it now."`
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 	Compact    compactCmd    `cmd:"" help:"Give space that is not needed back to the file system."`
 	Rebase     rebaseCmd     `cmd:"" help:"Give a space another window, so that a copy can be opened beside the original."`

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"unsafe"
 
@@ -45,6 +47,8 @@ func (a *applier) apply(h format.OpHead, payload []byte) error {
 		err = a.value(kind, index, h, payload)
 	case format.OpNewList, format.OpAppend, format.OpSetItem, format.OpTruncate:
 		err = a.list(kind, index, h, payload)
+	case format.OpDrop:
+		err = a.drop(index, h.Arg)
 	default:
 		err = fmt.Errorf("changes of kind %d are not known", kind)
 	}
@@ -159,4 +163,21 @@ func (a *applier) newType(index uint64, payload []byte) error {
 	}
 	_, err := a.tx.newType(payload[head:])
 	return err
+}
+
+// drop drops objects: those of the bits of the mask, the lowest of which is that of the
+// object with the first index.
+func (a *applier) drop(first, mask uint64) error {
+	if mask == 0 {
+		return errors.New("objects are to go, and none is named")
+	}
+	for ; mask != 0; mask &= mask - 1 {
+		index := first + uint64(bits.TrailingZeros64(mask))
+		delete(a.maps, index)
+		a.last = nil
+		if _, err := a.tx.dropObject(index, nil); err != nil {
+			return fmt.Errorf("object %d is to go: %w", index, err)
+		}
+	}
+	return nil
 }

@@ -292,6 +292,12 @@ func TestApply_DamagedChanges(t *testing.T) {
 		"an element that is not there":       {format.OpSetItem, list.Index(), 1000, 0, good[8:]},
 		"a truncation to more":               {format.OpTruncate, list.Index(), 0, 1, nil},
 		"a truncation of a value":            {format.OpTruncate, ref.Index(), 0, 0, nil},
+		"no object that is to go":            {format.OpDrop, ref.Index(), 0, 0, nil},
+		"an object that is gone":             {format.OpDrop, next, 0, 1, nil},
+		"one of several that is gone":        {format.OpDrop, ref.Index(), 0, 1 | 1<<(next-ref.Index()), nil},
+		"an object beyond all indexes":       {format.OpDrop, format.AddrMask, 0, 2, nil},
+		"the names are to go":                {format.OpDrop, format.CatalogIndex, 0, 1, nil},
+		"a type is to go":                    {format.OpDrop, typeIndex, 0, 1, nil},
 	} {
 		err := sp.Change(false, func(tx *Tx) error {
 			a := newApplier(tx)

@@ -72,6 +72,9 @@ func (b *background) tick() {
 	sp.note(b.tidy())
 	sp.note(sp.guarded(b.anchor))
 	sp.note(b.maybeSweep())
+	if b.n%idleTicks == 0 {
+		sp.maybeCollect()
+	}
 }
 
 // tidy reclaims what can be, hands over what is too much, and, when this process

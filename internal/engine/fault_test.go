@@ -130,8 +130,22 @@ func faultSteps() []faultStep {
 		setWord(1, 101, true), anchor, anchor, setWord(3, 300, false), sync,
 		plain("two anchors", false, func(sp *Space) error { return sp.Anchor(true) }),
 		plain("sweep", false, func(sp *Space) error { _, err := sp.Sweep(); return err }),
+		plain("values without names", false, makeLoose), sync,
+		plain("collection", false, func(sp *Space) error { _, err := sp.Collect(context.Background()); return err }),
 		setText(1, 200), deleteWord(2), setWord(4, 400, true), setText(5, 70_000), setWord(5, 500, false),
 	}
+}
+
+// makeLoose makes values that nothing refers to.
+func makeLoose(sp *Space) error {
+	return sp.Change(false, func(tx *Tx) error {
+		for range 5 {
+			if _, err := tx.NewValue(wordType, pointerTo(1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // open opens the space and its maps.

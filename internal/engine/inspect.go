@@ -48,6 +48,7 @@ type Status struct {
 	Failure   error            // of the background's last failure
 	Failed    bool             // a sync failed: no more writing
 	Processes int
+	Collected Collection // the last collection of this process
 }
 
 // Status looks at the space. It waits for nobody.
@@ -79,6 +80,9 @@ func (sp *Space) Status() (s Status, err error) {
 			}
 			s.Reserved += p.Reserved
 		}
+		sp.collecting.Lock()
+		s.Collected = sp.collecting.last
+		sp.collecting.Unlock()
 		if failure := sp.failure.Load(); failure != nil {
 			s.Failure = *failure
 		}

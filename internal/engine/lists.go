@@ -174,6 +174,9 @@ func (tx *Tx) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Point
 	}
 	object.Root = uint64(root)
 	tx.write.Free(format.Addr(uintptr(old) - format.HeaderSize))
+	if cell.Type.HasHandles() {
+		tx.unlinked++
+	}
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSetItem, index), Block: uint64(a), Arg: i})
 	return nil
 }
@@ -295,6 +298,9 @@ func (tx *Tx) truncate(index, n uint64) error {
 	})
 	if err != nil {
 		return tx.fail(err)
+	}
+	if t, err := tx.storedType(object.Value); err == nil && t.HasHandles() {
+		tx.unlinked += object.Count - n
 	}
 	object.Root, object.Count = uint64(root), n
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpTruncate, index), Arg: n})

@@ -278,6 +278,8 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	object.Root = uint64(root)
 	if old == nil {
 		object.Count++
+	} else if m.shape.Value.HasHandles() {
+		tx.unlinked++
 	}
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSet, m.index), Block: uint64(entry)})
 	return nil
@@ -314,6 +316,9 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	}
 	object.Root = uint64(root)
 	object.Count--
+	if m.shape.Value.HasHandles() || m.shape.Key.HasHandles() {
+		tx.unlinked++
+	}
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
 	return true, nil
 }

@@ -71,6 +71,9 @@ type Options struct {
 	Base           uint64      // of the window, at creation; 0: any
 	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
 	Manual         bool        // for tests: nothing is done in the background
+	NoCollect      bool        // objects that nothing refers to are not collected in the background
+	CollectBatch   int         // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
+	CollectStep    func()      // for tests: called between the steps of a collection, without a lock; may be nil
 	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.
@@ -146,6 +149,8 @@ type Space struct {
 	trusting bool      // what is read is not verified
 	locks    lockTable // named ones
 	watching watching
+
+	collecting collecting
 
 	journal journaling
 	anchor  struct {
@@ -243,6 +248,7 @@ func openError(dir string, err error) error {
 func open(dir string, o Options) (*Space, error) {
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{})}
 	sp.journal.wish = make(chan struct{}, 1)
+	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(sp.open); err != nil {
 		sp.release()
 		return nil, err

@@ -46,6 +46,7 @@ type Tx struct {
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
 	fresh    fresh
+	unlinked uint64 // values with handles that were replaced or removed: see Space.collectDue
 
 	applying  bool // the changes are those of a journal or a backup: see applier
 	recasting bool // types are being changed: see recast
@@ -156,7 +157,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	defer tx.endBegin(debug.SetPanicOnFault(true), &err)
 	sp.heap.Enter()
 	invariant.Point("begin.active")
-	tx.applying, tx.recasting = false, false
+	tx.applying, tx.recasting, tx.unlinked = false, false, 0
 	tx.fresh.reset()
 	sp.writer = tx
 	tx.hold = sp.live.HoldCurrent()
@@ -343,6 +344,9 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		version = format.Version(tx.state.Version)
 		e := sp.live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
+		if tx.unlinked > 0 {
+			sp.live.Words().Unlinked.Add(tx.unlinked)
+		}
 		if tx.replayed == nil && !sp.options.NoJournal {
 			spool = sp.noteLogged(logged)
 		}

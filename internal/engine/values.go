@@ -150,6 +150,9 @@ func (tx *Tx) setValue(index uint64, cell *entry.Cell, word uint64, src unsafe.P
 		return tx.fail(err)
 	}
 	tx.state.Table = uint64(root)
+	if cell.Type.HasHandles() {
+		tx.unlinked++
+	}
 	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSetValue, index), Block: uint64(a)})
 	return nil
 }

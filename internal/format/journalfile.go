@@ -23,6 +23,8 @@ const (
 	OpAppend   OpKind = 9  // of a list: one more element; without a block: one that a later change sets
 	OpSetItem  OpKind = 10 // of a list: the element with an index is this one
 	OpTruncate OpKind = 11 // of a list: only the first elements are left
+
+	OpDrop OpKind = 12 // objects are gone: bit i of the argument is that of the object with index + i
 	// In a state only:
 	OpList     OpKind = 128 // several changes, in a block of their own
 	OpUnlisted OpKind = 129 // changes that are not listed: the version needs an anchor
@@ -33,7 +35,7 @@ const (
 type Op struct {
 	What  uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
 	Block uint64 `doc:"address of the block that the change carries, 0: none; of a new map or sorted map: index of the descriptor of its keys"`
-	Arg   uint64 `doc:"of a new map, sorted map or list: index of the descriptor of its values; of a new value: of its own; of an element: its index; of a truncation: how many elements are left"`
+	Arg   uint64 `doc:"of a new map, sorted map or list: index of the descriptor of its values; of a new value: of its own; of an element: its index; of a truncation: how many elements are left; of objects that are gone: a bit for each, the lowest that of the object itself"`
 }
 
 // Carried returns the address of the block that the change carries; 0 for none.

@@ -73,7 +73,8 @@ type Live struct {
 	Contended atomic.Uint32 `doc:"1: somebody sleeps for the writer lock"`
 	LockFutex atomic.Uint32 `doc:"futex that the sleepers wait on"`
 	NextIndex atomic.Uint64 `doc:"no object that is made from now on gets an index below: those may have been given to objects of transactions that came to nothing"`
-	_         [96]byte
+	Unlinked  atomic.Uint64 `doc:"values with handles that were replaced or removed so far"`
+	_         [88]byte
 
 	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
@@ -85,7 +86,9 @@ type Live struct {
 	SweepWish  atomic.Uint64 `doc:"1: a sweep is due"`
 	Leaked     atomic.Uint64 `doc:"bytes that dead processes had reserved since the last sweep"`
 	Swept      atomic.Uint64 `doc:"epoch of the last sweep that ended"`
-	_          [80]byte
+	Collector  atomic.Uint64 `doc:"incarnation that collects objects; 0: none"`
+	CollectDue atomic.Uint64 `doc:"a collection is due when NextIndex and Unlinked together have come so far"`
+	_          [64]byte
 
 	Failed          atomic.Uint64 `doc:"1: a write or a sync failed; no writing until all that is in use was written anew"`
 	Clean           atomic.Uint64 `doc:"1: the newest anchor lists the free space"`

@@ -223,6 +223,13 @@ func (t *Txn) Forsake(a format.Addr) {
 	}
 }
 
+// ForsakeBytes is Forsake for blocks of the base that are not looked at: all of a
+// structure that is given up, which take so many bytes.
+func (t *Txn) ForsakeBytes(size format.ByteCount) {
+	t.bytes -= int64(size)
+	t.forsaken += uint64(size)
+}
+
 // Seal computes the checksums of all that the transaction wrote. Nothing may be
 // written afterwards.
 func (t *Txn) Seal() {

@@ -4,8 +4,8 @@
 // A node has 4 to 64 slots, as many as it needs; the slots of a leaf are the
 // words themselves. A link carries the logarithm of its node's slots and the
 // levels below, so that a search knows them before it touches the node. A word
-// that was never set is 0. A vector does not know its length; who truncates or
-// walks one, in order, says it, and has set every word below it.
+// that was never set, or was cleared, is 0. A vector does not know its length; who
+// truncates or walks one, in order, says it, and has set every word below it.
 //
 // Invariants:
 //

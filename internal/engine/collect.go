@@ -1,0 +1,337 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// A collection drops the objects that no name reaches, cycles of them included, while
+// others write. It holds a version S and marks what the names reach in it; what is there
+// in S and was not marked is garbage, unless a later version brings it back. So each
+// transaction that drops some of it first compares, under the writer lock, the version
+// that it starts from with the one that was looked at last, and keeps what has changed
+// and whatever that refers to.
+//
+// Let K be the set of objects that are kept.
+//
+// Invariants:
+//
+//	G1  K fits a version P, which is held: it has all objects that the names of P
+//	    lead to, and, with each object that there is in P, all objects that its
+//	    handles in P refer to. So what P reaches is in K.
+//	G2  K comes to fit a version N, which is held, too, by what follows, whatever
+//	    happened in between (catchUp). An object that is the same block in P and N
+//	    refers to the same objects: both versions are held, so a block that both
+//	    have has not changed. An object that is another block in N than in P, or is
+//	    in N alone, is put into K, and so is all that it refers to, transitively, as
+//	    far as that is not known to be in K: the entries that a member of K has had
+//	    in P refer to members. The names are such an object. No history is needed:
+//	    so it makes no difference whether a handle was moved from an object to
+//	    another, or a checkpoint was restored, or types have changed.
+//	G3  The transaction that drops objects starts from a version that K fits, under
+//	    the writer lock, and drops none of K. So no object that is left and in K
+//	    refers to one that is dropped, and K fits the version that it publishes as
+//	    well. It is published from that very base or not at all (E1): so what a
+//	    transaction makes, or links, is either seen by the comparison, or it comes
+//	    after the drop, and is judged by what is there then (judgeHandle).
+//	G4  K grows by whole comparisons: one that does not come to its end leaves it
+//	    as it was. Else an object would be in K whose handles nobody has looked at.
+//	G5  Only objects of S are dropped that were not in K then, and descriptors of
+//	    types never: an index means the same in every process that knows it.
+//	G6  A dropped object is away from the object table, no more: whoever holds an
+//	    older version reads on (I2). Its ID is never used again (takeIndex).
+//	G7  What cannot be read to the end keeps everything: an error while K is made
+//	    ends the collection. Damage in garbage keeps the garbage.
+//
+// Two collections at once do no harm: what the other one has dropped is not there any
+// more in N. That there is one at a time (Collector) only saves work.
+
+// Collection is the outcome of a collection.
+type Collection struct {
+	Version  format.Version // S
+	Objects  uint64         // of S, the space's own and types not counted
+	Dropped  uint64
+	Rescued  uint64 // that no name reached in S, and that later versions have changed, or refer to
+	Bytes    format.ByteCount
+	Batches  int // transactions that dropped some
+	Duration time.Duration
+}
+
+// collecting is what the collections of this process share.
+type collecting struct {
+	turn chan struct{} // of the one that runs
+	sync.Mutex
+	cancel context.CancelFunc // ends the one in the background; nil: there is none
+	next   time.Time          // before that none begins in the background
+	last   Collection         // that came to its end
+}
+
+var (
+	// errBehind says that a comparison would take longer than the writer lock may
+	// be held.
+	errBehind = errors.New("too much has changed to be looked at in the time")
+	// errReplaced ends a collection in the background when another one has begun.
+	errReplaced = errors.New("another collection has begun")
+)
+
+// collector is a collection in progress.
+type collector struct {
+	sp         *Space
+	ctx        context.Context
+	background bool
+	deadline   time.Time // of the comparison; zero: none
+	steps      uint
+
+	kept  indexSet // K
+	prev  *Tx      // P
+	next  uint64   // NextIndex of the version that is looked at
+	todo  []uint64 // in kept; what they refer to is to be put there
+	added []uint64 // to kept, by the comparison that goes on (G4)
+	marks bool     // there is no comparison yet
+	meet  func(kind layout.HandleKind, id uint64) bool
+	pairs map[[2]uint64]*entry.Shape
+	cells map[uint64]*valueCells
+
+	garbage []uint64
+	large   map[uint64]largeObject
+	at      int           // of garbage: what is next
+	list    []format.Addr // room for the blocks of an object
+	damage  error         // of garbage, the first
+
+	Collection
+}
+
+// largeObject is garbage with very many blocks.
+type largeObject struct {
+	addr format.Addr
+	rest format.ByteCount // of all blocks but that
+}
+
+// Collect drops the objects that no name reaches, and returns when all that there were
+// when it began are gone, but for those that were linked again meanwhile.
+func (sp *Space) Collect(ctx context.Context) (Collection, error) {
+	if err := sp.enter(); err != nil {
+		return Collection{}, err
+	}
+	defer sp.Exit()
+	return sp.collect(ctx, false)
+}
+
+// collect is Collect, or what is done by itself.
+func (sp *Space) collect(ctx context.Context, background bool) (Collection, error) {
+	if sp.readOnly {
+		return Collection{}, ErrReadOnly
+	}
+	if sp.queue.mine() {
+		return Collection{}, ErrSelf
+	}
+	if err := sp.refused(); err != nil {
+		return Collection{}, err
+	}
+	release, err := sp.claimCollection(ctx, background)
+	if err != nil {
+		return Collection{}, err
+	}
+	defer release()
+	invariant.Point("collect.claimed")
+	began := time.Now()
+	c := newCollector(ctx, sp, background)
+	defer c.end()
+	w := sp.live.Words()
+	activity := w.NextIndex.Load() + w.Unlinked.Load() // before S: what comes later counts for the next one
+	if err := c.guarded(c.mark); err != nil {
+		return c.Collection, err
+	}
+	invariant.Point("collect.marked")
+	err = c.dropAll()
+	c.Duration = time.Since(began)
+	if err == nil {
+		sp.noteCollection(&c.Collection, activity)
+		err = c.damage
+	}
+	return c.Collection, err
+}
+
+// claimCollection makes this goroutine the one that collects: of this process, and, as
+// far as that can be said, of all. One that was asked for ends those in the background;
+// of those in the background the first one goes on.
+func (sp *Space) claimCollection(ctx context.Context, background bool) (release func(), err error) {
+	c := &sp.collecting
+	if !background {
+		c.Lock()
+		if c.cancel != nil {
+			c.cancel()
+		}
+		c.Unlock()
+	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: this process is collecting: %w", ErrBusy, ctx.Err())
+	}
+	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
+	for {
+		other := w.Collector.Load()
+		if background && other != 0 && sp.live.Alive(format.Incarnation(other)) {
+			<-c.turn
+			return nil, errReplaced
+		}
+		if w.Collector.CompareAndSwap(other, me) {
+			break
+		}
+	}
+	return func() {
+		w.Collector.CompareAndSwap(me, 0)
+		<-c.turn
+	}, nil
+}
+
+func newCollector(ctx context.Context, sp *Space, background bool) *collector {
+	c := &collector{sp: sp, ctx: ctx, background: background, pairs: map[[2]uint64]*entry.Shape{},
+		cells: map[uint64]*valueCells{}, large: map[uint64]largeObject{}}
+	c.meet = func(_ layout.HandleKind, id uint64) bool {
+		if id := format.ID(id); id.Tag() == sp.header.Tag {
+			c.keep(id.Index())
+		}
+		return true
+	}
+	return c
+}
+
+// end lets go of what the collection holds.
+func (c *collector) end() {
+	if c.prev != nil {
+		c.prev.EndView()
+	}
+}
+
+// guarded is Space.guarded.
+func (c *collector) guarded(fn func() error) error { return c.sp.guarded(fn) }
+
+// view holds the newest version. All that is read of it is verified: damage must not
+// look like an object that nothing refers to.
+func (c *collector) view() (*Tx, error) {
+	tx, err := c.sp.View()
+	if err != nil {
+		return nil, err
+	}
+	r := c.sp.heap.Reader(true).Of(tx.hold.State)
+	tx.reader = &r
+	return tx, nil
+}
+
+// step counts one thing that was looked at, and returns why it is time to end.
+func (c *collector) step() error {
+	if c.steps++; c.steps%64 != 0 {
+		return nil
+	}
+	if !c.deadline.IsZero() && time.Now().After(c.deadline) {
+		return errBehind
+	}
+	return c.over()
+}
+
+// over returns why the collection is to end; nil if it is not.
+func (c *collector) over() error {
+	switch {
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case c.sp.quitting():
+		return ErrClosed
+	case c.background && c.sp.live.Words().Collector.Load() != uint64(c.sp.live.Incarnation()):
+		return errReplaced
+	}
+	return nil
+}
+
+// mark holds a version, puts all that its names reach into K, and lists the rest (G1, G5).
+func (c *collector) mark() (err error) {
+	if c.prev, err = c.view(); err != nil {
+		return err
+	}
+	s := c.prev.state
+	c.Version, c.next = c.prev.Version(), s.NextIndex
+	c.marks = true
+	c.keep(s.Types)
+	c.keep(s.Catalog)
+	if err := c.drain(c.prev); err != nil {
+		return err
+	}
+	c.marks = false
+	visit := func(format.Addr, format.Kind) (bool, error) { return true, nil }
+	return table.Walk(c.prev.reader, format.Link(s.Table), visit, func(index uint64, a format.Addr) error {
+		if err := c.step(); err != nil {
+			return err
+		}
+		kind, p, err := c.open(c.prev, a)
+		switch {
+		case err != nil && c.kept.has(index):
+			return err
+		case err != nil:
+			c.spare(index, err)
+			return nil
+		case kind == format.KindType || index == s.Types || index == s.Catalog:
+			return nil
+		}
+		c.Objects++
+		if c.kept.has(index) {
+			return nil
+		}
+		return c.condemn(index, a, kind, p)
+	})
+}
+
+// condemn enters an object into the list of garbage. What a large one takes is counted
+// now, when nobody waits.
+func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
+	if _, _, n := contents(kind, p); n > smallObject {
+		o := largeObject{addr: a}
+		err := c.sp.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
+			o.rest += c.prev.reader.BlockBytes(a)
+			return c.step()
+		})
+		if over := c.over(); over != nil {
+			return over
+		}
+		if err != nil {
+			c.spare(index, err)
+			return nil
+		}
+		c.large[index] = o
+	}
+	c.garbage = append(c.garbage, index)
+	return nil
+}
+
+// spare notes that garbage is damaged, and stays (G7).
+func (c *collector) spare(index uint64, err error) {
+	if c.damage == nil {
+		c.damage = c.sp.located(index, 0, fmt.Errorf("nothing refers to it, and it is damaged, so it was not dropped: %w", err))
+	}
+}
+
+// open returns the kind and the payload of an object's block.
+func (c *collector) open(tx *Tx, a format.Addr) (format.Kind, unsafe.Pointer, error) {
+	return objectAt(tx.reader, a)
+}
+
+// objectAt returns the kind and the payload of the object whose block the object table names.
+func objectAt(r *heap.Reader, a format.Addr) (format.Kind, unsafe.Pointer, error) {
+	if !r.Plausible(a) || !r.Kind(a).Object() {
+		return 0, nil, &format.DamageError{File: HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
+	}
+	kind := r.Kind(a)
+	p, err := r.Payload(a, kind)
+	return kind, p, err
+}

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// A transaction that drops garbage has the writer lock for about a millisecond: half of
+// it to compare, half of it to drop. If others have changed too much to be looked at in
+// that time, it gives up, and the comparison is made without the lock; what has come
+// meanwhile is less.
+const (
+	smallObject   = 256 // entries, or elements: the blocks of no more are freed one by one
+	compareTime   = time.Millisecond / 2
+	dropTime      = time.Millisecond / 2
+	leastBatch    = 64   // objects
+	mostBatch     = 4096 // objects
+	maxPatience   = 64   // times compareTime, if it is never enough
+	maxBehind     = 32   // times in a row
+	dropCheckEach = 16   // objects
+)
+
+// dropAll drops the garbage, some in each transaction.
+func (c *collector) dropAll() error {
+	var last format.Version // that a batch has published
+	patience, behind := compareTime, 0
+	for c.at < len(c.garbage) {
+		c.pauseForTests()
+		began := time.Now()
+		base, published, err := c.batch(patience)
+		switch {
+		case errors.Is(err, errBehind):
+			if behind++; behind > maxBehind {
+				return fmt.Errorf("%w: others change more than can be looked at: %w", ErrBusy, err)
+			}
+			patience = min(2*patience, maxPatience*compareTime)
+			err = c.guarded(c.catchUpUnlocked)
+		case errors.Is(err, ErrSuspended): // nothing was dropped
+			err = nil
+		case err == nil:
+			invariant.Point("collect.committed")
+			patience, behind = compareTime, 0
+			if base != last { // others write: it is their turn for as long
+				c.pause(time.Since(began))
+			}
+			last = published
+		}
+		if err == nil {
+			err = c.over()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause waits, unless it is time to end.
+func (c *collector) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	case <-c.sp.quit:
+	}
+}
+
+// pauseForTests lets a test do what others could do at that moment.
+func (c *collector) pauseForTests() {
+	if step := c.sp.options.CollectStep; step != nil {
+		step()
+	}
+}
+
+// catchUpUnlocked makes K fit the newest version, without the writer lock.
+func (c *collector) catchUpUnlocked() error {
+	now, err := c.view()
+	if err == nil {
+		if err = c.catchUp(now); err != nil {
+			now.EndView()
+		}
+	}
+	return err
+}
+
+// batch is one transaction that drops garbage (G3).
+func (c *collector) batch(patience time.Duration) (base, published format.Version, err error) {
+	at, before := c.at, c.Collection
+	published, err = c.sp.change(c.ctx, func(tx *Tx) error {
+		now, err := c.view()
+		if err != nil {
+			return err
+		}
+		if now.hold.State != tx.hold.State { // the lock was taken over
+			now.EndView()
+			return ErrSuspended
+		}
+		base = now.Version()
+		c.deadline = time.Now().Add(patience)
+		err = c.catchUp(now)
+		c.deadline = time.Time{}
+		if err != nil {
+			now.EndView()
+			return err
+		}
+		invariant.Point("collect.compared")
+		if err = c.drop(tx); err == nil {
+			invariant.Point("collect.dropped")
+		}
+		return err
+	})
+	if err != nil { // it has dropped nothing
+		c.at, c.Collection = at, before
+	}
+	return base, published, err
+}
+
+// drop drops some of the garbage, none of K.
+func (c *collector) drop(tx *Tx) error {
+	began, dropped := time.Now(), c.Dropped
+	log := dropLog{tx: tx}
+	for n := 0; c.at < len(c.garbage); n++ {
+		if n == c.sp.options.CollectBatch && n > 0 || n >= leastBatch && n%dropCheckEach == 0 && (n >= mostBatch || time.Since(began) > dropTime) {
+			break
+		}
+		index := c.garbage[c.at]
+		c.at++
+		if c.kept.has(index) {
+			c.Rescued++
+			continue
+		}
+		size, err := c.dropOne(tx, index)
+		switch {
+		case tx.failed != nil:
+			return tx.failed
+		case err != nil:
+			c.spare(index, err)
+		case size > 0:
+			log.add(index)
+			c.Dropped++
+			c.Bytes += size
+		}
+	}
+	log.flush()
+	if c.Dropped > dropped {
+		c.Batches++
+	}
+	return nil
+}
+
+// dropOne drops an object, and returns the bytes of its blocks; 0 if another collection
+// has dropped it.
+func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
+	word, err := vector.Get(tx.reader, format.Link(tx.state.Table), index)
+	if err != nil || word == 0 {
+		return 0, err
+	}
+	if cap(c.list) < smallObject {
+		c.list = make([]format.Addr, 0, 4*smallObject)
+	}
+	o, large := c.large[index]
+	if !large {
+		return tx.dropObject(index, c.list)
+	}
+	invariant.Assert(o.addr == format.Addr(word), "an object that is not kept has not changed (G2)")
+	if o.addr != format.Addr(word) {
+		return 0, nil
+	}
+	return tx.dropLarge(index, o.rest)
+}
+
+// dropLog logs what is dropped, in the order of the indexes.
+type dropLog struct {
+	tx   *Tx
+	from uint64
+	mask uint64
+}
+
+// add adds an object, whose index is greater than those before.
+func (l *dropLog) add(index uint64) {
+	if l.mask != 0 && index-l.from >= 64 {
+		l.flush()
+	}
+	if l.mask == 0 {
+		l.from = index
+	}
+	l.mask |= 1 << (index - l.from)
+}
+
+// flush logs what was added.
+func (l *dropLog) flush() {
+	if l.mask != 0 {
+		l.tx.write.Log(format.Op{What: format.MakeWhat(format.OpDrop, l.from), Arg: l.mask})
+	}
+	l.mask = 0
+}

@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// A knot is a value that refers to another one.
+type knot struct {
+	N    uint64
+	Next knotRef
+}
+
+type knotRef struct {
+	_  layout.RefOf[knot]
+	id uint64
+}
+
+var (
+	knotType = layout.IdentityOf[knot]()
+	knotMap  = MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[knotRef]()}
+)
+
+// knots is a space with a map of knots.
+type knots struct {
+	*Space
+	t  *testing.T
+	of MapOf
+}
+
+func newKnots(t *testing.T) *knots {
+	t.Helper()
+	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 256 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &knots{sp, t, knotMap}
+	if k.of.ID, err = sp.OpenMap("m", k.of); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// tie makes n knots in a row in one transaction and returns them; the first one refers to
+// the second, and so on.
+func (k *knots) tie(n int) []format.ID {
+	k.t.Helper()
+	ids := make([]format.ID, n)
+	err := k.Change(false, func(tx *Tx) error {
+		for i := n - 1; i >= 0; i-- {
+			v := knot{N: uint64(i)}
+			if i < n-1 {
+				v.Next.id = uint64(ids[i+1])
+			}
+			id, err := tx.NewValue(knotType, unsafe.Pointer(&v))
+			if err != nil {
+				return err
+			}
+			ids[i] = id
+		}
+		return nil
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return ids
+}
+
+// name makes a key lead to a knot; or deletes it, if id is 0.
+func (k *knots) name(key uint64, id format.ID) {
+	k.t.Helper()
+	var err error
+	if r := (knotRef{id: uint64(id)}); id != 0 {
+		err = k.Set(k.of, unsafe.Pointer(&key), unsafe.Pointer(&r), false)
+	} else {
+		_, err = k.Delete(k.of, unsafe.Pointer(&key), false)
+	}
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// there counts the knots that are there.
+func (k *knots) there(ids []format.ID) (n int) {
+	k.t.Helper()
+	for _, id := range ids {
+		var v knot
+		err := k.ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v))
+		if err == nil {
+			n++
+		} else if !errors.Is(err, ErrNotFound) {
+			k.t.Error(err)
+		}
+	}
+	return n
+}
+
+// marked begins a collection.
+func (k *knots) marked() *collector {
+	k.t.Helper()
+	c := newCollector(context.Background(), k.Space, false)
+	if err := k.guarded(c.mark); err != nil {
+		k.t.Fatal(err)
+	}
+	return c
+}
+
+// A comparison that does not come to its end leaves what is kept as it was (G4): else what
+// it has begun with would count as looked at.
+func TestCollect_ComparisonThatIsCutShort(t *testing.T) {
+	k := newKnots(t)
+	ids := k.tie(3000)
+	c := k.marked()
+	k.name(1, ids[0])
+	now, err := c.view()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.deadline = time.Now()
+	if err := k.guarded(func() error { return c.catchUp(now) }); !errors.Is(err, errBehind) {
+		t.Fatalf("after the deadline: %v", err)
+	}
+	now.EndView()
+	for _, id := range ids {
+		if c.kept.has(id.Index()) {
+			t.Fatalf("%x counts as kept", id)
+		}
+	}
+	c.deadline = time.Time{}
+	if err := c.dropAll(); err != nil {
+		t.Fatal(err)
+	}
+	if n := k.there(ids); n != len(ids) || c.Rescued != uint64(n) {
+		t.Errorf("%d of %d are there, %d rescued", n, len(ids), c.Rescued)
+	}
+	c.end()
+	verify(t, k.Space)
+}
+
+// If others have changed much, that is looked at without the writer lock.
+func TestCollect_ManyChanges(t *testing.T) {
+	k := newKnots(t)
+	garbage, rescued := k.tie(500), k.tie(20_000)
+	c := k.marked()
+	k.name(1, rescued[0])
+	if _, _, err := c.batch(time.Nanosecond); !errors.Is(err, errBehind) {
+		t.Errorf("in no time: %v", err)
+	}
+	if err := c.dropAll(); err != nil {
+		t.Fatal(err)
+	}
+	if n, m := k.there(garbage), k.there(rescued); n != 0 || m != len(rescued) {
+		t.Errorf("%d are left of the garbage, %d of %d were rescued", n, m, len(rescued))
+	}
+	c.end()
+	verify(t, k.Space)
+}
+
+// Two collections at once drop what each alone would have dropped.
+func TestCollect_TwoAtOnce(t *testing.T) {
+	k := newKnots(t)
+	k.options.CollectBatch = 5
+	garbage, kept, late := k.tie(60), k.tie(20), k.tie(20)
+	k.name(1, kept[0])
+	one := k.marked()
+	two := k.marked()
+	for i := range 10 {
+		for _, c := range []*collector{one, two}[i%2:] {
+			if _, _, err := c.batch(time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 5 {
+			k.name(2, late[0])
+		}
+	}
+	for _, c := range []*collector{one, two} {
+		if err := c.dropAll(); err != nil {
+			t.Fatal(err)
+		}
+		c.end()
+	}
+	if k.there(garbage) != 0 || k.there(kept) != len(kept) || k.there(late) != len(late) || one.Dropped+two.Dropped != uint64(len(garbage)) {
+		t.Errorf("%d, %d, %d are left, %d and %d were dropped", k.there(garbage), k.there(kept), k.there(late), one.Dropped, two.Dropped)
+	}
+	verify(t, k.Space)
+}
+
+// damaged changes a byte of the block of an object, until restore is called.
+func (k *knots) damaged(id format.ID) (restore func()) {
+	k.t.Helper()
+	var off int64
+	err := k.look(func(tx *Tx) error {
+		p, err := tx.object(id.Index(), format.KindValue)
+		off = int64(uint64(uintptr(p)) - k.header.Base)
+		return err
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return flip(k.t, k.Space, HeapName, off+int64(format.ValueObjectSize))
+}
+
+// Damage in what the names reach ends a collection before anything is dropped; damage in
+// garbage keeps that, and nothing else (G7).
+func TestCollect_Damage(t *testing.T) {
+	k := newKnots(t)
+	garbage, kept := k.tie(50), k.tie(50)
+	k.name(1, kept[0])
+	restore := k.damaged(kept[20])
+	if c, err := k.Collect(context.Background()); c.Dropped != 0 || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("%+v: %v", c, err)
+	}
+	if n := k.there(garbage); n != len(garbage) {
+		t.Errorf("%d are left", n)
+	}
+	restore()
+	restore = k.damaged(garbage[20])
+	c, err := k.Collect(context.Background())
+	if d := (*format.DamageError)(nil); c.Dropped != uint64(len(garbage)-1) || !errors.As(err, &d) {
+		t.Errorf("%+v: %v", c, err)
+	}
+	restore()
+	if c, err := k.Collect(context.Background()); c.Dropped != 1 || err != nil || k.there(kept) != len(kept) {
+		t.Errorf("%+v: %v", c, err)
+	}
+	verify(t, k.Space)
+}
+
+// A collection is due when much was made or unlinked; later if it was in vain.
+func TestCollect_Due(t *testing.T) {
+	k := newKnots(t)
+	w := k.live.Words()
+	expect := func(want bool, after string) {
+		t.Helper()
+		if got := k.collectDue(); got != want {
+			t.Errorf("after %s: due %v, with %d made, %d unlinked, of %d", after, got, w.NextIndex.Load(), w.Unlinked.Load(), w.CollectDue.Load())
+		}
+	}
+	expect(false, "nothing")
+	ids := k.tie(leastActivity)
+	expect(true, "objects were made")
+	if _, err := k.Collect(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	expect(false, "a collection")
+	if k.there(ids) != 0 {
+		t.Error("garbage is left")
+	}
+	ids = k.tie(1)
+	for range leastActivity {
+		k.name(1, ids[0])
+		k.name(1, 0)
+	}
+	expect(true, "handles were removed")
+	k.name(1, ids[0])
+	if _, err := k.Collect(context.Background()); err != nil { // it drops nothing
+		t.Fatal(err)
+	}
+	for range leastActivity + 1 {
+		k.name(1, ids[0])
+	}
+	expect(false, "one in vain, and as many changes")
+	for range collectLater * leastActivity {
+		k.name(1, ids[0])
+	}
+	expect(true, "more of them")
+	verify(t, k.Space)
+}

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// What drops objects: a collection, and the applier, for what a collection has logged.
+
+// eachBlock calls visit with every block of an object but the object's own, whose payload
+// is p. It fails on damage: blocks that do not verify, or more or fewer entries than the
+// object says. What visit was told until then is not all of the object. r verifies, each
+// block once.
+func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
+	_, _, want := contents(kind, p)
+	verified := sp.heap.Reader(false)
+	budget, found := blockBudget(want), uint64(0)
+	each := func(a format.Addr, kind format.Kind) (bool, error) {
+		if budget == 0 {
+			return false, errCircles
+		}
+		budget--
+		if err := r.Verify(a, kind); err != nil {
+			return false, err
+		}
+		if kind == format.KindEntry || kind == format.KindItem {
+			found++
+		}
+		return true, visit(a)
+	}
+	var err error
+	switch kind {
+	case format.KindMap:
+		err = trie.Blocks(&verified, format.Link((*format.MapObject)(p).Root), each)
+	case format.KindSorted:
+		err = btree.Blocks(&verified, format.Link((*format.MapObject)(p).Root), each)
+	case format.KindList:
+		err = vector.Walk(&verified, format.Link((*format.ListObject)(p).Root), each, func(_, word uint64) error {
+			_, err := each(format.Addr(word), format.KindItem)
+			return err
+		})
+	case format.KindValue:
+		found = want
+	}
+	if err == nil && found != want {
+		err = fmt.Errorf("the %s says that it has %d, and %d can be found", kind, want, found)
+	}
+	return err
+}
+
+// droppable returns the block of an object that may be dropped, and what it is.
+func (tx *Tx) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind, unsafe.Pointer, error) {
+	kind, p, err := table.Any(r, format.Link(tx.state.Table), index)
+	if err == nil && (kind == format.KindType || index == tx.state.Catalog || index == tx.state.Types) {
+		err = errors.New("it is one of the space itself")
+	}
+	return format.Addr(uintptr(p) - format.HeaderSize), kind, p, err
+}
+
+// dropObject takes an object out of the object table and frees its blocks, those of
+// its entries or elements included. It returns their bytes. list is room for their
+// addresses. After an error nothing has changed, unless the transaction can only abort.
+//
+// All blocks are listed before the first one is freed: one of this transaction may be
+// used again at once.
+func (tx *Tx) dropObject(index uint64, list []format.Addr) (size format.ByteCount, err error) {
+	r := tx.reader.Verifying()
+	a, kind, p, err := tx.droppable(&r, index)
+	if err != nil {
+		return 0, err
+	}
+	list = append(list[:0], a)
+	if err := tx.sp.eachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
+		return 0, err
+	}
+	if err := tx.takeOut(index); err != nil {
+		return 0, err
+	}
+	for _, a := range list {
+		size += r.BlockBytes(a)
+	}
+	for _, a := range list {
+		tx.write.Free(a)
+	}
+	return size, nil
+}
+
+// dropLarge is dropObject for an object of the base with very many blocks, which takes
+// no longer than for a small one: all but the object's own block, so many bytes, are
+// left to a sweep.
+func (tx *Tx) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCount, err error) {
+	r := tx.reader.Verifying()
+	a, _, _, err := tx.droppable(&r, index)
+	if err != nil {
+		return 0, err
+	}
+	if err := tx.takeOut(index); err != nil {
+		return 0, err
+	}
+	size = r.BlockBytes(a) + rest
+	tx.write.Free(a)
+	tx.write.ForsakeBytes(rest)
+	return size, nil
+}
+
+// takeOut takes an object out of the object table.
+func (tx *Tx) takeOut(index uint64) error {
+	root, err := vector.Clear(tx.write, format.Link(tx.state.Table), index)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	tx.state.Objects--
+	return nil
+}

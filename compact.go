@@ -18,8 +18,9 @@ type CompactStats struct {
 // next. When the space grows again, it takes space for them again, and ErrNoSpace is
 // possible where it had not been.
 //
-// ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrReadOnly,
-// ErrClosed, ErrCorrupt, ErrIO, ErrUnsupported (the file system cannot do it).
+// ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (the process
+// was stopped, and another one has gone on in its place), ErrReadOnly, ErrClosed,
+// ErrCorrupt, ErrIO, ErrUnsupported (the file system cannot do it).
 func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 	if s.closed.Load() {
 		return CompactStats{}, s.wrap("compact", ErrClosed)

@@ -92,6 +92,54 @@ func TestSuspend_AtPoints(t *testing.T) {
 	})
 }
 
+// A process stands still while it sweeps or compacts, and does not use its lists at that
+// moment: another one does it instead. When it goes on, it does no harm, and is told.
+func TestSuspend_Sweeper(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := newFleet(t, r, 2, "")
+		for _, point := range []string{"sweep.held", "sweep.marked", "punch.synced"} {
+			c := startChild(t, "compactor", append(env(f.dir, 1, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
+			c.await("standing still at "+point, c.stopped)
+			for range 2 {
+				_, err := f.space.Compact(context.Background())
+				must(t, err)
+			}
+			f.progress(time.Now())
+			f.verify()
+			c.resume()
+			if got := c.awaitLine("compacted"); got != "suspended" {
+				t.Errorf("who stood still at %s is told %s", point, got)
+			}
+			c.await("its end", c.gone)
+			f.progress(time.Now())
+			f.verify()
+		}
+	})
+}
+
+func init() { children["compactor"] = compactorChild }
+
+func compactorChild() int {
+	c := newInChild()
+	s, err := c.open(everheap.WithoutBackground())
+	if err != nil {
+		return failed("open", err)
+	}
+	if _, err = s.Compact(context.Background()); errors.Is(err, everheap.ErrSuspended) {
+		err = nil
+		say("compacted", "suspended")
+	} else {
+		say("compacted", err)
+	}
+	if err := errors.Join(err, s.Close()); err != nil {
+		return failed("compact", err)
+	}
+	return 0
+}
+
 // A process stands still while it writes an anchor, others write newer ones and
 // reuse what the older ones no longer protect; it goes on, or does not. Then power
 // is lost: whichever anchor counts, its version is whole.

@@ -253,14 +253,15 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 }
 
 // beSweeper makes the caller the one who sweeps, or who does what no sweep may come
-// into, until release; ok is false if somebody else is at it.
+// into, until release; ok is false if somebody else is at it. One that is stopped is not
+// waited for: when it goes on, it finds a new epoch, or that it is the sweeper no more.
 func (sp *Space) beSweeper() (release func(), ok bool) {
 	if !sp.sweeping.TryLock() {
 		return nil, false
 	}
 	w := sp.live.Words()
 	me, other := uint64(sp.live.Incarnation()), w.Sweeper.Load()
-	if other != me && (other != 0 && sp.live.Alive(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me)) {
+	if other != me && (other != 0 && sp.moves(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me)) {
 		sp.sweeping.Unlock()
 		return nil, false
 	}
@@ -268,6 +269,20 @@ func (sp *Space) beSweeper() (release func(), ok bool) {
 		w.Sweeper.CompareAndSwap(me, 0)
 		sp.sweeping.Unlock()
 	}, true
+}
+
+// moves reports whether a process has the space open, and is not stopped as far as the
+// system says.
+func (sp *Space) moves(who format.Incarnation) bool {
+	if !sp.live.Alive(who) {
+		return false
+	}
+	for _, p := range sp.live.Processes() {
+		if p.Incarnation == who {
+			return !stopped(p.PID, p.Command)
+		}
+	}
+	return false
 }
 
 // sweep is Sweep, but for what follows it. It returns the version C; 0 if it came

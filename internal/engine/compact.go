@@ -27,8 +27,11 @@ const (
 //
 // All that time this process is the sweeper: another sweep would make it forget what it
 // found, and two that compact at once would each make the space grow by what the other
-// has just forgotten. It would be safe all the same (I7), and is, if the process is
-// taken for dead.
+// has just forgotten. If it is stopped, another one may take its place; so whenever it is
+// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
+// took its place looks for active processes after that, before it sweeps (I7), and marks
+// nothing before it has swept. So either this one sees the other, or the other sees this
+// one, and no sweep begins.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.enter(); err != nil {
 		return 0, 0, err
@@ -49,7 +52,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.unclean(ctx); err != nil {
 		return before, before, err
 	}
-	if err := sp.withLists(ctx, sp.heap.TakeTail); err != nil {
+	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
 		return before, before, err
 	}
 	below := sp.live.Words().Carved.Load()
@@ -58,6 +61,20 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	}
 	err = sp.punch(ctx, below)
 	return before, diskBytes(sp.dir), err
+}
+
+// asSweeper is withLists, if this process is the sweeper still.
+func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
+	is := false
+	err := sp.withLists(ctx, func() {
+		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
+			fn()
+		}
+	})
+	if err == nil && !is {
+		err = ErrSuspended
+	}
+	return err
 }
 
 // tryAgain calls try until it reports true, as long as others may be sweeping.
@@ -146,7 +163,7 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 		}
 	}()
 	var marked format.ByteCount
-	if err := sp.withLists(ctx, func() { marked = sp.heap.MarkHoles(below) }); err != nil {
+	if err := sp.asSweeper(ctx, func() { marked = sp.heap.MarkHoles(below) }); err != nil {
 		return err
 	}
 	if marked == 0 {
@@ -158,7 +175,7 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 	invariant.Point("punch.synced")
 	for first, more := true, true; more; first = false {
 		var punchErr error
-		if err := sp.withLists(ctx, func() {
+		if err := sp.asSweeper(ctx, func() {
 			if first {
 				sp.heap.TakeAside(below)
 			}

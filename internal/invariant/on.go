@@ -1,14 +1,17 @@
-//go:build invariants
+//go:build invariants && linux
 
 package invariant
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Enabled reports whether the program was built with the tag invariants.
@@ -49,7 +52,11 @@ func Point(name string) {
 	if armed.stop {
 		signal = syscall.SIGSTOP
 	}
-	_ = syscall.Kill(os.Getpid(), signal)
+	// To this thread: it goes no further, which it may if another one has to take a
+	// signal that is sent to the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 }
 
 // Assert panics with the message if ok is false: a bug of this library.

@@ -396,6 +396,7 @@ func (f *fleet) arm(point, how string) *child {
 }
 
 func TestKill_AtPoints(t *testing.T) {
+	t.Parallel() // it mostly waits
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}

@@ -19,6 +19,7 @@ import (
 )
 
 func TestSuspend_AtRandomMoments(t *testing.T) {
+	t.Parallel() // it mostly waits
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, fleetSize, "locks watch collect")
 		stops := scaled(12)
@@ -54,6 +55,7 @@ func TestSuspend_AtRandomMoments(t *testing.T) {
 }
 
 func TestSuspend_AtPoints(t *testing.T) {
+	t.Parallel() // it mostly waits
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}

@@ -873,3 +873,27 @@ func TestCollect_WhileTypesChange(t *testing.T) {
 	c.isThere(kept, true)
 	c.isThere(late, true)
 }
+
+// An object that was made after the collection began is looked at again when it changes: a
+// link from there counts as any other.
+func TestCollect_LinkedFromWhatIsNew(t *testing.T) {
+	var none, made everheap.Ref[chain]
+	c := newChainedSpace(t)
+	c.link(none)
+	c.link(none)
+	last := c.link(none)
+	c.step = func(n int) {
+		switch n {
+		case 1:
+			made = c.link(none)
+			c.name("made", made)
+		case 2:
+			must(t, made.Set(c.Space, chain{Next: last}))
+		}
+	}
+	if stats := collect(t, c.Space); stats.Dropped != 2 || stats.Rescued != 1 {
+		t.Errorf("%+v", stats)
+	}
+	c.isThere(made, true)
+	c.isThere(last, true)
+}

@@ -183,7 +183,7 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
 	for {
 		other := w.Collector.Load()
-		if background && other != 0 && sp.live.Alive(format.Incarnation(other)) {
+		if background && other != 0 && sp.moves(format.Incarnation(other)) { // one that is stopped is not waited for
 			<-c.turn
 			return nil, errReplaced
 		}

@@ -1,13 +1,13 @@
-// Package objects is OO7 in Everheap: each object of the design has an identity, so it
-// is the value of a Ref; collections that belong to one object are slices in it; the
-// indexes are maps, and a sorted one where ranges are asked for.
+// Package objects is OO7 in Everheap, where each object of the design has an identity,
+// atomic parts and connections too: an index leads to an atomic part by its Ref.
 package objects
 
 import (
-	"context"
-	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/bench/oo7/design"
 	"github.com/everheap/everheap/bench/oo7/plan"
 )
 
@@ -30,114 +30,95 @@ type Connection struct {
 	Type     plan.Type
 }
 
+// Graph is what a composite part consists of; the first part is the root.
+type Graph []everheap.Ref[AtomicPart]
+
 // CompositePart is what base assemblies are made of.
-type CompositePart struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Document  everheap.Ref[Document]
-	Parts     []everheap.Ref[AtomicPart] // the first is the root
-	UsedIn    []everheap.Ref[BaseAssembly]
-}
-
-// Document describes a composite part.
-type Document struct {
-	ID          int64
-	Title, Text string
-	Part        everheap.Ref[CompositePart]
-}
-
-// BaseAssembly is a leaf of the tree of assemblies.
-type BaseAssembly struct {
-	ID         int64
-	Type       plan.Type
-	BuildDate  int64
-	Super      everheap.Ref[ComplexAssembly]
-	Components []everheap.Ref[CompositePart]
-}
-
-// ComplexAssembly is an inner node: above others, or above base assemblies.
-type ComplexAssembly struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Super     everheap.Ref[ComplexAssembly]
-	Complex   []everheap.Ref[ComplexAssembly]
-	Bases     []everheap.Ref[BaseAssembly]
-}
-
-// Module is the whole.
-type Module struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Title     string
-	Manual    string
-	Root      everheap.Ref[ComplexAssembly]
-}
-
-// DateKey is the key of the index of build dates: several parts can have one date.
-type DateKey struct{ BuildDate, ID int64 }
+type CompositePart = design.CompositePart[Graph]
 
 // Database implements plan.Database.
 type Database struct {
-	space      *everheap.Space
-	module     everheap.Ref[Module]
-	parts      everheap.Map[int64, everheap.Ref[AtomicPart]]
-	dates      everheap.Sorted[DateKey, everheap.Ref[AtomicPart]]
-	composites everheap.Map[int64, everheap.Ref[CompositePart]]
-	documents  everheap.Map[int64, everheap.Ref[Document]]
-	titles     everheap.Map[string, everheap.Ref[Document]]
-	bases      everheap.Map[int64, everheap.Ref[BaseAssembly]]
-	complex    everheap.Map[int64, everheap.Ref[ComplexAssembly]]
-	visited    *plan.Visited
+	*design.Database[Graph, everheap.Ref[AtomicPart]]
+	visited *plan.Visited
 }
 
 var _ plan.Database = (*Database)(nil)
 
-// maxSize is room for the medium database and for what updates leave to be reused.
-const maxSize = 16 << 30
+// Build makes the database of a plan in a directory that has none.
+func Build(p *plan.Plan, dir string) (*Database, error) { return with(design.Build(p, dir, schema{})) }
 
 // Open opens the database in a directory, which is empty if it was not built yet.
-func Open(dir string) (*Database, error) {
-	space, err := everheap.Open(dir, everheap.WithMaxSize(maxSize))
+func Open(dir string) (*Database, error) { return with(design.Open(dir, schema{})) }
+
+func with(d *design.Database[Graph, everheap.Ref[AtomicPart]], err error) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Database{space: space, visited: plan.NewVisited(0)}
-	err = errors.Join(
-		open(&d.module, func() (everheap.Ref[Module], error) { return everheap.OpenRef(space, "module", Module{}) }),
-		openMap(space, &d.parts, "parts"),
-		open(&d.dates, func() (everheap.Sorted[DateKey, everheap.Ref[AtomicPart]], error) {
-			return everheap.OpenSorted[DateKey, everheap.Ref[AtomicPart]](space, "dates")
-		}),
-		openMap(space, &d.composites, "composites"),
-		openMap(space, &d.documents, "documents"),
-		openMap(space, &d.titles, "titles"),
-		openMap(space, &d.bases, "bases"),
-		openMap(space, &d.complex, "complex"),
-	)
-	if err != nil {
-		space.Close()
-		return nil, err
+	return &Database{d, plan.NewVisited(0)}, nil
+}
+
+// schema implements design.Schema.
+type schema struct{}
+
+// Add makes the parts first, one after the other, and tells them of their connections
+// afterwards.
+func (schema) Add(tx *everheap.Tx, from *plan.Composite, of everheap.Ref[CompositePart]) (Graph, []everheap.Ref[AtomicPart], error) {
+	parts := make([]AtomicPart, len(from.Parts))
+	refs := make([]everheap.Ref[AtomicPart], len(from.Parts))
+	for i, p := range from.Parts {
+		parts[i] = AtomicPart{
+			ID: p.ID, Type: p.Type, BuildDate: p.BuildDate,
+			X: p.X, Y: p.Y, DocID: p.DocID, PartOf: of,
+		}
+		var err error
+		if refs[i], err = everheap.New(tx, parts[i]); err != nil {
+			return nil, nil, err
+		}
 	}
-	return d, nil
+	for i, p := range from.Parts {
+		for _, k := range p.To {
+			connection, err := everheap.New(tx, Connection{Type: k.Type, Length: k.Length, From: refs[i], To: refs[k.To]})
+			if err != nil {
+				return nil, nil, err
+			}
+			parts[i].To = append(parts[i].To, connection)
+			parts[k.To].From = append(parts[k.To].From, connection)
+		}
+	}
+	for i, ref := range refs {
+		if err := ref.Set(tx, parts[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return refs, refs, nil
 }
 
-// open keeps a handle.
-func open[H any](handle *H, opened func() (H, error)) (err error) {
-	*handle, err = opened()
-	return err
+func (schema) Keys(tx *everheap.Tx, graph *Graph) (keys []design.DateKey) {
+	for _, ref := range *graph {
+		p := ref.Peek(tx)
+		keys = append(keys, design.DateKey{BuildDate: p.BuildDate, ID: p.ID})
+	}
+	return keys
 }
 
-func openMap[K comparable, V any](space *everheap.Space, m *everheap.Map[K, V], name string) error {
-	return open(m, func() (everheap.Map[K, V], error) { return everheap.OpenMap[K, V](space, name) })
+func (schema) PartOf(tx *everheap.Tx, ref *everheap.Ref[AtomicPart]) everheap.Ref[CompositePart] {
+	return ref.Peek(tx).PartOf
 }
 
-// Close closes the space.
-func (d *Database) Close() error { return d.space.Close() }
+func (schema) State(tx *everheap.Tx, ref *everheap.Ref[AtomicPart]) plan.PartState {
+	p := ref.Peek(tx)
+	return plan.PartState{
+		X: p.X, Y: p.Y, BuildDate: p.BuildDate, DocID: p.DocID, Composite: p.PartOf.Peek(tx).ID,
+		To:   connections(tx, p.To, func(c *Connection) everheap.Ref[AtomicPart] { return c.To }),
+		From: connections(tx, p.From, func(c *Connection) everheap.Ref[AtomicPart] { return c.From }),
+	}
+}
 
-// update is one writing transaction.
-func (d *Database) update(fn func(tx *everheap.Tx) error) error {
-	return d.space.Update(context.Background(), fn)
+func connections(tx *everheap.Tx, list []everheap.Ref[Connection], other func(*Connection) everheap.Ref[AtomicPart]) string {
+	text := make([]string, len(list))
+	for i, ref := range list {
+		c := ref.Peek(tx)
+		text[i] = fmt.Sprint(c.Type, ":", c.Length, ":", other(c).Peek(tx).ID)
+	}
+	return strings.Join(text, " ")
 }

@@ -1,39 +1,19 @@
 package objects
 
 import (
-	"strings"
-
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/bench/oo7/design"
 	"github.com/everheap/everheap/bench/oo7/plan"
 )
 
-// walkComposites calls fn for each use of a composite part below an assembly.
-func walkComposites(tx *everheap.Tx, a *ComplexAssembly, fn func(c *CompositePart)) {
-	for _, sub := range a.Complex {
-		walkComposites(tx, sub.Peek(tx), fn)
-	}
-	for _, base := range a.Bases {
-		for _, c := range base.Peek(tx).Components {
-			fn(c.Peek(tx))
-		}
-	}
-}
-
-// root returns the root of the tree of assemblies.
-func (d *Database) root(tx *everheap.Tx) *ComplexAssembly { return d.module.Peek(tx).Root.Peek(tx) }
-
 // T1 is described in plan.Database, as are the others.
-func (d *Database) T1() (n int, err error) {
-	err = d.space.View(func(tx *everheap.Tx) error {
-		walkComposites(tx, d.root(tx), func(c *CompositePart) {
-			root := c.Parts[0]
-			d.visited.Clear()
-			d.visited.Add(0)
-			n += d.visit(tx, root.ID(), root.Peek(tx))
-		})
-		return nil
+func (d *Database) T1() (int, error) {
+	return d.Traverse(func(tx *everheap.Tx, c *CompositePart) int {
+		root := c.Graph[0]
+		d.visited.Clear()
+		d.visited.Add(0)
+		return d.visit(tx, root.ID(), root.Peek(tx))
 	})
-	return n, err
 }
 
 // visit goes in depth through the parts that were not visited; it returns their number.
@@ -70,20 +50,19 @@ func (d *Database) T2(u plan.Updates) (int, error) {
 func (d *Database) T3(u plan.Updates) (int, error) {
 	return d.updateParts(u, func(tx *everheap.Tx, ref everheap.Ref[AtomicPart]) error {
 		return ref.Modify(tx, func(p *AtomicPart) error {
-			if _, err := d.dates.Delete(tx, DateKey{p.BuildDate, p.ID}); err != nil {
+			if _, err := d.Dates.Delete(tx, design.DateKey{BuildDate: p.BuildDate, ID: p.ID}); err != nil {
 				return err
 			}
 			p.BuildDate = plan.Toggle(p.BuildDate)
-			return d.dates.Set(tx, DateKey{p.BuildDate, p.ID}, ref)
+			return d.Dates.Set(tx, design.DateKey{BuildDate: p.BuildDate, ID: p.ID}, ref)
 		})
 	})
 }
 
 // updateParts is T1 with a change of parts, all in one transaction.
-func (d *Database) updateParts(u plan.Updates, change func(*everheap.Tx, everheap.Ref[AtomicPart]) error) (n int, err error) {
-	err = d.update(func(tx *everheap.Tx) error {
-		var failed error
-		var first everheap.ID // of the parts of the composite part
+func (d *Database) updateParts(u plan.Updates, change func(*everheap.Tx, everheap.Ref[AtomicPart]) error) (int, error) {
+	return d.TraverseAndChange(func(tx *everheap.Tx, c *CompositePart) (n int, failed error) {
+		root := c.Graph[0]
 		var visit func(ref everheap.Ref[AtomicPart], p *AtomicPart, changing bool)
 		visit = func(ref everheap.Ref[AtomicPart], p *AtomicPart, changing bool) {
 			if changing {
@@ -95,75 +74,25 @@ func (d *Database) updateParts(u plan.Updates, change func(*everheap.Tx, everhea
 				}
 			}
 			for _, connection := range p.To {
-				if to := connection.Peek(tx).To; d.visited.Add(int64(to.ID() - first)) {
+				if to := connection.Peek(tx).To; d.visited.Add(int64(to.ID() - root.ID())) {
 					visit(to, to.Peek(tx), !u.RootOnly)
 				}
 			}
 		}
-		walkComposites(tx, d.root(tx), func(c *CompositePart) {
-			root := c.Parts[0]
-			first = root.ID()
-			d.visited.Clear()
-			d.visited.Add(0)
-			visit(root, root.Peek(tx), true)
-		})
-		return failed
+		d.visited.Clear()
+		d.visited.Add(0)
+		visit(root, root.Peek(tx), true)
+		return n, failed
 	})
-	return n, err
 }
 
 // T6 visits the roots only.
-func (d *Database) T6() (n int, err error) {
-	err = d.space.View(func(tx *everheap.Tx) error {
-		sum := int64(0)
-		walkComposites(tx, d.root(tx), func(c *CompositePart) {
-			sum += c.Parts[0].Peek(tx).X
-			n++
-		})
-		plan.Sink = sum
-		return nil
+func (d *Database) T6() (int, error) {
+	sum := int64(0)
+	n, err := d.Traverse(func(tx *everheap.Tx, c *CompositePart) int {
+		sum += c.Graph[0].Peek(tx).X
+		return 1
 	})
-	return n, err
-}
-
-// T7 goes up.
-func (d *Database) T7(part int64) (n int, err error) {
-	err = d.space.View(func(tx *everheap.Tx) error {
-		bases, above := map[int64]bool{}, map[int64]bool{}
-		for _, ref := range d.parts.Peek(tx, part).Peek(tx).PartOf.Peek(tx).UsedIn {
-			base := ref.Peek(tx)
-			bases[base.ID] = true
-			for ref := base.Super; !ref.IsNil(); {
-				a := ref.Peek(tx)
-				if above[a.ID] {
-					break
-				}
-				above[a.ID] = true
-				ref = a.Super
-			}
-		}
-		n = len(bases) + len(above)
-		return nil
-	})
-	return n, err
-}
-
-// T8 counts a character of the manual.
-func (d *Database) T8() (n int, err error) {
-	err = d.space.View(func(tx *everheap.Tx) error {
-		n = strings.Count(d.module.Peek(tx).Manual, "I")
-		return nil
-	})
-	return n, err
-}
-
-// T9 compares the ends of the manual.
-func (d *Database) T9() (n int, err error) {
-	err = d.space.View(func(tx *everheap.Tx) error {
-		if text := d.module.Peek(tx).Manual; text[0] == text[len(text)-1] {
-			n = 1
-		}
-		return nil
-	})
+	plan.Sink = sum
 	return n, err
 }

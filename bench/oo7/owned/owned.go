@@ -6,10 +6,11 @@
 package owned
 
 import (
-	"context"
-	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/bench/oo7/design"
 	"github.com/everheap/everheap/bench/oo7/plan"
 )
 
@@ -44,113 +45,80 @@ type Place struct {
 func (p *Place) part(tx *everheap.Tx) *AtomicPart { return p.Graph.Peek(tx).Parts[p.Index] }
 
 // CompositePart is what base assemblies are made of.
-type CompositePart struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Document  everheap.Ref[Document]
-	Graph     everheap.Ref[Graph]
-	UsedIn    []everheap.Ref[BaseAssembly]
-}
-
-// Document describes a composite part.
-type Document struct {
-	ID          int64
-	Title, Text string
-	Part        everheap.Ref[CompositePart]
-}
-
-// BaseAssembly is a leaf of the tree of assemblies.
-type BaseAssembly struct {
-	ID         int64
-	Type       plan.Type
-	BuildDate  int64
-	Super      everheap.Ref[ComplexAssembly]
-	Components []everheap.Ref[CompositePart]
-}
-
-// ComplexAssembly is an inner node: above others, or above base assemblies.
-type ComplexAssembly struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Super     everheap.Ref[ComplexAssembly]
-	Complex   []everheap.Ref[ComplexAssembly]
-	Bases     []everheap.Ref[BaseAssembly]
-}
-
-// Module is the whole.
-type Module struct {
-	ID        int64
-	Type      plan.Type
-	BuildDate int64
-	Title     string
-	Manual    string
-	Root      everheap.Ref[ComplexAssembly]
-}
-
-// DateKey is the key of the index of build dates: several parts can have one date.
-type DateKey struct{ BuildDate, ID int64 }
+type CompositePart = design.CompositePart[everheap.Ref[Graph]]
 
 // Database implements plan.Database.
 type Database struct {
-	space      *everheap.Space
-	module     everheap.Ref[Module]
-	parts      everheap.Map[int64, Place]
-	dates      everheap.Sorted[DateKey, Place]
-	composites everheap.Map[int64, everheap.Ref[CompositePart]]
-	documents  everheap.Map[int64, everheap.Ref[Document]]
-	titles     everheap.Map[string, everheap.Ref[Document]]
-	bases      everheap.Map[int64, everheap.Ref[BaseAssembly]]
-	complex    everheap.Map[int64, everheap.Ref[ComplexAssembly]]
-	visited    *plan.Visited
+	*design.Database[everheap.Ref[Graph], Place]
+	visited *plan.Visited
 }
 
 var _ plan.Database = (*Database)(nil)
 
-// maxSize is room for the medium database and for what updates leave to be reused.
-const maxSize = 16 << 30
+// Build makes the database of a plan in a directory that has none.
+func Build(p *plan.Plan, dir string) (*Database, error) { return with(design.Build(p, dir, schema{})) }
 
 // Open opens the database in a directory, which is empty if it was not built yet.
-func Open(dir string) (*Database, error) {
-	space, err := everheap.Open(dir, everheap.WithMaxSize(maxSize))
+func Open(dir string) (*Database, error) { return with(design.Open(dir, schema{})) }
+
+func with(d *design.Database[everheap.Ref[Graph], Place], err error) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Database{space: space, visited: plan.NewVisited(0)}
-	err = errors.Join(
-		open(&d.module, func() (everheap.Ref[Module], error) { return everheap.OpenRef(space, "module", Module{}) }),
-		openMap(space, &d.parts, "parts"),
-		open(&d.dates, func() (everheap.Sorted[DateKey, Place], error) {
-			return everheap.OpenSorted[DateKey, Place](space, "dates")
-		}),
-		openMap(space, &d.composites, "composites"),
-		openMap(space, &d.documents, "documents"),
-		openMap(space, &d.titles, "titles"),
-		openMap(space, &d.bases, "bases"),
-		openMap(space, &d.complex, "complex"),
-	)
-	if err != nil {
-		space.Close()
-		return nil, err
+	return &Database{d, plan.NewVisited(0)}, nil
+}
+
+// schema implements design.Schema.
+type schema struct{}
+
+func (schema) Add(tx *everheap.Tx, from *plan.Composite, of everheap.Ref[CompositePart]) (everheap.Ref[Graph], []Place, error) {
+	var g Graph
+	for _, p := range from.Parts {
+		g.Parts = append(g.Parts, &AtomicPart{
+			ID: p.ID, Type: p.Type, BuildDate: p.BuildDate,
+			X: p.X, Y: p.Y, DocID: p.DocID, PartOf: of,
+		})
 	}
-	return d, nil
+	for i, p := range from.Parts {
+		for _, k := range p.To {
+			one, other := g.Parts[i], g.Parts[k.To]
+			connection := &Connection{Type: k.Type, Length: k.Length, From: one, To: other}
+			one.To = append(one.To, connection)
+			other.From = append(other.From, connection)
+		}
+	}
+	ref, err := everheap.New(tx, g)
+	places := make([]Place, len(g.Parts))
+	for i := range places {
+		places[i] = Place{ref, i}
+	}
+	return ref, places, err
 }
 
-// open keeps a handle.
-func open[H any](handle *H, opened func() (H, error)) (err error) {
-	*handle, err = opened()
-	return err
+func (schema) Keys(tx *everheap.Tx, graph *everheap.Ref[Graph]) (keys []design.DateKey) {
+	for _, p := range graph.Peek(tx).Parts {
+		keys = append(keys, design.DateKey{BuildDate: p.BuildDate, ID: p.ID})
+	}
+	return keys
 }
 
-func openMap[K comparable, V any](space *everheap.Space, m *everheap.Map[K, V], name string) error {
-	return open(m, func() (everheap.Map[K, V], error) { return everheap.OpenMap[K, V](space, name) })
+func (schema) PartOf(tx *everheap.Tx, place *Place) everheap.Ref[CompositePart] {
+	return place.part(tx).PartOf
 }
 
-// Close closes the space.
-func (d *Database) Close() error { return d.space.Close() }
+func (schema) State(tx *everheap.Tx, place *Place) plan.PartState {
+	p := place.part(tx)
+	return plan.PartState{
+		X: p.X, Y: p.Y, BuildDate: p.BuildDate, DocID: p.DocID, Composite: p.PartOf.Peek(tx).ID,
+		To:   connections(p.To, func(c *Connection) *AtomicPart { return c.To }),
+		From: connections(p.From, func(c *Connection) *AtomicPart { return c.From }),
+	}
+}
 
-// update is one writing transaction.
-func (d *Database) update(fn func(tx *everheap.Tx) error) error {
-	return d.space.Update(context.Background(), fn)
+func connections(list []*Connection, other func(*Connection) *AtomicPart) string {
+	text := make([]string, len(list))
+	for i, c := range list {
+		text[i] = fmt.Sprint(c.Type, ":", c.Length, ":", other(c).ID)
+	}
+	return strings.Join(text, " ")
 }

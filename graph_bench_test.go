@@ -59,7 +59,7 @@ var graphSum int64
 func BenchmarkRef_Follow(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := scratch(b, everheap.WithMaxSize(4<<30))
+			s := scratch(b, everheap.WithMaxSize(4<<30), everheap.WithoutCollect())
 			ref, node := ring(b, s, n)
 			view(b, s, func(tx *everheap.Tx) error {
 				turnsWith(b, "pointers", 20_000, func(_, n int) {

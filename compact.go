@@ -20,7 +20,7 @@ type CompactStats struct {
 //
 // ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (the process
 // was stopped, and another one has gone on in its place), ErrReadOnly, ErrClosed,
-// ErrCorrupt, ErrIO, ErrUnsupported (the file system cannot do it).
+// ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (the file system cannot do it).
 func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 	if s.closed.Load() {
 		return CompactStats{}, s.wrap("compact", ErrClosed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -37,6 +38,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer sp.views.Add(-1)
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	if sp.readOnly {
 		return 0, 0, ErrReadOnly
 	}

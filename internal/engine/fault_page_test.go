@@ -70,6 +70,8 @@ func pageSteps(n uint64) []faultStep {
 			return err
 		}),
 		plain("sweep", false, func(sp *Space) error { _, err := sp.Sweep(); return err }),
+		plain("compaction", false, func(sp *Space) error { _, _, err := sp.Compact(context.Background()); return err }),
+		plain("collection", false, func(sp *Space) error { _, err := sp.Collect(context.Background()); return err }),
 		plain("background", false, func(sp *Space) error {
 			sp.failure.Store(nil)
 			b.sp, b.n = sp, 19

@@ -391,68 +391,6 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 	}
 }
 
-// What cannot wait for itself is refused, and the run goes on.
-func TestErrSelf_Resume(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	never := func(*progress, func() error) error { t.Error("it ran"); return nil }
-	within(t, time.Minute, "waiting for itself", func() {
-		must(t, resume(s, func(p *progress, checkpoint func() error) error {
-			expectError(t, resume(s, never), everheap.ErrSelf, "Resume")
-			expectError(t, everheap.Resume(background, s, "another", progress{}, never), everheap.ErrSelf, "Resume")
-			must(t, s.Checkpoint("before"))
-			must(t, step(s, m, p))
-			expectError(t, s.Checkpoint("between"), everheap.ErrSelf, "checkpoint first")
-			expectError(t, s.Restore(background, "before"), everheap.ErrSelf)
-			err := s.Update(background, func(tx *everheap.Tx) error {
-				expectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
-				return nil
-			})
-			must(t, err)
-			elsewhere(func() {
-				if err := checkpoint(); err == nil {
-					t.Error("checkpoint in another goroutine did something")
-				}
-			})
-			must(t, checkpoint())
-			must(t, s.DropCheckpoint("before"))
-			return nil
-		}))
-		update(t, s, func(tx *everheap.Tx) error {
-			expectError(t, resume(s, never), everheap.ErrSelf)
-			return nil
-		})
-	})
-	if n, state := seen(t, s, m); n != 1 || state != 1 {
-		t.Errorf("%d and %d are there", n, state)
-	}
-	var kept func() error
-	must(t, resume(s, func(_ *progress, checkpoint func() error) error { kept = checkpoint; return nil }))
-	expectError(t, kept(), everheap.ErrClosed, "the run has ended")
-}
-
-// While types change nothing is committed, and nothing else written.
-func TestErrSelf_ResumeWhileTypesChange(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, m.Set(s, "n", 1))
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, step(s, m, p))
-		to := func(old int) (string, error) {
-			expectError(t, checkpoint(), everheap.ErrSelf)
-			_, err := everheap.OpenList[int](s, "new")
-			expectError(t, err, everheap.ErrSelf)
-			return fmt.Sprint(old), nil
-		}
-		changed, err := everheap.OpenMap[string, string](s, "m", everheap.Migrate(to))
-		must(t, err)
-		if v, err := changed.Get(s, "n"); v != "2" || err != nil {
-			t.Errorf("%q (%v)", v, err)
-		}
-		return nil
-	}))
-}
-
 func TestResume_Types(t *testing.T) {
 	s := scratch(t)
 	ran := false
@@ -480,32 +418,6 @@ func TestResume_Types(t *testing.T) {
 	must(t, err)
 	must(t, everheap.Resume(background, s, "job", wider{}, run))
 	expectError(t, everheap.Resume(background, s, strings.Repeat("x", 200), wider{}, run), everheap.ErrTooLarge)
-}
-
-// A state that cannot be stored is an error of checkpoint, which has undone nothing.
-func TestResume_StateThatCannotBeStored(t *testing.T) {
-	s, other := scratch(t), scratch(t)
-	m := mapOf[string, int](t, s)
-	foreign := mapOf[string, int](t, other)
-	type state struct {
-		N int
-		M everheap.Map[string, int]
-	}
-	must(t, everheap.Resume(background, s, "handles", state{M: m}, func(st *state, checkpoint func() error) error {
-		must(t, st.M.Set(s, "n", 3))
-		st.N, st.M = 3, foreign
-		expectError(t, checkpoint(), everheap.ErrDangling)
-		elsewhere(func() {
-			if ok, err := m.Has(s, "n"); ok || err != nil {
-				t.Errorf("it was committed (%v)", err)
-			}
-		})
-		st.M = m
-		return checkpoint()
-	}))
-	if n, err := m.Get(s, "n"); n != 3 || err != nil {
-		t.Errorf("%d is there (%v)", n, err)
-	}
 }
 
 func TestResume_ReadOnlyAndClosed(t *testing.T) {
@@ -559,72 +471,6 @@ func TestResume_OneAtATime(t *testing.T) {
 	must(t, <-second)
 	if n, state := seen(t, s, m); n != 3 || state != 2 {
 		t.Errorf("%d and %d are there", n, state)
-	}
-}
-
-// Whoever has changed the state meanwhile, although he had no right to: nothing is
-// done twice. The lock of the name is only a convenience.
-func TestErrSuperseded(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	ref, err := everheap.OpenRef(s, "job", progress{})
-	must(t, err)
-	others := map[string]func(){
-		"another run": func() {
-			must(t, s.Mutex("resume job").Unlock()) // as if it had been lost
-			must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
-			must(t, s.Mutex("resume job").Lock(background))
-		},
-		"set":     func() { p, _ := ref.Get(s); must(t, ref.Set(s, p)) },
-		"restore": func() { must(t, s.Restore(background, "earlier")) },
-	}
-	must(t, s.Checkpoint("earlier"))
-	for name, other := range others {
-		for _, changed := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, changed), func(t *testing.T) {
-				before, state := 0, 0
-				err := resume(s, func(p *progress, checkpoint func() error) error {
-					must(t, step(s, m, p))
-					must(t, checkpoint())
-					elsewhere(other)
-					before, state = seen(t, s, m)
-					if changed {
-						expectError(t, step(s, m, p), everheap.ErrSuperseded, "call Resume again")
-					}
-					expectError(t, checkpoint(), everheap.ErrSuperseded)
-					return nil
-				})
-				expectError(t, err, everheap.ErrSuperseded)
-				if n, st := seen(t, s, m); n != before || st != state || n != st {
-					t.Errorf("%d and %d were there, then %d and %d", before, state, n, st)
-				}
-			})
-		}
-	}
-}
-
-// A transaction that finds no room ends the run, and nothing of it is there.
-func TestErrNoSpace_Resume(t *testing.T) {
-	s := scratch(t, everheap.WithMaxSize(64<<20))
-	m := mapOf[string, string](t, s)
-	big := strings.Repeat("x", 1<<20)
-	err := resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, m.Set(s, "first", big))
-		p.N = 1
-		must(t, checkpoint())
-		for i := range 100 {
-			p.N++
-			if err := m.Set(s, fmt.Sprint(i), big); err != nil {
-				expectError(t, err, everheap.ErrNoSpace)
-				break
-			}
-		}
-		expectError(t, checkpoint(), everheap.ErrNoSpace)
-		return nil
-	})
-	expectError(t, err, everheap.ErrNoSpace)
-	if n, err := m.Len(s); n != 1 || err != nil || stored(t, s).N != 1 {
-		t.Errorf("%d entries (%v), state %+v", n, err, stored(t, s))
 	}
 }
 

@@ -19,8 +19,9 @@ type CompactStats struct {
 // possible where it had not been.
 //
 // ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (the process
-// was stopped, and another one has gone on in its place), ErrReadOnly, ErrClosed,
-// ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (the file system cannot do it).
+// was stopped, and another one has gone on in its place), ErrSelf (inside an Update),
+// ErrReadOnly, ErrClosed, ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (the file system
+// cannot do it).
 func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 	if s.closed.Load() {
 		return CompactStats{}, s.wrap("compact", ErrClosed)

@@ -224,6 +224,12 @@ func TestCompact_OpenSpaceGivesBackAndTakesAgain(t *testing.T) {
 	if _, err := s.Compact(context.Background()); err != nil {
 		t.Error(err)
 	}
+	update(t, s, func(*everheap.Tx) error {
+		if _, err := s.Compact(context.Background()); !errors.Is(err, everheap.ErrSelf) {
+			t.Errorf("inside an Update: %v", err)
+		}
+		return nil
+	})
 	must(t, s.Close())
 	if _, err := s.Compact(context.Background()); !errors.Is(err, everheap.ErrClosed) {
 		t.Errorf("closed: %v", err)

@@ -246,17 +246,21 @@ func TestWatch_FromNowOn(t *testing.T) {
 func TestChanges(t *testing.T) {
 	s := scratch(t)
 	m := mapOf[int, int](t, s)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	last, rounds := s.Stats().Version, 0
-	go func() {
-		for i := range 2000 {
-			_ = m.Set(s, 1, i)
-		}
-	}()
+	stop := commitUntilStopped(func(i int) { _ = m.Set(s, 0, i) })
 	final := everheap.Version(0)
 	for v, err := range s.Changes(ctx) {
 		must(t, err)
+		if rounds == 0 {
+			stop()
+			go func() {
+				for i := range 2000 {
+					_ = m.Set(s, 1, i)
+				}
+			}()
+		}
 		if v <= last {
 			t.Fatalf("version %d comes after %d", v, last)
 		}
@@ -319,11 +323,14 @@ func TestWatch_Slow(t *testing.T) {
 	if now := s.Stats().Version; last != now {
 		t.Errorf("told of version %d, the newest is %d", last, now)
 	}
-	go func() { must(t, m.Set(s, "a", 1)) }()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stop := commitUntilStopped(func(i int) { _ = m.Set(s, "a", i) })
 	rounds := 0
-	for v, err := range s.Changes(context.Background()) {
+	for v, err := range s.Changes(ctx) {
 		must(t, err)
 		if rounds++; rounds == 1 {
+			stop()
 			commit()
 			continue
 		}
@@ -332,6 +339,24 @@ func TestWatch_Slow(t *testing.T) {
 		}
 		break
 	}
+}
+
+// commitUntilStopped commits over and over, so that a loop that begins meanwhile is told
+// of a commit. stop waits for the last one.
+func commitUntilStopped(commit func(i int)) (stop func()) {
+	var committer sync.WaitGroup
+	end := make(chan struct{})
+	committer.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-end:
+				return
+			case <-time.After(time.Millisecond):
+				commit(i)
+			}
+		}
+	})
+	return func() { close(end); committer.Wait() }
 }
 
 // A body that changes what it watches sees its own changes come back.
@@ -470,7 +495,7 @@ func TestWatch_Many(t *testing.T) {
 			}
 		})
 	}
-	seen.Wait()
+	within(t, patience, "the first change of each", seen.Wait)
 	readers, err := s.Readers()
 	must(t, err)
 	if len(readers) > 2 {

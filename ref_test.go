@@ -196,6 +196,48 @@ func TestRef_PeekAndSet(t *testing.T) {
 	}
 }
 
+// The same of all kinds, while what nobody looks at is used again and again.
+func TestPeek_WhileMuchIsSet(t *testing.T) {
+	s := scratch(t)
+	m, r := mapOf[int, int](t, s), newRef(t, s, -1)
+	sorted, err := everheap.OpenSorted[int, int](s, "sorted")
+	must(t, err)
+	list, err := everheap.OpenList[int](s, "list")
+	must(t, err)
+	must(t, list.Append(s, -1))
+	for what, of := range map[string]struct {
+		set  func(tx *everheap.Tx, v int) error
+		peek func(tx *everheap.Tx) *int
+	}{
+		"map":    {func(tx *everheap.Tx, v int) error { return m.Set(tx, 1, v) }, func(tx *everheap.Tx) *int { return m.Peek(tx, 1) }},
+		"sorted": {func(tx *everheap.Tx, v int) error { return sorted.Set(tx, 1, v) }, func(tx *everheap.Tx) *int { return sorted.Peek(tx, 1) }},
+		"nth": {func(tx *everheap.Tx, v int) error { return sorted.Set(tx, 1, v) }, func(tx *everheap.Tx) *int {
+			_, v, _ := sorted.Nth(tx, 0)
+			return v
+		}},
+		"list": {func(tx *everheap.Tx, v int) error { return list.Set(tx, 0, v) }, func(tx *everheap.Tx) *int { return list.Peek(tx, 0) }},
+		"ref":  {func(tx *everheap.Tx, v int) error { return r.Set(tx, v) }, r.Peek},
+	} {
+		update(t, s, func(tx *everheap.Tx) error {
+			borrowed := map[int]*int{}
+			for i := range 20_000 {
+				if err := of.set(tx, i); err != nil {
+					return err
+				}
+				if i%97 == 0 {
+					borrowed[i] = of.peek(tx)
+				}
+			}
+			for i, p := range borrowed {
+				if *p != i {
+					t.Errorf("%s: what was %d is %d", what, i, *p)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // A reader sees the value of its version.
 func TestRef_Versions(t *testing.T) {
 	s := scratch(t)

@@ -250,7 +250,7 @@ func machine[K comparable](space *heaptest.Space, tt *testing.T, compare func(a,
 				old := *s
 				old.model = slices.Clone(s.model)
 				err := space.Update(tt, func(txn *heap.Txn) error {
-					txn.Borrow()
+					txn.BorrowAll()
 					txn.Freeze()
 					defer txn.Thaw()
 					i := 0

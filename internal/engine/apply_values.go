@@ -63,7 +63,11 @@ func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return errors.New("a value that is of another type than the change says")
 	}
 	if kind == format.OpSetValue {
-		return a.tx.setValue(index, c.value, word, value)
+		old, err := a.tx.object(index, format.KindValue)
+		if err != nil {
+			return err
+		}
+		return a.tx.setValue(index, old, c.value, word, value)
 	}
 	if err := a.claimIndex(index); err != nil {
 		return err

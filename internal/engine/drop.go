@@ -62,7 +62,7 @@ func (tx *Tx) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind,
 	if err == nil && (kind == format.KindType || index == tx.state.Catalog || index == tx.state.Types) {
 		err = errors.New("it is one of the space itself")
 	}
-	return format.Addr(uintptr(p) - format.HeaderSize), kind, p, err
+	return blockAt(p), kind, p, err
 }
 
 // dropObject takes an object out of the object table and frees its blocks, those of

@@ -39,18 +39,31 @@ func isHandleError(err error) bool {
 	return errors.As(err, &e)
 }
 
+// fitting are the types of objects that handles of a type may refer to, as was found
+// for the last one: descriptors never change. The transaction that has the queue uses
+// it.
+type fitting struct {
+	handle     *layout.Type
+	kind       format.Kind
+	key, value uint64 // indexes of descriptors, as of contents
+}
+
+// fits returns where it is remembered what fits a type of handles: many values have the
+// same few.
+func (sp *Space) fits(handle *layout.Type) *fitting {
+	return &sp.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(sp.fitting))]
+}
+
 // judge is judgeHandle in a transaction.
 func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 	if id.Tag() != tx.sp.header.Tag {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", ErrDangling, handle, uint64(id))}
 	}
-	kind := format.KindNone
-	for _, h := range handleKinds {
-		if h.handle == handle.Kind() {
-			kind = h.kind
-		}
+	fits := tx.sp.fits(handle)
+	if fits.handle != handle {
+		*fits = fitting{handle: handle, kind: objectKind(handle.Kind())}
 	}
-	p, err := tx.object(id.Index(), kind)
+	p, err := tx.object(id.Index(), fits.kind)
 	other := (*table.KindError)(nil)
 	switch {
 	case errors.Is(err, table.ErrNoObject):
@@ -62,12 +75,18 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 	case err != nil:
 		return err
 	}
-	return tx.judgeTypes(handle, id, kind, p)
+	key, value, _ := contents(fits.kind, p)
+	if fits.value == value && fits.key == key && value != 0 {
+		return nil
+	}
+	if err = tx.judgeTypes(handle, id, fits.kind, key, value); err == nil && tx.published(key) && tx.published(value) {
+		fits.key, fits.value = key, value
+	}
+	return err
 }
 
 // judgeTypes compares the types that a handle names with those of its object.
-func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, p unsafe.Pointer) error {
-	key, value, _ := contents(kind, p)
+func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
 	for _, part := range [2]struct {
 		name   string
 		index  uint64

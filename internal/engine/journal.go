@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
@@ -392,14 +394,27 @@ func (sp *Space) appendChanges(b []byte, state *format.State) ([]byte, error) {
 		if err != nil {
 			return b, err
 		}
-		for len(list) >= format.OpSize && err == nil {
-			op := *(*format.Op)(unsafe.Pointer(unsafe.SliceData(list)))
-			list = list[format.OpSize:]
-			b, err = sp.appendChange(b, op, state.Version)
+		ops := unsafe.Slice((*format.Op)(unsafe.Pointer(unsafe.SliceData(list))), len(list)/format.OpSize)
+		b = slices.Grow(b, sp.changesBytes(ops))
+		for i := 0; i < len(ops) && err == nil; i++ {
+			b, err = sp.appendChange(b, ops[i], state.Version)
 		}
 		return b, err
 	}
 	return sp.appendChange(b, op, state.Version)
+}
+
+// changesBytes returns how many bytes appendChange will need, or no more than a list may
+// have, since what is read may be nonsense.
+func (sp *Space) changesBytes(ops []format.Op) int {
+	n := 0
+	for _, op := range ops {
+		n += format.OpHeadSize
+		if a := op.Carried(); a != 0 {
+			n += int(sp.reader.PayloadSize(a)+7) &^ 7
+		}
+	}
+	return min(n, heap.MaxLogged)
 }
 
 // appendChange appends one change, with the payload of the block that it carries.

@@ -101,7 +101,7 @@ func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	if err != nil || p == nil {
 		return nil, err
 	}
-	tx.Borrow()
+	tx.borrow(p)
 	if !tx.sp.trusting {
 		err = t.item.Type.Check(p, tx.Bounds(p))
 	}
@@ -173,7 +173,7 @@ func (tx *Tx) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Point
 		return tx.fail(err)
 	}
 	object.Root = uint64(root)
-	tx.write.Free(format.Addr(uintptr(old) - format.HeaderSize))
+	tx.write.Free(blockAt(old))
 	if cell.Type.HasHandles() {
 		tx.unlinked++
 	}
@@ -343,7 +343,7 @@ func (tx *Tx) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer
 func (tx *Tx) walkItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
 	if tx.write != nil {
-		tx.write.Borrow()
+		tx.write.BorrowAll()
 		tx.write.Freeze()
 		defer tx.write.Thaw()
 	}

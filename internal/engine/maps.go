@@ -243,11 +243,20 @@ func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.
 	return trie.Get(tx.reader, format.Link(object.Root), m.shape, hash, key)
 }
 
-// Borrow says that pointers into entries are handed out to the program.
-func (tx *Tx) Borrow() {
+// borrow says that pointers into the block with the payload are handed out to the
+// program.
+func (tx *Tx) borrow(payload unsafe.Pointer) {
 	if tx.write != nil {
-		tx.write.Borrow()
+		tx.write.Borrow(blockAt(payload))
 	}
+}
+
+// blockAt returns the block with the payload, which is one that is read; 0 for nil.
+func blockAt(payload unsafe.Pointer) format.Addr {
+	if payload == nil {
+		return 0
+	}
+	return format.Addr(uintptr(payload) - format.HeaderSize)
 }
 
 // Bounds returns the limits of the payload of an entry.
@@ -281,7 +290,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	} else if m.shape.Value.HasHandles() {
 		tx.unlinked++
 	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSet, m.index), Block: uint64(entry)})
+	tx.write.LogSet(m.index, entry, blockAt(old))
 	return nil
 }
 
@@ -299,20 +308,19 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	entry, err := tx.Get(m, object, key)
-	if err != nil || entry == nil {
-		return false, err
-	}
 	hash, err := m.hash(key)
 	if err != nil {
-		return false, err
-	}
-	if object, err = tx.editEntries(m.index, m.kind); err != nil {
 		return false, err
 	}
 	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
 	if err != nil {
 		return false, tx.fail(err)
+	}
+	if block == 0 {
+		return false, nil
+	}
+	if object, err = tx.editEntries(m.index, m.kind); err != nil {
+		return false, err
 	}
 	object.Root = uint64(root)
 	object.Count--
@@ -341,7 +349,7 @@ func (tx *Tx) freeze() (thaw func()) {
 	if tx.write == nil {
 		return func() {}
 	}
-	tx.write.Borrow()
+	tx.write.BorrowAll()
 	tx.write.Freeze()
 	return tx.write.Thaw
 }

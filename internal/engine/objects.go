@@ -135,7 +135,7 @@ func (tx *Tx) enroll(index uint64, key string, word uint64) error {
 	if old == nil {
 		m.Count++
 	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSet, index), Block: uint64(entry)})
+	tx.write.LogSet(index, entry, blockAt(old))
 	return nil
 }
 
@@ -206,7 +206,7 @@ func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := tx.reader.Size(format.Addr(uintptr(p) - format.HeaderSize))
+	size := tx.reader.Size(blockAt(p))
 	n := (*format.TypeObject)(p).Length
 	if size < 8 || n > uint64(size-8) {
 		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.sp.header.Base), What: "a type descriptor is longer than its block"}

@@ -157,7 +157,7 @@ func (c *recast) recastValue(t task) error {
 	c.tx.state.Table = uint64(root)
 	c.values++
 	err = c.giveUp(c.values, func(free func(a format.Addr)) error {
-		free(format.Addr(uintptr(object) - format.HeaderSize))
+		free(blockAt(unsafe.Pointer(object)))
 		return nil
 	})
 	if err != nil {

@@ -322,7 +322,7 @@ func (r *Resumption) View() (tx *Tx, err error) {
 // stay as they are until the snapshot ends. The writing one must not end before it
 // (S5).
 func (tx *Tx) snapshot() *Tx {
-	tx.write.Borrow()
+	tx.write.BorrowAll()
 	tx.write.Freeze()
 	state := tx.own
 	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, next: tx.next, of: tx}

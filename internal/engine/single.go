@@ -180,7 +180,7 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if err != nil || entry == nil {
 		return nil, err
 	}
-	tx.Borrow()
+	tx.borrow(entry)
 	if tx.sp.options.Verify {
 		if err := m.shape.Value.Check(m.shape.ValueOf(entry), tx.Bounds(entry)); err != nil {
 			return nil, err

@@ -122,6 +122,6 @@ func (tx *Tx) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointe
 	if err != nil || entry == nil {
 		return nil, err
 	}
-	tx.Borrow()
+	tx.borrow(entry)
 	return tx.handOut(m, entry, dst)
 }

@@ -143,6 +143,7 @@ type Space struct {
 	typed   typedCache
 	finder  vector.Finder // if trusting
 	judge   entry.Judge
+	fitting [16]fitting // of judge: see fits
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 

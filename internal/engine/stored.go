@@ -195,7 +195,11 @@ func (s *storedValue) Set(_, value unsafe.Pointer) error {
 	if err := s.tx.writable(); err != nil {
 		return err
 	}
-	return s.tx.setValue(s.index, s.cell, s.word, value)
+	p, err := s.tx.object(s.index, format.KindValue)
+	if err != nil {
+		return err
+	}
+	return s.tx.setValue(s.index, p, s.cell, s.word, value)
 }
 
 func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
@@ -203,10 +207,10 @@ func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
 }
 
 func (s *storedValue) All(yield func(key, value StoredPart) bool) error {
-	part, err := s.Get(nil)
+	p, err := s.tx.object(s.index, format.KindValue)
 	if err == nil {
-		s.tx.Borrow()
-		yield(StoredPart{}, part)
+		s.tx.borrow(p)
+		yield(StoredPart{}, StoredPart{s.cell.ValueOf(p), s.tx.Bounds(p)})
 	}
 	return err
 }

@@ -82,7 +82,7 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 	}
 	tx.prepareRefs()
 	v := t.value.ValueOf(p)
-	tx.Borrow()
+	tx.borrow(p)
 	if !tx.sp.trusting {
 		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
 			panic(Abort{"peek", err})
@@ -131,7 +131,7 @@ func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 	if err != nil {
 		return err
 	}
-	return tx.setValue(of.ID.Index(), t.value, *(*uint64)(p), src)
+	return tx.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
 }
 
 // WriteValue is the same in a transaction of its own; see Change for durable.
@@ -139,13 +139,13 @@ func (sp *Space) WriteValue(of RefOf, src unsafe.Pointer, durable bool) error {
 	return sp.Change(durable, func(tx *Tx) error { return tx.WriteValue(of, src) })
 }
 
-// setValue replaces a value. word is the first one of the object.
-func (tx *Tx) setValue(index uint64, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
+// setValue replaces a value, whose payload is old. word is the first one of the new one.
+func (tx *Tx) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
 	a, err := tx.newCell(cell, word, src)
 	if err != nil {
 		return err
 	}
-	root, err := table.Replace(tx.write, format.Link(tx.state.Table), index, format.KindValue, a)
+	root, err := table.Replace(tx.write, format.Link(tx.state.Table), index, blockAt(old), a)
 	if err != nil {
 		return tx.fail(err)
 	}

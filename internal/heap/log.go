@@ -23,9 +23,9 @@ type log struct {
 }
 
 const (
-	// maxLogged is how many bytes the changes of one transaction may have in the
+	// MaxLogged is how many bytes the changes of one transaction may have in the
 	// journal. A transaction beyond that is cheaper to anchor than to log.
-	maxLogged    = 32 << 20
+	MaxLogged    = 32 << 20
 	firstCompact = 4096
 )
 
@@ -34,12 +34,39 @@ func (l *log) begin() {
 	l.ops, l.dropped = l.ops[:0], l.dropped[:0]
 }
 
-// Log adds a change to the transaction's log. The block of an OpDelete is that of
-// the entry that was removed.
+// LogSet logs that an entry was stored; old is that of the same key which it replaced,
+// 0 if there was none.
+//
+// An entry is fresh if its key was not there before, or if it replaced a fresh one of
+// this transaction. So if one that is fresh is removed, then after that the key is as it
+// was before the transaction stored it first, and changes of other keys commute with
+// all between: neither is it logged that it was stored, nor that it was removed. What is
+// stored and removed over and over leaves no log.
+func (t *Txn) LogSet(object uint64, entry, old format.Addr) {
+	if !t.log.on {
+		return
+	}
+	if old == 0 || t.isFresh(old) {
+		t.heap.writable(entry).Sum |= fresh
+	}
+	t.Log(format.Op{What: format.MakeWhat(format.OpSet, object), Block: uint64(entry)})
+}
+
+// isFresh reports whether an entry is of this transaction, and fresh.
+func (t *Txn) isFresh(a format.Addr) bool {
+	hd := t.heap.header(a)
+	return hd.Birth() == t.version && hd.Sum&fresh != 0
+}
+
+// Log adds a change to the transaction's log, other than an OpSet. The block of an
+// OpDelete is that of the entry that was removed.
 func (t *Txn) Log(op format.Op) {
 	l := &t.log
 	if !l.on {
 		return
+	}
+	if format.OpKindOf(op.What) == format.OpDelete && t.isFresh(format.Addr(op.Block)) {
+		return // LogSet; its block was dropped, and the change that stored it is taken off with it
 	}
 	l.ops = append(l.ops, op)
 	l.bytes += t.journalBytes(op)
@@ -49,7 +76,7 @@ func (t *Txn) Log(op format.Op) {
 	case format.OpTruncate:
 		l.truncates = true
 	}
-	if len(l.ops) >= l.compact || l.bytes > maxLogged {
+	if len(l.ops) >= l.compact || l.bytes > MaxLogged {
 		t.compactLog()
 	}
 }
@@ -65,8 +92,7 @@ func (t *Txn) journalBytes(op format.Op) uint64 {
 
 // keep sees to it that an entry that was removed stays until the journal has read
 // its key: one of this transaction, and one of the base, whose birth the journal
-// has already. That of this transaction gets its stamp back, so that it stays listed:
-// the key may have been new, and only what was stored can be removed.
+// has already. That of this transaction gets its stamp back, so that it stays listed.
 func (t *Txn) keep(a format.Addr) {
 	hd := t.heap.header(a)
 	for i := len(t.freed) - 1; i >= 0 && hd.Birth() <= t.logged; i-- { // else it waits already
@@ -85,7 +111,7 @@ func (t *Txn) keep(a format.Addr) {
 
 // drop takes a block of this transaction out of use.
 func (l *log) drop(t *Txn, a format.Addr) {
-	t.heap.writable(a).Sum = 0 // no stamp: stamps begin at 1
+	t.heap.writable(a).Sum &= marks // no stamp: stamps begin at 1
 	l.dropped = append(l.dropped, a)
 }
 
@@ -95,7 +121,7 @@ func (l *log) drop(t *Txn, a format.Addr) {
 // made it: it stays, without a value, until the later change sets one.
 func (t *Txn) listed(op *format.Op) bool {
 	a := op.Carried()
-	if a == 0 || t.heap.header(a).Sum != 0 {
+	if a == 0 || t.heap.header(a).Sum&^marks != 0 {
 		return true
 	}
 	switch format.OpKindOf(op.What) {
@@ -125,7 +151,7 @@ func (t *Txn) compactLog() {
 	}
 	l.compact = max(firstCompact, 2*len(l.ops))
 	t.releaseDropped()
-	if l.bytes > maxLogged {
+	if l.bytes > MaxLogged {
 		t.Unlist()
 	}
 }
@@ -163,9 +189,8 @@ func (l *log) undo() {
 func (t *Txn) releaseDropped() {
 	for _, a := range t.log.dropped {
 		hd := t.heap.writable(a)
-		if t.frozen > 0 || t.borrowed {
-			hd.Sum = t.stamp
-			t.lookedAt = append(t.lookedAt, a)
+		if t.frozen > 0 || t.borrowed || hd.Sum&lent != 0 {
+			t.retire(a)
 			continue
 		}
 		t.dropBlock(a, blockSize(hd))

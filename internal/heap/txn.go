@@ -20,7 +20,7 @@ type Txn struct {
 	stamp    uint32 // of blocks written now
 	editable uint32 // blocks with an older stamp are frozen
 	frozen   int    // walks in progress
-	borrowed bool   // pointers into what was stored were handed out
+	borrowed bool   // pointers into any block with something stored may have been handed out
 	leaks    bool   // what it frees of its base is not listed
 	forsaken uint64 // bytes of its base that are left to a sweep: see Forsake
 
@@ -64,9 +64,25 @@ func (t *Txn) Steps() uint64 { return t.steps }
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
 
-// Borrow says that pointers into entries, values or items were handed out: from now
-// on none that is dropped is used again before the transaction ends.
-func (t *Txn) Borrow() { t.borrowed = true }
+// BorrowAll says that pointers into entries, values or items were handed out, nobody
+// knows which: from now on none that is dropped is used again before the transaction
+// ends.
+func (t *Txn) BorrowAll() { t.borrowed = true }
+
+// Borrow says that a pointer into the block was handed out: it is not used again before
+// the transaction ends. That is so anyway for what the transaction did not write itself.
+func (t *Txn) Borrow(a format.Addr) {
+	if t.heap.header(a).Birth() == t.version {
+		t.heap.writable(a).Sum |= lent
+	}
+}
+
+// Marks of blocks of a transaction, beside the stamp.
+const (
+	lent  = 1 << 31 // it was borrowed
+	fresh = 1 << 30 // it has a key that was not there when the transaction began to store it: see LogSet
+	marks = lent | fresh
+)
 
 // Freeze makes everything written so far unchangeable, until the matching Thaw:
 // somebody walks over it.
@@ -140,7 +156,7 @@ func (t *Txn) Delta() uintptr { return t.heap.delta }
 // the version of this transaction, since a base is older.
 func (t *Txn) Editable(a format.Addr) bool {
 	hd := t.heap.header(a)
-	return hd.Birth() == t.version && hd.Sum >= t.editable
+	return hd.Birth() == t.version && hd.Sum&^marks >= t.editable
 }
 
 // Copy copies a block of words to a new one of the same kind with room for the
@@ -190,11 +206,18 @@ func (t *Txn) Free(a format.Addr) {
 		t.log.drop(t, a)
 		return
 	}
-	if t.frozen > 0 || t.borrowed && hd.Kind().Carried() {
-		t.lookedAt = append(t.lookedAt, a) // it stays what it is, for whoever looks, until the end
+	if t.frozen > 0 || hd.Kind().Carried() && (t.borrowed || hd.Sum&lent != 0) {
+		t.retire(a)
 		return
 	}
 	t.dropBlock(a, size)
+}
+
+// retire takes a block of this transaction out of use that somebody may look at: it
+// stays what it is until the end. It has no stamp any more, and gets no checksum.
+func (t *Txn) retire(a format.Addr) {
+	t.heap.writable(a).Sum = 0
+	t.lookedAt = append(t.lookedAt, a)
 }
 
 // dropBlock makes a block of this transaction free for use within it.
@@ -234,7 +257,7 @@ func (t *Txn) ForsakeBytes(size format.ByteCount) {
 // written afterwards.
 func (t *Txn) Seal() {
 	for _, a := range t.written {
-		if hd := t.heap.writable(a); hd.Kind() != format.KindNone {
+		if hd := t.heap.writable(a); hd.Kind() != format.KindNone && hd.Sum != 0 {
 			hd.Sum = t.heap.sum(a, hd)
 		}
 	}

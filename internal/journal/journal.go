@@ -41,6 +41,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
@@ -148,18 +149,20 @@ func (w *Writer) pad() {
 // addParts adds a record that is too large for a frame.
 func (w *Writer) addParts(h format.RecordHead, ops []byte) {
 	w.close()
-	rest := append(format.AppendRecordHead(nil, h), ops...)
-	parts := (len(rest) + maxFrame - 1) / maxFrame
+	head := format.AppendRecordHead(nil, h)
+	parts := (len(head) + len(ops) + maxFrame - 1) / maxFrame
+	w.buf = slices.Grow(w.buf, len(head)+len(ops)+parts*(format.FrameHeadSize+format.FrameAlign))
 	for i := range parts {
-		n := min(len(rest), maxFrame)
 		w.frames = append(w.frames, frame{from: len(w.buf), head: format.FrameHead{
 			Space: w.space, Part: uint32(i), Parts: uint32(parts),
 			First: h.Version, Last: h.Version, Before: w.chain, After: h.Chain,
 		}})
 		w.buf = append(w.buf, make([]byte, format.FrameHeadSize)...)
-		w.buf = append(w.buf, rest[:n]...)
+		w.buf = append(w.buf, head...)
+		n := min(len(ops), maxFrame-len(head))
+		w.buf = append(w.buf, ops[:n]...)
 		w.seal(&w.frames[len(w.frames)-1])
-		rest = rest[n:]
+		head, ops = nil, ops[n:]
 	}
 }
 

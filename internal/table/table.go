@@ -111,14 +111,11 @@ func Enter(t *heap.Txn, root format.Link, index uint64, a format.Addr) (format.L
 	return vector.Set(t, root, index, uint64(a))
 }
 
-// Replace makes a block of the transaction the object with the index, which is of
-// the kind, and drops the one that it was.
-func Replace(t *heap.Txn, root format.Link, index uint64, kind format.Kind, a format.Addr) (format.Link, error) {
-	old, _, err := find(&t.Reader, root, index, kind)
-	if err != nil {
-		return 0, err
-	}
-	if root, err = vector.Set(t, root, index, uint64(a)); err == nil {
+// Replace makes a block of the transaction the object with the index, and drops the one
+// that it was, which was found by Object.
+func Replace(t *heap.Txn, root format.Link, index uint64, old, a format.Addr) (format.Link, error) {
+	root, err := vector.Set(t, root, index, uint64(a))
+	if err == nil {
 		t.Free(old)
 	}
 	return root, err

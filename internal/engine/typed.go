@@ -23,40 +23,40 @@ type typed struct {
 // by Go type alone, for new objects. Only what is published is remembered; an index
 // is never used for another descriptor.
 //
-// A pair has two places for access, its own and that beside it: two pairs that a
-// program uses in turns and that have the same place do not displace each other.
+// A pair has two places for access, a near one that follows from the descriptor alone,
+// and a far one: two pairs that a program uses in turns and that have the same near
+// place do not displace each other.
 type typedCache struct {
-	access [256]atomic.Pointer[typed]
-	create [64]atomic.Pointer[typed]
+	nearby  [256]atomic.Pointer[typed]
+	distant [256]atomic.Pointer[typed]
+	create  [64]atomic.Pointer[typed]
 }
 
-// at returns where a pair has its place. The first word of a value may stand for the
-// index: its lower bits are the same. The types of a program lie in a row, and so do
-// their descriptors: the multiplication keeps pairs from having one place for that.
-func (c *typedCache) at(of layout.Identity, index uint64) *atomic.Pointer[typed] {
-	return &c.access[(uint64(of.Word())*0x9e3779b97f4a7c15>>40^index)%uint64(len(c.access))]
-}
+// near returns the near place of a pair. The first word of a value may stand for the
+// index of the descriptor: its lower bits are the same.
+func (c *typedCache) near(index uint64) *atomic.Pointer[typed] { return &c.nearby[byte(index)] }
 
-// beside returns where else it may be.
-func (c *typedCache) beside(of layout.Identity, index uint64) *atomic.Pointer[typed] {
-	return c.at(of, index^1)
+// far returns where else it may be. The types of a program lie in a row, and so do their
+// descriptors: the multiplication keeps pairs from having one place for that.
+func (c *typedCache) far(of layout.Identity, index uint64) *atomic.Pointer[typed] {
+	return &c.distant[(uint64(of.Word())*0x9e3779b97f4a7c15>>40^index)%uint64(len(c.distant))]
 }
 
 // find returns what is remembered of a pair; nil if nothing is.
 func (c *typedCache) find(of layout.Identity, index uint64) *typed {
-	if t := c.at(of, index).Load(); t.fits(of, index) {
+	if t := c.near(index).Load(); t.fits(of, index) {
 		return t
 	}
-	if t := c.beside(of, index).Load(); t.fits(of, index) {
+	if t := c.far(of, index).Load(); t.fits(of, index) {
 		return t
 	}
 	return nil
 }
 
-// remember puts a pair into its place, or, if that is taken, beside it.
+// remember puts a pair into its near place, or, if that is taken, into the far one.
 func (c *typedCache) remember(t *typed) {
-	if place := c.at(t.of, t.index); !place.CompareAndSwap(nil, t) {
-		c.beside(t.of, t.index).Store(t)
+	if place := c.near(t.index); !place.CompareAndSwap(nil, t) {
+		c.far(t.of, t.index).Store(t)
 	}
 }
 

@@ -61,11 +61,16 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
 	typ := layout.IdentityOfPointer(of)
 	if tx.refs.state.Load() == ready {
-		if word := tx.refs.table.Word(uint64(id) - tx.refs.first); word != 0 {
+		index := uint64(id) - tx.refs.first
+		word := tx.refs.table.Word(index)
+		if word == 0 {
+			word = tx.refs.table.Other(index)
+		}
+		if word != 0 {
 			p := tx.refs.table.Pointer(word)
 			first := *(*uint64)(p)
 			typed := &tx.sp.typed
-			if typed.at(typ, first).Load().is(typ, first) || typed.beside(typ, first).Load().is(typ, first) {
+			if typed.near(first).Load().is(typ, first) || typed.far(typ, first).Load().is(typ, first) {
 				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}

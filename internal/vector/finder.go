@@ -54,49 +54,72 @@ func (f Finder) Pointer(word uint64) unsafe.Pointer {
 // follows. In any case but the usual one it says, as a Finder does, that it does not
 // know. The zero Prepared knows nothing.
 //
-// It goes down a level with half the instructions of Finder.Word: the comparison that
-// finds a full node on the expected level settles everything, and most nodes are full.
+// It goes down a level with less than half the instructions of Finder.Word: the comparison
+// that finds a full node on the expected level settles everything, and most nodes are full.
 type Prepared struct {
 	finder Finder
 	words  uint64 // indexes that the root has slots for; so none is beyond its slots (V1)
 	slots  uint64 // address of the root's
 	shift  uint64 // of an index, for its slot in the root
-	full   uint64 // upper 16 bits of the link of a full node below the root: levels and bits
+	root   format.Link
 }
 
 // Prepare returns the search below a root.
 func (f Finder) Prepare(root format.Link) Prepared {
 	levels := root.VectorLevels()
 	if levels == 0 || levels > maxLevels || !valid(root, levels) {
-		return Prepared{}
+		return Prepared{finder: f}
 	}
 	return Prepared{
 		finder: f,
 		words:  1 << capacityBits(root),
 		slots:  f.base + uint64(root)&f.offset + format.HeaderSize,
 		shift:  uint64(fanBits * (levels - 1)),
-		full:   uint64(levels-1)<<4 | fanBits,
+		root:   root,
 	}
 }
 
-// Word returns the word at index i; 0 if it did not find one.
+// Word returns the word at index i; 0 if it did not find one: then Other is to be asked.
+// Each level has code of its own, with constants.
 func (p *Prepared) Word(i uint64) uint64 {
 	if i >= p.words {
 		return 0
 	}
-	shift, full := p.shift, p.full
-	link := *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.slots+i>>(shift&63)*8))
-	for shift != 0 {
-		shift -= fanBits
-		slot := i >> (shift & 63) & (1<<fanBits - 1)
-		if link>>48 != full && (link>>52 != full>>4 || slot>>(link>>48&0xf) != 0) {
-			return 0
+	link := *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.slots+i>>(p.shift&63)*8))
+	switch p.shift {
+	case 4 * fanBits:
+		if link>>48 != 4<<4|fanBits {
+			break
 		}
-		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.finder.base+link&p.finder.offset+format.HeaderSize+slot*8))
-		full -= 1 << 4
+		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.finder.base+link&p.finder.offset+format.HeaderSize+(i>>(3*fanBits)&(1<<fanBits-1))*8))
+		fallthrough
+	case 3 * fanBits:
+		if link>>48 != 3<<4|fanBits {
+			break
+		}
+		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.finder.base+link&p.finder.offset+format.HeaderSize+(i>>(2*fanBits)&(1<<fanBits-1))*8))
+		fallthrough
+	case 2 * fanBits:
+		if link>>48 != 2<<4|fanBits {
+			break
+		}
+		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.finder.base+link&p.finder.offset+format.HeaderSize+(i>>fanBits&(1<<fanBits-1))*8))
+		fallthrough
+	case fanBits:
+		if link>>48 != 1<<4|fanBits {
+			break
+		}
+		link = *(*uint64)(unsafe.Add(unsafe.Pointer(nil), p.finder.base+link&p.finder.offset+format.HeaderSize+(i&(1<<fanBits-1))*8))
+		fallthrough
+	case 0:
+		return link
 	}
-	return link
+	return 0
 }
+
+// Other is Word for what that does not find: what lies below a node that is not full, or
+// in a very large vector.
+func (p *Prepared) Other(i uint64) uint64 { return p.finder.Word(p.root, i) }
 
 // Pointer returns the payload of the block that a word refers to.
 func (p *Prepared) Pointer(word uint64) unsafe.Pointer { return p.finder.Pointer(word) }

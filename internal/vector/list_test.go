@@ -77,13 +77,17 @@ func (l *list) check(t *testing.T, r *heap.Reader) {
 		if got := finder.Word(l.root, uint64(i)); fast && got != want {
 			t.Fatalf("the finder's word %d is %d, want %d", i, got, want)
 		}
-		if got := prepared.Word(uint64(i)); fast && got != want {
+		got, full := prepared.Word(uint64(i)), i>>6 < len(l.words)>>6 && i>>12 < len(l.words)>>12 || len(l.words) <= 64
+		if fast && got != want && (full || got != 0) {
 			t.Fatalf("the prepared word %d is %d, want %d", i, got, want)
+		}
+		if other := prepared.Other(uint64(i)); fast && other != want {
+			t.Fatalf("the other prepared word %d is %d, want %d", i, other, want)
 		}
 	}
 	for _, i := range []int{len(l.words), len(l.words) + 1, 64 * len(l.words), vector.MaxIndex, 1<<62 + 1} {
-		if fast && prepared.Word(uint64(i)) != 0 {
-			t.Fatalf("the prepared word %d of %d is %d", i, len(l.words), prepared.Word(uint64(i)))
+		if fast && (prepared.Word(uint64(i)) != 0 || prepared.Other(uint64(i)) != 0) {
+			t.Fatalf("the prepared word %d of %d is %d or %d", i, len(l.words), prepared.Word(uint64(i)), prepared.Other(uint64(i)))
 		}
 		if got, err := vector.Get(r, l.root, uint64(i)); err != nil || got != 0 || fast && finder.Word(l.root, uint64(i)) != 0 {
 			t.Fatalf("word %d of %d is %d (%v)", i, len(l.words), got, err)
@@ -144,6 +148,34 @@ func TestVector_AsAList(t *testing.T) {
 				space.Live.Release(hold)
 			}
 		})
+	}
+}
+
+// A prepared search finds what is below full nodes, in vectors of each height.
+func TestPrepared_Heights(t *testing.T) {
+	space := heaptest.Open(t, 256<<20)
+	for _, n := range []int{1, 63, 64, 65, 64 * 64, 64*64 + 1, 64 * 64 * 64, 64*64*64 + 70} {
+		err := space.Update(t, func(txn *heap.Txn) error {
+			var l list
+			if err := l.grow(txn, rand.New(rand.NewPCG(1, 1)), n); err != nil {
+				return err
+			}
+			finder, _ := vector.NewFinder(&txn.Reader)
+			prepared := finder.Prepare(l.root)
+			for i, want := range l.words {
+				got, other := prepared.Word(uint64(i)), prepared.Other(uint64(i))
+				if other != want || got != want && (got != 0 || i < n&^(64*64*64-1)) {
+					t.Fatalf("word %d of %d is %d or %d, want %d", i, n, got, other, want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if none := (vector.Prepared{}); none.Word(0) != 0 || none.Other(0) != 0 {
+		t.Error("the zero Prepared knows something")
 	}
 }
 

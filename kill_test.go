@@ -31,6 +31,7 @@ type fleet struct {
 	starts   uint64
 	dropped  uint64        // objects that this process has collected
 	slowest  time.Duration // for which a child was kept from its next commit
+	point    string        // where a child was armed last
 }
 
 // newFleet creates the space and starts n children, with ids from 1.
@@ -41,6 +42,9 @@ func newFleet(t *testing.T, r *rand.Rand, n int, work string) *fleet {
 	f.open()
 	must(t, f.bank.found(f.space))
 	t.Cleanup(func() {
+		if t.Failed() && f.point != "" {
+			t.Logf("the last point at which a child was to die or stop: %s", f.point)
+		}
 		if f.space != nil {
 			f.space.Close()
 		}
@@ -392,7 +396,8 @@ func (f *fleet) provoke(point string, reached func() bool) bool {
 // arm starts one more child, which is killed or stopped at a point.
 func (f *fleet) arm(point, how string) *child {
 	work, times := pointWork(point)
-	return f.start(fleetSize+1, work, fmt.Sprintf("EVERHEAP_POINT=%s:%d:%s", point, 1+f.rng.IntN(times), how))
+	f.point = fmt.Sprintf("%s:%d:%s", point, 1+f.rng.IntN(times), how)
+	return f.start(fleetSize+1, work, "EVERHEAP_POINT="+f.point)
 }
 
 func TestKill_AtPoints(t *testing.T) {

@@ -57,24 +57,26 @@ func (s *suite) databases() []plan.Database {
 // names are those of the implementations: "refs" and "owned" are Everheap.
 var names = []string{"pointers", "refs", "owned", "bbolt"}
 
-// reopen closes what is persistent, takes it out of the page cache, and opens it.
-func (s *suite) reopen() (err error) {
-	if err := errors.Join(s.objects.Close(), s.owned.Close(), s.bolt.Close()); err != nil {
+// forget closes the database of an implementation and takes it out of the page cache.
+// What follows is open. Pointers have nothing to close.
+func (s *suite) forget(k int) error {
+	if err := s.databases()[k].Close(); err != nil {
 		return err
 	}
-	for _, dir := range s.dirs() {
-		if err := evict(dir); err != nil {
-			return err
-		}
+	return evict(s.dirs()[k-1])
+}
+
+// open opens the database of an implementation again.
+func (s *suite) open(k int) (_ plan.Database, err error) {
+	switch names[k] {
+	case "refs":
+		s.objects, err = objects.Open(s.objectsDir())
+	case "owned":
+		s.owned, err = owned.Open(s.ownedDir())
+	case "bbolt":
+		s.bolt, err = bolt.Open(s.boltDir())
 	}
-	if s.objects, err = objects.Open(s.objectsDir()); err != nil {
-		return err
-	}
-	if s.owned, err = owned.Open(s.ownedDir()); err != nil {
-		return err
-	}
-	s.bolt, err = bolt.Open(s.boltDir())
-	return err
+	return s.databases()[k], err
 }
 
 func (s *suite) close() error { return errors.Join(s.objects.Close(), s.owned.Close(), s.bolt.Close()) }

@@ -30,11 +30,20 @@ func (sp *Space) runBackground() {
 	defer sp.done.Done()
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
+	early := time.NewTicker(aheadEarly)
+	defer early.Stop()
 	b := background{sp: sp}
-	for {
+	b.ahead.faults = sp.faults
+	b.readAhead(1)
+	for looks := 0; ; {
 		select {
 		case <-sp.quit:
 			return
+		case <-early.C:
+			b.readAhead(aheadFaults / 4)
+			if looks++; looks == aheadLooks {
+				early.Stop()
+			}
 		case <-ticker.C:
 			b.tick()
 		}
@@ -51,6 +60,7 @@ type background struct {
 	sweep   time.Duration // the last one took
 	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
+	ahead   readAhead
 }
 
 // tick runs every tenth of a second.
@@ -58,6 +68,7 @@ func (b *background) tick() {
 	sp := b.sp
 	b.n++
 	sp.live.Tick()
+	b.readAhead(aheadFaults)
 	if b.n%reapTicks == 0 {
 		sp.live.Reap()
 	}

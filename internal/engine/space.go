@@ -168,6 +168,7 @@ type Space struct {
 	sweeping sync.Mutex // by one goroutine at a time
 
 	failure atomic.Pointer[error] // of the background's last try
+	faults  int64                 // pages that the process had waited for before the space was opened
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -247,7 +248,7 @@ func openError(dir string, err error) error {
 // The gate byte is held from the look at live until the process entry is claimed:
 // so nobody else rebuilds live, or closes as the last one, in between.
 func open(dir string, o Options) (*Space, error) {
-	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{})}
+	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(sp.open); err != nil {

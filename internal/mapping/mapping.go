@@ -170,13 +170,45 @@ func (r *Region) Populate(off, n int64) {
 	populateRead(r.base+from, to-from)
 }
 
+// aheadStep is how many bytes are read from the disk at once: what somebody has to wait
+// behind, at most, who needs another page meanwhile.
+const aheadStep = 1 << 20
+
 // Prefault makes n bytes at off readable in the read view without a fault for each
 // page: worth it for one who is about to read most of them. It is only advice.
 func (r *Region) Prefault(off, n int64) {
-	if off >= 0 && n > 0 && uint64(off) < r.size && !r.closed.Load() {
-		from := uint64(off) &^ (pageSize - 1)
-		populateRead(r.base+from, (min(uint64(n), r.size-from)+pageSize-1)&^(pageSize-1))
+	r.steps(off, n, func(addr, size uint64) bool {
+		willNeed(addr, size)
+		populateRead(addr, size)
+		return true
+	})
+}
+
+// ReadAhead reads n bytes at off of the file into memory, in order, so that the first
+// touch of a page there need not wait for the disk. It reports false if there is a page
+// that cannot be read, or the kernel does not tell; then the rest is not read.
+func (r *Region) ReadAhead(off, n int64) bool {
+	return r.steps(off, n, func(addr, size uint64) bool {
+		willNeed(addr, size)
+		readable, known := probePage(addr + size - pageSize) // it waits for the last one
+		return readable && known
+	})
+}
+
+// steps calls fn with one piece of the read view after another, of whole pages, until
+// all n bytes at off were in one, or fn returns false, which it reports.
+func (r *Region) steps(off, n int64, fn func(addr, size uint64) bool) bool {
+	if off < 0 || n <= 0 || uint64(off) >= r.size {
+		return false
 	}
+	from := uint64(off) &^ (pageSize - 1)
+	to := (uint64(off) + min(uint64(n), r.size-uint64(off)) + pageSize - 1) &^ (pageSize - 1)
+	for ; from < to; from += aheadStep {
+		if r.closed.Load() || !fn(r.base+from, min(aheadStep, to-from)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Sync makes durable what was written through the write view, or to the file,

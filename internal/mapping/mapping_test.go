@@ -428,3 +428,23 @@ func TestMapShared_IsSharedAndOutlivesFile(t *testing.T) {
 		t.Fatalf("the file has %d bytes, %v", len(raw), err)
 	}
 }
+
+// What is read ahead is there; what is not in the file is not.
+func TestRegion_ReadAhead(t *testing.T) {
+	r := mapNew(t, 5<<20)
+	for _, c := range []struct {
+		off, n int64
+		want   bool
+	}{
+		{0, 5 << 20, true}, {0, 1, true}, {5<<20 - 1, 1, true}, {1 << 20, 3<<20 + 17, true},
+		{5 << 20, pageSize, false}, {0, 6 << 20, false}, {0, 0, false}, {-1, 1, false}, {testWindow, 1, false}, {testWindow - 1, 1 << 62, false},
+	} {
+		if got := r.ReadAhead(c.off, c.n); got != c.want {
+			t.Errorf("%d bytes at %d: %v", c.n, c.off, got)
+		}
+		r.Prefault(c.off, c.n)
+	}
+	if err := r.Close(); err != nil || r.ReadAhead(0, 1) {
+		t.Errorf("a closed region is read (%v)", err)
+	}
+}

@@ -83,6 +83,17 @@ func unmapPages(addr, size uint64) { _ = madvise(addr, size, unix.MADV_DONTNEED)
 // populateRead makes pages present; Linux 5.14, else nothing.
 func populateRead(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_READ) }
 
+// willNeed starts to read pages of a file into memory, as one long read, in folios of
+// one page each: after it as without it, a change of one byte makes one page dirty.
+func willNeed(addr, size uint64) { _ = madvise(addr, size, unix.MADV_WILLNEED) }
+
+// MajorFaults returns for how many pages this process has had to wait for a disk.
+func MajorFaults() int64 {
+	var usage unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
+	return usage.Majflt
+}
+
 // probePage reports whether a page of a view can be read; known is false if the
 // kernel does not tell.
 func probePage(addr uint64) (readable, known bool) {

@@ -20,6 +20,7 @@ func adviseView(addr, size uint64)                        {}
 func populateWrite(addr, size uint64)                     {}
 func unmapPages(addr, size uint64)                        {}
 func populateRead(addr, size uint64)                      {}
+func willNeed(addr, size uint64)                          {}
 func probePage(addr uint64) (readable, known bool)        { return false, false }
 func addressSpaceLimit() (uint64, bool)                   { return 0, false }
 func isNoMemory(err error) bool                           { return false }
@@ -27,6 +28,9 @@ func allocate(fd uintptr, off, n int64) error             { return errSystem }
 func punchHole(fd uintptr, off, n int64) error            { return errSystem }
 func datasync(fd uintptr) error                           { return errSystem }
 func mappedIn(base, size uint64) string                   { return "another mapping" }
+
+// MajorFaults returns 0: this system does not count them.
+func MajorFaults() int64 { return 0 }
 
 // CheckFileSystem returns nil if a space may lie in the directory; on this
 // system none may.

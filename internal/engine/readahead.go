@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// Reading ahead. The views of a heap are mapped for random access, since pages that the
+// kernel reads together on its own would be changed and written together. So after a
+// start without the heap in memory, each page that is touched first waits for a read of
+// its own, and disks deliver many times as much in order. What is here makes up for it:
+// a process that has to wait for many pages reads the heap ahead, in the background, in
+// the order of the file.
+//
+//	A1  It begins when pages are waited for while the space is opened, or in numbers
+//	    after that, and goes on, piece by piece, as long as they are: so who finds all in
+//	    memory, or reads little, causes no reads.
+//	A2  Each byte is read ahead once at most by each process that has opened the space,
+//	    and in all no more than half of the memory that is there: so with more data
+//	    than memory it ends, and what is in use stays.
+//	A3  Only extents in use are read: holes and free ones would fill memory with nothing.
+//	A4  It waits for each step before the next one: who needs a page meanwhile does not
+//	    wait behind more than that.
+//	A5  It is only advice: a page that cannot be read ends it, and whoever needs the page
+//	    is told.
+const (
+	aheadPiece  = 64 << 20 // bytes that are read before there is another look
+	aheadStep   = 1 << 20  // bytes that are read at once
+	aheadFaults = 32       // pages that were waited for in a tick: that many are worth it
+
+	aheadEarly = 5 * time.Millisecond // between looks after the start,
+	aheadLooks = 200                  // as many as that
+)
+
+// readAhead is how far this process has read ahead.
+type readAhead struct {
+	faults int64       // pages that the process had waited for at the last look
+	busy   atomic.Bool // a piece is being read; whoever set it has what follows
+	at     uint64      // offset in the heap up to which it was read
+	bytes  uint64      // that were read
+	over   bool
+}
+
+// readAhead reads the next piece, in another goroutine, if so many pages were waited for
+// since the last look.
+func (b *background) readAhead(least int64) {
+	a, sp := &b.ahead, b.sp
+	faults := mapping.MajorFaults()
+	waited := faults - a.faults
+	a.faults = faults
+	if waited < least || !a.busy.CompareAndSwap(false, true) {
+		return
+	}
+	sp.done.Add(1)
+	go func() {
+		defer sp.done.Done()
+		defer a.busy.Store(false)
+		if a.over {
+			return
+		}
+		err := sp.guarded(func() error {
+			a.piece(sp.live.Words().Carved.Load(), memoryThere()/2, sp.heap.ExtentInUse, func(off, n uint64) bool {
+				return !sp.quitting() && sp.region.ReadAhead(int64(off), int64(n))
+			})
+			return nil
+		})
+		a.over = a.over || err != nil // A5
+	}()
+}
+
+// piece reads the next piece of what is in use up to end, if no more than limit was read
+// then in all.
+func (a *readAhead) piece(end, limit uint64, inUse func(off uint64) bool, read func(off, n uint64) bool) {
+	for left := int64(aheadPiece); left > 0 && !a.over; {
+		n := uint64(0)
+		for n < aheadStep && a.at+n < end && inUse(a.at+n) {
+			n += format.ExtentSize
+		}
+		switch {
+		case a.at >= end:
+			a.over = true
+		case n == 0:
+			a.at += format.ExtentSize
+		case a.bytes+n > limit || !read(a.at, n):
+			a.over = true
+		default:
+			a.at, a.bytes, left = a.at+n, a.bytes+n, left-int64(n)
+		}
+	}
+}
+
+// memoryThere returns how many bytes of memory could be used for files, or are, as far
+// as the kernel tells; 0: it does not.
+func memoryThere() uint64 {
+	there := uint64(0)
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		_, b, _ = bytes.Cut(b, []byte("\nMemAvailable:"))
+		kilobytes, _, _ := bytes.Cut(bytes.TrimSpace(b), []byte(" "))
+		n, _ := strconv.ParseUint(string(kilobytes), 10, 54)
+		there = n << 10
+	}
+	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil { // of a container
+		if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64); err == nil {
+			there = min(there, n)
+		}
+	}
+	return there
+}

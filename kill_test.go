@@ -333,7 +333,7 @@ func pointWork(point string) (work string, times int) {
 		return "", 1
 	case "anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed", "reclaim.scanned":
 		return "busy", 2
-	case "journal.leading", "journal.write", "journal.written", "journal.synced":
+	case "journal.leading", "journal.write", "journal.written", "journal.synced", "sync.begun", "sync.done":
 		return "busy", 20
 	case "hole.allocated", "punch.marked", "punch.synced", "punch.punched":
 		return "compact", 2

@@ -54,8 +54,10 @@ func (sp *Space) stateOf(h live.Hold) (s format.State, err error) {
 
 // newestVersion returns the number of the newest version.
 func (sp *Space) newestVersion() (v format.Version, err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	return sp.heap.VersionOf(sp.live.Current()), nil
+	hold := sp.live.HoldCurrent() // else its block could be that of another state before it is read
+	defer sp.live.Release(hold)
+	state, err := sp.stateOf(hold)
+	return format.Version(state.Version), err
 }
 
 // endBegin ends the guarded part of the beginning of a transaction.

@@ -307,3 +307,46 @@ func TestStacks_AnotherEpochRefuses(t *testing.T) {
 		t.Errorf("%#x %v", first, ok)
 	}
 }
+
+// heldStates fails if the newest state is looked at while nobody holds it: its block
+// could be another one before it is read.
+type heldStates struct {
+	live.States
+	t       *testing.T
+	v       *live.Live
+	current format.Addr
+	looks   int
+}
+
+func (s *heldStates) look(a format.Addr) {
+	if a == s.current {
+		s.looks++
+		if !slices.ContainsFunc(s.v.Readers(), func(r live.Reader) bool { return r.State == a }) {
+			s.t.Error("the newest state is read, and nobody holds it")
+		}
+	}
+}
+
+func (s *heldStates) VersionOf(a format.Addr) format.Version {
+	s.look(a)
+	return s.States.VersionOf(a)
+}
+
+func (s *heldStates) Pins(a format.Addr, add func(state format.Addr, version format.Version)) {
+	s.look(a)
+	s.States.Pins(a, add)
+}
+
+// A scan for what is protected holds the newest version while it reads that, and no longer.
+func TestProtected_HoldsTheNewest(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	states := &heldStates{s.Heap, t, s.Live, s.Live.Current(), 0}
+	var p live.Protected
+	s.Live.Protected(&p, states)
+	if states.looks == 0 || p.Current != s.Heap.VersionOf(states.current) {
+		t.Errorf("%d looks, version %d", states.looks, p.Current)
+	}
+	if n := len(s.Live.Readers()); n > 0 || !s.Live.Idle() {
+		t.Errorf("%d versions are held after it", n)
+	}
+}

@@ -280,7 +280,9 @@ type States interface {
 // of the anchors, and the checkpoints that any of these lists.
 //
 // The order is that of L4 and L5: Current, then the reader slots, then the
-// anchor slots. A slot whose owner is 0 protects nothing. A state that is read
+// anchor slots. Current is held while it is read: else its block could be that of
+// another state before that, perhaps of one that is being written, whose checkpoints
+// nobody can read yet. A slot whose owner is 0 protects nothing. A state that is read
 // while its reader still validates may be no state any more; the reader will
 // fail to validate then, and the versions that were read protect too much at
 // worst: that is why nonsensical ones do no harm. A checkpoint that is made after
@@ -288,6 +290,10 @@ type States interface {
 // version needs is not reclaimed by the outcome.
 func (v *Live) Protected(p *Protected, s States) {
 	current := v.Current()
+	if i := v.takeSlot(); i >= 0 { // else a writer of more readers than there are slots would wait for them
+		current = v.fillSlot(i)
+		defer v.Release(Hold{State: current, index: i})
+	}
 	p.Current = s.VersionOf(current)
 	p.Versions = append(p.Versions[:0], p.Current)
 	p.States = append(p.States[:0], current)

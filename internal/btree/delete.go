@@ -10,19 +10,26 @@ import (
 
 // Delete removes a key and returns the new root and the block of the entry that was
 // removed, 0 if the key was not there. Nodes that become small take slots from a
-// neighbour, or join it. Errors are as those of Set.
+// neighbour, or join it.
+//
+// Errors are of the heap: no space, damage. One that is met before the tree is touched
+// leaves it as it was, and comes with the root as it was. One after that comes with the
+// root 0: the tree is unusable, and the transaction must abort.
 func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	found, err := c.seek(t, root, sh, key)
 	if err != nil || !found {
 		return root, 0, err
 	}
+	at := c.steps[0].at
+	entry := format.Addr(c.steps[0].n.ref(at))
+	if _, err := c.r.Payload(entry, format.KindEntry); err != nil { // the log tells the key by it, and words may have decided
+		return root, 0, err
+	}
 	n, err := c.edit(0, 0)
 	if err != nil {
 		return 0, 0, err
 	}
-	at := c.steps[0].at
-	entry := format.Addr(n.ref(at))
 	n.remove(0, at)
 	t.Free(entry)
 	for h := 1; h < c.depth; h++ {
@@ -42,7 +49,10 @@ func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) 
 			return 0, 0, err
 		}
 	}
-	return c.root, entry, c.dropRoot()
+	if err := c.dropRoot(); err != nil {
+		return 0, 0, err
+	}
+	return c.root, entry, nil
 }
 
 // leastGone corrects the nodes above the one at the height, whose least key is not

@@ -313,8 +313,11 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 		return false, err
 	}
 	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
-	if err != nil {
+	switch {
+	case err != nil && root == 0:
 		return false, tx.fail(err)
+	case err != nil: // found before the tree was touched
+		return false, err
 	}
 	if block == 0 {
 		return false, nil

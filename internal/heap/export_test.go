@@ -11,6 +11,12 @@ func (h *Heap) PutExtents(a format.Addr, n uint64) { h.runs.add(h.extentOf(a), n
 // Push puts a parcel of the items on a stack.
 func (h *Heap) Push(stack int, items []format.ParcelItem) { h.push(stack, items) }
 
+// Age makes the transaction one in which so many walks were begun.
+func (t *Txn) Age(walks uint32) { t.stamp = walks + 1 }
+
+// CompactLog takes off the log what it does not need.
+func (t *Txn) CompactLog() { t.compactLog() }
+
 // Drop empties the lists.
 func (h *Heap) Drop() { h.Abandon() }
 

@@ -82,14 +82,31 @@ const (
 	lent  = 1 << 31 // it was borrowed
 	fresh = 1 << 30 // it has a key that was not there when the transaction began to store it: see LogSet
 	marks = lent | fresh
+
+	maxStamp = fresh - 1 // see restamp
 )
 
 // Freeze makes everything written so far unchangeable, until the matching Thaw:
 // somebody walks over it.
 func (t *Txn) Freeze() {
+	if t.stamp == maxStamp {
+		t.restamp()
+	}
 	t.frozen++
 	t.stamp++
 	t.editable = t.stamp
+}
+
+// restamp begins anew with the stamps, which have run out after very many walks: a
+// larger one would be a mark. All that was written gets the first one: which of it is
+// older does not matter to who freezes all of it.
+func (t *Txn) restamp() {
+	for _, a := range t.written {
+		if hd := t.heap.writable(a); hd.Sum&^marks != 0 { // else it was dropped
+			hd.Sum = hd.Sum&marks | 1
+		}
+	}
+	t.stamp = 1
 }
 
 // Thaw ends a Freeze.

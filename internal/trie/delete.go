@@ -11,11 +11,15 @@ import (
 // Delete removes a key and returns the new root and the block of the entry
 // that was removed, 0 if the key was not there.
 // Leaves that become small are joined, nodes with one leaf give way to it: a map
-// that shrinks gives its space back. Errors are as those of Set.
+// that shrinks gives its space back.
+//
+// Errors are of the heap: no space, damage. One that is met before the tree is touched
+// leaves it as it was, and comes with the root as it was. One after that comes with the
+// root 0: the tree is unusable, and the transaction must abort.
 func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
-		return 0, 0, err
+		return root, 0, err
 	}
 	i, _, err := search(&t.Reader, c.leaf, s, hash, c.shift(), key)
 	if err != nil || i < 0 {
@@ -23,7 +27,7 @@ func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsa
 	}
 	list, err := leafWords(&t.Reader, c.leaf)
 	if err != nil {
-		return 0, 0, err
+		return root, 0, err
 	}
 	entry := format.Addr(list[i] & format.AddrMask)
 	if c.leaf.Kind() == format.LinkChain {
@@ -44,7 +48,10 @@ func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsa
 			break
 		}
 	}
-	return c.root, entry, err
+	if err != nil {
+		return 0, 0, err
+	}
+	return c.root, entry, nil
 }
 
 // remove takes word i out of the bucket. An empty bucket gives way to nil, one

@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// A key that cannot be searched for is an error of that operation alone, as with Get:
+// nothing has changed, and the transaction may go on.
+func TestDelete_OfWhatCannotBeFound(t *testing.T) {
+	for _, sorted := range []bool{false, true} {
+		sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20, Manual: true, Files: withoutSync, Verify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func(name string, of MapOf) MapOf {
+			of.Sorted = sorted
+			if of.ID, err = sp.OpenMap(name, of); err != nil {
+				t.Fatal(err)
+			}
+			return of
+		}
+		damaged, whole := open("damaged", words(0)), open("whole", words(0))
+		floats := open("floats", MapOf{Key: layout.IdentityOf[float64](), Value: wordType})
+		for i := range uint64(3) {
+			if err := sp.Set(damaged, pointerTo(i), pointerTo(i), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var payload unsafe.Pointer // of the entry with the key 1
+		if err := sp.look(func(tx *Tx) error {
+			m, object, err := tx.Bind(damaged)
+			if err == nil {
+				payload, err = tx.Get(m, object, pointerTo(1))
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		hd := (*format.BlockHeader)(unsafe.Add(payload, sp.region.Delta()-format.HeaderSize))
+		hd.Sum ^= 1
+		nan := math.NaN()
+		err = sp.Change(false, func(tx *Tx) error {
+			if _, err := tx.Remove(damaged, pointerTo(1)); err == nil {
+				t.Error("an entry that is damaged was removed")
+			}
+			if _, err := tx.Remove(floats, unsafe.Pointer(&nan)); sorted && err == nil {
+				t.Error("NaN was removed")
+			}
+			return errors.Join(tx.Err(), tx.Store(whole, pointerTo(7), pointerTo(8)))
+		})
+		hd.Sum ^= 1
+		if err != nil {
+			t.Errorf("sorted %t: the transaction could not go on: %v", sorted, err)
+		} else if got := wordsByWord(t, sp, whole); got[7] != 8 || len(wordsByWord(t, sp, damaged)) != 3 {
+			t.Errorf("sorted %t: %v and %v", sorted, got, wordsByWord(t, sp, damaged))
+		}
+		verify(t, sp)
+	}
+}

@@ -255,7 +255,7 @@ func TestClose_ReleasesLocks(t *testing.T) {
 		t.Errorf("after Close there are still %v %v", files, mappings)
 	}
 	expectError(t, b.Mutex("m").Lock(context.Background()), everheap.ErrClosed)
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 	s := open(t, dir)
 	must(t, s.Mutex("of b").Lock(context.Background())) // released, not left by a dead one
 }

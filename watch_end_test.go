@@ -220,7 +220,7 @@ func TestWatch_Close(t *testing.T) {
 	begun(t, last, func(i int) { must(t, m.Set(again, 1, i)) })
 	within(t, patience, "Close", func() { must(t, again.Close()) })
 	expectError(t, last.ends(), everheap.ErrClosed)
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 // Leaving the loop lets go of everything: by break, by a panic, by Goexit.
@@ -287,7 +287,7 @@ func TestWatch_Break(t *testing.T) {
 	}
 	free("a break at the end")
 	must(t, s.Close())
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 // A context that ends in the middle of what a version brings ends the loop there.

@@ -174,6 +174,13 @@ func receive[T any](t interface {
 	return v
 }
 
+// patient is a context for what should take a moment.
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // noneLeft fails the test if there are goroutines that were not there before. Some need a
 // while to end on a machine that has much to do.
 func noneLeft(t testing.TB, before goleak.Option) {

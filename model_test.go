@@ -503,8 +503,7 @@ func (m *machine[K, V]) letGo(t *rapid.T) {
 }
 
 func (m *machine[K, V]) sweep(t *rapid.T) {
-	_, err := m.space.Engine().Sweep()
-	m.ok(t, err)
+	m.ok(t, sweep(m.space))
 }
 
 // reopen closes and opens the space; without live, as after a loss of power.

@@ -79,8 +79,8 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 		t.Errorf("nobody wrote: %v", last)
 	}
 	for _, c := range list {
-		fmt.Fprintln(c.in, "end")
-		<-c.done
+		c.tell("end")
+		c.await("its end", c.gone)
 	}
 }
 

@@ -175,12 +175,12 @@ func (p *pinnedModel) watch(name string) {
 		})
 	}()
 	if w.want == nil {
-		if err := <-w.done; !errors.Is(err, everheap.ErrNotFound) {
+		if err := receive(p.t, "ViewAt", w.done); !errors.Is(err, everheap.ErrNotFound) {
 			p.t.Fatal(err)
 		}
 		return
 	}
-	<-began
+	receive(p.t, "ViewAt of "+name, began)
 	p.watchers = append(p.watchers, w)
 }
 
@@ -190,7 +190,7 @@ func (p *pinnedModel) finish(i int) {
 	w := p.watchers[i]
 	p.watchers = slices.Delete(p.watchers, i, i+1)
 	close(w.end)
-	must(p.t, <-w.done)
+	must(p.t, receive(p.t, "the end of ViewAt", w.done))
 }
 
 func TestCheckpoint_Model(t *testing.T) {
@@ -304,7 +304,7 @@ func TestCheckpoint_Errors(t *testing.T) {
 	update(t, s, func(tx *everheap.Tx) error {
 		done := make(chan error)
 		go func() { done <- s.Restore(busy, "a") }()
-		expectError(t, <-done, everheap.ErrBusy)
+		expectError(t, receive(t, "Restore", done), everheap.ErrBusy)
 		return nil
 	})
 	must(t, s.Close())

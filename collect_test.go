@@ -181,9 +181,13 @@ func TestCollect_WhileATransactionRuns(t *testing.T) {
 	c.name("from", moved)
 	c.link(none) // so that there is something to drop
 	var made everheap.Ref[chain]
-	collected := make(chan error)
+	collected := make(chan error, 1)
 	marked := make(chan bool)
-	c.step = func(int) { marked <- true }
+	c.step = func(n int) {
+		if n == 1 {
+			close(marked)
+		}
+	}
 	update(t, c.Space, func(tx *everheap.Tx) (err error) {
 		if err := second(c.m.Delete(tx, "from")); err != nil {
 			return err
@@ -192,13 +196,13 @@ func TestCollect_WhileATransactionRuns(t *testing.T) {
 			_, err := c.Collect(context.Background())
 			collected <- err
 		}()
-		<-marked // it waits for the transaction now
+		receive(t, "a collection", marked) // it waits for the transaction now
 		if made, err = everheap.New(tx, chain{Next: moved}); err != nil {
 			return err
 		}
 		return c.m.Set(tx, "to", made)
 	})
-	must(t, <-collected)
+	must(t, receive(t, "the end of the collection", collected))
 	c.isThere(moved, true)
 	c.isThere(made, true)
 }
@@ -351,10 +355,15 @@ func TestCollect_InTheBackground(t *testing.T) {
 	if !wait(patience, func() bool { return s.Stats().Collected.Dropped > 0 }) {
 		t.Errorf("the last collection of the process: %+v", s.Stats().Collected)
 	}
-	version := s.Stats().Version
-	time.Sleep(1500 * time.Millisecond)
-	if now := s.Stats().Version; now > version {
-		t.Errorf("from version %d to %d nobody has done anything", version, now)
+	version, began := s.Stats().Version, time.Now()
+	quiet := wait(patience, func() bool { // what was begun may go on, and one more may be in vain
+		if now := s.Stats().Version; now > version {
+			version, began = now, time.Now()
+		}
+		return time.Since(began) > 1500*time.Millisecond
+	})
+	if !quiet {
+		t.Errorf("nobody does anything, and there are new versions, the last one %d", version)
 	}
 	view(t, s, func(tx *everheap.Tx) error {
 		n := 2000

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
+	"go.uber.org/goleak"
 )
 
 var (
@@ -145,12 +147,48 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// within fails the test if fn takes longer than it ever should: it hangs.
+// within fails the test if fn takes longer than it ever should: it hangs. What all
+// goroutines do then is shown.
 func within(t testing.TB, d time.Duration, what string, fn func()) {
 	t.Helper()
-	watch := time.AfterFunc(d, func() { panic(fmt.Sprintf("%s: %s takes longer than %v", t.Name(), what, d)) })
+	watch := time.AfterFunc(d, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s: %s takes longer than %v", t.Name(), what, d))
+	})
 	defer watch.Stop()
 	fn()
+}
+
+// receive waits for a value, or for the end of the channel, and fails the test if that
+// does not come: what it waits for may have failed in another goroutine.
+func receive[T any](t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatalf("waited %v for %s in vain", patience, what)
+	}
+	return v
+}
+
+// patient is a context for what should take a moment.
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// noneLeft fails the test if there are goroutines that were not there before. Some need a
+// while to end on a machine that has much to do.
+func noneLeft(t testing.TB, before goleak.Option) {
+	t.Helper()
+	var err error
+	if !wait(patience, func() bool { err = goleak.Find(before); return err == nil }) {
+		t.Error(err)
+	}
 }
 
 // isNotFound reports whether an error says that the key is not there.

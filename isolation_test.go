@@ -333,7 +333,7 @@ func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
 				}()
 				err = s.Update(context.Background(), func(tx *everheap.Tx) error { return errors.Join(change(tx), end(tx)) })
 			}()
-			if err := <-done; err == nil {
+			if err := receive(t, "the end of the goroutine", done); err == nil {
 				t.Fatal("no error")
 			}
 			if v, err := m.Get(s, "k"); err != nil || v != "before" {
@@ -357,7 +357,7 @@ func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
 					t.Error("no error")
 				}
 			}()
-			<-done
+			receive(t, "the end of the goroutine", done)
 			if v, err := m.Get(s, "k"); err != nil || v != "before" {
 				t.Errorf("k is %q (%v)", v, err)
 			}
@@ -483,8 +483,8 @@ func TestClose_WaitsForTransactions(t *testing.T) {
 			return nil
 		})
 	}()
-	<-inside
+	receive(t, "a View", inside)
 	go func() { closed <- s.Close() }()
-	must(t, <-done)
-	must(t, <-closed)
+	must(t, receive(t, "the end of the View", done))
+	must(t, receive(t, "Close", closed))
 }

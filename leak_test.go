@@ -62,7 +62,7 @@ func TestClose_LeavesNothing(t *testing.T) {
 			t.Error("a leaked pointer can be read after Close")
 		}
 	}
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 func TestOpen_FailedLeavesNothing(t *testing.T) {
@@ -97,7 +97,7 @@ func TestOpen_FailedLeavesNothing(t *testing.T) {
 	must(t, err)
 	checkSpace(t, s)
 	must(t, s.Close())
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 // expectReserved fails the test unless the window is there, inaccessible.

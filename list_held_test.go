@@ -1,6 +1,7 @@
 package everheap_test
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/everheap/everheap"
@@ -30,7 +31,7 @@ func (m *listMachine[T]) hold(t *rapid.T) {
 			return nil
 		})
 	}()
-	<-began
+	receive(t, "a View", began)
 	m.held = append(m.held, s)
 }
 
@@ -44,14 +45,18 @@ func (m *listMachine[T]) look(t *rapid.T) {
 	s.tasks <- func(tx *everheap.Tx) {
 		var err error
 		defer func() {
-			if f, ok := recover().(failure); ok {
+			switch f := recover().(type) {
+			case nil:
+			case failure:
 				err = f
+			default:
+				err = fmt.Errorf("panic: %v", f)
 			}
 			result <- err
 		}()
 		m.compare(new(failure), tx, s.model)
 	}
-	m.ok(t, <-result)
+	m.ok(t, receive(t, "a comparison", result))
 }
 
 // letGo ends a held snapshot.
@@ -61,6 +66,6 @@ func (m *listMachine[T]) letGo(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "snapshot")
 	close(m.held[i].tasks)
-	m.ok(t, <-m.held[i].done)
+	m.ok(t, receive(t, "the end of a View", m.held[i].done))
 	m.held = slices.Delete(m.held, i, i+1)
 }

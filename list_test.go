@@ -245,7 +245,7 @@ func TestList_AppendCopies(t *testing.T) {
 		grow(1000)
 		done <- err
 	}()
-	must(t, <-done)
+	must(t, receive(t, "Append", done))
 	got := contentOf(t, s, l)
 	if len(got) != 3 || got[0].Name != "stack0" || got[0].Next.Next != got[0].Next || got[1].Next.Name != "stack0" || got[2].Name != "third" {
 		t.Errorf("%+v", got)

@@ -211,7 +211,7 @@ func TestErrOwnerDied_WhileWaiting(t *testing.T) {
 	go func() { done <- m.Lock(context.Background()) }()
 	awaitWaiters(t, s, "m", 1)
 	c.kill()
-	expectError(t, <-done, everheap.ErrOwnerDied, `lock "m"`)
+	expectError(t, receive(t, "the mutex of a dead one", done), everheap.ErrOwnerDied, `lock "m"`)
 	must(t, m.Unlock())
 	if ok, err := m.TryLock(); !ok || err != nil {
 		t.Errorf("%v (%v)", ok, err)
@@ -275,7 +275,7 @@ func TestSuspend_LockHolder(t *testing.T) {
 	go func() { done <- s.Mutex("m").Lock(context.Background()) }()
 	a.resume()
 	a.expect("unlock m", "ok")
-	must(t, <-done)
+	must(t, receive(t, "the mutex that was unlocked", done))
 	a.stop()
 	a.kill()
 	for range 2 {

@@ -53,7 +53,8 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(sharedBenchDir)
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		var err error
+		if !wait(patience, func() bool { err = goleak.Find(); return err == nil }) {
 			fmt.Fprintln(os.Stderr, "goroutines are left after the tests:", err)
 			code = 1
 		}

@@ -456,7 +456,7 @@ func (m *machine[K, V]) hold(t *rapid.T) {
 			return nil
 		})
 	}()
-	<-began
+	receive(t, "a View", began)
 	m.held = append(m.held, s)
 }
 
@@ -478,14 +478,18 @@ func (m *machine[K, V]) look(t *rapid.T) {
 	s.tasks <- func(tx *everheap.Tx) {
 		var err error
 		defer func() {
-			if f, ok := recover().(failure); ok {
+			switch f := recover().(type) {
+			case nil:
+			case failure:
 				err = f
+			default:
+				err = fmt.Errorf("panic: %v", f)
 			}
 			result <- err
 		}()
 		m.compare(new(failure), tx, s.model)
 	}
-	m.ok(t, <-result)
+	m.ok(t, receive(t, "a comparison", result))
 }
 
 func (m *machine[K, V]) letGo(t *rapid.T) {
@@ -494,13 +498,12 @@ func (m *machine[K, V]) letGo(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "snapshot")
 	close(m.held[i].tasks)
-	m.ok(t, <-m.held[i].done)
+	m.ok(t, receive(t, "the end of a View", m.held[i].done))
 	m.held = append(m.held[:i], m.held[i+1:]...)
 }
 
 func (m *machine[K, V]) sweep(t *rapid.T) {
-	_, err := m.space.Engine().Sweep()
-	m.ok(t, err)
+	m.ok(t, sweep(m.space))
 }
 
 // reopen closes and opens the space; without live, as after a loss of power.

@@ -43,7 +43,7 @@ func TestMutex_ExcludesGoroutines(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	within(t, patience, "locking by turns", wg.Wait)
 	if counter != 8*500 {
 		t.Errorf("%d of %d", counter, 8*500)
 	}
@@ -77,7 +77,7 @@ func TestMutex_Contexts(t *testing.T) {
 	for _, ctx := range []context.Context{ended, soon(t)} {
 		done := make(chan error)
 		go func() { done <- s.Mutex("m").Lock(ctx) }()
-		err := <-done
+		err := receive(t, "Lock with a context that ends", done)
 		expectError(t, err, everheap.ErrBusy, `lock "m"`, `the mutex "m" is held by process `+fmt.Sprint(os.Getpid()))
 		if !errors.Is(err, ctx.Err()) {
 			t.Errorf("the cause is not that the context ended: %v", err)
@@ -96,7 +96,7 @@ func TestErrNotHeld(t *testing.T) {
 	expectError(t, b.Mutex("m").Unlock(), everheap.ErrNotHeld, "this handle")
 	done := make(chan error)
 	go func() { done <- a.Mutex("m").Unlock() }() // another goroutine may
-	must(t, <-done)
+	must(t, receive(t, "Unlock", done))
 	expectError(t, a.Mutex("m").Unlock(), everheap.ErrNotHeld)
 	expectError(t, a.Semaphore("m", 1).Release(), everheap.ErrNotHeld, `release "m"`)
 	must(t, a.Semaphore("m", 1).Acquire(context.Background()))
@@ -161,7 +161,7 @@ func TestSemaphore_CountsInProcess(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	within(t, patience, "acquiring by turns", wg.Wait)
 	sem := a.Semaphore("s", units)
 	for range units {
 		must(t, sem.Acquire(context.Background()))
@@ -230,9 +230,9 @@ func TestClose_ReleasesLocks(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	must(t, a.Close())
 	for range 3 {
-		expectError(t, <-results, everheap.ErrClosed)
+		expectError(t, receive(t, "those who wait by the handle that is closed", results), everheap.ErrClosed)
 	}
-	must(t, <-got)
+	must(t, receive(t, "the one who waits by another handle", got))
 	must(t, b.Semaphore("s", 2).Acquire(context.Background()))
 	must(t, b.Mutex("m").Unlock())
 
@@ -255,7 +255,7 @@ func TestClose_ReleasesLocks(t *testing.T) {
 		t.Errorf("after Close there are still %v %v", files, mappings)
 	}
 	expectError(t, b.Mutex("m").Lock(context.Background()), everheap.ErrClosed)
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 	s := open(t, dir)
 	must(t, s.Mutex("of b").Lock(context.Background())) // released, not left by a dead one
 }
@@ -288,7 +288,7 @@ func TestClose_WhileLocking(t *testing.T) {
 		}
 		time.Sleep(100 * time.Microsecond)
 		must(t, a.Close())
-		wg.Wait()
+		within(t, patience, "the end of those who lock", wg.Wait)
 		if list, err := s.Locks(); err != nil || len(list) > 0 {
 			t.Fatalf("after Close there are held: %+v (%v)", list, err)
 		}

@@ -160,7 +160,7 @@ func doomedChild() int {
 		} else {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
-		time.Sleep(patience / 40) // the signal may reach another thread first
+		time.Sleep(500 * time.Millisecond) // the signal may reach another thread first
 	}
 	disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Err: syscall.EIO, Failing: die})
 	if c.has("heap") {

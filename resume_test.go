@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,12 @@ func stored(t *testing.T, s *everheap.Space) progress {
 func elsewhere(fn func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); fn() }()
-	<-done
+	select {
+	case <-done:
+	case <-time.After(patience): // it waits for the run that waits for it
+		debug.SetTraceback("all")
+		panic("what another goroutine does comes to no end")
+	}
 }
 
 // seen returns what another goroutine finds in the map, and in the state.
@@ -174,7 +180,7 @@ func readerOf(t *testing.T, s *everheap.Space) everheap.Scope {
 		_ = s.View(func(tx *everheap.Tx) error { scope <- tx; <-end; return nil })
 	}()
 	t.Cleanup(func() { close(end); <-ended })
-	return <-scope
+	return receive(t, "a View", scope)
 }
 
 // A program that computes keeps nobody from writing; one that has changed something
@@ -195,7 +201,7 @@ func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) {
 				defer cancel()
 				waited <- s.Update(ctx, func(tx *everheap.Tx) error { return m.Set(tx, "other", -1) })
 			}()
-			expectError(t, <-waited, everheap.ErrBusy)
+			expectError(t, receive(t, "an Update with a context that ends", waited), everheap.ErrBusy)
 			must(t, checkpoint())
 		}
 		return nil
@@ -367,8 +373,8 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 					}
 				}()
 			}
-			<-done
-			<-done
+			receive(t, "a reader", done)
+			receive(t, "the other reader", done)
 			if n != 100 || *borrowed != 50 || *m.Peek(tx, "key 99") != 99 || m.Peek(tx, "more key 1") != nil {
 				t.Errorf("the View has changed: %d entries, %d", n, *borrowed)
 			}
@@ -468,7 +474,7 @@ func TestResume_OneAtATime(t *testing.T) {
 		go func() { second <- resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }) }()
 		return step(s, m, p)
 	}))
-	must(t, <-second)
+	must(t, receive(t, "the second run", second))
 	if n, state := seen(t, s, m); n != 3 || state != 2 {
 		t.Errorf("%d and %d are there", n, state)
 	}

@@ -113,7 +113,7 @@ func TestKill_WhileRewriting(t *testing.T) {
 					if times == 3 {
 						c := k.rewrite(how)
 						c.awaitLine("rewritten")
-						<-c.done
+						c.await("its end", c.gone)
 					}
 					k.verify()
 					if t.Failed() {
@@ -179,9 +179,9 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 			time.Sleep(200 * time.Millisecond) // in which nothing happens
 			resumed.Store(true)
 			c.resume()
-			<-opened
+			receive(t, "the opener", opened)
 			c.awaitLine("rewritten")
-			<-c.done
+			c.await("its end", c.gone)
 			k.verify()
 			if t.Failed() {
 				return

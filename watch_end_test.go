@@ -28,7 +28,7 @@ func TestWatch_Errors(t *testing.T) {
 		}
 		return last
 	}
-	ctx := context.Background()
+	ctx := patient(t)
 	expectError(t, only(everheap.Map[string, int]{}.Watch(ctx, s)), everheap.ErrNilHandle, "watch")
 	expectError(t, only(m.Watch(ctx, other)), everheap.ErrDangling)
 	wrong, err := everheap.OpenList[int](s, "list")
@@ -157,7 +157,7 @@ func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 	expectError(t, ofSorted.ends(), everheap.ErrTypeChanged)
 	expectError(t, ofList.ends(), everheap.ErrTypeChanged)
 	expectError(t, ofRef.ends(), everheap.ErrTypeChanged)
-	for c, err := range list.Watch(context.Background(), s, everheap.WithInitial()) {
+	for c, err := range list.Watch(patient(t), s, everheap.WithInitial()) {
 		must(t, err)
 		if *c.New != (evolved{N: 2}) {
 			t.Errorf("%+v", *c.New)
@@ -211,7 +211,7 @@ func TestWatch_Close(t *testing.T) {
 		})
 	}
 	for range 80 {
-		<-started
+		receive(t, "the start of a loop", started)
 	}
 	within(t, patience, "Close", func() { must(t, s.Close()) })
 	within(t, patience, "the end of the loops", loops.Wait)
@@ -220,7 +220,7 @@ func TestWatch_Close(t *testing.T) {
 	begun(t, last, func(i int) { must(t, m.Set(again, 1, i)) })
 	within(t, patience, "Close", func() { must(t, again.Close()) })
 	expectError(t, last.ends(), everheap.ErrClosed)
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 // Leaving the loop lets go of everything: by break, by a panic, by Goexit.
@@ -267,7 +267,7 @@ func TestWatch_Break(t *testing.T) {
 			runtime.Goexit()
 		}
 	}()
-	<-done
+	receive(t, "Goexit", done)
 	free("Goexit")
 	next, stop := iter.Pull2(m.Watch(context.Background(), s, everheap.WithInitial()))
 	if _, err, ok := next(); err != nil || !ok {
@@ -287,7 +287,7 @@ func TestWatch_Break(t *testing.T) {
 	}
 	free("a break at the end")
 	must(t, s.Close())
-	goleak.VerifyNone(t, before)
+	noneLeft(t, before)
 }
 
 // A context that ends in the middle of what a version brings ends the loop there.

@@ -35,7 +35,10 @@ func startWatcher[C any](t *testing.T, seq func(ctx context.Context) iter.Seq2[C
 				t.Errorf("the loop goes on after %v", last)
 			}
 			if last = err; err == nil {
-				w.changes <- c
+				select {
+				case w.changes <- c:
+				case <-ctx.Done(): // nobody reads any more
+				}
 			}
 		}
 		w.end <- last
@@ -115,9 +118,9 @@ func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change
 // and then of the last one.
 func begun[K comparable](t *testing.T, w *watcher[everheap.Change[K, int]], set func(v int)) {
 	t.Helper()
-	for i := 1; len(w.changes) == 0; i++ {
-		set(i)
-		time.Sleep(time.Millisecond)
+	i := 0
+	if !wait(patience, func() bool { i++; set(i); return len(w.changes)+len(w.end) > 0 }) {
+		t.Fatal("the loop does not begin")
 	}
 	set(-1)
 	for c := w.next(); c.More || c.New == nil || *c.New != -1; c = w.next() {
@@ -249,7 +252,7 @@ func TestChanges(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	last, rounds := s.Stats().Version, 0
-	stop := commitUntilStopped(func(i int) { _ = m.Set(s, 0, i) })
+	stop := commitUntilStopped(t, func(i int) { _ = m.Set(s, 0, i) })
 	final := everheap.Version(0)
 	for v, err := range s.Changes(ctx) {
 		must(t, err)
@@ -307,7 +310,7 @@ func TestWatch_Slow(t *testing.T) {
 	}
 	var got []string
 	last := everheap.Version(0)
-	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+	for c, err := range m.Watch(patient(t), s, everheap.WithInitial()) {
 		must(t, err)
 		last = c.Version
 		if got = append(got, show(everheap.Change[string, int]{Key: c.Key, Old: c.Old, New: c.New})); len(got) == 1 {
@@ -323,11 +326,9 @@ func TestWatch_Slow(t *testing.T) {
 	if now := s.Stats().Version; last != now {
 		t.Errorf("told of version %d, the newest is %d", last, now)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	stop := commitUntilStopped(func(i int) { _ = m.Set(s, "a", i) })
+	stop := commitUntilStopped(t, func(i int) { _ = m.Set(s, "a", i) })
 	rounds := 0
-	for v, err := range s.Changes(ctx) {
+	for v, err := range s.Changes(patient(t)) {
 		must(t, err)
 		if rounds++; rounds == 1 {
 			stop()
@@ -342,8 +343,8 @@ func TestWatch_Slow(t *testing.T) {
 }
 
 // commitUntilStopped commits over and over, so that a loop that begins meanwhile is told
-// of a commit. stop waits for the last one.
-func commitUntilStopped(commit func(i int)) (stop func()) {
+// of a commit. stop waits for the last one; the end of the test stops as well.
+func commitUntilStopped(t testing.TB, commit func(i int)) (stop func()) {
 	var committer sync.WaitGroup
 	end := make(chan struct{})
 	committer.Go(func() {
@@ -356,7 +357,9 @@ func commitUntilStopped(commit func(i int)) (stop func()) {
 			}
 		}
 	})
-	return func() { close(end); committer.Wait() }
+	stop = sync.OnceFunc(func() { close(end); committer.Wait() })
+	t.Cleanup(stop)
+	return stop
 }
 
 // A body that changes what it watches sees its own changes come back.
@@ -364,7 +367,7 @@ func TestWatch_BodyWrites(t *testing.T) {
 	s := scratch(t)
 	m := mapOf[string, int](t, s)
 	must(t, m.Set(s, "n", 0))
-	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+	for c, err := range m.Watch(patient(t), s, everheap.WithInitial()) {
 		must(t, err)
 		if *c.New == 100 {
 			break
@@ -463,7 +466,7 @@ func TestWatch_Model(t *testing.T) {
 				<-end
 			}
 		})
-		loops.Wait()
+		within(t, patience, "the end of the loops", loops.Wait)
 	})
 }
 
@@ -510,5 +513,5 @@ func TestWatch_Many(t *testing.T) {
 		}
 	})
 	must(t, s.Close())
-	loops.Wait()
+	within(t, patience, "the end of the loops", loops.Wait)
 }

@@ -311,7 +311,7 @@ func TestWatch_RestoreOfAllKinds(t *testing.T) {
 	must(t, sweep(s))
 	come("at last")
 	cancel()
-	loops.Wait()
+	within(t, patience, "the end of the loops", loops.Wait)
 }
 
 func ignored[K comparable, V any](map[K]V) error { return nil }

@@ -41,6 +41,9 @@ func helper(fn func(args []string) error) {
 // ended, and they fail, rather than the whole test run.
 const patience = 5 * time.Minute
 
+// shortly bounds what should take a moment: machines that do many things at once are slow.
+const shortly = time.Minute
+
 // TestScript runs the transcripts, one for each verb. What a script starts in the
 // background it starts directly, or by exec of a shell: a shell between would be ended
 // at a failure, and what it has started would be waited for.
@@ -73,7 +76,7 @@ func TestScript(t *testing.T) {
 
 // await FILE [TEXT] waits until a background command has made a file, with a text in it.
 func await(ts *testscript.TestScript, _ bool, args []string) {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(shortly); ; time.Sleep(time.Millisecond) {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err == nil && (len(args) == 1 || strings.Contains(string(b), args[1])) {
 			return
@@ -105,15 +108,31 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "KILL": syscall.SIGKILL}[args[0]]))
 }
 
-// interrupt COMMAND... runs a command and sends it SIGINT in the middle.
+// interrupt COMMAND... runs a command and sends it SIGINT in the middle: again, if that was
+// before the command listens. What a shell starts in the background ignores it until then.
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	// The shell gives the signal to the command alone, not to what it starts.
-	ts.Check(os.WriteFile(ts.MkAbs("interrupt.sh"), []byte(`"$@" & sleep 0.7; kill -INT $!; wait $!`+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("interrupt.sh"), []byte(interruptSh), 0o600))
 	err := ts.Exec("sh", append([]string{"interrupt.sh"}, args...)...)
 	if e := (*exec.ExitError)(nil); !errors.As(err, &e) || e.ExitCode() != exitInterrupted {
 		ts.Fatalf("%v, want exit code %d", err, exitInterrupted)
 	}
 }
+
+// interruptSh interrupts each second. It gives up in the end, and the command is waited for
+// no more than what has no end otherwise. (A shell has taken note of the end of what it
+// started when another command has ended.)
+const interruptSh = `"$@" & sleep 0.7
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	kill -INT $! 2>/dev/null || break
+	for j in 1 2 3 4 5 6 7 8 9 10; do
+		sleep 0.1
+		kill -0 $! 2>/dev/null || break 2
+	done
+done
+kill -KILL $! 2>/dev/null
+wait $!
+`
 
 // damage FILE TEXT overwrites every occurrence of a text in a file.
 func damage(ts *testscript.TestScript, _ bool, args []string) {
@@ -279,8 +298,8 @@ func hold(args []string) (err error) {
 	for i := range 100 {
 		big[fmt.Sprint(i)] = strings.Repeat("x", 1000)
 	}
-	commit := func() error {
-		return s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) })
+	commit := func() error { // durable: what is in the journal can be damaged
+		return s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) }, everheap.Durable)
 	}
 	if err := commit(); err != nil {
 		return err
@@ -306,7 +325,7 @@ func announce(path string) error {
 
 // awaitFile returns when there is a file.
 func awaitFile(path string) error {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(shortly); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(path); err == nil {
 			return nil
 		}
@@ -323,7 +342,7 @@ func lock(args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), shortly)
 	defer cancel()
 	if err := s.Semaphore("slots", 3).Acquire(ctx); err != nil {
 		return err
@@ -332,7 +351,7 @@ func lock(args []string) (err error) {
 	go func() { has <- s.Mutex("nightly jobs").Lock(ctx) }()
 	for waits := false; !waits; time.Sleep(time.Millisecond) {
 		list, err := s.Locks()
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		for _, l := range list {

@@ -44,7 +44,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); sp.locks.known() > 6; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); sp.locks.known() > 6; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d locks are known still", sp.locks.known())
 		}
@@ -63,7 +63,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 		}
 	}
 	u.Close()
-	for end := time.Now().Add(20 * time.Second); sp.locks.known() > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); sp.locks.known() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d locks are known still", sp.locks.known())
 		}

@@ -3,10 +3,27 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
 )
+
+// patience is how long a test waits for what should take a moment, on a machine that has
+// much to do.
+const patience = time.Minute
+
+// within ends the tests, and shows what all goroutines do, if fn comes to no end.
+func within(t *testing.T, what string, fn func()) {
+	t.Helper()
+	watch := time.AfterFunc(patience, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s: %s takes longer than %v", t.Name(), what, patience))
+	})
+	defer watch.Stop()
+	fn()
+}
 
 func TestQueue_OneAtATimeInOrder(t *testing.T) {
 	var q queue
@@ -25,12 +42,10 @@ func TestQueue_OneAtATimeInOrder(t *testing.T) {
 			order = append(order, i) // guarded by the queue
 			q.unlock()
 		})
-		for len(waiters(&q)) == queued {
-			time.Sleep(100 * time.Microsecond)
-		}
+		awaitWaiters(t, &q, queued+1)
 	}
 	q.unlock()
-	wg.Wait()
+	within(t, "taking turns", wg.Wait)
 	for i, n := range order {
 		if i != n {
 			t.Fatalf("the order is %v", order)
@@ -38,6 +53,16 @@ func TestQueue_OneAtATimeInOrder(t *testing.T) {
 	}
 	if !q.tryLock() {
 		t.Error("the lock is not free in the end")
+	}
+}
+
+// awaitWaiters waits until so many wait.
+func awaitWaiters(t *testing.T, q *queue, n int) {
+	t.Helper()
+	for end := time.Now().Add(patience); len(waiters(q)) < n; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d wait, want %d", len(waiters(q)), n)
+		}
 	}
 }
 
@@ -62,13 +87,13 @@ func TestQueue_SelfAndContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- q.lock(ctx) }()
-	for len(waiters(&q)) == 0 {
-		time.Sleep(100 * time.Microsecond)
-	}
+	awaitWaiters(t, &q, 1)
 	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
+	within(t, "giving up", func() {
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
 	q.unlock()
 	if err := q.lock(context.Background()); err != nil {
 		t.Error(err)
@@ -89,7 +114,7 @@ func TestQueue_TurnAndContextAtOnce(t *testing.T) { // the turn that comes too l
 			}
 		})
 	}
-	wg.Wait()
+	within(t, "taking turns", wg.Wait)
 	if !q.tryLock() {
 		t.Error("a turn was lost")
 	}

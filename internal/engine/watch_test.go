@@ -121,7 +121,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	of := RefOf{id, wordType}
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
-	told := make(chan uint64, watchers)
+	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
 	user := sp.NewLockUser()
 	for range watchers {
 		w, err := user.Watch(of, false)
@@ -147,12 +147,17 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range watchers {
-			if last := <-told; last != n {
-				t.Fatalf("told of %d, want %d", last, n)
+			select {
+			case last := <-told:
+				if last != n {
+					t.Fatalf("told of %d, want %d", last, n)
+				}
+			case <-time.After(patience):
+				t.Fatalf("not all are told of %d", n)
 			}
 		}
 	}
-	done.Wait()
+	within(t, "the end of the loops", done.Wait)
 	if !sp.live.Idle() || sp.watching.newest != nil {
 		t.Error("a version is held after the watchers have ended")
 	}

@@ -3,8 +3,10 @@ package live_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,21 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 	"github.com/everheap/everheap/internal/live"
 )
+
+// patience is how long a test waits for what should take a moment, on a machine that has
+// much to do.
+const patience = time.Minute
+
+// within ends the tests, and shows what all goroutines do, if fn comes to no end.
+func within(t *testing.T, what string, fn func()) {
+	t.Helper()
+	watch := time.AfterFunc(patience, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s: %s takes longer than %v", t.Name(), what, patience))
+	})
+	defer watch.Stop()
+	fn()
+}
 
 // member joins the coordination once more. Locks belong to open files, so this is
 // another process as far as the package can tell.
@@ -102,7 +119,7 @@ func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than court
 			}
 		})
 	}
-	wg.Wait()
+	within(t, "taking turns", wg.Wait)
 	if n := count.Load(); n != 600 {
 		t.Errorf("%d turns", n)
 	}

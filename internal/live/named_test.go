@@ -99,7 +99,7 @@ func TestTake_OneAtATime(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	within(t, "taking turns", wg.Wait)
 	for i := range names {
 		if list := entriesOf(s.Live, fmt.Sprint("lock ", i)); len(list) > 1 {
 			t.Errorf("lock %d has the entries %v", i, list)
@@ -144,7 +144,7 @@ func TestTake_UnitsNeverExceeded(t *testing.T) {
 		}
 		wg.Go(func() { local.Wait(); v.Leave(true) })
 	}
-	wg.Wait()
+	within(t, "taking turns", wg.Wait)
 	if most.Load() < 2 {
 		t.Error("the units were never used at the same time")
 	}
@@ -227,7 +227,7 @@ func TestTake_ContextEnds(t *testing.T) {
 // waitingIn waits until n processes have waited for the lock for a while.
 func waitingIn(t *testing.T, v *live.Live, name string, n int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		for _, l := range v.Locks() {
 			if l.Name == name && l.Waiters == n {
 				return
@@ -275,7 +275,9 @@ func TestTake_HandedOver(t *testing.T) {
 			}
 			waitingIn(t, first, "m", others)
 			first.Give(h)
-			h, err := first.Take(context.Background(), l)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			h, err := first.Take(ctx, l)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,7 +285,7 @@ func TestTake_HandedOver(t *testing.T) {
 			order = append(order, others)
 			mu.Unlock()
 			first.Give(h)
-			wg.Wait()
+			within(t, "taking turns", wg.Wait)
 			early := slices.Clone(order[:others])
 			slices.Sort(early)
 			if !slices.Equal(early, []int{0, 1, 2, 3}) {
@@ -356,5 +358,5 @@ func TestTryTake_OfferStands(t *testing.T) {
 	if _, ok, err := a.TryTake(named(t, "m", 0)); ok || err != nil {
 		t.Errorf("a lock that is handed over was taken (%v)", err)
 	}
-	b.Give(<-done)
+	within(t, "accepting an offer", func() { b.Give(<-done) })
 }

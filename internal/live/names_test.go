@@ -239,7 +239,7 @@ func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
 			v.Give(h)
 		})
 	}
-	wg.Wait()
+	within(t, "taking it at once", wg.Wait)
 }
 
 // A claimant that stood still goes on after its entry's lock was taken: it gives up.
@@ -302,7 +302,7 @@ func TestNames_SameNameAtOnce(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	within(t, "taking them at once", wg.Wait)
 	for i := range rounds {
 		if n := taken[i].Load(); n != 1 {
 			t.Errorf("new %d was taken by %d", i, n)

@@ -47,7 +47,7 @@ func TestPublish_WakesThoseWhoWait(t *testing.T) {
 	}()
 	time.Sleep(10 * time.Millisecond)
 	publish()
-	<-woken
+	within(t, "waking", func() { <-woken })
 	seen = v.Arm()
 	s.Live.WakeWatchers()
 	v.AwaitCommit(seen, time.Hour)
@@ -90,14 +90,16 @@ func TestAwaitCommit_MissesNothing(t *testing.T) {
 			}
 		}
 	}
-	for n := range uint64(commits) {
-		commit(s.Live)
-		for i := range at {
-			for at[i].Load() <= n {
-				runtime.Gosched()
+	within(t, "telling of commits one by one", func() {
+		for n := range uint64(commits) {
+			commit(s.Live)
+			for i := range at {
+				for at[i].Load() <= n {
+					runtime.Gosched()
+				}
 			}
 		}
-	}
+	})
 	for range 2 {
 		v := member(t, s)
 		done.Go(func() {
@@ -109,7 +111,7 @@ func TestAwaitCommit_MissesNothing(t *testing.T) {
 			}
 		})
 	}
-	done.Wait()
+	within(t, "telling of commits at once", done.Wait)
 	if sleeps.Load() == 0 {
 		t.Error("nobody slept")
 	}

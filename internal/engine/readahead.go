@@ -20,10 +20,10 @@ import (
 //
 //	A1  It begins when pages are waited for while the space is opened, or in numbers
 //	    after that, and goes on, piece by piece, as long as they are: so who finds all in
-//	    memory, or reads little, causes no reads.
+//	    memory causes no reads.
 //	A2  Each byte is read ahead once at most by each process that has opened the space,
 //	    and in all no more than half of the memory that is there: so with more data
-//	    than memory it ends, and what is in use stays.
+//	    than memory it ends.
 //	A3  Only extents in use are read: holes and free ones would fill memory with nothing.
 //	A4  It waits for each step before the next one: who needs a page meanwhile does not
 //	    wait behind more than that.

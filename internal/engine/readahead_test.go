@@ -94,8 +94,8 @@ func resident(t *testing.T, path string) []bool {
 	return in
 }
 
-// A space that is not in memory is read ahead once somebody waits for its pages; one
-// that nobody touches, and one without background work, is not.
+// A space that is not in memory is read ahead once somebody waits for its pages, but not
+// without background work.
 func TestReadAhead_AfterAColdStart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	heap := filepath.Join(dir, HeapName)

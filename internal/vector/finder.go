@@ -54,8 +54,8 @@ func (f Finder) Pointer(word uint64) unsafe.Pointer {
 // follows. In any case but the usual one it says, as a Finder does, that it does not
 // know. The zero Prepared knows nothing.
 //
-// It goes down a level with less than half the instructions of Finder.Word: the comparison
-// that finds a full node on the expected level settles everything, and most nodes are full.
+// It goes down a level with fewer instructions than Finder.Word: the comparison that finds
+// a full node on the expected level settles everything, and most nodes are full.
 type Prepared struct {
 	finder Finder
 	words  uint64 // indexes that the root has slots for; so none is beyond its slots (V1)

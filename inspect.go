@@ -140,7 +140,8 @@ func (s *Space) inspect(op string, fn func() error) error {
 
 // ProcessInfo is a process that has a space open.
 type ProcessInfo struct {
-	PID      int
+	PID      int       // as this process knows it; if Foreign, the number in the other PID namespace
+	Foreign  bool      // it is in a PID namespace that this process cannot see: of a container, for instance
 	Command  string    // name of the program
 	Since    time.Time // when it opened the space
 	Commits  uint64
@@ -158,7 +159,7 @@ func (s *Space) Processes() ([]ProcessInfo, error) {
 	err := s.inspect("processes", func() error {
 		members, err := s.engine.Members()
 		for _, m := range members {
-			list = append(list, ProcessInfo{PID: m.PID, Command: m.Command, Since: m.Started, Commits: m.Commits,
+			list = append(list, ProcessInfo{PID: m.PID, Foreign: m.Foreign, Command: m.Command, Since: m.Started, Commits: m.Commits,
 				Reserved: uint64(m.Reserved), Writing: m.Writing, Stopped: m.Stopped, Self: m.Self})
 		}
 		return err
@@ -173,6 +174,7 @@ func (s *Space) Processes() ([]ProcessInfo, error) {
 // version that is being written to disk.
 type ReaderInfo struct {
 	PID     int
+	Foreign bool // see ProcessInfo
 	Command string
 	Version Version
 	Since   time.Time // to a tenth of a second
@@ -188,7 +190,7 @@ func (s *Space) Readers() ([]ReaderInfo, error) {
 	err := s.inspect("readers", func() error {
 		claims, err := s.engine.Claims()
 		for _, c := range claims {
-			list = append(list, ReaderInfo{PID: c.PID, Command: c.Command, Version: Version(c.Version),
+			list = append(list, ReaderInfo{PID: c.PID, Foreign: c.Foreign, Command: c.Command, Version: Version(c.Version),
 				Since: c.Since, Pins: uint64(c.Pins), Self: c.Self})
 		}
 		return err

@@ -18,6 +18,7 @@ type LockInfo struct {
 // LockHolder is a process that holds a mutex, or units of a semaphore.
 type LockHolder struct {
 	PID     int       // 0: it died, and cannot be told any more
+	Foreign bool      // see ProcessInfo
 	Command string    // name of the program
 	Since   time.Time // of the first unit, to a tenth of a second
 	Units   int
@@ -43,7 +44,7 @@ func (s *Space) Locks() ([]LockInfo, error) {
 			info.Kind, info.Units = "mutex", 1
 		}
 		for i, h := range l.Holders {
-			info.Holders = append(info.Holders, LockHolder{PID: h.PID, Command: h.Command, Since: h.Since,
+			info.Holders = append(info.Holders, LockHolder{PID: h.PID, Foreign: h.Foreign, Command: h.Command, Since: h.Since,
 				Units: h.Units, Dead: h.Dead, Stopped: l.Stopped[i], Self: h.Self})
 		}
 		list = append(list, info)

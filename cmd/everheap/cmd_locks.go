@@ -28,6 +28,7 @@ type namedLock struct {
 // holder is a process that holds a lock.
 type holder struct {
 	PID     int       `json:"pid"` // 0: it died, and cannot be told any more
+	Foreign bool      `json:"foreign"`
 	Command string    `json:"command"`
 	Since   time.Time `json:"since"`
 	Units   int       `json:"units"`
@@ -46,7 +47,7 @@ func (c *locksCmd) Run(std *streams) error {
 		for _, l := range list {
 			n := namedLock{l.Name, l.Kind, l.Units, []holder{}, l.Waiters}
 			for _, h := range l.Holders {
-				n.Holders = append(n.Holders, holder{h.PID, h.Command, h.Since.UTC(), h.Units, h.Dead, h.Stopped})
+				n.Holders = append(n.Holders, holder{h.PID, h.Foreign, h.Command, h.Since.UTC(), h.Units, h.Dead, h.Stopped})
 			}
 			locks = append(locks, n)
 		}
@@ -65,6 +66,7 @@ func printLocks(w io.Writer, locks []namedLock) {
 		return
 	}
 	t := newTable("NAME", "KIND", ">UNITS", ">HOLDER", "COMMAND", ">HELD FOR", "STATE", ">WAITING")
+	foreign := false
 	for _, l := range locks {
 		name, kind, waiting := lockName(l.Name), l.Kind, "-"
 		if l.Waiters > 0 {
@@ -80,15 +82,19 @@ func printLocks(w io.Writer, locks []namedLock) {
 			t.add(name, kind, units(0), "-", "-", "-", "-", waiting)
 		}
 		for _, h := range l.Holders {
+			foreign = foreign || h.Foreign
 			pid, command := "-", "-"
 			if h.PID != 0 {
-				pid, command = fmt.Sprint(h.PID), h.Command
+				pid, command = pidText(h.PID, h.Foreign), h.Command
 			}
 			t.add(name, kind, units(h.Units), pid, command, since(h.Since), h.state(), waiting)
 			name, kind, waiting = "", "", ""
 		}
 	}
 	t.print(w, "")
+	if foreign {
+		fmt.Fprintln(w, foreignNote)
+	}
 }
 
 // lockName writes a name so that it is one word.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type usage struct {
 // process is a process that has the space open.
 type process struct {
 	PID      int       `json:"pid"`
+	Foreign  bool      `json:"foreign"` // the number is of a PID namespace that cannot be seen from here
 	Command  string    `json:"command"`
 	Since    time.Time `json:"since"`
 	Commits  uint64    `json:"commits"`
@@ -36,6 +38,7 @@ type process struct {
 // reader is a version that a process holds.
 type reader struct {
 	PID     int       `json:"pid"`
+	Foreign bool      `json:"foreign"`
 	Command string    `json:"command"`
 	Version uint64    `json:"version"`
 	Since   time.Time `json:"since"`
@@ -70,12 +73,12 @@ func whoUses(s *everheap.Space) (*usage, error) {
 	}
 	for _, p := range processes {
 		if !p.Self {
-			u.Processes = append(u.Processes, process{p.PID, p.Command, p.Since.UTC(), p.Commits, p.Reserved, p.Writing, p.Stopped})
+			u.Processes = append(u.Processes, process{p.PID, p.Foreign, p.Command, p.Since.UTC(), p.Commits, p.Reserved, p.Writing, p.Stopped})
 		}
 	}
 	for _, r := range readers {
 		if !r.Self {
-			u.Readers = append(u.Readers, reader{r.PID, r.Command, uint64(r.Version), r.Since.UTC(), r.Pins})
+			u.Readers = append(u.Readers, reader{r.PID, r.Foreign, r.Command, uint64(r.Version), r.Since.UTC(), r.Pins})
 		}
 	}
 	return u, nil
@@ -89,9 +92,12 @@ func (u *usage) print(w io.Writer) {
 	}
 	t := newTable(">PID", "COMMAND", ">OPEN FOR", ">COMMITS", ">SET ASIDE", "STATE")
 	for _, p := range u.Processes {
-		t.add(fmt.Sprint(p.PID), p.Command, since(p.Since), count(p.Commits), size(p.Reserved), p.state())
+		t.add(pidText(p.PID, p.Foreign), p.Command, since(p.Since), count(p.Commits), size(p.Reserved), p.state())
 	}
 	t.print(w, "")
+	if slices.ContainsFunc(u.Processes, func(p process) bool { return p.Foreign }) {
+		fmt.Fprintln(w, foreignNote)
+	}
 	fmt.Fprintln(w)
 	if len(u.Readers) == 0 {
 		fmt.Fprintf(w, "nobody holds a version (the newest is %d)\n", u.Version)
@@ -103,10 +109,21 @@ func (u *usage) print(w io.Writer) {
 		if u.Version > r.Version {
 			behind = u.Version - r.Version
 		}
-		t.add(fmt.Sprint(r.PID), r.Command, since(r.Since), fmt.Sprint(r.Version), count(behind), size(r.Pins))
+		t.add(pidText(r.PID, r.Foreign), r.Command, since(r.Since), fmt.Sprint(r.Version), count(behind), size(r.Pins))
 	}
 	t.print(w, "")
 }
+
+// pidText writes a process number, marked if it is one of another PID namespace.
+func pidText(pid int, foreign bool) string {
+	if foreign {
+		return fmt.Sprintf("%d*", pid)
+	}
+	return fmt.Sprint(pid)
+}
+
+// foreignNote explains the mark of pidText.
+const foreignNote = "* in another PID namespace, which has numbers of its own"
 
 // state says in words what a process is doing.
 func (p process) state() string {

@@ -290,7 +290,7 @@ func (sp *Space) moves(who format.Incarnation) bool {
 	}
 	for _, p := range sp.live.Processes() {
 		if p.Incarnation == who {
-			return !stopped(p.PID, p.Command)
+			return !stopped(p)
 		}
 	}
 	return false

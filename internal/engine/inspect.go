@@ -122,7 +122,7 @@ func (sp *Space) Members() (list []Member, err error) {
 	err = sp.Inspect(func() error {
 		before := map[format.Incarnation]uint64{}
 		for _, p := range sp.live.Processes() {
-			list = append(list, Member{p, stopped(p.PID, p.Command)})
+			list = append(list, Member{p, stopped(p)})
 			if p.Writing && !p.Self {
 				before[p.Incarnation] = sp.heartbeat(p.Incarnation)
 			}
@@ -148,16 +148,19 @@ func (sp *Space) heartbeat(i format.Incarnation) uint64 {
 	return sp.live.Words().Processes[i.Entry()].Heartbeat.Load()
 }
 
-// stopped reports whether the system shows a stopped or traced process of that
-// number, with that command: in another PID namespace the number is another one's.
-func stopped(pid int, command string) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// stopped reports whether the system shows the process as stopped or traced. The
+// command is compared, since the number may be a later process's.
+func stopped(p live.Process) bool {
+	if p.Foreign {
+		return false
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/stat")
 	if err != nil {
 		return false
 	}
 	s := string(b)
 	from, to := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
-	if from < 0 || to+2 >= len(s) || !strings.HasPrefix(command, s[from+1:to]) {
+	if from < 0 || to+2 >= len(s) || !strings.HasPrefix(p.Command, s[from+1:to]) {
 		return false
 	}
 	return s[to+2] == 'T' || s[to+2] == 't'
@@ -167,6 +170,7 @@ func stopped(pid int, command string) bool {
 type Claim struct {
 	live.Reader
 	PID     int
+	Foreign bool // see live.Process
 	Command string
 	Self    bool
 	Version format.Version   // 0: it was let go meanwhile
@@ -186,7 +190,7 @@ func (sp *Space) Claims() (list []Claim, err error) {
 			}
 			for _, p := range sp.live.Processes() {
 				if p.Incarnation == r.Owner {
-					c.PID, c.Command, c.Self = p.PID, p.Command, p.Self
+					c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
 				}
 			}
 			if c.PID == 0 {

@@ -177,7 +177,7 @@ func (u *LockUser) gaveUp(ctx context.Context, l *lock, err error) error {
 		return ErrClosed
 	}
 	busy.Cause = ctx.Err()
-	busy.Stopped = busy.PID != 0 && stopped(busy.PID, busy.Command)
+	busy.Stopped = busy.PID != 0 && stopped(live.Process{PID: busy.PID, Foreign: busy.Foreign, Command: busy.Command})
 	return busy
 }
 

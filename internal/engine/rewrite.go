@@ -176,8 +176,12 @@ func (rw *rewriting) users() string {
 	defer lv.Leave(false)
 	var names []string
 	for _, p := range lv.Processes() {
-		if p.PID == os.Getpid() {
+		if p.PID == os.Getpid() && !p.Foreign {
 			return "this process has the space open"
+		}
+		if p.Foreign {
+			names = append(names, fmt.Sprintf("%d (%s) of another PID namespace", p.PID, p.Command))
+			continue
 		}
 		names = append(names, fmt.Sprintf("%d (%s)", p.PID, p.Command))
 	}

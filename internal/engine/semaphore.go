@@ -114,7 +114,7 @@ func (sp *Space) Locks() (list []NamedLock, err error) {
 		for _, l := range sp.live.Locks() {
 			n := NamedLock{LockState: l}
 			for _, h := range l.Holders {
-				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.PID, h.Command))
+				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.Process))
 			}
 			list = append(list, n)
 		}

@@ -171,7 +171,7 @@ type LiveProcess struct {
 	_           [4]byte
 	HeapSync    atomic.Uint64 `doc:"odd: the process is syncing the heap; grows by 1 when that begins and when its outcome is known"`
 	JournalSync atomic.Uint64 `doc:"the same of the journal"`
-	_           [8]byte
+	Namespace   atomic.Uint64 `doc:"PID namespace that the process id is of, an inode number; 0: unknown"`
 }
 
 // LiveSlot is a reader slot: a process's claim on one version.

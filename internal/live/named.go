@@ -312,6 +312,7 @@ func (v *Live) LockBusy(l *NamedLock, cause error) error {
 	if len(holders) > 0 {
 		first := v.describe(format.Incarnation(holders[0]))
 		busy.PID, busy.Command, busy.Others = first.PID, first.Command, len(holders)-1
+		busy.Foreign = first.Foreign
 	}
 	return busy
 }

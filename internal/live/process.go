@@ -44,6 +44,7 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	e.WriteSince.Store(0)
 	e.Commits.Store(0)
 	e.PID.Store(uint64(os.Getpid()))
+	e.Namespace.Store(ownNamespace())
 	e.Started.Store(uint64(time.Now().UnixNano()))
 	e.Command = [32]byte{}
 	if len(os.Args) > 0 {
@@ -142,7 +143,8 @@ func (v *Live) cleanUpAfter(dead format.Incarnation) {
 // Process is a member of the space, as people want to see it.
 type Process struct {
 	Incarnation format.Incarnation
-	PID         int
+	PID         int  // as this process knows it; if Foreign, the number in its own PID namespace
+	Foreign     bool // it is in a PID namespace that cannot be seen from here
 	Command     string
 	Started     time.Time
 	Reserved    format.ByteCount
@@ -177,8 +179,9 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	for n < len(command) && command[n] != 0 {
 		n++
 	}
+	pid, seen := seenAs(int(e.PID.Load()), e.Namespace.Load())
 	return Process{
-		Incarnation: inc, PID: int(e.PID.Load()), Command: string(command[:n]),
+		Incarnation: inc, PID: pid, Foreign: !seen, Command: string(command[:n]),
 		Started:  time.Unix(0, int64(e.Started.Load())),
 		Reserved: format.ByteCount(e.Reserved.Load()), Commits: e.Commits.Load(),
 		Self: inc == v.incarnation,

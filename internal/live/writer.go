@@ -16,6 +16,7 @@ import (
 type BusyError struct {
 	What    string // the lock; "": the writer lock
 	PID     int
+	Foreign bool // the number is of a PID namespace that cannot be seen from here
 	Command string
 	Others  int   // other processes that hold units of the semaphore
 	Stopped bool  // the holder stands still, as far as can be seen
@@ -31,6 +32,10 @@ func (e *BusyError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("%s was not free in time: %v", what, e.Cause)
 	}
+	where := ""
+	if e.Foreign {
+		where = " of another PID namespace"
+	}
 	if e.Stopped {
 		more = ", which is stopped"
 	}
@@ -40,7 +45,7 @@ func (e *BusyError) Error() string {
 	case e.Others > 1:
 		more += fmt.Sprintf(", and %d other processes", e.Others)
 	}
-	return fmt.Sprintf("%s is held by process %d (%s)%s: %v", what, e.PID, e.Command, more, e.Cause)
+	return fmt.Sprintf("%s is held by process %d (%s)%s: %v", what, e.PID, e.Command, where+more, e.Cause)
 }
 
 // Unwrap returns the error of the context.
@@ -220,7 +225,7 @@ func (v *Live) busy(cause error) error {
 		return &BusyError{Cause: cause}
 	}
 	p := v.describe(holder)
-	return &BusyError{PID: p.PID, Command: p.Command, Cause: cause}
+	return &BusyError{PID: p.PID, Foreign: p.Foreign, Command: p.Command, Cause: cause}
 }
 
 // OwnsWriter reports whether the writer lock is this process's.

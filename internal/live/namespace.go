@@ -1,0 +1,72 @@
+package live
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A process number means something in one PID namespace. An entry therefore says
+// which one its process is in, by the inode of /proc/PID/ns/pid. All of this is for
+// people, and for hints: nothing rests on it.
+
+// ownNamespace returns the PID namespace of this process; 0 where /proc does not say.
+// A process never changes it: unshare and setns move only its children.
+var ownNamespace = sync.OnceValue(func() uint64 { return namespaceOf("self") })
+
+// namespaceOf reads the PID namespace of a process in /proc; 0: unknown, or not to be
+// seen by this user.
+func namespaceOf(process string) uint64 {
+	link, err := os.Readlink("/proc/" + process + "/ns/pid")
+	if err != nil {
+		return 0
+	}
+	text, found := strings.CutPrefix(strings.TrimSuffix(link, "]"), "pid:[")
+	n, err := strconv.ParseUint(text, 10, 64)
+	if !found || err != nil {
+		return 0
+	}
+	return n
+}
+
+// seenAs translates a process number of a PID namespace to the number by which this
+// process knows it. seen is false if it cannot know it: then the namespace is neither
+// this process's nor one below it, or the user may not look.
+func seenAs(pid int, namespace uint64) (number int, seen bool) {
+	own := ownNamespace()
+	if namespace == own || namespace == 0 || own == 0 {
+		return pid, true
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return pid, false
+	}
+	for _, e := range entries {
+		number, err := strconv.Atoi(e.Name())
+		if err == nil && innermost(e.Name()) == pid && namespaceOf(e.Name()) == namespace {
+			return number, true
+		}
+	}
+	return pid, false
+}
+
+// innermost returns the number of a process in its own PID namespace, the last one of
+// the line NSpid; 0 if it cannot be read.
+func innermost(process string) int {
+	b, err := os.ReadFile("/proc/" + process + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, found := strings.CutPrefix(line, "NSpid:"); found {
+			numbers := strings.Fields(rest)
+			if len(numbers) == 0 {
+				return 0
+			}
+			n, _ := strconv.Atoi(numbers[len(numbers)-1])
+			return n
+		}
+	}
+	return 0
+}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/registry"
 )
 
 // expectError fails the test unless err is the target and its text has the parts.
@@ -413,4 +415,33 @@ func TestErrAddressInUse(t *testing.T) {
 	defer s.Close()
 	_, err = everheap.Open(b)
 	expectError(t, err, everheap.ErrAddressInUse, "rebase")
+}
+
+// When the registered spaces have all places, the error says which verb takes one away.
+func TestErrAddressInUse_AllPlacesRegistered(t *testing.T) {
+	t.Setenv("EVERHEAP_HOME", t.TempDir())
+	r := registry.Open("")
+	all := registry.Entry{Name: "all", Dir: t.TempDir(), Base: mapping.ZoneLow, Size: mapping.ZoneHigh - mapping.ZoneLow}
+	must(t, r.Register(all))
+	_, err := everheap.Open("one-more")
+	expectError(t, err, everheap.ErrAddressInUse, "everheap forget NAME", "WithMaxSize")
+	must(t, r.Remove("all"))
+	s, err := everheap.Open("one-more", everheap.WithMaxSize(small))
+	must(t, err)
+	must(t, s.Close())
+}
+
+// A registered space that is gone is named, with where it should be, and nothing is created.
+func TestErrNotFound_RegisteredSpaceIsGone(t *testing.T) {
+	t.Setenv("EVERHEAP_HOME", t.TempDir())
+	s, err := everheap.Open("gone", everheap.WithMaxSize(small))
+	must(t, err)
+	dir := s.Stats().Dir
+	must(t, s.Close())
+	must(t, os.RemoveAll(dir))
+	_, err = everheap.Open("gone")
+	expectError(t, err, everheap.ErrNotFound, `"gone"`, dir, "everheap adopt NEWDIR gone", "everheap forget gone")
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is there again: %v", err)
+	}
 }

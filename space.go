@@ -2,6 +2,7 @@ package everheap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,10 @@ func openNamed(name string, o engine.Options) (*engine.Space, error) {
 		e, err := engine.Open(entry.Dir, o)
 		if err == nil {
 			correct(r, entry, e)
+		}
+		if errors.Is(err, ErrNotFound) {
+			return fail(fmt.Errorf("%w: %q is registered as %s, and no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
+				ErrNotFound, name, entry.Dir, name, name))
 		}
 		return e, err
 	}

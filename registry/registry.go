@@ -180,7 +180,7 @@ func (r *Registry) Reserve(name, dir string, size uint64,
 		return err
 	}
 	if old, ok := d.entry(name); ok && old.Dir != e.Dir {
-		return fmt.Errorf("%w: %q is %s in %s; choose another name, or remove that entry", ErrNameTaken, name, old.Dir, d.file)
+		return fmt.Errorf("%w: %q is %s in %s; choose another name, or take that one away: everheap forget %s", ErrNameTaken, name, old.Dir, d.file, name)
 	}
 	if e.Base, err = pick(func(base, size uint64) bool { return d.windowTaken(name, base, size) }); err != nil {
 		return err

@@ -19,7 +19,7 @@ func (c *backupCmd) Run(std *streams) error {
 	if c.File == "-" && isTerminal(std.out) {
 		return errors.New("a backup is nothing for a terminal; name a FILE, or redirect the output")
 	}
-	return c.read(func(s *everheap.Space) error {
+	return c.read(std, func(s *everheap.Space) error {
 		if c.File == "-" {
 			return s.Backup(std.out)
 		}

@@ -61,7 +61,7 @@ func (f finding) print(w io.Writer) {
 func (c *checkCmd) Run(ctx context.Context, std *streams) error {
 	var report everheap.Report
 	began := time.Now()
-	err := c.read(func(s *everheap.Space) (err error) {
+	err := c.read(std, func(s *everheap.Space) (err error) {
 		report, err = s.Check(ctx)
 		return err
 	})

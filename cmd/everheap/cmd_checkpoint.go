@@ -24,7 +24,7 @@ func (c *checkpointCmd) Run(ctx context.Context, std *streams) error {
 		if c.Restore || c.Drop {
 			return errors.New("which checkpoint? everheap checkpoint SPACE lists them")
 		}
-		return c.read(func(s *everheap.Space) error { return c.list(s, std.out) })
+		return c.read(std, func(s *everheap.Space) error { return c.list(s, std.out) })
 	}
 	return c.with(func(s *everheap.Space) error {
 		switch {

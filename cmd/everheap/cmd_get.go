@@ -24,7 +24,7 @@ type getCmd struct {
 
 // Run implements the verb.
 func (c *getCmd) Run(std *streams) error {
-	return c.readAt(c.At, func(tx *everheap.Tx) error {
+	return c.readAt(std, c.At, func(tx *everheap.Tx) error {
 		if c.Map == "" {
 			return c.maps(tx, std)
 		}

@@ -48,7 +48,7 @@ type mapInfo struct {
 
 // Run implements the verb.
 func (c *infoCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
+	return c.read(std, func(s *everheap.Space) error {
 		st := s.Stats()
 		info := spaceInfo{Dir: st.Dir, Created: st.Created.UTC(), Base: fmt.Sprintf("%#x", st.Base), Window: st.Window,
 			Version: uint64(st.Version), Committed: st.Committed.UTC(), Durable: uint64(st.Durable), Anchored: uint64(st.Anchored), Journal: st.Journal, Objects: st.Objects,

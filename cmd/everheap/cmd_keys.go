@@ -22,7 +22,7 @@ type keysCmd struct {
 
 // Run implements the verb.
 func (c *keysCmd) Run(std *streams) error {
-	return c.readAt(c.At, func(tx *everheap.Tx) error {
+	return c.readAt(std, c.At, func(tx *everheap.Tx) error {
 		m, err := collection(tx, c.Map)
 		if err != nil {
 			return err

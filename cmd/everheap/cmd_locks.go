@@ -38,7 +38,7 @@ type holder struct {
 
 // Run implements the verb.
 func (c *locksCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
+	return c.read(std, func(s *everheap.Space) error {
 		list, err := s.Locks()
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ type reader struct {
 
 // Run implements the verb.
 func (c *psCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
+	return c.read(std, func(s *everheap.Space) error {
 		u, err := whoUses(s)
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ type typesCmd struct {
 
 // Run implements the verb.
 func (c *typesCmd) Run(std *streams) error {
-	return c.read(func(s *everheap.Space) error {
+	return c.read(std, func(s *everheap.Space) error {
 		var names []string
 		if c.Map != "" {
 			if _, err := collection(s, c.Map); err != nil {

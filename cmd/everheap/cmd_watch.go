@@ -22,7 +22,7 @@ type watchCmd struct {
 func (c *watchCmd) Run(ctx context.Context, std *streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := c.read(func(s *everheap.Space) error {
+	err := c.read(std, func(s *everheap.Space) error {
 		if c.Map == "" {
 			return c.versions(ctx, s, std)
 		}

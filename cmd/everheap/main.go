@@ -36,6 +36,10 @@ type cli struct {
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 	Compact    compactCmd    `cmd:"" help:"Give space that is not needed back to the file system."`
 	Rebase     rebaseCmd     `cmd:"" help:"Give a space another window, so that a copy can be opened beside the original."`
+	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that lost its power while it was open. Verbs that look at a space do so by themselves if they may write it."`
+
+	Adopt  adoptCmd  `cmd:"" help:"Register the space in a directory under a name: one that was moved, copied, or made without a name."`
+	Forget forgetCmd `cmd:"" help:"Take names out of the registry. The files of the spaces are not touched."`
 
 	Backup  backupCmd  `cmd:"" help:"Write a backup of a space, while programs go on using it."`
 	Restore restoreCmd `cmd:"" help:"Make a new space from a backup."`
@@ -50,7 +54,7 @@ A SPACE is a registered name (see "everheap ls"), or the directory of a space.
 A KEY is plain text if the keys of the map are strings, and JSON otherwise; the keys
 of a list are indexes, from 0 on. A single value has no keys.
 Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
-Nothing but programs, and restore, creates spaces; they may have them open meanwhile.`
+Only programs, and everheap restore, create spaces; programs may have them open meanwhile.`
 
 // streams are where a verb reads and writes.
 type streams struct {

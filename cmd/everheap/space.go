@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/everheap/everheap"
@@ -26,25 +28,53 @@ func (a spaceArg) dir() (string, error) {
 		reg := registry.Open("")
 		entry, found, err := reg.Lookup(a.Space)
 		if found {
-			return entry.Dir, nil
+			return entry.Dir, registered(entry)
 		}
-		if !isSpace(a.Space) {
+		lookErr := lookFor(a.Space)
+		if errors.Is(lookErr, fs.ErrNotExist) {
 			if err != nil && !errors.Is(err, registry.ErrInvalidName) {
 				return "", err
 			}
 			return "", fmt.Errorf("there is no space %q; %s", a.Space, known(reg))
 		}
 	}
-	if !isSpace(a.Space) {
-		return "", fmt.Errorf("there is no space in %s; give the directory that holds its heap file", a.Space)
+	switch err := lookFor(a.Space); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", noSpace(a.Space)
+	case err != nil:
+		return "", err
 	}
 	return filepath.Abs(a.Space)
 }
 
-// isSpace reports whether a directory holds a space.
-func isSpace(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, "heap"))
-	return err == nil && info.Mode().IsRegular()
+// lookFor returns nil if a directory holds a space, fs.ErrNotExist if it does not, and
+// otherwise why that cannot be told.
+func lookFor(dir string) error {
+	path := filepath.Join(dir, "heap")
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("user %d may not look into %s: %w; run the command as the owner of the space", os.Geteuid(), dir, fs.ErrPermission)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fs.ErrNotExist
+	case err == nil && !info.Mode().IsRegular():
+		return fs.ErrNotExist
+	}
+	return err
+}
+
+// noSpace is the error for a directory without a space.
+func noSpace(dir string) error {
+	return fmt.Errorf("there is no space in %s; give the directory that holds its heap file", dir)
+}
+
+// registered says what is wrong with the directory of a registered space, if anything is.
+func registered(e registry.Entry) error {
+	err := lookFor(e.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is registered as %s, and no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s", e.Name, e.Dir, e.Name, e.Name)
+	}
+	return err
 }
 
 // known says which spaces are registered.
@@ -74,14 +104,35 @@ func (a spaceArg) open(opts ...everheap.Option) (*everheap.Space, error) {
 	return everheap.Open(dir, opts...)
 }
 
-// read runs fn with the space opened for reading.
-func (a spaceArg) read(fn func(s *everheap.Space) error) error {
-	return a.with(fn, everheap.WithReadOnly())
+// read runs fn with the space opened for reading. A space that lost its power while it was
+// open is recovered first, and that is said; where it may not be written, that it has to be.
+func (a spaceArg) read(std *streams, fn func(s *everheap.Space) error) error {
+	s, err := a.open(everheap.WithReadOnly())
+	if errors.Is(err, everheap.ErrReadOnly) {
+		if err := a.recover(std); err != nil {
+			return fmt.Errorf("the space was not closed before the power was lost, and could not be recovered: %w; who may write it does so by: everheap recover %s", err, a.Space)
+		}
+		s, err = a.open(everheap.WithReadOnly())
+	}
+	if err != nil {
+		return err
+	}
+	err = fn(s)
+	return errors.Join(err, s.Close())
+}
+
+// recover opens the space for writing, which recovers it.
+func (a spaceArg) recover(std *streams) error {
+	return a.with(func(s *everheap.Space) error {
+		st := s.Stats()
+		fmt.Fprintf(std.err, "everheap: the space was not closed before the power was lost; it was recovered to version %d, committed %s ago\n", st.Version, since(st.Committed))
+		return nil
+	})
 }
 
 // readAt runs fn with a version: that of a checkpoint, or the newest if at is empty.
-func (a spaceArg) readAt(at string, fn func(tx *everheap.Tx) error) error {
-	return a.read(func(s *everheap.Space) error {
+func (a spaceArg) readAt(std *streams, at string, fn func(tx *everheap.Tx) error) error {
+	return a.read(std, func(s *everheap.Space) error {
 		view := s.View
 		if at != "" {
 			view = func(fn func(tx *everheap.Tx) error) error { return s.ViewAt(at, fn) }

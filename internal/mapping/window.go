@@ -128,7 +128,7 @@ func PickPlace(size, seed uint64, taken func(base, size uint64) bool) (uint64, e
 			}
 		}
 	}
-	return 0, fmt.Errorf("%w: none of the %d places for a window of %d bytes is free; unregister spaces that are gone, or ask for a smaller maximum size",
+	return 0, fmt.Errorf("%w: none of the %d places for a window of %d bytes is free; take spaces that are gone out of the registry (everheap ls, everheap forget NAME), or ask for a smaller maximum size (WithMaxSize)",
 		ErrAddressInUse, (ZoneHigh-firstPlace(size))/size, size)
 }
 

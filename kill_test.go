@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -329,7 +330,7 @@ func pointWork(point string) (work string, times int) {
 		return "grow", 1
 	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed", "segment.claimed":
 		return "reopen", 4
-	case "entry.reaped", "lock.takeover", "recover.replayed":
+	case "entry.dead", "entry.retired", "entry.reaped", "lock.takeover", "recover.replayed":
 		return "", 1
 	case "anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed", "reclaim.scanned":
 		return "busy", 2
@@ -356,7 +357,7 @@ func pointWork(point string) (work string, times int) {
 // takesOthers reports whether a process passes the point only when another one
 // died.
 func takesOthers(point string) bool {
-	return point == "lock.takeover" || point == "entry.reaped" || point == "mutex.takeover"
+	return slices.Contains([]string{"lock.takeover", "entry.dead", "entry.retired", "entry.reaped", "mutex.takeover"}, point)
 }
 
 // hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal

@@ -168,10 +168,10 @@ type LiveProcess struct {
 	Commits     atomic.Uint64 `doc:"transactions committed"`
 	Command     [32]byte      `doc:"name of the command, for people"`
 	LockFutex   atomic.Uint32 `doc:"futex of those in the process who have waited for a named lock for a while"`
-	_           [4]byte
+	Namespace   atomic.Uint32 `doc:"PID namespace that the process id is of, an inode number; 0: unknown"`
 	HeapSync    atomic.Uint64 `doc:"odd: the process is syncing the heap; grows by 1 when that begins and when its outcome is known"`
 	JournalSync atomic.Uint64 `doc:"the same of the journal"`
-	Namespace   atomic.Uint64 `doc:"PID namespace that the process id is of, an inode number; 0: unknown"`
+	Dead        atomic.Uint64 `doc:"newest incarnation of this entry that is known to have ended; 0: none"`
 }
 
 // LiveSlot is a reader slot: a process's claim on one version.
@@ -206,7 +206,8 @@ func (i Incarnation) Entry() int { return int(i & (NumProcesses - 1)) }
 
 // Bytes of the heap and live files that are locked. They lie far beyond any data.
 const (
-	LockGate     = int64(1) << 62   // heap: exclusive while a space is opened or closed
-	LockPresence = LockGate + 1     // heap: shared by every process that has the space open
-	LockProcess  = int64(1)<<62 + 2 // live: plus the index of a process entry
+	LockGate     = int64(1) << 62             // heap: exclusive while a space is opened or closed
+	LockPresence = LockGate + 1               // heap: shared by every process that has the space open
+	LockProcess  = int64(1)<<62 + 2           // live: plus the index of a process entry: its owner's, while that lives
+	LockReap     = LockProcess + NumProcesses // live: plus the index: of whoever makes the entry ready for its next owner
 )

@@ -23,7 +23,7 @@ var Points = []string{
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"punch.synced", "rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
-	"entry.claimed", "entry.reaped", "close.handed",
+	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.handed",
 	"name.claimed", "name.leaving", "name.filled", "name.given",
 	"mutex.taken", "mutex.held", "mutex.wait", "mutex.release", "mutex.offered", "mutex.released", "mutex.takeover",
 }

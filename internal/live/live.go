@@ -12,9 +12,15 @@
 //
 //	L1  An incarnation is never used twice in one live file.
 //	L2  The owner of an incarnation holds an exclusive lock on the byte of its
-//	    entry from before the incarnation is visible until its words were
-//	    cleaned up or the process died; the kernel drops the lock at death.
-//	    Hence: byte not locked, or another incarnation in the entry => dead.
+//	    entry from before the incarnation is visible until it has left or died,
+//	    and never locks it again; the kernel drops the lock at death. Hence: byte
+//	    not locked, or another incarnation in the entry => dead, for good.
+//	    The description that has the lock is kept by a mapping that forks do not
+//	    get, and by no descriptor (mapping.Pin): a fork cannot keep a dead one
+//	    alive. In the few instructions between the opening of that description
+//	    and the end of its descriptor a fork can get a copy. Therefore one whose
+//	    byte is locked and whose process is gone, as the system says of the same
+//	    PID namespace, is dead too.
 //	L3  Safety does not rest on the writer lock. A version is published only by
 //	    a compare-and-swap of Current from the base that the writer holds a
 //	    slot on; the base cannot be reclaimed, hence its address cannot be
@@ -48,6 +54,15 @@
 //	    for an older version, and changes CommitFutex afterwards: then the sleep of
 //	    him who had loaded it before ends. A committer that dies before he wakes
 //	    leaves the waiters to the end of their sleep, which is bounded.
+//	L11 Death is said before anything is done about it: whoever finds it raises Dead
+//	    in the entry, which needs no lock, since what is dead stays so. Only then
+//	    somebody gets the right to give the entry to another owner (LockReap), and
+//	    only who has that locks an owner's byte that is not locked. So a dead one
+//	    never looks alive again, wherever those stand still who clean up after it.
+//	    And nobody has to wait for them: the words that name the incarnation
+//	    anybody clears; what is left to the one with the right are the entry
+//	    itself, which nobody needs as long as there are others, bits of waiting,
+//	    which do not count without a living incarnation, and sums.
 //
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
@@ -85,10 +100,13 @@ var (
 type Live struct {
 	words  *format.Live
 	shared *mapping.Shared
-	locks  *os.File // its locks are this process's
-	tester *os.File // sees the locks of others, and of locks
+	locks  *os.File // for locks that are held for a moment
+	tester *os.File // sees the locks of others, and of this process
+	keeper *os.File // takes the lock of the entry; nil: the pin has it
+	pin    *mapping.Pin
 
 	incarnation format.Incarnation
+	namespace   uint32 // PID namespace of this process; 0: unknown
 	entry       *format.LiveProcess
 	slots       localSlots
 	clock       atomic.Int64 // nanoseconds since 1970, as of the last Tick
@@ -201,9 +219,12 @@ func (v *Live) open(path string, space [16]byte, heap os.FileInfo) error {
 	if err := id.Matches(page); err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
-	if v.tester, err = os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0); err != nil {
-		return err
+	for _, f := range []**os.File{&v.tester, &v.keeper} {
+		if *f, err = os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0); err != nil {
+			return err
+		}
 	}
+	v.namespace = namespaceOf("self")
 	f, err := mapping.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -222,10 +243,14 @@ func (v *Live) closeFiles() {
 	if v.shared != nil {
 		v.shared.Close()
 	}
-	if v.tester != nil {
-		v.tester.Close()
+	if v.pin != nil {
+		v.pin.Close()
 	}
-	v.locks.Close()
+	for _, f := range []*os.File{v.keeper, v.tester, v.locks} {
+		if f != nil {
+			f.Close()
+		}
+	}
 }
 
 // Words returns the mapped words. They stay mapped until Leave.

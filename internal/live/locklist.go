@@ -90,14 +90,12 @@ func (v *Live) holders(p *lockPlace) []LockHolder {
 	return list
 }
 
-// cleanUpLocks takes a dead process out of the table of locks, but for what it
-// held: the next holder is to be told. The caller has the byte of its entry.
-func (v *Live) cleanUpLocks(dead format.Incarnation) {
-	i := dead.Entry()
+// stopWaiting takes a process entry out of those that wait for named locks. What its
+// dead owner held stays: the next holder is to be told.
+func (v *Live) stopWaiting(i int) {
 	for k := range v.locksUsed() {
-		e := &v.words.Locks[k]
-		e.Claimant.CompareAndSwap(uint64(dead), 0)
-		if word := &e.Waiting[i/64]; word.Load()&(1<<(i%64)) != 0 {
+		word := &v.words.Locks[k].Waiting[i/64]
+		if word.Load()&(1<<(i%64)) != 0 {
 			word.And(^uint64(1 << (i % 64)))
 		}
 	}

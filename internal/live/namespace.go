@@ -4,37 +4,34 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // A process number means something in one PID namespace. An entry therefore says
 // which one its process is in, by the inode of /proc/PID/ns/pid. All of this is for
-// people, and for hints: nothing rests on it.
-
-// ownNamespace returns the PID namespace of this process; 0 where /proc does not say.
-// A process never changes it: unshare and setns move only its children.
-var ownNamespace = sync.OnceValue(func() uint64 { return namespaceOf("self") })
+// people, and for hints: nothing rests on it. The one exception is that a process of the
+// same namespace which is gone is dead (L2). A process never changes its namespace, but
+// a fork may be in another one; so each membership looks anew.
 
 // namespaceOf reads the PID namespace of a process in /proc; 0: unknown, or not to be
 // seen by this user.
-func namespaceOf(process string) uint64 {
+func namespaceOf(process string) uint32 {
 	link, err := os.Readlink("/proc/" + process + "/ns/pid")
 	if err != nil {
 		return 0
 	}
 	text, found := strings.CutPrefix(strings.TrimSuffix(link, "]"), "pid:[")
-	n, err := strconv.ParseUint(text, 10, 64)
+	n, err := strconv.ParseUint(text, 10, 32)
 	if !found || err != nil {
 		return 0
 	}
-	return n
+	return uint32(n)
 }
 
 // seenAs translates a process number of a PID namespace to the number by which this
 // process knows it. seen is false if it cannot know it: then the namespace is neither
 // this process's nor one below it, or the user may not look.
-func seenAs(pid int, namespace uint64) (number int, seen bool) {
-	own := ownNamespace()
+func (v *Live) seenAs(pid int, namespace uint32) (number int, seen bool) {
+	own := v.namespace
 	if namespace == own || namespace == 0 || own == 0 {
 		return pid, true
 	}

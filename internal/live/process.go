@@ -8,6 +8,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
 )
 
@@ -15,21 +16,47 @@ import (
 // the gate of the space.
 func (v *Live) Join() error {
 	for i := range v.words.Processes {
-		ok, err := oslock.TryLock(v.locks, format.LockProcess+int64(i), false)
+		joined, err := v.joinAs(i)
 		if err != nil {
 			return fmt.Errorf("locking a process entry: %w", err)
 		}
-		if !ok {
-			continue
+		if joined {
+			return nil
 		}
-		e := &v.words.Processes[i]
-		if old := format.Incarnation(e.Incarnation.Load()); old != 0 {
-			v.cleanUpAfter(old)
-		}
-		v.claim(e, i)
-		return nil
 	}
 	return ErrTooManyProcesses
+}
+
+// joinAs claims the entry with the index, if it is nobody's or a dead one's. The order
+// is that of L2 and L11: the right to give the entry away; the look whether its owner
+// lives; and only then the owner's byte.
+func (v *Live) joinAs(i int) (joined bool, err error) {
+	e, owners, reapers := &v.words.Processes[i], format.LockProcess+int64(i), format.LockReap+int64(i)
+	if held, err := oslock.HeldByOther(v.tester, owners); err != nil || held { // a short way past the living
+		return false, err
+	}
+	if ok, err := oslock.TryLock(v.locks, reapers, false); err != nil || !ok {
+		return false, err
+	}
+	defer func() { _ = oslock.Unlock(v.locks, reapers) }() // kept: nobody can use the entry after this process, no more
+	old := format.Incarnation(e.Incarnation.Load())
+	if old != 0 && v.Alive(old) {
+		return false, nil
+	}
+	if ok, err := oslock.TryLock(v.keeper, owners, false); err != nil || !ok {
+		return false, err
+	}
+	if v.pin, err = mapping.PinFile(v.keeper); err != nil {
+		return false, err
+	}
+	v.keeper.Close()
+	v.keeper = nil
+	if old != 0 {
+		v.letGoOf(old)
+		v.retire(old)
+	}
+	v.claim(e, i)
+	return true, nil
 }
 
 // claim fills the entry whose byte this process has locked. The incarnation is
@@ -44,7 +71,7 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	e.WriteSince.Store(0)
 	e.Commits.Store(0)
 	e.PID.Store(uint64(os.Getpid()))
-	e.Namespace.Store(ownNamespace())
+	e.Namespace.Store(v.namespace)
 	e.Started.Store(uint64(time.Now().UnixNano()))
 	e.Command = [32]byte{}
 	if len(os.Args) > 0 {
@@ -73,20 +100,44 @@ func (v *Live) Leave(clean bool) {
 	v.closeFiles()
 }
 
-// Alive reports whether the process of the incarnation still is a member (L2).
+// Alive reports whether the process of the incarnation still is a member (L2). Who
+// finds that it is none says so in the entry first: so nobody who is about to do
+// something with the entry can make it look alive again (L11).
 func (v *Live) Alive(i format.Incarnation) bool {
 	if i == v.incarnation {
 		return true
 	}
-	if i == 0 || format.Incarnation(v.words.Processes[i.Entry()].Incarnation.Load()) != i {
+	if i == 0 {
+		return false
+	}
+	e := &v.words.Processes[i.Entry()]
+	if format.Incarnation(e.Incarnation.Load()) != i || e.Dead.Load() >= uint64(i) {
 		return false
 	}
 	held, err := oslock.HeldByOther(v.tester, format.LockProcess+int64(i.Entry()))
-	return err != nil || held // in doubt it lives: nothing is taken from it
+	if err != nil || held && !v.gone(i) {
+		return true // in doubt it lives: nothing is taken from it
+	}
+	raise(&e.Dead, uint64(i))
+	invariant.Point("entry.dead")
+	return false
 }
 
-// Reap cleans up after members that died, and returns how many there were. It
-// takes the dead one's byte while it works, as a claimant would.
+// gone reports whether the process of an incarnation is gone, as the system sees it,
+// although its byte is locked: a fork may have got hold of the description of the lock,
+// if it was made in the very moment of the claim. The look at the incarnation comes
+// last: then number and namespace were its own.
+func (v *Live) gone(i format.Incarnation) bool {
+	e := &v.words.Processes[i.Entry()]
+	pid, namespace := e.PID.Load(), e.Namespace.Load()
+	if namespace == 0 || namespace != v.namespace || format.Incarnation(e.Incarnation.Load()) != i {
+		return false
+	}
+	return oslock.ProcessGone(int(pid))
+}
+
+// Reap cleans up after members that died, and returns how many there were whose
+// entries it made ready for others.
 func (v *Live) Reap() int {
 	n := 0
 	used := min(v.words.ProcessesUsed.Load(), format.NumProcesses)
@@ -96,12 +147,13 @@ func (v *Live) Reap() int {
 		if old == 0 || old == v.incarnation || v.Alive(old) {
 			continue
 		}
-		off := format.LockProcess + int64(i)
+		v.letGoOf(old)
+		off := format.LockReap + int64(i)
 		if ok, err := oslock.TryLock(v.locks, off, false); err != nil || !ok {
 			continue
 		}
-		if now := format.Incarnation(e.Incarnation.Load()); now != 0 {
-			v.cleanUpAfter(now)
+		if format.Incarnation(e.Incarnation.Load()) == old {
+			v.retire(old)
 			e.Incarnation.Store(0)
 			n++
 		}
@@ -110,11 +162,11 @@ func (v *Live) Reap() int {
 	return n
 }
 
-// cleanUpAfter clears every word that names a dead incarnation. The caller has
-// its byte locked. Doing it twice, or stopping in between, is harmless: each
+// letGoOf clears every word that names a dead incarnation. Anybody may do it, at any
+// time, also while somebody else does, or stands still in the middle of it: each
 // word is cleared by a compare-and-swap from a value that never comes back
 // (L1). The state in a slot stays: without an owner it protects nothing.
-func (v *Live) cleanUpAfter(dead format.Incarnation) {
+func (v *Live) letGoOf(dead format.Incarnation) {
 	d := uint64(dead)
 	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
 		v.words.Slots[i].Owner.CompareAndSwap(d, 0)
@@ -126,10 +178,22 @@ func (v *Live) cleanUpAfter(dead format.Incarnation) {
 	for i := range v.words.Segments {
 		v.words.Segments[i].Owner.CompareAndSwap(d, 0)
 	}
+	for i := range v.locksUsed() {
+		v.words.Locks[i].Claimant.CompareAndSwap(d, 0)
+	}
 	if v.words.Owner.CompareAndSwap(d, 0) {
 		v.wakeLockWaiters(1)
 	}
-	v.cleanUpLocks(dead)
+}
+
+// retire ends what a dead incarnation has left in its entry, and what names the entry
+// and not the incarnation: for the next owner that must not be there any more. The
+// caller has the right to give the entry away. Who stops in the middle of it leaves it
+// to the next one: doing it twice is harmless. What it does nobody has to wait for
+// (L11).
+func (v *Live) retire(dead format.Incarnation) {
+	invariant.Point("entry.retired")
+	v.stopWaiting(dead.Entry())
 	e := &v.words.Processes[dead.Entry()]
 	v.doubtOver(e)
 	v.words.Leaked.Add(e.Reserved.Swap(0))
@@ -179,7 +243,7 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	for n < len(command) && command[n] != 0 {
 		n++
 	}
-	pid, seen := seenAs(int(e.PID.Load()), e.Namespace.Load())
+	pid, seen := v.seenAs(int(e.PID.Load()), e.Namespace.Load())
 	return Process{
 		Incarnation: inc, PID: pid, Foreign: !seen, Command: string(command[:n]),
 		Started:  time.Unix(0, int64(e.Started.Load())),

@@ -51,6 +51,11 @@ func mapAnywhere(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, int(fd))
 }
 
+// mapNothing maps a view of the file that cannot be touched where the kernel likes.
+func mapNothing(size uint64, fd uintptr) (uint64, error) {
+	return mmap(0, size, unix.PROT_NONE, unix.MAP_SHARED, int(fd))
+}
+
 // unmap removes what is mapped at addr.
 func unmap(addr, size uint64) error { return unix.MunmapPtr(pointer(addr), uintptr(size)) }
 
@@ -72,6 +77,9 @@ func adviseView(addr, size uint64) {
 	_ = madvise(addr, size, unix.MADV_RANDOM)
 	_ = madvise(addr, size, unix.MADV_DONTDUMP)
 }
+
+// keepFromForks makes a fork of the process have nothing at these addresses.
+func keepFromForks(addr, size uint64) error { return madvise(addr, size, unix.MADV_DONTFORK) }
 
 // populateWrite makes pages present and dirty; Linux 5.14, else nothing.
 func populateWrite(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_WRITE) }

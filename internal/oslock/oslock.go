@@ -4,8 +4,9 @@
 // Terms: a lock is an open-file-description lock on one byte of a file, far
 // beyond any data. It belongs to the description, that is to one os.OpenFile,
 // not to the process or a thread; the kernel drops it when the last descriptor
-// of the description is closed, hence at the latest when the process dies. A
-// futex is a 32-bit word in memory that processes share, on which threads wait
+// of the description is closed and the last mapping that was made through it is
+// gone, hence at the latest when the process dies; unless a fork of the process has
+// copies of them. A futex is a 32-bit word in memory that processes share, on which threads wait
 // until another one wakes them.
 //
 // Invariants:

@@ -18,6 +18,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/heap/heaptest"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/oslock"
 )
 
 // patience is how long a test waits for what should take a moment, on a machine that has
@@ -146,6 +147,52 @@ func TestLockWriter_ContextEnds(t *testing.T) {
 		t.Error(err)
 	}
 	b.UnlockWriter()
+}
+
+// What is dead stays so, whoever locks its byte afterwards; and who stands still with the
+// right to give its entry away keeps nobody from the rest (L11).
+func TestReap_ReaperStandsStill(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	dead := member(t, s)
+	if _, err := dead.LockWriter(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	incarnation := dead.Incarnation()
+	dead.Leave(false)
+	if s.Live.Alive(incarnation) {
+		t.Fatal("a dead member counts")
+	}
+	reaper, err := os.OpenFile(filepath.Join(s.Dir, live.FileName), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reaper.Close()
+	for _, lock := range []int64{format.LockProcess, format.LockReap} {
+		if ok, err := oslock.TryLock(reaper, lock+int64(incarnation.Entry()), false); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+	}
+	if s.Live.Alive(incarnation) {
+		t.Error("the dead member looks alive again")
+	}
+	w := s.Live.Words()
+	w.SlotsUsed.Store(8)
+	w.Slots[7].State.Store(w.Current.Load())
+	w.Slots[7].Owner.Store(uint64(incarnation))
+	if n := len(s.Live.Readers()); n != 1 {
+		t.Errorf("%d claims on versions", n)
+	}
+	if n := s.Live.Reap(); n != 0 {
+		t.Errorf("%d entries were given away", n)
+	}
+	if w.Owner.Load() != 0 || len(s.Live.Readers()) != 0 {
+		t.Errorf("owner %x; %d claims on versions", w.Owner.Load(), len(s.Live.Readers()))
+	}
+	next := member(t, s)
+	defer next.Leave(true)
+	if next.Incarnation().Entry() == incarnation.Entry() {
+		t.Error("the entry was given to another one")
+	}
 }
 
 func TestReap_AfterADeadWriterAndReader(t *testing.T) {

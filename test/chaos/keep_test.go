@@ -1,0 +1,62 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// keep preserves what there is when something was found: everybody stands still, the
+// files of the space are copied, and then each process writes where its goroutines
+// are, and dies.
+func (f *storm) keep(found error) {
+	f.log, _ = os.OpenFile(filepath.Join(f.dir, "log"), os.O_APPEND|os.O_WRONLY, 0o600)
+	f.told("FOUND: %v", found)
+	running := map[int]bool{}
+	for id, p := range f.processes {
+		running[id] = p.state() != "T"
+		p.signal(syscall.SIGSTOP)
+	}
+	if out, err := exec.Command("cp", "-a", "--sparse=always", f.Space, filepath.Join(f.dir, "space-as-found")).CombinedOutput(); err != nil {
+		f.t.Logf("the space could not be copied: %v %s", err, out)
+	}
+	for id, p := range f.processes {
+		f.told("%s is asked where it stands; it was running: %v", p.name(), running[id])
+		p.signal(syscall.SIGQUIT)
+		p.signal(syscall.SIGCONT)
+	}
+	for _, p := range f.processes {
+		select {
+		case <-p.done:
+		case <-time.After(10 * time.Second):
+			f.told("%s does not say where it stands", p.name())
+			p.signal(syscall.SIGKILL)
+			<-p.done
+		}
+	}
+}
+
+// summary says what has happened in a round.
+func (f *storm) summary() string {
+	commits := uint64(0)
+	size := int64(0)
+	if info, err := os.Stat(filepath.Join(f.Space, "heap")); err == nil {
+		size = info.Size()
+	}
+	live := uint64(0)
+	_ = f.alone(func(s *everheap.Space, w world) error {
+		live = s.Stats().Live
+		return s.View(func(tx *everheap.Tx) error { commits = w.pulse.Peek(tx).Commits; return nil })
+	})
+	lives := 0
+	for _, n := range f.lives {
+		lives += n
+	}
+	return fmt.Sprintf("seed %d: %d processes, %d stops, %d kills, %d losses of power; %d commits in the last history; %d MiB live in a file of %d MiB; %v without a commit at the most",
+		f.Seed, lives, f.stops, f.kills, f.losses, commits, live>>20, size>>20, f.waited.Round(time.Millisecond))
+}

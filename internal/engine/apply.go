@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
 )
 
 // applier applies logical changes, of the journal or of a backup, in a writing
@@ -21,6 +22,7 @@ type applier struct {
 	last    *Map     // used last
 	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
 	lenient bool     // a key that is to be deleted need not be there
+	anyhow  bool     // objects need not come in the order of their indexes
 
 	cells map[uint64]cells // by descriptor
 }
@@ -121,13 +123,23 @@ func (a *applier) mapOf(index uint64) (*Map, error) {
 	return m, nil
 }
 
-// claimIndex makes an index that is not in use that of the next new object.
-func (a *applier) claimIndex(index uint64) error {
-	if index < a.tx.state.NextIndex || index >= format.AddrMask {
+// create runs a function that makes a new object, whose index will be the given one,
+// which must not be in use. A journal tells of objects in the order of their indexes.
+// A backup tells of types before all others; there an index is free if nothing is there.
+func (a *applier) create(index uint64, fn func() error) error {
+	next := a.tx.state.NextIndex
+	used := index < next
+	if used && a.anyhow && index >= format.FirstIndex {
+		_, _, err := table.Any(a.tx.reader, format.Link(a.tx.state.Table), index)
+		used = !errors.Is(err, table.ErrNoObject)
+	}
+	if used || index >= format.AddrMask {
 		return fmt.Errorf("the index is in use, or impossible")
 	}
 	a.tx.state.NextIndex = index
-	return nil
+	err := fn()
+	a.tx.state.NextIndex = max(a.tx.state.NextIndex, next)
+	return err
 }
 
 // newMap creates an empty map of the kind.
@@ -142,12 +154,11 @@ func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error 
 	if _, err := a.tx.storedType(h.Arg); err != nil {
 		return err
 	}
-	if err := a.claimIndex(index); err != nil {
-		return err
-	}
-	_, err = a.tx.newMap(kind, h.Addr, h.Arg)
-	return err
+	return a.create(index, func() error { return second(a.tx.newMap(kind, h.Addr, h.Arg)) })
 }
+
+// second returns the second of two results.
+func second[T any](_ T, err error) error { return err }
 
 // newType stores a descriptor.
 func (a *applier) newType(index uint64, payload []byte) error {
@@ -158,11 +169,7 @@ func (a *applier) newType(index uint64, payload []byte) error {
 	if _, err := layout.Decode(append([]byte(nil), payload[head:]...)); err != nil {
 		return err
 	}
-	if err := a.claimIndex(index); err != nil {
-		return err
-	}
-	_, err := a.tx.newType(payload[head:])
-	return err
+	return a.create(index, func() error { return second(a.tx.newType(payload[head:])) })
 }
 
 // drop drops objects: those of the bits of the mask, the lowest of which is that of the

@@ -214,12 +214,15 @@ func TestApply_DamagedChanges(t *testing.T) {
 		"the names are to go":                {format.OpDrop, format.CatalogIndex, 0, 1, nil},
 		"a type is to go":                    {format.OpDrop, typeIndex, 0, 1, nil},
 	} {
-		err := sp.Change(false, func(tx *Tx) error {
-			a := newApplier(tx)
-			return a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
-		})
-		if err == nil {
-			t.Errorf("%s: no error", name)
+		for _, anyhow := range []bool{false, true} {
+			err := sp.Change(false, func(tx *Tx) error {
+				a := newApplier(tx)
+				a.anyhow = anyhow
+				return a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+			})
+			if err == nil {
+				t.Errorf("%s: no error", name)
+			}
 		}
 	}
 	empty, err := sp.OpenList("empty", layout.IdentityOf[struct{}]())

@@ -69,11 +69,7 @@ func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 		}
 		return a.tx.setValue(index, old, c.value, word, value)
 	}
-	if err := a.claimIndex(index); err != nil {
-		return err
-	}
-	_, err = a.tx.newValue(c.value, typeIndex, value)
-	return err
+	return a.create(index, func() error { return second(a.tx.newValue(c.value, typeIndex, value)) })
 }
 
 // list makes a list, or changes one.
@@ -113,9 +109,5 @@ func (a *applier) newList(index, typeIndex uint64) error {
 	if _, err := a.tx.storedType(typeIndex); err != nil {
 		return err
 	}
-	if err := a.claimIndex(index); err != nil {
-		return err
-	}
-	_, err := a.tx.newList(typeIndex)
-	return err
+	return a.create(index, func() error { return second(a.tx.newList(typeIndex)) })
 }

@@ -15,10 +15,11 @@ import (
 )
 
 // A dump tells one version as the logical changes that make it from an empty space;
-// the applier takes them. It goes over the objects twice, in the order of their
-// indexes: first it tells that each one is there, empty, and then what each one
-// holds. So no change speaks of an object that comes later, whatever handles the
-// values hold.
+// the applier takes them. It goes over the objects three times, in the order of their
+// indexes: first it tells the types, then that each other object is there, empty, and
+// then what each one holds. So no change speaks of an object that comes later, whatever
+// handles the values hold, and although a collection that has evolved is older than
+// its types.
 //
 // Nothing is looked into before it was verified, and no damage leads astray or in
 // circles: the depth of a tree is bounded, and so is the number of its blocks, by
@@ -43,23 +44,32 @@ type dump struct {
 	there func(index uint64) bool                                     // whether there is such an object: names must lead to one
 	guard func(fn func() error) error                                 // runs the telling of one object
 
-	contents bool   // the second pass
-	object   uint64 // being told
-	budget   uint64 // blocks of it that may still be visited
-	types    map[uint64]*layout.Type
-	failed   error  // of put
-	objects  uint64 // told, the space's own maps included
-	entries  uint64 // told
-	last     uint64 // the greatest index that was met
-	missing  uint64 // entries that maps say to have, and that cannot be told
+	pass    pass
+	object  uint64 // being told
+	budget  uint64 // blocks of it that may still be visited
+	types   map[uint64]*layout.Type
+	failed  error  // of put
+	objects uint64 // told, the space's own maps included
+	entries uint64 // told
+	last    uint64 // the greatest index that was met
+	missing uint64 // entries that maps say to have, and that cannot be told
 }
 
 var errCircles = errors.New("its links lead in circles, or to more than it can hold")
 
+// A pass is one walk of a dump over all objects.
+type pass int
+
+const (
+	passTypes    pass = iota // tells types; what is damaged the next one tells
+	passObjects              // tells that there are objects
+	passContents             // tells what they hold
+)
+
 // run tells the whole version.
 func (d *dump) run() error {
 	d.types = map[uint64]*layout.Type{}
-	for _, d.contents = range [2]bool{false, true} {
+	for d.pass = passTypes; d.pass <= passContents; d.pass++ {
 		d.object, d.budget = 0, blockBudget(d.state.Objects)
 		root := format.Link(d.state.Table)
 		err := table.Walk(d.r, root, d.visit, d.one)
@@ -110,6 +120,9 @@ func (d *dump) damage(a format.Addr, err error) error {
 	if err == nil || d.failed != nil {
 		return err
 	}
+	if d.pass == passTypes {
+		return nil // it is found again
+	}
 	return d.lost(d.object, a, err)
 }
 
@@ -132,6 +145,9 @@ func (d *dump) any(a format.Addr) error {
 	if d.r.Plausible(a) {
 		kind = d.r.Kind(a)
 	}
+	if d.pass == passTypes && kind != format.KindType {
+		return nil
+	}
 	if ok, err := d.visit(a, kind); !ok {
 		return err
 	}
@@ -153,7 +169,7 @@ func (d *dump) any(a format.Addr) error {
 
 // descriptor tells of a type.
 func (d *dump) descriptor(a format.Addr) error {
-	if d.contents {
+	if d.pass == passContents {
 		return nil
 	}
 	payload, h := d.payload(a)
@@ -164,6 +180,9 @@ func (d *dump) descriptor(a format.Addr) error {
 	t, err := layout.Decode(append([]byte(nil), payload[head:]...))
 	if err != nil {
 		return fmt.Errorf("a type descriptor: %w", err)
+	}
+	if d.pass == passObjects {
+		return nil // it was told
 	}
 	d.types[d.object] = t
 	d.objects++
@@ -182,7 +201,7 @@ func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 	if !own {
 		key, value := d.types[object.Key], d.types[object.Value]
 		if key == nil || value == nil {
-			if d.contents {
+			if d.pass == passContents {
 				d.missing += object.Count
 			}
 			return d.onlyOnce(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.Key, object.Value))
@@ -192,7 +211,7 @@ func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 		}
 		sh = d.shape(key, value)
 	}
-	if d.contents {
+	if d.pass == passContents {
 		return d.mapEntries(a, kind, &object, sh)
 	}
 	d.objects++
@@ -202,10 +221,10 @@ func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 	return d.tell(newOp(kind), format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
-// onlyOnce returns the error in the first pass: an object that is not told there has
-// no contents.
+// onlyOnce returns the error but for the last pass: an object that was not told has no
+// contents.
 func (d *dump) onlyOnce(err error) error {
-	if d.contents {
+	if d.pass == passContents {
 		return nil
 	}
 	return err

@@ -20,12 +20,12 @@ func (d *dump) list(a format.Addr) error {
 	object := *(*format.ListObject)(unsafe.Pointer(unsafe.SliceData(payload)))
 	t := d.types[object.Value]
 	if t == nil {
-		if d.contents {
+		if d.pass == passContents {
 			d.missing += object.Count
 		}
 		return d.onlyOnce(fmt.Errorf("a list whose type, object %d, is not known", object.Value))
 	}
-	if !d.contents {
+	if d.pass != passContents {
 		d.objects++
 		return d.tell(format.OpNewList, format.OpHead{Arg: object.Value}, nil)
 	}
@@ -95,12 +95,12 @@ func (d *dump) value(a format.Addr) error {
 	index, ok := format.ValueType(*(*uint64)(unsafe.Pointer(unsafe.SliceData(payload))))
 	t := d.types[index]
 	if !ok || t == nil {
-		if d.contents {
+		if d.pass == passContents {
 			d.missing++
 		}
 		return d.onlyOnce(fmt.Errorf("a value whose type, object %d, is not known", index))
 	}
-	if !d.contents {
+	if d.pass != passContents {
 		d.objects++
 		return d.tell(format.OpNewValue, format.OpHead{Arg: index}, nil)
 	}

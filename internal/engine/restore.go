@@ -162,7 +162,7 @@ func (sp *Space) load(r *backup.Reader) error {
 // there may be more.
 func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
 	a := newApplier(tx)
-	a.lenient = r.Head.Salvaged == 1
+	a.lenient, a.anyhow = r.Head.Salvaged == 1, true
 	for n := 0; n < restoreBytes; {
 		h, payload, err := r.Next()
 		if err == io.EOF {

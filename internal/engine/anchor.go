@@ -3,8 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -53,19 +51,14 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := sp.wholeHeap(file); err != nil {
+	if err := sp.wholeHeap(sp.file); err != nil {
 		return err
 	}
 	claim, ok := sp.live.ClaimAnchor()
 	if !ok {
 		return fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", ErrBusy)
 	}
-	if err := sp.syncAnchor(file, claim, hold.State, version, stacks); err != nil {
+	if err := sp.syncAnchor(sp.file, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
 		return err
 	}

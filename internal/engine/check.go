@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
@@ -62,7 +61,7 @@ func (sp *Space) HeapFile(a format.Addr) (string, int64) {
 	if uint64(a) >= sp.header.Base {
 		off = int64(uint64(a) - sp.header.Base)
 	}
-	return filepath.Join(sp.dir, HeapName), off
+	return sp.dir.Join(HeapName), off
 }
 
 // Pinned returns, for each held version but the newest, how many bytes it can

@@ -42,7 +42,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if sp.readOnly {
 		return 0, 0, ErrReadOnly
 	}
-	before = diskBytes(sp.dir)
+	before = diskIn(sp.dir)
 	release := func() {}
 	if err := sp.tryAgain(ctx, func() (ok bool, err error) {
 		release, ok = sp.beSweeper()
@@ -62,7 +62,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		return before, before, err
 	}
 	err = sp.punch(ctx, below)
-	return before, diskBytes(sp.dir), err
+	return before, diskIn(sp.dir), err
 }
 
 // asSweeper is withLists, if this process is the sweeper still.

@@ -73,11 +73,16 @@ func (o *Options) mode() os.FileMode {
 
 // createFiles makes the files of an empty space.
 func createFiles(dir string, h *format.Header, o Options) error {
-	perm := o.mode() & 0o666
-	if err := createHeap(filepath.Join(dir, HeapName), h, perm, o); err != nil {
+	d, err := mapping.OpenDir(dir)
+	if err != nil {
 		return err
 	}
-	return createJournal(filepath.Join(dir, journal.FileName), perm, o)
+	defer d.Close()
+	perm := o.mode() & 0o666
+	if err := createHeap(d, h, perm, o); err != nil {
+		return err
+	}
+	return createJournal(d, perm, o)
 }
 
 // WindowSize returns the size of the window of a space that is to hold the given
@@ -105,7 +110,7 @@ func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) 
 // rename puts the new directory in its place. An empty directory gives way to
 // it; a space that another process has created meanwhile is as good.
 func rename(temporary, dir string, o Options) error {
-	err := o.rename(temporary, dir)
+	err := o.move(temporary, dir)
 	if err == nil {
 		return nil
 	}
@@ -148,8 +153,8 @@ func newHeader(window uint64, o Options) (*format.Header, error) {
 
 // createHeap writes the heap file of an empty space: header, an anchor, and the
 // blocks of version 1.
-func createHeap(path string, h *format.Header, perm os.FileMode, o Options) error {
-	f, err := o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+func createHeap(dir *mapping.Dir, h *format.Header, perm os.FileMode, o Options) error {
+	f, err := o.open(dir, HeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
@@ -190,8 +195,8 @@ func (sp *Space) perm() os.FileMode {
 }
 
 // createJournal makes the journal with one segment, so that there is always one.
-func createJournal(path string, perm os.FileMode, o Options) error {
-	f, err := o.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+func createJournal(dir *mapping.Dir, perm os.FileMode, o Options) error {
+	f, err := o.open(dir, journal.FileName, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}

@@ -157,10 +157,17 @@ func (e *OpError) Unwrap() error { return e.Err }
 // kind attaches the error of the interface to one of a lower layer.
 func (sp *Space) kind(err error) error {
 	dir := ""
-	if sp != nil {
-		dir = sp.dir
+	if sp != nil && damaged(err) {
+		dir = sp.dir.Path()
 	}
 	return kindOf(dir, err)
+}
+
+// damaged reports whether the error is one of bytes of a file: then it names the file.
+func damaged(err error) bool {
+	var block *format.DamageError
+	var value *layout.DamageError
+	return errors.As(err, &block) || errors.As(err, &value)
 }
 
 // kindOf is kind for a space that is not open.

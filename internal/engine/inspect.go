@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -89,19 +87,27 @@ func (sp *Space) Status() (s Status, err error) {
 		if info, err := sp.gate.Stat(); err == nil {
 			s.File = info.Size()
 		}
-		s.Disk = diskBytes(sp.dir)
+		s.Disk = diskIn(sp.dir)
 		return nil
 	})
 	return s, err
 }
 
-// diskBytes returns what the files of a space take on disk.
-func diskBytes(dir string) (n int64) {
+// diskBytes returns what the files of the space in a directory take on disk.
+func diskBytes(dir string) int64 {
+	d, err := mapping.OpenDir(dir)
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	return diskIn(d)
+}
+
+// diskIn returns what the files of a space take on disk.
+func diskIn(dir *mapping.Dir) (n int64) {
 	for _, name := range []string{HeapName, live.FileName, journal.FileName} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				n += stat.Blocks * 512
-			}
+		if s, err := dir.Stat(name); err == nil {
+			n += s.Disk
 		}
 	}
 	return n
@@ -230,14 +236,19 @@ func Look(dir string) (o Outline, err error) {
 			err = openError(dir, err)
 		}
 	}()
-	path := filepath.Join(dir, HeapName)
-	file, err := mapping.OpenFile(path, os.O_RDONLY, 0)
+	d, err := mapping.OpenDir(dir)
+	var locks *os.File
+	if err == nil {
+		defer d.Close()
+		locks, err = d.Open(HeapName, os.O_RDONLY, 0)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, dir)
 	}
 	if err != nil {
 		return o, err
 	}
+	file := mapping.FileOf(locks)
 	defer file.Close()
 	h, err := readHeader(file)
 	if err != nil {
@@ -248,12 +259,7 @@ func Look(dir string) (o Outline, err error) {
 	if o.FileSize, err = file.Size(); err != nil {
 		return o, err
 	}
-	o.Disk = diskBytes(dir)
-	locks, err := os.Open(path)
-	if err != nil {
-		return o, err
-	}
-	defer locks.Close()
+	o.Disk = diskIn(d)
 	o.Open, err = oslock.HeldByOther(locks, format.LockPresence)
 	return o, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -61,18 +60,17 @@ var errNoJournal = &format.DamageError{File: journal.FileName, What: "the file i
 
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
-	path := filepath.Join(sp.dir, journal.FileName)
 	mode, created := os.O_RDWR, false
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
-	sp.journal.file, err = sp.options.open(path, mode, 0)
+	sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
 			return errNoJournal
 		}
-		if sp.journal.file, err = sp.options.open(path, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
-			err = sp.options.syncDir(sp.dir)
+		if sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
+			err = sp.options.syncNames(sp.dir)
 		}
 		created = err == nil && !sp.readOnly
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 
@@ -126,8 +125,8 @@ func (sp *Space) verifyNewest(r *heap.Reader) error {
 // do. failed says that of what is in the files some may not be on disk: the mark
 // stays, whatever becomes of the live file.
 func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
-	for _, dir := range []string{sp.dir, filepath.Dir(sp.dir)} {
-		if err := sp.options.syncDir(dir); err != nil && !errors.Is(err, os.ErrPermission) {
+	for _, sync := range []func(*mapping.Dir) error{sp.options.syncNames, sp.options.syncName} {
+		if err := sync(sp.dir); err != nil && !errors.Is(err, os.ErrPermission) {
 			return err
 		}
 	}
@@ -147,7 +146,7 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 		return err
 	}
 	salt := binary.LittleEndian.Uint64(random[:])
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), sp.options.open, sp.options.rename, func(w *format.Live) {
+	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), live.Files{Open: sp.options.open, Rename: sp.options.rename}, func(w *format.Live) {
 		if failed {
 			w.Failed.Store(1)
 		}
@@ -234,17 +233,12 @@ type anchorDoubts struct {
 // readAnchors returns the valid anchors by slot; nil where there is none. An
 // anchor with a damaged state block does not count.
 func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
-	f, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, anchorDoubts{}, err
-	}
-	defer f.Close()
 	anchors := make([]*format.Anchor, format.NumAnchors)
 	var broken []*format.Anchor // their states are damaged
 	var doubts anchorDoubts
 	var first error
 	for i := range anchors {
-		a, err := sp.readAnchor(f, i)
+		a, err := sp.readAnchor(sp.file, i)
 		switch {
 		case err == nil:
 			anchors[i] = a
@@ -278,7 +272,7 @@ func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
 
 // wayOut says what can be done about a space that does not open any more.
 func (sp *Space) wayOut() string {
-	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", sp.dir)
+	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", sp.dir.Path())
 }
 
 // errNoAnchor says that a slot was never written, or was wiped.

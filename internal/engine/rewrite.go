@@ -100,8 +100,13 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	rw := &rewriting{ctx: ctx, sp: &Space{dir: dir, options: o}}
+	rw := &rewriting{ctx: ctx, sp: &Space{options: o}}
 	defer rw.close()
+	if rw.sp.dir, err = mapping.OpenDir(dir); errors.Is(err, os.ErrNotExist) {
+		return errNoSpaceThere
+	} else if err != nil {
+		return err
+	}
 	if err := rw.takeAlone(busy); err != nil {
 		return err
 	}
@@ -132,21 +137,25 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	return rw.replace(trim)
 }
 
+var errNoSpaceThere = fmt.Errorf("%w: there is no space in this directory", ErrNotFound)
+
 // takeAlone locks everybody else out of the space (W1), and maps its heap file.
 func (rw *rewriting) takeAlone(busy string) (err error) {
 	sp := rw.sp
-	path := filepath.Join(sp.dir, HeapName)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: there is no space in this directory", ErrNotFound)
+	if _, err := sp.dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
+		return errNoSpaceThere
 	}
 	if err := sp.openGate(); err != nil {
 		return err
 	}
-	file, err := sp.options.open(path, os.O_RDONLY, 0)
+	file, err := sp.options.open(sp.dir, HeapName, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	sp.file = file
+	if err := sp.sameAsGate(file); err != nil {
+		return err
+	}
 	if sp.header, err = readHeader(file); err != nil {
 		return err
 	}
@@ -197,14 +206,13 @@ func (rw *rewriting) users() string {
 // write writes and syncs the new file.
 func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (err error) {
 	sp := rw.sp
-	path := filepath.Join(sp.dir, newHeapName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := sp.dir.Remove(newHeapName); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if rw.file, err = sp.options.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, sp.perm()); err != nil {
+	if rw.file, err = sp.options.open(sp.dir, newHeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, sp.perm()); err != nil {
 		return err
 	}
-	if err := rw.giveToOwner(path); err != nil {
+	if err := rw.giveToOwner(); err != nil {
 		return err
 	}
 	for off, n := range a.Used() {
@@ -233,23 +241,28 @@ func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (er
 
 // giveToOwner makes the new file belong to whom the old one does: else a command run by
 // root would lock the owner out.
-func (rw *rewriting) giveToOwner(path string) error {
+func (rw *rewriting) giveToOwner() error {
+	f, err := rw.sp.dir.Open(newHeapName, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	old := rw.info.Sys().(*syscall.Stat_t)
-	info, err := os.Stat(path)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	if now := info.Sys().(*syscall.Stat_t); now.Uid != old.Uid || now.Gid != old.Gid {
-		if err := os.Chown(path, int(old.Uid), int(old.Gid)); err != nil {
+		if err := f.Chown(int(old.Uid), int(old.Gid)); err != nil {
 			return fmt.Errorf("the heap file belongs to another user: %w", err)
 		}
 	}
-	return os.Chmod(path, rw.info.Mode().Perm()) // whatever the umask says
+	return f.Chmod(rw.info.Mode().Perm()) // whatever the umask says
 }
 
 // discard removes the new file.
 func (rw *rewriting) discard() error {
-	err := os.Remove(filepath.Join(rw.sp.dir, newHeapName))
+	err := rw.sp.dir.Remove(newHeapName)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -259,24 +272,23 @@ func (rw *rewriting) discard() error {
 // replace puts the new file in the place of the old one (W1 to W4).
 func (rw *rewriting) replace(trim bool) (err error) {
 	sp := rw.sp
-	path := filepath.Join(sp.dir, newHeapName)
-	if rw.gate, err = openForLocks(path, false); err != nil {
+	if rw.gate, err = openForLocks(sp.dir, newHeapName, false); err != nil {
 		return errors.Join(err, rw.discard())
 	}
 	for _, lock := range []int64{format.LockGate, format.LockPresence} {
 		if ok, err := oslock.TryLock(rw.gate, lock, false); err != nil || !ok {
-			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", ErrBusy, path), err, rw.discard())
+			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", ErrBusy, sp.dir.Join(newHeapName)), err, rw.discard())
 		}
 	}
 	invariant.Point("rewrite.synced")
-	if err := sp.options.rename(path, filepath.Join(sp.dir, HeapName)); err != nil {
+	if err := sp.options.rename(sp.dir, newHeapName, HeapName); err != nil {
 		return errors.Join(err, rw.discard())
 	}
 	invariant.Point("rewrite.renamed")
-	if err := os.Remove(filepath.Join(sp.dir, live.FileName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := sp.options.syncDir(sp.dir); err != nil {
+	if err := sp.options.syncNames(sp.dir); err != nil {
 		return err
 	}
 	invariant.Point("rewrite.settled")
@@ -288,7 +300,7 @@ func (rw *rewriting) replace(trim bool) (err error) {
 
 // trimJournal leaves one segment of the journal, all of whose records the new file has.
 func (rw *rewriting) trimJournal() error {
-	file, err := rw.sp.options.open(filepath.Join(rw.sp.dir, journal.FileName), os.O_RDWR, 0)
+	file, err := rw.sp.options.open(rw.sp.dir, journal.FileName, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -304,8 +316,10 @@ func (rw *rewriting) close() {
 	if rw.data != nil {
 		rw.data.Close()
 	}
-	if rw.file != nil {
-		rw.file.Close()
+	for _, f := range []mapping.File{rw.file, rw.sp.file} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	if rw.gate != nil {
 		rw.gate.Close()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
@@ -43,7 +42,7 @@ func (rw *rewriting) findRoot() error {
 	}
 	rw.root = root{state: format.Addr(a.State), version: format.Version(a.Version), sequence: newestSequence(anchors), clean: a.Clean == 1}
 	rw.root.reaches = rw.root.version
-	if err := os.Remove(filepath.Join(sp.dir, live.FileName)); err != nil && !errors.Is(err, os.ErrNotExist) { // W3
+	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) { // W3
 		return err
 	}
 	return nil
@@ -108,14 +107,13 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 // later versions than the root: they are replayed when the space is opened.
 func (rw *rewriting) prepareJournal() error {
 	sp := rw.sp
-	path := filepath.Join(sp.dir, journal.FileName)
-	file, err := sp.options.open(path, os.O_RDONLY, 0)
+	file, err := sp.options.open(sp.dir, journal.FileName, os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if !rw.root.trusted && !rw.root.clean {
 			return errNoJournal
 		}
 		rw.root.last = true
-		return createJournal(path, sp.perm(), sp.options)
+		return createJournal(sp.dir, sp.perm(), sp.options)
 	}
 	if err != nil || rw.root.last {
 		if err == nil {

@@ -51,7 +51,7 @@ const maxLosses = 1000
 // looked into, and one that was written after the version that is told belongs to
 // another one: its place was used anew.
 type salvage struct {
-	dir    string
+	dir    *mapping.Dir
 	locks  *os.File
 	file   mapping.File // read by calls
 	region *mapping.Region
@@ -84,9 +84,15 @@ func Salvage(dir string, w io.Writer) (*Salvaged, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &salvage{dir: dir, reported: map[Loss]bool{}}
+	s := &salvage{reported: map[Loss]bool{}}
 	defer s.close()
-	if err = s.open(); err == nil {
+	if s.dir, err = mapping.OpenDir(dir); errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, dir)
+	}
+	if err == nil {
+		err = s.open()
+	}
+	if err == nil {
 		err = s.work(w)
 	}
 	if err != nil {
@@ -110,19 +116,20 @@ func (s *salvage) work(w io.Writer) error {
 
 // open opens the heap file for reading, and maps it at its window.
 func (s *salvage) open() (err error) {
-	path := filepath.Join(s.dir, HeapName)
-	if s.locks, err = os.Open(path); err != nil {
+	if s.locks, err = s.dir.Open(HeapName, os.O_RDONLY, 0); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, s.dir)
+			err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, s.dir.Path())
 		}
 		return err
 	}
 	if err := s.lock(); err != nil {
 		return err
 	}
-	if s.file, err = mapping.OpenFile(path, os.O_RDONLY, 0); err != nil {
+	f, err := s.dir.Again(s.locks, HeapName, os.O_RDONLY)
+	if err != nil {
 		return err
 	}
+	s.file = mapping.FileOf(f)
 	size, err := s.file.Size()
 	if err != nil {
 		return err
@@ -136,10 +143,11 @@ func (s *salvage) open() (err error) {
 		s.tags = map[uint16]uint64{}
 		s.note(0, HeapName, format.HeaderOffset, fmt.Sprintf("the header is damaged; what it said was found out from the rest of the file (%v)", damage))
 	}
-	mapped, err := mapping.OpenFile(path, os.O_RDONLY, 0)
+	f, err = s.dir.Again(s.locks, HeapName, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
+	mapped := mapping.FileOf(f)
 	if s.region, err = mapping.Map(mapped, s.header.Base, s.header.Window, true); err != nil {
 		mapped.Close()
 		return err
@@ -185,6 +193,9 @@ func (s *salvage) close() {
 	}
 	if s.locks != nil {
 		s.locks.Close()
+	}
+	if s.dir != nil {
+		s.dir.Close()
 	}
 }
 
@@ -244,7 +255,7 @@ func (s *salvage) lose(object uint64, a format.Addr, err error) {
 
 // note adds a finding, once, and reports whether it did.
 func (s *salvage) note(object uint64, file string, off int64, what string) bool {
-	l := Loss{File: filepath.Join(s.dir, file), Offset: off, Object: object, What: what}
+	l := Loss{File: s.dir.Join(file), Offset: off, Object: object, What: what}
 	if s.reported[l] {
 		return false
 	}

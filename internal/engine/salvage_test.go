@@ -322,7 +322,11 @@ func TestSalvage_UnreadablePages(t *testing.T) {
 		if err := os.WriteFile(path, f[HeapName], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := &salvage{dir: dir, reported: map[Loss]bool{}}
+		d, err := mapping.OpenDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &salvage{dir: d, reported: map[Loss]bool{}}
 		if err := s.open(); err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +362,11 @@ func TestSalvage_YoungerBlocks(t *testing.T) {
 	state := sp.live.Current()
 	version := sp.heap.VersionOf(state)
 	verify(t, sp)
-	s := &salvage{dir: dir, reported: map[Loss]bool{}}
+	d, err := mapping.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &salvage{dir: d, reported: map[Loss]bool{}}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/mapping"
 )
 
 // candidate is a version that could be told.
@@ -152,7 +150,7 @@ func (s *salvage) follow(c *candidate, log *journal.Log) {
 
 // openJournal reads what is in the journal; nil if that cannot be.
 func (s *salvage) openJournal() *journal.Log {
-	f, err := mapping.OpenFile(filepath.Join(s.dir, journal.FileName), os.O_RDONLY, 0)
+	f, err := s.dir.OpenFile(journal.FileName, os.O_RDONLY, 0)
 	var log *journal.Log
 	if err == nil {
 		s.log = f

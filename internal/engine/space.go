@@ -86,20 +86,44 @@ type Options struct {
 	Taken func(base, size uint64) bool
 }
 
-// open opens a file of the space.
-func (o *Options) open(path string, flag int, perm os.FileMode) (mapping.File, error) {
+// open opens a file of a space.
+func (o *Options) open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (mapping.File, error) {
 	if o.Files != nil {
-		return o.Files(path, flag, perm)
+		return o.Files(dir.Join(name), flag, perm)
 	}
-	return mapping.OpenFile(path, flag, perm)
+	return dir.OpenFile(name, flag, perm)
 }
 
-// rename moves a file or a directory.
-func (o *Options) rename(from, to string) error {
+// rename moves a file of a space.
+func (o *Options) rename(dir *mapping.Dir, from, to string) error {
+	if o.Rename != nil {
+		return o.Rename(dir.Join(from), dir.Join(to))
+	}
+	return dir.Rename(from, to)
+}
+
+// move moves a directory.
+func (o *Options) move(from, to string) error {
 	if o.Rename != nil {
 		return o.Rename(from, to)
 	}
 	return moveTo(from, to)
+}
+
+// syncNames makes the names of the files of a space durable.
+func (o *Options) syncNames(dir *mapping.Dir) error {
+	if o.SyncDir != nil {
+		return o.SyncDir(dir.Path())
+	}
+	return dir.Sync()
+}
+
+// syncName makes the name of the directory of a space durable.
+func (o *Options) syncName(dir *mapping.Dir) error {
+	if o.SyncDir != nil {
+		return o.SyncDir(dir.Parent())
+	}
+	return dir.SyncParent()
 }
 
 // syncDir makes the names in a directory durable.
@@ -120,11 +144,12 @@ const (
 // Space is an open space. All handles on it in one process are one Space, which
 // counts them.
 type Space struct {
-	dir      string
+	dir      *mapping.Dir
 	options  Options
 	header   *format.Header
 	readOnly bool
 
+	file   mapping.File // the heap file; the region owns it
 	region *mapping.Region
 	live   *live.Live
 	heap   *heap.Heap
@@ -247,7 +272,11 @@ func openError(dir string, err error) error {
 //
 // The gate byte is held from the look at live until the process entry is claimed:
 // so nobody else rebuilds live, or closes as the last one, in between.
-func open(dir string, o Options) (*Space, error) {
+func open(path string, o Options) (*Space, error) {
+	dir, err := mapping.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
@@ -312,11 +341,14 @@ func (sp *Space) openHeap() error {
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
-	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), mode, 0)
+	file, err := sp.options.open(sp.dir, HeapName, mode, 0)
 	if err != nil {
 		return err
 	}
-	if sp.header, err = readHeader(file); err == nil {
+	if err = sp.sameAsGate(file); err == nil {
+		sp.header, err = readHeader(file)
+	}
+	if err == nil {
 		err = sp.checkSize(file)
 	}
 	if err == nil {
@@ -324,6 +356,22 @@ func (sp *Space) openHeap() error {
 	}
 	if err != nil {
 		file.Close()
+		return err
+	}
+	sp.file = file
+	return nil
+}
+
+// sameAsGate refuses a heap file that is not the one whose locks this process has: it
+// was put there since.
+func (sp *Space) sameAsGate(file mapping.File) error {
+	gate, err := mapping.StatusOf(sp.gate)
+	if err != nil {
+		return err
+	}
+	s, err := mapping.StatusOfFile(file)
+	if err == nil && s.FileID != gate.FileID {
+		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))
 	}
 	return err
 }
@@ -333,21 +381,20 @@ func (sp *Space) openHeap() error {
 // it begins again. While the gate is held nobody does that; so what such a one has left
 // behind, if he died, is nobody's.
 func (sp *Space) openGate() (err error) {
-	path := filepath.Join(sp.dir, HeapName)
 	for {
-		if sp.gate, err = openForLocks(path, sp.readOnly); err != nil {
+		if sp.gate, err = openForLocks(sp.dir, HeapName, sp.readOnly); err != nil {
 			return err
 		}
 		if err = sp.lockGate(); err != nil {
 			return err
 		}
-		locked, err := sp.gate.Stat()
+		locked, err := mapping.StatusOf(sp.gate)
 		if err != nil {
 			return err
 		}
-		if there, err := os.Stat(path); err == nil && os.SameFile(there, locked) {
+		if sp.dir.Has(HeapName, locked.FileID) {
 			if !sp.readOnly {
-				_ = os.Remove(filepath.Join(sp.dir, newHeapName)) // what cannot be removed is in nobody's way
+				_ = sp.dir.Remove(newHeapName) // what cannot be removed is in nobody's way
 			}
 			return nil
 		}
@@ -357,10 +404,10 @@ func (sp *Space) openGate() (err error) {
 
 // openForLocks opens the heap file for its lock bytes. Exclusive locks need a
 // file that is open for writing; a process that may only read takes shared ones.
-func openForLocks(path string, readOnly bool) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func openForLocks(dir *mapping.Dir, name string, readOnly bool) (*os.File, error) {
+	f, err := dir.Open(name, os.O_RDWR, 0)
 	if err != nil && readOnly {
-		return os.OpenFile(path, os.O_RDONLY, 0)
+		return dir.Open(name, os.O_RDONLY, 0)
 	}
 	return f, err
 }
@@ -457,6 +504,7 @@ func (sp *Space) close() error {
 	sp.journal.file.Close()
 	sp.region.Close()
 	sp.gate.Close()
+	sp.dir.Close()
 	return err
 }
 
@@ -474,13 +522,16 @@ func (sp *Space) release() {
 	if sp.gate != nil {
 		sp.gate.Close()
 	}
+	if sp.dir != nil {
+		sp.dir.Close()
+	}
 }
 
 // name is what errors call the space.
-func (sp *Space) name() string { return filepath.Base(sp.dir) }
+func (sp *Space) name() string { return filepath.Base(sp.dir.Opened()) }
 
-// Dir returns the directory of the space.
-func (sp *Space) Dir() string { return sp.dir }
+// Dir returns the path of the directory of the space, as it is now.
+func (sp *Space) Dir() string { return sp.dir.Path() }
 
 // Tag returns the tag of the IDs of this space.
 func (sp *Space) Tag() uint16 { return sp.header.Tag }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
@@ -102,17 +100,11 @@ func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool)
 // when two newer ones are confirmed; so if an anchor still is one of the two newest
 // afterwards, it was all the time.
 func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
-	file, err := sp.options.open(filepath.Join(sp.dir, HeapName), os.O_RDONLY, 0)
-	if err != nil {
-		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the file cannot be opened: %v", err)})
-		return
-	}
-	defer file.Close()
-	if h, err := readHeader(file); err != nil || *h != *sp.header {
+	if h, err := readHeader(sp.file); err != nil || *h != *sp.header {
 		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
 	}
 	for _, a := range sp.live.UsableAnchors() {
-		finding := sp.checkAnchor(file, a, r, marks)
+		finding := sp.checkAnchor(sp.file, a, r, marks)
 		if finding != nil && sp.live.Usable(a) {
 			report.Add(*finding)
 		}

@@ -27,7 +27,7 @@ func findings(t *testing.T, sp *Space) []check.Finding {
 // flip changes a byte of a file of the space, and returns what changes it back.
 func flip(t *testing.T, sp *Space, name string, off int64) (restore func()) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(sp.dir, name), os.O_RDWR, 0)
+	f, err := os.OpenFile(sp.dir.Join(name), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestCheck_Journal(t *testing.T) {
 	if list := findings(t, sp); len(list) > 0 {
 		t.Fatalf("%v", list)
 	}
-	b, err := os.ReadFile(filepath.Join(sp.dir, journal.FileName))
+	b, err := os.ReadFile(sp.dir.Join(journal.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
-	"path/filepath"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // Detached returns words that no process shares, for a look at a heap that is not
@@ -21,17 +21,17 @@ func Detached(init func(*format.Live)) *Live {
 // Peek reads which state the live file of dir says to be the newest, without
 // changing anything. ok is false if the file is not of this boot and of this heap,
 // or if its recovery was cut short.
-func Peek(dir string, space [16]byte, heap os.FileInfo) (current format.Addr, ok bool) {
-	f, err := os.Open(filepath.Join(dir, FileName))
+func Peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (current format.Addr, ok bool) {
+	f, err := dir.Open(FileName, os.O_RDONLY, 0)
 	if err != nil {
 		return 0, false
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() != format.LiveSize {
+	status, err := mapping.StatusOf(f)
+	if err != nil || status.Size != format.LiveSize {
 		return 0, false
 	}
-	id, err := identity(space, heap, info)
+	id, err := identity(space, heap, status)
 	if err != nil {
 		return 0, false
 	}

@@ -72,7 +72,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,56 +114,58 @@ type Live struct {
 
 // Identity returns what the live file of a heap must say of itself. heap is the
 // open heap file, live the open live file.
-func identity(space [16]byte, heap, live os.FileInfo) (*format.LiveIdentity, error) {
+func identity(space [16]byte, heap os.FileInfo, live mapping.Status) (*format.LiveIdentity, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("reading the boot id: %w", err)
 	}
 	id := &format.LiveIdentity{SpaceID: space}
 	copy(id.Boot[:], strings.TrimSpace(string(boot)))
-	h, okHeap := heap.Sys().(*syscall.Stat_t)
-	l, okLive := live.Sys().(*syscall.Stat_t)
-	if !okHeap || !okLive {
-		return nil, errors.New("the file system does not tell inodes")
+	h, err := mapping.StatusIn(heap)
+	if err != nil {
+		return nil, err
 	}
-	id.HeapDev, id.HeapInode = uint64(h.Dev), h.Ino
-	id.LiveDev, id.LiveInode = uint64(l.Dev), l.Ino
+	id.HeapDev, id.HeapInode = h.Device, h.Inode
+	id.LiveDev, id.LiveInode = live.Device, live.Inode
 	return id, nil
 }
 
-// OpenFunc opens a file, as mapping.OpenFile does.
-type OpenFunc = func(path string, flag int, perm os.FileMode) (mapping.File, error)
+// Files is how a live file gets into a directory: as mapping.Dir does it, or in tests
+// in another way.
+type Files struct {
+	Open   func(dir *mapping.Dir, name string, flag int, perm os.FileMode) (mapping.File, error)
+	Rename func(dir *mapping.Dir, from, to string) error
+}
 
 // Create writes a new live file in dir, in place of any that is there, filled by
 // init. The caller holds the gate and the presence lock exclusively, so that no
 // process uses the old one.
-func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open OpenFunc, rename func(from, to string) error, init func(*format.Live)) (err error) {
-	path := filepath.Join(dir, FileName)
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode, files Files, init func(*format.Live)) (err error) {
+	const temporary = FileName + ".new"
+	if err := dir.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := open(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	f, err := files.Open(dir, temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		f.Close()
 		if err != nil {
-			os.Remove(temporary)
+			dir.Remove(temporary)
 		}
 	}()
 	if err := f.Allocate(0, format.LiveSize); err != nil {
-		return fmt.Errorf("allocating %s: %w", temporary, err)
+		return fmt.Errorf("allocating %s: %w", dir.Join(temporary), err)
 	}
 	if err := f.Truncate(format.LiveSize); err != nil {
 		return err
 	}
-	info, err := os.Stat(temporary)
+	status, err := dir.Stat(temporary)
 	if err != nil {
 		return err
 	}
-	id, err := identity(space, heap, info)
+	id, err := identity(space, heap, status)
 	if err != nil {
 		return err
 	}
@@ -178,21 +179,20 @@ func Create(dir string, space [16]byte, heap os.FileInfo, perm os.FileMode, open
 	if err := shared.Close(); err != nil {
 		return err
 	}
-	return rename(temporary, path)
+	return files.Rename(dir, temporary, FileName)
 }
 
 // Open maps the live file of dir and verifies that it is of this boot and of
 // this heap; ErrUntrusted if not. The membership begins with Join.
-func Open(dir string, space [16]byte, heap os.FileInfo) (*Live, error) {
-	path := filepath.Join(dir, FileName)
-	locks, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+func Open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (*Live, error) {
+	locks, err := dir.Open(FileName, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrUntrusted
 	} else if err != nil {
 		return nil, err
 	}
 	v := &Live{locks: locks}
-	if err := v.open(path, space, heap); err != nil {
+	if err := v.open(dir, space, heap); err != nil {
 		v.closeFiles()
 		return nil, err
 	}
@@ -200,15 +200,15 @@ func Open(dir string, space [16]byte, heap os.FileInfo) (*Live, error) {
 }
 
 // open finishes Open.
-func (v *Live) open(path string, space [16]byte, heap os.FileInfo) error {
-	info, err := v.locks.Stat()
+func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
+	status, err := mapping.StatusOf(v.locks)
 	if err != nil {
 		return err
 	}
-	if info.Size() != format.LiveSize {
+	if status.Size != format.LiveSize {
 		return ErrUntrusted
 	}
-	id, err := identity(space, heap, info)
+	id, err := identity(space, heap, status)
 	if err != nil {
 		return err
 	}
@@ -220,17 +220,12 @@ func (v *Live) open(path string, space [16]byte, heap os.FileInfo) error {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
 	for _, f := range []**os.File{&v.tester, &v.keeper} {
-		if *f, err = os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0); err != nil {
+		if *f, err = dir.Again(v.locks, FileName, os.O_RDWR|syscall.O_NOFOLLOW); err != nil {
 			return err
 		}
 	}
 	v.namespace = namespaceOf("self")
-	f, err := mapping.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if v.shared, err = mapping.MapShared(f, format.LiveSize); err != nil {
+	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
 		return err
 	}
 	v.words = (*format.Live)(v.shared.Pointer(0))

@@ -18,6 +18,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/heap/heaptest"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
 )
 
@@ -44,7 +45,7 @@ func member(t *testing.T, s *heaptest.Space) *live.Live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := live.Open(s.Dir, s.Header.SpaceID, info)
+	v, err := live.Open(openDir(t, s.Dir), s.Header.SpaceID, info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +53,17 @@ func member(t *testing.T, s *heaptest.Space) *live.Live {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// openDir opens the directory of a space until the test ends.
+func openDir(t *testing.T, path string) *mapping.Dir {
+	t.Helper()
+	d, err := mapping.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
 }
 
 func TestOpen_UntrustedIfAnythingDiffers(t *testing.T) {
@@ -69,7 +81,7 @@ func TestOpen_UntrustedIfAnythingDiffers(t *testing.T) {
 	other[3] ^= 1
 	expect := func(what string, space [16]byte, info os.FileInfo) {
 		t.Helper()
-		if v, err := live.Open(s.Dir, space, info); !errors.Is(err, live.ErrUntrusted) {
+		if v, err := live.Open(openDir(t, s.Dir), space, info); !errors.Is(err, live.ErrUntrusted) {
 			t.Errorf("%s: %v", what, err)
 			if err == nil {
 				v.Leave(false)

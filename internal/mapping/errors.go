@@ -17,6 +17,8 @@ var (
 	// ErrUnsupported says that this machine, build, file system or limit cannot
 	// hold a space; every such error is an *UnsupportedError.
 	ErrUnsupported = errors.New("not supported")
+	// ErrReplaced says that another file has taken the name of one that is open.
+	ErrReplaced = errors.New("another file has taken its place")
 	// ErrIO says that reading, writing or syncing a file failed.
 	ErrIO = errors.New("input/output error")
 )

@@ -47,11 +47,14 @@ func OpenFile(path string, flag int, perm os.FileMode) (File, error) {
 	return &OSFile{f: f}, nil
 }
 
+// FileOf returns the File of an open file, which it owns.
+func FileOf(f *os.File) File { return &OSFile{f: f} }
+
 // ReadAt implements File; at the end of the file the error is io.EOF.
 func (f *OSFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.f.ReadAt(p, off)
 	if _, isPath := err.(*os.PathError); isPath {
-		err = classify(err)
+		err = classify(f.located(err))
 	}
 	return n, err
 }
@@ -60,7 +63,7 @@ func (f *OSFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *OSFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
 	if err != nil {
-		err = classify(err)
+		err = classify(f.located(err))
 	}
 	return n, err
 }
@@ -68,7 +71,7 @@ func (f *OSFile) WriteAt(p []byte, off int64) (int, error) {
 // Truncate implements File.
 func (f *OSFile) Truncate(size int64) error {
 	if err := f.f.Truncate(size); err != nil {
-		return classify(err)
+		return classify(f.located(err))
 	}
 	return nil
 }
@@ -100,16 +103,33 @@ func (f *OSFile) do(op string, call func(fd uintptr) error, as func(error) error
 		failed = os.ErrClosed // the one error of Control, which has a name of its own
 	}
 	if failed != nil {
-		return as(&os.PathError{Op: op, Path: f.f.Name(), Err: failed})
+		return as(&os.PathError{Op: op, Path: f.path(), Err: failed})
 	}
 	return nil
+}
+
+// path returns where the file is now, for messages.
+func (f *OSFile) path() string {
+	if now := currentPath(f.f); now != "" {
+		return now
+	}
+	return f.f.Name()
+}
+
+// located makes an error of an operation on the file say where the file is now: its
+// directory may have been moved.
+func (f *OSFile) located(err error) error {
+	if e, ok := err.(*os.PathError); ok {
+		return &os.PathError{Op: e.Op, Path: f.path(), Err: e.Err}
+	}
+	return err
 }
 
 // Size implements File.
 func (f *OSFile) Size() (int64, error) {
 	info, err := f.f.Stat()
 	if err != nil {
-		return 0, classify(err)
+		return 0, classify(f.located(err))
 	}
 	return info.Size(), nil
 }
@@ -130,7 +150,12 @@ func SyncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil {
+	return syncDirectory(d)
+}
+
+// syncDirectory syncs an open directory.
+func syncDirectory(f *os.File) error {
+	if err := f.Sync(); err != nil {
 		return fmt.Errorf("making the names in a directory durable: %w", asIO(err))
 	}
 	return nil

@@ -58,7 +58,12 @@ func (s *Space) Join(t testing.TB) *Space {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lv, err := live.Open(s.Dir, s.Header.SpaceID, info)
+	d, err := mapping.OpenDir(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	lv, err := live.Open(d, s.Header.SpaceID, info)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,139 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Dir is the directory of a space, opened once. Everything that is done to the files in
+// it goes through the descriptor: so it is done in that directory, wherever it has been
+// moved to, and never in another one that has got its name.
+//
+//	M7  What a Dir opens, moves or removes lies in the directory that was opened, and
+//	    no path is looked up from the root again.
+type Dir struct {
+	f    *os.File
+	path string // by which it was opened
+	id   FileID
+}
+
+// FileID tells a file from all others, as long as somebody has it open.
+type FileID struct{ Device, Inode uint64 }
+
+// Status is what the system says of a file.
+type Status struct {
+	FileID
+	Size  int64
+	Disk  int64 // bytes that it takes on disk
+	Links uint64
+}
+
+// OpenDir opens a directory by its path, which should be absolute: messages show it.
+func OpenDir(path string) (*Dir, error) {
+	f, err := openDirectory(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{f: f, path: path}
+	s, err := StatusOf(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	d.id = s.FileID
+	return d, nil
+}
+
+// Path returns where the directory is now, for messages: the path by which it was
+// opened, if that still leads to it, or the one that the system knows. After Close it
+// is the path by which it was opened.
+func (d *Dir) Path() string {
+	if s, err := statusAt(d.path); err == nil && s.FileID == d.id {
+		return d.path
+	}
+	if now := currentPath(d.f); now != "" {
+		return now
+	}
+	return d.path
+}
+
+// Opened returns the path by which the directory was opened.
+func (d *Dir) Opened() string { return d.path }
+
+// Join returns the path of a file in the directory, for messages.
+func (d *Dir) Join(name string) string { return filepath.Join(d.Path(), name) }
+
+// Open opens or creates a file in the directory, as os.OpenFile does.
+func (d *Dir) Open(name string, flag int, perm os.FileMode) (*os.File, error) {
+	return openAt(d, name, flag, perm)
+}
+
+// OpenFile is Open for a File.
+func (d *Dir) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
+	f, err := d.Open(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return FileOf(f), nil
+}
+
+// Stat returns the status of the file that has the name now, by one system call.
+func (d *Dir) Stat(name string) (Status, error) { return statAt(d, name) }
+
+// Has reports whether the name leads to the file.
+func (d *Dir) Has(name string, id FileID) bool {
+	s, err := d.Stat(name)
+	return err == nil && s.FileID == id
+}
+
+// Again opens a file in the directory once more: what has the name must be the very
+// file f, else the error is an ErrReplaced.
+func (d *Dir) Again(f *os.File, name string, flag int) (*os.File, error) {
+	want, err := StatusOf(f)
+	if err != nil {
+		return nil, err
+	}
+	again, err := d.Open(name, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	got, err := StatusOf(again)
+	if err == nil && got.FileID != want.FileID {
+		err = fmt.Errorf("%w: %s", ErrReplaced, d.Join(name))
+	}
+	if err != nil {
+		return nil, errors.Join(err, again.Close())
+	}
+	return again, nil
+}
+
+// Rename gives a file in the directory another name there, and takes the place of what
+// had it.
+func (d *Dir) Rename(from, to string) error { return renameAt(d, from, to) }
+
+// Remove removes a file from the directory.
+func (d *Dir) Remove(name string) error { return removeAt(d, name) }
+
+// Sync makes the names in the directory durable. An error wraps ErrIO, or is that of
+// opening it for that.
+func (d *Dir) Sync() error { return d.sync(".") }
+
+// SyncParent makes the name of the directory durable. An error wraps ErrIO, or is that
+// of opening the parent.
+func (d *Dir) SyncParent() error { return d.sync("..") }
+
+// sync syncs the directory that has a name in this one.
+func (d *Dir) sync(name string) error {
+	f, err := openAt(d, name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDirectory(f), f.Close())
+}
+
+// Parent returns the path of the directory that this one lies in.
+func (d *Dir) Parent() string { return filepath.Dir(d.Path()) }
+
+// Close closes the directory; files that were opened in it stay open.
+func (d *Dir) Close() error { return d.f.Close() }

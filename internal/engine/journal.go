@@ -485,7 +485,7 @@ func (sp *Space) recover() error {
 	}
 	if !records.Empty() {
 		if sp.readOnly {
-			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.dir)
+			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.dir.Path())
 		}
 		last = uint64(records.Last)
 		sp.prefault()

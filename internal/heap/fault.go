@@ -25,7 +25,7 @@ func (t *Txn) Forget() {
 		t.spare[c] = nil
 	}
 	t.spares, t.dropped = 0, 0
-	t.written, t.freed, t.unlogged, t.lookedAt = nil, nil, nil, nil
+	t.written, t.freed, t.unlogged, t.lookedAt, t.unused = nil, nil, nil, nil, nil
 	t.log.ops, t.log.dropped = nil, nil
 }
 

@@ -33,6 +33,18 @@
 //	I8  An extent that may have no space in the file is free, and the table of
 //	    extents says so (ClassHole) from before the space is given back until
 //	    after it was allocated again. (holes.go)
+//	I9  A process that has swapped the current state may stand still right after,
+//	    for any time. Its version is everybody's: others may replace all blocks of
+//	    it, reclaim them (its slot holds the base, and the blocks are younger), and
+//	    own them, before it makes another step. So after the swap it reads no
+//	    header of a block that it has published, and takes none into its lists.
+//	    What else it has noted before the swap stays right, for as long as it is
+//	    active, since no sweep begins meanwhile (I7): a block that it wrote and that
+//	    is no part of the version, nobody can find; and a block of the base that it
+//	    has freed is in nobody else's lists, since only one version frees a block,
+//	    but for a restore, after which it stays pinned until a sweep has ended (C2
+//	    of the engine). If the swap fails nothing was published, and all that it
+//	    wrote is its own still. (Txn.Seal, Txn.Committed, Txn.Aborted)
 //
 // Start reading at Txn, then Heap.refill and Heap.Reclaim.
 package heap

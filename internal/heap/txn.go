@@ -31,9 +31,16 @@ type Txn struct {
 	spares   int                              // blocks in spare
 	dropped  int                              // blocks in written that were dropped again, spare ones included
 	lookedAt []format.Addr                    // dropped too, but somebody may look at them until the end
+	unused   []space                          // written, and no part of the version: since Seal (I9)
 	steps    uint64                           // blocks given and dropped: see Steps
 
 	log log
+}
+
+// space is what a block takes.
+type space struct {
+	addr format.Addr
+	size format.ByteCount
 }
 
 // Begin starts a transaction on the base state. The heap is entered.
@@ -44,7 +51,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
 	t.leaks, t.forsaken = false, 0
-	t.written, t.freed, t.unlogged = t.written[:0], t.freed[:0], t.unlogged[:0]
+	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
 }
@@ -270,13 +277,23 @@ func (t *Txn) ForsakeBytes(size format.ByteCount) {
 	t.forsaken += uint64(size)
 }
 
-// Seal computes the checksums of all that the transaction wrote. Nothing may be
-// written afterwards.
+// Seal computes the checksums of all that the transaction wrote, and lists what of that
+// is no part of its version. Nothing may be written or dropped afterwards: the next step
+// is the swap, and from then on the blocks of the version are not looked at any more (I9).
 func (t *Txn) Seal() {
+	unused := 0
 	for _, a := range t.written {
-		if hd := t.heap.writable(a); hd.Kind() != format.KindNone && hd.Sum != 0 {
+		switch hd := t.heap.writable(a); {
+		case hd.Kind() == format.KindNone:
+			t.unused = append(t.unused, space{a, blockSize(hd)})
+			unused++
+		case hd.Sum != 0:
 			hd.Sum = t.heap.sum(a, hd)
 		}
+	}
+	invariant.Assert(unused == t.dropped, "what was dropped is found when the transaction is sealed")
+	for _, a := range t.lookedAt {
+		t.unused = append(t.unused, space{a, blockSize(t.heap.header(a))})
 	}
 }
 
@@ -288,6 +305,10 @@ func (h *Heap) sum(a format.Addr, hd *format.BlockHeader) uint32 {
 // Committed ends the transaction after its version was published: what it freed
 // is pending from now on, never before, since a base that stays current would
 // need it.
+//
+// Since the swap this process may have stood still for any time, and others may have
+// done anything. What was noted before the swap is right still, and nothing else is
+// touched (I9).
 func (t *Txn) Committed() {
 	h := t.heap
 	for _, f := range t.freed {
@@ -302,31 +323,26 @@ func (t *Txn) Committed() {
 	}
 	h.pending = append(h.pending, t.freed...)
 	h.logged = append(h.logged, t.unlogged...)
-	t.end(false)
+	for _, b := range t.unused {
+		h.put(b.addr, b.size, true)
+	}
+	t.end()
 	if len(h.pending) >= reclaimBatch || len(h.logged) >= reclaimBatch && h.logged[reclaimBatch/2].freed <= format.Version(h.live.Words().Written.Load()) {
 		h.Reclaim()
 	}
 }
 
-// Aborted ends the transaction without a trace: nobody saw what it wrote.
-func (t *Txn) Aborted() { t.end(true) }
+// Aborted ends the transaction without a trace: nobody saw what it wrote, so all of
+// it is this process's still, whatever happened meanwhile (I9).
+func (t *Txn) Aborted() {
+	for _, a := range t.written {
+		t.heap.put(a, blockSize(t.heap.writable(a)), true)
+	}
+	t.end()
+}
 
-// end gives unused blocks back: those of KindNone, or all.
-func (t *Txn) end(all bool) {
-	h := t.heap
-	if all || t.dropped > 0 {
-		for _, a := range t.written {
-			if hd := h.writable(a); all || hd.Kind() == format.KindNone {
-				size := blockSize(hd)
-				h.put(a, size, true)
-			}
-		}
-	}
-	if !all {
-		for _, a := range t.lookedAt {
-			h.put(a, blockSize(h.header(a)), true)
-		}
-	}
+// end empties the lists of the transaction.
+func (t *Txn) end() {
 	if t.spares > 0 {
 		for c := range t.spare {
 			t.spare[c] = t.spare[c][:0]
@@ -334,7 +350,7 @@ func (t *Txn) end(all bool) {
 		t.spares = 0
 	}
 	t.dropped = 0
-	t.written, t.freed, t.unlogged, t.lookedAt = shrink(t.written), shrink(t.freed), shrink(t.unlogged), shrink(t.lookedAt)
+	t.written, t.freed, t.unlogged, t.lookedAt, t.unused = shrink(t.written), shrink(t.freed), shrink(t.unlogged), shrink(t.lookedAt), shrink(t.unused)
 	t.log.ops = shrink(t.log.ops)
 }
 

@@ -326,7 +326,7 @@ func TestKill_DurableCommitsNeedNoLive(t *testing.T) {
 // the most it is to pass it before it is killed or stopped there.
 func pointWork(point string) (work string, times int) {
 	switch point {
-	case "grow.carved", "grow.allocated":
+	case "grow.carved", "grow.allocated", "commit.given":
 		return "grow", 1
 	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed", "segment.claimed":
 		return "reopen", 4
@@ -361,9 +361,10 @@ func takesOthers(point string) bool {
 }
 
 // hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
-// does, or an opener after a power loss, or who rewrites a closed space.
+// does, or an opener after a power loss, or who rewrites a closed space, or who closes one
+// while others of the process use it.
 func hasOwnTest(point string) bool {
-	return point == "journal.takeover" || point == "recover.replayed" || rewrites(point)
+	return point == "journal.takeover" || point == "recover.replayed" || point == "close.waits" || rewrites(point)
 }
 
 // rewrites reports whether a process passes the point when it rewrites a closed space.

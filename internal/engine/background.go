@@ -206,7 +206,7 @@ func (sp *Space) handOver() (bool, error) {
 	if err != nil && !errors.Is(err, errFailed) {
 		return false, err
 	}
-	sp.journal.writer.Release()
+	sp.journal.release()
 	listed := sp.usingLists(func() error {
 		sp.heap.Enter()
 		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever

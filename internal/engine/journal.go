@@ -85,6 +85,13 @@ func (sp *Space) openJournal() (err error) {
 	return nil
 }
 
+// release gives up the segment that this process writes.
+func (j *journaling) release() {
+	j.Lock()
+	defer j.Unlock()
+	j.writer.Release()
+}
+
 // noteLogged counts what a commit has logged, and reports whether it is so much
 // that it should be written. The caller has the queue.
 func (sp *Space) noteLogged(bytes uint64) bool {

@@ -29,6 +29,13 @@
 //	E7  After a failed write or sync nothing is acknowledged as durable, by
 //	    whatever process, before what may be lost was written anew: see syncJournal,
 //	    makeGood and heal.
+//	E8  Whoever touches the memory or the files of a space has something meanwhile
+//	    that Close waits for: the queue, a slot, an entry in the count of views, or,
+//	    a goroutine of the background, one in done; and who lets go of one of them
+//	    and goes on has taken another one before. Close says that the space is
+//	    closed and waits for all of them after that, for the queue first, since who
+//	    has it may enter; and whoever takes one later finds the space closed, and
+//	    touches nothing. (close, enter, takeTurn, live.HoldUnless)
 //
 // Start reading at Space, then Space.Begin and Tx.Commit.
 package engine
@@ -49,6 +56,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -481,7 +489,8 @@ func (sp *Space) Close() error {
 	return nil
 }
 
-// close ends the membership of this process.
+// close ends the membership of this process. What is in progress is waited for in the
+// order of E8.
 func (sp *Space) close() error {
 	close(sp.quit)
 	sp.done.Wait()
@@ -493,6 +502,7 @@ func (sp *Space) close() error {
 	}
 	sp.queue.unlock()
 	for sp.views.Load() > 0 || !sp.live.Idle() { // what is in progress ends before its memory goes
+		invariant.Point("close.waits")
 		time.Sleep(100 * time.Microsecond)
 	}
 	err := sp.lockGate()

@@ -352,12 +352,23 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		}
 	}
 	sp.heap.Leave()
+	if spool {
+		sp.views.Add(1) // before the turn is given, which holds Close off so far (E8)
+	}
 	sp.giveTurn()
 	if spool {
-		sp.note(sp.spool())
+		sp.spoolCommitted()
 	}
 	invariant.Point("commit.end")
 	return version, err
+}
+
+// spoolCommitted writes the journal after a commit that has given its turn, and ends
+// what the committer has entered for that.
+func (sp *Space) spoolCommitted() {
+	defer sp.Exit()
+	invariant.Point("commit.given")
+	sp.note(sp.spool())
 }
 
 // Abort ends the transaction without a trace.

@@ -12,7 +12,7 @@ package invariant
 var Points = []string{
 	"lock.taken", "lock.takeover", "lock.release",
 	"begin.active", "begin.slot", "begin.ready",
-	"commit.sealed", "commit.swap", "commit.swapped", "commit.freed", "commit.end",
+	"commit.sealed", "commit.swap", "commit.swapped", "commit.freed", "commit.given", "commit.end",
 	"watch.armed", "watch.disarmed", "watch.held", "watch.told",
 	"grow.carved", "grow.allocated", "hole.allocated", "punch.marked", "punch.punched", "reclaim.scanned",
 	"parcel.built", "parcel.pushed", "parcel.taken",
@@ -23,7 +23,7 @@ var Points = []string{
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"punch.synced", "rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
-	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.handed",
+	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.waits", "close.handed",
 	"name.claimed", "name.leaving", "name.filled", "name.given",
 	"mutex.taken", "mutex.held", "mutex.wait", "mutex.release", "mutex.offered", "mutex.released", "mutex.takeover",
 }

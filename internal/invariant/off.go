@@ -8,6 +8,9 @@ const Enabled = false
 // Point does nothing without the tag.
 func Point(string) {}
 
+// Hook does nothing without the tag.
+func Hook(func(name string)) (remove func()) { return func() {} }
+
 // Assert does nothing without the tag.
 func Assert(bool, string) {}
 

@@ -29,9 +29,23 @@ var armed struct {
 	count atomic.Int64
 }
 
+// hook is what Hook was given; nil: nothing.
+var hook atomic.Pointer[func(name string)]
+
+// Hook has every Point call fn first, in the goroutine that passes it, until the
+// function that it returns is called: for tests that hold one goroutine at a point
+// while others of the process go on.
+func Hook(fn func(name string)) (remove func()) {
+	hook.Store(&fn)
+	return func() { hook.CompareAndSwap(&fn, nil) }
+}
+
 // Point sends the process SIGKILL, or SIGSTOP, when it is the point that
 // EVERHEAP_POINT names and is passed for the given time.
 func Point(name string) {
+	if fn := hook.Load(); fn != nil {
+		(*fn)(name)
+	}
 	armed.once.Do(func() {
 		parts := strings.Split(os.Getenv(PointVariable), ":")
 		if len(parts) != 3 {

@@ -2,12 +2,14 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 SOAK ?= 10m
+CHAOS ?= 30m
+FUZZTIME ?= 1h
 BENCH ?= .
 COUNT ?= 1
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants benches soak bench
+.PHONY: check format vet staticcheck test invariants benches soak chaos fuzz bench
 
 check: format vet staticcheck test invariants benches
 
@@ -40,6 +42,16 @@ staticcheck:
 # The same tests as ever, for longer, with the assertions on.
 soak:
 	go test -tags invariants -timeout 24h -count 1 -everheap.soak=$(SOAK) .
+
+# Everything at once to one space, with the assertions and without: so long each.
+chaos:
+	go test -tags invariants -timeout 0 -count 1 -v ./test/chaos -everheap.soak=$(CHAOS)
+	go test -timeout 0 -count 1 -v ./test/chaos -everheap.soak=$(CHAOS)
+
+# Every fuzzer, one after the other, so long each.
+fuzz:
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
+		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
 
 bench:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"

@@ -39,6 +39,11 @@ func (f *storm) keep(found error) {
 			<-p.done
 		}
 	}
+	if f.disk != nil {
+		if err := f.disk.unmount(filepath.Join(f.dir, "disk-at-the-end")); err != nil {
+			f.t.Log(err)
+		}
+	}
 }
 
 // summary says what has happened in a round.
@@ -57,6 +62,13 @@ func (f *storm) summary() string {
 	for _, n := range f.lives {
 		lives += n
 	}
-	return fmt.Sprintf("seed %d: %d processes, %d stops, %d kills, %d losses of power; %d commits in the last history; %d MiB live in a file of %d MiB; %v without a commit at the most",
-		f.Seed, lives, f.stops, f.kills, f.losses, commits, live>>20, size>>20, f.waited.Round(time.Millisecond))
+	tried := uint64(0)
+	for id := range workers * owners {
+		if l, err := openLedger(f.dir, ownerID(0, id)); err == nil {
+			tried += l.last
+			l.file.Close()
+		}
+	}
+	return fmt.Sprintf("seed %d: %d processes, %d stops, %d kills, %d losses of power; %d transactions tried, %d commits in the last history; %d MiB live in a file of %d MiB; %v without a commit at the most",
+		f.Seed, lives, f.stops, f.kills, f.losses, tried, commits, live>>20, size>>20, f.waited.Round(time.Millisecond))
 }

@@ -30,6 +30,7 @@ var (
 	soakFlag     = flag.Duration("everheap.soak", 15*time.Second, "how long to go on")
 	roundFlag    = flag.Duration("everheap.round", time.Minute, "how long one space is used, at the most")
 	keepFlag     = flag.String("everheap.keep", "", "where the files of a failure are kept; by default where temporary files are")
+	fullFlag     = flag.Bool("everheap.full", true, "whether spaces and disks get full in some rounds")
 	patienceFlag = flag.Duration("everheap.patience", time.Minute, "how long a process that is neither dead nor stopped may be without a commit")
 )
 

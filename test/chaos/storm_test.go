@@ -32,6 +32,7 @@ type storm struct {
 	absent    map[int]time.Time // when who died is started again
 	next      time.Time         // when something happens
 	log       *os.File
+	disk      *disk
 	kills     int
 	stops     int
 	losses    int
@@ -54,9 +55,7 @@ func TestChaos(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &storm{t: t, dir: dir, r: rand.New(rand.NewPCG(seed, 1)), restores: newRestores(dir),
-			processes: map[int]*process{}, lives: map[int]int{}, absent: map[int]time.Time{}}
-		f.profile = profile{Dir: dir, Space: filepath.Join(dir, "space"), Window: 1 << 30, Seed: seed}
+		f := newStorm(t, dir, seed)
 		t.Logf("round with -everheap.seed=%d in %s", seed, dir)
 		err = f.round(min(*roundFlag, *soakFlag-time.Since(began)))
 		if err != nil {
@@ -64,10 +63,35 @@ func TestChaos(t *testing.T) {
 			t.Fatalf("chaos, seed %d: %v\neverything is kept in %s", seed, err, dir)
 		}
 		t.Log(f.summary())
+		if err := f.disk.unmount(""); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// newStorm decides what kind of round a seed makes: one of four has a space, or a disk
+// if there can be a small one, that gets full.
+func newStorm(t *testing.T, dir string, seed uint64) *storm {
+	f := &storm{t: t, dir: dir, r: rand.New(rand.NewPCG(seed, 1)), restores: newRestores(dir),
+		processes: map[int]*process{}, lives: map[int]int{}, absent: map[int]time.Time{}}
+	f.profile = profile{Dir: dir, Space: filepath.Join(dir, "space"), Window: 1 << 30, Seed: seed}
+	switch kind := f.r.IntN(8); {
+	case !*fullFlag:
+	case kind == 0:
+		f.Full, f.Window = true, tightSpace
+	case kind == 1:
+		var err error
+		if f.disk, err = mountDisk(filepath.Join(dir, "disk")); err != nil {
+			t.Fatal(err)
+		}
+		if f.disk != nil {
+			f.Full, f.Space = true, filepath.Join(dir, "disk", "space")
+		}
+	}
+	return f
 }
 
 // told writes what happens to the log of the round.
@@ -132,7 +156,14 @@ func (f *storm) look() error {
 		return errors.New(string(text))
 	}
 	now := time.Now()
+	full, err := f.disk.full(false)
+	if err != nil {
+		return err
+	}
 	for id, p := range f.processes {
+		if full {
+			p.since = now
+		}
 		switch {
 		case p.gone():
 			if err := f.bury(p); err != nil {
@@ -252,6 +283,12 @@ func (f *storm) strike() error {
 			f.told("%s is to end", p.name())
 			p.ask()
 		}
+	case n < 95 && f.disk != nil:
+		if full, err := f.disk.full(false); full || err != nil {
+			return err
+		}
+		f.told("the disk is full")
+		return f.disk.fill(time.Duration(f.r.IntN(4000)) * time.Millisecond)
 	case n < 97:
 		return f.everybody(false)
 	case n < 99:
@@ -298,10 +335,20 @@ func (f *storm) everybody(lost bool) error {
 // was durable is there.
 func (f *storm) powerLoss() error {
 	f.losses++
+	if _, err := f.disk.full(true); err != nil { // who opens the space needs room
+		return err
+	}
 	if err := os.Remove(filepath.Join(f.Space, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	os.Remove(filepath.Join(f.dir, "holder"))
+	made, err := os.ReadDir(filepath.Join(f.dir, "made"))
+	if err != nil {
+		return err
+	}
+	for _, c := range made { // checkpoints last as commits do
+		os.Remove(filepath.Join(f.dir, "made", c.Name()))
+	}
 	return f.alone(func(s *everheap.Space, w world) error {
 		var sum summary
 		began := clock()
@@ -334,7 +381,7 @@ func (f *storm) powerLoss() error {
 
 // alone opens the space in this process, while there is no other one.
 func (f *storm) alone(fn func(s *everheap.Space, w world) error) error {
-	s, err := everheap.Open(f.Space, everheap.WithMaxSize(f.Window))
+	s, err := everheap.Open(f.Space)
 	if err != nil {
 		return err
 	}
@@ -348,6 +395,9 @@ func (f *storm) alone(fn func(s *everheap.Space, w world) error) error {
 // end lets all processes end as they like, and looks at what is left.
 func (f *storm) end() error {
 	f.told("everybody is to end")
+	if _, err := f.disk.full(true); err != nil {
+		return err
+	}
 	for _, p := range f.processes {
 		if p.stopped {
 			f.resume(p)

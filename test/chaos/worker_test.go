@@ -103,7 +103,7 @@ func (w *worker) fail(doing string, err error) {
 
 // open opens the space; others may be in the middle of opening it, and stand still.
 func (w *worker) open(opts ...everheap.Option) (*session, error) {
-	opts = append(opts, everheap.WithMaxSize(w.Window), everheap.WithFlushInterval(20*time.Millisecond))
+	opts = append(opts, everheap.WithFlushInterval(20*time.Millisecond))
 	for {
 		s, err := everheap.Open(w.Space, opts...)
 		if errors.Is(err, everheap.ErrBusy) || w.Full && errors.Is(err, everheap.ErrNoSpace) {

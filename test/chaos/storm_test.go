@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,6 +32,7 @@ type storm struct {
 	lives     map[int]int
 	absent    map[int]time.Time // when who died is started again
 	next      time.Time         // when something happens
+	violence  int               // of 100 things that happen so many concern everybody
 	log       *os.File
 	disk      *disk
 	kills     int
@@ -77,6 +79,7 @@ func TestChaos(t *testing.T) {
 func newStorm(t *testing.T, dir string, seed uint64) *storm {
 	f := &storm{t: t, dir: dir, r: rand.New(rand.NewPCG(seed, 1)), restores: newRestores(dir),
 		processes: map[int]*process{}, lives: map[int]int{}, absent: map[int]time.Time{}}
+	f.violence = 1 + f.r.IntN(6)
 	f.profile = profile{Dir: dir, Space: filepath.Join(dir, "space"), Window: 1 << 30, Seed: seed}
 	switch kind := f.r.IntN(8); {
 	case !*fullFlag:
@@ -142,9 +145,14 @@ func (f *storm) begin(id int) {
 	if id == checker {
 		role = "checker"
 	} else if invariant.Enabled && f.r.IntN(2) == 0 {
-		name := invariant.Points[f.r.IntN(len(invariant.Points))]
+		var points []string
+		for _, name := range invariant.Points {
+			if strings.HasPrefix(name, *pointFlag) {
+				points = append(points, name)
+			}
+		}
 		how := []string{"kill", "stop"}[f.r.IntN(2)]
-		point = fmt.Sprintf("%s:%d:%s", name, 1+f.r.IntN(1<<f.r.IntN(9)), how)
+		point = fmt.Sprintf("%s:%d:%s", points[f.r.IntN(len(points))], 1+f.r.IntN(1<<f.r.IntN(9)), how)
 	}
 	f.start(id, role, point)
 }
@@ -264,6 +272,9 @@ func (f *storm) pick(stopped bool) *process {
 
 // strike does something to somebody.
 func (f *storm) strike() error {
+	if f.r.IntN(100) < f.violence {
+		return f.everybody(f.r.IntN(2) == 0)
+	}
 	switch n := f.r.IntN(100); {
 	case n < 45:
 		if p := f.pick(false); p != nil {
@@ -289,10 +300,6 @@ func (f *storm) strike() error {
 		}
 		f.told("the disk is full")
 		return f.disk.fill(time.Duration(f.r.IntN(4000)) * time.Millisecond)
-	case n < 97:
-		return f.everybody(false)
-	case n < 99:
-		return f.everybody(true)
 	}
 	return nil
 }

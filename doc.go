@@ -22,12 +22,18 @@
 //     of the field: channels, functions, interfaces, built-in maps, uintptr,
 //     unsafe.Pointer, anything that holds a lock. time.Time is stored (as UTC);
 //     pointers, slices, strings, arrays, nested structs and recursive types are
-//     stored; shared and cyclic pointers inside one value keep their shape.
+//     stored; shared and cyclic pointers inside one value keep their shape. The
+//     addresses of net/netip, and types that cannot be stored so and have a pair of
+//     MarshalBinary or MarshalText and its inverse, are stored by their bytes.
+//     Pointers that are compared and not followed are refused, such as those of
+//     unique.Handle, and pointers into the middle of another part of the value, when
+//     it is stored. VALUES.md has the table, and what to use instead.
 //
 // Borrowed or yours: what arrives by value (Get, keys of iterators) or through
 // Modify and Upsert is the caller's own, fully copied. Only a *V from Peek or from
 // an iterator is borrowed: it points into the space, is read-only, and is valid
-// until its transaction ends. Clone copies it whole.
+// until its transaction ends. Clone copies it whole. Of a value with parts that are
+// stored by their bytes, it is a copy: to write to it changes nothing.
 //
 // What is promised: when a process dies, in any way, at any instruction, every
 // commit that returned is there, and one that had not is there whole or not at

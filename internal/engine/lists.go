@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"unsafe"
 
@@ -72,7 +73,7 @@ func indexError(i int, n uint64) error {
 	return fmt.Errorf("%w: there is no index %d in a list of length %d", ErrNotFound, i, n)
 }
 
-// PeekItem returns the stored element itself; nil if there is none with the index. In
+// PeekItem returns the stored element itself, or a copy if it is Coded; nil if there is none with the index. In
 // the usual case it is all here: a loop calls it again and again.
 func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	sp := tx.sp
@@ -80,7 +81,7 @@ func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
 			p := sp.finder.Pointer(word)
 			l := (*format.ListObject)(p)
-			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.find(of.Value, l.Value) != nil {
+			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.find(of.Value, l.Value).lendsItself() {
 				if word := sp.finder.Word(format.Link(l.Root), uint64(i)); word != 0 {
 					return sp.finder.Pointer(word), nil
 				}
@@ -103,9 +104,11 @@ func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	}
 	tx.borrow(p)
 	if !tx.sp.trusting {
-		err = t.item.Type.Check(p, tx.Bounds(p))
+		if err = t.item.Type.Check(p, tx.Bounds(p)); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return tx.lend(t.item.Type, p, p)
 }
 
 // ReadItem copies an element to the variable at dst.
@@ -145,6 +148,9 @@ func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	}
 	if uint64(i) >= object.Count {
 		return indexError(i, object.Count)
+	}
+	if src, err = t.item.Type.Stored(src); err != nil {
+		return err
 	}
 	return tx.setItem(of.ID.Index(), t.item, uint64(i), src)
 }
@@ -190,7 +196,12 @@ func (tx *Tx) Append(of ListOf, src unsafe.Pointer, n int) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	return tx.appendItems(of.ID.Index(), t.item, src, n)
+	row, keep, err := t.item.Type.StoredRow(src, n)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(keep)
+	return tx.appendItems(of.ID.Index(), t.item, row, n)
 }
 
 // Append is the same in a transaction of its own; see Change for durable.
@@ -336,7 +347,15 @@ func (tx *Tx) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer
 	if err != nil {
 		return err
 	}
-	return tx.walkItems(object, t.item, back, yield)
+	if !t.item.Type.Coded() {
+		return tx.walkItems(object, t.item, back, yield)
+	}
+	var failed error
+	err = tx.walkItems(object, t.item, back, func(i int, p unsafe.Pointer) bool {
+		p, failed = tx.lend(t.item.Type, p, p)
+		return failed == nil && yield(i, p)
+	})
+	return joinFailure(err, failed)
 }
 
 // walkItems is Items for a list whose object is at hand.

@@ -60,7 +60,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
 		tx.first.of, tx.first.m, tx.first.object = of, m, object
 		fast := false
-		if !of.Sorted {
+		if !of.Sorted && !m.shape.Value.Coded() {
 			tx.first.finder, fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape)
 		}
 		if fast {
@@ -296,7 +296,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 
 // isValueError reports whether storing failed for what was to be stored.
 func isValueError(err error) bool {
-	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || isHandleError(err)
+	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || errors.As(err, new(*layout.UnstorableError)) || isHandleError(err)
 }
 
 // Delete removes the key and reports whether it was there.

@@ -59,6 +59,9 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if key, err = m.shape.Key.Stored(key); err != nil {
+		return false, err
+	}
 	entry, err := tx.Get(m, object, key)
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
@@ -77,6 +80,12 @@ func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
 	if err != nil {
 		return err
 	}
+	if key, err = m.shape.Key.Stored(key); err != nil {
+		return err
+	}
+	if value, err = m.shape.Value.Stored(value); err != nil {
+		return err
+	}
 	return tx.Set(m, key, value)
 }
 
@@ -93,6 +102,9 @@ func (sp *Space) Delete(of MapOf, key unsafe.Pointer, durable bool) (removed boo
 func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 	m, _, err := tx.Bind(of)
 	if err != nil {
+		return false, err
+	}
+	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
 	return tx.Delete(m, key)
@@ -159,7 +171,8 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	return tx.commit()
 }
 
-// Peek returns the stored value of the key; nil if it is not there.
+// Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
+// there.
 func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if tx.first.ready.Load() == findable && tx.first.of == of {
 		if value, ok := tx.first.finder.Value(*(*string)(key)); ok {
@@ -176,6 +189,9 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if key, err = m.shape.Key.Stored(key); err != nil {
+		return nil, err
+	}
 	entry, err := tx.Get(m, object, key)
 	if err != nil || entry == nil {
 		return nil, err
@@ -186,12 +202,21 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 			return nil, err
 		}
 	}
-	return m.shape.ValueOf(entry), nil
+	return tx.lend(m.shape.Value, m.shape.ValueOf(entry), entry)
+}
+
+// lend returns what the program gets to see of a stored value, in the block with the
+// payload: itself, or, if it is Coded, a copy (L9 of layout).
+func (tx *Tx) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
+	if !t.Coded() {
+		return value, nil
+	}
+	return t.CopyNew(value, tx.Bounds(payload))
 }
 
 // Entries walks the entries of a map as they are when the walk starts: it copies
-// each key to the variable whose address next returns, and passes the stored value
-// to yield.
+// each key to the variable whose address next returns, and passes the stored value, or
+// what is lent of it, to yield.
 func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	m, object, err := tx.Bind(of)
 	if err != nil {
@@ -223,9 +248,11 @@ func (tx *Tx) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, 
 	}
 	value = m.shape.ValueOf(entry)
 	if tx.sp.options.Verify {
-		err = m.shape.Value.Check(value, bounds)
+		if err = m.shape.Value.Check(value, bounds); err != nil {
+			return nil, err
+		}
 	}
-	return value, err
+	return tx.lend(m.shape.Value, value, entry)
 }
 
 // Len returns the number of entries.

@@ -73,9 +73,12 @@ func (tx *Tx) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Poin
 	if err != nil {
 		return err
 	}
-	for _, b := range [2]Bound{from, to} {
+	for _, b := range [2]*Bound{&from, &to} {
 		if b.Key == nil {
 			continue
+		}
+		if b.Key, err = m.shape.Key.Stored(b.Key); err != nil {
+			return err
 		}
 		if err := m.shape.CheckOrder(b.Key); err != nil {
 			return err
@@ -97,6 +100,9 @@ func (tx *Tx) walk(m *Map, object *format.MapObject, from, to Bound, back bool, 
 func (tx *Tx) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 	m, object, err := tx.Bind(of)
 	if err != nil {
+		return 0, err
+	}
+	if key, err = m.shape.Key.Stored(key); err != nil {
 		return 0, err
 	}
 	if err := m.shape.CheckOrder(key); err != nil {

@@ -14,7 +14,7 @@ import (
 type typed struct {
 	of    layout.Identity
 	index uint64 // of the stored descriptor
-	first uint64 // the first word of a value that has it
+	first uint64 // the first word of a value that has it; of none, if it is not lent itself
 	value *entry.Cell
 	item  *entry.Cell
 }
@@ -65,6 +65,10 @@ func (t *typed) fits(of layout.Identity, index uint64) bool {
 	return t != nil && t.of == of && t.index == index
 }
 
+// lendsItself reports whether t is there, and what is stored with it can be looked at in
+// place.
+func (t *typed) lendsItself() bool { return t != nil && t.first != ^uint64(0) }
+
 // is reports whether t is of the Go type and the descriptor of the value that begins
 // with a word; so what begins with it is a value.
 func (t *typed) is(of layout.Identity, first uint64) bool {
@@ -102,7 +106,11 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 }
 
 func (sp *Space) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
-	return &typed{of: of, index: index, first: format.MakeValueType(index), value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
+	first := format.MakeValueType(index)
+	if program.Coded() {
+		first = ^uint64(0)
+	}
+	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
 }
 
 // store returns the descriptor of a Go type that new objects are to have, storing

@@ -52,7 +52,7 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
-// PeekValue returns the stored value itself; an error is a panic with an Abort. The
+// PeekValue returns the stored value itself, or a copy if it is Coded; an error is a panic with an Abort. The
 // type is T if of is a *T, so that a caller needs few instructions. In the
 // usual case it is all here: what a program does for each reference that it follows.
 // One subtraction tells that the tag of the ID is that of the space, and leaves the
@@ -92,6 +92,9 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
 			panic(Abort{"peek", err})
 		}
+	}
+	if v, err = tx.lend(t.value.Type, v, p); err != nil {
+		panic(Abort{"peek", err})
 	}
 	return v
 }
@@ -134,6 +137,9 @@ func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 	}
 	p, t, err := tx.value(of)
 	if err != nil {
+		return err
+	}
+	if src, err = t.value.Type.Stored(src); err != nil {
 		return err
 	}
 	return tx.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
@@ -179,6 +185,9 @@ func (tx *Tx) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error
 	}
 	t, err := tx.store(of)
 	if err != nil {
+		return 0, err
+	}
+	if src, err = t.value.Type.Stored(src); err != nil {
 		return 0, err
 	}
 	index, err := tx.newValue(t.value, t.index, src)

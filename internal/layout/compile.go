@@ -1,7 +1,7 @@
 package layout
 
 import (
-	"fmt"
+	"errors"
 	"reflect"
 	"strings"
 	"sync"
@@ -25,9 +25,8 @@ var (
 var _ [24]byte = [unsafe.Sizeof(time.Time{})]byte{}
 
 var (
-	timeType     = reflect.TypeFor[time.Time]()
-	locationType = reflect.TypeFor[time.Location]()
-	lockerType   = reflect.TypeFor[sync.Locker]()
+	timeType   = reflect.TypeFor[time.Time]()
+	lockerType = reflect.TypeFor[sync.Locker]()
 )
 
 // For returns the descriptor of T.
@@ -45,18 +44,21 @@ func Of(rt reflect.Type) (*Type, error) {
 	if err != nil {
 		return nil, err
 	}
+	refuse := func(advice string) error {
+		return &UnstorableError{Type: rt.String(), Field: rt.String(), Advice: advice}
+	}
 	if what := finish(c.order); what != "" {
-		return nil, &UnstorableError{rt.String(), "", rt.String(), what}
+		return nil, refuse(what)
 	}
 	for _, n := range c.order {
 		if n.key == nil {
 			continue
 		}
 		if err := n.key.KeyError(); err != nil {
-			return nil, &UnstorableError{rt.String(), "", rt.String(), "its key type " + n.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys"}
+			return nil, refuse("its key type " + n.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys")
 		}
 		if n.kind == Sorted && n.key.OrderError() != nil {
-			return nil, &UnstorableError{rt.String(), "", rt.String(), "the key type " + n.key.String() + " of a Sorted holds complex numbers, which have no order; use two floats"}
+			return nil, refuse("the key type " + n.key.String() + " of a Sorted holds complex numbers, which have no order; use two floats")
 		}
 	}
 	for _, n := range c.order {
@@ -75,7 +77,14 @@ type compiler struct {
 
 // refuse returns the error for the type at the current path.
 func (c *compiler) refuse(rt reflect.Type, advice string) error {
-	return &UnstorableError{c.root.String(), strings.TrimPrefix(strings.Join(c.path, ""), "."), rt.String(), advice}
+	return &UnstorableError{Type: c.root.String(), Path: strings.TrimPrefix(strings.Join(c.path, ""), "."), Field: rt.String(), Advice: advice}
+}
+
+// refuseFinally is refuse for what no method of a type that contains it makes good.
+func (c *compiler) refuseFinally(rt reflect.Type, advice string) error {
+	u := c.refuse(rt, advice).(*UnstorableError)
+	u.final = true
+	return u
 }
 
 // at compiles rt as the part of the current type that step names.
@@ -93,50 +102,41 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if t := c.nodes[rt]; t != nil {
 		return t, nil
 	}
-	if advice := refusal(rt); advice != "" {
-		return nil, c.refuse(rt, advice)
+	advice, final := refusal(rt)
+	if final {
+		return nil, c.refuseFinally(rt, advice)
 	}
 	if len(c.order) >= maxNodes || len(c.path) > maxNodes {
-		return nil, c.refuse(rt, "split the type: it mentions more than 2048 types")
+		return nil, c.refuseFinally(rt, "split the type: it mentions more than 2048 types")
 	}
 	t := &Type{rt: rt, size: rt.Size(), align: uintptr(rt.Align())}
 	if rt.PkgPath() != "" {
 		t.name = rt.String()
 	}
+	before := len(c.order)
 	c.nodes[rt] = t
 	c.order = append(c.order, t)
-	return t, c.fill(t, rt)
-}
-
-// refusal returns the advice for types that are refused as such, else "".
-func refusal(rt reflect.Type) string {
-	switch rt.PkgPath() {
-	case "sync", "sync/atomic", "internal/sync":
-		return "keep it outside the stored type, or use Space.Mutex"
+	err := error(nil)
+	if advice != "" {
+		err = c.refuse(rt, advice)
+	} else {
+		err = c.fill(t, rt)
 	}
-	switch {
-	case rt == reflect.TypeFor[reflect.Value]():
-		return "store the value itself"
-	case rt == locationType:
-		return "store the name of the location"
-	case rt.Size() > maxFixed:
-		return "use a slice or a List: the type is larger than 2 GiB"
+	if u := (*UnstorableError)(nil); err == nil || !errors.As(err, &u) || u.final {
+		return t, err
 	}
-	switch rt.Kind() {
-	case reflect.Chan:
-		return "keep channels in the program, and use Watch to learn of changes"
-	case reflect.Func:
-		return "store the data that selects the function"
-	case reflect.Interface:
-		return "use a concrete type"
-	case reflect.Map:
-		return fmt.Sprintf("use everheap.Map[%s, %s]", rt.Key(), rt.Elem())
-	case reflect.Uintptr:
-		return "use uint64"
-	case reflect.UnsafePointer:
-		return "use a pointer to a concrete type"
+	kind := marshalerKind(rt)
+	if kind == Invalid {
+		return t, err
 	}
-	return ""
+	// It cannot be stored field by field, but by its own methods. What was compiled of it
+	// is for nothing; nobody but its parts refers to these.
+	for _, n := range c.order[before+1:] {
+		delete(c.nodes, n.rt)
+	}
+	c.order = c.order[:before+1]
+	*t = Type{rt: rt, size: rt.Size(), align: uintptr(rt.Align()), name: t.name, kind: kind}
+	return t, nil
 }
 
 // fill completes t. The kinds of reflect that refusal let through are those below.
@@ -159,6 +159,11 @@ func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
 	case k == reflect.Array:
 		t.kind, t.length = Array, uintptr(rt.Len())
 		t.elem, err = c.at("[]", rt.Elem())
+	case addressKind(rt) != Invalid:
+		t.kind = addressKind(rt)
+		if rt.PkgPath() == "net/netip" {
+			t.name = ""
+		}
 	case rt.ConvertibleTo(timeType):
 		t.kind = Time
 		if rt == timeType {
@@ -195,13 +200,20 @@ func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
 		tag := f.Tag.Get("everheap")
 		if advice := checkTag(tag); advice != "" {
 			c.path = append(c.path, "."+f.Name)
-			return c.refuse(f.Type, advice)
+			return c.refuseFinally(f.Type, advice)
+		}
+		if d := stranger(rt, f.Type); d != nil && !hasOption(tag, "content") {
+			c.path = append(c.path, "."+f.Name)
+			return c.refuse(f.Type, "its field "+hidden(d)+" is a pointer of another package that may be compared, and not followed; if only what it points at counts, tag the field everheap:\"content\"")
 		}
 		t.fields = append(t.fields, Field{f.Name, tag, f.Offset, ft})
 	}
 	// After the fields: an embedded mutex is then named by its own path.
 	if reflect.PointerTo(rt).Implements(lockerType) {
-		return c.refuse(rt, "it is a lock: keep it outside the stored type, or use Space.Mutex")
+		return c.refuseFinally(rt, "it is a lock: keep it outside the stored type, or use Space.Mutex")
+	}
+	if path := hidden(rt); path != "" && (isStandard(rt.PkgPath()) || marshalerKind(rt) != Invalid) {
+		return c.refuse(rt, "its field "+path+" is a pointer that may be compared, and not followed; store what it is made from")
 	}
 	return nil
 }

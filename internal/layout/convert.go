@@ -191,6 +191,8 @@ func (x *Converter) run(c *conv, dst, src unsafe.Pointer) error {
 		return nil
 	}
 	switch c.code {
+	case convMove: // coded, of another size
+		setWord(dst, 0, word(src, 0))
 	case convNumber:
 		convertNumber(c.to.kind, c.from.kind, dst, src)
 	case convStruct:
@@ -304,7 +306,11 @@ func (x *Converter) step(c *conv, dst, src unsafe.Pointer) error {
 		}
 		old = made
 	}
-	x.kept = append(x.kept, old)
-	move(dst, old, c.to.size)
+	made, err := c.to.Stored(old)
+	if err != nil {
+		return err
+	}
+	x.kept = append(x.kept, old, made)
+	move(dst, made, c.to.size)
 	return nil
 }

@@ -43,6 +43,12 @@ func Clone[T any](p *T) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.enclosing() != nil {
+		m := measurer{limit: maxOwned, b: everywhere, program: t.coded}
+		if err := t.measureAll(&m, unsafe.Pointer(p)); err != nil {
+			return nil, err
+		}
+	}
 	c := new(T)
 	return c, t.copyOut(unsafe.Pointer(c), unsafe.Pointer(p), everywhere, true)
 }
@@ -51,6 +57,9 @@ func Clone[T any](p *T) (*T, error) {
 func (t *Type) copyOut(dst, src unsafe.Pointer, b Bounds, known bool) error {
 	c := copier{b: b, budget: b.Hi - b.Lo}
 	if t.graph {
+		if !known {
+			c.budget *= 2 // for the second copy of the fixed part, and of what it owns
+		}
 		return c.graph(t, dst, src, known)
 	}
 	if err := c.strings(t, src, 1); err != nil {
@@ -106,7 +115,7 @@ func (c *copier) sum(t *Type, src unsafe.Pointer, n uintptr, budget *uintptr) (t
 			p := unsafe.Add(src, i*t.size+o.off)
 			var more uintptr
 			switch {
-			case !o.owned() || o.code == opPtr:
+			case !o.owned() || o.code == opPtr || o.code == opCoded:
 				continue
 			case o.code == opString:
 				more = word(p, 8)
@@ -164,6 +173,8 @@ func (c *copier) run(t *Type, dst, src unsafe.Pointer) error {
 				return damage(t, c.b, p, "a time that is not normalised")
 			}
 			*(*time.Time)(to) = *(*time.Time)(p)
+		case opCoded:
+			err = c.code(o.typ, to, p)
 		case opEach:
 			err = c.each(o.typ, to, p, o.n)
 		}

@@ -179,6 +179,11 @@ func (t *Type) checkShape() string {
 		return ""
 	case Struct:
 		return t.checkStruct()
+	case Binary, Text:
+		if t.align != 8 || t.size < 8 || t.size%8 != 0 {
+			return wrong
+		}
+		return ""
 	}
 	if k := scalarKinds[t.kind]; t.size != k.size || t.align != k.algn {
 		return wrong

@@ -35,7 +35,7 @@ func (t *Type) DetachTo(buf []byte, p unsafe.Pointer, b Bounds) error {
 	}
 	clear(buf[t.size:fixed])
 	// A read view that begins at 1 makes every stored address its offset+1.
-	err := t.flatten(unsafe.Pointer(&buf[0]), 1, 0, fixed, uintptr(len(buf))-fixed, p)
+	err := t.flatten(unsafe.Pointer(&buf[0]), 1, 0, fixed, uintptr(len(buf))-fixed, p, nil)
 	runtime.KeepAlive(buf)
 	return err
 }

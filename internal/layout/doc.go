@@ -17,6 +17,7 @@
 //   - detached: the position-independent form; addresses are offset+1, 0 is nil.
 //   - conversion: the program that makes values of another type of stored ones; a step
 //     of it can be a function of the user's program.
+//   - coded: said of a value that is stored as the bytes that it is marshaled to.
 //   - handle: 8 bytes that name an object by its ID; never followed here.
 //
 // Invariants:
@@ -38,6 +39,13 @@
 //	L8  A conversion reads only values that Check has accepted. What it makes may
 //	    refer to the block that it was made of, to the converter's memory and to
 //	    Go values that steps made; it is flattened before any of these goes.
+//
+//	L9  A coded value of the program is another thing than a stored one. Everything here
+//	    works on the stored form, but for Stored, which makes it, CopyOut, which makes the
+//	    program's of it, and Clone. So what the program passes goes through Stored first,
+//	    and what it gets is never the stored value itself.
+//	L10 A pointer leads to the beginning of a part, or to that of the fixed part: never
+//	    into the middle of another part.
 //
 // Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
 // conversions at matcher.pair in match.go, then convert.go.

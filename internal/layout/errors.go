@@ -25,6 +25,7 @@ type UnstorableError struct {
 	Path   string // the path of the offending field in it; empty if it is the type itself
 	Field  string // the type of that field
 	Advice string // what to do, as an imperative
+	final  bool   // also if a type that contains it has methods to store it by
 }
 
 // Error returns the path of the field, its type and the advice.

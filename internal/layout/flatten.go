@@ -24,6 +24,8 @@ type flattener struct {
 	end  uintptr // of the owned part
 	home uintptr // what empty, non-nil slices refer to
 	ids  *identity
+
+	codes *codes // nil: the source is in its stored form
 }
 
 // Flatten copies the value at src into a block: its fixed part to fixedOff, what it
@@ -34,16 +36,16 @@ func (t *Type) Flatten(d Target, fixedOff, ownedOff, ownedLen uintptr, src unsaf
 	if !(Bounds{0, d.Size}).holds(fixedOff, t.size) || !(Bounds{0, d.Size}).holds(ownedOff, ownedLen) {
 		return errTarget
 	}
-	return t.flatten(pointerAt(d.RW), d.RO, fixedOff, ownedOff, ownedLen, src)
+	return t.flatten(pointerAt(d.RW), d.RO, fixedOff, ownedOff, ownedLen, src, nil)
 }
 
 // flatten is Flatten with the write view as a pointer, which may be Go memory without pointers.
-func (t *Type) flatten(rw unsafe.Pointer, ro, fixedOff, ownedOff, ownedLen uintptr, src unsafe.Pointer) error {
+func (t *Type) flatten(rw unsafe.Pointer, ro, fixedOff, ownedOff, ownedLen uintptr, src unsafe.Pointer, codes *codes) error {
 	move(unsafe.Add(rw, fixedOff), src, t.size)
 	if len(t.ops) == 0 {
 		return nil
 	}
-	f := flattener{rw: rw, ro: ro, cur: ownedOff, end: ownedOff + ownedLen, home: ro + fixedOff}
+	f := flattener{rw: rw, ro: ro, cur: ownedOff, end: ownedOff + ownedLen, home: ro + fixedOff, codes: codes}
 	var err error
 	if t.graph {
 		err = f.graph(t, src, fixedOff)
@@ -131,6 +133,10 @@ func (f *flattener) run(t *Type, src unsafe.Pointer, at uintptr) error {
 			*(*[3]uint64)(to) = *(*[3]uint64)(unsafe.Pointer(&u))
 		case opPad:
 			clearBytes(to, o.n)
+		case opCoded:
+			if !f.code(o.typ, p, to) {
+				return ErrChanged
+			}
 		case opEach:
 			if err := f.each(o.typ, p, at+o.off, o.n); err != nil {
 				return err

@@ -423,7 +423,7 @@ func TestAttach_AnyBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		img := make([]byte, size+owned+1)
-		if err := typ.flatten(unsafe.Pointer(&img[0]), 1, 0, size, owned, v.UnsafePointer()); err != nil {
+		if err := typ.flatten(unsafe.Pointer(&img[0]), 1, 0, size, owned, v.UnsafePointer(), nil); err != nil {
 			t.Fatal(err)
 		}
 		for range rng.IntN(4) {

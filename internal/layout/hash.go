@@ -70,6 +70,8 @@ func (t *Type) hashParts(h uint64, p unsafe.Pointer) (_ uint64, err error) {
 	case Time:
 		u := (*(*time.Time)(p)).UTC()
 		return xxh3.HashSeed(bytesAt(unsafe.Pointer(&u), 16), h), nil
+	case Addr, AddrPort, Prefix, Binary, Text:
+		return xxh3.HashSeed(codedBytes(p), h), nil
 	case Array:
 		for i := uintptr(0); i < t.length && err == nil; i++ {
 			h, err = t.elem.Hash(h, unsafe.Add(p, i*t.elem.size))
@@ -104,7 +106,8 @@ func hashComplex(h uint64, c complex128) (uint64, error) {
 	return hashFloat(h, imag(c))
 }
 
-// Equal reports whether two keys are equal, as == of Go does, and by instant for time.Time.
+// Equal reports whether two keys are equal, as == of Go does, by instant for time.Time, and by
+// their bytes if they are coded.
 func (t *Type) Equal(a, b unsafe.Pointer) bool {
 	if t.kind == String {
 		return *(*string)(a) == *(*string)(b)
@@ -123,6 +126,8 @@ func (t *Type) Equal(a, b unsafe.Pointer) bool {
 		return *(*complex128)(a) == *(*complex128)(b)
 	case Time:
 		return (*(*time.Time)(a)).Equal(*(*time.Time)(b))
+	case Addr, AddrPort, Prefix, Binary, Text:
+		return equalCodes(codedBytes(a), codedBytes(b))
 	case Array:
 		for i := uintptr(0); i < t.length; i++ {
 			if !t.elem.Equal(unsafe.Add(a, i*t.elem.size), unsafe.Add(b, i*t.elem.size)) {

@@ -19,6 +19,8 @@ import (
 //	time.Time            RFC 3339 string, or {"$unix": s, "$nsec": n} outside its years
 //	pointer              its target, or null; wrapped as {"$value": …} if that can be null itself
 //	shared part          {"$id": n, "$value": …} at first, then {"$ref": n}
+//	netip.Addr and such  text
+//	other coded value    text, or base64 of its bytes; null for the zero value
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
 // maxDepth keeps what is written within what JSON parsers accept.
@@ -111,6 +113,8 @@ func (w *printer) value(t *Type, p unsafe.Pointer) error {
 		return w.slice(t, p)
 	case Pointer:
 		return w.pointer(t, p)
+	case Addr, AddrPort, Prefix, Binary, Text:
+		w.coded(t, codedBytes(p))
 	case Map, Sorted, List, Ref:
 		w.b = fmt.Appendf(w.b, `{"%s":"%016x"}`, handleNames[t.kind], *(*uint64)(p))
 	default:
@@ -183,7 +187,7 @@ func (w *printer) pointer(t *Type, p unsafe.Pointer) error {
 	if e.size == 0 {
 		return w.value(e, data)
 	}
-	wrap := e.kind == Pointer || e.kind == Slice
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text
 	return w.part(uintptr(data), e, 1, wrap, func() error { return w.value(e, data) })
 }
 
@@ -191,6 +195,21 @@ func appendBytes(b, v []byte) []byte {
 	b = append(b, '"')
 	b = base64.StdEncoding.AppendEncode(b, v)
 	return append(b, '"')
+}
+
+// coded writes the bytes of a coded value: as text, where that says it all.
+func (w *printer) coded(t *Type, v []byte) {
+	text, ok := t.textOf(v)
+	switch {
+	case v == nil && t.kind >= Binary:
+		w.b = append(w.b, "null"...)
+	case t.kind == Binary:
+		w.b = appendBytes(w.b, v)
+	case ok:
+		w.b = appendString(w.b, string(text))
+	default:
+		w.b = append(appendBytes(append(w.b, `{"$bytes":`...), v), '}')
+	}
 }
 
 func appendString(b []byte, s string) []byte {

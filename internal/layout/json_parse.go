@@ -132,6 +132,8 @@ func (d *parser) value(t *Type, off uintptr, v any) error {
 		return d.slice(t, off, v)
 	case Pointer:
 		return d.pointer(t, off, v)
+	case Addr, AddrPort, Prefix, Binary, Text:
+		return d.coded(t, off, v)
 	case Map, Sorted, List, Ref:
 		return d.handle(t, off, v)
 	case Complex64, Complex128:
@@ -298,7 +300,7 @@ func (d *parser) pointer(t *Type, off uintptr, v any) error {
 		return nil
 	}
 	e := t.elem
-	wrap := e.kind == Pointer || e.kind == Slice
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text
 	object, isObject := v.(map[string]any)
 	if isObject && e.size != 0 {
 		done, _, _, err := d.reference(off, e, object)
@@ -352,19 +354,58 @@ func (d *parser) handle(t *Type, off uintptr, v any) error {
 	return nil
 }
 
-func (d *parser) string(off uintptr, v any) error {
+// coded stores the bytes of a coded value, as a part.
+func (d *parser) coded(t *Type, off uintptr, v any) (err error) {
+	var b []byte
+	text, isText := v.(string)
+	switch {
+	case v == nil && t.kind >= Binary:
+		return nil
+	case t.kind == Binary:
+		b, err = d.base64(v)
+	case isText:
+		if b, err = t.bytesOf(text); err != nil {
+			err = d.errorf("want %s: %v", t, err)
+		}
+	default:
+		text, err = d.text(v)
+		b = []byte(text)
+	}
+	if err != nil || b == nil {
+		return err
+	}
+	if !t.codeFits(uintptr(len(b))) {
+		return d.errorf("want the bytes of %s, got %d bytes", t, len(b))
+	}
+	at, err := d.alloc(codedHead+uintptr(len(b)), 8)
+	if err != nil {
+		return err
+	}
+	d.put(at, 8, uint64(len(b)))
+	copy(d.img[at+codedHead:], b)
+	d.put(off, 8, uint64(at+1))
+	return nil
+}
+
+// text returns the bytes of a string, or of an object that stands for one.
+func (d *parser) text(v any) (string, error) {
 	s, ok := v.(string)
 	if object, isObject := v.(map[string]any); isObject && len(object) == 1 {
 		if encoded, has := object["$bytes"]; has {
 			b, err := d.base64(encoded)
-			if err != nil {
-				return err
-			}
-			s, ok = string(b), true
+			return string(b), err
 		}
 	}
 	if !ok {
-		return d.want("a string", v)
+		return "", d.want("a string", v)
+	}
+	return s, nil
+}
+
+func (d *parser) string(off uintptr, v any) error {
+	s, err := d.text(v)
+	if err != nil {
+		return err
 	}
 	if s == "" {
 		return nil

@@ -203,6 +203,8 @@ func (m *matcher) sameKind(path string, p *seen) {
 		}
 	case Slice:
 		c.code, c.elem = convSlice, m.part(p, path, "[]", a.elem, b.elem)
+	case Binary, Text:
+		c.code, c.same = convMove, a.size == b.size
 	case Pointer:
 		c.code, c.elem = convPointer, m.part(p, path, "", a.elem, b.elem)
 	}

@@ -14,16 +14,45 @@ type measurer struct {
 	empty uintptr
 	b     Bounds // of the source
 	ids   *identity
+
+	program bool   // the source is a value of the program; else it is in its stored form
+	codes   *codes // of the coded values of the program, so far
+
+	inside  *enclosing // nil: no pointer can lead into another part
+	extents []extent   // of the parts so far that it can be about
 }
 
-// Measure returns the size of the owned part of the value at src, counted from an 8-aligned start.
+// Measure returns the size of the owned part of the value at src, counted from an
+// 8-aligned start. Errors: ErrTooLarge; an *UnstorableError if a pointer leads into the
+// middle of another part, and not to its beginning.
 func (t *Type) Measure(src unsafe.Pointer) (owned uintptr, err error) {
 	if !t.owns {
 		return 0, nil
 	}
 	m := measurer{limit: maxOwned, b: everywhere}
-	err = m.all(t, src)
+	err = t.measureAll(&m, src)
 	return m.n, err
+}
+
+// measureAll measures a value that is trusted, and that pointers lead nowhere into the
+// middle of (L10).
+func (t *Type) measureAll(m *measurer, src unsafe.Pointer) error {
+	if !t.graph {
+		return m.run(t, src)
+	}
+	if m.inside = t.enclosing(); m.inside == nil {
+		return m.all(t, src)
+	}
+	if t.kind == Struct || t.kind == Array {
+		m.extents = append(m.extents, extent{uintptr(src), uintptr(src) + t.size, t, false, true})
+	}
+	if err := m.all(t, src); err != nil {
+		return err
+	}
+	if in, of := m.inside.search(m.extents); in != nil {
+		return t.interior(src, in, of)
+	}
+	return nil
 }
 
 // measureIn is Measure of a stored value, which is not trusted.
@@ -95,6 +124,10 @@ func (m *measurer) run(t *Type, src unsafe.Pointer) error {
 			if err := m.pointer(o.typ, p); err != nil {
 				return err
 			}
+		case opCoded:
+			if err := m.code(o.typ, p); err != nil {
+				return err
+			}
 		case opEach:
 			if o.typ.owns {
 				if err := m.each(o.typ, p, o.n); err != nil {
@@ -133,6 +166,9 @@ func (m *measurer) slice(t *Type, p unsafe.Pointer) error {
 		}
 	}
 	m.n = alignUp(m.n, e.align) + n*e.size
+	if m.inside != nil && m.inside.slice[e] != nil {
+		m.extents = append(m.extents, extent{uintptr(data), uintptr(data) + n*e.size, e, false, false})
+	}
 	if !e.owns {
 		return nil
 	}
@@ -156,6 +192,9 @@ func (m *measurer) pointer(t *Type, p unsafe.Pointer) error {
 		return nil
 	}
 	m.n = alignUp(m.n, e.align) + e.size
+	if m.inside != nil {
+		m.extents = append(m.extents, extent{uintptr(data), uintptr(data) + e.size, e, true, true})
+	}
 	if e.owns {
 		m.ids.push(work{src: data, n: 1, typ: e})
 	}

@@ -16,7 +16,8 @@ import (
 //
 // It is: of a number, its bytes, the highest first, such that they compare like
 // the numbers; of a time, seconds and nanoseconds; of a handle, the ID; of arrays
-// and structs, those of the parts, one after another; of a string, its bytes. A
+// and structs, those of the parts, one after another; of a string, its bytes; of a coded
+// value, see there. A
 // string that something follows ends with two zero bytes, and a zero byte in it is
 // followed by 0xff.
 
@@ -38,7 +39,7 @@ func (t *Type) OrderError() error {
 
 // Compare orders two values of a type whose OrderError is nil: -1, 0 or 1. Strings
 // compare bytewise, bools false first, times by instant, handles by ID, structs and
-// arrays part by part, NaN below all numbers.
+// arrays part by part, NaN below all numbers; for coded values see compareCoded.
 func (t *Type) Compare(a, b unsafe.Pointer) int {
 	switch t.kind {
 	case String:
@@ -65,6 +66,8 @@ func (t *Type) Compare(a, b unsafe.Pointer) int {
 		return compareAs[float64](a, b)
 	case Time:
 		return (*(*time.Time)(a)).Compare(*(*time.Time)(b))
+	case Addr, AddrPort, Prefix, Binary, Text:
+		return t.compareCoded(codedBytes(a), codedBytes(b))
 	case Array:
 		for i := uintptr(0); i < t.length; i++ {
 			if c := t.elem.Compare(unsafe.Add(a, i*t.elem.size), unsafe.Add(b, i*t.elem.size)); c != 0 {
@@ -137,7 +140,7 @@ func (t *Type) orders() {
 		if t.elem.ordered != varies || t.length == 0 {
 			t.ordered = t.elem.ordered * t.length
 		}
-	case String, Slice, Pointer, Complex64, Complex128:
+	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text:
 		t.ordered = varies
 	default:
 		t.ordered = t.size
@@ -175,6 +178,10 @@ func (t *Type) StringsWithin(p unsafe.Pointer, b Bounds) bool {
 		switch o.code {
 		case opString:
 			if n := word(p, o.off+8); n > 0 && !b.holds(word(p, o.off), n) {
+				return false
+			}
+		case opCoded:
+			if at := word(p, o.off); at != 0 && (!b.holds(at, codedHead) || at%8 != 0 || !b.holds(at+codedHead, word(pointerAt(at), 0))) {
 				return false
 			}
 		case opEach:
@@ -251,6 +258,8 @@ func (o *orderer) value(t *Type, p unsafe.Pointer, last bool) {
 		o.put(uint64(v.Nanosecond()), 4)
 	case String:
 		o.text(loadPointer(p), word(p, 8), last)
+	case Addr, AddrPort, Prefix, Binary, Text:
+		o.coded(t, codedBytes(p), last)
 	case Array:
 		o.array(t, p, last)
 	case Struct:

@@ -11,6 +11,7 @@ const (
 	opSlice                // a slice header; typ is the slice type
 	opPtr                  // a pointer; typ is the pointer type
 	opTime                 // a time.Time
+	opCoded                // a coded value; typ is its type
 	opEach                 // n values of typ, one after another, by their own program
 )
 
@@ -46,6 +47,7 @@ func finish(nodes []*Type) string {
 	for _, t := range nodes {
 		t.graph = t.owns && t.reaches(func(u *Type) bool { return u.kind == Pointer || u.ident })
 		t.handles = t.reaches((*Type).isHandle)
+		t.coded = t.reaches((*Type).isCoded)
 		t.checked = t.owns || t.reaches(func(u *Type) bool { return u.kind == Bool || u.kind == Time })
 	}
 	return ""
@@ -103,7 +105,7 @@ func (t *Type) build(depth int) (what string) {
 }
 
 func (o *op) owned() bool {
-	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opEach && o.typ.owns
+	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opCoded || o.code == opEach && o.typ.owns
 }
 
 // weigh counts the values that t contains by value, itself included.
@@ -134,6 +136,8 @@ func (t *Type) program() {
 		t.ops = []op{{code: opPtr, typ: t}}
 	case Time:
 		t.ops = []op{{code: opTime}}
+	case Addr, AddrPort, Prefix, Binary, Text:
+		t.ops = []op{{code: opCoded, typ: t}}
 	case Array:
 		if n := uintptr(len(t.elem.ops)); n == 0 || t.size == 0 {
 			return
@@ -194,6 +198,8 @@ func (t *Type) between() {
 			n = 8
 		case opSlice, opTime:
 			n = 24
+		case opCoded:
+			n = o.typ.size
 		case opEach:
 			n = o.n * o.typ.size
 		}

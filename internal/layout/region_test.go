@@ -55,6 +55,10 @@ func (r *region) poison() {
 // store flattens the value at src to the start of the region.
 func (r *region) store(tb testing.TB, t *Type, src unsafe.Pointer) (unsafe.Pointer, Bounds) {
 	tb.Helper()
+	src, err := t.Stored(src)
+	if err != nil {
+		tb.Fatalf("Stored(%s): %v", t, err)
+	}
 	owned, err := t.Measure(src)
 	if err != nil {
 		tb.Fatalf("Measure(%s): %v", t, err)

@@ -384,3 +384,19 @@ func TestCopyOut_UnderGarbageCollection(t *testing.T) {
 	}
 	close(stop)
 }
+
+// A value that points at itself is copied out twice: the variable, and what its pointer
+// leads to.
+func TestCopyOut_RootWithMuchOfItsOwn(t *testing.T) {
+	type ring struct {
+		Self *ring
+		Data []int64
+	}
+	r := newRegion(t, 1<<20)
+	v := ring{Data: make([]int64, 1000)}
+	v.Self = &v
+	got := trip(t, r, &v)
+	if got.Self.Self != got.Self || len(got.Data) != 1000 || len(got.Self.Data) != 1000 {
+		t.Errorf("got %p %p, %d and %d", got.Self, got.Self.Self, len(got.Data), len(got.Self.Data))
+	}
+}

@@ -25,8 +25,8 @@ var standard = map[string]Kind{"time.Duration": Int64, "time.Month": Int, "time.
 // NewSource returns a source without declarations. library is the import path of the
 // package with the handles.
 func NewSource(library string) *Source {
-	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "everheap": true, "time": true},
-		imports: map[string]bool{}, packages: map[string]string{"everheap": library, "time": "time"}}
+	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "everheap": true, "time": true, "netip": true},
+		imports: map[string]bool{}, packages: map[string]string{"everheap": library, "time": "time", "netip": "net/netip"}}
 	for k := Bool; k < kindEnd; k++ {
 		s.taken[scalarKinds[k].name] = true
 	}
@@ -52,8 +52,37 @@ func (s *Source) Type(t *Type) string {
 	s.declared = append(s.declared, "")
 	s.depth++
 	s.declared[i] = fmt.Sprintf("// %s is stored as %s.\ntype %s %s\n", name, t.name, name, s.literal(t))
+	if t.kind == Binary || t.kind == Text {
+		s.declared[i] = codedSource(name, t)
+	}
 	s.depth--
 	return name
+}
+
+// codedSource returns the declaration of a type that holds the bytes of a coded value,
+// with methods that make it one of the same kind: of what a value really is, and what its
+// methods do, the space knows nothing.
+func codedSource(name string, t *Type) string {
+	rest := ""
+	if t.size > 8 {
+		rest = fmt.Sprintf("\t_    [%d]byte\n", t.size-8)
+	}
+	return fmt.Sprintf(`// %[1]s is stored as %[2]s, by its own method: this has the bytes.
+type %[1]s struct {
+	none [0]any // not field by field
+	code *[]byte
+%[3]s}
+
+// Marshal%[4]s implements encoding.%[4]sMarshaler.
+func (v %[1]s) Marshal%[4]s() ([]byte, error) { return *v.code, nil }
+
+// Unmarshal%[4]s implements encoding.%[4]sUnmarshaler.
+func (v *%[1]s) Unmarshal%[4]s(b []byte) error {
+	b = append([]byte{}, b...)
+	v.code = &b
+	return nil
+}
+`, name, t.name, rest, map[Kind]string{Binary: "Binary", Text: "Text"}[t.kind])
 }
 
 // uses notes that a package is needed, if that is by a declaration.
@@ -95,6 +124,9 @@ func (s *Source) literal(t *Type) string {
 	case Time:
 		s.uses("time")
 		return "time.Time"
+	case Addr, AddrPort, Prefix:
+		s.uses("netip")
+		return scalarKinds[t.kind].name
 	case Struct:
 		return s.structure(t)
 	case Array:

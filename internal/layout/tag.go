@@ -6,8 +6,10 @@ import (
 	"unicode"
 )
 
-// A tag of a field is a list of options with commas in between. There is one option:
-// was=Name, a former name of the field.
+// A tag of a field is a list of options with commas in between:
+//
+//	was=Name  a former name of the field
+//	content   its type is one of another package with hidden pointers; they are followed
 
 // checkTag returns what is wrong with the tag of a field, as advice, or "".
 func checkTag(tag string) string {
@@ -15,12 +17,15 @@ func checkTag(tag string) string {
 		return ""
 	}
 	for _, option := range strings.Split(tag, ",") {
-		if name, ok := strings.CutPrefix(option, "was="); !ok || !isIdentifier(name) {
+		if name, ok := strings.CutPrefix(option, "was="); option != "content" && (!ok || !isIdentifier(name)) {
 			return "write its tag as everheap:\"was=OldName\", if it had another name: \"" + option + "\" says nothing"
 		}
 	}
 	return ""
 }
+
+// hasOption reports whether a tag has an option without a value.
+func hasOption(tag, option string) bool { return slices.Contains(strings.Split(tag, ","), option) }
 
 func isIdentifier(s string) bool {
 	for i, r := range s {

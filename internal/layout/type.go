@@ -39,6 +39,12 @@ const (
 	Sorted // handle of a sorted map
 	List   // handle of a list
 	Ref    // handle of one object
+
+	Addr     // netip.Addr, coded
+	AddrPort // netip.AddrPort, coded
+	Prefix   // netip.Prefix, coded
+	Binary   // coded by the type's MarshalBinary
+	Text     // coded by the type's MarshalText
 	kindEnd
 )
 
@@ -58,6 +64,8 @@ var scalarKinds = [kindEnd]struct {
 	String: {"string", 16, 8}, Time: {"time.Time", 24, 8},
 	Slice: {"slice", 24, 8}, Pointer: {"pointer", 8, 8},
 	Map: {"map", 8, 8}, Sorted: {"sorted", 8, 8}, List: {"list", 8, 8}, Ref: {"ref", 8, 8},
+	Addr: {"netip.Addr", 24, 8}, AddrPort: {"netip.AddrPort", 32, 8}, Prefix: {"netip.Prefix", 32, 8},
+	Binary: {"binary", 0, 8}, Text: {"text", 0, 8},
 }
 
 // Field is a field of a struct. Blank fields have none: they are padding.
@@ -88,12 +96,14 @@ type Type struct {
 	graph   bool   // reaches pointers or recursive slices
 	ident   bool   // a slice that can reach itself: goes through the identity table
 	handles bool   // reaches handles
+	coded   bool   // reaches coded values: the stored form is not that of the program
 	checked bool   // not every pattern of bytes is a value
 	weight  uintptr
 
 	hashBytes bool    // equal values have equal bytes
 	floats    bool    // values hold floats by value
 	ordered   uintptr // bytes of the ordered form; see order.go
+	encloses  atomic.Pointer[enclosing]
 	encoded   atomic.Pointer[[]byte]
 	identity  atomic.Pointer[[]byte]
 }

@@ -121,6 +121,8 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 				return err
 			}
 		}
+	case Addr, AddrPort, Prefix, Binary, Text:
+		return w.checkCoded(t, p)
 	case Map, Sorted, List, Ref:
 		id := *(*uint64)(p)
 		switch {

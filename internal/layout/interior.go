@@ -1,0 +1,200 @@
+package layout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// A pointer into the middle of another part of the value, such as to an element of a
+// slice of it, would become one to a copy: what the program changes by way of it would
+// not be changed where it belongs. So it is refused (L10).
+//
+// Most types cannot have any: what their pointers point at is contained by value in
+// nothing that they reach. That is found out once for each type. For the others Measure
+// notes what parts it has seen, and looks afterwards whether one lies in another.
+
+// enclosing says which parts of values of a type can have which targets of pointers
+// inside: by the type of the elements of a slice, or that of what a pointer points at.
+type enclosing struct {
+	slice map[*Type]map[*Type]bool
+	whole map[*Type]map[*Type]bool // the target itself is not inside
+}
+
+// nothingInside is remembered for types without interior pointers.
+var nothingInside = &enclosing{}
+
+// enclosing returns what pointers in values of t can lead into; nil if into nothing.
+func (t *Type) enclosing() *enclosing {
+	e := t.encloses.Load()
+	if e == nil {
+		e = t.findEnclosing()
+		t.encloses.Store(e)
+	}
+	if e == nothingInside {
+		return nil
+	}
+	return e
+}
+
+func (t *Type) findEnclosing() *enclosing {
+	var all []*Type
+	t.reaches(func(u *Type) bool { all = append(all, u); return false })
+	targets := map[*Type]bool{}
+	for _, u := range all {
+		if u.kind == Pointer && u.elem.size > 0 {
+			targets[u.elem] = true
+		}
+	}
+	e := &enclosing{map[*Type]map[*Type]bool{}, map[*Type]map[*Type]bool{}}
+	note := func(in map[*Type]map[*Type]bool, u *Type, itself bool) {
+		seen := map[*Type]bool{}
+		var visit func(*Type)
+		visit = func(v *Type) {
+			if seen[v] {
+				return
+			}
+			seen[v] = true
+			if targets[v] && (v != u || itself) {
+				if in[u] == nil {
+					in[u] = map[*Type]bool{}
+				}
+				in[u][v] = true
+			}
+			v.byValue(visit)
+		}
+		visit(u)
+	}
+	note(e.whole, t, false)
+	for _, u := range all {
+		switch u.kind {
+		case Slice:
+			note(e.slice, u.elem, true)
+		case Pointer:
+			note(e.whole, u.elem, false)
+		}
+	}
+	if len(e.slice) == 0 && len(e.whole) == 0 {
+		return nothingInside
+	}
+	return e
+}
+
+// extent is where a part of a value lies: the elements of a slice, what a pointer points
+// at, or the fixed part itself.
+type extent struct {
+	from, to uintptr
+	typ      *Type // of one element
+	pointer  bool  // a pointer leads there
+	whole    bool  // it is one value of the type, and no slice
+}
+
+// search returns an extent that a pointer leads to and that lies inside another one, and
+// the other one; nil if there is none.
+func (e *enclosing) search(list []extent) (in, of *extent) {
+	slices.SortFunc(list, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))
+	})
+	for pass := range 2 { // of two in the same place either may be the outer one
+		// Those that reach beyond the one that is looked at: of each type the one that
+		// reaches furthest.
+		var open []*extent
+		for i := range list {
+			x := &list[i]
+			if pass == 1 {
+				x = &list[len(list)-1-i]
+			}
+			open = slices.DeleteFunc(open, func(o *extent) bool { return pass == 0 && o.to <= x.from || pass == 1 && o.from != x.from })
+			for _, o := range open {
+				inside := e.slice[o.typ]
+				if o.whole {
+					inside = e.whole[o.typ]
+				}
+				if x.pointer && o.from <= x.from && x.to <= o.to && inside[x.typ] {
+					return x, o
+				}
+			}
+			if !x.whole && e.slice[x.typ] == nil || x.whole && e.whole[x.typ] == nil {
+				continue
+			}
+			i := slices.IndexFunc(open, func(o *extent) bool { return o.typ == x.typ && o.whole == x.whole })
+			if i < 0 {
+				open = append(open, x)
+			} else if open[i].to < x.to {
+				open[i] = x
+			}
+		}
+	}
+	return nil, nil
+}
+
+// interior returns the error for the pointer that leads to in, inside of the part of.
+func (t *Type) interior(src unsafe.Pointer, in, of *extent) error {
+	path, field := t.pathTo(src, in)
+	where := "the value itself, of which others have copies"
+	if uintptr(src) != of.from || !of.whole || of.typ != t {
+		where, _ = t.pathTo(src, of)
+	}
+	name := in.typ.String()
+	if field != nil {
+		name = field.String()
+	}
+	return &UnstorableError{Type: t.String(), Path: path, Field: name,
+		Advice: fmt.Sprintf("it points into %s, and would become a copy of what is there: store an index instead, or keep pointers in both places", where)}
+}
+
+// pathTo returns the path of the first pointer or slice of a value that leads to an
+// extent, and its type.
+func (t *Type) pathTo(src unsafe.Pointer, x *extent) (string, *Type) {
+	type place struct {
+		typ  *Type
+		at   unsafe.Pointer
+		path string
+	}
+	type key struct {
+		addr uintptr
+		typ  *Type
+	}
+	seen := map[key]bool{}
+	for todo := []place{{t, src, ""}}; len(todo) > 0; {
+		p := todo[0]
+		todo = todo[1:]
+		if !p.typ.owns || seen[key{uintptr(p.at), p.typ}] {
+			continue
+		}
+		seen[key{uintptr(p.at), p.typ}] = true
+		elements := func(e *Type, at unsafe.Pointer, n uintptr) {
+			for i := range n {
+				todo = append(todo, place{e, unsafe.Add(at, i*e.size), fmt.Sprintf("%s[%d]", p.path, i)})
+			}
+		}
+		switch e := p.typ.elem; p.typ.kind {
+		case Struct:
+			for i := range p.typ.fields {
+				f := &p.typ.fields[i]
+				todo = append(todo, place{f.Type, unsafe.Add(p.at, f.Offset), p.path + "." + f.Name})
+			}
+		case Array:
+			elements(e, p.at, p.typ.length)
+		case Slice:
+			h := *(*header)(p.at)
+			if !x.whole && uintptr(h.data) == x.from && e == x.typ && h.len*e.size == x.to-x.from {
+				return strings.TrimPrefix(p.path, "."), p.typ
+			}
+			if h.len > 0 {
+				elements(e, h.data, h.len)
+			}
+		case Pointer:
+			data := loadPointer(p.at)
+			if x.whole && uintptr(data) == x.from && e == x.typ {
+				return strings.TrimPrefix(p.path, "."), p.typ
+			}
+			if data != nil && e.size > 0 {
+				todo = append(todo, place{e, data, p.path})
+			}
+		}
+	}
+	return "", nil
+}

@@ -39,7 +39,7 @@ type spaceInfo struct {
 
 // mapInfo is a collection or a single value, as info shows it.
 type mapInfo struct {
-	Name  string `json:"name"`
+	Name  text   `json:"name"`
 	Kind  string `json:"kind"`
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -59,7 +59,7 @@ func (c *infoCmd) Run(std *streams) error {
 			return err
 		}
 		for _, m := range maps {
-			info.Maps = append(info.Maps, mapInfo{m.Name, m.Kind, m.Key, m.Value, m.Len})
+			info.Maps = append(info.Maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len})
 		}
 		if c.JSON {
 			return printJSON(std.out, info)
@@ -105,7 +105,7 @@ func printMaps(w io.Writer, maps []mapInfo) {
 	}
 	t := newTable("NAME", "KIND", ">ENTRIES", "KEY", "VALUE")
 	for _, m := range maps {
-		t.add(m.Name, m.Kind, count(m.Len), m.Key, m.Value)
+		t.add(string(m.Name), m.Kind, count(m.Len), m.Key, m.Value)
 	}
 	t.print(w, "")
 }

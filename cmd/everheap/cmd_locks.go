@@ -18,7 +18,7 @@ type locksCmd struct {
 
 // namedLock is a named lock, as locks shows it.
 type namedLock struct {
-	Name    string   `json:"name"`
+	Name    text     `json:"name"`
 	Kind    string   `json:"kind"`
 	Units   int      `json:"units"`
 	Holders []holder `json:"holders"`
@@ -45,7 +45,7 @@ func (c *locksCmd) Run(std *streams) error {
 		}
 		locks := []namedLock{}
 		for _, l := range list {
-			n := namedLock{l.Name, l.Kind, l.Units, []holder{}, l.Waiters}
+			n := namedLock{text(l.Name), l.Kind, l.Units, []holder{}, l.Waiters}
 			for _, h := range l.Holders {
 				n.Holders = append(n.Holders, holder{h.PID, h.Foreign, h.Command, h.Since.UTC(), h.Units, h.Dead, h.Stopped})
 			}
@@ -68,7 +68,7 @@ func printLocks(w io.Writer, locks []namedLock) {
 	t := newTable("NAME", "KIND", ">UNITS", ">HOLDER", "COMMAND", ">HELD FOR", "STATE", ">WAITING")
 	foreign := false
 	for _, l := range locks {
-		name, kind, waiting := lockName(l.Name), l.Kind, "-"
+		name, kind, waiting := lockName(string(l.Name)), l.Kind, "-"
 		if l.Waiters > 0 {
 			waiting = plural(uint64(l.Waiters), "process")
 		}

@@ -51,8 +51,8 @@ type cli struct {
 const description = `Everheap keeps Go objects in memory that processes share and that outlives them.
 
 A SPACE is a registered name (see "everheap ls"), or the directory of a space.
-A KEY is plain text if the keys of the map are strings, and JSON otherwise; the keys
-of a list are indexes, from 0 on. A single value has no keys.
+A KEY is plain text if the keys of the map are strings, of any bytes, and JSON
+otherwise; the keys of a list are indexes, from 0 on. A single value has no keys.
 Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
 Only programs, and everheap restore, create spaces; programs may have them open meanwhile.`
 
@@ -95,10 +95,10 @@ func run(args []string, std *streams) (code int) {
 		}
 	}()
 	var c cli
-	parser := kong.Must(&c, kong.Name("everheap"), kong.Description(description),
+	parser := kong.Must(&c, append(stringArgs(), kong.Name("everheap"), kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 		kong.Writers(std.out, std.err), kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.Bind(std), kong.BindTo(context.Background(), (*context.Context)(nil)))
+		kong.Bind(std), kong.BindTo(context.Background(), (*context.Context)(nil)))...)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

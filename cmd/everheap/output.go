@@ -112,6 +112,13 @@ func since(t time.Time) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
+// text is a string that may be of any bytes: as JSON it is {"$bytes": base64} if it is
+// not UTF-8.
+type text string
+
+// MarshalJSON implements json.Marshaler.
+func (t text) MarshalJSON() ([]byte, error) { return stringJSON(string(t)), nil }
+
 // printJSON writes a value as indented JSON.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -220,11 +221,13 @@ func stringJSON(s string) []byte {
 	if !utf8.ValidString(s) {
 		v = map[string]string{"$bytes": base64.StdEncoding.EncodeToString([]byte(s))}
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		panic(err) // a string always encodes
 	}
-	return b
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // plain returns the text of a JSON string.

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/alecthomas/kong"
+)
+
+// Arguments are bytes: a key that is not UTF-8 is a key, and not another one with
+// replacement characters, as which kong's own mappers would have it, since they take
+// every string through JSON.
+
+// stringArgs are the options of kong by which all strings are what was given.
+func stringArgs() []kong.Option {
+	return []kong.Option{
+		kong.KindMapper(reflect.String, kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+			return setString(ctx, target, func(s string) string { return s })
+		})),
+		kong.NamedMapper("path", kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+			return setString(ctx, target, kong.ExpandPath)
+		})),
+	}
+}
+
+// setString makes a string what the next value is, changed by a function.
+func setString(ctx *kong.DecodeContext, target reflect.Value, change func(string) string) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	s, ok := token.Value.(string)
+	if !ok {
+		return fmt.Errorf("a string is wanted, not %v", token.Value)
+	}
+	target.SetString(change(s))
+	return nil
+}

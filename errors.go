@@ -89,6 +89,12 @@ var (
 	// committed and not yet acknowledged as durable may be visible, and is lost if
 	// the power fails before that. Of Open: a file could not be read.
 	ErrIO = engine.ErrIO
+	// ErrReplaced: a file of the space was removed, moved out of its directory, or
+	// replaced by another one, while the space is open; the error names it. What is
+	// written now would be found by nobody: so writes are refused as with ErrIO, which
+	// it is as well, and reads and backups go on. If the whole directory was moved,
+	// the space works on.
+	ErrReplaced = engine.ErrReplaced
 	// ErrUnsupported: the operating system, the processor or the file system lacks
 	// what spaces need; the error says what, and what to do.
 	ErrUnsupported = engine.ErrUnsupported

@@ -24,10 +24,14 @@ func (sp *Space) Sync() error {
 		return err
 	}
 	version, err := sp.newestVersion()
-	if err != nil {
-		return err
+	if err == nil {
+		err = sp.awaitDurable(version)
 	}
-	return sp.awaitDurable(version)
+	if err == nil {
+		err = sp.assured() // F1: also if others have made it durable, a while ago
+		_ = sp.told()
+	}
+	return err
 }
 
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
@@ -51,8 +55,8 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if err := sp.wholeHeap(sp.file); err != nil {
-		return err
+	if m := sp.examineHeap(); m != nil { // what is not there cannot be made durable
+		return sp.stop(m)
 	}
 	claim, ok := sp.live.ClaimAnchor()
 	if !ok {
@@ -65,17 +69,6 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	sp.live.ConfirmAnchor(claim)
 	sp.anchor.last, sp.anchor.duration = time.Now(), time.Since(began)
 	return nil
-}
-
-// wholeHeap returns an error if the heap file was cut: what is not there cannot be
-// made durable.
-func (sp *Space) wholeHeap(file mapping.File) error {
-	carved := sp.live.Words().Carved.Load() // before the size: both rise
-	size, err := file.Size()
-	if err == nil && uint64(size) < carved {
-		err = &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated while the space is open"}
-	}
-	return err
 }
 
 // syncAnchor fills the claimed slot, and sees to what must be true of every sync
@@ -95,6 +88,11 @@ func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state for
 	sp.live.EndSync(live.HeapFile)
 	if err == nil {
 		err = sp.refused()
+	}
+	if err == nil {
+		if m := sp.examineHeap(); m != nil { // F1
+			err = sp.stop(m)
+		}
 	}
 	if err == nil && doubt != nil {
 		doubt.MadeGood()

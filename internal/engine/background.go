@@ -84,6 +84,7 @@ func (b *background) tick() {
 	sp.note(sp.guarded(b.anchor))
 	sp.note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
+		sp.note(b.lookAround())
 		sp.maybeCollect()
 	}
 }
@@ -198,6 +199,11 @@ func (sp *Space) handOver() (bool, error) {
 	if w.Clean.Load() != 0 {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}
+	if sp.refused() == nil {
+		if m := sp.examine(); m != nil {
+			_ = sp.guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
+		}
+	}
 	// Before blocks are given back: those that wait for the journal need not wait on.
 	version, err := sp.newestVersion()
 	if err == nil {
@@ -219,6 +225,9 @@ func (sp *Space) handOver() (bool, error) {
 	}
 	invariant.Point("close.handed")
 	if sp.refused() != nil {
+		if why := sp.stopped.Load(); why != nil {
+			return true, *why
+		}
 		return true, nil // what was committed is durable, in the journal
 	}
 	if unresolved(&sp.doubt.heap) != nil {

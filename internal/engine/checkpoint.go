@@ -124,7 +124,11 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 	if err := validPinName(name); err != nil {
 		return err
 	}
-	return sp.changeAlone(durable, func(tx *Tx) error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.Exit()
+	err := sp.changeAlone(durable, func(tx *Tx) error {
 		list, err := tx.pins()
 		switch {
 		case err != nil:
@@ -138,6 +142,10 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 		copy(p.Name[:], name)
 		return tx.setPins(append(list, p))
 	})
+	if err == nil {
+		err = sp.assured() // F1: of a checkpoint more is expected than of a commit
+	}
+	return err
 }
 
 // DropCheckpoint lets go of a checkpoint. When it returns, that is on disk, and
@@ -231,7 +239,11 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 		return err
 	}
 	sp.live.Words().SweepWish.Store(1) // also if this process dies now
-	if err := sp.awaitDurable(version); err != nil {
+	err = sp.awaitDurable(version)
+	if err == nil {
+		err = sp.assured() // F1: also if it was anchors that made it durable
+	}
+	if err != nil {
 		return err
 	}
 	sp.live.Words().SweepWish.Store(1)

@@ -32,6 +32,7 @@ var (
 	ErrCorrupt      = errors.New("damaged")
 	ErrFault        = errors.New("memory fault")
 	ErrIO           = errors.New("the disk failed")
+	ErrReplaced     = errors.New("a file of the space was removed or replaced")
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
 	ErrOwnerDied    = errors.New("the holder before died while it had the lock; this process has it now, and must see to what the lock protects")
@@ -183,7 +184,7 @@ func kindOf(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrUnitsDiffer, units)
 	case errors.Is(err, live.ErrNameTooLong):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, ErrIO):
+	case errors.Is(err, ErrIO), errors.Is(err, ErrReplaced):
 		return err
 	case errors.As(err, &block):
 		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
@@ -205,6 +206,8 @@ func kindOf(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrAddressInUse, err)
 	case errors.Is(err, mapping.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, mapping.ErrReplaced):
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
 	case errors.Is(err, mapping.ErrIO), errors.Is(err, syscall.EIO):
 		return fmt.Errorf("%w: %w", ErrIO, err)
 	}

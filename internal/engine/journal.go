@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -35,6 +36,8 @@ const (
 type journaling struct {
 	sync.Mutex // writing: one goroutine of the process at a time
 	file       mapping.File
+	id         mapping.FileID
+	losses     atomic.Uint64 // of the journal, that this process was told of
 	writer     *journal.Writer
 	states     []format.Addr // of the versions to be written, newest first
 	ops        []byte        // of one record
@@ -66,6 +69,9 @@ func (sp *Space) openJournal() (err error) {
 	}
 	sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
+		if alone, aloneErr := sp.alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
+			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.dir.Join(journal.FileName)), aloneErr)
+		}
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
 			return errNoJournal
 		}
@@ -79,10 +85,7 @@ func (sp *Space) openJournal() (err error) {
 	}
 	sp.journal.writer = journal.NewWriter(sp.journal.file, sp.live, sp.header.SpaceID)
 	sp.lookForDoubt()
-	if created && sp.refused() == nil {
-		return sp.anchorTwice() // nothing depends on what was in the file then
-	}
-	return nil
+	return sp.settleJournal(created)
 }
 
 // release gives up the segment that this process writes.
@@ -195,7 +198,10 @@ func (sp *Space) awaitDurable(version format.Version) error {
 	w.Wishes.Add(1)
 	err := sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
-		return errFailed
+		return sp.whyFailed()
+	}
+	if lost := sp.told(); err == nil {
+		err = lost
 	}
 	return err
 }
@@ -515,6 +521,9 @@ func (sp *Space) recover() error {
 	for i, newest := range log.Segments(format.Version(last)) {
 		w.Segments[i].Last.Store(uint64(newest))
 		sp.live.AddSegment(i)
+	}
+	if err := sp.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may have been cut
+		return err
 	}
 	w.Written.Store(last)
 	w.Durable.Store(last)

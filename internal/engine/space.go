@@ -200,6 +200,9 @@ type Space struct {
 	}
 	sweeping sync.Mutex // by one goroutine at a time
 
+	heapID  mapping.FileID
+	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
+
 	failure atomic.Pointer[error] // of the background's last try
 	faults  int64                 // pages that the process had waited for before the space was opened
 	quit    chan struct{}
@@ -377,6 +380,7 @@ func (sp *Space) sameAsGate(file mapping.File) error {
 	if err != nil {
 		return err
 	}
+	sp.heapID = gate.FileID
 	s, err := mapping.StatusOfFile(file)
 	if err == nil && s.FileID != gate.FileID {
 		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))

@@ -43,7 +43,7 @@ func (sp *Space) fail(err error) error {
 // refused returns an error if nothing may be written because the disk has failed.
 func (sp *Space) refused() error {
 	if sp.live.Words().Failed.Load() != 0 && !sp.healing {
-		return errFailed
+		return sp.whyFailed()
 	}
 	return nil
 }
@@ -86,6 +86,9 @@ func (sp *Space) syncJournal() error {
 	sp.live.EndSync(live.JournalFile)
 	if err == nil {
 		err = sp.refused()
+	}
+	if err == nil {
+		err = sp.assured() // F1
 	}
 	if err != nil {
 		return err

@@ -113,7 +113,11 @@ type Live struct {
 	Group        atomic.Uint32 `doc:"durable commits that the next sync of the journal is expected to serve"`
 	Wishes       atomic.Uint64 `doc:"durable commits so far"`
 	Served       atomic.Uint64 `doc:"durable commits before the last sync"`
-	_            [56]byte
+
+	JournalDevice atomic.Uint64 `doc:"device of the journal that all processes write"`
+	JournalInode  atomic.Uint64 `doc:"inode of that file; 0: not known yet"`
+	JournalLosses atomic.Uint64 `doc:"how often the journal was found to be cut"`
+	_             [32]byte
 
 	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
 

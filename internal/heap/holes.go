@@ -92,6 +92,9 @@ func (h *Heap) takeHoles(n uint64) (uint64, error) {
 
 // allocateHoles makes free extents of holes that this process owns.
 func (h *Heap) allocateHoles(extent, n uint64) error {
+	if err := h.uncut(); err != nil {
+		return err
+	}
 	if err := h.region.Allocate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift)); err != nil {
 		if errors.Is(err, mapping.ErrIO) { // as when the file grows
 			h.live.Words().Failed.Store(1)

@@ -206,6 +206,9 @@ func (h *Heap) grow(need uint64) error {
 // allocate reserves the file's space for the extents from offset from to offset
 // to, and for their bytes in the extent table.
 func (h *Heap) allocate(from, to uint64) error {
+	if err := h.uncut(); err != nil {
+		return err
+	}
 	table := int64(format.TableOffset + from>>format.ExtentShift)
 	if err := h.region.Allocate(table, int64((to-from)>>format.ExtentShift)); err != nil {
 		return fmt.Errorf("growing the extent table: %w", err)
@@ -214,6 +217,19 @@ func (h *Heap) allocate(from, to uint64) error {
 		return fmt.Errorf("growing the heap to %d bytes: %w", to, err)
 	}
 	return nil
+}
+
+// uncut returns an error if the file is shorter than what is in use of it. Whoever
+// reserves space asks first: a file that was cut would be made longer again, with zeros
+// where there were blocks, and nobody would see that it was cut.
+func (h *Heap) uncut() error {
+	carved := h.live.Words().Carved.Load() // before the length: both rise
+	length, err := h.region.Length()
+	if err == nil && length < carved {
+		err = &format.DamageError{File: "heap", Offset: int64(length),
+			What: fmt.Sprintf("the file was truncated while the space is open: %d bytes of it were in use", carved)}
+	}
+	return err
 }
 
 // populate makes the pages of extents writable at once, unless that was done

@@ -77,6 +77,26 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	return l, nil
 }
 
+// ForeignTo reports whether a file is the journal of another space than that with the
+// id: one of its segments begins with a frame of another one.
+func ForeignTo(f mapping.File, space [16]byte) (bool, error) {
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, format.FrameAlign)
+	for off := int64(0); off < size; off += format.SegmentSize {
+		n, err := f.ReadAt(b, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, fmt.Errorf("reading the journal: %w", err)
+		}
+		if h, ok := format.DecodeFrameHead(b[:n]); ok && h.Space != spaceWord(space) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // scan finds the frames of a segment, which lies at off.
 func (l *Log) scan(b []byte, off int64, space uint64, floor format.Version, p partial) {
 	segment := len(l.segments) - 1

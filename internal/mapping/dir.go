@@ -46,11 +46,14 @@ func OpenDir(path string) (*Dir, error) {
 }
 
 // Path returns where the directory is now, for messages: the path by which it was
-// opened, if that still leads to it, or the one that the system knows. After Close it
-// is the path by which it was opened.
+// opened, if that still leads to it, or the one that the system knows. After Close, or
+// if the directory was removed, it is the path by which it was opened.
 func (d *Dir) Path() string {
 	if s, err := statusAt(d.path); err == nil && s.FileID == d.id {
 		return d.path
+	}
+	if s, err := StatusOf(d.f); err != nil || s.Links == 0 {
+		return d.path // it is nowhere any more
 	}
 	if now := currentPath(d.f); now != "" {
 		return now

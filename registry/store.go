@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -64,7 +62,7 @@ func (r *Registry) load() (*document, error) {
 
 // readFile reads a regular file of bounded size. It does not hang on a pipe or a terminal.
 func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|noBlock, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +91,7 @@ func (r *Registry) lock() (unlock func(), err error) {
 		return nil, cannotWrite(r.home, err)
 	}
 	path := filepath.Join(r.home, lockName)
-	f, err := system.create(path, os.O_RDWR|unix.O_NONBLOCK)
+	f, err := system.create(path, os.O_RDWR|noBlock)
 	if err != nil {
 		return nil, cannotWrite(r.home, err)
 	}
@@ -114,11 +112,11 @@ func (r *Registry) lock() (unlock func(), err error) {
 func (r *Registry) waitForLock(f *os.File) error {
 	deadline := time.Now().Add(lockPatience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
+		got, err := tryLock(f)
+		if got {
 			return nil
 		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+		if err != nil {
 			return fmt.Errorf("registry: cannot lock %s: %w; set EVERHEAP_HOME to a directory on a local disk", f.Name(), err)
 		}
 		if time.Now().After(deadline) {
@@ -228,9 +226,9 @@ func writeNew(path, old string, data []byte) error {
 	info, err := os.Stat(old)
 	switch {
 	case err == nil:
-		sys := info.Sys().(*syscall.Stat_t)
-		if int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid() {
-			if err := f.Chown(int(sys.Uid), int(sys.Gid)); err != nil && int(sys.Uid) != os.Geteuid() {
+		uid, gid := ownerOf(info)
+		if uid != os.Geteuid() || gid != os.Getegid() {
+			if err := f.Chown(uid, gid); err != nil && uid != os.Geteuid() {
 				return fmt.Errorf("%s belongs to another user, and cannot be replaced: %w", old, err)
 			}
 		}
@@ -258,8 +256,8 @@ func giveToOwnerOf(dir string, f *os.File) {
 		return
 	}
 	if info, err := os.Stat(dir); err == nil {
-		sys := info.Sys().(*syscall.Stat_t)
-		_ = f.Chown(int(sys.Uid), int(sys.Gid))
+		uid, gid := ownerOf(info)
+		_ = f.Chown(uid, gid)
 	}
 }
 

@@ -75,7 +75,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -185,7 +184,7 @@ func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode
 // Open maps the live file of dir and verifies that it is of this boot and of
 // this heap; ErrUntrusted if not. The membership begins with Join.
 func Open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (*Live, error) {
-	locks, err := dir.Open(FileName, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	locks, err := dir.Open(FileName, os.O_RDWR|noFollow, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrUntrusted
 	} else if err != nil {
@@ -220,7 +219,7 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
 	for _, f := range []**os.File{&v.tester, &v.keeper} {
-		if *f, err = dir.Again(v.locks, FileName, os.O_RDWR|syscall.O_NOFOLLOW); err != nil {
+		if *f, err = dir.Again(v.locks, FileName, os.O_RDWR|noFollow); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 
@@ -32,18 +33,24 @@ type Space struct {
 // Errors: ErrNotFound (read-only, and there is none), ErrBusy, ErrCorrupt,
 // ErrNoSpace, ErrUnsupported, ErrAddressInUse.
 func Open(name string, opts ...Option) (*Space, error) {
+	return OpenContext(context.Background(), name, opts...)
+}
+
+// OpenContext is Open; ctx ends the waiting for others with ErrBusy, and is not looked
+// at any more once the space is being created, recovered or opened.
+func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, error) {
 	s := settingsOf(opts)
 	var e *engine.Space
 	var err error
 	switch {
 	case s.dir != "":
 		if err = registry.ValidName(name); err == nil {
-			e, err = engine.Open(filepath.Join(s.dir, name), s.engine)
+			e, err = engine.OpenContext(ctx, filepath.Join(s.dir, name), s.engine)
 		}
 	case strings.ContainsRune(name, filepath.Separator):
-		e, err = openDirectory(name, s.engine)
+		e, err = openDirectory(ctx, name, s.engine)
 	default:
-		e, err = openNamed(name, s.engine)
+		e, err = openNamed(ctx, name, s.engine)
 	}
 	if err != nil {
 		return nil, err
@@ -53,15 +60,15 @@ func Open(name string, opts ...Option) (*Space, error) {
 
 // openDirectory opens a space that the registry need not know. If it is created,
 // its window avoids those of registered spaces, as far as the registry can be read.
-func openDirectory(dir string, o engine.Options) (*engine.Space, error) {
+func openDirectory(ctx context.Context, dir string, o engine.Options) (*engine.Space, error) {
 	if entries, err := registry.Open("").List(); err == nil {
 		o.Taken = windowsOf(entries)
 	}
-	return engine.Open(dir, o)
+	return engine.OpenContext(ctx, dir, o)
 }
 
 // openNamed opens a space by its name, and registers a new one.
-func openNamed(name string, o engine.Options) (*engine.Space, error) {
+func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Space, error) {
 	fail := func(err error) (*engine.Space, error) { return nil, engine.OpenError(name, err) }
 	if err := registry.ValidName(name); err != nil {
 		return fail(err)
@@ -73,7 +80,7 @@ func openNamed(name string, o engine.Options) (*engine.Space, error) {
 	}
 	if found {
 		o.MustExist = true
-		e, err := engine.Open(entry.Dir, o)
+		e, err := engine.OpenContext(ctx, entry.Dir, o)
 		if err == nil {
 			correct(r, entry, e)
 		}
@@ -91,12 +98,12 @@ func openNamed(name string, o engine.Options) (*engine.Space, error) {
 		if err := r.Register(registry.Entry{Name: name, Dir: dir, Base: base, Size: size}); err != nil {
 			return fail(err)
 		}
-		return engine.Open(dir, o)
+		return engine.OpenContext(ctx, dir, o)
 	}
 	if o.ReadOnly {
 		return fail(fmt.Errorf("%w: no space of that name is registered", ErrNotFound))
 	}
-	return createNamed(r, name, dir, o)
+	return createNamed(ctx, r, name, dir, o)
 }
 
 // correct tells the registry where the window of a space really is, if that is not
@@ -110,7 +117,7 @@ func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
 }
 
 // createNamed creates a space and registers it.
-func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
+func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
 	size, err := engine.WindowSize(o.MaxSize)
 	if err != nil {
 		return nil, err
@@ -120,7 +127,7 @@ func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *e
 	}
 	create := func(base uint64) error {
 		o.Base = base
-		e, err = engine.Open(dir, o)
+		e, err = engine.OpenContext(ctx, dir, o)
 		return err
 	}
 	if err := r.Reserve(name, dir, size, place, create); err != nil {
@@ -129,7 +136,7 @@ func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *e
 		}
 		if found, ok, lookErr := r.Lookup(name); lookErr == nil && ok { // another process was faster
 			o.MustExist = true
-			return engine.Open(found.Dir, o)
+			return engine.OpenContext(ctx, found.Dir, o)
 		}
 		return nil, engine.OpenError(name, err)
 	}
@@ -137,15 +144,50 @@ func createNamed(r *registry.Registry, name, dir string, o engine.Options) (e *e
 }
 
 // Close ends this handle. When the last handle of the last process is closed, all
-// that was committed is on disk. It waits for transactions in progress; calling
-// it inside one waits for ever. Mutexes and units of semaphores that were taken by
-// this handle are released. A second Close does nothing.
+// that was committed is on disk. It waits for the transactions in progress, which end
+// as ever; none can begin. A second Close does nothing, also while the first one waits.
+// Mutexes and units of semaphores that were taken by this handle are released.
+//
+// Inside a transaction, or in a loop over changes or entries, Close does not wait: what
+// is committed is on disk when it returns, and the space ends after the last
+// transaction in progress has; what that one commits is on disk then. A goroutine that
+// a transaction waits for must not call it. While Close waits, Open of the same space in
+// this process takes the closing back, and does not wait.
 func (s *Space) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
 	s.locks.Close()
+	if calledBack() {
+		return s.engine.CloseInside()
+	}
 	return s.engine.Close()
+}
+
+// calledBack reports whether this package has called the program that calls it: whether
+// a function of the package is on the stack below the first one.
+func calledBack() bool {
+	var pcs [64]uintptr
+	pkg := ""
+	for skip, inside := 1, true; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(pcs[:n])
+		for more := true; more; {
+			var f runtime.Frame
+			f, more = frames.Next()
+			if pkg == "" { // calledBack itself
+				pkg = strings.TrimSuffix(f.Function, "calledBack")
+			}
+			is := strings.HasPrefix(f.Function, pkg)
+			if is && !inside {
+				return true
+			}
+			inside = inside && is
+		}
+	}
 }
 
 // Update runs fn in a writing transaction and commits it if fn returns nil. It

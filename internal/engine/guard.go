@@ -96,7 +96,7 @@ func (sp *Space) endPublish(before bool, t *heap.Txn, hold *live.Hold, published
 
 // note remembers the outcome of work that nobody waits for, for Stats.
 func (sp *Space) note(err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
 		sp.failure.Store(&err)
 	}
 }

@@ -149,7 +149,7 @@ func (sp *Space) flushSoon() error {
 		return err
 	}
 	return sp.lead(false, func() bool {
-		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.closed.Load() || sp.quitting()
+		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.quitting()
 	})
 }
 

@@ -126,7 +126,7 @@ func settle(temporary, dir string) error {
 // written: until the anchors at the end, there is no version worth recovering.
 func fill(dir string, r *backup.Reader, o Options) error {
 	o.Manual, o.NoJournal, o.Verify, o.MustExist = true, true, false, true
-	sp, err := open(dir, o)
+	sp, err := open(context.Background(), dir, mapping.FileID{}, o)
 	if err != nil {
 		return err
 	}

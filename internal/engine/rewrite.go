@@ -145,7 +145,7 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	if _, err := sp.dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
 		return errNoSpaceThere
 	}
-	if err := sp.openGate(); err != nil {
+	if err := sp.openGate(rw.ctx); err != nil {
 		return err
 	}
 	file, err := sp.options.open(sp.dir, HeapName, os.O_RDONLY, 0)

@@ -35,7 +35,7 @@
 //	    and goes on has taken another one before. Close says that the space is
 //	    closed and waits for all of them after that, for the queue first, since who
 //	    has it may enter; and whoever takes one later finds the space closed, and
-//	    touches nothing. (close, enter, takeTurn, live.HoldUnless)
+//	    touches nothing. (beginDrain, drained, enter, takeTurn, live.HoldUnless)
 //
 // Start reading at Space, then Space.Begin and Tx.Commit.
 package engine
@@ -50,13 +50,11 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -153,6 +151,7 @@ const (
 // counts them.
 type Space struct {
 	dir      *mapping.Dir
+	id       mapping.FileID // of the heap file; zero: whichever is there
 	options  Options
 	header   *format.Header
 	readOnly bool
@@ -209,89 +208,19 @@ type Space struct {
 	done    sync.WaitGroup
 }
 
-// opened holds the spaces that are open in this process, by the identity of
-// their heap files.
-var opened struct {
-	sync.Mutex
-	spaces map[[2]uint64]*counted
-}
-
-type counted struct {
-	space *Space
-	refs  int
-}
-
-// Open opens, or creates, the space in directory dir. A space that this process
-// has open already is shared: Close must be called once for every Open.
-func Open(dir string, o Options) (*Space, error) {
-	if err := mapping.Supported(); err != nil {
-		return nil, openError(dir, err)
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, openError(dir, err)
-	}
-	opened.Lock()
-	defer opened.Unlock()
-	if _, err := os.Stat(filepath.Join(dir, HeapName)); errors.Is(err, os.ErrNotExist) {
-		if o.ReadOnly || o.MustExist {
-			return nil, openError(dir, fmt.Errorf("%w: there is no space in this directory", ErrNotFound))
-		}
-		if err := create(dir, o); err != nil {
-			return nil, openError(dir, err)
-		}
-	} else if err != nil {
-		return nil, openError(dir, err)
-	}
-	info, err := os.Stat(filepath.Join(dir, HeapName))
-	if err != nil {
-		return nil, openError(dir, err)
-	}
-	if c := opened.spaces[identityOf(info)]; c != nil {
-		if c.space.readOnly != o.ReadOnly {
-			return nil, openError(dir, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy))
-		}
-		c.refs++
-		return c.space, nil
-	}
-	sp, err := open(dir, o)
-	if err != nil {
-		return nil, openError(dir, err)
-	}
-	if info, err = sp.gate.Stat(); err != nil { // of the file that was opened: the one of before may be gone
-		return nil, openError(dir, errors.Join(err, sp.close()))
-	}
-	if opened.spaces == nil {
-		opened.spaces = map[[2]uint64]*counted{}
-	}
-	opened.spaces[identityOf(info)] = &counted{space: sp, refs: 1}
-	return sp, nil
-}
-
-// identityOf returns what tells a file from all others.
-func identityOf(info os.FileInfo) [2]uint64 {
-	stat := info.Sys().(*syscall.Stat_t)
-	return [2]uint64{uint64(stat.Dev), stat.Ino}
-}
-
-// openError wraps an error of Open.
-func openError(dir string, err error) error {
-	return &OpError{Op: "open", Space: filepath.Base(dir), Err: kindOf(dir, err)}
-}
-
 // open opens an existing space.
 //
 // The gate byte is held from the look at live until the process entry is claimed:
 // so nobody else rebuilds live, or closes as the last one, in between.
-func open(path string, o Options) (*Space, error) {
+func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
 	dir, err := mapping.OpenDir(path)
 	if err != nil {
 		return nil, err
 	}
-	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, quit: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, quit: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
-	if err := sp.guarded(sp.open); err != nil {
+	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
 		sp.release()
 		return nil, err
 	}
@@ -307,8 +236,8 @@ func open(path string, o Options) (*Space, error) {
 }
 
 // open does what open does before anything else can go on.
-func (sp *Space) open() (err error) {
-	if err := sp.openGate(); err != nil {
+func (sp *Space) open(ctx context.Context) (err error) {
+	if err := sp.openGate(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
@@ -392,12 +321,12 @@ func (sp *Space) sameAsGate(file mapping.File) error {
 // have put another file in the place of this one: then the lock is worth nothing, and
 // it begins again. While the gate is held nobody does that; so what such a one has left
 // behind, if he died, is nobody's.
-func (sp *Space) openGate() (err error) {
+func (sp *Space) openGate(ctx context.Context) (err error) {
 	for {
 		if sp.gate, err = openForLocks(sp.dir, HeapName, sp.readOnly); err != nil {
 			return err
 		}
-		if err = sp.lockGate(); err != nil {
+		if err = sp.lockGate(ctx); err != nil {
 			return err
 		}
 		locked, err := mapping.StatusOf(sp.gate)
@@ -405,6 +334,9 @@ func (sp *Space) openGate() (err error) {
 			return err
 		}
 		if sp.dir.Has(HeapName, locked.FileID) {
+			if sp.id != (mapping.FileID{}) && sp.id != locked.FileID {
+				return errOtherHeap
+			}
 			if !sp.readOnly {
 				_ = sp.dir.Remove(newHeapName) // what cannot be removed is in nobody's way
 			}
@@ -428,10 +360,13 @@ const gatePatience = 10 * time.Second
 
 // lockGate waits for the gate byte. It is held only while a space is opened, closed or
 // rewritten; who has it longer has much to write, or is suspended.
-func (sp *Space) lockGate() error {
+func (sp *Space) lockGate(ctx context.Context) error {
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		ok, err := oslock.TryLock(sp.gate, format.LockGate, false)
 		if err != nil || ok {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if time.Since(began) > gatePatience {
@@ -469,57 +404,6 @@ func (sp *Space) checkCurrent() error {
 	defer sp.live.Release(hold)
 	r := sp.heap.Reader(true)
 	return r.Verify(hold.State, format.KindState)
-}
-
-// Close ends this handle. The last one of the process gives back what the
-// process has reserved; the last process writes an anchor. It waits for
-// transactions in progress.
-func (sp *Space) Close() error {
-	opened.Lock()
-	defer opened.Unlock()
-	for identity, c := range opened.spaces {
-		if c.space != sp {
-			continue
-		}
-		if c.refs == 1 && sp.queue.mine() {
-			return sp.translate("close", ErrSelf)
-		}
-		if c.refs--; c.refs > 0 {
-			return nil
-		}
-		delete(opened.spaces, identity)
-		return sp.translate("close", sp.close())
-	}
-	return nil
-}
-
-// close ends the membership of this process. What is in progress is waited for in the
-// order of E8.
-func (sp *Space) close() error {
-	close(sp.quit)
-	sp.done.Wait()
-	sp.sweepLast()
-	sp.closed.Store(true) // who waits for his turn gets ErrClosed
-	sp.stopWatching()
-	if err := sp.queue.lock(context.Background()); err != nil {
-		return err
-	}
-	sp.queue.unlock()
-	for sp.views.Load() > 0 || !sp.live.Idle() { // what is in progress ends before its memory goes
-		invariant.Point("close.waits")
-		time.Sleep(100 * time.Microsecond)
-	}
-	err := sp.lockGate()
-	clean := false
-	if err == nil {
-		clean, err = sp.handOver()
-	}
-	sp.live.Leave(clean)
-	sp.journal.file.Close()
-	sp.region.Close()
-	sp.gate.Close()
-	sp.dir.Close()
-	return err
 }
 
 // release closes what a failed open has opened.

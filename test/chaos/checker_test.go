@@ -34,7 +34,7 @@ func checkerChild() int {
 				w.fail("checkpoints", err)
 			}
 			w.log("checked: %d files on disk, %d live", s.Stats().Disk, s.Stats().Live)
-			time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+			time.Sleep(time.Duration(r.IntN(600)) * time.Millisecond)
 		}
 		if err := s.Close(); err != nil {
 			w.fail("close", err)

@@ -31,7 +31,7 @@ var (
 	roundFlag    = flag.Duration("everheap.round", time.Minute, "how long one space is used, at the most")
 	keepFlag     = flag.String("everheap.keep", "", "where the files of a failure are kept; by default where temporary files are")
 	fullFlag     = flag.Bool("everheap.full", true, "whether spaces and disks get full in some rounds")
-	pointFlag    = flag.String("everheap.point", "", "where processes stop or die, by the beginning of the point's name; by default anywhere (with the tag invariants)")
+	pointFlag    = flag.String("everheap.point", "", "where processes stop or die, by the beginning of the point's name, such as commit. or commit.swapped:stop; by default anywhere (with the tag invariants)")
 	patienceFlag = flag.Duration("everheap.patience", time.Minute, "how long a process that is neither dead nor stopped may be without a commit")
 )
 

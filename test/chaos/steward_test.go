@@ -30,7 +30,7 @@ func (w *worker) watchOver(r *rand.Rand) {
 				w.fail("a handle of the former type", err)
 			}
 		}
-		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+		time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
 	}
 }
 

@@ -130,7 +130,7 @@ func (f *storm) round(length time.Duration) (err error) {
 			return err
 		}
 		if time.Now().After(f.next) {
-			f.next = time.Now().Add(time.Duration(f.r.IntN(400)) * time.Millisecond)
+			f.next = time.Now().Add(time.Duration(f.r.IntN(1000)) * time.Millisecond)
 			if err := f.strike(); err != nil {
 				return err
 			}
@@ -145,16 +145,24 @@ func (f *storm) begin(id int) {
 	if id == checker {
 		role = "checker"
 	} else if invariant.Enabled && f.r.IntN(2) == 0 {
-		var points []string
-		for _, name := range invariant.Points {
-			if strings.HasPrefix(name, *pointFlag) {
-				points = append(points, name)
-			}
-		}
-		how := []string{"kill", "stop"}[f.r.IntN(2)]
-		point = fmt.Sprintf("%s:%d:%s", points[f.r.IntN(len(points))], 1+f.r.IntN(1<<f.r.IntN(9)), how)
+		point = f.point()
 	}
 	f.start(id, role, point)
+}
+
+// point chooses where a process is to stop or to die, as the flag says.
+func (f *storm) point() string {
+	prefix, how, _ := strings.Cut(*pointFlag, ":")
+	var points []string
+	for _, name := range invariant.Points {
+		if strings.HasPrefix(name, prefix) {
+			points = append(points, name)
+		}
+	}
+	if how == "" {
+		how = []string{"kill", "stop"}[f.r.IntN(2)]
+	}
+	return fmt.Sprintf("%s:%d:%s", points[f.r.IntN(len(points))], 1+f.r.IntN(1<<f.r.IntN(8)), how)
 }
 
 // look takes note of what has happened since: who has died or stands still, who found

@@ -13,6 +13,11 @@ import (
 // largeBuffer is what a reader lets go of when it does not need it any more.
 const largeBuffer = 4 << 20
 
+// ahead is how much more room than it has read a reader makes for a change that says to
+// need it; and it makes room for all of it, or for a part that is so much smaller. So
+// little is copied when it makes more.
+const ahead = 8
+
 // Reader reads a backup and verifies it. What is not a whole, unaltered backup is a
 // *format.DamageError; errors of the source are returned as they are.
 type Reader struct {
@@ -58,7 +63,8 @@ func (r *Reader) damage(what string, args ...any) error {
 }
 
 // Next returns the next change, which is valid until the next call; io.EOF behind
-// the last one, when the whole stream was verified.
+// the last one, when the whole stream was verified. The payload begins at a multiple of 8
+// bytes, and the caller may change it.
 func (r *Reader) Next() (h format.OpHead, payload []byte, err error) {
 	for {
 		rest := r.buf[r.pos:]
@@ -131,15 +137,34 @@ func (r *Reader) read(b []byte) error {
 func (r *Reader) keep(payload []byte) {
 	r.have.Bytes += uint64(len(payload))
 	rest := r.buf[r.pos:]
-	if cap(r.buf) > largeBuffer && len(rest)+len(payload) < largeBuffer/4 {
-		r.buf, r.pos = append(slices.Clone(rest), payload...), 0
-		return
-	}
-	if r.pos > 0 {
+	switch need := len(rest) + len(payload); {
+	case need > cap(r.buf), cap(r.buf) > largeBuffer && need < largeBuffer/4:
+		r.buf = append(make([]byte, 0, roomFor(rest, payload)), rest...)
+	case r.pos > 0:
 		r.buf = r.buf[:copy(r.buf, rest)]
-		r.pos = 0
 	}
+	r.pos = 0
 	r.buf = append(r.buf, payload...)
+}
+
+// roomFor returns how many bytes to make room for, for what follows changes: so many as
+// the first of them says to need, if not much less was read of it (B3), and a frame
+// more, where the next one begins.
+func roomFor(rest, payload []byte) int {
+	need := len(rest) + len(payload)
+	var head [format.OpHeadSize]byte
+	if copy(head[copy(head[:], rest):], payload); need < format.OpHeadSize {
+		return need
+	}
+	size := binary.LittleEndian.Uint64(head[24:])
+	if size > format.MaxPayload {
+		return need // damage, as Next will find
+	}
+	whole := int(size) + format.OpHeadSize + 8 + len(payload)
+	if whole <= ahead*need {
+		return max(whole, need)
+	}
+	return max(need, min(ahead*need, whole/ahead), min(largeBuffer, whole))
 }
 
 // last takes the last frame.

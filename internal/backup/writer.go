@@ -11,8 +11,10 @@
 //	    believed only behind the very frames that it was written behind.
 //	B2  The last frame says that it is the last, and how many changes there were.
 //	    A stream without it was cut, and one that goes on after it is two.
-//	B3  A reader takes no memory on the word of the stream: what it keeps, it has
-//	    read and verified. A writer keeps one frame.
+//	B3  A reader takes little memory on the word of the stream: at most eight times
+//	    what it has read and verified of a change, and never more than once what the
+//	    change says to have. So no change takes much more than its own size, however
+//	    large. A writer keeps one frame.
 //
 // Start reading at Writer, then Reader.
 package backup

@@ -22,6 +22,7 @@ type applier struct {
 	last    *Map     // used last
 	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
 	lenient bool     // a key that is to be deleted need not be there
+	own     bool     // payloads are the applier's to change, in Go memory, aligned: they need no copy
 	anyhow  bool     // objects need not come in the order of their indexes
 
 	cells map[uint64]cells // by descriptor
@@ -55,6 +56,7 @@ func (a *applier) apply(h format.OpHead, payload []byte) error {
 		err = fmt.Errorf("changes of kind %d are not known", kind)
 	}
 	runtime.KeepAlive(a.buf)
+	runtime.KeepAlive(payload)
 	if err != nil {
 		return a.tx.fail(fmt.Errorf("object %d: %w", index, err))
 	}
@@ -89,10 +91,13 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	return a.tx.Set(m, key, value)
 }
 
-// copy copies a payload to the buffer, which Relocate may change.
+// copy returns a payload where Relocate may change it: itself, or a copy in the buffer.
 func (a *applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
-	p := a.room(len(payload))
-	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	p := unsafe.Pointer(unsafe.SliceData(payload))
+	if !a.own || uintptr(p)%8 != 0 || len(payload) == 0 {
+		p = a.room(len(payload))
+		copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	}
 	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
 }
 

@@ -163,6 +163,7 @@ func (sp *Space) load(r *backup.Reader) error {
 func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
 	a := newApplier(tx)
 	a.lenient, a.anyhow = r.Head.Salvaged == 1, true
+	a.own = true // see backup.Reader.Next
 	for n := 0; n < restoreBytes; {
 		h, payload, err := r.Next()
 		if err == io.EOF {

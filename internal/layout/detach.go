@@ -53,8 +53,8 @@ func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Boun
 	if err != nil || n != m {
 		return false, err
 	}
-	if !t.owns {
-		return equalBytes(a, b, t.size), nil
+	if !t.graph {
+		return t.sameParts(a, b), nil
 	}
 	half := int(alignUp(uintptr(n), 8))
 	buf := make([]byte, 2*half)
@@ -66,6 +66,62 @@ func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Boun
 		return false, err
 	}
 	return bytes.Equal(one, other), nil
+}
+
+// sameParts compares two values that were measured and whose parts cannot be shared: part
+// by part, so that it takes no memory. Padding is zero.
+func (t *Type) sameParts(a, b unsafe.Pointer) bool {
+	if len(t.ops) == 0 {
+		return t.size == 0 || equalBytes(a, b, t.size)
+	}
+	for _, m := range t.moves {
+		if !equalBytes(unsafe.Add(a, m.off), unsafe.Add(b, m.off), m.n) {
+			return false
+		}
+	}
+	for i := range t.ops {
+		o := &t.ops[i]
+		p, q := unsafe.Add(a, o.off), unsafe.Add(b, o.off)
+		same := true
+		switch o.code {
+		case opString:
+			same = *(*string)(p) == *(*string)(q)
+		case opTime:
+			same = equalBytes(p, q, 24)
+		case opCoded:
+			same = equalCodes(codedBytes(p), codedBytes(q))
+		case opSlice:
+			same = sameSlices(o.typ.elem, p, q)
+		case opEach:
+			same = o.typ.sameRow(p, q, o.n)
+		}
+		if !same {
+			return false
+		}
+	}
+	return true
+}
+
+// sameSlices is sameParts for slices of elements of type e: of nil and empty ones, too.
+func sameSlices(e *Type, p, q unsafe.Pointer) bool {
+	n := word(p, 8)
+	if n != word(q, 8) || (word(p, 0) == 0) != (word(q, 0) == 0) {
+		return false
+	}
+	return n == 0 || e.size == 0 || e.sameRow(loadPointer(p), loadPointer(q), n)
+}
+
+// sameRow is sameParts for n values in a row.
+func (t *Type) sameRow(a, b unsafe.Pointer, n uintptr) bool {
+	if len(t.ops) == 0 {
+		return t.size == 0 || equalBytes(a, b, n*t.size)
+	}
+	for i := range n {
+		if !t.sameParts(unsafe.Add(a, i*t.size), unsafe.Add(b, i*t.size)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Detached is a value in a Go allocation of its own that holds no pointer the garbage

@@ -37,6 +37,10 @@ type identity struct {
 
 const firstSlots = 16
 
+// manySlots is the size from which the table is filled more and grows less, since it
+// takes about as much memory as the value.
+const manySlots = 1 << 16
+
 var identities = sync.Pool{New: func() any {
 	return &identity{slots: make([]slot, firstSlots)}
 }}
@@ -73,9 +77,13 @@ func (m *identity) add(addr uintptr, typ *Type, n uintptr) (*slot, bool) {
 	if s.addr != 0 {
 		return s, false
 	}
-	if m.used >= len(m.slots)/2 {
+	if full := len(m.slots) / 2; m.used >= full && (len(m.slots) < manySlots || m.used >= full+full/2) {
 		old := m.slots
-		m.slots = make([]slot, 4*len(old))
+		times := 4
+		if len(old) >= manySlots {
+			times = 2
+		}
+		m.slots = make([]slot, times*len(old))
 		for i := range old {
 			if old[i].addr != 0 {
 				*m.find(old[i].addr, old[i].typ, old[i].n) = old[i]

@@ -9,7 +9,7 @@ COUNT ?= 1
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants benches soak chaos fuzz bench
+.PHONY: check format vet staticcheck test invariants fork benches soak chaos fuzz bench
 
 check: format vet staticcheck test invariants benches
 
@@ -21,6 +21,10 @@ test:
 
 invariants:
 	go test -short -timeout 20m -tags invariants ./...
+
+# A C program that hosts the library, and forks; it needs cgo and gcc.
+fork:
+	cd test/fork && go vet ./... && go test -count 1 .
 
 format:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }

@@ -40,6 +40,10 @@ var (
 var (
 	// ErrClosed: the space is closed, or the transaction has ended.
 	ErrClosed = engine.ErrClosed
+	// ErrForked: the space was opened by the process that this one is a fork of, by fork
+	// without exec. The parent's handles work in the parent alone; a fork opens the
+	// space again. A fork that was made inside a transaction is not in it.
+	ErrForked = engine.ErrForked
 	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
 	ErrReadOnly = engine.ErrReadOnly
 	// ErrBusy: the context ended while another process or goroutine was writing;

@@ -154,6 +154,9 @@ func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o 
 // a transaction waits for must not call it. While Close waits, Open of the same space in
 // this process takes the closing back, and does not wait.
 func (s *Space) Close() error {
+	if s.engine.Forked() { // the handle is the parent's, and stays what it is
+		return s.wrap("close", ErrForked)
+	}
 	if s.closed.Swap(true) {
 		return nil
 	}

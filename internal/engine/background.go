@@ -40,11 +40,17 @@ func (sp *Space) runBackground() {
 		case <-sp.quit:
 			return
 		case <-early.C:
+			if sp.Forked() {
+				return
+			}
 			b.readAhead(aheadFaults / 4)
 			if looks++; looks == aheadLooks {
 				early.Stop()
 			}
 		case <-ticker.C:
+			if sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
+				return
+			}
 			b.tick()
 		}
 	}
@@ -189,7 +195,11 @@ func (sp *Space) handOver() (bool, error) {
 		return true, nil
 	}
 	w := sp.live.Words()
+	sp.unpinPresence()
 	last, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	if err == nil && !last {
+		_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
+	}
 	if err != nil {
 		return false, err
 	}

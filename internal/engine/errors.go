@@ -19,6 +19,7 @@ var (
 	ErrNotFound     = errors.New("not found")
 	ErrExists       = errors.New("exists already")
 	ErrClosed       = errors.New("closed")
+	ErrForked       = errors.New("this process is a fork of the one that opened the space, to which the handle belongs: open the space again")
 	ErrReadOnly     = errors.New("opened read-only")
 	ErrBusy         = errors.New("busy")
 	ErrSuspended    = errors.New("the transaction was taken over while the process stood still; nothing was changed: try again")

@@ -81,6 +81,10 @@ func (sp *Space) endPublish(before bool, t *heap.Txn, hold *live.Hold, published
 		if fault == nil {
 			panic(r)
 		}
+		if sp.Forked() { // what is abandoned and let go of would be the parent's
+			*err = fault
+			return
+		}
 		t.Forget()
 		sp.heap.Abandon()
 		if *published {
@@ -111,6 +115,9 @@ func (sp *Space) Fault(r any) error {
 	a, ok := r.(interface{ Addr() uintptr })
 	if !ok {
 		return nil
+	}
+	if sp.Forked() {
+		return ErrForked
 	}
 	return &FaultError{Addr: a.Addr(), Write: sp.readable(a.Addr()), Cause: e}
 }

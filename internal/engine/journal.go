@@ -123,11 +123,17 @@ func (sp *Space) runJournal() {
 		case <-sp.quit:
 			return
 		case <-sp.journal.wish:
+			if sp.Forked() {
+				return
+			}
 			if time.Now().Before(retry) {
 				continue
 			}
 			err = sp.spool()
 		case <-ticker.C:
+			if sp.Forked() {
+				return
+			}
 			if time.Now().Before(retry) {
 				continue
 			}

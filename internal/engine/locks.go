@@ -193,6 +193,9 @@ func (u *LockUser) notHeld(what string, l *lock) error {
 // Close releases what was taken by this handle; who waits gets ErrClosed.
 func (u *LockUser) Close() {
 	u.closed.Store(true)
+	if u.sp.Forked() {
+		return // who waits is the parent's
+	}
 	u.end()
 	if u.sp.enter() != nil {
 		return

@@ -79,6 +79,7 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 	if err != nil {
 		return nil, openError(dir, err)
 	}
+	mapping.Generation() // before the mutex, which in a fork the parent may have held (Q4)
 	for {
 		id, err := findHeap(dir, o)
 		if err != nil {
@@ -195,6 +196,9 @@ func (sp *Space) CloseInside() error { return sp.dropHandle(true) }
 
 // dropHandle is Close.
 func (sp *Space) dropHandle(inside bool) error {
+	if sp.Forked() {
+		return sp.translate("close", ErrForked)
+	}
 	id, m, last := sp.lastHandle()
 	if last {
 		sp.sweepLast() // while it is open still
@@ -318,7 +322,7 @@ func (sp *Space) end() error {
 	sp.live.Leave(clean)
 	sp.journal.file.Close()
 	sp.region.Close()
-	sp.gate.Close()
+	sp.closeGate()
 	sp.dir.Close()
 	return err
 }

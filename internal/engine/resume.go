@@ -67,7 +67,7 @@ var (
 // Resumption returns that of the calling goroutine; nil if it has none.
 func (sp *Space) Resumption() *Resumption {
 	list := sp.resuming.Load()
-	if list == nil {
+	if list == nil || sp.Forked() { // else its operations would join a transaction of the parent
 		return nil
 	}
 	return resumptionOf(*list)

@@ -100,7 +100,7 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	rw := &rewriting{ctx: ctx, sp: &Space{options: o}}
+	rw := &rewriting{ctx: ctx, sp: &Space{options: o, process: mapping.Generation()}}
 	defer rw.close()
 	if rw.sp.dir, err = mapping.OpenDir(dir); errors.Is(err, os.ErrNotExist) {
 		return errNoSpaceThere
@@ -322,7 +322,7 @@ func (rw *rewriting) close() {
 		}
 	}
 	if rw.gate != nil {
-		rw.gate.Close()
+		unlockAndClose(rw.gate)
 	}
 	rw.sp.release()
 }

@@ -192,7 +192,7 @@ func (s *salvage) close() {
 		s.log.Close()
 	}
 	if s.locks != nil {
-		s.locks.Close()
+		unlockAndClose(s.locks)
 	}
 	if s.dir != nil {
 		s.dir.Close()

@@ -155,13 +155,15 @@ type Space struct {
 	options  Options
 	header   *format.Header
 	readOnly bool
+	process  uint64 // mapping.Generation of the process that opened it
 
 	file   mapping.File // the heap file; the region owns it
 	region *mapping.Region
 	live   *live.Live
 	heap   *heap.Heap
 	reader heap.Reader
-	gate   *os.File // the heap file, opened for its locks
+	gate   *os.File     // the heap file, opened for its locks
+	here   *mapping.Pin // of the shared lock that says that this process has the space open; nil: the gate file has it
 
 	queue   queue
 	txn     heap.Txn // of the transaction that has the queue
@@ -217,7 +219,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	if err != nil {
 		return nil, err
 	}
-	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, quit: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
@@ -272,7 +274,10 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if sp.options.NoJournal {
 		sp.live.RaiseWritten(math.MaxInt64)
 	}
-	return sp.heal()
+	if err := sp.heal(); err != nil {
+		return err
+	}
+	return sp.pinPresence()
 }
 
 // openHeap opens and maps the heap file.
@@ -418,7 +423,7 @@ func (sp *Space) release() {
 		sp.region.Close()
 	}
 	if sp.gate != nil {
-		sp.gate.Close()
+		sp.closeGate()
 	}
 	if sp.dir != nil {
 		sp.dir.Close()

@@ -74,6 +74,9 @@ func (sp *Space) Exit() { sp.views.Add(-1) }
 // enter counts an operation that holds no slot and no turn, so that Close waits
 // for it.
 func (sp *Space) enter() error {
+	if sp.Forked() {
+		return ErrForked
+	}
 	sp.views.Add(1)
 	if sp.closed.Load() {
 		sp.views.Add(-1)
@@ -93,6 +96,9 @@ func (sp *Space) View() (*Tx, error) {
 
 // view is View into a given Tx.
 func (tx *Tx) view(sp *Space) error {
+	if sp.Forked() {
+		return ErrForked
+	}
 	hold, ok := sp.live.HoldUnless(&sp.closed)
 	if !ok {
 		return ErrClosed
@@ -123,7 +129,7 @@ func (tx *Tx) EndView() {
 	tx.refs.state.Store(past)
 	if tx.of != nil {
 		tx.of.write.Thaw()
-	} else {
+	} else if !tx.sp.Forked() {
 		tx.sp.live.Release(tx.hold)
 	}
 	if tx.within != nil {
@@ -181,6 +187,9 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 
 // takeTurn takes the queue of the process and the writer lock of the space.
 func (sp *Space) takeTurn(ctx context.Context) error {
+	if sp.Forked() {
+		return ErrForked
+	}
 	if sp.readOnly {
 		return ErrReadOnly
 	}
@@ -329,6 +338,9 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		return 0, errEnded
 	}
 	sp := tx.sp
+	if sp.Forked() {
+		return 0, ErrForked
+	}
 	version = format.Version(tx.own.Version)
 	if failed := tx.failed; failed != nil || !tx.write.Changed() && tx.replayed == nil {
 		tx.end()
@@ -382,6 +394,9 @@ func (tx *Tx) Abort() {
 // the Tx may be in use again.
 func (tx *Tx) end() {
 	sp := tx.sp
+	if sp.Forked() {
+		return // all that would be given back is the parent's
+	}
 	if tx.spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
 		tx.write.Forget()
 		sp.heap.Abandon()

@@ -161,7 +161,7 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 // watchCommits is the goroutine that waits for commits while somebody waits for it.
 // What it looks at after it has armed, and before it sleeps, is L10 of live.
 func (sp *Space) watchCommits() {
-	for sp.watching.wanted() {
+	for sp.watching.wanted() && !sp.Forked() {
 		seen := sp.live.Arm()
 		if sp.tellWatchers() {
 			continue

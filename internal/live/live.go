@@ -103,6 +103,7 @@ type Live struct {
 	keeper *os.File // takes the lock of the entry; nil: the pin has it
 	pin    *mapping.Pin
 
+	process     uint64 // mapping.Generation of this process
 	incarnation format.Incarnation
 	namespace   uint32 // PID namespace of this process; 0: unknown
 	entry       *format.LiveProcess
@@ -190,7 +191,7 @@ func Open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (*Live, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	v := &Live{locks: locks}
+	v := &Live{locks: locks, process: mapping.Generation()}
 	if err := v.open(dir, space, heap); err != nil {
 		v.closeFiles()
 		return nil, err
@@ -312,11 +313,17 @@ func (v *Live) runPulse() {
 		case <-v.pulse.quit:
 			return
 		case <-v.pulse.wake:
+			if mapping.Forked(v.process) {
+				return
+			}
 			v.pulse.on.Store(true)
 			v.entry.Heartbeat.Add(1)
 			idle = 0
 			ticker.Reset(beat)
 		case <-ticker.C:
+			if mapping.Forked(v.process) { // this is a fork, whose runtime runs what waited for a timer
+				return
+			}
 			v.entry.Heartbeat.Add(1)
 			seen := v.pulse.seen.Load()
 			if seen != last || v.entry.Active.Load() != 0 || v.pulse.leading.Load() {

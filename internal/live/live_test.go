@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -424,5 +426,40 @@ func TestProtected_HoldsTheNewest(t *testing.T) {
 	}
 	if n := len(s.Live.Readers()); n > 0 || !s.Live.Idle() {
 		t.Errorf("%d versions are held after it", n)
+	}
+}
+
+// A fork lives longer than the member that it is a fork of, and has copies of its
+// descriptors: the member is dead all the same (L2).
+func TestAlive_ForkOutlivesItsParent(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	dead := member(t, s)
+	incarnation := dead.Incarnation()
+	runtime.LockOSThread()
+	fork, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno == 0 && fork == 0 {
+		for { // without signals to catch it waits until it is killed
+			syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+		}
+	}
+	runtime.UnlockOSThread()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer func() {
+		_ = syscall.Kill(int(fork), syscall.SIGKILL)
+		_, _ = syscall.Wait4(int(fork), nil, 0, nil)
+	}()
+	if !s.Live.Alive(incarnation) {
+		t.Error("the member is dead before its end")
+	}
+	dead.Leave(false)
+	if s.Live.Alive(incarnation) {
+		t.Error("the member is alive after its end")
+	}
+	next := member(t, s)
+	defer next.Leave(true)
+	if next.Incarnation().Entry() != incarnation.Entry() {
+		t.Errorf("its entry %d is in use still, the next one got %d", incarnation.Entry(), next.Incarnation().Entry())
 	}
 }

@@ -24,6 +24,9 @@
 //	    then are accessible with no call of any kind.
 //	M6  A failed sync is reported once and never repeated as a success: whoever
 //	    gets ErrIO must consider the data lost.
+//	M8  A fork of this process has nothing where the process writes to files: not
+//	    the write view, nor shared memory. What it touches there faults, and nothing
+//	    is changed. It can read what it could read.
 //
 // Start reading at Map, then reserve in reservation.go.
 package mapping
@@ -88,6 +91,9 @@ func (r *Region) mapViews(readOnly bool) error {
 		return fmt.Errorf("mapping %d bytes to write the window %s: %w", r.size, windowName(r.base, r.size), err)
 	}
 	r.rw = rw
+	if err := keepFromForks(r.rw, r.size); err != nil {
+		return fmt.Errorf("keeping the write view of the window %s from forks: %w", windowName(r.base, r.size), err)
+	}
 	adviseView(r.rw, r.size)
 	return nil
 }

@@ -43,7 +43,21 @@ var windows = newReservations()
 func newReservations() *reservations {
 	w := new(reservations)
 	w.mu.at = make(map[uint64]window)
+	OnFork(w.afterFork)
 	return w
+}
+
+// afterFork makes the table that of a fork: no region is open in it. What the parent
+// had mapped at its windows is there still, and readable, until another region is
+// mapped there, or the fork ends (M8). No other thread of the fork runs yet, so nobody has
+// the mutex.
+func (w *reservations) afterFork() {
+	w.mu.Mutex = sync.Mutex{}
+	for base, e := range w.mu.at {
+		if e.state == mapped {
+			w.mu.at[base] = window{e.size, closed}
+		}
+	}
 }
 
 // open reserves the window, if this process has not already, and marks it as

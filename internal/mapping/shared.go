@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -14,7 +15,16 @@ type Shared struct {
 
 // MapShared maps the first size bytes of f, which must be open for writing and
 // have them. The mapping stays when f is closed, which the caller does.
-func MapShared(f File, size int64) (*Shared, error) { return mapFile(f, size, mapAnywhere) }
+func MapShared(f File, size int64) (*Shared, error) {
+	s, err := mapFile(f, size, mapAnywhere)
+	if err != nil {
+		return nil, err
+	}
+	if err := keepFromForks(s.addr, uint64(size)); err != nil { // M8
+		return nil, errors.Join(fmt.Errorf("keeping shared memory from forks: %w", err), s.Close())
+	}
+	return s, nil
+}
 
 // MapReadable is MapShared for a file that need not be open for writing: a write to
 // the memory faults.

@@ -78,6 +78,19 @@ func adviseView(addr, size uint64) {
 	_ = madvise(addr, size, unix.MADV_DONTDUMP)
 }
 
+// mapWiped maps a page that the kernel fills with zeros in a fork.
+func mapWiped() (uint64, error) {
+	addr, err := mmap(0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, -1)
+	if err != nil {
+		return 0, err
+	}
+	if err := madvise(addr, pageSize, unix.MADV_WIPEONFORK); err != nil {
+		_ = unmap(addr, pageSize)
+		return 0, err
+	}
+	return addr, nil
+}
+
 // keepFromForks makes a fork of the process have nothing at these addresses.
 func keepFromForks(addr, size uint64) error { return madvise(addr, size, unix.MADV_DONTFORK) }
 

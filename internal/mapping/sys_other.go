@@ -16,6 +16,7 @@ func mapOver(addr, size uint64, fd uintptr) error         { return errSystem }
 func mapReadable(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
 func mapAnywhere(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
 func mapNothing(size uint64, fd uintptr) (uint64, error)  { return 0, errSystem }
+func mapWiped() (uint64, error)                           { return 0, errSystem }
 func keepFromForks(addr, size uint64) error               { return errSystem }
 func unmap(addr, size uint64) error                       { return errSystem }
 func adviseView(addr, size uint64)                        {}

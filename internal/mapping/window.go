@@ -32,6 +32,9 @@ var supported = sync.OnceValue(func() error {
 	if n := os.Getpagesize(); n != pageSize {
 		return &UnsupportedError{fmt.Sprintf("a kernel with pages of %d bytes", n), "spaces are made of pages of 4096 bytes", "use a kernel with pages of 4096 bytes"}
 	}
+	if forks.err != nil {
+		return forks.err
+	}
 	return probeZone(system)
 })
 

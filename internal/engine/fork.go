@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// A fork of a process that has a space open, as a program makes that hosts this library,
+// inherits all that is in Go memory: the lists of free space, the number of its entry,
+// its slots, what it holds and what it is in the middle of. All that is the parent's,
+// and two that go by it would write into the same blocks.
+//
+//	Q1  A fork has nothing where the parent writes to files: the write view and the
+//	    words of live are not in its memory (M8). So what it does by mistake faults,
+//	    and the parent does not notice.
+//	Q2  Whatever touches one of those, or waits for what the parent's goroutines would
+//	    do, asks Forked first, at its beginning: readers in Tx.view, writers in takeTurn,
+//	    all else in enter; the background at each tick. What was in progress in the
+//	    parent at the fork cannot go on in it, and asks at its end, where it would let go
+//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, endPublish, Fault.
+//	Q3  Locks by which others see that the parent lives, or has the space open, are
+//	    those of descriptions that a fork does not get (mapping.Pin; L2). The gate is
+//	    locked through a descriptor, for a moment, and is unlocked before that is
+//	    closed, since closing it would not do if a fork has another one.
+//	Q4  What a fork opens is new: the table of open spaces is emptied, and their
+//	    windows can be mapped again (mapping.OnFork).
+
+func init() { mapping.OnFork(forgetOpened) }
+
+// forgetOpened makes no space count as open in this process, which is a fork.
+func forgetOpened() {
+	opened.Mutex = sync.Mutex{}
+	opened.spaces = nil
+}
+
+// Forked reports whether the space was opened by another process than this one, which is
+// a fork of it (Q2).
+func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }
+
+// pinPresence moves the shared lock of the presence byte to a description that forks do
+// not get (Q3). The caller has the gate, so nobody takes the byte meanwhile.
+func (sp *Space) pinPresence() error {
+	f, err := openAgain(sp.gate)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ok, err := oslock.TryLock(f, format.LockPresence, true)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+	}
+	if err == nil {
+		sp.here, err = mapping.PinFile(f)
+	}
+	if err != nil {
+		return err
+	}
+	return oslock.Unlock(sp.gate, format.LockPresence)
+}
+
+// unpinPresence gives the lock of pinPresence up, for one who wants to have it
+// exclusively. The caller has the gate: so nobody else gets it so.
+func (sp *Space) unpinPresence() {
+	if sp.here != nil {
+		sp.here.Close()
+		sp.here = nil
+	}
+}
+
+// openAgain opens the file of an open one once more: a description of its own, of the
+// same file, whatever its name leads to now.
+func openAgain(f *os.File) (*os.File, error) {
+	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	again, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return os.OpenFile(path, os.O_RDONLY, 0)
+	}
+	return again, nil
+}
+
+// closeGate lets go of the gate file and its locks.
+func (sp *Space) closeGate() {
+	sp.unpinPresence()
+	unlockAndClose(sp.gate)
+}
+
+// unlockAndClose closes a heap file that was opened for its locks. They are given back
+// first: a fork may have the description as well (Q3).
+func unlockAndClose(f *os.File) {
+	for _, lock := range []int64{format.LockGate, format.LockPresence} {
+		_ = oslock.Unlock(f, lock) // what fails ends with the process
+	}
+	f.Close()
+}

@@ -1,0 +1,69 @@
+package mapping
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// A fork of a process, made by fork(2) without an exec, as programs that host this
+// library do, has a copy of the memory, and none of the other threads. What must be that
+// of one process alone has to know. The kernel wipes one page in the fork, so a word
+// there tells, at the cost of a load: it has the generation of the process, which is
+// another one in a fork from its first call of Generation on, and 0 before.
+
+// forks is the knowledge of forks.
+var forks = newForks()
+
+type forkState struct {
+	page   *forkPage
+	count  uint64   // newest generation, in memory that a fork inherits
+	resets []func() // see OnFork
+	err    error    // why forks would not be seen
+}
+
+// forkPage is the page that is wiped.
+type forkPage struct {
+	generation atomic.Uint64 // 0: this is a fork that nobody has asked yet
+	asked      atomic.Uint64 // 1: somebody is about to give the generation
+}
+
+// newForks maps the page. That is done when the program begins, while nobody forks.
+func newForks() (f forkState) {
+	f = forkState{page: new(forkPage), count: 1}
+	if addr, err := mapWiped(); err != nil {
+		f.err = &UnsupportedError{"this kernel", "it cannot wipe memory at a fork (" + err.Error() + ")", "use Linux 4.17 or newer"}
+	} else {
+		f.page = (*forkPage)(pointer(addr))
+	}
+	f.page.asked.Store(1)
+	f.page.generation.Store(1)
+	return f
+}
+
+// OnFork makes the first Generation in a fork call reset, which makes what is known of
+// open spaces and held mutexes right: they are the parent's. It is called when the
+// program begins.
+func OnFork(reset func()) { forks.resets = append(forks.resets, reset) }
+
+// Generation returns the number of this process: no process that it is a fork of, and
+// none of its forks, has the same.
+func Generation() uint64 {
+	for {
+		if g := forks.page.generation.Load(); g != 0 {
+			return g
+		}
+		if forks.page.asked.CompareAndSwap(0, 1) {
+			forks.count++
+			for _, reset := range forks.resets {
+				reset()
+			}
+			forks.page.generation.Store(forks.count)
+			continue
+		}
+		runtime.Gosched() // another thread of the fork is at it
+	}
+}
+
+// Forked reports whether this process is another one than that which got the
+// generation: a fork of it.
+func Forked(generation uint64) bool { return forks.page.generation.Load() != generation }

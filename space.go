@@ -70,6 +70,9 @@ func openDirectory(ctx context.Context, dir string, o engine.Options) (*engine.S
 // openNamed opens a space by its name, and registers a new one.
 func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Space, error) {
 	fail := func(err error) (*engine.Space, error) { return nil, engine.OpenError(name, err) }
+	if err := engine.Supported(); err != nil { // before the registry is touched
+		return fail(err)
+	}
 	if err := registry.ValidName(name); err != nil {
 		return fail(err)
 	}

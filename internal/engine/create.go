@@ -85,6 +85,9 @@ func createFiles(dir string, h *format.Header, o Options) error {
 	return createJournal(d, perm, o)
 }
 
+// Supported returns nil if this system can have spaces, and otherwise why it cannot.
+func Supported() error { return mapping.Supported() }
+
 // WindowSize returns the size of the window of a space that is to hold the given
 // number of bytes at the most; 0: the default.
 func WindowSize(bytes uint64) (uint64, error) {

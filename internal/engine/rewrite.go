@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -247,15 +246,12 @@ func (rw *rewriting) giveToOwner() error {
 		return err
 	}
 	defer f.Close()
-	old := rw.info.Sys().(*syscall.Stat_t)
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if now := info.Sys().(*syscall.Stat_t); now.Uid != old.Uid || now.Gid != old.Gid {
-		if err := f.Chown(int(old.Uid), int(old.Gid)); err != nil {
-			return fmt.Errorf("the heap file belongs to another user: %w", err)
-		}
+	if err := sameOwner(f, info, rw.info); err != nil {
+		return fmt.Errorf("the heap file belongs to another user: %w", err)
 	}
 	return f.Chmod(rw.info.Mode().Perm()) // whatever the umask says
 }

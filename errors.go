@@ -44,6 +44,10 @@ var (
 	// without exec. The parent's handles work in the parent alone; a fork opens the
 	// space again. A fork that was made inside a transaction is not in it.
 	ErrForked = engine.ErrForked
+	// ErrShared: several goroutines have used the Tx of an Update at once; it belongs to
+	// the one that runs its function. Nothing was changed. It is found out wherever two
+	// changes meet, and where a read begins in the middle of a change.
+	ErrShared = engine.ErrShared
 	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
 	ErrReadOnly = engine.ErrReadOnly
 	// ErrBusy: the context ended while another process or goroutine was writing;

@@ -8,7 +8,7 @@ import (
 
 // Tx is one transaction. It is valid inside the function that it was passed to. A
 // reading one may be shared by goroutines that end before that function; a writing
-// one belongs to its goroutine.
+// one belongs to its goroutine: if others use it at once, it fails with ErrShared.
 //
 // In the goroutine of that function a page that the disk cannot deliver is an error,
 // ErrFault. Another goroutine that a Tx is shared with has to call

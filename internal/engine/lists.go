@@ -142,6 +142,7 @@ func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	object, t, err := tx.list(of)
 	if err != nil {
 		return err
@@ -192,6 +193,7 @@ func (tx *Tx) Append(of ListOf, src unsafe.Pointer, n int) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	_, t, err := tx.list(of)
 	if err != nil || n == 0 {
 		return err
@@ -276,6 +278,7 @@ func (tx *Tx) Truncate(of ListOf, n int) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	object, _, err := tx.list(of)
 	if err != nil {
 		return err
@@ -323,6 +326,7 @@ func (tx *Tx) Pop(of ListOf, dst unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	object, _, err := tx.list(of)
 	if err != nil {
 		return err
@@ -409,6 +413,7 @@ func (tx *Tx) NewList(of layout.Identity) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
+	defer tx.endChange()
 	t, err := tx.store(of)
 	if err != nil {
 		return 0, err

@@ -186,6 +186,7 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
+	defer tx.endChange()
 	k, v, err := mapTypes(of)
 	if err != nil {
 		return 0, err
@@ -214,13 +215,21 @@ func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, err
 	return index, nil
 }
 
-// writable returns an error if the transaction cannot write.
+// writable begins a change, which endChange ends, or returns an error if the transaction
+// cannot write. Whether it has ended is looked at after the change has begun: see seize.
 func (tx *Tx) writable() error {
-	if err := tx.Err(); err != nil {
+	if tx.write == nil {
+		if err := tx.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: a View cannot write; use Update", ErrReadOnly)
+	}
+	if err := tx.beginChange(); err != nil {
 		return err
 	}
-	if tx.write == nil {
-		return fmt.Errorf("%w: a View cannot write; use Update", ErrReadOnly)
+	if err := tx.Err(); err != nil {
+		tx.endChange()
+		return err
 	}
 	return nil
 }
@@ -269,6 +278,7 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	hash, err := m.hash(key)
 	if err != nil {
 		return err
@@ -304,6 +314,7 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
+	defer tx.endChange()
 	object, err := tx.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err

@@ -62,6 +62,10 @@ func (tx *Tx) openNamed(name string, bind func(id format.ID) error, create func(
 	if tx.write == nil {
 		return 0, fmt.Errorf("%w: the space has nothing named %q, and nothing may be created here", ErrNotFound, name)
 	}
+	if err := tx.beginChange(); err != nil {
+		return 0, err
+	}
+	defer tx.endChange()
 	id, err := create()
 	if err != nil {
 		return 0, err

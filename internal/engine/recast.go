@@ -92,6 +92,10 @@ func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) err
 	if tx.write == nil {
 		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", ErrReadOnly, c.todo[0].plan.err(how)), name)
 	}
+	if err := tx.beginChange(); err != nil {
+		return err
+	}
+	defer tx.endChange()
 	if err := c.run(); err != nil {
 		return tx.fail(nameType(err, name))
 	}

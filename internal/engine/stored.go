@@ -135,6 +135,7 @@ func (s *storedList) Set(key, value unsafe.Pointer) error {
 	if err := s.tx.writable(); err != nil {
 		return err
 	}
+	defer s.tx.endChange()
 	object, err := s.tx.listObject(s.index)
 	if err != nil {
 		return err
@@ -152,6 +153,7 @@ func (s *storedList) Delete(key unsafe.Pointer) (bool, error) {
 	if err := s.tx.writable(); err != nil {
 		return false, err
 	}
+	defer s.tx.endChange()
 	object, err := s.tx.listObject(s.index)
 	i := *(*int)(key)
 	if err != nil || uint64(i) >= object.Count {
@@ -195,6 +197,7 @@ func (s *storedValue) Set(_, value unsafe.Pointer) error {
 	if err := s.tx.writable(); err != nil {
 		return err
 	}
+	defer s.tx.endChange()
 	p, err := s.tx.object(s.index, format.KindValue)
 	if err != nil {
 		return err

@@ -41,6 +41,7 @@ type Tx struct {
 	write    *heap.Txn          // nil: reading
 	replayed *format.RecordHead // of the last record, if the changes come from the journal
 	own      format.State
+	using    using  // by which goroutine, if it writes
 	failed   error  // the tree may be half changed: only an abort is possible
 	spoiled  bool   // a page could not be read: what the transaction wrote is not touched again
 	next     uint64 // NextIndex of the base: objects below it are published
@@ -342,7 +343,11 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		return 0, ErrForked
 	}
 	version = format.Version(tx.own.Version)
-	if failed := tx.failed; failed != nil || !tx.write.Changed() && tx.replayed == nil {
+	failed := tx.seize()
+	if failed == nil {
+		failed = tx.failed
+	}
+	if failed != nil || !tx.write.Changed() && tx.replayed == nil {
 		tx.end()
 		return version, failed
 	}
@@ -386,6 +391,7 @@ func (sp *Space) spoolCommitted() {
 // Abort ends the transaction without a trace.
 func (tx *Tx) Abort() {
 	if !tx.ended.Swap(true) {
+		_ = tx.seize() // nothing is committed in any case
 		tx.end()
 	}
 }
@@ -418,6 +424,11 @@ func (tx *Tx) Err() error {
 			return tx.lost
 		}
 		return errEnded
+	}
+	if tx.write != nil {
+		if err := tx.shared(); err != nil {
+			return err
+		}
 	}
 	return tx.failed
 }

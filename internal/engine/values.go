@@ -135,6 +135,7 @@ func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
+	defer tx.endChange()
 	p, t, err := tx.value(of)
 	if err != nil {
 		return err
@@ -183,6 +184,7 @@ func (tx *Tx) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
+	defer tx.endChange()
 	t, err := tx.store(of)
 	if err != nil {
 		return 0, err

@@ -1,9 +1,12 @@
 package live
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/everheap/everheap/internal/format"
 )
 
 // A process number means something in one PID namespace. An entry therefore says
@@ -66,4 +69,20 @@ func innermost(process string) int {
 		}
 	}
 	return 0
+}
+
+// saidToBeStopped reports whether the system says that the process of an incarnation is
+// stopped, or traced. False means nothing.
+func (v *Live) saidToBeStopped(i format.Incarnation) bool {
+	e := &v.words.Processes[i.Entry()]
+	pid, namespace := e.PID.Load(), e.Namespace.Load()
+	if namespace == 0 || namespace != v.namespace || format.Incarnation(e.Incarnation.Load()) != i {
+		return false
+	}
+	b, err := os.ReadFile("/proc/" + strconv.FormatUint(pid, 10) + "/stat")
+	if err != nil {
+		return false
+	}
+	end := bytes.LastIndexByte(b, ')') // of the command, which may hold anything
+	return end >= 0 && end+2 < len(b) && (b[end+2] == 'T' || b[end+2] == 't')
 }

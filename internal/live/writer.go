@@ -69,6 +69,7 @@ const (
 	tick         = 25 * time.Millisecond // of a waiter
 	longTick     = 4 * tick              // a tick this long says more of the machine than of the holder
 	graceTicks   = 40                    // ticks without a heartbeat after which the holder counts as suspended
+	graceTime    = graceTicks * tick     // and what they take, if none is late
 	starvingWait = time.Millisecond      // from then on the lock is to be handed over
 	lockSpins    = 1000                  // looks at the lock before a waiter sleeps
 )
@@ -165,33 +166,65 @@ func (v *Live) sleepForLock(ctx context.Context, seen uint32) {
 	}
 }
 
-// holderWatch counts the ticks for which one holder has not moved.
+// holderWatch adds up for how long one holder has not moved.
+//
+// What counts is time that this process saw pass in ordinary ticks. A tick that took
+// much too long says more of the machine than of the holder: it does not count, so that
+// a resumed laptop or an overloaded machine accuses nobody. But it takes nothing back of
+// what was seen before; and where all ticks are late, a holder that has not moved in so
+// many of them is one that others have outrun all the time.
+//
+// If the system says that the holder is stopped, at every look, then it is not the
+// machine: the time since the first of these looks counts as it is. That is a hint and no
+// more. It is there for processes of the same PID namespace, and where /proc is.
+//
+// So a holder that is stopped is taken over from after the grace time and a tick if the
+// system tells; else after up to twice the grace time of ordinary ticks, besides the
+// late ones; and at the latest after graceTicks late ones.
 type holderWatch struct {
 	holder    format.Incarnation
 	heartbeat uint64
 	commits   uint64
 	last      time.Time
-	still     int
+	still     time.Duration // in ordinary ticks
+	ticks     int           // of those
+	late      int           // ticks that took much too long
+	stopped   time.Time     // of the first look since which the system says so; zero: it does not
 }
 
-// suspended is called once a tick and reports whether the holder has stood
-// still for the whole grace time. Only time that this process saw pass in
-// ordinary ticks counts: after a tick that took much too long the count starts
-// again, so that a resumed laptop or an overloaded machine accuses nobody.
+// suspended is called once a tick and reports whether the holder has stood still for
+// the whole grace time.
 func (h *holderWatch) suspended(v *Live, holder format.Incarnation) bool {
 	e := &v.words.Processes[holder.Entry()]
-	heartbeat, commits, now := e.Heartbeat.Load(), e.Commits.Load(), time.Now()
-	elapsed := now.Sub(h.last)
-	if holder != h.holder || heartbeat != h.heartbeat || commits != h.commits || elapsed > longTick {
-		*h = holderWatch{holder, heartbeat, commits, now, 0}
+	return h.look(holder, e.Heartbeat.Load(), e.Commits.Load(), time.Now(), func() bool { return v.saidToBeStopped(holder) })
+}
+
+// look is suspended with what is seen at the look.
+func (h *holderWatch) look(holder format.Incarnation, heartbeat, commits uint64, now time.Time, stopped func() bool) bool {
+	if holder != h.holder || heartbeat != h.heartbeat || commits != h.commits {
+		*h = holderWatch{holder: holder, heartbeat: heartbeat, commits: commits, last: now}
 		return false
 	}
+	elapsed := now.Sub(h.last)
 	if elapsed < tick*3/4 {
 		return false // woken early: not a tick
 	}
 	h.last = now
-	h.still++
-	return h.still >= graceTicks
+	if elapsed > longTick {
+		h.late++
+	} else {
+		h.ticks++
+		h.still += elapsed
+	}
+	switch {
+	case !stopped():
+		h.stopped = time.Time{}
+	case h.stopped.IsZero():
+		h.stopped = now
+	case now.Sub(h.stopped) >= graceTime:
+		return true
+	}
+	return h.still >= graceTime && h.ticks >= graceTicks/2 || h.late >= graceTicks
 }
 
 // UnlockWriter releases the writer lock, if this process still has it: to the

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"errors"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/goroutine"
+)
+
+// A writing transaction belongs to one goroutine. Two that used it at once would leave
+// its trees half changed, and that would be committed. So, as a Go map does, it finds out:
+// each change says who makes it while it is made, and whoever comes upon another one
+// ends the transaction, for all. A goroutine that is inside a change may make others,
+// which happens where a change calls the program, to encode a value.
+//
+// The word is taken by a compare-and-swap, so of two changes one always sees the other.
+// A read looks at the word when it begins.
+
+// ErrShared says that two goroutines have used one writing transaction at once.
+var ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
+
+// using says which goroutine changes a writing transaction at the moment.
+type using struct {
+	by    atomic.Uintptr // goroutine; 0: none
+	depth int            // of its changes inside a change
+	found atomic.Bool    // another one has come upon it
+}
+
+// beginChange begins a change; endChange must follow if it returns nil.
+func (tx *Tx) beginChange() error {
+	if tx == &tx.sp.writes { // it has no handle that could be shared
+		return nil
+	}
+	me := goroutine.ID()
+	if !tx.using.by.CompareAndSwap(0, me) {
+		if tx.using.by.Load() != me {
+			tx.using.found.Store(true)
+			return ErrShared
+		}
+		tx.using.depth++
+	}
+	return nil
+}
+
+// endChange ends a change.
+func (tx *Tx) endChange() {
+	switch {
+	case tx == &tx.sp.writes:
+	case tx.using.depth > 0:
+		tx.using.depth--
+	default:
+		tx.using.by.Store(0)
+	}
+}
+
+// shared returns an error if another goroutine changes the transaction right now, or if
+// two have used it at once before.
+func (tx *Tx) shared() error {
+	if by := tx.using.by.Load(); by != 0 && by != goroutine.ID() {
+		tx.using.found.Store(true)
+	}
+	if tx.using.found.Load() {
+		return ErrShared
+	}
+	return nil
+}
+
+// seize ends the use of the transaction by others, which has ended: who is in the middle
+// of a change is waited for, since what it writes would be somebody else's soon; and
+// none begins another one. It returns ErrShared if two have used it at once.
+func (tx *Tx) seize() error {
+	if tx == &tx.sp.writes {
+		return nil
+	}
+	for me := goroutine.ID(); !tx.using.by.CompareAndSwap(0, me) && tx.using.by.Load() != me; {
+		tx.using.found.Store(true)
+		runtime.Gosched()
+	}
+	if tx.using.found.Load() {
+		return ErrShared
+	}
+	return nil
+}

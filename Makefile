@@ -6,10 +6,12 @@ CHAOS ?= 30m
 FUZZTIME ?= 1h
 BENCH ?= .
 COUNT ?= 1
+DEVIATIONS ?= 2
+EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants fork benches soak chaos fuzz bench
+.PHONY: check format vet staticcheck test invariants fork benches soak chaos fuzz bench explore
 
 check: format vet staticcheck test invariants benches
 
@@ -32,6 +34,7 @@ format:
 vet:
 	go vet ./...
 	go vet -tags invariants ./...
+	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet ./...
 
 # The benchmarks that are modules of their own compute what they should.
@@ -56,6 +59,11 @@ chaos:
 fuzz:
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
 		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
+
+# Processes in all orders: see internal/explore. DEVIATIONS bounds the schedules, EXPLORE the
+# time for one scenario and one bound. go test ./... does it with one deviation, for a minute.
+explore:
+	go test -v -count 1 -timeout 0 ./internal/explore -explore.bound $(DEVIATIONS) -explore.time $(EXPLORE)
 
 bench:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"

@@ -1,0 +1,181 @@
+//go:build explore
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// What package explore needs: several spaces of one directory in one process, each of
+// them one that is a process of its own to all others. They share the mapping of the
+// heap, and nothing else.
+
+// shared is the region that is mapped for all.
+var shared struct {
+	sync.Mutex
+	region *mapping.Region
+}
+
+// mapShared stands for mapping.Map in the instrumented sources.
+func mapShared(f mapping.File, base, size uint64, readOnly bool) (*mapping.Region, error) {
+	shared.Mutex.Lock()
+	defer shared.Mutex.Unlock()
+	if shared.region == nil || shared.region.Base() != base {
+		return mapping.Map(f, base, size, readOnly)
+	}
+	return shared.region, nil
+}
+
+// closeShared stands for Region.Close: the mapping stays, and the file of the process is
+// closed.
+func closeShared(sp *Space) {
+	if sp.region != shared.region {
+		sp.region.Close()
+	} else if sp.file != nil {
+		sp.file.Close()
+	}
+}
+
+// ShareRegion maps the heap for all spaces that are opened from now on.
+func ShareRegion(f mapping.File, base, size uint64) (*mapping.Region, error) {
+	r, err := mapping.Map(f, base, size, false)
+	if err == nil {
+		shared.region = r
+	}
+	return r, err
+}
+
+// UnshareRegion ends that.
+func UnshareRegion() error {
+	r := shared.region
+	shared.region = nil
+	return r.Close()
+}
+
+// begun is called with the space that OpenApart begins to open.
+var begun func(sp *Space)
+
+// opening stands for Space.open.
+func opening(sp *Space, ctx context.Context) error {
+	if begun != nil {
+		begun(sp)
+	}
+	return sp.open(ctx)
+}
+
+// OpenApart opens a space as another process would. It calls fn before it does anything.
+func OpenApart(dir string, o Options, fn func(sp *Space)) (*Space, error) {
+	id, err := findHeap(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	begun = fn
+	return open(context.Background(), dir, id, o)
+}
+
+// CloseApart closes such a space.
+func (sp *Space) CloseApart() error { return sp.close() }
+
+// Die is what a kill does to a process: its locks are gone, and nothing else happens.
+func (sp *Space) Die() {
+	if sp.live != nil {
+		sp.live.Die()
+	}
+	sp.closeFiles()
+}
+
+// closeFiles closes what the process has open, but for the live file.
+func (sp *Space) closeFiles() {
+	if sp.region != nil {
+		closeShared(sp)
+	}
+	if sp.gate != nil {
+		sp.closeGate()
+	}
+	if sp.journal.file != nil {
+		sp.journal.file.Close()
+	}
+	if sp.dir != nil {
+		sp.dir.Close()
+	}
+}
+
+// Bury gives back the memory of one that has died.
+func (sp *Space) Bury() {
+	if sp.live != nil {
+		sp.live.Bury()
+	}
+}
+
+// Depart hands over all that the process has, and leaves without an anchor.
+func (sp *Space) Depart() error {
+	err := sp.usingLists(func() error {
+		sp.heap.Enter()
+		sp.heap.GiveBack(true)
+		return nil
+	})
+	sp.live.Leave(true)
+	sp.closeFiles()
+	return err
+}
+
+// Parts returns the lower layers.
+func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }
+
+// Write is Change, and returns the version.
+func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
+	return sp.change(context.Background(), fn)
+}
+
+// Tidy is what the background does with the lists now and then.
+func (sp *Space) Tidy() error {
+	b := &background{sp: sp, n: idleTicks}
+	return b.tidy()
+}
+
+// Reachable marks all that the newest version, the usable anchors and the held versions
+// can reach. Nobody is doing anything.
+func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) error {
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(hold)
+	r := sp.heap.Reader(true)
+	return check.Newer(&r, hold.State, 0, visit)
+}
+
+// NewestOnDisk walks the version that a recovery would start from, if all that was written
+// was on disk.
+func (sp *Space) NewestOnDisk() error {
+	anchors, doubts, err := sp.readAnchors()
+	if err != nil {
+		return err
+	}
+	if doubts.damaged > 0 {
+		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.damaged)
+	}
+	r := sp.heap.Reader(true)
+	a := newestAnchor(anchors)
+	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Words().Carved.Load())); err != nil {
+		return fmt.Errorf("version %d, which an anchor on disk names: %w", a.Version, err)
+	}
+	return nil
+}
+
+// BigValue stores and drops a block of so many bytes.
+func BigValue(tx *Tx, size format.ByteCount) error {
+	a, err := tx.write.Alloc(format.KindEntry, size)
+	if err == nil {
+		clear(unsafe.Slice((*byte)(tx.write.Payload(a)), size))
+		tx.write.Unlist()
+		tx.write.Free(a)
+	}
+	return err
+}

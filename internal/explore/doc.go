@@ -1,0 +1,46 @@
+// Package explore runs several processes of one space in all orders, within bounds, and
+// looks after each run whether everything is right. What it runs is the real code of
+// internal/engine, internal/heap, internal/live and internal/journal.
+//
+// A process is an engine.Space of its own, with its own memory, its own locks of the
+// system, and its own mapping of the live file; all of them are in one process of the
+// system and share the mapping of the heap. A thread is a goroutine of one of them. Exactly
+// one thread runs at a time.
+//
+// A step is what a thread does from one access of a shared word to the next one: an atomic
+// operation, a lock of the system, a mutex of the process, a point of package invariant.
+// The sources have no trace of that: Instrument rewrites copies of them (a call of package
+// step stands before each access), which the go command uses in their place (-overlay). So
+// what somebody adds to the protocols is explored with the rest. Futexes, clocks and sleeps
+// become waiting for others; time passes when all wait. Some constants are set to small
+// values, which decide how soon something is done, never whether it is right.
+//
+// A schedule says who makes the next step. By default a thread runs until it ends or waits.
+// A deviation lets another one go on right before a step: then the thread stands still until
+// all others have ended or wait, or another deviation lets it go on; so one deviation is a
+// process that is stopped, taken over, and continued at the very end. Or it kills the
+// process: nothing more of it happens, and its locks are gone. All schedules with so many
+// deviations are run, the defaults first. A waiter may lose its patience at no cost: that is
+// the take-over from one who stands still, after a tick here instead of forty.
+//
+// Deviations are tried before steps that somebody else can tell of only: a word counts as
+// shared when two processes have used it and one has written it, as seen in the runs so far.
+//
+// After a run everybody who is alive must have ended, and none can be waiting for ever. A
+// process that has just opened the space checks it as Space.Check does; every 16 bytes of the
+// heap have one owner at most, be it the newest version, the lists of a process or a stack of
+// parcels; each key has the value of the newest version that was acknowledged, or of one
+// whose process died in it. Then everybody goes on, a sweep is made, and all is looked at
+// again. Readers compare what they see in one version more than once.
+//
+// Mutants take single fixes out of the rewritten copies; the scenario that is named with
+// each must fail then.
+//
+// What is not covered: the order of memory accesses as processors see it (steps are
+// sequentially consistent); plain reads and writes of blocks between two steps, which
+// nobody comes in between of; losses of power (package powercut has those), except that
+// Space.Check verifies what a recovery would need; forks, since the processes are none of
+// the system; more deviations and processes than were run; what no scenario does.
+//
+// Start reading at Scenarios, schedule.Step and Run.judge; for the rewriting at Instrument.
+package explore

@@ -1,0 +1,342 @@
+package explore
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// instrumented are the packages whose sources are rewritten, below internal.
+var instrumented = []string{"live", "heap", "engine", "journal"}
+
+// unseen are functions that run in threads of their own beside those that are driven, or
+// that look at no more than the bounds of what is in use, which only rise. They stay as they are.
+var unseen = []string{"runPulse", "Writing", "Tick", "Now", "lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
+	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept"}
+
+// own are parts of the names of words that only one process can see, and only one thread
+// of it uses in an exploration.
+var own = []string{".pulse.", ".clock", ".slots.idle", ".slots.claimed", ".pinned", "first.ready", "refs.state", "bound[", ".failure", ".resuming"}
+
+// constants are set to values that are small enough for an exploration. What they decide
+// is how soon something is done, never whether it is right.
+var constants = map[string]map[string]string{
+	"live":   {"graceTicks": "1", "lockSpins": "1"},
+	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
+	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1"},
+}
+
+// replaced are calls that go to package step instead.
+var replaced = map[string]string{
+	"oslock.FutexWait": "explored.FutexWait", "oslock.FutexWake": "explored.FutexWake", "oslock.Yield": "explored.Yield", "runtime.Gosched": "explored.Yield",
+	"time.Now": "explored.Now", "time.Since": "explored.Since", "time.Until": "explored.Until", "time.Sleep": "explored.Sleep", "time.After": "explored.After",
+	"context.WithTimeout": "explored.WithTimeout",
+	"invariant.Point":     "explored.Passed",
+	"mapping.Map":         "mapShared",
+}
+
+// edit replaces the text from one offset of a file to another one.
+type edit struct {
+	from, to int
+	text     string
+}
+
+// Instrument writes rewritten copies of the library's sources to dir, and a file that
+// tells the go command to use them. root is the directory of the module.
+func Instrument(root, dir string) (overlay string, err error) {
+	replace := map[string]string{}
+	used := map[string]bool{}
+	for _, pkg := range instrumented {
+		files, err := filepath.Glob(filepath.Join(root, "internal", pkg, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") || filepath.Base(path) == "explore.go" {
+				continue
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				return "", err
+			}
+			name := pkg + "/" + filepath.Base(path)
+			text, err := instrument(pkg, name, mutate(name, string(source), used), used)
+			if err != nil {
+				return "", err
+			}
+			copied := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
+			if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
+				return "", err
+			}
+			replace[path] = copied
+		}
+	}
+	if err := complete(used); err != nil {
+		return "", err
+	}
+	b, err := json.MarshalIndent(map[string]any{"Replace": replace}, "", "\t")
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, b, 0o600)
+}
+
+// complete returns an error if a rule has met nothing: then the sources have changed, and
+// the exploration is not what it says.
+func complete(used map[string]bool) error {
+	var missing []string
+	for pkg, values := range constants {
+		for name := range values {
+			if !used[pkg+"."+name] {
+				missing = append(missing, "the constant "+pkg+"."+name)
+			}
+		}
+	}
+	for _, m := range Mutants {
+		for i := range m.Changes {
+			if !used[fmt.Sprintf("%s %d", m.Name, i)] {
+				missing = append(missing, fmt.Sprintf("the text that the mutant %s changes in %s:\n%s", m.Name, m.Changes[i].File, m.Changes[i].Old))
+			}
+		}
+	}
+	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] {
+		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, and asks who is stopped")
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("the rules by which the sources are instrumented do not fit them any more; not found, or not once: %s", strings.Join(missing, "; "))
+	}
+	return nil
+}
+
+// mutate makes the changes of all mutants to a file, each under its condition.
+func mutate(name, text string, used map[string]bool) string {
+	for _, m := range Mutants {
+		for i, c := range m.Changes {
+			if c.File != name || strings.Count(text, c.Old) != 1 {
+				continue
+			}
+			used[fmt.Sprintf("%s %d", m.Name, i)] = true
+			text = strings.Replace(text, c.Old, strings.ReplaceAll(c.New, "MUTANT", fmt.Sprintf("explored.Mutant(%q)", m.Name)), 1)
+		}
+	}
+	return text
+}
+
+// instrument rewrites one file.
+func instrument(pkg, name, text string, used map[string]bool) (string, error) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return "", err
+	}
+	w := &rewriter{pkg: pkg, name: name, text: text, fset: fset, used: used}
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Body != nil && !slices.Contains(unseen, d.Name.Name) {
+				ast.Inspect(d.Body, w.visit)
+			}
+		case *ast.GenDecl:
+			if d.Tok == token.CONST {
+				w.constants(d)
+			}
+		}
+	}
+	if w.err != nil {
+		return "", w.err
+	}
+	return w.apply(f), nil
+}
+
+// rewriter collects the edits of one file.
+type rewriter struct {
+	pkg, name, text string
+	fset            *token.FileSet
+	used            map[string]bool
+	edits           []edit
+	err             error
+}
+
+// offset returns the place of a position in the text.
+func (w *rewriter) offset(p token.Pos) int { return w.fset.Position(p).Offset }
+
+// source returns the text of a node.
+func (w *rewriter) source(n ast.Node) string { return w.text[w.offset(n.Pos()):w.offset(n.End())] }
+
+// replace replaces the text of a node.
+func (w *rewriter) replace(n ast.Node, text string) {
+	w.edits = append(w.edits, edit{w.offset(n.Pos()), w.offset(n.End()), text})
+}
+
+// constants changes the values of constants.
+func (w *rewriter) constants(d *ast.GenDecl) {
+	for _, spec := range d.Specs {
+		v := spec.(*ast.ValueSpec)
+		for i, id := range v.Names {
+			if value, ok := constants[w.pkg][id.Name]; ok && i < len(v.Values) {
+				w.replace(v.Values[i], value)
+				w.used[w.pkg+"."+id.Name] = true
+			}
+		}
+	}
+}
+
+// visit rewrites a node of a function.
+func (w *rewriter) visit(n ast.Node) bool {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return true
+	}
+	if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "stopped" && w.pkg == "engine" {
+		w.replace(id, "explored.Stopped")
+		w.used["explored.Stopped"] = true
+	}
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return true
+	}
+	if w.source(call) == "sp.open(ctx)" {
+		w.replace(call, "opening(sp, ctx)")
+		w.used["opening"] = true
+		return false
+	}
+	if w.source(sel) == "sp.region.Close" {
+		w.replace(call, "closeShared(sp)")
+		w.used["closeShared"] = true
+		return false
+	}
+	where := fmt.Sprintf("%q", fmt.Sprintf("%s:%d %s.%s", w.name, w.fset.Position(call.Pos()).Line, w.source(sel.X), sel.Sel.Name))
+	if id, ok := sel.X.(*ast.Ident); ok {
+		if to, ok := replaced[id.Name+"."+sel.Sel.Name]; ok {
+			w.replace(sel, to)
+			w.used[to] = true
+			return true
+		}
+		if id.Name == "oslock" {
+			w.replace(sel, fmt.Sprintf("explored.Call(%s, %s)", w.source(sel), where))
+			return true
+		}
+	}
+	switch sel.Sel.Name {
+	case "Load", "Store", "CompareAndSwap", "Add", "Swap", "Or", "And":
+		w.atomic(call, sel, where)
+	case "Lock":
+		if len(call.Args) == 0 {
+			w.replace(call, fmt.Sprintf("explored.Lock(%s.TryLock, %s)", w.source(sel.X), where))
+		}
+	}
+	return true
+}
+
+// atomic rewrites an operation on a word.
+func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where string) {
+	x := w.source(sel.X)
+	if slices.ContainsFunc(own, func(part string) bool { return strings.Contains(x, part) }) || !w.isAtomic(call, sel) {
+		return
+	}
+	kind := "explored.Write"
+	if sel.Sel.Name == "Load" {
+		kind = "explored.Read"
+	}
+	if last := len(call.Args) - 1; last >= 0 && w.nested(call) {
+		if _, literal := call.Args[last].(*ast.BasicLit); !literal {
+			w.edits = append(w.edits,
+				edit{w.offset(call.Args[last].Pos()), w.offset(call.Args[last].Pos()), "explored.Then("},
+				edit{w.offset(call.Args[last].End()), w.offset(call.Args[last].End()), fmt.Sprintf(", %s, %s)", kind, where)})
+			return
+		}
+		w.err = fmt.Errorf("%s: an atomic operation on what another one yields, with a last argument that is a literal", where)
+		return
+	}
+	amp := "&"
+	switch sel.X.(type) {
+	case *ast.Ident, *ast.CallExpr:
+		amp = ""
+	}
+	w.edits = append(w.edits,
+		edit{w.offset(sel.X.Pos()), w.offset(sel.X.Pos()), "explored.At(" + amp},
+		edit{w.offset(sel.X.End()), w.offset(sel.X.End()), fmt.Sprintf(", %s, %s)", kind, where)})
+}
+
+// isAtomic tells operations on words from methods of other types with the same names.
+func (w *rewriter) isAtomic(call *ast.CallExpr, sel *ast.SelectorExpr) bool {
+	arguments := map[string]int{"Load": 0, "Store": 1, "CompareAndSwap": 2, "Add": 1, "Swap": 1, "Or": 1, "And": 1}
+	if len(call.Args) != arguments[sel.Sel.Name] {
+		return false
+	}
+	x := w.source(sel.X)
+	switch {
+	case x == "atomic", x == "journal", x == "report", x == "marks", x == "m", x == "s", x == "c", x == "cmp", x == "w":
+		return false
+	case strings.HasSuffix(x, ".types"), strings.HasSuffix(x, ".writer"), strings.HasSuffix(x, "done"), strings.HasSuffix(x, ".began"), strings.HasSuffix(x, "()") && sel.Sel.Name == "Add" && !strings.Contains(x, "Word("):
+		return false
+	case strings.Contains(x, "time."), strings.HasPrefix(x, "o.s"):
+		return false
+	}
+	return true
+}
+
+// nested reports whether an argument has an operation that is a step itself.
+func (w *rewriter) nested(call *ast.CallExpr) bool {
+	found := false
+	for _, arg := range call.Args {
+		ast.Inspect(arg, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CallExpr); ok {
+				if s, ok := c.Fun.(*ast.SelectorExpr); ok && (s.Sel.Name == "Load" || s.Sel.Name == "Swap") {
+					found = true
+				}
+			}
+			return !found
+		})
+	}
+	return found
+}
+
+// apply makes the edits, and imports package step.
+func (w *rewriter) apply(f *ast.File) string {
+	slices.SortStableFunc(w.edits, func(a, b edit) int { return a.from - b.from })
+	var b strings.Builder
+	at := 0
+	for _, e := range w.edits {
+		if e.from < at { // inside another one, which has the text already
+			continue
+		}
+		b.WriteString(w.text[at:e.from])
+		b.WriteString(e.text)
+		at = e.to
+	}
+	b.WriteString(w.text[at:])
+	text := b.String()
+	if !strings.Contains(text, "explored.") {
+		return text
+	}
+	// On the line of the package clause, so that the lines stay what they are.
+	end := w.offset(f.Name.End())
+	text = text[:end] + "; import explored \"github.com/everheap/everheap/internal/explore/step\"" + text[end:]
+	return text + "\n" + w.keep(f)
+}
+
+// keep uses the imports of which the last use may have been rewritten.
+func (w *rewriter) keep(f *ast.File) string {
+	uses := map[string]string{
+		"time": "var _ time.Duration", "runtime": "var _ = runtime.NumCPU", "context": "var _ context.Context",
+		"github.com/everheap/everheap/internal/oslock":    "var _ = oslock.Yield",
+		"github.com/everheap/everheap/internal/invariant": "const _ = invariant.Enabled",
+		"github.com/everheap/everheap/internal/mapping":   "var _ mapping.Region",
+	}
+	var b strings.Builder
+	for _, spec := range f.Imports {
+		if use := uses[strings.Trim(spec.Path.Value, `"`)]; use != "" && spec.Name == nil {
+			b.WriteString(use + "\n")
+		}
+	}
+	return b.String()
+}

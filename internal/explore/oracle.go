@@ -1,0 +1,164 @@
+//go:build explore
+
+package explore
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/everheap/everheap/internal/explore/step"
+	"github.com/everheap/everheap/internal/format"
+)
+
+const stepPoint = step.Point
+
+// judge looks at what a run has left, lets everybody who is alive go on for a while, and
+// looks again.
+func (r *Run) judge() {
+	for _, p := range r.processes {
+		if p.space != nil && !p.dead && !p.closed {
+			if lv, _ := p.space.Parts(); lv.Entry().Active.Load() != 0 {
+				r.fail("process %d uses its lists still", p.id)
+			}
+		}
+	}
+	v := r.process(false)
+	if r.schedule.failure != "" {
+		return
+	}
+	r.audit(v, "at the end")
+	for round := range 2 {
+		for _, p := range r.processes {
+			if p.dead || p.closed || p.space == nil || r.schedule.failure != "" {
+				continue
+			}
+			key := uint64(100 + 10*p.id + round)
+			r.extra = append(r.extra, key)
+			r.set(p, 2, key, uint64(round))
+			r.set(p, 1, key)
+		}
+		if round == 0 && r.schedule.failure == "" {
+			lv, _ := v.space.Parts()
+			lv.Reap()
+			_, err := v.space.Sweep()
+			r.must("sweeping at the end", err)
+		}
+	}
+	r.audit(v, "after everybody went on")
+}
+
+// audit looks whether everything is right while nobody does anything.
+func (r *Run) audit(v *Process, when string) {
+	if r.schedule.failure != "" {
+		return
+	}
+	r.check(v, when)
+	r.must(when+": what a recovery would start from", v.space.NewestOnDisk())
+	r.owners(v, when)
+	tx, err := v.space.View()
+	if err != nil {
+		r.fail("%s: %v", when, err)
+		return
+	}
+	defer tx.EndView()
+	got, err := r.read(tx)
+	if err != nil {
+		r.fail("%s: reading: %v", when, err)
+		return
+	}
+	r.compare(got, when)
+}
+
+// compare compares what is there with what was told to the writers.
+func (r *Run) compare(got map[uint64]uint64, when string) {
+	want := map[uint64]*write{} // the newest that was told to be committed
+	for _, w := range r.writes {
+		if w.outcome != committed {
+			continue
+		}
+		for _, key := range w.keys {
+			if old := want[key]; old == nil || old.version < w.version {
+				want[key] = w
+			} else if old.version == w.version {
+				r.fail("%s: two transactions were told to be version %d", when, w.version)
+			}
+		}
+	}
+	for key, value := range r.world.before {
+		if want[key] == nil {
+			want[key] = &write{value: value >> 8}
+		}
+	}
+	for key, w := range want {
+		value, ok := got[key]
+		if ok && value == w.value<<8 || ok && r.perhaps(key, value) {
+			continue
+		}
+		r.fail("%s: key %d has the value %d.%d (%v) instead of %d of version %d", when, key, value>>8, value&255, ok, w.value, w.version)
+	}
+	for key, value := range got {
+		if want[key] == nil && !r.perhaps(key, value) {
+			r.fail("%s: key %d has the value %d, which nobody has committed", when, key, value)
+		}
+	}
+}
+
+// perhaps reports whether the value is one of a transaction whose process died in it.
+func (r *Run) perhaps(key, value uint64) bool {
+	return slices.ContainsFunc(r.writes, func(w *write) bool {
+		return w.outcome == unknown && w.value<<8 == value && slices.Contains(w.keys, key)
+	})
+}
+
+// owners looks whether each block has one owner: the versions that can be reached, the
+// lists of one process, or one stack of parcels.
+func (r *Run) owners(v *Process, when string) {
+	words := r.world.liveWords()
+	c := census{r: r, when: when, base: r.world.region.Base(), units: make([]uint8, words.Carved.Load()/16)}
+	for _, p := range r.processes {
+		if p.space == nil || p.dead || p.closed {
+			continue
+		}
+		_, h := p.space.Parts()
+		h.Census(c.as(fmt.Sprintf("the lists of process %d", p.id)))
+	}
+	_, h := v.space.Parts()
+	if err := h.StackCensus(c.as("a stack of parcels")); err != nil {
+		r.fail("%s: %v", when, err)
+	}
+	reached := c.as("the newest version")
+	if err := v.space.Reachable(func(a format.Addr, size format.ByteCount) {
+		reached(a, size, false)
+	}); err != nil {
+		r.fail("%s: walking: %v", when, err)
+	}
+}
+
+// A census notes an owner for every 16 bytes of the heap.
+type census struct {
+	r      *Run
+	when   string
+	base   uint64
+	units  []uint8
+	owners []string
+}
+
+// as returns what is called with the blocks of an owner.
+func (c *census) as(owner string) func(a format.Addr, size format.ByteCount, free bool) {
+	c.owners = append(c.owners, owner)
+	number := uint8(len(c.owners))
+	return func(a format.Addr, size format.ByteCount, _ bool) {
+		first, n := (uint64(a)-c.base)/16, uint64(size)/16
+		if n == 0 || first+n > uint64(len(c.units)) {
+			c.r.fail("%s: the block of %d bytes at %#x in %s lies nowhere", c.when, size, uint64(a), owner)
+			return
+		}
+		for i := first; i < first+n; i++ {
+			if other := c.units[i]; other != 0 {
+				c.r.fail("%s: the block of %d bytes at %#x is in %s, and in %s", c.when, size, uint64(a), owner, c.owners[other-1])
+				return
+			}
+			c.units[i] = number
+		}
+	}
+}

@@ -1,0 +1,54 @@
+//go:build explore
+
+package live
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// What package explore needs to know of a membership, and to do to it.
+
+// Die lets go of the locks of this process, as the kernel does when it is killed. Its
+// words stay mapped, for what still runs in it, until Bury.
+func (v *Live) Die() {
+	if v.pulse.quit != nil && !v.quitting() {
+		close(v.pulse.quit)
+		v.pulse.done.Wait()
+	}
+	words := v.shared
+	v.shared = nil
+	v.closeFiles()
+	v.shared = words
+}
+
+// quitting reports whether the heart has been told to stop.
+func (v *Live) quitting() bool {
+	select {
+	case <-v.pulse.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Bury unmaps the words of a process that has died.
+func (v *Live) Bury() {
+	if v.shared != nil {
+		v.shared.Close()
+	}
+}
+
+// Left reports whether the words are unmapped.
+func (v *Live) Left() bool { return v.slots.table.gone }
+
+// WordsAt returns where the words are mapped, and how many bytes they have.
+func (v *Live) WordsAt() (at, size uintptr) {
+	return uintptr(unsafe.Pointer(v.words)), unsafe.Sizeof(*v.words)
+}
+
+// stateOf returns the payload of the block at an address.
+func stateOf(a uint64) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize)
+}

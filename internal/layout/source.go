@@ -74,7 +74,12 @@ type %[1]s struct {
 %[3]s}
 
 // Marshal%[4]s implements encoding.%[4]sMarshaler.
-func (v %[1]s) Marshal%[4]s() ([]byte, error) { return *v.code, nil }
+func (v %[1]s) Marshal%[4]s() ([]byte, error) {
+	if v.code == nil {
+		return nil, nil // not called for what is to be stored: this is the zero value
+	}
+	return *v.code, nil
+}
 
 // Unmarshal%[4]s implements encoding.%[4]sUnmarshaler.
 func (v *%[1]s) Unmarshal%[4]s(b []byte) error {

@@ -64,6 +64,11 @@
 //	    itself, which nobody needs as long as there are others, bits of waiting,
 //	    which do not count without a living incarnation, and sums.
 //
+//	L12 A process has a slot from when it joins that only Protected uses. So a scan
+//	    can hold the state that it reads, however many versions the readers of the
+//	    process, or of all, hold: without that, the state could be reused while its
+//	    list of checkpoints is read, and a checkpoint be missed.
+//
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
 package live

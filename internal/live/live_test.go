@@ -463,3 +463,27 @@ func TestAlive_ForkOutlivesItsParent(t *testing.T) {
 		t.Errorf("its entry %d is in use still, the next one got %d", incarnation.Entry(), next.Incarnation().Entry())
 	}
 }
+
+// So it does when the readers of the process hold all slots that they can have (L12).
+func TestProtected_HoldsTheNewestWithoutSlots(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	var holds []live.Hold
+	for range 960 {
+		holds = append(holds, s.Live.HoldCurrent())
+	}
+	if err := s.Update(t, func(*heap.Txn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	states := &heldStates{s.Heap, t, s.Live, s.Live.Current(), 0}
+	var p live.Protected
+	s.Live.Protected(&p, states)
+	if states.looks == 0 || states.current == holds[0].State {
+		t.Errorf("%d looks at the newest state", states.looks)
+	}
+	for _, h := range holds {
+		s.Live.Release(h)
+	}
+	if !s.Live.Idle() {
+		t.Error("a version is held still")
+	}
+}

@@ -21,6 +21,9 @@ func (v *Live) Join() error {
 			return fmt.Errorf("locking a process entry: %w", err)
 		}
 		if joined {
+			if v.slots.scan.slot = v.claimAny(); v.slots.scan.slot == nil { // L12
+				return fmt.Errorf("%w: all slots of readers are taken", ErrTooManyProcesses)
+			}
 			return nil
 		}
 	}

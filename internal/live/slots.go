@@ -30,6 +30,10 @@ type localSlots struct {
 		n    int  // slots claimed
 		gone bool // the membership has ended, and the words may be unmapped
 	}
+	scan struct {
+		sync.Mutex
+		slot *format.LiveSlot // for Protected alone (L12); nil: it has not joined
+	}
 	shared struct {
 		sync.Mutex
 		held []*Hold // by more than one reader each, when slots run out
@@ -91,8 +95,10 @@ func (v *Live) Idle() bool {
 }
 
 // fillSlot claims the newest state in slot i and validates it (L4).
-func (v *Live) fillSlot(i int) format.Addr {
-	slot := v.slots.slot[i]
+func (v *Live) fillSlot(i int) format.Addr { return v.validate(v.slots.slot[i]) }
+
+// validate is fillSlot for any slot of this process.
+func (v *Live) validate(slot *format.LiveSlot) format.Addr {
 	if now := uint64(v.clock.Load()); slot.Since.Load() != now {
 		slot.Since.Store(now)
 	}
@@ -142,6 +148,18 @@ func (v *Live) claimSlot(limit int) int {
 	if n >= limit || v.slots.table.gone {
 		return -1
 	}
+	slot := v.claimAny()
+	if slot == nil {
+		return -1
+	}
+	v.slots.slot[n] = slot
+	v.slots.table.n++
+	v.slots.claimed.Store(int64(v.slots.table.n))
+	return n
+}
+
+// claimAny claims a free slot of the shared table; nil if there is none.
+func (v *Live) claimAny() *format.LiveSlot {
 	for i := range v.words.Slots {
 		slot := &v.words.Slots[i]
 		if slot.Owner.Load() != 0 {
@@ -152,12 +170,9 @@ func (v *Live) claimSlot(limit int) int {
 			continue
 		}
 		slot.State.Store(0) // of a dead owner, protected nothing
-		v.slots.slot[n] = slot
-		v.slots.table.n++
-		v.slots.claimed.Store(int64(v.slots.table.n))
-		return n
+		return slot
 	}
-	return -1
+	return nil
 }
 
 // shareHold claims the newest version together with other readers of this
@@ -224,6 +239,10 @@ func (v *Live) freeSlots() {
 		slot.State.Store(0)
 		slot.Owner.CompareAndSwap(uint64(v.incarnation), 0)
 	}
+	if slot := v.slots.scan.slot; slot != nil {
+		slot.State.Store(0)
+		slot.Owner.CompareAndSwap(uint64(v.incarnation), 0)
+	}
 }
 
 // Reader is a claim on a version, as people want to see it.
@@ -280,7 +299,7 @@ type States interface {
 // of the anchors, and the checkpoints that any of these lists.
 //
 // The order is that of L4 and L5: Current, then the reader slots, then the
-// anchor slots. Current is held while it is read: else its block could be that of
+// anchor slots. Current is held while it is read, by a slot that is kept for this (L12): else its block could be that of
 // another state before that, perhaps of one that is being written, whose checkpoints
 // nobody can read yet. A slot whose owner is 0 protects nothing. A state that is read
 // while its reader still validates may be no state any more; the reader will
@@ -289,11 +308,10 @@ type States interface {
 // the scan began pins a version that is not older than Current, and what such a
 // version needs is not reclaimed by the outcome.
 func (v *Live) Protected(p *Protected, s States) {
-	current := v.Current()
-	if i := v.takeSlot(); i >= 0 { // else a writer of more readers than there are slots would wait for them
-		current = v.fillSlot(i)
-		defer v.Release(Hold{State: current, index: i})
-	}
+	v.slots.scan.Lock() // one scan of the process at a time
+	defer v.slots.scan.Unlock()
+	current := v.validate(v.slots.scan.slot)
+	defer v.slots.scan.slot.State.Store(0)
 	p.Current = s.VersionOf(current)
 	p.Versions = append(p.Versions[:0], p.Current)
 	p.States = append(p.States[:0], current)

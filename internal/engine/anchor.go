@@ -137,16 +137,6 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 	return f.Datasync()
 }
 
-// relieve lets go of what the journal and the old anchors keep from reuse. The
-// caller is the writer, who has no space left; what fails here leaves the space as
-// full as it is.
-func (sp *Space) relieve() {
-	version, err := sp.newestVersion()
-	if err == nil && sp.spool() == nil && sp.live.JournalFloor() < version { // the older usable anchor keeps something, too
-		_ = sp.anchorTwice()
-	}
-}
-
 // Anchor writes an anchor of the newest version, as the background does from time to
 // time; twice: two, so that no record of the journal is needed any more.
 func (sp *Space) Anchor(twice bool) error {

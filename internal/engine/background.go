@@ -227,6 +227,9 @@ func (sp *Space) handOver() (bool, error) {
 		sp.heap.Enter()
 		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
 		sp.heap.Reclaim()
+		if last {
+			sp.heap.EmptyReserve()
+		}
 		sp.heap.GiveBack(true)
 		return nil
 	})
@@ -328,11 +331,24 @@ func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err erro
 
 // sweepNow is sweep, of the sweeper.
 func (sp *Space) sweepNow() (found format.ByteCount, swept format.Version, err error) {
-	w := sp.live.Words()
-	epoch, floor, spared, hold, err := sp.startSweep()
-	if err != nil || epoch == 0 {
+	begun, err := sp.startSweep()
+	if err != nil || begun.epoch == 0 {
 		return 0, 0, err
 	}
+	return sp.endSweep(begun, nil)
+}
+
+// begunSweep is a sweep that has begun: it decides what is free below the floor.
+type begunSweep struct {
+	epoch, floor uint64
+	spared       *heap.Spared
+	hold         live.Hold // on the version that was current
+}
+
+// endSweep finds out what is free, and takes it. within is the transaction in which that
+// is done, or nil: what it has written is nobody else's.
+func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
+	w, hold, epoch := sp.live.Words(), begun.hold, begun.epoch
 	defer sp.live.Release(hold)
 	defer func() {
 		if w.Swept.Load() < epoch {
@@ -340,22 +356,20 @@ func (sp *Space) sweepNow() (found format.ByteCount, swept format.Version, err e
 		}
 	}()
 	invariant.Point("sweep.held")
-	marks, passing, err := sp.mark(floor, hold.State)
+	marks, passing, err := sp.mark(begun.floor, hold.State)
 	if err != nil {
 		return 0, 0, err
 	}
 	invariant.Point("sweep.marked")
-	marks.Spare(spared)
+	if within != nil {
+		within.Mark(marks)
+	}
+	marks.Spare(begun.spared)
 	unmarked := marks.Unmarked()
 	if err := sp.spoolTo(hold); err != nil {
 		return 0, 0, err
 	}
-	if err := sp.queue.lock(context.Background()); err != nil {
-		return 0, 0, err
-	}
-	defer sp.queue.unlock()
-	err = sp.usingLists(func() error {
-		sp.heap.Enter()
+	take := func() error {
 		if !sp.heap.Take(unmarked, epoch) {
 			return nil // a later sweep decides
 		}
@@ -364,8 +378,21 @@ func (sp *Space) sweepNow() (found format.ByteCount, swept format.Version, err e
 			w.Leaked.Store(uint64(passing))
 		}
 		found, swept = unmarked.Bytes, format.Version(stateAt(hold.State).Version)
-		sp.heap.GiveBack(false)
+		if within == nil {
+			sp.heap.GiveBack(false)
+		}
 		return nil
+	}
+	if within != nil { // it has entered, and has the queue
+		return found, swept, take()
+	}
+	if err := sp.queue.lock(context.Background()); err != nil {
+		return 0, 0, err
+	}
+	defer sp.queue.unlock()
+	err = sp.usingLists(func() error {
+		sp.heap.Enter()
+		return take()
 	})
 	return found, swept, err
 }
@@ -388,36 +415,49 @@ func (sp *Space) sweepLast() {
 // startSweep raises the epoch and holds the current version, under the writer
 // lock. An epoch of 0 says that it is not the time: a process that was taken over
 // while it wrote is alive, and what it has reserved is not known.
-func (sp *Space) startSweep() (epoch, floor uint64, spared *heap.Spared, hold live.Hold, err error) {
+func (sp *Space) startSweep() (begun begunSweep, err error) {
 	if sp.othersActive() {
-		return 0, 0, nil, hold, nil // before anybody has to wait for the lock
+		return begun, nil // before anybody has to wait for the lock
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
 	defer cancel()
 	if err := sp.takeTurn(ctx); err != nil {
-		return 0, 0, nil, hold, err
+		return begun, err
 	}
 	defer sp.giveTurn()
 	w := sp.live.Words()
 	if w.Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {
-			return 0, 0, nil, hold, err
+			return begun, err
 		}
 	}
-	hold = sp.live.HoldCurrent()
-	ok := false
 	err = sp.usingLists(func() error {
-		epoch, floor, spared, ok = sp.heap.BeginSweep(sp.othersActive)
+		begun = sp.beginSweep()
 		return nil
 	})
-	if err != nil || !ok || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
-		sp.live.Release(hold)
-		w.SweepWish.Store(1)
-		return 0, 0, nil, hold, err
+	return begun, err
+}
+
+// beginSweep raises the epoch and holds the current version. The caller has the writer
+// lock and uses the lists.
+func (sp *Space) beginSweep() (begun begunSweep) {
+	w := sp.live.Words()
+	hold := sp.live.HoldCurrent()
+	ok := false
+	defer func() {
+		if !ok { // or a page could not be read
+			sp.live.Release(hold)
+			w.SweepWish.Store(1)
+		}
+	}()
+	epoch, floor, spared, begins := sp.heap.BeginSweep(sp.othersActive)
+	if !begins || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
+		return begun
 	}
+	ok = true
 	w.SweepWish.Store(0)
 	w.Leaked.Store(0)
-	return epoch, floor, spared, hold, nil
+	return begunSweep{epoch, floor, spared, hold}
 }
 
 // othersActive reports whether another living process uses its lists. A process

@@ -233,6 +233,7 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 		if err != nil {
 			return err
 		}
+		tx.write.Remove(true, true) // up to the commit
 		return tx.setPins(list)
 	})
 	if err != nil {

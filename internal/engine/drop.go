@@ -113,6 +113,8 @@ func (tx *Tx) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCo
 
 // takeOut takes an object out of the object table.
 func (tx *Tx) takeOut(index uint64) error {
+	tx.write.Remove(true, false)
+	defer tx.write.Remove(false, false)
 	root, err := vector.Clear(tx.write, format.Link(tx.state.Table), index)
 	if err != nil {
 		return tx.fail(err)

@@ -162,7 +162,11 @@ func (sp *Space) kind(err error) error {
 	if sp != nil && damaged(err) {
 		dir = sp.dir.Path()
 	}
-	return kindOf(dir, err)
+	kind := kindOf(dir, err)
+	if sp != nil && errors.Is(kind, ErrNoSpace) && !errors.Is(err, ErrNoSpace) {
+		return sp.fullError(err)
+	}
+	return kind
 }
 
 // damaged reports whether the error is one of bytes of a file: then it names the file.

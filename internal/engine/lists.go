@@ -299,6 +299,8 @@ func (sp *Space) Truncate(of ListOf, n int, durable bool) error {
 
 // truncate drops elements.
 func (tx *Tx) truncate(index, n uint64) error {
+	tx.write.Remove(true, false)
+	defer tx.write.Remove(false, false)
 	object, err := tx.editList(index)
 	if err != nil {
 		return err

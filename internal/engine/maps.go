@@ -323,6 +323,8 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	tx.write.Remove(true, false)
+	defer tx.write.Remove(false, false)
 	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
 	switch {
 	case err != nil && root == 0:

@@ -199,7 +199,9 @@ type Space struct {
 	doubt   struct {
 		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
 	}
+	remedies remedies
 	sweeping sync.Mutex // by one goroutine at a time
+	relieved time.Time  // when a full transaction swept last; of whoever has the queue
 
 	heapID  mapping.FileID
 	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
@@ -256,7 +258,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.reader = sp.heap.Reader(sp.options.Verify)
 	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
 	sp.judge = sp.judgeHandle
-	sp.heap.SetRelief(sp.relieve)
+	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}

@@ -272,6 +272,7 @@ func (sp *Space) outrun() error {
 // as is the head of the last record if the changes come from the journal; else nil.
 func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *format.RecordHead) (published bool, err error) {
 	defer sp.endPublish(debug.SetPanicOnFault(true), t, &hold, &published, &err)
+	t.Conclude()
 	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
 	var op format.Op
 	if err == nil {

@@ -55,6 +55,7 @@ func (id *LiveIdentity) Matches(page []byte) error {
 const (
 	NumProcesses = 512
 	NumSlots     = 4096
+	NumReserve   = 256
 	// IncarnationBits is the number of low bits of an incarnation that are
 	// the index of its process entry.
 	IncarnationBits = 9
@@ -83,7 +84,7 @@ type Live struct {
 	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
 	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`
 	Sweeper    atomic.Uint64 `doc:"incarnation that sweeps; 0: none"`
-	SweepWish  atomic.Uint64 `doc:"1: a sweep is due"`
+	SweepWish  atomic.Uint64 `doc:"1: a sweep is due; 2: space is wanted, and a sweep may find some"`
 	Leaked     atomic.Uint64 `doc:"bytes that dead processes had reserved since the last sweep"`
 	Swept      atomic.Uint64 `doc:"epoch of the last sweep that ended"`
 	Collector  atomic.Uint64 `doc:"incarnation that collects objects; 0: none"`
@@ -120,6 +121,8 @@ type Live struct {
 	_             [32]byte
 
 	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
+
+	Reserve [NumReserve]atomic.Uint64 `doc:"free extents that transactions which free live on, by number; 0: none"`
 
 	Anchors [NumAnchors]LiveAnchor `doc:"what is known of the anchor slots"`
 	Stacks  [NumStacks]LiveStack   `doc:"heads of the stacks of parcels"`

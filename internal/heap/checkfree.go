@@ -58,6 +58,11 @@ func (c *FreeCheck) Lists() {
 			block(a, format.Class(class), "this process's list of free blocks")
 		}
 	}
+	for class, list := range h.reserved.lists {
+		for _, a := range list {
+			block(a, format.Class(class), "what this process has cut from the reserve")
+		}
+	}
 	for extent, group := range h.groups {
 		for _, a := range group {
 			block(a, h.extentClass(uint64(extent)), "this process's list of free blocks")
@@ -92,7 +97,7 @@ func (c *FreeCheck) extents(extent, n uint64, where string) {
 	}
 }
 
-// Stacks looks at the parcels by which processes hand over free space. Each parcel
+// Stacks looks at the reserve, and at the parcels by which processes hand over free space. Each parcel
 // verifies, or it is passed over with all behind it: somebody may be taking it. If
 // still says that nobody can be, that is damage as well.
 //
@@ -100,6 +105,11 @@ func (c *FreeCheck) extents(extent, n uint64, where string) {
 // one of a process that has just taken it, or that is about to push it: what is in
 // it was free at some moment since then.
 func (c *FreeCheck) Stacks(still bool) {
+	for i := range c.heap.live.Words().Reserve {
+		if extent := c.heap.live.Words().Reserve[i].Load(); extent != 0 {
+			c.extents(extent, 1, "the reserve")
+		}
+	}
 	for stack := range format.NumStacks {
 		h := c.heap
 		offset := h.live.StackHead(stack)

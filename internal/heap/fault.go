@@ -10,6 +10,7 @@ func (h *Heap) Abandon() {
 	w.Leaked.Add(uint64(h.waiting + h.freeBytes() + h.holeBytes()))
 	w.SweepWish.Store(1)
 	h.lists = [format.NumClasses]classList{}
+	h.reserved = reserve{}
 	h.groups, h.runs, h.holes, h.aside = nil, runList{}, runList{}, runList{}
 	h.pending, h.logged, h.released = nil, nil, freedList{}
 	clear(h.held)

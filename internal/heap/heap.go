@@ -89,10 +89,12 @@ type Heap struct {
 	released freedList        // held by versions that are not protected any more: to be settled
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
-	relieve  func()           // see SetRelief
-	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
-	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
-	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
+	reserved reserve
+	relieve  func()            // see SetRelief
+	sweep    func(t *Txn) bool // the same
+	pinned   atomic.Uint64     // bytes freed and not reusable, as of the last Reclaim
+	fresh    []format.Version  // by extent: newest anchor when it was last populated, plus 1
+	anchored format.Version    // newest confirmed anchor, as of the last Reclaim
 	prot     live.Protected
 }
 
@@ -233,6 +235,7 @@ func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
 	h.cold, h.waiting = 0, 0
+	h.reserved.forget(floor)
 	for c := range h.lists {
 		h.lists[c].forget(floor)
 	}
@@ -263,9 +266,12 @@ func (h *Heap) forget(epoch uint64) {
 }
 
 // SetRelief names what the heap calls, within a transaction, before it gives up
-// for want of space: it brings the journal up to date and lets go of old anchors,
-// so that blocks which wait for that can be reused.
-func (h *Heap) SetRelief(relieve func()) { h.relieve = relieve }
+// for want of space: relieve brings the journal up to date and lets go of old anchors,
+// so that blocks which wait for that can be reused; sweep looks for what nobody has, if
+// there may be something, and reports whether it did.
+func (h *Heap) SetRelief(relieve func(), sweep func(t *Txn) bool) {
+	h.relieve, h.sweep = relieve, sweep
+}
 
 // logged reports whether the log of a version may refer to blocks of the kind.
 func logged(k format.Kind) bool {
@@ -298,7 +304,7 @@ func (h *Heap) Pinned() format.ByteCount { return format.ByteCount(h.pinned.Load
 
 // freeBytes returns the bytes in the lists.
 func (h *Heap) freeBytes() format.ByteCount {
-	n := h.cold + format.ByteCount(h.runs.extents)<<format.ExtentShift
+	n := h.cold + format.ByteCount(h.runs.extents)<<format.ExtentShift + h.reserved.bytes()
 	for c := range h.lists {
 		n += format.ByteCount(len(h.lists[c].hot)) * format.Class(c).BlockSize()
 	}

@@ -1,10 +1,12 @@
 package heap
 
 import (
+	"errors"
 	"slices"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // A log collects the changes of one transaction, for the journal. It copies
@@ -240,6 +242,10 @@ func (t *Txn) SealLog() (format.Op, error) {
 		return l.ops[0], nil
 	}
 	a, err := t.Alloc(format.KindOps, format.ByteCount(len(l.ops)*format.OpSize))
+	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(err, ErrFull) { // anchors take no space
+		t.Unlist()
+		return format.Op{What: format.MakeWhat(format.OpUnlisted, 0)}, nil
+	}
 	if err != nil {
 		return format.Op{}, err
 	}

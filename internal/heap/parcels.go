@@ -30,6 +30,7 @@ func (h *Heap) GiveBack(all bool) {
 	if all {
 		keep = 0
 	}
+	h.releaseReserve(all)
 	carrier := format.ClassFor(carrierBytes)
 	for c := format.Class(1); int(c) < format.NumClasses; c++ {
 		if c != carrier && h.freeBytes() > keep {

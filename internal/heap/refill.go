@@ -14,6 +14,7 @@ const (
 	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
 	sprawlBytes    = 8 << 20  // a space that small may take more than it holds
 	mostLooks      = 32       // at the stack of extents, before such a space grows
+	sweepInCase    = 2        // the wish for a sweep that may come to nothing: see format.Live.SweepWish
 	minGrowth      = 1 << 20  // by which the file grows at least
 	maxGrowth      = 64 << 20 // and at most, if no more is asked for
 )
@@ -68,26 +69,26 @@ func (h *Heap) refill(c format.Class) error {
 			return nil
 		}
 	}
-	err := h.carve(c)
-	if err != nil && h.catchUp() && (len(l.hot) > 0 || h.takeGroup(c, 1)) {
-		return nil
-	}
-	return err
+	return h.carve(c)
 }
 
-// catchUp reclaims what waits for the journal and for newer anchors, and reports
-// whether there was any. Also if this process waits with nothing: a sweep may have made
-// it forget that, and have left it for the sake of an old anchor; the next one finds it.
-func (h *Heap) catchUp() bool {
-	if h.relieve == nil {
-		return false
+// catchUp brings together what others wait with and what lies about in lists, and
+// reclaims what waits for the journal and for newer anchors: also if this process waits
+// with nothing, since a sweep may have made it forget that, and have left it for the sake
+// of an old anchor; the next one finds it.
+func (h *Heap) catchUp() {
+	h.adoptAll(format.StackPending)
+	if h.relieve != nil {
+		h.relieve()
 	}
-	before := h.waiting
-	h.relieve()
 	for again := true; again; again = len(h.released.chunks) > 0 {
 		h.Reclaim()
 	}
-	return h.waiting < before
+	h.adoptAll(format.StackExtents)
+	for c := format.Class(1); int(c) < format.NumClasses; c++ {
+		h.adoptAll(int(c))
+	}
+	h.cool() // extents that are free as a whole come together
 }
 
 // sprawls reports whether the space takes much more than what it holds: then lone
@@ -98,7 +99,8 @@ func (h *Heap) catchUp() bool {
 func (h *Heap) sprawls() bool {
 	w := h.live.Words()
 	state := (*format.State)(at(uintptr(w.Current.Load()) + format.HeaderSize))
-	return w.Carved.Load()-h.first > 2*uint64(state.BlockBytes)+sprawlBytes
+	reserved := uint64(h.reserveExtents()) << format.ExtentShift
+	return w.Carved.Load()-h.first > 2*uint64(state.BlockBytes)+sprawlBytes+reserved
 }
 
 // carve cuts a whole extent into blocks of class c.
@@ -107,22 +109,36 @@ func (h *Heap) carve(c format.Class) error {
 	if err != nil {
 		return err
 	}
+	l := &h.lists[c]
+	l.hot = h.cut(l.hot, extent, c)
+	return nil
+}
+
+// cut cuts an extent into blocks of class c, and appends them to a list.
+func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.Addr {
 	h.populate(extent, 1)
 	h.setExtentClass(extent, c)
 	size := uint64(c.BlockSize())
 	n := format.ExtentSize / size
 	start := uint64(h.extentAddr(extent))
-	l := &h.lists[c]
 	for i := n; i > 0; i-- { // the lowest address is the first to be used
-		l.hot = append(l.hot, format.Addr(start+(i-1)*size))
+		list = append(list, format.Addr(start+(i-1)*size))
 	}
-	return nil
+	return list
 }
 
-// takeExtents takes n free extents in a row: the process's own, then given-back
+// takeExtents takes n free extents in a row, if the reserve is full (F2).
+func (h *Heap) takeExtents(n uint64) (uint64, error) {
+	if err := h.fillReserve(false); err != nil {
+		return 0, err
+	}
+	return h.takeFree(n)
+}
+
+// takeFree takes n free extents in a row: the process's own, then given-back
 // ones, then holes, then such as nobody ever had. Where there is much free space, more
 // than a look at the stack is worth it.
-func (h *Heap) takeExtents(n uint64) (uint64, error) {
+func (h *Heap) takeFree(n uint64) (uint64, error) {
 	if extent, ok := h.runs.take(n); ok {
 		return extent, nil
 	}
@@ -151,7 +167,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 	for {
 		carved, end := w.Carved.Load(), w.End.Load()
 		if carved+n<<format.ExtentShift > h.window {
-			w.SweepWish.Store(1) // perhaps the dead, or a sweep that saw an old version, left something
+			w.SweepWish.CompareAndSwap(0, sweepInCase) // perhaps the dead, or a sweep that saw an old version, left something
 			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, h.window)
 		}
 		if carved+n<<format.ExtentShift > end {
@@ -196,7 +212,7 @@ func (h *Heap) grow(need uint64) error {
 			return err
 		}
 		if target == need || !errors.Is(err, mapping.ErrNoSpace) {
-			w.SweepWish.Store(1)
+			w.SweepWish.CompareAndSwap(0, sweepInCase)
 			return err
 		}
 	}
@@ -256,18 +272,22 @@ func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 		for again := true; again; again = len(h.released.chunks) > 0 {
 			h.Reclaim()
 		}
-		h.catchUp()
 		h.adoptAll(format.StackExtents)
 		if extent, err = h.takeExtents(n); err != nil {
 			return 0, err
 		}
 	}
+	return h.makeRun(extent, n), nil
+}
+
+// makeRun makes n extents in a row one block.
+func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	h.populate(extent, n)
 	h.setExtentClass(extent, format.ClassRun)
 	for i := uint64(1); i < n; i++ {
 		h.setExtentClass(extent+i, format.ClassRunRest)
 	}
-	return h.extentAddr(extent), nil
+	return h.extentAddr(extent)
 }
 
 // put gives a block that nobody can see any more back to the lists. hot says
@@ -284,11 +304,13 @@ func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 		hd.Meta = format.MakeMeta(0, format.KindNone, c)
 		invariant.Poison(h.payload(a, size-format.HeaderSize))
 	}
-	if hot {
+	switch {
+	case h.reserved.owed > 0 && h.pay(a, c):
+	case hot:
 		h.lists[c].hot = append(h.lists[c].hot, a)
-		return
+	default:
+		h.addCold(c, a)
 	}
-	h.addCold(c, a)
 }
 
 // populateBlocksOf makes the pages of some free blocks of an extent writable, if

@@ -227,6 +227,7 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 		return 0, 0, nil, false
 	}
 	spared = h.spare(offset)
+	spared.spareReserve(h)
 	if n := len(spared.parcels); n > 0 {
 		h.pushChain(format.StackExtents, spared.parcels[0], spared.parcels[n-1])
 	}

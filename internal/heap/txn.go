@@ -23,6 +23,8 @@ type Txn struct {
 	borrowed bool   // pointers into any block with something stored may have been handed out
 	leaks    bool   // what it frees of its base is not listed
 	forsaken uint64 // bytes of its base that are left to a sweep: see Forsake
+	removing bool   // an operation that removes is in progress: see Remove
+	last     bool   // and it may take the last of the reserve
 
 	written  []format.Addr
 	freed    []freed
@@ -51,6 +53,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
 	t.leaks, t.forsaken = false, 0
+	t.removing, t.last = false, false
 	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
@@ -146,7 +149,9 @@ func (t *Txn) Alloc(kind format.Kind, size format.ByteCount) (format.Addr, error
 		a, err = t.heap.take(class)
 	}
 	if err != nil {
-		return 0, err
+		if a, err = t.allocFull(size, class, err); err != nil {
+			return 0, err
+		}
 	}
 	t.written = append(t.written, a)
 	t.writeHeader(a, kind, size, class)

@@ -21,6 +21,7 @@ var Points = []string{
 	"sync.begun", "sync.done",
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
+	"reserve.taken", "reserve.cut",
 	"punch.synced", "rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
 	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.waits", "close.handed",

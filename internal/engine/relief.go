@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+// What is done within a transaction that finds no space left, besides the heap's own
+// reserve (heap.Txn): nothing of it needs space itself. Anchors are written into slots
+// that are there; a sweep only reads; the journal is replaced by anchors where it cannot
+// grow.
+
+const (
+	reliefPause = time.Second           // between sweeps for the sake of what others have set aside
+	reliefWait  = time.Second           // for another process that is sweeping
+	reliefLook  = 5 * time.Millisecond  // how often is looked
+	worthAsking = 4 * format.ExtentSize // bytes that others have set aside
+)
+
+// relieve lets go of what the journal and the old anchors keep from reuse. The
+// caller is the writer, who has no space left; what fails here leaves the space as
+// full as it is.
+func (sp *Space) relieve() {
+	version, err := sp.newestVersion()
+	if err == nil && sp.spool() == nil && sp.live.JournalFloor() < version { // the older usable anchor keeps something, too
+		_ = sp.anchorTwice()
+	}
+}
+
+// sweepWithin is Sweep in the middle of a transaction that has no space left, if a sweep
+// may find some: what the dead had reserved, what was pinned, what processes have set
+// aside, all of which forget that. It reports whether there was one.
+//
+// Why that is right in the middle of a transaction: the caller is the writer, and its base
+// is the current version; so what Sweep says of the version it holds is true of the base.
+// What the transaction has written is in nobody's lists, and is marked besides; what it
+// has freed is of the base, hence marked, and becomes pending when it commits, as ever.
+// The lists of this process are forgotten below the floor, as if it had just entered. A
+// sweep that this very process has in progress finds another epoch and decides nothing.
+func (sp *Space) sweepWithin(t *heap.Txn) bool {
+	if !sp.maySweepFind() {
+		return false
+	}
+	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
+	release, ok := sp.beSweeper()
+	switch {
+	case ok:
+		defer release()
+	case w.Sweeper.Load() != me:
+		return sp.awaitSweeper()
+	}
+	sp.relieved = time.Now()
+	begun := sp.beginSweep()
+	if begun.epoch == 0 {
+		return false
+	}
+	if begun.hold.State != t.Base() { // this process stood still, and others have gone on
+		sp.live.Release(begun.hold)
+		w.SweepWish.Store(1)
+		return false
+	}
+	_, swept, err := sp.endSweep(begun, t)
+	sp.note(err)
+	return err == nil && swept != 0
+}
+
+// maySweepFind reports whether a sweep is due for certain, was never made since the live
+// file is there, or would make others give what they have set aside.
+func (sp *Space) maySweepFind() bool {
+	w := sp.live.Words()
+	if w.SweepWish.Load() == 1 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
+		return true
+	}
+	if time.Since(sp.relieved) < reliefPause {
+		return false
+	}
+	var aside format.ByteCount
+	for _, p := range sp.live.Processes() {
+		if !p.Self {
+			aside += p.Reserved
+		}
+	}
+	return aside >= worthAsking
+}
+
+// awaitSweeper waits for the sweep of another process, and reports whether it has ended:
+// what it found is on the stacks then. One that stands still is not waited for (moves).
+func (sp *Space) awaitSweeper() bool {
+	w := sp.live.Words()
+	swept := w.Swept.Load()
+	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+		if w.Swept.Load() != swept {
+			return true
+		}
+		if w.Sweeper.Load() == 0 {
+			return false
+		}
+	}
+	return false
+}

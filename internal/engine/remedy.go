@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+)
+
+const (
+	remedyAge  = time.Second // what helps is looked up once in that time at most
+	remedyWalk = 256 << 20   // in a space up to that size it is counted what a version keeps
+	remedyMost = 3           // checkpoints, and readers, that are named
+	worthNote  = 1 << 20     // bytes that make a version worth a mention
+)
+
+// remedies is what helped last in a space that is full: who programs against the limit
+// gets the error very often.
+type remedies struct {
+	sync.Mutex
+	found time.Time
+	text  string // of checkpoints and readers
+}
+
+// fullError adds to an error for want of space what would help.
+func (sp *Space) fullError(err error) error {
+	if sp.heap == nil || sp.enter() != nil { // not open
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	defer sp.views.Add(-1)
+	helps := "removing something, which works still"
+	if errors.Is(err, heap.ErrFull) {
+		helps += "; making the space larger: everheap resize, or Resize"
+	} else {
+		helps += "; freeing some of the disk"
+	}
+	return fmt.Errorf("%w: %w; what helps: %s%s", ErrNoSpace, err, sp.pinning(), helps)
+}
+
+// pinning names the checkpoints and the readers that keep what was removed.
+func (sp *Space) pinning() string {
+	r := &sp.remedies
+	r.Lock()
+	defer r.Unlock()
+	if time.Since(r.found) < remedyAge {
+		return r.text
+	}
+	var parts []string
+	if err := sp.guarded(func() error {
+		parts = append(sp.pinningPins(), sp.pinningReaders()...)
+		return nil
+	}); err != nil {
+		return ""
+	}
+	r.text = ""
+	if len(parts) > 0 {
+		r.text = strings.Join(parts, "; ") + "; "
+	}
+	r.found = time.Now()
+	return r.text
+}
+
+// walks reports whether the space is small enough for a walk of its versions.
+func (sp *Space) walks() bool { return sp.live.Words().Carved.Load() <= remedyWalk }
+
+// pinningPins names checkpoints.
+func (sp *Space) pinningPins() (parts []string) {
+	var list []Checkpoint
+	if sp.walks() {
+		list, _ = sp.Checkpoints() // as far as it can be read
+	} else {
+		_ = sp.look(func(tx *Tx) error {
+			pins, err := tx.pins()
+			for _, p := range pins {
+				if s, stateErr := tx.pinned(p); p.Restore == 0 && stateErr == nil {
+					list = append(list, Checkpoint{Name: p.NameOf(), Bytes: format.ByteCount(s.BlockBytes)})
+				}
+			}
+			return err
+		})
+	}
+	for _, c := range list {
+		switch {
+		case len(parts) == remedyMost:
+			return append(parts, fmt.Sprintf("dropping others of the %d checkpoints", len(list)))
+		case c.Bytes < worthNote:
+		case sp.walks():
+			parts = append(parts, fmt.Sprintf("dropping the checkpoint %q, which alone keeps %d bytes", c.Name, c.Bytes))
+		default:
+			parts = append(parts, fmt.Sprintf("dropping the checkpoint %q, which keeps up to %d bytes", c.Name, c.Bytes))
+		}
+	}
+	return parts
+}
+
+// pinningReaders names those who hold an old version.
+func (sp *Space) pinningReaders() (parts []string) {
+	if !sp.walks() {
+		return nil
+	}
+	claims, _ := sp.Claims() // as far as they can be read
+	for _, c := range claims {
+		if c.Pins < worthNote || len(parts) == remedyMost {
+			continue
+		}
+		who := fmt.Sprintf("process %d (%s)", c.PID, c.Command)
+		if c.Self {
+			who = "this process"
+		}
+		parts = append(parts, fmt.Sprintf("ending the View of %s, which keeps %d bytes", who, c.Pins))
+	}
+	return parts
+}

@@ -1,0 +1,314 @@
+package heap
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// What frees needs space first: the blocks on the way to what is removed are copied, and
+// the old ones can be used only when the version is committed and no reader and no usable
+// anchor sees the former one any more. So a space without a free block could never get
+// one. The reserve is what removals live on until then: free extents that lie in cells in
+// live, where every process can take one and none can keep it.
+//
+// Invariants:
+//
+//	F1  An extent in a cell is free, has its space in the file, hence takes no disk when
+//	    it is used, and belongs to the cell: it is in no list and no stack. It is put
+//	    there by its owner's swap from 0, and taken by a swap to 0, both between Enter and
+//	    Leave; so whoever looks when nobody is active finds each one where it belongs, and
+//	    a sweep spares it (BeginSweep). The cells name no extent twice.
+//	F2  While a cell is empty no process takes an extent but for the cell, or for a
+//	    removal. So the reserve is filled from the first extents that become free, whoever
+//	    frees them, before anything else grows.
+//	F3  What is cut from an extent of the reserve is given to removals only, and stays with
+//	    them: each block that a removal took is owed, and the next free block of the class
+//	    pays for it. Otherwise programs that remove one thing and store another over and
+//	    over would store into what the removals free, and eat up the reserve.
+//	F4  A transaction may take from the reserve: for an operation that removes; for its
+//	    commit, if it leaves no more bytes reachable than it found; for anything else, as
+//	    long as it leaves fewer, that block included; and when it replays the journal.
+//	    (Txn.mayUseReserve)
+//	F5  The last extents are for transactions that drop a checkpoint: where checkpoints
+//	    pin everything, removals free nothing, and would use up all there is.
+//	F6  Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
+//	    them, and their extents are found by the sweep that follows. The last one to close
+//	    puts them on the stack of extents, which its anchor lists (E5).
+//
+// Who dies with an extent in his hands leaks it until a sweep, as ever. The blocks that a
+// process has cut go back to all when the cells are full again, or it closes.
+
+const (
+	minReserve  = 32 // extents: paths of some classes, for a space of any size
+	reservePart = 16 // of the space that is in use, so many are one of the reserve
+	lastReserve = 8  // extents that only a transaction that drops a checkpoint takes
+)
+
+// reserve is this process's part of the reserve: what it has cut.
+type reserve struct {
+	lists [format.NumClasses][]format.Addr
+	debts [format.NumClasses]int // blocks that were taken, and not paid for
+	owed  int                    // their number
+}
+
+// forget drops what lies below the floor, and all debts: what they were for is forgotten.
+func (r *reserve) forget(floor format.Addr) {
+	for c := range r.lists {
+		r.lists[c] = slices.DeleteFunc(r.lists[c], func(a format.Addr) bool { return a < floor })
+	}
+	r.debts, r.owed = [format.NumClasses]int{}, 0
+}
+
+// bytes returns what is in the lists.
+func (r *reserve) bytes() (n format.ByteCount) {
+	for c := range r.lists {
+		n += format.ByteCount(len(r.lists[c])) * format.Class(c).BlockSize()
+	}
+	return n
+}
+
+// reserveExtents returns how many cells are to be full.
+func (h *Heap) reserveExtents() int {
+	inUse := int((h.live.Words().Carved.Load() - h.first) >> format.ExtentShift)
+	return min(max(inUse/reservePart, minReserve), format.NumReserve)
+}
+
+// emptyCells returns how many of the cells that are to be full are empty.
+func (h *Heap) emptyCells() (n int) {
+	w := h.live.Words()
+	for i := range h.reserveExtents() {
+		if w.Reserve[i].Load() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// fillReserve fills the cells (F2), from wherever extents are to be had, and from
+// nowhere but this process's list if ownOnly is set. The error says why it could not.
+func (h *Heap) fillReserve(ownOnly bool) error {
+	w := h.live.Words()
+	for i := range h.reserveExtents() {
+		cell := &w.Reserve[i]
+		if cell.Load() != 0 {
+			continue
+		}
+		extent, ok := h.runs.take(1)
+		if !ok && ownOnly {
+			return errNoExtent
+		}
+		if !ok {
+			var err error
+			if extent, err = h.takeFree(1); err != nil {
+				return err
+			}
+		}
+		invariant.Point("reserve.taken")
+		if !cell.CompareAndSwap(0, extent) {
+			h.runs.add(extent, 1) // another process was faster
+		}
+	}
+	return nil
+}
+
+// errNoExtent says that this process has no free extent.
+var errNoExtent = errors.New("no free extent at hand")
+
+// takeCells takes n extents in a row out of the cells. The last ones are taken only if
+// last is set (F5).
+func (h *Heap) takeCells(n int, last bool) (extent uint64, ok bool) {
+	w := h.live.Words()
+	type full struct {
+		extent uint64
+		cell   int
+	}
+	var list []full
+	for i := range w.Reserve {
+		if e := w.Reserve[i].Load(); e != 0 {
+			list = append(list, full{e, i})
+		}
+	}
+	if left := len(list) - n; left < 0 || !last && left < lastReserve {
+		return 0, false
+	}
+	slices.SortFunc(list, func(a, b full) int { return int(a.extent) - int(b.extent) })
+next:
+	for i := 0; i+n <= len(list); i++ {
+		if list[i+n-1].extent != list[i].extent+uint64(n)-1 {
+			continue
+		}
+		for k, f := range list[i : i+n] {
+			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
+				for _, taken := range list[i : i+k] {
+					h.runs.add(taken.extent, 1)
+				}
+				continue next
+			}
+		}
+		invariant.Point("reserve.cut")
+		return list[i].extent, true
+	}
+	return 0, false
+}
+
+// takeReserved takes a block for a removal (F3).
+func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool) (a format.Addr, ok bool) {
+	if class == format.ClassRun {
+		n := format.RunExtents(size)
+		extent, ok := h.takeCells(n, last)
+		if !ok {
+			return 0, false
+		}
+		return h.makeRun(extent, uint64(n)), true
+	}
+	r := &h.reserved
+	if len(r.lists[class]) == 0 {
+		extent, ok := h.takeCells(1, last)
+		if !ok {
+			return 0, false
+		}
+		r.lists[class] = h.cut(r.lists[class], extent, class)
+	}
+	list := r.lists[class]
+	a = list[len(list)-1]
+	r.lists[class] = list[:len(list)-1]
+	r.debts[class]++
+	r.owed++
+	return a, true
+}
+
+// pay gives a free block to the removals if they are owed one of its class.
+func (h *Heap) pay(a format.Addr, class format.Class) bool {
+	r := &h.reserved
+	if r.debts[class] == 0 {
+		return false
+	}
+	r.debts[class]--
+	r.owed--
+	r.lists[class] = append(r.lists[class], a)
+	return true
+}
+
+// releaseReserve gives what this process has cut from the reserve to all: always, if all
+// is set; else if the cells are full again, which it fills first with what it has.
+func (h *Heap) releaseReserve(all bool) {
+	if !all {
+		_ = h.fillReserve(true) // what is missing stays so
+	}
+	if h.reserved.owed == 0 && h.reserved.bytes() == 0 || !all && h.emptyCells() > 0 {
+		return
+	}
+	for c, list := range h.reserved.lists {
+		for _, a := range list {
+			h.addCold(format.Class(c), a)
+		}
+	}
+	h.reserved = reserve{}
+}
+
+// EmptyReserve takes all extents out of the cells, for the last one who closes (F6). The
+// heap is entered.
+func (h *Heap) EmptyReserve() {
+	w := h.live.Words()
+	for i := range w.Reserve {
+		if extent := w.Reserve[i].Swap(0); extent != 0 {
+			h.runs.add(extent, 1)
+		}
+	}
+}
+
+// spareReserve adds the extents in the cells to what a sweep leaves alone. Nobody is
+// active, so each is where it belongs (F1); one that cannot be free is damage, and is let
+// go of.
+func (s *Spared) spareReserve(h *Heap) {
+	w := h.live.Words()
+	first, end := h.first>>format.ExtentShift, w.Carved.Load()>>format.ExtentShift
+	for i := range w.Reserve {
+		extent := w.Reserve[i].Load()
+		if extent == 0 {
+			continue
+		}
+		if extent < first || extent >= end || s.has(extent) || h.extentClass(extent) != format.ClassFree {
+			w.Reserve[i].CompareAndSwap(extent, 0)
+			continue
+		}
+		s.extents[extent/64] |= 1 << (extent % 64)
+	}
+}
+
+// Remove says that an operation that removes begins, or that it ends; last, that it drops
+// a checkpoint (F4, F5).
+func (t *Txn) Remove(begins, last bool) {
+	t.removing, t.last = begins, begins && last
+}
+
+// Conclude says that what follows is the commit (F4).
+func (t *Txn) Conclude() { t.removing = t.removing || t.bytes <= 0 }
+
+// mayUseReserve decides F4 for a block of the size, header and rounding included.
+func (t *Txn) mayUseReserve(size format.ByteCount) bool {
+	return t.removing || t.leaks || t.bytes+int64(size) <= 0
+}
+
+// allocFull finds a block where neither the lists nor the file have one because of err.
+// What frees takes it from the reserve. Else all is done that can make room: what waits
+// for the journal and for newer anchors is let go of; and if that does not do, what the
+// dead had and what other processes have set aside is found by a sweep.
+func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (format.Addr, error) {
+	if !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
+		return 0, err
+	}
+	h := t.heap
+	bytes := class.BlockSize()
+	if class == format.ClassRun {
+		bytes = format.ByteCount(format.RunExtents(size)) << format.ExtentShift
+	}
+	reserved := func() (format.Addr, bool) {
+		if !t.mayUseReserve(bytes) {
+			return 0, false
+		}
+		return h.takeReserved(size, class, t.last || t.leaks)
+	}
+	if a, ok := reserved(); ok {
+		return a, nil
+	}
+	h.catchUp()
+	if a, err := h.takeBlock(size, class); err == nil {
+		return a, nil
+	}
+	if h.sweep != nil && h.sweep(t) {
+		h.adoptAll(format.StackExtents) // if it was another process that swept
+		if a, err := h.takeBlock(size, class); err == nil {
+			return a, nil
+		}
+	}
+	if a, ok := reserved(); ok {
+		return a, nil
+	}
+	return 0, err
+}
+
+// takeBlock takes a block of a class, or a run.
+func (h *Heap) takeBlock(size format.ByteCount, class format.Class) (format.Addr, error) {
+	if class == format.ClassRun {
+		return h.takeRun(size)
+	}
+	return h.take(class)
+}
+
+// Base returns the state that the transaction started from.
+func (t *Txn) Base() format.Addr { return t.base }
+
+// Mark adds all blocks that the transaction has written to a set, those that it has
+// dropped again included: they are nobody else's until it ends.
+func (t *Txn) Mark(m *Marks) {
+	for _, a := range t.written {
+		if m.heap.extentOf(a) < uint64(len(m.extents)) {
+			m.set(a)
+		}
+	}
+}

@@ -12,18 +12,20 @@ import (
 )
 
 const (
-	remedyAge  = time.Second // what helps is looked up once in that time at most
-	remedyWalk = 256 << 20   // in a space up to that size it is counted what a version keeps
-	remedyMost = 3           // checkpoints, and readers, that are named
-	worthNote  = 1 << 20     // bytes that make a version worth a mention
+	remedyAge      = time.Second // what helps is looked up once in that time,
+	remedyVersions = 500         // or in so many versions
+	remedyWalk     = 256 << 20   // in a space up to that size it is counted what a version keeps
+	remedyMost     = 3           // checkpoints, and readers, that are named
+	worthNote      = 1 << 20     // bytes that make a version worth a mention
 )
 
 // remedies is what helped last in a space that is full: who programs against the limit
 // gets the error very often.
 type remedies struct {
 	sync.Mutex
-	found time.Time
-	text  string // of checkpoints and readers
+	found   time.Time
+	version format.Version // the newest then
+	text    string         // of checkpoints and readers
 }
 
 // fullError adds to an error for want of space what would help.
@@ -46,7 +48,8 @@ func (sp *Space) pinning() string {
 	r := &sp.remedies
 	r.Lock()
 	defer r.Unlock()
-	if time.Since(r.found) < remedyAge {
+	version, _ := sp.newestVersion()
+	if time.Since(r.found) < remedyAge && version < r.version+remedyVersions {
 		return r.text
 	}
 	var parts []string
@@ -60,7 +63,7 @@ func (sp *Space) pinning() string {
 	if len(parts) > 0 {
 		r.text = strings.Join(parts, "; ") + "; "
 	}
-	r.found = time.Now()
+	r.found, r.version = time.Now(), version
 	return r.text
 }
 

@@ -17,25 +17,25 @@ import (
 //
 // Invariants:
 //
-//	F1  An extent in a cell is free, has its space in the file, hence takes no disk when
+//	K1  An extent in a cell is free, has its space in the file, hence takes no disk when
 //	    it is used, and belongs to the cell: it is in no list and no stack. It is put
 //	    there by its owner's swap from 0, and taken by a swap to 0, both between Enter and
 //	    Leave; so whoever looks when nobody is active finds each one where it belongs, and
 //	    a sweep spares it (BeginSweep). The cells name no extent twice.
-//	F2  While a cell is empty no process takes an extent but for the cell, or for a
+//	K2  While a cell is empty no process takes an extent but for the cell, or for a
 //	    removal. So the reserve is filled from the first extents that become free, whoever
 //	    frees them, before anything else grows.
-//	F3  What is cut from an extent of the reserve is given to removals only, and stays with
+//	K3  What is cut from an extent of the reserve is given to removals only, and stays with
 //	    them: each block that a removal took is owed, and the next free block of the class
 //	    pays for it. Otherwise programs that remove one thing and store another over and
 //	    over would store into what the removals free, and eat up the reserve.
-//	F4  A transaction may take from the reserve: for an operation that removes; for its
+//	K4  A transaction may take from the reserve: for an operation that removes; for its
 //	    commit, if it leaves no more bytes reachable than it found; for anything else, as
 //	    long as it leaves fewer, that block included; and when it replays the journal.
 //	    (Txn.mayUseReserve)
-//	F5  The last extents are for transactions that drop a checkpoint: where checkpoints
+//	K5  The last extents are for transactions that drop a checkpoint: where checkpoints
 //	    pin everything, removals free nothing, and would use up all there is.
-//	F6  Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
+//	K6  Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
 //	    them, and their extents are found by the sweep that follows. The last one to close
 //	    puts them on the stack of extents, which its anchor lists (E5).
 //
@@ -44,7 +44,7 @@ import (
 
 const (
 	minReserve  = 32 // extents: paths of some classes, for a space of any size
-	reservePart = 16 // of the space that is in use, so many are one of the reserve
+	reservePart = 16 // extents of what the space holds for one of the reserve, if that is more
 	lastReserve = 8  // extents that only a transaction that drops a checkpoint takes
 )
 
@@ -72,9 +72,16 @@ func (r *reserve) bytes() (n format.ByteCount) {
 }
 
 // reserveExtents returns how many cells are to be full.
+//
+// The state is read although it may be reclaimed at this moment: any answer will do.
 func (h *Heap) reserveExtents() int {
-	inUse := int((h.live.Words().Carved.Load() - h.first) >> format.ExtentShift)
-	return min(max(inUse/reservePart, minReserve), format.NumReserve)
+	state := (*format.State)(at(uintptr(h.live.Words().Current.Load()) + format.HeaderSize))
+	return int(min(max(state.BlockBytes>>format.ExtentShift/reservePart, minReserve), format.NumReserve))
+}
+
+// ReserveBytes returns how much space the reserve is to have.
+func (h *Heap) ReserveBytes() format.ByteCount {
+	return format.ByteCount(h.reserveExtents()) << format.ExtentShift
 }
 
 // emptyCells returns how many of the cells that are to be full are empty.
@@ -88,7 +95,7 @@ func (h *Heap) emptyCells() (n int) {
 	return n
 }
 
-// fillReserve fills the cells (F2), from wherever extents are to be had, and from
+// fillReserve fills the cells (K2), from wherever extents are to be had, and from
 // nowhere but this process's list if ownOnly is set. The error says why it could not.
 func (h *Heap) fillReserve(ownOnly bool) error {
 	w := h.live.Words()
@@ -119,7 +126,7 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 var errNoExtent = errors.New("no free extent at hand")
 
 // takeCells takes n extents in a row out of the cells. The last ones are taken only if
-// last is set (F5).
+// last is set (K5).
 func (h *Heap) takeCells(n int, last bool) (extent uint64, ok bool) {
 	w := h.live.Words()
 	type full struct {
@@ -155,7 +162,7 @@ next:
 	return 0, false
 }
 
-// takeReserved takes a block for a removal (F3).
+// takeReserved takes a block for a removal (K3).
 func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool) (a format.Addr, ok bool) {
 	if class == format.ClassRun {
 		n := format.RunExtents(size)
@@ -181,6 +188,21 @@ func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool
 	return a, true
 }
 
+// borrow takes a block for what is no removal from what removals have cut, as the last
+// thing before a transaction fails, and while more than half of the reserve is there: it
+// is owed, too. So who stores what replaces something, or after much was removed, is not
+// kept from it by the path that it copies, whose old blocks pay for it.
+func (h *Heap) borrow(class format.Class) (a format.Addr, ok bool) {
+	if class == format.ClassRun || len(h.reserved.lists[class]) == 0 {
+		return 0, false
+	}
+	cells := h.reserveExtents() - h.emptyCells()
+	if format.ByteCount(cells)<<format.ExtentShift+h.reserved.bytes() <= h.ReserveBytes()/2 {
+		return 0, false
+	}
+	return h.takeReserved(0, class, false)
+}
+
 // pay gives a free block to the removals if they are owed one of its class.
 func (h *Heap) pay(a format.Addr, class format.Class) bool {
 	r := &h.reserved
@@ -198,6 +220,7 @@ func (h *Heap) pay(a format.Addr, class format.Class) bool {
 func (h *Heap) releaseReserve(all bool) {
 	if !all {
 		_ = h.fillReserve(true) // what is missing stays so
+		h.lowerReserve()
 	}
 	if h.reserved.owed == 0 && h.reserved.bytes() == 0 || !all && h.emptyCells() > 0 {
 		return
@@ -210,7 +233,19 @@ func (h *Heap) releaseReserve(all bool) {
 	h.reserved = reserve{}
 }
 
-// EmptyReserve takes all extents out of the cells, for the last one who closes (F6). The
+// lowerReserve takes the extents out of the cells that need not be full any more.
+func (h *Heap) lowerReserve() {
+	w := h.live.Words()
+	for i := h.reserveExtents(); i < format.NumReserve; i++ {
+		if w.Reserve[i].Load() != 0 {
+			if extent := w.Reserve[i].Swap(0); extent != 0 {
+				h.runs.add(extent, 1)
+			}
+		}
+	}
+}
+
+// EmptyReserve takes all extents out of the cells, for the last one who closes (K6). The
 // heap is entered.
 func (h *Heap) EmptyReserve() {
 	w := h.live.Words()
@@ -222,7 +257,7 @@ func (h *Heap) EmptyReserve() {
 }
 
 // spareReserve adds the extents in the cells to what a sweep leaves alone. Nobody is
-// active, so each is where it belongs (F1); one that cannot be free is damage, and is let
+// active, so each is where it belongs (K1); one that cannot be free is damage, and is let
 // go of.
 func (s *Spared) spareReserve(h *Heap) {
 	w := h.live.Words()
@@ -241,15 +276,15 @@ func (s *Spared) spareReserve(h *Heap) {
 }
 
 // Remove says that an operation that removes begins, or that it ends; last, that it drops
-// a checkpoint (F4, F5).
+// a checkpoint (K4, K5).
 func (t *Txn) Remove(begins, last bool) {
 	t.removing, t.last = begins, begins && last
 }
 
-// Conclude says that what follows is the commit (F4).
+// Conclude says that what follows is the commit (K4).
 func (t *Txn) Conclude() { t.removing = t.removing || t.bytes <= 0 }
 
-// mayUseReserve decides F4 for a block of the size, header and rounding included.
+// mayUseReserve decides K4 for a block of the size, header and rounding included.
 func (t *Txn) mayUseReserve(size format.ByteCount) bool {
 	return t.removing || t.leaks || t.bytes+int64(size) <= 0
 }
@@ -287,6 +322,9 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 		}
 	}
 	if a, ok := reserved(); ok {
+		return a, nil
+	}
+	if a, ok := h.borrow(class); ok {
 		return a, nil
 	}
 	return 0, err

@@ -250,3 +250,41 @@ func TestWriter_StreamsDiffer(t *testing.T) {
 		t.Errorf("the frames of another backup: %v", err)
 	}
 }
+
+// A change of any size takes little more memory than its own (B3).
+func TestReader_OneLargeChange(t *testing.T) {
+	for _, size := range largeChanges {
+		r, w := io.Pipe()
+		go func() {
+			wr, err := NewWriter(w, head())
+			if err == nil {
+				err = wr.Put(format.OpHead{What: 5}, make([]byte, size))
+			}
+			if err == nil {
+				err = wr.Close(3, 2, 0)
+			}
+			w.CloseWithError(err)
+		}()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		rd, err := NewReader(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, payload, err := rd.Next()
+		if err != nil || len(payload) != size {
+			t.Fatalf("%d bytes (%v)", len(payload), err)
+		}
+		if _, _, err := rd.Next(); err != io.EOF {
+			t.Errorf("at the end: %v", err)
+		}
+		runtime.ReadMemStats(&after)
+		n := float64(after.TotalAlloc-before.TotalAlloc) - float64(size) // without what the writer has
+		if most := 1.2*float64(size) + 10<<20; n > most {
+			t.Errorf("a change of %d MiB takes %.0f MiB, more than %.0f", size>>20, n/(1<<20), most/(1<<20))
+		}
+		t.Logf("a change of %d MiB takes %.2f of it", size>>20, n/float64(size))
+	}
+}
+
+var largeChanges = []int{5 << 20, 33 << 20, 64<<20 + 8}

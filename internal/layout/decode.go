@@ -23,6 +23,9 @@ func Decode(b []byte) (*Type, error) {
 		d.bad = checkShapes(d.nodes)
 	}
 	if d.bad == "" {
+		d.bad = checkText(d.nodes)
+	}
+	if d.bad == "" {
 		d.bad = finish(d.nodes)
 	}
 	if d.bad == "" {
@@ -161,6 +164,41 @@ func checkShapes(nodes []*Type) string {
 	for _, t := range nodes {
 		if what := visit(t, 0); what != "" {
 			return what
+		}
+	}
+	return ""
+}
+
+// maxText is more than the text of any type of a program takes.
+const maxText = 1 << 24
+
+// checkText returns what is wrong with how decoded types can be written, or "". A type
+// without a name is written as its parts. In Go only types with names contain
+// themselves, behind pointers or in handles: without one the text has no end, and parts
+// that are written twice, again and again, make it as good as endless.
+func checkText(nodes []*Type) string {
+	sizes := make(map[*Type]int, len(nodes)) // -1: being measured
+	var measure func(t *Type, depth int) int
+	measure = func(t *Type, depth int) int {
+		if t == nil || t.name != "" {
+			return 1
+		}
+		if n, ok := sizes[t]; ok && n >= 0 {
+			return n
+		} else if ok || depth > 1000 {
+			return maxText + 1
+		}
+		sizes[t] = -1
+		n := 1 + measure(t.key, depth+1) + measure(t.elem, depth+1)
+		for _, f := range t.fields {
+			n = min(n+len(f.Name)+measure(f.Type, depth+1), maxText+1)
+		}
+		sizes[t] = min(n, maxText+1)
+		return sizes[t]
+	}
+	for _, t := range nodes {
+		if measure(t, 0) > maxText {
+			return "a type without a name contains itself, or too much"
 		}
 	}
 	return ""

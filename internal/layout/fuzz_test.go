@@ -258,6 +258,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(t.Encode())
 	}
+	f.Add([]byte("\x01\x01\x15\x00\x08\x08\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		typ, err := Decode(data)
 		var d *DamageError

@@ -22,9 +22,9 @@ var ErrShared = errors.New("the transaction was used by several goroutines at on
 
 // using says which goroutine changes a writing transaction at the moment.
 type using struct {
-	by    atomic.Uintptr // goroutine; 0: none
-	depth int            // of its changes inside a change
-	found atomic.Bool    // another one has come upon it
+	by    uintptr     // goroutine; 0: none. It is read and taken atomically
+	depth int         // of its changes inside a change
+	found atomic.Bool // another one has come upon it
 }
 
 // beginChange begins a change; endChange must follow if it returns nil.
@@ -33,8 +33,8 @@ func (tx *Tx) beginChange() error {
 		return nil
 	}
 	me := goroutine.ID()
-	if !tx.using.by.CompareAndSwap(0, me) {
-		if tx.using.by.Load() != me {
+	if !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) {
+		if atomic.LoadUintptr(&tx.using.by) != me {
 			tx.using.found.Store(true)
 			return ErrShared
 		}
@@ -50,14 +50,14 @@ func (tx *Tx) endChange() {
 	case tx.using.depth > 0:
 		tx.using.depth--
 	default:
-		tx.using.by.Store(0)
+		release(&tx.using.by)
 	}
 }
 
 // shared returns an error if another goroutine changes the transaction right now, or if
 // two have used it at once before.
 func (tx *Tx) shared() error {
-	if by := tx.using.by.Load(); by != 0 && by != goroutine.ID() {
+	if by := atomic.LoadUintptr(&tx.using.by); by != 0 && by != goroutine.ID() {
 		tx.using.found.Store(true)
 	}
 	if tx.using.found.Load() {
@@ -73,7 +73,7 @@ func (tx *Tx) seize() error {
 	if tx == &tx.sp.writes {
 		return nil
 	}
-	for me := goroutine.ID(); !tx.using.by.CompareAndSwap(0, me) && tx.using.by.Load() != me; {
+	for me := goroutine.ID(); !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) && atomic.LoadUintptr(&tx.using.by) != me; {
 		tx.using.found.Store(true)
 		runtime.Gosched()
 	}

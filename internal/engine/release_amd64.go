@@ -1,0 +1,5 @@
+package engine
+
+// release clears a word after all that was written before. This processor keeps the
+// order of writes, and an atomic write would cost as much as taking the word.
+func release(word *uintptr) { *word = 0 }

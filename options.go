@@ -45,6 +45,13 @@ func WithFlushInterval(d time.Duration) Option {
 
 // WithReadOnly opens a space that exists for reading only: its heap is never
 // written. Writers in other processes go on, and their commits are seen.
+//
+// It works for a user who may only read the files, and on media that are mounted for
+// reading. Such a reader sees what others commit, and its versions stay valid as all do;
+// it cannot take named locks. If no process has used the space since the machine
+// started, it sees the version that is on disk, also while others begin to write later;
+// if there is a journal to replay, the error is ErrReadOnly, until somebody who may write
+// has opened the space.
 func WithReadOnly() Option { return option(func(s *settings) { s.engine.ReadOnly = true }) }
 
 // WithDir keeps the space in the directory dir/name, whatever the registry says.

@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
-	"github.com/everheap/everheap/internal/engine"
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/oslock"
 )
 
 func TestSuspend_AtRandomMoments(t *testing.T) {
@@ -377,59 +374,4 @@ func TestSuspend_Reader(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// While somebody stands still in the middle of opening, those who have the space
-// open go on; who wants to open it waits, and says so in the end.
-func TestSuspend_Opener(t *testing.T) {
-	t.Parallel() // it mostly waits
-	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
-	m := mapOf[string, int](t, s)
-	gate, err := os.OpenFile(filepath.Join(dir, engine.HeapName), os.O_RDWR, 0)
-	must(t, err)
-	defer gate.Close()
-	for ok := false; !ok; {
-		ok, err = oslock.TryLock(gate, format.LockGate, false)
-		must(t, err)
-	}
-	first := startChild(t, "opener", env(dir, 1, "", 1)...)
-	for i := range 100 {
-		must(t, m.Set(s, "x", i))
-	}
-	time.Sleep(500 * time.Millisecond)
-	must(t, oslock.Unlock(gate, format.LockGate))
-	if result := first.awaitLine("opened"); result != "<nil>" {
-		t.Errorf("opening after the gate was free: %s", result)
-	}
-	first.await("its end", first.gone)
-	for ok := false; !ok; {
-		ok, err = oslock.TryLock(gate, format.LockGate, false)
-		must(t, err)
-	}
-	second := startChild(t, "opener", env(dir, 2, "", 1)...)
-	if result := second.awaitLine("opened"); result != "busy" {
-		t.Errorf("opening while the gate is held: %s", result)
-	}
-	must(t, m.Set(s, "x", 1))
-	must(t, oslock.Unlock(gate, format.LockGate))
-}
-
-func init() { children["opener"] = openerChild }
-
-func openerChild() int {
-	c := newInChild()
-	s, err := c.open()
-	if errors.Is(err, everheap.ErrBusy) {
-		say("opened", "busy")
-		return 0
-	}
-	say("opened", err)
-	if err == nil {
-		err = s.Close()
-	}
-	if err != nil {
-		return failed("close", err)
-	}
-	return 0
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/oslock"
 )
 
 const (
@@ -78,13 +77,13 @@ func (b *background) tick() {
 	if b.n%reapTicks == 0 {
 		sp.live.Reap()
 	}
+	if sp.readOnly {
+		return
+	}
 	if commits := sp.live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
 	} else {
 		b.idle++
-	}
-	if sp.readOnly {
-		return
 	}
 	sp.note(b.tidy())
 	sp.note(sp.guarded(b.anchor))
@@ -185,78 +184,6 @@ func (b *background) maybeSweep() error {
 		b.pause = time.Second
 	}
 	return err
-}
-
-// handOver gives back all that the process has reserved; and, if it is the last
-// one that has the space open, writes a clean anchor. It reports whether nothing
-// is left to clean up after. The caller has the queue and the gate.
-func (sp *Space) handOver() (bool, error) {
-	if sp.readOnly {
-		return true, nil
-	}
-	w := sp.live.Words()
-	sp.unpinPresence()
-	last, err := oslock.TryLock(sp.gate, format.LockPresence, false)
-	if err == nil && !last {
-		_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
-	}
-	if err != nil {
-		return false, err
-	}
-	if last {
-		sp.live.Reap() // what the dead held is nobody's now
-	}
-	if w.Clean.Load() != 0 {
-		return true, nil // nothing was written since the last clean close, and nothing reserved
-	}
-	if sp.refused() == nil {
-		if m := sp.examine(); m != nil {
-			_ = sp.guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
-		}
-	}
-	// Before blocks are given back: those that wait for the journal need not wait on.
-	version, err := sp.newestVersion()
-	if err == nil {
-		err = sp.awaitDurable(version)
-	}
-	if err != nil && !errors.Is(err, errFailed) {
-		return false, err
-	}
-	sp.journal.release()
-	listed := sp.usingLists(func() error {
-		sp.heap.Enter()
-		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
-		sp.heap.Reclaim()
-		if last {
-			sp.heap.EmptyReserve()
-		}
-		sp.heap.GiveBack(true)
-		return nil
-	})
-	if err = errors.Join(err, listed); err != nil {
-		return listed == nil, err
-	}
-	invariant.Point("close.handed")
-	if sp.refused() != nil {
-		if why := sp.stopped.Load(); why != nil {
-			return true, *why
-		}
-		return true, nil // what was committed is durable, in the journal
-	}
-	if unresolved(&sp.doubt.heap) != nil {
-		w.ParcelDoubt.Store(1)
-	}
-	// Those who stay may only read; or the stacks do not list all, or not all of what
-	// they list is on disk for sure: the next opener sweeps.
-	if !last || w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
-		return true, sp.writeAnchor(nil, false)
-	}
-	var stacks [format.NumStacks]uint64
-	for i := range stacks {
-		stacks[i] = sp.live.StackHead(i)
-	}
-	w.Clean.Store(1) // E5: before it is written
-	return true, sp.writeAnchor(&stacks, false)
 }
 
 // Sweep finds what no protected version can reach and gives it to the lists of

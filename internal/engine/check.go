@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/everheap/everheap/internal/check"
@@ -33,6 +34,9 @@ const markTries = 3
 
 // markVersions marks what the versions up to the limit can reach.
 func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+	if p.Unknown {
+		return nil, 0, errors.New("who reads which version cannot be found out")
+	}
 	marks = sp.heap.NewMarks(floor)
 	last := sp.heap.VersionOf(limit)
 	r := sp.heap.Reader(true)

@@ -195,8 +195,12 @@ func kindOf(dir string, err error) error {
 		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
 	case errors.As(err, &value):
 		return &CorruptError{File: dir + "/heap", What: value.Error()}
+	case errors.Is(err, ErrBusy):
+		return err // the end of a context in it is why
 	case errors.As(err, &busy):
 		return fmt.Errorf("%w: %w", ErrBusy, busy)
+	case errors.Is(err, live.ErrTooManyProcesses):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.As(err, &unstorable):

@@ -43,7 +43,7 @@ func forgetOpened() {
 func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }
 
 // pinPresence moves the shared lock of the presence byte to a description that forks do
-// not get (Q3). The caller has the gate, so nobody takes the byte meanwhile.
+// not get (Q3). One of the two has it at every moment, so nobody takes the byte.
 func (sp *Space) pinPresence() error {
 	f, err := openAgain(sp.gate)
 	if err != nil {
@@ -86,6 +86,9 @@ func openAgain(f *os.File) (*os.File, error) {
 // closeGate lets go of the gate file and its locks.
 func (sp *Space) closeGate() {
 	sp.unpinPresence()
+	if sp.guest && sp.header != nil {
+		_ = oslock.UnlockAll(sp.gate, format.LockVersions, int64(sp.header.Window>>4)) // what fails protects too much
+	}
 	unlockAndClose(sp.gate)
 }
 

@@ -63,6 +63,9 @@ var errNoJournal = &format.DamageError{File: journal.FileName, What: "the file i
 
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
+	if sp.guest {
+		return sp.openGuestJournal()
+	}
 	mode, created := os.O_RDWR, false
 	if sp.readOnly {
 		mode = os.O_RDONLY

@@ -122,6 +122,9 @@ func (u *LockUser) enter(l *lock) error {
 	if l.bad != nil {
 		return l.bad
 	}
+	if u.sp.guest {
+		return fmt.Errorf("%w, by a user who may not write its files: named locks cannot be taken", ErrReadOnly)
+	}
 	if err := u.sp.enter(); err != nil {
 		return err
 	}

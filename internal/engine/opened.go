@@ -307,22 +307,3 @@ func (sp *Space) close() error {
 	}
 	return sp.end()
 }
-
-// end ends the membership of this process. No transaction is in progress, and none
-// can begin.
-func (sp *Space) end() error {
-	close(sp.quit)
-	sp.done.Wait()
-	sp.stopWatching()
-	err := sp.lockGate(context.Background())
-	clean := false
-	if err == nil {
-		clean, err = sp.handOver()
-	}
-	sp.live.Leave(clean)
-	sp.journal.file.Close()
-	sp.region.Close()
-	sp.closeGate()
-	sp.dir.Close()
-	return err
-}

@@ -38,7 +38,7 @@ func (sp *Space) openLive() error {
 		}
 	}
 	if errors.Is(err, live.ErrUntrusted) {
-		ok, lockErr := oslock.TryLock(sp.gate, format.LockPresence, false)
+		ok, lockErr := sp.presence(false)
 		if lockErr != nil {
 			return lockErr
 		}
@@ -55,7 +55,7 @@ func (sp *Space) openLive() error {
 	if err != nil {
 		return err
 	}
-	ok, err := oslock.TryLock(sp.gate, format.LockPresence, true)
+	ok, err := sp.presence(true)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
 	}
@@ -135,21 +135,33 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 		return err
 	}
 	sp.anchorDoubts = doubts
-	newest := newestAnchor(anchors)
-	size := uint64(heapInfo.Size()) &^ (format.ExtentSize - 1)
-	if newest.Carved > size {
-		return &format.DamageError{File: HeapName, Offset: heapInfo.Size(),
-			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
-	}
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
+	fill, err := sp.firstWords(anchors, uint64(heapInfo.Size()))
+	if err != nil {
 		return err
 	}
-	salt := binary.LittleEndian.Uint64(random[:])
 	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), live.Files{Open: sp.options.open, Rename: sp.options.rename}, func(w *format.Live) {
 		if failed {
 			w.Failed.Store(1)
 		}
+		fill(w)
+	})
+}
+
+// firstWords returns what fills the words of a new live file from anchors, for a heap
+// file of the size. The journal is still to be replayed then.
+func (sp *Space) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
+	newest := newestAnchor(anchors)
+	if newest.Carved > size&^(format.ExtentSize-1) {
+		return nil, &format.DamageError{File: HeapName, Offset: int64(size),
+			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
+	}
+	size &^= format.ExtentSize - 1
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, err
+	}
+	salt := binary.LittleEndian.Uint64(random[:])
+	return func(w *format.Live) {
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
@@ -181,7 +193,7 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 				w.Anchors[i].Confirmed.Store(1)
 			}
 		}
-	})
+	}, nil
 }
 
 // heal makes a space writable again after a write or a sync had failed. The kernel

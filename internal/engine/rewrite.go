@@ -29,7 +29,7 @@ import (
 //	W1  Whoever rewrites has the gate and the presence byte to himself, of the old
 //	    file from the beginning, and of the new one from before it has its name. So
 //	    no process has the space open, and who waits for the gate of the old file
-//	    finds that it is not the space's any more (openGate).
+//	    finds that it is not the space's any more (sameHeap).
 //	W2  The new file is written whole and synced before it is renamed; a rename is
 //	    done or not. So at every moment, of a loss of power too, the space is the
 //	    old one or the new one.
@@ -86,6 +86,7 @@ type rewriting struct {
 
 	file mapping.File // the new file
 	gate *os.File     // its locks
+	old  *os.File     // the gate of the old file
 }
 
 // rewrite replaces the heap file of the space in a directory by a transcript that
@@ -144,7 +145,7 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	if _, err := sp.dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
 		return errNoSpaceThere
 	}
-	if err := sp.openGate(rw.ctx); err != nil {
+	if err := rw.openGate(); err != nil {
 		return err
 	}
 	file, err := sp.options.open(sp.dir, HeapName, os.O_RDONLY, 0)
@@ -173,6 +174,26 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	}
 	rw.data, err = mapping.MapReadable(file, rw.info.Size())
 	return err
+}
+
+// openGate opens the heap file for its locks, and takes the gate. Whoever had it may
+// have put another file in the place of this one: then it begins again.
+func (rw *rewriting) openGate() (err error) {
+	sp := rw.sp
+	for {
+		if sp.gate, err = sp.dir.Open(HeapName, os.O_RDWR, 0); err != nil {
+			return err
+		}
+		if rw.old, err = sp.takeGate(rw.ctx, false); err != nil {
+			return err
+		}
+		if err = sp.sameHeap(); !errors.Is(err, errOtherHeap) {
+			return err
+		}
+		unlockAndClose(sp.gate)
+		unlockAndClose(rw.old)
+		sp.gate, rw.old = nil, nil
+	}
 }
 
 // users says who has the space open.
@@ -268,7 +289,7 @@ func (rw *rewriting) discard() error {
 // replace puts the new file in the place of the old one (W1 to W4).
 func (rw *rewriting) replace(trim bool) (err error) {
 	sp := rw.sp
-	if rw.gate, err = openForLocks(sp.dir, newHeapName, false); err != nil {
+	if rw.gate, err = sp.dir.Open(newHeapName, os.O_RDWR, 0); err != nil {
 		return errors.Join(err, rw.discard())
 	}
 	for _, lock := range []int64{format.LockGate, format.LockPresence} {
@@ -321,4 +342,7 @@ func (rw *rewriting) close() {
 		unlockAndClose(rw.gate)
 	}
 	rw.sp.release()
+	if rw.old != nil {
+		unlockAndClose(rw.old) // after presence: K5
+	}
 }

@@ -58,7 +58,6 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -156,6 +155,7 @@ type Space struct {
 	header   *format.Header
 	readOnly bool
 	process  uint64 // mapping.Generation of the process that opened it
+	guest    bool   // it reads, and may not write any file: see live.OpenGuest
 
 	file   mapping.File // the heap file; the region owns it
 	region *mapping.Region
@@ -214,8 +214,7 @@ type Space struct {
 
 // open opens an existing space.
 //
-// The gate byte is held from the look at live until the process entry is claimed:
-// so nobody else rebuilds live, or closes as the last one, in between.
+// It joins without the gate if the space is alive (K4).
 func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
 	dir, err := mapping.OpenDir(path)
 	if err != nil {
@@ -241,19 +240,25 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 
 // open does what open does before anything else can go on.
 func (sp *Space) open(ctx context.Context) (err error) {
-	if err := sp.openGate(ctx); err != nil {
+	if err := sp.openLocks(); err != nil {
 		return err
 	}
-	defer func() { _ = oslock.Unlock(sp.gate, format.LockGate) }() // the file is closed on error anyway
-	if err := sp.openHeap(); err != nil {
+	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
+		return errOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
+	} else if err != nil {
 		return err
 	}
-	if err := sp.openLive(); err != nil {
+	gate, err := sp.openMember(ctx)
+	if gate != nil {
+		defer unlockAndClose(gate)
+	}
+	if err != nil {
 		return err
 	}
 	if err := sp.live.Join(); err != nil {
 		return err
 	}
+	sp.live.SeeGuests(sp.gate, sp.header.Base, sp.header.Window)
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(sp.options.Verify)
 	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
@@ -278,6 +283,9 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	}
 	if err := sp.heal(); err != nil {
 		return err
+	}
+	if sp.guest { // which forks keep as well, and protect too much
+		return nil
 	}
 	return sp.pinPresence()
 }
@@ -322,64 +330,6 @@ func (sp *Space) sameAsGate(file mapping.File) error {
 		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))
 	}
 	return err
-}
-
-// openGate opens the heap file for its locks, and takes the gate. Whoever had it may
-// have put another file in the place of this one: then the lock is worth nothing, and
-// it begins again. While the gate is held nobody does that; so what such a one has left
-// behind, if he died, is nobody's.
-func (sp *Space) openGate(ctx context.Context) (err error) {
-	for {
-		if sp.gate, err = openForLocks(sp.dir, HeapName, sp.readOnly); err != nil {
-			return err
-		}
-		if err = sp.lockGate(ctx); err != nil {
-			return err
-		}
-		locked, err := mapping.StatusOf(sp.gate)
-		if err != nil {
-			return err
-		}
-		if sp.dir.Has(HeapName, locked.FileID) {
-			if sp.id != (mapping.FileID{}) && sp.id != locked.FileID {
-				return errOtherHeap
-			}
-			if !sp.readOnly {
-				_ = sp.dir.Remove(newHeapName) // what cannot be removed is in nobody's way
-			}
-			return nil
-		}
-		sp.gate.Close()
-	}
-}
-
-// openForLocks opens the heap file for its lock bytes. Exclusive locks need a
-// file that is open for writing; a process that may only read takes shared ones.
-func openForLocks(dir *mapping.Dir, name string, readOnly bool) (*os.File, error) {
-	f, err := dir.Open(name, os.O_RDWR, 0)
-	if err != nil && readOnly {
-		return dir.Open(name, os.O_RDONLY, 0)
-	}
-	return f, err
-}
-
-const gatePatience = 10 * time.Second
-
-// lockGate waits for the gate byte. It is held only while a space is opened, closed or
-// rewritten; who has it longer has much to write, or is suspended.
-func (sp *Space) lockGate(ctx context.Context) error {
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		ok, err := oslock.TryLock(sp.gate, format.LockGate, false)
-		if err != nil || ok {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if time.Since(began) > gatePatience {
-			return fmt.Errorf("%w: another process has been opening, closing or rewriting the space for %v; is it suspended?", ErrBusy, gatePatience)
-		}
-	}
 }
 
 // readHeader reads and verifies the header page.

@@ -22,26 +22,46 @@ func Detached(init func(*format.Live)) *Live {
 // changing anything. ok is false if the file is not of this boot and of this heap,
 // or if its recovery was cut short.
 func Peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (current format.Addr, ok bool) {
+	b := peek(dir, space, heap)
+	if b == nil || peekWord(b, unsafe.Offsetof(format.Live{}.Recovering)) != 0 {
+		return 0, false
+	}
+	return format.Addr(peekWord(b, unsafe.Offsetof(format.Live{}.Current))), true
+}
+
+// Ready reports whether the live file of dir is of this boot and of this heap, and
+// recovered, so that a process could join; and whether it says that the disk has failed.
+// It takes no lock: it may be another one a moment later.
+func Ready(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (ready, failed bool) {
+	b := peek(dir, space, heap)
+	if b == nil || peekWord(b, unsafe.Offsetof(format.Live{}.Recovering)) != 0 {
+		return false, false
+	}
+	return true, peekWord(b, unsafe.Offsetof(format.Live{}.Failed)) != 0
+}
+
+// peek reads the first words of the live file of dir; nil if the file is not of this
+// boot and of this heap.
+func peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) []byte {
 	f, err := dir.Open(FileName, os.O_RDONLY, 0)
 	if err != nil {
-		return 0, false
+		return nil
 	}
 	defer f.Close()
 	status, err := mapping.StatusOf(f)
 	if err != nil || status.Size != format.LiveSize {
-		return 0, false
+		return nil
 	}
 	id, err := identity(space, heap, status)
 	if err != nil {
-		return 0, false
+		return nil
 	}
-	const n = unsafe.Offsetof(format.Live{}.Segments)
-	b := make([]byte, n)
+	b := make([]byte, unsafe.Offsetof(format.Live{}.Segments))
 	if _, err := io.ReadFull(f, b); err != nil || id.Matches(b[:format.PageSize]) != nil {
-		return 0, false
+		return nil
 	}
-	if binary.LittleEndian.Uint64(b[unsafe.Offsetof(format.Live{}.Recovering):]) != 0 {
-		return 0, false
-	}
-	return format.Addr(binary.LittleEndian.Uint64(b[unsafe.Offsetof(format.Live{}.Current):])), true
+	return b
 }
+
+// peekWord returns a word of what peek has read.
+func peekWord(b []byte, offset uintptr) uint64 { return binary.LittleEndian.Uint64(b[offset:]) }

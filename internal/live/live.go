@@ -96,7 +96,7 @@ var (
 	// boot or to other files: it must be rebuilt from the anchors.
 	ErrUntrusted = errors.New("the live file is not of this boot")
 	// ErrTooManyProcesses says that all process entries are taken by the living.
-	ErrTooManyProcesses = errors.New("too many processes have the space open")
+	ErrTooManyProcesses = fmt.Errorf("%d processes have the space open, and more cannot: close it in one of them", format.NumProcesses)
 )
 
 // Live is this process's membership of the coordination of one space.
@@ -115,6 +115,9 @@ type Live struct {
 	slots       localSlots
 	clock       atomic.Int64 // nanoseconds since 1970, as of the last Tick
 	pulse       pulse
+
+	guest    *guest       // nil: a member that may write
+	versions versionLocks // of guests
 }
 
 // Identity returns what the live file of a heap must say of itself. heap is the
@@ -206,6 +209,26 @@ func Open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (*Live, error) {
 
 // open finishes Open.
 func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
+	err := v.verifyIdentity(space, heap)
+	if err != nil {
+		return err
+	}
+	for _, f := range []**os.File{&v.tester, &v.keeper} {
+		if *f, err = dir.Again(v.locks, FileName, os.O_RDWR|noFollow); err != nil {
+			return err
+		}
+	}
+	v.namespace = namespaceOf("self")
+	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
+		return err
+	}
+	v.words = (*format.Live)(v.shared.Pointer(0))
+	v.Tick()
+	return nil
+}
+
+// verifyIdentity returns ErrUntrusted unless the file is of this boot and of the heap.
+func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
 	status, err := mapping.StatusOf(v.locks)
 	if err != nil {
 		return err
@@ -224,17 +247,6 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	if err := id.Matches(page); err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
-	for _, f := range []**os.File{&v.tester, &v.keeper} {
-		if *f, err = dir.Again(v.locks, FileName, os.O_RDWR|noFollow); err != nil {
-			return err
-		}
-	}
-	v.namespace = namespaceOf("self")
-	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
-		return err
-	}
-	v.words = (*format.Live)(v.shared.Pointer(0))
-	v.Tick()
 	return nil
 }
 

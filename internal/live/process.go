@@ -13,21 +13,51 @@ import (
 )
 
 // Join claims a process entry and makes the process a member. The caller holds
-// the gate of the space.
+// the presence byte of the space, so that nobody else replaces the live file.
 func (v *Live) Join() error {
+	if v.guest != nil {
+		return nil // it has no entry
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		ok, err := v.join()
+		if ok || err != nil {
+			return err
+		}
+		// A byte may be taken for a moment by one who cleans up after the dead.
+		if v.living() == format.NumProcesses || time.Since(began) > joinPatience {
+			return ErrTooManyProcesses
+		}
+	}
+}
+
+// joinPatience bounds how long the cleaning up after the dead is waited for.
+const joinPatience = 2 * time.Second
+
+// living counts the members that live.
+func (v *Live) living() (n int) {
+	for i := range v.words.Processes {
+		if v.Alive(format.Incarnation(v.words.Processes[i].Incarnation.Load())) {
+			n++
+		}
+	}
+	return n
+}
+
+// join claims a free entry, if there is one.
+func (v *Live) join() (bool, error) {
 	for i := range v.words.Processes {
 		joined, err := v.joinAs(i)
 		if err != nil {
-			return fmt.Errorf("locking a process entry: %w", err)
+			return false, fmt.Errorf("locking a process entry: %w", err)
 		}
 		if joined {
 			if v.slots.scan.slot = v.claimAny(); v.slots.scan.slot == nil { // L12
-				return fmt.Errorf("%w: all slots of readers are taken", ErrTooManyProcesses)
+				return false, fmt.Errorf("%w: all slots of readers are taken", ErrTooManyProcesses)
 			}
-			return nil
+			return true, nil
 		}
 	}
-	return ErrTooManyProcesses
+	return false, nil
 }
 
 // joinAs claims the entry with the index, if it is nobody's or a dead one's. The order
@@ -107,11 +137,11 @@ func (v *Live) Leave(clean bool) {
 // finds that it is none says so in the entry first: so nobody who is about to do
 // something with the entry can make it look alive again (L11).
 func (v *Live) Alive(i format.Incarnation) bool {
-	if i == v.incarnation {
-		return true
-	}
 	if i == 0 {
 		return false
+	}
+	if i == v.incarnation {
+		return true
 	}
 	e := &v.words.Processes[i.Entry()]
 	if format.Incarnation(e.Incarnation.Load()) != i || e.Dead.Load() >= uint64(i) {
@@ -121,7 +151,9 @@ func (v *Live) Alive(i format.Incarnation) bool {
 	if err != nil || held && !v.gone(i) {
 		return true // in doubt it lives: nothing is taken from it
 	}
-	raise(&e.Dead, uint64(i))
+	if v.guest == nil {
+		raise(&e.Dead, uint64(i))
+	}
 	invariant.Point("entry.dead")
 	return false
 }
@@ -142,6 +174,9 @@ func (v *Live) gone(i format.Incarnation) bool {
 // Reap cleans up after members that died, and returns how many there were whose
 // entries it made ready for others.
 func (v *Live) Reap() int {
+	if v.guest != nil {
+		return 0
+	}
 	n := 0
 	used := min(v.words.ProcessesUsed.Load(), format.NumProcesses)
 	for i := range used {
@@ -253,6 +288,17 @@ func (v *Live) describe(inc format.Incarnation) Process {
 		Reserved: format.ByteCount(e.Reserved.Load()), Commits: e.Commits.Load(),
 		Self: inc == v.incarnation,
 	}
+}
+
+// Accompanied reports whether there is another living member.
+func (v *Live) Accompanied() bool {
+	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
+		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
+		if inc != 0 && inc != v.incarnation && v.Alive(inc) {
+			return true
+		}
+	}
+	return false
 }
 
 // OtherActive reports whether another living member uses its lists of free space.

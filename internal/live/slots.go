@@ -83,6 +83,9 @@ func (v *Live) HoldUnless(closed *atomic.Bool) (h Hold, ok bool) {
 
 // Idle reports whether this process holds no version.
 func (v *Live) Idle() bool {
+	if v.guest != nil {
+		return v.guest.idle()
+	}
 	v.slots.shared.Lock()
 	defer v.slots.shared.Unlock()
 	v.slots.table.Lock()
@@ -178,6 +181,9 @@ func (v *Live) claimAny() *format.LiveSlot {
 // shareHold claims the newest version together with other readers of this
 // process that hold it, when there are no more slots; ok is false if closed is set.
 func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
+	if v.guest != nil {
+		return v.guest.hold(v, closed)
+	}
 	for {
 		v.slots.shared.Lock()
 		if closed != nil && closed.Load() { // before the lock was taken, so Idle does not see this reader
@@ -214,6 +220,10 @@ func (v *Live) sharedSlot() int {
 
 // releaseShared gives up one reader's part of a shared claim.
 func (v *Live) releaseShared(h Hold) {
+	if v.guest != nil {
+		v.guest.release(v, h)
+		return
+	}
 	v.slots.shared.Lock()
 	defer v.slots.shared.Unlock()
 	for i, s := range v.slots.shared.held {
@@ -274,11 +284,16 @@ type Protected struct {
 	Versions []format.Version
 	// States are their state blocks, in the same order.
 	States []format.Addr
+	// Unknown says that there may be others, so that nothing may be reclaimed.
+	Unknown bool
 }
 
 // Covers reports whether a protected version can see a block that was written
 // by birth and freed by freed, and names it (I2 of the heap).
 func (p *Protected) Covers(birth, freed format.Version) (format.Version, bool) {
+	if p.Unknown {
+		return p.Current, true
+	}
 	i, _ := slices.BinarySearch(p.Versions, birth)
 	if i < len(p.Versions) && p.Versions[i] < freed {
 		return p.Versions[i], true
@@ -337,4 +352,5 @@ func (v *Live) Protected(p *Protected, s States) {
 	for _, a := range v.protectedAnchors() {
 		add(a.state, a.version)
 	}
+	p.Unknown = !v.guests(func(state format.Addr) { add(state, s.VersionOf(state)) }) // last: K8
 }

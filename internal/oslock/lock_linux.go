@@ -3,6 +3,7 @@ package oslock
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,15 @@ func Unlock(f *os.File, off int64) error {
 	return nil
 }
 
+// UnlockAll gives back all locks of the description of f on n bytes from off.
+func UnlockAll(f *os.File, off, n int64) error {
+	lk := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: off, Len: n}
+	if err := controlLock(f, unix.F_OFD_SETLK, &lk); err != nil {
+		return lockError("unlocking", f, off, err)
+	}
+	return nil
+}
+
 // HeldByOther reports whether another description than that of f holds a lock,
 // shared or exclusive, on the byte at off. It takes nothing.
 func HeldByOther(f *os.File, off int64) (bool, error) {
@@ -47,29 +57,53 @@ func HeldByOther(f *os.File, off int64) (bool, error) {
 	return found != unix.F_UNLCK, nil
 }
 
+// Held returns one stretch of the bytes from from to to, without the latter, on which
+// another description than that of f holds a lock; held is false if there is none. The
+// stretch may reach beyond what was asked for.
+func Held(f *os.File, from, to int64) (first, end int64, held bool, err error) {
+	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: from, Len: to - from}
+	if err := controlLock(f, unix.F_OFD_GETLK, &lk); err != nil {
+		return 0, 0, false, lockError("looking for locks of", f, from, err)
+	}
+	if lk.Type == unix.F_UNLCK {
+		return 0, 0, false, nil
+	}
+	if lk.Len == 0 { // to the end of all
+		return lk.Start, math.MaxInt64, true, nil
+	}
+	return lk.Start, lk.Start + lk.Len, true, nil
+}
+
 // control runs one lock command on the byte at off and returns the kind of lock
 // that the kernel reports. It goes through SyscallConn, so that a concurrent
 // Close cannot make it act on another file that got the same descriptor.
 func control(f *os.File, cmd int, kind int16, off int64) (int16, error) {
+	lk := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: off, Len: 1}
+	err := controlLock(f, cmd, &lk)
+	return lk.Type, err
+}
+
+// controlLock is control with the kernel's own description of the lock, whose Pid must
+// be 0 for locks of descriptions.
+func controlLock(f *os.File, cmd int, lk *unix.Flock_t) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	// Pid must be 0 for locks of descriptions.
-	lk := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: off, Len: 1}
+	off := lk.Start
 	var failed error
 	err = conn.Control(func(fd uintptr) {
 		for {
-			if failed = unix.FcntlFlock(fd, cmd, &lk); failed != unix.EINTR {
+			if failed = unix.FcntlFlock(fd, cmd, lk); failed != unix.EINTR {
 				return
 			}
 		}
 	})
 	if err != nil {
-		return 0, os.ErrClosed // the one error of Control, which has a name of its own
+		return os.ErrClosed // the one error of Control, which has a name of its own
 	}
 	if failed == unix.EINVAL && off >= 0 || failed == unix.ENOSYS || failed == unix.EOPNOTSUPP {
-		return 0, fmt.Errorf("%w: %w", ErrUnsupported, failed)
+		return fmt.Errorf("%w: %w", ErrUnsupported, failed)
 	}
-	return lk.Type, failed
+	return failed
 }

@@ -3,6 +3,7 @@
 package oslock
 
 import (
+	"context"
 	"os"
 	"time"
 )
@@ -17,9 +18,32 @@ func Unlock(f *os.File, off int64) error {
 	return lockError("unlocking", f, off, ErrUnsupported)
 }
 
+// UnlockAll is not supported on this system.
+func UnlockAll(f *os.File, off, n int64) error { return lockError("unlocking", f, off, ErrUnsupported) }
+
 // HeldByOther is not supported on this system.
 func HeldByOther(f *os.File, off int64) (bool, error) {
 	return false, lockError("testing the lock of", f, off, ErrUnsupported)
+}
+
+// Held is not supported on this system.
+func Held(f *os.File, from, to int64) (first, end int64, held bool, err error) {
+	return 0, 0, false, lockError("looking for locks of", f, from, ErrUnsupported)
+}
+
+// Holder is a process that holds a lock.
+type Holder struct {
+	PID     int
+	Command string
+	Stopped bool
+}
+
+// Holders finds none on this system.
+func Holders(f *os.File, off int64) []Holder { return nil }
+
+// Wait is not supported on this system.
+func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared bool) (*os.File, error) {
+	return nil, ErrUnsupported
 }
 
 // FutexWait sleeps for at most 10 ms: this system has no futexes of files.

@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// end ends the membership of this process. No transaction is in progress, and none
+// can begin. What is long comes first, without the gate (K6).
+func (sp *Space) end() error {
+	close(sp.quit)
+	sp.done.Wait()
+	sp.stopWatching()
+	clean, err := sp.handOver()
+	if err == nil && !sp.readOnly {
+		if gate, gateErr := sp.gateAtEnd(); gateErr == nil {
+			defer unlockAndClose(gate) // after presence was let go of: K5
+			clean, err = sp.closeLast()
+		}
+	}
+	sp.live.Leave(clean)
+	if sp.journal.file != nil { // a guest may have none
+		sp.journal.file.Close()
+	}
+	sp.region.Close()
+	sp.closeGate()
+	sp.dir.Close()
+	return err
+}
+
+// handOver makes what was committed durable and gives back all that the process has
+// reserved. It reports whether nothing is left to clean up after. The caller has the
+// queue.
+func (sp *Space) handOver() (bool, error) {
+	if sp.readOnly || sp.live.Words().Clean.Load() != 0 {
+		return true, nil // nothing was written since the last clean close, and nothing reserved
+	}
+	ok, err := sp.giveAllBack(false)
+	if err != nil {
+		return ok, err
+	}
+	invariant.Point("close.handed")
+	if sp.refused() != nil {
+		return true, sp.whyStopped() // what was committed is durable, in the journal
+	}
+	if sp.live.Accompanied() { // those who stay may only read
+		if err = sp.writeAnchor(nil, false); errors.Is(err, ErrBusy) {
+			err = nil // so many others write one
+		}
+	}
+	return true, err
+}
+
+// giveAllBack makes what was committed durable and gives back what is reserved; ok says
+// that it did the latter.
+func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
+	if sp.refused() == nil {
+		if m := sp.examine(); m != nil {
+			_ = sp.guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
+		}
+	}
+	// Before blocks are given back: those that wait for the journal need not wait on.
+	version, err := sp.newestVersion()
+	if err == nil {
+		err = sp.awaitDurable(version)
+	}
+	if err != nil && !errors.Is(err, errFailed) {
+		return false, err
+	}
+	sp.journal.release()
+	listed := sp.usingLists(func() error {
+		sp.heap.Enter()
+		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
+		sp.heap.Reclaim()
+		if last {
+			sp.heap.EmptyReserve()
+		}
+		sp.heap.GiveBack(true)
+		return nil
+	})
+	return listed == nil, errors.Join(err, listed)
+}
+
+// gateAtEnd waits for the gate with bounded patience.
+func (sp *Space) gateAtEnd() (*os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	open := func() (*os.File, error) { return openAgain(sp.gate) }
+	return oslock.Wait(ctx, open, format.LockGate, false)
+}
+
+// closeLast writes a clean anchor, if this process is the last one that has the space
+// open. It reports whether nothing is left to clean up after, as was so before. The
+// caller has the gate. Nobody joins meanwhile: presence is held exclusively.
+func (sp *Space) closeLast() (ok bool, err error) {
+	sp.unpinPresence()
+	last, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	if err != nil || !last {
+		return true, err // without presence, but with the gate, so nobody has it exclusively
+	}
+	invariant.Point("close.last")
+	w := sp.live.Words()
+	sp.live.Reap() // what the dead held is nobody's now
+	if w.Clean.Load() != 0 {
+		return true, nil
+	}
+	if ok, err := sp.giveAllBack(true); err != nil { // of the dead
+		return ok, err
+	}
+	if sp.refused() != nil {
+		return true, sp.whyStopped()
+	}
+	if unresolved(&sp.doubt.heap) != nil {
+		w.ParcelDoubt.Store(1)
+	}
+	// The stacks may not list all, or not all of what they list is on disk for sure:
+	// the next opener sweeps.
+	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
+		return true, sp.writeAnchor(nil, false)
+	}
+	var stacks [format.NumStacks]uint64
+	for i := range stacks {
+		stacks[i] = sp.live.StackHead(i)
+	}
+	w.Clean.Store(1) // E5: before it is written
+	return true, sp.writeAnchor(&stacks, false)
+}
+
+// whyStopped returns why nothing is written any more, if this process has found that out.
+func (sp *Space) whyStopped() error {
+	if why := sp.stopped.Load(); why != nil {
+		return *why
+	}
+	return nil
+}

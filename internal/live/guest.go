@@ -1,0 +1,204 @@
+package live
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// A guest is a reader that may not write the files of the space: on media that are
+// mounted for reading, or for want of permission. It has no slot and no process entry,
+// since it cannot write those; it holds a version by a shared lock, which takes no more
+// than a file that may be read, on a byte of the heap file that says which version: far
+// beyond all data, LockVersions plus the place of its state.
+//
+//	K8   A scan for the protected versions looks for such locks, after it has looked at
+//	     everything else. So the lock is to a guest what a slot is to a member: it takes
+//	     the lock, looks at Current again, and if that has moved it tries once more. A
+//	     scanner that missed the lock had loaded Current before, so what the guest
+//	     has validated is not older than that scan's Current (L4).
+//	K9   What a guest reads Current from is the live file of the members: it is a member
+//	     by the presence byte, which it holds shared (K4 of the engine).
+//	K10  If there is no live file to be believed, the guest has words of its own, filled
+//	     from the newest anchor on disk, and sees that version for as long as it is
+//	     there. It locks that version, and then looks whether its anchor still is one of
+//	     the two newest on disk. Until two newer ones are confirmed, hence on disk, a
+//	     scan protects that version in any case; one that did not had seen them
+//	     confirmed before it looked for locks, so if it missed the lock the guest finds
+//	     them. Presence it does not hold: members may come, and go on without it.
+type guest struct {
+	sync.Mutex
+	heap *os.File // its locks are the guest's
+	base uint64
+	held map[format.Addr]int
+	own  bool // the words are its own: K10
+}
+
+// versionLocks is where the locks of guests on versions are looked for.
+type versionLocks struct {
+	heap         *os.File
+	base, window uint64
+}
+
+// SeeGuests says which heap file guests lock; without it none are looked for.
+func (v *Live) SeeGuests(heap *os.File, base, window uint64) {
+	v.versions = versionLocks{heap, base, window}
+}
+
+// OpenGuest is Open for a guest. heap is the heap file opened for its locks, which the
+// caller closes after Leave.
+func OpenGuest(dir *mapping.Dir, space [16]byte, heap *os.File, base uint64) (*Live, error) {
+	info, err := heap.Stat()
+	if err != nil {
+		return nil, err
+	}
+	locks, err := dir.Open(FileName, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	v := &Live{locks: locks, guest: newGuest(heap, base)}
+	v.slots.table.gone = true // there are none for it
+	if err := v.openGuest(space, info); err != nil {
+		v.closeFiles()
+		return nil, err
+	}
+	return v, nil
+}
+
+// openGuest finishes OpenGuest.
+func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
+	if err := v.verifyIdentity(space, heap); err != nil {
+		return err
+	}
+	v.tester, v.locks = v.locks, nil // it has no locks there
+	v.namespace = namespaceOf("self")
+	var err error
+	if v.shared, err = mapping.MapReadable(mapping.FileOf(v.tester), format.LiveSize); err != nil {
+		return err
+	}
+	v.words = (*format.Live)(v.shared.Pointer(0))
+	v.Tick()
+	return nil
+}
+
+// Frozen returns the membership of a guest without a live file (K10): init fills its
+// words. It holds the version of Current for as long as it is there, if the lock can be
+// had; the caller sees to the rest of K10.
+func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) {
+	v := &Live{words: new(format.Live), guest: newGuest(heap, base)}
+	v.slots.table.gone, v.guest.own = true, true
+	init(v.words)
+	if err := v.guest.lock(v.Current()); err != nil {
+		return nil, err
+	}
+	v.Tick()
+	return v, nil
+}
+
+// newGuest returns a guest that holds nothing.
+func newGuest(heap *os.File, base uint64) *guest {
+	return &guest{heap: heap, base: base, held: map[format.Addr]int{}}
+}
+
+// Guest reports whether the membership is that of one who cannot write.
+func (v *Live) Guest() bool { return v.guest != nil }
+
+// Recovered sets what a guest with words of its own knows of the journal.
+func (v *Live) Recovered(version uint64) {
+	v.words.Written.Store(version)
+	v.words.Durable.Store(version)
+	v.words.Recovering.Store(0)
+}
+
+// versionByte returns the byte that stands for a version.
+func versionByte(base uint64, state format.Addr) int64 {
+	return format.LockVersions + int64((uint64(state)-base)>>4)
+}
+
+// lock takes the lock of a version. Nobody takes it exclusively, so it is there.
+func (g *guest) lock(state format.Addr) error {
+	_, err := oslock.TryLock(g.heap, versionByte(g.base, state), true)
+	return err
+}
+
+// hold holds the newest version (K8); ok is false if closed is set.
+func (g *guest) hold(v *Live, closed *atomic.Bool) (Hold, bool) {
+	g.Lock()
+	defer g.Unlock()
+	for {
+		if closed != nil && closed.Load() {
+			return Hold{}, false
+		}
+		state := v.Current()
+		if n := g.held[state]; n > 0 { // held: hence not reused, hence the same version
+			g.held[state] = n + 1
+			return Hold{State: state, refs: 1}, true
+		}
+		if g.lock(state) == nil && v.Current() == state {
+			g.held[state] = 1
+			return Hold{State: state, refs: 1}, true
+		}
+		g.unlock(v, state)
+	}
+}
+
+// unlock gives the lock of a version up, but for the one that is held for good.
+func (g *guest) unlock(v *Live, state format.Addr) {
+	if !g.own {
+		_ = oslock.Unlock(g.heap, versionByte(g.base, state)) // kept: it protects too much
+	}
+}
+
+// release gives up a hold.
+func (g *guest) release(v *Live, h Hold) {
+	g.Lock()
+	defer g.Unlock()
+	if g.held[h.State]--; g.held[h.State] == 0 {
+		delete(g.held, h.State)
+		g.unlock(v, h.State)
+	}
+}
+
+// idle reports whether nothing is held.
+func (g *guest) idle() bool {
+	g.Lock()
+	defer g.Unlock()
+	return len(g.held) == 0
+}
+
+// guests calls add with the state of each version that a guest holds, or seems to: who
+// locks other bytes there protects nonsense, which does no harm. It reports false if the
+// system does not tell.
+func (v *Live) guests(add func(state format.Addr)) bool {
+	l := v.versions
+	if l.heap == nil {
+		return true
+	}
+	type stretch struct{ from, to int64 }
+	for todo := []stretch{{format.LockVersions, format.LockVersions + int64(l.window>>4)}}; len(todo) > 0; {
+		s := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		from, to, held, err := oslock.Held(l.heap, s.from, s.to)
+		if err != nil {
+			return false
+		}
+		if !held {
+			continue
+		}
+		// One byte is one version; who has locked many at once means none.
+		if from >= s.from {
+			add(format.Addr(l.base + uint64(from-format.LockVersions)<<4))
+		}
+		if from > s.from {
+			todo = append(todo, stretch{s.from, from})
+		}
+		if to < s.to {
+			todo = append(todo, stretch{to, s.to})
+		}
+	}
+	return true
+}

@@ -1,0 +1,13 @@
+//go:build linux
+
+package oslock
+
+// Waiting counts those who wait for locks in this process.
+func Waiting() (n int) {
+	sleepers.Lock()
+	defer sleepers.Unlock()
+	for _, q := range sleepers.queues {
+		n += len(q)
+	}
+	return n
+}

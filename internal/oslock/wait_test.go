@@ -1,0 +1,169 @@
+//go:build linux
+
+package oslock_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// waitBound is how long a test waits for what should take a moment.
+const waitBound = time.Minute
+
+// lockable returns a function that opens a new file of the test.
+func lockable(t *testing.T) func() (*os.File, error) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR, 0) }
+}
+
+// openFiles counts the descriptors of the file of this process.
+func openFiles(t *testing.T, open func() (*os.File, error)) (n int) {
+	f, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && to == f.Name() {
+			n++
+		}
+	}
+	return n - 1
+}
+
+// eventually fails the test if a condition does not come true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > waitBound {
+			t.Fatalf("waited %v for %s in vain", waitBound, what)
+		}
+	}
+}
+
+// Those who wait get the lock in the order in which they came.
+func TestWait_InOrder(t *testing.T) { // O4
+	open := lockable(t)
+	held, err := oslock.Wait(context.Background(), open, 7, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 8
+	got := make(chan int, n)
+	for i := range n {
+		go func() {
+			f, err := oslock.Wait(context.Background(), open, 7, false)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- i
+			f.Close()
+		}()
+		eventually(t, "one more to wait", func() bool { return oslock.Waiting() == i+1 })
+	}
+	held.Close()
+	for want := range n {
+		select {
+		case i := <-got:
+			if i != want {
+				t.Errorf("waiter %d had the lock as number %d", i, want)
+			}
+		case <-time.After(waitBound):
+			t.Fatalf("waiter %d does not get the lock", want)
+		}
+	}
+	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
+}
+
+// Who gives up leaves one sleeper behind, however often, which serves the next one; and
+// that ends with whoever has the lock.
+func TestWait_GivenUp(t *testing.T) { // O4
+	open := lockable(t)
+	held, err := oslock.Wait(context.Background(), open, 7, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(context.Background())
+	for range 50 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		if _, err := oslock.Wait(ctx, open, 7, false); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	if n := openFiles(t, open); n != 2 { // the holder's, the sleeper's
+		t.Errorf("%d files are open", n)
+	}
+	got := make(chan *os.File, 1)
+	go func() {
+		f, err := oslock.Wait(ended, open, 7, false)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- f
+	}()
+	eventually(t, "one to wait", func() bool { return oslock.Waiting() == 1 })
+	held.Close()
+	f := <-got
+	end()
+	f.Close()
+	if held, err = oslock.Wait(context.Background(), open, 7, false); err != nil {
+		t.Fatal(err)
+	}
+	held.Close()
+	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
+}
+
+// A shared waiter waits for an exclusive holder, and needs no more than a file that may
+// be read.
+func TestWait_Shared(t *testing.T) {
+	open := lockable(t)
+	held, err := oslock.Wait(context.Background(), open, 7, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readable := func() (*os.File, error) { return os.Open(held.Name()) }
+	got := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := oslock.Wait(context.Background(), readable, 7, true) // kept until the test ends
+			got <- err
+		}()
+	}
+	eventually(t, "both to wait", func() bool { return oslock.Waiting() == 2 })
+	held.Close()
+	for range 2 {
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHolders_NamesTheProcess(t *testing.T) {
+	open := lockable(t)
+	held, err := oslock.Wait(context.Background(), open, 1<<62, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	list := oslock.Holders(held, 1<<62)
+	if len(list) != 1 || list[0].PID != os.Getpid() || list[0].Command == "" || list[0].Stopped {
+		t.Errorf("%+v", list)
+	}
+	if list := oslock.Holders(held, 1<<62+1); len(list) != 0 {
+		t.Errorf("of a byte that is free: %+v", list)
+	}
+}

@@ -362,9 +362,10 @@ func takesOthers(point string) bool {
 
 // hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
 // does, or an opener after a power loss, or who rewrites a closed space, or who closes one
-// while others of the process use it.
+// while others of the process use it, or as the last one, or creates one.
 func hasOwnTest(point string) bool {
-	return point == "journal.takeover" || point == "recover.replayed" || point == "close.waits" || rewrites(point)
+	return point == "journal.takeover" || point == "recover.replayed" || point == "close.waits" || point == "close.last" ||
+		strings.HasPrefix(point, "create.") || rewrites(point)
 }
 
 // rewrites reports whether a process passes the point when it rewrites a closed space.

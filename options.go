@@ -68,7 +68,10 @@ func WithVerify() Option { return option(func(s *settings) { s.engine.Verify = t
 func WithoutCollect() Option { return option(func(s *settings) { s.engine.NoCollect = true }) }
 
 // WithMode sets the permissions of the directory of a space that is created; its
-// files get the same without the execute bits. The default is 0700.
+// files get the same without the execute bits, whatever the mask of the process is, and
+// so do those that are made later, by whatever process and user. The default is 0700; a
+// directory that is there and becomes a space keeps its permissions unless WithMode is
+// given, and its files get 0600. What root makes belongs to the owner of the heap file.
 func WithMode(perm fs.FileMode) Option { return option(func(s *settings) { s.engine.Mode = perm }) }
 
 // WithDurability sets what the return of a commit means for all of this handle's

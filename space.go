@@ -25,13 +25,19 @@ type Space struct {
 
 // Open opens the space with a registered name, or the one in the directory if
 // name holds a path separator, and creates it if it is not there. A name that is
-// not registered gets a directory beside the registry and is registered.
+// not registered gets a directory beside the registry and is registered. A directory that
+// is there, and holds nothing, or nothing but lost+found, becomes the space.
 //
 // A space that this process has open already is shared: it ends when every handle
 // was closed.
 //
-// Errors: ErrNotFound (read-only, and there is none), ErrBusy, ErrCorrupt,
-// ErrNoSpace, ErrUnsupported, ErrAddressInUse.
+// It waits for whoever recovers, rewrites or closes the space, for as long as that goes on
+// as far as can be seen; 512 processes can have it open. The error of one who waited in
+// vain names the holder.
+//
+// Errors: ErrNotFound (read-only, and there is none), ErrExists (the directory holds
+// something else), ErrBusy, ErrCorrupt, ErrReadOnly (it must be recovered, which this
+// user may not do), ErrNoSpace, ErrUnsupported, ErrAddressInUse.
 func Open(name string, opts ...Option) (*Space, error) {
 	return OpenContext(context.Background(), name, opts...)
 }

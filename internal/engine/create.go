@@ -22,13 +22,19 @@ func create(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	return construct(dir, o, func(temporary string) error {
+	err = construct(dir, o, func(temporary string) error {
 		h, err := newHeader(size, o)
 		if err != nil {
 			return err
 		}
 		return createFiles(temporary, h, o)
 	}, func(temporary string) error { return rename(temporary, dir, o) })
+	if err != nil {
+		if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+			return nil // another process was faster: K12
+		}
+	}
+	return err
 }
 
 // construct makes a directory with a space: in a temporary directory beside it, which
@@ -36,6 +42,9 @@ func create(dir string, o Options) error {
 // a whole space or none; a temporary directory that a crash leaves behind is in
 // nobody's way.
 func construct(dir string, o Options, build, place func(temporary string) error) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return constructIn(dir, o, build, place)
+	}
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, o.mode()); err != nil {
 		return err
@@ -113,6 +122,9 @@ func PickPlace(size uint64, taken func(base, size uint64) bool) (uint64, error) 
 // rename puts the new directory in its place. An empty directory gives way to
 // it; a space that another process has created meanwhile is as good.
 func rename(temporary, dir string, o Options) error {
+	if inside(temporary, dir) {
+		return o.publish(temporary, dir)
+	}
 	err := o.move(temporary, dir)
 	if err == nil {
 		return nil

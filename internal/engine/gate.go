@@ -105,6 +105,9 @@ func (sp *Space) openLocks() (err error) {
 	if err != nil {
 		return err
 	}
+	if sp.options.owner, err = mapping.OwnerOf(sp.gate); err != nil {
+		return err
+	}
 	return sp.sameHeap()
 }
 

@@ -82,23 +82,8 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		}
 		return fill(temporary, rd, o)
 	}, func(temporary string) error {
-		return enroll(h.Base, h.Window, func() error { return settle(temporary, dir) })
+		return enroll(h.Base, h.Window, func() error { return o.settle(temporary, dir) })
 	})
-}
-
-// vacant returns an error if there is anything in the way of a new space.
-func vacant(dir string) error {
-	list, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && len(list) == 0:
-		return nil
-	case err == nil:
-		return occupied(dir, fs.ErrExist)
-	}
-	if _, statErr := os.Lstat(dir); statErr == nil {
-		return occupied(dir, fmt.Errorf("%w: %w", fs.ErrExist, err))
-	}
-	return err
 }
 
 // occupied says what is in the way.
@@ -107,11 +92,18 @@ func occupied(dir string, err error) error {
 	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
 		what = "a space is"
 	}
-	return fmt.Errorf("%w: %s there already, in %s, and was not touched; restore to another name, or remove it first (%w)", ErrExists, what, dir, err)
+	return fmt.Errorf("%w: %s there already, in %s, and was not touched; give another name, an empty directory, or remove it first (%w)", ErrExists, what, dir, err)
 }
 
 // settle gives the new directory its name, unless there is something of that name.
-func settle(temporary, dir string) error {
+func (o *Options) settle(temporary, dir string) error {
+	if inside(temporary, dir) {
+		err := o.publish(temporary, dir)
+		if errors.Is(err, fs.ErrExist) {
+			return occupied(dir, err)
+		}
+		return err
+	}
 	err := moveTo(temporary, dir) // an empty directory gives way, nothing else does
 	if err == nil {
 		return nil

@@ -89,14 +89,26 @@ type Options struct {
 	SyncDir func(dir string) error
 	// Taken reports whether a window belongs to somebody else; nil: none does.
 	Taken func(base, size uint64) bool
+
+	owner *mapping.Owner // of the files; nil: whoever makes them
 }
 
 // open opens a file of a space.
-func (o *Options) open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (mapping.File, error) {
+// One that it may create has the permissions and the owner that it should, whatever the
+// process's mask is, and whoever it is.
+func (o *Options) open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
 	if o.Files != nil {
-		return o.Files(dir.Join(name), flag, perm)
+		f, err = o.Files(dir.Join(name), flag, perm)
+	} else {
+		f, err = dir.OpenFile(name, flag, perm)
 	}
-	return dir.OpenFile(name, flag, perm)
+	if err != nil || flag&os.O_CREATE == 0 {
+		return f, err
+	}
+	if err = mapping.Own(f, perm, o.owner); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // rename moves a file of a space.

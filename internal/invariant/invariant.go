@@ -24,6 +24,7 @@ var Points = []string{
 	"reserve.taken", "reserve.cut",
 	"punch.synced", "rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
+	"create.built", "create.journal", "create.heap",
 	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.waits", "close.handed", "close.last",
 	"name.claimed", "name.leaving", "name.filled", "name.given",
 	"mutex.taken", "mutex.held", "mutex.wait", "mutex.release", "mutex.offered", "mutex.released", "mutex.takeover",

@@ -1,0 +1,191 @@
+package opening
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+func init() { children["creator"] = openerChild }
+
+// modes returns the permissions of the files of a space.
+func modes(t *testing.T, dir string) map[string]fs.FileMode {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	must(t, err)
+	got := map[string]fs.FileMode{}
+	for _, e := range list {
+		info, err := e.Info()
+		must(t, err)
+		got[e.Name()] = info.Mode().Perm()
+	}
+	return got
+}
+
+// WithMode is what it says whatever the mask, for files that are made later too, under
+// another mask, and by whoever.
+func TestWithMode_WhateverTheMask(t *testing.T) {
+	for _, mask := range []int{0, 0o022, 0o077, 0o777} {
+		t.Run(fmt.Sprintf("%03o", mask), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "s")
+			expect := func(when string) {
+				t.Helper()
+				for name, mode := range modes(t, dir) {
+					if mode != 0o660 {
+						t.Errorf("%s: %s has %v", when, name, mode)
+					}
+				}
+				if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o770 {
+					t.Errorf("%s: the directory: %v (%v)", when, info.Mode(), err)
+				}
+			}
+			defer syscall.Umask(syscall.Umask(mask))
+			s := open(t, dir, everheap.WithMode(0o770))
+			expect("created")
+			must(t, s.Close())
+			must(t, os.Remove(filepath.Join(dir, "live")))
+			must(t, os.Remove(filepath.Join(dir, "journal")))
+			s, err := everheap.Open(dir)
+			must(t, err)
+			expect("live and journal made anew")
+			must(t, s.Close())
+			must(t, everheap.Rebase(t.Context(), dir, 0))
+			s, err = everheap.Open(dir)
+			must(t, err)
+			expect("written anew")
+			must(t, s.Close())
+		})
+	}
+}
+
+// Files that root makes later belong to whom the heap belongs to.
+func TestOpen_ByRootLeavesTheFilesToTheirOwner(t *testing.T) {
+	asRoot(t)
+	dir := publicDir(t)
+	s := open(t, dir)
+	must(t, s.Close())
+	must(t, os.Remove(filepath.Join(dir, "live")))
+	for _, name := range []string{"", "heap", "journal"} {
+		must(t, os.Chown(filepath.Join(dir, name), 65534, 65534))
+	}
+	s, err := everheap.Open(dir)
+	must(t, err)
+	must(t, s.Close())
+	c := start(t, "opener", dir, nobody)
+	c.hear("opened")
+	c.ends()
+}
+
+// A directory that is there and is empty, or holds what a file system or a crash leaves,
+// becomes the space, and stays the directory that it is.
+func TestOpen_EmptyDirectoryBecomesTheSpace(t *testing.T) {
+	for name, fill := range map[string]func(dir string) error{
+		"empty":      func(string) error { return nil },
+		"lost+found": func(dir string) error { return os.Mkdir(filepath.Join(dir, "lost+found"), 0o700) },
+		"half made":  func(dir string) error { return os.Mkdir(filepath.Join(dir, ".everheap.new-1"), 0o700) },
+		"the journal": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "journal"), make([]byte, format.SegmentSize), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			before, err := os.Stat(dir)
+			must(t, err)
+			must(t, fill(dir))
+			s := open(t, dir)
+			must(t, mapOf(t, s).Set(s, "k", 1))
+			after, err := os.Stat(dir)
+			must(t, err)
+			if !os.SameFile(before, after) || before.Mode() != after.Mode() {
+				t.Error("it is another directory now, or has another mode")
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, ".everheap.new-*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// The root of a volume becomes the space: it can be renamed by nobody.
+func TestOpen_RootOfAVolume(t *testing.T) {
+	asRoot(t)
+	dir := t.TempDir()
+	if err := syscall.Mount("everheap-test", dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skipf("nothing can be mounted here: %v", err)
+	}
+	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	must(t, os.Mkdir(filepath.Join(dir, "lost+found"), 0o700))
+	s := openPlain(t, dir)
+	must(t, mapOf(t, s).Set(s, "k", 1))
+	must(t, s.Close())
+}
+
+// What holds something else is no space, and the error says so: the root of all files too.
+func TestErrExists_DirectoryWithOtherThings(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "thesis.txt"), nil, 0o600))
+	written := t.TempDir()
+	journal := make([]byte, format.SegmentSize)
+	journal[77] = 1
+	must(t, os.WriteFile(filepath.Join(written, "journal"), journal, 0o600))
+	for _, dir := range []string{dir, written, "/"} {
+		s, err := everheap.Open(dir)
+		if err == nil {
+			s.Close()
+			t.Fatalf("%s was opened", dir)
+		}
+		expectError(t, err, everheap.ErrExists, "something else is there already", dir)
+	}
+}
+
+// Several create a space in one directory at once: all open the same one.
+func TestOpen_CreatorsAtOnceInADirectory(t *testing.T) { // K12
+	for range 5 {
+		dir := t.TempDir()
+		var wg sync.WaitGroup
+		procs := make([]*proc, 8)
+		for i := range procs {
+			wg.Go(func() { procs[i] = start(t, "creator", dir, nil) })
+		}
+		wg.Wait()
+		for _, p := range procs {
+			p.hear("opened")
+			p.ends()
+		}
+		open(t, dir)
+		for name := range modes(t, dir) {
+			if strings.HasPrefix(name, ".") {
+				t.Errorf("left behind: %s", name)
+			}
+		}
+	}
+}
+
+// A creator that dies at any step leaves a whole space or none, and the next one has one.
+func TestOpen_CreatorDies(t *testing.T) { // K11
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, point := range []string{"create.built", "create.journal", "create.heap"} {
+		t.Run(point, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("EVERHEAP_POINT", point+":1:kill")
+			p := start(t, "creator", dir, nil)
+			if !wait(p.gone) {
+				t.Fatal("it does not die")
+			}
+			must(t, os.Unsetenv("EVERHEAP_POINT"))
+			s := open(t, dir)
+			must(t, mapOf(t, s).Set(s, "k", 1))
+		})
+	}
+}

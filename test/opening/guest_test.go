@@ -1,0 +1,259 @@
+package opening
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/everheap/everheap"
+)
+
+func init() {
+	children["guest"] = guestChild
+	children["writer"] = writerChild
+}
+
+// nobody makes a command run as a user who owns nothing; the test binary is found
+// whatever that user may see.
+func nobody(c *exec.Cmd) {
+	c.Path = "/proc/self/exe"
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+}
+
+// asRoot skips the test if other users cannot be played.
+func asRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run processes as other users, or mount")
+	}
+}
+
+// publicDir returns a directory that all users can look into.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o755))
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	return filepath.Join(dir, "s")
+}
+
+// guestChild reads what it is told to.
+func guestChild(dir string) error {
+	s, err := everheap.Open(dir, everheap.WithReadOnly())
+	if err != nil {
+		say("refused", err)
+		return nil
+	}
+	m, err := everheap.OpenMap[string, int](s, "m")
+	if err != nil {
+		return err
+	}
+	say("opened")
+	for n := 0; ; n++ {
+		switch what := told(); what {
+		case "end":
+			return s.Close()
+		case "hold": // one version, looked at again and again until the next line
+			err := s.View(func(tx *everheap.Tx) error {
+				first, looks, done := -1, 0, make(chan string, 1)
+				go func() { done <- told() }()
+				say("holding")
+				for over := false; !over; looks++ {
+					select {
+					case <-done:
+						over = true
+					default:
+					}
+					sum := 0
+					for _, v := range m.All(tx) {
+						sum = sum*31 + *v
+					}
+					if first < 0 {
+						first = sum
+					} else if sum != first {
+						return fmt.Errorf("look %d sees something else", looks)
+					}
+				}
+				say("held", looks)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		case "lock":
+			err := s.Mutex("x").Lock(context.Background())
+			say("lock", errors.Is(err, everheap.ErrReadOnly), err)
+		case "set":
+			err := m.Set(s, "k", 9)
+			say("set", errors.Is(err, everheap.ErrReadOnly), err)
+		case "check":
+			report, err := s.Check(context.Background())
+			say("check", len(report.Findings), err)
+		default:
+			v, err := m.Get(s, what)
+			say("got"+fmt.Sprint(n), v, err)
+		}
+	}
+}
+
+// churn replaces everything in the map many times, and lets go of all that it can.
+func churn(t *testing.T, s *everheap.Space, rounds int) {
+	t.Helper()
+	m := mapOf(t, s)
+	for r := range rounds {
+		must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
+			for i := range 300 {
+				if err := m.Set(tx, fmt.Sprint("entry", i), r*1000+i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	_, err := s.Compact(context.Background()) // sweeps, and punches what is free
+	must(t, err)
+}
+
+// Who may only read sees what others commit, and what it holds stays as it was whatever
+// they do; it can neither write nor lock, and says why.
+func TestReadOnly_UserWhoMayNotWrite(t *testing.T) { // K8, K9
+	asRoot(t)
+	dir := publicDir(t)
+	s := open(t, dir, everheap.WithMode(0o755))
+	m := mapOf(t, s)
+	must(t, m.Set(s, "k", 1))
+	churn(t, s, 2)
+	g := start(t, "guest", dir, nobody)
+	g.hear("opened")
+	g.tell("k")
+	if got := g.hear("got0"); got != "1 <nil>" {
+		t.Errorf("it reads %s", got)
+	}
+	must(t, m.Set(s, "k", 2))
+	g.tell("k")
+	if got := g.hear("got1"); got != "2 <nil>" {
+		t.Errorf("after a commit it reads %s", got)
+	}
+	g.tell("hold")
+	g.hear("holding")
+	churn(t, s, 50)
+	g.tell("let go")
+	g.hear("held")
+	for _, what := range []string{"lock", "set"} {
+		g.tell(what)
+		if said := g.hear(what); !strings.HasPrefix(said, "true") {
+			t.Errorf("%s: %s", what, said)
+		}
+	}
+	g.tell("check")
+	if said := g.hear("check"); said != "0 <nil>" {
+		t.Errorf("check: %s", said)
+	}
+	g.tell("end")
+	g.ends()
+}
+
+// Without a live file such a reader sees the version on disk, for as long as it is there,
+// and keeps nobody from opening the space for writing.
+func TestReadOnly_UserWhoMayNotWriteAfterARestart(t *testing.T) { // K10
+	asRoot(t)
+	dir := publicDir(t)
+	s := openPlain(t, dir, everheap.WithMode(0o755))
+	must(t, mapOf(t, s).Set(s, "k", 1))
+	churn(t, s, 2)
+	must(t, s.Close())
+	must(t, os.Remove(filepath.Join(dir, "live")))
+	g := start(t, "guest", dir, nobody)
+	g.hear("opened")
+	g.tell("hold")
+	g.hear("holding")
+	s = open(t, dir)
+	must(t, mapOf(t, s).Set(s, "k", 2))
+	churn(t, s, 50)
+	g.tell("let go")
+	g.hear("held")
+	g.tell("k")
+	if got := g.hear("got1"); got != "1 <nil>" {
+		t.Errorf("it reads %s", got)
+	}
+	g.tell("end")
+	g.ends()
+}
+
+// What must be recovered first is not for one who may only read, and the error says so.
+func TestErrReadOnly_GuestOfASpaceThatMustBeRecovered(t *testing.T) {
+	asRoot(t)
+	dir := publicDir(t)
+	s := open(t, dir, everheap.WithMode(0o755))
+	must(t, s.Close())
+	w := start(t, "writer", dir, nil)
+	w.hear("written")
+	must(t, w.cmd.Process.Kill())
+	wait(w.gone)
+	must(t, os.Remove(filepath.Join(dir, "live")))
+	g := start(t, "guest", dir, nobody)
+	if said := g.hear("refused"); !strings.Contains(said, "recovered") {
+		t.Errorf("the error is: %s", said)
+	}
+	g.ends()
+}
+
+// writerChild writes, and stays.
+func writerChild(dir string) error {
+	s, err := everheap.Open(dir, everheap.WithDurability(everheap.Durable))
+	if err != nil {
+		return err
+	}
+	m, err := everheap.OpenMap[string, int](s, "m")
+	if err == nil {
+		err = m.Set(s, "k", 5)
+	}
+	if err != nil {
+		return err
+	}
+	say("written")
+	told()
+	return s.Close()
+}
+
+// From a read-only mount the space is read, alive or not, by root as well.
+func TestReadOnly_Mount(t *testing.T) {
+	asRoot(t)
+	dir := publicDir(t)
+	s := open(t, dir)
+	m := mapOf(t, s)
+	must(t, m.Set(s, "k", 1))
+	mounted := t.TempDir()
+	if err := syscall.Mount(dir, mounted, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("a directory cannot be mounted here: %v", err)
+	}
+	defer syscall.Unmount(mounted, syscall.MNT_DETACH)
+	if err := syscall.Mount("", mounted, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("it cannot be mounted for reading: %v", err)
+	}
+	for i, live := range []bool{true, false} {
+		if !live {
+			must(t, s.Close())
+			must(t, os.Remove(filepath.Join(dir, "live")))
+		}
+		g := start(t, "guest", mounted, nil)
+		g.hear("opened")
+		g.tell("k")
+		if got := g.hear("got0"); got != "1 <nil>" {
+			t.Errorf("look %d: it reads %s", i, got)
+		}
+		g.tell("end")
+		g.ends()
+	}
+	s, err := everheap.Open(mounted)
+	if err == nil {
+		s.Close()
+		t.Error("it can be opened for writing")
+	}
+}

@@ -325,8 +325,15 @@ type States interface {
 func (v *Live) Protected(p *Protected, s States) {
 	v.slots.scan.Lock() // one scan of the process at a time
 	defer v.slots.scan.Unlock()
-	current := v.validate(v.slots.scan.slot)
-	defer v.slots.scan.slot.State.Store(0)
+	var current format.Addr
+	if v.guest != nil {
+		hold, _ := v.guest.hold(v, nil)
+		defer v.guest.release(v, hold)
+		current = hold.State
+	} else {
+		current = v.validate(v.slots.scan.slot)
+		defer v.slots.scan.slot.State.Store(0)
+	}
 	p.Current = s.VersionOf(current)
 	p.Versions = append(p.Versions[:0], p.Current)
 	p.States = append(p.States[:0], current)

@@ -167,14 +167,20 @@ func TestClose_InsideTransactions(t *testing.T) {
 			return s.ViewAt("c", func(*everheap.Tx) error { fn(); return nil })
 		},
 		"Watch": func(s *everheap.Space, m everheap.Map[string, int], fn func()) error {
-			began := make(chan error, 1)
-			go func() { began <- m.Set(s, "other", 1) }()
-			for range s.Changes(ctx) {
-				if err := <-began; err != nil {
-					return err
+			written := make(chan error, 1)
+			go func() { // until the space is closed: the loop tells only of what comes after it has begun
+				var err error
+				for i := 0; err == nil; i++ {
+					err = m.Set(s, "other", i)
 				}
+				written <- err
+			}()
+			for range s.Changes(ctx) {
 				fn()
 				break
+			}
+			if err := <-written; !errors.Is(err, everheap.ErrClosed) {
+				return err
 			}
 			return nil
 		},

@@ -11,7 +11,7 @@ EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants fork benches soak chaos fuzz bench explore
+.PHONY: check format vet staticcheck test invariants fork benches soak chaos fuzz bench explore arm64
 
 check: format vet staticcheck test invariants benches
 
@@ -54,6 +54,10 @@ soak:
 chaos:
 	go test -tags invariants -timeout 0 -count 1 -v ./test/chaos -everheap.soak=$(CHAOS)
 	go test -timeout 0 -count 1 -v ./test/chaos -everheap.soak=$(CHAOS)
+
+# The tests on an emulated arm64 machine: once a release, in an hour or so.
+arm64:
+	test/arm64/run $(ARM64)
 
 # Every fuzzer, one after the other, so long each.
 fuzz:

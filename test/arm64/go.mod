@@ -1,0 +1,3 @@
+module github.com/everheap/everheap/test/arm64
+
+go 1.26

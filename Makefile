@@ -67,7 +67,7 @@ fuzz:
 # Processes in all orders: see internal/explore. DEVIATIONS bounds the schedules, EXPLORE the
 # time for one scenario and one bound. go test ./... does it with one deviation, for a minute.
 explore:
-	go test -v -count 1 -timeout 0 ./internal/explore -explore.bound $(DEVIATIONS) -explore.time $(EXPLORE)
+	go test -v -count 1 -timeout 0 ./internal/explore -explore.bound $(DEVIATIONS) -explore.time $(EXPLORE) -explore.long
 
 bench:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"

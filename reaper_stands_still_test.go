@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	children["locker"] = func() int {
+	children["mutex-holder"] = func() int {
 		c := newInChild()
 		s, err := c.open(everheap.WithoutBackground())
 		if err != nil {
@@ -49,7 +49,7 @@ func TestReaper_StandsStill(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			s := open(t, filepath.Join(t.TempDir(), "s"), everheap.WithoutBackground())
 			dir := s.Stats().Dir
-			d := startChild(t, "locker", env(dir, 1, "", 1)...)
+			d := startChild(t, "mutex-holder", env(dir, 1, "", 1)...)
 			d.awaitLine("locked")
 			r := startChild(t, "idler", append(env(dir, 2, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
 			r.awaitLine("opened")

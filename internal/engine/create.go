@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -29,9 +30,9 @@ func create(dir string, o Options) error {
 		}
 		return createFiles(temporary, h, o)
 	}, func(temporary string) error { return rename(temporary, dir, o) })
-	if err != nil {
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // any other failure is its own, and told
 		if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
-			return nil // another process was faster: K12
+			return nil // another process was faster, and may have removed what this one had begun: K12
 		}
 	}
 	return err

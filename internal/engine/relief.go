@@ -66,11 +66,12 @@ func (sp *Space) sweepWithin(t *heap.Txn) bool {
 	return err == nil && swept != 0
 }
 
-// maySweepFind reports whether a sweep is due for certain, was never made since the live
-// file is there, or would make others give what they have set aside.
+// maySweepFind reports whether a sweep is due for certain, is in progress, so that nobody
+// has in his lists what it will find, was never made since the live file is there, or would
+// make others give what they have set aside.
 func (sp *Space) maySweepFind() bool {
 	w := sp.live.Words()
-	if w.SweepWish.Load() == 1 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
+	if w.SweepWish.Load() == 1 || w.Sweeper.Load() != 0 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
 		return true
 	}
 	if time.Since(sp.relieved) < reliefPause {

@@ -15,8 +15,9 @@ import (
 
 var (
 	bound    = flag.Int("explore.bound", 1, "how many times a schedule deviates from the default at most")
-	patience = flag.Duration("explore.time", 4*time.Second, "for one scenario and one bound")
+	patience = flag.Duration("explore.time", 2*time.Second, "for one scenario and one bound")
 	scenario = flag.String("explore.scenario", "", "the only one to be explored")
+	long     = flag.Bool("explore.long", false, "also what may take minutes to be found")
 	keep     = flag.String("explore.keep", "", "directory for the rewritten sources and the program made of them")
 )
 
@@ -44,7 +45,7 @@ func TestExplore(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the instrumented library: %v\n%s", err, out)
 	}
-	run := exec.Command(program, "-test.v", "-test.timeout", "0", "-explored.bound", strconv.Itoa(*bound), "-explored.time", patience.String(), "-explored.scenario", *scenario)
+	run := exec.Command(program, "-test.v", "-test.timeout", "0", "-explored.bound", strconv.Itoa(*bound), "-explored.time", patience.String(), "-explored.scenario", *scenario, "-explored.long="+strconv.FormatBool(*long))
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // there is nothing to be synced
 		run.Env = append(os.Environ(), "TMPDIR=/dev/shm")
 	}

@@ -12,6 +12,8 @@ type Mutant struct {
 	// That is for what takes more than one deviation, and would take hours to be found
 	// among all schedules that have so many.
 	Near []string
+	// Long says that it may take minutes to be found: not when all packages are tested.
+	Long bool
 }
 
 // A Change is one of a text that is in a file once. MUTANT stands for the condition.
@@ -27,7 +29,7 @@ var Mutants = []Mutant{
 			"\tif MUTANT {\n\t\tt.unused = t.unused[:0]\n\t\tfor _, a := range t.written {\n\t\t\tif hd := h.writable(a); t.dropped > 0 && hd.Kind() == format.KindNone {\n\t\t\t\tt.unused = append(t.unused, space{a, blockSize(hd)})\n\t\t\t}\n\t\t}\n\t}\n\tfor _, b := range t.unused {\n"}},
 	},
 	{
-		Name: "spool-not-entered", Finds: "closing",
+		Name: "spool-not-entered", Finds: "closing", Long: true,
 		What: "a committer writes the journal while it holds nothing that Close waits for (E8)",
 		Changes: []Change{{"engine/tx.go",
 			"\t\tsp.views.Add(1) // before the turn is given",
@@ -97,7 +99,7 @@ var Mutants = []Mutant{
 			"\tinvariant.Point(\"sweep.emptied\")\n\tif MUTANT {\n\t\tothersActive = func() bool { return false }\n\t}\n"}},
 	},
 	{
-		Name: "take-ignores-epoch", Finds: "sweeps",
+		Name: "take-ignores-epoch", Finds: "sweeps", Long: true,
 		Near: []string{"sweep.", "commit."},
 		What: "a sweeper takes what it has found although another sweep has begun (I7)",
 		Changes: []Change{{"heap/sweep.go",
@@ -105,7 +107,7 @@ var Mutants = []Mutant{
 			"\tif !MUTANT && (h.epoch != epoch || h.live.Words().Epoch.Load() != epoch) {\n"}},
 	},
 	{
-		Name: "taken-twice", Finds: "parcels",
+		Name: "taken-twice", Finds: "parcels", Long: true,
 		Near: []string{"live/stacks.go", "parcel."},
 		What: "the parcels of a stack are taken by a load and a store (stacks.go)",
 		Changes: []Change{{"live/stacks.go",

@@ -246,7 +246,7 @@ func TestRewrite_LeftoversGo(t *testing.T) {
 				t.Errorf("damaged: %v", err)
 			}
 			if hasFile(copied, "live") || hasFile(copied, "heap.new") {
-				t.Error("something was left behind")
+				t.Errorf("something was left behind: live %v, heap.new %v", hasFile(copied, "live"), hasFile(copied, "heap.new"))
 			}
 			must(t, os.WriteFile(filepath.Join(copied, "heap"), broken, 0o600))
 			leave()

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 )
 
 // What is done within a transaction that finds no space left, besides the heap's own
@@ -39,7 +38,8 @@ func (sp *Space) relieve() {
 // has freed is of the base, hence marked, and becomes pending when it commits, as ever.
 // The lists of this process are forgotten below the floor, as if it had just entered. A
 // sweep that this very process has in progress finds another epoch and decides nothing.
-func (sp *Space) sweepWithin(t *heap.Txn) bool {
+func (sp *Space) sweepWithin() bool {
+	t := &sp.txn
 	if !sp.maySweepFind() {
 		return false
 	}

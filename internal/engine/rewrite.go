@@ -188,6 +188,9 @@ func (rw *rewriting) openGate() (err error) {
 			return err
 		}
 		if err = sp.sameHeap(); !errors.Is(err, errOtherHeap) {
+			if err == nil {
+				_ = rw.discard() // left behind by one who died, since nobody else rewrites; what cannot be removed is told later
+			}
 			return err
 		}
 		unlockAndClose(sp.gate)

@@ -90,11 +90,11 @@ type Heap struct {
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
 	reserved reserve
-	relieve  func()            // see SetRelief
-	sweep    func(t *Txn) bool // the same
-	pinned   atomic.Uint64     // bytes freed and not reusable, as of the last Reclaim
-	fresh    []format.Version  // by extent: newest anchor when it was last populated, plus 1
-	anchored format.Version    // newest confirmed anchor, as of the last Reclaim
+	relieve  func()           // see SetRelief
+	sweep    func() bool      // the same
+	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
+	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
+	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
 	prot     live.Protected
 }
 
@@ -268,8 +268,9 @@ func (h *Heap) forget(epoch uint64) {
 // SetRelief names what the heap calls, within a transaction, before it gives up
 // for want of space: relieve brings the journal up to date and lets go of old anchors,
 // so that blocks which wait for that can be reused; sweep looks for what nobody has, if
-// there may be something, and reports whether it did.
-func (h *Heap) SetRelief(relieve func(), sweep func(t *Txn) bool) {
+// there may be something, and reports whether it did. Neither is passed the transaction: it
+// would count as escaping, and what refers to it would be allocated.
+func (h *Heap) SetRelief(relieve func(), sweep func() bool) {
 	h.relieve, h.sweep = relieve, sweep
 }
 

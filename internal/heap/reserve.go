@@ -315,7 +315,7 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 	if a, err := h.takeBlock(size, class); err == nil {
 		return a, nil
 	}
-	if h.sweep != nil && h.sweep(t) {
+	if h.sweep != nil && h.sweep() {
 		h.adoptAll(format.StackExtents) // if it was another process that swept
 		if a, err := h.takeBlock(size, class); err == nil {
 			return a, nil

@@ -150,13 +150,3 @@ func whole(t *testing.T, s *everheap.Space) {
 		t.Errorf("check: %s", f.What)
 	}
 }
-
-// wait waits until done, for which it says what that is.
-func wait(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for began := time.Now(); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > patience {
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}

@@ -34,6 +34,7 @@ import (
 
 // ownNode is a struct with pointers that are not exported.
 type ownNode struct {
+	//lint:ignore U1000 it is there to be looked at
 	next *ownNode
 	Prev *ownNode
 	N    int

@@ -279,6 +279,11 @@ func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
 		return err
 	}
 	defer tx.endChange()
+	return tx.set(m, key, value)
+}
+
+// set is Set within a change that has begun.
+func (tx *Tx) set(m *Map, key, value unsafe.Pointer) error {
 	hash, err := m.hash(key)
 	if err != nil {
 		return err
@@ -315,6 +320,11 @@ func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
 		return false, err
 	}
 	defer tx.endChange()
+	return tx.remove(m, key)
+}
+
+// remove is Delete within a change that has begun.
+func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
 	object, err := tx.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err

@@ -74,8 +74,13 @@ func (sp *Space) Set(of MapOf, key, value unsafe.Pointer, durable bool) error {
 	return sp.Change(durable, func(tx *Tx) error { return tx.Store(of, key, value) })
 }
 
-// Store is Set in a transaction.
+// Store is Set in a transaction. The change begins before anything is looked at: one
+// who shares the transaction by mistake may come when it has ended.
 func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	defer tx.endChange()
 	m, _, err := tx.Bind(of)
 	if err != nil {
 		return err
@@ -86,7 +91,7 @@ func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
 	if value, err = m.shape.Value.Stored(value); err != nil {
 		return err
 	}
-	return tx.Set(m, key, value)
+	return tx.set(m, key, value)
 }
 
 // Delete removes the key and reports whether it was there; see Change for durable.
@@ -100,6 +105,10 @@ func (sp *Space) Delete(of MapOf, key unsafe.Pointer, durable bool) (removed boo
 
 // Remove is Delete in a transaction.
 func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
+	if err := tx.writable(); err != nil {
+		return false, err
+	}
+	defer tx.endChange()
 	m, _, err := tx.Bind(of)
 	if err != nil {
 		return false, err
@@ -107,7 +116,7 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	return tx.Delete(m, key)
+	return tx.remove(m, key)
 }
 
 // Change runs fn in a writing transaction that has no handle outside fn, and, if

@@ -204,6 +204,9 @@ func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 // joinOrRecover is openMember for one who may write.
 func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	ok, err := sp.join()
+	if ok && err == nil && !sp.readOnly { // left behind by one who died, since nobody rewrites while presence is held
+		_ = sp.dir.Remove(newHeapName)
+	}
 	if ok || err != nil {
 		return nil, err
 	}

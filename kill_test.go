@@ -490,7 +490,7 @@ func TestKill_LastUserAtPoints(t *testing.T) {
 	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r, 0, "")
 		for i, point := range invariant.Points {
-			if takesOthers(point) || point == "journal.takeover" || rewrites(point) {
+			if takesOthers(point) || hasOwnTest(point) && point != "recover.replayed" {
 				continue
 			}
 			f.close()

@@ -41,10 +41,15 @@ func slotsOf(p unsafe.Pointer, nodeBits uint) []uint64 {
 
 // Levels returns how many levels a vector of n words needs.
 func Levels(n uint64) (levels uint) {
-	for ; n > 0; n = (n - 1) >> fanBits {
-		levels++
+	if n == 0 {
+		return 0
 	}
-	return levels
+	for greatest := n - 1; ; { // the greatest index, not a number of words, is what a level divides
+		levels++
+		if greatest >>= fanBits; greatest == 0 {
+			return levels
+		}
+	}
 }
 
 // capacityBits returns log2 of the number of words below a link.

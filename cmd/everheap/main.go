@@ -45,6 +45,8 @@ type cli struct {
 	Restore restoreCmd `cmd:"" help:"Make a new space from a backup."`
 	Salvage salvageCmd `cmd:"" help:"Get everything that can be read out of a damaged space, as a backup. The exit code is 0 if nothing is lost, 1 if something is, 2 if nothing could be got out."`
 
+	Debug debugCmd `cmd:"" help:"Look for a fault of Everheap itself."`
+
 	Worker workerCmd `cmd:"" name:"demo-worker" hidden:""`
 }
 

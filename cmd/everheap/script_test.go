@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -64,6 +65,8 @@ func TestScript(t *testing.T) {
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
+			case "invariants":
+				return invariant.Enabled, nil
 			case "namespaces":
 				return exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").Run() == nil, nil
 			case "users":

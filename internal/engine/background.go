@@ -301,6 +301,9 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 			return nil // a later sweep decides
 		}
 		w.Swept.Store(epoch)
+		if invariant.Enabled {
+			sp.live.Record().Note(invariant.Swept, 0, epoch, uint64(unmarked.Bytes))
+		}
 		if passing > 0 {
 			w.Leaked.Store(uint64(passing))
 		}
@@ -379,6 +382,9 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 	}()
 	epoch, floor, spared, begins := sp.heap.BeginSweep(sp.othersActive)
 	if !begins || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
+		if invariant.Enabled {
+			sp.live.Record().Note(invariant.GaveUp, 0, w.Epoch.Load(), 0)
+		}
 		return begun
 	}
 	ok = true

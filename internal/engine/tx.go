@@ -301,6 +301,9 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	invariant.Point("commit.sealed")
 	invariant.Point("commit.swap")
 	published = sp.live.Publish(hold.State, a)
+	if invariant.Enabled {
+		noteSwap(sp.live.Record(), published, hold.State, a, t.Version())
+	}
 	invariant.Point("commit.swapped")
 	sp.live.Release(hold) // before Committed: else the base would keep what it alone can see
 	hold.State = 0
@@ -311,6 +314,15 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	t.Committed()
 	invariant.Point("commit.freed")
 	return true, nil
+}
+
+// noteSwap notes the outcome of a commit's swap.
+func noteSwap(r invariant.Record, published bool, base, next format.Addr, version format.Version) {
+	event := invariant.Lost
+	if published {
+		event = invariant.Swapped
+	}
+	r.Note(event, uint64(next), uint64(version), uint64(base))
 }
 
 // Commit publishes the transaction's version and ends the transaction; a

@@ -1,6 +1,9 @@
 package heap
 
-import "github.com/everheap/everheap/internal/format"
+import (
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
 
 // Abandon drops all lists of this process: after a memory fault in the middle of
 // their use nobody knows what they say. What was in them leaks until a sweep (I4).
@@ -9,6 +12,9 @@ func (h *Heap) Abandon() {
 	w := h.live.Words()
 	w.Leaked.Add(uint64(h.waiting + h.freeBytes() + h.holeBytes()))
 	w.SweepWish.Store(1)
+	if invariant.Enabled {
+		h.live.Record().Note(invariant.Abandoned, 0, 0, 0)
+	}
 	h.lists = [format.NumClasses]classList{}
 	h.reserved = reserve{}
 	h.groups, h.runs, h.holes, h.aside = nil, runList{}, runList{}, runList{}

@@ -56,6 +56,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 )
@@ -234,6 +235,9 @@ func (h *Heap) Leave() { h.live.Entry().Active.Store(0) }
 func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
+	if invariant.Enabled {
+		h.live.Record().Note(invariant.Forgot, 0, epoch, uint64(floor)-h.base)
+	}
 	h.cold, h.waiting = 0, 0
 	h.reserved.forget(floor)
 	for c := range h.lists {

@@ -194,6 +194,9 @@ func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 		}
 		if r.n > 0 {
 			h.holes.add(r.extent, r.n)
+			if invariant.Enabled {
+				h.live.Record().Note(invariant.Marked, uint64(h.extentAddr(r.extent)), 0, r.n<<format.ExtentShift)
+			}
 		}
 	}
 	invariant.Point("punch.marked")
@@ -225,6 +228,9 @@ func (h *Heap) PunchAside() (more bool, err error) {
 		if err != nil {
 			h.ReturnAside()
 			return false, err
+		}
+		if invariant.Enabled {
+			h.live.Record().Note(invariant.Punched, uint64(h.extentAddr(extent)), 0, n<<format.ExtentShift)
 		}
 		invariant.Point("punch.punched")
 	}

@@ -205,6 +205,9 @@ func (h *Heap) grow(need uint64) error {
 			invariant.Point("grow.allocated")
 			for old := w.End.Load(); old < target && !w.End.CompareAndSwap(old, target); old = w.End.Load() {
 			}
+			if invariant.Enabled {
+				h.live.Record().Note(invariant.Grew, 0, 0, target)
+			}
 			return nil
 		}
 		if errors.Is(err, mapping.ErrIO) { // the file system has failed: nothing is to be written any more

@@ -214,6 +214,9 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	for old := w.SweepFloor.Load(); old < floor && !w.SweepFloor.CompareAndSwap(old, floor); old = w.SweepFloor.Load() {
 	}
 	epoch = w.Epoch.Add(1)
+	if invariant.Enabled {
+		h.live.Record().Note(invariant.Epoch, 0, epoch, floor)
+	}
 	invariant.Point("sweep.epoch")
 	for i := range format.NumStacks {
 		h.live.EmptyStack(i, epoch)

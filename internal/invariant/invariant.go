@@ -1,7 +1,12 @@
 // Package invariant holds the checks and hooks of test builds. With the build
-// tag invariants it asserts, poisons reclaimed memory, and can kill or stop the
-// process at named points of the protocols; without the tag all of it compiles
-// to nothing.
+// tag invariants it asserts, poisons reclaimed memory, can kill or stop the
+// process at named points of the protocols, and writes down what happens; without the tag
+// all of it compiles to nothing.
+//
+// What the processes of a space write down is its Record (D1 to D7): a ring of events of each
+// of them, and a ledger of who has which piece of the heap. It lies in shared memory, so it
+// outlives who is killed. Assertions that fail tell the last events (Assert, AssertAt);
+// DumpEvents tells all.
 //
 // A point's name is the protocol and the step: "commit.swap". The names are
 // listed in Points, which the kill and suspend loops walk through.

@@ -3,6 +3,7 @@
 package invariant
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -73,11 +74,24 @@ func Point(name string) {
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 }
 
-// Assert panics with the message if ok is false: a bug of this library.
+// Assert panics with the message if ok is false: a bug of this library. What has happened
+// last is told with it.
 func Assert(ok bool, message string) {
 	if !ok {
-		panic("everheap: invariant violated: " + message)
+		panic("everheap: invariant violated: " + message + "\nthe last events:\n" + history())
 	}
+}
+
+// AssertAt is Assert for a piece of the heap, at an address: it tells the last events of that.
+func (r Record) AssertAt(ok bool, at uint64, message string) {
+	if !ok {
+		r.fail(at, message)
+	}
+}
+
+// fail panics with a message, and the last events of the piece of the heap at an address.
+func (r Record) fail(at uint64, message string) {
+	panic(fmt.Sprintf("everheap: invariant violated: %s, at %#x\nits last events:\n%s", message, at, r.History(at)))
 }
 
 // PoisonByte fills reclaimed blocks.

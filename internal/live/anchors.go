@@ -177,6 +177,9 @@ func (v *Live) NameAnchor(c AnchorClaim, state format.Addr, version format.Versi
 func (v *Live) ConfirmAnchor(c AnchorClaim) {
 	a := &v.words.Anchors[c.Slot]
 	a.Confirmed.Store(1)
+	if invariant.Enabled {
+		v.record.Note(invariant.Anchored, a.State.Load(), a.Version.Load(), uint64(c.Slot))
+	}
 	invariant.Point("anchor.confirmed")
 	a.Owner.CompareAndSwap(uint64(v.incarnation), 0)
 }

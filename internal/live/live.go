@@ -84,6 +84,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
 )
 
@@ -108,7 +109,8 @@ type Live struct {
 	keeper *os.File // takes the lock of the entry; nil: the pin has it
 	pin    *mapping.Pin
 
-	process     uint64 // mapping.Generation of this process
+	record      invariant.Record // of events and owners, in builds with the tag
+	process     uint64           // mapping.Generation of this process
 	incarnation format.Incarnation
 	namespace   uint32 // PID namespace of this process; 0: unknown
 	entry       *format.LiveProcess
@@ -224,6 +226,10 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	}
 	v.words = (*format.Live)(v.shared.Pointer(0))
 	v.Tick()
+	if invariant.Enabled {
+		v.record = invariant.OpenRecord(invariant.Subject{Dir: dir.Opened(), Heap: heap, Space: space, Salt: v.words.Salt.Load(),
+			Joined: v.words.NextIncarnation.Load})
+	}
 	return nil
 }
 
@@ -252,6 +258,10 @@ func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
 
 // closeFiles gives back what Open took.
 func (v *Live) closeFiles() {
+	if invariant.Enabled {
+		v.record.Close()
+		v.record = invariant.Record{}
+	}
 	if v.shared != nil {
 		v.shared.Close()
 	}
@@ -267,6 +277,9 @@ func (v *Live) closeFiles() {
 
 // Words returns the mapped words. They stay mapped until Leave.
 func (v *Live) Words() *format.Live { return v.words }
+
+// Record returns where this membership notes what it does, in builds with the tag invariants.
+func (v *Live) Record() invariant.Record { return v.record }
 
 // Incarnation returns the name of this membership.
 func (v *Live) Incarnation() format.Incarnation { return v.incarnation }

@@ -95,6 +95,9 @@ func (v *Live) joinAs(i int) (joined bool, err error) {
 // claim fills the entry whose byte this process has locked. The incarnation is
 // stored last: it is what makes the entry count (L2).
 func (v *Live) claim(e *format.LiveProcess, i int) {
+	if invariant.Enabled {
+		v.record.Join()
+	}
 	count := v.words.NextIncarnation.Add(1)
 	v.incarnation = format.Incarnation(count<<format.IncarnationBits | uint64(i)) // L1
 	v.entry = e
@@ -112,6 +115,9 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	}
 	raise(&v.words.ProcessesUsed, uint64(i)+1)
 	e.Incarnation.Store(uint64(v.incarnation))
+	if invariant.Enabled {
+		v.record.Own(uint64(v.incarnation), func(i uint64) bool { return v.Alive(format.Incarnation(i)) })
+	}
 	invariant.Point("entry.claimed")
 	v.pulse.wake = make(chan struct{}, 1)
 	v.pulse.quit = make(chan struct{})
@@ -126,6 +132,9 @@ func (v *Live) Leave(clean bool) {
 		close(v.pulse.quit)
 		v.pulse.done.Wait()
 		v.freeSlots()
+		if invariant.Enabled {
+			v.record.Note(invariant.Left, 0, uint64(v.incarnation), 0)
+		}
 		if clean {
 			v.entry.Incarnation.Store(0)
 		}
@@ -153,6 +162,9 @@ func (v *Live) Alive(i format.Incarnation) bool {
 	}
 	if v.guest == nil {
 		raise(&e.Dead, uint64(i))
+		if invariant.Enabled {
+			v.record.Note(invariant.Dead, 0, uint64(i), 0)
+		}
 	}
 	invariant.Point("entry.dead")
 	return false

@@ -126,12 +126,18 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 		looked = time.Now()
 		if !v.Alive(holder) {
 			if w.Owner.CompareAndSwap(uint64(holder), me) {
+				if invariant.Enabled {
+					v.record.Note(invariant.TookOver, 0, uint64(holder), 0)
+				}
 				invariant.Point("lock.takeover")
 				return Free, nil
 			}
 			continue
 		}
 		if watch.suspended(v, holder) && w.Owner.CompareAndSwap(uint64(holder), me) {
+			if invariant.Enabled {
+				v.record.Note(invariant.TookOver, 0, uint64(holder), 1)
+			}
 			invariant.Point("lock.takeover")
 			return FromSuspended, nil
 		}

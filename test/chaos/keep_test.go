@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
 )
 
 // keep preserves what there is when something was found: everybody stands still, the
@@ -25,6 +27,7 @@ func (f *storm) keep(found error) {
 	if out, err := exec.Command("cp", "-a", "--sparse=always", f.Space, filepath.Join(f.dir, "space-as-found")).CombinedOutput(); err != nil {
 		f.t.Logf("the space could not be copied: %v %s", err, out)
 	}
+	f.events()
 	for id, p := range f.processes {
 		f.told("%s is asked where it stands; it was running: %v", p.name(), running[id])
 		p.signal(syscall.SIGQUIT)
@@ -43,6 +46,20 @@ func (f *storm) keep(found error) {
 		if err := f.disk.unmount(filepath.Join(f.dir, "disk-at-the-end")); err != nil {
 			f.t.Log(err)
 		}
+	}
+}
+
+// events keeps what all processes have noted, of programs that note something.
+func (f *storm) events() {
+	if !invariant.Enabled {
+		return
+	}
+	file, err := os.Create(filepath.Join(f.dir, "events"))
+	if err == nil {
+		err = errors.Join(invariant.DumpEventsOf(f.Space, file), file.Close())
+	}
+	if err != nil {
+		f.t.Logf("the events could not be kept: %v", err)
 	}
 }
 

@@ -12,7 +12,7 @@
 //
 // When something is found everybody is stopped at once, and the directory that the
 // failure names keeps the files of the space, the output of all processes, where each
-// of their goroutines stood, and the events that they have noted.
+// of their goroutines stood, and, with the tag invariants, the events that they have noted.
 //
 // Start reading at TestChaos, and at anOwner.work for what a process does.
 package chaos

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// debugCmd is what those need who look for a fault of the library itself.
+type debugCmd struct {
+	Events debugEventsCmd `cmd:"" help:"Print what the programs that use a space have noted, in the order of time: for programs, and this command, that were built with the tag invariants."`
+}
+
+// debugEventsCmd prints the events of a space.
+type debugEventsCmd struct {
+	spaceArg
+}
+
+// Run implements the verb. The space is not opened.
+func (c *debugEventsCmd) Run(std *streams) error {
+	dir, err := c.dir()
+	if err != nil {
+		return err
+	}
+	return invariant.DumpEventsOf(dir, std.out)
+}

@@ -1,0 +1,95 @@
+//go:build invariants && linux
+
+package invariant
+
+import "fmt"
+
+// An Owner says who has a piece of the heap: what kind of owner, who of that kind, and under
+// which epoch of sweeps it became that. 0: not known.
+type Owner uint64
+
+// OwnerKind is the kind of an owner.
+type OwnerKind uint8
+
+// The kinds of owners.
+const (
+	Unknown OwnerKind = iota // nobody has said anything since the ledger began
+	Free                     // the lists of free space of an incarnation
+	Taken                    // the transaction of an incarnation
+	Version                  // a version, that an incarnation has sealed, and perhaps published
+	Waiting                  // the lists of an incarnation of what it has freed, and others may see
+	Several                  // such lists of several, for a while after a restore (C2 of the engine)
+	Parcel                   // a parcel of free space that an incarnation has filled
+	Freeing                  // a parcel of what waits
+	Reserve                  // a cell of the reserve
+	Blocks                   // of an extent: the blocks that it was cut into have their own
+
+	numOwnerKinds
+)
+
+var ownerNames = [numOwnerKinds]string{
+	"not known", "free", "in the transaction", "of a version", "waiting", "waiting with several", "in a parcel", "waiting in a parcel", "in the reserve", "cut into blocks",
+}
+
+const (
+	whoBits   = 40
+	epochBits = 20
+)
+
+// MakeOwner packs an owner. Of the epoch the low 20 bits count.
+func MakeOwner(k OwnerKind, who, epoch uint64) Owner {
+	return Owner(uint64(k)<<(whoBits+epochBits) | epoch<<whoBits&(1<<(whoBits+epochBits)-1) | who&(1<<whoBits-1))
+}
+
+// Kind returns the kind.
+func (o Owner) Kind() OwnerKind { return OwnerKind(o >> (whoBits + epochBits)) }
+
+// Who returns the incarnation, or whatever names an owner of the kind.
+func (o Owner) Who() uint64 { return uint64(o) & (1<<whoBits - 1) }
+
+// Epoch returns the low bits of the epoch.
+func (o Owner) Epoch() uint64 { return uint64(o) >> whoBits & (1<<epochBits - 1) }
+
+// Under reports whether it became that under the epoch.
+func (o Owner) Under(epoch uint64) bool { return o.Epoch() == epoch&(1<<epochBits-1) }
+
+// String tells the owner.
+func (o Owner) String() string {
+	if o.Kind() >= numOwnerKinds {
+		return fmt.Sprintf("nonsense %#x", uint64(o))
+	}
+	name := ownerNames[o.Kind()]
+	switch o.Kind() {
+	case Unknown:
+		return name
+	case Blocks:
+		return fmt.Sprintf("%s of class %d", name, o.Who())
+	}
+	return fmt.Sprintf("%s of %s, epoch %d", name, incarnation(o.Who()), o.Epoch())
+}
+
+// incarnation names one as its counter and the index of its entry.
+func incarnation(i uint64) string { return fmt.Sprintf("%d/%d", i>>9, i&511) }
+
+// Change packs two owners for an event: of each its kind, and the low bits of who it is.
+func Change(from, to Owner) uint64 {
+	short := func(o Owner) uint64 { return uint64(o.Kind())<<28 | o.Who()&(1<<28-1) }
+	return short(from)<<32 | short(to)
+}
+
+// changeText tells a change.
+func changeText(c uint64) string {
+	short := func(o uint64) string {
+		k, who := OwnerKind(o>>28), o&(1<<28-1)
+		switch {
+		case k >= numOwnerKinds:
+			return fmt.Sprintf("nonsense %#x", o)
+		case k == Unknown:
+			return ownerNames[k]
+		case k == Blocks:
+			return fmt.Sprintf("%s of class %d", ownerNames[k], who)
+		}
+		return fmt.Sprintf("%s of %s", ownerNames[k], incarnation(who))
+	}
+	return short(c>>32) + " -> " + short(c&(1<<32-1))
+}

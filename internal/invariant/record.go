@@ -1,0 +1,315 @@
+//go:build invariants && linux
+
+package invariant
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Record is what the processes of one space write down in memory that they share: a ring
+// of events for each, and the ledger of owners. It is a sparse file in /dev/shm, or where
+// EVERHEAP_RECORDS says ("off": nowhere), named by the heap file of the space. So it
+// outlives all processes, and goes with none of the files of the space.
+//
+//	D1  What is written here changes nothing that the library does. A process that cannot
+//	    have the record does without.
+//	D2  A page is allocated before it is touched: on a full file system the record ends, and
+//	    no process gets a signal. (Record.allocate)
+//	D3  The ledger is that of one live file, by its salt. Under another one it begins anew,
+//	    with no owner known: nothing that was in a list or a transaction counts any more.
+//	    Whoever finds another salt clears the ledger first, and then puts his own there, by a
+//	    swap; to clear it once more makes less known, and is never wrong.
+//	D4  Who joins the space is counted here before he is counted in the live file. So if that
+//	    has counted more, somebody without the tag was here, and has changed owners without a
+//	    word: then the ledger begins anew, too. (Record.Strangers)
+//	D5  A file whose space is gone is removed when others are made. Who uses it has a shared
+//	    lock, so it is not his; and who has just opened it looks, with the lock, whether the
+//	    name still leads to it.
+type Record struct{ *record }
+
+// record is an open Record.
+type record struct {
+	file   *os.File
+	head   *recordHead
+	mapped []byte // the head
+	row    *ringRow
+	ring   atomic.Pointer[ring]
+	ledger ledgerMaps
+}
+
+const (
+	recordMagic = 0x44524f4345525645 // EVRECORD
+	recordName  = "everheap-record-"
+	headBytes   = 12 * pageBytes
+	pageBytes   = 4096
+	numRings    = 576 // more than a space can have processes
+	manyRings   = 64  // so many are used before that of a dead process is used again
+)
+
+// recordHead is the beginning of the file.
+type recordHead struct {
+	magic  atomic.Uint64
+	joined atomic.Uint64 // low half of the salt (D3) in the high one; how many have joined (D4)
+	off    atomic.Uint64 // why the ledger asserts nothing; 0: it does
+	space  [2]atomic.Uint64
+	dir    [1024]byte // of the space, when it was opened first
+	rows   [numRings]ringRow
+}
+
+var _ [headBytes - unsafe.Sizeof(recordHead{})]byte
+
+// Why a ledger asserts nothing.
+const (
+	offDamaged = 1 // the files of the space were damaged on purpose: Distrust
+	offNoRoom  = 2
+)
+
+// Subject is the space that a record is of.
+type Subject struct {
+	Dir   string
+	Heap  os.FileInfo // of its heap file
+	Space [16]byte
+	Salt  uint64
+	// Joined returns how many have joined the space under its live file.
+	Joined func() uint64
+}
+
+// OpenRecord opens the record of a space. It is empty if there can be none (D1).
+func OpenRecord(s Subject) Record {
+	path := recordPath(s.Heap)
+	if path == "" {
+		return Record{}
+	}
+	r, err := openRecord(path, true)
+	if err != nil {
+		return Record{}
+	}
+	r.begin(s)
+	return Record{r}
+}
+
+// recordPath returns the name of the record of a space; "": there is to be none.
+func recordPath(heap os.FileInfo) string {
+	dir := recordDir()
+	st, ok := heap.Sys().(*syscall.Stat_t)
+	if dir == "" || !ok {
+		return ""
+	}
+	return filepath.Join(dir, fmt.Sprintf("%s%x-%x", recordName, st.Dev, st.Ino))
+}
+
+// recordDir returns where records lie. All processes must find the same: so it depends on the
+// size of /dev/shm, and not on what is free of it.
+var recordDir = sync.OnceValue(func() string {
+	const least = 1 << 30
+	if dir, ok := os.LookupEnv("EVERHEAP_RECORDS"); ok {
+		if dir == "off" {
+			return ""
+		}
+		return dir
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &fs); err == nil && fs.Blocks*uint64(fs.Bsize) >= least {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+})
+
+// openRecord opens the file at path, which it makes if that is wanted, and locks it (D5).
+func openRecord(path string, create bool) (*record, error) {
+	for range 100 {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if errors.Is(err, os.ErrNotExist) && create {
+			forgetRecords(filepath.Dir(path))
+			if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); errors.Is(err, os.ErrExist) {
+				continue
+			}
+			if err == nil {
+				err = f.Chmod(0o666) // whoever may use the space
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := &record{file: f}
+		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil || !leadsTo(path, f) {
+			f.Close() // it is being removed
+			continue
+		}
+		if err := r.mapHead(); err != nil {
+			f.Close()
+			return nil, err
+		}
+		return r, nil
+	}
+	return nil, os.ErrNotExist
+}
+
+// leadsTo reports whether a name leads to an open file.
+func leadsTo(path string, f *os.File) bool {
+	here, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	mine, err := f.Stat()
+	return err == nil && os.SameFile(here, mine)
+}
+
+// mapHead maps the beginning of the file, which has it then (D2).
+func (r *record) mapHead() (err error) {
+	if err = r.allocate(0, headBytes); err != nil {
+		return err
+	}
+	r.mapped, err = r.mapAt(0, headBytes)
+	if err == nil {
+		r.head = (*recordHead)(unsafe.Pointer(&r.mapped[0]))
+		r.head.magic.Store(recordMagic)
+	}
+	return err
+}
+
+// allocate gives a part of the file its space.
+func (r *record) allocate(off, size int64) error {
+	return unix.Fallocate(int(r.file.Fd()), 0, off, size)
+}
+
+// mapAt maps a part of the file.
+func (r *record) mapAt(off int64, size int) ([]byte, error) {
+	return unix.Mmap(int(r.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+// begin makes the record that of the space, if it is not (D3), or if strangers were there
+// (D4).
+func (r *record) begin(s Subject) {
+	h := r.head
+	space := [2]uint64{*(*uint64)(unsafe.Pointer(&s.Space[0])), *(*uint64)(unsafe.Pointer(&s.Space[8]))}
+	next := s.Joined()
+	seen := h.joined.Load()
+	if seen>>32 == s.Salt&(1<<32-1) && h.space[0].Load() == space[0] && h.space[1].Load() == space[1] {
+		Record{r}.Strangers(next)
+		return
+	}
+	if old := h.space[0].Load(); old != 0 && old != space[0] { // another space had a heap file of this number
+		h.off.Store(0)
+		for i := range h.rows {
+			h.rows[i].count.Store(0)
+		}
+	}
+	for i := range h.rows { // those were incarnations of another live file
+		h.rows[i].owner.Store(0)
+	}
+	r.clearLedger()
+	h.dir = [len(h.dir)]byte{}
+	copy(h.dir[:len(h.dir)-1], s.Dir)
+	h.space[0].Store(space[0])
+	h.space[1].Store(space[1])
+	h.joined.CompareAndSwap(seen, s.Salt<<32|next&(1<<32-1))
+}
+
+// Strangers reports whether more have joined the space than have said so here, and lets the
+// ledger begin anew then (D4).
+func (r Record) Strangers(joined uint64) bool {
+	if r.record == nil {
+		return false
+	}
+	seen := r.head.joined.Load()
+	if uint32(joined) <= uint32(seen) {
+		return false
+	}
+	r.clearLedger()
+	r.head.joined.CompareAndSwap(seen, seen&^(1<<32-1)|joined&(1<<32-1))
+	r.Note(Unusual, 0, 0, 0)
+	return true
+}
+
+// Join says that a process joins: before it is counted in the live file (D4). Then it calls
+// Own, with its incarnation.
+func (r Record) Join() {
+	if r.record != nil {
+		r.head.joined.Add(1)
+	}
+}
+
+// Close ends the use of the record. Nothing of it may be used any more.
+func (r Record) Close() {
+	if r.record == nil {
+		return
+	}
+	open.Delete(r.record)
+	if ring := r.ring.Swap(nil); ring != nil {
+		_ = unix.Munmap(ring.mapped)
+	}
+	for _, m := range r.ledger.chunks {
+		if m != nil {
+			_ = unix.Munmap(m)
+		}
+	}
+	_ = unix.Munmap(r.mapped)
+	r.file.Close()
+}
+
+// Distrust says that the files of the space in dir are damaged, on purpose: its ledger, which
+// knows what they were, asserts nothing from now on.
+func Distrust(dir string) {
+	info, err := os.Stat(filepath.Join(dir, "heap"))
+	if err != nil {
+		return
+	}
+	if path := recordPath(info); path != "" {
+		if r, err := openRecord(path, true); err == nil {
+			r.head.off.Store(offDamaged)
+			Record{r}.Close()
+		}
+	}
+}
+
+// made counts the records that this process has made.
+var made atomic.Uint64
+
+// forgetRecords removes the records of spaces that are gone (D5), now and then.
+func forgetRecords(dir string) {
+	if made.Add(1)%16 != 1 {
+		return
+	}
+	paths, _ := filepath.Glob(filepath.Join(dir, recordName+"*"))
+	for _, path := range paths {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if orphan(path, f) && unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && leadsTo(path, f) {
+			os.Remove(path)
+		}
+		f.Close()
+	}
+}
+
+// orphan reports whether the space of a record is gone from where it was.
+func orphan(path string, f *os.File) bool {
+	var head [unsafe.Sizeof(recordHead{}) - numRings*unsafe.Sizeof(ringRow{})]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return false // somebody is making it
+	}
+	h := (*recordHead)(unsafe.Pointer(&head[0]))
+	info, err := os.Stat(filepath.Join(text(h.dir[:]), "heap"))
+	return h.dir[0] != 0 && (errors.Is(err, os.ErrNotExist) || err == nil && recordPath(info) != path)
+}
+
+// text returns what stands before the first zero.
+func text(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

@@ -158,7 +158,7 @@ func TestBackup_AnonymousAndEmptyMaps(t *testing.T) {
 // not used again.
 func TestBackup_IndexesOfTheDeleted(t *testing.T) {
 	var b bytes.Buffer
-	w, err := backup.NewWriter(&b, format.BackupHead{Window: small, Version: 7, Tag: 5, Secret: 99})
+	w, err := backup.NewWriter(&b, format.BackupHead{Window: small, Limit: small, Version: 7, Tag: 5, Secret: 99})
 	must(t, err)
 	text, _ := layout.For[string]()
 	descriptor := append([]byte{byte(len(text.Encode())), 0, 0, 0, 0, 0, 0, 0}, text.Encode()...)

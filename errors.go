@@ -88,6 +88,9 @@ var (
 	// ErrNoSpace: the disk is full, or the space has reached its maximum size. The
 	// transaction has failed; all else goes on.
 	ErrNoSpace = engine.ErrNoSpace
+	// ErrMaxSize: the space has another maximum size than WithMaxSize says; or Resize
+	// cannot give it the one that is wanted. The error says the size, and what to do.
+	ErrMaxSize = engine.ErrMaxSize
 	// ErrCorrupt: bytes of the space are damaged; errors.As finds the *CorruptError.
 	ErrCorrupt = engine.ErrCorrupt
 	// ErrFault: a write through a borrowed pointer, or a page that could not be read.

@@ -11,6 +11,9 @@ import (
 // Engine returns what is behind a space, for tests that look inside.
 func (s *Space) Engine() *engine.Space { return s.engine }
 
+// EngineOptions returns what options mean to the engine.
+func EngineOptions(opts ...Option) engine.Options { return settingsOf(opts).engine }
+
 // WithHashBits cuts the hashes of a space, so that tests meet collisions.
 func WithHashBits(n uint) Option {
 	return option(func(s *settings) { s.engine.HashBits = n })

@@ -6,12 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/registry"
 	"go.uber.org/goleak"
 )
 
@@ -53,16 +55,26 @@ func rounds(t *testing.T, n int, fn func(t *testing.T, r *rand.Rand)) {
 	}
 }
 
-// small is the size of the window of the spaces of most tests.
+// small is the maximum size of the spaces of most tests.
 const small = 256 << 20
+
+// created returns options for a space that gets a maximum size if it is not there yet.
+func created(dir string, bytes uint64, opts ...everheap.Option) []everheap.Option {
+	if entry, found, _ := registry.Open("").Lookup(dir); found { // it is a name
+		dir = entry.Dir
+	}
+	if _, err := os.Stat(filepath.Join(dir, "heap")); err == nil {
+		return opts
+	}
+	return append([]everheap.Option{everheap.WithMaxSize(bytes)}, opts...)
+}
 
 // open opens a space for a test; its options come after a small maximum size. At
 // the end of the test the space is checked, opened again for it if need be, and
 // closed.
 func open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
-	opts = append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)
-	s, err := everheap.Open(dir, opts...)
+	s, err := everheap.Open(dir, created(dir, small, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

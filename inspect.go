@@ -18,7 +18,8 @@ type Stats struct {
 	Dir     string
 	Created time.Time
 	Base    uint64 // first address of the window
-	Window  uint64 // size of the window: the most that the space can hold
+	Window  uint64 // size of the window: what MaxSize can be raised to while the space is open
+	MaxSize uint64 // the most that the heap file may have
 
 	Version   Version   // the newest
 	Committed time.Time // when it was committed
@@ -62,6 +63,7 @@ func (s *Space) Stats() Stats {
 	}
 	st.Version, st.Committed, st.Anchored = Version(e.Version), e.Committed, Version(e.Anchored)
 	st.Durable, st.Journal = Version(e.Durable), uint64(e.Journal)
+	st.MaxSize = s.engine.MaxSize()
 	st.Objects, st.Live, st.Used = e.Objects, uint64(e.Live), e.Carved
 	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
 	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)
@@ -254,6 +256,7 @@ type SpaceInfo struct {
 	Created time.Time
 	Base    uint64 // first address of the window
 	Window  uint64 // size of the window
+	MaxSize uint64 // as of the newest anchor on disk; 0: that cannot be read
 	File    uint64 // length of the heap file
 	Disk    uint64 // what the files take on disk
 	Open    bool   // a process has the space open
@@ -269,6 +272,6 @@ func Describe(dir string) (SpaceInfo, error) {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	return SpaceInfo{Dir: dir, Created: o.Created, Base: o.Base, Window: o.Window,
+	return SpaceInfo{Dir: dir, Created: o.Created, Base: o.Base, Window: o.Window, MaxSize: o.MaxSize,
 		File: uint64(o.FileSize), Disk: uint64(o.Disk), Open: o.Open}, nil
 }

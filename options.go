@@ -28,9 +28,10 @@ type option func(*settings)
 
 func (o option) applyOpen(s *settings) { o(s) }
 
-// WithMaxSize sets the size of the window of a space that is created: the most
-// that the space can ever hold, in bytes, rounded up to a power of two. It costs
-// addresses, not memory or disk. The default is 64 GiB.
+// WithMaxSize sets the maximum size of a space that is created: the most that its heap
+// file may have, in bytes, rounded up to 64 KiB; 64 MiB at the least. It costs addresses,
+// not memory or disk. The default, 0, is 64 GiB. A space that exists must have the size
+// that is asked for, else the error is ErrMaxSize: Resize changes it.
 func WithMaxSize(bytes uint64) Option {
 	return option(func(s *settings) { s.engine.MaxSize = bytes })
 }

@@ -156,7 +156,7 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 // recovered is the one that the space has before a map is opened. The versions of
 // the model end with last: later ones hold the same.
 func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
-	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
+	s, err := everheap.Open(dir, created(dir, 64<<20, everheap.WithoutBackground())...)
 	if err != nil {
 		return fmt.Errorf("it does not open: %w", err)
 	}

@@ -412,7 +412,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 	must(c.t, c.disk.Image(once, "heap", moment, policy, r))
 	disk := powercut.New()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
-	s, err := everheap.Open(once, everheap.WithMaxSize(64<<20), everheap.WithoutBackground(), everheap.WithFiles(disk.OpenFile))
+	s, err := everheap.Open(once, created(once, 64<<20, everheap.WithoutBackground(), everheap.WithFiles(disk.OpenFile))...)
 	if err != nil {
 		return 0, err
 	}

@@ -295,10 +295,10 @@ func (c *inChild) has(property string) bool { return strings.Contains(c.work, pr
 
 // open opens the child's space.
 func (c *inChild) open(opts ...everheap.Option) (*everheap.Space, error) {
-	return everheap.Open(c.dir, append([]everheap.Option{everheap.WithMaxSize(testWindow)}, opts...)...)
+	return everheap.Open(c.dir, created(c.dir, testWindow, opts...)...)
 }
 
-// testWindow is the size of the windows of the spaces in these tests.
+// testWindow is the maximum size of the spaces in these tests.
 const testWindow = 1 << 30
 
 // say writes one line, in one piece, so that a kill cannot tear it.

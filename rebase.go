@@ -41,19 +41,28 @@ func Rebase(ctx context.Context, name string, base uint64, opts ...Option) error
 	if base == old {
 		return nil
 	}
-	w := windows{dir: dir, old: old, size: size}
-	if base, err = w.choose(base); err == nil {
-		if err = w.move(old, base); err == nil {
-			if err = engine.Rebase(ctx, dir, base, s.engine); err == nil {
+	return inOtherWindow("rebase", dir, window{old, size}, window{base, size}, func(base uint64) error {
+		return engine.Rebase(ctx, dir, base, s.engine)
+	})
+}
+
+// inOtherWindow has the space in a directory written anew for another window, the one
+// that is wanted, or any of that size if its base is 0. The registry learns of it.
+func inOtherWindow(op, dir string, from, to window, write func(base uint64) error) error {
+	w := windows{dir: dir, old: from.base}
+	err := w.choose(&to)
+	if err == nil {
+		if err = w.move(from, to); err == nil {
+			if err = write(to.base); err == nil {
 				return nil
 			}
-			err = errors.Join(err, w.move(base, old))
+			err = errors.Join(err, w.move(to, from))
 		}
 	}
 	if e := (*engine.OpError)(nil); errors.As(err, &e) {
 		return err
 	}
-	return &engine.OpError{Op: "rebase", Space: filepath.Base(dir), Err: err}
+	return &engine.OpError{Op: op, Space: filepath.Base(dir), Err: err}
 }
 
 // settingsOf adds up options.
@@ -100,11 +109,14 @@ func locate(op, name string, s *settings) (string, error) {
 	return abs, nil
 }
 
+// window is a range of addresses.
+type window struct{ base, size uint64 }
+
 // windows is what must be known to give the space in a directory another window.
 type windows struct {
-	dir       string
-	old, size uint64
-	entries   []registry.Entry // of the registry, as far as it could be read
+	dir     string
+	old     uint64           // base of the window that the space has
+	entries []registry.Entry // of the registry, as far as it could be read
 }
 
 // same reports whether an entry of the registry is of the space.
@@ -131,34 +143,35 @@ func (w *windows) holder(base, size uint64) string {
 	return ""
 }
 
-// choose returns a free place, or the one at base if that is not 0.
-func (w *windows) choose(base uint64) (uint64, error) {
+// choose finds a free place, unless a base is given: then that must be free.
+func (w *windows) choose(to *window) (err error) {
 	w.entries, _ = registry.Open("").List()
-	if base == 0 {
-		return engine.PickPlace(w.size, func(base, size uint64) bool {
+	if to.base == 0 {
+		to.base, err = engine.PickPlace(to.size, func(base, size uint64) bool {
 			return base == w.old || w.holder(base, size) != ""
 		})
+		return err
 	}
-	if name := w.holder(base, w.size); name != "" {
-		return 0, fmt.Errorf("%w: the window at %#x is, or overlaps, that of the registered space %q", ErrAddressInUse, base, name)
+	if name := w.holder(to.base, to.size); name != "" {
+		return fmt.Errorf("%w: the window at %#x is, or overlaps, that of the registered space %q", ErrAddressInUse, to.base, name)
 	}
-	return base, nil
+	return nil
 }
 
 // move tells the registry, if it knows the space, of another window. It does so before
 // the space has that: so nobody is given it meanwhile. If this process dies in between,
 // the next Open by name puts it right.
-func (w *windows) move(from, to uint64) error {
+func (w *windows) move(from, to window) error {
 	r := registry.Open("")
 	for i, e := range w.entries {
 		if !w.same(e) {
 			continue
 		}
-		e.Base, e.Size = to, w.size
+		e.Base, e.Size = to.base, to.size
 		if err := r.Register(e); err != nil {
 			for _, e := range w.entries[:i] {
 				if w.same(e) {
-					e.Base, e.Size = from, w.size
+					e.Base, e.Size = from.base, from.size
 					err = errors.Join(err, r.Register(e))
 				}
 			}

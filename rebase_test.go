@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -37,6 +39,21 @@ var rewriters = map[string]func(dir string, opts ...everheap.Option) error{
 	"compact": func(dir string, opts ...everheap.Option) error {
 		_, err := everheap.Compact(context.Background(), dir, opts...)
 		return err
+	},
+	"resize": func(dir string, opts ...everheap.Option) error { // to a window twice as large, and back, in turns
+		info, err := everheap.Describe(dir)
+		if err != nil {
+			return err
+		}
+		size := info.Window / 2
+		if bits.TrailingZeros64(info.Window)%2 == 0 {
+			size = info.Window * 2
+		}
+		base, err := engine.PickPlace(size, nil)
+		if err != nil {
+			return err
+		}
+		return engine.Resize(context.Background(), dir, info.MaxSize, base, size, everheap.EngineOptions(opts...))
 	},
 }
 

@@ -181,8 +181,8 @@ func TestRestoreBackup_Registered(t *testing.T) {
 	}
 	must(t, everheap.RestoreBackup("copy", bytes.NewReader(stream), everheap.WithMaxSize(64<<20)))
 	other := open(t, "copy") // both can be open
-	if w := other.Stats().Window; w != 64<<20 {
-		t.Errorf("a window of %d bytes", w)
+	if most := other.Stats().MaxSize; most != 64<<20 {
+		t.Errorf("a maximum size of %d bytes", most)
 	}
 	if err := everheap.RestoreBackup("cut", bytes.NewReader(stream[:len(stream)-1])); !errors.Is(err, everheap.ErrCorrupt) {
 		t.Errorf("a cut backup: %v", err)

@@ -129,7 +129,7 @@ func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
 func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
 	size, err := engine.WindowSize(o.MaxSize)
 	if err != nil {
-		return nil, err
+		return nil, engine.OpenError(name, err)
 	}
 	place := func(taken func(base, size uint64) bool) (uint64, error) {
 		return engine.PickPlace(size, taken)

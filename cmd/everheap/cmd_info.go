@@ -20,6 +20,7 @@ type spaceInfo struct {
 	Created   time.Time `json:"created"`
 	Base      string    `json:"base"`
 	Window    uint64    `json:"window"`
+	MaxSize   uint64    `json:"max_size"`
 	Version   uint64    `json:"version"`
 	Committed time.Time `json:"committed"`
 	Durable   uint64    `json:"durable"`
@@ -50,7 +51,7 @@ type mapInfo struct {
 func (c *infoCmd) Run(std *streams) error {
 	return c.read(std, func(s *everheap.Space) error {
 		st := s.Stats()
-		info := spaceInfo{Dir: st.Dir, Created: st.Created.UTC(), Base: fmt.Sprintf("%#x", st.Base), Window: st.Window,
+		info := spaceInfo{Dir: st.Dir, Created: st.Created.UTC(), Base: fmt.Sprintf("%#x", st.Base), Window: st.Window, MaxSize: st.MaxSize,
 			Version: uint64(st.Version), Committed: st.Committed.UTC(), Durable: uint64(st.Durable), Anchored: uint64(st.Anchored), Journal: st.Journal, Objects: st.Objects,
 			Live: st.Live, Used: st.Used, File: st.File, Disk: st.Disk, Reserved: st.Reserved, Leaked: st.Leaked,
 			Processes: st.Processes - 1, Failed: st.Failed, Maps: []mapInfo{}}
@@ -77,6 +78,7 @@ func (i *spaceInfo) print(w io.Writer) {
 	field("directory", "%s", i.Dir)
 	field("created", "%s", i.Created.Local().Format("2006-01-02 15:04:05"))
 	field("window", "%s at %s", size(i.Window), i.Base)
+	field("grows to", "%s at the most; everheap resize changes that", size(i.MaxSize))
 	field("version", "%d, committed %s ago; safe from power loss: %s", i.Version, since(i.Committed), i.safe())
 	field("holds", "%s in %s", size(i.Live), plural(i.Objects, "object"))
 	field("on disk", "%s; %s of the heap were ever used", size(i.Disk), size(i.Used))

@@ -21,6 +21,7 @@ type listed struct {
 	Disk   uint64 `json:"disk"`
 	Base   string `json:"base"`
 	Window uint64 `json:"window"`
+	Most   uint64 `json:"max_size,omitempty"`
 	Error  string `json:"error,omitempty"`
 }
 
@@ -42,9 +43,13 @@ func (c *lsCmd) Run(std *streams) error {
 		fmt.Fprintf(std.out, "no spaces are registered in %s\n", reg.File())
 		return nil
 	}
-	t := newTable("NAME", "STATE", ">ON DISK", ">WINDOW", "DIRECTORY")
+	t := newTable("NAME", "STATE", ">ON DISK", ">AT MOST", "DIRECTORY")
 	for _, l := range list {
-		t.add(l.Name, l.State, size(l.Disk), size(l.Window), l.Dir)
+		most := "-"
+		if l.Most > 0 {
+			most = size(l.Most)
+		}
+		t.add(l.Name, l.State, size(l.Disk), most, l.Dir)
 	}
 	t.print(std.out, "")
 	return nil
@@ -68,6 +73,6 @@ func look(e registry.Entry) listed {
 	if info.Open {
 		l.State = "open"
 	}
-	l.Disk, l.Window, l.Base = info.Disk, info.Window, fmt.Sprintf("%#x", info.Base)
+	l.Disk, l.Window, l.Most, l.Base = info.Disk, info.Window, info.MaxSize, fmt.Sprintf("%#x", info.Base)
 	return l
 }

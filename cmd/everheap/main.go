@@ -36,6 +36,7 @@ type cli struct {
 	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
 	Compact    compactCmd    `cmd:"" help:"Give space that is not needed back to the file system."`
 	Rebase     rebaseCmd     `cmd:"" help:"Give a space another window, so that a copy can be opened beside the original."`
+	Resize     resizeCmd     `cmd:"" help:"Change the maximum size of a space; in place, unless it takes a larger window."`
 	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that lost its power while it was open. Verbs that look at a space do so by themselves if they may write it."`
 
 	Adopt  adoptCmd  `cmd:"" help:"Register the space in a directory under a name: one that was moved, copied, or made without a name."`

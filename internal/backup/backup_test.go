@@ -14,7 +14,7 @@ import (
 )
 
 func head() format.BackupHead {
-	return format.BackupHead{Window: 64 << 20, Version: 3, Tag: 7, Secret: 5, UnixNano: 6}
+	return format.BackupHead{Window: 64 << 20, Limit: 64 << 20, Version: 3, Tag: 7, Secret: 5, UnixNano: 6}
 }
 
 // written is a change as it was put.

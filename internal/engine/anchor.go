@@ -113,7 +113,7 @@ func (sp *Space) fillAnchor(file mapping.File, claim live.AnchorClaim, state for
 	sp.live.NameAnchor(claim, state, version)
 	a := &format.Anchor{
 		SpaceID: sp.header.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
-		Carved: sp.live.Words().Carved.Load(), UnixNano: uint64(time.Now().UnixNano()),
+		Carved: sp.live.Words().Carved.Load(), Limit: sp.live.Words().Limit.Load(), UnixNano: uint64(time.Now().UnixNano()),
 	}
 	if stacks != nil {
 		a.Clean, a.Stacks = 1, *stacks

@@ -22,7 +22,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return errors.New("a backup is made of a committed version: use View")
 	}
 	sp, state := tx.sp, tx.state
-	wr, err := backup.NewWriter(w, backupHead(sp.header, state))
+	wr, err := backup.NewWriter(w, backupHead(sp.header, sp.MaxSize(), state))
 	if err != nil {
 		return err
 	}
@@ -50,9 +50,9 @@ func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 }
 
 // backupHead returns what a backup says of the space and the version.
-func backupHead(h *format.Header, state *format.State) format.BackupHead {
+func backupHead(h *format.Header, limit uint64, state *format.State) format.BackupHead {
 	return format.BackupHead{
-		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Created: h.Created, Tag: h.Tag,
+		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Limit: limit, Created: h.Created, Tag: h.Tag,
 		Version: state.Version, UnixNano: state.UnixNano,
 	}
 }

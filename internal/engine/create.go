@@ -19,7 +19,7 @@ import (
 
 // create makes the space in directory dir, unless somebody else does so meanwhile.
 func create(dir string, o Options) error {
-	size, err := WindowSize(o.MaxSize)
+	limit, size, err := sizes(o.MaxSize)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func create(dir string, o Options) error {
 		if err != nil {
 			return err
 		}
-		return createFiles(temporary, h, o)
+		return createFiles(temporary, h, limit, o)
 	}, func(temporary string) error { return rename(temporary, dir, o) })
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // any other failure is its own, and told
 		if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
@@ -81,15 +81,15 @@ func (o *Options) mode() os.FileMode {
 	return o.Mode
 }
 
-// createFiles makes the files of an empty space.
-func createFiles(dir string, h *format.Header, o Options) error {
+// createFiles makes the files of an empty space that may grow up to the limit.
+func createFiles(dir string, h *format.Header, limit uint64, o Options) error {
 	d, err := mapping.OpenDir(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	perm := o.mode() & 0o666
-	if err := createHeap(d, h, perm, o); err != nil {
+	if err := createHeap(d, h, limit, perm, o); err != nil {
 		return err
 	}
 	return createJournal(d, perm, o)
@@ -101,10 +101,11 @@ func Supported() error { return mapping.Supported() }
 // WindowSize returns the size of the window of a space that is to hold the given
 // number of bytes at the most; 0: the default.
 func WindowSize(bytes uint64) (uint64, error) {
-	if bytes == 0 {
-		bytes = DefaultMaxSize
+	_, window, err := sizes(bytes)
+	if err != nil {
+		return 0, kindOf("", err)
 	}
-	return mapping.WindowSize(bytes)
+	return window, nil
 }
 
 // PickPlace returns a free place for a window, that taken does not refuse; taken
@@ -169,7 +170,7 @@ func newHeader(window uint64, o Options) (*format.Header, error) {
 
 // createHeap writes the heap file of an empty space: header, an anchor, and the
 // blocks of version 1.
-func createHeap(dir *mapping.Dir, h *format.Header, perm os.FileMode, o Options) error {
+func createHeap(dir *mapping.Dir, h *format.Header, limit uint64, perm os.FileMode, o Options) error {
 	f, err := o.open(dir, HeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
@@ -178,7 +179,7 @@ func createHeap(dir *mapping.Dir, h *format.Header, perm os.FileMode, o Options)
 	first := format.FirstExtent(h.Window)
 	blocks, state, classes := firstVersion(h)
 	carved := first + uint64(len(blocks))
-	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Clean: 1, Version: 1, State: state, Carved: carved, UnixNano: h.Created}
+	anchor := &format.Anchor{SpaceID: h.SpaceID, Sequence: 1, Clean: 1, Version: 1, State: state, Carved: carved, Limit: limit, UnixNano: h.Created}
 	pieces := []struct {
 		off  int64
 		data []byte

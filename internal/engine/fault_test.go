@@ -333,7 +333,11 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			parent := faultDir(t)
-			base, err := PickPlace(64<<20, nil) // for all of them: a process can have only so many windows
+			window, err := WindowSize(64 << 20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			base, err := PickPlace(window, nil) // for all of them: a process can have only so many windows
 			if err != nil {
 				t.Fatal(err)
 			}

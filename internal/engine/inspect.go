@@ -222,6 +222,7 @@ func (sp *Space) Claims() (list []Claim, err error) {
 // Outline is what can be told of a space without opening it.
 type Outline struct {
 	Base, Window uint64
+	MaxSize      uint64 // as the newest anchor says; 0: no anchor is whole
 	Format       uint32
 	Created      time.Time
 	FileSize     int64 // of the heap
@@ -256,10 +257,30 @@ func Look(dir string) (o Outline, err error) {
 	}
 	o.Base, o.Window, o.Format = h.Base, h.Window, h.Format
 	o.Created = time.Unix(0, int64(h.Created))
+	o.MaxSize = anchoredLimit(file, h)
 	if o.FileSize, err = file.Size(); err != nil {
 		return o, err
 	}
 	o.Disk = diskIn(d)
 	o.Open, err = oslock.HeldByOther(locks, format.LockPresence)
 	return o, err
+}
+
+// anchoredLimit returns the maximum size that the newest anchor in the heap file tells; 0
+// if none can be read.
+func anchoredLimit(file mapping.File, h *format.Header) uint64 {
+	var newest *format.Anchor
+	page := make([]byte, format.PageSize)
+	for i := range format.NumAnchors {
+		if _, err := file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
+			continue
+		}
+		if a, err := format.DecodeAnchor(page, i, h); err == nil && a.Newer(newest) {
+			newest = a
+		}
+	}
+	if newest == nil {
+		return 0
+	}
+	return newest.Limit
 }

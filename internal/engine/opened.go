@@ -147,6 +147,9 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 		if m.space.readOnly != o.ReadOnly {
 			return nil, nil, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy)
 		}
+		if err := m.space.suits(o); err != nil {
+			return nil, nil, err
+		}
 		if m.phase == phaseDraining { // K3
 			m.space.closed.Store(false)
 			m.turn(phaseOpen)

@@ -81,6 +81,9 @@ func (sp *Space) plausible() error {
 	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
 	}
+	if limit := w.Limit.Load(); limit < format.FirstExtent(sp.header.Window) || limit > sp.header.Window || limit%format.ExtentSize != 0 {
+		return fmt.Errorf("%w: it names an impossible maximum size", live.ErrUntrusted)
+	}
 	if w.NextIndex.Load() > vector.MaxIndex {
 		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
 	}
@@ -165,6 +168,7 @@ func (sp *Space) firstWords(anchors []*format.Anchor, size uint64) (func(w *form
 		w.Current.Store(newest.State)
 		w.Carved.Store(newest.Carved)
 		w.End.Store(min(size, sp.header.Window))
+		w.Limit.Store(newest.Limit)
 		w.Epoch.Store(1)
 		w.Salt.Store(salt)
 		w.Recovering.Store(1)

@@ -36,7 +36,7 @@ func (sp *Space) fullError(err error) error {
 	defer sp.views.Add(-1)
 	helps := "removing something, which works still"
 	if errors.Is(err, heap.ErrFull) {
-		helps += "; a larger space, restored from a backup (RestoreBackup, WithMaxSize)"
+		helps += "; a larger maximum size (Resize, or everheap resize)"
 	} else {
 		helps += "; freeing some of the disk"
 	}

@@ -62,9 +62,9 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		return err
 	}
 	if o.MaxSize == 0 {
-		o.MaxSize = rd.Head.Window
+		o.MaxSize = rd.Head.Limit
 	}
-	size, err := WindowSize(o.MaxSize)
+	limit, size, err := sizes(o.MaxSize)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		enroll = func(_, _ uint64, place func() error) error { return place() }
 	}
 	return construct(dir, o, func(temporary string) error {
-		if err := createFiles(temporary, h, o); err != nil {
+		if err := createFiles(temporary, h, limit, o); err != nil {
 			return err
 		}
 		return fill(temporary, rd, o)

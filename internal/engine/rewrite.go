@@ -43,12 +43,12 @@ const newHeapName = HeapName + ".new"
 // Rebase gives the closed space in a directory the window at base. Every block keeps
 // its place in the file.
 func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
-	err := rewrite(ctx, dir, o, "", func(s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
+	err := rewrite(ctx, dir, o, "", func(_ *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
 		if err := mapping.CheckWindow(base, h.Window); err != nil {
 			return nil, err
 		}
 		h.Base = base
-		return s.Arrange(base, false)
+		return s.Move(base)
 	}, false)
 	return rewriteError("rebase", dir, err)
 }
@@ -57,8 +57,8 @@ func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
 // returns what its files took on disk before and take now.
 func Compact(ctx context.Context, dir string, o Options) (before, after int64, err error) {
 	before = diskBytes(dir)
-	err = rewrite(ctx, dir, o, ", or compact it online", func(s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
-		return s.Arrange(h.Base, true)
+	err = rewrite(ctx, dir, o, ", or compact it online", func(_ *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
+		return s.Arrange(h.Base, h.Window), nil
 	}, true)
 	if errors.Is(err, mapping.ErrNoSpace) {
 		err = fmt.Errorf("the space is written anew beside the old file, which takes as much as it holds; compacting it online takes nothing: %w", err)
@@ -90,10 +90,10 @@ type rewriting struct {
 }
 
 // rewrite replaces the heap file of the space in a directory by a transcript that
-// arrange arranges; it may change the header. busy is a hint for the case that a process
+// arrange arranges; it may change the header, and the limit of the root. busy is a hint for the case that a process
 // has the space open. trim says to shorten the journal, if it may be.
 func rewrite(ctx context.Context, dir string, o Options, busy string,
-	arrange func(*transcript.Survey, *format.Header) (*transcript.Arrangement, error), trim bool) (err error) {
+	arrange func(*rewriting, *transcript.Survey, *format.Header) (*transcript.Arrangement, error), trim bool) (err error) {
 	if err := mapping.Supported(); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	if err := rw.sp.guarded(func() error {
 		survey, err := transcript.NewSurvey(ctx, rw.src, rw.root.state)
 		if err == nil {
-			arranged, err = arrange(survey, &header)
+			arranged, err = arrange(rw, survey, &header)
 		}
 		return err
 	}); err != nil {
@@ -251,7 +251,7 @@ func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (er
 	copy(b[format.HeaderOffset:], header.Encode())
 	for i := range 2 { // either will do, so that a damaged one costs nothing
 		anchor := &format.Anchor{SpaceID: header.SpaceID, Sequence: rw.root.sequence + 1 + uint64(i), Version: uint64(rw.root.version),
-			State: uint64(a.State()), Carved: uint64(a.Size()), UnixNano: uint64(time.Now().UnixNano())}
+			State: uint64(a.State()), Carved: uint64(a.Size()), Limit: rw.root.limit, UnixNano: uint64(time.Now().UnixNano())}
 		copy(b[format.AnchorOffset+i*format.PageSize:], anchor.Encode())
 	}
 	err = sp.guarded(func() error { return a.Write(rw.ctx, b) })

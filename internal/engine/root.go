@@ -17,6 +17,7 @@ type root struct {
 	state    format.Addr
 	version  format.Version
 	sequence uint64         // of the newest anchor
+	limit    uint64         // maximum size of the space
 	next     uint64         // index that no new object may be below; 0: as the state says
 	trusted  bool           // the live file says so
 	clean    bool           // the anchor is of a clean close
@@ -40,7 +41,7 @@ func (rw *rewriting) findRoot() error {
 	if rw.src, err = transcript.NewSource(rw.data.Bytes(), sp.header, a.Carved); err != nil {
 		return err
 	}
-	rw.root = root{state: format.Addr(a.State), version: format.Version(a.Version), sequence: newestSequence(anchors), clean: a.Clean == 1}
+	rw.root = root{state: format.Addr(a.State), version: format.Version(a.Version), limit: a.Limit, sequence: newestSequence(anchors), clean: a.Clean == 1}
 	rw.root.reaches = rw.root.version
 	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) { // W3
 		return err
@@ -77,7 +78,7 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 		}
 	}()
 	carved, end := w.Carved.Load(), w.End.Load()
-	if w.Recovering.Load() != 0 || carved > end || end > uint64(rw.info.Size()) || w.NextIndex.Load() > vector.MaxIndex {
+	if w.Recovering.Load() != 0 || carved > end || end > uint64(rw.info.Size()) || w.Limit.Load() > sp.header.Window || w.NextIndex.Load() > vector.MaxIndex {
 		return false, nil
 	}
 	if newest := newestAnchor(anchors); newest != nil && newest.Carved > carved {
@@ -87,7 +88,7 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	if err != nil {
 		return false, nil
 	}
-	r := root{state: lv.Current(), sequence: max(newestSequence(anchors), w.AnchorSequence.Load()), next: w.NextIndex.Load(), trusted: true, last: true}
+	r := root{state: lv.Current(), limit: w.Limit.Load(), sequence: max(newestSequence(anchors), w.AnchorSequence.Load()), next: w.NextIndex.Load(), trusted: true, last: true}
 	err = sp.guarded(func() error {
 		state, err := src.State(r.state)
 		if err == nil {

@@ -65,6 +65,7 @@ type salvage struct {
 
 	doubtful bool   // whether there is not a newer version than those that are known
 	newest   uint64 // version that an anchor names
+	limit    uint64 // maximum size that it tells; 0: no anchor is whole
 
 	report   Salvaged
 	reported map[Loss]bool
@@ -292,7 +293,11 @@ type told struct {
 func (s *salvage) tell(v *candidate, w io.Writer) error {
 	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]told{},
 		leads: map[uint64][]uint64{}, names: map[string]bool{}}
-	head := backupHead(s.header, &v.state)
+	limit := s.limit
+	if limit == 0 {
+		limit = s.header.Window
+	}
+	head := backupHead(s.header, limit, &v.state)
 	head.Salvaged = 1
 	if last := v.last; last != nil {
 		head.Version, head.UnixNano = last.Version, last.UnixNano

@@ -22,7 +22,7 @@ func (s *salvage) guessHeader() *format.Header {
 	}
 	h := new(format.Header)
 	_, _ = binary.Decode(page, binary.LittleEndian, h) // a page is long enough
-	window, err := mapping.WindowSize(s.size)
+	window, err := mapping.WindowSize(max(s.size, s.guessLimit()))
 	if err != nil {
 		return nil
 	}
@@ -38,6 +38,20 @@ func (s *salvage) guessHeader() *format.Header {
 		h.Created = now
 	}
 	return h
+}
+
+// guessLimit returns the greatest maximum size that an anchor tells.
+func (s *salvage) guessLimit() (limit uint64) {
+	page := make([]byte, format.PageSize)
+	for i := range format.NumAnchors {
+		if _, err := s.file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
+			continue
+		}
+		if a, ok := format.DecodeLoneAnchor(page); ok && a.Limit <= mapping.MaxWindow {
+			limit = max(limit, a.Limit)
+		}
+	}
+	return limit
 }
 
 // guessBase finds the base of the window, and the id of the space if an anchor tells

@@ -194,7 +194,9 @@ func (s *salvage) anchored() []*candidate {
 			continue
 		}
 		anchors = append(anchors, a)
-		s.newest = max(s.newest, a.Version)
+		if a.Version >= s.newest {
+			s.newest, s.limit = a.Version, a.Limit
+		}
 		c := s.candidate(format.Addr(a.State), "an anchor names it")
 		if c != nil && c.state.Version == a.Version {
 			list = append(list, c)

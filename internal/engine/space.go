@@ -66,7 +66,7 @@ const HeapName = "heap"
 
 // Options say how a space is opened.
 type Options struct {
-	MaxSize        uint64        // window, at creation; 0: DefaultMaxSize
+	MaxSize        uint64        // that the space has, or gets at creation; 0: any, DefaultMaxSize
 	FlushInterval  time.Duration // of the journal; 0: DefaultFlushInterval
 	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
 	ReadOnly       bool
@@ -265,6 +265,9 @@ func (sp *Space) open(ctx context.Context) (err error) {
 		defer unlockAndClose(gate)
 	}
 	if err != nil {
+		return err
+	}
+	if err := sp.suits(sp.options); err != nil {
 		return err
 	}
 	if err := sp.live.Join(); err != nil {

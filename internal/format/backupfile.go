@@ -22,6 +22,7 @@ type BackupHead struct {
 	SpaceID  [16]byte `doc:"the space that it was made of"`
 	Secret   uint64   `doc:"random seed of the hashes of that space"`
 	Window   uint64   `doc:"bytes of its window, a power of two"`
+	Limit    uint64   `doc:"its maximum size"`
 	Created  uint64   `doc:"time of its creation, nanoseconds since 1970 UTC"`
 	Version  uint64   `doc:"the version"`
 	UnixNano uint64   `doc:"time of its commit, nanoseconds since 1970 UTC"`
@@ -85,7 +86,7 @@ func DecodeBackupHead(b []byte) (*BackupHead, error) {
 	if !decodeSummed(b, h, &h.Sum) {
 		return nil, damage("the checksum of the head does not match")
 	}
-	if h.Window < 64<<20 || h.Window&(h.Window-1) != 0 || h.Window > AddrMask || h.Salvaged > 1 || h.Version == 0 || h.Version >= MaxVersion || h.Tag == 0 {
+	if h.Window < 64<<20 || h.Window&(h.Window-1) != 0 || h.Window > AddrMask || h.Limit < 64<<20 || h.Limit > h.Window || h.Limit%ExtentSize != 0 || h.Salvaged > 1 || h.Version == 0 || h.Version >= MaxVersion || h.Tag == 0 {
 		return nil, damage("the head tells of an impossible space")
 	}
 	return h, nil

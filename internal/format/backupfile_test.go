@@ -6,7 +6,7 @@ import (
 )
 
 func sampleBackupHead() *BackupHead {
-	h := &BackupHead{Salvaged: 1, Secret: 0x0123456789abcdef, Window: 64 << 20, Created: 1, Version: 42, UnixNano: 2, Tag: 0xbeef}
+	h := &BackupHead{Salvaged: 1, Secret: 0x0123456789abcdef, Window: 64 << 20, Limit: 64 << 20, Created: 1, Version: 42, UnixNano: 2, Tag: 0xbeef}
 	copy(h.Stream[:], "name of a stream")
 	copy(h.SpaceID[:], "sixteen-byte-id.")
 	return h

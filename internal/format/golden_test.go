@@ -82,7 +82,7 @@ func sampleHeader() *Header {
 func sampleAnchor() *Anchor {
 	h := sampleHeader()
 	first := FirstExtent(h.Window)
-	a := &Anchor{SpaceID: h.SpaceID, Sequence: 7, Version: 42, State: h.Base + first + 0x40, Carved: first + 2*ExtentSize, UnixNano: h.Created + 1, Clean: 1}
+	a := &Anchor{SpaceID: h.SpaceID, Sequence: 7, Version: 42, State: h.Base + first + 0x40, Carved: first + 2*ExtentSize, Limit: 48 << 20, UnixNano: h.Created + 1, Clean: 1}
 	for i := range a.Stacks {
 		a.Stacks[i] = uint64(i) << ExtentShift
 	}

@@ -107,6 +107,7 @@ type Anchor struct {
 	Version  uint64            `doc:"the version"`
 	State    uint64            `doc:"address of its state block"`
 	Carved   uint64            `doc:"offset below which lie all its blocks"`
+	Limit    uint64            `doc:"offset up to which the heap may grow: the maximum size of the space"`
 	UnixNano uint64            `doc:"time of writing, nanoseconds since 1970 UTC"`
 	Stacks   [NumStacks]uint64 `doc:"heads of the stacks of parcels, if clean"`
 	Sum      uint32            `doc:"CRC32C of the fields before"`
@@ -136,6 +137,9 @@ func DecodeAnchor(b []byte, i int, h *Header) (*Anchor, error) {
 	}
 	if a.Carved > h.Window || a.Carved < FirstExtent(h.Window) || a.State < h.Base || a.State >= h.Base+a.Carved || a.Version == 0 || a.Version >= MaxVersion {
 		return nil, damage("the anchor names an impossible state")
+	}
+	if a.Limit > h.Window || a.Limit < FirstExtent(h.Window) || a.Limit%ExtentSize != 0 {
+		return nil, damage("the anchor names an impossible maximum size")
 	}
 	return a, nil
 }

@@ -34,6 +34,7 @@ func TestAnchor_RoundTrip(t *testing.T) {
 			SpaceID: h.SpaceID, Sequence: rapid.Uint64().Draw(t, "sequence"),
 			Version: rapid.Uint64Range(1, MaxVersion-1).Draw(t, "version"),
 			Carved:  rapid.Uint64Range(first+ExtentSize, h.Window).Draw(t, "carved"),
+			Limit:   ExtentSize * rapid.Uint64Range(first/ExtentSize, h.Window/ExtentSize).Draw(t, "limit"),
 			Clean:   rapid.Uint32Range(0, 1).Draw(t, "clean"),
 		}
 		a.State = h.Base + rapid.Uint64Range(first, a.Carved-1).Draw(t, "state")
@@ -108,6 +109,9 @@ func TestDecodeAnchor_ImpossibleState(t *testing.T) {
 		"state above what is used":  func(a *Anchor) { a.State = h.Base + a.Carved },
 		"used more than the window": func(a *Anchor) { a.Carved = h.Window + 1 },
 		"used nothing":              func(a *Anchor) { a.Carved = 0 },
+		"grows beyond the window":   func(a *Anchor) { a.Limit = h.Window + ExtentSize },
+		"grows to nothing":          func(a *Anchor) { a.Limit = 0 },
+		"grows by half an extent":   func(a *Anchor) { a.Limit -= ExtentSize / 2 },
 		"another space":             func(a *Anchor) { a.SpaceID[0]++ },
 	} {
 		a := sampleAnchor()

@@ -79,7 +79,8 @@ type Live struct {
 
 	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
-	_      [112]byte
+	Limit  atomic.Uint64 `doc:"offset up to which the heap may grow: the maximum size of the space"`
+	_      [104]byte
 
 	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
 	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`

@@ -166,9 +166,9 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 	w := h.live.Words()
 	for {
 		carved, end := w.Carved.Load(), w.End.Load()
-		if carved+n<<format.ExtentShift > h.window {
+		if limit := h.limit(); carved+n<<format.ExtentShift > limit {
 			w.SweepWish.CompareAndSwap(0, sweepInCase) // perhaps the dead, or a sweep that saw an old version, left something
-			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, h.window)
+			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, limit)
 		}
 		if carved+n<<format.ExtentShift > end {
 			if err := h.grow(carved + n<<format.ExtentShift); err != nil {
@@ -181,6 +181,16 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
 		}
 	}
+}
+
+// limit returns the offset up to which the heap may grow. What a recovery replays had
+// its place before, so the window alone bounds it.
+func (h *Heap) limit() uint64 {
+	w := h.live.Words()
+	if w.Recovering.Load() != 0 {
+		return h.window
+	}
+	return min(w.Limit.Load(), h.window)
 }
 
 // grow allocates the file, and the part of the extent table that goes with it,
@@ -199,7 +209,7 @@ func (h *Heap) grow(need uint64) error {
 		step = minGrowth
 	}
 	for _, target := range []uint64{max(need, end+step), need} {
-		target = min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.window)
+		target = max(need, min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.limit()))
 		err := h.allocate(end, target)
 		if err == nil {
 			invariant.Point("grow.allocated")

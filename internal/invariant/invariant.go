@@ -28,6 +28,7 @@ var Points = []string{
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
 	"reserve.taken", "reserve.cut",
 	"punch.synced", "rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
+	"resize.told",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
 	"create.built", "create.journal", "create.heap",
 	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.waits", "close.handed", "close.last",

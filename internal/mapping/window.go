@@ -149,6 +149,14 @@ func mix(x uint64) uint64 {
 // windowName shows a range of addresses.
 func windowName(base, size uint64) string { return fmt.Sprintf("[%#x, %#x)", base, base+size) }
 
+// Fits reports whether windows of the size are at home on this machine: there are places
+// for many, and the process has no limit on its address space.
+func Fits(size uint64) bool {
+	const many = 64
+	_, limited := addressSpaceLimit()
+	return !limited && size <= (ZoneHigh-ZoneLow)/many
+}
+
 // checkLimit refuses if the limit on address space is below need bytes.
 func checkLimit(need uint64) error {
 	limit, limited := addressSpaceLimit()

@@ -14,6 +14,7 @@ type Arrangement struct {
 
 	survey  *Survey
 	base    uint64
+	first   int // extent of blocks of the transcript
 	packed  bool
 	classes []format.Class // by extent of the transcript, those of its head included
 	// Packed, the blocks of a class fill extents one after the other, in the order of
@@ -23,15 +24,25 @@ type Arrangement struct {
 	fills [format.NumClasses][]uint32 // by class: the extents that it fills
 }
 
-// Arrange lets every block keep its place in the file, or packs them, in a file for
-// the window at base.
-func (s *Survey) Arrange(base uint64, packed bool) (*Arrangement, error) {
-	a := &Arrangement{survey: s, base: base, packed: packed, classes: make([]format.Class, s.src.first>>format.ExtentShift)}
-	if packed {
-		a.pack()
-		return a, nil
-	}
+// Arrange packs the blocks, in a file for the window of the size at base.
+func (s *Survey) Arrange(base, window uint64) *Arrangement {
+	a := s.arrangement(base, format.FirstExtent(window))
+	a.packed = true
+	a.pack()
+	return a
+}
+
+// Move lets every block keep its place in the file, for a window of the same size at
+// base.
+func (s *Survey) Move(base uint64) (*Arrangement, error) {
+	a := s.arrangement(base, s.src.first)
 	return a, a.keep()
+}
+
+// arrangement returns one whose blocks begin at an offset of the file.
+func (s *Survey) arrangement(base, first uint64) *Arrangement {
+	first >>= format.ExtentShift
+	return &Arrangement{survey: s, base: base, first: int(first), classes: make([]format.Class, first)}
 }
 
 // keep gives each extent the place that it has. One that nothing is kept of is a hole.
@@ -124,7 +135,7 @@ func (a *Arrangement) Used() iter.Seq2[int64, int64] {
 		if !yield(0, format.TableOffset) || !yield(format.TableOffset, int64(len(a.classes))) {
 			return
 		}
-		for extent := int(a.survey.src.first >> format.ExtentShift); extent < len(a.classes); {
+		for extent := a.first; extent < len(a.classes); {
 			first := extent
 			for extent < len(a.classes) && a.classes[extent] != format.ClassHole {
 				extent++

@@ -130,7 +130,10 @@ func (f *heapFile) write(s *transcript.Survey, base uint64, packed bool) *heapFi
 // arrange arranges a survey, which must work.
 func (f *heapFile) arrange(s *transcript.Survey, base uint64, packed bool) *transcript.Arrangement {
 	f.t.Helper()
-	a, err := s.Arrange(base, packed)
+	if packed {
+		return s.Arrange(base, f.header.Window)
+	}
+	a, err := s.Move(base)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -321,10 +324,12 @@ func FuzzSurvey(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, packed := range []bool{false, true} {
-			if a, err := s.Arrange(file.header.Base, packed); err == nil {
-				_ = a.Write(context.Background(), make([]byte, a.Size()))
-			}
+		for _, window := range []uint64{file.header.Window, 16 * file.header.Window} {
+			a := s.Arrange(file.header.Base, window)
+			_ = a.Write(context.Background(), make([]byte, a.Size()))
+		}
+		if a, err := s.Move(file.header.Base); err == nil {
+			_ = a.Write(context.Background(), make([]byte, a.Size()))
 		}
 	})
 }

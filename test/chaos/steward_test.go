@@ -69,6 +69,7 @@ var chores = []chore{
 	{"restore", 3, (*worker).restore},
 	{"compact", 5, (*worker).compact},
 	{"collect", 5, (*worker).collect},
+	{"resize", 3, (*worker).resize},
 	{"evolve", 6, (*worker).evolve},
 	{"backup", 3, (*worker).backup},
 	{"lock", 5, (*worker).lock},
@@ -255,6 +256,24 @@ func (w *worker) compact(s *session, _ *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err := s.Compact(ctx)
+	return err
+}
+
+// resize gives the space another maximum size: one that is as good, or a little more, where
+// it is to get full.
+func (w *worker) resize(s *session, r *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	most := w.Window
+	if w.Full {
+		most += uint64(r.IntN(8)) << 20
+	} else {
+		most = most/2 + uint64(r.Int64N(int64(most)))
+	}
+	err := s.Resize(ctx, most)
+	if errors.Is(err, everheap.ErrMaxSize) && most < s.Stats().Window { // more is in use
+		return nil
+	}
 	return err
 }
 

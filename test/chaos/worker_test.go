@@ -24,7 +24,7 @@ import (
 type profile struct {
 	Dir    string // of the round
 	Space  string // directory of the space
-	Window uint64 // WithMaxSize
+	Window uint64 // WithMaxSize, at the beginning
 	Full   bool   // the disk or the space may be full: ErrNoSpace is no failure
 	Seed   uint64
 }

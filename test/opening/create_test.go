@@ -149,24 +149,26 @@ func TestErrExists_DirectoryWithOtherThings(t *testing.T) {
 
 // Several create a space in one directory at once: all open the same one.
 func TestOpen_CreatorsAtOnceInADirectory(t *testing.T) { // K12
-	for range 5 {
-		dir := t.TempDir()
-		var wg sync.WaitGroup
-		procs := make([]*proc, 8)
-		for i := range procs {
-			wg.Go(func() { procs[i] = start(t, "creator", dir, nil) })
-		}
-		wg.Wait()
-		for _, p := range procs {
-			p.hear("opened")
-			p.ends()
-		}
-		open(t, dir)
-		for name := range modes(t, dir) {
-			if strings.HasPrefix(name, ".") {
-				t.Errorf("left behind: %s", name)
+	for i := range 5 { // one after the other: creators in other processes know nothing of the windows in this one
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			dir := t.TempDir()
+			var wg sync.WaitGroup
+			procs := make([]*proc, 8)
+			for i := range procs {
+				wg.Go(func() { procs[i] = start(t, "creator", dir, nil) })
 			}
-		}
+			wg.Wait()
+			for _, p := range procs {
+				p.hear("opened")
+				p.ends()
+			}
+			open(t, dir)
+			for name := range modes(t, dir) {
+				if strings.HasPrefix(name, ".") {
+					t.Errorf("left behind: %s", name)
+				}
+			}
+		})
 	}
 }
 

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/transcript"
+)
+
+// A space has a maximum size, which may be less than its window: the rest is addresses
+// to grow into. The word Limit in live says it to all processes, and every anchor to
+// whoever builds live anew.
+//
+// Invariants:
+//
+//	Z1  Whoever makes the heap longer looks at the word then, and never beyond the
+//	    window. A limit that falls below what is reserved already takes nothing back: it
+//	    keeps the space from growing, no more. So the word needs no lock.
+//	Z2  Resize returns when an anchor with the new limit is on disk. Anchors are
+//	    written one at a time in a process, and each takes the word as it is when it is
+//	    written; so the newest anchor tells a limit that was asked for last at that time.
+//	Z3  A recovery is bounded by the window alone (heap.limit): the older of two anchors
+//	    may tell a smaller limit than the versions needed that are replayed onto it.
+//	Z4  The header tells the window, and changes with the whole file only (W2). A larger
+//	    window has a larger extent table, so every block gets another place.
+
+// Room to grow into.
+const (
+	growthRoom = 16       // windows are so many times as large as they must be,
+	growthMost = 64 << 30 // but no larger than that for the sake of growth
+)
+
+// ErrMaxSize says that a space has another maximum size than its opener asks for.
+var ErrMaxSize = errors.New("the space has another maximum size")
+
+// sizes returns the limit and the window of a space that is to hold the given number of
+// bytes at the most; 0: the default. Where addresses are scarce there is no room to grow.
+func sizes(bytes uint64) (limit, window uint64, err error) {
+	limit = limitOf(bytes)
+	if window, err = mapping.WindowSize(limit); err != nil {
+		return 0, 0, err
+	}
+	if roomy := max(window, min(window*growthRoom, growthMost)); mapping.Fits(roomy) {
+		window = roomy
+	}
+	return limit, window, nil
+}
+
+// limitOf returns the limit of a space that is to hold so many bytes; 0: the default.
+func limitOf(bytes uint64) uint64 {
+	if bytes == 0 {
+		bytes = DefaultMaxSize
+	}
+	if bytes > mapping.MaxWindow {
+		return bytes // which no window has
+	}
+	return (max(bytes, mapping.MinWindow) + format.ExtentSize - 1) &^ (format.ExtentSize - 1)
+}
+
+// MaxSize returns the most bytes that the space may hold.
+func (sp *Space) MaxSize() uint64 { return sp.live.Words().Limit.Load() }
+
+// suits returns an error if the space has another maximum size than the options say.
+func (sp *Space) suits(o Options) error {
+	if o.MaxSize == 0 || limitOf(o.MaxSize) == sp.MaxSize() {
+		return nil
+	}
+	return fmt.Errorf("%w: it has %d bytes, and WithMaxSize says %d; leave that out, or change the space with Resize or everheap resize",
+		ErrMaxSize, sp.MaxSize(), o.MaxSize)
+}
+
+// Resize changes the maximum size of the open space.
+func (sp *Space) Resize(ctx context.Context, bytes uint64) error {
+	return sp.translate("resize", sp.resize(ctx, bytes))
+}
+
+func (sp *Space) resize(ctx context.Context, bytes uint64) error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.views.Add(-1)
+	if sp.readOnly {
+		return ErrReadOnly
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	limit := limitOf(bytes)
+	if limit > sp.header.Window {
+		return fmt.Errorf("%w: the space has addresses for %d bytes, and %d are wanted; close it in all processes, and then everheap resize, or the function Resize, gives it more",
+			ErrMaxSize, sp.header.Window, limit)
+	}
+	w := sp.live.Words()
+	if carved := w.Carved.Load(); limit < carved {
+		return fmt.Errorf("%w: %d bytes of its file are in use, or were; ask for as much at the least, or make it smaller before: close it in all processes, and everheap compact",
+			ErrMaxSize, carved)
+	}
+	before := w.Limit.Swap(limit)
+	invariant.Point("resize.told")
+	err := sp.writeAnchor(nil, true)
+	if err != nil {
+		w.Limit.CompareAndSwap(limit, before)
+	}
+	return err
+}
+
+// Resize writes the closed space in a directory anew, for a window of another size at
+// base, in which it may hold the given number of bytes.
+func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Options) error {
+	limit := limitOf(bytes)
+	err := rewrite(ctx, dir, o, "", func(rw *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
+		if err := mapping.CheckWindow(base, window); err != nil {
+			return nil, err
+		}
+		h.Base, h.Window = base, window
+		a := s.Arrange(base, window)
+		if uint64(a.Size()) > limit {
+			return nil, fmt.Errorf("%w: what it holds takes %d bytes", ErrMaxSize, a.Size())
+		}
+		rw.root.limit = limit
+		return a, nil
+	}, true)
+	return rewriteError("resize", dir, err)
+}

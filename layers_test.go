@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume"},
 	{"cmd/everheap/internal/demo", "examples/packages/debian"},
 	{"."},
-	{"internal/heap/heaptest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
+	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/engine"},
 	{"internal/check", "internal/transcript"},
 	{"internal/table"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
 	"go.uber.org/goleak"
 )
 
@@ -21,7 +22,7 @@ func closing(t testing.TB, s *everheap.Space) <-chan error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	begun := func() bool { return errors.Is(s.View(func(*everheap.Tx) error { return nil }), everheap.ErrClosed) }
-	if !wait(begun) {
+	if !proctest.Wait(begun) {
 		t.Fatal("Close does not begin")
 	}
 	return closed
@@ -198,7 +199,7 @@ func TestClose_InsideTransactions(t *testing.T) {
 			within(t, "closing inside", func() {
 				must(t, inside(s, m, func() { must(t, s.Close()) }))
 			})
-			if !wait(func() bool { return len(openFiles(t, dir)) == 0 }) {
+			if !proctest.Wait(func() bool { return len(openFiles(t, dir)) == 0 }) {
 				t.Error("the space does not end after the transaction")
 			}
 			noneLeft(t, before)

@@ -13,9 +13,10 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/proctest"
 )
 
-func init() { children["creator"] = openerChild }
+func init() { proctest.Children["creator"] = openerChild }
 
 // modes returns the permissions of the files of a space.
 func modes(t *testing.T, dir string) map[string]fs.FileMode {
@@ -80,9 +81,9 @@ func TestOpen_ByRootLeavesTheFilesToTheirOwner(t *testing.T) {
 	s, err := everheap.Open(dir)
 	must(t, err)
 	must(t, s.Close())
-	c := start(t, "opener", dir, nobody)
-	c.hear("opened")
-	c.ends()
+	c := proctest.Start(t, "opener", dir, nobody)
+	c.Hear("opened")
+	c.Ends()
 }
 
 // A directory that is there and is empty, or holds what a file system or a crash leaves,
@@ -153,14 +154,14 @@ func TestOpen_CreatorsAtOnceInADirectory(t *testing.T) { // K12
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			dir := t.TempDir()
 			var wg sync.WaitGroup
-			procs := make([]*proc, 8)
+			procs := make([]*proctest.Proc, 8)
 			for i := range procs {
-				wg.Go(func() { procs[i] = start(t, "creator", dir, nil) })
+				wg.Go(func() { procs[i] = proctest.Start(t, "creator", dir, nil) })
 			}
 			wg.Wait()
 			for _, p := range procs {
-				p.hear("opened")
-				p.ends()
+				p.Hear("opened")
+				p.Ends()
 			}
 			open(t, dir)
 			for name := range modes(t, dir) {
@@ -181,8 +182,8 @@ func TestOpen_CreatorDies(t *testing.T) { // K11
 		t.Run(point, func(t *testing.T) {
 			dir := t.TempDir()
 			t.Setenv("EVERHEAP_POINT", point+":1:kill")
-			p := start(t, "creator", dir, nil)
-			if !wait(p.gone) {
+			p := proctest.Start(t, "creator", dir, nil)
+			if !proctest.Wait(p.Gone) {
 				t.Fatal("it does not die")
 			}
 			must(t, os.Unsetenv("EVERHEAP_POINT"))

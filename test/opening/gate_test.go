@@ -16,6 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/proctest"
 )
 
 // takeGate takes the gate of a space as somebody who opens or closes it would, until
@@ -41,15 +42,15 @@ func holdGate(t testing.TB, dir string) (release func()) {
 }
 
 func init() {
-	children["herd"] = herdChild
-	children["gate"] = gateChild
-	children["opener"] = openerChild
+	proctest.Children["herd"] = herdChild
+	proctest.Children["gate"] = gateChild
+	proctest.Children["opener"] = openerChild
 }
 
 // herdChild opens the space when it is told to, writes, and closes it when it is told to.
 func herdChild(dir string) error {
-	say("here")
-	key := told()
+	proctest.Say("here")
+	key := proctest.Told()
 	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
 	if err != nil {
 		return err
@@ -61,8 +62,8 @@ func herdChild(dir string) error {
 	if err != nil {
 		return err
 	}
-	say("opened")
-	told()
+	proctest.Say("opened")
+	proctest.Told()
 	return s.Close()
 }
 
@@ -74,26 +75,26 @@ func TestOpen_ManyProcessesAtOnce(t *testing.T) {
 		n = format.NumProcesses
 	}
 	dir := filepath.Join(t.TempDir(), "s")
-	herd := make([]*proc, n)
+	herd := make([]*proctest.Proc, n)
 	for i := range herd {
-		herd[i] = start(t, "herd", dir, nil)
+		herd[i] = proctest.Start(t, "herd", dir, nil)
 	}
 	for _, p := range herd {
-		p.hear("here")
+		p.Hear("here")
 	}
 	began := time.Now()
 	for i, p := range herd {
-		p.tell(strconv.Itoa(i))
+		p.Tell(strconv.Itoa(i))
 	}
 	for _, p := range herd {
-		p.hear("opened")
+		p.Hear("opened")
 	}
 	opened := time.Since(began)
 	for _, p := range herd {
-		p.tell("close")
+		p.Tell("close")
 	}
 	for _, p := range herd {
-		p.ends()
+		p.Ends()
 	}
 	t.Logf("%d processes had opened it after %v, and closed it after %v", n, opened, time.Since(began))
 	s := open(t, dir)
@@ -106,7 +107,7 @@ func TestOpen_ManyProcessesAtOnce(t *testing.T) {
 func openerChild(dir string) error {
 	s, err := everheap.Open(dir)
 	if errors.Is(err, everheap.ErrBusy) {
-		say("busy", err)
+		proctest.Say("busy", err)
 		return nil
 	}
 	if err != nil {
@@ -115,7 +116,7 @@ func openerChild(dir string) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	say("opened")
+	proctest.Say("opened")
 	return nil
 }
 
@@ -149,15 +150,15 @@ func TestErrBusy_TooManyProcesses(t *testing.T) {
 		others = append(others, l)
 		must(t, l.Join())
 	}
-	last := start(t, "opener", dir, nil)
-	if said := last.hear("busy"); !strings.Contains(said, fmt.Sprint(format.NumProcesses, " processes have the space open")) {
+	last := proctest.Start(t, "opener", dir, nil)
+	if said := last.Hear("busy"); !strings.Contains(said, fmt.Sprint(format.NumProcesses, " processes have the space open")) {
 		t.Errorf("the error does not say why: %s", said)
 	}
 	others[100].Leave(true)
 	others = append(others[:100], others[101:]...)
-	next := start(t, "opener", dir, nil)
-	next.hear("opened")
-	next.ends()
+	next := proctest.Start(t, "opener", dir, nil)
+	next.Hear("opened")
+	next.Ends()
 }
 
 // Whoever stands still with the gate keeps nobody from opening, using and closing a space
@@ -167,9 +168,9 @@ func TestOpen_GateIsHeldByOneWhoStandsStill(t *testing.T) { // K4, K6
 	s := openPlain(t, dir)
 	holdGate(t, dir)
 	for range 2 {
-		c := start(t, "opener", dir, nil)
-		c.hear("opened")
-		c.ends()
+		c := proctest.Start(t, "opener", dir, nil)
+		c.Hear("opened")
+		c.Ends()
 	}
 	must(t, mapOf(t, s).Set(s, "k", 1))
 	within(t, "closing", func() { must(t, s.Close()) })
@@ -187,8 +188,8 @@ func gateChild(dir string) error {
 		return err
 	}
 	defer release()
-	say("held")
-	told()
+	proctest.Say("held")
+	proctest.Told()
 	return nil
 }
 
@@ -200,13 +201,13 @@ func TestErrBusy_OpenNamesTheHolderOfTheGate(t *testing.T) {
 	s := open(t, dir)
 	must(t, s.Close())
 	must(t, os.Remove(filepath.Join(dir, "live")))
-	holder := start(t, "gate", dir, nil)
-	holder.hear("held")
-	holder.stop()
+	holder := proctest.Start(t, "gate", dir, nil)
+	holder.Hear("held")
+	holder.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	_, err := everheap.OpenContext(ctx, dir)
-	expectError(t, err, everheap.ErrBusy, fmt.Sprint("process ", holder.cmd.Process.Pid), "stopped")
+	expectError(t, err, everheap.ErrBusy, fmt.Sprint("process ", holder.Cmd.Process.Pid), "stopped")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("it is not the error of the context: %v", err)
 	}
@@ -218,10 +219,10 @@ func TestErrBusy_OpenNamesTheHolderOfTheGate(t *testing.T) {
 		}
 		opened <- err
 	}()
-	holder.resume()
-	holder.tell("end")
+	holder.Resume()
+	holder.Tell("end")
 	must(t, receive(t, "the space to open", opened))
-	holder.ends()
+	holder.Ends()
 }
 
 // The context of OpenContext ends the waiting for another goroutine of the process that

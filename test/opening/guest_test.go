@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
 )
 
 func init() {
-	children["guest"] = guestChild
-	children["writer"] = writerChild
+	proctest.Children["guest"] = guestChild
+	proctest.Children["writer"] = writerChild
 }
 
 // nobody makes a command run as a user who owns nothing; the test binary is found
@@ -47,23 +48,23 @@ func publicDir(t *testing.T) string {
 func guestChild(dir string) error {
 	s, err := everheap.Open(dir, everheap.WithReadOnly())
 	if err != nil {
-		say("refused", err)
+		proctest.Say("refused", err)
 		return nil
 	}
 	m, err := everheap.OpenMap[string, int](s, "m")
 	if err != nil {
 		return err
 	}
-	say("opened")
+	proctest.Say("opened")
 	for n := 0; ; n++ {
-		switch what := told(); what {
+		switch what := proctest.Told(); what {
 		case "end":
 			return s.Close()
 		case "hold": // one version, looked at again and again until the next line
 			err := s.View(func(tx *everheap.Tx) error {
 				first, looks, done := -1, 0, make(chan string, 1)
-				go func() { done <- told() }()
-				say("holding")
+				go func() { done <- proctest.Told() }()
+				proctest.Say("holding")
 				for over := false; !over; looks++ {
 					select {
 					case <-done:
@@ -80,7 +81,7 @@ func guestChild(dir string) error {
 						return fmt.Errorf("look %d sees something else", looks)
 					}
 				}
-				say("held", looks)
+				proctest.Say("held", looks)
 				return nil
 			})
 			if err != nil {
@@ -88,16 +89,16 @@ func guestChild(dir string) error {
 			}
 		case "lock":
 			err := s.Mutex("x").Lock(context.Background())
-			say("lock", errors.Is(err, everheap.ErrReadOnly), err)
+			proctest.Say("lock", errors.Is(err, everheap.ErrReadOnly), err)
 		case "set":
 			err := m.Set(s, "k", 9)
-			say("set", errors.Is(err, everheap.ErrReadOnly), err)
+			proctest.Say("set", errors.Is(err, everheap.ErrReadOnly), err)
 		case "check":
 			report, err := s.Check(context.Background())
-			say("check", len(report.Findings), err)
+			proctest.Say("check", len(report.Findings), err)
 		default:
 			v, err := m.Get(s, what)
-			say("got"+fmt.Sprint(n), v, err)
+			proctest.Say("got"+fmt.Sprint(n), v, err)
 		}
 	}
 }
@@ -129,34 +130,34 @@ func TestReadOnly_UserWhoMayNotWrite(t *testing.T) { // K8, K9
 	m := mapOf(t, s)
 	must(t, m.Set(s, "k", 1))
 	churn(t, s, 2)
-	g := start(t, "guest", dir, nobody)
-	g.hear("opened")
-	g.tell("k")
-	if got := g.hear("got0"); got != "1 <nil>" {
+	g := proctest.Start(t, "guest", dir, nobody)
+	g.Hear("opened")
+	g.Tell("k")
+	if got := g.Hear("got0"); got != "1 <nil>" {
 		t.Errorf("it reads %s", got)
 	}
 	must(t, m.Set(s, "k", 2))
-	g.tell("k")
-	if got := g.hear("got1"); got != "2 <nil>" {
+	g.Tell("k")
+	if got := g.Hear("got1"); got != "2 <nil>" {
 		t.Errorf("after a commit it reads %s", got)
 	}
-	g.tell("hold")
-	g.hear("holding")
+	g.Tell("hold")
+	g.Hear("holding")
 	churn(t, s, 50)
-	g.tell("let go")
-	g.hear("held")
+	g.Tell("let go")
+	g.Hear("held")
 	for _, what := range []string{"lock", "set"} {
-		g.tell(what)
-		if said := g.hear(what); !strings.HasPrefix(said, "true") {
+		g.Tell(what)
+		if said := g.Hear(what); !strings.HasPrefix(said, "true") {
 			t.Errorf("%s: %s", what, said)
 		}
 	}
-	g.tell("check")
-	if said := g.hear("check"); said != "0 <nil>" {
+	g.Tell("check")
+	if said := g.Hear("check"); said != "0 <nil>" {
 		t.Errorf("check: %s", said)
 	}
-	g.tell("end")
-	g.ends()
+	g.Tell("end")
+	g.Ends()
 }
 
 // Without a live file such a reader sees the version on disk, for as long as it is there,
@@ -169,21 +170,21 @@ func TestReadOnly_UserWhoMayNotWriteAfterARestart(t *testing.T) { // K10
 	churn(t, s, 2)
 	must(t, s.Close())
 	must(t, os.Remove(filepath.Join(dir, "live")))
-	g := start(t, "guest", dir, nobody)
-	g.hear("opened")
-	g.tell("hold")
-	g.hear("holding")
+	g := proctest.Start(t, "guest", dir, nobody)
+	g.Hear("opened")
+	g.Tell("hold")
+	g.Hear("holding")
 	s = open(t, dir)
 	must(t, mapOf(t, s).Set(s, "k", 2))
 	churn(t, s, 50)
-	g.tell("let go")
-	g.hear("held")
-	g.tell("k")
-	if got := g.hear("got1"); got != "1 <nil>" {
+	g.Tell("let go")
+	g.Hear("held")
+	g.Tell("k")
+	if got := g.Hear("got1"); got != "1 <nil>" {
 		t.Errorf("it reads %s", got)
 	}
-	g.tell("end")
-	g.ends()
+	g.Tell("end")
+	g.Ends()
 }
 
 // What must be recovered first is not for one who may only read, and the error says so.
@@ -192,16 +193,16 @@ func TestErrReadOnly_GuestOfASpaceThatMustBeRecovered(t *testing.T) {
 	dir := publicDir(t)
 	s := open(t, dir, everheap.WithMode(0o755))
 	must(t, s.Close())
-	w := start(t, "writer", dir, nil)
-	w.hear("written")
-	must(t, w.cmd.Process.Kill())
-	wait(w.gone)
+	w := proctest.Start(t, "writer", dir, nil)
+	w.Hear("written")
+	must(t, w.Cmd.Process.Kill())
+	proctest.Wait(w.Gone)
 	must(t, os.Remove(filepath.Join(dir, "live")))
-	g := start(t, "guest", dir, nobody)
-	if said := g.hear("refused"); !strings.Contains(said, "recovered") {
+	g := proctest.Start(t, "guest", dir, nobody)
+	if said := g.Hear("refused"); !strings.Contains(said, "recovered") {
 		t.Errorf("the error is: %s", said)
 	}
-	g.ends()
+	g.Ends()
 }
 
 // writerChild writes, and stays.
@@ -217,8 +218,8 @@ func writerChild(dir string) error {
 	if err != nil {
 		return err
 	}
-	say("written")
-	told()
+	proctest.Say("written")
+	proctest.Told()
 	return s.Close()
 }
 
@@ -242,14 +243,14 @@ func TestReadOnly_Mount(t *testing.T) {
 			must(t, s.Close())
 			must(t, os.Remove(filepath.Join(dir, "live")))
 		}
-		g := start(t, "guest", mounted, nil)
-		g.hear("opened")
-		g.tell("k")
-		if got := g.hear("got0"); got != "1 <nil>" {
+		g := proctest.Start(t, "guest", mounted, nil)
+		g.Hear("opened")
+		g.Tell("k")
+		if got := g.Hear("got0"); got != "1 <nil>" {
 			t.Errorf("look %d: it reads %s", i, got)
 		}
-		g.tell("end")
-		g.ends()
+		g.Tell("end")
+		g.Ends()
 	}
 	s, err := everheap.Open(mounted)
 	if err == nil {

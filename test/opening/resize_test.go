@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/proctest"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -20,7 +21,7 @@ import (
 const least = 64 << 20
 
 func init() {
-	children["fill"] = func(dir string) error { // puts what it is told to until it is told to end
+	proctest.Children["fill"] = func(dir string) error { // puts what it is told to until it is told to end
 		s, err := everheap.Open(dir)
 		if err != nil {
 			return err
@@ -29,29 +30,29 @@ func init() {
 		if err != nil {
 			return err
 		}
-		say("opened")
-		for word := told(); word != "end"; word = told() {
+		proctest.Say("opened")
+		for word := proctest.Told(); word != "end"; word = proctest.Told() {
 			var n int
 			fmt.Sscan(word, &n)
 			switch err := m.Set(s, n, make([]byte, 1<<20)); {
 			case err == nil:
-				say("stored", n)
+				proctest.Say("stored", n)
 			case errors.Is(err, everheap.ErrNoSpace):
-				say("full", n)
+				proctest.Say("full", n)
 			default:
 				return err
 			}
 		}
 		return s.Close()
 	}
-	children["resize"] = func(dir string) error {
+	proctest.Children["resize"] = func(dir string) error {
 		s, err := everheap.Open(dir)
 		if err == nil {
 			err = s.Resize(context.Background(), 2*least)
 		}
 		if err == nil {
-			say("resized")
-			told()
+			proctest.Say("resized")
+			proctest.Told()
 		}
 		return err
 	}
@@ -88,18 +89,18 @@ func TestResize_InPlace(t *testing.T) { // Z1
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir, everheap.WithMaxSize(least))
 	m := largeOf(t, s)
-	p := start(t, "fill", dir, nil)
-	p.hear("opened")
+	p := proctest.Start(t, "fill", dir, nil)
+	p.Hear("opened")
 	n, err := fillUp(t, s, m, 0)
 	expectError(t, err, everheap.ErrNoSpace, "everheap resize", fmt.Sprint(least))
 	if n < 32 {
 		t.Fatalf("%d MiB fill 64 MiB", n)
 	}
-	p.tell(fmt.Sprint(10_001))
-	p.hear("full 10001")
+	p.Tell(fmt.Sprint(10_001))
+	p.Hear("full 10001")
 	must(t, s.Resize(t.Context(), 3*least/2))
-	p.tell(fmt.Sprint(10_002))
-	p.hear("stored 10002")
+	p.Tell(fmt.Sprint(10_002))
+	p.Hear("stored 10002")
 	more, err := fillUp(t, s, m, n)
 	expectError(t, err, everheap.ErrNoSpace, fmt.Sprint(3*least/2))
 	if more < n+24 {
@@ -109,8 +110,8 @@ func TestResize_InPlace(t *testing.T) { // Z1
 	if st.MaxSize != 3*least/2 || st.File > st.MaxSize || st.Window < st.MaxSize {
 		t.Errorf("maximum size %d, window %d, file %d", st.MaxSize, st.Window, st.File)
 	}
-	p.tell("end")
-	p.ends()
+	p.Tell("end")
+	p.Ends()
 }
 
 // What cannot be is refused, and says what can be done.
@@ -163,12 +164,12 @@ func TestOpen_WithOtherMaxSize(t *testing.T) {
 		must(t, other.Close())
 	}
 	refused()
-	p := start(t, "fill", dir, nil)
-	p.hear("opened")
+	p := proctest.Start(t, "fill", dir, nil)
+	p.Hear("opened")
 	must(t, s.Close())
 	refused()
-	p.tell("end")
-	p.ends()
+	p.Tell("end")
+	p.Ends()
 	refused()
 	must(t, os.Remove(filepath.Join(dir, "live")))
 	refused()
@@ -187,15 +188,15 @@ func TestResize_Durable(t *testing.T) { // Z2
 			s := openPlain(t, dir, everheap.WithMaxSize(least))
 			must(t, mapOf(t, s).Set(s, "k", 7))
 			must(t, s.Close())
-			var p *proc
+			var p *proctest.Proc
 			if point == "" {
-				p = start(t, "resize", dir, nil)
-				p.hear("resized")
-				must(t, p.cmd.Process.Kill())
+				p = proctest.Start(t, "resize", dir, nil)
+				p.Hear("resized")
+				must(t, p.Cmd.Process.Kill())
 			} else {
-				p = start(t, "resize", dir, dies(point))
+				p = proctest.Start(t, "resize", dir, dies(point))
 			}
-			if !wait(p.gone) {
+			if !proctest.Wait(p.Gone) {
 				t.Fatal("it does not die")
 			}
 			must(t, os.Remove(filepath.Join(dir, "live")))

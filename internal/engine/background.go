@@ -66,6 +66,7 @@ type background struct {
 	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
 	ahead   readAhead
+	journal journalRest
 }
 
 // tick runs every tenth of a second.
@@ -90,6 +91,7 @@ func (b *background) tick() {
 	sp.note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
 		sp.note(b.lookAround())
+		sp.note(sp.guarded(func() error { return b.journal.look(sp) }))
 		sp.maybeCollect()
 	}
 }

@@ -61,7 +61,9 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.findFree(ctx); err != nil {
 		return before, before, err
 	}
-	err = sp.punch(ctx, below)
+	if err = sp.punch(ctx, below); err == nil {
+		err = sp.compactJournal()
+	}
 	return before, diskIn(sp.dir), err
 }
 

@@ -218,7 +218,7 @@ func createJournal(dir *mapping.Dir, perm os.FileMode, o Options) error {
 		return err
 	}
 	defer f.Close()
-	if err := journal.Extend(f, 0); err != nil {
+	if err := journal.Extend(f, 0, 0); err != nil {
 		return err
 	}
 	return f.Datasync()

@@ -69,27 +69,38 @@ func (sp *Space) examineHeap() *missing {
 // that nobody has cut the file, and that it has grown again by later writes; but a hole
 // that is no larger than what the file system needs for itself is not seen.
 func (sp *Space) examineJournal() *missing {
+	s, size, err := sp.journalSize(func() (mapping.Status, error) { return sp.dir.Stat(journal.FileName) })
+	if m := sp.elsewhere(journal.FileName, sp.journal.id, s, err); m != nil {
+		return m
+	}
+	if whole(s, size) {
+		return nil
+	}
+	d := &format.DamageError{File: journal.FileName, Offset: s.Size, What: fmt.Sprintf("the file was truncated while the space is open: it had %d bytes", size)}
+	if s.Size >= size {
+		d.Offset, d.What = 0, fmt.Sprintf("the file has holes that it did not have: it takes %d bytes on disk, of %d", s.Disk, size)
+	}
+	return &missing{file: journal.FileName, cut: true, err: d}
+}
+
+// journalSize returns the status of the journal, and how long it must be at the least. The
+// members make it longer before they say so, and say that it is shorter before they make
+// it so (J5, J6); so if it is too short, what they said is compared once more.
+func (sp *Space) journalSize(stat func() (mapping.Status, error)) (s mapping.Status, size int64, err error) {
 	w := sp.live.Words()
 	for {
-		count := w.SegmentCount.Load() // before the size: both rise
-		s, err := sp.dir.Stat(journal.FileName)
-		if m := sp.elsewhere(journal.FileName, sp.journal.id, s, err); m != nil {
-			return m
+		cuts := w.JournalCuts.Load()
+		count := w.SegmentCount.Load()
+		s, err = stat()
+		size = int64(count) * format.SegmentSize
+		if err != nil || whole(s, size) || w.JournalCuts.Load() == cuts && w.SegmentCount.Load() >= count {
+			return s, size, err
 		}
-		size := int64(count) * format.SegmentSize
-		if s.Size >= size && s.Disk >= size {
-			return nil
-		}
-		if w.SegmentCount.Load() < count {
-			continue // it was made smaller on purpose meanwhile
-		}
-		d := &format.DamageError{File: journal.FileName, Offset: s.Size, What: fmt.Sprintf("the file was truncated while the space is open: it had %d bytes", size)}
-		if s.Size >= size {
-			d.Offset, d.What = 0, fmt.Sprintf("the file has holes that it did not have: it takes %d bytes on disk, of %d", s.Disk, size)
-		}
-		return &missing{file: journal.FileName, cut: true, err: d}
 	}
 }
+
+// whole reports whether a journal has so many bytes, all of them with space on disk.
+func whole(s mapping.Status, size int64) bool { return s.Size >= size && s.Disk >= size }
 
 // elsewhere says what has become of a file whose name does not lead to it any more; nil
 // if it does.
@@ -197,7 +208,7 @@ func (b *background) lookAround() error {
 // created says that there was none, and this process has made it. The caller has the
 // gate, and has joined.
 func (sp *Space) settleJournal(created bool) error {
-	s, err := mapping.StatusOfFile(sp.journal.file)
+	s, size, err := sp.journalSize(func() (mapping.Status, error) { return mapping.StatusOfFile(sp.journal.file) })
 	if err != nil {
 		return err
 	}
@@ -206,8 +217,6 @@ func (sp *Space) settleJournal(created bool) error {
 	defer func() { sp.journal.losses.Store(w.JournalLosses.Load()) }()
 	known := mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()}
 	same := known == s.FileID || known == mapping.FileID{}
-	size := int64(w.SegmentCount.Load()) * format.SegmentSize
-	whole := s.Size >= size && s.Disk >= size
 	if !same || w.Recovering.Load() != 0 {
 		foreign, err := journal.ForeignTo(sp.journal.file, sp.header.SpaceID)
 		if err != nil {
@@ -217,7 +226,7 @@ func (sp *Space) settleJournal(created bool) error {
 			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", ErrReplaced, sp.dir.Join(journal.FileName))
 		}
 	}
-	if sp.readOnly || same && whole && !created {
+	if sp.readOnly || same && whole(s, size) && !created {
 		if !sp.readOnly {
 			sp.nameJournal()
 		}

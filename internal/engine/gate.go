@@ -165,9 +165,8 @@ func (sp *Space) join() (bool, error) {
 // processes write: else opening it needs the gate (F4).
 func (sp *Space) journalInOrder() bool {
 	w := sp.live.Words()
-	s, err := sp.dir.Stat(journal.FileName)
-	size := int64(w.SegmentCount.Load()) * format.SegmentSize
-	return err == nil && s.FileID == mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()} && s.Size >= size && s.Disk >= size
+	s, size, err := sp.journalSize(func() (mapping.Status, error) { return sp.dir.Stat(journal.FileName) })
+	return err == nil && s.FileID == mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()} && whole(s, size)
 }
 
 // presence takes the presence byte, shared or exclusively, for one who has the gate. One

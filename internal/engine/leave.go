@@ -51,6 +51,10 @@ func (sp *Space) handOver() (bool, error) {
 	if sp.live.Accompanied() { // those who stay may only read
 		if err = sp.writeAnchor(nil, false); errors.Is(err, ErrBusy) {
 			err = nil // so many others write one
+		} else if err == nil {
+			if version, vErr := sp.newestVersion(); vErr == nil {
+				err = sp.restJournal(version)
+			}
 		}
 	}
 	return true, err
@@ -107,7 +111,7 @@ func (sp *Space) closeLast() (ok bool, err error) {
 	w := sp.live.Words()
 	sp.live.Reap() // what the dead held is nobody's now
 	if w.Clean.Load() != 0 {
-		return true, nil
+		return true, sp.cutJournal() // if the last one who closed has died before
 	}
 	if ok, err := sp.giveAllBack(true); err != nil { // of the dead
 		return ok, err
@@ -118,17 +122,34 @@ func (sp *Space) closeLast() (ok bool, err error) {
 	if unresolved(&sp.doubt.heap) != nil {
 		w.ParcelDoubt.Store(1)
 	}
+	long, err := sp.journalIsLong()
+	if err == nil && long { // this one, and the one below: then nothing of the journal is needed (J7)
+		err = sp.writeAnchor(nil, false)
+	}
+	if err != nil {
+		return true, err
+	}
+	if err = sp.lastAnchor(long); err == nil && long {
+		err = sp.cutJournal()
+	}
+	return true, err
+}
+
+// lastAnchor writes the anchor of the last one who closes the space: a clean one, if the
+// free space is known; again says that one is wanted in any case.
+func (sp *Space) lastAnchor(again bool) error {
+	w := sp.live.Words()
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
-		return true, sp.writeAnchor(nil, false)
+		return sp.writeAnchor(nil, again)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
 		stacks[i] = sp.live.StackHead(i)
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return true, sp.writeAnchor(&stacks, false)
+	return sp.writeAnchor(&stacks, false)
 }
 
 // whyStopped returns why nothing is written any more, if this process has found that out.

@@ -119,7 +119,8 @@ type Live struct {
 	JournalDevice atomic.Uint64 `doc:"device of the journal that all processes write"`
 	JournalInode  atomic.Uint64 `doc:"inode of that file; 0: not known yet"`
 	JournalLosses atomic.Uint64 `doc:"how often the journal was found to be cut"`
-	_             [32]byte
+	JournalCuts   atomic.Uint64 `doc:"how often the journal was made shorter on purpose"`
+	_             [24]byte
 
 	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
 

@@ -26,6 +26,40 @@
 //	    that of the version reached. So a version that is missing ends the
 //	    replay, and what an abandoned history left is never replayed after a
 //	    newer one.
+//	J5  All segments below live.SegmentCount have their space in the file. Who makes
+//	    another one claims it first, gives all segments up to it their space, fills it
+//	    with zeros, and raises the count; only then anything is written to it.
+//	J6  The file is cut only by one who has claimed all segments beyond the new end,
+//	    those included that the file does not have, and who has then found of each
+//	    that both usable anchors, which are on disk, have all versions in it. He
+//	    lowers the count first, then raises live.JournalCuts, cuts the file, and
+//	    releases the claims last.
+//
+// Why J6 is enough, whoever stands still wherever:
+//
+//   - One who has claimed a segment and writes to it, or makes it: nobody else can claim
+//     it while he lives, so the file is cut above it or not at all. What he has written
+//     before is needed, or in both anchors.
+//   - One who has chosen a segment and claims it only after the file was cut: he looks at
+//     the count after the claim, and gives it back if the file has no such segment.
+//     One who has chosen to make a segment, and claims it only after another one has made,
+//     filled and released it, finds the count above it and gives it back too: his zeros
+//     would take the place of records. As long as he has the claim no count is
+//     lowered to what it was before, so one look is enough.
+//   - The one who cuts: his claims stay his for as long as he lives, so when he goes on
+//     nobody has written what he cuts off. Meanwhile the others have the segments before,
+//     and two anchors where those do not do (ErrFull).
+//   - One who dies before he has cut: claims of the dead count for nothing. The file is
+//     longer than the count says, which harms nobody: what lies there is in both anchors, and who
+//     makes that segment again fills it with zeros.
+//   - A loss of power: the anchors are on disk before. Whether the cut is does not
+//     matter: a recovery reads whatever the file has, and passes over versions that
+//     its anchor has (J4). A segment that was cut off and made again holds zeros or
+//     what it held before until it is written and synced, and that sync makes its
+//     space and the length of the file durable too.
+//   - One who compares the length of the file with the count (examine of the engine):
+//     if he finds the file shorter, the count was lowered since he read it, or
+//     JournalCuts has changed since before that.
 //
 // From J2 and J4 follows that it does not matter who writes, how often the same
 // version is written, and in which order the segments lie.
@@ -184,7 +218,7 @@ func (w *Writer) Write() error {
 			continue
 		}
 		last := w.frames[n-1]
-		w.live.FillSegment(w.segment(), format.Version(last.head.Last))
+		w.live.FillSegment(w.Segment(), format.Version(last.head.Last))
 		invariant.Point("journal.write")
 		to := (last.to + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
 		if _, err := w.file.WriteAt(w.buf[base:to], w.offset); err != nil {
@@ -201,8 +235,8 @@ func (w *Writer) Write() error {
 	return nil
 }
 
-// segment returns the number of the claimed segment.
-func (w *Writer) segment() int { return int(w.end/format.SegmentSize) - 1 }
+// Segment returns the number of the claimed segment; -1 if there is none.
+func (w *Writer) Segment() int { return int(w.end/format.SegmentSize) - 1 }
 
 // nextSegment claims another segment, one of those that the file has or a new one.
 func (w *Writer) nextSegment() error {
@@ -212,10 +246,11 @@ func (w *Writer) nextSegment() error {
 		if i, ok = w.live.ClaimNewSegment(); !ok {
 			return ErrFull
 		}
-		if err := Extend(w.file, i); err != nil {
+		if err := Extend(w.file, min(w.live.Segments(), i), i); err != nil {
 			w.live.ReleaseSegment(i)
 			return err
 		}
+		invariant.Point("segment.made")
 		w.live.AddSegment(i)
 	}
 	w.offset = int64(i) * format.SegmentSize
@@ -226,7 +261,7 @@ func (w *Writer) nextSegment() error {
 // Release gives the claimed segment up.
 func (w *Writer) Release() {
 	if w.end != 0 {
-		w.live.ReleaseSegment(w.segment())
+		w.live.ReleaseSegment(w.Segment())
 	}
 	w.offset, w.end = 0, 0
 }
@@ -239,11 +274,12 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// Extend makes segment i: its space is allocated and filled with zeros, so that
+// Extend makes segment i (J5): the space of all segments from one on up to it is
+// allocated, since others may be making those still, and it is filled with zeros, so that
 // later writes there change nothing but data.
-func Extend(f mapping.File, i int) error {
-	off := int64(i) * format.SegmentSize
-	if err := f.Allocate(off, format.SegmentSize); err != nil {
+func Extend(f mapping.File, from, i int) error {
+	start, off := int64(from)*format.SegmentSize, int64(i)*format.SegmentSize
+	if err := f.Allocate(start, off+format.SegmentSize-start); err != nil {
 		return fmt.Errorf("growing the journal to %d bytes: %w", off+format.SegmentSize, err)
 	}
 	zeros := make([]byte, 256<<10)
@@ -252,6 +288,25 @@ func Extend(f mapping.File, i int) error {
 			return fmt.Errorf("growing the journal to %d bytes: %w", off+format.SegmentSize, err)
 		}
 	}
+	return nil
+}
+
+// Cut cuts the file where the claims of live.ClaimTail begin, if it is longer (J6). Errors
+// are those of the file; after one it is longer than it need be, no more.
+func Cut(f mapping.File, lv *live.Live, keep int) error {
+	from := lv.ClaimTail(keep)
+	defer lv.ReleaseTail(from)
+	size, err := f.Size()
+	if err != nil || size <= int64(from)*format.SegmentSize {
+		return err
+	}
+	invariant.Point("journal.tail")
+	lv.DropTail(from)
+	invariant.Point("journal.shorter")
+	if err := f.Truncate(int64(from) * format.SegmentSize); err != nil {
+		return fmt.Errorf("making the journal shorter: %w", err)
+	}
+	invariant.Point("journal.cut")
 	return nil
 }
 

@@ -18,10 +18,11 @@ const (
 	worthAsking = 4 * format.ExtentSize // bytes that others have set aside
 )
 
-// relieve lets go of what the journal and the old anchors keep from reuse. The
+// relieve lets go of what the dead, the journal and the old anchors keep from reuse. The
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
 func (sp *Space) relieve() {
+	sp.live.Reap()
 	version, err := sp.newestVersion()
 	if err == nil && sp.spool() == nil && sp.live.JournalFloor() < version { // the older usable anchor keeps something, too
 		_ = sp.anchorTwice()

@@ -1,0 +1,50 @@
+// Package windows stops a process between any two steps of the protocols, lets others
+// change, free, sweep, punch, grow, collect, restore and close everything meanwhile, and
+// wakes it: it must do no harm with what it knew before.
+//
+// Start reading at windows, the table of what may have happened in each window, and why
+// that is right; then at programme.
+package windows
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
+)
+
+var soakFlag = flag.Duration("everheap.soak", 0, "if it is set, windows are tried at random occurrences for so long")
+
+func TestMain(m *testing.M) {
+	proctest.Main()
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// must fails the test on an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forAWhile returns a context for what must not take long.
+func forAWhile() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), proctest.Patience)
+}
+
+// again repeats what a process that goes on again after it stood still can interfere with.
+func again(fn func() error) error {
+	for began := time.Now(); ; {
+		err := fn()
+		if !errors.Is(err, everheap.ErrSuspended) || time.Since(began) > proctest.Patience {
+			return err
+		}
+	}
+}

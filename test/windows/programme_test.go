@@ -1,0 +1,165 @@
+package windows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// maxSizes are what the programme gives the space in turns.
+var maxSizes = []uint64{300 << 20, 280 << 20}
+
+// others are those who go on while the victim stands still.
+type others struct {
+	t   *testing.T
+	dir string
+	s   *everheap.Space
+	w   *world
+	r   *rand.Rand
+	seq int
+}
+
+// open opens the space.
+func (o *others) open() {
+	o.t.Helper()
+	var err error
+	o.s, err = everheap.Open(o.dir)
+	must(o.t, err)
+	o.w, err = openWorld(o.s)
+	must(o.t, err)
+}
+
+// update changes the space in one transaction; nobody may keep it waiting for long.
+func (o *others) update(fn func(tx *everheap.Tx) error, opts ...everheap.UpdateOption) {
+	o.t.Helper()
+	ctx, cancel := forAWhile()
+	defer cancel()
+	must(o.t, again(func() error { return o.s.Update(ctx, fn, opts...) }))
+}
+
+// do does what concerns the whole space; nobody may keep it waiting for long either.
+func (o *others) do(what string, fn func(ctx context.Context) error) {
+	o.t.Helper()
+	ctx, cancel := forAWhile()
+	defer cancel()
+	if err := again(func() error { return fn(ctx) }); err != nil {
+		o.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// programme replaces, frees, sweeps, punches, grows, collects, checkpoints, restores,
+// resizes, anchors and closes everything that there is.
+func (o *others) programme() {
+	o.t.Helper()
+	o.rewrite(3)
+	o.do("collect", func(ctx context.Context) error { _, err := o.s.Collect(ctx); return err })
+	o.compact()
+	o.grow()
+	o.do("checkpoint", func(context.Context) error { return o.checkpoint("merciless") })
+	before := o.read()
+	o.rewrite(2)
+	o.do("view at a checkpoint", func(context.Context) error {
+		return o.s.ViewAt("merciless", func(tx *everheap.Tx) error { _, err := o.w.audit(tx); return err })
+	})
+	o.do("restore", func(ctx context.Context) error { return o.s.Restore(ctx, "merciless") })
+	o.seq = before["others"]
+	o.rewrite(1)
+	o.do("drop a checkpoint", func(context.Context) error { return o.s.DropCheckpoint("merciless") })
+	o.do("resize", func(ctx context.Context) error { return o.s.Resize(ctx, maxSizes[o.r.IntN(len(maxSizes))]) })
+	o.rewrite(1)
+	o.compact()
+	o.do("sync", func(ctx context.Context) error { return o.s.Sync(ctx) })
+	must(o.t, o.s.Close())
+	o.open()
+	o.rewrite(1)
+	o.read()
+}
+
+// compact sweeps, and gives free extents back. One who stands still in the middle of a
+// transaction keeps others from that, and from nothing else (I7).
+func (o *others) compact() {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := again(func() error { _, err := o.s.Compact(ctx); return err })
+	if err != nil && !errors.Is(err, everheap.ErrBusy) {
+		o.t.Fatalf("compact: %v", err)
+	}
+}
+
+// checkpoint makes a checkpoint, or takes note of one that an interrupted call has made.
+func (o *others) checkpoint(name string) error {
+	err := o.s.Checkpoint(name)
+	if errors.Is(err, everheap.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// rewrite replaces everything so many times, and changes some of it.
+func (o *others) rewrite(times int) {
+	o.t.Helper()
+	for range times {
+		o.update(o.w.touch)
+		for range 10 {
+			o.seq++
+			var opts []everheap.UpdateOption
+			if o.r.IntN(4) == 0 {
+				opts = append(opts, everheap.Durable)
+			}
+			o.update(func(tx *everheap.Tx) error { return o.w.change(tx, "others", o.seq, o.r) }, opts...)
+		}
+	}
+}
+
+// grow makes the file longer, and then what it holds less.
+func (o *others) grow() {
+	o.t.Helper()
+	for i := range 6 {
+		key := fmt.Sprint("long ", i)
+		it := Item{Place: key, Body: make([]byte, 1<<20)}
+		it.Sum = it.sum()
+		o.update(func(tx *everheap.Tx) error { return o.w.items.Set(tx, key, it) })
+	}
+	o.update(func(tx *everheap.Tx) error {
+		for i := range 6 {
+			if _, err := o.w.items.Delete(tx, fmt.Sprint("long ", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// read verifies what the newest version holds.
+func (o *others) read() (seqs map[string]int) {
+	o.t.Helper()
+	must(o.t, o.s.View(func(tx *everheap.Tx) (err error) {
+		seqs, err = o.w.audit(tx)
+		return err
+	}))
+	return seqs
+}
+
+// check verifies everything, and that what was acknowledged is there.
+func (o *others) check(acknowledged map[string]int) {
+	o.t.Helper()
+	seqs := o.read()
+	for process, n := range acknowledged {
+		if seqs[process] < n {
+			o.t.Errorf("%s was told of its transaction %d; the newest is %d", process, n, seqs[process])
+		}
+	}
+	report, err := o.s.Check(context.Background())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		o.t.Errorf("check: %+v", f)
+	}
+}

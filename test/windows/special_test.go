@@ -1,0 +1,205 @@
+package windows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/proctest"
+)
+
+func init() {
+	proctest.Children["remover"] = func(dir string) error { // removes one after the other of its own
+		s, err := everheap.Open(dir)
+		if err != nil {
+			return err
+		}
+		w, err := openWorld(s)
+		if err != nil {
+			return err
+		}
+		for i := 0; ; i++ {
+			there, err := w.items.Delete(s, fmt.Sprint("filling ", i))
+			if err != nil && !harmless(err) {
+				return err
+			}
+			if !there && i > most {
+				return s.Close()
+			}
+			proctest.Say("removed", i)
+		}
+	}
+	proctest.Children["closer"] = func(dir string) error { // commits, and closes the space as the last one
+		v := &victim{dir: dir, name: "closer", r: rand.New(rand.NewPCG(3, 4))}
+		err := v.open()
+		for range 20 {
+			err = errors.Join(err, v.commit())
+		}
+		if err == nil {
+			err = v.s.Close()
+		}
+		proctest.Say("closed")
+		return err
+	}
+}
+
+// most is more than how many items fill a small space.
+const most = 1000
+
+// armed makes a child stop, or die, at a point.
+func armed(point, how string) func(*exec.Cmd) {
+	return func(c *exec.Cmd) { c.Env = append(c.Env, "EVERHEAP_POINT="+point+":1:"+how) }
+}
+
+// newWorld makes a space with a bit of everything.
+func newWorld(t *testing.T, opts ...everheap.Option) *others {
+	o := &others{t: t, dir: filepath.Join(t.TempDir(), "s"), r: rand.New(rand.NewPCG(1, 2))}
+	s, err := everheap.Open(o.dir, opts...)
+	must(t, err)
+	o.open()
+	must(t, s.Close())
+	o.update(o.w.found)
+	o.rewrite(1)
+	return o
+}
+
+// fill stores items of all sizes until none fits, and returns their number.
+func (o *others) fill() (n int) {
+	for size := 1 << 20; size > 50; size /= 4 {
+		for {
+			key := fmt.Sprint("filling ", n)
+			it := Item{Place: key, Body: make([]byte, size)}
+			it.Sum = it.sum()
+			err := o.w.items.Set(o.s, key, it)
+			if errors.Is(err, everheap.ErrNoSpace) {
+				break
+			}
+			must(o.t, err)
+			n++
+		}
+	}
+	return n
+}
+
+// Who fills the reserve of a space, or removes something from a full one, stands still, or
+// dies, with extents of the reserve in his hands: others remove, and store, and when he
+// goes on all is right.
+func TestFull_StoppedInTheReserve(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, how := range []string{"stop", "kill"} {
+		t.Run("filled "+how, func(t *testing.T) {
+			t.Parallel()
+			o := newWorld(t, everheap.WithMaxSize(maxSizes[0]))
+			must(t, o.s.Close()) // the last one to close empties the reserve
+			v := proctest.Start(t, "victim compact", o.dir, armed("reserve.taken", how))
+			comesTo(t, v, how)
+			o.open()
+			o.programme()
+			o.check(acknowledged(v))
+			if how == "stop" {
+				v.Resume()
+				o.programme()
+				v.Tell("end")
+				v.Ends()
+			}
+			o.ends(acknowledged(v))
+		})
+		t.Run("used "+how, func(t *testing.T) {
+			t.Parallel()
+			o := newWorld(t, everheap.WithMaxSize(64<<20))
+			n := o.fill()
+			v := proctest.Start(t, "remover", o.dir, armed("reserve.cut", how))
+			comesTo(t, v, how)
+			for i := range n * 2 / 3 {
+				o.update(func(tx *everheap.Tx) error {
+					_, err := o.w.items.Delete(tx, fmt.Sprint("filling ", i))
+					return err
+				})
+			}
+			if how == "stop" { // he holds a version that keeps all that was removed since
+				o.check(nil)
+				v.Resume()
+				v.Ends()
+			}
+			o.rewrite(3) // at once
+			o.ends(nil)
+		})
+	}
+}
+
+// comesTo waits until a child stands still at its point, or is dead.
+func comesTo(t *testing.T, v *proctest.Proc, how string) {
+	t.Helper()
+	if !proctest.Wait(func() bool { return v.Still() || v.Gone() }) || len(v.Said("fail")) > 0 || how == "stop" && !v.Still() {
+		t.Fatalf("it does not come to its point; it said %q", v.Said("fail"))
+	}
+}
+
+// ends compacts, checks and closes the space, of which no other process is left.
+func (o *others) ends(acknowledged map[string]int) {
+	o.t.Helper()
+	o.do("compact", func(ctx context.Context) error { _, err := o.s.Compact(ctx); return err })
+	o.check(acknowledged)
+	must(o.t, o.s.Close())
+	must(o.t, os.Remove(filepath.Join(o.dir, "live"))) // as after a loss of power
+	o.open()
+	o.check(acknowledged)
+	must(o.t, o.s.Close())
+}
+
+// The last one to close the space stands still, or dies, while he has it for himself: who
+// opens it is told whom he waits for, and then finds everything.
+func TestClose_StoppedAsTheLastOne(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, how := range []string{"stop", "kill"} {
+		for _, power := range []string{"stays", "is lost"} {
+			t.Run(how+", power "+power, func(t *testing.T) {
+				t.Parallel()
+				o := newWorld(t, everheap.WithMaxSize(maxSizes[0]))
+				must(t, o.s.Close())
+				v := proctest.Start(t, "closer", o.dir, armed("close.last", how))
+				if !proctest.Wait(func() bool { return v.Still() || v.Gone() }) || len(v.Said("closed")) > 0 {
+					t.Fatalf("it does not come to close.last; it said %q", v.Said("fail"))
+				}
+				if how == "stop" {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					s, err := everheap.OpenContext(ctx, o.dir)
+					if err == nil {
+						s.Close()
+					}
+					if !errors.Is(err, everheap.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprint(v.Cmd.Process.Pid)) {
+						t.Errorf("the error does not name process %d: %v", v.Cmd.Process.Pid, err)
+					}
+					if power == "is lost" {
+						v.Kill()
+					} else {
+						v.Resume()
+						v.Ends()
+					}
+				}
+				if power == "is lost" {
+					must(t, os.Remove(filepath.Join(o.dir, "live")))
+				}
+				o.open()
+				o.check(acknowledged(v))
+				o.rewrite(1)
+				o.check(acknowledged(v))
+				must(t, o.s.Close())
+			})
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package windows
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/proctest"
+)
+
+// try stops a victim at a point, when it passes that for the given time, lets others do
+// what they like, and wakes it.
+func try(t *testing.T, w window, times int, seed uint64) {
+	o := &others{t: t, dir: filepath.Join(t.TempDir(), "s"), r: rand.New(rand.NewPCG(seed, uint64(times)))}
+	s, err := everheap.Open(o.dir, everheap.WithMaxSize(maxSizes[0]))
+	must(t, err)
+	o.open()
+	must(t, s.Close())
+	o.update(o.w.found)
+	o.rewrite(1)
+	var provoker *proctest.Proc
+	if w.after != "" { // somebody stands still, or dies, with a lock
+		provoker = proctest.Start(t, "holder", o.dir, nil)
+		provoker.Hear("holds")
+		provoker.Stop()
+	}
+	v := proctest.Start(t, "victim "+w.work, o.dir, func(c *exec.Cmd) {
+		c.Env = append(c.Env, fmt.Sprintf("EVERHEAP_POINT=%s:%d:stop", w.point, times))
+	})
+	if w.after == "death" { // and nobody but the victim is there to see it
+		v.Hear("begun")
+		must(t, o.s.Close())
+		provoker.Kill()
+	}
+	comes := proctest.Wait(func() bool {
+		if w.beside { // it needs company
+			o.rewrite(1)
+		}
+		return v.Still() || v.Gone()
+	})
+	if !comes || v.Gone() {
+		t.Fatalf("it does not come to %s; it said %q", w.point, v.Said("fail"))
+	}
+	if w.after == "death" {
+		o.open()
+	}
+	o.programme()
+	o.check(acknowledged(v))
+	v.Resume()
+	if provoker != nil && !provoker.Gone() {
+		provoker.Kill()
+	}
+	did := len(v.Said("did"))
+	if !proctest.Wait(func() bool { return len(v.Said("did")) > did+3 || v.Gone() }) {
+		t.Fatalf("it does not go on")
+	}
+	o.programme() // what either believes to own, it uses
+	v.Tell("end")
+	v.Ends()
+	o.ends(acknowledged(v))
+}
+
+// acknowledged returns the newest transaction that a victim was told of.
+func acknowledged(v *proctest.Proc) map[string]int {
+	told := map[string]int{}
+	for _, line := range v.Said("ack") {
+		var process string
+		var n int
+		if _, err := fmt.Sscan(line, &process, &n); err == nil {
+			told[process] = n
+		}
+	}
+	return told
+}
+
+func TestWindows(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, w := range windows {
+		if w.elsewhere != "" {
+			continue
+		}
+		t.Run(w.point, func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			times := []int{1, 4}
+			if w.once || testing.Short() {
+				times = times[:1]
+			}
+			for _, n := range times {
+				t.Run(fmt.Sprint(n), func(t *testing.T) { try(t, w, n, 1) })
+			}
+		})
+	}
+}
+
+// Windows at random occurrences, for as long as there is time.
+func TestWindows_Soak(t *testing.T) {
+	if !invariant.Enabled || *soakFlag == 0 {
+		t.Skip("it takes -tags invariants, and -everheap.soak")
+	}
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 1))
+	for began := time.Now(); time.Since(began) < *soakFlag && !t.Failed(); seed++ {
+		w := windows[r.IntN(len(windows))]
+		if w.elsewhere != "" {
+			continue
+		}
+		times := 1 + r.IntN(12)
+		if w.once {
+			times = 1
+		}
+		t.Run(fmt.Sprintf("%s:%d:%d", w.point, times, seed), func(t *testing.T) { try(t, w, times, seed) })
+	}
+}
+
+// Every point has a window, and every window an argument.
+func TestWindows_AreAll(t *testing.T) {
+	known := map[string]bool{}
+	for _, w := range windows {
+		known[w.point] = true
+		if w.meanwhile == "" || w.right == "" {
+			t.Errorf("%s: nothing says what may have happened, or why that is right", w.point)
+		}
+		if w.elsewhere == "" && works[w.work] == nil {
+			t.Errorf("%s: there is no work %q", w.point, w.work)
+		}
+		if w.elsewhere != "" && !strings.Contains(w.elsewhere, "Test") {
+			t.Errorf("%s: no test is named", w.point)
+		}
+	}
+	for _, point := range invariant.Points {
+		if !known[point] {
+			t.Errorf("the point %s has no window", point)
+		}
+	}
+}

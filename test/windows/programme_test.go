@@ -22,6 +22,16 @@ type others struct {
 	w   *world
 	r   *rand.Rand
 	seq int
+
+	slowest time.Duration // of what was done so far
+	which   string
+}
+
+// timed notes how long something took that began at a moment.
+func (o *others) timed(what string, began time.Time) {
+	if took := time.Since(began); took > o.slowest {
+		o.slowest, o.which = took, what
+	}
 }
 
 // open opens the space.
@@ -39,6 +49,7 @@ func (o *others) update(fn func(tx *everheap.Tx) error, opts ...everheap.UpdateO
 	o.t.Helper()
 	ctx, cancel := forAWhile()
 	defer cancel()
+	defer o.timed("update", time.Now())
 	must(o.t, again(func() error { return o.s.Update(ctx, fn, opts...) }))
 }
 
@@ -47,6 +58,7 @@ func (o *others) do(what string, fn func(ctx context.Context) error) {
 	o.t.Helper()
 	ctx, cancel := forAWhile()
 	defer cancel()
+	defer o.timed(what, time.Now())
 	if err := again(func() error { return fn(ctx) }); err != nil {
 		o.t.Fatalf("%s: %v", what, err)
 	}
@@ -74,10 +86,18 @@ func (o *others) programme() {
 	o.rewrite(1)
 	o.compact()
 	o.do("sync", func(ctx context.Context) error { return o.s.Sync(ctx) })
-	must(o.t, o.s.Close())
-	o.open()
+	o.reopen()
 	o.rewrite(1)
 	o.read()
+}
+
+// reopen closes the space and opens it again.
+func (o *others) reopen() {
+	o.t.Helper()
+	began := time.Now()
+	must(o.t, o.s.Close())
+	o.open()
+	o.timed("close and open", began)
 }
 
 // compact sweeps, and gives free extents back. One who stands still in the middle of a

@@ -52,6 +52,7 @@ func try(t *testing.T, w window, times int, seed uint64) {
 	}
 	o.programme()
 	o.check(acknowledged(v))
+	t.Logf("beside one that stands still the slowest took %v: %s", o.slowest, o.which)
 	v.Resume()
 	if provoker != nil && !provoker.Gone() {
 		provoker.Kill()

@@ -70,6 +70,7 @@ var chores = []chore{
 	{"compact", 5, (*worker).compact},
 	{"collect", 5, (*worker).collect},
 	{"resize", 3, (*worker).resize},
+	{"fork", 4, (*worker).fork},
 	{"evolve", 6, (*worker).evolve},
 	{"backup", 3, (*worker).backup},
 	{"lock", 5, (*worker).lock},

@@ -150,6 +150,7 @@ func workerChild() int {
 		all.Go(func() { w.own(ownerID(w.id, n), w.random(n+1)) })
 	}
 	all.Go(func() { w.watchOver(w.random(owners + 1)) })
+	all.Go(func() { w.watcher(w.random(owners + 3)) })
 	all.Go(func() { w.steward(w.random(owners+2), options) })
 	all.Wait()
 	if err := w.session.Load().Close(); err != nil && !w.harmless(err) {

@@ -67,7 +67,8 @@ type Live struct {
 	Identity [PageSize]byte `doc:"LiveIdentity"`
 
 	Current atomic.Uint64 `doc:"address of the newest state block"`
-	_       [120]byte
+	Salt    atomic.Uint64 `doc:"random number of this live file, not 0, in the chain of every version that is committed under it; who has read Current looks at it"`
+	_       [112]byte
 
 	Owner     atomic.Uint64 `doc:"incarnation that holds the writer lock; 0: free"`
 	Starving  atomic.Uint64 `doc:"incarnation that the lock is to be handed to; 0: none"`
@@ -105,7 +106,6 @@ type Live struct {
 	ParcelDoubt     atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`
 	_               [48]byte
 
-	Salt         atomic.Uint64 `doc:"random number of this live file, in the chain of every version that is committed under it"`
 	Recovering   atomic.Uint64 `doc:"1: the journal is still to be replayed"`
 	Written      atomic.Uint64 `doc:"newest version that is in the journal file, or in both usable anchors; what it and older ones logged may be reused"`
 	Durable      atomic.Uint64 `doc:"newest version that survives power loss"`
@@ -120,7 +120,7 @@ type Live struct {
 	JournalInode  atomic.Uint64 `doc:"inode of that file; 0: not known yet"`
 	JournalLosses atomic.Uint64 `doc:"how often the journal was found to be cut"`
 	JournalCuts   atomic.Uint64 `doc:"how often the journal was made shorter on purpose"`
-	_             [24]byte
+	_             [32]byte
 
 	Segments [NumSegments]LiveSegment `doc:"what is known of the segments of the journal"`
 
@@ -138,6 +138,9 @@ type Live struct {
 	_         [112]byte
 	Locks     [NumLocks]LiveLock `doc:"entries of named locks"`
 	Units     [NumUnits]LiveUnit `doc:"units of semaphores"`
+
+	_    [120]byte
+	Seal atomic.Uint64 `doc:"Salt once more, in the last bytes of the file: whoever cuts it takes this away"`
 }
 
 const stacksPad = (128 - NumStacks*8%128) % 128
@@ -199,7 +202,8 @@ var (
 	_ [64]byte  = [unsafe.Sizeof(LiveSlot{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveAnchor{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Processes) % 128]byte{}
-	_ [0]byte   = [unsafe.Offsetof(Live{}.Salt) % 128]byte{}
+	_ [0]byte   = [unsafe.Offsetof(Live{}.Recovering) % 128]byte{}
+	_ [0]byte   = [LiveSize - int64(unsafe.Offsetof(Live{}.Seal)) - 8]byte{} // the last word of the file
 	_ [16]byte  = [unsafe.Sizeof(LiveSegment{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Anchors) % 64]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Owner) % 128]byte{}

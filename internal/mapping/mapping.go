@@ -16,7 +16,8 @@
 //	    Close its pages are inaccessible, so a leaked pointer faults and never
 //	    reads what somebody else mapped there.
 //	M3  Nothing is mapped over what is not ours: MAP_FIXED is used only inside
-//	    windows that this process reserved with MAP_FIXED_NOREPLACE.
+//	    windows that this process reserved with MAP_FIXED_NOREPLACE, and over shared
+//	    memory that is mapped still (Detach).
 //	M4  Bytes that Allocate returned for without error can be written through the
 //	    write view without SIGBUS, full disk or not, until PunchHole takes their
 //	    space away.
@@ -27,6 +28,9 @@
 //	M8  A fork of this process has nothing where the process writes to files: not
 //	    the write view, nor shared memory. What it touches there faults, and nothing
 //	    is changed. It can read what it could read.
+//	M9  Shared memory can be touched from MapShared to Close as long as its file has
+//	    the bytes; where a file was cut it faults. After Detach it never faults: there
+//	    is private memory in its place, at the same addresses.
 //
 // Start reading at Map, then reserve in reservation.go.
 package mapping

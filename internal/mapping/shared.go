@@ -59,6 +59,26 @@ func (s *Shared) Pointer(off int64) unsafe.Pointer {
 	return pointer(s.addr + uint64(off))
 }
 
+// Contains reports whether an address is one of the memory.
+func (s *Shared) Contains(a uintptr) bool { return uint64(a)-s.addr < uint64(s.size) && s.addr != 0 }
+
+// Detach puts private memory, all zeros, in the place of the file's, which goes on
+// without this process (M9). Others may be using the memory meanwhile: each of their
+// accesses finds the one or the other. After Close it does nothing.
+func (s *Shared) Detach() error {
+	if s.addr == 0 {
+		return nil
+	}
+	err := mapPrivate(s.addr, uint64(s.size))
+	if err == nil {
+		err = keepFromForks(s.addr, uint64(s.size)) // M8
+	}
+	if err != nil {
+		return fmt.Errorf("detaching %d shared bytes from their file: %w", s.size, err)
+	}
+	return nil
+}
+
 // Close unmaps the memory. What was written is in the file. Closing again does
 // nothing; it must not be called by two goroutines at once.
 func (s *Shared) Close() error {

@@ -51,6 +51,12 @@ func mapAnywhere(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, int(fd))
 }
 
+// mapPrivate replaces what is mapped at addr by private memory, all zeros.
+func mapPrivate(addr, size uint64) error {
+	_, err := mmap(addr, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED, -1)
+	return err
+}
+
 // mapNothing maps a view of the file that cannot be touched where the kernel likes.
 func mapNothing(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_NONE, unix.MAP_SHARED, int(fd))

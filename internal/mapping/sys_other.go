@@ -15,6 +15,7 @@ func reserveOver(addr, size uint64) error                 { return errSystem }
 func mapOver(addr, size uint64, fd uintptr) error         { return errSystem }
 func mapReadable(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
 func mapAnywhere(size uint64, fd uintptr) (uint64, error) { return 0, errSystem }
+func mapPrivate(addr, size uint64) error                  { return errSystem }
 func mapNothing(size uint64, fd uintptr) (uint64, error)  { return 0, errSystem }
 func mapWiped() (uint64, error)                           { return 0, errSystem }
 func keepFromForks(addr, size uint64) error               { return errSystem }

@@ -26,8 +26,8 @@ func (s *Space) Backup(w io.Writer) error {
 	if err != nil {
 		return s.wrap("backup", err)
 	}
-	end := func() error { e.EndView(); return nil }
-	return s.wrap("backup", run(&Tx{engine: e, space: s}, func(*Tx) error { return e.Backup(w) }, end, e.EndView))
+	end := func() error { e.DropView(); return nil }
+	return s.wrap("backup", run(&Tx{engine: e, space: s}, func(*Tx) error { return e.Backup(w) }, end, e.DropView))
 }
 
 // RestoreBackup makes a new space from what Backup or Salvage wrote: one with a

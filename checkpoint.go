@@ -79,6 +79,6 @@ func (s *Space) ViewAt(checkpoint string, fn func(tx *Tx) error) error {
 	if err != nil {
 		return s.wrap("view", err)
 	}
-	end := func() error { e.EndView(); return nil }
-	return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.EndView))
+	end := func() error { e.DropView(); return nil }
+	return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.DropView))
 }

@@ -106,6 +106,15 @@ var (
 	// it is as well, and reads and backups go on. If the whole directory was moved,
 	// the space works on.
 	ErrReplaced = engine.ErrReplaced
+	// ErrLiveLost: the live file, in which the processes that have the space open agree, was
+	// truncated or written over in its place while the space is open. It is ErrReplaced as
+	// well. Nobody knows any more who reads what and who writes where: so this process does
+	// nothing with the space from now on, reads included, and says this for every call; what
+	// waits in it ends with it; others find out when they next do something, or within a
+	// moment. What was durable is safe. Of what else was committed the last flush interval
+	// may be lost, as after a loss of power. Close the space, in all processes; Close returns
+	// this as well, and frees what it can. Then open it again, which recovers it.
+	ErrLiveLost = engine.ErrLiveLost
 	// ErrUnsupported: the operating system, the processor or the file system lacks
 	// what spaces need; the error says what, and what to do.
 	ErrUnsupported = engine.ErrUnsupported

@@ -63,7 +63,7 @@ func (s *Space) Stats() Stats {
 	}
 	st.Version, st.Committed, st.Anchored = Version(e.Version), e.Committed, Version(e.Anchored)
 	st.Durable, st.Journal = Version(e.Durable), uint64(e.Journal)
-	st.MaxSize = s.engine.MaxSize()
+	st.MaxSize = e.MaxSize
 	st.Objects, st.Live, st.Used = e.Objects, uint64(e.Live), e.Carved
 	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
 	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)

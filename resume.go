@@ -159,11 +159,3 @@ func (s *Space) join(ctx context.Context, r *engine.Resumption, fn func(tx *Tx) 
 	defer r.Leave()
 	return run(&Tx{engine: tx, space: s}, fn, tx.Err, func() { r.Failed(from) })
 }
-
-// view begins a reading transaction.
-func (s *Space) view() (*engine.Tx, error) {
-	if r := s.engine.Resumption(); r != nil {
-		return r.View()
-	}
-	return s.engine.View()
-}

@@ -246,12 +246,15 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 	if s.closed.Load() {
 		return s.wrap("view", ErrClosed)
 	}
-	e, err := s.view()
-	if err != nil {
-		return s.wrap("view", err)
+	if r := s.engine.Resumption(); r != nil {
+		e, err := r.View()
+		if err != nil {
+			return s.wrap("view", err)
+		}
+		end := func() error { e.DropView(); return nil }
+		return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.DropView))
 	}
-	end := func() error { e.EndView(); return nil }
-	return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.EndView))
+	return s.wrap("view", view(&Tx{engine: s.engine.Viewer(), space: s}, fn))
 }
 
 // Sync returns when all that was committed before the call is on disk, and would

@@ -43,6 +43,39 @@ type Version uint64
 // by a private panic, of which View and Update make the error that they return.
 func (tx *Tx) raise(op string, err error) { panic(engine.Abort{Op: op, Err: err}) }
 
+// failure returns the error for a recovered panic; nil if it is to go on.
+func (tx *Tx) failure(r any) error {
+	if a, aborted := r.(engine.Abort); aborted {
+		return tx.space.wrap(a.Op, a.Err)
+	}
+	return tx.engine.Fault(r)
+}
+
+// view runs fn in a reading transaction that it begins and ends, as run does: in one
+// guard, since that costs something.
+func view(tx *Tx, fn func(tx *Tx) error) (err error) {
+	panicOnFault := debug.SetPanicOnFault(true)
+	running := true
+	defer func() {
+		debug.SetPanicOnFault(panicOnFault)
+		if !running {
+			return
+		}
+		r := recover() // nil: Goexit
+		err = tx.failure(r)
+		tx.engine.DropView()
+		if r != nil && err == nil {
+			panic(r)
+		}
+	}()
+	if err = tx.engine.Hold(); err == nil {
+		err = fn(tx)
+		tx.engine.EndView()
+	}
+	running = false
+	return err
+}
+
 // run runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
 // faults and aborts become errors; any other panic goes on.
 func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (err error) {
@@ -54,12 +87,7 @@ func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (e
 		}
 		debug.SetPanicOnFault(panicOnFault)
 		r := recover() // nil: Goexit
-		a, aborted := r.(engine.Abort)
-		if aborted {
-			err = tx.space.wrap(a.Op, a.Err)
-		} else if r != nil {
-			err = tx.engine.Fault(r)
-		}
+		err = tx.failure(r)
 		rollback()
 		if r != nil && err == nil {
 			panic(r)

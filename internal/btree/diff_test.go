@@ -141,12 +141,12 @@ func differModel[K comparable](t *testing.T, compare func(a, b K) int, key func(
 		s.differs(&r, kept[last], kept[other])
 		if len(kept) > 6 {
 			i := random.IntN(len(kept))
-			space.Live.Release(kept[i].hold)
+			space.Live.Release(&kept[i].hold)
 			kept = slices.Delete(kept, i, i+1)
 		}
 	}
 	for _, v := range kept {
-		space.Live.Release(v.hold)
+		space.Live.Release(&v.hold)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 			if limit := 32 + c.changes/8; visits > limit || len(changes) != c.changes {
 				t.Errorf("%s: %d changes found, want %d; %d nodes entered, want at most %d", c.what, len(changes), c.changes, visits, limit)
 			}
-			space.Live.Release(hold)
+			space.Live.Release(&hold)
 		}
 	}
 }

@@ -164,7 +164,7 @@ func TestTree_OldRootStays(t *testing.T) {
 			old.all(&reader)
 		}
 	}
-	space.Live.Release(hold)
+	space.Live.Release(&hold)
 }
 
 // Every number in a node that is wrong is found, and no search crashes over it, nor

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -12,11 +13,10 @@ import (
 )
 
 // Sync returns when everything that was committed before the call is on disk.
-func (sp *Space) Sync() error {
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.views.Add(-1)
+func (sp *Space) Sync() error { return sp.within(sp.sync) }
+
+// sync is Sync.
+func (sp *Space) sync() error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}
@@ -31,6 +31,9 @@ func (sp *Space) Sync() error {
 		err = sp.assured() // F1: also if others have made it durable, a while ago
 		_ = sp.told()
 	}
+	if err == nil {
+		sp.live.Assure() // X3
+	}
 	return err
 }
 
@@ -39,6 +42,7 @@ func (sp *Space) Sync() error {
 // the version is there already and stacks is nil, there is nothing to do, but for
 // one that is wanted again.
 func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	sp.anchor.Lock()
 	defer sp.anchor.Unlock()
 	if err := sp.refused(); err != nil {
@@ -46,7 +50,7 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	}
 	began := time.Now()
 	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(hold)
+	defer sp.live.Release(&hold)
 	state, err := sp.stateOf(hold)
 	if err != nil {
 		return err
@@ -111,14 +115,15 @@ func (sp *Space) fillAnchor(file mapping.File, claim live.AnchorClaim, state for
 		sp.live.WipedAnchor(claim)
 	}
 	sp.live.NameAnchor(claim, state, version)
+	limit := sp.live.Words().Limit.Load()
 	a := &format.Anchor{
 		SpaceID: sp.header.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
-		Carved: sp.live.Words().Carved.Load(), Limit: sp.live.Words().Limit.Load(), UnixNano: uint64(time.Now().UnixNano()),
+		Carved: sp.live.Carved(), Limit: limit, UnixNano: uint64(time.Now().UnixNano()),
 	}
 	if stacks != nil {
 		a.Clean, a.Stacks = 1, *stacks
 	}
-	if err := sp.region.Sync(sp.live.Words().Carved.Load()); err != nil {
+	if err := sp.region.Sync(a.Carved); err != nil {
 		return err
 	}
 	invariant.Point("anchor.synced")
@@ -140,25 +145,17 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 // Anchor writes an anchor of the newest version, as the background does from time to
 // time; twice: two, so that no record of the journal is needed any more.
 func (sp *Space) Anchor(twice bool) error {
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.views.Add(-1)
-	if twice {
-		return sp.anchorTwice()
-	}
-	return sp.writeAnchor(nil, false)
+	return sp.within(func() error {
+		if twice {
+			return sp.anchorTwice()
+		}
+		return sp.writeAnchor(nil, false)
+	})
 }
 
 // Spool writes what was committed to the journal, without a sync, as is done from
 // time to time.
-func (sp *Space) Spool() error {
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.views.Add(-1)
-	return sp.spool()
-}
+func (sp *Space) Spool() error { return sp.within(sp.spool) }
 
 // makeUnclean puts an anchor without free space on disk before the first
 // allocation after a clean close (E5). The caller is the writer.

@@ -50,7 +50,11 @@ func (sp *Space) runBackground() {
 			if sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
 				return
 			}
-			b.tick()
+			err := sp.guarded(b.tick)
+			sp.note(err)
+			if errors.Is(err, ErrLiveLost) { // there is nothing to be done any more
+				return
+			}
 		}
 	}
 }
@@ -69,9 +73,13 @@ type background struct {
 	journal journalRest
 }
 
-// tick runs every tenth of a second.
-func (b *background) tick() {
+// tick runs every tenth of a second. It is how a process finds out that live is lost in
+// which nobody does anything.
+func (b *background) tick() error {
 	sp := b.sp
+	if !sp.live.Look() {
+		return sp.lose()
+	}
 	b.n++
 	sp.live.Tick()
 	b.readAhead(aheadFaults)
@@ -79,7 +87,7 @@ func (b *background) tick() {
 		sp.live.Reap()
 	}
 	if sp.readOnly {
-		return
+		return nil
 	}
 	if commits := sp.live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
@@ -94,6 +102,7 @@ func (b *background) tick() {
 		sp.note(sp.guarded(func() error { return b.journal.look(sp) }))
 		sp.maybeCollect()
 	}
+	return nil
 }
 
 // tidy reclaims what can be, hands over what is too much, and, when this process
@@ -221,15 +230,19 @@ func (sp *Space) beSweeper() (release func(), ok bool) {
 	if !sp.sweeping.TryLock() {
 		return nil, false
 	}
+	defer func() {
+		if !ok {
+			sp.sweeping.Unlock()
+		}
+	}()
 	w := sp.live.Words()
 	me, other := uint64(sp.live.Incarnation()), w.Sweeper.Load()
 	if other != me && (other != 0 && sp.moves(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me)) {
-		sp.sweeping.Unlock()
 		return nil, false
 	}
 	return func() {
+		defer sp.sweeping.Unlock()
 		w.Sweeper.CompareAndSwap(me, 0)
-		sp.sweeping.Unlock()
 	}, true
 }
 
@@ -278,7 +291,7 @@ type begunSweep struct {
 // is done, or nil: what it has written is nobody else's.
 func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
 	w, hold, epoch := sp.live.Words(), begun.hold, begun.epoch
-	defer sp.live.Release(hold)
+	defer sp.live.Release(&hold)
 	defer func() {
 		if w.Swept.Load() < epoch {
 			w.SweepWish.Store(1)
@@ -333,15 +346,17 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 // quickly done: else a space that is only ever opened for moments would not be
 // swept at all, and every loss of power would leak what was free.
 func (sp *Space) sweepLast() {
-	if sp.readOnly || sp.live.Words().SweepWish.Load() == 0 || sp.live.Words().Failed.Load() != 0 {
-		return
-	}
-	hold := sp.live.HoldCurrent()
-	state, err := sp.stateOf(hold)
-	sp.live.Release(hold)
-	if err == nil && state.BlockBytes <= smallSpace && len(sp.live.Processes()) == 1 {
-		_, _ = sp.Sweep() // what fails stays due
-	}
+	sp.anyhow(func() {
+		if sp.readOnly || sp.live.Words().SweepWish.Load() == 0 || sp.live.Words().Failed.Load() != 0 {
+			return
+		}
+		hold := sp.live.HoldCurrent()
+		state, err := sp.stateOf(hold)
+		sp.live.Release(&hold)
+		if err == nil && state.BlockBytes <= smallSpace && len(sp.live.Processes()) == 1 {
+			_, _ = sp.Sweep() // what fails stays due
+		}
+	})
 }
 
 // startSweep raises the epoch and holds the current version, under the writer
@@ -378,7 +393,7 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 	ok := false
 	defer func() {
 		if !ok { // or a page could not be read
-			sp.live.Release(hold)
+			sp.live.Release(&hold)
 			w.SweepWish.Store(1)
 		}
 	}()

@@ -22,7 +22,11 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return errors.New("a backup is made of a committed version: use View")
 	}
 	sp, state := tx.sp, tx.state
-	wr, err := backup.NewWriter(w, backupHead(sp.header, sp.MaxSize(), state))
+	limit := sp.MaxSize()
+	if lost := sp.lookLost(); lost != nil {
+		return lost
+	}
+	wr, err := backup.NewWriter(w, backupHead(sp.header, limit, state))
 	if err != nil {
 		return err
 	}

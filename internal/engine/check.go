@@ -75,9 +75,9 @@ func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCoun
 	if err != nil {
 		return nil, err
 	}
-	defer tx.EndView()
+	defer tx.DropView()
 	r := sp.heap.Reader(false)
-	marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
+	marks := sp.heap.NewMarks(sp.live.Carved())
 	lasting := []format.Addr{tx.hold.State}
 	sp.heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {

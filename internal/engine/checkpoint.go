@@ -143,7 +143,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 		return tx.setPins(append(list, p))
 	})
 	if err == nil {
-		err = sp.assured() // F1: of a checkpoint more is expected than of a commit
+		err = sp.guarded(sp.assured) // F1: of a checkpoint more is expected than of a commit
 	}
 	return err
 }
@@ -239,16 +239,18 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 	if err != nil {
 		return err
 	}
-	sp.live.Words().SweepWish.Store(1) // also if this process dies now
-	err = sp.awaitDurable(version)
-	if err == nil {
-		err = sp.assured() // F1: also if it was anchors that made it durable
-	}
-	if err != nil {
-		return err
-	}
-	sp.live.Words().SweepWish.Store(1)
-	return nil
+	return sp.guarded(func() error {
+		sp.live.Words().SweepWish.Store(1) // also if this process dies now
+		err := sp.awaitDurable(version)
+		if err == nil {
+			err = sp.assured() // F1: also if it was anchors that made it durable
+		}
+		if err != nil {
+			return err
+		}
+		sp.live.Words().SweepWish.Store(1)
+		return nil
+	})
 }
 
 // unpinRestored lets go of the versions that were pinned for a restore, if the
@@ -298,7 +300,7 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 		return err
 	})
 	if err != nil {
-		tx.EndView()
+		tx.DropView()
 		return nil, err
 	}
 	return tx, nil
@@ -321,7 +323,7 @@ func (tx *Tx) checkpoints() ([]Checkpoint, error) {
 	if err != nil || len(pins) == 0 {
 		return nil, err
 	}
-	own := owners{heap: sp.heap, below: sp.live.Words().Carved.Load()}
+	own := owners{heap: sp.heap, below: sp.live.Carved()}
 	own.shared = sp.heap.NewMarks(own.below)
 	r := sp.heap.Reader(false)
 	var list []Checkpoint

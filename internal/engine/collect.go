@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 	"unsafe"
@@ -129,7 +130,8 @@ func (sp *Space) Collect(ctx context.Context) (Collection, error) {
 }
 
 // collect is Collect, or what is done by itself.
-func (sp *Space) collect(ctx context.Context, background bool) (Collection, error) {
+func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	if sp.readOnly {
 		return Collection{}, ErrReadOnly
 	}
@@ -177,14 +179,20 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	}
 	select {
 	case c.turn <- struct{}{}:
+	case <-sp.gone:
+		return nil, errGone
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: this process is collecting: %w", ErrBusy, ctx.Err())
 	}
+	defer func() {
+		if release == nil {
+			<-c.turn
+		}
+	}()
 	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
 	for {
 		other := w.Collector.Load()
 		if background && other != 0 && sp.moves(format.Incarnation(other)) { // one that is stopped is not waited for
-			<-c.turn
 			return nil, errReplaced
 		}
 		if w.Collector.CompareAndSwap(other, me) {
@@ -192,8 +200,8 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 		}
 	}
 	return func() {
+		defer func() { <-c.turn }()
 		w.Collector.CompareAndSwap(me, 0)
-		<-c.turn
 	}, nil
 }
 
@@ -212,7 +220,7 @@ func newCollector(ctx context.Context, sp *Space, background bool) *collector {
 // end lets go of what the collection holds.
 func (c *collector) end() {
 	if c.prev != nil {
-		c.prev.EndView()
+		c.prev.DropView()
 	}
 }
 
@@ -249,6 +257,8 @@ func (c *collector) over() error {
 		return c.ctx.Err()
 	case c.sp.quitting():
 		return ErrClosed
+	case c.sp.isLost() != nil:
+		return c.sp.isLost()
 	case c.background && c.sp.live.Words().Collector.Load() != uint64(c.sp.live.Incarnation()):
 		return errReplaced
 	}

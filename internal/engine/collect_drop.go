@@ -83,7 +83,7 @@ func (c *collector) catchUpUnlocked() error {
 	now, err := c.view()
 	if err == nil {
 		if err = c.catchUp(now); err != nil {
-			now.EndView()
+			now.DropView()
 		}
 	}
 	return err
@@ -98,7 +98,7 @@ func (c *collector) batch(patience time.Duration) (base, published format.Versio
 			return err
 		}
 		if now.hold.State != tx.hold.State { // the lock was taken over
-			now.EndView()
+			now.DropView()
 			return ErrSuspended
 		}
 		base = now.Version()
@@ -106,7 +106,7 @@ func (c *collector) batch(patience time.Duration) (base, published format.Versio
 		err = c.catchUp(now)
 		c.deadline = time.Time{}
 		if err != nil {
-			now.EndView()
+			now.DropView()
 			return err
 		}
 		invariant.Point("collect.compared")

@@ -249,7 +249,7 @@ func (c *collector) catchUp(now *Tx) error {
 		c.todo = c.todo[:0]
 		return err
 	}
-	c.prev.EndView()
+	c.prev.DropView()
 	c.prev = now
 	return nil
 }

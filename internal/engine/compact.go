@@ -57,7 +57,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
 		return before, before, err
 	}
-	below := sp.live.Words().Carved.Load()
+	below := sp.live.Carved()
 	if err := sp.findFree(ctx); err != nil {
 		return before, before, err
 	}
@@ -72,6 +72,7 @@ func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
 	is := false
 	err := sp.withLists(ctx, func() {
 		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
+			sp.live.Assure() // L16
 			fn()
 		}
 	})

@@ -34,6 +34,7 @@ var (
 	ErrFault        = errors.New("memory fault")
 	ErrIO           = errors.New("the disk failed")
 	ErrReplaced     = errors.New("a file of the space was removed or replaced")
+	ErrLiveLost     = fmt.Errorf("%w: the live file was cut or written over while the space is open", ErrReplaced)
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
 	ErrOwnerDied    = errors.New("the holder before died while it had the lock; this process has it now, and must see to what the lock protects")
@@ -158,6 +159,11 @@ func (e *OpError) Unwrap() error { return e.Err }
 
 // kind attaches the error of the interface to one of a lower layer.
 func (sp *Space) kind(err error) error {
+	if sp != nil {
+		if lost := sp.becauseLost(kindOf("", err)); lost != nil {
+			return lost
+		}
+	}
 	dir := ""
 	if sp != nil && damaged(err) {
 		dir = sp.dir.Path()

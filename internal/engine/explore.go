@@ -146,7 +146,7 @@ func (sp *Space) Tidy() error {
 // can reach. Nobody is doing anything.
 func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) error {
 	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(hold)
+	defer sp.live.Release(&hold)
 	r := sp.heap.Reader(true)
 	return check.Newer(&r, hold.State, 0, visit)
 }
@@ -163,7 +163,7 @@ func (sp *Space) NewestOnDisk() error {
 	}
 	r := sp.heap.Reader(true)
 	a := newestAnchor(anchors)
-	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Words().Carved.Load())); err != nil {
+	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Carved())); err != nil {
 		return fmt.Errorf("version %d, which an anchor on disk names: %w", a.Version, err)
 	}
 	return nil

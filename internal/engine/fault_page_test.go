@@ -129,7 +129,7 @@ func someBlock(t *testing.T, sp *Space, i int) hidden {
 	var small []format.Addr
 	r := sp.heap.Reader(true)
 	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(hold)
+	defer sp.live.Release(&hold)
 	err := check.Newer(&r, hold.State, 0, func(a format.Addr, size format.ByteCount) {
 		if size < format.PageSize {
 			small = append(small, a)

@@ -132,6 +132,7 @@ func (sp *Space) assured() error {
 // mend does what can be done about a file that is missing (F2, F3), and returns the
 // error that tells of it.
 func (sp *Space) mend(m *missing) error {
+	sp.live.Assure() // else nothing may be missing (L16)
 	if m.file != journal.FileName {
 		return sp.stop(m)
 	}
@@ -154,6 +155,7 @@ func (sp *Space) mend(m *missing) error {
 // that fails, and the space goes on: everything durable takes anchors then.
 func (sp *Space) lengthen() error {
 	count := sp.live.Words().SegmentCount.Load()
+	sp.live.Assure() // L16
 	if count == 0 || sp.readOnly {
 		return nil
 	}
@@ -183,6 +185,9 @@ func (sp *Space) stop(m *missing) error {
 
 // whyFailed returns the error of one who wants to write after the space has failed.
 func (sp *Space) whyFailed() error {
+	if lost := sp.lookLost(); lost != nil {
+		return lost
+	}
 	if sp.stopped.Load() == nil && !sp.readOnly {
 		if m := sp.examine(); m != nil && (m.file == HeapName || !m.cut) { // another process may have found it
 			_ = sp.stop(m)

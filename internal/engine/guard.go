@@ -6,16 +6,17 @@ import (
 	"runtime/debug"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A page of the heap file that the disk cannot deliver raises a signal in the
-// goroutine that touches it. That ends the process, unless debug.SetPanicOnFault
-// is on in the goroutine: then it is a panic, which what is in this file turns into
-// an error (E6). The page table of live is not guarded so: a process that cannot
-// read its own locks cannot let go of them either, and had better die, which its
-// peers know how to deal with.
+// A page of the heap file that the disk cannot deliver, or a page of live that was cut
+// off, raises a signal in the goroutine that touches it. That ends the process, unless
+// debug.SetPanicOnFault is on in the goroutine: then it is a panic, which what is in this
+// file turns into an error (E6). What a panic of live means is in lost.go.
+//
+// SetPanicOnFault and what recovers take some nanoseconds: so a commit, a view and a read
+// each have one guard, which they are in from the first word of live to the last one, and
+// not one for each part.
 
 // guarded runs fn; a memory fault in it becomes an error.
 func (sp *Space) guarded(fn func() error) (err error) {
@@ -34,14 +35,27 @@ func (sp *Space) endGuard(before bool, err *error) {
 	}
 }
 
+// within runs fn, guarded, while the space cannot be closed.
+func (sp *Space) within(fn func() error) error {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.Exit()
+	return sp.guarded(fn)
+}
+
+// anyhow runs what undoes something. If it fails for a fault there is nothing left to be
+// undone: the words are lost, or a page of the heap is.
+func (sp *Space) anyhow(fn func()) { _ = sp.guarded(func() error { fn(); return nil }) }
+
 // usingLists runs fn, which enters the heap and uses the lists of this process. The
 // caller has the queue. A fault leaves the lists in no known state: they are
 // abandoned.
 func (sp *Space) usingLists(fn func() error) error {
-	defer sp.heap.Leave()
+	defer sp.anyhow(sp.heap.Leave)
 	err := sp.guarded(fn)
-	if errors.Is(err, ErrFault) {
-		sp.heap.Abandon()
+	if errors.Is(err, ErrFault) || errors.Is(err, ErrLiveLost) {
+		sp.anyhow(sp.heap.Abandon)
 	}
 	return err
 }
@@ -54,48 +68,75 @@ func (sp *Space) stateOf(h live.Hold) (s format.State, err error) {
 
 // newestVersion returns the number of the newest version.
 func (sp *Space) newestVersion() (v format.Version, err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	hold := sp.live.HoldCurrent() // else its block could be that of another state before it is read
-	defer sp.live.Release(hold)
-	state, err := sp.stateOf(hold)
-	return format.Version(state.Version), err
+	defer sp.live.Release(&hold)
+	return format.Version(stateAt(hold.State).Version), nil
 }
 
-// endBegin ends the guarded part of the beginning of a transaction.
-func (tx *Tx) endBegin(before bool, err *error) {
+// endView ends the guard of a view, if it is on: of one operation that has ended the view
+// itself, unless it has failed, or is left in another way.
+func (tx *Tx) endView(sp *Space, before bool, err *error) {
 	debug.SetPanicOnFault(before)
-	if r := recover(); r != nil {
-		if *err = tx.Fault(r); *err == nil {
-			panic(r)
-		}
-		tx.Abort()
+	r := recover() // nil: nothing is wrong, or Goexit
+	if r != nil {
+		*err = sp.Fault(r) // while the space cannot be closed
+	}
+	if r != nil || tx.hold.Held() {
+		tx.DropView()
+	}
+	if r != nil && *err == nil {
+		panic(r)
 	}
 }
 
-// endPublish ends the guarded part of a commit, and lets go of the base. A fault
-// before the swap is an error, and nothing has changed. After the swap the version
+// The parts of a transaction that writes, for who recovers a panic in it.
+type part uint8
+
+const (
+	beginning part = iota
+	running        // the program's function
+	committing
+	over
+)
+
+// endWrite is what ends a transaction that writes after a panic r, or Goexit, in one of
+// its parts. It returns the error, which is nil if the version stands; if it has not
+// handled the panic, that goes on.
+//
+// A fault before the swap is an error, and nothing has changed. After the swap the version
 // stands (E2): what failed is only what comes after.
-func (sp *Space) endPublish(before bool, t *heap.Txn, hold *live.Hold, published *bool, err *error) {
-	debug.SetPanicOnFault(before)
-	if r := recover(); r != nil {
-		fault := sp.Fault(r)
-		if fault == nil {
-			panic(r)
-		}
-		if sp.Forked() { // what is abandoned and let go of would be the parent's
-			*err = fault
-			return
-		}
-		t.Forget()
-		sp.heap.Abandon()
-		if *published {
-			sp.note(fault)
-		} else {
-			*err = fault
+func (tx *Tx) endWrite(sp *Space, in part, published bool, r any) (handled bool, err error) {
+	if r != nil {
+		if err = sp.Fault(r); err == nil && in != running {
+			return false, nil // a mistake of the library's
 		}
 	}
-	if hold.State != 0 {
-		sp.live.Release(*hold)
+	switch {
+	case sp.Forked(): // what is abandoned and let go of would be the parent's
+		return err != nil, err
+	case in == running:
+		tx.spoil(err)
+		tx.Abort()
+		return err != nil, err
+	case !sp.queue.mine(): // it has come to no turn, or has given it: the Tx may be another one's
+	case in == beginning && (tx.sp == nil || tx.ended.Load()): // it has not begun
+		sp.giveTurn()
+	case in == beginning:
+		tx.spoil(err)
+		tx.Abort()
+	default:
+		tx.write.Forget()
+		sp.anyhow(sp.heap.Abandon)
+		sp.anyhow(func() { sp.live.Release(&tx.hold) })
+		sp.anyhow(sp.heap.Leave)
+		sp.giveTurn()
 	}
+	if published {
+		sp.note(err)
+		return true, nil
+	}
+	return true, err
 }
 
 // note remembers the outcome of work that nobody waits for, for Stats.
@@ -105,32 +146,43 @@ func (sp *Space) note(err error) {
 	}
 }
 
-// Fault returns the error for a recovered panic value that is a memory fault, and
-// nil for any other value.
+// Fault returns the error for a recovered panic value that is a memory fault, or that of
+// one who has found the words of live lost, and nil for any other value.
 func (sp *Space) Fault(r any) error {
 	e, ok := r.(runtime.Error)
-	if !ok {
-		return nil
-	}
-	a, ok := r.(interface{ Addr() uintptr })
-	if !ok {
+	a, isFault := r.(interface{ Addr() uintptr })
+	if isFault = ok && isFault; !isFault && r != any(live.ErrLost) {
 		return nil
 	}
 	if sp.Forked() {
 		return ErrForked
 	}
+	if sp.live != nil && sp.live.LostBy(r) {
+		return sp.lose()
+	}
+	if lost := sp.lookLost(); lost != nil { // what it went by was of words that are lost
+		return lost
+	}
+	if !isFault {
+		return live.ErrLost
+	}
 	return &FaultError{Addr: a.Addr(), Write: sp.readable(a.Addr()), Cause: e}
 }
 
-// Fault is Space.Fault for a fault in a transaction. Unless a writing one faulted
-// because the program wrote where it must not, nothing that the transaction has
-// written is touched any more when it aborts.
+// Fault is Space.Fault for a fault in a transaction.
 func (tx *Tx) Fault(r any) error {
 	err := tx.sp.Fault(r)
-	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write {
+	tx.spoil(err)
+	return err
+}
+
+// spoil notes that a transaction has met a fault. Unless a writing one faulted because the
+// program wrote where it must not, nothing that the transaction has written is touched any
+// more when it aborts.
+func (tx *Tx) spoil(err error) {
+	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
 		tx.spoiled = true
 	}
-	return err
 }
 
 // readable reports whether an address lies in the part of the window that the disk
@@ -139,6 +191,8 @@ func (sp *Space) readable(a uintptr) bool {
 	if sp.region == nil || sp.live == nil {
 		return false
 	}
+	end := uint64(0)
+	sp.live.Guard(func() { end = sp.live.Words().End.Load() })
 	off := uint64(a) - sp.header.Base
-	return off < sp.live.Words().End.Load() && !sp.region.Unreadable(off)
+	return off < end && !sp.region.Unreadable(off)
 }

@@ -19,13 +19,7 @@ import (
 
 // Inspect runs fn while the space cannot be closed. A memory fault in fn, which a
 // file that was cut can cause, becomes an error.
-func (sp *Space) Inspect(fn func() error) (err error) {
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.views.Add(-1)
-	return sp.guarded(fn)
-}
+func (sp *Space) Inspect(fn func() error) error { return sp.within(fn) }
 
 // Status is the state of a space at a moment.
 type Status struct {
@@ -37,6 +31,7 @@ type Status struct {
 	Objects   uint64
 	Live      format.ByteCount // blocks that the version can reach
 	Carved    uint64           // offset below which space is reserved
+	MaxSize   uint64           // the most bytes that the space may hold
 	Reserved  format.ByteCount // by living processes, and not published
 	Leaked    format.ByteCount // estimate of what the next sweep finds
 	Free      format.ByteCount // in this process's lists; 0 while it writes
@@ -56,14 +51,14 @@ func (sp *Space) Status() (s Status, err error) {
 		if err != nil {
 			return err
 		}
-		defer tx.EndView()
+		defer tx.DropView()
 		w := sp.live.Words()
 		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.state.UnixNano))
 		s.Anchored = sp.live.NewestAnchor()
 		s.Durable = max(s.Anchored, format.Version(w.Durable.Load()))
 		s.Journal = sp.live.JournalBytes(s.Anchored)
 		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
-		s.Carved = w.Carved.Load()
+		s.Carved, s.MaxSize = w.Carved.Load(), w.Limit.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
 		counted := sp.queue.tryLock() // else a transaction uses the lists
 		if counted {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,7 +147,8 @@ func (sp *Space) runJournal() {
 
 // flushSoon makes the newest version durable, unless the space is closed
 // meanwhile: then closing does it.
-func (sp *Space) flushSoon() error {
+func (sp *Space) flushSoon() (err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	w := sp.live.Words()
 	version, err := sp.newestVersion()
 	if err != nil {
@@ -169,7 +171,8 @@ func (sp *Space) quitting() bool {
 
 // spool writes what was committed to the file, without a sync, unless somebody is
 // at it.
-func (sp *Space) spool() error {
+func (sp *Space) spool() (err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	if sp.live.Words().Failed.Load() != 0 || !sp.live.TryLeadJournal() {
 		return nil
 	}
@@ -197,15 +200,19 @@ func (sp *Space) spoolTo(h live.Hold) error {
 }
 
 // awaitDurable returns when the version survives power loss.
-func (sp *Space) awaitDurable(version format.Version) error {
+func (sp *Space) awaitDurable(version format.Version) (err error) {
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
 	w := sp.live.Words()
 	w.Wishes.Add(1)
-	err := sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
+	err = sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
 		return sp.whyFailed()
 	}
 	if lost := sp.told(); err == nil {
 		err = lost
+	}
+	if err == nil {
+		sp.live.Assure() // X3
 	}
 	return err
 }
@@ -225,16 +232,23 @@ func (sp *Space) lead(gather bool, done func() bool) error {
 		mine := make(chan struct{})
 		r.done = mine
 		r.Unlock()
-		err := sp.leadRound(gather, done)
-		r.Lock()
-		r.done = nil
-		r.Unlock()
-		close(mine)
-		if err != nil {
+		if err := sp.leadMine(mine, gather, done); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leadMine leads a round of this process, and ends it.
+func (sp *Space) leadMine(mine chan struct{}, gather bool, done func() bool) error {
+	r := &sp.journal.round
+	defer func() { // after a panic, too
+		r.Lock()
+		r.done = nil
+		r.Unlock()
+		close(mine)
+	}()
+	return sp.leadRound(gather, done)
 }
 
 // leadRound makes everything that is committed durable, once this process leads;

@@ -16,12 +16,16 @@ func (sp *Space) end() error {
 	close(sp.quit)
 	sp.done.Wait()
 	sp.stopWatching()
-	clean, err := sp.handOver()
+	clean := false
+	err := sp.guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.readOnly {
 		if gate, gateErr := sp.gateAtEnd(); gateErr == nil {
 			defer unlockAndClose(gate) // after presence was let go of: K5
-			clean, err = sp.closeLast()
+			err = sp.guarded(func() (err error) { clean, err = sp.closeLast(); return err })
 		}
+	}
+	if lost := sp.lookLost(); lost != nil { // X5
+		clean, err = false, lost
 	}
 	sp.live.Leave(clean)
 	if sp.journal.file != nil { // a guest may have none
@@ -37,6 +41,9 @@ func (sp *Space) end() error {
 // reserved. It reports whether nothing is left to clean up after. The caller has the
 // queue.
 func (sp *Space) handOver() (bool, error) {
+	if lost := sp.lookLost(); lost != nil { // X5
+		return false, lost
+	}
 	if sp.readOnly || sp.live.Words().Clean.Load() != 0 {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}

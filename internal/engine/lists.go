@@ -130,11 +130,13 @@ func (tx *Tx) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 // ReadItem is the same in a transaction of its own.
 func (sp *Space) ReadItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
 	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return err
 	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return tx.ReadItem(of, i, dst)
+	err = tx.ReadItem(of, i, dst)
+	tx.EndView()
+	return err
 }
 
 // WriteItem makes a copy of the variable at src the element with an index.
@@ -402,12 +404,8 @@ func (tx *Tx) ListLen(of ListOf) (int, error) {
 
 // ListLen is the same in a transaction of its own.
 func (sp *Space) ListLen(of ListOf) (n int, err error) {
-	var tx Tx
-	if err := tx.view(sp); err != nil {
-		return 0, err
-	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return tx.ListLen(of)
+	err = sp.look(func(tx *Tx) (err error) { n, err = tx.ListLen(of); return err })
+	return n, err
 }
 
 // NewList creates an empty list without a name.

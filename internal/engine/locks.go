@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,7 @@ func (u *LockUser) lock(key lockKey) *lock {
 	l := t.locks[key]
 	if l == nil {
 		l = &lock{key: key}
+		l.queue.over = u.sp.gone
 		l.named, l.bad = live.NewNamedLock(key.name, key.units)
 		if t.locks == nil {
 			t.locks = map[lockKey]*lock{}
@@ -152,7 +154,9 @@ func (u *LockUser) queueFor(ctx context.Context, l *lock) error {
 	}
 	both, end := u.patience(ctx)
 	defer end()
-	if err := l.queue.lockSlow(both); err != nil {
+	if err := l.queue.lockSlow(both); err == errGone {
+		return err
+	} else if err != nil {
 		return u.gaveUp(ctx, l, u.sp.live.LockBusy(l.named, ctx.Err()))
 	}
 	return nil
@@ -208,7 +212,7 @@ func (u *LockUser) Close() {
 	defer u.sp.locks.Unlock()
 	for _, l := range u.sp.locks.locks {
 		if held, ok := l.letGo(u); ok {
-			u.sp.live.GiveBack(held)
+			u.sp.anyhow(func() { u.sp.live.GiveBack(held) })
 			l.queue.unlock()
 		}
 		for {
@@ -216,7 +220,7 @@ func (u *LockUser) Close() {
 			if !ok {
 				break
 			}
-			u.sp.live.GiveBack(held)
+			u.sp.anyhow(func() { u.sp.live.GiveBack(held) })
 		}
 		u.sp.locks.forget(l)
 	}
@@ -260,21 +264,31 @@ func (u *LockUser) Mutex(name string) *Mutex {
 
 // Lock waits until this process has the mutex, for this call alone. The error is
 // ErrOwnerDied if it has it, and the holder before died.
-func (m *Mutex) Lock(ctx context.Context) error {
+func (m *Mutex) Lock(ctx context.Context) (err error) {
 	u, l := m.user, m.lock
 	if err := u.enter(l); err != nil {
 		return err
 	}
 	defer m.exit()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
 	if err := u.queueFor(ctx, l); err != nil {
 		return err
 	}
+	taken := false
+	defer l.unlockUnless(&taken)
 	held, err := u.take(ctx, l)
 	if err != nil {
-		l.queue.unlock()
 		return err
 	}
+	taken = true
 	return m.hold(held)
+}
+
+// unlockUnless unlocks the queue of one who has not got the lock.
+func (l *lock) unlockUnless(taken *bool) {
+	if !*taken {
+		l.queue.unlock()
+	}
 }
 
 // TryLock is Lock without waiting; ok says whether it has the mutex.
@@ -284,14 +298,17 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 		return false, err
 	}
 	defer m.exit()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
 	if !l.queue.tryLock() {
 		return false, nil
 	}
+	taken := false
+	defer l.unlockUnless(&taken)
 	held, ok, err := u.sp.live.TryTake(l.named)
 	if !ok || err != nil {
-		l.queue.unlock()
 		return false, err
 	}
+	taken = true
 	err = m.hold(held)
 	return err == nil || err == ErrOwnerDied, err
 }
@@ -312,8 +329,8 @@ func (m *Mutex) hold(held live.HeldLock) error {
 	l.mutex.by.Store(u)
 	if u.closed.Load() {
 		if held, ok := l.letGo(u); ok {
+			defer l.queue.unlock()
 			u.sp.live.GiveBack(held)
-			l.queue.unlock()
 		}
 		return ErrClosed
 	}
@@ -324,18 +341,19 @@ func (m *Mutex) hold(held live.HeldLock) error {
 }
 
 // Unlock releases the mutex.
-func (m *Mutex) Unlock() error {
+func (m *Mutex) Unlock() (err error) {
 	u, l := m.user, m.lock
 	if err := u.enter(l); err != nil {
 		return err
 	}
 	defer m.exit()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
 	held, ok := l.letGo(u)
 	if !ok {
 		return u.notHeld("%v is not locked by this handle on the space", l)
 	}
+	defer l.queue.unlock()
 	u.sp.live.Give(held)
-	l.queue.unlock()
 	return nil
 }
 

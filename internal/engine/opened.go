@@ -147,11 +147,17 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 		if m.space.readOnly != o.ReadOnly {
 			return nil, nil, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy)
 		}
+		if err := m.space.isLost(); err != nil { // X1
+			return nil, nil, err
+		}
 		if err := m.space.suits(o); err != nil {
 			return nil, nil, err
 		}
 		if m.phase == phaseDraining { // K3
 			m.space.closed.Store(false)
+			if m.space.isLost() != nil { // just now
+				m.space.closed.Store(true)
+			}
 			m.turn(phaseOpen)
 		}
 		m.refs++

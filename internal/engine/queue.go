@@ -21,6 +21,7 @@ var ErrSelf = errors.New("this goroutine is in a transaction of the same space a
 type queue struct {
 	state atomic.Int32 // 0 free, 1 held, 2 held and perhaps waited for
 	owner atomic.Uintptr
+	over  <-chan struct{} // closed when nobody is to wait any more; nil: never
 	wait  struct {
 		sync.Mutex
 		list []chan struct{}
@@ -29,7 +30,7 @@ type queue struct {
 
 const spins = 20
 
-// lock takes the lock, or returns the error of the context.
+// lock takes the lock, or returns the error of the context, or errGone.
 func (q *queue) lock(ctx context.Context) error {
 	if q.state.CompareAndSwap(0, 1) {
 		q.owner.Store(goroutine.ID())
@@ -73,10 +74,13 @@ func (q *queue) lockSlow(ctx context.Context) error {
 	turn := make(chan struct{})
 	q.wait.list = append(q.wait.list, turn)
 	q.wait.Unlock()
+	err := errGone
 	select {
 	case <-turn:
 		return nil
+	case <-q.over:
 	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	q.wait.Lock()
 	i := slices.Index(q.wait.list, turn)
@@ -87,7 +91,7 @@ func (q *queue) lockSlow(ctx context.Context) error {
 	if i < 0 { // our turn came at the same time
 		q.unlock()
 	}
-	return ctx.Err()
+	return err
 }
 
 // unlock gives the lock to the first waiter, if there is one.

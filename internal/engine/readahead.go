@@ -65,7 +65,7 @@ func (b *background) readAhead(least int64) {
 			return
 		}
 		err := sp.guarded(func() error {
-			a.piece(sp.live.Words().Carved.Load(), memoryThere()/2, sp.heap.ExtentInUse, func(off, n uint64) bool {
+			a.piece(sp.live.Carved(), memoryThere()/2, sp.heap.ExtentInUse, func(off, n uint64) bool {
 				return !sp.quitting() && sp.region.ReadAhead(int64(off), int64(n))
 			})
 			return nil

@@ -113,12 +113,7 @@ func nameType(err error, name string) error {
 // ChangeTypes is the same in a transaction of its own: a reading one if there is
 // nothing to be done, or it cannot be done. See Change for durable.
 func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
-	tx, err := sp.View()
-	if err != nil {
-		return err
-	}
-	err = tx.ChangeTypes(name, handle, how)
-	tx.EndView()
+	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
 	if !errors.Is(err, ErrReadOnly) || sp.readOnly {
 		return err
 	}

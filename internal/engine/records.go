@@ -24,7 +24,7 @@ func (sp *Space) write() error {
 	for {
 		hold := sp.live.HoldCurrent()
 		err := sp.guarded(func() error { return sp.copyRecords(hold.State) })
-		sp.live.Release(hold)
+		sp.live.Release(&hold)
 		damage := (*format.DamageError)(nil)
 		switch {
 		case errors.Is(err, errMoved):

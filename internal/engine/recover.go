@@ -320,7 +320,7 @@ func (sp *Space) trustAnchor(version format.Version) error {
 		return nil
 	}
 	r := sp.heap.Reader(true)
-	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Words().Carved.Load()))
+	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Carved()))
 	if err != nil {
 		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
 			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.damaged, version, err, sp.wayOut())}

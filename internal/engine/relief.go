@@ -58,7 +58,7 @@ func (sp *Space) sweepWithin() bool {
 		return false
 	}
 	if begun.hold.State != t.Base() { // this process stood still, and others have gone on
-		sp.live.Release(begun.hold)
+		sp.live.Release(&begun.hold)
 		w.SweepWish.Store(1)
 		return false
 	}

@@ -90,7 +90,7 @@ const prefaultBytes = 1 << 30
 // prefault maps the heap of a space that is not huge: a replay looks for keys all
 // over it.
 func (sp *Space) prefault() {
-	if carved := sp.live.Words().Carved.Load(); carved <= prefaultBytes {
+	if carved := sp.live.Carved(); carved <= prefaultBytes {
 		sp.region.Prefault(0, int64(carved))
 	}
 }

@@ -61,13 +61,20 @@ func limitOf(bytes uint64) uint64 {
 	return (max(bytes, mapping.MinWindow) + format.ExtentSize - 1) &^ (format.ExtentSize - 1)
 }
 
-// MaxSize returns the most bytes that the space may hold.
-func (sp *Space) MaxSize() uint64 { return sp.live.Words().Limit.Load() }
+// MaxSize returns the most bytes that the space may hold; 0 if live is lost. The space
+// cannot be closed meanwhile.
+func (sp *Space) MaxSize() (limit uint64) {
+	sp.live.Guard(func() { limit = sp.live.Words().Limit.Load() })
+	return limit
+}
 
 // suits returns an error if the space has another maximum size than the options say.
 func (sp *Space) suits(o Options) error {
 	if o.MaxSize == 0 || limitOf(o.MaxSize) == sp.MaxSize() {
 		return nil
+	}
+	if lost := sp.lookLost(); lost != nil {
+		return lost
 	}
 	return fmt.Errorf("%w: it has %d bytes, and WithMaxSize says %d; leave that out, or change the space with Resize or everheap resize",
 		ErrMaxSize, sp.MaxSize(), o.MaxSize)
@@ -79,10 +86,11 @@ func (sp *Space) Resize(ctx context.Context, bytes uint64) error {
 }
 
 func (sp *Space) resize(ctx context.Context, bytes uint64) error {
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.views.Add(-1)
+	return sp.within(func() error { return sp.resizeOpen(ctx, bytes) })
+}
+
+// resizeOpen is Resize.
+func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}

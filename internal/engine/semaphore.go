@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/everheap/everheap/internal/live"
 )
@@ -30,21 +31,27 @@ func (u *LockUser) Semaphore(name string, units int) *Semaphore {
 
 // Acquire waits until this process has one unit more. The error is ErrOwnerDied if
 // it has it, and who had that unit before died.
-func (s *Semaphore) Acquire(ctx context.Context) error {
+func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 	u, l := s.user, s.lock
 	if err := u.enter(l); err != nil {
 		return err
 	}
 	defer s.exit()
-	if err := u.queueFor(ctx, l); err != nil {
-		return err
-	}
-	held, err := u.take(ctx, l)
-	l.queue.unlock()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	held, err := s.next(ctx)
 	if err != nil {
 		return err
 	}
 	return s.hold(held)
+}
+
+// next waits for a unit, as the one of this process who does.
+func (s *Semaphore) next(ctx context.Context) (live.HeldLock, error) {
+	if err := s.user.queueFor(ctx, s.lock); err != nil {
+		return live.HeldLock{}, err
+	}
+	defer s.lock.queue.unlock()
+	return s.user.take(ctx, s.lock)
 }
 
 // TryAcquire is Acquire without waiting; ok says whether it has the unit.
@@ -54,6 +61,7 @@ func (s *Semaphore) TryAcquire() (ok bool, err error) {
 		return false, err
 	}
 	defer s.exit()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
 	held, ok, err := u.sp.live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
@@ -88,12 +96,13 @@ func (s *Semaphore) hold(held live.HeldLock) error {
 }
 
 // Release gives back one unit.
-func (s *Semaphore) Release() error {
+func (s *Semaphore) Release() (err error) {
 	u, l := s.user, s.lock
 	if err := u.enter(l); err != nil {
 		return err
 	}
 	defer s.exit()
+	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
 	held, ok := l.letUnitGo(u)
 	if !ok {
 		return u.notHeld("this handle on the space has no unit of %v", l)

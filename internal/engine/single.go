@@ -23,34 +23,25 @@ type MapOf struct {
 // the key is there. With a nil dst it only reports.
 func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
 	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return false, err
 	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return tx.CopyOut(of, key, dst)
+	found, err = tx.CopyOut(of, key, dst)
+	tx.EndView()
+	return found, err
 }
 
 // look runs fn in a reading transaction.
 func (sp *Space) look(fn func(tx *Tx) error) (err error) {
 	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return err
 	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return fn(&tx)
-}
-
-// endGuarded ends the view of a single operation; a fault becomes an error.
-func (tx *Tx) endGuarded(panicOnFault bool, err *error) {
-	debug.SetPanicOnFault(panicOnFault)
-	r := recover()
-	if r != nil {
-		*err = tx.sp.Fault(r) // while the space cannot be closed
-	}
+	err = fn(&tx)
 	tx.EndView()
-	if r != nil && *err == nil {
-		panic(r)
-	}
+	return err
 }
 
 // CopyOut is Get in a transaction.
@@ -146,38 +137,36 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	return sp.awaitDurable(version)
 }
 
-// change runs one operation in a writing transaction. The transaction's Tx is the
-// space's own, used again and again; so nothing may touch it once the turn was
-// given to the next.
+// change runs one operation in a writing transaction, in one guard from its beginning to
+// its end. The transaction's Tx is the space's own, used again and again; so nothing may
+// touch it once the turn was given to the next.
 func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
 	tx := &sp.writes
-	if err := tx.begin(ctx, sp); err != nil {
-		return 0, err
-	}
-	panicOnFault := debug.SetPanicOnFault(true)
-	running := true
+	var c commitment
+	before := debug.SetPanicOnFault(true)
+	in := beginning
 	defer func() {
-		if !running {
-			return
-		}
-		debug.SetPanicOnFault(panicOnFault)
-		r := recover() // nil: Goexit
-		if r != nil {
-			err = tx.Fault(r)
-		}
-		tx.Abort()
-		if r != nil && err == nil {
-			panic(r)
+		debug.SetPanicOnFault(before)
+		if in != over {
+			r, handled := recover(), false // nil: Goexit
+			if handled, err = tx.endWrite(sp, in, c.published, r); r != nil && !handled {
+				panic(r)
+			}
+			version = c.version
 		}
 	}()
-	err = fn(tx)
-	running = false
-	debug.SetPanicOnFault(panicOnFault)
-	if err != nil {
-		tx.Abort()
-		return 0, err
+	if err = tx.start(ctx, sp); err == nil {
+		in = running
+		if err = fn(tx); err != nil {
+			in = over
+			tx.Abort()
+			return 0, err
+		}
+		in = committing
+		err = tx.conclude(&c)
 	}
-	return tx.commit()
+	in = over
+	return c.version, err
 }
 
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
@@ -275,10 +264,6 @@ func (tx *Tx) Len(of MapOf) (int, error) {
 
 // Len is the same in a transaction of its own.
 func (sp *Space) Len(of MapOf) (n int, err error) {
-	var tx Tx
-	if err := tx.view(sp); err != nil {
-		return 0, err
-	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return tx.Len(of)
+	err = sp.look(func(tx *Tx) (err error) { n, err = tx.Len(of); return err })
+	return n, err
 }

@@ -23,9 +23,10 @@
 //	    cleared only after a newer anchor that does not is on disk. Nothing is
 //	    allocated while it is set. So after power loss no list of free space is
 //	    believed that was used since.
-//	E6  A goroutine touches the memory of the heap file only while a memory fault
-//	    is a panic in it, and no such panic leaves a lock, a slot or a list of free
-//	    space in the middle of something: see guarded.
+//	E6  A goroutine touches the memory of the heap file, or the words of live, only
+//	    while a memory fault is a panic in it, and no such panic leaves a lock, a slot
+//	    or a list of free space in the middle of something: see guard.go and, for
+//	    live, X2.
 //	E7  After a failed write or sync nothing is acknowledged as durable, by
 //	    whatever process, before what may be lost was written anew: see syncJournal,
 //	    makeGood and heal.
@@ -182,9 +183,11 @@ type Space struct {
 	writes  Tx       // reused for transactions without a handle
 	writer  *Tx      // that has the queue, or had it last
 	closed  atomic.Bool
-	views   atomic.Int64 // operations in progress that hold no slot
-	catalog *entry.Shape // of the space's own maps
-	types   sync.Map     // uint64 -> *layout.Type: stored descriptors, by index
+	views   atomic.Int64          // operations in progress that hold no slot
+	lost    atomic.Pointer[error] // why nothing begins any more, if live is lost (X1); nil: it is not
+	gone    chan struct{}         // closed then
+	catalog *entry.Shape          // of the space's own maps
+	types   sync.Map              // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
 	typed   typedCache
 	finder  vector.Finder // if trusting
@@ -232,7 +235,8 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	if err != nil {
 		return nil, err
 	}
-	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp.queue.over = sp.gone
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
@@ -299,7 +303,8 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.heal(); err != nil {
 		return err
 	}
-	if sp.guest { // which forks keep as well, and protect too much
+	sp.live.Assure() // all of that was read from words that others share
+	if sp.guest {    // which forks keep as well, and protect too much
 		return nil
 	}
 	return sp.pinPresence()
@@ -373,7 +378,7 @@ func (sp *Space) checkSize(f mapping.File) error {
 // holds the state: other processes may commit meanwhile.
 func (sp *Space) checkCurrent() error {
 	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(hold)
+	defer sp.live.Release(&hold)
 	r := sp.heap.Reader(true)
 	return r.Verify(hold.State, format.KindState)
 }

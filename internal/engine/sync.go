@@ -136,7 +136,7 @@ func (sp *Space) makeGood(state format.Addr) error {
 		return sp.guarded(func() error { sp.heap.Rewrite(); return nil })
 	}
 	return sp.guarded(func() error {
-		sp.region.Redirty(format.TableOffset, int64(w.Carved.Load()>>format.ExtentShift))
+		sp.region.Redirty(format.TableOffset, int64(sp.live.Carved()>>format.ExtentShift))
 		return nil
 	})
 }

@@ -81,34 +81,41 @@ func (sp *Space) enter() error {
 	sp.views.Add(1)
 	if sp.closed.Load() {
 		sp.views.Add(-1)
-		return ErrClosed
+		return sp.whyClosed()
 	}
 	return nil
 }
 
-// View begins a reading transaction on the newest version. It takes no lock.
+// View begins a reading transaction on the newest version, for who has no guard; DropView
+// must follow. It takes no lock.
 func (sp *Space) View() (*Tx, error) {
 	tx := new(Tx)
-	if err := tx.view(sp); err != nil {
+	if err := sp.guarded(func() error { return tx.view(sp) }); err != nil {
+		tx.DropView()
 		return nil, err
 	}
 	return tx, nil
 }
 
-// view is View into a given Tx.
+// Viewer returns a transaction that has not begun, for who has a guard: Hold begins it.
+func (sp *Space) Viewer() *Tx { return &Tx{sp: sp} }
+
+// Hold begins what Viewer has returned. If it panics DropView must follow.
+func (tx *Tx) Hold() error { return tx.view(tx.sp) }
+
+// view begins a reading transaction in a given Tx. If it panics, what there is to be let
+// go of stands in it.
 func (tx *Tx) view(sp *Space) error {
+	tx.sp = sp
 	if sp.Forked() {
 		return ErrForked
 	}
-	hold, ok := sp.live.HoldUnless(&sp.closed)
-	if !ok {
-		return ErrClosed
+	if !sp.live.HoldUnless(&tx.hold, &sp.closed) {
+		return sp.whyClosed()
 	}
-	tx.sp = sp
 	tx.reader = &sp.reader
-	tx.hold = hold
 	if sp.reader.Verifies() {
-		r := sp.reader.Of(hold.State)
+		r := sp.reader.Of(tx.hold.State)
 		tx.reader = &r
 	}
 	tx.state = stateAt(tx.hold.State)
@@ -120,8 +127,8 @@ func stateAt(a format.Addr) *format.State {
 	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }
 
-// EndView ends a reading transaction. What was borrowed from it is invalid from
-// now on.
+// EndView ends a reading transaction, for who has a guard. What was borrowed from it is
+// invalid from now on. If it panics DropView must follow.
 func (tx *Tx) EndView() {
 	if tx.ended.Swap(true) {
 		return
@@ -131,10 +138,25 @@ func (tx *Tx) EndView() {
 	if tx.of != nil {
 		tx.of.write.Thaw()
 	} else if !tx.sp.Forked() {
-		tx.sp.live.Release(tx.hold)
+		tx.sp.live.Release(&tx.hold)
 	}
-	if tx.within != nil {
-		tx.within.Leave()
+	if within := tx.within; within != nil {
+		tx.within = nil
+		within.Leave()
+	}
+}
+
+// DropView is EndView for who has no guard, and for a transaction whose beginning or end
+// has failed.
+func (tx *Tx) DropView() {
+	sp := tx.sp
+	sp.anyhow(tx.EndView)
+	if tx.hold.Held() && !sp.Forked() {
+		sp.anyhow(func() { sp.live.Release(&tx.hold) })
+	}
+	if within := tx.within; within != nil {
+		tx.within = nil
+		within.Leave()
 	}
 }
 
@@ -150,24 +172,41 @@ func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 
 // begin is Begin into a given Tx, whose fields it sets after the queue was
 // passed.
+func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
+	before := debug.SetPanicOnFault(true)
+	in := beginning
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if in != over {
+			r, handled := recover(), false
+			if handled, err = tx.endWrite(sp, in, false, r); r != nil && !handled {
+				panic(r)
+			}
+		}
+	}()
+	err = tx.start(ctx, sp)
+	in = over
+	return err
+}
+
+// start is begin for who has a guard; endWrite is for what it leaves if it panics.
 //
 // The order matters: the heap is entered, which marks the process active, before
 // the base is held and before anything is allocated (I7); the base is read after
 // the lock was taken, so that what the former holder published is seen.
-func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
-	if err := sp.takeTurn(ctx); err != nil {
+func (tx *Tx) start(ctx context.Context, sp *Space) error {
+	if err := sp.awaitTurn(ctx); err != nil {
 		return err
 	}
 	tx.sp, tx.write, tx.hold = sp, &sp.txn, live.Hold{}
 	tx.ended.Store(false)
 	tx.failed, tx.recent, tx.replayed, tx.spoiled = nil, nil, nil, false
-	defer tx.endBegin(debug.SetPanicOnFault(true), &err)
 	sp.heap.Enter()
 	invariant.Point("begin.active")
 	tx.applying, tx.recasting, tx.unlinked = false, false, 0
 	tx.fresh.reset()
 	sp.writer = tx
-	tx.hold = sp.live.HoldCurrent()
+	sp.live.HoldIn(&tx.hold)
 	invariant.Point("begin.slot")
 	tx.own = *stateAt(tx.hold.State)
 	tx.state, tx.next = &tx.own, tx.own.NextIndex
@@ -186,92 +225,20 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	return nil
 }
 
-// takeTurn takes the queue of the process and the writer lock of the space.
-func (sp *Space) takeTurn(ctx context.Context) error {
-	if sp.Forked() {
-		return ErrForked
-	}
-	if sp.readOnly {
-		return ErrReadOnly
-	}
-	if err := sp.queue.lock(ctx); err != nil {
-		return err
-	}
-	if sp.closed.Load() {
-		sp.queue.unlock()
-		return ErrClosed
-	}
-	if err := sp.refused(); err != nil {
-		sp.queue.unlock()
-		return err
-	}
-	sp.live.Writing()
-	grant, err := sp.live.LockWriter(ctx)
-	if err != nil {
-		sp.queue.unlock()
-		return err
-	}
-	if err := sp.refused(); err != nil { // since it has waited
-		sp.giveTurn()
-		return err
-	}
-	sp.live.Writing() // the heart may have gone to sleep while this process waited
-	if grant == live.FromSuspended {
-		if err := sp.outrun(); err != nil {
-			sp.giveTurn()
-			return err
-		}
-	}
-	return nil
-}
-
 // published reports whether the object with the index is one of a published
 // version, and not of this transaction, which may abort.
 func (tx *Tx) published(index uint64) bool {
 	return tx.write == nil && tx.of == nil || index < tx.next
 }
 
-// giveTurn releases what takeTurn took.
-func (sp *Space) giveTurn() {
-	sp.live.UnlockWriter()
-	sp.queue.unlock()
-}
-
-// outrun publishes a version that changes nothing, so that the swap of a holder
-// that was taken over can only fail (E3). If the sleeper was faster, its version
-// is the base of the next try.
-func (sp *Space) outrun() error {
-	if sp.live.Words().Clean.Load() != 0 { // E5
-		if err := sp.makeUnclean(); err != nil {
-			return err
-		}
-	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
-		for {
-			hold := sp.live.HoldCurrent()
-			state, err := sp.stateOf(hold)
-			if err != nil {
-				sp.live.Release(hold)
-				return err
-			}
-			t := &sp.txn
-			t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
-			published, err := sp.publish(t, hold, &state, nil)
-			if published || err != nil {
-				return err
-			}
-		}
-	})
-}
-
 // publish writes the state block, seals what the transaction wrote, and swaps
 // the current state from the held base to the new one (E1, E2, I3). It ends the
-// heap's transaction and releases the hold either way.
+// heap's transaction and releases the hold either way, unless it panics, and says in
+// published whether there was a swap. An error that is nil, without a swap, says that
+// others have published something since.
 //
 // as is the head of the last record if the changes come from the journal; else nil.
-func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *format.RecordHead) (published bool, err error) {
-	defer sp.endPublish(debug.SetPanicOnFault(true), t, &hold, &published, &err)
+func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *format.RecordHead, published *bool) error {
 	t.Conclude()
 	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
 	var op format.Op
@@ -280,7 +247,8 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	}
 	if err != nil {
 		t.Aborted()
-		return false, err
+		sp.live.Release(hold)
+		return err
 	}
 	t.Free(hold.State)
 	if ops := format.Addr(state.OpBlock); format.OpKindOf(state.OpWhat) == format.OpList && t.Plausible(ops) {
@@ -300,20 +268,22 @@ func (sp *Space) publish(t *heap.Txn, hold live.Hold, state *format.State, as *f
 	t.Seal()
 	invariant.Point("commit.sealed")
 	invariant.Point("commit.swap")
-	published = sp.live.Publish(hold.State, a)
+	*published = sp.live.Publish(hold.State, a)
 	if invariant.Enabled {
-		noteSwap(sp.live.Record(), published, hold.State, a, t.Version())
+		noteSwap(sp.live.Record(), *published, hold.State, a, t.Version())
 	}
 	invariant.Point("commit.swapped")
+	if *published {
+		sp.live.Announce()
+	}
 	sp.live.Release(hold) // before Committed: else the base would keep what it alone can see
-	hold.State = 0
-	if !published {
+	if !*published {
 		t.Aborted()
-		return false, nil
+		return nil
 	}
 	t.Committed()
 	invariant.Point("commit.freed")
-	return true, nil
+	return nil
 }
 
 // noteSwap notes the outcome of a commit's swap.
@@ -348,30 +318,55 @@ func (tx *Tx) CommitDurable() error {
 // commit is Commit; it returns the version that it published, or, if it changed
 // nothing, the one that it saw: who acts on that wants it to last as well.
 func (tx *Tx) commit() (version format.Version, err error) {
+	sp := tx.sp
+	var c commitment
+	before := debug.SetPanicOnFault(true)
+	in := committing
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if in != over {
+			r, handled := recover(), false
+			if handled, err = tx.endWrite(sp, in, c.published, r); r != nil && !handled {
+				panic(r)
+			}
+			version = c.version
+		}
+	}()
+	err = tx.conclude(&c)
+	in = over
+	return c.version, err
+}
+
+// commitment is what comes of a commit.
+type commitment struct {
+	published bool
+	version   format.Version // that was published, or, if nothing was changed, that was seen
+}
+
+// conclude is commit for who has a guard; endWrite is for what it leaves if it panics. Once
+// the turn is given the Tx may be in use again.
+func (tx *Tx) conclude(c *commitment) error {
 	if tx.ended.Swap(true) {
-		return 0, errEnded
+		return errEnded
 	}
 	sp := tx.sp
 	if sp.Forked() {
-		return 0, ErrForked
+		return ErrForked
 	}
-	version = format.Version(tx.own.Version)
+	c.version = format.Version(tx.own.Version)
 	failed := tx.seize()
 	if failed == nil {
 		failed = tx.failed
 	}
 	if failed != nil || !tx.write.Changed() && tx.replayed == nil {
 		tx.end()
-		return version, failed
+		return failed
 	}
 	spool := false
-	logged := tx.write.Logged()
-	ok, err := sp.publish(tx.write, tx.hold, tx.state, tx.replayed)
-	if err == nil && !ok {
-		err = ErrSuspended
-	}
-	if ok {
-		version = format.Version(tx.state.Version)
+	logged, next := tx.write.Logged(), tx.write.Version()
+	err := sp.publish(tx.write, &tx.hold, tx.state, tx.replayed, &c.published)
+	if c.published {
+		c.version = next
 		e := sp.live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
 		if tx.unlinked > 0 {
@@ -380,17 +375,20 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		if tx.replayed == nil && !sp.options.NoJournal {
 			spool = sp.noteLogged(logged)
 		}
+	} else if err == nil {
+		err = ErrSuspended
 	}
 	sp.heap.Leave()
 	if spool {
 		sp.views.Add(1) // before the turn is given, which holds Close off so far (E8)
 	}
-	sp.giveTurn()
+	sp.live.UnlockWriter()
+	sp.queue.unlock()
 	if spool {
 		sp.spoolCommitted()
 	}
 	invariant.Point("commit.end")
-	return version, err
+	return err
 }
 
 // spoolCommitted writes the journal after a commit that has given its turn, and ends
@@ -418,12 +416,10 @@ func (tx *Tx) end() {
 	}
 	if tx.spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
 		tx.write.Forget()
-		sp.heap.Abandon()
+		sp.anyhow(sp.heap.Abandon)
 	}
-	if tx.hold.State != 0 { // else it has not come so far
-		sp.live.Release(tx.hold)
-	}
-	sp.heap.Leave()
+	sp.anyhow(func() { sp.live.Release(&tx.hold) }) // if it has come so far
+	sp.anyhow(sp.heap.Leave)
 	sp.giveTurn()
 }
 

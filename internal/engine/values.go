@@ -123,11 +123,13 @@ func (tx *Tx) ReadValue(of RefOf, dst unsafe.Pointer) error {
 // ReadValue is the same in a transaction of its own.
 func (sp *Space) ReadValue(of RefOf, dst unsafe.Pointer) (err error) {
 	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return err
 	}
-	defer tx.endGuarded(debug.SetPanicOnFault(true), &err)
-	return tx.ReadValue(of, dst)
+	err = tx.ReadValue(of, dst)
+	tx.EndView()
+	return err
 }
 
 // WriteValue makes a copy of the variable at src the value.

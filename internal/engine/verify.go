@@ -24,30 +24,33 @@ import (
 // all that their versions can reach, and the journal. A page that cannot be read is
 // a finding.
 func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
-	if err := sp.enter(); err != nil {
-		return nil, err
-	}
-	defer sp.views.Add(-1)
-	err = sp.guarded(func() error {
-		hold := sp.live.HoldCurrent()
-		defer sp.live.Release(hold)
-		r := sp.heap.Reader(true)
-		marks := sp.heap.NewMarks(sp.live.Words().Carved.Load())
-		report = check.Verify(&r, hold.State, marks, sp.shape)
-		sp.checkFree(report, marks, sp.pinsIn(hold.State))
-		sp.checkAnchors(report, &r, marks)
+	err = sp.within(func() error {
+		report = sp.verify()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := sp.checkJournal(report); err != nil {
+			return err
+		}
+		sp.live.Assure() // what was found was not found because of words that are lost
 		return ctx.Err()
 	})
-	if err == nil {
-		err = sp.checkJournal(report)
-	}
-	if err == nil {
-		err = ctx.Err()
-	}
 	if err != nil {
 		return nil, err
 	}
 	return report, nil
+}
+
+// verify is Check, but for the journal.
+func (sp *Space) verify() *check.Report {
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(&hold)
+	r := sp.heap.Reader(true)
+	marks := sp.heap.NewMarks(sp.live.Carved())
+	report := check.Verify(&r, hold.State, marks, sp.shape)
+	sp.checkFree(report, marks, sp.pinsIn(hold.State))
+	sp.checkAnchors(report, &r, marks)
+	return report
 }
 
 // pinsIn reports whether a version, which is held, pins others, or may.

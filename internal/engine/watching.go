@@ -37,25 +37,30 @@ type heldVersion struct {
 }
 
 // holdNewest holds the newest version; letGo must follow.
-func (sp *Space) holdNewest() (*heldVersion, error) {
+func (sp *Space) holdNewest() (h *heldVersion, err error) {
 	w := &sp.watching
 	w.Lock()
 	defer w.Unlock()
-	// A version that is held keeps its address, and the words of live stay mapped.
-	if h := w.newest; h != nil && h.tx.hold.State == sp.live.Current() {
-		h.refs++
-		return h, nil
-	}
-	h := &heldVersion{refs: 1}
-	if err := h.tx.view(sp); err != nil {
-		return nil, err
-	}
-	err := sp.guarded(func() error { h.version = h.tx.Version(); return nil })
+	h = &heldVersion{refs: 1}
+	h.tx.sp = sp
+	err = sp.guarded(func() error {
+		// A version that is held keeps its address, and the words of live stay mapped.
+		if w.newest != nil && w.newest.tx.hold.State == sp.live.Current() {
+			h = w.newest
+			h.refs++
+			return nil
+		}
+		if err := h.tx.view(sp); err != nil {
+			return err
+		}
+		h.version = h.tx.Version()
+		w.newest = h
+		return nil
+	})
 	if err != nil {
-		h.tx.EndView()
+		h.tx.DropView()
 		return nil, err
 	}
-	w.newest = h
 	return h, nil
 }
 
@@ -73,7 +78,7 @@ func (sp *Space) letGo(h *heldVersion) {
 	if w.newest == h {
 		w.newest = nil
 	}
-	h.tx.EndView()
+	h.tx.DropView()
 }
 
 // Closed returns a channel that is closed with the handle.
@@ -149,24 +154,29 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 		return nil
 	case <-ctx.Done():
 	case <-u.Closed():
+	case <-u.sp.gone:
 	}
 	w.Lock()
 	if w.moved == moved { // else it was closed, and the waiting were counted anew
 		w.waiting--
 	}
 	w.Unlock()
-	return u.over(ctx)
+	if err := u.over(ctx); err != nil {
+		return err
+	}
+	return u.sp.isLost()
 }
 
 // watchCommits is the goroutine that waits for commits while somebody waits for it.
 // What it looks at after it has armed, and before it sleeps, is L10 of live.
 func (sp *Space) watchCommits() {
 	for sp.watching.wanted() && !sp.Forked() {
-		seen := sp.live.Arm()
-		if sp.tellWatchers() {
-			continue
-		}
-		sp.live.AwaitCommit(seen, watchTick)
+		_ = sp.guarded(func() error { // what fails those who wait find themselves
+			if seen := sp.live.Arm(); !sp.tellWatchers() {
+				sp.live.AwaitCommit(seen, watchTick)
+			}
+			return nil
+		})
 		sp.tellWatchers() // before it arms again: it need not if nobody waits any more
 	}
 }
@@ -216,7 +226,7 @@ func (sp *Space) stopWatching() {
 	ended := w.ended
 	w.Unlock()
 	if ended != nil {
-		sp.live.WakeWatchers() // after closed was set: the goroutine sees that, or does not sleep
+		sp.anyhow(sp.live.WakeWatchers) // after closed was set: the goroutine sees that, or does not sleep
 		<-ended
 	}
 }

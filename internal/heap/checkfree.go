@@ -46,7 +46,7 @@ func (h *Heap) NewFreeCheck(m *Marks, version format.Version, find func(a format
 // nothing is in them twice. The heap is entered, so that they are this process's.
 func (c *FreeCheck) Lists() {
 	h := c.heap
-	seen := h.NewMarks(h.live.Words().Carved.Load())
+	seen := h.NewMarks(h.live.Carved())
 	block := func(a format.Addr, class format.Class, what string) {
 		c.block(a, class, what)
 		if h.extentOf(a) < uint64(len(seen.extents)) && !seen.set(a) {

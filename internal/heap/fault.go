@@ -38,7 +38,7 @@ func (t *Txn) Forget() {
 
 // Rewrite marks every page in use as changed, so that the next sync writes it.
 func (h *Heap) Rewrite() {
-	carved := h.live.Words().Carved.Load()
+	carved := h.live.Carved()
 	h.region.Redirty(0, int64(format.TableOffset+carved>>format.ExtentShift)) // of the extent table what is in use
 	for extent := h.first >> format.ExtentShift; extent < carved>>format.ExtentShift; extent++ {
 		if h.ExtentInUse(extent << format.ExtentShift) { // nothing lies in a free one, and a hole must not be written to

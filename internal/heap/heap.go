@@ -223,6 +223,7 @@ func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Ve
 func (h *Heap) Enter() {
 	h.live.Entry().Active.Store(1)
 	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
+		h.live.Assure() // else it would keep what a sweep has given to others (L16 of live)
 		h.forget(epoch)
 	}
 }

@@ -164,6 +164,7 @@ func (h *Heap) TakeTail() {
 			return
 		}
 		if w.Carved.CompareAndSwap(carved, end) {
+			h.live.Assure() // nobody else has it (L16 of live)
 			h.putFree(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
 			return
 		}

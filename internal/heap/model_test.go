@@ -98,7 +98,7 @@ func TestHeap_NothingProtectedIsReused(t *testing.T) { // I1, I2
 			held = append(held, version{space.Live.HoldCurrent(), append([]block(nil), current...)})
 		case i == 1 && len(held) > 0:
 			j := r.IntN(len(held))
-			space.Live.Release(held[j].hold)
+			space.Live.Release(&held[j].hold)
 			held = append(held[:j], held[j+1:]...)
 		case i == 2:
 			space.Heap.Enter()
@@ -114,7 +114,7 @@ func TestHeap_NothingProtectedIsReused(t *testing.T) { // I1, I2
 		}
 	}
 	for _, v := range held {
-		space.Live.Release(v.hold)
+		space.Live.Release(&v.hold)
 	}
 }
 

@@ -17,7 +17,10 @@ const reclaimBatch = 512
 // scan, and pins nothing but what it can see.
 func (h *Heap) Reclaim() {
 	h.live.Protected(&h.prot, h)
-	if newest := h.live.NewestAnchor(); newest != h.anchored {
+	newest := h.live.NewestAnchor()
+	written := min(format.Version(h.live.Words().Written.Load()), h.prot.Current)
+	h.live.Assure() // L16 of live
+	if newest != h.anchored {
 		h.anchored = newest
 		h.cool()
 	}
@@ -29,7 +32,7 @@ func (h *Heap) Reclaim() {
 		}
 	}
 	h.settleReleased()
-	h.reclaimLogged()
+	h.reclaimLogged(written)
 	later := h.pending[:0]
 	for _, f := range h.pending {
 		if f.freed > h.prot.Current {
@@ -83,11 +86,11 @@ func (l *freedList) take(other *freedList) {
 	other.chunks = nil
 }
 
-// reclaimLogged settles the blocks that the journal does not need any more. Their
+// reclaimLogged settles the blocks that the journal, which has all up to a version, does
+// not need any more. Their
 // order is that of the commits, but for those that came from other processes,
 // which may keep others waiting for a while.
-func (h *Heap) reclaimLogged() {
-	written := min(format.Version(h.live.Words().Written.Load()), h.prot.Current)
+func (h *Heap) reclaimLogged(written format.Version) {
 	n := 0
 	for n < len(h.logged) && h.logged[n].freed <= written {
 		h.settle(h.logged[n])

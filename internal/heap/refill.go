@@ -98,7 +98,7 @@ func (h *Heap) catchUp() {
 // The state is read although it may be reclaimed at this moment: any answer will do.
 func (h *Heap) sprawls() bool {
 	w := h.live.Words()
-	state := (*format.State)(at(uintptr(w.Current.Load()) + format.HeaderSize))
+	state := (*format.State)(at(uintptr(h.live.Current()) + format.HeaderSize))
 	reserved := uint64(h.reserveExtents()) << format.ExtentShift
 	return w.Carved.Load()-h.first > 2*uint64(state.BlockBytes)+sprawlBytes+reserved
 }
@@ -177,6 +177,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			continue
 		}
 		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
+			h.live.Assure() // nobody else has them (L16 of live)
 			invariant.Point("grow.carved")
 			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
 		}

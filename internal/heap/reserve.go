@@ -3,6 +3,7 @@ package heap
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
@@ -75,7 +76,7 @@ func (r *reserve) bytes() (n format.ByteCount) {
 //
 // The state is read although it may be reclaimed at this moment: any answer will do.
 func (h *Heap) reserveExtents() int {
-	state := (*format.State)(at(uintptr(h.live.Words().Current.Load()) + format.HeaderSize))
+	state := (*format.State)(at(uintptr(h.live.Current()) + format.HeaderSize))
 	return int(min(max(state.BlockBytes>>format.ExtentShift/reservePart, minReserve), format.NumReserve))
 }
 
@@ -156,6 +157,7 @@ next:
 				continue next
 			}
 		}
+		h.live.Assure() // nobody else has them (L16 of live)
 		invariant.Point("reserve.cut")
 		return list[i].extent, true
 	}
@@ -238,10 +240,16 @@ func (h *Heap) lowerReserve() {
 	w := h.live.Words()
 	for i := h.reserveExtents(); i < format.NumReserve; i++ {
 		if w.Reserve[i].Load() != 0 {
-			if extent := w.Reserve[i].Swap(0); extent != 0 {
-				h.runs.add(extent, 1)
-			}
+			h.takeCell(&w.Reserve[i])
 		}
+	}
+}
+
+// takeCell takes the extent out of a cell, if there is one.
+func (h *Heap) takeCell(cell *atomic.Uint64) {
+	if extent := cell.Swap(0); extent != 0 {
+		h.live.Assure() // nobody else has it (L16 of live)
+		h.runs.add(extent, 1)
 	}
 }
 
@@ -250,9 +258,7 @@ func (h *Heap) lowerReserve() {
 func (h *Heap) EmptyReserve() {
 	w := h.live.Words()
 	for i := range w.Reserve {
-		if extent := w.Reserve[i].Swap(0); extent != 0 {
-			h.runs.add(extent, 1)
-		}
+		h.takeCell(&w.Reserve[i])
 	}
 }
 
@@ -261,7 +267,7 @@ func (h *Heap) EmptyReserve() {
 // go of.
 func (s *Spared) spareReserve(h *Heap) {
 	w := h.live.Words()
-	first, end := h.first>>format.ExtentShift, w.Carved.Load()>>format.ExtentShift
+	first, end := h.first>>format.ExtentShift, h.live.Carved()>>format.ExtentShift
 	for i := range w.Reserve {
 		extent := w.Reserve[i].Load()
 		if extent == 0 {

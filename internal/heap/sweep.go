@@ -116,6 +116,7 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	if h.epoch != epoch || h.live.Words().Epoch.Load() != epoch {
 		return false
 	}
+	h.live.Assure() // all that it was found by was true (L16 of live)
 	for c, list := range u.blocks {
 		for _, a := range list {
 			h.put(a, format.Class(c).BlockSize(), false)
@@ -150,7 +151,7 @@ func (s *Spared) has(extent uint64) bool {
 // spare reads the chain of parcels of extents from the offset on, which the caller
 // has taken, up to the first parcel that is damaged.
 func (h *Heap) spare(offset uint64) *Spared {
-	s := &Spared{extents: make([]uint64, h.live.Words().Carved.Load()>>format.ExtentShift/64+1)}
+	s := &Spared{extents: make([]uint64, h.live.Carved()>>format.ExtentShift/64+1)}
 	if offset == 0 {
 		return s
 	}
@@ -177,7 +178,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 // already because the chain is a ring, it reports false: what it added before that
 // waits for the next sweep.
 func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
-	first, end := h.first>>format.ExtentShift, h.live.Words().Carved.Load()>>format.ExtentShift
+	first, end := h.first>>format.ExtentShift, min(h.live.Words().Carved.Load()>>format.ExtentShift, uint64(len(s.extents))*64)
 	for _, item := range items {
 		extent := (item.Addr - h.base) >> format.ExtentShift
 		if item.Addr%format.ExtentSize != 0 || extent < first || extent >= end || item.Birth > end-extent {
@@ -225,7 +226,8 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if othersActive() {
 		return 0, 0, nil, false
 	}
-	h.Enter() // forgets its own
+	h.live.Assure() // nobody uses lists (L16 of live)
+	h.Enter()       // forgets its own
 	if h.epoch != epoch {
 		return 0, 0, nil, false
 	}

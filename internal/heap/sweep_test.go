@@ -63,7 +63,7 @@ func sweepDuring(t *testing.T, giveBack func(h *heap.Heap), size format.ByteCoun
 	}
 	space.Heap.Leave()
 	hold := space.Live.HoldCurrent()
-	defer space.Live.Release(hold)
+	defer space.Live.Release(&hold)
 	marks := space.Heap.NewMarks(floor)
 	r := space.Heap.Reader(true)
 	if err := check.Mark(&r, hold.State, marks); err != nil {

@@ -141,8 +141,10 @@ func (v *Live) ClaimAnchor() (c AnchorClaim, ok bool) {
 				v.words.Anchors[i].Owner.CompareAndSwap(uint64(v.incarnation), 0)
 				continue
 			}
+			c = AnchorClaim{Slot: i, Sequence: v.words.AnchorSequence.Add(1), Doubtful: doubtful}
+			v.Assure() // it is none of the two newest, and nobody else's (L16)
 			invariant.Point("anchor.claimed")
-			return AnchorClaim{Slot: i, Sequence: v.words.AnchorSequence.Add(1), Doubtful: doubtful}, true
+			return c, true
 		}
 	}
 	return AnchorClaim{}, false

@@ -15,6 +15,8 @@ import (
 func Detached(init func(*format.Live)) *Live {
 	v := &Live{words: new(format.Live)}
 	init(v.words)
+	v.seal = v.words.Salt.Load()
+	v.words.Seal.Store(v.seal)
 	return v
 }
 
@@ -41,7 +43,7 @@ func Ready(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (ready, failed bo
 }
 
 // peek reads the first words of the live file of dir; nil if the file is not of this
-// boot and of this heap.
+// boot and of this heap, or was cut.
 func peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) []byte {
 	f, err := dir.Open(FileName, os.O_RDONLY, 0)
 	if err != nil {
@@ -58,6 +60,11 @@ func peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) []byte {
 	}
 	b := make([]byte, unsafe.Offsetof(format.Live{}.Segments))
 	if _, err := io.ReadFull(f, b); err != nil || id.Matches(b[:format.PageSize]) != nil {
+		return nil
+	}
+	seal := make([]byte, 8)
+	salt := peekWord(b, unsafe.Offsetof(format.Live{}.Salt))
+	if _, err := f.ReadAt(seal, int64(unsafe.Offsetof(format.Live{}.Seal))); err != nil || salt == 0 || peekWord(seal, 0) != salt {
 		return nil
 	}
 	return b

@@ -80,9 +80,7 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	if v.shared, err = mapping.MapReadable(mapping.FileOf(v.tester), format.LiveSize); err != nil {
 		return err
 	}
-	v.words = (*format.Live)(v.shared.Pointer(0))
-	v.Tick()
-	return nil
+	return v.attach()
 }
 
 // Frozen returns the membership of a guest without a live file (K10): init fills its
@@ -92,6 +90,8 @@ func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) 
 	v := &Live{words: new(format.Live), guest: newGuest(heap, base)}
 	v.slots.table.gone, v.guest.own = true, true
 	init(v.words)
+	v.seal = v.words.Salt.Load()
+	v.words.Seal.Store(v.seal)
 	if err := v.guest.lock(v.Current()); err != nil {
 		return nil, err
 	}
@@ -136,11 +136,11 @@ func (g *guest) hold(v *Live, closed *atomic.Bool) (Hold, bool) {
 		state := v.Current()
 		if n := g.held[state]; n > 0 { // held: hence not reused, hence the same version
 			g.held[state] = n + 1
-			return Hold{State: state, refs: 1}, true
+			return Hold{State: state, index: ofGuest, refs: 1}, true
 		}
 		if g.lock(state) == nil && v.Current() == state {
 			g.held[state] = 1
-			return Hold{State: state, refs: 1}, true
+			return Hold{State: state, index: ofGuest, refs: 1}, true
 		}
 		g.unlock(v, state)
 	}
@@ -153,13 +153,13 @@ func (g *guest) unlock(v *Live, state format.Addr) {
 	}
 }
 
-// release gives up a hold.
-func (g *guest) release(v *Live, h Hold) {
+// release gives up a hold on a version.
+func (g *guest) release(v *Live, state format.Addr) {
 	g.Lock()
 	defer g.Unlock()
-	if g.held[h.State]--; g.held[h.State] == 0 {
-		delete(g.held, h.State)
-		g.unlock(v, h.State)
+	if g.held[state]--; g.held[state] == 0 {
+		delete(g.held, state)
+		g.unlock(v, state)
 	}
 }
 

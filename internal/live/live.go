@@ -69,11 +69,15 @@
 //	    process, or of all, hold: without that, the state could be reused while its
 //	    list of checkpoints is read, and a checkpoint be missed.
 //
+// What becomes of words whose file was cut or written over is in lost.go (L14 to L16).
+//
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
 package live
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -103,6 +107,7 @@ var (
 // Live is this process's membership of the coordination of one space.
 type Live struct {
 	words  *format.Live
+	seal   uint64 // of the words (L14)
 	shared *mapping.Shared
 	locks  *os.File // for locks that are held for a moment
 	tester *os.File // sees the locks of others, and of this process
@@ -120,6 +125,9 @@ type Live struct {
 
 	guest    *guest       // nil: a member that may write
 	versions versionLocks // of guests
+
+	identity [format.PageSize]byte // as it was when the file was opened
+	loss     loss
 }
 
 // Identity returns what the live file of a heap must say of itself. heap is the
@@ -183,13 +191,26 @@ func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode
 	if err != nil {
 		return err
 	}
-	words := (*format.Live)(shared.Pointer(0))
-	init(words)
-	copy(words.Identity[:], id.Encode())
-	if err := shared.Close(); err != nil {
+	err = fill((*format.Live)(shared.Pointer(0)), id, init)
+	if err := errors.Join(err, shared.Close()); err != nil {
 		return err
 	}
 	return files.Rename(dir, temporary, FileName)
+}
+
+// fill fills the words of a new live file.
+func fill(words *format.Live, id *format.LiveIdentity, init func(*format.Live)) error {
+	init(words)
+	for words.Salt.Load() == 0 {
+		var random [8]byte
+		if _, err := rand.Read(random[:]); err != nil {
+			return err
+		}
+		words.Salt.Store(binary.LittleEndian.Uint64(random[:]))
+	}
+	words.Seal.Store(words.Salt.Load())
+	copy(words.Identity[:], id.Encode())
+	return nil
 }
 
 // Open maps the live file of dir and verifies that it is of this boot and of
@@ -224,14 +245,30 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
 		return err
 	}
-	v.words = (*format.Live)(v.shared.Pointer(0))
-	v.Tick()
+	if err := v.attach(); err != nil {
+		return err
+	}
 	if invariant.Enabled {
-		v.record = invariant.OpenRecord(invariant.Subject{Dir: dir.Opened(), Heap: heap, Space: space, Salt: v.words.Salt.Load(),
+		v.record = invariant.OpenRecord(invariant.Subject{Dir: dir.Opened(), Heap: heap, Space: space, Salt: v.seal,
 			Joined: v.words.NextIncarnation.Load})
 	}
 	return nil
 }
+
+// attach begins to use the words that were mapped. A fault here is one that LostBy knows.
+func (v *Live) attach() error {
+	v.words = (*format.Live)(v.shared.Pointer(0))
+	v.identity = v.words.Identity
+	v.seal = v.words.Salt.Load()
+	v.Tick()
+	if v.seal == 0 || v.words.Seal.Load() != v.seal {
+		return errNoSeal
+	}
+	return nil
+}
+
+// errNoSeal says that a live file was cut, and made longer again (L14).
+var errNoSeal = fmt.Errorf("%w: %w", ErrUntrusted, &format.DamageError{File: FileName, Offset: format.LiveSize - 8, What: "the seal is not there: the file was cut or written over"})
 
 // verifyIdentity returns ErrUntrusted unless the file is of this boot and of the heap.
 func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
@@ -262,9 +299,7 @@ func (v *Live) closeFiles() {
 		v.record.Close()
 		v.record = invariant.Record{}
 	}
-	if v.shared != nil {
-		v.shared.Close()
-	}
+	v.unmap()
 	if v.pin != nil {
 		v.pin.Close()
 	}
@@ -272,6 +307,16 @@ func (v *Live) closeFiles() {
 		if f != nil {
 			f.Close()
 		}
+	}
+}
+
+// unmap unmaps the words.
+func (v *Live) unmap() {
+	v.loss.Lock()
+	defer v.loss.Unlock()
+	v.loss.closed = true
+	if v.shared != nil {
+		v.shared.Close()
 	}
 }
 
@@ -294,15 +339,30 @@ func (v *Live) Tick() { v.clock.Store(time.Now().UnixNano()) }
 func (v *Live) Now() int64 { return v.clock.Load() }
 
 // Current returns the address of the newest state block.
-func (v *Live) Current() format.Addr { return format.Addr(v.words.Current.Load()) }
+func (v *Live) Current() format.Addr {
+	a := v.words.Current.Load()
+	if !v.signed() {
+		v.missing()
+	}
+	return format.Addr(a)
+}
 
-// Publish makes next the newest state if base still is (L3), and tells those
-// who watch.
+// Carved returns the offset below which the space of the heap file is reserved, for who
+// goes all the way up to it.
+func (v *Live) Carved() uint64 {
+	n := v.words.Carved.Load()
+	v.Assure()
+	return n
+}
+
+// Publish makes next the newest state if base still is (L3). Announce must follow. It
+// is apart, since it panics if the words are lost, when the version is published already.
 func (v *Live) Publish(base, next format.Addr) bool {
+	v.Assure() // what the transaction was made by was true (L16)
 	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
+		v.Assure() // else it was another version that came first
 		return false
 	}
-	v.announce()
 	return true
 }
 
@@ -311,12 +371,13 @@ type pulse struct {
 	on      atomic.Bool
 	leading atomic.Bool   // this process writes the journal
 	seen    atomic.Uint64 // transactions begun
+	active  bool          // at the last beat, this process used its lists
 	wake    chan struct{}
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
 
-const beat = 25 * time.Millisecond
+const heartbeat = 25 * time.Millisecond
 
 // Writing marks the process as one that writes; its heart beats from now on
 // until it has not written for a while.
@@ -333,7 +394,7 @@ func (v *Live) Writing() {
 // runPulse beats while there are transactions, and sleeps otherwise.
 func (v *Live) runPulse() {
 	defer v.pulse.done.Done()
-	ticker := time.NewTicker(beat)
+	ticker := time.NewTicker(heartbeat)
 	ticker.Stop()
 	defer ticker.Stop()
 	var last uint64
@@ -343,20 +404,18 @@ func (v *Live) runPulse() {
 		case <-v.pulse.quit:
 			return
 		case <-v.pulse.wake:
-			if mapping.Forked(v.process) {
+			if mapping.Forked(v.process) || !v.beat() {
 				return
 			}
 			v.pulse.on.Store(true)
-			v.entry.Heartbeat.Add(1)
 			idle = 0
-			ticker.Reset(beat)
+			ticker.Reset(heartbeat)
 		case <-ticker.C:
-			if mapping.Forked(v.process) { // this is a fork, whose runtime runs what waited for a timer
+			if mapping.Forked(v.process) || !v.beat() { // a fork, whose runtime runs what waited for a timer; or the words are lost
 				return
 			}
-			v.entry.Heartbeat.Add(1)
 			seen := v.pulse.seen.Load()
-			if seen != last || v.entry.Active.Load() != 0 || v.pulse.leading.Load() {
+			if seen != last || v.pulse.active || v.pulse.leading.Load() {
 				last, idle = seen, 0
 			} else if idle++; idle > 40 {
 				v.pulse.on.Store(false)
@@ -369,6 +428,14 @@ func (v *Live) runPulse() {
 			}
 		}
 	}
+}
+
+// beat beats once, and reports whether the words are there.
+func (v *Live) beat() bool {
+	return v.Guard(func() {
+		v.entry.Heartbeat.Add(1)
+		v.pulse.active = v.entry.Active.Load() != 0
+	})
 }
 
 // futexWord is the address of a futex in the mapped file: the atomic word is

@@ -270,7 +270,7 @@ func TestHold_ProtectsItsVersionOnly(t *testing.T) {
 	if v, covered := p.Covers(version, version+1); !covered || v != version {
 		t.Error("a block that the held version sees is not protected")
 	}
-	s.Live.Release(hold)
+	s.Live.Release(&hold)
 	if slices.Contains(scan(), version) {
 		t.Errorf("version %d was let go, protected are %v", version, p.Versions)
 	}
@@ -306,9 +306,9 @@ func TestHold_SharedWhenSlotsRunOut(t *testing.T) {
 				t.Fatalf("the version is not protected while %d hold it", len(holds)-i)
 			}
 		}
-		s.Live.Release(h)
+		s.Live.Release(&h)
 	}
-	s.Live.Release(newer)
+	s.Live.Release(&newer)
 	if s.Live.Protected(&p, s.Heap); slices.Contains(p.Versions, version) {
 		t.Error("the version is still protected")
 	}
@@ -481,7 +481,7 @@ func TestProtected_HoldsTheNewestWithoutSlots(t *testing.T) {
 		t.Errorf("%d looks at the newest state", states.looks)
 	}
 	for _, h := range holds {
-		s.Live.Release(h)
+		s.Live.Release(&h)
 	}
 	if !s.Live.Idle() {
 		t.Error("a version is held still")

@@ -78,6 +78,7 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			}
 			invariant.Point("mutex.taken")
 			if p.confirm() { // L7
+				v.Assure() // nobody else has it (L16)
 				if since, now := p.since(unit), uint64(v.Now()); since.Load() != now {
 					since.Store(now)
 				}
@@ -129,6 +130,7 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 			v.GiveBack(h)
 			return h, false
 		}
+		v.Assure() // L16
 		p.since(unit).Store(uint64(v.Now()))
 		return h, true
 	}
@@ -250,8 +252,8 @@ func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 func (v *Live) wakeAtEnd(ctx context.Context) func() {
 	ran := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		v.wakeProcess(v.incarnation.Entry())
-		close(ran)
+		defer close(ran)
+		v.Guard(func() { v.wakeProcess(v.incarnation.Entry()) })
 	})
 	return func() {
 		if !stop() {

@@ -54,6 +54,7 @@ func (v *Live) join() (bool, error) {
 			if v.slots.scan.slot = v.claimAny(); v.slots.scan.slot == nil { // L12
 				return false, fmt.Errorf("%w: all slots of readers are taken", ErrTooManyProcesses)
 			}
+			v.Assure() // nobody else has that entry, that incarnation and that slot (L16)
 			return true, nil
 		}
 	}
@@ -126,18 +127,21 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 }
 
 // Leave ends the membership. clean says that everything reserved was handed
-// over; otherwise the entry stays for the next one to clean up after.
+// over; otherwise the entry stays for the next one to clean up after. If the words are
+// lost it gives back what is not there.
 func (v *Live) Leave(clean bool) {
 	if v.entry != nil {
 		close(v.pulse.quit)
 		v.pulse.done.Wait()
-		v.freeSlots()
-		if invariant.Enabled {
-			v.record.Note(invariant.Left, 0, uint64(v.incarnation), 0)
-		}
-		if clean {
-			v.entry.Incarnation.Store(0)
-		}
+		v.Guard(func() {
+			v.freeSlots()
+			if invariant.Enabled {
+				v.record.Note(invariant.Left, 0, uint64(v.incarnation), 0)
+			}
+			if clean {
+				v.entry.Incarnation.Store(0)
+			}
+		})
 	}
 	v.closeFiles()
 }

@@ -45,41 +45,68 @@ type localSlots struct {
 // state is reclaimed until Release.
 type Hold struct {
 	State format.Addr
-	index int // of the local slot
+	index int // of the local slot, plus 1; 0: nothing is held
 	refs  int // under shared.Mutex; 0: not shared
 }
 
+// ofGuest is the index of what a guest holds.
+const ofGuest = -1
+
+// Held reports whether there is something to be released.
+func (h *Hold) Held() bool { return h.index != 0 }
+
 // HoldCurrent claims the newest version. It takes no lock and makes no system
 // call, except when this process has never held that many versions at once.
-func (v *Live) HoldCurrent() Hold {
-	i := v.takeSlot()
-	if i < 0 {
-		h, _ := v.shareHold(nil)
-		return h
-	}
-	return Hold{State: v.fillSlot(i), index: i}
+func (v *Live) HoldCurrent() (h Hold) {
+	whole := false
+	defer func() {
+		if !whole && h.index > 0 && h.refs == 0 { // it panics, since the words are lost
+			v.leaveSlot(h.index - 1)
+		}
+	}()
+	v.HoldIn(&h)
+	whole = true
+	return h
 }
 
-// HoldUnless is HoldCurrent, unless closed is set: then ok is false. The slot is
+// HoldIn is HoldCurrent into a place that is there already: if it panics, since the words
+// are lost, what is to be released stands there.
+func (v *Live) HoldIn(h *Hold) {
+	i := v.takeSlot()
+	if i < 0 {
+		*h, _ = v.shareHold(nil)
+		return
+	}
+	h.index, h.refs = i+1, 0
+	h.State = v.fillSlot(i)
+}
+
+// HoldUnless is HoldIn, unless closed is set: then it reports false. The slot is
 // taken before the look, in this process's own memory, and Idle is asked after
 // closed was set: so either the reader sees that the space is closed, or the
 // closer sees that the slot is taken, and the words stay mapped.
-func (v *Live) HoldUnless(closed *atomic.Bool) (h Hold, ok bool) {
+func (v *Live) HoldUnless(h *Hold, closed *atomic.Bool) (ok bool) {
 	if closed.Load() {
-		return Hold{}, false
+		return false
 	}
 	i := v.takeSlot()
 	if closed.Load() {
 		if i >= 0 {
-			v.slots.idle[i/64].Or(1 << (i % 64))
+			v.leaveSlot(i)
 		}
-		return Hold{}, false
+		return false
 	}
 	if i < 0 {
-		return v.shareHold(closed)
+		*h, ok = v.shareHold(closed)
+		return ok
 	}
-	return Hold{State: v.fillSlot(i), index: i}, true
+	h.index, h.refs = i+1, 0 // first: see HoldIn
+	h.State = v.fillSlot(i)
+	return true
 }
+
+// leaveSlot makes a local slot one that can be taken.
+func (v *Live) leaveSlot(i int) { v.slots.idle[i/64].Or(1 << (i % 64)) }
 
 // Idle reports whether this process holds no version.
 func (v *Live) Idle() bool {
@@ -109,19 +136,25 @@ func (v *Live) validate(slot *format.LiveSlot) format.Addr {
 		state := v.words.Current.Load()
 		slot.State.Store(state)
 		if v.words.Current.Load() == state {
+			if !v.signed() {
+				v.missing()
+			}
 			return format.Addr(state)
 		}
 	}
 }
 
-// Release gives up the claim.
-func (v *Live) Release(h Hold) {
-	if h.refs != 0 {
+// Release gives up the claim, if there is one. If it panics, since the words are lost, it
+// has done so as well.
+func (v *Live) Release(h *Hold) {
+	i := h.index - 1
+	if i < 0 || h.refs != 0 {
 		v.releaseShared(h)
 		return
 	}
-	v.slots.slot[h.index].State.Store(0)
-	v.slots.idle[h.index/64].Or(1 << (h.index % 64))
+	h.index = 0
+	defer v.leaveSlot(i)
+	v.slots.slot[i].State.Store(0)
 }
 
 // takeSlot takes an idle slot of this process, claiming another one of the
@@ -185,27 +218,40 @@ func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 		return v.guest.hold(v, closed)
 	}
 	for {
-		v.slots.shared.Lock()
-		if closed != nil && closed.Load() { // before the lock was taken, so Idle does not see this reader
-			v.slots.shared.Unlock()
-			return Hold{}, false
+		h, ok = v.tryShare(closed)
+		if ok || closed != nil && closed.Load() {
+			return h, ok
 		}
-		for _, h := range v.slots.shared.held {
-			if h.State == v.Current() && h.refs > 0 { // held: hence not reused, hence the same version
-				h.refs++
-				v.slots.shared.Unlock()
-				return Hold{State: h.State, index: h.index, refs: 1}, true
-			}
-		}
-		if i := v.sharedSlot(); i >= 0 {
-			h := Hold{State: v.fillSlot(i), index: i, refs: 1}
-			v.slots.shared.held = append(v.slots.shared.held, &Hold{State: h.State, index: i, refs: 1})
-			v.slots.shared.Unlock()
-			return h, true
-		}
-		v.slots.shared.Unlock()
 		runtime.Gosched() // so many versions are held by this process alone, or no slot is left at all
 	}
+}
+
+// tryShare is shareHold, once.
+func (v *Live) tryShare(closed *atomic.Bool) (h Hold, ok bool) {
+	v.slots.shared.Lock()
+	defer v.slots.shared.Unlock()
+	if closed != nil && closed.Load() { // before the lock was taken, so Idle does not see this reader
+		return Hold{}, false
+	}
+	current := v.Current()
+	for _, h := range v.slots.shared.held {
+		if h.State == current && h.refs > 0 { // held: hence not reused, hence the same version
+			h.refs++
+			return Hold{State: h.State, index: h.index, refs: 1}, true
+		}
+	}
+	i := v.sharedSlot()
+	if i < 0 {
+		return Hold{}, false
+	}
+	defer func() {
+		if !ok { // it panics, since the words are lost
+			v.slots.shared.free = append(v.slots.shared.free, i)
+		}
+	}()
+	h = Hold{State: v.fillSlot(i), index: i + 1, refs: 1}
+	v.slots.shared.held = append(v.slots.shared.held, &Hold{State: h.State, index: i + 1, refs: 1})
+	return h, true
 }
 
 // sharedSlot takes a slot for sharing; -1 if there is none. The mutex is held.
@@ -219,21 +265,26 @@ func (v *Live) sharedSlot() int {
 }
 
 // releaseShared gives up one reader's part of a shared claim.
-func (v *Live) releaseShared(h Hold) {
-	if v.guest != nil {
-		v.guest.release(v, h)
+func (v *Live) releaseShared(h *Hold) {
+	index := h.index
+	h.index = 0
+	switch {
+	case index == 0:
+		return
+	case v.guest != nil:
+		v.guest.release(v, h.State)
 		return
 	}
 	v.slots.shared.Lock()
 	defer v.slots.shared.Unlock()
 	for i, s := range v.slots.shared.held {
-		if s.index != h.index {
+		if s.index != index {
 			continue
 		}
 		if s.refs--; s.refs == 0 {
 			v.slots.shared.held = slices.Delete(v.slots.shared.held, i, i+1)
-			v.slots.slot[h.index].State.Store(0)
-			v.slots.shared.free = append(v.slots.shared.free, h.index)
+			v.slots.shared.free = append(v.slots.shared.free, index-1) // nobody takes it before the mutex is free
+			v.slots.slot[index-1].State.Store(0)
 		}
 		return
 	}
@@ -328,7 +379,7 @@ func (v *Live) Protected(p *Protected, s States) {
 	var current format.Addr
 	if v.guest != nil {
 		hold, _ := v.guest.hold(v, nil)
-		defer v.guest.release(v, hold)
+		defer v.guest.release(v, hold.State)
 		current = hold.State
 	} else {
 		current = v.validate(v.slots.scan.slot)
@@ -360,4 +411,5 @@ func (v *Live) Protected(p *Protected, s States) {
 		add(a.state, a.version)
 	}
 	p.Unknown = !v.guests(func(state format.Addr) { add(state, s.VersionOf(state)) }) // last: K8
+	v.Assure()
 }

@@ -37,6 +37,7 @@ func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 			return 0, false
 		}
 		if headOffset(h) == 0 || head.CompareAndSwap(h, h&^headAddrMask) {
+			v.Assure() // what is in them is nobody else's (L16)
 			return headOffset(h), true
 		}
 	}

@@ -41,8 +41,8 @@ func (v *Live) WakeWatchers() {
 	oslock.FutexWake(futexWord(&v.words.CommitFutex), math.MaxInt32)
 }
 
-// announce tells those who wait of a commit. The order is that of L10.
-func (v *Live) announce() {
+// Announce tells those who wait of a commit. The order is that of L10.
+func (v *Live) Announce() {
 	if v.words.Watchers.Load() == 0 {
 		return
 	}

@@ -23,6 +23,7 @@ func TestPublish_WakesThoseWhoWait(t *testing.T) {
 		if !s.Live.Publish(base, base) {
 			t.Fatal("not published")
 		}
+		s.Live.Announce()
 		return w.CommitFutex.Load() != before
 	}
 	if publish() || w.Watchers.Load() != 0 {
@@ -86,6 +87,7 @@ func TestAwaitCommit_MissesNothing(t *testing.T) {
 	commit := func(v *live.Live) {
 		for {
 			if base := v.Current(); v.Publish(base, base+1) {
+				v.Announce()
 				return
 			}
 		}

@@ -33,7 +33,7 @@ func TestTable_ObjectsByIndexAndVersion(t *testing.T) {
 		return nil
 	})
 	old, hold := root, space.Live.HoldCurrent()
-	defer space.Live.Release(hold)
+	defer space.Live.Release(&hold)
 	update(func(txn *heap.Txn) error {
 		for i := uint64(1); i <= 200; i += 3 {
 			next, p, err := table.Edit(txn, root, i, format.KindMap, objectSize)

@@ -136,12 +136,12 @@ func TestDiffer_Model(t *testing.T) {
 				s.compare(&reader, kept[last], other)
 				if len(kept) > 6 {
 					i := random.IntN(len(kept))
-					space.Live.Release(kept[i].hold)
+					space.Live.Release(&kept[i].hold)
 					kept = append(kept[:i], kept[i+1:]...)
 				}
 			}
 			for _, v := range kept {
-				space.Live.Release(v.hold)
+				space.Live.Release(&v.hold)
 			}
 		})
 	}
@@ -184,15 +184,15 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 			if limit := 24 * changes; visits > limit || len(found) > changes {
 				t.Errorf("%d changes: %d found, %d blocks looked at; want at most %d", changes, len(found), visits, limit)
 			}
-			space.Live.Release(before.hold)
-			space.Live.Release(after.hold)
+			space.Live.Release(&before.hold)
+			space.Live.Release(&after.hold)
 		}
 	}
 	now := s.keep()
 	if found, visits := s.diff(&r, now, now); len(found) != 0 || visits != 0 {
 		t.Errorf("no change: %d found, %d blocks looked at", len(found), visits)
 	}
-	space.Live.Release(now.hold)
+	space.Live.Release(&now.hold)
 }
 
 // Differ of a trie with links that lead in circles, or to what is no trie, ends soon.

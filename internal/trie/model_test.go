@@ -247,5 +247,5 @@ func TestTrie_OldRootStays(t *testing.T) {
 			old.check(&reader)
 		}
 	}
-	space.Live.Release(hold)
+	space.Live.Release(&hold)
 }

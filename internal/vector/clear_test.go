@@ -80,7 +80,7 @@ func TestClear_Model(t *testing.T) {
 			if n := nodes(t, &reader, root); n > 8*len(model) || len(model) == 0 && root != 0 { // each is on the way to a word
 				t.Errorf("seed %d: %d nodes of %d words", seed, n, len(model))
 			}
-			space.Live.Release(hold)
+			space.Live.Release(&hold)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func TestDiffer_Model(t *testing.T) {
 			differs(t, &r, kept[last], kept[other])
 		}
 		for _, v := range kept {
-			space.Live.Release(v.hold)
+			space.Live.Release(&v.hold)
 		}
 	}
 }
@@ -151,8 +151,8 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 		if limit := 8 * changes; visits > limit || len(found) > changes || len(found) == 0 {
 			t.Errorf("%d changes: %d found, %d nodes looked at; want at most %d", changes, len(found), visits, limit)
 		}
-		space.Live.Release(hold)
-		space.Live.Release(now)
+		space.Live.Release(&hold)
+		space.Live.Release(&now)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestVector_AsAList(t *testing.T) {
 					l.check(t, &reader)
 					before.check(t, &reader)
 				}
-				space.Live.Release(hold)
+				space.Live.Release(&hold)
 			}
 		})
 	}

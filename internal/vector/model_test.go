@@ -74,7 +74,7 @@ func TestVector_Model(t *testing.T) {
 			reader := space.Heap.Reader(true)
 			check(t, &reader, root, model)
 			check(t, &reader, before, old)
-			space.Live.Release(hold)
+			space.Live.Release(&hold)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func (s *Space) Update(t testing.TB, fn func(txn *heap.Txn) error) error {
 	s.Heap.Enter()
 	defer s.Heap.Leave()
 	hold := s.Live.HoldCurrent()
-	defer s.Live.Release(hold)
+	defer s.Live.Release(&hold)
 	r := s.Heap.Reader(false)
 	p, err := r.Payload(hold.State, format.KindState)
 	if err != nil {
@@ -111,6 +111,7 @@ func (s *Space) Update(t testing.TB, fn func(txn *heap.Txn) error) error {
 	if !s.Live.Publish(hold.State, a) {
 		t.Fatal("somebody else has published a state")
 	}
+	s.Live.Announce()
 	txn.Committed()
 	return nil
 }

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/live"
+)
+
+// What becomes of a space whose live file was cut or written over while it is open. What
+// that is, who finds it, and why nobody does harm afterwards, L14 to L16 of package live
+// say; here is what follows for the process that has found it.
+//
+//	X1  The space is refused, for good: the error, always the same, is stored first, and
+//	    then the space counts as closed for whoever begins something. Opening it in this
+//	    process is refused as well, as long as the handles are there.
+//	X2  Who is in the middle of something comes out: by a panic of live, which the guard
+//	    that he is in turns into the error; by gone, if he waits for others of this
+//	    process; by the end of his sleep, if he waits in the kernel for others. None of
+//	    them leaves a lock, a slot or the queue behind.
+//	X3  What was published stands (E2), and is not said to be undone; a promise that it is
+//	    durable is not made any more, unless it was true before the loss.
+//	X4  Close waits for who is in progress as ever (E8): slots and views are counted in
+//	    this process's own memory, which nobody has lost. So no window is unmapped under
+//	    a reader: what he reads is of a version that was held before the loss, or that was
+//	    current, and nobody reclaims anything of it (L16).
+//	X5  At the end nothing is handed over, and no anchor is written: the process leaves as
+//	    one that is killed. Who opens the space next rebuilds live, when all have left,
+//	    from the heap and the journal.
+//	X6  What is an error because of words that were lost already is the error of X1, and
+//	    not what it looked like: see kind.
+
+// lose says that live is lost, if nobody of this process has said so before, and returns
+// the error (X1).
+func (sp *Space) lose() error {
+	sp.live.Lose()
+	err := fmt.Errorf("%w: %s; nothing of it is used here any more, and this process reads and writes nothing more in the space. "+
+		"What was durable is safe, in the heap and the journal; of other commits the last ones may be gone, as after a loss of power. "+
+		"Close the space in all processes and open it again: that recovers it", ErrLiveLost, sp.dir.Join(live.FileName))
+	if sp.lost.CompareAndSwap(nil, &err) {
+		sp.closed.Store(true)
+		close(sp.gone)
+	}
+	return *sp.lost.Load()
+}
+
+// lookLost returns the error if live is lost, as far as one look shows.
+func (sp *Space) lookLost() error {
+	if err := sp.isLost(); err != nil {
+		return err
+	}
+	if sp.live != nil && !sp.live.Whole() {
+		return sp.lose()
+	}
+	return nil
+}
+
+// isLost returns the error if live is known to be lost.
+func (sp *Space) isLost() error {
+	if lost := sp.lost.Load(); lost != nil {
+		return *lost
+	}
+	return nil
+}
+
+// whyClosed returns the error of one who finds that the space is closed.
+func (sp *Space) whyClosed() error {
+	if err := sp.isLost(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// errGone is that of one who has waited for others of this process in vain.
+var errGone = errors.New("what it waits for does not come any more")
+
+// becauseLost returns the error of the loss, if err is one that can come of it (X6).
+func (sp *Space) becauseLost(err error) error {
+	if errors.Is(err, ErrLiveLost) {
+		return nil
+	}
+	for _, kind := range []error{ErrCorrupt, ErrSuspended, ErrNoSpace, ErrIO, ErrBusy, ErrReplaced, ErrUnitsDiffer, ErrTooManyLocks, live.ErrLost, errGone} {
+		if errors.Is(err, kind) {
+			return sp.lookLost()
+		}
+	}
+	return nil
+}

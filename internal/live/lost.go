@@ -1,0 +1,188 @@
+package live
+
+import (
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// The live file is an ordinary file: somebody may cut it, or write over it in its place,
+// while processes share it. What they share is gone then, and each of them has to find out
+// by itself, since there is nothing left by which one could tell another.
+//
+//	L14  Words are those that the members share as long as Seal is what this process
+//	     found when it opened the file. Seal is the last word of the file. Whoever cuts
+//	     the file, wherever, takes it away: what lies behind the end faults, and when the
+//	     file is made longer again it reads as zeros; and who copies something over the
+//	     file cuts it first. Salt is the same number, in the line of Current, for those
+//	     who read no more than that line. What is written over the file without cutting
+//	     it shows by what this process has of its own there, when it looks (Look).
+//	L15  Who faults on the words, or finds them without the seal, says so for his process
+//	     (Lose): private memory takes the place of the words, and never has the seal. So
+//	     nobody of the process faults there any more; what goes on in the middle of
+//	     something goes on with words that nobody shares, to its end; and whoever looks
+//	     at the seal finds out. It is final.
+//	L16  Nobody acts on words of a lost live file. Who is about to take what others may
+//	     have, or to promise something, because of what he has read there (to reclaim, to
+//	     claim, to carve, to sweep, to take a lock, to publish, to say that something is
+//	     durable) looks at the seal after he has read it (Assure). If it is there what he
+//	     has read was true, and so it stays right to act on it, whatever becomes of the
+//	     file right after: the loss takes nothing from anybody. So from the moment of the
+//	     loss on no block is reclaimed, no lock is taken, no segment and no anchor slot
+//	     gets another owner, by whatever process: readers read on; who had a lock was the
+//	     last one to get it; and what a recovery needs stays in the heap and the journal,
+//	     until all have let go of the space and the next one rebuilds the file. What of
+//	     the order between processes does not rest on words needs no seal: the locks of
+//	     the kernel are on bytes that no file has.
+//
+// A publication needs the seal before the swap alone: Current is one word, and a swap
+// from the base is a publication wherever it succeeds.
+//
+// A goroutine touches words only while a memory fault is a panic in it (debug.
+// SetPanicOnFault), and a panic of Assure is one of the same kind: to who recovers it
+// LostBy tells what it is. (E6 of the engine)
+
+// ErrLost is the panic of who finds that the words are not those of the live file any
+// more.
+var ErrLost = errors.New("the live file was cut or written over")
+
+// loss says whether the words are lost, as far as this process has noticed.
+type loss struct {
+	sync.Mutex
+	lost, closed bool
+}
+
+// Assure panics with ErrLost unless the words are those that the members share, up to now
+// (L16).
+func (v *Live) Assure() {
+	if v.words.Seal.Load() != v.seal {
+		v.missing()
+	}
+}
+
+// signed is the look at the seal of those who have read Current.
+func (v *Live) signed() bool { return v.words.Salt.Load() == v.seal }
+
+// missing says that the seal is not there.
+func (v *Live) missing() {
+	v.Lose()
+	panic(ErrLost)
+}
+
+// Lose says that the words are lost (L15). Failed is set in what takes their place, so
+// that nobody begins to write.
+func (v *Live) Lose() {
+	v.loss.Lock()
+	defer v.loss.Unlock()
+	if v.loss.lost || v.loss.closed || v.shared == nil {
+		return
+	}
+	v.loss.lost = true
+	if v.shared.Detach() == nil { // else it goes on to fault
+		v.words.Failed.Store(1)
+	}
+}
+
+// LostBy reports whether a recovered panic is that of one who found the words lost, and
+// says so for the process.
+func (v *Live) LostBy(r any) bool {
+	if r == any(ErrLost) {
+		return true
+	}
+	e, ok := r.(runtime.Error)
+	if !ok || v.shared == nil {
+		return false
+	}
+	if fault, ok := e.(interface{ Addr() uintptr }); !ok || !v.shared.Contains(fault.Addr()) {
+		return false
+	}
+	v.Lose()
+	return true
+}
+
+// Guard runs fn, which may touch words, and reports whether they were there.
+func (v *Live) Guard(fn func()) (whole bool) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if whole {
+			return
+		}
+		if r := recover(); r != nil && !v.LostBy(r) {
+			panic(r)
+		}
+	}()
+	fn()
+	return true
+}
+
+// Whole is the look at the seal of who may come after Leave, when the words are unmapped:
+// then it tells what was found before.
+func (v *Live) Whole() bool {
+	if !v.sealed() {
+		v.Lose()
+		return false
+	}
+	return true
+}
+
+// sealed is Whole, and says it to nobody. The mutex keeps the words mapped.
+func (v *Live) sealed() (whole bool) {
+	v.loss.Lock()
+	defer v.loss.Unlock()
+	if v.loss.lost || v.loss.closed || v.shared == nil {
+		return !v.loss.lost
+	}
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			if e, ok := r.(interface{ Addr() uintptr }); !ok || !v.shared.Contains(e.Addr()) {
+				panic(r)
+			}
+			whole = false
+		}
+	}()
+	return v.words.Seal.Load() == v.seal
+}
+
+// Look reports whether the words are those that the members share, as far as this process
+// can tell: the file is as long as it was, it has seal and identity, and what belongs to
+// this process in it is this process's. One who is idle calls it from time to time.
+func (v *Live) Look() (whole bool) {
+	if v.shared == nil { // they are in no file
+		return true
+	}
+	if status, err := v.tester.Stat(); err == nil && status.Size() < format.LiveSize {
+		v.Lose()
+		return false
+	}
+	return v.Guard(func() {
+		v.Assure()
+		if !v.signed() || v.words.Identity != v.identity || !v.holdsOwn() {
+			v.missing()
+		}
+	})
+}
+
+// holdsOwn reports whether the entry and the slots of this process are its own: while it
+// lives nobody takes them.
+func (v *Live) holdsOwn() bool {
+	if v.entry == nil {
+		return true
+	}
+	if v.entry.Incarnation.Load() != uint64(v.incarnation) {
+		return false
+	}
+	v.slots.table.Lock()
+	defer v.slots.table.Unlock()
+	for i := range v.slots.table.n {
+		if v.slots.slot[i].Owner.Load() != uint64(v.incarnation) {
+			return false
+		}
+	}
+	return true
+}

@@ -78,7 +78,7 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	v.namespace = namespaceOf("self")
 	var err error
 	if v.shared, err = mapping.MapReadable(mapping.FileOf(v.tester), format.LiveSize); err != nil {
-		return err
+		return v.unlessCut(err)
 	}
 	return v.attach()
 }

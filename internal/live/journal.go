@@ -41,6 +41,7 @@ func (v *Live) LeadJournal(done func() bool) bool {
 	looked := time.Now()
 	var watch holderWatch
 	for {
+		v.Assure()
 		seen := w.JournalFutex.Load()
 		if done() {
 			return false

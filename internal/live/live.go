@@ -243,7 +243,7 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	}
 	v.namespace = namespaceOf("self")
 	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
-		return err
+		return v.unlessCut(err)
 	}
 	if err := v.attach(); err != nil {
 		return err
@@ -255,16 +255,33 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	return nil
 }
 
-// attach begins to use the words that were mapped. A fault here is one that LostBy knows.
+// attach begins to use the words that were mapped.
 func (v *Live) attach() error {
-	v.words = (*format.Live)(v.shared.Pointer(0))
-	v.identity = v.words.Identity
-	v.seal = v.words.Salt.Load()
 	v.Tick()
-	if v.seal == 0 || v.words.Seal.Load() != v.seal {
+	sealed := false
+	v.Guard(func() {
+		v.words = (*format.Live)(v.shared.Pointer(0))
+		v.identity = v.words.Identity
+		v.seal = v.words.Salt.Load()
+		sealed = v.seal != 0 && v.words.Seal.Load() == v.seal
+	})
+	if !sealed {
 		return errNoSeal
 	}
 	return nil
+}
+
+// unlessCut returns the error of the file, or, if that was cut meanwhile, errNoSeal.
+func (v *Live) unlessCut(err error) error {
+	for _, f := range []*os.File{v.locks, v.tester} {
+		if f == nil {
+			continue
+		}
+		if s, statErr := f.Stat(); statErr == nil && s.Size() < format.LiveSize {
+			return errNoSeal
+		}
+	}
+	return err
 }
 
 // errNoSeal says that a live file was cut, and made longer again (L14).
@@ -285,7 +302,7 @@ func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
 	}
 	page := make([]byte, format.PageSize)
 	if _, err := v.locks.ReadAt(page, 0); err != nil {
-		return err
+		return v.unlessCut(err)
 	}
 	if err := id.Matches(page); err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)

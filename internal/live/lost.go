@@ -38,6 +38,9 @@ import (
 //	     the order between processes does not rest on words needs no seal: the locks of
 //	     the kernel are on bytes that no file has.
 //
+// Who waits for something to happen to words looks at the seal in each round: in those of a
+// lost file nothing happens any more.
+//
 // A publication needs the seal before the swap alone: Current is one word, and a swap
 // from the base is a publication wherever it succeeds.
 //

@@ -30,6 +30,7 @@ func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 		return h, ok, err
 	}
 	h, ok = v.tryDead(l, new(int), math.MaxInt)
+	v.Assure() // if it is not free, others have it
 	return h, ok, nil
 }
 
@@ -217,6 +218,7 @@ func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 	defer v.wakeAtEnd(ctx)()
 	spins, d := lockSpins/max(w.l.units, 1)+1, tick
 	for woken := true; ; {
+		v.Assure()
 		for i := 0; i < spins && (woken || i == 0); i++ {
 			if h, ok, err := v.tryFree(w.l, true); ok || err != nil {
 				return h, err

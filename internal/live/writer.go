@@ -105,6 +105,7 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 		}
 	}()
 	for {
+		v.Assure()
 		if v.spinForLock() {
 			return Free, nil
 		}

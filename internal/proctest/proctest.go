@@ -148,7 +148,9 @@ func (p *Proc) Gone() bool {
 func (p *Proc) Ends() {
 	p.t.Helper()
 	if !Wait(p.Gone) {
-		p.t.Fatalf("process %d does not end", p.Cmd.Process.Pid)
+		_ = p.Cmd.Process.Signal(syscall.SIGQUIT) // it tells where it stands
+		Wait(p.Gone)
+		p.t.Fatalf("process %d does not end\n%s", p.Cmd.Process.Pid, &p.err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
 )
 
 const page = 4096
@@ -67,9 +69,7 @@ func init() {
 			return err
 		}
 		c.ready()
-		if err := c.cut(); err != nil {
-			return err
-		}
+		c.cut()
 		return c.idle()
 	}
 	children["idle reader"] = func(c *child) error {
@@ -77,9 +77,7 @@ func init() {
 			return err
 		}
 		c.ready()
-		if err := c.cut(); err != nil {
-			return err
-		}
+		c.cut()
 		if err := c.space.Close(); err != nil { // else it was not told yet, and had nothing to do
 			return lost("close", err)
 		}
@@ -109,7 +107,7 @@ func init() {
 			key := entries + i*7
 			err := c.m.Set(c.space, key, value(key%entries))
 			if err == nil {
-				fmt.Println("durable", key)
+				proctest.Say("durable", key)
 			}
 			return err
 		}, everheap.WithDurability(everheap.Durable))
@@ -120,7 +118,7 @@ func init() {
 			err := c.m.Set(c.space, key, value(key%entries))
 			if err == nil {
 				if err = c.space.Sync(context.Background()); err == nil {
-					fmt.Println("durable", key)
+					proctest.Say("durable", key)
 				}
 			}
 			return err
@@ -163,7 +161,7 @@ func (c *child) until(do func(i int) error, opts ...everheap.Option) error {
 			c.ready()
 		}
 		if err := do(i); err != nil {
-			if errors.Is(err, everheap.ErrBusy) { // so many write anchors
+			if isBusy(err) {
 				continue
 			}
 			if err := lost(fmt.Sprintf("round %d", i), err); err != nil {
@@ -176,12 +174,18 @@ func (c *child) until(do func(i int) error, opts ...everheap.Option) error {
 
 // idle does nothing at all until it has found out, and then sees that all is refused.
 func (c *child) idle() error {
-	for began := time.Now(); c.space.Stats().Closed == false; time.Sleep(time.Millisecond) {
-		if time.Since(began) > patience {
+	for began := time.Now(); !c.space.Stats().Closed; time.Sleep(time.Millisecond) {
+		if time.Since(began) > proctest.Patience {
 			return errors.New("it does not find out")
 		}
 	}
 	return c.close()
+}
+
+// isBusy reports whether an error is that of a machine that has too much to do: so many
+// write anchors, or somebody was taken for one who stands still.
+func isBusy(err error) bool {
+	return errors.Is(err, everheap.ErrBusy) || errors.Is(err, everheap.ErrSuspended)
 }
 
 // get reads one entry.
@@ -236,9 +240,7 @@ func longView(c *child) error {
 	var told error
 	err := c.space.View(func(tx *everheap.Tx) error {
 		c.ready()
-		if err := c.cut(); err != nil {
-			return err
-		}
+		c.cut()
 		for range 200 { // others write, and what they replace would be used again
 			for i := range entries {
 				if v := c.m.Peek(tx, i); v == nil || *v != value(i) {
@@ -282,8 +284,8 @@ func crowd(c *child) error {
 				case 3:
 					err = c.get(i)
 				}
-				if outcomes[g] = err; err != nil && lost("crowd", err) != nil {
-					return
+				if !isBusy(err) {
+					outcomes[g] = err
 				}
 			}
 		})
@@ -343,9 +345,7 @@ func (c *child) holder(of func() locker) error {
 			return err
 		}
 	}
-	if err := c.cut(); err != nil {
-		return err
-	}
+	c.cut()
 	if err := lost("unlock", l.unlock()); err != nil {
 		return err
 	}
@@ -360,12 +360,6 @@ func (c *child) waiter(of func() locker) error {
 // steward does what operators do.
 func (c *child) steward(i int) error {
 	s, ctx := c.space, context.Background()
-	busy := func(err error) error {
-		if errors.Is(err, everheap.ErrBusy) || errors.Is(err, everheap.ErrSuspended) {
-			return nil
-		}
-		return err
-	}
 	switch i % 9 {
 	case 0:
 		report, err := s.Check(ctx)
@@ -374,17 +368,17 @@ func (c *child) steward(i int) error {
 		}
 		return err
 	case 1:
-		return busy(second(s.Collect(ctx)))
+		return second(s.Collect(ctx))
 	case 2:
-		return busy(second(s.Compact(ctx)))
+		return second(s.Compact(ctx))
 	case 3:
-		return busy(s.Checkpoint(fmt.Sprint("c", i)))
+		return s.Checkpoint(fmt.Sprint("c", i))
 	case 4:
 		err := s.DropCheckpoint(fmt.Sprint("c", i-1))
 		if errors.Is(err, everheap.ErrNotFound) {
 			return nil
 		}
-		return busy(err)
+		return err
 	case 5:
 		return s.Backup(io.Discard)
 	case 6:
@@ -406,27 +400,27 @@ func opener(c *child) error { return c.comes(func(int) error { return nil }) }
 
 // comes opens and closes the space again and again, until some time after the cut.
 func (c *child) comes(do func(i int) error) error {
-	over := make(chan error, 1)
+	over := make(chan struct{})
 	for i := 0; ; i++ {
 		if err := c.open(); err != nil {
 			return isRefused(err)
 		}
 		if i == 0 {
 			c.ready()
-			go func() { over <- c.cut() }()
+			go func() { c.cut(); close(over) }()
 		}
-		if err := do(i); err != nil {
+		if err := do(i); err != nil && !isBusy(err) {
 			if err := lost("inside", err); err != nil {
 				return err
 			}
 			return c.close()
 		}
-		if err := c.space.Close(); err != nil {
+		if err := c.space.Close(); err != nil && !isBusy(err) {
 			return lost("close", err)
 		}
 		select {
-		case err := <-over:
-			return err
+		case <-over:
+			return nil
 		default:
 		}
 	}
@@ -450,35 +444,35 @@ func TestLostLive_NobodyDies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := prepare(t)
 			path := filepath.Join(dir, "live")
-			// Somebody has it open all the time, so that it stays the same file.
-			var all []*process
-			for _, name := range []string{"mutex holder", "semaphore holder", "idle"} {
-				p := start(t, name, dir)
-				p.awaitReady(t)
-				all = append(all, p)
+			all := map[string]*proctest.Proc{}
+			begin := func(name string) { all[name] = proctest.Start(t, name, dir, nil) }
+			for _, name := range []string{"mutex holder", "semaphore holder", "idle"} { // first: others wait for what they hold
+				begin(name)
+				all[name].Hear("ready")
 			}
 			for name := range children {
-				if name != "mutex holder" && name != "semaphore holder" && name != "idle" {
-					all = append(all, start(t, name, dir))
+				if all[name] == nil {
+					begin(name)
 				}
 			}
 			for _, p := range all {
-				p.awaitReady(t)
+				p.Hear("ready")
 			}
 			info, err := os.Stat(path)
 			must(t, err)
 			must(t, cut(path, info.Size(), filepath.Join(other, "live")))
 			for _, p := range all {
-				_, _ = io.WriteString(p.stdin, "cut\n") // who does not read it is told otherwise
+				p.Tell("cut") // who does not listen is told otherwise
 			}
 			var durable []int
-			for _, p := range all {
-				p.end(t)
-				for _, line := range p.said() {
-					var key int
-					if _, err := fmt.Sscanf(line, "durable %d", &key); err == nil {
-						durable = append(durable, key)
-					}
+			for name, p := range all {
+				if p.Ends(); t.Failed() {
+					t.Fatalf("that was %s", name)
+				}
+				for _, said := range p.Said("durable") {
+					key, err := strconv.Atoi(said)
+					must(t, err)
+					durable = append(durable, key)
 				}
 			}
 			if len(durable) == 0 {

@@ -3,60 +3,43 @@
 package lost_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
 )
-
-// patience bounds what must happen soon; no test waits for it when it passes.
-const patience = 2 * time.Minute
-
-// children are what the test binary does when it is run as another process. Each calls
-// ready when the file may be cut, and returns nil when it has come to the right end.
-var children = map[string]func(c *child) error{}
 
 // child is a process that has the space open.
 type child struct {
 	dir   string
-	stdin *bufio.Reader
 	space *everheap.Space
 	m     everheap.Map[int, string]
 }
 
+// children are what the test binary does when it is run as another process. Each says that
+// it is ready when the file may be cut, and returns nil when it has come to the right end.
+var children = map[string]func(c *child) error{}
+
 func TestMain(m *testing.M) {
-	name := os.Getenv("EVERHEAP_LOST_CHILD")
-	if name == "" {
-		os.Exit(m.Run())
+	for name, run := range children {
+		proctest.Children[name] = func(dir string) error { return run(&child{dir: dir}) }
 	}
-	c := &child{dir: os.Getenv("EVERHEAP_LOST_DIR"), stdin: bufio.NewReader(os.Stdin)}
-	if err := children[name](c); err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	fmt.Println("ended")
+	proctest.Main()
+	os.Exit(m.Run())
 }
 
 // ready says that the file may be cut.
-func (c *child) ready() { fmt.Println("ready") }
+func (c *child) ready() { proctest.Say("ready") }
 
 // cut returns when the file was cut.
-func (c *child) cut() error {
-	_, err := c.stdin.ReadString('\n')
-	return err
-}
+func (c *child) cut() { proctest.Told() }
 
 // open opens the space, and the map with what the test has put there.
 func (c *child) open(opts ...everheap.Option) (err error) {
@@ -165,98 +148,6 @@ func followed(ctx context.Context, s *everheap.Space, each func()) error {
 		each()
 	}
 	return nil
-}
-
-// process is a child, as the test sees it.
-type process struct {
-	name  string
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	ready chan struct{}
-	ended chan struct{}
-	out   struct {
-		sync.Mutex
-		lines []string
-		rest  bytes.Buffer // of its standard error
-	}
-}
-
-// start runs a child.
-func start(t *testing.T, name, dir string) *process {
-	t.Helper()
-	p := &process{name: name, cmd: exec.Command(os.Args[0], "-test.run=^$"), ready: make(chan struct{}), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "EVERHEAP_LOST_CHILD="+name, "EVERHEAP_LOST_DIR="+dir, "GOTRACEBACK=all")
-	p.cmd.Stderr = &p.out.rest
-	var err error
-	p.stdin, err = p.cmd.StdinPipe()
-	must(t, err)
-	stdout, err := p.cmd.StdoutPipe()
-	must(t, err)
-	must(t, p.cmd.Start())
-	go p.read(stdout)
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
-	return p
-}
-
-// read collects what the child says, up to its end.
-func (p *process) read(stdout io.Reader) {
-	defer close(p.ended)
-	ready := false
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		p.out.Lock()
-		p.out.lines = append(p.out.lines, lines.Text())
-		p.out.Unlock()
-		if lines.Text() == "ready" && !ready {
-			ready = true
-			close(p.ready)
-		}
-	}
-}
-
-// awaitReady waits until the child says that the file may be cut.
-func (p *process) awaitReady(t *testing.T) {
-	t.Helper()
-	select {
-	case <-p.ready:
-	case <-p.ended:
-		p.end(t)
-		t.Fatalf("%s has ended before anything was done to it: %q", p.name, p.said())
-	case <-time.After(patience):
-		p.dump(t)
-	}
-}
-
-// end waits for the end of the child, which must be the right one.
-func (p *process) end(t *testing.T) {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		p.dump(t)
-	}
-	if err := p.cmd.Wait(); err != nil || len(p.said()) == 0 || p.said()[len(p.said())-1] != "ended" {
-		said := p.said()
-		t.Errorf("%s has ended with %v: %q\n%s", p.name, err, said[max(0, len(said)-3):], p.out.rest.String())
-	}
-}
-
-// dump fails the test for a child that does not go on, and tells where it stands.
-func (p *process) dump(t *testing.T) {
-	t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-	}
-	_ = p.cmd.Wait()
-	t.Fatalf("%s does not go on: %q\n%s", p.name, p.said(), p.out.rest.String())
-}
-
-// said returns what the child has said.
-func (p *process) said() []string {
-	p.out.Lock()
-	defer p.out.Unlock()
-	return p.out.lines
 }
 
 func must(t testing.TB, err error) {

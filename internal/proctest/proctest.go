@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package proctest runs parts of a test in processes of their own: the very test binary,
 // started again. A child and its test talk in lines.
 //

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
 )
 
 // specimen is a space as bytes, and what each of its versions holds.
@@ -258,6 +259,7 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool)
 		must(t, err)
 		must(t, f.Close())
 	}
+	invariant.Distrust(dir)
 	within(t, time.Minute, what, func() { useDamaged(t, sp, dir, verify) })
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,6 +153,7 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	ts.Check(err)
 	defer f.Close()
+	invariant.Distrust(filepath.Dir(path))
 	b, err := os.ReadFile(path)
 	ts.Check(err)
 	found := 0
@@ -175,6 +177,7 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
 	ts.Check(err)
 	defer f.Close()
+	invariant.Distrust(filepath.Dir(ts.MkAbs(args[0])))
 	off, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	b := make([]byte, 1)

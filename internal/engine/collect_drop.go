@@ -168,7 +168,9 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 	if !large {
 		return tx.dropObject(index, c.list)
 	}
-	invariant.Assert(o.addr == format.Addr(word), "an object that is not kept has not changed (G2)")
+	if invariant.Enabled {
+		tx.sp.live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
+	}
 	if o.addr != format.Addr(word) {
 		return 0, nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -30,8 +31,10 @@ type World struct {
 	dir     string
 	options engine.Options
 	of      engine.MapOf
+	space   [16]byte
 	region  *mapping.Region
 	words   *mapping.Shared // of the live file
+	record  invariant.Record
 
 	live, heap []byte // as they are before a run
 	most       uint64 // offset up to which a run has used the heap
@@ -51,6 +54,7 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 	if w.of.ID, err = sp.OpenMap("m", tableOf); err != nil {
 		return nil, err
 	}
+	w.space = sp.Header().SpaceID
 	base, size := sp.Window()
 	if err := sp.Close(); err != nil {
 		return nil, err
@@ -73,6 +77,7 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 
 // Close unmaps everything.
 func (w *World) Close() {
+	w.record.Close()
 	w.words.Close()
 	engine.UnshareRegion()
 }
@@ -116,6 +121,12 @@ func (w *World) remember() error {
 	if w.words, err = mapping.MapShared(f, format.LiveSize); err != nil {
 		return err
 	}
+	info, err := os.Stat(filepath.Join(w.dir, engine.HeapName))
+	if err != nil {
+		return err
+	}
+	w.record = invariant.OpenRecord(invariant.Subject{Dir: w.dir, Heap: info, Space: w.space, Salt: w.liveWords().Salt.Load(),
+		Joined: w.liveWords().NextIncarnation.Load})
 	w.live = append([]byte(nil), w.words.Bytes()...)
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
@@ -137,6 +148,7 @@ func (w *World) reset() error {
 	carved := w.liveWords().Carved.Load()
 	w.most = max(w.most, carved)
 	copy(w.words.Bytes(), w.live)
+	w.record.Clear(w.liveWords().NextIncarnation.Load())
 	copy(w.written(0, uint64(len(w.heap))), w.heap)
 	clear(w.written(uint64(len(w.heap)), w.most))
 	w.most = uint64(len(w.heap))

@@ -39,6 +39,7 @@ func TestFreeCheck_FindsWhatIsInUse(t *testing.T) {
 	if list := found(); len(list) > 0 {
 		t.Fatalf("nothing is wrong, and yet: %v", list)
 	}
+	h.Blind() // what follows is wrong on purpose
 	class := format.ClassFor(100)
 	birth := uint64(r.Birth(small.addr))
 	for _, c := range []struct {

@@ -79,6 +79,7 @@ type Heap struct {
 	delta  uintptr
 
 	epoch    uint64
+	ledger   ledger // of owners, in builds with the tag
 	lists    [format.NumClasses]classList
 	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
@@ -221,6 +222,9 @@ func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Ve
 
 // Enter begins a section in which the process uses its lists (I7).
 func (h *Heap) Enter() {
+	if invariant.Enabled {
+		h.openLedger()
+	}
 	h.live.Entry().Active.Store(1)
 	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
 		h.live.Assure() // else it would keep what a sweep has given to others (L16 of live)
@@ -237,7 +241,7 @@ func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
 	if invariant.Enabled {
-		h.live.Record().Note(invariant.Forgot, 0, epoch, uint64(floor)-h.base)
+		h.forgets(floor)
 	}
 	h.cold, h.waiting = 0, 0
 	h.reserved.forget(floor)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 )
 
 // A classList holds the free blocks of one class that this process owns, in the
@@ -29,6 +30,9 @@ func (h *Heap) addCold(c format.Class, a format.Addr) {
 	}
 	group := append(h.groups[extent], a)
 	if len(group) == int(format.ExtentSize/c.BlockSize()) {
+		if invariant.Enabled {
+			h.joined(extent)
+		}
 		h.groups[extent] = nil
 		h.cold -= format.ByteCount(len(group)-1) * c.BlockSize()
 		l.blocks -= len(group) - 1

@@ -104,6 +104,9 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 			h.live.Words().SweepWish.Store(1)
 			break
 		}
+		if invariant.Enabled {
+			h.packed(stack, a, items[:n])
+		}
 		h.fillParcel(a, first, items[:n])
 		if last == 0 {
 			last = a
@@ -152,6 +155,10 @@ func (h *Heap) hasCarrier() bool {
 	a, err := h.takeCarrier()
 	if err == nil {
 		c := format.ClassFor(carrierBytes)
+		if invariant.Enabled {
+			h.unused(a, c.BlockSize())
+			h.listed(a, c.BlockSize())
+		}
 		h.lists[c].hot = append(h.lists[c].hot, a)
 	}
 	return err == nil
@@ -165,6 +172,9 @@ func (h *Heap) pushOwn(c format.Class) {
 	for len(items) > 0 {
 		a := format.Addr(items[0].Addr)
 		n := min(len(items)-1, parcelItems)
+		if invariant.Enabled {
+			h.packed(int(c), a, items[1:1+n])
+		}
 		h.fillParcel(a, first, items[1:1+n])
 		if last == 0 {
 			last = a
@@ -249,10 +259,16 @@ func (h *Heap) adoptAll(stack int) {
 // has neither: what was in it leaks until a sweep.
 func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	items, next, ok := h.readParcel(a)
+	class := format.ClassFor(carrierBytes)
 	if !ok {
+		if invariant.Enabled {
+			h.misfit(a, class.BlockSize(), "what lies in a stack is a parcel")
+		}
 		return 0, false
 	}
-	class := format.ClassFor(carrierBytes)
+	if invariant.Enabled {
+		h.unpacked(a)
+	}
 	h.writable(a).Meta = format.MakeMeta(0, format.KindNone, class)
 	for _, item := range items {
 		h.accept(stack, item)
@@ -296,6 +312,9 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	a := format.Addr(item.Addr)
 	off := item.Addr - h.base
 	if off < h.first || off >= h.live.Words().Carved.Load() || off&15 != 0 {
+		if invariant.Enabled {
+			h.refused(stack, item)
+		}
 		return
 	}
 	extent := h.extentOf(a)
@@ -303,11 +322,18 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	switch {
 	case stack == format.StackExtents:
 		if off%format.ExtentSize == 0 && item.Birth <= (h.live.Words().Carved.Load()-off)>>format.ExtentShift && item.Birth > 0 {
+			if invariant.Enabled {
+				h.acceptedExtents(extent, item.Birth)
+			}
 			h.putFree(extent, item.Birth)
+			return
 		}
 	case stack == format.StackPending:
 		hd := h.header(a)
 		if size := blockSize(hd); h.sound(a) && hd.Birth() == format.Version(item.Birth) {
+			if invariant.Enabled {
+				h.acceptedWaiting(a, size)
+			}
 			f := freed{a, format.Version(item.Birth), format.Version(item.Freed), size}
 			if logged(hd.Kind()) {
 				h.logged = append(h.logged, f)
@@ -315,8 +341,16 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 				h.pending = append(h.pending, f)
 			}
 			h.waiting += size
+			return
 		}
 	case class == format.Class(stack) && off%format.ExtentSize%uint64(class.BlockSize()) == 0:
+		if invariant.Enabled {
+			h.acceptedBlock(a, class.BlockSize())
+		}
 		h.addCold(class, a)
+		return
+	}
+	if invariant.Enabled {
+		h.refused(stack, item)
 	}
 }

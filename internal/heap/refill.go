@@ -30,6 +30,9 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 	n := len(l.hot) - 1
 	a := l.hot[n]
 	l.hot = l.hot[:n]
+	if invariant.Enabled {
+		h.took(a, c.BlockSize())
+	}
 	if n > 0 { // the next one is needed soon
 		next := uintptr(l.hot[n-1]) + h.delta
 		prefetch.Line(next)
@@ -118,6 +121,9 @@ func (h *Heap) carve(c format.Class) error {
 func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.Addr {
 	h.populate(extent, 1)
 	h.setExtentClass(extent, c)
+	if invariant.Enabled {
+		h.cutUp(extent, c)
+	}
 	size := uint64(c.BlockSize())
 	n := format.ExtentSize / size
 	start := uint64(h.extentAddr(extent))
@@ -179,6 +185,9 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
 			h.live.Assure() // nobody else has them (L16 of live)
 			invariant.Point("grow.carved")
+			if invariant.Enabled {
+				h.reservedAnew(carved>>format.ExtentShift, n)
+			}
 			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
 		}
 	}
@@ -297,6 +306,9 @@ func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 // makeRun makes n extents in a row one block.
 func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	h.populate(extent, n)
+	if invariant.Enabled {
+		h.tookRun(extent, n)
+	}
 	h.setExtentClass(extent, format.ClassRun)
 	for i := uint64(1); i < n; i++ {
 		h.setExtentClass(extent+i, format.ClassRunRest)
@@ -307,13 +319,16 @@ func (h *Heap) makeRun(extent, n uint64) format.Addr {
 // put gives a block that nobody can see any more back to the lists. hot says
 // that its page is dirty.
 func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
+	if invariant.Enabled {
+		h.listed(a, size)
+	}
 	if size > format.MaxSmall {
 		h.putRun(h.extentOf(a), uint64(size)>>format.ExtentShift)
 		return
 	}
 	c := format.ClassFor(size - format.HeaderSize)
 	if invariant.Enabled {
-		invariant.Assert(h.extentClass(h.extentOf(a)) == c, "a block's class is that of its extent")
+		h.live.Record().AssertAt(h.extentClass(h.extentOf(a)) == c, uint64(a), "a block's class is that of its extent")
 		hd := h.writable(a)
 		hd.Meta = format.MakeMeta(0, format.KindNone, c)
 		invariant.Poison(h.payload(a, size-format.HeaderSize))

@@ -115,9 +115,15 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 				return err
 			}
 		}
+		if invariant.Enabled {
+			h.lent(extent)
+		}
 		invariant.Point("reserve.taken")
-		if !cell.CompareAndSwap(0, extent) {
-			h.runs.add(extent, 1) // another process was faster
+		if !cell.CompareAndSwap(0, extent) { // another process was faster
+			if invariant.Enabled {
+				h.unlent(extent, 1)
+			}
+			h.runs.add(extent, 1)
 		}
 	}
 	return nil
@@ -152,12 +158,18 @@ next:
 		for k, f := range list[i : i+n] {
 			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
 				for _, taken := range list[i : i+k] {
+					if invariant.Enabled {
+						h.unlent(taken.extent, 1)
+					}
 					h.runs.add(taken.extent, 1)
 				}
 				continue next
 			}
 		}
 		h.live.Assure() // nobody else has them (L16 of live)
+		if invariant.Enabled {
+			h.unlent(list[i].extent, uint64(n))
+		}
 		invariant.Point("reserve.cut")
 		return list[i].extent, true
 	}
@@ -185,6 +197,9 @@ func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool
 	list := r.lists[class]
 	a = list[len(list)-1]
 	r.lists[class] = list[:len(list)-1]
+	if invariant.Enabled {
+		h.took(a, class.BlockSize())
+	}
 	r.debts[class]++
 	r.owed++
 	return a, true
@@ -249,6 +264,9 @@ func (h *Heap) lowerReserve() {
 func (h *Heap) takeCell(cell *atomic.Uint64) {
 	if extent := cell.Swap(0); extent != 0 {
 		h.live.Assure() // nobody else has it (L16 of live)
+		if invariant.Enabled {
+			h.unlent(extent, 1)
+		}
 		h.runs.add(extent, 1)
 	}
 }

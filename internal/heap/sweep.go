@@ -119,10 +119,16 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	h.live.Assure() // all that it was found by was true (L16 of live)
 	for c, list := range u.blocks {
 		for _, a := range list {
+			if invariant.Enabled {
+				h.swept(a, format.Class(c).BlockSize())
+			}
 			h.put(a, format.Class(c).BlockSize(), false)
 		}
 	}
 	for _, r := range u.extents {
+		if invariant.Enabled {
+			h.sweptExtents(r)
+		}
 		h.putFree(r.extent, r.n)
 	}
 	invariant.Point("sweep.pushed")
@@ -160,6 +166,9 @@ func (h *Heap) spare(offset uint64) *Spared {
 		items, next, ok := h.readParcel(a)
 		if !ok || !s.add(h, items) {
 			break
+		}
+		if invariant.Enabled {
+			h.sparedParcel(a, items)
 		}
 		s.parcels = append(s.parcels, a)
 		in[h.extentOf(a)]++

@@ -36,7 +36,8 @@ type Txn struct {
 	unused   []space                          // written, and no part of the version: since Seal (I9)
 	steps    uint64                           // blocks given and dropped: see Steps
 
-	log log
+	ledger txnLedger
+	log    log
 }
 
 // space is what a block takes.
@@ -55,6 +56,9 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.leaks, t.forsaken = false, 0
 	t.removing, t.last = false, false
 	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
+	if invariant.Enabled {
+		t.ledger.begin(h, base)
+	}
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
 }
@@ -219,7 +223,9 @@ func (t *Txn) Free(a format.Addr) {
 	}
 	size := blockSize(hd)
 	t.bytes -= int64(size)
-	invariant.Assert(birth != t.version || hd.Kind().Valid(), "a block is freed once") // one of the base may be damaged
+	if invariant.Enabled {
+		t.heap.live.Record().AssertAt(birth != t.version || hd.Kind().Valid(), uint64(a), "a block is freed once") // one of the base may be damaged
+	}
 	if birth != t.version {
 		if t.leaks {
 			return
@@ -294,6 +300,9 @@ func (t *Txn) Seal() {
 			unused++
 		case hd.Sum != 0:
 			hd.Sum = t.heap.sum(a, hd)
+			if invariant.Enabled {
+				t.heap.sealed(a, blockSize(hd))
+			}
 		}
 	}
 	invariant.Assert(unused == t.dropped, "what was dropped is found when the transaction is sealed")
@@ -322,6 +331,9 @@ func (t *Txn) Committed() {
 	for _, f := range t.unlogged {
 		h.waiting += f.size
 	}
+	if invariant.Enabled {
+		t.noteFreed()
+	}
 	if t.forsaken > 0 {
 		h.live.Words().Leaked.Add(t.forsaken)
 		h.live.Words().SweepWish.Store(1)
@@ -329,6 +341,9 @@ func (t *Txn) Committed() {
 	h.pending = append(h.pending, t.freed...)
 	h.logged = append(h.logged, t.unlogged...)
 	for _, b := range t.unused {
+		if invariant.Enabled {
+			h.unused(b.addr, b.size)
+		}
 		h.put(b.addr, b.size, true)
 	}
 	t.end()
@@ -341,7 +356,11 @@ func (t *Txn) Committed() {
 // it is this process's still, whatever happened meanwhile (I9).
 func (t *Txn) Aborted() {
 	for _, a := range t.written {
-		t.heap.put(a, blockSize(t.heap.writable(a)), true)
+		size := blockSize(t.heap.writable(a))
+		if invariant.Enabled {
+			t.heap.aborted(a, size)
+		}
+		t.heap.put(a, size, true)
 	}
 	t.end()
 }

@@ -10,10 +10,11 @@ const (
 	NoEvent Event = iota
 
 	Took     // a transaction took free space
-	Sealed   // a version is about to have it
+	Sealed   // a version is about to have it: not noted, the swap is
 	Freed    // a version has freed it, and it waits until nobody can see it
 	Settled  // nobody can see it any more: it is free
 	Returned // a transaction gives back what is no part of its version
+	Listed   // it is put into the lists of free space: not noted
 	Pushed   // it is in a parcel
 	Accepted // it came out of a parcel
 	Carved   // it is space that nobody ever had

@@ -94,11 +94,15 @@ func (r *record) clearLedger() {
 	r.ledger.pages = make([]uint8, len(r.ledger.pages))
 }
 
-// Clear makes every owner unknown, of so many that have joined: for tests that make a space
-// what it was before.
+// Clear makes every owner unknown, and all rings empty, when so many have joined: for tests that
+// make a space what it was before.
 func (r Record) Clear(joined uint64) {
 	if r.record != nil {
 		r.clearLedger()
+		for i := range r.head.rows {
+			r.head.rows[i].owner.Store(0)
+			r.head.rows[i].count.Store(0)
+		}
 		r.head.joined.Store(r.head.joined.Load()&^(1<<32-1) | joined&(1<<32-1))
 	}
 }

@@ -11,7 +11,7 @@ import (
 // in hexadecimal, %_ nothing.
 var events = [numEvents]struct{ name, numbers string }{
 	Took: {"taken", change}, Sealed: {"sealed", change}, Freed: {"freed", change}, Settled: {"settled", change},
-	Returned: {"returned", change}, Pushed: {"pushed", change}, Accepted: {"accepted", change}, Carved: {"carved", change},
+	Returned: {"returned", change}, Listed: {"listed", change}, Pushed: {"pushed", change}, Accepted: {"accepted", change}, Carved: {"carved", change},
 	Cut: {"cut", change}, Joined: {"joined", change}, Found: {"swept up", change}, Lent: {"put into the reserve", change},
 	Unlent: {"out of the reserve", change}, Spared: {"spared", change}, Leaked: {"leaked", change},
 	Began: {"joins", "as %i"}, Left: {"leaves", "as %i"}, Dead: {"finds dead", "%i"}, TookOver: {"takes over", "from %i, alive: %d"},
@@ -47,7 +47,7 @@ func (e Event) tell(a, b uint64) string {
 		told := ""
 		switch text[i+1] {
 		case 'i':
-			told = incarnation(n)
+			told = Incarnation(n)
 		case 'c':
 			told = changeText(n)
 		case 'd':

@@ -47,6 +47,9 @@ func (Record) Own(uint64, func(incarnation uint64) bool) {}
 // Note does nothing without the tag.
 func (Record) Note(Event, uint64, uint64, uint64) {}
 
+// AssertAt does nothing without the tag.
+func (Record) AssertAt(bool, uint64, string) {}
+
 // Clear does nothing without the tag.
 func (Record) Clear(uint64) {}
 

@@ -15,6 +15,7 @@ type OwnerKind uint8
 const (
 	Unknown OwnerKind = iota // nobody has said anything since the ledger began
 	Free                     // the lists of free space of an incarnation
+	Loose                    // an incarnation, which is about to put it into such a list
 	Taken                    // the transaction of an incarnation
 	Version                  // a version, that an incarnation has sealed, and perhaps published
 	Waiting                  // the lists of an incarnation of what it has freed, and others may see
@@ -28,7 +29,7 @@ const (
 )
 
 var ownerNames = [numOwnerKinds]string{
-	"not known", "free", "in the transaction", "of a version", "waiting", "waiting with several", "in a parcel", "waiting in a parcel", "in the reserve", "cut into blocks",
+	"not known", "free", "about to be free", "in the transaction", "of a version", "waiting", "waiting with several", "in a parcel", "waiting in a parcel", "in the reserve", "cut into blocks",
 }
 
 const (
@@ -65,11 +66,19 @@ func (o Owner) String() string {
 	case Blocks:
 		return fmt.Sprintf("%s of class %d", name, o.Who())
 	}
-	return fmt.Sprintf("%s of %s, epoch %d", name, incarnation(o.Who()), o.Epoch())
+	return fmt.Sprintf("%s of %s, epoch %d", name, Incarnation(o.Who()), o.Epoch())
 }
 
-// incarnation names one as its counter and the index of its entry.
-func incarnation(i uint64) string { return fmt.Sprintf("%d/%d", i>>9, i&511) }
+// String names the kind.
+func (k OwnerKind) String() string {
+	if k < numOwnerKinds {
+		return ownerNames[k]
+	}
+	return "nonsense"
+}
+
+// Incarnation names one as its counter and the index of its entry.
+func Incarnation(i uint64) string { return fmt.Sprintf("%d/%d", i>>9, i&511) }
 
 // Change packs two owners for an event: of each its kind, and the low bits of who it is.
 func Change(from, to Owner) uint64 {
@@ -89,7 +98,7 @@ func changeText(c uint64) string {
 		case k == Blocks:
 			return fmt.Sprintf("%s of class %d", ownerNames[k], who)
 		}
-		return fmt.Sprintf("%s of %s", ownerNames[k], incarnation(who))
+		return fmt.Sprintf("%s of %s", ownerNames[k], Incarnation(who))
 	}
 	return short(c>>32) + " -> " + short(c&(1<<32-1))
 }

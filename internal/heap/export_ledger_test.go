@@ -1,0 +1,60 @@
+//go:build invariants && linux
+
+package heap
+
+import (
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// Blind lets this process do with the heap what it must not.
+func (h *Heap) Blind() { h.ledger.blind = true }
+
+// See ends that.
+func (h *Heap) See() { h.ledger.blind = false }
+
+// Beside returns the heap of another process, which shares the mapping.
+func (h *Heap) Beside(lv *live.Live) *Heap { return New(h.region, lv) }
+
+// List makes a block one of the lists, free or not.
+func (h *Heap) List(a format.Addr, size format.ByteCount) {
+	c := &h.lists[format.ClassFor(size-format.HeaderSize)]
+	c.hot = append(c.hot, a)
+}
+
+// Settle settles a block that a version has freed.
+func (h *Heap) Settle(a format.Addr, size format.ByteCount, birth, version format.Version) {
+	h.live.Protected(&h.prot, h)
+	h.settle(freed{a, birth, version, size})
+}
+
+// AdoptFrom takes what there is in a stack.
+func (h *Heap) AdoptFrom(stack int) { h.adoptAll(stack) }
+
+// Keep makes the process believe that it knows the epoch, without that it forgets anything.
+func (h *Heap) Keep(epoch uint64) { h.epoch = epoch }
+
+// Carve reserves an extent that nobody ever had.
+func (h *Heap) Carve() (format.Addr, error) {
+	extent, err := h.reserve(1)
+	return h.extentAddr(extent), err
+}
+
+// TakeCell takes an extent out of the reserve.
+func (h *Heap) TakeCell() (ok bool) {
+	_, ok = h.takeCells(1, true)
+	return ok
+}
+
+// FillReserve fills the reserve.
+func (h *Heap) FillReserve() error { return h.fillReserve(false) }
+
+// Punch punches an extent, free or not.
+func (h *Heap) Punch(a format.Addr) error {
+	h.aside.add(h.extentOf(a), 1)
+	_, err := h.PunchAside()
+	return err
+}
+
+// SetClass says in the table of extents what an extent is.
+func (h *Heap) SetClass(a format.Addr, c format.Class) { h.setExtentClass(h.extentOf(a), c) }

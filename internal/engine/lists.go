@@ -404,7 +404,13 @@ func (tx *Tx) ListLen(of ListOf) (int, error) {
 
 // ListLen is the same in a transaction of its own.
 func (sp *Space) ListLen(of ListOf) (n int, err error) {
-	err = sp.look(func(tx *Tx) (err error) { n, err = tx.ListLen(of); return err })
+	var tx Tx // not by look, which has to put it on the heap
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return 0, err
+	}
+	n, err = tx.ListLen(of)
+	tx.EndView()
 	return n, err
 }
 

@@ -264,6 +264,12 @@ func (tx *Tx) Len(of MapOf) (int, error) {
 
 // Len is the same in a transaction of its own.
 func (sp *Space) Len(of MapOf) (n int, err error) {
-	err = sp.look(func(tx *Tx) (err error) { n, err = tx.Len(of); return err })
+	var tx Tx // not by look, which has to put it on the heap
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return 0, err
+	}
+	n, err = tx.Len(of)
+	tx.EndView()
 	return n, err
 }

@@ -236,9 +236,9 @@ func (h *Heap) changeWord(e invariant.Event, a format.Addr, size format.ByteCoun
 	return 0
 }
 
-// doubt panics, since the owner of a piece is another one than it must be; unless somebody has
-// used the space who does not keep the ledger: then that begins anew. With words that are lost
-// nothing can be said (L16 of live).
+// doubt panics, since the owner of a piece is another one than it must be; unless somebody uses
+// the space who does not keep the ledger: then that asserts nothing any more. With words that
+// are lost nothing can be said (L16 of live).
 func (h *Heap) doubt(e invariant.Event, a format.Addr, size format.ByteCount, found invariant.Owner, want string) {
 	h.live.Assure()
 	record := h.live.Record()

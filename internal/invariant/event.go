@@ -41,7 +41,5 @@ const (
 	Marked    // b bytes of extents at at as holes
 	Punched   // the space of b bytes at at given back to the file system
 	Anchored  // version a, in slot b
-	Unusual   // the record begins anew: somebody without the tag was here
-
-	numEvents
+	Unusual   // somebody without the tag was here: the ledger asserts nothing any more
 )

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+const numEvents = Unusual + 1
+
 // events are their names, and how a and b are told: %i is an incarnation, %d a number, %x one
 // in hexadecimal, %_ nothing.
 var events = [numEvents]struct{ name, numbers string }{
@@ -19,7 +21,7 @@ var events = [numEvents]struct{ name, numbers string }{
 	Epoch: {"raises the epoch", "to %d, floor %x"}, Forgot: {"forgets", "for epoch %d, below %x"}, Abandoned: {"abandons all lists", ""},
 	GaveUp: {"gives up the sweep", "of epoch %d"}, Swept: {"has swept", "epoch %d: %d bytes"}, Grew: {"grows the file", "%_to %x"},
 	Marked: {"marked holes", "%_%d bytes"}, Punched: {"punched", "%_%d bytes"}, Anchored: {"anchored", "version %d in slot %d"},
-	Unusual: {"begins anew", ""},
+	Unusual: {"sees strangers", ""},
 }
 
 // change is how the numbers of a change of hands are told.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,9 @@ import (
 //	    Whoever finds another salt clears the ledger first, and then puts his own there, by a
 //	    swap; to clear it once more makes less known, and is never wrong.
 //	D4  Who joins the space is counted here before he is counted in the live file. So if that
-//	    has counted more, somebody without the tag was here, and has changed owners without a
-//	    word: then the ledger begins anew, too. (Record.Strangers)
+//	    has counted more, somebody without the tag was here, or is, and changes owners without
+//	    a word: then the ledger asserts nothing, until there is another live file. That is
+//	    looked at by who opens the space, and before an assertion fails. (Record.Strangers)
 //	D5  A file whose space is gone is removed when others are made. Who uses it has a shared
 //	    lock, so it is not his; and who has just opened it looks, with the lock, whether the
 //	    name still leads to it.
@@ -69,8 +71,9 @@ var _ [headBytes - unsafe.Sizeof(recordHead{})]byte
 
 // Why a ledger asserts nothing.
 const (
-	offDamaged = 1 // the files of the space were damaged on purpose: Distrust
-	offNoRoom  = 2
+	offDamaged  = 1 // the files of the space were damaged on purpose: Distrust
+	offNoRoom   = 2
+	offStranger = 3 // D4
 )
 
 // Subject is the space that a record is of.
@@ -143,6 +146,7 @@ func openRecord(path string, create bool) (*record, error) {
 		r := &record{file: f}
 		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil || !leadsTo(path, f) {
 			f.Close() // it is being removed
+			time.Sleep(time.Millisecond)
 			continue
 		}
 		if err := r.mapHead(); err != nil {
@@ -190,44 +194,51 @@ func (r *record) mapAt(off int64, size int) ([]byte, error) {
 // begin makes the record that of the space, if it is not (D3), or if strangers were there
 // (D4).
 func (r *record) begin(s Subject) {
-	h := r.head
+	h, salt := r.head, s.Salt&(1<<32-1)
 	space := [2]uint64{*(*uint64)(unsafe.Pointer(&s.Space[0])), *(*uint64)(unsafe.Pointer(&s.Space[8]))}
 	next := s.Joined()
 	seen := h.joined.Load()
-	if seen>>32 == s.Salt&(1<<32-1) && h.space[0].Load() == space[0] && h.space[1].Load() == space[1] {
+	if seen>>32 == salt && h.space[0].Load() == space[0] && h.space[1].Load() == space[1] {
 		Record{r}.Strangers(next)
 		return
 	}
-	if old := h.space[0].Load(); old != 0 && old != space[0] { // another space had a heap file of this number
-		h.off.Store(0)
-		for i := range h.rows {
-			h.rows[i].count.Store(0)
-		}
-	}
-	for i := range h.rows { // those were incarnations of another live file
-		h.rows[i].owner.Store(0)
+	if seen != 0 { // who makes a live file is alone with it, and comes here first
+		r.endLife(space)
 	}
 	r.clearLedger()
 	h.dir = [len(h.dir)]byte{}
 	copy(h.dir[:len(h.dir)-1], s.Dir)
 	h.space[0].Store(space[0])
 	h.space[1].Store(space[1])
-	h.joined.CompareAndSwap(seen, s.Salt<<32|next&(1<<32-1))
+	h.joined.CompareAndSwap(seen, salt<<32|next&(1<<32-1))
 }
 
-// Strangers reports whether more have joined the space than have said so here, and lets the
-// ledger begin anew then (D4).
+// endLife ends what the record knows of another live file: its incarnations are gone, and with
+// them the strangers; and, if another space had a heap file of this number, all else.
+func (r *record) endLife(space [2]uint64) {
+	h := r.head
+	other := h.space[0].Load() != space[0] || h.space[1].Load() != space[1]
+	h.off.CompareAndSwap(offStranger, 0)
+	if other {
+		h.off.Store(0)
+	}
+	for i := range h.rows {
+		h.rows[i].owner.Store(0)
+		if other {
+			h.rows[i].count.Store(0)
+		}
+	}
+}
+
+// Strangers reports whether more have joined the space than have said so here: then the ledger
+// asserts nothing (D4).
 func (r Record) Strangers(joined uint64) bool {
-	if r.record == nil {
+	if r.record == nil || uint32(joined) <= uint32(r.head.joined.Load()) {
 		return false
 	}
-	seen := r.head.joined.Load()
-	if uint32(joined) <= uint32(seen) {
-		return false
+	if r.head.off.CompareAndSwap(0, offStranger) {
+		r.Note(Unusual, 0, 0, 0)
 	}
-	r.clearLedger()
-	r.head.joined.CompareAndSwap(seen, seen&^(1<<32-1)|joined&(1<<32-1))
-	r.Note(Unusual, 0, 0, 0)
 	return true
 }
 

@@ -186,7 +186,8 @@ func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) {
 	}
 }
 
-// Under another live file, and after somebody without the tag was there, no owner is known.
+// Under another live file no owner is known; and where somebody without the tag was nothing is
+// asserted, until there is another live file.
 func TestRecord_BeginsAnew(t *testing.T) {
 	s := subject(t)
 	count := uint64(0)
@@ -199,29 +200,36 @@ func TestRecord_BeginsAnew(t *testing.T) {
 	r.Close()
 
 	r = OpenRecord(s)
-	if !known(r) {
+	if r.Strangers(count) || !known(r) {
 		t.Error("it has forgotten what it knew")
 	}
 	count++ // somebody has joined, and has not said so here
-	if !r.Strangers(count) || known(r) {
-		t.Error("it did not begin anew after a stranger")
+	if !r.Strangers(count) || r.Asserts() || r.Block(300, 2000) != nil {
+		t.Error("it goes on beside a stranger")
 	}
-	if r.Strangers(count) {
-		t.Error("it sees strangers for ever")
+	r.Close()
+	r = OpenRecord(s)
+	if r.Asserts() {
+		t.Error("it goes on after a stranger")
 	}
-	r.Block(300, 2000).Store(1)
 	r.Close()
 
 	s.Salt++
 	r = OpenRecord(s)
 	defer r.Close()
-	if known(r) {
-		t.Error("it knows of owners under another live file")
+	if !r.Asserts() || r.Strangers(count) || known(r) {
+		t.Error("it does not begin anew under another live file")
 	}
 	r.Block(300, 2000).Store(1)
 	Distrust(s.Dir)
 	if r.Asserts() || r.Block(300, 2000) != nil || r.Extent(1) != nil {
 		t.Error("it goes on although the space was damaged on purpose")
+	}
+	s.Salt++
+	r = OpenRecord(s)
+	defer r.Close()
+	if r.Asserts() {
+		t.Error("damage is forgotten with the live file")
 	}
 }
 

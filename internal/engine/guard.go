@@ -101,12 +101,12 @@ const (
 )
 
 // endWrite is what ends a transaction that writes after a panic r, or Goexit, in one of
-// its parts. It returns the error, which is nil if the version stands; if it has not
-// handled the panic, that goes on.
+// its parts; c is what has come of the commit, if it has come to that. It returns the
+// error, which is nil if the version stands; if it has not handled the panic, that goes on.
 //
 // A fault before the swap is an error, and nothing has changed. After the swap the version
 // stands (E2): what failed is only what comes after.
-func (tx *Tx) endWrite(sp *Space, in part, published bool, r any) (handled bool, err error) {
+func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, err error) {
 	if r != nil {
 		if err = sp.Fault(r); err == nil && in != running {
 			return false, nil // a mistake of the library's
@@ -132,7 +132,13 @@ func (tx *Tx) endWrite(sp *Space, in part, published bool, r any) (handled bool,
 		sp.anyhow(sp.heap.Leave)
 		sp.giveTurn()
 	}
-	if published {
+	if in != committing {
+		return true, err
+	}
+	if c.entered {
+		sp.Exit()
+	}
+	if c.published {
 		sp.note(err)
 		return true, nil
 	}

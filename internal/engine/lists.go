@@ -135,7 +135,7 @@ func (sp *Space) ReadItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
 		return err
 	}
 	err = tx.ReadItem(of, i, dst)
-	tx.EndView()
+	sp.live.TryRelease(&tx.hold) // as in Get
 	return err
 }
 

@@ -269,26 +269,18 @@ func (m *Mutex) Lock(ctx context.Context) (err error) {
 	if err := u.enter(l); err != nil {
 		return err
 	}
-	defer m.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	queued := false // it has the queue, and not the lock
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
 	if err := u.queueFor(ctx, l); err != nil {
 		return err
 	}
-	taken := false
-	defer l.unlockUnless(&taken)
+	queued = true
 	held, err := u.take(ctx, l)
 	if err != nil {
 		return err
 	}
-	taken = true
+	queued = false
 	return m.hold(held)
-}
-
-// unlockUnless unlocks the queue of one who has not got the lock.
-func (l *lock) unlockUnless(taken *bool) {
-	if !*taken {
-		l.queue.unlock()
-	}
 }
 
 // TryLock is Lock without waiting; ok says whether it has the mutex.
@@ -297,27 +289,38 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 	if err := u.enter(l); err != nil {
 		return false, err
 	}
-	defer m.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	queued := false
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
 	if !l.queue.tryLock() {
 		return false, nil
 	}
-	taken := false
-	defer l.unlockUnless(&taken)
+	queued = true
 	held, ok, err := u.sp.live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
-	taken = true
+	queued = false
 	err = m.hold(held)
 	return err == nil || err == ErrOwnerDied, err
 }
 
-// exit ends an operation. Until then the handle is not garbage, so the lock stays in
-// the table.
-func (m *Mutex) exit() {
-	m.user.sp.Exit()
+// end ends an operation, and its guard; if queued is set, what it has is the queue. Until
+// then the handle is not garbage, so the lock stays in the table.
+func (m *Mutex) end(before bool, queued *bool, err *error) {
+	sp := m.user.sp
+	debug.SetPanicOnFault(before)
+	r := recover()
+	if r != nil {
+		*err = sp.Fault(r)
+	}
+	if *queued {
+		m.lock.queue.unlock()
+	}
+	sp.Exit()
 	runtime.KeepAlive(m)
+	if r != nil && *err == nil {
+		panic(r)
+	}
 }
 
 // hold notes that the mutex is held. Close sets closed first and then releases what
@@ -346,13 +349,13 @@ func (m *Mutex) Unlock() (err error) {
 	if err := u.enter(l); err != nil {
 		return err
 	}
-	defer m.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	queued := false
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
 	held, ok := l.letGo(u)
 	if !ok {
 		return u.notHeld("%v is not locked by this handle on the space", l)
 	}
-	defer l.queue.unlock()
+	queued = true
 	u.sp.live.Give(held)
 	return nil
 }

@@ -28,7 +28,7 @@ func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) 
 		return false, err
 	}
 	found, err = tx.CopyOut(of, key, dst)
-	tx.EndView()
+	sp.live.TryRelease(&tx.hold) // nobody else knows the transaction: it need not look ended
 	return found, err
 }
 
@@ -149,7 +149,7 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 		debug.SetPanicOnFault(before)
 		if in != over {
 			r, handled := recover(), false // nil: Goexit
-			if handled, err = tx.endWrite(sp, in, c.published, r); r != nil && !handled {
+			if handled, err = tx.endWrite(sp, in, &c, r); r != nil && !handled {
 				panic(r)
 			}
 			version = c.version

@@ -138,7 +138,7 @@ func (tx *Tx) EndView() {
 	if tx.of != nil {
 		tx.of.write.Thaw()
 	} else if !tx.sp.Forked() {
-		tx.sp.live.Release(&tx.hold)
+		tx.sp.live.TryRelease(&tx.hold)
 	}
 	if within := tx.within; within != nil {
 		tx.within = nil
@@ -179,7 +179,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 		debug.SetPanicOnFault(before)
 		if in != over {
 			r, handled := recover(), false
-			if handled, err = tx.endWrite(sp, in, false, r); r != nil && !handled {
+			if handled, err = tx.endWrite(sp, in, nil, r); r != nil && !handled {
 				panic(r)
 			}
 		}
@@ -276,7 +276,7 @@ func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *
 	if *published {
 		sp.live.Announce()
 	}
-	sp.live.Release(hold) // before Committed: else the base would keep what it alone can see
+	sp.live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
 	if !*published {
 		t.Aborted()
 		return nil
@@ -326,7 +326,7 @@ func (tx *Tx) commit() (version format.Version, err error) {
 		debug.SetPanicOnFault(before)
 		if in != over {
 			r, handled := recover(), false
-			if handled, err = tx.endWrite(sp, in, c.published, r); r != nil && !handled {
+			if handled, err = tx.endWrite(sp, in, &c, r); r != nil && !handled {
 				panic(r)
 			}
 			version = c.version
@@ -340,6 +340,7 @@ func (tx *Tx) commit() (version format.Version, err error) {
 // commitment is what comes of a commit.
 type commitment struct {
 	published bool
+	entered   bool           // it has entered, to write the journal
 	version   format.Version // that was published, or, if nothing was changed, that was seen
 }
 
@@ -381,10 +382,12 @@ func (tx *Tx) conclude(c *commitment) error {
 	sp.heap.Leave()
 	if spool {
 		sp.views.Add(1) // before the turn is given, which holds Close off so far (E8)
+		c.entered = true
 	}
 	sp.live.UnlockWriter()
 	sp.queue.unlock()
 	if spool {
+		c.entered = false // from here on it sees to that itself
 		sp.spoolCommitted()
 	}
 	invariant.Point("commit.end")

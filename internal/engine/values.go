@@ -128,7 +128,7 @@ func (sp *Space) ReadValue(of RefOf, dst unsafe.Pointer) (err error) {
 		return err
 	}
 	err = tx.ReadValue(of, dst)
-	tx.EndView()
+	sp.live.TryRelease(&tx.hold) // as in Get
 	return err
 }
 

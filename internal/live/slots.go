@@ -147,14 +147,27 @@ func (v *Live) validate(slot *format.LiveSlot) format.Addr {
 // Release gives up the claim, if there is one. If it panics, since the words are lost, it
 // has done so as well.
 func (v *Live) Release(h *Hold) {
+	done := false
+	defer func() {
+		if !done && h.index > 0 {
+			v.leaveSlot(h.index - 1)
+			h.index = 0
+		}
+	}()
+	v.TryRelease(h)
+	done = true
+}
+
+// TryRelease is Release for who calls Release if it panics.
+func (v *Live) TryRelease(h *Hold) {
 	i := h.index - 1
 	if i < 0 || h.refs != 0 {
 		v.releaseShared(h)
 		return
 	}
-	h.index = 0
-	defer v.leaveSlot(i)
 	v.slots.slot[i].State.Store(0)
+	h.index = 0
+	v.leaveSlot(i)
 }
 
 // takeSlot takes an idle slot of this process, claiming another one of the

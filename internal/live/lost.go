@@ -48,6 +48,16 @@ import (
 // SetPanicOnFault), and a panic of Assure is one of the same kind: to who recovers it
 // LostBy tells what it is. (E6 of the engine)
 
+// What is left:
+//
+//   - Bytes that are written over, or punched out, without cutting the file, and an older
+//     copy of the same file, show only at the next look at what this process has of its
+//     own there (Look), a tenth of a second later at the most: until then wrong words may
+//     be acted on. That no version follows a newer one is not looked at.
+//   - A mark of failed syncs is lost with the file.
+//   - A goroutine that shares a transaction without debug.SetPanicOnFault can die of the
+//     fault. So can a process that gets no memory to take the place of the words.
+
 // ErrLost is the panic of who finds that the words are not those of the live file any
 // more.
 var ErrLost = errors.New("the live file was cut or written over")

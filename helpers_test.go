@@ -22,13 +22,16 @@ var (
 	soakFlag = flag.Duration("everheap.soak", 0, "how long each random test goes on; 0: a few rounds")
 )
 
-// scaled cuts a number of rounds to what the race detector and -short allow.
+// scaled cuts a number of rounds to what the race detector, -short and continuous
+// integration allow.
 func scaled(n int) int {
 	if raceEnabled {
 		n /= 4
 	}
 	if testing.Short() {
 		n /= 4
+	} else if os.Getenv("CI") != "" {
+		n /= 2
 	}
 	return max(n, 1)
 }

@@ -62,9 +62,9 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	if m := sp.examineHeap(); m != nil { // what is not there cannot be made durable
 		return sp.stop(m)
 	}
-	claim, ok := sp.live.ClaimAnchor()
-	if !ok {
-		return fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", ErrBusy)
+	claim, err := sp.claimAnchor(again || stacks != nil)
+	if err != nil {
+		return err
 	}
 	if err := sp.syncAnchor(sp.file, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
@@ -73,6 +73,26 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	sp.live.ConfirmAnchor(claim)
 	sp.anchor.last, sp.anchor.duration = time.Now(), time.Since(began)
 	return nil
+}
+
+const (
+	anchorPatience = 2 * time.Second      // for a slot that another process writes
+	anchorLook     = 2 * time.Millisecond // how often is looked
+)
+
+// claimAnchor claims a slot. Processes that write anchors at the same moment can have them
+// all: who needs one waits for a moment, since each has it for no longer than a sync takes,
+// unless its process stands still.
+func (sp *Space) claimAnchor(needed bool) (live.AnchorClaim, error) {
+	for began := time.Now(); ; time.Sleep(anchorLook) {
+		claim, ok := sp.live.ClaimAnchor()
+		if ok {
+			return claim, nil
+		}
+		if !needed || time.Since(began) > anchorPatience {
+			return claim, fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", ErrBusy)
+		}
+	}
 }
 
 // syncAnchor fills the claimed slot, and sees to what must be true of every sync

@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap/internal/live"
+)
+
+// Whoever needs an anchor while others write all slots waits for one of them; if they
+// stand still, he is told.
+func TestAnchor_WaitsForASlot(t *testing.T) {
+	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	var claims []live.AnchorClaim
+	for {
+		c, ok := sp.live.ClaimAnchor()
+		if !ok {
+			break
+		}
+		claims = append(claims, c)
+	}
+	if err := sp.Anchor(true); !errors.Is(err, ErrBusy) {
+		t.Errorf("all slots are being written: %v", err)
+	}
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		for _, c := range claims {
+			sp.live.AbandonAnchor(c)
+		}
+	}()
+	if err := sp.Anchor(true); err != nil {
+		t.Errorf("the slots are given back meanwhile: %v", err)
+	}
+}

@@ -168,7 +168,7 @@ func (f *storm) point() string {
 // look takes note of what has happened since: who has died or stands still, who found
 // something, and who waits for too long.
 func (f *storm) look() error {
-	if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil {
+	if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil && len(text) > 0 { // else it is being written
 		return errors.New(string(text))
 	}
 	now := time.Now()
@@ -429,7 +429,7 @@ func (f *storm) end() error {
 				p.signal(syscall.SIGCONT)
 			}
 		}
-		if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil {
+		if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil && len(text) > 0 {
 			return errors.New(string(text))
 		}
 		if time.Since(began) > 2**patienceFlag {

@@ -22,6 +22,7 @@ var soakFlag = flag.Duration("everheap.soak", 0, "if it is set, windows are trie
 
 func TestMain(m *testing.M) {
 	proctest.Main()
+	_ = flag.Set("test.parallel", "6") // victims stand still most of the time; the flag may say otherwise
 	flag.Parse()
 	os.Exit(m.Run())
 }

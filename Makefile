@@ -11,7 +11,7 @@ EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
-.PHONY: check format vet staticcheck test invariants race race-library pointers fork benches soak chaos fuzz bench explore arm64
+.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench explore arm64
 
 check: format vet staticcheck test invariants benches
 
@@ -24,19 +24,24 @@ test:
 invariants:
 	go test -short -timeout 20m -tags invariants ./...
 
-# The race detector makes everything several times as slow: fewer rounds. The root's tests
-# are once a release.
-RACE = ./internal/engine ./internal/heap ./internal/live ./internal/mapping ./internal/layout ./internal/goroutine ./registry ./test/opening ./test/shared
+# The race detector makes everything several times as slow: fewer rounds. The tests of the
+# root and of the engine are once a release.
+RACE = ./internal/heap ./internal/live ./internal/mapping ./internal/layout ./internal/goroutine ./registry ./test/opening ./test/shared
 
 race-library:
 	go test -timeout 20m -race -short -skip '^Test(PowerCut|Faults)' $(RACE)
 
 race: race-library
-	go test -timeout 60m -race -short -skip '^TestPowerCut_' .
+	go test -timeout 60m -race -short -skip '^TestPowerCut_' . ./internal/engine
 
 # What stores pointers, and where: once a release, since it builds all of Go anew.
 pointers:
 	GOEXPERIMENT=cgocheck2 go test -short . ./internal/layout ./internal/heap ./internal/engine
+	GOGC=1 go test -count 1 -short .
+
+# Behind every point: go test -short takes every third.
+windows:
+	go test -tags invariants -count 1 -timeout 60m ./test/windows
 
 # A C program that hosts the library, and forks; it needs cgo and gcc.
 fork:

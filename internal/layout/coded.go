@@ -313,8 +313,11 @@ func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
 	if err := c.spend(t, p, codedHead+n); err != nil {
 		return err
 	}
-	// A copy: the method may keep it, or write to it.
-	return t.unmarshal(to, append([]byte(nil), bytesAt(unsafe.Add(loadPointer(p), codedHead), n)...))
+	var b []byte // a copy: the method may keep it, or write to it
+	if n > 0 {   // else what comes after the head need not be in memory
+		b = append(b, bytesAt(unsafe.Add(loadPointer(p), codedHead), n)...)
+	}
+	return t.unmarshal(to, b)
 }
 
 // assign copies a variable of the program, coded or not. Neither address is kept.

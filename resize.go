@@ -9,8 +9,8 @@ import (
 )
 
 // Resize changes the maximum size of the open space, in bytes, rounded up to 64 KiB, while
-// all processes go on: 0 means the default, and the least is 64 MiB. It returns when that
-// is on disk. A space has addresses to grow into: 16 times its maximum size at creation,
+// all processes go on: 0 means the default, 64 GiB, for which the window of a smaller space
+// is too small, and the least is 64 MiB. It returns when that is on disk. A space has addresses to grow into: 16 times its maximum size at creation,
 // rounded up to a power of two, or 64 GiB if that is less; more than those take the
 // function Resize. A space can be made smaller down to what was ever used of its heap file
 // (Stats.Used).
@@ -32,7 +32,8 @@ func (s *Space) Resize(ctx context.Context, bytes uint64) error {
 // as it was or as it was to be.
 //
 // Errors: those of the method; ErrNotFound, ErrBusy (a process has the space open, which
-// must be written anew; the error names it), ErrCorrupt (nothing has changed),
+// must be written anew; the error names it), ErrMaxSize also for 0 where the window is
+// smaller than the default: say the bytes then; ErrCorrupt (nothing has changed),
 // ErrUnsupported (no window can be so large), ErrAddressInUse (no place is free).
 func Resize(ctx context.Context, name string, bytes uint64, opts ...Option) error {
 	s := settingsOf(opts)

@@ -9,9 +9,6 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// resumeMutex comes before the name in that of the mutex that a run holds.
-const resumeMutex = "resume "
-
 // Resume runs a program that can be killed at any moment and started again: it goes
 // on from its last checkpoint, and everything that it has done in the space until then
 // is done exactly once.
@@ -92,7 +89,7 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 	if err != nil {
 		return err
 	}
-	turn := s.Mutex(resumeMutex + name)
+	turn := s.Mutex(engine.ResumeMutex + name)
 	if err := turn.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) { // whoever died left a whole state
 		return s.wrap(op, err)
 	}

@@ -71,6 +71,7 @@ type background struct {
 	swept   time.Time
 	ahead   readAhead
 	journal journalRest
+	shrink  shrinking
 }
 
 // tick runs every tenth of a second. It is how a process finds out that live is lost in
@@ -100,6 +101,7 @@ func (b *background) tick() error {
 	if b.n%idleTicks == 0 {
 		sp.note(b.lookAround())
 		sp.note(sp.guarded(func() error { return b.journal.look(sp) }))
+		sp.note(sp.guarded(func() error { return b.shrink.look(sp, &b.journal) }))
 		sp.maybeCollect()
 	}
 	return nil
@@ -268,15 +270,17 @@ func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err erro
 		return 0, 0, nil
 	}
 	defer release()
-	return sp.sweepNow()
+	return sp.sweepNow(nil)
 }
 
-// sweepNow is sweep, of the sweeper.
-func (sp *Space) sweepNow() (found format.ByteCount, swept format.Version, err error) {
+// sweepNow is sweep, of the sweeper. choose is nil, or chooses what is left to the next
+// sweep.
+func (sp *Space) sweepNow(choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) (found format.ByteCount, swept format.Version, err error) {
 	begun, err := sp.startSweep()
 	if err != nil || begun.epoch == 0 {
 		return 0, 0, err
 	}
+	begun.choose = choose
 	return sp.endSweep(begun, nil)
 }
 
@@ -285,6 +289,8 @@ type begunSweep struct {
 	epoch, floor uint64
 	spared       *heap.Spared
 	hold         live.Hold // on the version that was current
+	// choose, if it is not nil, chooses extents that the sweep leaves to the next one.
+	choose func(marks *heap.Marks, state format.Addr) (*heap.ExtentSet, error)
 }
 
 // endSweep finds out what is free, and takes it. within is the transaction in which that
@@ -307,6 +313,13 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 		within.Mark(marks)
 	}
 	marks.Spare(begun.spared)
+	if begun.choose != nil {
+		withheld, err := begun.choose(marks, hold.State)
+		if err != nil {
+			return 0, 0, err
+		}
+		marks.Withhold(withheld)
+	}
 	unmarked := marks.Unmarked()
 	if err := sp.spoolTo(hold); err != nil {
 		return 0, 0, err
@@ -344,17 +357,28 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 
 // sweepLast sweeps before the last process closes the space, if that is due and
 // quickly done: else a space that is only ever opened for moments would not be
-// swept at all, and every loss of power would leak what was free.
+// swept at all, and every loss of power would leak what was free. If the heap file is much
+// longer than what it holds, it also brings that together, so that the end can be cut off.
 func (sp *Space) sweepLast() {
 	sp.anyhow(func() {
-		if sp.readOnly || sp.live.Words().SweepWish.Load() == 0 || sp.live.Words().Failed.Load() != 0 {
+		w := sp.live.Words()
+		if sp.readOnly || w.Failed.Load() != 0 {
+			return
+		}
+		long := sp.lengthDue()
+		if w.SweepWish.Load() == 0 && !long {
 			return
 		}
 		hold := sp.live.HoldCurrent()
 		state, err := sp.stateOf(hold)
 		sp.live.Release(&hold)
-		if err == nil && state.BlockBytes <= smallSpace && len(sp.live.Processes()) == 1 {
-			_, _ = sp.Sweep() // what fails stays due
+		if err != nil || state.BlockBytes > smallSpace || len(sp.live.Processes()) != 1 {
+			return
+		}
+		if long { // what fails stays due
+			_ = sp.shrinkLast()
+		} else {
+			_, _ = sp.Sweep()
 		}
 	})
 }
@@ -407,7 +431,7 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 	ok = true
 	w.SweepWish.Store(0)
 	w.Leaked.Store(0)
-	return begunSweep{epoch, floor, spared, hold}
+	return begunSweep{epoch: epoch, floor: floor, spared: spared, hold: hold}
 }
 
 // othersActive reports whether another living process uses its lists. A process

@@ -241,6 +241,8 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 	}
 	return sp.guarded(func() error {
 		sp.live.Words().SweepWish.Store(1) // also if this process dies now
+		sp.live.Words().ShrunkDisk.Store(0)
+		sp.live.Words().ShrunkLong.Store(0)
 		err := sp.awaitDurable(version)
 		if err == nil {
 			err = sp.assured() // F1: also if it was anchors that made it durable

@@ -8,31 +8,18 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 )
 
 const (
 	compactTries = 200                   // to be the sweeper, and to sweep, while others are at it
 	compactPause = 25 * time.Millisecond // between them
+	mostAgain    = 3                     // passes for the sake of what lies too far back
 )
 
-// Compact gives the space of free extents back to the file system, while others go on
-// reading and writing, and returns what the files took on disk before and take after.
-//
-// The order is that of holes (I8 of the heap), after all that is free was made known:
-// what nobody ever used is reserved; two anchors are written, so that no older version
-// keeps anything, and that both know of all extents that are to be punched; a sweep
-// finds what is free then. Free extents are marked; the marks are synced, by one more
-// anchor; and of those that are free still, the space is given back. What other
-// processes have in their lists stays.
-//
-// All that time this process is the sweeper: another sweep would make it forget what it
-// found, and two that compact at once would each make the space grow by what the other
-// has just forgotten. If it is stopped, another one may take its place; so whenever it is
-// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
-// took its place looks for active processes after that, before it sweeps (I7), and marks
-// nothing before it has swept. So either this one sees the other, or the other sees this
-// one, and no sweep begins.
+// Compact gives space back to the file system, while others go on reading and writing, and
+// returns what the files took on disk before and take after.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.enter(); err != nil {
 		return 0, 0, err
@@ -42,29 +29,88 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if sp.readOnly {
 		return 0, 0, ErrReadOnly
 	}
+	if sp.queue.mine() {
+		return 0, 0, ErrSelf
+	}
 	before = diskIn(sp.dir)
-	release := func() {}
-	if err := sp.tryAgain(ctx, func() (ok bool, err error) {
-		release, ok = sp.beSweeper()
-		return ok, nil
-	}); err != nil {
-		return before, before, err
-	}
-	defer release()
-	if err := sp.unclean(ctx); err != nil {
-		return before, before, err
-	}
-	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
-		return before, before, err
-	}
-	below := sp.live.Carved()
-	if err := sp.findFree(ctx); err != nil {
-		return before, before, err
-	}
-	if err = sp.punch(ctx, below); err == nil {
+	if err = sp.shrinkAll(ctx, compactTries); err == nil {
 		err = sp.compactJournal()
 	}
 	return before, diskIn(sp.dir), err
+}
+
+// shrinkAll is shrink, until it brings no more.
+func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
+	for again := 0; ; {
+		s, err := sp.shrink(ctx, tries)
+		if err != nil || !s.more && !s.long {
+			return err
+		}
+		if !s.more { // what is at the end may have been in the way of what was moved
+			if again++; again == mostAgain {
+				return nil
+			}
+		}
+	}
+}
+
+// shrunk says what shrink has left.
+type shrunk struct {
+	more bool // there are more extents that are worth emptying
+	long bool // blocks lie farther back than they need
+}
+
+// shrink makes the heap file take less of the disk.
+//
+// First all that is free is made known: what nobody ever used is reserved; two anchors are
+// written, so that no older version keeps anything, and that both know of all extents that are to
+// be punched; a sweep finds what is free then. It leaves alone extents of which little
+// is in use, if there are many; those are emptied, and found by another sweep. Then comes
+// the order of holes (I8 of the heap). Free extents are marked; the marks are synced, by
+// one more anchor; and of those that are free still, the space is given back. What other
+// processes have in their lists stays.
+//
+// All that time this process is the sweeper: another sweep would make it forget what it
+// found, and two that compact at once would each make the space grow by what the other
+// has just forgotten. If it is stopped, another one may take its place; so whenever it is
+// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
+// took its place looks for active processes after that, before it sweeps (I7), and marks
+// nothing before it has swept. So either this one sees the other, or the other sees this
+// one, and no sweep begins.
+func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
+	release := func() {}
+	if err := tryAgain(ctx, tries, func() (ok bool, err error) {
+		release, ok = sp.beSweeper()
+		return ok, nil
+	}); err != nil {
+		return s, err
+	}
+	defer release()
+	if err := sp.unclean(ctx); err != nil {
+		return s, err
+	}
+	e := &evacuation{sp: sp}
+	choose, err := e.chooser()
+	if err != nil {
+		return s, err
+	}
+	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
+		return s, err
+	}
+	below := sp.live.Words().Carved.Load()
+	if err := sp.findFree(ctx, tries, choose); err != nil {
+		return s, err
+	}
+	if e.extents > 0 {
+		sp.live.Words().SweepWish.Store(1) // P3
+		moveErr := e.empty(ctx)
+		below = sp.live.Words().Carved.Load()
+		if err := errors.Join(moveErr, sp.findFree(ctx, tries, nil)); err != nil {
+			return s, err
+		}
+	}
+	s = shrunk{more: e.more && e.moved > 0, long: e.long && e.moved > 0}
+	return s, sp.punch(ctx, below)
 }
 
 // asSweeper is withLists, if this process is the sweeper still.
@@ -83,8 +129,8 @@ func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
 }
 
 // tryAgain calls try until it reports true, as long as others may be sweeping.
-func (sp *Space) tryAgain(ctx context.Context, try func() (bool, error)) error {
-	for range compactTries {
+func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
+	for range tries {
 		if ok, err := try(); ok || err != nil {
 			return err
 		}
@@ -98,15 +144,15 @@ func (sp *Space) tryAgain(ctx context.Context, try func() (bool, error)) error {
 }
 
 // findFree sees to it that all that is free is known to be, and that this process has
-// what nobody else has reserved. It is the sweeper.
-func (sp *Space) findFree(ctx context.Context) error {
+// what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
+func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
 	for again := true; again; {
 		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
 		if err := sp.anchorTwice(); err != nil {
 			return err
 		}
-		if err := sp.tryAgain(ctx, func() (bool, error) {
-			_, swept, err := sp.sweepNow()
+		if err := tryAgain(ctx, tries, func() (bool, error) {
+			_, swept, err := sp.sweepNow(choose)
 			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
 				return false, nil
 			}

@@ -52,12 +52,14 @@ func (r *journalRest) look(sp *Space) error {
 	if version != r.version {
 		r.version, r.still = version, 0
 	}
-	if r.still == 0 && sp.live.Segments() <= keptSegments || time.Now().Before(r.retry) {
-		return nil
-	}
-	if r.still >= restLooks {
+	_, last := sp.live.SegmentsInUse()
+	r.used[r.looks%usedLooks] = last
+	r.looks++
+	switch {
+	case time.Now().Before(r.retry):
+	case r.still >= restLooks:
 		err = sp.restJournal(version)
-	} else {
+	default:
 		err = r.trim(sp)
 	}
 	if err != nil {
@@ -66,24 +68,35 @@ func (r *journalRest) look(sp *Space) error {
 	return err
 }
 
-// trim leaves what was in use lately (J8).
-func (r *journalRest) trim(sp *Space) error {
-	used, last := sp.live.SegmentsInUse()
-	r.used[r.looks%usedLooks] = last
-	if r.looks++; r.looks < usedLooks {
-		return nil
+// quiet reports whether little was written lately, or nothing for some seconds.
+func (r *journalRest) quiet() bool {
+	if r.still >= restLooks {
+		return true
 	}
-	most := keptSegments
+	return r.looks >= usedLooks && r.most() <= quietSegments
+}
+
+// most returns how many segments were in use at any of the last looks, at the most.
+func (r *journalRest) most() int {
+	most := 0
 	for _, n := range r.used {
 		most = max(most, n)
 	}
-	if sp.live.Segments() > most {
+	return most
+}
+
+// trim leaves what was in use lately (J8).
+func (r *journalRest) trim(sp *Space) error {
+	if r.looks < usedLooks || sp.live.Segments() <= keptSegments {
+		return nil
+	}
+	if most := max(keptSegments, r.most()); sp.live.Segments() > most {
 		return journal.Cut(sp.journal.file, sp.live, most)
 	}
-	if j := &sp.journal; last > used && j.TryLock() {
-		defer j.Unlock()
-		if j.writer.Segment() >= used {
-			j.writer.Release()
+	if used, last := sp.live.SegmentsInUse(); last > used && sp.journal.TryLock() {
+		defer sp.journal.Unlock()
+		if w := sp.journal.writer; w.Segment() >= used {
+			w.Release()
 		}
 	}
 	return nil

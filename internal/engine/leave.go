@@ -118,7 +118,7 @@ func (sp *Space) closeLast() (ok bool, err error) {
 	w := sp.live.Words()
 	sp.live.Reap() // what the dead held is nobody's now
 	if w.Clean.Load() != 0 {
-		return true, sp.cutJournal() // if the last one who closed has died before
+		return true, sp.cutFiles() // if the last one who closed has died before
 	}
 	if ok, err := sp.giveAllBack(true); err != nil { // of the dead
 		return ok, err
@@ -129,17 +129,34 @@ func (sp *Space) closeLast() (ok bool, err error) {
 	if unresolved(&sp.doubt.heap) != nil {
 		w.ParcelDoubt.Store(1)
 	}
+	return true, sp.endFiles()
+}
+
+// endFiles writes the last anchors, and leaves the files as short as they can be.
+func (sp *Space) endFiles() error {
 	long, err := sp.journalIsLong()
-	if err == nil && long { // this one, and the one below: then nothing of the journal is needed (J7)
+	if err != nil {
+		return err
+	}
+	done, err := sp.shorten()
+	if err == nil && long && !done { // this one, and the one below: then nothing of the journal is needed (J7)
 		err = sp.writeAnchor(nil, false)
 	}
+	if err == nil {
+		err = sp.lastAnchor(long || done)
+	}
 	if err != nil {
-		return true, err
+		return err
 	}
-	if err = sp.lastAnchor(long); err == nil && long {
-		err = sp.cutJournal()
+	return sp.cutFiles()
+}
+
+// cutFiles cuts the ends off the files that nobody needs, after the last anchors.
+func (sp *Space) cutFiles() error {
+	if sp.refused() != nil {
+		return nil
 	}
-	return true, err
+	return errors.Join(sp.cutHeap(), sp.cutJournal())
 }
 
 // lastAnchor writes the anchor of the last one who closes the space: a clean one, if the
@@ -154,6 +171,11 @@ func (sp *Space) lastAnchor(again bool) error {
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
 		stacks[i] = sp.live.StackHead(i)
+	}
+	if invariant.Enabled {
+		for i := range w.Reserve {
+			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (K6)")
+		}
 	}
 	w.Clean.Store(1) // E5: before it is written
 	return sp.writeAnchor(&stacks, false)

@@ -98,12 +98,18 @@ func (sp *Space) Resumable() error {
 }
 
 // Resume begins a resumption, and copies its state to the variable at dst. End must
-// follow.
+// follow. The caller has the mutex of the state (ResumeMutex).
 func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
 	if err := sp.Resumable(); err != nil {
 		return nil, err
 	}
 	r := &Resumption{sp: sp, ctx: ctx, goroutine: goroutine.ID(), state: state, durable: durable}
+	if sp.live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
+		if err := sp.takeTurn(ctx); err != nil {
+			return nil, err
+		}
+		sp.giveTurn()
+	}
 	err := sp.look(func(tx *Tx) (err error) {
 		if r.birth, err = tx.birthOf(state); err != nil {
 			return err

@@ -91,7 +91,13 @@ type Live struct {
 	Swept      atomic.Uint64 `doc:"epoch of the last sweep that ended"`
 	Collector  atomic.Uint64 `doc:"incarnation that collects objects; 0: none"`
 	CollectDue atomic.Uint64 `doc:"a collection is due when NextIndex and Unlinked together have come so far"`
-	_          [64]byte
+	Mover      atomic.Uint64 `doc:"incarnation in whose transaction blocks get other places; 0: none"`
+	ShrunkAt   atomic.Uint64 `doc:"version after the file was made to take less last, or that was tried in vain"`
+	ShrunkLive atomic.Uint64 `doc:"bytes that the version could reach then"`
+	ShrunkDisk atomic.Uint64 `doc:"bytes that the heap file took on disk then; 0: something was let go of since"`
+	ShrunkHeld atomic.Uint64 `doc:"oldest version that a reader held then, if that may be why it is not less; 0: none"`
+	ShrunkLong atomic.Uint64 `doc:"bytes of the heap file, the extents of blocks alone, when its last user made it shorter; 0: not yet, or something was let go of since"`
+	_          [16]byte
 
 	Failed          atomic.Uint64 `doc:"1: a write or a sync failed; no writing until all that is in use was written anew"`
 	Clean           atomic.Uint64 `doc:"1: the newest anchor lists the free space"`

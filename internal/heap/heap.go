@@ -83,8 +83,9 @@ type Heap struct {
 	lists    [format.NumClasses]classList
 	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
-	holes    runList // free extents that have to be allocated before they are used (I8)
-	aside    runList // that are about to become holes
+	holes    runList    // free extents that have to be allocated before they are used (I8)
+	aside    runList    // that are about to become holes
+	avoided  *ExtentSet // extents whose blocks are left to the next sweep: see Avoid; nil: none
 	pending  []freed
 	logged   []freed // pending, and the journal refers to them: in the order of their versions
 	held     map[format.Version]*freedList
@@ -92,6 +93,7 @@ type Heap struct {
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
 	reserved reserve
+	leaving  bool             // the last user closes the space: the reserve stays empty (K6)
 	relieve  func()           // see SetRelief
 	sweep    func() bool      // the same
 	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim

@@ -187,10 +187,10 @@ func (h *Heap) TakeTail() {
 func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
 	free := h.runs.cut(below >> format.ExtentShift)
-	if last := len(free) - 1; last >= 0 { // some stay for the parcels, which else would need holes at once
-		kept := min(free[last].n, 1+(h.runs.extents+h.holes.extents)/holesPerParcelExtent)
-		free[last].n -= kept
-		h.runs.add(free[last].extent+free[last].n, kept)
+	if len(free) > 0 { // some stay for the parcels, which else would need holes at once: low ones, since they are used
+		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerParcelExtent)
+		h.runs.add(free[0].extent, kept)
+		free[0].extent, free[0].n = free[0].extent+kept, free[0].n-kept
 	}
 	for _, r := range free {
 		for i := range r.n {
@@ -257,15 +257,9 @@ func (h *Heap) ReturnAside() {
 	h.aside = runList{}
 }
 
-// takeUpTo takes extents in a row from the shortest run that has n of them: most at
-// the most.
+// takeUpTo takes extents in a row from the best run that has n of them: most at the most.
 func (r *runList) takeUpTo(n, most uint64) (extent, got uint64, ok bool) {
-	best := -1
-	for i, a := range r.list {
-		if a.n >= n && (best < 0 || a.n < r.list[best].n) {
-			best = i
-		}
-	}
+	best := r.best(n)
 	if best < 0 {
 		return 0, 0, false
 	}

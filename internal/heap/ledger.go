@@ -66,7 +66,8 @@ import (
 //	    Reserve -> Free after the swap out of it; if the first swap fails, Reserve -> Free
 //	    again, since the extent was never in a cell). But cells outlive sweeps (K1).
 //	O11 Space that nobody ever had (0 -> Free) is said to be somebody's after the swap that
-//	    made it his. A kill in between leaves it unknown: a sweep takes it.
+//	    made it his. A kill in between leaves it unknown: a sweep takes it. What the last
+//	    user cuts off the end (Free -> 0) is such space again.
 //	O12 An extent that is cut (Free -> Blocks, and each block Free), one whose blocks are all
 //	    free (Blocks -> Free), and a run (Free -> Taken, of each extent) are of one process
 //	    all the time. A kill in the middle of it leaves some words as they were: a sweep

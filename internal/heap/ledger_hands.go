@@ -91,6 +91,11 @@ func (h *Heap) reservedAnew(extent, n uint64) {
 	h.handExtents(invariant.Carved, extent, n, fromNobody, invariant.Free)
 }
 
+// cutOff says that extents are nobody's again (O11).
+func (h *Heap) cutOff(extent, n uint64) {
+	h.handExtents(invariant.CutOff, extent, n, fromFree, invariant.Unknown)
+}
+
 // joined says that all blocks of an extent are free, and that it is one again (O12).
 func (h *Heap) joined(extent uint64) {
 	h.handExtents(invariant.Joined, extent, 1, fromBlocks, invariant.Free)

@@ -29,6 +29,7 @@ func (*Heap) settled(format.Addr, format.ByteCount)             {}
 func (*Heap) lent(uint64)                                       {}
 func (*Heap) unlent(uint64, uint64)                             {}
 func (*Heap) reservedAnew(uint64, uint64)                       {}
+func (*Heap) cutOff(uint64, uint64)                             {}
 func (*Heap) joined(uint64)                                     {}
 func (*Heap) cutUp(uint64, format.Class)                        {}
 func (*Heap) packed(int, format.Addr, []format.ParcelItem)      {}

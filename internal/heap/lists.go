@@ -129,6 +129,7 @@ func (h *Heap) forgetGroups(floor format.Addr) {
 type runList struct {
 	list    []run
 	extents uint64
+	low     bool // the lowest extents are taken, and not from the shortest run: see Avoid
 }
 
 // run is a number of free extents in a row.
@@ -149,14 +150,24 @@ func (r *runList) add(extent, n uint64) {
 	}
 }
 
-// take removes n extents in a row, from the smallest run that has them.
-func (r *runList) take(n uint64) (extent uint64, ok bool) {
+// best returns the index of the smallest run that has n extents, or of the lowest; -1 if
+// there is none.
+func (r *runList) best(n uint64) int {
 	best := -1
 	for i, a := range r.list {
 		if a.n >= n && (best < 0 || a.n < r.list[best].n) {
 			best = i
+			if r.low {
+				break
+			}
 		}
 	}
+	return best
+}
+
+// take removes n extents in a row, from the best run.
+func (r *runList) take(n uint64) (extent uint64, ok bool) {
+	best := r.best(n)
 	if best < 0 {
 		return 0, false
 	}

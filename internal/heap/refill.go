@@ -84,14 +84,7 @@ func (h *Heap) catchUp() {
 	if h.relieve != nil {
 		h.relieve()
 	}
-	for again := true; again; again = len(h.released.chunks) > 0 {
-		h.Reclaim()
-	}
-	h.adoptAll(format.StackExtents)
-	for c := format.Class(1); int(c) < format.NumClasses; c++ {
-		h.adoptAll(int(c))
-	}
-	h.cool() // extents that are free as a whole come together
+	h.Gather()
 }
 
 // sprawls reports whether the space takes much more than what it holds: then lone
@@ -145,6 +138,11 @@ func (h *Heap) takeExtents(n uint64) (uint64, error) {
 // ones, then holes, then such as nobody ever had. Where there is much free space, more
 // than a look at the stack is worth it.
 func (h *Heap) takeFree(n uint64) (uint64, error) {
+	if h.holesAreLower(n) {
+		if extent, err := h.takeHoles(n); err == nil {
+			return extent, nil
+		}
+	}
 	if extent, ok := h.runs.take(n); ok {
 		return extent, nil
 	}
@@ -334,6 +332,7 @@ func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 		invariant.Poison(h.payload(a, size-format.HeaderSize))
 	}
 	switch {
+	case h.avoided != nil && h.avoided.Has(h.extentOf(a)):
 	case h.reserved.owed > 0 && h.pay(a, c):
 	case hot:
 		h.lists[c].hot = append(h.lists[c].hot, a)

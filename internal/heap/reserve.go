@@ -99,6 +99,9 @@ func (h *Heap) emptyCells() (n int) {
 // fillReserve fills the cells (K2), from wherever extents are to be had, and from
 // nowhere but this process's list if ownOnly is set. The error says why it could not.
 func (h *Heap) fillReserve(ownOnly bool) error {
+	if h.leaving {
+		return nil
+	}
 	w := h.live.Words()
 	for i := range h.reserveExtents() {
 		cell := &w.Reserve[i]
@@ -271,9 +274,11 @@ func (h *Heap) takeCell(cell *atomic.Uint64) {
 	}
 }
 
-// EmptyReserve takes all extents out of the cells, for the last one who closes (K6). The
-// heap is entered.
+// EmptyReserve takes all extents out of the cells, for the last one who closes (K6), and
+// has this process fill none any more: what carries the parcels would else fill them again.
+// The heap is entered.
 func (h *Heap) EmptyReserve() {
+	h.leaving = true
 	w := h.live.Words()
 	for i := range w.Reserve {
 		h.takeCell(&w.Reserve[i])

@@ -12,6 +12,8 @@ type Marks struct {
 	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
+
+	withheld *ExtentSet // nil: none
 }
 
 // NewMarks returns an empty set for the blocks below the offset.
@@ -93,11 +95,12 @@ func (m *Marks) Unmarked() *Unmarked {
 		class := h.extentClass(extent)
 		size := uint64(class.BlockSize())
 		switch {
+		case m.extents[extent] != nil && class == format.ClassRun:
+			extent += uint64(blockSize(h.header(h.extentAddr(extent))))>>format.ExtentShift - 1
 		case m.spared != nil && m.spared.has(extent): // whoever took it meanwhile owns it
+		case m.withheld != nil && m.withheld.Has(extent):
 		case m.extents[extent] == nil:
 			free(extent, 1)
-		case class == format.ClassRun:
-			extent += uint64(blockSize(h.header(h.extentAddr(extent))))>>format.ExtentShift - 1
 		case size > 0:
 			for off := uint64(0); off+size <= format.ExtentSize; off += size {
 				if !m.has(extent, off) {

@@ -18,6 +18,7 @@ const (
 	Pushed   // it is in a parcel
 	Accepted // it came out of a parcel
 	Carved   // it is space that nobody ever had
+	CutOff   // the last user takes it off the end of the file: nobody has it
 	Cut      // an extent became blocks
 	Joined   // all blocks of an extent are free: it is one again
 	Found    // a sweep has found it

@@ -13,7 +13,7 @@ const numEvents = Unusual + 1
 // in hexadecimal, %_ nothing.
 var events = [numEvents]struct{ name, numbers string }{
 	Took: {"taken", change}, Sealed: {"sealed", change}, Freed: {"freed", change}, Settled: {"settled", change},
-	Returned: {"returned", change}, Listed: {"listed", change}, Pushed: {"pushed", change}, Accepted: {"accepted", change}, Carved: {"carved", change},
+	Returned: {"returned", change}, Listed: {"listed", change}, Pushed: {"pushed", change}, Accepted: {"accepted", change}, Carved: {"carved", change}, CutOff: {"cut off", change},
 	Cut: {"cut", change}, Joined: {"joined", change}, Found: {"swept up", change}, Lent: {"put into the reserve", change},
 	Unlent: {"out of the reserve", change}, Spared: {"spared", change}, Leaked: {"leaked", change},
 	Began: {"joins", "as %i"}, Left: {"leaves", "as %i"}, Dead: {"finds dead", "%i"}, TookOver: {"takes over", "from %i, alive: %d"},

@@ -228,6 +228,7 @@ func (v *Live) letGoOf(dead format.Incarnation) {
 	v.words.Starving.CompareAndSwap(d, 0)
 	v.words.Sweeper.CompareAndSwap(d, 0)
 	v.words.Collector.CompareAndSwap(d, 0)
+	v.words.Mover.CompareAndSwap(d, 0)
 	v.words.Leader.CompareAndSwap(d, 0)
 	for i := range v.words.Segments {
 		v.words.Segments[i].Owner.CompareAndSwap(d, 0)

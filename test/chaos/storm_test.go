@@ -439,6 +439,9 @@ func (f *storm) end() error {
 	if err := f.alone(func(s *everheap.Space, w world) error { return inspectAll(s) }); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
+	if err := f.rest(); err != nil {
+		return fmt.Errorf("at the end: %w", err)
+	}
 	if err := f.powerLoss(); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}

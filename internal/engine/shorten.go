@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// The length of the heap file is what processes rely on that have it mapped: what
+// lies below the end can be touched. One who stands still on the way to making it shorter
+// would do it late. So only the last user does it, when he closes the space, and nobody
+// can join meanwhile (K4).
+//
+// Invariants (U for the last user):
+//
+//	U1  What is cut off is free, in nobody's lists, and beyond what both usable anchors say
+//	    is reserved: they are written before. So whatever a recovery finds, it goes on above
+//	    those marks, and takes what was cut off for what was never there: it is allocated
+//	    before it is used, as holes are.
+//	U2  It is beyond what live says is reserved, and the end of the file, from the moment
+//	    it is taken out of the lists, before any of that. So who dies on the way has lost
+//	    track of nothing: the next user goes on from there, in a file that is longer than it
+//	    need be; and the last one cuts off what is beyond that end, whoever has set it.
+
+// lengthDue reports whether the heap file is much longer than what it holds, and it may
+// help to do something about it (H2).
+func (sp *Space) lengthDue() bool {
+	w := sp.live.Words()
+	_, bytes, _, err := sp.measure()
+	length := w.Carved.Load() - sp.heap.First()<<format.ExtentShift
+	return err == nil && sp.outgrown(length, bytes, w.ShrunkLong.Load())
+}
+
+// lastTries is how often the last user tries to be the sweeper: the background may be at it.
+const lastTries = 20
+
+// shrinkLast is shrink for the last user, before he closes the space.
+func (sp *Space) shrinkLast() (err error) {
+	if err := sp.enter(); err != nil {
+		return err
+	}
+	defer sp.views.Add(-1)
+	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
+	return sp.shrinkAll(context.Background(), lastTries)
+}
+
+// shorten prepares to cut the end of the heap file off, if the file is much longer than what it
+// holds, and gives the space of free extents back if it takes much more of the disk. It
+// reports whether it did so: then it has written one anchor. The caller is the last one
+// who has the space open, and has given all back.
+func (sp *Space) shorten() (done bool, err error) {
+	w := sp.live.Words()
+	disk, bytes, _, err := sp.measure()
+	large := sp.outgrown(disk, bytes, w.ShrunkDisk.Load())
+	if err != nil || !large && !sp.lengthDue() {
+		return false, err
+	}
+	below := uint64(0)
+	if err := sp.lastLists(func(h *heap.Heap) {
+		h.TakeTail()
+		h.Gather()
+		below = h.CutTail()
+		invariant.Point("shorten.told")
+		h.MarkHoles(below)
+		h.GiveBack(true)
+	}); err != nil {
+		return false, err
+	}
+	if err := sp.writeAnchor(nil, true); err != nil {
+		return false, err
+	}
+	invariant.Point("shorten.synced")
+	if large {
+		if err := sp.punchLast(below); err != nil {
+			return false, err
+		}
+	}
+	w.ShrunkLong.Store(w.Carved.Load() - sp.heap.First()<<format.ExtentShift)
+	w.ShrunkLive.Store(bytes)
+	if disk, _, _, err = sp.measure(); err == nil {
+		w.ShrunkDisk.Store(disk)
+	}
+	return true, err
+}
+
+// punchLast gives the space of the free extents below the end back to the file system,
+// whose marks are on disk.
+func (sp *Space) punchLast(below uint64) error {
+	var failed error
+	err := sp.lastLists(func(h *heap.Heap) {
+		h.TakeAside(below)
+		for more := true; more && failed == nil; {
+			more, failed = h.PunchAside()
+		}
+		h.ReturnAside()
+		h.GiveBack(true)
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// lastLists runs fn while the last user uses the lists.
+func (sp *Space) lastLists(fn func(h *heap.Heap)) error {
+	return sp.usingLists(func() error {
+		sp.heap.Enter()
+		fn(sp.heap)
+		return nil
+	})
+}
+
+// cutHeap cuts the heap file off at the end that live tells of, when both usable anchors
+// know of it: one that is missing it writes (U1).
+func (sp *Space) cutHeap() error {
+	status, err := mapping.StatusOfFile(sp.file)
+	if err != nil {
+		return err
+	}
+	end := sp.live.Words().End.Load()
+	sp.live.Assure() // that is the end
+	if uint64(status.Size) <= end {
+		return nil
+	}
+	for range 2 {
+		if anchors, _, err := sp.readAnchors(); err != nil || !reachBeyond(anchors, end) {
+			if err != nil {
+				return err
+			}
+			invariant.Point("shorten.cut")
+			return sp.file.Truncate(int64(end))
+		}
+		if err := sp.lastAnchor(true); err != nil {
+			return err
+		}
+	}
+	return nil // it cannot be known, and stays as it is
+}
+
+// reachBeyond reports whether one of the two newest anchors says that something beyond an
+// end is reserved.
+func reachBeyond(anchors []*format.Anchor, end uint64) bool {
+	anchors = slices.DeleteFunc(slices.Clone(anchors), func(a *format.Anchor) bool { return a == nil })
+	slices.SortFunc(anchors, func(a, b *format.Anchor) int {
+		if a.Newer(b) {
+			return -1
+		}
+		return 1
+	})
+	return slices.ContainsFunc(anchors[:min(2, len(anchors))], func(a *format.Anchor) bool { return a.Carved > end })
+}

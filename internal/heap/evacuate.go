@@ -1,0 +1,172 @@
+package heap
+
+import (
+	"iter"
+	"math/bits"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// What is needed to empty extents of which little is in use, and to give the end of the
+// file back: how full extents are, and which of them a sweep leaves alone.
+
+// An ExtentSet is a set of extents.
+type ExtentSet struct{ words []uint64 }
+
+// Has reports whether the extent is in the set.
+func (s *ExtentSet) Has(extent uint64) bool {
+	return extent/64 < uint64(len(s.words)) && s.words[extent/64]&(1<<(extent%64)) != 0
+}
+
+// Add adds an extent.
+func (s *ExtentSet) Add(extent uint64) {
+	for extent/64 >= uint64(len(s.words)) {
+		s.words = append(s.words, 0)
+	}
+	s.words[extent/64] |= 1 << (extent % 64)
+}
+
+// Occupied is an extent in which blocks are marked, or a run that is.
+type Occupied struct {
+	Extent uint64
+	Run    bool
+	Count  uint64           // of extents: 1, unless it is a run
+	Blocks int              // marked
+	Used   format.ByteCount // by those
+}
+
+// Occupied lists the extents in which blocks are in the set, in ascending order.
+func (m *Marks) Occupied() iter.Seq[Occupied] {
+	return func(yield func(Occupied) bool) {
+		h := m.heap
+		for extent := h.first >> format.ExtentShift; extent < uint64(len(m.extents)); extent++ {
+			marks := m.extents[extent]
+			if marks == nil {
+				continue
+			}
+			o := Occupied{Extent: extent, Count: 1}
+			if class := h.extentClass(extent); class == format.ClassRun {
+				o.Run, o.Blocks, o.Used = true, 1, blockSize(h.header(h.extentAddr(extent)))
+				o.Count = uint64(o.Used) >> format.ExtentShift
+			} else {
+				for _, w := range marks {
+					o.Blocks += bits.OnesCount64(w)
+				}
+				o.Used = format.ByteCount(o.Blocks) * class.BlockSize()
+			}
+			if !yield(o) {
+				return
+			}
+			extent += o.Count - 1
+		}
+	}
+}
+
+// First returns the number of the first extent of blocks.
+func (h *Heap) First() uint64 { return h.first >> format.ExtentShift }
+
+// ExtentOf returns the number of the extent that an address lies in.
+func (h *Heap) ExtentOf(a format.Addr) uint64 { return h.extentOf(a) }
+
+// Withhold excepts extents from what Unmarked lists: it stays nobody's until the next
+// sweep, so nothing is written there any more.
+func (m *Marks) Withhold(s *ExtentSet) { m.withheld = s }
+
+// Avoid has this process leave blocks of extents that become free to the next sweep, so
+// that it writes nothing there, and take the lowest extents that are free; nil: no more.
+// The heap is entered.
+func (h *Heap) Avoid(s *ExtentSet) {
+	h.avoided = s
+	h.runs.low, h.holes.low = s != nil, s != nil
+}
+
+// holesAreLower reports whether n holes in a row are to be taken, since they are lower
+// than any n extents that have their space.
+func (h *Heap) holesAreLower(n uint64) bool {
+	if !h.holes.low {
+		return false
+	}
+	hole, free := h.holes.best(n), h.runs.best(n)
+	return hole >= 0 && (free < 0 || h.holes.list[hole].extent < h.runs.list[free].extent)
+}
+
+// SortExtents gives all free extents of this process and of the stack to the stack, in
+// such an order that those below the limit are the first to be taken. The heap is entered.
+func (h *Heap) SortExtents(limit uint64) {
+	h.adoptAll(format.StackExtents)
+	var below [2]runList
+	for i, list := range []*runList{&h.holes, &h.runs} {
+		for _, r := range list.cut(limit) {
+			if r.n > 0 {
+				below[i].add(r.extent, r.n)
+			}
+		}
+		h.pushRuns(list)
+	}
+	for i, list := range []*runList{&h.holes, &h.runs} {
+		for _, r := range below[i].list {
+			list.add(r.extent, r.n)
+		}
+		h.pushRuns(list)
+	}
+}
+
+// Gather takes what is free, and what waits to be, from all stacks into the lists of this
+// process: extents that are free as a whole come together. The heap is entered.
+func (h *Heap) Gather() {
+	h.adoptAll(format.StackPending)
+	for again := true; again; again = len(h.released.chunks) > 0 {
+		h.Reclaim()
+	}
+	h.adoptAll(format.StackExtents)
+	for c := format.Class(1); int(c) < format.NumClasses; c++ {
+		h.adoptAll(int(c))
+	}
+	h.cool()
+}
+
+// tailKept is how many free extents stay before the end that is cut off: for the parcels
+// that tell of the others.
+const tailKept = 4
+
+// CutTail takes the free extents at the end of what is reserved out of the lists, for
+// good, and returns the offset at which they begin: the end of the file is there from now on.
+// Nobody else has the space open; the heap is entered, and what is free is in the lists.
+func (h *Heap) CutTail() (below uint64) {
+	end := h.live.Words().Carved.Load() >> format.ExtentShift
+	first := end
+	for list := h.endingAt(first); list != nil; list = h.endingAt(first) {
+		first = list.list[len(list.list)-1].extent
+		list.cutLast()
+	}
+	if kept := min(end-first, tailKept); kept > 0 {
+		h.putFree(first, kept) // in no list meanwhile, and this process's
+		first += kept
+	}
+	if invariant.Enabled {
+		h.cutOff(first, end-first)
+	}
+	below = first << format.ExtentShift
+	h.live.Words().Carved.Store(below)
+	h.live.Words().End.Store(below)
+	return below
+}
+
+// endingAt returns the list whose last extents in a row end where an extent begins; nil
+// if there is none.
+func (h *Heap) endingAt(extent uint64) *runList {
+	for _, r := range []*runList{&h.runs, &h.holes} {
+		if n := len(r.list); n > 0 && r.list[n-1].extent+r.list[n-1].n == extent {
+			return r
+		}
+	}
+	return nil
+}
+
+// cutLast takes the last extents in a row out of the list.
+func (r *runList) cutLast() {
+	n := len(r.list) - 1
+	r.extents -= r.list[n].n
+	r.list = r.list[:n]
+}

@@ -1,0 +1,73 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// What the files of a space may take when nobody writes to it any more, whatever has
+// happened before.
+const (
+	restFactor  = 8
+	restExtra   = 16 << 20
+	restJournal = 4 << 20
+)
+
+// files returns the lengths of the heap file and of the journal, and what the heap file
+// takes on disk.
+func (f *storm) files() (heap, disk, journal int64, err error) {
+	h, err := os.Stat(filepath.Join(f.Space, "heap"))
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	j, err := os.Stat(filepath.Join(f.Space, "journal"))
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return h.Size(), h.Sys().(*syscall.Stat_t).Blocks * 512, j.Size(), nil
+}
+
+// rest is the end of the storm: without checkpoints, and without anybody who does
+// anything, the files become as small as they must be; and short, when the space is
+// closed. What is in it is what it was.
+func (f *storm) rest() error {
+	live := int64(0)
+	err := f.alone(func(s *everheap.Space, w world) error {
+		list, err := s.Checkpoints()
+		for _, c := range list {
+			if err == nil {
+				err = s.DropCheckpoint(c.Name)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			_, disk, journal, err := f.files()
+			live = int64(s.Stats().Live)
+			if err != nil || disk <= restFactor*live+restExtra && journal < restJournal {
+				f.told("at rest after %v: %d bytes are live, the heap takes %d of the disk, the journal %d", time.Since(began), live, disk, journal)
+				return err
+			}
+			if time.Since(began) > *patienceFlag {
+				return fmt.Errorf("the heap takes %d bytes of the disk, for %d that are live, and the journal has %d", disk, live, journal)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	heap, disk, journal, err := f.files()
+	if err == nil && (heap > restFactor*live+restExtra || disk > heap+restExtra || journal >= restJournal) {
+		err = fmt.Errorf("after it was closed the heap is %d bytes long, for %d that are live, and the journal has %d", heap, live, journal)
+	}
+	if err == nil {
+		err = f.alone(func(s *everheap.Space, w world) error { return inspectAll(s) })
+	}
+	return err
+}

@@ -1,0 +1,538 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
+)
+
+// most is what the files of a space may take, for what it holds: the heap file, which is
+// bound by factor and extra.
+const (
+	factor = 8
+	extra  = 16 << 20
+)
+
+// most returns how much the heap file may take.
+func most(s *everheap.Space) int64 { return factor*int64(s.Stats().Live) + extra }
+
+// shrinks waits until the heap file takes no more of the disk than it may. Nothing is done to
+// it.
+func shrinks(t testing.TB, s *everheap.Space, dir string) {
+	t.Helper()
+	_, before := length(t, dir, "heap")
+	if before <= most(s) {
+		t.Errorf("there is nothing to see: %d bytes of the disk for %d", before, s.Stats().Live)
+	}
+	disk := before
+	if !wait(func() bool { _, disk = length(t, dir, "heap"); return disk <= most(s) }) {
+		t.Fatalf("the heap takes %d bytes of the disk, for %d that are live", disk, s.Stats().Live)
+	}
+	t.Logf("%d of the disk became %d; %d are live", before, disk, s.Stats().Live)
+}
+
+// short fails the test unless the heap file is as short as it must be.
+func short(t testing.TB, s *everheap.Space, dir string) {
+	t.Helper()
+	if size, disk := length(t, dir, "heap"); size > most(s) || disk > most(s) {
+		t.Errorf("the heap is %d bytes long, and takes %d of the disk, for %d that are live", size, disk, s.Stats().Live)
+	}
+}
+
+// Thing is a value with everything in it that has addresses.
+type Thing struct {
+	Name  string
+	Tags  []string
+	Inner *Thing
+	Same  *Thing // as Inner
+	Bytes []byte
+}
+
+// newThing makes a thing that follows from a number.
+func newThing(i int) Thing {
+	inner := &Thing{Name: fmt.Sprint("inner ", i), Bytes: []byte(strings.Repeat("b", i%50))}
+	return Thing{Name: fmt.Sprint("thing ", i), Tags: []string{"a", fmt.Sprint(i), strings.Repeat("t", i%90)}, Inner: inner, Same: inner}
+}
+
+// is reports whether a thing is that of a number.
+func (x *Thing) is(i int) bool {
+	want := newThing(i)
+	return x.Name == want.Name && strings.Join(x.Tags, "|") == strings.Join(want.Tags, "|") && x.Inner != nil && x.Inner == x.Same &&
+		x.Inner.Name == want.Inner.Name && string(x.Inner.Bytes) == string(want.Inner.Bytes)
+}
+
+// A world has a collection of each kind. Nearly all of it is deleted, at random, so what
+// is left lies everywhere, a little in each extent.
+type world struct {
+	space  *everheap.Space
+	things everheap.Map[int, Thing]
+	order  everheap.Sorted[string, string]
+	list   everheap.List[string]
+	refs   everheap.List[everheap.Ref[Thing]]
+	nested everheap.Map[int, everheap.Map[string, string]]
+	left   map[int]bool // keys of the map and of the sorted map
+	kept   int          // elements of the lists
+}
+
+func openThings(t testing.TB, s *everheap.Space) *world {
+	t.Helper()
+	w := &world{space: s, left: map[int]bool{}}
+	var errs [5]error
+	w.things, errs[0] = everheap.OpenMap[int, Thing](s, "things")
+	w.order, errs[1] = everheap.OpenSorted[string, string](s, "order")
+	w.list, errs[2] = everheap.OpenList[string](s, "list")
+	w.refs, errs[3] = everheap.OpenList[everheap.Ref[Thing]](s, "refs")
+	w.nested, errs[4] = everheap.OpenMap[int, everheap.Map[string, string]](s, "nested")
+	must(t, errors.Join(errs[:]...))
+	return w
+}
+
+func word(i int) string { return fmt.Sprint("word ", i, strings.Repeat(".", i*7%300)) }
+
+// choose chooses what is to be left of n of everything: one of a hundred, and what was
+// left before.
+func (w *world) choose(r *rand.Rand, n int) {
+	for i := range n {
+		if r.IntN(100) == 0 {
+			w.left[i] = true
+		}
+	}
+	w.kept = n / 100
+}
+
+// fill writes n of everything, and then leaves what is chosen.
+func (w *world) fill(t testing.TB, r *rand.Rand, n int) {
+	t.Helper()
+	w.choose(r, n)
+	each := func(fn func(tx *everheap.Tx, i int) error) {
+		t.Helper()
+		for from := 0; from < n; from += 500 {
+			must(t, w.space.Update(context.Background(), func(tx *everheap.Tx) error {
+				for i := from; i < from+500; i++ {
+					if err := fn(tx, i); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+		}
+	}
+	each(func(tx *everheap.Tx, i int) error {
+		err := errors.Join(w.things.Set(tx, i, newThing(i)), w.order.Set(tx, word(i), word(i+1)), w.list.Append(tx, word(i)))
+		if err == nil && i%4 == 0 {
+			var ref everheap.Ref[Thing]
+			if ref, err = everheap.New(tx, newThing(i)); err == nil {
+				err = w.refs.Append(tx, ref)
+			}
+		}
+		if err == nil && i%16 == 0 {
+			var m everheap.Map[string, string]
+			if m, err = everheap.NewMap[string, string](tx); err == nil {
+				err = errors.Join(m.Set(tx, "key", word(i)), w.nested.Set(tx, i, m))
+			}
+		}
+		return err
+	})
+	must(t, w.list.Truncate(w.space, w.kept))
+	must(t, w.refs.Truncate(w.space, w.kept))
+	each(func(tx *everheap.Tx, i int) error {
+		if w.left[i] {
+			return nil
+		}
+		_, err := w.things.Delete(tx, i)
+		if err == nil {
+			_, err = w.order.Delete(tx, word(i))
+		}
+		if err == nil && i%16 == 0 {
+			_, err = w.nested.Delete(tx, i)
+		}
+		return err
+	})
+	_, err := w.space.Collect(context.Background())
+	must(t, err)
+}
+
+// verify fails the test unless all is there that is left.
+func (w *world) verify(t testing.TB, sc everheap.Scope) {
+	t.Helper()
+	bad := func(what string, i int, err error) {
+		t.Helper()
+		t.Fatalf("%s %d is not what it was (%v)", what, i, err)
+	}
+	for i := range w.left {
+		if x, err := w.things.Get(sc, i); err != nil || !x.is(i) {
+			bad("thing", i, err)
+		}
+		if v, err := w.order.Get(sc, word(i)); err != nil || v != word(i+1) {
+			bad("word", i, err)
+		}
+		if i%16 != 0 {
+			continue
+		}
+		m, err := w.nested.Get(sc, i)
+		if err == nil {
+			var v string
+			if v, err = m.Get(sc, "key"); v != word(i) {
+				bad("nested map", i, err)
+			}
+		}
+		if err != nil {
+			bad("nested map", i, err)
+		}
+	}
+	for i := range w.kept {
+		if v, err := w.list.Get(sc, i); err != nil || v != word(i) {
+			bad("element", i, err)
+		}
+		ref, err := w.refs.Get(sc, i)
+		if err != nil {
+			bad("reference", i, err)
+		}
+		if x, err := ref.Get(sc); err != nil || !x.is(4*i) {
+			bad("object", i, err)
+		}
+	}
+	for what, count := range map[string]func(everheap.Scope) (int, error){"map": w.things.Len, "sorted map": w.order.Len} {
+		if n, err := count(sc); err != nil || n != len(w.left) {
+			t.Fatalf("the %s has %d entries, of %d (%v)", what, n, len(w.left), err)
+		}
+	}
+}
+
+// Nearly everything is deleted: the file becomes small by itself, and shorter when the last
+// user closes it. All that is left is as it was, for those who read meanwhile too, before and after a loss
+// of power.
+func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) {
+	dir := newDir(t)
+	s := opened(t, dir)
+	w := openThings(t, s)
+	w.fill(t, rand.New(rand.NewPCG(*seedFlag, 2)), 40_000)
+	must(t, s.View(func(tx *everheap.Tx) error { // as long as the version is held, little can be given back
+		version := s.Stats().Version
+		if !wait(func() bool { return s.Stats().Version > version }) {
+			t.Error("nothing is tried")
+		}
+		atPeace(t, s, dir)
+		w.verify(t, tx)
+		return nil
+	}))
+	shrinks(t, s, dir)
+	w.verify(t, s)
+	whole(t, s)
+	atPeace(t, s, dir)
+	must(t, s.Close())
+	s = opened(t, dir)
+	short(t, s, dir)
+	w = reopen(t, w, s)
+	w.verify(t, s)
+	must(t, s.Close())
+	powerLoss(t, dir)
+	s = opened(t, dir)
+	w = reopen(t, w, s)
+	w.verify(t, s)
+	whole(t, s)
+}
+
+// reopen returns the world of a space that was opened again.
+func reopen(t testing.TB, old *world, s *everheap.Space) *world {
+	t.Helper()
+	w := openThings(t, s)
+	w.left, w.kept = old.left, old.kept
+	return w
+}
+
+// atPeace waits until a space in which nobody writes, and its files, stay as they are for
+// some seconds.
+func atPeace(t testing.TB, s *everheap.Space, dir string) {
+	t.Helper()
+	look := func() (files [4]int64) {
+		files[0], files[1] = length(t, dir, "heap")
+		files[2], files[3] = length(t, dir, "journal")
+		return files
+	}
+	still, version, files, anchored := 0, everheap.Version(0), [4]int64{}, everheap.Version(0)
+	if !wait(func() bool {
+		st := s.Stats()
+		if now := look(); st.Version != version || st.Anchored != anchored || now != files {
+			still, version, anchored, files = 0, st.Version, st.Anchored, now
+		}
+		still++
+		time.Sleep(500 * time.Millisecond)
+		return still > 10
+	}) {
+		t.Error("the space does not come to rest")
+	}
+}
+
+// Compact does at once what otherwise comes by itself. What a checkpoint pins stays where
+// it is, and is what it was.
+func TestHeap_Compacted(t *testing.T) {
+	dir := newDir(t)
+	s := opened(t, dir)
+	w := openThings(t, s)
+	w.fill(t, rand.New(rand.NewPCG(*seedFlag, 3)), 20_000)
+	must(t, s.Checkpoint("then"))
+	then := reopen(t, w, s)
+	then.left = maps.Clone(w.left)
+	w.fill(t, rand.New(rand.NewPCG(*seedFlag, 4)), 20_000) // what was left stays
+	for range 2 {
+		_, err := s.Compact(context.Background())
+		must(t, err)
+		w.verify(t, s)
+		must(t, s.ViewAt("then", func(tx *everheap.Tx) error { then.verify(t, tx); return nil }))
+		whole(t, s)
+	}
+	must(t, s.DropCheckpoint("then"))
+	_, err := s.Compact(context.Background())
+	must(t, err)
+	if _, disk := length(t, dir, "heap"); disk > most(s) {
+		t.Errorf("the heap takes %d bytes of the disk, for %d that are live", disk, s.Stats().Live)
+	}
+	w.verify(t, s)
+	whole(t, s)
+}
+
+// A program that goes on from its state is not told that somebody else does, although its
+// state, and all else, gets another place meanwhile.
+func TestHeap_MovedAroundResume(t *testing.T) {
+	dir := newDir(t)
+	s := opened(t, dir)
+	w := openThings(t, s)
+	r := rand.New(rand.NewPCG(*seedFlag, 5))
+	type progress struct {
+		N    int
+		Text string
+	}
+	err := everheap.Resume(context.Background(), s, "run", progress{}, func(p *progress, checkpoint func() error) error {
+		for ; p.N < 3; p.N++ {
+			p.Text = strings.Repeat("state ", p.N)
+			if err := checkpoint(); err != nil {
+				return err
+			}
+			other := make(chan error) // another goroutine: not a part of the run
+			go func() {
+				w.fill(t, r, 10_000)
+				_, err := s.Compact(context.Background())
+				other <- err
+			}()
+			if err := <-other; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	must(t, err)
+	w.verify(t, s)
+}
+
+func init() {
+	// It writes very much in one transaction, and never commits it.
+	children["hoarder"] = func(dir string, args []string) error {
+		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
+		if err != nil {
+			return err
+		}
+		m, err := everheap.OpenMap[int, string](s, "hoard")
+		if err != nil {
+			return err
+		}
+		id, _ := strconv.Atoi(args[0])
+		return s.Update(context.Background(), func(tx *everheap.Tx) error {
+			for i := range 200 {
+				if err := m.Set(tx, i, strings.Repeat("x", 1000+(id*31+i*977)%60_000)); err != nil {
+					return err
+				}
+			}
+			say("full")
+			for range lines() {
+				break
+			}
+			return errors.New("not to be committed")
+		})
+	}
+}
+
+// Many processes are killed in the midst of large transactions, while one stands still in
+// the midst of another: no sweep can begin, and the file grows. As soon as that one goes on, or
+// dies, the file becomes small again.
+func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
+	for _, how := range []string{"goes on", "dies"} {
+		t.Run(how, func(t *testing.T) {
+			dir := newDir(t)
+			s := opened(t, dir)
+			a, err := newAuthor(s, 0, 1000)
+			must(t, err)
+			for range 30 {
+				must(t, a.write())
+			}
+			sleeper := start(t, "hoarder", dir, "", 0)
+			sleeper.hear("full")
+			sleeper.stop()
+			for id := range 12 {
+				p := start(t, "hoarder", dir, "", id)
+				p.hear("full")
+				p.kill()
+				must(t, a.write())
+			}
+			_, disk := length(t, dir, "heap")
+			if disk < 2*most(s) {
+				t.Errorf("the file takes %d bytes only", disk)
+			}
+			if how == "goes on" { // and comes to the end of its transaction
+				sleeper.resume()
+				sleeper.tell("end")
+			} else {
+				sleeper.kill()
+			}
+			shrinks(t, s, dir)
+			a.verify(t, a.seq)
+			whole(t, s)
+			must(t, s.Close())
+			s = opened(t, dir)
+			short(t, s, dir)
+		})
+	}
+}
+
+// A process stands still, or dies, at every step of those that move blocks, sweep, give
+// space back and cut the file; meanwhile others do all of that, and write. When it goes on it does no
+// harm.
+func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	r := rand.New(rand.NewPCG(*seedFlag, 1))
+	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "parcel.built", "parcel.taken"}
+	for _, point := range points {
+		for _, how := range []string{"stop", "kill"} {
+			times := 1 + r.IntN(3)
+			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) { shrunkAround(t, point, times, how, r) })
+		}
+	}
+}
+
+// shrunkAround is a round of TestHeap_ShrunkAroundOneWhoStandsStill.
+func shrunkAround(t *testing.T, point string, times int, how string, r *rand.Rand) {
+	dir, size := newDir(t), 3000
+	s := opened(t, dir)
+	w := openThings(t, s)
+	w.fill(t, r, 10_000)
+	other := start(t, "author", dir, "", 1, size)
+	other.hear("ready")
+	armed := start(t, "author", dir, fmt.Sprintf("%s:%d:%s", point, times, how), 2, size)
+	armed.hear("ready")
+	armed.tell("go")
+	other.tell("go")
+	work := func(until func() bool) {
+		t.Helper()
+		if !wait(func() bool {
+			w.fill(t, r, 1000)
+			if _, err := s.Compact(context.Background()); err != nil {
+				t.Log(err) // another one is at it
+			}
+			return until()
+		}) {
+			t.Fatalf("no process came to %s, or goes on after that", point)
+		}
+	}
+	progress := func(p *proc) func() bool {
+		from := number(t, p.said("acked"))
+		return func() bool { return number(t, p.said("acked")) >= from+60 }
+	}
+	work(func() bool { return armed.gone() || armed.still() })
+	work(progress(other))
+	w.verify(t, s)
+	if how == "stop" {
+		armed.resume()
+		work(progress(armed))
+	}
+	other.kill()
+	armed.kill()
+	w.verify(t, s)
+	whole(t, s)
+	must(t, s.Close())
+	verifyAll(t, dir, size, map[int]int{1: number(t, other.said("acked")), 2: number(t, armed.said("acked"))})
+	s = opened(t, dir)
+	w = reopen(t, w, s)
+	w.verify(t, s)
+	short(t, s, dir)
+}
+
+func init() {
+	// It fills a space, deletes nearly all of it, and dies at a point when it closes it as
+	// its last user.
+	children["tidier"] = func(dir string, args []string) error {
+		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
+		if err != nil {
+			return err
+		}
+		seed, _ := strconv.ParseUint(args[0], 10, 64)
+		t := new(childTB)
+		w := openThings(t, s)
+		w.fill(t, rand.New(rand.NewPCG(seed, 6)), 10_000)
+		if err := s.Sync(context.Background()); err != nil {
+			return err
+		}
+		say("filled")
+		defer invariant.Hook(func(point string) {
+			if point == args[1] {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {} // no further
+			}
+		})()
+		return s.Close()
+	}
+}
+
+// childTB is what a child has in place of a test.
+type childTB struct{ testing.TB }
+
+func (*childTB) Helper()           {}
+func (*childTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// The last user dies at every step on the way to a shorter heap file. All is there for the
+// next one, before and after a loss of power, and the file becomes short when that one closes it.
+func TestHeap_LastUserDies(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, point := range []string{"shorten.told", "parcel.built", "shorten.synced", "anchor.synced", "anchor.written", "punch.marked", "shorten.cut"} {
+		for _, lost := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s:%t", point, lost), func(t *testing.T) {
+				dir := newDir(t)
+				p := start(t, "tidier", dir, "", *seedFlag, point)
+				p.hear("filled")
+				if !wait(p.gone) || p.cmd.ProcessState.Success() {
+					t.Fatalf("it does not come to %s: %s", point, &p.err)
+				}
+				if lost {
+					powerLoss(t, dir)
+				}
+				s := opened(t, dir)
+				w := openThings(t, s)
+				w.choose(rand.New(rand.NewPCG(*seedFlag, 6)), 10_000)
+				w.verify(t, s)
+				whole(t, s)
+				must(t, s.Close())
+				s = opened(t, dir)
+				short(t, s, dir)
+				w = reopen(t, w, s)
+				w.verify(t, s)
+				w.fill(t, rand.New(rand.NewPCG(*seedFlag, 7)), 1000) // the file grows again
+				w.verify(t, s)
+				whole(t, s)
+			})
+		}
+	}
+}

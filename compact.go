@@ -13,10 +13,15 @@ type CompactStats struct {
 }
 
 // Compact gives free space of an open space back to the file system, while all
-// processes go on: extents of 64 KiB in which nothing is left. Those of which a part
-// is in use stay, and so does what other processes have set aside for what they write
-// next. When the space grows again, it takes space for them again, and ErrNoSpace is
-// possible where it had not been.
+// processes go on. It moves what is left out of extents of 64 KiB of which little is in
+// use, in transactions of half a millisecond, and gives back those in which nothing is left.
+// What checkpoints reach is not moved; what readers hold, and what other processes have
+// set aside for what they write next, stays. When the space grows again, it takes
+// space for it again, and ErrNoSpace is possible where it had not been.
+//
+// A heap file that takes more than 6 times what the newest version holds, and 12 MiB, is
+// compacted in the background as well, when little is written; the last Close makes it
+// shorter. Checkpoints and readers of old versions come on top.
 //
 // ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (the process
 // was stopped, and another one has gone on in its place), ErrSelf (inside an Update),

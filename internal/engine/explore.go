@@ -10,6 +10,7 @@ import (
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -127,6 +128,40 @@ func (sp *Space) Depart() error {
 	sp.closeFiles()
 	return err
 }
+
+// BeFork makes the functions that the space has been given its own: it is a copy of another one.
+func (sp *Space) BeFork() {
+	sp.judge = sp.judgeHandle
+	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
+}
+
+// GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have the
+// turn.
+func (sp *Space) GoOnAs(forker uintptr) {
+	if sp.queue.owner.Load() == forker {
+		sp.queue.owner.Store(goroutine.ID())
+	}
+}
+
+// CloseFork closes the only handle that a fork has inherited.
+func (sp *Space) CloseFork() error {
+	opened.Lock()
+	if opened.spaces == nil {
+		opened.spaces = map[mapping.FileID]*membership{}
+	}
+	id := sp.heapID
+	opened.spaces[id] = &membership{space: sp, refs: 1, phase: phaseOpen, changed: make(chan struct{})}
+	opened.Unlock()
+	defer func() {
+		opened.Lock()
+		defer opened.Unlock()
+		delete(opened.spaces, id)
+	}()
+	return sp.Close()
+}
+
+// Inherited returns the transaction that writes, or has written last.
+func (sp *Space) Inherited() *Tx { return sp.writer }
 
 // Parts returns the lower layers.
 func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }

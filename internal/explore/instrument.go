@@ -18,7 +18,7 @@ var instrumented = []string{"live", "heap", "engine", "journal"}
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
-var unseen = []string{"runPulse", "Writing", "Tick", "Now", "lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
+var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
 
@@ -41,6 +41,7 @@ var replaced = map[string]string{
 	"context.WithTimeout": "explored.WithTimeout",
 	"invariant.Point":     "explored.Passed",
 	"mapping.Map":         "mapShared",
+	"mapping.Forked":      "explored.Forked",
 }
 
 // edit replaces the text from one offset of a file to another one.
@@ -108,8 +109,8 @@ func complete(used map[string]bool) error {
 			}
 		}
 	}
-	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] {
-		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, and asks who is stopped")
+	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] || !used["explored.Forked"] || !used["explored.Receive"] {
+		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, asks who is stopped and whether this is a fork, and waits for who leads the journal")
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
@@ -143,7 +144,7 @@ func instrument(pkg, name, text string, used map[string]bool) (string, error) {
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			if d.Body != nil && !slices.Contains(unseen, d.Name.Name) {
+			if d.Body != nil && !slices.Contains(unseen, d.Name.Name) && !slices.Contains(unseen, pkg+"."+d.Name.Name) {
 				ast.Inspect(d.Body, w.visit)
 			}
 		case *ast.GenDecl:
@@ -193,6 +194,11 @@ func (w *rewriter) constants(d *ast.GenDecl) {
 
 // visit rewrites a node of a function.
 func (w *rewriter) visit(n ast.Node) bool {
+	if receive, ok := n.(*ast.UnaryExpr); ok && receive.Op == token.ARROW && w.source(receive.X) == "running" {
+		w.replace(receive, "explored.Receive(running, \""+w.name+" running\")")
+		w.used["explored.Receive"] = true
+		return false
+	}
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
 		return true

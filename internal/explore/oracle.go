@@ -45,6 +45,9 @@ func (r *Run) judge() {
 		}
 	}
 	r.audit(v, "after everybody went on")
+	if len(r.admitted) > 0 && r.schedule.mutant == "" { // of a mutant it must be harm that is found
+		r.fail("a fork was not refused %v", r.admitted)
+	}
 }
 
 // audit looks whether everything is right while nobody does anything.

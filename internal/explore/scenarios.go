@@ -5,6 +5,7 @@ package explore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/live"
@@ -22,7 +23,10 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = []Scenario{
+var Scenarios = slices.Concat(scenarios, forkScenarios)
+
+// scenarios are those in which nobody forks.
+var scenarios = []Scenario{
 	{
 		// A transaction that drops blocks of its own is taken over, or its process dies,
 		// while others replace what it wrote and use the space again.

@@ -189,6 +189,12 @@ type Process struct {
 	closed  bool
 	at      uintptr // of its words
 	size    uintptr
+
+	forked bool            // it is a fork of another one
+	forker uintptr         // the goroutine that forked
+	files  []*os.File      // of a fork
+	words  *mapping.Shared // of a fork
+	tx     *engine.Tx      // of a fork: that it was made in
 }
 
 // open opens the space.
@@ -241,6 +247,8 @@ type Run struct {
 	world     *World
 	schedule  *schedule
 	processes []*Process
+	children  []*Process // which are forks, and no members of the space
+	admitted  []string   // what a fork was not refused
 	writes    []*write
 	extra     []uint64 // keys that were added
 	next      uint64   // value
@@ -297,9 +305,12 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 		return nil
 	})
 	w.version, w.outcome = version, committed
+	if p.forked {
+		r.refused("a transaction", err)
+	}
 	if err != nil {
 		w.outcome = failed
-		if !errors.Is(err, engine.ErrSuspended) && !errors.Is(err, engine.ErrClosed) {
+		if !p.forked && !errors.Is(err, engine.ErrSuspended) && !errors.Is(err, engine.ErrClosed) {
 			r.fail("process %d: setting %v: %v", p.id, keys, err)
 		}
 	}
@@ -308,11 +319,21 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 // look reads all keys in one view, more than once.
 func (r *Run) look(p *Process, times int) {
 	tx, err := p.space.View()
+	if p.forked {
+		r.refused("a view", err)
+	}
 	if err != nil {
-		r.must("view", err)
+		if !p.forked {
+			r.must("view", err)
+		}
 		return
 	}
-	defer tx.EndView()
+	r.lookIn(p, tx, times, nil)
+	tx.EndView()
+}
+
+// lookIn reads all keys in a view, more than once, and calls between in between.
+func (r *Run) lookIn(p *Process, tx *engine.Tx, times int, between func()) {
 	first := map[uint64]uint64{}
 	for i := range times {
 		got, err := r.read(tx)
@@ -326,6 +347,9 @@ func (r *Run) look(p *Process, times int) {
 			r.fail("process %d: version %d has changed: %v, then %v", p.id, tx.Version(), first, got)
 		}
 		if i < times-1 {
+			if between != nil {
+				between()
+			}
 			r.schedule.Step("look again", stepPoint, nil)
 		}
 	}
@@ -367,6 +391,9 @@ func (r *Run) end() {
 			p.space.Die()
 			p.space.Bury()
 		}
+	}
+	for _, p := range r.children {
+		p.bury()
 	}
 }
 

@@ -47,16 +47,21 @@ func (sp *Space) runBackground() {
 				early.Stop()
 			}
 		case <-ticker.C:
-			if sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
-				return
-			}
-			err := sp.guarded(b.tick)
-			sp.note(err)
-			if errors.Is(err, ErrLiveLost) { // there is nothing to be done any more
+			if !b.onTick() {
 				return
 			}
 		}
 	}
+}
+
+// onTick ticks, and reports whether there is anything to be done any more.
+func (b *background) onTick() bool {
+	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
+		return false
+	}
+	err := b.sp.guarded(b.tick)
+	b.sp.note(err)
+	return !errors.Is(err, ErrLiveLost)
 }
 
 // background is the state of the background work of one process.

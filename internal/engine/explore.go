@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
@@ -176,6 +177,15 @@ func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}
 	return b.tidy()
 }
+
+// OnTick is what the background does now and then; it reports whether it goes on.
+func (sp *Space) OnTick() bool {
+	b := &background{sp: sp, n: idleTicks - 1}
+	return b.onTick()
+}
+
+// OnJournalTick is what the background does with the journal; it reports whether it goes on.
+func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new(time.Time)) }
 
 // Reachable marks all that the newest version, the usable anchors and the held versions
 // can reach. Nobody is doing anything.

@@ -76,6 +76,13 @@ func (r *Run) refused(what string, err error) {
 	}
 }
 
+// ends notes if what runs in the background of a fork goes on.
+func (r *Run) ends(more bool) {
+	if more {
+		r.admitted = append(r.admitted, "the background")
+	}
+}
+
 // bury gives back what a fork has.
 func (p *Process) bury() {
 	for _, f := range p.files {
@@ -176,6 +183,29 @@ var forkScenarios = []Scenario{
 					r.must("sync", a.space.Sync())
 				}),
 				r.goOn(c, "fork", func() { r.refused("a sync", c.space.Sync()) }),
+			}
+		},
+	},
+	{
+		// A process forks while another thread of it writes, and what the background of the
+		// parent does is due in the fork.
+		Name: "a fork in the background",
+		Threads: func(r *Run) []*Thread {
+			a, c, d := r.process(false), r.child(), r.child()
+			return []*Thread{
+				r.thread(a, "forker", func() {
+					r.fork(a, c, nil)
+					r.fork(a, d, nil)
+				}),
+				r.thread(a, "writer", func() {
+					for range 3 {
+						r.set(a, 1, 1)
+						r.must("spool", a.space.Spool())
+					}
+					r.must("sync", a.space.Sync())
+				}),
+				r.goOn(c, "fork", func() { r.ends(c.space.OnTick()) }),
+				r.goOn(d, "fork with a journal", func() { r.ends(d.space.OnJournalTick()) }),
 			}
 		},
 	},

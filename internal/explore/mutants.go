@@ -157,6 +157,13 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "fork-unnoticed", Finds: "a fork writes",
+		What: "a fork does not know that it is one (Q2)",
+		Changes: []Change{{"engine/fork.go",
+			"{ return mapping.Forked(sp.process) }",
+			"{ return !MUTANT && mapping.Forked(sp.process) }"}},
+	},
+	{
+		Name: "fork-begins", Finds: "a fork writes",
 		What: "a fork begins a transaction, out of the parent's lists (Q2)",
 		Changes: []Change{{"engine/turn.go",
 			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif sp.readOnly {\n",
@@ -195,6 +202,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "fork-enters", Finds: "a fork syncs",
+		Near: []string{"commit.", "journal."},
 		What: "a fork writes the journal, with the parent's writer (Q2)",
 		Changes: []Change{{"engine/tx.go",
 			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tsp.views.Add(1)\n",
@@ -206,5 +214,20 @@ var Mutants = []Mutant{
 		Changes: []Change{{"engine/opened.go",
 			"\tif sp.Forked() {\n",
 			"\tif !MUTANT && sp.Forked() {\n"}},
+	},
+	{
+		Name: "fork-ticks", Finds: "a fork in the background",
+		What: "the background of the parent goes on in a fork (Q2)",
+		Changes: []Change{{"engine/background.go",
+			"\tif b.sp.Forked() {",
+			"\tif !MUTANT && b.sp.Forked() {"}},
+	},
+	{
+		Name: "fork-flushes", Finds: "a fork in the background",
+		Near: []string{"commit.", "journal."},
+		What: "the background of the parent writes the journal in a fork (Q2)",
+		Changes: []Change{{"engine/journal.go",
+			"\tif sp.Forked() {",
+			"\tif !MUTANT && sp.Forked() {"}},
 	},
 }

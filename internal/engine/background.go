@@ -22,6 +22,7 @@ const (
 	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
 	sweepPatience = 100 * time.Millisecond // for the writer lock
+	activeLooks   = 20                     // a millisecond apart, whether others use their lists
 )
 
 // runBackground does what no transaction should have to wait for.
@@ -418,7 +419,7 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 // othersActive reports whether another living process uses its lists. A process
 // that tidies does so for a moment only: it is waited for.
 func (sp *Space) othersActive() bool {
-	for range 20 {
+	for range activeLooks {
 		if !sp.live.OtherActive() {
 			return false
 		}

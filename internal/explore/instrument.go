@@ -29,9 +29,9 @@ var own = []string{".pulse.", ".clock", ".slots.idle", ".slots.claimed", ".pinne
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
-	"live":   {"graceTicks": "1", "lockSpins": "1"},
+	"live":   {"graceTicks": "1", "lockSpins": "1", "slotWords": "1", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1"},
+	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1", "activeLooks": "2"},
 }
 
 // replaced are calls that go to package step instead.

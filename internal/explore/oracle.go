@@ -58,6 +58,7 @@ func (r *Run) audit(v *Process, when string) {
 	r.check(v, when)
 	r.must(when+": what a recovery would start from", v.space.NewestOnDisk())
 	r.owners(v, when)
+	r.sweepDue(v, when)
 	tx, err := v.space.View()
 	if err != nil {
 		r.fail("%s: %v", when, err)
@@ -70,6 +71,17 @@ func (r *Run) audit(v *Process, when string) {
 		return
 	}
 	r.compare(got, when)
+}
+
+// sweepDue looks whether a sweep is due if one has begun, which makes all forget what they had,
+// and has come to nothing. What a dead one has left undone counts once somebody cleans up.
+func (r *Run) sweepDue(v *Process, when string) {
+	w := r.world.liveWords()
+	lv, _ := v.space.Parts()
+	lv.Reap()
+	if epoch := w.Epoch.Load(); w.Swept.Load() != epoch && w.SweepWish.Load() == 0 {
+		r.fail("%s: the sweep of epoch %d has come to no end, and none is due", when, epoch)
+	}
 }
 
 // compare compares what is there with what was told to the writers.

@@ -179,6 +179,51 @@ var scenarios = []Scenario{
 		},
 	},
 	{
+		// A process that has no slot left tidies, while others write. What it has freed a
+		// checkpoint needs that no anchor knows of.
+		Name: "few slots", Options: noJournal,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			var views []*engine.Tx
+			for range fewSlots {
+				tx, err := a.space.View()
+				r.must("view", err)
+				views = append(views, tx)
+			}
+			r.set(b, 1, 1, 2)
+			r.must("checkpoint", b.space.Checkpoint("now", false))
+			r.set(a, 1, 1, 2)
+			return []*Thread{
+				r.thread(a, "A", func() {
+					r.must("tidying", a.space.Tidy())
+					r.set(a, 1, 3)
+					r.lookAt(a, "now")
+					for _, tx := range views {
+						tx.DropView()
+					}
+				}),
+				r.thread(b, "B", func() {
+					for range 3 {
+						r.set(b, 1, 1, 2)
+					}
+				}),
+			}
+		},
+	},
+	{
+		// A sweep gives up, or comes to no end, since others use their lists or sweep.
+		Name: "giving up", Options: noJournal, Kills: 1, Prepare: leave,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.process(true), r.process(false), r.process(false)
+			r.set(b, 1, 3)
+			return []*Thread{
+				r.thread(a, "sweeper A", func() { r.sweep(a) }),
+				r.thread(b, "B", func() { r.must("tidying", b.space.Tidy()) }),
+				r.thread(c, "sweeper C", func() { r.sweep(c) }),
+			}
+		},
+	},
+	{
 		// Free extents are given back to the file system, while others take them.
 		Name: "punching", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
@@ -279,6 +324,9 @@ var scenarios = []Scenario{
 		},
 	},
 }
+
+// fewSlots is how many slots a process has for itself: see constants.
+const fewSlots = 4
 
 // leave makes what a dead process leaves: space that no list has.
 func leave(sp *engine.Space, w *World) error {

@@ -59,6 +59,7 @@ func (r *Run) audit(v *Process, when string) {
 	r.must(when+": what a recovery would start from", v.space.NewestOnDisk())
 	r.owners(v, when)
 	r.sweepDue(v, when)
+	r.holes(when)
 	tx, err := v.space.View()
 	if err != nil {
 		r.fail("%s: %v", when, err)

@@ -33,6 +33,7 @@ type World struct {
 	of      engine.MapOf
 	space   [16]byte
 	region  *mapping.Region
+	holes   *holes          // the file of the region
 	words   *mapping.Shared // of the live file
 	record  invariant.Record
 
@@ -63,9 +64,11 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 	if err != nil {
 		return nil, err
 	}
-	if w.region, err = engine.ShareRegion(file, base, size); err != nil {
+	w.holes = &holes{File: file, table: func() []byte { return w.written(format.TableOffset, format.TableOffset+size>>format.ExtentShift) }}
+	if w.region, err = engine.ShareRegion(w.holes, base, size); err != nil {
 		return nil, err
 	}
+	w.holes.reset()
 	if sp, err = engine.OpenApart(dir, o, nil); err != nil {
 		return nil, err
 	}
@@ -152,6 +155,7 @@ func (w *World) reset() error {
 	copy(w.written(0, uint64(len(w.heap))), w.heap)
 	clear(w.written(uint64(len(w.heap)), w.most))
 	w.most = uint64(len(w.heap))
+	w.holes.reset()
 	if w.options.NoJournal {
 		return nil
 	}

@@ -187,6 +187,24 @@ func (sp *Space) OnTick() bool {
 // OnJournalTick is what the background does with the journal; it reports whether it goes on.
 func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new(time.Time)) }
 
+// CutJournal gives back what is not needed of the journal.
+func (sp *Space) CutJournal() error { return sp.within(sp.compactJournal) }
+
+// Journaled returns an error if a version that is said to be in the journal is neither there
+// nor in both usable anchors (J1 of package journal). Nobody is doing anything.
+func (sp *Space) Journaled() error {
+	written := sp.live.Words().Written.Load()
+	for _, a := range sp.live.UsableAnchors() {
+		if sp.options.NoJournal || uint64(a.Version) >= written {
+			continue
+		}
+		if f := sp.checkRecords(a.Version, stateAt(a.State).Chain, written); f != nil {
+			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+		}
+	}
+	return nil
+}
+
 // Reachable marks all that the newest version, the usable anchors and the held versions
 // can reach. Nobody is doing anything.
 func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) error {

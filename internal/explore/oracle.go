@@ -60,6 +60,8 @@ func (r *Run) audit(v *Process, when string) {
 	r.owners(v, when)
 	r.sweepDue(v, when)
 	r.holes(when)
+	r.records(when)
+	r.must(when+": what is in the journal", v.space.Journaled())
 	tx, err := v.space.View()
 	if err != nil {
 		r.fail("%s: %v", when, err)

@@ -23,9 +23,9 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = slices.Concat(scenarios, forkScenarios)
+var Scenarios = slices.Concat(scenarios, journalScenarios, forkScenarios)
 
-// scenarios are those in which nobody forks.
+// scenarios are those that are in no file of their own.
 var scenarios = []Scenario{
 	{
 		// A transaction that drops blocks of its own is taken over, or its process dies,
@@ -153,6 +153,22 @@ var scenarios = []Scenario{
 					}
 				}),
 			}
+		},
+	},
+	{
+		// Two processes give free extents back to the file system.
+		Name: "compactors", Options: noJournal, Prepare: leave,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			compact := func(p *Process) func() {
+				return func() {
+					_, _, err := p.space.Compact(context.Background())
+					if !errors.Is(err, engine.ErrBusy) {
+						r.must("compacting", err)
+					}
+				}
+			}
+			return []*Thread{r.thread(a, "A", compact(a)), r.thread(b, "B", compact(b))}
 		},
 	},
 	{

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -190,11 +191,15 @@ func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new
 // CutJournal gives back what is not needed of the journal.
 func (sp *Space) CutJournal() error { return sp.within(sp.compactJournal) }
 
+// ReleaseJournal gives up the segment that the process writes.
+func (sp *Space) ReleaseJournal() { sp.journal.release() }
+
 // Journaled returns an error if a version that is said to be in the journal is neither there
 // nor in both usable anchors (J1 of package journal). Nobody is doing anything.
 func (sp *Space) Journaled() error {
 	written := sp.live.Words().Written.Load()
-	for _, a := range sp.live.UsableAnchors() {
+	usable := sp.live.UsableAnchors()
+	for _, a := range usable[max(0, len(usable)-1):] { // what the older one needs is more than the newer does
 		if sp.options.NoJournal || uint64(a.Version) >= written {
 			continue
 		}
@@ -203,6 +208,15 @@ func (sp *Space) Journaled() error {
 		}
 	}
 	return nil
+}
+
+// Doubt returns the damage that was found last by work that nobody waits for; nil: none.
+func (sp *Space) Doubt() error {
+	err := sp.failure.Load()
+	if d := (*format.DamageError)(nil); err == nil || !errors.As(*err, &d) {
+		return nil
+	}
+	return *err
 }
 
 // Reachable marks all that the newest version, the usable anchors and the held versions

@@ -34,6 +34,18 @@ var constants = map[string]map[string]string{
 	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1", "activeLooks": "2"},
 }
 
+// always are changes that are made for all. A heart beats when its process begins to write, or to
+// lead, and not in its own time: one who stands still has none then, in every run. Who copies
+// for the journal can be stopped before.
+var always = []Change{
+	{"live/live.go",
+		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
+		"\tv.entry.Heartbeat.Add(1)\n\tif false {\n"},
+	{"engine/records.go",
+		"\tj.writer.Begin(format.Version(written), before)\n",
+		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
+}
+
 // replaced are calls that go to package step instead.
 var replaced = map[string]string{
 	"oslock.FutexWait": "explored.FutexWait", "oslock.FutexWake": "explored.FutexWake", "oslock.Yield": "explored.Yield", "runtime.Gosched": "explored.Yield",
@@ -109,6 +121,11 @@ func complete(used map[string]bool) error {
 			}
 		}
 	}
+	for _, c := range always {
+		if !used[c.File+c.Old] {
+			missing = append(missing, fmt.Sprintf("the text that is changed in %s:\n%s", c.File, c.Old))
+		}
+	}
 	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] || !used["explored.Forked"] || !used["explored.Receive"] {
 		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, asks who is stopped and whether this is a fork, and waits for who leads the journal")
 	}
@@ -119,8 +136,14 @@ func complete(used map[string]bool) error {
 	return nil
 }
 
-// mutate makes the changes of all mutants to a file, each under its condition.
+// mutate makes the changes of all mutants to a file, each under its condition, and those that are made for all.
 func mutate(name, text string, used map[string]bool) string {
+	for _, c := range always {
+		if c.File == name && strings.Count(text, c.Old) == 1 {
+			used[c.File+c.Old] = true
+			text = strings.Replace(text, c.Old, c.New, 1)
+		}
+	}
 	for _, m := range Mutants {
 		for i, c := range m.Changes {
 			if c.File != name || strings.Count(text, c.Old) != 1 {

@@ -2,7 +2,11 @@
 
 package explore
 
-import "github.com/everheap/everheap/internal/engine"
+import (
+	"errors"
+
+	"github.com/everheap/everheap/internal/engine"
+)
 
 // journalScenarios are those of the file of the journal: who writes which segment of it, and who
 // makes it longer and shorter.
@@ -14,7 +18,7 @@ var journalScenarios = []Scenario{
 			a, b := r.process(false), r.process(false)
 			return []*Thread{
 				r.thread(a, "A", func() { r.synced(a); r.synced(a) }),
-				r.thread(b, "B", func() { r.synced(b); r.close(b) }),
+				r.thread(b, "B", func() { r.synced(b); b.space.ReleaseJournal() }),
 			}
 		},
 	},
@@ -26,7 +30,7 @@ var journalScenarios = []Scenario{
 			r.synced(c) // it has the one that the file has
 			return []*Thread{
 				r.thread(a, "A", func() { r.synced(a) }),
-				r.thread(b, "B", func() { r.synced(b); r.close(b) }),
+				r.thread(b, "B", func() { r.synced(b); b.space.ReleaseJournal() }),
 			}
 		},
 	},
@@ -39,7 +43,7 @@ var journalScenarios = []Scenario{
 			r.synced(c)
 			over := false
 			return []*Thread{
-				r.thread(a, "A", func() { r.synced(a); r.synced(a); r.close(a); over = true }),
+				r.thread(a, "A", func() { r.synced(a); r.synced(a); a.space.ReleaseJournal(); over = true }),
 				r.thread(b, "B", func() {
 					r.must("cutting", b.space.CutJournal())
 					r.await(&over)
@@ -62,18 +66,27 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// Versions wait for a process that leads the journal, and others use their blocks
-		// again as soon as they may.
-		Name: "waiting for the journal", Kills: 1,
+		// Versions wait for a process that leads the journal, while others use their blocks
+		// again as soon as they may, and lead in its place.
+		Name: "waiting for the journal", Prepare: covered,
 		Threads: func(r *Run) []*Thread {
-			a, b := r.process(true), r.process(true)
+			a, b := r.process(false), r.process(false)
+			lv, _ := a.space.Parts()
+			if !lv.TryLeadJournal() {
+				r.fail("somebody leads the journal")
+			}
+			for range 4 { // nobody writes them to the journal
+				r.set(b, 1, 1, 2)
+			}
+			lv.UnleadJournal()
 			return []*Thread{
-				r.thread(a, "A", func() { r.set(a, 1, 1, 2); r.must("spool", a.space.Spool()) }),
+				r.thread(a, "A", func() { r.must("spool", a.space.Spool()) }),
 				r.thread(b, "B", func() {
-					for range 4 {
+					for range 2 {
 						r.set(b, 1, 1, 2)
+						r.set(b, 1, 1, 2)
+						r.must("sync", b.space.Sync())
 					}
-					r.must("sync", b.space.Sync())
 				}),
 			}
 		},
@@ -94,20 +107,27 @@ func (r *Run) await(done *bool) {
 }
 
 // covered makes nothing of the journal needed.
-func covered(sp *engine.Space, _ *World) error { return sp.Anchor(true) }
+func covered(sp *engine.Space, _ *World) error {
+	sp.ReleaseJournal()
+	return sp.Anchor(true)
+}
 
 // twoSegments makes a journal of two segments, of which nothing is needed.
 func twoSegments(sp *engine.Space, w *World) error {
+	if err := covered(sp, w); err != nil {
+		return err
+	}
 	lv, _ := sp.Parts()
 	i, ok := lv.ClaimSegment()
+	if !ok {
+		return errors.New("the only segment of the journal is not free")
+	}
 	if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, 0, 0) }); err != nil {
 		return err
 	}
 	if err := sp.Sync(); err != nil {
 		return err
 	}
-	if ok {
-		lv.ReleaseSegment(i)
-	}
-	return sp.Anchor(true)
+	lv.ReleaseSegment(i)
+	return covered(sp, w)
 }

@@ -307,11 +307,11 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "moved-unlooked", Finds: "waiting for the journal",
-		Near: []string{"journal.", "records.go"},
-		What: "what was copied is written although others have written it since, and its blocks may have been used again (J2)",
+		Near: []string{"journal.", "Words().Carved"},
+		What: "what cannot be copied is taken for damage although others have written it since, so that it was used again (J2)",
 		Changes: []Change{{"engine/records.go",
-			"\tif w.Written.Load() != written {\n",
-			"\tif !MUTANT && w.Written.Load() != written {\n"},
+			"\tif sp.live.Words().Written.Load() != written {\n",
+			"\tif !MUTANT && sp.live.Words().Written.Load() != written {\n"},
 		},
 	},
 	{

@@ -20,6 +20,7 @@ func (r *Run) judge() {
 			if lv, _ := p.space.Parts(); lv.Entry().Active.Load() != 0 {
 				r.fail("process %d uses its lists still", p.id)
 			}
+			r.must(fmt.Sprintf("process %d finds damage", p.id), p.space.Doubt())
 		}
 	}
 	v := r.process(false)

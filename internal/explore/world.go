@@ -173,9 +173,8 @@ func (w *World) resetJournal() error {
 	if err := f.Truncate(int64(len(w.journal))); err != nil {
 		return err
 	}
-	const piece = 64 << 10
 	for from := 0; from < len(w.journal); from += format.SegmentSize {
-		if _, err := f.WriteAt(w.journal[from:from+piece], int64(from)); err != nil {
+		if _, err := f.WriteAt(w.journal[from:from+runFrames], int64(from)); err != nil {
 			return err
 		}
 	}

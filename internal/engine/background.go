@@ -395,6 +395,7 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 // lock and uses the lists.
 func (sp *Space) beginSweep() (begun begunSweep) {
 	w := sp.live.Words()
+	sp.live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its heart beats, and has not written else
 	hold := sp.live.HoldCurrent()
 	ok := false
 	defer func() {

@@ -34,13 +34,13 @@ var constants = map[string]map[string]string{
 	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1", "activeLooks": "2"},
 }
 
-// always are changes that are made for all. A heart beats when its process begins to write, or to
-// lead, and not in its own time: one who stands still has none then, in every run. Who copies
-// for the journal can be stopped before.
+// always are changes that are made for all. No heart beats in its own time: whoever stands still
+// has none in every run, and a process may die before its heart has beaten. Who copies for the
+// journal can be stopped before.
 var always = []Change{
 	{"live/live.go",
 		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
-		"\tv.entry.Heartbeat.Add(1)\n\tif false {\n"},
+		"\tif false {\n"},
 	{"engine/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},

@@ -12,6 +12,9 @@ type Mutant struct {
 	// That is for what takes more than one deviation, and would take hours to be found
 	// among all schedules that have so many.
 	Near []string
+	// Soon takes the place of Near where there is no time to look further: when all packages
+	// are tested. nil: Near does.
+	Soon []string
 	// Long says that it may take minutes to be found: not when all packages are tested.
 	Long bool
 }
@@ -23,6 +26,7 @@ type Change struct{ File, Old, New string }
 var Mutants = []Mutant{
 	{
 		Name: "dropped-listed-late", Finds: "writers",
+		Soon: []string{"commit."},
 		What: "what a transaction does not need is found by reading its blocks after the swap (I9)",
 		Changes: []Change{{"heap/txn.go",
 			"\tfor _, b := range t.unused {\n",
@@ -37,6 +41,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "swap-ignores-base", Finds: "writers",
+		Soon: []string{"commit."},
 		What: "the swap of a commit goes through whatever was published since (I3, L3)",
 		Changes: []Change{{"live/live.go",
 			"if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {\n",
@@ -57,6 +62,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "freed-before-swap", Finds: "writers",
+		Soon: []string{"commit."},
 		What: "what a transaction frees is listed as pending whether its version was published or not (I2)",
 		Changes: []Change{{"engine/tx.go",
 			"\tif !*published {\n\t\tt.Aborted()\n",
@@ -64,6 +70,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "slots-before-current", Finds: "readers",
+		Soon: []string{"look again", "begin.slot"},
 		What: "blocks are reclaimed that the current version has freed, by a scan of the slots that was made before it was current (I2, L4)",
 		Changes: []Change{{"heap/reclaim.go",
 			"\th.live.Protected(&h.prot, h)\n",
@@ -85,6 +92,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "epoch-before-active", Finds: "sweep",
+		Soon: []string{"Epoch.", "Active"},
 		What: "a process looks at the epoch before it says that it uses its lists (I7)",
 		Changes: []Change{{"heap/heap.go",
 			"\th.live.Entry().Active.Store(1)\n\tif epoch",
@@ -116,6 +124,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "claim-protects-nothing", Finds: "an anchor",
+		Soon: []string{"anchor."},
 		What: "the claim of an anchor slot does not protect the version that is written (L5, E4)",
 		Changes: []Change{{"live/anchors.go",
 			"\ta.Version.Store(uint64(version))\n}",
@@ -126,6 +135,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "newest-anchor-claimed", Finds: "anchors",
+		Soon: []string{"anchor."},
 		What: "an anchor is written over one of the two newest confirmed ones (E4)",
 		Changes: []Change{{"live/anchors.go",
 			"if i == newest || i == second || a.owner",
@@ -168,12 +178,12 @@ var Mutants = []Mutant{
 			"\t\t\tsp.live.Release(&hold)\n\t\t\tif !MUTANT {\n\t\t\t\tw.SweepWish.Store(1)\n\t\t\t}\n"}},
 	},
 	{
-		Name: "fails-for-good", Finds: "giving up",
-		Near: []string{"sweep."},
-		What: "a sweep that comes to no end after others had to forget their lists is not made up for (I4)",
+		Name: "dead-sweeper-unknown", Finds: "giving up",
+		Near: []string{"sweep.", "Active"},
+		What: "a sweep is not made up for whose process dies in it, and has written nothing else (I4)",
 		Changes: []Change{{"engine/background.go",
-			"\t\tif w.Swept.Load() < epoch {\n",
-			"\t\tif !MUTANT && w.Swept.Load() < epoch {\n"}},
+			"\tsp.live.Entry().Heartbeat.Add(1) //",
+			"\tif !MUTANT {\n\t\tsp.live.Entry().Heartbeat.Add(1)\n\t} //"}},
 	},
 	{
 		Name: "punched-unsynced", Finds: "punching",
@@ -222,6 +232,7 @@ var Mutants = []Mutant{
 	{
 		Name: "segment-used-since", Finds: "segments",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"segment.chosen"},
 		What: "a segment is claimed that another one has used and released since it was chosen (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || v.words.SegmentCount.Load() <= i {",
@@ -231,6 +242,7 @@ var Mutants = []Mutant{
 	{
 		Name: "segment-of-living", Finds: "segments",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"segment.claimed", "journal.write"},
 		What: "a segment is claimed that one who lives has claimed (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n",
@@ -248,6 +260,7 @@ var Mutants = []Mutant{
 	{
 		Name: "segment-made-since", Finds: "new segments",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"segment.chosen"},
 		What: "a segment is made that another one has made and filled since it was chosen (J5)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif v.words.SegmentCount.Load() > i {",
@@ -257,12 +270,14 @@ var Mutants = []Mutant{
 	{
 		Name: "segment-cut-off", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"segment.chosen"},
 		What: "a segment is claimed that was cut off since it was chosen (J6)",
 		// Its change is made with that of segment-used-since.
 	},
 	{
 		Name: "cut-from-living", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"segment.claimed", "journal.write"},
 		What: "a segment is cut off that one who lives has claimed (J6)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n",
@@ -272,6 +287,7 @@ var Mutants = []Mutant{
 	{
 		Name: "cut-without-claims", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"journal.shorter"},
 		What: "the claims of what is cut off end before it is cut off (J6)",
 		Changes: []Change{{"journal/journal.go",
 			"\tlv.DropTail(from)\n",
@@ -281,6 +297,7 @@ var Mutants = []Mutant{
 	{
 		Name: "released-in-a-write", Finds: "cutting within",
 		Near: []string{"segment.", "journal."},
+		Soon: []string{"journal.write"},
 		What: "the writer of the journal gives its segment up while another goroutine writes there",
 		Changes: []Change{{"engine/journalrest.go",
 			"\tif sp.refused() != nil || !j.TryLock() {",
@@ -369,6 +386,7 @@ var Mutants = []Mutant{
 	{
 		Name: "fork-enters", Finds: "a fork syncs",
 		Near: []string{"commit.", "journal."},
+		Soon: []string{"journal.leading", "journal.write"},
 		What: "a fork writes the journal, with the parent's writer (Q2)",
 		Changes: []Change{{"engine/tx.go",
 			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tsp.views.Add(1)\n",
@@ -391,6 +409,7 @@ var Mutants = []Mutant{
 	{
 		Name: "fork-flushes", Finds: "a fork in the background",
 		Near: []string{"commit.", "journal."},
+		Soon: []string{"journal.leading", "journal.write"},
 		What: "the background of the parent writes the journal in a fork (Q2)",
 		Changes: []Change{{"engine/journal.go",
 			"\tif sp.Forked() {",

@@ -200,16 +200,14 @@ var Mutants = []Mutant{
 			"\t\t\th.holes.add(r.extent, r.n)\n\t\t\tif MUTANT {\n\t\t\t\th.aside.add(r.extent, r.n)\n\t\t\t}\n\t\t\tif inv"},
 			{"heap/holes.go",
 				"\th.adoptAll(format.StackExtents)\n\tfor _, r := range h.holes.cut(",
-				"\tif explored.Mutant(\"punched-when-taken\") {\n\t\treturn\n\t}\n\th.adoptAll(format.StackExtents)\n\tfor _, r := range h.holes.cut("},
-		},
+				"\tif explored.Mutant(\"punched-when-taken\") {\n\t\treturn\n\t}\n\th.adoptAll(format.StackExtents)\n\tfor _, r := range h.holes.cut("}},
 	},
 	{
 		Name: "hole-used", Finds: "punching",
 		What: "a hole is used without its space (I8)",
 		Changes: []Change{{"heap/holes.go",
 			"\tif err := h.region.Allocate(",
-			"\tif err := error(nil); MUTANT {\n\t} else if err = h.region.Allocate("},
-		},
+			"\tif err := error(nil); MUTANT {\n\t} else if err = h.region.Allocate("}},
 	},
 	{
 		Name: "hole-unmarked-early", Finds: "punching",
@@ -217,8 +215,7 @@ var Mutants = []Mutant{
 		What: "a hole is said to be none before it has its space (I8)",
 		Changes: []Change{{"heap/holes.go",
 			"\tif err := h.uncut(); err != nil {\n",
-			"\tif MUTANT {\n\t\tfor i := range n {\n\t\t\th.setExtentClass(extent+i, format.ClassFree)\n\t\t}\n\t\tinvariant.Point(\"hole.unmarked\")\n\t}\n\tif err := h.uncut(); err != nil {\n"},
-		},
+			"\tif MUTANT {\n\t\tfor i := range n {\n\t\t\th.setExtentClass(extent+i, format.ClassFree)\n\t\t}\n\t\tinvariant.Point(\"hole.unmarked\")\n\t}\n\tif err := h.uncut(); err != nil {\n"}},
 	},
 	{
 		Name: "punched-by-another", Finds: "compactors",
@@ -226,8 +223,7 @@ var Mutants = []Mutant{
 		What: "holes are punched by one who is not the sweeper any more (I8)",
 		Changes: []Change{{"engine/compact.go",
 			"\t\tif is = sp.live.Words().Sweeper.Load() ==",
-			"\t\tif is = MUTANT || sp.live.Words().Sweeper.Load() =="},
-		},
+			"\t\tif is = MUTANT || sp.live.Words().Sweeper.Load() =="}},
 	},
 	{
 		Name: "segment-used-since", Finds: "segments",
@@ -236,8 +232,7 @@ var Mutants = []Mutant{
 		What: "a segment is claimed that another one has used and released since it was chosen (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || v.words.SegmentCount.Load() <= i {",
-			"\t\tif !MUTANT && s.Last.Load() > floor || !explored.Mutant(\"segment-cut-off\") && v.words.SegmentCount.Load() <= i {"},
-		},
+			"\t\tif !MUTANT && s.Last.Load() > floor || !explored.Mutant(\"segment-cut-off\") && v.words.SegmentCount.Load() <= i {"}},
 	},
 	{
 		Name: "segment-of-living", Finds: "segments",
@@ -246,16 +241,14 @@ var Mutants = []Mutant{
 		What: "a segment is claimed that one who lives has claimed (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n",
-			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n"},
-		},
+			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n"}},
 	},
 	{
 		Name: "segment-not-filled", Finds: "segments",
 		What: "a segment is taken for unused although a record in it is needed (J3)",
 		Changes: []Change{{"journal/journal.go",
 			"\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n",
-			"\t\tif !MUTANT {\n\t\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n\t\t}\n"},
-		},
+			"\t\tif !MUTANT {\n\t\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n\t\t}\n"}},
 	},
 	{
 		Name: "segment-made-since", Finds: "new segments",
@@ -264,15 +257,14 @@ var Mutants = []Mutant{
 		What: "a segment is made that another one has made and filled since it was chosen (J5)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif v.words.SegmentCount.Load() > i {",
-			"\t\tif !MUTANT && v.words.SegmentCount.Load() > i {"},
-		},
+			"\t\tif !MUTANT && v.words.SegmentCount.Load() > i {"}},
 	},
 	{
 		Name: "segment-cut-off", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.chosen"},
 		What: "a segment is claimed that was cut off since it was chosen (J6)",
-		// Its change is made with that of segment-used-since.
+		// Its change is in that of segment-used-since.
 	},
 	{
 		Name: "cut-from-living", Finds: "cutting",
@@ -281,8 +273,7 @@ var Mutants = []Mutant{
 		What: "a segment is cut off that one who lives has claimed (J6)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n",
-			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n"},
-		},
+			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n"}},
 	},
 	{
 		Name: "cut-without-claims", Finds: "cutting",
@@ -291,8 +282,7 @@ var Mutants = []Mutant{
 		What: "the claims of what is cut off end before it is cut off (J6)",
 		Changes: []Change{{"journal/journal.go",
 			"\tlv.DropTail(from)\n",
-			"\tlv.DropTail(from)\n\tif MUTANT {\n\t\tlv.ReleaseTail(from)\n\t}\n"},
-		},
+			"\tlv.DropTail(from)\n\tif MUTANT {\n\t\tlv.ReleaseTail(from)\n\t}\n"}},
 	},
 	{
 		Name: "released-in-a-write", Finds: "cutting within",
@@ -301,8 +291,7 @@ var Mutants = []Mutant{
 		What: "the writer of the journal gives its segment up while another goroutine writes there",
 		Changes: []Change{{"engine/journalrest.go",
 			"\tif sp.refused() != nil || !j.TryLock() {",
-			"\tif MUTANT {\n\t\tj.writer.Release()\n\t\treturn journal.Cut(j.file, sp.live, keptSegments)\n\t}\n\tif sp.refused() != nil || !j.TryLock() {"},
-		},
+			"\tif MUTANT {\n\t\tj.writer.Release()\n\t\treturn journal.Cut(j.file, sp.live, keptSegments)\n\t}\n\tif sp.refused() != nil || !j.TryLock() {"}},
 	},
 	{
 		Name: "written-before-write", Finds: "journal",
@@ -310,8 +299,7 @@ var Mutants = []Mutant{
 		What: "versions are said to be in the journal before they are (J1)",
 		Changes: []Change{{"engine/records.go",
 			"\tif err := sp.journal.writer.Write(); err != nil {\n",
-			"\tif MUTANT {\n\t\tsp.live.RaiseWritten(format.Version(last))\n\t}\n\tif err := sp.journal.writer.Write(); err != nil {\n"},
-		},
+			"\tif MUTANT {\n\t\tsp.live.RaiseWritten(format.Version(last))\n\t}\n\tif err := sp.journal.writer.Write(); err != nil {\n"}},
 	},
 	{
 		Name: "logged-used-again", Finds: "waiting for the journal",
@@ -319,8 +307,7 @@ var Mutants = []Mutant{
 		What: "blocks are used again that the journal has to copy still (I2, J2)",
 		Changes: []Change{{"heap/reclaim.go",
 			"\tfor n < len(h.logged) && h.logged[n].freed <= written {\n",
-			"\tif MUTANT {\n\t\twritten = h.prot.Current\n\t}\n\tfor n < len(h.logged) && h.logged[n].freed <= written {\n"},
-		},
+			"\tif MUTANT {\n\t\twritten = h.prot.Current\n\t}\n\tfor n < len(h.logged) && h.logged[n].freed <= written {\n"}},
 	},
 	{
 		Name: "moved-unlooked", Finds: "waiting for the journal",
@@ -328,8 +315,7 @@ var Mutants = []Mutant{
 		What: "what cannot be copied is taken for damage although others have written it since, so that it was used again (J2)",
 		Changes: []Change{{"engine/records.go",
 			"\tif sp.live.Words().Written.Load() != written {\n",
-			"\tif !MUTANT && sp.live.Words().Written.Load() != written {\n"},
-		},
+			"\tif !MUTANT && sp.live.Words().Written.Load() != written {\n"}},
 	},
 	{
 		Name: "reaper-keeps-alive", Finds: "reaping",

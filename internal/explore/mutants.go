@@ -34,6 +34,7 @@ var Mutants = []Mutant{
 	},
 	{
 		Name: "spool-not-entered", Finds: "closing", Long: true,
+		Soon: []string{"commit.", "journal."},
 		What: "a committer writes the journal while it holds nothing that Close waits for (E8)",
 		Changes: []Change{{"engine/tx.go",
 			"\t\tsp.views.Add(1) // before the turn is given",
@@ -107,7 +108,7 @@ var Mutants = []Mutant{
 			"\tinvariant.Point(\"sweep.emptied\")\n\tif MUTANT {\n\t\tothersActive = func() bool { return false }\n\t}\n"}},
 	},
 	{
-		Name: "take-ignores-epoch", Finds: "sweeps", Long: true,
+		Name: "take-ignores-epoch", Finds: "sweeps",
 		Near: []string{"sweep.", "commit."},
 		What: "a sweeper takes what it has found although another sweep has begun (I7)",
 		Changes: []Change{{"heap/sweep.go",
@@ -115,7 +116,7 @@ var Mutants = []Mutant{
 			"\tif !MUTANT && (h.epoch != epoch || h.live.Words().Epoch.Load() != epoch) {\n"}},
 	},
 	{
-		Name: "taken-twice", Finds: "parcels", Long: true,
+		Name: "taken-twice", Finds: "parcels",
 		Near: []string{"live/stacks.go", "parcel."},
 		What: "the parcels of a stack are taken by a load and a store (stacks.go)",
 		Changes: []Change{{"live/stacks.go",

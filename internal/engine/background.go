@@ -22,6 +22,7 @@ const (
 	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
 	sweepPatience = 100 * time.Millisecond // for the writer lock
+	activeLooks   = 20                     // a millisecond apart, whether others use their lists
 )
 
 // runBackground does what no transaction should have to wait for.
@@ -47,16 +48,21 @@ func (sp *Space) runBackground() {
 				early.Stop()
 			}
 		case <-ticker.C:
-			if sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
-				return
-			}
-			err := sp.guarded(b.tick)
-			sp.note(err)
-			if errors.Is(err, ErrLiveLost) { // there is nothing to be done any more
+			if !b.onTick() {
 				return
 			}
 		}
 	}
+}
+
+// onTick ticks, and reports whether there is anything to be done any more.
+func (b *background) onTick() bool {
+	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
+		return false
+	}
+	err := b.sp.guarded(b.tick)
+	b.sp.note(err)
+	return !errors.Is(err, ErrLiveLost)
 }
 
 // background is the state of the background work of one process.
@@ -413,6 +419,7 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 // lock and uses the lists.
 func (sp *Space) beginSweep() (begun begunSweep) {
 	w := sp.live.Words()
+	sp.live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its heart beats, and has not written else
 	hold := sp.live.HoldCurrent()
 	ok := false
 	defer func() {
@@ -437,7 +444,7 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 // othersActive reports whether another living process uses its lists. A process
 // that tidies does so for a moment only: it is waited for.
 func (sp *Space) othersActive() bool {
-	for range 20 {
+	for range activeLooks {
 		if !sp.live.OtherActive() {
 			return false
 		}

@@ -4,12 +4,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -128,6 +131,40 @@ func (sp *Space) Depart() error {
 	return err
 }
 
+// BeFork makes the functions that the space has been given its own: it is a copy of another one.
+func (sp *Space) BeFork() {
+	sp.judge = sp.judgeHandle
+	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
+}
+
+// GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have the
+// turn.
+func (sp *Space) GoOnAs(forker uintptr) {
+	if sp.queue.owner.Load() == forker {
+		sp.queue.owner.Store(goroutine.ID())
+	}
+}
+
+// CloseFork closes the only handle that a fork has inherited.
+func (sp *Space) CloseFork() error {
+	opened.Lock()
+	if opened.spaces == nil {
+		opened.spaces = map[mapping.FileID]*membership{}
+	}
+	id := sp.heapID
+	opened.spaces[id] = &membership{space: sp, refs: 1, phase: phaseOpen, changed: make(chan struct{})}
+	opened.Unlock()
+	defer func() {
+		opened.Lock()
+		defer opened.Unlock()
+		delete(opened.spaces, id)
+	}()
+	return sp.Close()
+}
+
+// Inherited returns the transaction that writes, or has written last.
+func (sp *Space) Inherited() *Tx { return sp.writer }
+
 // Parts returns the lower layers.
 func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }
 
@@ -140,6 +177,46 @@ func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
 func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}
 	return b.tidy()
+}
+
+// OnTick is what the background does now and then; it reports whether it goes on.
+func (sp *Space) OnTick() bool {
+	b := &background{sp: sp, n: idleTicks - 1}
+	return b.onTick()
+}
+
+// OnJournalTick is what the background does with the journal; it reports whether it goes on.
+func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new(time.Time)) }
+
+// CutJournal gives back what is not needed of the journal.
+func (sp *Space) CutJournal() error { return sp.within(sp.compactJournal) }
+
+// ReleaseJournal gives up the segment that the process writes.
+func (sp *Space) ReleaseJournal() { sp.journal.release() }
+
+// Journaled returns an error if a version that is said to be in the journal is neither there
+// nor in both usable anchors (J1 of package journal). Nobody is doing anything.
+func (sp *Space) Journaled() error {
+	written := sp.live.Words().Written.Load()
+	usable := sp.live.UsableAnchors()
+	for _, a := range usable[max(0, len(usable)-1):] { // what the older one needs is more than the newer does
+		if sp.options.NoJournal || uint64(a.Version) >= written {
+			continue
+		}
+		if f := sp.checkRecords(a.Version, stateAt(a.State).Chain, written); f != nil {
+			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+		}
+	}
+	return nil
+}
+
+// Doubt returns the damage that was found last by work that nobody waits for; nil: none.
+func (sp *Space) Doubt() error {
+	err := sp.failure.Load()
+	if d := (*format.DamageError)(nil); err == nil || !errors.As(*err, &d) {
+		return nil
+	}
+	return *err
 }
 
 // Reachable marks all that the newest version, the usable anchors and the held versions

@@ -117,32 +117,34 @@ func (sp *Space) runJournal() {
 	defer ticker.Stop()
 	var retry time.Time
 	for {
-		var err error
+		write := sp.flushSoon
 		select {
 		case <-sp.quit:
 			return
 		case <-sp.journal.wish:
-			if sp.Forked() {
-				return
-			}
-			if time.Now().Before(retry) {
-				continue
-			}
-			err = sp.spool()
+			write = sp.spool
 		case <-ticker.C:
-			if sp.Forked() {
-				return
-			}
-			if time.Now().Before(retry) {
-				continue
-			}
-			err = sp.flushSoon()
 		}
-		if err != nil {
-			sp.note(err)
-			retry = time.Now().Add(time.Second)
+		if !sp.inBackground(write, &retry) {
+			return
 		}
 	}
+}
+
+// inBackground writes the journal, unless that has failed a moment ago. It reports false in a
+// fork, whose runtime runs what waits for the parent's timers.
+func (sp *Space) inBackground(write func() error, retry *time.Time) bool {
+	if sp.Forked() {
+		return false
+	}
+	if time.Now().Before(*retry) {
+		return true
+	}
+	if err := write(); err != nil {
+		sp.note(err)
+		*retry = time.Now().Add(time.Second)
+	}
+	return true
 }
 
 // flushSoon makes the newest version durable, unless the space is closed

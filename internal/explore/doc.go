@@ -12,8 +12,9 @@
 // The sources have no trace of that: Instrument rewrites copies of them (a call of package
 // step stands before each access), which the go command uses in their place (-overlay). So
 // what somebody adds to the protocols is explored with the rest. Futexes, clocks and sleeps
-// become waiting for others; time passes when all wait. Some constants are set to small
-// values, which decide how soon something is done, never whether it is right.
+// become waiting for others; time passes when all wait, and no heart beats meanwhile. Some
+// constants are set to small values, which decide how soon something is done, never whether it
+// is right.
 //
 // A schedule says who makes the next step. By default a thread runs until it ends or waits.
 // A deviation lets another one go on right before a step: then the thread stands still until
@@ -26,21 +27,35 @@
 // Deviations are tried before steps that somebody else can tell of only: a word counts as
 // shared when two processes have used it and one has written it, as seen in the runs so far.
 //
+// A process can fork, in any of its threads, while another one of them stands anywhere in a
+// transaction. The fork is a process whose memory is a copy of all that can be reached from the
+// Space: a copier walks through it by its types, and keeps what leads out of Go memory. It has the
+// same open files, and the words and the heap mapped, also what the kernel keeps from a fork: so
+// what is explored is that it is refused, and not that it would fault. The runtime's threads of
+// the parent do not go on in it.
+//
 // After a run everybody who is alive must have ended, and none can be waiting for ever. A
 // process that has just opened the space checks it as Space.Check does; every 16 bytes of the
 // heap have one owner at most, be it the newest version, the lists of a process or a stack of
 // parcels; each key has the value of the newest version that was acknowledged, or of one
 // whose process died in it. Then everybody goes on, a sweep is made, and all is looked at
-// again. Readers compare what they see in one version more than once.
+// again. Readers compare what they see in one version more than once. The journal has what it is
+// said to have, from the older usable anchor on, and tells of a version what that has set. An extent
+// without space in the file is marked as a hole, and was so on disk when its space was given
+// back. A sweep is due if one has made all forget their lists and has come to no end. A fork was
+// refused all that it tried.
 //
 // Mutants take single fixes out of the rewritten copies; the scenario that is named with
-// each must fail then.
+// each must fail then. A mutant by which a fork is not refused must do harm to be found.
 //
 // What is not covered: the order of memory accesses as processors see it (steps are
 // sequentially consistent); plain reads and writes of blocks between two steps, which
 // nobody comes in between of; losses of power (package powercut has those), except that
-// Space.Check verifies what a recovery would need; forks, since the processes are none of
-// the system; more deviations and processes than were run; what no scenario does.
+// Space.Check verifies what a recovery would need; of forks what their kernel and their runtime
+// do (those of the system are tried by the tests of the library), named locks and watches of a
+// fork, and a fork in the middle of opening or closing a space; more deviations and processes
+// than were run; what no scenario does.
 //
-// Start reading at Scenarios, schedule.Step and Run.judge; for the rewriting at Instrument.
+// Start reading at Scenarios, schedule.Step and Run.judge; for the rewriting at Instrument; for
+// forks at Run.fork.
 package explore

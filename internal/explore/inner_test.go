@@ -4,10 +4,14 @@ package explore
 
 import (
 	"flag"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/everheap/everheap/internal/format"
 )
 
 var (
@@ -16,6 +20,10 @@ var (
 	scenario  = flag.String("explored.scenario", "", "")
 	long      = flag.Bool("explored.long", false, "")
 )
+
+// mutantPatience is for one bound of a mutant: that it is found is not to depend on how fast the
+// machine is.
+const mutantPatience = time.Minute
 
 // world makes the world of a scenario.
 func world(t *testing.T, sc *Scenario) *World {
@@ -34,7 +42,9 @@ func explore(t *testing.T, sc *Scenario, m Mutant, most int, d time.Duration) (o
 	w := world(t, sc)
 	defer w.Close()
 	f := newFilter()
-	f.near = m.Near
+	if f.near = m.Near; m.Soon != nil && !*long {
+		f.near = m.Soon
+	}
 	for bound := 0; bound <= most; bound++ {
 		for again := true; again; again = o.Late > 0 && o.Complete && bound < 2 {
 			o = w.Explore(sc, m.Name, bound, time.Now().Add(d), f)
@@ -49,6 +59,45 @@ func explore(t *testing.T, sc *Scenario, m Mutant, most int, d time.Duration) (o
 		}
 	}
 	return o
+}
+
+// What a fork has is what the parent had, and stays so when the parent goes on.
+func TestFork(t *testing.T) {
+	w := world(t, &Scenario{Options: noJournal})
+	defer w.Close()
+	r := &Run{world: w, schedule: &schedule{}}
+	defer r.end()
+	p, c := r.process(false), r.child()
+	r.set(p, 2, 1, 2)
+	r.fork(p, c, nil)
+	if r.schedule.failure != "" {
+		t.Fatal(r.schedule.failure)
+	}
+	lists := func(p *Process) (list []string) {
+		_, h := p.space.Parts()
+		h.Census(func(a format.Addr, size format.ByteCount, free bool) { list = append(list, fmt.Sprint(a, size, free)) })
+		slices.Sort(list)
+		return list
+	}
+	before := lists(p)
+	if got := lists(c); len(before) == 0 || !slices.Equal(got, before) {
+		t.Errorf("the parent has %d blocks in its lists, the fork %d", len(before), len(got))
+	}
+	for range 3 {
+		r.set(p, 2, 1, 2)
+		r.must("tidying", p.space.Tidy())
+	}
+	if slices.Equal(lists(p), before) {
+		t.Error("the parent has the same blocks in its lists still")
+	}
+	if got := lists(c); !slices.Equal(got, before) {
+		t.Errorf("the fork has %d blocks in its lists, and had %d before the parent went on", len(got), len(before))
+	}
+	parent, _ := p.space.Parts()
+	fork, _ := c.space.Parts()
+	if parent.Entry() == fork.Entry() || parent.Incarnation() != fork.Incarnation() || fork.Entry().Commits.Load() != parent.Entry().Commits.Load() {
+		t.Error("the fork does not have the words of the parent, mapped for itself")
+	}
 }
 
 func TestScenarios(t *testing.T) {
@@ -80,7 +129,7 @@ func TestMutants(t *testing.T) {
 				if Scenarios[i].Name != m.Finds {
 					continue
 				}
-				o := explore(t, &Scenarios[i], m, max(2, *mostBound), 15**patience)
+				o := explore(t, &Scenarios[i], m, max(2, *mostBound), max(mutantPatience, 15**patience))
 				if o.Failure == "" {
 					t.Errorf("that %s is not found", m.What)
 				}

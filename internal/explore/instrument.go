@@ -18,7 +18,7 @@ var instrumented = []string{"live", "heap", "engine", "journal"}
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
-var unseen = []string{"runPulse", "Writing", "Tick", "Now", "lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
+var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
 
@@ -29,9 +29,21 @@ var own = []string{".pulse.", ".clock", ".slots.idle", ".slots.claimed", ".pinne
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
-	"live":   {"graceTicks": "1", "lockSpins": "1"},
+	"live":   {"graceTicks": "1", "lockSpins": "1", "slotWords": "1", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1"},
+	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1", "activeLooks": "2"},
+}
+
+// always are changes that are made for all. No heart beats in its own time: whoever stands still
+// has none in every run, and a process may die before its heart has beaten. Who copies for the
+// journal can be stopped before.
+var always = []Change{
+	{"live/live.go",
+		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
+		"\tif false {\n"},
+	{"engine/records.go",
+		"\tj.writer.Begin(format.Version(written), before)\n",
+		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
 }
 
 // replaced are calls that go to package step instead.
@@ -41,6 +53,7 @@ var replaced = map[string]string{
 	"context.WithTimeout": "explored.WithTimeout",
 	"invariant.Point":     "explored.Passed",
 	"mapping.Map":         "mapShared",
+	"mapping.Forked":      "explored.Forked",
 }
 
 // edit replaces the text from one offset of a file to another one.
@@ -108,8 +121,13 @@ func complete(used map[string]bool) error {
 			}
 		}
 	}
-	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] {
-		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, and asks who is stopped")
+	for _, c := range always {
+		if !used[c.File+c.Old] {
+			missing = append(missing, fmt.Sprintf("the text that is changed in %s:\n%s", c.File, c.Old))
+		}
+	}
+	if !used["mapShared"] || !used["closeShared"] || !used["opening"] || !used["explored.Stopped"] || !used["explored.Forked"] || !used["explored.Receive"] {
+		missing = append(missing, "where the engine opens a space, maps and unmaps the heap, asks who is stopped and whether this is a fork, and waits for who leads the journal")
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
@@ -118,8 +136,14 @@ func complete(used map[string]bool) error {
 	return nil
 }
 
-// mutate makes the changes of all mutants to a file, each under its condition.
+// mutate makes the changes of all mutants to a file, each under its condition, and those that are made for all.
 func mutate(name, text string, used map[string]bool) string {
+	for _, c := range always {
+		if c.File == name && strings.Count(text, c.Old) == 1 {
+			used[c.File+c.Old] = true
+			text = strings.Replace(text, c.Old, c.New, 1)
+		}
+	}
 	for _, m := range Mutants {
 		for i, c := range m.Changes {
 			if c.File != name || strings.Count(text, c.Old) != 1 {
@@ -143,7 +167,7 @@ func instrument(pkg, name, text string, used map[string]bool) (string, error) {
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			if d.Body != nil && !slices.Contains(unseen, d.Name.Name) {
+			if d.Body != nil && !slices.Contains(unseen, d.Name.Name) && !slices.Contains(unseen, pkg+"."+d.Name.Name) {
 				ast.Inspect(d.Body, w.visit)
 			}
 		case *ast.GenDecl:
@@ -193,6 +217,11 @@ func (w *rewriter) constants(d *ast.GenDecl) {
 
 // visit rewrites a node of a function.
 func (w *rewriter) visit(n ast.Node) bool {
+	if receive, ok := n.(*ast.UnaryExpr); ok && receive.Op == token.ARROW && w.source(receive.X) == "running" {
+		w.replace(receive, "explored.Receive(running, \""+w.name+" running\")")
+		w.used["explored.Receive"] = true
+		return false
+	}
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
 		return true

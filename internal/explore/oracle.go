@@ -20,6 +20,7 @@ func (r *Run) judge() {
 			if lv, _ := p.space.Parts(); lv.Entry().Active.Load() != 0 {
 				r.fail("process %d uses its lists still", p.id)
 			}
+			r.must(fmt.Sprintf("process %d finds damage", p.id), p.space.Doubt())
 		}
 	}
 	v := r.process(false)
@@ -45,6 +46,9 @@ func (r *Run) judge() {
 		}
 	}
 	r.audit(v, "after everybody went on")
+	if len(r.admitted) > 0 && r.schedule.mutant == "" { // of a mutant it must be harm that is found
+		r.fail("a fork was not refused %v", r.admitted)
+	}
 }
 
 // audit looks whether everything is right while nobody does anything.
@@ -55,6 +59,10 @@ func (r *Run) audit(v *Process, when string) {
 	r.check(v, when)
 	r.must(when+": what a recovery would start from", v.space.NewestOnDisk())
 	r.owners(v, when)
+	r.sweepDue(v, when)
+	r.holes(when)
+	r.records(when)
+	r.must(when+": what is in the journal", v.space.Journaled())
 	tx, err := v.space.View()
 	if err != nil {
 		r.fail("%s: %v", when, err)
@@ -67,6 +75,17 @@ func (r *Run) audit(v *Process, when string) {
 		return
 	}
 	r.compare(got, when)
+}
+
+// sweepDue looks whether a sweep is due if one has begun, which makes all forget what they had,
+// and has come to nothing. What a dead one has left undone counts once somebody cleans up.
+func (r *Run) sweepDue(v *Process, when string) {
+	w := r.world.liveWords()
+	lv, _ := v.space.Parts()
+	lv.Reap()
+	if epoch := w.Epoch.Load(); w.Swept.Load() != epoch && w.SweepWish.Load() == 0 {
+		r.fail("%s: the sweep of epoch %d has come to no end, and none is due", when, epoch)
+	}
 }
 
 // compare compares what is there with what was told to the writers.

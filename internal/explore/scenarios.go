@@ -5,6 +5,7 @@ package explore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/live"
@@ -22,7 +23,10 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = []Scenario{
+var Scenarios = slices.Concat(scenarios, journalScenarios, forkScenarios)
+
+// scenarios are those that are in no file of their own.
+var scenarios = []Scenario{
 	{
 		// A transaction that drops blocks of its own is taken over, or its process dies,
 		// while others replace what it wrote and use the space again.
@@ -152,6 +156,22 @@ var Scenarios = []Scenario{
 		},
 	},
 	{
+		// Two processes give free extents back to the file system.
+		Name: "compactors", Options: noJournal, Prepare: leave,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			compact := func(p *Process) func() {
+				return func() {
+					_, _, err := p.space.Compact(context.Background())
+					if !errors.Is(err, engine.ErrBusy) {
+						r.must("compacting", err)
+					}
+				}
+			}
+			return []*Thread{r.thread(a, "A", compact(a)), r.thread(b, "B", compact(b))}
+		},
+	},
+	{
 		// Versions are pinned and restored while others write and sweep.
 		Name: "checkpoints", Options: noJournal, Kills: 1,
 		Prepare: func(sp *engine.Space, w *World) error { return sp.Checkpoint("before", false) },
@@ -171,6 +191,51 @@ var Scenarios = []Scenario{
 					r.sweep(b)
 					r.set(b, 1, 1, 2)
 				}),
+			}
+		},
+	},
+	{
+		// A process that has no slot left tidies, while others write. What it has freed a
+		// checkpoint needs that no anchor knows of.
+		Name: "few slots", Options: noJournal,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			var views []*engine.Tx
+			for range fewSlots {
+				tx, err := a.space.View()
+				r.must("view", err)
+				views = append(views, tx)
+			}
+			r.set(b, 1, 1, 2)
+			r.must("checkpoint", b.space.Checkpoint("now", false))
+			r.set(a, 1, 1, 2)
+			return []*Thread{
+				r.thread(a, "A", func() {
+					r.must("tidying", a.space.Tidy())
+					r.set(a, 1, 3)
+					r.lookAt(a, "now")
+					for _, tx := range views {
+						tx.DropView()
+					}
+				}),
+				r.thread(b, "B", func() {
+					for range 3 {
+						r.set(b, 1, 1, 2)
+					}
+				}),
+			}
+		},
+	},
+	{
+		// A sweep gives up, or comes to no end, since others use their lists or sweep.
+		Name: "giving up", Options: noJournal, Kills: 1, Prepare: leave,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.process(true), r.process(false), r.process(false)
+			r.set(b, 1, 3)
+			return []*Thread{
+				r.thread(a, "sweeper A", func() { r.sweep(a) }),
+				r.thread(b, "B", func() { r.must("tidying", b.space.Tidy()) }),
+				r.thread(c, "sweeper C", func() { r.sweep(c) }),
 			}
 		},
 	},
@@ -275,6 +340,9 @@ var Scenarios = []Scenario{
 		},
 	},
 }
+
+// fewSlots is how many slots a process has for itself: see constants.
+const fewSlots = 4
 
 // leave makes what a dead process leaves: space that no list has.
 func leave(sp *engine.Space, w *World) error {

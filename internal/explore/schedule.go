@@ -35,6 +35,7 @@ const (
 	waiting             // for others, or for a while
 	done
 	dead
+	unborn // of a process that is to be a fork
 )
 
 // A decision is a moment at which the schedule had a choice.
@@ -82,7 +83,15 @@ func (s *schedule) run(threads []*Thread) {
 		go s.start(t)
 	}
 	step.Driven, s.active = s, true
-	s.current = threads[s.decide(make([]int, len(threads)))] // whoever begins, it costs nothing
+	var born []*Thread
+	for _, t := range threads {
+		if t.process.forked {
+			t.state = unborn
+		} else {
+			born = append(born, t)
+		}
+	}
+	s.current = born[s.decide(make([]int, len(born)))] // whoever begins, it costs nothing
 	s.current.resume <- struct{}{}
 	<-s.finished
 	s.active = false
@@ -374,6 +383,9 @@ func (s *schedule) Stopped() bool {
 		return u.process != s.current.process && u.preempted
 	})
 }
+
+// Forked implements step.Driver.
+func (s *schedule) Forked() bool { return s.active && s.current.process.forked }
 
 // Now implements step.Driver.
 func (s *schedule) Now() time.Time {

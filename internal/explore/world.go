@@ -33,6 +33,7 @@ type World struct {
 	of      engine.MapOf
 	space   [16]byte
 	region  *mapping.Region
+	holes   *holes          // the file of the region
 	words   *mapping.Shared // of the live file
 	record  invariant.Record
 
@@ -63,9 +64,11 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 	if err != nil {
 		return nil, err
 	}
-	if w.region, err = engine.ShareRegion(file, base, size); err != nil {
+	w.holes = &holes{File: file, table: func() []byte { return w.written(format.TableOffset, format.TableOffset+size>>format.ExtentShift) }}
+	if w.region, err = engine.ShareRegion(w.holes, base, size); err != nil {
 		return nil, err
 	}
+	w.holes.reset()
 	if sp, err = engine.OpenApart(dir, o, nil); err != nil {
 		return nil, err
 	}
@@ -152,6 +155,7 @@ func (w *World) reset() error {
 	copy(w.written(0, uint64(len(w.heap))), w.heap)
 	clear(w.written(uint64(len(w.heap)), w.most))
 	w.most = uint64(len(w.heap))
+	w.holes.reset()
 	if w.options.NoJournal {
 		return nil
 	}
@@ -169,9 +173,8 @@ func (w *World) resetJournal() error {
 	if err := f.Truncate(int64(len(w.journal))); err != nil {
 		return err
 	}
-	const piece = 64 << 10
 	for from := 0; from < len(w.journal); from += format.SegmentSize {
-		if _, err := f.WriteAt(w.journal[from:from+piece], int64(from)); err != nil {
+		if _, err := f.WriteAt(w.journal[from:from+runFrames], int64(from)); err != nil {
 			return err
 		}
 	}
@@ -189,6 +192,12 @@ type Process struct {
 	closed  bool
 	at      uintptr // of its words
 	size    uintptr
+
+	forked bool            // it is a fork of another one
+	forker uintptr         // the goroutine that forked
+	files  []*os.File      // of a fork
+	words  *mapping.Shared // of a fork
+	tx     *engine.Tx      // of a fork: that it was made in
 }
 
 // open opens the space.
@@ -241,6 +250,8 @@ type Run struct {
 	world     *World
 	schedule  *schedule
 	processes []*Process
+	children  []*Process // which are forks, and no members of the space
+	admitted  []string   // what a fork was not refused
 	writes    []*write
 	extra     []uint64 // keys that were added
 	next      uint64   // value
@@ -297,9 +308,12 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 		return nil
 	})
 	w.version, w.outcome = version, committed
+	if p.forked {
+		r.refused("a transaction", err)
+	}
 	if err != nil {
 		w.outcome = failed
-		if !errors.Is(err, engine.ErrSuspended) && !errors.Is(err, engine.ErrClosed) {
+		if !p.forked && !errors.Is(err, engine.ErrSuspended) && !errors.Is(err, engine.ErrClosed) {
 			r.fail("process %d: setting %v: %v", p.id, keys, err)
 		}
 	}
@@ -308,11 +322,21 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 // look reads all keys in one view, more than once.
 func (r *Run) look(p *Process, times int) {
 	tx, err := p.space.View()
+	if p.forked {
+		r.refused("a view", err)
+	}
 	if err != nil {
-		r.must("view", err)
+		if !p.forked {
+			r.must("view", err)
+		}
 		return
 	}
-	defer tx.EndView()
+	r.lookIn(p, tx, times, nil)
+	tx.EndView()
+}
+
+// lookIn reads all keys in a view, more than once, and calls between in between.
+func (r *Run) lookIn(p *Process, tx *engine.Tx, times int, between func()) {
 	first := map[uint64]uint64{}
 	for i := range times {
 		got, err := r.read(tx)
@@ -326,6 +350,9 @@ func (r *Run) look(p *Process, times int) {
 			r.fail("process %d: version %d has changed: %v, then %v", p.id, tx.Version(), first, got)
 		}
 		if i < times-1 {
+			if between != nil {
+				between()
+			}
 			r.schedule.Step("look again", stepPoint, nil)
 		}
 	}
@@ -367,6 +394,9 @@ func (r *Run) end() {
 			p.space.Die()
 			p.space.Bury()
 		}
+	}
+	for _, p := range r.children {
+		p.bury()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // What package explore needs to know of a membership, and to do to it.
@@ -46,6 +47,13 @@ func (v *Live) Left() bool { return v.slots.table.gone }
 // WordsAt returns where the words are mapped, and how many bytes they have.
 func (v *Live) WordsAt() (at, size uintptr) {
 	return uintptr(unsafe.Pointer(v.words)), unsafe.Sizeof(*v.words)
+}
+
+// MapAgain maps the words once more, as a process of its own would have them; words is how this
+// one has them.
+func (v *Live) MapAgain() (words, again *mapping.Shared, err error) {
+	again, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize)
+	return v.shared, again, err
 }
 
 // stateOf returns the payload of the block at an address.

@@ -33,6 +33,8 @@ type Driver interface {
 	Pause(where string, d time.Duration)
 	// Stopped reports whether some other process stands still.
 	Stopped() bool
+	// Forked reports whether the process is a fork of the one that opened the space.
+	Forked() bool
 	// Now is the time, which passes only while all wait.
 	Now() time.Time
 }
@@ -124,6 +126,21 @@ func Until(t time.Time) time.Duration { return t.Sub(Now()) }
 
 // Stopped stands for the question whether a process is stopped.
 func Stopped(...any) bool { return Driven != nil && Driven.Stopped() }
+
+// Forked stands for the question whether this process is a fork.
+func Forked(uint64) bool { return Driven != nil && Driven.Forked() }
+
+// Receive waits until something comes from a channel, or it is closed.
+func Receive[T any](c <-chan T, where string) (v T) {
+	for {
+		select {
+		case v = <-c:
+			return v
+		default:
+			Wait(where, time.Millisecond)
+		}
+	}
+}
 
 // Sleep is time.Sleep.
 func Sleep(d time.Duration) { Wait("sleep", d) }

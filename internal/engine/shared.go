@@ -23,7 +23,7 @@ var ErrShared = errors.New("the transaction was used by several goroutines at on
 // using says which goroutine changes a writing transaction at the moment.
 type using struct {
 	by    uintptr     // goroutine; 0: none. It is read and taken atomically
-	depth int         // of its changes inside a change
+	depth int32       // of its changes inside a change
 	found atomic.Bool // another one has come upon it
 }
 

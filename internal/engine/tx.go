@@ -43,12 +43,12 @@ type Tx struct {
 	own      format.State
 	using    using  // by which goroutine, if it writes
 	failed   error  // the tree may be half changed: only an abort is possible
-	spoiled  bool   // a page could not be read: what the transaction wrote is not touched again
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
 	fresh    fresh
 	unlinked uint64 // values with handles that were replaced or removed: see Space.collectDue
 
+	spoiled   bool // a page could not be read: what the transaction wrote is not touched again
 	applying  bool // the changes are those of a journal or a backup: see applier
 	recasting bool // types are being changed: see recast
 

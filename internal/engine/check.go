@@ -1,98 +1,205 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
-// mark marks what any version up to the limit, which is held, and protected can
-// reach. Later versions need no look: what they reach and the limit does not was
-// written above the floor of the sweep. It returns how many of the bytes neither
-// the limit nor one of its checkpoints reaches: they become free some time.
-//
-// A slot can name a version that is not held any more, or not yet: its reader is
-// gone since the scan, or still validates. Such a version may be half reclaimed,
-// and walking it fails. Then all begins again with nothing marked: a walk that
-// stopped has marked nodes whose other children it did not come to.
-func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
-	for range markTries {
-		var p live.Protected
-		sp.live.Protected(&p, sp.heap)
-		if marks, passing, err = sp.markVersions(&p, floor, limit); err == nil {
-			return marks, passing, nil
-		}
-	}
-	return nil, 0, err
-}
+// Check goes on beside whatever else does, and what others do meanwhile must never
+// look like damage. So each part says why what it looks at cannot change, or looks
+// afterwards whether it has, and then says nothing.
 
-const markTries = 3
-
-// markVersions marks what the versions up to the limit can reach.
-func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
-	if p.Unknown {
-		return nil, 0, errors.New("who reads which version cannot be found out")
-	}
-	marks = sp.heap.NewMarks(floor)
-	last := sp.heap.VersionOf(limit)
-	r := sp.heap.Reader(true)
-	lasting := []format.Addr{limit}
-	sp.heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
-	for _, state := range lasting {
-		if err := check.Mark(&r, state, marks); err != nil {
-			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.heap.VersionOf(state), err)
+// Check verifies everything that the newest version can reach; that nothing of it is
+// listed as free; and what a recovery would need: the header, the two anchors with
+// all that their versions can reach, and the journal. A page that cannot be read is
+// a finding.
+func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
+	err = sp.within(func() error {
+		report = sp.verify()
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-	}
-	before := marks.Bytes
-	for i, state := range p.States {
-		if p.Versions[i] > last {
-			break
+		if err := sp.checkJournal(report); err != nil {
+			return err
 		}
-		if err := check.Mark(&r, state, marks); err != nil {
-			return nil, 0, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
-		}
-	}
-	return marks, marks.Bytes - before, nil
-}
-
-// HeapFile returns the path of the heap file, and the offset of an address in it.
-func (sp *Space) HeapFile(a format.Addr) (string, int64) {
-	off := int64(0)
-	if uint64(a) >= sp.header.Base {
-		off = int64(uint64(a) - sp.header.Base)
-	}
-	return sp.dir.Join(HeapName), off
-}
-
-// Pinned returns, for each held version but the newest, how many bytes it can
-// reach that neither the newest nor a checkpoint can. It walks all of them.
-func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCount, error) {
-	tx, err := sp.View()
+		sp.live.Assure() // what was found was not found because of words that are lost
+		return ctx.Err()
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer tx.DropView()
-	r := sp.heap.Reader(false)
+	return report, nil
+}
+
+// verify is Check, but for the journal.
+func (sp *Space) verify() *check.Report {
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(&hold)
+	r := sp.heap.Reader(true)
 	marks := sp.heap.NewMarks(sp.live.Carved())
-	lasting := []format.Addr{tx.hold.State}
-	sp.heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
-	for _, state := range lasting {
-		if err := check.Mark(&r, state, marks); err != nil {
-			return nil, err
+	report := check.Verify(&r, hold.State, marks, sp.shape)
+	sp.checkFree(report, marks, sp.pinsIn(hold.State))
+	sp.checkAnchors(report, &r, marks)
+	return report
+}
+
+// pinsIn reports whether a version, which is held, pins others, or may.
+func (sp *Space) pinsIn(state format.Addr) bool {
+	pins := true
+	_ = sp.guarded(func() error { pins = stateAt(state).Pins != 0; return nil })
+	return pins
+}
+
+// listPatience is how long a check waits for a transaction of this process that uses
+// the lists.
+const listPatience = 100 * time.Millisecond
+
+// checkFree compares what is listed as free with the version of the report, which is
+// held, and all of which is in marks. If blocks of it are damaged, the set has holes,
+// but nothing that does not belong there.
+func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
+	_ = sp.guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+		c := sp.heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
+			report.Add(check.Finding{Addr: a, What: what})
+		})
+		defer func() { report.Free = c.Bytes }()
+		c.Pinned = pinned
+		w := sp.live.Words()
+		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
+		stacks := len(report.Findings)
+		c.Stacks(clean)
+		if clean && w.Clean.Load() == 0 {
+			report.Findings = report.Findings[:stacks]
+		}
+		if sp.readOnly {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
+		defer cancel()
+		if sp.queue.lock(ctx) != nil {
+			return nil // a transaction uses the lists
+		}
+		defer sp.queue.unlock()
+		return sp.usingLists(func() error {
+			sp.heap.Enter()
+			c.Lists()
+			return nil
+		})
+	})
+}
+
+// checkAnchors verifies the header and the anchors that a recovery would start from.
+// Their slots are written again, and what only their versions can reach is reclaimed,
+// when two newer ones are confirmed; so if an anchor still is one of the two newest
+// afterwards, it was all the time.
+func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
+	if h, err := readHeader(sp.file); err != nil || *h != *sp.header {
+		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
+	}
+	for _, a := range sp.live.UsableAnchors() {
+		finding := sp.checkAnchor(sp.file, a, r, marks)
+		if finding != nil && sp.live.Usable(a) {
+			report.Add(*finding)
 		}
 	}
-	pinned := map[format.Addr]format.ByteCount{}
-	for _, state := range versions {
-		before := marks.Bytes
-		own := marks.Clone()
-		if err := check.Mark(&r, state, own); err != nil {
-			continue // the version was let go meanwhile
-		}
-		pinned[state] = own.Bytes - before
+}
+
+// checkAnchor verifies one anchor.
+func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, marks *heap.Marks) *check.Finding {
+	off := format.AnchorOffset + int64(a.Slot)*format.PageSize
+	page := make([]byte, format.PageSize)
+	var found *format.Anchor
+	_, err := file.ReadAt(page, off)
+	if err == nil || errors.Is(err, io.EOF) {
+		found, err = format.DecodeAnchor(page, a.Slot, sp.header)
 	}
-	return pinned, nil
+	if err == nil && (found.State != uint64(a.State) || found.Version != uint64(a.Version) || found.Sequence != a.Sequence) {
+		err = errors.New("it is another anchor than the one that was written there")
+	}
+	if err != nil {
+		return &check.Finding{File: HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", a.Version, err)}
+	}
+	if err := check.Complete(r, a.State, marks); err != nil {
+		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", a.Version, err), Addr: a.State}
+		if d := (*format.DamageError)(nil); errors.As(err, &d) {
+			f.Addr = format.Addr(sp.header.Base + uint64(d.Offset))
+		}
+		return &f
+	}
+	return nil
+}
+
+// checkJournal verifies that a recovery from the newest anchor would come to the
+// newest durable version. The records that it needs are in the file, and stay there,
+// as long as that anchor is the newest.
+func (sp *Space) checkJournal(report *check.Report) error {
+	for range 3 {
+		durable := sp.live.Words().Durable.Load()
+		anchors := sp.live.UsableAnchors()
+		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || sp.options.NoJournal {
+			return nil
+		}
+		newest := anchors[0]
+		var chain uint64
+		err := sp.guarded(func() error { chain = stateAt(newest.State).Chain; return nil })
+		if err != nil {
+			return nil // checkAnchors has found it
+		}
+		finding := sp.checkRecords(newest.Version, chain, durable)
+		if finding == nil {
+			return nil
+		}
+		if now := sp.live.UsableAnchors(); len(now) > 0 && now[0] == newest {
+			report.Add(*finding)
+			return nil
+		}
+	}
+	return nil // anchors come faster than the journal can be read: nothing of it is needed for long
+}
+
+// checkRecords verifies the records that follow the version, up to the durable one.
+func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *check.Finding {
+	f := &check.Finding{File: journal.FileName}
+	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, version)
+	var history *journal.History
+	if err == nil {
+		history, err = log.Follow(version, chain)
+	}
+	if err == nil {
+		err = history.All(func(h format.RecordHead, ops []byte) error {
+			for rest := ops; len(rest) > 0; {
+				var ok bool
+				if _, _, rest, ok = format.NextOp(rest); !ok {
+					return fmt.Errorf("the record of version %d has a change that does not fit it", h.Version)
+				}
+			}
+			return nil
+		})
+	}
+	d := (*format.DamageError)(nil)
+	switch {
+	case errors.As(err, &d):
+		f.Offset, f.What = d.Offset, d.What
+	case err != nil:
+		f.What = err.Error()
+	case uint64(history.Last) < durable:
+		next := uint64(history.Last) + 1
+		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
+		if off, ok := journal.Damaged(sp.journal.file, sp.header.SpaceID, next); ok {
+			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
+		}
+	default:
+		return nil
+	}
+	return f
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -234,148 +233,9 @@ func (tx *Tx) writable() error {
 	return nil
 }
 
-// Get returns the payload of the entry with the key, nil if there is none. It is
-// valid until the transaction ends.
-func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
-	if m.sorted() {
-		return tx.getSorted(m, object, key)
-	}
-	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
-		if value, ok := f.Value(*(*string)(key)); ok {
-			return m.shape.Of(value), nil
-		}
-	}
-	hash, err := m.shape.Hash(key)
-	if err != nil {
-		return nil, err
-	}
-	return trie.Get(tx.reader, format.Link(object.Root), m.shape, hash, key)
-}
-
-// borrow says that pointers into the block with the payload are handed out to the
-// program.
-func (tx *Tx) borrow(payload unsafe.Pointer) {
-	if tx.write != nil {
-		tx.write.Borrow(blockAt(payload))
-	}
-}
-
-// blockAt returns the block with the payload, which is one that is read; 0 for nil.
-func blockAt(payload unsafe.Pointer) format.Addr {
-	if payload == nil {
-		return 0
-	}
-	return format.Addr(uintptr(payload) - format.HeaderSize)
-}
-
-// Bounds returns the limits of the payload of an entry.
-func (tx *Tx) Bounds(payload unsafe.Pointer) layout.Bounds {
-	return entry.Bounds(tx.reader, payload)
-}
-
-// Set stores a copy of the value under the key.
-func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
-	if err := tx.writable(); err != nil {
-		return err
-	}
-	defer tx.endChange()
-	return tx.set(m, key, value)
-}
-
-// set is Set within a change that has begun.
-func (tx *Tx) set(m *Map, key, value unsafe.Pointer) error {
-	hash, err := m.hash(key)
-	if err != nil {
-		return err
-	}
-	object, err := tx.editEntries(m.index, m.kind)
-	if err != nil {
-		return err
-	}
-	root, entry, old, err := tx.put(m, format.Link(object.Root), hash, key, value)
-	if err != nil {
-		if isValueError(err) { // found before the tree was touched
-			return err
-		}
-		return tx.fail(err)
-	}
-	object.Root = uint64(root)
-	if old == nil {
-		object.Count++
-	} else if m.shape.Value.HasHandles() {
-		tx.unlinked++
-	}
-	tx.write.LogSet(m.index, entry, blockAt(old))
-	return nil
-}
-
-// isValueError reports whether storing failed for what was to be stored.
-func isValueError(err error) bool {
-	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || errors.As(err, new(*layout.UnstorableError)) || isHandleError(err)
-}
-
-// Delete removes the key and reports whether it was there.
-func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
-	if err := tx.writable(); err != nil {
-		return false, err
-	}
-	defer tx.endChange()
-	return tx.remove(m, key)
-}
-
-// remove is Delete within a change that has begun.
-func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
-	object, err := tx.entriesObject(m.index, m.kind)
-	if err != nil {
-		return false, err
-	}
-	hash, err := m.hash(key)
-	if err != nil {
-		return false, err
-	}
-	tx.write.Remove(true, false)
-	defer tx.write.Remove(false, false)
-	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
-	switch {
-	case err != nil && root == 0:
-		return false, tx.fail(err)
-	case err != nil: // found before the tree was touched
-		return false, err
-	}
-	if block == 0 {
-		return false, nil
-	}
-	if object, err = tx.editEntries(m.index, m.kind); err != nil {
-		return false, err
-	}
-	object.Root = uint64(root)
-	object.Count--
-	if m.shape.Value.HasHandles() || m.shape.Key.HasHandles() {
-		tx.unlinked++
-	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
-	return true, nil
-}
-
-// All walks the entries as they are when the walk starts, those of a sorted map in
-// order.
-func (tx *Tx) All(m *Map, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
-	if m.sorted() {
-		return tx.walk(m, object, Bound{}, Bound{}, false, yield)
-	}
-	root, count := format.Link(object.Root), object.Count
-	defer tx.freeze()()
-	_, err := trie.All(tx.reader, root, count, yield)
-	return err
-}
-
-// freeze makes what the transaction has written unchangeable, until what it returns
-// is called: what it writes meanwhile is copied, never edited under a walk.
-func (tx *Tx) freeze() (thaw func()) {
-	if tx.write == nil {
-		return func() {}
-	}
-	tx.write.BorrowAll()
-	tx.write.Freeze()
-	return tx.write.Thaw
+// MapOf names a map and the Go types by which it is accessed.
+type MapOf struct {
+	ID         format.ID
+	Key, Value layout.Identity
+	Sorted     bool
 }

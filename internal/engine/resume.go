@@ -281,9 +281,6 @@ func (r *Resumption) abort() {
 	}
 }
 
-// Lost returns why the transaction was lost; nil if it was not.
-func (r *Resumption) Lost() error { return r.lost }
-
 // Fault is Tx.Fault for a panic of the goroutine in whatever it does.
 func (r *Resumption) Fault(recovered any) error {
 	if r.tx != nil && r.lost == nil {

@@ -445,15 +445,9 @@ func (tx *Tx) Err() error {
 	return tx.failed
 }
 
-// Writing reports whether the transaction may write.
-func (tx *Tx) Writing() bool { return tx.write != nil }
-
 // Version returns the version that a reading transaction sees, or the one that
 // a writing transaction starts from.
 func (tx *Tx) Version() format.Version { return format.Version(tx.state.Version) }
-
-// Space returns the space of the transaction.
-func (tx *Tx) Space() *Space { return tx.sp }
 
 // fail marks the transaction as one that can only abort, and returns the error.
 func (tx *Tx) fail(err error) error {

@@ -294,20 +294,11 @@ func logged(k format.Kind) bool {
 type Stats struct {
 	Free    format.ByteCount // in its lists
 	Waiting format.ByteCount // freed, and visible to a protected version
-	Held    map[format.Version]format.ByteCount
 }
 
-// Stats returns what this process has reserved, and which versions pin how much.
+// Stats returns what this process has reserved.
 func (h *Heap) Stats() Stats {
-	s := Stats{Waiting: h.waiting, Free: h.freeBytes(), Held: map[format.Version]format.ByteCount{}}
-	for v, list := range h.held {
-		for _, chunk := range list.chunks {
-			for _, f := range chunk {
-				s.Held[v] += f.size
-			}
-		}
-	}
-	return s
+	return Stats{Waiting: h.waiting, Free: h.freeBytes()}
 }
 
 // Pinned returns how many bytes this process has freed that could not be reused when

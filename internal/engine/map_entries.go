@@ -1,48 +1,14 @@
 package engine
 
 import (
-	"context"
-	"runtime/debug"
+	"errors"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/trie"
 )
-
-// The operations in this file are transactions of their own on one entry of a
-// map. They do without a handle on the transaction, hence without allocation.
-
-// MapOf names a map and the Go types by which it is accessed.
-type MapOf struct {
-	ID         format.ID
-	Key, Value layout.Identity
-	Sorted     bool
-}
-
-// Get copies the value of the key to the variable at dst, and reports whether
-// the key is there. With a nil dst it only reports.
-func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
-	var tx Tx
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return false, err
-	}
-	found, err = tx.CopyOut(of, key, dst)
-	sp.live.TryRelease(&tx.hold) // nobody else knows the transaction: it need not look ended
-	return found, err
-}
-
-// look runs fn in a reading transaction.
-func (sp *Space) look(fn func(tx *Tx) error) (err error) {
-	var tx Tx
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return err
-	}
-	err = fn(&tx)
-	tx.EndView()
-	return err
-}
 
 // CopyOut is Get in a transaction.
 func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
@@ -58,11 +24,6 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 		return entry != nil, err
 	}
 	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), tx.Bounds(entry))
-}
-
-// Set stores a copy of the value under the key; see Change for durable.
-func (sp *Space) Set(of MapOf, key, value unsafe.Pointer, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.Store(of, key, value) })
 }
 
 // Store is Set in a transaction. The change begins before anything is looked at: one
@@ -85,15 +46,6 @@ func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
 	return tx.set(m, key, value)
 }
 
-// Delete removes the key and reports whether it was there; see Change for durable.
-func (sp *Space) Delete(of MapOf, key unsafe.Pointer, durable bool) (removed bool, err error) {
-	err = sp.Change(durable, func(tx *Tx) (err error) {
-		removed, err = tx.Remove(of, key)
-		return err
-	})
-	return removed, err
-}
-
 // Remove is Delete in a transaction.
 func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
@@ -108,65 +60,6 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 		return false, err
 	}
 	return tx.remove(m, key)
-}
-
-// Change runs fn in a writing transaction that has no handle outside fn, and, if
-// durable is set, waits until the outcome survives power loss. If the goroutine has a
-// Resumption, it is part of that one's transaction.
-func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
-	if r := sp.Resumption(); r != nil {
-		return r.join(durable, fn)
-	}
-	return sp.changeAlone(durable, fn)
-}
-
-// changeAlone is Change for what is a transaction of its own in any case.
-func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
-	if !durable {
-		_, err := sp.change(context.Background(), fn)
-		return err
-	}
-	if err := sp.enter(); err != nil {
-		return err
-	}
-	defer sp.Exit()
-	version, err := sp.change(context.Background(), fn)
-	if err != nil {
-		return err
-	}
-	return sp.awaitDurable(version)
-}
-
-// change runs one operation in a writing transaction, in one guard from its beginning to
-// its end. The transaction's Tx is the space's own, used again and again; so nothing may
-// touch it once the turn was given to the next.
-func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
-	tx := &sp.writes
-	var c commitment
-	before := debug.SetPanicOnFault(true)
-	in := beginning
-	defer func() {
-		debug.SetPanicOnFault(before)
-		if in != over {
-			r, handled := recover(), false // nil: Goexit
-			if handled, err = tx.endWrite(sp, in, &c, r); r != nil && !handled {
-				panic(r)
-			}
-			version = c.version
-		}
-	}()
-	if err = tx.start(ctx, sp); err == nil {
-		in = running
-		if err = fn(tx); err != nil {
-			in = over
-			tx.Abort()
-			return 0, err
-		}
-		in = committing
-		err = tx.conclude(&c)
-	}
-	in = over
-	return c.version, err
 }
 
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
@@ -262,14 +155,148 @@ func (tx *Tx) Len(of MapOf) (int, error) {
 	return int(object.Count), nil
 }
 
-// Len is the same in a transaction of its own.
-func (sp *Space) Len(of MapOf) (n int, err error) {
-	var tx Tx // not by look, which has to put it on the heap
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return 0, err
+// Get returns the payload of the entry with the key, nil if there is none. It is
+// valid until the transaction ends.
+func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if m.sorted() {
+		return tx.getSorted(m, object, key)
 	}
-	n, err = tx.Len(of)
-	tx.EndView()
-	return n, err
+	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
+		if value, ok := f.Value(*(*string)(key)); ok {
+			return m.shape.Of(value), nil
+		}
+	}
+	hash, err := m.shape.Hash(key)
+	if err != nil {
+		return nil, err
+	}
+	return trie.Get(tx.reader, format.Link(object.Root), m.shape, hash, key)
+}
+
+// borrow says that pointers into the block with the payload are handed out to the
+// program.
+func (tx *Tx) borrow(payload unsafe.Pointer) {
+	if tx.write != nil {
+		tx.write.Borrow(blockAt(payload))
+	}
+}
+
+// blockAt returns the block with the payload, which is one that is read; 0 for nil.
+func blockAt(payload unsafe.Pointer) format.Addr {
+	if payload == nil {
+		return 0
+	}
+	return format.Addr(uintptr(payload) - format.HeaderSize)
+}
+
+// Bounds returns the limits of the payload of an entry.
+func (tx *Tx) Bounds(payload unsafe.Pointer) layout.Bounds {
+	return entry.Bounds(tx.reader, payload)
+}
+
+// Set stores a copy of the value under the key.
+func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	defer tx.endChange()
+	return tx.set(m, key, value)
+}
+
+// set is Set within a change that has begun.
+func (tx *Tx) set(m *Map, key, value unsafe.Pointer) error {
+	hash, err := m.hash(key)
+	if err != nil {
+		return err
+	}
+	object, err := tx.editEntries(m.index, m.kind)
+	if err != nil {
+		return err
+	}
+	root, entry, old, err := tx.put(m, format.Link(object.Root), hash, key, value)
+	if err != nil {
+		if isValueError(err) { // found before the tree was touched
+			return err
+		}
+		return tx.fail(err)
+	}
+	object.Root = uint64(root)
+	if old == nil {
+		object.Count++
+	} else if m.shape.Value.HasHandles() {
+		tx.unlinked++
+	}
+	tx.write.LogSet(m.index, entry, blockAt(old))
+	return nil
+}
+
+// isValueError reports whether storing failed for what was to be stored.
+func isValueError(err error) bool {
+	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || errors.As(err, new(*layout.UnstorableError)) || isHandleError(err)
+}
+
+// Delete removes the key and reports whether it was there.
+func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
+	if err := tx.writable(); err != nil {
+		return false, err
+	}
+	defer tx.endChange()
+	return tx.remove(m, key)
+}
+
+// remove is Delete within a change that has begun.
+func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
+	object, err := tx.entriesObject(m.index, m.kind)
+	if err != nil {
+		return false, err
+	}
+	hash, err := m.hash(key)
+	if err != nil {
+		return false, err
+	}
+	tx.write.Remove(true, false)
+	defer tx.write.Remove(false, false)
+	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
+	switch {
+	case err != nil && root == 0:
+		return false, tx.fail(err)
+	case err != nil: // found before the tree was touched
+		return false, err
+	}
+	if block == 0 {
+		return false, nil
+	}
+	if object, err = tx.editEntries(m.index, m.kind); err != nil {
+		return false, err
+	}
+	object.Root = uint64(root)
+	object.Count--
+	if m.shape.Value.HasHandles() || m.shape.Key.HasHandles() {
+		tx.unlinked++
+	}
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
+	return true, nil
+}
+
+// All walks the entries as they are when the walk starts, those of a sorted map in
+// order.
+func (tx *Tx) All(m *Map, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+	if m.sorted() {
+		return tx.walk(m, object, Bound{}, Bound{}, false, yield)
+	}
+	root, count := format.Link(object.Root), object.Count
+	defer tx.freeze()()
+	_, err := trie.All(tx.reader, root, count, yield)
+	return err
+}
+
+// freeze makes what the transaction has written unchangeable, until what it returns
+// is called: what it writes meanwhile is copied, never edited under a walk.
+func (tx *Tx) freeze() (thaw func()) {
+	if tx.write == nil {
+		return func() {}
+	}
+	tx.write.BorrowAll()
+	tx.write.Freeze()
+	return tx.write.Thaw
 }

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// mark marks what any version up to the limit, which is held, and protected can
+// reach. Later versions need no look: what they reach and the limit does not was
+// written above the floor of the sweep. It returns how many of the bytes neither
+// the limit nor one of its checkpoints reaches: they become free some time.
+//
+// A slot can name a version that is not held any more, or not yet: its reader is
+// gone since the scan, or still validates. Such a version may be half reclaimed,
+// and walking it fails. Then all begins again with nothing marked: a walk that
+// stopped has marked nodes whose other children it did not come to.
+func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+	for range markTries {
+		var p live.Protected
+		sp.live.Protected(&p, sp.heap)
+		if marks, passing, err = sp.markVersions(&p, floor, limit); err == nil {
+			return marks, passing, nil
+		}
+	}
+	return nil, 0, err
+}
+
+const markTries = 3
+
+// markVersions marks what the versions up to the limit can reach.
+func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+	if p.Unknown {
+		return nil, 0, errors.New("who reads which version cannot be found out")
+	}
+	marks = sp.heap.NewMarks(floor)
+	last := sp.heap.VersionOf(limit)
+	r := sp.heap.Reader(true)
+	lasting := []format.Addr{limit}
+	sp.heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+	for _, state := range lasting {
+		if err := check.Mark(&r, state, marks); err != nil {
+			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.heap.VersionOf(state), err)
+		}
+	}
+	before := marks.Bytes
+	for i, state := range p.States {
+		if p.Versions[i] > last {
+			break
+		}
+		if err := check.Mark(&r, state, marks); err != nil {
+			return nil, 0, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
+		}
+	}
+	return marks, marks.Bytes - before, nil
+}
+
+// HeapFile returns the path of the heap file, and the offset of an address in it.
+func (sp *Space) HeapFile(a format.Addr) (string, int64) {
+	off := int64(0)
+	if uint64(a) >= sp.header.Base {
+		off = int64(uint64(a) - sp.header.Base)
+	}
+	return sp.dir.Join(HeapName), off
+}
+
+// Pinned returns, for each held version but the newest, how many bytes it can
+// reach that neither the newest nor a checkpoint can. It walks all of them.
+func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCount, error) {
+	tx, err := sp.View()
+	if err != nil {
+		return nil, err
+	}
+	defer tx.DropView()
+	r := sp.heap.Reader(false)
+	marks := sp.heap.NewMarks(sp.live.Carved())
+	lasting := []format.Addr{tx.hold.State}
+	sp.heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+	for _, state := range lasting {
+		if err := check.Mark(&r, state, marks); err != nil {
+			return nil, err
+		}
+	}
+	pinned := map[format.Addr]format.ByteCount{}
+	for _, state := range versions {
+		before := marks.Bytes
+		own := marks.Clone()
+		if err := check.Mark(&r, state, own); err != nil {
+			continue // the version was let go meanwhile
+		}
+		pinned[state] = own.Bytes - before
+	}
+	return pinned, nil
+}

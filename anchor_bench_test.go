@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // The bytes that an anchor makes the process write, after so many of 200,000 entries
@@ -15,10 +16,10 @@ import (
 // about 200 bytes, and the way to it some nodes.
 func BenchmarkAnchor_Bytes(b *testing.B) {
 	const entries = 200_000
-	s := scratch(b, everheap.WithMaxSize(1<<30), everheap.WithoutBackground())
-	m := mapOf[string, account](b, s)
+	s := spacetest.Scratch(b, everheap.WithMaxSize(1<<30), spacetest.WithoutBackground())
+	m := spacetest.MapOf[string, account](b, s)
 	for i := 0; i < entries; i += 1000 {
-		must(b, s.Update(context.Background(), func(tx *everheap.Tx) error {
+		spacetest.Must(b, s.Update(context.Background(), func(tx *everheap.Tx) error {
 			for j := i; j < i+1000; j++ {
 				if err := m.Set(tx, accountKey(j), accountOf(j)); err != nil {
 					return err
@@ -27,7 +28,7 @@ func BenchmarkAnchor_Bytes(b *testing.B) {
 			return nil
 		}))
 	}
-	must(b, s.Engine().Anchor(true))
+	spacetest.Must(b, spacetest.Engine(s).Anchor(true))
 	for _, changed := range []int{1, 100, 10_000, entries} {
 		b.Run(fmt.Sprint(changed), func(b *testing.B) {
 			written := uint64(0)
@@ -35,9 +36,9 @@ func BenchmarkAnchor_Bytes(b *testing.B) {
 				before := writtenBytes(b)
 				for i := range changed {
 					k := (i*7919 + n) % entries
-					must(b, m.Set(s, accountKey(k), accountOf(k+n)))
+					spacetest.Must(b, m.Set(s, accountKey(k), accountOf(k+n)))
 				}
-				must(b, s.Engine().Anchor(true))
+				spacetest.Must(b, spacetest.Engine(s).Anchor(true))
 				written += writtenBytes(b) - before
 			}
 			b.ReportMetric(0, "ns/op")
@@ -52,7 +53,7 @@ func BenchmarkAnchor_Bytes(b *testing.B) {
 func writtenBytes(b *testing.B) (n uint64) {
 	b.Helper()
 	text, err := os.ReadFile("/proc/self/io")
-	must(b, err)
+	spacetest.Must(b, err)
 	_, rest, _ := strings.Cut(string(text), "\nwrite_bytes: ")
 	if _, err := fmt.Sscan(rest, &n); err != nil {
 		b.Fatal(err)

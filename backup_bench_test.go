@@ -9,14 +9,15 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // benchBackup is a space of 200,000 entries of about 150 bytes, and its backup.
 func benchBackup(b *testing.B) (*everheap.Space, []byte) {
 	b.Helper()
-	s := open(b, filepath.Join(b.TempDir(), "s"), everheap.WithMaxSize(1<<30))
-	m := mapOf[string, string](b, s)
-	update(b, s, func(tx *everheap.Tx) error {
+	s := spacetest.Open(b, filepath.Join(b.TempDir(), "s"), everheap.WithMaxSize(1<<30))
+	m := spacetest.MapOf[string, string](b, s)
+	spacetest.Update(b, s, func(tx *everheap.Tx) error {
 		for i := range 200_000 {
 			if err := m.Set(tx, fmt.Sprint("key ", i), strings.Repeat("v", 100)); err != nil {
 				return err
@@ -24,7 +25,7 @@ func benchBackup(b *testing.B) (*everheap.Space, []byte) {
 		}
 		return nil
 	})
-	return s, backupOf(b, s)
+	return s, spacetest.BackupOf(b, s)
 }
 
 func BenchmarkBackup(b *testing.B) {
@@ -32,7 +33,7 @@ func BenchmarkBackup(b *testing.B) {
 	b.SetBytes(int64(len(stream)))
 	b.ResetTimer()
 	for b.Loop() {
-		must(b, s.Backup(io.Discard))
+		spacetest.Must(b, s.Backup(io.Discard))
 	}
 }
 
@@ -43,6 +44,6 @@ func BenchmarkRestoreBackup(b *testing.B) {
 	b.ResetTimer()
 	for b.Loop() {
 		n++
-		must(b, everheap.RestoreBackup(filepath.Join(parent, fmt.Sprint(n)), bytes.NewReader(stream)))
+		spacetest.Must(b, everheap.RestoreBackup(filepath.Join(parent, fmt.Sprint(n)), bytes.NewReader(stream)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // sealed makes a backup of the bytes of changes, whatever they are, with checksums and
@@ -49,10 +50,10 @@ func sealed(changes []byte) []byte {
 // Any bytes are a backup, or are refused; and any changes with right checksums make a
 // space that can be used, or are refused. The first byte says which of the two.
 func FuzzRestore(f *testing.F) {
-	stream := littleBackup(f)
+	stream := spacetest.LittleBackup(f)
 	f.Add(append([]byte{0}, stream...))
 	f.Add(append([]byte{0}, stream[:100]...))
-	_, frames := framesOf(f, stream)
+	_, frames := spacetest.FramesOf(f, stream)
 	changes := []byte{1}
 	for _, frame := range frames[:len(frames)-1] {
 		changes = append(changes, frame[format.BackupFrameSize:]...)
@@ -67,10 +68,10 @@ func FuzzRestore(f *testing.F) {
 		if data[0] != 0 {
 			stream = sealed(stream)
 		}
-		parent := cutDir(t)
+		parent := spacetest.MemoryDir(t)
 		dir := filepath.Join(parent, "s")
 		var err error
-		within(t, time.Minute, "restoring", func() { err = everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs) })
+		spacetest.Within(t, time.Minute, "restoring", func() { err = everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs) })
 		if err != nil {
 			if !errors.Is(err, everheap.ErrCorrupt) && !errors.Is(err, everheap.ErrNoSpace) {
 				t.Errorf("neither restored nor refused: %v", err)
@@ -80,17 +81,17 @@ func FuzzRestore(f *testing.F) {
 			}
 			return
 		}
-		s, err := everheap.Open(dir, withoutSyncs)
+		s, err := everheap.Open(dir, spacetest.WithoutSyncs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		checkSpace(t, s)
+		spacetest.CheckSpace(t, s)
 		_, _ = s.Collections()
 		if m, err := everheap.OpenMap[int, string](s, "m"); err == nil {
-			must(t, m.Set(s, 1, "written"))
+			spacetest.Must(t, m.Set(s, 1, "written"))
 		}
-		again := backupOf(t, s)
-		must(t, everheap.RestoreBackup(filepath.Join(parent, "again"), bytes.NewReader(again), withoutSyncs))
+		again := spacetest.BackupOf(t, s)
+		spacetest.Must(t, everheap.RestoreBackup(filepath.Join(parent, "again"), bytes.NewReader(again), spacetest.WithoutSyncs))
 	})
 }

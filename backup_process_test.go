@@ -15,21 +15,22 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // auditRestored restores a backup of a bank, and returns the counters of its children.
 func auditRestored(t *testing.T, stream []byte) (owns map[string]uint64) {
 	t.Helper()
-	dir := filepath.Join(cutDir(t), "restored")
-	must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs))
-	s, err := everheap.Open(dir, withoutSyncs)
-	must(t, err)
+	dir := filepath.Join(spacetest.MemoryDir(t), "restored")
+	spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
+	s, err := everheap.Open(dir, spacetest.WithoutSyncs)
+	spacetest.Must(t, err)
 	defer s.Close()
-	checkSpace(t, s)
-	view(t, s, func(tx *everheap.Tx) error {
-		b, err := openBank(tx)
+	spacetest.CheckSpace(t, s)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		b, err := spacetest.OpenBank(tx)
 		if err == nil {
-			owns, err = b.audit(tx)
+			owns, err = b.Audit(tx)
 		}
 		return err
 	})
@@ -41,32 +42,34 @@ func bankSpace(t *testing.T, open func(dir string) *everheap.Space) (*everheap.S
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bank")
 	s := open(dir)
-	b, err := openBank(s)
-	must(t, err)
-	must(t, b.found(s))
+	b, err := spacetest.OpenBank(s)
+	spacetest.Must(t, err)
+	spacetest.Must(t, b.Found(s))
 	return s, dir
 }
 
 // While several processes move money, each backup is a version of the bank in which
 // everything adds up, and a later backup is no older.
 func TestBackup_WhileProcessesWrite(t *testing.T) {
-	s, dir := bankSpace(t, func(dir string) *everheap.Space { return open(t, dir, everheap.WithMaxSize(testWindow)) })
-	var list []*child
+	s, dir := bankSpace(t, func(dir string) *everheap.Space {
+		return spacetest.Open(t, dir, everheap.WithMaxSize(spacetest.TestWindow))
+	})
+	var list []*spacetest.Child
 	for id := range 2 {
-		c := startChild(t, "bank", env(dir, id, "busy", 1)...)
-		c.awaitStart()
+		c := spacetest.StartChild(t, "bank", spacetest.Env(dir, id, "busy", 1)...)
+		c.AwaitStart()
 		list = append(list, c)
 	}
 	for _, c := range list {
-		c.await("its first commit", func() bool { return c.acked.Load() > 0 })
+		c.Await("its first commit", func() bool { return c.Acked.Load() > 0 })
 	}
 	last := map[string]uint64{}
-	for range scaled(8) {
-		acked := list[0].acked.Load()
-		stream := backupOf(t, s)
+	for range spacetest.Scaled(8) {
+		acked := list[0].Acked.Load()
+		stream := spacetest.BackupOf(t, s)
 		owns := auditRestored(t, stream)
-		if owns[own(0)] < acked {
-			t.Errorf("the backup has %d transactions, %d had returned before it began", owns[own(0)], acked)
+		if owns[spacetest.Own(0)] < acked {
+			t.Errorf("the backup has %d transactions, %d had returned before it began", owns[spacetest.Own(0)], acked)
 		}
 		for name, n := range last {
 			if owns[name] < n {
@@ -75,12 +78,12 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 		}
 		last = owns
 	}
-	if last[own(0)] == 0 || last[own(1)] == 0 {
+	if last[spacetest.Own(0)] == 0 || last[spacetest.Own(1)] == 0 {
 		t.Errorf("nobody wrote: %v", last)
 	}
 	for _, c := range list {
-		c.tell("end")
-		c.await("its end", c.gone)
+		c.Tell("end")
+		c.Await("its end", c.Gone)
 	}
 }
 
@@ -89,58 +92,58 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 // everything adds up is found in the file.
 func TestSalvage_AfterKill(t *testing.T) {
 	s, dir := bankSpace(t, func(dir string) *everheap.Space { // it will be damaged: there is no check at the end
-		s, err := everheap.Open(dir, everheap.WithMaxSize(testWindow))
-		must(t, err)
+		s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.TestWindow))
+		spacetest.Must(t, err)
 		return s
 	})
-	must(t, s.Close())
-	var list []*child
+	spacetest.Must(t, s.Close())
+	var list []*spacetest.Child
 	for id := range 2 {
-		c := startChild(t, "bank", env(dir, id, "busy", 2)...)
-		c.awaitStart()
+		c := spacetest.StartChild(t, "bank", spacetest.Env(dir, id, "busy", 2)...)
+		c.AwaitStart()
 		list = append(list, c)
 	}
 	for _, c := range list {
-		c.await("some transactions", func() bool { return c.acked.Load() > 300 })
+		c.Await("some transactions", func() bool { return c.Acked.Load() > 300 })
 	}
 	for _, c := range list {
-		c.kill()
+		c.Kill()
 	}
 	salvage := func(what string) map[string]uint64 {
 		var b bytes.Buffer
 		report, err := everheap.Salvage(dir, &b)
-		must(t, err)
+		spacetest.Must(t, err)
 		if report.Lost > 0 && what != "without anchors" {
 			t.Errorf("%s: %+v", what, report)
 		}
 		return auditRestored(t, b.Bytes())
 	}
-	atLeast := func(what string, owns map[string]uint64, least func(c *child) uint64) {
+	atLeast := func(what string, owns map[string]uint64, least func(c *spacetest.Child) uint64) {
 		for id, c := range list {
-			if n := least(c); owns[own(id)] < n {
-				t.Errorf("%s: %d transactions of child %d, want %d at least", what, owns[own(id)], id, n)
+			if n := least(c); owns[spacetest.Own(id)] < n {
+				t.Errorf("%s: %d transactions of child %d, want %d at least", what, owns[spacetest.Own(id)], id, n)
 			}
 		}
 	}
-	atLeast("live is there", salvage("live is there"), func(c *child) uint64 { return c.acked.Load() })
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	atLeast("without live", salvage("without live"), func(c *child) uint64 { return c.durable.Load() })
+	atLeast("live is there", salvage("live is there"), func(c *spacetest.Child) uint64 { return c.Acked.Load() })
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	atLeast("without live", salvage("without live"), func(c *spacetest.Child) uint64 { return c.Durable.Load() })
 	f, err := os.OpenFile(filepath.Join(dir, "heap"), os.O_RDWR, 0)
-	must(t, err)
+	spacetest.Must(t, err)
 	_, err = f.WriteAt(make([]byte, format.TableOffset-format.AnchorOffset), format.AnchorOffset)
-	must(t, err)
-	must(t, f.Close())
-	atLeast("without anchors", salvage("without anchors"), func(c *child) uint64 { return c.durable.Load() })
+	spacetest.Must(t, err)
+	spacetest.Must(t, f.Close())
+	atLeast("without anchors", salvage("without anchors"), func(c *spacetest.Child) uint64 { return c.Durable.Load() })
 }
 
 // A child that restores a backup from its standard input.
 func init() {
-	children["restore"] = func() int {
+	spacetest.Children["restore"] = func() int {
 		dir := os.Getenv("EVERHEAP_TEST_DIR")
 		if err := everheap.RestoreBackup(dir, &telltale{r: os.Stdin}); err != nil {
-			return failed("restore", err)
+			return spacetest.Failed("restore", err)
 		}
-		say("restored")
+		spacetest.Say("restored")
 		return 0
 	}
 }
@@ -155,7 +158,7 @@ type telltale struct {
 func (r *telltale) Read(b []byte) (int, error) {
 	n, err := r.r.Read(b)
 	if r.n += n; r.n > r.next {
-		say("read", r.n)
+		spacetest.Say("read", r.n)
 		r.next = r.n + 1<<20
 	}
 	return n, err
@@ -164,27 +167,27 @@ func (r *telltale) Read(b []byte) (int, error) {
 // A restore that is killed leaves no space, and nothing that is in the way of another
 // one.
 func TestRestoreBackup_Killed(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, []byte](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, []byte](t, s)
 	for i := range 60 {
-		must(t, m.Set(s, i, bytes.Repeat([]byte{byte(i)}, 1<<20)))
+		spacetest.Must(t, m.Set(s, i, bytes.Repeat([]byte{byte(i)}, 1<<20)))
 	}
-	stream := backupOf(t, s)
+	stream := spacetest.BackupOf(t, s)
 	for _, part := range []int{1, 30, 59} {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "s")
-		c := startChild(t, "restore", env(dir, 0, "", 1)...)
-		go func() { _, _ = c.in.Write(stream[:part<<20]) }()
-		c.await("reading", func() bool { return c.heard("read") >= part/2+1 })
-		c.kill()
+		c := spacetest.StartChild(t, "restore", spacetest.Env(dir, 0, "", 1)...)
+		go func() { _, _ = c.In.Write(stream[:part<<20]) }()
+		c.Await("reading", func() bool { return c.Heard("read") >= part/2+1 })
+		c.Kill()
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("killed after %d MiB: %v", part, err)
 		}
-		must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs))
+		spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
 		again, err := everheap.Open(dir)
-		must(t, err)
-		same(t, tell(t, backupOf(t, again)), tell(t, stream))
-		must(t, again.Close())
+		spacetest.Must(t, err)
+		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+		spacetest.Must(t, again.Close())
 	}
 }
 
@@ -220,12 +223,12 @@ func (f countdown) Datasync() error { return f.turn() }
 
 // Whichever call to a file fails: the restore fails, says why, and leaves nothing.
 func TestRestoreBackup_FileErrors(t *testing.T) {
-	s := scratch(t, everheap.WithMaxSize(64<<20))
-	m := mapOf[int, []byte](t, s)
+	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
+	m := spacetest.MapOf[int, []byte](t, s)
 	for i := range 5 {
-		must(t, m.Set(s, i, make([]byte, 1<<20)))
+		spacetest.Must(t, m.Set(s, i, make([]byte, 1<<20)))
 	}
-	stream, parent := backupOf(t, s), cutDir(t)
+	stream, parent := spacetest.BackupOf(t, s), spacetest.MemoryDir(t)
 	for _, cause := range []error{mapping.ErrNoSpace, mapping.ErrIO} {
 		want := everheap.ErrNoSpace
 		if cause == mapping.ErrIO {
@@ -244,7 +247,7 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 				}
 				return nil
 			}
-			files := everheap.WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
+			files := spacetest.WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
 				f, err := mapping.OpenFile(path, flag, perm)
 				return countdown{f, turn}, err
 			})
@@ -256,10 +259,10 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 			}
 			if err == nil {
 				again, err := everheap.Open(dir)
-				must(t, err)
-				same(t, tell(t, backupOf(t, again)), tell(t, stream))
-				must(t, again.Close())
-				must(t, os.RemoveAll(dir))
+				spacetest.Must(t, err)
+				spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+				spacetest.Must(t, again.Close())
+				spacetest.Must(t, os.RemoveAll(dir))
 			}
 			if left, _ := os.ReadDir(parent); len(left) > 0 {
 				t.Fatalf("%v from call %d on: left behind: %v", cause, k, left)
@@ -273,8 +276,8 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 
 // A backup takes little memory, however much it tells.
 func TestBackup_LittleMemory(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground()) // whose memory would count
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t, spacetest.WithoutBackground()) // whose memory would count
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 200 {
 			m, err := everheap.OpenMap[int, string](tx, fmt.Sprint("map ", i))
 			if err != nil {
@@ -288,11 +291,11 @@ func TestBackup_LittleMemory(t *testing.T) {
 		}
 		return nil
 	})
-	m := mapOf[int, []byte](t, s)
-	must(t, m.Set(s, 1, make([]byte, 30<<20)))
+	m := spacetest.MapOf[int, []byte](t, s)
+	spacetest.Must(t, m.Set(s, 1, make([]byte, 30<<20)))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	must(t, s.Backup(io.Discard))
+	spacetest.Must(t, s.Backup(io.Discard))
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
 		t.Errorf("a backup of 60 MiB allocates %d bytes", n)

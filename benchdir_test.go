@@ -20,3 +20,13 @@ func benchDir(b *testing.B) string {
 }
 
 var sharedBenchDir string
+
+// benchesEnd ends what the benchmarks share.
+func benchesEnd() {
+	if bench.space != nil {
+		bench.space.Close()
+	}
+	if sharedBenchDir != "" {
+		os.RemoveAll(sharedBenchDir)
+	}
+}

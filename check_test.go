@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // TestCheck_FindsEveryDamagedBlock flips one bit in one place after another: if
@@ -16,22 +17,22 @@ import (
 func TestCheck_FindsEveryDamagedBlock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20))
-	must(t, err)
-	m, err := everheap.OpenMap[string, compound](s, "m")
-	must(t, err)
+	spacetest.Must(t, err)
+	m, err := everheap.OpenMap[string, spacetest.Compound](s, "m")
+	spacetest.Must(t, err)
 	for i := range 40 {
-		must(t, m.Set(s, fmt.Sprint("key ", i), compound{Name: fmt.Sprint("name ", i), Tags: []string{"a", "b"}, When: time.Unix(int64(i), 0).UTC()}))
+		spacetest.Must(t, m.Set(s, fmt.Sprint("key ", i), spacetest.Compound{Name: fmt.Sprint("name ", i), Tags: []string{"a", "b"}, When: time.Unix(int64(i), 0).UTC()}))
 	}
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	path := filepath.Join(dir, "heap")
 	clean, err := os.ReadFile(path)
-	must(t, err)
+	spacetest.Must(t, err)
 
 	reader, err := everheap.Open(dir, everheap.WithReadOnly(), everheap.WithVerify())
-	must(t, err)
+	spacetest.Must(t, err)
 	defer reader.Close()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
+	spacetest.Must(t, err)
 	defer f.Close()
 	entries := func() (n int) { // what can be read without an error
 		_ = reader.View(func(tx *everheap.Tx) error {
@@ -53,8 +54,8 @@ func TestCheck_FindsEveryDamagedBlock(t *testing.T) {
 			continue
 		}
 		_, err := f.WriteAt([]byte{clean[at] ^ 4}, int64(at))
-		must(t, err)
-		report, err := reader.Engine().Check(context.Background())
+		spacetest.Must(t, err)
+		report, err := spacetest.Engine(reader).Check(context.Background())
 		found := err != nil || len(report.Findings) > 0
 		if readable := entries(); readable != 40 && !found {
 			t.Errorf("a change at %d hides entries, and Check does not see it", at)
@@ -64,7 +65,7 @@ func TestCheck_FindsEveryDamagedBlock(t *testing.T) {
 			hit++
 		}
 		_, err = f.WriteAt(clean[at:at+1], int64(at))
-		must(t, err)
+		spacetest.Must(t, err)
 		if missed > 5 {
 			break
 		}
@@ -72,5 +73,5 @@ func TestCheck_FindsEveryDamagedBlock(t *testing.T) {
 	if hit < 50 {
 		t.Errorf("only %d changes were found", hit)
 	}
-	checkSpace(t, reader)
+	spacetest.CheckSpace(t, reader)
 }

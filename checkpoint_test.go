@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -48,8 +49,8 @@ func (p *pinnedModel) open() {
 	p.t.Helper()
 	var err error
 	p.space, err = everheap.Open(p.dir, p.opts...)
-	must(p.t, err)
-	p.m = mapOf[string, string](p.t, p.space)
+	spacetest.Must(p.t, err)
+	p.m = spacetest.MapOf[string, string](p.t, p.space)
 }
 
 // step does one random thing, in the space and in the model.
@@ -85,14 +86,14 @@ func (p *pinnedModel) step() {
 			p.finish(p.r.IntN(n))
 		}
 	case k < 95:
-		must(t, sweep(s))
+		spacetest.Must(t, spacetest.Sweep(s))
 	case k < 98:
-		must(t, s.Engine().Anchor(p.r.IntN(2) == 0))
+		spacetest.Must(t, spacetest.Engine(s).Anchor(p.r.IntN(2) == 0))
 	default:
 		for len(p.watchers) > 0 {
 			p.finish(0)
 		}
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 		p.open()
 	}
 }
@@ -107,7 +108,7 @@ func (p *pinnedModel) expectFound(err error, name string) {
 
 // write changes some entries in one transaction.
 func (p *pinnedModel) write() {
-	update(p.t, p.space, func(tx *everheap.Tx) error {
+	spacetest.Update(p.t, p.space, func(tx *everheap.Tx) error {
 		for range 1 + p.r.IntN(40) {
 			key := fmt.Sprint("k", p.r.IntN(300))
 			if p.r.IntN(4) == 0 {
@@ -130,14 +131,14 @@ func (p *pinnedModel) write() {
 // look compares everything with the model.
 func (p *pinnedModel) look() {
 	p.t.Helper()
-	view(p.t, p.space, func(tx *everheap.Tx) error {
+	spacetest.View(p.t, p.space, func(tx *everheap.Tx) error {
 		if diff := cmp.Diff(p.now, contents(p.m, tx)); diff != "" {
 			p.t.Fatalf("the newest version: %s", diff)
 		}
 		return nil
 	})
 	list, err := p.space.Checkpoints()
-	must(p.t, err)
+	spacetest.Must(p.t, err)
 	var names []string
 	for _, c := range list {
 		names = append(names, c.Name)
@@ -147,7 +148,7 @@ func (p *pinnedModel) look() {
 		p.t.Fatalf("checkpoints %v, want %v", names, want)
 	}
 	for name, want := range p.pins {
-		must(p.t, p.space.ViewAt(name, func(tx *everheap.Tx) error {
+		spacetest.Must(p.t, p.space.ViewAt(name, func(tx *everheap.Tx) error {
 			if diff := cmp.Diff(want, contents(p.m, tx)); diff != "" {
 				p.t.Fatalf("checkpoint %s: %s", name, diff)
 			}
@@ -175,12 +176,12 @@ func (p *pinnedModel) watch(name string) {
 		})
 	}()
 	if w.want == nil {
-		if err := receive(p.t, "ViewAt", w.done); !errors.Is(err, everheap.ErrNotFound) {
+		if err := spacetest.Receive(p.t, "ViewAt", w.done); !errors.Is(err, everheap.ErrNotFound) {
 			p.t.Fatal(err)
 		}
 		return
 	}
-	receive(p.t, "ViewAt of "+name, began)
+	spacetest.Receive(p.t, "ViewAt of "+name, began)
 	p.watchers = append(p.watchers, w)
 }
 
@@ -190,23 +191,23 @@ func (p *pinnedModel) finish(i int) {
 	w := p.watchers[i]
 	p.watchers = slices.Delete(p.watchers, i, i+1)
 	close(w.end)
-	must(p.t, receive(p.t, "the end of ViewAt", w.done))
+	spacetest.Must(p.t, spacetest.Receive(p.t, "the end of ViewAt", w.done))
 }
 
 func TestCheckpoint_Model(t *testing.T) {
-	rounds(t, 8, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 8, func(t *testing.T, r *rand.Rand) {
 		p := &pinnedModel{t: t, r: r, dir: filepath.Join(t.TempDir(), "s"), now: map[string]string{}, pins: map[string]map[string]string{}}
-		p.opts = []everheap.Option{everheap.WithMaxSize(small)}
+		p.opts = []everheap.Option{everheap.WithMaxSize(spacetest.Small)}
 		if r.IntN(2) == 0 {
-			p.opts = append(p.opts, everheap.WithoutBackground())
+			p.opts = append(p.opts, spacetest.WithoutBackground())
 		}
 		p.open()
 		defer func() {
 			for len(p.watchers) > 0 {
 				p.finish(0)
 			}
-			checkSpace(t, p.space)
-			must(t, p.space.Close())
+			spacetest.CheckSpace(t, p.space)
+			spacetest.Must(t, p.space.Close())
 		}()
 		for range 400 {
 			p.step()
@@ -217,17 +218,17 @@ func TestCheckpoint_Model(t *testing.T) {
 
 // What only a checkpoint reached is used again after it was dropped.
 func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
-	m := mapOf[uint64, record](t, s)
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
+	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
 	var used []uint64
 	for i := range 12 {
-		fillRecords(t, s, m, 2000, uint64(i))
-		must(t, s.Checkpoint("c"))
-		fillRecords(t, s, m, 2000, uint64(1000+i))
-		must(t, s.Restore(context.Background(), "c"))
-		must(t, s.DropCheckpoint("c"))
-		must(t, sweep(s)) // ends what the restore had pinned
-		must(t, sweep(s)) // and finds what that was
+		spacetest.FillRecords(t, s, m, 2000, uint64(i))
+		spacetest.Must(t, s.Checkpoint("c"))
+		spacetest.FillRecords(t, s, m, 2000, uint64(1000+i))
+		spacetest.Must(t, s.Restore(context.Background(), "c"))
+		spacetest.Must(t, s.DropCheckpoint("c"))
+		spacetest.Must(t, spacetest.Sweep(s)) // ends what the restore had pinned
+		spacetest.Must(t, spacetest.Sweep(s)) // and finds what that was
 		used = append(used, s.Stats().Used)
 	}
 	if used[11] > used[3]+used[3]/4 {
@@ -236,14 +237,14 @@ func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) {
 }
 
 func TestCheckpoint_Exclusive(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[uint64, record](t, s)
-	fillRecords(t, s, m, 5000, 1)
-	must(t, s.Checkpoint("one"))
-	must(t, s.Checkpoint("two"))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
+	spacetest.FillRecords(t, s, m, 5000, 1)
+	spacetest.Must(t, s.Checkpoint("one"))
+	spacetest.Must(t, s.Checkpoint("two"))
 	exclusive := func() map[string]uint64 {
 		list, err := s.Checkpoints()
-		must(t, err)
+		spacetest.Must(t, err)
 		got := map[string]uint64{}
 		for _, c := range list {
 			got[c.Name] = c.Exclusive
@@ -254,11 +255,11 @@ func TestCheckpoint_Exclusive(t *testing.T) {
 	if got := exclusive(); got["one"] > live/10 || got["two"] > live/10 {
 		t.Errorf("checkpoints of the newest version pin %v", got)
 	}
-	fillRecords(t, s, m, 5000, 2)
+	spacetest.FillRecords(t, s, m, 5000, 2)
 	if got := exclusive(); got["one"] > live/10 || got["two"] > live/10 {
 		t.Errorf("two checkpoints of one version pin %v each alone", got)
 	}
-	must(t, s.DropCheckpoint("one"))
+	spacetest.Must(t, s.DropCheckpoint("one"))
 	if got := exclusive(); got["two"] < live*9/10 || got["two"] > live*11/10 {
 		t.Errorf("the checkpoint alone pins %d of %d bytes", got["two"], live)
 	}
@@ -266,17 +267,17 @@ func TestCheckpoint_Exclusive(t *testing.T) {
 
 // Objects that a restore undoes are gone, and their IDs are not used again.
 func TestRestore_IDsAreNotReused(t *testing.T) {
-	s := scratch(t)
-	must(t, s.Checkpoint("before"))
+	s := spacetest.Scratch(t)
+	spacetest.Must(t, s.Checkpoint("before"))
 	later, err := everheap.OpenMap[string, int](s, "later")
-	must(t, err)
-	must(t, later.Set(s, "x", 1))
-	must(t, s.Restore(context.Background(), "before"))
-	if _, err := later.Get(s, "x"); !isNotFound(err) {
+	spacetest.Must(t, err)
+	spacetest.Must(t, later.Set(s, "x", 1))
+	spacetest.Must(t, s.Restore(context.Background(), "before"))
+	if _, err := later.Get(s, "x"); !spacetest.IsNotFound(err) {
 		t.Errorf("an undone map: %v", err)
 	}
 	again, err := everheap.OpenMap[string, int](s, "later")
-	must(t, err)
+	spacetest.Must(t, err)
 	if again.ID() == later.ID() {
 		t.Error("an ID was used again")
 	}
@@ -287,13 +288,13 @@ func TestRestore_IDsAreNotReused(t *testing.T) {
 
 func TestCheckpoint_Errors(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
-	expectError(t, s.DropCheckpoint("x"), everheap.ErrNotFound, `there is no checkpoint "x", nor any other`)
-	must(t, s.Checkpoint("a"))
-	expectError(t, s.Checkpoint("a"), everheap.ErrExists, "drop it first")
-	expectError(t, s.Restore(context.Background(), "x"), everheap.ErrNotFound, "there are: a")
-	expectError(t, s.ViewAt("x", func(*everheap.Tx) error { return nil }), everheap.ErrNotFound, "there are: a")
-	expectError(t, s.Checkpoint(strings.Repeat("x", 97)), everheap.ErrTooLarge, "at most 96 bytes")
+	s := spacetest.Open(t, dir)
+	spacetest.ExpectError(t, s.DropCheckpoint("x"), everheap.ErrNotFound, `there is no checkpoint "x", nor any other`)
+	spacetest.Must(t, s.Checkpoint("a"))
+	spacetest.ExpectError(t, s.Checkpoint("a"), everheap.ErrExists, "drop it first")
+	spacetest.ExpectError(t, s.Restore(context.Background(), "x"), everheap.ErrNotFound, "there are: a")
+	spacetest.ExpectError(t, s.ViewAt("x", func(*everheap.Tx) error { return nil }), everheap.ErrNotFound, "there are: a")
+	spacetest.ExpectError(t, s.Checkpoint(strings.Repeat("x", 97)), everheap.ErrTooLarge, "at most 96 bytes")
 	for _, bad := range []string{"", "a\x00b", "a\nb", "\xff"} {
 		if err := s.Checkpoint(bad); err == nil {
 			t.Errorf("the name %q was taken", bad)
@@ -301,21 +302,21 @@ func TestCheckpoint_Errors(t *testing.T) {
 	}
 	busy, cancel := context.WithCancel(context.Background())
 	cancel()
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		done := make(chan error)
 		go func() { done <- s.Restore(busy, "a") }()
-		expectError(t, receive(t, "Restore", done), everheap.ErrBusy)
+		spacetest.ExpectError(t, spacetest.Receive(t, "Restore", done), everheap.ErrBusy)
 		return nil
 	})
-	must(t, s.Close())
-	expectError(t, s.Checkpoint("b"), everheap.ErrClosed)
-	expectError(t, s.Restore(context.Background(), "a"), everheap.ErrClosed)
+	spacetest.Must(t, s.Close())
+	spacetest.ExpectError(t, s.Checkpoint("b"), everheap.ErrClosed)
+	spacetest.ExpectError(t, s.Restore(context.Background(), "a"), everheap.ErrClosed)
 	_, err := s.Checkpoints()
-	expectError(t, err, everheap.ErrClosed)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
 	only, err := everheap.Open(dir, everheap.WithReadOnly())
-	must(t, err)
+	spacetest.Must(t, err)
 	defer only.Close()
-	expectError(t, only.Checkpoint("b"), everheap.ErrReadOnly)
-	expectError(t, only.DropCheckpoint("a"), everheap.ErrReadOnly)
-	must(t, only.ViewAt("a", func(*everheap.Tx) error { return nil }))
+	spacetest.ExpectError(t, only.Checkpoint("b"), everheap.ErrReadOnly)
+	spacetest.ExpectError(t, only.DropCheckpoint("a"), everheap.ErrReadOnly)
+	spacetest.Must(t, only.ViewAt("a", func(*everheap.Tx) error { return nil }))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // writeOn lets goroutines write to a new space, without waiting for the disk, so much
@@ -17,8 +18,8 @@ import (
 func writeOn(t *testing.T, dir string, n int) (s *everheap.Space, writers *sync.WaitGroup) {
 	t.Helper()
 	s, err := everheap.Open(dir, everheap.WithMaxSize(1<<30))
-	must(t, err)
-	m := mapOf[int, []byte](t, s)
+	spacetest.Must(t, err)
+	m := spacetest.MapOf[int, []byte](t, s)
 	big := make([]byte, 200<<10)
 	writers = new(sync.WaitGroup)
 	for g := range n {
@@ -57,46 +58,46 @@ func TestClose_WaitsForWhoWritesTheJournal(t *testing.T) {
 	})()
 	dir := filepath.Join(t.TempDir(), "s")
 	s, writers := writeOn(t, dir, 1)
-	receive(t, "a commit", given)
-	must(t, s.Close())
+	spacetest.Receive(t, "a commit", given)
+	spacetest.Must(t, s.Close())
 	waiting.Do(func() { // what goes on now finds no memory
 		t.Error("Close did not wait")
 		close(goOn)
 	})
 	writers.Wait()
-	open(t, dir) // it is checked
+	spacetest.Open(t, dir) // it is checked
 }
 
 func TestClose_WhileOthersWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	rounds(t, 100, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 100, func(t *testing.T, r *rand.Rand) {
 		s, writers := writeOn(t, dir, 4)
 		time.Sleep(time.Duration(r.IntN(4000)) * time.Microsecond)
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 		writers.Wait()
 	})
-	open(t, dir)
+	spacetest.Open(t, dir)
 }
 
 // The same, and another space is opened meanwhile: what a late one did would be done to
 // that.
 func TestClose_ThenOpenAnother(t *testing.T) {
 	root := t.TempDir()
-	rounds(t, 20, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 20, func(t *testing.T, r *rand.Rand) {
 		a, writers := writeOn(t, filepath.Join(root, "a"), 4)
 		time.Sleep(time.Duration(r.IntN(4000)) * time.Microsecond)
-		must(t, a.Close())
+		spacetest.Must(t, a.Close())
 		b, err := everheap.Open(filepath.Join(root, "b"), everheap.WithMaxSize(1<<30))
-		must(t, err)
-		n := mapOf[int, int](t, b)
+		spacetest.Must(t, err)
+		n := spacetest.MapOf[int, int](t, b)
 		for k := range 50 {
-			must(t, n.Set(b, k, 1))
+			spacetest.Must(t, n.Set(b, k, 1))
 		}
 		if stats := b.Stats(); stats.Failed {
 			t.Errorf("the other space has failed: %v", stats)
 		}
 		writers.Wait()
-		checkSpace(t, b)
-		must(t, b.Close())
+		spacetest.CheckSpace(t, b)
+		spacetest.Must(t, b.Close())
 	})
 }

@@ -7,23 +7,30 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
+
+// benchLink is a value that refers to another one.
+type benchLink struct {
+	N    int
+	Next everheap.Ref[benchLink]
+}
 
 // BenchmarkCollect collects 100,000 values of 200,000, and shows how long single commits of
 // a writer take meanwhile, against as many without a collection: half of them, all but one
 // in a thousand, and the slowest.
 func BenchmarkCollect(b *testing.B) {
 	const objects = 100_000
-	s := open(b, b.TempDir()+"/s", everheap.WithMaxSize(4<<30), everheap.WithoutCollect())
-	kept, err := everheap.OpenMap[int, everheap.Ref[chain]](s, "kept")
-	must(b, err)
+	s := spacetest.Open(b, b.TempDir()+"/s", everheap.WithMaxSize(4<<30), everheap.WithoutCollect())
+	kept, err := everheap.OpenMap[int, everheap.Ref[benchLink]](s, "kept")
+	spacetest.Must(b, err)
 	words, err := everheap.OpenMap[int, int](s, "words")
-	must(b, err)
+	spacetest.Must(b, err)
 	fill := func(keep bool) {
 		for from := 0; from < objects; from += 10_000 {
-			update(b, s, func(tx *everheap.Tx) error {
+			spacetest.Update(b, s, func(tx *everheap.Tx) error {
 				for i := from; i < from+10_000; i++ {
-					r, err := everheap.New(tx, chain{N: i})
+					r, err := everheap.New(tx, benchLink{N: i})
 					if err == nil && keep {
 						err = kept.Set(tx, i, r)
 					}
@@ -40,7 +47,7 @@ func BenchmarkCollect(b *testing.B) {
 	commits := func(list []time.Duration, more func() bool) []time.Duration {
 		for i := 0; more(); i++ {
 			began := time.Now()
-			must(b, words.Set(s, i%1000, i))
+			spacetest.Must(b, words.Set(s, i%1000, i))
 			list = append(list, time.Since(began))
 		}
 		return list

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A webNode is a single value of a web: it refers to others by all kinds of handles,
@@ -69,9 +70,9 @@ func openWeb(t testing.TB, s *everheap.Space, r *rand.Rand) *web {
 	g := &web{t: t, r: r, space: s, nodes: map[uint64]*webObject{}}
 	var err error
 	g.roots, err = everheap.OpenMap[uint64, webRef](s, "roots")
-	must(t, err)
+	spacetest.Must(t, err)
 	g.order, err = everheap.OpenSorted[uint64, webBox](s, "order")
-	must(t, err)
+	spacetest.Must(t, err)
 	return g
 }
 
@@ -168,7 +169,7 @@ func (g *web) link(tx *everheap.Tx, from *webObject, to webRef) error {
 		name := fmt.Sprint("n", g.r.IntN(6))
 		if g.r.IntN(2) == 0 {
 			delete(from.boxes, name)
-			return second(b.Map.Delete(tx, name))
+			return spacetest.Second(b.Map.Delete(tx, name))
 		}
 		from.boxes[name] = to
 		return b.Map.Set(tx, name, webBox{To: &to})
@@ -182,7 +183,7 @@ func (g *web) link(tx *everheap.Tx, from *webObject, to webRef) error {
 	case k < 10 && !b.Sorted.IsNil():
 		if i := slices.Index(from.keys, to); i >= 0 {
 			from.keys = slices.Delete(from.keys, i, i+1)
-			return second(b.Sorted.Delete(tx, to))
+			return spacetest.Second(b.Sorted.Delete(tx, to))
 		}
 		from.keys = append(from.keys, to)
 		return b.Sorted.Set(tx, to, g.r.Uint64())
@@ -194,11 +195,11 @@ func (g *web) link(tx *everheap.Tx, from *webObject, to webRef) error {
 		from.items = append(from.items, to)
 		return b.List.Append(tx, to)
 	case k < 14:
-		return second(g.roots.Delete(tx, 1+g.r.Uint64N(g.made)))
+		return spacetest.Second(g.roots.Delete(tx, 1+g.r.Uint64N(g.made)))
 	case k == 14:
 		return g.order.Set(tx, g.r.Uint64N(8), webBox{To: &to, Inner: b.Map})
 	default:
-		return second(g.order.Delete(tx, g.r.Uint64N(8)))
+		return spacetest.Second(g.order.Delete(tx, g.r.Uint64N(8)))
 	}
 }
 
@@ -307,7 +308,7 @@ func (w *webWalk) fail(err error) {
 // knows it; and, if exact is set, nothing else.
 func (g *web) compare(exact bool) {
 	g.t.Helper()
-	view(g.t, g.space, func(tx *everheap.Tx) error {
+	spacetest.View(g.t, g.space, func(tx *everheap.Tx) error {
 		reached := g.reached(tx)
 		g.objects = len(reached.met)
 		if reached.broken != nil {
@@ -379,25 +380,25 @@ func (g *web) compareBoxes(tx *everheap.Tx, o *webObject) {
 // What no name reaches is gone after a collection, and exactly that: whatever refers to
 // what, in circles too.
 func TestCollect_Model(t *testing.T) {
-	rounds(t, 12, func(t *testing.T, r *rand.Rand) {
-		s := scratch(t, everheap.WithoutBackground())
+	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
+		s := spacetest.Scratch(t, spacetest.WithoutBackground())
 		g := openWeb(t, s, r)
 		for range 10 {
 			for range r.IntN(8) {
-				update(t, s, func(tx *everheap.Tx) error { return g.change(tx, 1+r.IntN(40)) })
+				spacetest.Update(t, s, func(tx *everheap.Tx) error { return g.change(tx, 1+r.IntN(40)) })
 			}
 			g.compare(false)
 			before := s.Stats()
-			stats := collect(t, s)
+			stats := spacetest.Collect(t, s)
 			after := s.Stats()
 			g.compare(true)
 			if after.Objects != before.Objects-stats.Dropped || after.Live > before.Live || stats.Rescued != 0 {
 				t.Errorf("before %d objects, %d bytes; after %d, %d: %+v", before.Objects, before.Live, after.Objects, after.Live, stats)
 			}
-			if again := collect(t, s); again.Dropped != 0 || again.Batches != 0 || again.Objects != uint64(g.objects) {
+			if again := spacetest.Collect(t, s); again.Dropped != 0 || again.Batches != 0 || again.Objects != uint64(g.objects) {
 				t.Errorf("a second collection, with %d objects that can be reached: %+v", g.objects, again)
 			}
-			checkSpace(t, s)
+			spacetest.CheckSpace(t, s)
 		}
 	})
 }
@@ -407,7 +408,7 @@ func TestCollect_Model(t *testing.T) {
 // was to be dropped is linked again before it is; checkpoints are restored; transactions
 // abort. What is garbage for long is gone afterwards.
 func TestCollect_ModelBetweenItsSteps(t *testing.T) {
-	rounds(t, 12, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		var g *web
 		pins := map[string]map[uint64]*webObject{}
 		busy := false
@@ -420,21 +421,21 @@ func TestCollect_ModelBetweenItsSteps(t *testing.T) {
 			}
 			g.compare(false)
 		}
-		s := scratch(t, everheap.WithoutBackground(), everheap.WithCollecting(1+r.IntN(12), step))
+		s := spacetest.Scratch(t, spacetest.WithoutBackground(), spacetest.WithCollecting(1+r.IntN(12), step))
 		g = openWeb(t, s, r)
 		g.careless = r.IntN(2) == 0
 		var sum everheap.CollectStats
 		for range 6 {
 			for range 1 + r.IntN(4) {
-				update(t, s, func(tx *everheap.Tx) error { return g.change(tx, 20+r.IntN(40)) })
+				spacetest.Update(t, s, func(tx *everheap.Tx) error { return g.change(tx, 20+r.IntN(40)) })
 			}
 			busy = true
-			stats := collect(t, s)
+			stats := spacetest.Collect(t, s)
 			busy = false
 			g.compare(false)
-			checkSpace(t, s)
+			spacetest.CheckSpace(t, s)
 			sum.Dropped, sum.Rescued, sum.Batches = sum.Dropped+stats.Dropped, sum.Rescued+stats.Rescued, sum.Batches+stats.Batches
-			collect(t, s) // what was left because it was changed meanwhile, too
+			spacetest.Collect(t, s) // what was left because it was changed meanwhile, too
 			g.compare(true)
 			if t.Failed() {
 				return
@@ -454,25 +455,25 @@ func (g *web) disturb(pins map[string]map[uint64]*webObject) {
 			if err := g.change(tx, 1+g.r.IntN(10)); err != nil || g.r.IntN(5) > 0 {
 				return err
 			}
-			return errCutAbort
+			return spacetest.ErrOfTest
 		})
-		if errors.Is(err, errCutAbort) {
+		if errors.Is(err, spacetest.ErrOfTest) {
 			g.nodes = before
 			return
 		}
-		must(g.t, err)
+		spacetest.Must(g.t, err)
 	case k < 10:
 		name := fmt.Sprint("pin ", g.r.IntN(2))
 		if pinned := pins[name]; pinned == nil {
-			must(g.t, g.space.Checkpoint(name))
+			spacetest.Must(g.t, g.space.Checkpoint(name))
 			pins[name] = g.copyNodes()
 			return
 		}
-		must(g.t, g.space.Restore(context.Background(), name))
+		spacetest.Must(g.t, g.space.Restore(context.Background(), name))
 		g.nodes = pins[name]
-		must(g.t, g.space.DropCheckpoint(name))
+		spacetest.Must(g.t, g.space.DropCheckpoint(name))
 		delete(pins, name)
 	default:
-		must(g.t, sweep(g.space))
+		spacetest.Must(g.t, spacetest.Sweep(g.space))
 	}
 }

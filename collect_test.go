@@ -10,15 +10,8 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
-
-// collect collects, and must succeed.
-func collect(t testing.TB, s *everheap.Space) everheap.CollectStats {
-	t.Helper()
-	stats, err := s.Collect(context.Background())
-	must(t, err)
-	return stats
-}
 
 // A chain is a value that refers to another one.
 type chain struct {
@@ -39,19 +32,19 @@ type chainedSpace struct {
 func newChainedSpace(t testing.TB) *chainedSpace {
 	c := &chainedSpace{t: t}
 	n := 0
-	c.Space = scratch(t, everheap.WithoutBackground(), everheap.WithCollecting(1, func() {
+	c.Space = spacetest.Scratch(t, spacetest.WithoutBackground(), spacetest.WithCollecting(1, func() {
 		if n++; c.step != nil {
 			c.step(n)
 		}
 	}))
-	c.m = mapOf[string, everheap.Ref[chain]](t, c.Space)
+	c.m = spacetest.MapOf[string, everheap.Ref[chain]](t, c.Space)
 	return c
 }
 
 // link makes a value that refers to another one, or to none, and returns a reference to it.
 func (c *chainedSpace) link(next everheap.Ref[chain]) (r everheap.Ref[chain]) {
 	c.t.Helper()
-	update(c.t, c.Space, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(c.t, c.Space, func(tx *everheap.Tx) (err error) {
 		c.made++
 		r, err = everheap.New(tx, chain{c.made, next})
 		return err
@@ -63,10 +56,10 @@ func (c *chainedSpace) link(next everheap.Ref[chain]) (r everheap.Ref[chain]) {
 func (c *chainedSpace) name(name string, r everheap.Ref[chain]) {
 	c.t.Helper()
 	if r.IsNil() {
-		must(c.t, second(c.m.Delete(c.Space, name)))
+		spacetest.Must(c.t, spacetest.Second(c.m.Delete(c.Space, name)))
 		return
 	}
-	must(c.t, c.m.Set(c.Space, name, r))
+	spacetest.Must(c.t, c.m.Set(c.Space, name, r))
 }
 
 // isThere fails the test unless the object is there, or is gone.
@@ -88,7 +81,7 @@ func TestCollect_RestoredBehindAHandle(t *testing.T) {
 	between := c.link(last)
 	first := c.link(between)
 	c.name("first", first)
-	must(t, c.Checkpoint("whole"))
+	spacetest.Must(t, c.Checkpoint("whole"))
 	c.name("last", last)
 	c.name("first", none)
 	c.step = func(int) {
@@ -97,15 +90,15 @@ func TestCollect_RestoredBehindAHandle(t *testing.T) {
 			c.name("first", first)
 		}
 	}
-	collect(t, c.Space)
+	spacetest.Collect(t, c.Space)
 	c.isThere(between, false)
 	c.isThere(first, true)
 	c.name("last", none)
 	c.step = func(int) {
 		c.step = nil
-		must(t, c.Restore(context.Background(), "whole"))
+		spacetest.Must(t, c.Restore(context.Background(), "whole"))
 	}
-	if stats := collect(t, c.Space); stats.Rescued != 1 || stats.Dropped != 0 {
+	if stats := spacetest.Collect(t, c.Space); stats.Rescued != 1 || stats.Dropped != 0 {
 		t.Errorf("%+v", stats)
 	}
 	for _, r := range []everheap.Ref[chain]{first, between, last} {
@@ -120,19 +113,19 @@ func TestCollect_WhatIsGone(t *testing.T) {
 	r := c.link(none)
 	c.name("r", r)
 	var list everheap.List[int]
-	update(t, c.Space, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, c.Space, func(tx *everheap.Tx) (err error) {
 		list, err = everheap.NewList[int](tx)
 		if err == nil {
 			err = list.Append(tx, 1, 2, 3)
 		}
 		return err
 	})
-	must(t, c.Checkpoint("before"))
+	spacetest.Must(t, c.Checkpoint("before"))
 	next, stop := iter.Pull2(r.Watch(context.Background(), c.Space))
 	defer stop()
-	view(t, c.Space, func(tx *everheap.Tx) error {
+	spacetest.View(t, c.Space, func(tx *everheap.Tx) error {
 		c.name("r", none)
-		if stats := collect(t, c.Space); stats.Dropped != 2 || stats.Objects != 3 || stats.Batches != 2 {
+		if stats := spacetest.Collect(t, c.Space); stats.Dropped != 2 || stats.Objects != 3 || stats.Batches != 2 {
 			t.Errorf("%+v", stats)
 		}
 		if v, err := r.Get(tx); err != nil || v.N != 1 || *r.Peek(tx) != v { // a version that is held
@@ -153,7 +146,7 @@ func TestCollect_WhatIsGone(t *testing.T) {
 	if _, err, ok := next(); !ok || !errors.Is(err, everheap.ErrNotFound) {
 		t.Errorf("watching what is gone: %v, %v", err, ok)
 	}
-	must(t, c.ViewAt("before", func(tx *everheap.Tx) error {
+	spacetest.Must(t, c.ViewAt("before", func(tx *everheap.Tx) error {
 		n, err := list.Len(tx)
 		if v := r.Peek(tx); v.N != 1 || n != 3 {
 			t.Error(v, n)
@@ -163,9 +156,9 @@ func TestCollect_WhatIsGone(t *testing.T) {
 	if n := c.link(none); n.ID() <= list.ID() {
 		t.Errorf("the ID %x was given again, after %x", n.ID(), list.ID())
 	}
-	must(t, c.Restore(context.Background(), "before"))
+	spacetest.Must(t, c.Restore(context.Background(), "before"))
 	c.isThere(r, true)
-	collect(t, c.Space)
+	spacetest.Collect(t, c.Space)
 	c.isThere(r, true)
 	if n, err := list.Len(c.Space); !errors.Is(err, everheap.ErrNotFound) { // as nothing referred to it
 		t.Error(n, err)
@@ -188,21 +181,21 @@ func TestCollect_WhileATransactionRuns(t *testing.T) {
 			close(marked)
 		}
 	}
-	update(t, c.Space, func(tx *everheap.Tx) (err error) {
-		if err := second(c.m.Delete(tx, "from")); err != nil {
+	spacetest.Update(t, c.Space, func(tx *everheap.Tx) (err error) {
+		if err := spacetest.Second(c.m.Delete(tx, "from")); err != nil {
 			return err
 		}
 		go func() {
 			_, err := c.Collect(context.Background())
 			collected <- err
 		}()
-		receive(t, "a collection", marked) // it waits for the transaction now
+		spacetest.Receive(t, "a collection", marked) // it waits for the transaction now
 		if made, err = everheap.New(tx, chain{Next: moved}); err != nil {
 			return err
 		}
 		return c.m.Set(tx, "to", made)
 	})
-	must(t, receive(t, "the end of the collection", collected))
+	spacetest.Must(t, spacetest.Receive(t, "the end of the collection", collected))
 	c.isThere(moved, true)
 	c.isThere(made, true)
 }
@@ -213,7 +206,7 @@ func TestCollect_Refused(t *testing.T) {
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
 	gone := c.link(none)
-	update(t, c.Space, func(*everheap.Tx) error {
+	spacetest.Update(t, c.Space, func(*everheap.Tx) error {
 		if _, err := c.Collect(context.Background()); !errors.Is(err, everheap.ErrSelf) {
 			t.Errorf("inside an Update: %v", err)
 		}
@@ -225,14 +218,14 @@ func TestCollect_Refused(t *testing.T) {
 		t.Errorf("with a context that ends: %v, %+v", err, stats)
 	}
 	c.step = nil
-	collect(t, c.Space)
+	spacetest.Collect(t, c.Space)
 	c.isThere(gone, false)
 	dir := c.Stats().Dir
-	must(t, c.Close())
+	spacetest.Must(t, c.Close())
 	if _, err := c.Collect(context.Background()); !errors.Is(err, everheap.ErrClosed) {
 		t.Errorf("of a closed space: %v", err)
 	}
-	s := open(t, dir, everheap.WithReadOnly())
+	s := spacetest.Open(t, dir, everheap.WithReadOnly())
 	if _, err := s.Collect(context.Background()); !errors.Is(err, everheap.ErrReadOnly) {
 		t.Errorf("read-only: %v", err)
 	}
@@ -241,11 +234,11 @@ func TestCollect_Refused(t *testing.T) {
 // Large collections go at once, and a sweep finds their blocks; afterwards the space is as
 // small as before.
 func TestCollect_LargeObjects(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
-	m := mapOf[string, everheap.Map[int, string]](t, s)
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
+	m := spacetest.MapOf[string, everheap.Map[int, string]](t, s)
 	empty := s.Stats().Live
 	for round := range 3 {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			large, err := everheap.NewMap[int, string](tx)
 			if err != nil {
 				return err
@@ -262,24 +255,24 @@ func TestCollect_LargeObjects(t *testing.T) {
 			return errors.Join(err, m.Set(tx, "large", large))
 		})
 		if round == 1 {
-			must(t, second(m.Delete(s, "large")))
+			spacetest.Must(t, spacetest.Second(m.Delete(s, "large")))
 		}
 	}
-	must(t, m.Set(s, "none", everheap.Map[int, string]{})) // so that the list of changes is short
+	spacetest.Must(t, m.Set(s, "none", everheap.Map[int, string]{})) // so that the list of changes is short
 	before := s.Stats()
-	stats := collect(t, s)
+	stats := spacetest.Collect(t, s)
 	after := s.Stats()
 	if stats.Dropped != 8 || stats.Bytes != before.Live-after.Live || after.Leaked < stats.Bytes*9/10 {
 		t.Errorf("%+v: %d bytes before, %d after, of which %d leaked", stats, before.Live, after.Live, after.Leaked)
 	}
-	must(t, second(m.Delete(s, "large")))
-	collect(t, s)
-	must(t, sweep(s))
+	spacetest.Must(t, spacetest.Second(m.Delete(s, "large")))
+	spacetest.Collect(t, s)
+	spacetest.Must(t, spacetest.Sweep(s))
 	if live := s.Stats().Live; live > empty+4096 {
 		t.Errorf("%d bytes when it was empty, %d now", empty, live)
 	}
 	used := s.Stats().Used
-	update(t, s, func(tx *everheap.Tx) error { // in the room that is free now
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { // in the room that is free now
 		large, err := everheap.NewMap[int, string](tx)
 		for i := 0; i < 20000 && err == nil; i++ {
 			err = large.Set(tx, i, "again")
@@ -293,10 +286,10 @@ func TestCollect_LargeObjects(t *testing.T) {
 
 // A table of objects does not grow with the objects that there once were.
 func TestCollect_TableShrinks(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	var live [3]uint64
 	for i := range live {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for range 20000 {
 				if _, err := everheap.New(tx, uint64(1)); err != nil {
 					return err
@@ -304,7 +297,7 @@ func TestCollect_TableShrinks(t *testing.T) {
 			}
 			return nil
 		})
-		stats := collect(t, s)
+		stats := spacetest.Collect(t, s)
 		if live[i] = s.Stats().Live; stats.Dropped != 20000 {
 			t.Errorf("%+v", stats)
 		}
@@ -317,9 +310,9 @@ func TestCollect_TableShrinks(t *testing.T) {
 // What is due is collected in the background, once; and nothing is done when nothing is.
 func TestCollect_InTheBackground(t *testing.T) {
 	t.Parallel() // it mostly waits
-	s := scratch(t)
-	m := mapOf[int, everheap.Ref[uint64]](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, everheap.Ref[uint64]](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 3000 {
 			r, err := everheap.New(tx, uint64(i))
 			if err == nil {
@@ -331,16 +324,16 @@ func TestCollect_InTheBackground(t *testing.T) {
 		}
 		return nil
 	})
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 2000 {
-			if err := second(m.Delete(tx, i)); err != nil {
+			if err := spacetest.Second(m.Delete(tx, i)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	settled := wait(patience, func() bool {
-		update(t, s, func(tx *everheap.Tx) error { // a collection between the two transactions was in vain: more is to come then
+	settled := spacetest.Wait(spacetest.Patience, func() bool {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error { // a collection between the two transactions was in vain: more is to come then
 			r, err := m.Get(tx, 2500)
 			for i := 0; i < 50 && err == nil; i++ {
 				err = m.Set(tx, 2500, r)
@@ -352,11 +345,11 @@ func TestCollect_InTheBackground(t *testing.T) {
 	if !settled {
 		t.Fatalf("%d objects are left", s.Stats().Objects)
 	}
-	if !wait(patience, func() bool { return s.Stats().Collected.Dropped > 0 }) {
+	if !spacetest.Wait(spacetest.Patience, func() bool { return s.Stats().Collected.Dropped > 0 }) {
 		t.Errorf("the last collection of the process: %+v", s.Stats().Collected)
 	}
 	version, began := s.Stats().Version, time.Now()
-	quiet := wait(patience, func() bool { // what was begun may go on, and one more may be in vain
+	quiet := spacetest.Wait(spacetest.Patience, func() bool { // what was begun may go on, and one more may be in vain
 		if now := s.Stats().Version; now > version {
 			version, began = now, time.Now()
 		}
@@ -365,7 +358,7 @@ func TestCollect_InTheBackground(t *testing.T) {
 	if !quiet {
 		t.Errorf("nobody does anything, and there are new versions, the last one %d", version)
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		n := 2000
 		for i, r := range m.All(tx) {
 			if v, err := r.Get(tx); err != nil || v != uint64(i) {
@@ -389,9 +382,9 @@ func TestCollect_WhileTypesChange(t *testing.T) {
 	addOld := func() {
 		type entry struct{ To everheap.Ref[chain] }
 		m, err := everheap.OpenMap[string, entry](c.Space, "entries")
-		must(t, err)
-		must(t, m.Set(c.Space, "kept", entry{kept}))
-		must(t, m.Set(c.Space, "late", entry{}))
+		spacetest.Must(t, err)
+		spacetest.Must(t, m.Set(c.Space, "kept", entry{kept}))
+		spacetest.Must(t, m.Set(c.Space, "late", entry{}))
 	}
 	addNew := func() {
 		type entry struct {
@@ -399,16 +392,16 @@ func TestCollect_WhileTypesChange(t *testing.T) {
 			To everheap.Ref[chain]
 		}
 		m, err := everheap.OpenMap[string, entry](c.Space, "entries", everheap.Evolve())
-		must(t, err)
-		must(t, m.Set(c.Space, "late", entry{1, late}))
-		must(t, m.Set(c.Space, "later", entry{To: late}))
+		spacetest.Must(t, err)
+		spacetest.Must(t, m.Set(c.Space, "late", entry{1, late}))
+		spacetest.Must(t, m.Set(c.Space, "later", entry{To: late}))
 	}
 	addOld()
 	c.step = func(int) {
 		c.step = nil
 		addNew()
 	}
-	if stats := collect(t, c.Space); stats.Dropped != 1 || stats.Rescued != 1 {
+	if stats := spacetest.Collect(t, c.Space); stats.Dropped != 1 || stats.Rescued != 1 {
 		t.Errorf("%+v", stats)
 	}
 	c.isThere(kept, true)
@@ -429,10 +422,10 @@ func TestCollect_LinkedFromWhatIsNew(t *testing.T) {
 			made = c.link(none)
 			c.name("made", made)
 		case 2:
-			must(t, made.Set(c.Space, chain{Next: last}))
+			spacetest.Must(t, made.Set(c.Space, chain{Next: last}))
 		}
 	}
-	if stats := collect(t, c.Space); stats.Dropped != 2 || stats.Rescued != 1 {
+	if stats := spacetest.Collect(t, c.Space); stats.Dropped != 2 || stats.Rescued != 1 {
 		t.Errorf("%+v", stats)
 	}
 	c.isThere(made, true)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/spacetest"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ import (
 func heapOnDisk(t testing.TB, dir string) (disk, length int64) {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(dir, "heap"))
-	must(t, err)
+	spacetest.Must(t, err)
 	return info.Sys().(*syscall.Stat_t).Blocks * 512, info.Size()
 }
 
@@ -31,7 +32,7 @@ func sparse(t testing.TB, s *everheap.Space, m everheap.Map[int, string], n int)
 	t.Helper()
 	left := map[int]string{}
 	for from := 0; from < n; from += 1000 {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := from; i < from+1000; i++ {
 				v := fmt.Sprint(i, strings.Repeat("-", i*7%500))
 				if i%500 == 0 {
@@ -48,7 +49,7 @@ func sparse(t testing.TB, s *everheap.Space, m everheap.Map[int, string], n int)
 		})
 	}
 	for from := 0; from < n; from += 1000 {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := from; i < from+1000; i++ {
 				if i%10 != 0 {
 					if _, err := m.Delete(tx, i); err != nil {
@@ -62,32 +63,19 @@ func sparse(t testing.TB, s *everheap.Space, m everheap.Map[int, string], n int)
 	return left
 }
 
-// holds compares a map with what it must hold.
-func holds(t testing.TB, s *everheap.Space, m everheap.Map[int, string], want map[int]string) {
-	t.Helper()
-	if n, err := m.Len(s); n != len(want) || err != nil {
-		t.Errorf("%d entries, %v; want %d", n, err, len(want))
-	}
-	for k, v := range want {
-		if got, err := m.Get(s, k); got != v || err != nil {
-			t.Fatalf("entry %d is %.40q, %v", k, got, err)
-		}
-	}
-}
-
 // A space of which nine tenths were deleted shrinks to what it holds: in whole extents,
 // of which each class can have one that is not full.
 func TestCompact_ClosedSpaceShrinksToWhatItHolds(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
-	m := mapOf[int, string](t, s)
+	m := spacetest.MapOf[int, string](t, s)
 	left := sparse(t, s, m, 30_000)
 	st := s.Stats()
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	before, _ := heapOnDisk(t, dir)
 
 	stats, err := everheap.Compact(context.Background(), dir)
-	must(t, err)
+	spacetest.Must(t, err)
 	disk, length := heapOnDisk(t, dir)
 	most := int64(st.Live) + int64(format.NumClasses+2)*format.ExtentSize + int64(st.Live)/16
 	if disk > most || length > int64(format.FirstExtent(st.Window))+most {
@@ -101,44 +89,44 @@ func TestCompact_ClosedSpaceShrinksToWhatItHolds(t *testing.T) {
 	}
 	t.Logf("%d bytes in %d of the disk; before: %d", st.Live, disk, before)
 
-	s = open(t, dir)
+	s = spacetest.Open(t, dir)
 	if now := s.Stats(); now.Version != st.Version || now.Base != st.Base || now.Live > st.Live {
 		t.Errorf("the space was %+v and is %+v", st, now)
 	}
-	m = mapOf[int, string](t, s)
-	holds(t, s, m, left)
-	checkSpace(t, s)
+	m = spacetest.MapOf[int, string](t, s)
+	spacetest.Holds(t, s, m, left)
+	spacetest.CheckSpace(t, s)
 	for i := range 20_000 { // it grows again
 		if i%10 != 0 {
 			left[i] = fmt.Sprint("new ", i)
-			must(t, m.Set(s, i, left[i]))
+			spacetest.Must(t, m.Set(s, i, left[i]))
 		}
 	}
-	holds(t, s, m, left)
-	must(t, s.Close())
+	spacetest.Holds(t, s, m, left)
+	spacetest.Must(t, s.Close())
 	_, err = everheap.Compact(context.Background(), dir)
-	must(t, err)
-	s = open(t, dir)
-	holds(t, s, mapOf[int, string](t, s), left)
+	spacetest.Must(t, err)
+	s = spacetest.Open(t, dir)
+	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), left)
 }
 
 // All kinds of values, and checkpoints, survive; those that share blocks still do.
 func TestCompact_ClosedSpaceKeepsAllKindsAndCheckpoints(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
-	writeGolden(t, s)
-	pinGolden(t, s)
+	spacetest.WriteContents(t, s)
+	spacetest.PinContents(t, s)
 	before, err := s.Checkpoints()
-	must(t, err)
-	must(t, s.Close())
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Close())
 	for range 3 { // the second time there is nothing to gain, and as much to lose
 		_, err := everheap.Compact(context.Background(), dir)
-		must(t, err)
-		s = open(t, dir)
-		verifyGolden(t, s)
-		verifyPinned(t, s)
+		spacetest.Must(t, err)
+		s = spacetest.Open(t, dir)
+		spacetest.VerifyContents(t, s)
+		spacetest.VerifyPinned(t, s)
 		after, err := s.Checkpoints()
-		must(t, err)
+		spacetest.Must(t, err)
 		for i, c := range after {
 			if c.Name != before[i].Name || c.Version != before[i].Version || !c.Created.Equal(before[i].Created) || !c.Committed.Equal(before[i].Committed) {
 				t.Errorf("the checkpoint %+v became %+v", before[i], c)
@@ -147,58 +135,58 @@ func TestCompact_ClosedSpaceKeepsAllKindsAndCheckpoints(t *testing.T) {
 				t.Errorf("the checkpoint %s pinned %d bytes alone, and now %d", c.Name, before[i].Exclusive, c.Exclusive)
 			}
 		}
-		checkSpace(t, s)
-		must(t, s.Close())
+		spacetest.CheckSpace(t, s)
+		spacetest.Must(t, s.Close())
 	}
-	s = open(t, dir)
-	must(t, s.DropCheckpoint("golden"))
-	must(t, s.DropCheckpoint("without words"))
-	verifyGolden(t, s)
+	s = spacetest.Open(t, dir)
+	spacetest.Must(t, s.DropCheckpoint("golden"))
+	spacetest.Must(t, s.DropCheckpoint("without words"))
+	spacetest.VerifyContents(t, s)
 }
 
 // What a restore keeps pinned for a while is not taken over.
 func TestCompact_RestoredVersionIsLetGo(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	dir := s.Stats().Dir
-	m := mapOf[int, string](t, s)
-	must(t, m.Set(s, 1, "one"))
-	must(t, s.Checkpoint("pin"))
-	must(t, m.Set(s, 2, strings.Repeat("large", 100_000)))
-	must(t, s.Checkpoint("large"))
-	must(t, s.Restore(context.Background(), "pin"))
-	must(t, s.Restore(context.Background(), "large"))
-	must(t, s.DropCheckpoint("large"))
-	must(t, s.Restore(context.Background(), "pin"))
+	m := spacetest.MapOf[int, string](t, s)
+	spacetest.Must(t, m.Set(s, 1, "one"))
+	spacetest.Must(t, s.Checkpoint("pin"))
+	spacetest.Must(t, m.Set(s, 2, strings.Repeat("large", 100_000)))
+	spacetest.Must(t, s.Checkpoint("large"))
+	spacetest.Must(t, s.Restore(context.Background(), "pin"))
+	spacetest.Must(t, s.Restore(context.Background(), "large"))
+	spacetest.Must(t, s.DropCheckpoint("large"))
+	spacetest.Must(t, s.Restore(context.Background(), "pin"))
 	copied := filepath.Join(t.TempDir(), "copy")
-	copySpace(t, dir, copied)
-	must(t, s.Close())
+	spacetest.CopySpace(t, dir, copied)
+	spacetest.Must(t, s.Close())
 	_, err := everheap.Compact(context.Background(), copied)
-	must(t, err)
+	spacetest.Must(t, err)
 	if disk, _ := heapOnDisk(t, copied); disk > 500_000 {
 		t.Errorf("it takes %d bytes", disk)
 	}
-	s = open(t, copied)
-	holds(t, s, mapOf[int, string](t, s), map[int]string{1: "one"})
+	s = spacetest.Open(t, copied)
+	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), map[int]string{1: "one"})
 }
 
 // The free extents of an open space are given back, and taken again when they are used.
 func TestCompact_OpenSpaceGivesBackAndTakesAgain(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
-	m := mapOf[int, string](t, s)
+	m := spacetest.MapOf[int, string](t, s)
 	left := sparse(t, s, m, 20_000)
 	large := map[int]string{}
 	for i := range 40 { // extents that become free as a whole
 		large[-i-1] = strings.Repeat(fmt.Sprint(i), 200_000)
-		must(t, m.Set(s, -i-1, large[-i-1]))
+		spacetest.Must(t, m.Set(s, -i-1, large[-i-1]))
 	}
 	for i := range 40 {
 		_, err := m.Delete(s, -i-1)
-		must(t, err)
+		spacetest.Must(t, err)
 	}
 	before, length := heapOnDisk(t, dir)
 	stats, err := s.Compact(context.Background())
-	must(t, err)
+	spacetest.Must(t, err)
 	disk, lengthNow := heapOnDisk(t, dir)
 	if before-disk < 40*200_000 || lengthNow < length || lengthNow > length+1<<20 { // by a step, if what is free is on its way
 		t.Errorf("the heap took %d bytes of %d, and takes %d of %d now", before, length, disk, lengthNow)
@@ -207,34 +195,34 @@ func TestCompact_OpenSpaceGivesBackAndTakesAgain(t *testing.T) {
 		t.Errorf("the stats are %+v", stats)
 	}
 	t.Logf("%d bytes of the disk became %d; the version holds %d", before, disk, s.Stats().Live)
-	holds(t, s, m, left)
-	checkSpace(t, s)
+	spacetest.Holds(t, s, m, left)
+	spacetest.CheckSpace(t, s)
 	used := s.Stats().Used
 	for k, v := range large {
-		must(t, m.Set(s, k, v))
+		spacetest.Must(t, m.Set(s, k, v))
 		left[k] = v
 	}
 	if now := s.Stats().Used; now > used+4<<20 { // some rows of holes are too short
 		t.Errorf("%d bytes were in use and %d are, although there were holes", used, now)
 	}
-	holds(t, s, m, left)
-	must(t, s.Close())
-	s = open(t, dir)
-	holds(t, s, mapOf[int, string](t, s), left)
+	spacetest.Holds(t, s, m, left)
+	spacetest.Must(t, s.Close())
+	s = spacetest.Open(t, dir)
+	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), left)
 	if _, err := s.Compact(context.Background()); err != nil {
 		t.Error(err)
 	}
-	update(t, s, func(*everheap.Tx) error {
+	spacetest.Update(t, s, func(*everheap.Tx) error {
 		if _, err := s.Compact(context.Background()); !errors.Is(err, everheap.ErrSelf) {
 			t.Errorf("inside an Update: %v", err)
 		}
 		return nil
 	})
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	if _, err := s.Compact(context.Background()); !errors.Is(err, everheap.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	reading := open(t, dir, everheap.WithReadOnly())
+	reading := spacetest.Open(t, dir, everheap.WithReadOnly())
 	if _, err := reading.Compact(context.Background()); !errors.Is(err, everheap.ErrReadOnly) {
 		t.Errorf("read-only: %v", err)
 	}
@@ -248,26 +236,26 @@ func TestCompact_HolesOnSmallFileSystem(t *testing.T) {
 	}
 	defer unix.Unmount(mount, unix.MNT_DETACH)
 	dir := filepath.Join(mount, "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
 	defer s.Close()
-	m := mapOf[int, string](t, s)
+	m := spacetest.MapOf[int, string](t, s)
 	large := strings.Repeat("x", 1<<20)
 	for i := range 8 {
-		must(t, m.Set(s, i, large))
+		spacetest.Must(t, m.Set(s, i, large))
 	}
 	for i := range 8 {
 		_, err := m.Delete(s, i)
-		must(t, err)
+		spacetest.Must(t, err)
 	}
 	stats, err := s.Compact(context.Background())
-	must(t, err)
+	spacetest.Must(t, err)
 	if stats.Before < stats.After+8<<20 {
 		t.Errorf("%+v", stats)
 	}
 	filler := filepath.Join(mount, "filler")
 	f, err := os.Create(filler)
-	must(t, err)
+	spacetest.Must(t, err)
 	defer f.Close()
 	for err == nil { // to the last byte
 		_, err = f.Write(make([]byte, 4096))
@@ -285,24 +273,24 @@ func TestCompact_HolesOnSmallFileSystem(t *testing.T) {
 	if full == 0 {
 		t.Error("the disk was not full")
 	}
-	must(t, f.Truncate(0))
+	spacetest.Must(t, f.Truncate(0))
 	for i := range 4 {
-		must(t, m.Set(s, i, large))
+		spacetest.Must(t, m.Set(s, i, large))
 	}
-	checkSpace(t, s)
+	spacetest.CheckSpace(t, s)
 }
 
 // A space that is compacted again and again does not grow, neither on disk nor in
 // addresses: its holes are used, and giving them back takes none.
 func TestCompact_AgainAndAgain(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
-	m := mapOf[int, string](t, s)
+	m := spacetest.MapOf[int, string](t, s)
 	var settled uint64
 	for i := range 140 {
-		must(t, m.Set(s, i%40, strings.Repeat("x", 100_000+i%7*100_000)))
+		spacetest.Must(t, m.Set(s, i%40, strings.Repeat("x", 100_000+i%7*100_000)))
 		_, err := s.Compact(context.Background())
-		must(t, err)
+		spacetest.Must(t, err)
 		if i == 79 {
 			settled = s.Stats().Used
 		}
@@ -317,34 +305,34 @@ func TestCompact_AgainAndAgain(t *testing.T) {
 // Processes and goroutines write, and a space is compacted again and again: all goes on,
 // and nothing is lost.
 func TestCompact_BesideWriters(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, 3, "")
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 3, "")
 		for id, work := range map[int]string{2: "reopen", 3: "compact reopen"} {
-			f.kill(id)
-			f.start(id, work)
-			f.arrive(id)
+			f.Kill(id)
+			f.Start(id, work)
+			f.Arrive(id)
 		}
-		for i := range scaled(16) {
+		for i := range spacetest.Scaled(16) {
 			time.Sleep(time.Duration(r.IntN(80)) * time.Millisecond)
-			if _, err := f.space.Compact(context.Background()); err != nil {
+			if _, err := f.Space.Compact(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			f.progress(time.Now())
+			f.Progress(time.Now())
 			if i%4 == 3 {
-				f.verify()
+				f.Verify()
 				id := 1 + r.IntN(3)
-				f.kill(id)
-				f.restart(id)
+				f.Kill(id)
+				f.Restart(id)
 			}
 			if i%8 == 7 { // power is lost
-				f.everybody(true)
-				must(t, os.Remove(filepath.Join(f.dir, "live")))
-				f.open()
-				f.forget()
-				f.restart(ids(3)...)
+				f.Everybody(true)
+				spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+				f.Open()
+				f.Forget()
+				f.Restart(spacetest.Ids(3)...)
 			}
 		}
-		f.everybody(false)
-		f.verify()
+		f.Everybody(false)
+		f.Verify()
 	})
 }

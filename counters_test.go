@@ -10,55 +10,56 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // The work of a counting child is "one", to raise a single counter, or "pairs",
 // to move units between two of a thousand in one transaction. It acknowledges
 // every increment, and says "done" after the number that its task names.
-func init() { children["counting"] = countingChild }
+func init() { spacetest.Children["counting"] = countingChild }
 
 const pairCounters = 1000
 
 func countingChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[int, int](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	say("start", 0)
-	for line := range c.asked {
+	spacetest.Say("start", 0)
+	for line := range c.Asked {
 		var n uint64
 		if _, err := fmt.Sscan(line, &n); err != nil {
-			return failed("the task", err)
+			return spacetest.Failed("the task", err)
 		}
 		for i := range n {
-			if err := again(func() error { return c.count(s, m) }); err != nil {
-				return failed("counting", err)
+			if err := spacetest.Again(func() error { return count(c, s, m) }); err != nil {
+				return spacetest.Failed("counting", err)
 			}
-			ack(i + 1)
+			spacetest.Ack(i + 1)
 		}
-		say("done")
-		if c.ended.Load() {
+		spacetest.Say("done")
+		if c.Ended.Load() {
 			break
 		}
 	}
 	if err := s.Close(); err != nil {
-		return failed("close", err)
+		return spacetest.Failed("close", err)
 	}
 	return 0
 }
 
 // count is one transaction of a counting child.
-func (c *inChild) count(s *everheap.Space, m everheap.Map[int, int]) error {
-	if !c.has("pairs") {
+func count(c *spacetest.InChild, s *everheap.Space, m everheap.Map[int, int]) error {
+	if !c.Has("pairs") {
 		return m.Modify(s, 0, func(v *int) error { *v++; return nil })
 	}
 	return s.Update(context.Background(), func(tx *everheap.Tx) error {
-		from, to, units := c.rng.IntN(pairCounters), c.rng.IntN(pairCounters), c.rng.IntN(100)
+		from, to, units := c.Rng.IntN(pairCounters), c.Rng.IntN(pairCounters), c.Rng.IntN(100)
 		if err := m.Modify(tx, from, func(v *int) error { *v -= units; return nil }); err != nil {
 			return err
 		}
@@ -67,11 +68,11 @@ func (c *inChild) count(s *everheap.Space, m everheap.Map[int, int]) error {
 }
 
 // counterSpace is a space with n counters at zero, and counting children.
-func counterSpace(t *testing.T, r *rand.Rand, n int, work string) (*everheap.Space, everheap.Map[int, int], []*child) {
+func counterSpace(t *testing.T, r *rand.Rand, n int, work string) (*everheap.Space, everheap.Map[int, int], []*spacetest.Child) {
 	t.Helper()
-	s := open(t, filepath.Join(t.TempDir(), "s"))
-	m := mapOf[int, int](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Open(t, filepath.Join(t.TempDir(), "s"))
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range n {
 			if err := m.Set(tx, i, 0); err != nil {
 				return err
@@ -79,12 +80,12 @@ func counterSpace(t *testing.T, r *rand.Rand, n int, work string) (*everheap.Spa
 		}
 		return nil
 	})
-	var cs []*child
-	for id := 1; id <= fleetSize; id++ {
-		cs = append(cs, startChild(t, "counting", env(s.Stats().Dir, id, work, r.Uint64())...))
+	var cs []*spacetest.Child
+	for id := 1; id <= spacetest.FleetSize; id++ {
+		cs = append(cs, spacetest.StartChild(t, "counting", spacetest.Env(s.Stats().Dir, id, work, r.Uint64())...))
 	}
 	for _, c := range cs {
-		c.awaitStart()
+		c.AwaitStart()
 	}
 	return s, m, cs
 }
@@ -92,7 +93,7 @@ func counterSpace(t *testing.T, r *rand.Rand, n int, work string) (*everheap.Spa
 // sums adds up the counters of one version.
 func sums(t *testing.T, s *everheap.Space, m everheap.Map[int, int]) (n, sum int) {
 	t.Helper()
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		n, sum = 0, 0
 		for _, v := range m.All(tx) {
 			n, sum = n+1, sum+*v
@@ -102,38 +103,35 @@ func sums(t *testing.T, s *everheap.Space, m everheap.Map[int, int]) (n, sum int
 	return n, sum
 }
 
-// long is how long a child may take for all of its work.
-const long = 5 * time.Minute
-
 // awaitDone waits until all children have done their work, and calls fn often.
-func awaitDone(t *testing.T, cs []*child, fn func()) {
+func awaitDone(t *testing.T, cs []*spacetest.Child, fn func()) {
 	t.Helper()
 	done := func() bool {
 		fn()
 		time.Sleep(10 * time.Millisecond)
 		for _, c := range cs {
-			if len(c.words()) == 0 && !c.gone() {
+			if len(c.Words()) == 0 && !c.Gone() {
 				return false
 			}
 		}
 		return true
 	}
-	if !wait(long, done) {
+	if !spacetest.Wait(spacetest.Long, done) {
 		t.Fatal("the children do not come to an end")
 	}
 	for _, c := range cs {
-		if words := c.words(); len(words) == 0 || words[0] != "done" {
-			t.Errorf("child %d ended early: %q", c.process.Pid, words)
+		if words := c.Words(); len(words) == 0 || words[0] != "done" {
+			t.Errorf("child %d ended early: %q", c.Process.Pid, words)
 		}
 	}
 }
 
 func TestCounters_OneCounter(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		s, m, cs := counterSpace(t, r, 1, "one")
-		each, began := scaled(50_000), time.Now()
+		each, began := spacetest.Scaled(50_000), time.Now()
 		for _, c := range cs {
-			c.tell(fmt.Sprint(each))
+			c.Tell(fmt.Sprint(each))
 		}
 		last := 0
 		awaitDone(t, cs, func() {
@@ -143,19 +141,19 @@ func TestCounters_OneCounter(t *testing.T) {
 			}
 			last = v
 		})
-		if v, err := m.Get(s, 0); v != fleetSize*each || err != nil {
-			t.Errorf("%d processes counted to %d each: the counter is %d (%v)", fleetSize, each, v, err)
+		if v, err := m.Get(s, 0); v != spacetest.FleetSize*each || err != nil {
+			t.Errorf("%d processes counted to %d each: the counter is %d (%v)", spacetest.FleetSize, each, v, err)
 		}
-		t.Logf("%d increments by %d processes in %v", fleetSize*each, fleetSize, time.Since(began))
+		t.Logf("%d increments by %d processes in %v", spacetest.FleetSize*each, spacetest.FleetSize, time.Since(began))
 	})
 }
 
 func TestCounters_Pairs(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		s, m, cs := counterSpace(t, r, pairCounters, "pairs")
-		each, began := scaled(50_000), time.Now()
+		each, began := spacetest.Scaled(50_000), time.Now()
 		for _, c := range cs {
-			c.tell(fmt.Sprint(each))
+			c.Tell(fmt.Sprint(each))
 		}
 		awaitDone(t, cs, func() {
 			if n, sum := sums(t, s, m); n != pairCounters || sum != 0 {
@@ -165,31 +163,31 @@ func TestCounters_Pairs(t *testing.T) {
 		if n, sum := sums(t, s, m); n != pairCounters || sum != 0 {
 			t.Errorf("%d counters with the sum %d", n, sum)
 		}
-		t.Logf("%d moves by %d processes in %v", fleetSize*each, fleetSize, time.Since(began))
+		t.Logf("%d moves by %d processes in %v", spacetest.FleetSize*each, spacetest.FleetSize, time.Since(began))
 	})
 }
 
 // Each child that was killed can have counted one more than it was told; a child
 // that another one takes the place of counts on.
 func TestCounters_Killed(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		s, m, cs := counterSpace(t, r, 1, "one")
 		for _, c := range cs {
-			c.tell("1000000000")
+			c.Tell("1000000000")
 		}
-		told, kills := 0, scaled(24)
+		told, kills := 0, spacetest.Scaled(24)
 		for range kills {
 			time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
 			i := r.IntN(len(cs))
-			cs[i].kill()
-			told += int(cs[i].acked.Load())
-			cs[i] = startChild(t, "counting", env(s.Stats().Dir, i+1, "one", r.Uint64())...)
-			cs[i].awaitStart()
-			cs[i].tell("1000000000")
+			cs[i].Kill()
+			told += int(cs[i].Acked.Load())
+			cs[i] = spacetest.StartChild(t, "counting", spacetest.Env(s.Stats().Dir, i+1, "one", r.Uint64())...)
+			cs[i].AwaitStart()
+			cs[i].Tell("1000000000")
 		}
 		for _, c := range cs {
-			c.kill()
-			told += int(c.acked.Load())
+			c.Kill()
+			told += int(c.Acked.Load())
 		}
 		v, err := m.Get(s, 0)
 		if err != nil || v < told || v > told+kills+len(cs) {
@@ -201,13 +199,13 @@ func TestCounters_Killed(t *testing.T) {
 
 // A handle from before another process's commits reads what they wrote.
 func TestCounters_SeenByOthers(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
-	must(t, m.Set(s, 0, 0))
-	c := startChild(t, "counting", env(s.Stats().Dir, 1, "one", 1)...)
-	c.awaitStart()
-	c.tell("100")
-	c.awaitLine("done")
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Must(t, m.Set(s, 0, 0))
+	c := spacetest.StartChild(t, "counting", spacetest.Env(s.Stats().Dir, 1, "one", 1)...)
+	c.AwaitStart()
+	c.Tell("100")
+	c.AwaitLine("done")
 	if v, err := m.Get(s, 0); v != 100 || err != nil {
 		t.Error(v, err)
 	}

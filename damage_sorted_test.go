@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // addToSorted adds to the sorted maps of the specimen: one of strings, and one with
@@ -18,10 +19,10 @@ func addToSorted(s *everheap.Space, v int) error {
 	}
 	return s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range 200 * (v + 1) {
-			if err := m.Set(tx, sortedKey(i*7%1000), damageText+strings.Repeat("-", i%40)); err != nil {
+			if err := m.Set(tx, spacetest.SortedKey(i*7%1000), damageText+strings.Repeat("-", i%40)); err != nil {
 				return err
 			}
-			if err := numbers.Set(tx, tripleKey{A: sortedKey(i % 10), B: int32(i)}, damageText); err != nil {
+			if err := numbers.Set(tx, spacetest.TripleKey{A: spacetest.SortedKey(i % 10), B: int32(i)}, damageText); err != nil {
 				return err
 			}
 		}
@@ -30,9 +31,9 @@ func addToSorted(s *everheap.Space, v int) error {
 }
 
 // damageSorted opens the sorted maps of the specimen.
-func damageSorted(s *everheap.Space) (m everheap.Sorted[string, string], numbers everheap.Sorted[tripleKey, string], err error) {
+func damageSorted(s *everheap.Space) (m everheap.Sorted[string, string], numbers everheap.Sorted[spacetest.TripleKey, string], err error) {
 	if m, err = everheap.OpenSorted[string, string](s, "sorted"); err == nil {
-		numbers, err = everheap.OpenSorted[tripleKey, string](s, "numbers")
+		numbers, err = everheap.OpenSorted[spacetest.TripleKey, string](s, "numbers")
 	}
 	return m, numbers, err
 }
@@ -50,10 +51,10 @@ func useDamagedSorted(t *testing.T, s *everheap.Space, verify bool) {
 		}
 	}
 	for i := range 400 {
-		if v, err := m.Get(s, sortedKey(i*3)); err == nil {
+		if v, err := m.Get(s, spacetest.SortedKey(i*3)); err == nil {
 			answer("get", v)
 		}
-		if v, err := numbers.Get(s, tripleKey{A: sortedKey(i % 10), B: int32(i)}); err == nil {
+		if v, err := numbers.Get(s, spacetest.TripleKey{A: spacetest.SortedKey(i % 10), B: int32(i)}); err == nil {
 			answer("get", v)
 		}
 	}
@@ -61,7 +62,7 @@ func useDamagedSorted(t *testing.T, s *everheap.Space, verify bool) {
 		_ = s.View(func(tx *everheap.Tx) error { fn(tx); return nil })
 	}
 	for i := range 20 {
-		key := sortedKey(i * 50)
+		key := spacetest.SortedKey(i * 50)
 		look(func(tx *everheap.Tx) { m.Rank(tx, key); m.Nth(tx, i*20) })
 		look(func(tx *everheap.Tx) { m.First(tx) })
 		look(func(tx *everheap.Tx) { m.Last(tx) })
@@ -82,7 +83,7 @@ func useDamagedSorted(t *testing.T, s *everheap.Space, verify bool) {
 		})
 		look(func(tx *everheap.Tx) {
 			n := 0
-			for range numbers.Backward(tx, everheap.Unbounded[tripleKey](), everheap.Including(tripleKey{A: key})) {
+			for range numbers.Backward(tx, everheap.Unbounded[spacetest.TripleKey](), everheap.Including(spacetest.TripleKey{A: key})) {
 				if n++; n > 10_000 {
 					break
 				}
@@ -90,14 +91,14 @@ func useDamagedSorted(t *testing.T, s *everheap.Space, verify bool) {
 		})
 	}
 	for i := range 150 {
-		_ = m.Set(s, sortedKey(i*4+1), damageText+"new")
-		_ = numbers.Set(s, tripleKey{A: sortedKey(i), C: float64(i)}, damageText+"new")
-		_, _ = m.Delete(s, sortedKey(i*3))
+		_ = m.Set(s, spacetest.SortedKey(i*4+1), damageText+"new")
+		_ = numbers.Set(s, spacetest.TripleKey{A: spacetest.SortedKey(i), C: float64(i)}, damageText+"new")
+		_, _ = m.Delete(s, spacetest.SortedKey(i*3))
 	}
 	for i := range 3 {
 		_ = s.Update(context.Background(), func(tx *everheap.Tx) error {
 			for j := range 300 {
-				if _, err := m.Delete(tx, fmt.Sprint(sortedKey(i*300+j))); err != nil {
+				if _, err := m.Delete(tx, fmt.Sprint(spacetest.SortedKey(i*300+j))); err != nil {
 					return err
 				}
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // specimen is a space as bytes, and what each of its versions holds.
@@ -37,7 +38,7 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 	}
 	defer os.RemoveAll(parent)
 	dir := filepath.Join(parent, "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
+	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), spacetest.WithoutBackground())
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 			return err
 		}, everheap.Durable)
 		if err == nil && v < versions-3 {
-			err = s.Engine().Anchor(false)
+			err = spacetest.Engine(s).Anchor(false)
 		}
 		err = errors.Join(err, addToLists(s, v))
 		if err != nil {
@@ -166,9 +167,9 @@ func (sp *specimen) interesting(r *rand.Rand, name string, running bool) uint32 
 }
 
 func TestOpen_Damaged(t *testing.T) {
-	rounds(t, 150, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 150, func(t *testing.T, r *rand.Rand) {
 		sp, err := prepare()
-		must(t, err)
+		spacetest.Must(t, err)
 		running := r.IntN(2) == 0
 		list := make([]damage, 1+r.IntN(3)*r.IntN(3))
 		for i := range list {
@@ -185,9 +186,9 @@ func TestOpen_Damaged(t *testing.T) {
 
 // Both newest anchors of a space are damaged, among other things.
 func TestOpen_DamagedAnchors(t *testing.T) {
-	rounds(t, 40, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 40, func(t *testing.T, r *rand.Rand) {
 		sp, err := prepare()
-		must(t, err)
+		spacetest.Must(t, err)
 		var list []damage
 		for range 1 + r.IntN(5) {
 			list = append(list, damage{how: byte(r.IntN(5)), at: uint32(4096 + r.IntN(4)*4096 + r.IntN(600)), arg: r.Uint32()})
@@ -209,7 +210,7 @@ func FuzzOpenDamaged(f *testing.F) {
 	f.Add([]byte{2, 2, 5, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 4, 0, 0, 2, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sp, err := prepare()
-		must(t, err)
+		spacetest.Must(t, err)
 		verify, running := len(data) > 0 && data[0]&1 != 0, len(data) > 0 && data[0]&2 != 0
 		var list []damage
 		for data = data[min(1, len(data)):]; len(data) >= 10 && len(list) < 8; data = data[10:] {
@@ -224,8 +225,8 @@ func FuzzOpenDamaged(f *testing.F) {
 // answer or fail, in reasonable time; and with verify every answer is right. running
 // says that the space is to be recovered, as after a loss of power.
 func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool) {
-	dir := filepath.Join(cutDir(t), "s")
-	must(t, os.Mkdir(dir, 0o700))
+	dir := filepath.Join(spacetest.MemoryDir(t), "s")
+	spacetest.Must(t, os.Mkdir(dir, 0o700))
 	defer os.RemoveAll(filepath.Dir(dir))
 	what := fmt.Sprintf("damage %+v, running %v, verify %v", list, running, verify)
 	defer func() {
@@ -235,14 +236,14 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool)
 	}()
 	files := maps.Clone(sp.running)
 	if !running {
-		must(t, os.WriteFile(filepath.Join(dir, "heap"), sp.closed["heap"], 0o600))
-		must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), sp.closed["heap"], 0o600))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600))
 		s, err := everheap.Open(dir) // makes a live file that belongs to this heap file
-		must(t, err)
-		must(t, s.Close())
+		spacetest.Must(t, err)
+		spacetest.Must(t, s.Close())
 		for _, name := range damagedFiles {
 			files[name], err = os.ReadFile(filepath.Join(dir, name))
-			must(t, err)
+			spacetest.Must(t, err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -253,14 +254,14 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool)
 			}
 		}
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600) // in place: its inode is its identity
-		must(t, err)
-		must(t, f.Truncate(int64(len(b))))
+		spacetest.Must(t, err)
+		spacetest.Must(t, f.Truncate(int64(len(b))))
 		_, err = f.WriteAt(b, 0)
-		must(t, err)
-		must(t, f.Close())
+		spacetest.Must(t, err)
+		spacetest.Must(t, f.Close())
 	}
 	invariant.Distrust(dir)
-	within(t, time.Minute, what, func() { useDamaged(t, sp, dir, verify) })
+	spacetest.Within(t, time.Minute, what, func() { useDamaged(t, sp, dir, verify) })
 }
 
 // useDamaged does with a damaged space whatever a program may do.
@@ -297,7 +298,7 @@ func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 			v, err := m.Get(tx, key)
 			if err == nil {
 				answer(key, v, true)
-			} else if isNotFound(err) {
+			} else if spacetest.IsNotFound(err) {
 				answer(key, "", false)
 			}
 		}
@@ -325,7 +326,7 @@ func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 	}
 	useDamagedLists(t, s, verify)
 	useDamagedSorted(t, s, verify)
-	_, _ = s.Engine().Check(context.Background())
-	_, _ = s.Engine().Sweep()
+	_, _ = spacetest.Engine(s).Check(context.Background())
+	_, _ = spacetest.Engine(s).Sweep()
 	_ = s.Sync(context.Background())
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,11 +34,11 @@ const rawSize = 64 << 20
 func newRawDisk(b *testing.B, dir string) *rawDisk {
 	b.Helper()
 	f, err := os.Create(filepath.Join(dir, "raw"))
-	must(b, err)
+	spacetest.Must(b, err)
 	b.Cleanup(func() { f.Close() })
 	_, err = f.Write(make([]byte, rawSize))
-	must(b, err)
-	must(b, f.Sync())
+	spacetest.Must(b, err)
+	spacetest.Must(b, f.Sync())
 	return &rawDisk{file: f, page: bytes.Repeat([]byte{1}, 4096)}
 }
 
@@ -46,8 +47,8 @@ func (d *rawDisk) write(b *testing.B, n int) {
 	for range n {
 		d.page[0]++
 		_, err := d.file.WriteAt(d.page, d.at)
-		must(b, err)
-		must(b, unix.Fdatasync(int(d.file.Fd())))
+		spacetest.Must(b, err)
+		spacetest.Must(b, unix.Fdatasync(int(d.file.Fd())))
 		d.at = (d.at + 4096) % rawSize
 	}
 }
@@ -82,9 +83,9 @@ func againstDisk(b *testing.B, dir string, turn int, ours func(n int)) {
 func durableSpace(b *testing.B, dir string) (*everheap.Space, everheap.Map[string, account]) {
 	b.Helper()
 	s, err := everheap.Open(dir, everheap.WithMaxSize(1<<30), everheap.WithDurability(everheap.Durable))
-	must(b, err)
+	spacetest.Must(b, err)
 	m, err := everheap.OpenMap[string, account](s, "accounts")
-	must(b, err)
+	spacetest.Must(b, err)
 	return s, m
 }
 
@@ -95,7 +96,7 @@ func BenchmarkDurable_OneWriter(b *testing.B) {
 	i := 0
 	againstDisk(b, dir, 512, func(n int) {
 		for range n {
-			must(b, m.Set(s, accountKey(i%10_000), accountOf(i)))
+			spacetest.Must(b, m.Set(s, accountKey(i%10_000), accountOf(i)))
 			i++
 		}
 	})
@@ -131,7 +132,7 @@ func durableCommits(t testing.TB, s *everheap.Space, m everheap.Map[string, acco
 	i.Store(last)
 }
 
-func init() { children["durable"] = durableChild }
+func init() { spacetest.Children["durable"] = durableChild }
 
 // durableChild makes as many durable commits as each line of its input says, from
 // four goroutines, and answers each line.
@@ -181,25 +182,25 @@ func BenchmarkDurable_4Processes(b *testing.B) {
 	s, _ := durableSpace(b, filepath.Join(dir, "s"))
 	defer s.Close()
 	const processes = 4
-	list := make([]*child, processes)
+	list := make([]*spacetest.Child, processes)
 	answers := make([]int, processes)
 	for i := range list {
-		list[i] = startChild(b, "durable", "EVERHEAP_DIR="+filepath.Join(dir, "s"))
-		list[i].await("its start", func() bool { return list[i].heard("ready") == 1 })
+		list[i] = spacetest.StartChild(b, "durable", "EVERHEAP_DIR="+filepath.Join(dir, "s"))
+		list[i].Await("its start", func() bool { return list[i].Heard("ready") == 1 })
 	}
 	againstDisk(b, dir, 4096, func(n int) {
 		for i, c := range list {
-			fmt.Fprintln(c.in, n/processes)
+			fmt.Fprintln(c.In, n/processes)
 			answers[i]++
 		}
 		for i, c := range list {
-			for c.heard("did") < answers[i] {
+			for c.Heard("did") < answers[i] {
 				time.Sleep(time.Millisecond)
 			}
 		}
 	})
 	for _, c := range list {
-		fmt.Fprintln(c.in, "end")
+		fmt.Fprintln(c.In, "end")
 	}
 }
 
@@ -217,11 +218,11 @@ func periodic(b *testing.B, anchors, anchorsWithout time.Duration) {
 	const entries = 100_000
 	fill := func(name string, o ...everheap.Option) (*everheap.Space, everheap.Map[string, account]) {
 		s, err := everheap.Open(filepath.Join(dir, name), append(o, everheap.WithMaxSize(1<<30))...)
-		must(b, err)
+		spacetest.Must(b, err)
 		m, err := everheap.OpenMap[string, account](s, "accounts")
-		must(b, err)
+		spacetest.Must(b, err)
 		for i := 0; i < entries; i += 1000 {
-			must(b, s.Update(context.Background(), func(tx *everheap.Tx) error {
+			spacetest.Must(b, s.Update(context.Background(), func(tx *everheap.Tx) error {
 				for j := i; j < i+1000; j++ {
 					if err := m.Set(tx, accountKey(j), accountOf(j)); err != nil {
 						return err
@@ -232,9 +233,9 @@ func periodic(b *testing.B, anchors, anchorsWithout time.Duration) {
 		}
 		return s, m
 	}
-	with, withMap := fill("with", everheap.WithAnchorInterval(anchors))
+	with, withMap := fill("with", spacetest.WithAnchorInterval(anchors))
 	defer with.Close()
-	without, withoutMap := fill("without", everheap.WithoutJournal(), everheap.WithAnchorInterval(anchorsWithout))
+	without, withoutMap := fill("without", spacetest.WithoutJournal(), spacetest.WithAnchorInterval(anchorsWithout))
 	defer without.Close()
 	keys := make([]string, entries)
 	for i := range keys {
@@ -245,7 +246,7 @@ func periodic(b *testing.B, anchors, anchorsWithout time.Duration) {
 		began := time.Now()
 		for i := from; i < from+n; i++ {
 			one.Balance = int64(i)
-			must(b, m.Set(s, keys[i%entries], one))
+			spacetest.Must(b, m.Set(s, keys[i%entries], one))
 		}
 		return time.Since(began)
 	}

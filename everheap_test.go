@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func TestSmoke(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	m, err := everheap.OpenMap[string, string](s, "users")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func TestSmoke(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, dir)
+	s = spacetest.Open(t, dir)
 	m, err = everheap.OpenMap[string, string](s, "users")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func TestEvolve_Keys(t *testing.T) {
@@ -17,15 +18,15 @@ func TestEvolve_Keys(t *testing.T) {
 		N    int
 		Name string
 	}
-	s := scratch(t)
-	old := mapOf[keyV1, string](t, s)
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[keyV1, string](t, s)
 	for i := range 200 {
-		must(t, old.Set(s, keyV1{fmt.Sprint(i / 2), int8(i%2 - 100), false}, fmt.Sprint("value ", i)))
+		spacetest.Must(t, old.Set(s, keyV1{fmt.Sprint(i / 2), int8(i%2 - 100), false}, fmt.Sprint("value ", i)))
 	}
 	_, err := everheap.OpenMap[keyV2, []byte](s, "m", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged, "! string -> []uint8")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "! string -> []uint8")
 	m, err := everheap.OpenMap[keyV2, string](s, "m", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range 200 {
 		if v, err := m.Get(s, keyV2{i%2 - 100, fmt.Sprint(i / 2)}); err != nil || v != fmt.Sprint("value ", i) {
 			t.Fatalf("key %d has %q, %v", i, v, err)
@@ -42,20 +43,20 @@ func TestEvolve_KeysBecomeEqual(t *testing.T) {
 		Old  bool
 	}
 	type keyV2 struct{ Name string }
-	s := scratch(t)
-	old := mapOf[keyV1, int](t, s)
-	must(t, old.Set(s, keyV1{"a", false}, 1))
-	must(t, old.Set(s, keyV1{"b", false}, 2))
-	must(t, old.Set(s, keyV1{"b", true}, 3))
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[keyV1, int](t, s)
+	spacetest.Must(t, old.Set(s, keyV1{"a", false}, 1))
+	spacetest.Must(t, old.Set(s, keyV1{"b", false}, 2))
+	spacetest.Must(t, old.Set(s, keyV1{"b", true}, 3))
 	_, err := everheap.OpenMap[keyV2, int](s, "m", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged, `the key {"Name":"b","Old":`, "would become equal")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, `the key {"Name":"b","Old":`, "would become equal")
 	if n, err := old.Len(s); n != 3 || err != nil {
 		t.Error(n, err)
 	}
 	_, err = old.Delete(s, keyV1{"b", true})
-	must(t, err)
+	spacetest.Must(t, err)
 	m, err := everheap.OpenMap[keyV2, int](s, "m", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := m.Get(s, keyV2{"b"}); v != 2 || err != nil {
 		t.Error(v, err)
 	}
@@ -63,19 +64,19 @@ func TestEvolve_KeysBecomeEqual(t *testing.T) {
 
 // Where only names differ, nothing is rewritten.
 func TestEvolve_NamesOnly(t *testing.T) {
-	type renamed personV1
+	type renamed spacetest.PersonV1
 	type root struct {
 		Name  string
 		Age   int32
 		Gone  bool
-		Mails []mailV1
-		Boss  *personV1
+		Mails []spacetest.MailV1
+		Boss  *spacetest.PersonV1
 	}
-	s := scratch(t)
-	fillPeople(t, s, 5000)
+	s := spacetest.Scratch(t)
+	spacetest.FillPeople(t, s, 5000)
 	before := s.Stats()
 	m, err := everheap.OpenMap[string, root](s, "people", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	after := s.Stats()
 	if grown := int64(after.Live) - int64(before.Live); grown > 4096 || after.Version != before.Version+1 {
 		t.Errorf("renaming a type took %d bytes and %d versions", grown, after.Version-before.Version)
@@ -84,7 +85,7 @@ func TestEvolve_NamesOnly(t *testing.T) {
 		t.Error(v, err)
 	}
 	n, err := everheap.OpenMap[string, renamed](s, "people", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := n.Get(s, "key 8"); err != nil || v.Name != "name 8" {
 		t.Error(v, err)
 	}

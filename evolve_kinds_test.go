@@ -8,57 +8,58 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func TestEvolve_List(t *testing.T) {
 	for _, n := range []int{0, 1, 63, 64, 65, 4096, 5000} {
-		s := scratch(t)
-		old, err := everheap.OpenList[personV1](s, "people")
-		must(t, err)
-		update(t, s, func(tx *everheap.Tx) error {
+		s := spacetest.Scratch(t)
+		old, err := everheap.OpenList[spacetest.PersonV1](s, "people")
+		spacetest.Must(t, err)
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := range n {
-				if err := old.Append(tx, personOf(i)); err != nil {
+				if err := old.Append(tx, spacetest.PersonOf(i)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		_, err = everheap.OpenList[personV2](s, "people")
-		expectError(t, err, everheap.ErrTypeChanged, "stored:  list of everheap_test.personV1", "- Gone bool", "the option Evolve")
+		_, err = everheap.OpenList[spacetest.PersonV2](s, "people")
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "stored:  list of spacetest.PersonV1", "- Gone bool", "the option Evolve")
 		done := -1
-		l, err := everheap.OpenList[personV2](s, "people", everheap.Evolve(), everheap.WithProgress(func(k, total int) { done = k }))
-		must(t, err)
+		l, err := everheap.OpenList[spacetest.PersonV2](s, "people", everheap.Evolve(), everheap.WithProgress(func(k, total int) { done = k }))
+		spacetest.Must(t, err)
 		if n > 0 && done != n {
 			t.Errorf("progress ended at %d of %d", done, n)
 		}
 		if got, err := l.Len(s); err != nil || got != n {
 			t.Fatal(got, err)
 		}
-		view(t, s, func(tx *everheap.Tx) error {
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
 			for i, p := range l.All(tx) {
-				if !samePerson(*p, evolved(personOf(i))) {
+				if !spacetest.SamePerson(*p, spacetest.Evolved(spacetest.PersonOf(i))) {
 					t.Fatalf("element %d is %+v", i, *p)
 				}
 			}
 			return nil
 		})
-		must(t, l.Append(s, personV2{Title: "last"}))
+		spacetest.Must(t, l.Append(s, spacetest.PersonV2{Title: "last"}))
 		if p, err := l.Get(s, n); err != nil || p.Title != "last" {
 			t.Error(p, err)
 		}
-		must(t, l.Truncate(s, n/2))
+		spacetest.Must(t, l.Truncate(s, n/2))
 		_, err = old.Get(s, 0)
-		expectError(t, err, everheap.ErrTypeChanged)
-		expectError(t, old.Append(s, personV1{}), everheap.ErrTypeChanged)
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		spacetest.ExpectError(t, old.Append(s, spacetest.PersonV1{}), everheap.ErrTypeChanged)
 		_, err = old.Len(s)
-		expectError(t, err, everheap.ErrTypeChanged)
-		renamed, err := everheap.OpenList[*personV2](s, "people", everheap.Migrate(func(p personV2) (*personV2, error) {
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		renamed, err := everheap.OpenList[*spacetest.PersonV2](s, "people", everheap.Migrate(func(p spacetest.PersonV2) (*spacetest.PersonV2, error) {
 			if p.Title == "" {
 				return nil, nil
 			}
 			return &p, nil
 		}))
-		must(t, err)
+		spacetest.Must(t, err)
 		if got, err := renamed.Len(s); err != nil || got != n/2 {
 			t.Error(got, err)
 		}
@@ -66,37 +67,37 @@ func TestEvolve_List(t *testing.T) {
 }
 
 func TestEvolve_Ref(t *testing.T) {
-	s := scratch(t)
-	old, err := everheap.OpenRef(s, "config", personOf(3))
-	must(t, err)
-	_, err = everheap.OpenRef(s, "config", personV2{})
-	expectError(t, err, everheap.ErrTypeChanged, "stored:  ref of everheap_test.personV1")
-	r, err := everheap.OpenRef(s, "config", personV2{}, everheap.Evolve())
-	must(t, err)
-	if p, err := r.Get(s); err != nil || !samePerson(p, evolved(personOf(3))) {
+	s := spacetest.Scratch(t)
+	old, err := everheap.OpenRef(s, "config", spacetest.PersonOf(3))
+	spacetest.Must(t, err)
+	_, err = everheap.OpenRef(s, "config", spacetest.PersonV2{})
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "stored:  ref of spacetest.PersonV1")
+	r, err := everheap.OpenRef(s, "config", spacetest.PersonV2{}, everheap.Evolve())
+	spacetest.Must(t, err)
+	if p, err := r.Get(s); err != nil || !spacetest.SamePerson(p, spacetest.Evolved(spacetest.PersonOf(3))) {
 		t.Error(p, err)
 	}
-	must(t, r.Set(s, personV2{Title: "new"}))
+	spacetest.Must(t, r.Set(s, spacetest.PersonV2{Title: "new"}))
 	_, err = old.Get(s)
-	expectError(t, err, everheap.ErrTypeChanged)
-	expectError(t, old.Set(s, personV1{}), everheap.ErrTypeChanged)
-	expectError(t, s.View(func(tx *everheap.Tx) error { old.Peek(tx); return nil }), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, old.Set(s, spacetest.PersonV1{}), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { old.Peek(tx); return nil }), everheap.ErrTypeChanged)
 	renamed, err := everheap.OpenRef(s, "config", struct { // names only: the bytes stay, the type does not
 		Joined time.Time
 		Age    int64
-		Boss   *personV2
-		Mails  []mailV2
+		Boss   *spacetest.PersonV2
+		Mails  []spacetest.MailV2
 		Title  string
 	}{}, everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	if p, err := renamed.Get(s); err != nil || p.Title != "new" {
 		t.Error(p, err)
 	}
 	// Another kind is no change of types that anything accepts.
-	_, err = everheap.OpenMap[string, personV2](s, "config", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged, "stored:  a ref", "program: a map")
-	_, err = everheap.OpenList[personV2](s, "config", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged)
+	_, err = everheap.OpenMap[string, spacetest.PersonV2](s, "config", everheap.Evolve())
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "stored:  a ref", "program: a map")
+	_, err = everheap.OpenList[spacetest.PersonV2](s, "config", everheap.Evolve())
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 }
 
 // A graph of references, lists and maps, with cycles, from one root.
@@ -156,24 +157,24 @@ func weave(tx *everheap.Tx, n int) (first everheap.Ref[hubV1], err error) {
 
 func TestEvolve_GraphOfObjects(t *testing.T) {
 	const n = 300
-	s := scratch(t)
-	old := mapOf[string, everheap.Ref[hubV1]](t, s)
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[string, everheap.Ref[hubV1]](t, s)
 	var first everheap.Ref[hubV1]
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		if first, err = weave(tx, n); err != nil {
 			return err
 		}
 		return old.Set(tx, "root", first)
 	})
 	words := everheap.List[string]{}
-	view(t, s, func(tx *everheap.Tx) error { words = first.Peek(tx).Words; return nil })
+	spacetest.View(t, s, func(tx *everheap.Tx) error { words = first.Peek(tx).Words; return nil })
 	last := [2]int{}
 	m, err := everheap.OpenMap[string, everheap.Ref[hubV2]](s, "m", everheap.Evolve(), everheap.WithProgress(func(done, total int) { last = [2]int{done, total} }))
-	must(t, err)
+	spacetest.Must(t, err)
 	if want := 1 + 3*n; last != [2]int{want, want} { // the root, and each hub with its places in the list and the map
 		t.Errorf("progress ended at %v, want %d", last, want)
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		r := *m.Peek(tx, "root")
 		root := r.Peek(tx)
 		for i := range n {
@@ -195,15 +196,15 @@ func TestEvolve_GraphOfObjects(t *testing.T) {
 		return nil
 	})
 	_, err = first.Get(s)
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	// The new ones can be stored in each other.
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		root := *m.Peek(tx, "root")
 		h, err := root.Get(tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		r, err := everheap.New(tx, hubV2{N: -1, Next: root, All: h.All})
-		must(t, err)
-		must(t, h.All.Append(tx, r))
+		spacetest.Must(t, err)
+		spacetest.Must(t, h.All.Append(tx, r))
 		return m.Set(tx, "more", r)
 	})
 }
@@ -212,46 +213,46 @@ func TestEvolve_GraphOfObjects(t *testing.T) {
 func TestMigrate_DanglingHandle(t *testing.T) {
 	type v1 struct{ N int32 }
 	type v2 struct{ R everheap.Ref[string] }
-	s, other := scratch(t), scratch(t)
-	old := mapOf[int, v1](t, s)
-	must(t, old.Set(s, 1, v1{1}))
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
+	old := spacetest.MapOf[int, v1](t, s)
+	spacetest.Must(t, old.Set(s, 1, v1{1}))
 	foreign, err := everheap.OpenRef(other, "r", "x")
-	must(t, err)
+	spacetest.Must(t, err)
 	here, err := everheap.OpenRef(s, "r", "x")
-	must(t, err)
+	spacetest.Must(t, err)
 	open := func(r everheap.Ref[string]) error {
 		_, err := everheap.OpenMap[int, v2](s, "m", everheap.Migrate(func(v1) (v2, error) { return v2{r}, nil }))
 		return err
 	}
 	if foreign.ID() != here.ID() { // one time in 32768 the spaces have the same tag
-		expectError(t, open(foreign), everheap.ErrDangling, "Migrate has made")
+		spacetest.ExpectError(t, open(foreign), everheap.ErrDangling, "Migrate has made")
 	}
 	var gone everheap.Ref[string]
 	failed := errors.New("failed")
-	expectError(t, s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
+	spacetest.ExpectError(t, s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
 		gone, err = everheap.New(tx, "gone")
-		must(t, err)
+		spacetest.Must(t, err)
 		return failed
 	}), failed)
-	expectError(t, open(gone), everheap.ErrDangling)
+	spacetest.ExpectError(t, open(gone), everheap.ErrDangling)
 	if v, err := old.Get(s, 1); err != nil || v.N != 1 {
 		t.Error(v, err)
 	}
-	must(t, open(here))
-	m := mapOf[int, v2](t, s)
+	spacetest.Must(t, open(here))
+	m := spacetest.MapOf[int, v2](t, s)
 	v, err := m.Get(s, 1)
-	must(t, err)
+	spacetest.Must(t, err)
 	if text, err := v.R.Get(s); err != nil || text != "x" {
 		t.Error(text, err)
 	}
 	// A handle that a function makes of nothing: what it leads to has to fit.
 	number, err := everheap.OpenRef(s, "number", 5)
-	must(t, err)
+	spacetest.Must(t, err)
 	_, err = everheap.OpenMap[int, everheap.Ref[bool]](s, "m", everheap.Migrate(func(v2) (everheap.Ref[bool], error) {
 		r, err := everheap.OpenRef(s, "number", 5)
-		return convert[everheap.Ref[int], everheap.Ref[bool]](r), err
+		return spacetest.Convert[everheap.Ref[int], everheap.Ref[bool]](r), err
 	}))
-	expectError(t, err, everheap.ErrTypeChanged, "! int -> bool")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "! int -> bool")
 	if n, err := number.Get(s); n != 5 || err != nil {
 		t.Error(n, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // Folders hold folders: the type of a folder names that of the map in it, and that the
@@ -81,11 +82,11 @@ func verifyFolder(t *testing.T, tx *everheap.Tx, f *folderV2, depth, fan int) in
 }
 
 func TestEvolve_NestedCollections(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	root, err := everheap.OpenMap[string, folderV1](s, "roots")
-	must(t, err)
+	spacetest.Must(t, err)
 	var f folderV1
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		if f, err = growFolder(tx, 4, 4); err != nil {
 			return err
 		}
@@ -95,8 +96,8 @@ func TestEvolve_NestedCollections(t *testing.T) {
 	m, err := everheap.OpenMap[string, folderV2](s, "roots", everheap.Evolve(), everheap.WithProgress(func(done, total int) {
 		last = [2]int{done, total}
 	}))
-	must(t, err)
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		if n := verifyFolder(t, tx, m.Peek(tx, "a"), 4, 4); n != 1+4+16+64+256 {
 			t.Errorf("%d folders", n)
 		}
@@ -107,9 +108,9 @@ func TestEvolve_NestedCollections(t *testing.T) {
 	}
 	// Handles of the old types, which a program may have kept, are errors at once.
 	_, err = f.Kids.Get(s, "kid 1")
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	_, err = f.Files.Get(s, fileKeyV1{1})
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 }
 
 // Where the bytes of the outer collection stay as they are, it is not rewritten, but
@@ -125,29 +126,29 @@ func TestEvolve_HandlesOnly(t *testing.T) {
 		Label string
 		Items everheap.Map[string, itemV2]
 	}
-	s := scratch(t)
-	old := mapOf[int, boxV1](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[int, boxV1](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 100 {
 			b := boxV1{Label: fmt.Sprint("box ", i)}
 			var err error
 			if i%10 == 0 {
 				b.Items, err = everheap.NewMap[string, itemV1](tx)
-				must(t, err)
-				must(t, b.Items.Set(tx, "x", itemV1{int32(i)}))
+				spacetest.Must(t, err)
+				spacetest.Must(t, b.Items.Set(tx, "x", itemV1{int32(i)}))
 			}
-			must(t, old.Set(tx, i, b))
+			spacetest.Must(t, old.Set(tx, i, b))
 		}
 		return nil
 	})
 	blocks := func() (n uint64) {
 		r, err := s.Check(context.Background())
-		must(t, err)
+		spacetest.Must(t, err)
 		return r.Blocks
 	}
 	before := blocks()
 	m, err := everheap.OpenMap[int, boxV2](s, "m", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	if after := blocks(); after > before+8 {
 		t.Errorf("%d blocks before and %d after", before, after)
 	}
@@ -171,41 +172,41 @@ func TestEvolve_SharedCollection(t *testing.T) {
 	type itemV2 struct{ N int64 }
 	type userV1 = everheap.Map[string, itemV1]
 	type userV2 = everheap.Map[string, itemV2]
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	a, err := everheap.OpenMap[int, userV1](s, "a")
-	must(t, err)
+	spacetest.Must(t, err)
 	b, err := everheap.OpenMap[int, userV1](s, "b")
-	must(t, err)
+	spacetest.Must(t, err)
 	shared, err := everheap.OpenMap[string, itemV1](s, "shared") // by its name as well
-	must(t, err)
-	must(t, shared.Set(s, "x", itemV1{7}))
-	must(t, a.Set(s, 1, shared))
-	must(t, a.Set(s, 2, shared))
-	must(t, b.Set(s, 1, shared))
+	spacetest.Must(t, err)
+	spacetest.Must(t, shared.Set(s, "x", itemV1{7}))
+	spacetest.Must(t, a.Set(s, 1, shared))
+	spacetest.Must(t, a.Set(s, 2, shared))
+	spacetest.Must(t, b.Set(s, 1, shared))
 
 	a2, err := everheap.OpenMap[int, userV2](s, "a", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	h, err := a2.Get(s, 2)
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := h.Get(s, "x"); err != nil || v.N != 7 {
 		t.Error(v, err)
 	}
 	hold, err := b.Get(s, 1) // b has its old types still, and they are wrong about shared
-	must(t, err)
+	spacetest.Must(t, err)
 	_, err = hold.Get(s, "x")
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	_, err = everheap.OpenMap[int, userV2](s, "b")
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	version := s.Stats().Version
 	b2, err := everheap.OpenMap[int, userV2](s, "b", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	h, err = b2.Get(s, 1)
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := h.Get(s, "x"); err != nil || v.N != 7 || s.Stats().Version != version+1 {
 		t.Error(v, err)
 	}
 	_, err = everheap.OpenMap[string, itemV2](s, "shared")
-	must(t, err)
+	spacetest.Must(t, err)
 }
 
 // One collection cannot get two types; then nothing changes.
@@ -221,22 +222,22 @@ func TestEvolve_NestedConflict(t *testing.T) {
 		A everheap.Map[string, itemV2]
 		B everheap.Map[string, itemV3]
 	}
-	s := scratch(t)
-	old := mapOf[int, pairV1](t, s)
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[int, pairV1](t, s)
 	var shared everheap.Map[string, itemV1]
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		shared, err = everheap.NewMap[string, itemV1](tx)
-		must(t, err)
-		must(t, shared.Set(tx, "x", itemV1{7}))
+		spacetest.Must(t, err)
+		spacetest.Must(t, shared.Set(tx, "x", itemV1{7}))
 		return old.Set(tx, 1, pairV1{shared, shared})
 	})
 	_, err := everheap.OpenMap[int, pairV2](s, "m", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged, "would have to become two")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "would have to become two")
 	if v, err := shared.Get(s, "x"); err != nil || v.N != 7 {
 		t.Error(v, err)
 	}
 	_, err = old.Get(s, 1)
-	must(t, err)
+	spacetest.Must(t, err)
 }
 
 // What a nested collection cannot do stops the whole.
@@ -251,23 +252,23 @@ func TestEvolve_NestedRefused(t *testing.T) {
 		A int64
 		M everheap.Map[string, itemV2]
 	}
-	s := scratch(t)
-	old := mapOf[int, boxV1](t, s)
-	must(t, old.Set(s, 1, boxV1{}))
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[int, boxV1](t, s)
+	spacetest.Must(t, old.Set(s, 1, boxV1{}))
 	_, err := everheap.OpenMap[int, boxV2](s, "m", everheap.Evolve())
-	expectError(t, err, everheap.ErrTypeChanged, "! M.value.N int64 -> int32")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "! M.value.N int64 -> int32")
 	// A Migrate for the part applies in nested collections, too, and to keys.
 	narrow := everheap.Migrate(func(n int64) (int32, error) { return int32(n), nil })
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		m, err := everheap.NewMap[string, itemV1](tx)
-		must(t, err)
-		must(t, m.Set(tx, "x", itemV1{5}))
+		spacetest.Must(t, err)
+		spacetest.Must(t, m.Set(tx, "x", itemV1{5}))
 		return old.Set(tx, 2, boxV1{9, m})
 	})
 	m, err := everheap.OpenMap[int, boxV2](s, "m", everheap.Evolve(), narrow)
-	must(t, err)
+	spacetest.Must(t, err)
 	b, err := m.Get(s, 2)
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := b.M.Get(s, "x"); err != nil || v.N != 5 || b.A != 9 {
 		t.Error(v, b, err)
 	}
@@ -290,20 +291,20 @@ func TestMigrate_ValuesWithHandles(t *testing.T) {
 		Labels []string
 		Items  []everheap.Map[string, itemV2]
 	}
-	s := scratch(t)
-	old := mapOf[int, boxV1](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[int, boxV1](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		m, err := everheap.NewMap[string, itemV1](tx)
-		must(t, err)
-		must(t, m.Set(tx, "x", itemV1{5}))
+		spacetest.Must(t, err)
+		spacetest.Must(t, m.Set(tx, "x", itemV1{5}))
 		return old.Set(tx, 1, boxV1{"box", m})
 	})
 	m, err := everheap.OpenMap[int, boxV2](s, "m", everheap.Evolve(), everheap.Migrate(func(b boxWas) (boxV2, error) {
 		return boxV2{[]string{b.Label}, []everheap.Map[string, itemV2]{{}, b.Items}}, nil
 	}))
-	must(t, err)
+	spacetest.Must(t, err)
 	b, err := m.Get(s, 1)
-	must(t, err)
+	spacetest.Must(t, err)
 	if v, err := b.Items[1].Get(s, "x"); err != nil || v.N != 5 || b.Labels[0] != "box" {
 		t.Error(v, b, err)
 	}
@@ -313,20 +314,20 @@ func TestMigrate_ValuesWithHandles(t *testing.T) {
 func TestEvolve_HandlesAsKeys(t *testing.T) {
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
-	s := scratch(t)
-	old := mapOf[everheap.Map[string, itemV1], int](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	old := spacetest.MapOf[everheap.Map[string, itemV1], int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 20 {
 			m, err := everheap.NewMap[string, itemV1](tx)
-			must(t, err)
-			must(t, m.Set(tx, "x", itemV1{int32(i)}))
-			must(t, old.Set(tx, m, i))
+			spacetest.Must(t, err)
+			spacetest.Must(t, m.Set(tx, "x", itemV1{int32(i)}))
+			spacetest.Must(t, old.Set(tx, m, i))
 		}
 		return nil
 	})
 	m, err := everheap.OpenMap[everheap.Map[string, itemV2], int](s, "m", everheap.Evolve())
-	must(t, err)
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		n := 0
 		for k, v := range m.All(tx) {
 			n++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/powercut"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // An evolvingSpace is a space on a watched disk whose map "people" changes its types,
@@ -30,7 +31,7 @@ type evolvingSpace struct {
 func (e *evolvingSpace) commit(n int, evolved, durable bool, fn func() error) {
 	e.t.Helper()
 	e.model.begun = append(e.model.begun, told{e.disk.Observe(), uint64(e.space.Stats().Version) + 1})
-	must(e.t, fn())
+	spacetest.Must(e.t, fn())
 	version := uint64(e.space.Stats().Version)
 	e.people[version], e.evolved[version] = n, evolved
 	if moment := e.disk.Observe(); durable {
@@ -42,27 +43,27 @@ func (e *evolvingSpace) commit(n int, evolved, durable bool, fn func() error) {
 func (e *evolvingSpace) run(durable bool) {
 	t, s := e.t, e.space
 	const n = 150
-	var old everheap.Map[string, personV1]
+	var old everheap.Map[string, spacetest.PersonV1]
 	e.commit(0, false, false, func() (err error) {
 		return s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
-			if old, err = everheap.OpenMap[string, personV1](tx, "people"); err != nil {
+			if old, err = everheap.OpenMap[string, spacetest.PersonV1](tx, "people"); err != nil {
 				return err
 			}
-			_, err = openBeside[personV1](tx, personOf)
+			_, err = openBeside[spacetest.PersonV1](tx, spacetest.PersonOf)
 			return err
 		})
 	})
 	e.commit(n, false, false, func() error {
 		return s.Update(context.Background(), func(tx *everheap.Tx) error {
 			for i := range n {
-				if err := old.Set(tx, fmt.Sprint("key ", i), personOf(i)); err != nil {
+				if err := old.Set(tx, fmt.Sprint("key ", i), spacetest.PersonOf(i)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
-	must(t, s.Sync(context.Background()))
+	spacetest.Must(t, s.Sync(context.Background()))
 	e.model.durable = append(e.model.durable, told{e.disk.Observe(), uint64(s.Stats().Version)})
 	count := n
 	more := func(steps int, evolved bool, set func(key string, i int) error) {
@@ -72,14 +73,14 @@ func (e *evolvingSpace) run(durable bool) {
 			count++
 			switch e.r.IntN(6) {
 			case 0:
-				must(t, s.Engine().Spool())
+				spacetest.Must(t, spacetest.Engine(s).Spool())
 			case 1:
-				must(t, s.Engine().Anchor(false))
+				spacetest.Must(t, spacetest.Engine(s).Anchor(false))
 			}
 		}
 	}
-	more(8, false, func(key string, i int) error { return old.Set(s, key, personOf(i)) })
-	var m everheap.Map[string, personV2]
+	more(8, false, func(key string, i int) error { return old.Set(s, key, spacetest.PersonOf(i)) })
+	var m everheap.Map[string, spacetest.PersonV2]
 	durability := everheap.Periodic
 	if durable {
 		durability = everheap.Durable
@@ -87,21 +88,21 @@ func (e *evolvingSpace) run(durable bool) {
 	e.commit(count, true, durable, func() error {
 		return s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
 			calls := 0
-			m, err = everheap.OpenMap[string, personV2](tx, "people", everheap.Migrate(func(p personV1) (personV2, error) {
+			m, err = everheap.OpenMap[string, spacetest.PersonV2](tx, "people", everheap.Migrate(func(p spacetest.PersonV1) (spacetest.PersonV2, error) {
 				if calls++; calls%40 == 0 {
 					e.disk.Observe()
 				}
-				return evolved(p), nil
+				return spacetest.Evolved(p), nil
 			}))
 			if err == nil {
-				_, err = openBeside[personV2](tx, nil, everheap.Evolve())
+				_, err = openBeside[spacetest.PersonV2](tx, nil, everheap.Evolve())
 			}
 			return err
 		}, durability)
 	})
-	more(12, true, func(key string, i int) error { return m.Set(s, key, evolved(personOf(i))) })
+	more(12, true, func(key string, i int) error { return m.Set(s, key, spacetest.Evolved(spacetest.PersonOf(i))) })
 	version := uint64(s.Stats().Version)
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	e.model.durable = append(e.model.durable, told{e.disk.Observe(), version})
 }
 
@@ -139,15 +140,15 @@ func openBeside[T any](tx *everheap.Tx, make func(i int) T, opts ...everheap.Typ
 func verifyBeside(s *everheap.Space, changed bool) error {
 	return s.View(func(tx *everheap.Tx) error {
 		if !changed {
-			list, err := openBeside[personV1](tx, nil)
+			list, err := openBeside[spacetest.PersonV1](tx, nil)
 			for i := range list {
-				err = errors.Join(err, samePersonV1(&list[i], i))
+				err = errors.Join(err, spacetest.SamePersonV1(&list[i], i))
 			}
 			return err
 		}
-		list, err := openBeside[personV2](tx, nil)
+		list, err := openBeside[spacetest.PersonV2](tx, nil)
 		for i := range list {
-			if !samePerson(list[i], evolved(personOf(i))) {
+			if !spacetest.SamePerson(list[i], spacetest.Evolved(spacetest.PersonOf(i))) {
 				err = errors.Join(err, fmt.Errorf("element %d is %+v", i, list[i]))
 			}
 		}
@@ -160,7 +161,7 @@ func verifyBeside(s *everheap.Space, changed bool) error {
 
 // verify opens an image and compares it with the version that it has.
 func (e *evolvingSpace) verify(dir string, moment int) error {
-	s, err := everheap.Open(dir, everheap.WithoutBackground())
+	s, err := everheap.Open(dir, spacetest.WithoutBackground())
 	if err != nil {
 		return fmt.Errorf("it does not open: %w", err)
 	}
@@ -181,14 +182,14 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 	}
 	if !e.evolved[version] {
 		e.seen[0]++
-		m, err := everheap.OpenMap[string, personV1](s, "people")
+		m, err := everheap.OpenMap[string, spacetest.PersonV1](s, "people")
 		if err != nil {
 			return fmt.Errorf("version %d: %w", version, err)
 		}
 		for i := range e.people[version] {
 			p, err := m.Get(s, fmt.Sprint("key ", i))
 			if err == nil {
-				err = samePersonV1(&p, i)
+				err = spacetest.SamePersonV1(&p, i)
 			}
 			if err != nil {
 				return fmt.Errorf("version %d: %w", version, err)
@@ -196,10 +197,10 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 		}
 	} else if e.seen[1]++; e.people[version] == 0 {
 		return fmt.Errorf("version %d has no people", version)
-	} else if _, err := everheap.OpenMap[string, personV1](s, "people"); !errors.Is(err, everheap.ErrTypeChanged) {
+	} else if _, err := everheap.OpenMap[string, spacetest.PersonV1](s, "people"); !errors.Is(err, everheap.ErrTypeChanged) {
 		return fmt.Errorf("version %d has the old types still: %v", version, err)
 	}
-	m, err := everheap.OpenMap[string, personV2](s, "people", everheap.Evolve())
+	m, err := everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Evolve())
 	if err != nil {
 		return fmt.Errorf("version %d: %w", version, err)
 	}
@@ -208,7 +209,7 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 	}
 	for i := range e.people[version] {
 		p, err := m.Get(s, fmt.Sprint("key ", i))
-		if err != nil || !samePerson(p, evolved(personOf(i))) {
+		if err != nil || !spacetest.SamePerson(p, spacetest.Evolved(spacetest.PersonOf(i))) {
 			return fmt.Errorf("version %d: person %d is %+v (%v)", version, i, p, err)
 		}
 	}
@@ -219,22 +220,22 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 // ones, with all that there was of them; the new ones for sure once it was durable.
 func TestPowerCut_DuringEvolve(t *testing.T) {
 	total := 0
-	rounds(t, 4, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		e := &evolvingSpace{t: t, r: r, disk: powercut.New(), people: map[uint64]int{}, evolved: map[uint64]bool{}}
 		e.model.begun = []told{{0, 1}}
 		e.disk.Ignore["live"], e.disk.Mapped["heap"] = true, true
-		dir := cutDir(t)
+		dir := spacetest.MemoryDir(t)
 		var err error
-		e.space, err = everheap.Open(filepath.Join(dir, "s"), everheap.WithMaxSize(64<<20), everheap.WithFiles(e.disk.OpenFile), everheap.WithoutBackground())
-		must(t, err)
+		e.space, err = everheap.Open(filepath.Join(dir, "s"), everheap.WithMaxSize(64<<20), spacetest.WithFiles(e.disk.OpenFile), spacetest.WithoutBackground())
+		spacetest.Must(t, err)
 		first := e.disk.Observe()
 		e.run(r.IntN(2) == 0)
 		for moment := first; moment <= e.disk.Now(); moment++ {
 			policy := powercut.Policy(r.IntN(int(powercut.NumPolicies)))
 			image := filepath.Join(dir, "image")
-			must(t, os.RemoveAll(image))
-			must(t, os.Mkdir(image, 0o700))
-			must(t, e.disk.Image(image, "heap", moment, policy, r))
+			spacetest.Must(t, os.RemoveAll(image))
+			spacetest.Must(t, os.Mkdir(image, 0o700))
+			spacetest.Must(t, e.disk.Image(image, "heap", moment, policy, r))
 			if err := e.verify(image, moment); err != nil {
 				t.Fatalf("after a cut at %d, policy %d: %v", moment, policy, err)
 			}

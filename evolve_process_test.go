@@ -12,11 +12,12 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func init() {
-	children["old types"] = childOldTypes
-	children["new types"] = childNewTypes
+	spacetest.Children["old types"] = childOldTypes
+	spacetest.Children["new types"] = childNewTypes
 }
 
 const crowd = 400 // people in these tests
@@ -24,76 +25,62 @@ const crowd = 400 // people in these tests
 // childOldTypes uses collections by their old types until that is an error; from
 // then on every way to use it must be one.
 func childOldTypes() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("opening", err)
+		return spacetest.Failed("opening", err)
 	}
 	o, err := openOld(s)
 	if err != nil {
-		return failed("opening the collections", err)
+		return spacetest.Failed("opening the collections", err)
 	}
-	for n := uint64(1); !c.ended.Load(); n++ {
-		err := again(func() error { return c.useOld(s, o) })
+	for n := uint64(1); !c.Ended.Load(); n++ {
+		err := spacetest.Again(func() error { return useOld(c, s, o) })
 		if errors.Is(err, everheap.ErrTypeChanged) {
-			say("changed")
+			spacetest.Say("changed")
 			for range 50 {
 				for _, use := range oldUses {
-					if err := again(func() error { return use(s, o, c.rng.IntN(crowd)) }); !errors.Is(err, everheap.ErrTypeChanged) {
-						return failed("after the change", fmt.Errorf("there was no error for the types, but: %v", err))
+					if err := spacetest.Again(func() error { return use(s, o, c.Rng.IntN(crowd)) }); !errors.Is(err, everheap.ErrTypeChanged) {
+						return spacetest.Failed("after the change", fmt.Errorf("there was no error for the types, but: %v", err))
 					}
 				}
 			}
-			say("refused")
+			spacetest.Say("refused")
 			break
 		}
 		if err != nil {
-			return failed("before the change", err)
+			return spacetest.Failed("before the change", err)
 		}
-		ack(n)
+		spacetest.Ack(n)
 	}
 	if err := s.Close(); err != nil {
-		return failed("closing", err)
+		return spacetest.Failed("closing", err)
 	}
 	return 0
 }
 
 // oldPeople are collections by their old types.
 type oldPeople struct {
-	m everheap.Map[string, personV1]
-	l everheap.List[personV1]
-	r everheap.Ref[personV1]
+	m everheap.Map[string, spacetest.PersonV1]
+	l everheap.List[spacetest.PersonV1]
+	r everheap.Ref[spacetest.PersonV1]
 }
 
 // openOld opens the collections, making them if they are not there.
 func openOld(s *everheap.Space) (o oldPeople, err error) {
-	if o.m, err = everheap.OpenMap[string, personV1](s, "people"); err != nil {
+	if o.m, err = everheap.OpenMap[string, spacetest.PersonV1](s, "people"); err != nil {
 		return o, err
 	}
-	if o.l, err = everheap.OpenList[personV1](s, "list of people"); err != nil {
+	if o.l, err = everheap.OpenList[spacetest.PersonV1](s, "list of people"); err != nil {
 		return o, err
 	}
-	o.r, err = everheap.OpenRef(s, "somebody", personOf(7))
+	o.r, err = everheap.OpenRef(s, "somebody", spacetest.PersonOf(7))
 	return o, err
 }
 
 // useOld uses a collection once in some way.
-func (c *inChild) useOld(s *everheap.Space, o oldPeople) error {
-	return oldUses[c.rng.IntN(len(oldUses))](s, o, c.rng.IntN(crowd))
-}
-
-// samePersonV1 compares a person with what it must be.
-func samePersonV1(p *personV1, i int) error {
-	want := personOf(i)
-	if p == nil || p.Name != want.Name || p.Age != want.Age || !p.Gone || len(p.Mails) != len(want.Mails) || (p.Boss == nil) != (want.Boss == nil) {
-		return fmt.Errorf("person %d is %+v", i, p)
-	}
-	for j, mail := range p.Mails {
-		if mail != want.Mails[j] {
-			return fmt.Errorf("mail %d of person %d is %+v", j, i, mail)
-		}
-	}
-	return nil
+func useOld(c *spacetest.InChild, s *everheap.Space, o oldPeople) error {
+	return oldUses[c.Rng.IntN(len(oldUses))](s, o, c.Rng.IntN(crowd))
 }
 
 // oldUses are the ways to use the map. They verify what they see, and leave things as
@@ -104,18 +91,18 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 		if err != nil {
 			return err
 		}
-		return samePersonV1(&p, i)
+		return spacetest.SamePersonV1(&p, i)
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
-		return o.m.Set(s, fmt.Sprint("key ", i), personOf(i))
+		return o.m.Set(s, fmt.Sprint("key ", i), spacetest.PersonOf(i))
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
-		return o.m.Modify(s, fmt.Sprint("key ", i), func(p *personV1) error { return samePersonV1(p, i) })
+		return o.m.Modify(s, fmt.Sprint("key ", i), func(p *spacetest.PersonV1) error { return spacetest.SamePersonV1(p, i) })
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
 		return s.View(func(tx *everheap.Tx) error {
 			for j := range 20 {
-				if err := samePersonV1(o.m.Peek(tx, fmt.Sprint("key ", (i+j)%crowd)), (i+j)%crowd); err != nil {
+				if err := spacetest.SamePersonV1(o.m.Peek(tx, fmt.Sprint("key ", (i+j)%crowd)), (i+j)%crowd); err != nil {
 					return err
 				}
 			}
@@ -128,7 +115,7 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 			for k, p := range o.m.All(tx) {
 				j, err := strconv.Atoi(k[len("key "):])
 				if err == nil {
-					err = samePersonV1(p, j)
+					err = spacetest.SamePersonV1(p, j)
 				}
 				if err != nil {
 					return err
@@ -148,7 +135,7 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 				if _, err := o.m.Delete(tx, key); err != nil {
 					return err
 				}
-				if err := o.m.Set(tx, key, personOf((i+j)%crowd)); err != nil {
+				if err := o.m.Set(tx, key, spacetest.PersonOf((i+j)%crowd)); err != nil {
 					return err
 				}
 			}
@@ -156,7 +143,7 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 		})
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
-		_, err := everheap.OpenMap[string, personV1](s, "people")
+		_, err := everheap.OpenMap[string, spacetest.PersonV1](s, "people")
 		return err
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
@@ -164,14 +151,14 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 		if err != nil {
 			return err
 		}
-		return samePersonV1(&p, i)
+		return spacetest.SamePersonV1(&p, i)
 	},
 	func(s *everheap.Space, o oldPeople, i int) error {
 		return s.Update(context.Background(), func(tx *everheap.Tx) error {
-			if err := o.l.Append(tx, personOf(crowd)); err != nil {
+			if err := o.l.Append(tx, spacetest.PersonOf(crowd)); err != nil {
 				return err
 			}
-			if err := o.l.Set(tx, i, personOf(i)); err != nil {
+			if err := o.l.Set(tx, i, spacetest.PersonOf(i)); err != nil {
 				return err
 			}
 			return o.l.Truncate(tx, crowd)
@@ -180,16 +167,16 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 	func(s *everheap.Space, o oldPeople, i int) error {
 		return s.View(func(tx *everheap.Tx) error {
 			for j, p := range o.l.All(tx) {
-				if err := samePersonV1(p, j); err != nil {
+				if err := spacetest.SamePersonV1(p, j); err != nil {
 					return err
 				}
 			}
-			return samePersonV1(o.r.Peek(tx), 7)
+			return spacetest.SamePersonV1(o.r.Peek(tx), 7)
 		})
 	},
-	func(s *everheap.Space, o oldPeople, _ int) error { return o.r.Set(s, personOf(7)) },
+	func(s *everheap.Space, o oldPeople, _ int) error { return o.r.Set(s, spacetest.PersonOf(7)) },
 	func(s *everheap.Space, o oldPeople, _ int) error {
-		return o.r.Modify(s, func(p *personV1) error { return samePersonV1(p, 7) })
+		return o.r.Modify(s, func(p *spacetest.PersonV1) error { return spacetest.SamePersonV1(p, 7) })
 	},
 }
 
@@ -197,42 +184,42 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 // and says how many it has converted. Its work can be "slow" and a number: at that
 // person it says so, and waits; "durable"; and "race": it waits before it opens.
 func childNewTypes() int {
-	c := newInChild()
+	c := spacetest.NewInChild()
 	durability := everheap.Periodic
-	if c.has("durable") {
+	if c.Has("durable") {
 		durability = everheap.Durable
 	}
-	s, err := c.open(everheap.WithDurability(durability))
+	s, err := c.Open(everheap.WithDurability(durability))
 	if err != nil {
-		return failed("opening", err)
+		return spacetest.Failed("opening", err)
 	}
-	if c.has("race") {
-		say("ready")
-		<-c.asked
+	if c.Has("race") {
+		spacetest.Say("ready")
+		<-c.Asked
 	}
 	calls := 0
-	err = again(func() error {
+	err = spacetest.Again(func() error {
 		calls = 0
-		_, err := everheap.OpenMap[string, personV2](s, "people", everheap.Migrate(func(p personV1) (personV2, error) {
-			if calls++; c.has(fmt.Sprint("slow ", calls, ".")) {
-				say("middle")
-				<-c.asked
+		_, err := everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Migrate(func(p spacetest.PersonV1) (spacetest.PersonV2, error) {
+			if calls++; c.Has(fmt.Sprint("slow ", calls, ".")) {
+				spacetest.Say("middle")
+				<-c.Asked
 			}
-			return evolved(p), nil
+			return spacetest.Evolved(p), nil
 		}))
 		return err
 	})
 	if err != nil {
-		return failed("opening the map", err)
+		return spacetest.Failed("opening the map", err)
 	}
-	say("converted", calls)
-	if !c.has("stay") {
+	spacetest.Say("converted", calls)
+	if !c.Has("stay") {
 		if err := s.Close(); err != nil {
-			return failed("closing", err)
+			return spacetest.Failed("closing", err)
 		}
 		return 0
 	}
-	<-c.asked
+	<-c.Asked
 	return 0
 }
 
@@ -240,102 +227,102 @@ func childNewTypes() int {
 func crowded(t testing.TB) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(testWindow))
-	must(t, err)
-	fillPeople(t, s, crowd)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.TestWindow))
+	spacetest.Must(t, err)
+	spacetest.FillPeople(t, s, crowd)
 	o, err := openOld(s)
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range crowd {
-			if err := o.l.Append(tx, personOf(i)); err != nil {
+			if err := o.l.Append(tx, spacetest.PersonOf(i)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	return dir
 }
 
 // Processes use the old types in all ways while another one changes them: what they
 // see is right until it is an error, and then it stays one.
 func TestEvolve_BesideProcessesWithTheOldTypes(t *testing.T) {
-	rounds(t, 3, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
-		var old []*child
+		var old []*spacetest.Child
 		for id := range 3 {
-			c := startChild(t, "old types", env(dir, id, "", r.Uint64())...)
+			c := spacetest.StartChild(t, "old types", spacetest.Env(dir, id, "", r.Uint64())...)
 			old = append(old, c)
 		}
 		for _, c := range old {
-			c.await("some uses", func() bool { return c.acked.Load() > 20 })
+			c.Await("some uses", func() bool { return c.Acked.Load() > 20 })
 		}
-		s := open(t, dir)
-		update(t, s, func(tx *everheap.Tx) error {
-			_, err := everheap.OpenMap[string, personV2](tx, "people", everheap.Evolve())
+		s := spacetest.Open(t, dir)
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
+			_, err := everheap.OpenMap[string, spacetest.PersonV2](tx, "people", everheap.Evolve())
 			if err != nil {
 				return err
 			}
-			if _, err = everheap.OpenList[personV2](tx, "list of people", everheap.Evolve()); err != nil {
+			if _, err = everheap.OpenList[spacetest.PersonV2](tx, "list of people", everheap.Evolve()); err != nil {
 				return err
 			}
-			_, err = everheap.OpenRef(tx, "somebody", personV2{}, everheap.Evolve())
+			_, err = everheap.OpenRef(tx, "somebody", spacetest.PersonV2{}, everheap.Evolve())
 			return err
 		})
 		for _, c := range old {
-			c.awaitLine("refused")
-			c.await("its end", c.gone)
+			c.AwaitLine("refused")
+			c.Await("its end", c.Gone)
 		}
-		verifyPeople(t, s, crowd)
+		spacetest.VerifyPeople(t, s, crowd)
 	})
 }
 
 // Several processes migrate at once: one does it, the others find it done.
 func TestMigrate_Race(t *testing.T) {
-	rounds(t, 3, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
-		var list []*child
+		var list []*spacetest.Child
 		for id := range 3 {
-			list = append(list, startChild(t, "new types", env(dir, id, "race", r.Uint64())...))
+			list = append(list, spacetest.StartChild(t, "new types", spacetest.Env(dir, id, "race", r.Uint64())...))
 		}
 		for _, c := range list {
-			c.awaitLine("ready")
+			c.AwaitLine("ready")
 		}
 		for _, c := range list {
-			fmt.Fprintln(c.in, "go")
+			fmt.Fprintln(c.In, "go")
 		}
 		total := 0
 		for _, c := range list {
-			n, err := strconv.Atoi(c.awaitLine("converted"))
-			must(t, err)
+			n, err := strconv.Atoi(c.AwaitLine("converted"))
+			spacetest.Must(t, err)
 			total += n
 		}
 		if total != crowd {
 			t.Errorf("%d conversions of %d people", total, crowd)
 		}
-		verifyPeople(t, open(t, dir), crowd)
+		spacetest.VerifyPeople(t, spacetest.Open(t, dir), crowd)
 	})
 }
 
 // The process that migrates is killed in the middle: all is as it was.
 func TestMigrate_KilledInTheMiddle(t *testing.T) {
-	rounds(t, 3, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
-		c := startChild(t, "new types", env(dir, 1, fmt.Sprintf("slow %d.", 1+r.IntN(crowd)), r.Uint64())...)
-		c.awaitLine("middle")
-		c.kill()
-		s := open(t, dir)
-		m, err := everheap.OpenMap[string, personV1](s, "people")
-		must(t, err)
+		c := spacetest.StartChild(t, "new types", spacetest.Env(dir, 1, fmt.Sprintf("slow %d.", 1+r.IntN(crowd)), r.Uint64())...)
+		c.AwaitLine("middle")
+		c.Kill()
+		s := spacetest.Open(t, dir)
+		m, err := everheap.OpenMap[string, spacetest.PersonV1](s, "people")
+		spacetest.Must(t, err)
 		for i := range crowd {
 			p, err := m.Get(s, fmt.Sprint("key ", i))
-			must(t, err)
-			must(t, samePersonV1(&p, i))
+			spacetest.Must(t, err)
+			spacetest.Must(t, spacetest.SamePersonV1(&p, i))
 		}
-		checkSpace(t, s)
-		_, err = everheap.OpenMap[string, personV2](s, "people", everheap.Evolve())
-		must(t, err)
-		verifyPeople(t, s, crowd)
+		spacetest.CheckSpace(t, s)
+		_, err = everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Evolve())
+		spacetest.Must(t, err)
+		spacetest.VerifyPeople(t, s, crowd)
 	})
 }
 
@@ -343,31 +330,31 @@ func TestMigrate_KilledInTheMiddle(t *testing.T) {
 // does it. The sleeper finds that nothing of its own was done, and then that it is.
 func TestMigrate_SuspendedInTheMiddle(t *testing.T) {
 	dir := crowded(t)
-	c := startChild(t, "new types", env(dir, 1, "slow 100.", 1)...)
-	c.awaitLine("middle")
-	c.stop()
-	s := open(t, dir)
-	_, err := everheap.OpenMap[string, personV2](s, "people", everheap.Evolve())
-	must(t, err)
-	verifyPeople(t, s, crowd)
-	c.resume()
-	fmt.Fprintln(c.in, "go")
-	if n := c.awaitLine("converted"); n != "0" || c.suspended.Load() != 1 {
-		t.Errorf("the sleeper converted %s, and was suspended %d times", n, c.suspended.Load())
+	c := spacetest.StartChild(t, "new types", spacetest.Env(dir, 1, "slow 100.", 1)...)
+	c.AwaitLine("middle")
+	c.Stop()
+	s := spacetest.Open(t, dir)
+	_, err := everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Evolve())
+	spacetest.Must(t, err)
+	spacetest.VerifyPeople(t, s, crowd)
+	c.Resume()
+	fmt.Fprintln(c.In, "go")
+	if n := c.AwaitLine("converted"); n != "0" || c.Suspended.Load() != 1 {
+		t.Errorf("the sleeper converted %s, and was suspended %d times", n, c.Suspended.Load())
 	}
-	c.await("its end", c.gone)
-	verifyPeople(t, s, crowd)
+	c.Await("its end", c.Gone)
+	spacetest.VerifyPeople(t, s, crowd)
 }
 
 // A migration that returned in a durable space survives the loss of all that is not
 // on disk, as well as a process can be made to lose it.
 func TestMigrate_Durable(t *testing.T) {
 	dir := crowded(t)
-	c := startChild(t, "new types", env(dir, 1, "durable stay", 1)...)
-	c.awaitLine("converted")
-	c.kill()
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	verifyPeople(t, open(t, dir), crowd)
+	c := spacetest.StartChild(t, "new types", spacetest.Env(dir, 1, "durable stay", 1)...)
+	c.AwaitLine("converted")
+	c.Kill()
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	spacetest.VerifyPeople(t, spacetest.Open(t, dir), crowd)
 }
 
 // The process that migrates dies at each point of its commit and of what follows: the
@@ -382,25 +369,25 @@ func TestMigrate_KilledAtPoints(t *testing.T) {
 	} {
 		for _, lost := range []bool{false, true} {
 			dir := crowded(t)
-			c := startChild(t, "new types", append(env(dir, 1, "durable", 1), "EVERHEAP_POINT="+point+":1:kill")...)
-			c.await("its death", c.gone)
+			c := spacetest.StartChild(t, "new types", append(spacetest.Env(dir, 1, "durable", 1), "EVERHEAP_POINT="+point+":1:kill")...)
+			c.Await("its death", c.Gone)
 			if lost {
-				must(t, os.Remove(filepath.Join(dir, "live")))
+				spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 			}
-			s := open(t, dir)
-			if m, err := everheap.OpenMap[string, personV1](s, "people"); err == nil {
+			s := spacetest.Open(t, dir)
+			if m, err := everheap.OpenMap[string, spacetest.PersonV1](s, "people"); err == nil {
 				for i := range crowd {
 					p, err := m.Get(s, fmt.Sprint("key ", i))
-					must(t, err)
-					must(t, samePersonV1(&p, i))
+					spacetest.Must(t, err)
+					spacetest.Must(t, spacetest.SamePersonV1(&p, i))
 				}
 			} else {
-				expectError(t, err, everheap.ErrTypeChanged)
+				spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 			}
-			checkSpace(t, s)
-			_, err := everheap.OpenMap[string, personV2](s, "people", everheap.Evolve())
-			must(t, err)
-			verifyPeople(t, s, crowd)
+			spacetest.CheckSpace(t, s)
+			_, err := everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Evolve())
+			spacetest.Must(t, err)
+			spacetest.VerifyPeople(t, s, crowd)
 			if t.Failed() {
 				t.Fatalf("after a kill at the point %s, live lost: %v", point, lost)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A sorted map changes its types as a map does: keys are put in order anew.
@@ -18,10 +19,10 @@ func TestEvolve_Sorted(t *testing.T) {
 		Name  string
 		Added bool
 	}
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	old, err := everheap.OpenSorted[int16, before](s, "m")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 500 {
 			k := int16(i - 250)
 			if err := old.Set(tx, k, before{fmt.Sprint("n", k), int8(i)}); err != nil {
@@ -31,10 +32,10 @@ func TestEvolve_Sorted(t *testing.T) {
 		return nil
 	})
 	_, err = everheap.OpenSorted[int64, after](s, "m")
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	now, err := everheap.OpenSorted[int64, after](s, "m", everheap.Evolve())
-	must(t, err)
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		next := int64(-250)
 		for k, v := range now.All(tx) {
 			if want := (after{int64(int8(k + 250)), fmt.Sprint("n", k), false}); k != next || *v != want {
@@ -51,5 +52,5 @@ func TestEvolve_Sorted(t *testing.T) {
 		return nil
 	})
 	_, err = old.Get(s, 1)
-	expectError(t, err, everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 }

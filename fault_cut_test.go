@@ -12,18 +12,19 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
-func init() { children["cut"] = cutChild }
+func init() { spacetest.Children["cut"] = cutChild }
 
 // cutChild cuts its own heap file, so that most of what it reads is not there any
 // more, and goes on. It is another process because one that is not careful enough
 // dies of it.
 func cutChild() int {
-	c := newInChild()
-	s, err := c.open(everheap.WithFlushInterval(10*time.Millisecond), everheap.WithAnchorInterval(10*time.Millisecond))
+	c := spacetest.NewInChild()
+	s, err := c.Open(everheap.WithFlushInterval(10*time.Millisecond), spacetest.WithAnchorInterval(10*time.Millisecond))
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, string](s, "m")
 	for i := range 3000 {
@@ -36,26 +37,26 @@ func cutChild() int {
 	}
 	var size int64
 	if err == nil {
-		_, err = fmt.Sscan(c.work, &size)
+		_, err = fmt.Sscan(c.Work, &size)
 	}
 	if err == nil {
-		err = os.Truncate(filepath.Join(c.dir, "heap"), size)
+		err = os.Truncate(filepath.Join(c.Dir, "heap"), size)
 	}
 	if err != nil {
-		return failed("the beginning", err)
+		return spacetest.Failed("the beginning", err)
 	}
 	failures := 0
 	do := func(what string, fn func() error) {
 		before := debug.SetPanicOnFault(what[0]%2 == 0)
 		err := fn()
 		if restored := debug.SetPanicOnFault(before); restored != (what[0]%2 == 0) {
-			say("fail", what, "leaves the goroutine's setting changed")
+			spacetest.Say("fail", what, "leaves the goroutine's setting changed")
 		}
 		if err != nil {
 			failures++
 		}
 		if err != nil && !errors.Is(err, everheap.ErrFault) && !errors.Is(err, everheap.ErrCorrupt) && !errors.Is(err, everheap.ErrIO) && !errors.Is(err, everheap.ErrNoSpace) {
-			say("fail", what+":", strings.ReplaceAll(err.Error(), "\n", " | "))
+			spacetest.Say("fail", what+":", strings.ReplaceAll(err.Error(), "\n", " | "))
 		}
 	}
 	for range 3 {
@@ -95,23 +96,23 @@ func cutChild() int {
 			}
 			return err
 		})
-		do("sweep", func() error { _, err := s.Engine().Sweep(); return s.Engine().Explain("sweep", err) })
-		do("anchor", func() error { return s.Engine().Explain("anchor", s.Engine().Anchor(false)) })
+		do("sweep", func() error { _, err := spacetest.Engine(s).Sweep(); return spacetest.Engine(s).Explain("sweep", err) })
+		do("anchor", func() error { return spacetest.Engine(s).Explain("anchor", spacetest.Engine(s).Anchor(false)) })
 		do("sync", func() error { return s.Sync(context.Background()) })
 		do("readers", func() error { _, err := s.Readers(); return err })
 		_ = s.Stats()
 		time.Sleep(150 * time.Millisecond) // for the background
 	}
 	if s.Stats().LastError == nil {
-		say("fail", "the background has met no error")
+		spacetest.Say("fail", "the background has met no error")
 	}
 	if failures == 0 {
-		say("fail", "nothing has failed")
+		spacetest.Say("fail", "nothing has failed")
 	}
 	if err := s.Close(); err != nil && !errors.Is(err, everheap.ErrFault) && !errors.Is(err, everheap.ErrCorrupt) && !errors.Is(err, everheap.ErrIO) {
-		return failed("close", err)
+		return spacetest.Failed("close", err)
 	}
-	say("failures", failures)
+	spacetest.Say("failures", failures)
 	return 0
 }
 
@@ -122,24 +123,24 @@ func TestErrFault_HeapIsCut(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel() // it mostly waits
 			dir := filepath.Join(t.TempDir(), "s")
-			c := startChild(t, "cut", env(dir, 1, fmt.Sprint(size), 1)...)
-			c.await("its end", c.gone)
-			if c.heard("failures") == 0 {
-				t.Fatalf("the child did not come to its end: %v\n%s", c.words(), &c.stderr)
+			c := spacetest.StartChild(t, "cut", spacetest.Env(dir, 1, fmt.Sprint(size), 1)...)
+			c.Await("its end", c.Gone)
+			if c.Heard("failures") == 0 {
+				t.Fatalf("the child did not come to its end: %v\n%s", c.Words(), &c.Stderr)
 			}
 			s, err := everheap.Open(dir)
 			if err != nil {
-				expectError(t, err, everheap.ErrCorrupt, "heap")
+				spacetest.ExpectError(t, err, everheap.ErrCorrupt, "heap")
 				return
 			}
 			defer s.Close() // an old anchor was left whole, and the journal led from there to all that was synced
-			m := mapOf[string, string](t, s)
+			m := spacetest.MapOf[string, string](t, s)
 			for i := 3; i < 3000; i++ {
 				if _, err := m.Get(s, fmt.Sprint("k", i)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			checkSpace(t, s)
+			spacetest.CheckSpace(t, s)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A place that becomes full: a window of the smallest size, and a disk.
@@ -73,7 +74,7 @@ func fillUp(t *testing.T, s *everheap.Space, m everheap.Map[int, string]) (n int
 // remove removes entries in one Update, which must succeed.
 func remove(t *testing.T, s *everheap.Space, m everheap.Map[int, string], from, to int) {
 	t.Helper()
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := from; i < to; i++ {
 			if ok, err := m.Delete(tx, i); err != nil || !ok {
 				return fmt.Errorf("deleting %d: %v, %w", i, ok, err)
@@ -87,8 +88,8 @@ func remove(t *testing.T, s *everheap.Space, m everheap.Map[int, string], from, 
 // one, and many at once; and then there is space again.
 func TestFull_RemovingWorks(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		n := fillUp(t, s, m)
 		if ok, err := m.Delete(s, 0); err != nil || !ok {
 			t.Fatalf("the first delete: %v, %v", ok, err)
@@ -108,11 +109,11 @@ func TestFull_RemovingWorks(t *testing.T) {
 // Everything is removed in one Update.
 func TestFull_RemovingAllAtOnce(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		n := fillUp(t, s, m)
 		remove(t, s, m, 0, n)
-		must(t, m.Set(s, 0, strings.Repeat("y", 100_000)))
+		spacetest.Must(t, m.Set(s, 0, strings.Repeat("y", 100_000)))
 	})
 }
 
@@ -120,11 +121,11 @@ func TestFull_RemovingAllAtOnce(t *testing.T) {
 // frees pays back what removing took.
 func TestFull_Eviction(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		first, next := 0, fillUp(t, s, m)
 		size := []int{10, 30, 90, 250, 300, 1000}
-		for range scaled(4_000) {
+		for range spacetest.Scaled(4_000) {
 			err := m.Set(s, next, strings.Repeat("z", size[next%len(size)]))
 			if err == nil {
 				next++
@@ -147,10 +148,10 @@ func TestFull_Eviction(t *testing.T) {
 // What removes and stores as well may do so as long as it leaves less than before.
 func TestFull_RemovingMoreThanStoring(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		n := fillUp(t, s, m)
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := range 1000 {
 				if _, err := m.Delete(tx, i); err != nil {
 					return err
@@ -164,13 +165,13 @@ func TestFull_RemovingMoreThanStoring(t *testing.T) {
 // Lists and sorted maps can be cut down as well.
 func TestFull_ListsAndSorted(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		list, err := everheap.OpenList[string](s, "list")
-		must(t, err)
+		spacetest.Must(t, err)
 		sorted, err := everheap.OpenSorted[string, int](s, "sorted")
-		must(t, err)
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Must(t, err)
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := range 3000 {
 				if err := list.Append(tx, fmt.Sprint(i)); err != nil {
 					return err
@@ -190,8 +191,8 @@ func TestFull_ListsAndSorted(t *testing.T) {
 				t.Fatalf("delete %d: %v", i, err)
 			}
 		}
-		must(t, list.Truncate(s, 0))
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Must(t, list.Truncate(s, 0))
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := 300; i < 3000; i++ {
 				if _, err := sorted.Delete(tx, fmt.Sprint(i)); err != nil {
 					return err
@@ -206,13 +207,13 @@ func TestFull_ListsAndSorted(t *testing.T) {
 // the checkpoint can be dropped, whatever else fails. Then there is space at once.
 func TestFull_CheckpointKeepsEverything(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		kept := 0
 		for size := 5000; s.Stats().Live < 6<<20; kept++ {
-			must(t, m.Set(s, -kept-1, strings.Repeat("k", size)))
+			spacetest.Must(t, m.Set(s, -kept-1, strings.Repeat("k", size)))
 		}
-		must(t, s.Checkpoint("keeps"))
+		spacetest.Must(t, s.Checkpoint("keeps"))
 		n := fillUp(t, s, m)
 		var err error
 		removed := 0
@@ -226,8 +227,8 @@ func TestFull_CheckpointKeepsEverything(t *testing.T) {
 		if !errors.Is(err, everheap.ErrNoSpace) || !strings.Contains(err.Error(), `dropping the checkpoint "keeps", which alone keeps `) {
 			t.Errorf("with a checkpoint: %v", err)
 		}
-		must(t, s.DropCheckpoint("keeps"))
-		must(t, m.Set(s, n, strings.Repeat("y", 300_000)))
+		spacetest.Must(t, s.DropCheckpoint("keeps"))
+		spacetest.Must(t, m.Set(s, n, strings.Repeat("y", 300_000)))
 		remove(t, s, m, 0, n-1)
 	})
 }
@@ -237,30 +238,30 @@ func TestFull_CheckpointKeepsEverything(t *testing.T) {
 func TestFull_CloseAndOpen(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		opts = append([]everheap.Option{everheap.WithDurability(everheap.Durable)}, opts...)
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		fillUp(t, s, m)
 		next := 0
 		for _, lost := range []bool{false, true, false, true} {
-			must(t, s.Close())
+			spacetest.Must(t, s.Close())
 			if lost {
-				must(t, os.Remove(filepath.Join(dir, "live")))
+				spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 			}
 			var err error
 			s, err = everheap.Open(dir, opts...)
-			must(t, err)
-			m = mapOf[int, string](t, s)
+			spacetest.Must(t, err)
+			m = spacetest.MapOf[int, string](t, s)
 			if ok, err := m.Delete(s, next); err != nil || !ok {
 				t.Fatalf("deleting: %v, %v", ok, err)
 			}
 			remove(t, s, m, next+1, next+200)
 			next += 200
-			must(t, s.Sync(context.Background()))
+			spacetest.Must(t, s.Sync(context.Background()))
 			_, err = s.Collect(context.Background())
-			must(t, err)
-			checkSpace(t, s)
+			spacetest.Must(t, err)
+			spacetest.CheckSpace(t, s)
 		}
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 	})
 }
 
@@ -268,15 +269,15 @@ func TestFull_CloseAndOpen(t *testing.T) {
 // needs it.
 func TestFull_AfterOthersWereKilled(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, opts...)
-		m := mapOf[int, string](t, s)
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
 		for round := range 3 {
-			c := startChild(t, "filler", env(dir, round, "", uint64(round))...)
-			c.awaitLong("full")
-			c.kill()
+			c := spacetest.StartChild(t, "filler", spacetest.Env(dir, round, "", uint64(round))...)
+			c.AwaitLong("full")
+			c.Kill()
 			n, err := m.Len(s)
-			must(t, err)
-			update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Must(t, err)
+			spacetest.Update(t, s, func(tx *everheap.Tx) error {
 				var keys []int
 				for k := range m.All(tx) {
 					if keys = append(keys, k); len(keys) == n/2 {
@@ -290,43 +291,43 @@ func TestFull_AfterOthersWereKilled(t *testing.T) {
 				}
 				return nil
 			})
-			must(t, m.Set(s, -1, strings.Repeat("y", 1000)))
+			spacetest.Must(t, m.Set(s, -1, strings.Repeat("y", 1000)))
 		}
 	})
 }
 
-func init() { children["filler"] = fillerChild }
+func init() { spacetest.Children["filler"] = fillerChild }
 
 // fillerChild stores until nothing more can be stored, says so, and waits.
 func fillerChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[int, string](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	for i, size := 0, 1000; size > 0; i++ {
-		switch err := m.Set(s, c.rng.Int(), strings.Repeat("f", size)); {
+		switch err := m.Set(s, c.Rng.Int(), strings.Repeat("f", size)); {
 		case errors.Is(err, everheap.ErrNoSpace):
 			size /= 4
 		case err != nil:
-			return failed("set", err)
+			return spacetest.Failed("set", err)
 		}
 	}
-	say("full")
-	<-c.asked
+	spacetest.Say("full")
+	<-c.Asked
 	return 0
 }
 
 // What nothing refers to is collected in a space that is full.
 func TestFull_Collection(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
-		s := open(t, dir, append([]everheap.Option{everheap.WithoutCollect()}, opts...)...)
-		m := mapOf[int, string](t, s)
-		update(t, s, func(tx *everheap.Tx) error {
+		s := spacetest.Open(t, dir, append([]everheap.Option{everheap.WithoutCollect()}, opts...)...)
+		m := spacetest.MapOf[int, string](t, s)
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for i := range 500 {
 				if _, err := everheap.New(tx, strings.Repeat("g", i)); err != nil {
 					return err
@@ -336,7 +337,7 @@ func TestFull_Collection(t *testing.T) {
 		})
 		fillUp(t, s, m)
 		stats, err := s.Collect(context.Background())
-		must(t, err)
+		spacetest.Must(t, err)
 		if stats.Dropped < 500 {
 			t.Errorf("%d objects were collected", stats.Dropped)
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 var updateGolden = flag.Bool("update-golden", false, "write the golden heap of the present format version anew")
@@ -65,19 +66,19 @@ const (
 func writeGolden(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	words, err := everheap.OpenMap[string, int](s, "words")
-	must(t, err)
+	spacetest.Must(t, err)
 	posts, err := everheap.OpenMap[goldenKey, goldenPost](s, "posts")
-	must(t, err)
+	spacetest.Must(t, err)
 	large, err := everheap.OpenMap[uint64, []byte](s, "large")
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range goldenWords + 50 {
-		must(t, words.Set(s, fmt.Sprint("word", i), i))
+		spacetest.Must(t, words.Set(s, fmt.Sprint("word", i), i))
 	}
 	for i := range 50 {
 		_, err := words.Delete(s, fmt.Sprint("word", goldenWords+i))
-		must(t, err)
+		spacetest.Must(t, err)
 	}
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range goldenPosts {
 			p := goldenThread(i)
 			comments, err := everheap.NewMap[uint64, string](tx)
@@ -94,14 +95,14 @@ func writeGolden(t *testing.T, s *everheap.Space) {
 		}
 		return nil
 	})
-	must(t, large.Set(s, 1, bytes.Repeat([]byte("everheap"), goldenLarge/8)))
+	spacetest.Must(t, large.Set(s, 1, bytes.Repeat([]byte("everheap"), goldenLarge/8)))
 	w := openWorld(t, s) // an object of each kind, and many that they lead to
 	w.fill(t, s, 2)
 	w.upset(t, s)
 	seen, err := everheap.OpenMap[string, string](s, "seen")
-	must(t, err)
+	spacetest.Must(t, err)
 	all := w.lookAt(t, s, "")
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		for path, v := range all {
 			err = errors.Join(err, seen.Set(tx, path, v))
 		}
@@ -113,11 +114,11 @@ func writeGolden(t *testing.T, s *everheap.Space) {
 func verifyGolden(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	words, err := everheap.OpenMap[string, int](s, "words")
-	must(t, err)
+	spacetest.Must(t, err)
 	posts, err := everheap.OpenMap[goldenKey, goldenPost](s, "posts")
-	must(t, err)
+	spacetest.Must(t, err)
 	large, err := everheap.OpenMap[uint64, []byte](s, "large")
-	must(t, err)
+	spacetest.Must(t, err)
 	if n, err := words.Len(s); n != goldenWords || err != nil {
 		t.Fatalf("%d words, %v", n, err)
 	}
@@ -128,7 +129,7 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 	}
 	for i := range goldenPosts {
 		got, err := posts.Get(s, goldenKey{"go", uint16(i)})
-		must(t, err)
+		spacetest.Must(t, err)
 		if text, err := got.Comment.Get(s, uint64(i)); text != "first" || err != nil {
 			t.Fatalf("comment of post %d is %q, %v", i, text, err)
 		}
@@ -139,13 +140,13 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 		}
 	}
 	b, err := large.Get(s, 1)
-	if must(t, err); !bytes.Equal(b, bytes.Repeat([]byte("everheap"), goldenLarge/8)) {
+	if spacetest.Must(t, err); !bytes.Equal(b, bytes.Repeat([]byte("everheap"), goldenLarge/8)) {
 		t.Fatalf("the large value has %d bytes, or other ones", len(b))
 	}
 	seen, err := everheap.OpenMap[string, string](s, "seen")
-	must(t, err)
+	spacetest.Must(t, err)
 	want := map[string]string{}
-	must(t, s.View(func(tx *everheap.Tx) error {
+	spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
 		for path, v := range seen.All(tx) {
 			want[path] = *v
 		}
@@ -154,7 +155,7 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 	if len(want) < 100 {
 		t.Fatalf("%d things are to be seen", len(want))
 	}
-	agree(t, "golden", openWorld(t, s).lookAt(t, s, ""), want)
+	spacetest.Agree(t, "golden", openWorld(t, s).lookAt(t, s, ""), want)
 }
 
 // goldenDir holds the files of a space of a format version.
@@ -174,7 +175,7 @@ func TestGolden_EveryFormatVersionOpens(t *testing.T) {
 			packGolden(t, goldenVersions[len(goldenVersions)-1])
 		}
 		executable, err := os.Executable()
-		must(t, err)
+		spacetest.Must(t, err)
 		cmd := exec.Command(executable, "-test.run=^"+t.Name()+"$", "-test.v")
 		cmd.Env = append(os.Environ(), goldenVariable+"=1")
 		out, err := cmd.CombinedOutput()
@@ -187,15 +188,15 @@ func TestGolden_EveryFormatVersionOpens(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
 			unpackGolden(t, version, dir)
-			s := open(t, dir)
+			s := spacetest.Open(t, dir)
 			verifyGolden(t, s)
 			words, err := everheap.OpenMap[string, int](s, "words")
-			must(t, err)
-			must(t, words.Set(s, "word0", 0)) // and it can be written
+			spacetest.Must(t, err)
+			spacetest.Must(t, words.Set(s, "word0", 0)) // and it can be written
 			verifyGolden(t, s)
-			must(t, s.Sync(context.Background()))
-			must(t, s.Close())
-			verifyGolden(t, open(t, dir, everheap.WithVerify()))
+			spacetest.Must(t, s.Sync(context.Background()))
+			spacetest.Must(t, s.Close())
+			verifyGolden(t, spacetest.Open(t, dir, everheap.WithVerify()))
 		})
 	}
 }
@@ -206,44 +207,44 @@ func packGolden(t *testing.T, version string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20))
-	must(t, err)
+	spacetest.Must(t, err)
 	writeGolden(t, s)
-	must(t, s.Sync(context.Background()))
-	must(t, os.MkdirAll(goldenDir(version), 0o755))
+	spacetest.Must(t, s.Sync(context.Background()))
+	spacetest.Must(t, os.MkdirAll(goldenDir(version), 0o755))
 	for _, name := range goldenFiles {
 		packFile(t, filepath.Join(dir, name), filepath.Join(goldenDir(version), name+".gz"))
 	}
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 }
 
 // packFile compresses a file.
 func packFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
-	must(t, err)
+	spacetest.Must(t, err)
 	f, err := os.Create(to)
-	must(t, err)
+	spacetest.Must(t, err)
 	defer f.Close()
 	z, err := gzip.NewWriterLevel(f, gzip.BestCompression)
-	must(t, err)
+	spacetest.Must(t, err)
 	_, err = z.Write(data)
-	must(t, err)
-	must(t, z.Close())
-	must(t, f.Close())
+	spacetest.Must(t, err)
+	spacetest.Must(t, z.Close())
+	spacetest.Must(t, f.Close())
 }
 
 // unpackGolden makes a space of golden files.
 func unpackGolden(t *testing.T, version, dir string) {
 	t.Helper()
-	must(t, os.Mkdir(dir, 0o700))
+	spacetest.Must(t, os.Mkdir(dir, 0o700))
 	for _, name := range goldenFiles {
 		f, err := os.Open(filepath.Join(goldenDir(version), name+".gz"))
-		must(t, err)
+		spacetest.Must(t, err)
 		defer f.Close()
 		z, err := gzip.NewReader(f)
-		must(t, err)
+		spacetest.Must(t, err)
 		data, err := io.ReadAll(z)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+		spacetest.Must(t, err)
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 }

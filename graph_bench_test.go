@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // The benchmarks of references and lists compare with native pointers and slices, in
@@ -30,7 +31,7 @@ func ring(b *testing.B, s *everheap.Space, n int) (everheap.Ref[graphNode], *nat
 	order := rand.New(rand.NewPCG(1, 1)).Perm(n)
 	refs, nodes := make([]everheap.Ref[graphNode], n), make([]*nativeNode, n)
 	for from := 0; from < n; from += 10_000 {
-		update(b, s, func(tx *everheap.Tx) (err error) {
+		spacetest.Update(b, s, func(tx *everheap.Tx) (err error) {
 			for i := from; i < min(from+10_000, n) && err == nil; i++ {
 				nodes[i] = &nativeNode{Value: int64(i), Name: fmt.Sprint("node ", i)}
 				refs[i], err = everheap.New(tx, graphNode{Value: int64(i), Name: nodes[i].Name})
@@ -39,7 +40,7 @@ func ring(b *testing.B, s *everheap.Space, n int) (everheap.Ref[graphNode], *nat
 		})
 	}
 	for from := 0; from < n; from += 10_000 {
-		update(b, s, func(tx *everheap.Tx) error {
+		spacetest.Update(b, s, func(tx *everheap.Tx) error {
 			for i := from; i < min(from+10_000, n); i++ {
 				at, next := order[i], order[(i+1)%n]
 				nodes[at].Next = nodes[next]
@@ -59,9 +60,9 @@ var graphSum int64
 func BenchmarkRef_Follow(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := scratch(b, everheap.WithMaxSize(4<<30), everheap.WithoutCollect())
+			s := spacetest.Scratch(b, everheap.WithMaxSize(4<<30), everheap.WithoutCollect())
 			ref, node := ring(b, s, n)
-			view(b, s, func(tx *everheap.Tx) error {
+			spacetest.View(b, s, func(tx *everheap.Tx) error {
 				turnsWith(b, "pointers", 20_000, func(_, n int) {
 					at := ref
 					for range n {
@@ -88,11 +89,11 @@ func BenchmarkRef_Follow(b *testing.B) {
 // another: a loop over a list of references.
 func BenchmarkRef_Scan(b *testing.B) {
 	const n = 100_000
-	s := scratch(b, everheap.WithMaxSize(4<<30))
+	s := spacetest.Scratch(b, everheap.WithMaxSize(4<<30))
 	refs, err := everheap.OpenList[everheap.Ref[graphNode]](s, "refs")
-	must(b, err)
+	spacetest.Must(b, err)
 	nodes := make([]*nativeNode, n)
-	update(b, s, func(tx *everheap.Tx) error {
+	spacetest.Update(b, s, func(tx *everheap.Tx) error {
 		for i := range nodes {
 			nodes[i] = &nativeNode{Value: int64(i)}
 			r, err := everheap.New(tx, graphNode{Value: int64(i)})
@@ -105,7 +106,7 @@ func BenchmarkRef_Scan(b *testing.B) {
 		}
 		return nil
 	})
-	view(b, s, func(tx *everheap.Tx) error {
+	spacetest.View(b, s, func(tx *everheap.Tx) error {
 		turnsWith(b, "pointers", n, func(_, n int) {
 			for i, r := range refs.All(tx) {
 				if i == n {
@@ -125,9 +126,9 @@ func BenchmarkRef_Scan(b *testing.B) {
 // benchList is a list and a slice with the same accounts.
 func benchList(b *testing.B, n int) (*everheap.Space, everheap.List[account], []*account) {
 	b.Helper()
-	s := scratch(b, everheap.WithMaxSize(4<<30))
+	s := spacetest.Scratch(b, everheap.WithMaxSize(4<<30))
 	l, err := everheap.OpenList[account](s, "l")
-	must(b, err)
+	spacetest.Must(b, err)
 	var slice []*account
 	for from := 0; from < n; from += 1000 {
 		batch := make([]account, 1000)
@@ -135,7 +136,7 @@ func benchList(b *testing.B, n int) (*everheap.Space, everheap.List[account], []
 			batch[i] = accountOf(from + i)
 			slice = append(slice, &batch[i])
 		}
-		must(b, l.Append(s, batch...))
+		spacetest.Must(b, l.Append(s, batch...))
 	}
 	return s, l, slice
 }
@@ -144,7 +145,7 @@ func BenchmarkList_Peek(b *testing.B) {
 	const n = 200_000
 	s, l, slice := benchList(b, n)
 	order := rand.New(rand.NewPCG(1, 2)).Perm(n)
-	view(b, s, func(tx *everheap.Tx) error {
+	spacetest.View(b, s, func(tx *everheap.Tx) error {
 		turnsWith(b, "slice", 20_000, func(from, k int) {
 			for i := from; i < from+k; i++ {
 				graphSum += l.Peek(tx, order[i%n]).Balance
@@ -161,7 +162,7 @@ func BenchmarkList_Peek(b *testing.B) {
 func BenchmarkList_All(b *testing.B) {
 	const n = 200_000
 	s, l, slice := benchList(b, n)
-	view(b, s, func(tx *everheap.Tx) error {
+	spacetest.View(b, s, func(tx *everheap.Tx) error {
 		turnsWith(b, "slice", n, func(_, k int) {
 			for i, v := range l.All(tx) {
 				if i == k {
@@ -190,7 +191,7 @@ func BenchmarkList_Append(b *testing.B) {
 			}
 			turnsWith(b, "slice", 5000, func(_, n int) {
 				for ; n > 0; n -= size {
-					must(b, l.Append(s, batch[:min(n, size)]...))
+					spacetest.Must(b, l.Append(s, batch[:min(n, size)]...))
 				}
 			}, func(_, n int) {
 				for i := range n {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,7 +95,7 @@ func operate(s *everheap.Space, m everheap.Map[string, int], r *rand.Rand) (rec 
 	case "get":
 		out.Value, err = m.Get(s, in.Key)
 		out.Found = err == nil
-		if isNotFound(err) {
+		if spacetest.IsNotFound(err) {
 			out.Value, err = 0, nil
 		}
 	case "set":
@@ -134,8 +135,8 @@ func linearizable(t *testing.T, clients [][]recorded) {
 }
 
 func TestHistory_Goroutines(t *testing.T) {
-	s := scratch(t)
-	rounds(t, 120, func(t *testing.T, r *rand.Rand) {
+	s := spacetest.Scratch(t)
+	spacetest.Rounds(t, 120, func(t *testing.T, r *rand.Rand) {
 		m := freshMap(t, s)
 		clients := make([][]recorded, 4)
 		var wg sync.WaitGroup
@@ -161,8 +162,8 @@ func TestHistory_Goroutines(t *testing.T) {
 func freshMap(t *testing.T, s *everheap.Space) everheap.Map[string, int] {
 	t.Helper()
 	m, err := everheap.OpenMap[string, int](s, "registers")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for k := range m.All(tx) {
 			if _, err := m.Delete(tx, k); err != nil {
 				return err
@@ -173,7 +174,7 @@ func freshMap(t *testing.T, s *everheap.Space) everheap.Map[string, int] {
 	return m
 }
 
-func init() { children["registers"] = registersChild }
+func init() { spacetest.Children["registers"] = registersChild }
 
 // registersChild plays rounds: for every seed that it reads it does operations
 // and prints what it recorded, a line for a line.
@@ -213,7 +214,7 @@ func registersChild() int {
 
 func TestHistory_Processes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	type player struct {
 		to   io.WriteCloser
 		from *json.Decoder
@@ -224,10 +225,10 @@ func TestHistory_Processes(t *testing.T) {
 		cmd.Env = append(os.Environ(), "EVERHEAP_CHILD=registers", "EVERHEAP_TEST_DIR="+dir)
 		cmd.Stderr = os.Stderr
 		to, err := cmd.StdinPipe()
-		must(t, err)
+		spacetest.Must(t, err)
 		from, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
+		spacetest.Must(t, err)
+		spacetest.Must(t, cmd.Start())
 		players[i] = player{to, json.NewDecoder(from)}
 		defer func() {
 			to.Close()
@@ -236,15 +237,15 @@ func TestHistory_Processes(t *testing.T) {
 			}
 		}()
 	}
-	rounds(t, 60, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 60, func(t *testing.T, r *rand.Rand) {
 		freshMap(t, s)
 		for _, p := range players {
-			must(t, json.NewEncoder(p.to).Encode(r.Uint64()))
+			spacetest.Must(t, json.NewEncoder(p.to).Encode(r.Uint64()))
 		}
 		clients := make([][]recorded, len(players))
-		within(t, time.Minute, "a round", func() {
+		spacetest.Within(t, time.Minute, "a round", func() {
 			for i, p := range players {
-				must(t, p.from.Decode(&clients[i]))
+				spacetest.Must(t, p.from.Decode(&clients[i]))
 			}
 		})
 		linearizable(t, clients)

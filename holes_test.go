@@ -16,6 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacetest"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,7 +100,7 @@ func (f spaceKeeper) table() []byte {
 func (k *keeper) verify(dir string) {
 	k.t.Helper()
 	f, err := k.open(filepath.Join(dir, "heap"), os.O_RDONLY, 0)
-	must(k.t, err)
+	spacetest.Must(k.t, err)
 	defer f.Close()
 	table := f.(spaceKeeper).table()
 	k.Lock()
@@ -112,7 +113,7 @@ func (k *keeper) verify(dir string) {
 }
 
 func newKeeper(t *testing.T) *keeper {
-	return &keeper{t: t, first: int64(format.FirstExtent(small)), has: map[int64]bool{}, full: -1}
+	return &keeper{t: t, first: int64(format.FirstExtent(spacetest.Small)), has: map[int64]bool{}, full: -1}
 }
 
 // Space that was given back is allocated before it is written to, in whatever way the
@@ -124,15 +125,15 @@ func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	want := map[int]string{}
 	for round := range 12 {
-		s, err := everheap.Open(dir, everheap.WithMaxSize(small), everheap.WithFiles(k.open), everheap.WithoutBackground())
-		must(t, err)
-		m := mapOf[int, string](t, s)
+		s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small), spacetest.WithFiles(k.open), spacetest.WithoutBackground())
+		spacetest.Must(t, err)
+		m := spacetest.MapOf[int, string](t, s)
 		for range 400 {
 			key := r.IntN(200)
 			if r.IntN(3) == 0 {
 				delete(want, key)
 				_, err := m.Delete(s, key)
-				must(t, err)
+				spacetest.Must(t, err)
 				continue
 			}
 			n := 1 + r.IntN(300)
@@ -140,27 +141,27 @@ func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 				n = 1 + r.IntN(300_000)
 			}
 			want[key] = strings.Repeat(string(rune('a'+key%26)), n)
-			must(t, m.Set(s, key, want[key]))
+			spacetest.Must(t, m.Set(s, key, want[key]))
 			if r.IntN(100) == 0 {
 				_, err := s.Compact(context.Background())
-				must(t, err)
+				spacetest.Must(t, err)
 				k.verify(dir)
 			}
 		}
-		holds(t, s, m, want)
-		checkSpace(t, s)
+		spacetest.Holds(t, s, m, want)
+		spacetest.CheckSpace(t, s)
 		k.verify(dir)
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 		if round%3 == 2 { // power is lost: the table is all that tells of holes
-			must(t, os.Remove(filepath.Join(dir, "live")))
+			spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 		}
 	}
 	if k.punched == 0 || k.filled == 0 {
 		t.Fatalf("%d extents were punched and %d of them allocated again", k.punched, k.filled)
 	}
 	t.Logf("%d extents were punched, %d of them allocated again", k.punched, k.filled)
-	s := open(t, dir)
-	holds(t, s, mapOf[int, string](t, s), want)
+	s := spacetest.Open(t, dir)
+	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), want)
 }
 
 // On a disk that is full a hole is ErrNoSpace, at every allocation that fails; and when
@@ -168,23 +169,23 @@ func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 func TestCompact_HolesOnFullDisk(t *testing.T) {
 	k := newKeeper(t)
 	dir := filepath.Join(t.TempDir(), "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small), everheap.WithFiles(k.open), everheap.WithoutBackground())
-	must(t, err)
-	m := mapOf[int, string](t, s)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small), spacetest.WithFiles(k.open), spacetest.WithoutBackground())
+	spacetest.Must(t, err)
+	m := spacetest.MapOf[int, string](t, s)
 	large := strings.Repeat("x", 400_000)
 	want := map[int]string{}
 	failures := 0
-	for round := range scaled(12) {
+	for round := range spacetest.Scaled(12) {
 		k.full = -1
 		for i := range 30 {
-			must(t, m.Set(s, i, large))
+			spacetest.Must(t, m.Set(s, i, large))
 		}
 		for i := range 30 {
 			_, err := m.Delete(s, i)
-			must(t, err)
+			spacetest.Must(t, err)
 		}
 		_, err := s.Compact(context.Background())
-		must(t, err)
+		spacetest.Must(t, err)
 		k.full = round
 		for i := range 30 {
 			err := m.Set(s, 1000+i, large[:1+i*13_000])
@@ -197,25 +198,25 @@ func TestCompact_HolesOnFullDisk(t *testing.T) {
 			}
 		}
 		k.verify(dir)
-		holds(t, s, m, want)
+		spacetest.Holds(t, s, m, want)
 		k.full = -1
 		for i := range 30 {
 			want[1000+i] = large[:1+i*13_000]
-			must(t, m.Set(s, 1000+i, want[1000+i]))
+			spacetest.Must(t, m.Set(s, 1000+i, want[1000+i]))
 		}
-		holds(t, s, m, want)
+		spacetest.Holds(t, s, m, want)
 		for i := range 30 {
 			delete(want, 1000+i)
 			_, err := m.Delete(s, 1000+i)
-			must(t, err)
+			spacetest.Must(t, err)
 		}
 	}
 	if failures == 0 {
 		t.Error("nothing failed")
 	}
-	must(t, s.Close())
-	s = open(t, dir)
-	holds(t, s, mapOf[int, string](t, s), want)
+	spacetest.Must(t, s.Close())
+	s = spacetest.Open(t, dir)
+	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), want)
 }
 
 // Power is lost after a hole was allocated and used for what was never on disk: the
@@ -224,61 +225,61 @@ func TestCompact_HolesOnFullDisk(t *testing.T) {
 func TestCompact_LostAllocations(t *testing.T) {
 	k := newKeeper(t)
 	dir := filepath.Join(t.TempDir(), "s")
-	opts := []everheap.Option{everheap.WithMaxSize(small), everheap.WithFiles(k.open), everheap.WithoutBackground()}
+	opts := []everheap.Option{everheap.WithMaxSize(spacetest.Small), spacetest.WithFiles(k.open), spacetest.WithoutBackground()}
 	s, err := everheap.Open(dir, opts...)
-	must(t, err)
-	m := mapOf[int, string](t, s)
+	spacetest.Must(t, err)
+	m := spacetest.MapOf[int, string](t, s)
 	large := strings.Repeat("x", 400_000)
 	for i := range 20 {
-		must(t, m.Set(s, i, large))
+		spacetest.Must(t, m.Set(s, i, large))
 	}
 	for i := range 19 {
 		_, err := m.Delete(s, i)
-		must(t, err)
+		spacetest.Must(t, err)
 	}
 	_, err = s.Compact(context.Background())
-	must(t, err)
+	spacetest.Must(t, err)
 	copied := filepath.Join(t.TempDir(), "copy")
-	copySpace(t, dir, copied)
-	must(t, s.Close())
+	spacetest.CopySpace(t, dir, copied)
+	spacetest.Must(t, s.Close())
 
 	f, err := mapping.OpenFile(filepath.Join(copied, "heap"), os.O_RDWR, 0)
-	must(t, err)
+	spacetest.Must(t, err)
 	lost := 0
 	for e, has := range k.has {
 		if has {
 			continue
 		}
 		lost++
-		must(t, f.PunchHole(e*extent, extent)) // the copy may have given it space
+		spacetest.Must(t, f.PunchHole(e*extent, extent)) // the copy may have given it space
 		_, err := f.WriteAt([]byte{[]byte{0, 5, byte(format.ClassRun)}[lost%3]}, format.TableOffset+e)
-		must(t, err)
+		spacetest.Must(t, err)
 	}
-	must(t, f.Close())
+	spacetest.Must(t, f.Close())
 	invariant.Distrust(copied)
 	if lost < 50 {
 		t.Fatalf("%d holes", lost)
 	}
 	s, err = everheap.Open(copied, opts...)
-	must(t, err)
+	spacetest.Must(t, err)
 	k.full = 1
 	failures := 0
 	for i := range 20 {
 		if err := m.Set(s, i, large[:100_000+i]); errors.Is(err, everheap.ErrNoSpace) {
 			failures++
 		} else {
-			must(t, err)
+			spacetest.Must(t, err)
 		}
 		if i == 3 {
-			must(t, sweep(s))
+			spacetest.Must(t, spacetest.Sweep(s))
 		}
 	}
 	k.full = -1
 	for i := range 20 {
-		must(t, m.Set(s, i, large))
+		spacetest.Must(t, m.Set(s, i, large))
 	}
 	b, err := os.ReadFile(filepath.Join(copied, "heap"))
-	must(t, err)
+	spacetest.Must(t, err)
 	for e, has := range k.has {
 		if !has && len(bytes.Trim(b[e*extent:(e+1)*extent], "\x00")) > 0 {
 			t.Errorf("extent %d has no space, and was written to", e)
@@ -288,6 +289,6 @@ func TestCompact_LostAllocations(t *testing.T) {
 		t.Errorf("%d holes were allocated, %d failed", k.filled, failures)
 	}
 	t.Logf("%d extents had lost their space, %d have some again; %d values found none", lost, k.filled, failures)
-	checkSpace(t, s)
-	must(t, s.Close())
+	spacetest.CheckSpace(t, s)
+	spacetest.Must(t, s.Close())
 }

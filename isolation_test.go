@@ -11,15 +11,16 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // The anomalies of Adya's thesis and of the snapshot isolation literature, each by its name.
 func TestIsolation(t *testing.T) {
 	ctx := context.Background()
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	reset := func(t *testing.T, values map[string]int) {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for k := range m.All(tx) {
 				if _, err := m.Delete(tx, k); err != nil {
 					return err
@@ -42,8 +43,8 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("dirty read", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1})
-		update(t, s, func(tx *everheap.Tx) error {
-			must(t, m.Set(tx, "x", 2))
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Must(t, m.Set(tx, "x", 2))
 			expect(t, s, "x", 1)
 			return nil
 		})
@@ -53,10 +54,10 @@ func TestIsolation(t *testing.T) {
 	t.Run("aborted read", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1})
 		err := s.Update(ctx, func(tx *everheap.Tx) error {
-			must(t, m.Set(tx, "x", 2))
-			return errOfTest
+			spacetest.Must(t, m.Set(tx, "x", 2))
+			return spacetest.ErrOfTest
 		})
-		if !errors.Is(err, errOfTest) {
+		if !errors.Is(err, spacetest.ErrOfTest) {
 			t.Fatal(err)
 		}
 		expect(t, s, "x", 1)
@@ -64,9 +65,9 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("intermediate read", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1})
-		update(t, s, func(tx *everheap.Tx) error {
-			must(t, m.Set(tx, "x", 2))
-			view(t, s, func(other *everheap.Tx) error { expect(t, other, "x", 1); return nil })
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Must(t, m.Set(tx, "x", 2))
+			spacetest.View(t, s, func(other *everheap.Tx) error { expect(t, other, "x", 1); return nil })
 			return m.Set(tx, "x", 3)
 		})
 		expect(t, s, "x", 3)
@@ -104,12 +105,12 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("non-repeatable read", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1, "y": 1})
-		view(t, s, func(tx *everheap.Tx) error {
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
 			expect(t, tx, "x", 1)
 			p := m.Peek(tx, "y")
-			must(t, m.Set(s, "x", 2))
-			must(t, m.Set(s, "y", 2))
-			must(t, m.Set(s, "z", 2))
+			spacetest.Must(t, m.Set(s, "x", 2))
+			spacetest.Must(t, m.Set(s, "y", 2))
+			spacetest.Must(t, m.Set(s, "z", 2))
 			expect(t, tx, "x", 1)
 			if *p != 1 || m.Peek(tx, "z") != nil {
 				t.Error("the view saw a later version")
@@ -120,9 +121,9 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("phantom", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1})
-		view(t, s, func(tx *everheap.Tx) error {
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
 			for i := range 100 {
-				must(t, m.Set(s, strconv.Itoa(i), i))
+				spacetest.Must(t, m.Set(s, strconv.Itoa(i), i))
 			}
 			if n, err := m.Len(tx); err != nil || n != 1 {
 				t.Errorf("len is %d (%v)", n, err)
@@ -141,12 +142,12 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("own writes visible", func(t *testing.T) {
 		reset(t, map[string]int{"x": 1})
-		update(t, s, func(tx *everheap.Tx) error {
-			must(t, m.Set(tx, "x", 2))
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Must(t, m.Set(tx, "x", 2))
 			expect(t, tx, "x", 2)
-			must(t, m.Set(tx, "y", 5))
+			spacetest.Must(t, m.Set(tx, "y", 5))
 			_, err := m.Delete(tx, "x")
-			must(t, err)
+			spacetest.Must(t, err)
 			if has, err := m.Has(tx, "x"); err != nil || has {
 				t.Errorf("a deleted key is there (%v)", err)
 			}
@@ -163,9 +164,9 @@ func TestIsolation(t *testing.T) {
 			start[strconv.Itoa(i)] = i
 		}
 		reset(t, nil)
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for k, v := range start { // in the transaction that loops: the blocks are its own
-				must(t, m.Set(tx, k, v))
+				spacetest.Must(t, m.Set(tx, k, v))
 			}
 			n := 0
 			for k, v := range m.All(tx) {
@@ -173,10 +174,10 @@ func TestIsolation(t *testing.T) {
 					t.Fatalf("%s is %d in the loop, was %d at its start", k, *v, start[k])
 				}
 				n++
-				must(t, m.Set(tx, "new "+k, -1))
-				must(t, m.Set(tx, strconv.Itoa((n*7)%300), -2))
+				spacetest.Must(t, m.Set(tx, "new "+k, -1))
+				spacetest.Must(t, m.Set(tx, strconv.Itoa((n*7)%300), -2))
 				_, err := m.Delete(tx, strconv.Itoa((n*11)%300))
-				must(t, err)
+				spacetest.Must(t, err)
 			}
 			if n != 300 {
 				t.Errorf("the loop met %d entries", n)
@@ -187,10 +188,10 @@ func TestIsolation(t *testing.T) {
 
 	t.Run("loops in loops", func(t *testing.T) {
 		reset(t, map[string]int{"a": 1, "b": 2, "c": 3})
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			pairs := 0
 			for k := range m.All(tx) {
-				must(t, m.Set(tx, k+k, 0))
+				spacetest.Must(t, m.Set(tx, k+k, 0))
 				inner := 0
 				for range m.All(tx) {
 					inner++
@@ -211,16 +212,16 @@ func TestIsolation(t *testing.T) {
 // writeSkew: two transactions read both keys and each writes one. In some serial
 // order the second sees what the first did, so the sum never goes below zero.
 func writeSkew(t *testing.T, s *everheap.Space, m everheap.Map[string, int], reset func(*testing.T, map[string]int)) {
-	for range scaled(40) {
+	for range spacetest.Scaled(40) {
 		reset(t, map[string]int{"x": 1, "y": 0})
 		var wg sync.WaitGroup
 		for _, key := range []string{"x", "y"} {
 			wg.Go(func() {
 				err := s.Update(context.Background(), func(tx *everheap.Tx) error {
 					x, err := m.Get(tx, "x")
-					must(t, err)
+					spacetest.Must(t, err)
 					y, err := m.Get(tx, "y")
-					must(t, err)
+					spacetest.Must(t, err)
 					if x+y < 1 {
 						return nil
 					}
@@ -245,7 +246,7 @@ func writeSkew(t *testing.T, s *everheap.Space, m everheap.Map[string, int], res
 // different orders.
 func longFork(t *testing.T, s *everheap.Space, m everheap.Map[string, int], reset func(*testing.T, map[string]int)) {
 	reset(t, map[string]int{"x": 0, "y": 0})
-	n := scaled(400)
+	n := spacetest.Scaled(400)
 	var wg sync.WaitGroup
 	type seen struct{ x, y int }
 	var readers [3][]seen
@@ -307,11 +308,11 @@ func longFork(t *testing.T, s *everheap.Space, m everheap.Map[string, int], rese
 }
 
 func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, string](t, s)
-	must(t, m.Set(s, "k", "before"))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, string](t, s)
+	spacetest.Must(t, m.Set(s, "k", "before"))
 	ends := map[string]func(tx *everheap.Tx) error{
-		"error":  func(*everheap.Tx) error { return errOfTest },
+		"error":  func(*everheap.Tx) error { return spacetest.ErrOfTest },
 		"panic":  func(*everheap.Tx) error { panic("of the test") },
 		"nil":    func(*everheap.Tx) error { var p *int; *p = 1; return nil },
 		"goexit": func(*everheap.Tx) error { runtime.Goexit(); return nil },
@@ -333,7 +334,7 @@ func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
 				}()
 				err = s.Update(context.Background(), func(tx *everheap.Tx) error { return errors.Join(change(tx), end(tx)) })
 			}()
-			if err := receive(t, "the end of the goroutine", done); err == nil {
+			if err := spacetest.Receive(t, "the end of the goroutine", done); err == nil {
 				t.Fatal("no error")
 			}
 			if v, err := m.Get(s, "k"); err != nil || v != "before" {
@@ -357,66 +358,66 @@ func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
 					t.Error("no error")
 				}
 			}()
-			receive(t, "the end of the goroutine", done)
+			spacetest.Receive(t, "the end of the goroutine", done)
 			if v, err := m.Get(s, "k"); err != nil || v != "before" {
 				t.Errorf("k is %q (%v)", v, err)
 			}
 		})
 	}
-	must(t, m.Set(s, "k", "later"))
+	spacetest.Must(t, m.Set(s, "k", "later"))
 }
 
 func TestUpdate_CreatedMapOfAbortedTransactionIsNotThere(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	var ghost everheap.Map[string, int]
 	err := s.Update(context.Background(), func(tx *everheap.Tx) error {
 		var err error
 		ghost, err = everheap.OpenMap[string, int](tx, "ghost")
-		must(t, err)
-		must(t, ghost.Set(tx, "x", 1))
-		return errOfTest
+		spacetest.Must(t, err)
+		spacetest.Must(t, ghost.Set(tx, "x", 1))
+		return spacetest.ErrOfTest
 	})
-	if !errors.Is(err, errOfTest) {
+	if !errors.Is(err, spacetest.ErrOfTest) {
 		t.Fatal(err)
 	}
 	if _, err := ghost.Get(s, "x"); !errors.Is(err, everheap.ErrNotFound) {
 		t.Errorf("a map that was never committed: %v", err)
 	}
 	other, err := everheap.OpenMap[int, string](s, "ghost") // its index may be used for another type
-	must(t, err)
-	must(t, other.Set(s, 1, "one"))
+	spacetest.Must(t, err)
+	spacetest.Must(t, other.Set(s, 1, "one"))
 	if v, err := ghost.Get(s, "x"); err == nil {
 		t.Errorf("the ghost has %d", v)
 	}
 }
 
 func TestUpdate_EmptyPublishesNothing(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	version := func() (v everheap.Version) {
-		view(t, s, func(tx *everheap.Tx) error { v = tx.Version(); return nil })
+		spacetest.View(t, s, func(tx *everheap.Tx) error { v = tx.Version(); return nil })
 		return v
 	}
 	before := version()
-	update(t, s, func(tx *everheap.Tx) error { return nil })
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return nil })
 	_, err := m.Delete(s, "nothing")
-	must(t, err)
+	spacetest.Must(t, err)
 	if after := version(); after != before {
 		t.Errorf("version %d became %d", before, after)
 	}
-	must(t, m.Set(s, "x", 1))
+	spacetest.Must(t, m.Set(s, "x", 1))
 	if after := version(); after <= before {
 		t.Errorf("version %d did not grow", after)
 	}
 }
 
 func TestView_SharedByGoroutines(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, string](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, string](t, s)
 	for i := range 100 {
-		must(t, m.Set(s, i, strconv.Itoa(i)))
+		spacetest.Must(t, m.Set(s, i, strconv.Itoa(i)))
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -428,7 +429,7 @@ func TestView_SharedByGoroutines(t *testing.T) {
 			})
 		}
 		for i := range 100 {
-			must(t, m.Set(s, i, "changed"))
+			spacetest.Must(t, m.Set(s, i, "changed"))
 		}
 		wg.Wait()
 		return nil
@@ -436,9 +437,9 @@ func TestView_SharedByGoroutines(t *testing.T) {
 }
 
 func TestView_ManyAtOnce(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
-	must(t, m.Set(s, 0, 0))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Must(t, m.Set(s, 0, 0))
 	const n = 1500 // more than there are reader slots for one process
 	var wg, began sync.WaitGroup
 	release := make(chan struct{})
@@ -458,16 +459,16 @@ func TestView_ManyAtOnce(t *testing.T) {
 			}
 		})
 	}
-	within(t, time.Minute, "starting views", began.Wait)
-	must(t, m.Set(s, 0, 1))
+	spacetest.Within(t, time.Minute, "starting views", began.Wait)
+	spacetest.Must(t, m.Set(s, 0, 1))
 	close(release)
-	within(t, time.Minute, "ending views", wg.Wait)
+	spacetest.Within(t, time.Minute, "ending views", wg.Wait)
 }
 
 func TestClose_WaitsForTransactions(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, string](t, s)
-	must(t, m.Set(s, "k", "v"))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, string](t, s)
+	spacetest.Must(t, m.Set(s, "k", "v"))
 	inside, closed := make(chan struct{}), make(chan error, 1)
 	done := make(chan error, 1)
 	go func() {
@@ -483,8 +484,8 @@ func TestClose_WaitsForTransactions(t *testing.T) {
 			return nil
 		})
 	}()
-	receive(t, "a View", inside)
+	spacetest.Receive(t, "a View", inside)
 	go func() { closed <- s.Close() }()
-	must(t, receive(t, "the end of the View", done))
-	must(t, receive(t, "Close", closed))
+	spacetest.Must(t, spacetest.Receive(t, "the end of the View", done))
+	spacetest.Must(t, spacetest.Receive(t, "Close", closed))
 }

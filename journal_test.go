@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // lostPower returns the space as it is found after a loss of power at this moment, in
@@ -15,19 +16,19 @@ import (
 func lostPower(t *testing.T, s *everheap.Space) *everheap.Space {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
-	must(t, os.CopyFS(dir, os.DirFS(s.Stats().Dir)))
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	must(t, s.Close())
-	return open(t, dir)
+	spacetest.Must(t, os.CopyFS(dir, os.DirFS(s.Stats().Dir)))
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	spacetest.Must(t, s.Close())
+	return spacetest.Open(t, dir)
 }
 
 // A transaction that stores a new key more than once and then removes it: the
 // journal must not tell of a removal alone.
 func TestJournal_KeySetTwiceAndDeleted(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
-	m := mapOf[string, string](t, s)
-	must(t, m.Set(s, "stays", "here"))
-	must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
+	m := spacetest.MapOf[string, string](t, s)
+	spacetest.Must(t, m.Set(s, "stays", "here"))
+	spacetest.Must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range 3 {
 			if err := m.Set(tx, "new", fmt.Sprint(i)); err != nil {
 				return err

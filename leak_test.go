@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"go.uber.org/goleak"
 )
 
@@ -19,14 +20,14 @@ import (
 func resources(t *testing.T, dir string) (files, mappings []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
+	spacetest.Must(t, err)
 	for _, e := range entries {
 		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && strings.HasPrefix(to, dir) {
 			files = append(files, to)
 		}
 	}
 	f, err := os.Open("/proc/self/maps")
-	must(t, err)
+	spacetest.Must(t, err)
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if strings.Contains(lines.Text(), dir) {
@@ -40,20 +41,20 @@ func TestClose_LeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := filepath.Join(t.TempDir(), "s")
 	for range 3 {
-		s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-		must(t, err)
-		m := mapOf[int, string](t, s)
+		s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+		spacetest.Must(t, err)
+		m := spacetest.MapOf[int, string](t, s)
 		for i := range 100 {
-			must(t, m.Set(s, i, "v"))
+			spacetest.Must(t, m.Set(s, i, "v"))
 		}
-		must(t, s.Sync(context.Background()))
-		base, size := s.Engine().Window()
+		spacetest.Must(t, s.Sync(context.Background()))
+		base, size := spacetest.Engine(s).Window()
 		var leaked *string
-		view(t, s, func(tx *everheap.Tx) error { leaked = m.Peek(tx, 1); return nil })
+		spacetest.View(t, s, func(tx *everheap.Tx) error { leaked = m.Peek(tx, 1); return nil })
 		if files, mappings := resources(t, dir); len(files) < 3 || len(mappings) < 3 {
 			t.Errorf("the test looks at the wrong place: %v %v", files, mappings)
 		}
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 		if files, mappings := resources(t, dir); len(files) > 0 || len(mappings) > 0 {
 			t.Errorf("after Close there are still %v %v", files, mappings)
 		}
@@ -62,18 +63,18 @@ func TestClose_LeavesNothing(t *testing.T) {
 			t.Error("a leaked pointer can be read after Close")
 		}
 	}
-	noneLeft(t, before)
+	spacetest.NoneLeft(t, before)
 }
 
 func TestOpen_FailedLeavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := filepath.Join(t.TempDir(), "s")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
-	must(t, s.Close())
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Close())
 	heap, err := os.ReadFile(filepath.Join(dir, "heap"))
-	must(t, err)
-	must(t, os.Remove(filepath.Join(dir, "live")))
+	spacetest.Must(t, err)
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 	for _, at := range []int{100, 4096 + 16, 0} { // header; anchor; too short
 		b := append([]byte(nil), heap...)
 		if at == 0 {
@@ -83,7 +84,7 @@ func TestOpen_FailedLeavesNothing(t *testing.T) {
 				b[at%4096+slot*4096] ^= 0xff
 			}
 		}
-		must(t, os.WriteFile(filepath.Join(dir, "heap"), b, 0o600))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), b, 0o600))
 		if s, err := everheap.Open(dir); err == nil {
 			s.Close()
 			t.Errorf("damage at %d was not seen", at)
@@ -92,19 +93,19 @@ func TestOpen_FailedLeavesNothing(t *testing.T) {
 			t.Errorf("after a failed Open there are still %v %v", files, mappings)
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "heap"), heap, 0o600))
+	spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), heap, 0o600))
 	s, err = everheap.Open(dir)
-	must(t, err)
-	checkSpace(t, s)
-	must(t, s.Close())
-	noneLeft(t, before)
+	spacetest.Must(t, err)
+	spacetest.CheckSpace(t, s)
+	spacetest.Must(t, s.Close())
+	spacetest.NoneLeft(t, before)
 }
 
 // expectReserved fails the test unless the window is there, inaccessible.
 func expectReserved(t *testing.T, base, size uint64) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
-	must(t, err)
+	spacetest.Must(t, err)
 	for line := range strings.Lines(string(maps)) {
 		var lo, hi uint64
 		var mode string

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"pgregory.net/rapid"
 )
 
@@ -31,7 +32,7 @@ func (m *listMachine[T]) hold(t *rapid.T) {
 			return nil
 		})
 	}()
-	receive(t, "a View", began)
+	spacetest.Receive(t, "a View", began)
 	m.held = append(m.held, s)
 }
 
@@ -56,7 +57,7 @@ func (m *listMachine[T]) look(t *rapid.T) {
 		}()
 		m.compare(new(failure), tx, s.model)
 	}
-	m.ok(t, receive(t, "a comparison", result))
+	m.ok(t, spacetest.Receive(t, "a comparison", result))
 }
 
 // letGo ends a held snapshot.
@@ -66,6 +67,6 @@ func (m *listMachine[T]) letGo(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "snapshot")
 	close(m.held[i].tasks)
-	m.ok(t, receive(t, "the end of a View", m.held[i].done))
+	m.ok(t, spacetest.Receive(t, "the end of a View", m.held[i].done))
 	m.held = slices.Delete(m.held, i, i+1)
 }

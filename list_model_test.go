@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"pgregory.net/rapid"
 )
 
@@ -19,15 +20,15 @@ import (
 // slice and a map of Go, and compares what it reads from both.
 
 func TestList_Model(t *testing.T) {
-	runListModel(t, stringToString.name, stringToString.value)
-	runListModel(t, stringToCompound.name, stringToCompound.value)
-	runListModel(t, intToInt.name, intToInt.value)
-	runListModel(t, arrayToBytes.name, arrayToBytes.value)
-	runListModel(t, floatToStruct.name, floatToStruct.value)
+	runListModel(t, spacetest.StringToString.Name, spacetest.StringToString.Value)
+	runListModel(t, spacetest.StringToCompound.Name, spacetest.StringToCompound.Value)
+	runListModel(t, spacetest.IntToInt.Name, spacetest.IntToInt.Value)
+	runListModel(t, spacetest.ArrayToBytes.Name, spacetest.ArrayToBytes.Value)
+	runListModel(t, spacetest.FloatToStruct.Name, spacetest.FloatToStruct.Value)
 }
 
 func TestList_ModelWithVerify(t *testing.T) {
-	runListModel(t, structToArray.name, structToArray.value, everheap.WithVerify())
+	runListModel(t, spacetest.StructToArray.Name, spacetest.StructToArray.Value, everheap.WithVerify())
 }
 
 func FuzzListOps(f *testing.F) {
@@ -37,7 +38,9 @@ func FuzzListOps(f *testing.F) {
 		r.Read(seed)
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { rapid.MakeFuzz(listModelOf(t, stringToString.value))(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rapid.MakeFuzz(listModelOf(t, spacetest.StringToString.Value))(t, data)
+	})
 }
 
 func runListModel[T any](t *testing.T, name string, value func(r *rand.Rand) T, opts ...everheap.Option) {
@@ -74,7 +77,7 @@ func listModelOf[T any](t *testing.T, value func(r *rand.Rand) T, opts ...everhe
 	return func(t *rapid.T) {
 		n++
 		m := &listMachine[T]{value: value, dir: filepath.Join(base, strconv.Itoa(n)), model: listModel[T]{refs: map[everheap.Ref[T]]T{}},
-			opts: append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)}
+			opts: append([]everheap.Option{everheap.WithMaxSize(spacetest.Small)}, opts...)}
 		m.open(t)
 		defer m.end(t)
 		t.Repeat(map[string]func(*rapid.T){
@@ -85,15 +88,15 @@ func listModelOf[T any](t *testing.T, value func(r *rand.Rand) T, opts ...everhe
 			"hold a snapshot":  m.hold,
 			"look at one":      m.look,
 			"let one go":       m.letGo,
-			"sweep":            func(t *rapid.T) { m.ok(t, sweep(m.space)) },
+			"sweep":            func(t *rapid.T) { m.ok(t, spacetest.Sweep(m.space)) },
 			"sync":             func(t *rapid.T) { m.ok(t, m.space.Sync(context.Background())) },
-			"check":            func(t *rapid.T) { checkSpace(t, m.space) },
+			"check":            func(t *rapid.T) { spacetest.CheckSpace(t, m.space) },
 			"reopen":           func(t *rapid.T) { m.reopen(t, false) },
 			"power loss":       func(t *rapid.T) { m.reopen(t, true) },
 			"iterate and edit": m.iterateAndEdit,
 		})
 		m.compareNow(t)
-		checkSpace(t, m.space)
+		spacetest.CheckSpace(t, m.space)
 	}
 }
 
@@ -135,7 +138,7 @@ func (m *listMachine[T]) reopen(t *rapid.T, powerLoss bool) {
 	files := map[string][]byte{}
 	if powerLoss {
 		m.ok(t, m.space.Sync(context.Background()))
-		for _, name := range goldenFiles {
+		for _, name := range spacetest.DurableFiles {
 			b, err := os.ReadFile(filepath.Join(m.dir, name))
 			m.ok(t, err)
 			files[name] = b
@@ -154,7 +157,7 @@ func (m *listMachine[T]) reopen(t *rapid.T, powerLoss bool) {
 
 func (m *listMachine[T]) same(t *rapid.T, what string, got, want T) {
 	t.Helper()
-	if d := difference(want, got); d != "" {
+	if d := spacetest.Difference(want, got); d != "" {
 		t.Fatalf("%s: want -, got +:\n%s", what, d)
 	}
 }
@@ -296,7 +299,7 @@ func (m *listMachine[T]) compare(t interface{ Fatalf(string, ...any) }, tx *ever
 		if i != next {
 			t.Fatalf("all: index %d, want %d", i, next)
 		}
-		if d := difference(model.list[i], *v); d != "" {
+		if d := spacetest.Difference(model.list[i], *v); d != "" {
 			t.Fatalf("all: element %d: want -, got +:\n%s", i, d)
 		}
 		next++
@@ -311,7 +314,7 @@ func (m *listMachine[T]) compare(t interface{ Fatalf(string, ...any) }, tx *ever
 		t.Fatalf("backward: %d elements are missing", next)
 	}
 	for ref, want := range model.refs {
-		if d := difference(want, *ref.Peek(tx)); d != "" {
+		if d := spacetest.Difference(want, *ref.Peek(tx)); d != "" {
 			t.Fatalf("reference %x: want -, got +:\n%s", ref.ID(), d)
 		}
 	}
@@ -342,14 +345,14 @@ func (m *listMachine[T]) batch(t *rapid.T) {
 		}
 		m.compare(t, tx, model)
 		if fail {
-			return errOfTest
+			return spacetest.ErrOfTest
 		}
 		return nil
 	})
 	if !fail {
 		m.ok(t, err)
 		m.model = model
-	} else if !errors.Is(err, errOfTest) {
+	} else if !errors.Is(err, spacetest.ErrOfTest) {
 		t.Fatal(err)
 	}
 }

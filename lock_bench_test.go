@@ -7,27 +7,28 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func BenchmarkMutex_Uncontended(b *testing.B) {
-	s := scratch(b)
+	s := spacetest.Scratch(b)
 	m := s.Mutex("m")
 	ctx := context.Background()
 	for b.Loop() {
-		must(b, m.Lock(ctx))
-		must(b, m.Unlock())
+		spacetest.Must(b, m.Lock(ctx))
+		spacetest.Must(b, m.Unlock())
 	}
 }
 
 func BenchmarkSemaphore_Uncontended(b *testing.B) {
 	for _, n := range []int{1, 10, 1000} {
 		b.Run(fmt.Sprint(n, " units"), func(b *testing.B) {
-			s := scratch(b)
+			s := spacetest.Scratch(b)
 			m := s.Semaphore("m", n)
 			ctx := context.Background()
 			for b.Loop() {
-				must(b, m.Acquire(ctx))
-				must(b, m.Release())
+				spacetest.Must(b, m.Acquire(ctx))
+				spacetest.Must(b, m.Release())
 			}
 		})
 	}
@@ -35,7 +36,7 @@ func BenchmarkSemaphore_Uncontended(b *testing.B) {
 
 // Two goroutines of one process hand the mutex to each other by its queue.
 func BenchmarkMutex_TwoGoroutines(b *testing.B) {
-	s := scratch(b)
+	s := spacetest.Scratch(b)
 	benchmarkTurns(b, s.Mutex("m"))
 }
 
@@ -63,17 +64,17 @@ func benchmarkTurns(b *testing.B, m *everheap.Mutex) {
 // Two processes lock and unlock all the time. The metric is the time from one Lock to
 // the next one, of either.
 func BenchmarkMutex_TwoProcesses(b *testing.B) {
-	s := scratch(b)
+	s := spacetest.Scratch(b)
 	m := s.Mutex("counter")
-	other := startChild(b, "counter", env(s.Stats().Dir, 1, "endless bare", 1)...)
-	other.await("its first turns", func() bool { return other.acked.Load() > 100 })
-	before := other.acked.Load() // to 5 ms
+	other := spacetest.StartChild(b, "counter", spacetest.Env(s.Stats().Dir, 1, "endless bare", 1)...)
+	other.Await("its first turns", func() bool { return other.Acked.Load() > 100 })
+	before := other.Acked.Load() // to 5 ms
 	for b.Loop() {
-		must(b, m.Lock(context.Background()))
-		must(b, m.Unlock())
+		spacetest.Must(b, m.Lock(context.Background()))
+		spacetest.Must(b, m.Unlock())
 	}
-	theirs := other.acked.Load() - before
+	theirs := other.Acked.Load() - before
 	b.ReportMetric(float64(theirs)/float64(b.N), "of-the-other/op")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(theirs+uint64(b.N)), "ns/lock")
-	other.kill()
+	other.Kill()
 }

@@ -12,52 +12,53 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A counter adds to a number in a file, which it reads and writes in two steps, under
 // a mutex, from several goroutines: so many times, or until it is to end.
-func init() { children["counter"] = counterChild }
+func init() { spacetest.Children["counter"] = counterChild }
 
 func counterChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	f, err := os.OpenFile(c.dir+".counter", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(c.Dir+".counter", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	times := counterTimes
-	if c.has("endless") {
+	if c.Has("endless") {
 		times = 1 << 40
 	}
-	say("start", 0)
+	spacetest.Say("start", 0)
 	var group sync.WaitGroup
 	var count atomic.Uint64
 	for range counterGoroutines {
 		group.Go(func() {
-			for i := 0; i < times && !c.ended.Load(); i++ {
+			for i := 0; i < times && !c.Ended.Load(); i++ {
 				add := addOne
-				if c.has("bare") {
+				if c.Has("bare") {
 					add = lockOnly
 				}
 				if err := add(s.Mutex("counter"), f); err != nil {
-					failed("adding", err)
+					spacetest.Failed("adding", err)
 					return
 				}
 				count.Add(1)
 			}
 		})
 	}
-	for c.has("endless") && !c.ended.Load() {
-		ack(count.Load())
+	for c.Has("endless") && !c.Ended.Load() {
+		spacetest.Ack(count.Load())
 		time.Sleep(5 * time.Millisecond)
 	}
 	group.Wait()
-	ack(count.Load())
+	spacetest.Ack(count.Load())
 	if err := s.Close(); err != nil {
-		return failed("close", err)
+		return spacetest.Failed("close", err)
 	}
 	return 0
 }
@@ -96,18 +97,18 @@ func lockOnly(m *everheap.Mutex, _ *os.File) error {
 func counted(t *testing.T, dir string) uint64 {
 	t.Helper()
 	b, err := os.ReadFile(dir + ".counter")
-	must(t, err)
+	spacetest.Must(t, err)
 	return binary.LittleEndian.Uint64(b)
 }
 
 func TestMutex_CounterInFile(t *testing.T) {
-	dir := scratch(t).Stats().Dir
-	var list []*child
+	dir := spacetest.Scratch(t).Stats().Dir
+	var list []*spacetest.Child
 	for id := range 3 {
-		list = append(list, startChild(t, "counter", env(dir, id+1, "", 1)...))
+		list = append(list, spacetest.StartChild(t, "counter", spacetest.Env(dir, id+1, "", 1)...))
 	}
 	for _, c := range list {
-		c.await("its end", c.gone)
+		c.Await("its end", c.Gone)
 	}
 	if n, want := counted(t, dir), uint64(3*counterGoroutines*counterTimes); n != want {
 		t.Errorf("%d was counted of %d", n, want)
@@ -117,27 +118,27 @@ func TestMutex_CounterInFile(t *testing.T) {
 // Processes that do nothing but lock and unlock all get on. That none is passed over
 // more than once, internal/live tests.
 func TestMutex_NobodyStarves(t *testing.T) {
-	dir := scratch(t).Stats().Dir
-	var list []*child
+	dir := spacetest.Scratch(t).Stats().Dir
+	var list []*spacetest.Child
 	for id := range 3 {
-		list = append(list, startChild(t, "counter", env(dir, id+1, "endless", 1)...))
+		list = append(list, spacetest.StartChild(t, "counter", spacetest.Env(dir, id+1, "endless", 1)...))
 	}
 	for _, c := range list {
-		c.awaitStart()
+		c.AwaitStart()
 	}
 	const least = 300
 	for _, c := range list {
-		c.await("its share", func() bool { return c.acked.Load() > least })
+		c.Await("its share", func() bool { return c.Acked.Load() > least })
 	}
 	for _, c := range list {
-		c.tell("end")
+		c.Tell("end")
 	}
 	var shares []uint64
 	total := uint64(0)
 	for _, c := range list {
-		c.await("its end", c.gone)
-		shares = append(shares, c.acked.Load())
-		total += c.acked.Load()
+		c.Await("its end", c.Gone)
+		shares = append(shares, c.Acked.Load())
+		total += c.Acked.Load()
 	}
 	t.Logf("the shares are %d", shares)
 	if n := counted(t, dir); n != total {

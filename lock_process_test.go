@@ -7,31 +7,31 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A locker does with locks what its parent asks for: "7 lock m" is answered by
 // "re7 ok", or what else came of it.
-func init() { children["locker"] = lockerChild }
+func init() { spacetest.Children["locker"] = lockerChild }
 
 func lockerChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	say("ready")
-	for line := range c.asked {
+	spacetest.Say("ready")
+	for line := range c.Asked {
 		words := strings.Fields(line)
 		if words[1] == "wait" { // while it answers other questions
-			go func() { say("re"+words[0], outcome(true, s.Mutex(words[2]).Lock(context.Background()))) }()
+			go func() { spacetest.Say("re"+words[0], outcome(true, s.Mutex(words[2]).Lock(context.Background()))) }()
 			continue
 		}
-		say("re"+words[0], doLock(s, words[1], words[2:]))
+		spacetest.Say("re"+words[0], doLock(s, words[1], words[2:]))
 	}
 	return 0
 }
@@ -66,183 +66,174 @@ func doLock(s *everheap.Space, verb string, args []string) string {
 	case "close":
 		return outcome(true, s.Close())
 	case "cpu": // for a while
-		began := usedCPU()
+		began := spacetest.UsedCPU()
 		time.Sleep(time.Second)
-		return fmt.Sprint((usedCPU() - began).Milliseconds())
+		return fmt.Sprint((spacetest.UsedCPU() - began).Milliseconds())
 	}
 	return "what is " + verb
 }
 
-// usedCPU returns the processor time that this process has used.
-func usedCPU() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		panic(err)
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
 // locker is a child that takes locks.
 type locker struct {
-	*child
+	*spacetest.Child
 	asked int
 }
 
 // startLocker starts a locker, and waits until it listens.
 func startLocker(t *testing.T, dir string, more ...string) *locker {
 	t.Helper()
-	l := &locker{child: startChild(t, "locker", append(env(dir, 1, "", 1), more...)...)}
-	l.awaitLine("ready")
+	l := &locker{Child: spacetest.StartChild(t, "locker", append(spacetest.Env(dir, 1, "", 1), more...)...)}
+	l.AwaitLine("ready")
 	return l
 }
 
 // ask sends a request.
 func (l *locker) ask(what string) {
-	l.t.Helper()
+	l.T.Helper()
 	l.asked++
-	l.tell(fmt.Sprint(l.asked, " ", what))
+	l.Tell(fmt.Sprint(l.asked, " ", what))
 }
 
 // answer waits for the answer to the last request.
 func (l *locker) answer() string {
-	l.t.Helper()
-	return l.awaitLine(fmt.Sprint("re", l.asked))
+	l.T.Helper()
+	return l.AwaitLine(fmt.Sprint("re", l.asked))
 }
 
 // expect asks, and fails the test if the answer is another one.
 func (l *locker) expect(what, want string) {
-	l.t.Helper()
+	l.T.Helper()
 	l.ask(what)
 	if got := l.answer(); got != want {
-		l.t.Errorf("%s: %s, want %s", what, got, want)
+		l.T.Errorf("%s: %s, want %s", what, got, want)
 	}
 }
 
 func TestMutex_AcrossProcesses(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	a := startLocker(t, s.Stats().Dir)
 	m := s.Mutex("m")
-	must(t, m.Lock(context.Background()))
+	spacetest.Must(t, m.Lock(context.Background()))
 	a.expect("try m", "no")
 	a.expect("try other", "ok")
-	must(t, m.Unlock())
+	spacetest.Must(t, m.Unlock())
 	a.expect("lock m", "ok")
-	expectError(t, m.Lock(soon(t)), everheap.ErrBusy, fmt.Sprintf("is held by process %d (", a.process.Pid))
+	spacetest.ExpectError(t, m.Lock(spacetest.Soon(t)), everheap.ErrBusy, fmt.Sprintf("is held by process %d (", a.Process.Pid))
 	a.ask("unlock m")
-	must(t, m.Lock(context.Background()))
+	spacetest.Must(t, m.Lock(context.Background()))
 	if got := a.answer(); got != "ok" {
 		t.Error(got)
 	}
-	must(t, m.Unlock())
+	spacetest.Must(t, m.Unlock())
 
 	for range 3 {
 		a.expect("acquire s", "ok")
 	}
 	sem := s.Semaphore("s", 3)
-	expectError(t, sem.Acquire(soon(t)), everheap.ErrBusy, fmt.Sprint(a.process.Pid))
+	spacetest.ExpectError(t, sem.Acquire(spacetest.Soon(t)), everheap.ErrBusy, fmt.Sprint(a.Process.Pid))
 	a.expect("release s", "ok")
-	must(t, sem.Acquire(context.Background()))
+	spacetest.Must(t, sem.Acquire(context.Background()))
 	a.expect("acquire s", "no")
 	a.expect("close x", "ok") // it goes, with what it has
-	must(t, sem.Acquire(context.Background()))
-	must(t, sem.Acquire(context.Background()))
-	must(t, s.Mutex("other").Lock(context.Background()))
+	spacetest.Must(t, sem.Acquire(context.Background()))
+	spacetest.Must(t, sem.Acquire(context.Background()))
+	spacetest.Must(t, s.Mutex("other").Lock(context.Background()))
 }
 
 func TestMutex_ReadOnlyHandles(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	a := startLocker(t, s.Stats().Dir)
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	r, err := everheap.Open(s.Stats().Dir, everheap.WithReadOnly())
-	must(t, err)
+	spacetest.Must(t, err)
 	defer r.Close()
-	must(t, r.Mutex("m").Lock(context.Background()))
+	spacetest.Must(t, r.Mutex("m").Lock(context.Background()))
 	a.expect("try m", "no")
-	must(t, r.Mutex("m").Unlock())
+	spacetest.Must(t, r.Mutex("m").Unlock())
 	a.expect("try m", "ok")
-	a.kill()
-	expectError(t, r.Mutex("m").Lock(context.Background()), everheap.ErrOwnerDied)
-	must(t, r.Mutex("m").Unlock())
+	a.Kill()
+	spacetest.ExpectError(t, r.Mutex("m").Lock(context.Background()), everheap.ErrOwnerDied)
+	spacetest.Must(t, r.Mutex("m").Unlock())
 }
 
 func TestErrOwnerDied(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, sem := s.Mutex("m"), s.Semaphore("s", 3)
 	a := startLocker(t, s.Stats().Dir)
 	a.expect("lock m", "ok")
 	a.expect("acquire s", "ok")
 	a.expect("acquire s", "ok")
-	a.kill()
+	a.Kill()
 	b := startLocker(t, s.Stats().Dir)
 	b.expect("try m", "died true")
 	b.expect("unlock m", "ok")
-	must(t, m.Lock(context.Background())) // told once
-	must(t, m.Unlock())
-	must(t, sem.Acquire(context.Background())) // the third unit was free
-	expectError(t, sem.Acquire(context.Background()), everheap.ErrOwnerDied, `acquire "s"`)
+	spacetest.Must(t, m.Lock(context.Background())) // told once
+	spacetest.Must(t, m.Unlock())
+	spacetest.Must(t, sem.Acquire(context.Background())) // the third unit was free
+	spacetest.ExpectError(t, sem.Acquire(context.Background()), everheap.ErrOwnerDied, `acquire "s"`)
 	b.expect("acquire s", "died true")
 	b.expect("acquire s", "no")
-	must(t, sem.Release())
-	must(t, sem.Release())
+	spacetest.Must(t, sem.Release())
+	spacetest.Must(t, sem.Release())
 	b.expect("close x", "ok") // the notice was not dealt with
 	told := 0
 	for range 3 {
 		if err := sem.Acquire(context.Background()); errors.Is(err, everheap.ErrOwnerDied) {
 			told++
 		} else {
-			must(t, err)
+			spacetest.Must(t, err)
 		}
 	}
 	if told != 1 {
 		t.Errorf("%d calls were told of one unit that was given back by Close", told)
 	}
 	for range 3 {
-		must(t, sem.Release())
+		spacetest.Must(t, sem.Release())
 	}
 }
 
 // A waiter gets the mutex of a holder that dies meanwhile.
 func TestErrOwnerDied_WhileWaiting(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := s.Mutex("m")
 	c := startLocker(t, s.Stats().Dir)
 	c.expect("lock m", "ok")
 	done := make(chan error)
 	go func() { done <- m.Lock(context.Background()) }()
 	awaitWaiters(t, s, "m", 1)
-	c.kill()
-	expectError(t, receive(t, "the mutex of a dead one", done), everheap.ErrOwnerDied, `lock "m"`)
-	must(t, m.Unlock())
+	c.Kill()
+	spacetest.ExpectError(t, spacetest.Receive(t, "the mutex of a dead one", done), everheap.ErrOwnerDied, `lock "m"`)
+	spacetest.Must(t, m.Unlock())
 	if ok, err := m.TryLock(); !ok || err != nil {
 		t.Errorf("%v (%v)", ok, err)
 	}
-	must(t, m.Unlock())
+	spacetest.Must(t, m.Unlock())
 }
 
 // The last user dies: the next one is told. After a loss of power all is free.
 func TestErrOwnerDied_LastUser(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
 	d := startLocker(t, dir)
 	d.expect("lock m", "ok")
 	d.expect("lock n", "ok")
-	must(t, s.Close())
-	d.kill()
-	s = open(t, dir)
-	expectError(t, s.Mutex("m").Lock(context.Background()), everheap.ErrOwnerDied)
-	must(t, s.Mutex("m").Unlock())
-	must(t, s.Close())
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	s = open(t, dir)
-	must(t, s.Mutex("n").Lock(context.Background()))
+	spacetest.Must(t, s.Close())
+	d.Kill()
+	s = spacetest.Open(t, dir)
+	spacetest.ExpectError(t, s.Mutex("m").Lock(context.Background()), everheap.ErrOwnerDied)
+	spacetest.Must(t, s.Mutex("m").Unlock())
+	spacetest.Must(t, s.Close())
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	s = spacetest.Open(t, dir)
+	spacetest.Must(t, s.Mutex("n").Lock(context.Background()))
 }
 
 // awaitWaiters waits until n processes have waited for a lock for a while.
 func awaitWaiters(t *testing.T, s *everheap.Space, name string, n int) {
 	t.Helper()
-	ok := wait(patience, func() bool {
+	ok := spacetest.Wait(spacetest.Patience, func() bool {
 		list, err := s.Locks()
-		must(t, err)
+		spacetest.Must(t, err)
 		for _, l := range list {
 			if l.Name == name {
 				return l.Waiters == n
@@ -258,29 +249,29 @@ func awaitWaiters(t *testing.T, s *everheap.Space, name string, n int) {
 // A holder that stands still is waited for: what its lock protects is not ours to see.
 func TestSuspend_LockHolder(t *testing.T) {
 	t.Parallel() // it mostly waits
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	a := startLocker(t, s.Stats().Dir)
 	a.expect("lock m", "ok")
 	a.expect("acquire s", "ok")
-	a.stop()
+	a.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	expectError(t, s.Mutex("m").Lock(ctx), everheap.ErrBusy, fmt.Sprintf("is held by process %d (", a.process.Pid), "which is stopped")
+	spacetest.ExpectError(t, s.Mutex("m").Lock(ctx), everheap.ErrBusy, fmt.Sprintf("is held by process %d (", a.Process.Pid), "which is stopped")
 	list, err := s.Locks()
 	if err != nil || len(list) != 2 || !list[0].Holders[0].Stopped || list[0].Holders[0].Dead {
 		t.Errorf("%+v (%v)", list, err)
 	}
-	must(t, s.Semaphore("s", 3).Acquire(context.Background()))
+	spacetest.Must(t, s.Semaphore("s", 3).Acquire(context.Background()))
 	done := make(chan error)
 	go func() { done <- s.Mutex("m").Lock(context.Background()) }()
-	a.resume()
+	a.Resume()
 	a.expect("unlock m", "ok")
-	must(t, receive(t, "the mutex that was unlocked", done))
-	a.stop()
-	a.kill()
+	spacetest.Must(t, spacetest.Receive(t, "the mutex that was unlocked", done))
+	a.Stop()
+	a.Kill()
 	for range 2 {
 		if err := s.Semaphore("s", 3).Acquire(context.Background()); err != nil {
-			expectError(t, err, everheap.ErrOwnerDied)
+			spacetest.ExpectError(t, err, everheap.ErrOwnerDied)
 		}
 	}
 }
@@ -288,18 +279,18 @@ func TestSuspend_LockHolder(t *testing.T) {
 // A waiter that stands still when its turn comes loses it; the others go on.
 func TestSuspend_LockWaiter(t *testing.T) {
 	t.Parallel()
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := s.Mutex("m")
-	must(t, m.Lock(context.Background()))
+	spacetest.Must(t, m.Lock(context.Background()))
 	sleeper, other := startLocker(t, s.Stats().Dir), startLocker(t, s.Stats().Dir)
 	sleeper.ask("wait m")
 	awaitWaiters(t, s, "m", 1)
-	sleeper.stop()
-	must(t, m.Unlock()) // it is offered to the sleeper
+	sleeper.Stop()
+	spacetest.Must(t, m.Unlock()) // it is offered to the sleeper
 	other.expect("lock m", "ok")
-	sleeper.resume()
+	sleeper.Resume()
 	time.Sleep(100 * time.Millisecond)
-	if n := sleeper.heard("re1"); n != 0 {
+	if n := sleeper.Heard("re1"); n != 0 {
 		t.Error("the sleeper took the mutex that another one has")
 	}
 	other.expect("unlock m", "ok")
@@ -310,8 +301,8 @@ func TestSuspend_LockWaiter(t *testing.T) {
 
 func TestMutex_WaitingUsesNoCPU(t *testing.T) {
 	t.Parallel()
-	s := scratch(t)
-	must(t, s.Mutex("m").Lock(context.Background()))
+	s := spacetest.Scratch(t)
+	spacetest.Must(t, s.Mutex("m").Lock(context.Background()))
 	waiting, idle := startLocker(t, s.Stats().Dir), startLocker(t, s.Stats().Dir)
 	waiting.ask("wait m")
 	awaitWaiters(t, s, "m", 1)
@@ -326,7 +317,7 @@ func TestMutex_WaitingUsesNoCPU(t *testing.T) {
 	if used[0] > 200 { // a loop would use 1000
 		t.Errorf("waiting used %d ms of processor time in a second", used[0])
 	}
-	must(t, s.Mutex("m").Unlock())
+	spacetest.Must(t, s.Mutex("m").Unlock())
 	waiting.asked-- // the answer to the first request
 	if got := waiting.answer(); got != "ok" {
 		t.Error(got)

@@ -9,13 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"testing"
 
 	"github.com/everheap/everheap"
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/everheap/everheap/internal/spacetest"
 	"pgregory.net/rapid"
 )
 
@@ -27,13 +25,13 @@ func TestMap_Model(t *testing.T) {
 }
 
 func TestMap_ModelWithFewHashBits(t *testing.T) {
-	t.Run("1 bit", func(t *testing.T) { rapid.Check(t, modelOf(t, stringToString, everheap.WithHashBits(1))) })
-	t.Run("4 bits", func(t *testing.T) { modelKinds(t, everheap.WithHashBits(4)) })
-	t.Run("9 bits", func(t *testing.T) { rapid.Check(t, modelOf(t, intToInt, everheap.WithHashBits(9))) })
+	t.Run("1 bit", func(t *testing.T) { rapid.Check(t, modelOf(t, spacetest.StringToString, spacetest.WithHashBits(1))) })
+	t.Run("4 bits", func(t *testing.T) { modelKinds(t, spacetest.WithHashBits(4)) })
+	t.Run("9 bits", func(t *testing.T) { rapid.Check(t, modelOf(t, spacetest.IntToInt, spacetest.WithHashBits(9))) })
 }
 
 func TestMap_ModelWithVerify(t *testing.T) {
-	rapid.Check(t, modelOf(t, stringToCompound, everheap.WithVerify()))
+	rapid.Check(t, modelOf(t, spacetest.StringToCompound, everheap.WithVerify()))
 }
 
 func FuzzOps(f *testing.F) {
@@ -44,28 +42,28 @@ func FuzzOps(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rapid.MakeFuzz(modelOf(t, stringToString, everheap.WithHashBits(6)))(t, data)
+		rapid.MakeFuzz(modelOf(t, spacetest.StringToString, spacetest.WithHashBits(6)))(t, data)
 	})
 }
 
 // modelKinds runs the model test for every kind.
 func modelKinds(t *testing.T, opts ...everheap.Option) {
-	runModel(t, stringToString, opts...)
-	runModel(t, stringToCompound, opts...)
-	runModel(t, intToInt, opts...)
-	runModel(t, arrayToBytes, opts...)
-	runModel(t, structToArray, opts...)
-	runModel(t, timeToUint8, opts...)
-	runModel(t, floatToStruct, opts...)
+	runModel(t, spacetest.StringToString, opts...)
+	runModel(t, spacetest.StringToCompound, opts...)
+	runModel(t, spacetest.IntToInt, opts...)
+	runModel(t, spacetest.ArrayToBytes, opts...)
+	runModel(t, spacetest.StructToArray, opts...)
+	runModel(t, spacetest.TimeToUint8, opts...)
+	runModel(t, spacetest.FloatToStruct, opts...)
 }
 
-func runModel[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.Option) {
-	t.Run(k.name, func(t *testing.T) { rapid.Check(t, modelOf(t, k, opts...)) })
+func runModel[K comparable, V any](t *testing.T, k spacetest.Kind[K, V], opts ...everheap.Option) {
+	t.Run(k.Name, func(t *testing.T) { rapid.Check(t, modelOf(t, k, opts...)) })
 }
 
 // machine is the state of one random program.
 type machine[K comparable, V any] struct {
-	kind   kind[K, V]
+	kind   spacetest.Kind[K, V]
 	sorted bool
 	dir    string
 	opts   []everheap.Option
@@ -97,18 +95,18 @@ type snapshot[K comparable, V any] struct {
 }
 
 // modelOf returns the random program for a kind, as a property.
-func modelOf[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.Option) func(*rapid.T) {
+func modelOf[K comparable, V any](t *testing.T, k spacetest.Kind[K, V], opts ...everheap.Option) func(*rapid.T) {
 	return modelIn(t, k, false, opts...)
 }
 
 // modelIn is modelOf for a map that is sorted or not.
-func modelIn[K comparable, V any](t *testing.T, k kind[K, V], sorted bool, opts ...everheap.Option) func(*rapid.T) {
+func modelIn[K comparable, V any](t *testing.T, k spacetest.Kind[K, V], sorted bool, opts ...everheap.Option) func(*rapid.T) {
 	base := t.TempDir()
 	n := 0
 	return func(t *rapid.T) {
 		n++
 		m := &machine[K, V]{kind: k, sorted: sorted, dir: filepath.Join(base, strconv.Itoa(n)), model: map[K]V{},
-			opts: append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)}
+			opts: append([]everheap.Option{everheap.WithMaxSize(spacetest.Small)}, opts...)}
 		m.open(t)
 		defer m.end(t)
 		t.Repeat(map[string]func(*rapid.T){
@@ -122,7 +120,7 @@ func modelIn[K comparable, V any](t *testing.T, k kind[K, V], sorted bool, opts 
 			"let one go":       m.letGo,
 			"sweep":            m.sweep,
 			"sync":             func(t *rapid.T) { m.ok(t, m.space.Sync(context.Background())) },
-			"check":            func(t *rapid.T) { checkSpace(t, m.space) },
+			"check":            func(t *rapid.T) { spacetest.CheckSpace(t, m.space) },
 			"reopen":           func(t *rapid.T) { m.reopen(t, false) },
 			"power loss":       func(t *rapid.T) { m.reopen(t, true) },
 			"another handle":   m.anotherHandle,
@@ -130,7 +128,7 @@ func modelIn[K comparable, V any](t *testing.T, k kind[K, V], sorted bool, opts 
 			"range":            m.ranges,
 		})
 		m.compareNow(t)
-		checkSpace(t, m.space)
+		spacetest.CheckSpace(t, m.space)
 	}
 }
 
@@ -167,25 +165,16 @@ func (m *machine[K, V]) end(t *rapid.T) {
 	os.RemoveAll(m.dir)
 }
 
-// difference describes how two values differ; "" if they do not. The fast look
-// comes first: cmp takes a hundred times as long.
-func difference(want, got any) string {
-	if reflect.DeepEqual(want, got) {
-		return ""
-	}
-	return cmp.Diff(want, got, cmpopts.EquateEmpty())
-}
-
 func (m *machine[K, V]) same(t *rapid.T, what string, got, want V) {
 	t.Helper()
-	if d := difference(want, got); d != "" {
+	if d := spacetest.Difference(want, got); d != "" {
 		t.Fatalf("%s: want -, got +:\n%s", what, d)
 	}
 }
 
 // draw draws a key and a source of values. Few keys, so that they meet again.
 func (m *machine[K, V]) draw(t *rapid.T) (K, *rand.Rand) {
-	return m.kind.key(rapid.IntRange(0, 80).Draw(t, "key")), rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "value"), 0))
+	return m.kind.Key(rapid.IntRange(0, 80).Draw(t, "key")), rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "value"), 0))
 }
 
 // step does one operation in the scope, which is tx if that is not nil.
@@ -195,7 +184,7 @@ func (m *machine[K, V]) step(t *rapid.T, sc everheap.Scope, tx *everheap.Tx, mod
 	op := rapid.SampledFrom([]string{"set", "set", "get", "has", "modify", "upsert", "delete", "len", "peek"}).Draw(t, "op")
 	switch op {
 	case "set":
-		v := m.kind.value(r)
+		v := m.kind.Value(r)
 		m.ok(t, m.m.Set(sc, key, v))
 		model[key] = v
 	case "get":
@@ -210,9 +199,9 @@ func (m *machine[K, V]) step(t *rapid.T, sc everheap.Scope, tx *everheap.Tx, mod
 			t.Fatalf("has: %v, want %v", got, there)
 		}
 	case "modify":
-		m.modify(t, sc, model, key, m.kind.value(r), r.IntN(4) == 0)
+		m.modify(t, sc, model, key, m.kind.Value(r), r.IntN(4) == 0)
 	case "upsert":
-		v := m.kind.value(r)
+		v := m.kind.Value(r)
 		m.ok(t, m.m.Upsert(sc, key, func(p *V, found bool) error {
 			if found != there {
 				t.Fatalf("upsert: found %v, want %v", found, there)
@@ -240,8 +229,6 @@ func (m *machine[K, V]) step(t *rapid.T, sc everheap.Scope, tx *everheap.Tx, mod
 	}
 }
 
-var errOfTest = errors.New("an error of the test")
-
 // modify replaces the value of a key by Modify, or fails in the middle of it.
 func (m *machine[K, V]) modify(t *rapid.T, sc everheap.Scope, model map[K]V, key K, v V, fail bool) {
 	want, there := model[key]
@@ -249,7 +236,7 @@ func (m *machine[K, V]) modify(t *rapid.T, sc everheap.Scope, model map[K]V, key
 		m.same(t, "modify", *p, want)
 		*p = v
 		if fail {
-			return errOfTest
+			return spacetest.ErrOfTest
 		}
 		return nil
 	})
@@ -259,7 +246,7 @@ func (m *machine[K, V]) modify(t *rapid.T, sc everheap.Scope, model map[K]V, key
 			t.Fatalf("modify of what is not there: %v", err)
 		}
 	case fail:
-		if !errors.Is(err, errOfTest) {
+		if !errors.Is(err, spacetest.ErrOfTest) {
 			t.Fatalf("modify that fails: %v", err)
 		}
 	default:
@@ -293,7 +280,7 @@ func (m *machine[K, V]) compare(t interface{ Fatalf(string, ...any) }, tx *everh
 			t.Fatalf("all: key %.100v, there %v, seen before %v", k, there, seen[k])
 		}
 		seen[k] = true
-		if d := difference(want, *v); d != "" {
+		if d := spacetest.Difference(want, *v); d != "" {
 			t.Fatalf("all: key %.100v: want -, got +:\n%s", k, d)
 		}
 	}
@@ -332,7 +319,7 @@ func (m *machine[K, V]) batch(t *rapid.T) {
 			m.compare(t, tx, model)
 			switch end {
 			case "error":
-				return errOfTest
+				return spacetest.ErrOfTest
 			case "panic":
 				panic("of the test")
 			}
@@ -344,7 +331,7 @@ func (m *machine[K, V]) batch(t *rapid.T) {
 		m.ok(t, err)
 		m.model = model
 	case "error":
-		if !errors.Is(err, errOfTest) {
+		if !errors.Is(err, spacetest.ErrOfTest) {
 			t.Fatal(err)
 		}
 	default:
@@ -362,11 +349,11 @@ func (m *machine[K, V]) bulk(t *rapid.T) {
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "values"), 0))
 	values := make([]V, 1+n/20) // large values are dear, so few are made
 	for i := range values {
-		values[i] = m.kind.value(r)
+		values[i] = m.kind.Value(r)
 	}
 	m.ok(t, m.space.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range n {
-			key := m.kind.key(from + i)
+			key := m.kind.Key(from + i)
 			if remove {
 				if _, err := m.m.Delete(tx, key); err != nil {
 					return err
@@ -390,7 +377,7 @@ func (m *machine[K, V]) read(t *rapid.T) {
 		for range rapid.IntRange(0, 5).Draw(t, "operations") {
 			key, r := m.draw(t)
 			m.peek(t, tx, key, m.model)
-			if err := m.m.Set(tx, key, m.kind.value(r)); !errors.Is(err, everheap.ErrReadOnly) {
+			if err := m.m.Set(tx, key, m.kind.Value(r)); !errors.Is(err, everheap.ErrReadOnly) {
 				t.Fatalf("set in a View: %v", err)
 			}
 		}
@@ -428,9 +415,9 @@ func (m *machine[K, V]) iterateAndEdit(t *rapid.T) {
 
 // edit sets or deletes a random key.
 func (m *machine[K, V]) edit(t *rapid.T, tx *everheap.Tx, r *rand.Rand) {
-	key := m.kind.key(r.IntN(120))
+	key := m.kind.Key(r.IntN(120))
 	if r.IntN(2) == 0 {
-		v := m.kind.value(r)
+		v := m.kind.Value(r)
 		m.ok(t, m.m.Set(tx, key, v))
 		m.model[key] = v
 		return
@@ -456,7 +443,7 @@ func (m *machine[K, V]) hold(t *rapid.T) {
 			return nil
 		})
 	}()
-	receive(t, "a View", began)
+	spacetest.Receive(t, "a View", began)
 	m.held = append(m.held, s)
 }
 
@@ -489,7 +476,7 @@ func (m *machine[K, V]) look(t *rapid.T) {
 		}()
 		m.compare(new(failure), tx, s.model)
 	}
-	m.ok(t, receive(t, "a comparison", result))
+	m.ok(t, spacetest.Receive(t, "a comparison", result))
 }
 
 func (m *machine[K, V]) letGo(t *rapid.T) {
@@ -498,12 +485,12 @@ func (m *machine[K, V]) letGo(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "snapshot")
 	close(m.held[i].tasks)
-	m.ok(t, receive(t, "the end of a View", m.held[i].done))
+	m.ok(t, spacetest.Receive(t, "the end of a View", m.held[i].done))
 	m.held = append(m.held[:i], m.held[i+1:]...)
 }
 
 func (m *machine[K, V]) sweep(t *rapid.T) {
-	m.ok(t, sweep(m.space))
+	m.ok(t, spacetest.Sweep(m.space))
 }
 
 // reopen closes and opens the space; without live, as after a loss of power.

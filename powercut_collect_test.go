@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // cutLoose are the objects of a cutRun that nothing refers to: a list has their IDs, as
@@ -22,7 +23,7 @@ func (l *cutLoose) open(c *cutRun) {
 	var err error
 	c.begin()
 	l.ids, err = everheap.OpenList[everheap.ID](c.space, "loose")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 }
 
@@ -91,7 +92,7 @@ func (l *cutLoose) make(c *cutRun, tx *everheap.Tx) (made change, err error) {
 // readLoose calls add with the loose objects that are there.
 func readLoose(tx *everheap.Tx, add func(key, value string)) error {
 	ids, err := everheap.OpenList[everheap.ID](tx, "loose")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
@@ -106,7 +107,7 @@ func readLoose(tx *everheap.Tx, add func(key, value string)) error {
 		}
 		if n, lenErr := (*(*everheap.Map[int, string])(unsafe.Pointer(&id))).Len(tx); lenErr == nil {
 			add(key, fmt.Sprint(n, " entries"))
-		} else if !isNotFound(lenErr) {
+		} else if !spacetest.IsNotFound(lenErr) {
 			return lenErr
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/powercut"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // failing makes syncs fail now and then: one in so many.
@@ -75,7 +76,7 @@ func (c *cutRun) reread() {
 		return contents, readAll(tx, func(key, value string) { contents[key] = strings.Clone(value) })
 	}
 	c.model.now, c.model.contents, c.model.pins = digest{}, map[string]string{}, map[string]cutPin{}
-	must(c.t, c.space.View(func(tx *everheap.Tx) error {
+	spacetest.Must(c.t, c.space.View(func(tx *everheap.Tx) error {
 		contents, err := read(tx)
 		for key, value := range contents {
 			c.model.set(key, value)
@@ -83,9 +84,9 @@ func (c *cutRun) reread() {
 		return err
 	}))
 	pins, err := c.space.Checkpoints()
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	for _, pin := range pins {
-		must(c.t, c.space.ViewAt(pin.Name, func(tx *everheap.Tx) (err error) {
+		spacetest.Must(c.t, c.space.ViewAt(pin.Name, func(tx *everheap.Tx) (err error) {
 			var p cutPin
 			if p.contents, err = read(tx); err == nil {
 				err = p.digest.read(tx)
@@ -101,7 +102,7 @@ func (c *cutRun) reread() {
 // before or after, whenever the power fails later.
 func TestPowerCut_AfterFailedSyncs(t *testing.T) {
 	images, failures := 0, 0
-	rounds(t, 4, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()
 		c := newCutRun(t, seed, powercut.New())
 		c.failing(rand.New(rand.NewPCG(seed, 2)), 12)
@@ -118,22 +119,22 @@ func TestPowerCut_AfterFailedSyncs(t *testing.T) {
 	}
 }
 
-func init() { children["doomed"] = doomedChild }
+func init() { spacetest.Children["doomed"] = doomedChild }
 
 // doomedChild commits, and dies in a sync that fails: nobody lives to tell.
 func doomedChild() int {
-	c := newInChild()
+	c := spacetest.NewInChild()
 	disk := faultdisk.New()
-	s, err := c.open(everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground())
+	s, err := c.Open(spacetest.WithFiles(disk.OpenFile), spacetest.WithoutBackground())
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, string](s, "plain")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	if _, err := everheap.OpenMap[uint64, []byte](s, "large"); err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	set := func(from, to int) {
 		for i := from; i < to && err == nil; i++ {
@@ -144,18 +145,18 @@ func doomedChild() int {
 	if err == nil {
 		err = s.Sync(context.Background())
 	}
-	if err == nil && c.has("anchored") {
-		err = s.Engine().Anchor(true)
+	if err == nil && c.Has("anchored") {
+		err = spacetest.Engine(s).Anchor(true)
 	}
 	if err != nil {
-		return failed("the beginning", err)
+		return spacetest.Failed("the beginning", err)
 	}
-	say("synced")
-	<-c.asked
+	spacetest.Say("synced")
+	<-c.Asked
 	set(30, 90)
 	die := func(faultdisk.Call) {
-		say("dying")
-		if c.has("stopped") {
+		spacetest.Say("dying")
+		if c.Has("stopped") {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		} else {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -163,16 +164,16 @@ func doomedChild() int {
 		time.Sleep(500 * time.Millisecond) // the signal may reach another thread first
 	}
 	disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Err: syscall.EIO, Failing: die})
-	if c.has("heap") {
-		err = s.Engine().Anchor(false)
+	if c.Has("heap") {
+		err = spacetest.Engine(s).Anchor(false)
 	} else {
 		err = s.Sync(context.Background())
 	}
 	if !errors.Is(err, everheap.ErrIO) {
-		return failed("the sync", fmt.Errorf("it did not fail: %v", err))
+		return spacetest.Failed("the sync", fmt.Errorf("it did not fail: %v", err))
 	}
-	say("failed")
-	<-c.asked
+	spacetest.Say("failed")
+	<-c.Asked
 	return 0
 }
 
@@ -183,26 +184,26 @@ func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) {
 	total := 0
 	for i, work := range []string{"journal", "heap", "heap anchored", "journal stopped", "heap stopped anchored"} {
 		t.Run(work, func(t *testing.T) {
-			dir := filepath.Join(cutDir(t), "s")
-			child := startChild(t, "doomed", env(dir, 1, work, 1)...)
-			child.awaitLine("synced")
+			dir := filepath.Join(spacetest.MemoryDir(t), "s")
+			child := spacetest.StartChild(t, "doomed", spacetest.Env(dir, 1, work, 1)...)
+			child.AwaitLine("synced")
 			found := map[string]powercut.Found{} // on disk may be more, but nobody may rely on it
 			for _, name := range []string{"heap", journal.FileName} {
 				b, err := os.ReadFile(filepath.Join(dir, name))
-				must(t, err)
+				spacetest.Must(t, err)
 				found[name] = powercut.Found{OnDisk: b, Lost: strings.HasPrefix(work, name)}
 			}
-			child.tell("go on")
-			child.awaitLine("dying")
-			if !wait(patience, func() bool { return child.gone() || child.stopped() }) {
+			child.Tell("go on")
+			child.AwaitLine("dying")
+			if !spacetest.Wait(spacetest.Patience, func() bool { return child.Gone() || child.Stopped() }) {
 				t.Fatal("the child goes on")
 			}
 			n := heirs(t, dir, found, work, uint64(i))
 			total += n
-			if !child.gone() {
-				child.resume()
-				child.awaitLine("failed")
-				child.tell("quit")
+			if !child.Gone() {
+				child.Resume()
+				child.AwaitLine("failed")
+				child.Tell("quit")
 			}
 		})
 	}
@@ -217,7 +218,7 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
 	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 3)), disk: disk, dir: dir, model: cutModel{digests: map[uint64]digest{},
 		contents: map[string]string{}, pins: map[string]cutPin{}, pinned: map[uint64]map[string]cutPin{}}}
-	c.opts = []everheap.Option{everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground()}
+	c.opts = []everheap.Option{spacetest.WithFiles(disk.OpenFile), spacetest.WithoutBackground()}
 	c.open()
 	c.reread()
 	newest := uint64(c.space.Stats().Version)
@@ -225,11 +226,11 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 	first := 0
 	for i := range 25 {
 		if i == 12 && work != "journal" {
-			must(t, c.space.Engine().Anchor(i%2 == 0))
+			spacetest.Must(t, spacetest.Engine(c.space).Anchor(i%2 == 0))
 		}
 		c.begin()
 		key := fmt.Sprint("k", c.r.IntN(120))
-		must(t, c.space.Update(context.Background(), func(tx *everheap.Tx) error { return c.plain.Set(tx, key, "heir") }, everheap.Durable))
+		spacetest.Must(t, c.space.Update(context.Background(), func(tx *everheap.Tx) error { return c.plain.Set(tx, key, "heir") }, everheap.Durable))
 		c.model.set("plain/"+key, "heir")
 		c.committed()
 		c.acknowledged(uint64(c.space.Stats().Version))
@@ -242,7 +243,7 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 	for m := first; m <= c.disk.Now(); m += 2 {
 		moments = append(moments, m)
 	}
-	n, err := c.violations(seed, moments, scaled(150))
+	n, err := c.violations(seed, moments, spacetest.Scaled(150))
 	if err != nil {
 		t.Error(err)
 	}
@@ -251,7 +252,7 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 
 // The simulator finds it when a failed sync is taken lightly.
 func TestPowerCut_FailuresAreFound(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if spacetest.RaceEnabled || testing.Short() {
 		t.Skip("takes thousands of images")
 	}
 	for seed := uint64(1); seed <= 8; seed++ {

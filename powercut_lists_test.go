@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // cutLists are the lists and values of a cutRun: a list of strings, and a list of
@@ -37,11 +38,11 @@ func (l *cutLists) open(c *cutRun) {
 	var err error
 	c.begin()
 	l.list, err = everheap.OpenList[string](c.space, "list")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 	c.begin()
 	l.refs, err = everheap.OpenList[everheap.Ref[string]](c.space, "refs")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 }
 
@@ -78,7 +79,7 @@ func (l *cutLists) change(c *cutRun, sc everheap.Scope, n *cutLengths) ([]change
 		return []change{{fmt.Sprint("list/", i), value}}, l.list.Set(sc, i, value)
 	case k == 5:
 		n.list--
-		return []change{{fmt.Sprint("list/", n.list), ""}}, second(l.list.Pop(sc))
+		return []change{{fmt.Sprint("list/", n.list), ""}}, spacetest.Second(l.list.Pop(sc))
 	case k == 6:
 		to := n.list - c.r.IntN(min(n.list, 6)+1)
 		var changes []change
@@ -121,7 +122,7 @@ func (l *cutLists) newRef(c *cutRun, sc everheap.Scope, value string) error {
 // readLists calls add with what the lists hold that are there.
 func readLists(tx *everheap.Tx, add func(key, value string)) error {
 	list, err := everheap.OpenList[string](tx, "list")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
@@ -131,7 +132,7 @@ func readLists(tx *everheap.Tx, add func(key, value string)) error {
 		add(fmt.Sprint("list/", i), *v)
 	}
 	refs, err := everheap.OpenList[everheap.Ref[string]](tx, "refs")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A cutModel knows what each version of a space held, and what its program was
@@ -124,7 +125,7 @@ func (d *digest) read(tx *everheap.Tx) error { return readAll(tx, d.add) }
 // hold nothing.
 func readAll(tx *everheap.Tx, add func(key, value string)) error {
 	plain, err := everheap.OpenMap[string, string](tx, "plain")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
@@ -134,7 +135,7 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 		add("plain/"+k, *v)
 	}
 	large, err := everheap.OpenMap[uint64, []byte](tx, "large")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
@@ -156,7 +157,7 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 // recovered is the one that the space has before a map is opened. The versions of
 // the model end with last: later ones hold the same.
 func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
-	s, err := everheap.Open(dir, created(dir, 64<<20, everheap.WithoutBackground())...)
+	s, err := everheap.Open(dir, spacetest.Created(dir, 64<<20, spacetest.WithoutBackground())...)
 	if err != nil {
 		return fmt.Errorf("it does not open: %w", err)
 	}
@@ -169,7 +170,7 @@ func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
 	if version < oldest || version > newest {
 		return fmt.Errorf("it has version %d; %d was durable, %d the newest", version, oldest, newest)
 	}
-	report, err := s.Engine().Check(context.Background())
+	report, err := spacetest.Engine(s).Check(context.Background())
 	if err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
 
 // again opens an image that went on once more.
 func (m *cutModel) again(dir string) error {
-	s, err := everheap.Open(dir, everheap.WithoutBackground())
+	s, err := everheap.Open(dir, spacetest.WithoutBackground())
 	if err != nil {
 		return fmt.Errorf("it does not open again: %w", err)
 	}

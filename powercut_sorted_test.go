@@ -1,9 +1,8 @@
 package everheap_test
 
 import (
-	"fmt"
-
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // cutSorted is the sorted map of a cutRun. In the model its entries are "sorted/key".
@@ -14,16 +13,13 @@ type cutSorted struct {
 // sortedKeys is how many keys the map may have: enough for branches.
 const sortedKeys = 400
 
-// sortedKey makes a key. They have much in common, so that words begin late.
-func sortedKey(i int) string { return fmt.Sprintf("the key with the number %04d", i) }
-
 // open opens the map; if it is created that is a version.
 func (o *cutSorted) open(c *cutRun) {
 	c.t.Helper()
 	var err error
 	c.begin()
 	o.m, err = everheap.OpenSorted[string, string](c.space, "sorted")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 }
 
@@ -45,7 +41,7 @@ func (o *cutSorted) single(c *cutRun) error {
 func (o *cutSorted) change(c *cutRun, sc everheap.Scope, most int) (changes []change, err error) {
 	first, remove := c.r.IntN(sortedKeys), c.r.IntN(3) == 0
 	for i := range 1 + c.r.IntN(most) {
-		key, value := sortedKey(first+i), ""
+		key, value := spacetest.SortedKey(first+i), ""
 		if remove {
 			_, err = o.m.Delete(sc, key)
 		} else {
@@ -64,7 +60,7 @@ func (o *cutSorted) change(c *cutRun, sc everheap.Scope, most int) (changes []ch
 // order count for nothing.
 func readSorted(tx *everheap.Tx, add func(key, value string)) error {
 	m, err := everheap.OpenSorted[string, string](tx, "sorted")
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {

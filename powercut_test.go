@@ -16,6 +16,7 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/powercut"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 var cutFlag = flag.String("everheap.powercut", "", "replays one image of a power cut test: SEED:MOMENT:POLICY:IMAGE, as the test prints it")
@@ -40,23 +41,12 @@ type cutRun struct {
 func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk) *cutRun {
 	t.Helper()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
-	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: disk, dir: filepath.Join(cutDir(t), "s"),
+	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: disk, dir: filepath.Join(spacetest.MemoryDir(t), "s"),
 		model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}, begun: []told{{0, 1}},
 			pins: map[string]cutPin{}, pinned: map[uint64]map[string]cutPin{}}}
-	c.opts = []everheap.Option{everheap.WithMaxSize(64 << 20), everheap.WithFiles(disk.OpenFile), everheap.WithoutBackground()}
+	c.opts = []everheap.Option{everheap.WithMaxSize(64 << 20), spacetest.WithFiles(disk.OpenFile), spacetest.WithoutBackground()}
 	c.open()
 	return c
-}
-
-// cutDir makes a directory, in memory if that is possible.
-func cutDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "everheap-cut-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // open opens the space and its maps; each one that is created is a version.
@@ -64,14 +54,14 @@ func (c *cutRun) open() {
 	c.t.Helper()
 	var err error
 	c.space, err = everheap.Open(c.dir, c.opts...)
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.begin()
 	c.plain, err = everheap.OpenMap[string, string](c.space, "plain")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 	c.begin()
 	c.large, err = everheap.OpenMap[uint64, []byte](c.space, "large")
-	must(c.t, err)
+	spacetest.Must(c.t, err)
 	c.committed()
 	c.lists.open(c)
 	c.order.open(c)
@@ -109,7 +99,7 @@ func (c *cutRun) step() error {
 	case k < 62:
 		return c.update()
 	case k < 70:
-		return c.space.Engine().Spool()
+		return spacetest.Engine(c.space).Spool()
 	case k < 78:
 		version := uint64(c.space.Stats().Version)
 		err := c.space.Sync(context.Background())
@@ -118,12 +108,12 @@ func (c *cutRun) step() error {
 		}
 		return err
 	case k < 83:
-		return c.space.Engine().Anchor(false)
+		return spacetest.Engine(c.space).Anchor(false)
 	case k < 84:
-		return c.space.Engine().Anchor(true)
+		return spacetest.Engine(c.space).Anchor(true)
 	case k < 86:
 		c.begin() // what a restore had pinned is let go, and that is a version
-		err := sweep(c.space)
+		err := spacetest.Sweep(c.space)
 		c.committed()
 		return err
 	case k < 90:
@@ -276,7 +266,7 @@ func (c *cutRun) update() error {
 func (c *cutRun) run(steps int) {
 	c.t.Helper()
 	for i := range steps {
-		must(c.t, c.step())
+		spacetest.Must(c.t, c.step())
 		if i%97 == 96 {
 			c.close()
 			c.open()
@@ -288,7 +278,7 @@ func (c *cutRun) run(steps int) {
 func (c *cutRun) close() {
 	c.t.Helper()
 	version := uint64(c.space.Stats().Version)
-	must(c.t, c.space.Close())
+	spacetest.Must(c.t, c.space.Close())
 	c.acknowledged(version)
 }
 
@@ -335,9 +325,9 @@ func (c *cutRun) firstImage() int {
 // image builds and verifies one image.
 func (c *cutRun) image(moment int, policy powercut.Policy, k uint64) error {
 	dir := filepath.Join(filepath.Dir(c.dir), "image")
-	must(c.t, os.RemoveAll(dir))
-	must(c.t, os.Mkdir(dir, 0o700))
-	must(c.t, c.disk.Image(dir, "heap", moment, policy, rand.New(rand.NewPCG(k, 7))))
+	spacetest.Must(c.t, os.RemoveAll(dir))
+	spacetest.Must(c.t, os.Mkdir(dir, 0o700))
+	spacetest.Must(c.t, c.disk.Image(dir, "heap", moment, policy, rand.New(rand.NewPCG(k, 7))))
 	if err := c.model.verifyImage(dir, moment, math.MaxUint64); err != nil {
 		return err
 	}
@@ -353,7 +343,7 @@ func TestPowerCut_EveryImageIsOneVersion(t *testing.T) {
 		return
 	}
 	total := 0
-	rounds(t, 6, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 6, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()
 		c := newCutRun(t, seed, powercut.New())
 		c.run(220)
@@ -384,7 +374,7 @@ func replayCut(t *testing.T) {
 // Power is lost a second time, while the space is recovered or closed after that.
 func TestPowerCut_DuringRecovery(t *testing.T) {
 	total := 0
-	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		c := newCutRun(t, r.Uint64(), powercut.New())
 		c.run(120)
 		moments := c.moments(20)
@@ -407,12 +397,12 @@ func TestPowerCut_DuringRecovery(t *testing.T) {
 // moments in between.
 func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n int, err error) {
 	once := filepath.Join(filepath.Dir(c.dir), "once")
-	must(c.t, os.RemoveAll(once))
-	must(c.t, os.Mkdir(once, 0o700))
-	must(c.t, c.disk.Image(once, "heap", moment, policy, r))
+	spacetest.Must(c.t, os.RemoveAll(once))
+	spacetest.Must(c.t, os.Mkdir(once, 0o700))
+	spacetest.Must(c.t, c.disk.Image(once, "heap", moment, policy, r))
 	disk := powercut.New()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
-	s, err := everheap.Open(once, created(once, 64<<20, everheap.WithoutBackground(), everheap.WithFiles(disk.OpenFile))...)
+	s, err := everheap.Open(once, spacetest.Created(once, 64<<20, spacetest.WithoutBackground(), spacetest.WithFiles(disk.OpenFile))...)
 	if err != nil {
 		return 0, err
 	}
@@ -423,13 +413,13 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 	}
 	twice := filepath.Join(filepath.Dir(c.dir), "twice")
 	for ; n < 12; n++ {
-		must(c.t, os.RemoveAll(twice))
-		must(c.t, os.Mkdir(twice, 0o700))
+		spacetest.Must(c.t, os.RemoveAll(twice))
+		spacetest.Must(c.t, os.Mkdir(twice, 0o700))
 		second := disk.Now()
 		if syncs := disk.Syncs(); len(syncs) > 0 { // from the first one on the files are all there
 			second -= r.IntN(second - syncs[0].From + 1)
 		}
-		must(c.t, disk.Image(twice, "heap", second, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r))
+		spacetest.Must(c.t, disk.Image(twice, "heap", second, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r))
 		if err := c.model.verifyImage(twice, moment, recovered); err != nil {
 			return n, err
 		}
@@ -455,7 +445,7 @@ func TestPowerCut_DuringCreation(t *testing.T) {
 
 // The simulator finds what it is there to find.
 func TestPowerCut_FaultsAreFound(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if spacetest.RaceEnabled || testing.Short() {
 		t.Skip("takes thousands of images")
 	}
 	swallow := func(name string) func(d *powercut.Disk) {

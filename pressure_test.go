@@ -11,37 +11,38 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A churning child overwrites records, a number of them per transaction. Its task
 // is "updates-per-transaction keys": it overwrites random ones of so many keys
 // until the number that a line names is reached, and says "done".
-func init() { children["churn"] = churnChild }
+func init() { spacetest.Children["churn"] = churnChild }
 
 func churnChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	m, err := everheap.OpenMap[uint64, record](s, "m")
+	m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	var batch int
 	var keys, total uint64
-	if _, err := fmt.Sscan(c.work, &batch, &keys); err != nil {
-		return failed("the task", err)
+	if _, err := fmt.Sscan(c.Work, &batch, &keys); err != nil {
+		return spacetest.Failed("the task", err)
 	}
-	for line := range c.asked {
+	for line := range c.Asked {
 		if total, err = strconv.ParseUint(line, 10, 64); err != nil {
-			return failed("the task", err)
+			return spacetest.Failed("the task", err)
 		}
 		for n := uint64(0); n < total; n += uint64(batch) {
-			err := again(func() error {
+			err := spacetest.Again(func() error {
 				return s.Update(context.Background(), func(tx *everheap.Tx) error {
 					for range batch {
-						if err := m.Set(tx, c.rng.Uint64N(keys), newRecord(n, 20)); err != nil {
+						if err := m.Set(tx, c.Rng.Uint64N(keys), spacetest.NewRecord(n, 20)); err != nil {
 							return err
 						}
 					}
@@ -49,34 +50,18 @@ func churnChild() int {
 				})
 			})
 			if err != nil {
-				return failed("update", err)
+				return spacetest.Failed("update", err)
 			}
 		}
-		say("done", s.Stats().Version)
-		if c.ended.Load() {
+		spacetest.Say("done", s.Stats().Version)
+		if c.Ended.Load() {
 			break
 		}
 	}
 	if err := s.Close(); err != nil {
-		return failed("close", err)
+		return spacetest.Failed("close", err)
 	}
 	return 0
-}
-
-// fillRecords sets the records below n.
-func fillRecords(t *testing.T, s *everheap.Space, m everheap.Map[uint64, record], n, seq uint64) {
-	t.Helper()
-	for k := uint64(0); k < n; {
-		update(t, s, func(tx *everheap.Tx) error {
-			for range min(1000, n-k) {
-				if err := m.Set(tx, k, newRecord(seq, 20)); err != nil {
-					return err
-				}
-				k++
-			}
-			return nil
-		})
-	}
 }
 
 // awaitReclaim gives the background some time to tidy and to write anchors.
@@ -88,34 +73,34 @@ func awaitReclaim() { time.Sleep(1500 * time.Millisecond) }
 func TestPressure_HeldView(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(map[bool]string{false: "reading", true: "suspended"}[stopped], func(t *testing.T) {
-			entries, updates := uint64(scaled(100_000)), uint64(scaled(5_000_000))
+			entries, updates := uint64(spacetest.Scaled(100_000)), uint64(spacetest.Scaled(5_000_000))
 			if stopped {
 				updates /= 5
 			}
-			s := scratch(t)
-			m := mapOf[uint64, record](t, s)
-			fillRecords(t, s, m, entries, 1)
+			s := spacetest.Scratch(t)
+			m := spacetest.MapOf[uint64, spacetest.Record](t, s)
+			spacetest.FillRecords(t, s, m, entries, 1)
 			awaitReclaim()
 			dir, before := s.Stats().Dir, s.Stats().Used
-			reader := startChild(t, "holder", env(dir, 1, "", 1)...)
-			if n := reader.awaitLine("holding"); n != fmt.Sprint(entries) {
+			reader := spacetest.StartChild(t, "holder", spacetest.Env(dir, 1, "", 1)...)
+			if n := reader.AwaitLine("holding"); n != fmt.Sprint(entries) {
 				t.Fatalf("the reader sees %s entries", n)
 			}
 			if stopped {
-				reader.stop()
+				reader.Stop()
 			}
 			began := time.Now()
-			var writers []*child
+			var writers []*spacetest.Child
 			for id := 2; id <= 3; id++ {
-				w := startChild(t, "churn", env(dir, id, fmt.Sprint(1+(id-2)*99, " ", entries/100), uint64(id))...)
-				w.tell(fmt.Sprint([]uint64{updates / 20, updates / 20 * 19}[id-2]))
+				w := spacetest.StartChild(t, "churn", spacetest.Env(dir, id, fmt.Sprint(1+(id-2)*99, " ", entries/100), uint64(id))...)
+				w.Tell(fmt.Sprint([]uint64{updates / 20, updates / 20 * 19}[id-2]))
 				writers = append(writers, w)
 			}
 			for _, w := range writers {
-				if !wait(long, func() bool { return len(w.words()) > 0 || w.gone() }) {
+				if !spacetest.Wait(spacetest.Long, func() bool { return len(w.Words()) > 0 || w.Gone() }) {
 					t.Fatal("the writers do not come to an end")
 				}
-				w.awaitLine("done")
+				w.AwaitLine("done")
 			}
 			after := s.Stats().Used
 			t.Logf("%d entries, %d updates of %d of them in %v: %.1f MB in use before, %.1f after",
@@ -127,37 +112,37 @@ func TestPressure_HeldView(t *testing.T) {
 				t.Errorf("an old reader made the space grow from %d to %d bytes", before, after)
 			}
 			if stopped {
-				reader.resume()
+				reader.Resume()
 			}
-			reader.tell("look")
-			reader.awaitLine("same")
+			reader.Tell("look")
+			reader.AwaitLine("same")
 		})
 	}
 }
 
 // A visitor opens the space, writes a little, and closes it, many times.
-func init() { children["visitor"] = visitorChild }
+func init() { spacetest.Children["visitor"] = visitorChild }
 
 func visitorChild() int {
-	c := newInChild()
-	visits, _ := strconv.Atoi(c.work)
+	c := spacetest.NewInChild()
+	visits, _ := strconv.Atoi(c.Work)
 	for i := range visits {
-		s, err := c.open()
+		s, err := c.Open()
 		if err != nil {
-			return failed("open", err)
+			return spacetest.Failed("open", err)
 		}
-		m, err := everheap.OpenMap[uint64, record](s, "m")
+		m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
 		if err != nil {
-			return failed("open", err)
+			return spacetest.Failed("open", err)
 		}
 		for range 10 {
-			err := again(func() error { return m.Set(s, c.rng.Uint64N(1000), newRecord(uint64(i), c.rng.IntN(2000))) })
+			err := spacetest.Again(func() error { return m.Set(s, c.Rng.Uint64N(1000), spacetest.NewRecord(uint64(i), c.Rng.IntN(2000))) })
 			if err != nil {
-				return failed("set", err)
+				return spacetest.Failed("set", err)
 			}
 		}
 		if err := s.Close(); err != nil {
-			return failed("close", err)
+			return spacetest.Failed("close", err)
 		}
 	}
 	return 0
@@ -176,30 +161,30 @@ func TestPressure_Visitors(t *testing.T) {
 		processes, opens int
 		growth           float64
 	}{
-		{"one after the other", true, 1, scaled(200), 1.25},
-		{"each the last one to leave", false, 1, scaled(100), 1.25},
-		{"four at a time", true, 4, scaled(50), 1.5},
+		{"one after the other", true, 1, spacetest.Scaled(200), 1.25},
+		{"each the last one to leave", false, 1, spacetest.Scaled(100), 1.25},
+		{"four at a time", true, 4, spacetest.Scaled(50), 1.5},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
-			s := open(t, dir)
-			m := mapOf[uint64, record](t, s)
-			fillRecords(t, s, m, 1000, 1)
+			s := spacetest.Open(t, dir)
+			m := spacetest.MapOf[uint64, spacetest.Record](t, s)
+			spacetest.FillRecords(t, s, m, 1000, 1)
 			if !v.stays {
-				must(t, s.Close())
+				spacetest.Must(t, s.Close())
 			}
 			var used [3]uint64
 			for round := range used {
 				var all sync.WaitGroup
 				for id := range v.processes {
-					c := startChild(t, "visitor", env(dir, id, fmt.Sprint(v.opens), uint64(round*100+id))...)
-					all.Go(func() { wait(long, c.gone) })
+					c := spacetest.StartChild(t, "visitor", spacetest.Env(dir, id, fmt.Sprint(v.opens), uint64(round*100+id))...)
+					all.Go(func() { spacetest.Wait(spacetest.Long, c.Gone) })
 				}
 				all.Wait()
 				s, err := everheap.Open(dir)
-				must(t, err)
+				spacetest.Must(t, err)
 				used[round] = s.Stats().Used
-				must(t, s.Close())
+				spacetest.Must(t, s.Close())
 			}
 			t.Logf("bytes in use after every %d visits: %d", v.processes*v.opens, used)
 			if float64(used[2]) > v.growth*max(float64(used[0]), sprawl)+2e6 {
@@ -211,17 +196,17 @@ func TestPressure_Visitors(t *testing.T) {
 
 // What was deleted is used again.
 func TestPressure_Refill(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[uint64, record](t, s)
-	entries := uint64(scaled(20_000))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
+	entries := uint64(spacetest.Scaled(20_000))
 	var first uint64
 	for round := range uint64(6) {
-		fillRecords(t, s, m, entries, round)
+		spacetest.FillRecords(t, s, m, entries, round)
 		if round == 1 {
 			first = s.Stats().Used
 		}
 		for k := uint64(0); k < entries; {
-			update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Update(t, s, func(tx *everheap.Tx) error {
 				for range min(1000, entries-k) {
 					if ok, err := m.Delete(tx, k); err != nil || !ok {
 						return fmt.Errorf("deleting %d: %v, %w", k, ok, err)
@@ -231,8 +216,8 @@ func TestPressure_Refill(t *testing.T) {
 				return nil
 			})
 		}
-		must(t, s.Sync(context.Background())) // the two newest anchors keep what they can see
-		must(t, s.Sync(context.Background()))
+		spacetest.Must(t, s.Sync(context.Background())) // the two newest anchors keep what they can see
+		spacetest.Must(t, s.Sync(context.Background()))
 	}
 	if used := s.Stats().Used; used > first*3/2 {
 		t.Errorf("filled and emptied twice: %d bytes are in use; four times more: %d", first, used)
@@ -241,23 +226,23 @@ func TestPressure_Refill(t *testing.T) {
 
 // Two processes write by turns: what the one frees the other can use.
 func TestPressure_Alternating(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		s := scratch(t)
-		m := mapOf[uint64, record](t, s)
-		entries := uint64(scaled(20_000))
-		fillRecords(t, s, m, entries, 1)
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		s := spacetest.Scratch(t)
+		m := spacetest.MapOf[uint64, spacetest.Record](t, s)
+		entries := uint64(spacetest.Scaled(20_000))
+		spacetest.FillRecords(t, s, m, entries, 1)
 		dir := s.Stats().Dir
-		var cs []*child
+		var cs []*spacetest.Child
 		for id := 1; id <= 2; id++ {
-			cs = append(cs, startChild(t, "churn", env(dir, id, fmt.Sprint(100, " ", entries), r.Uint64())...))
+			cs = append(cs, spacetest.StartChild(t, "churn", spacetest.Env(dir, id, fmt.Sprint(100, " ", entries), r.Uint64())...))
 		}
 		var sizes []uint64
-		turns := scaled(12)
+		turns := spacetest.Scaled(12)
 		for turn := range turns {
 			c := cs[turn%2]
-			c.tell(fmt.Sprint(entries))
+			c.Tell(fmt.Sprint(entries))
 			n := turn/2 + 1
-			c.await("its turn's end", func() bool { return len(c.words()) >= n })
+			c.Await("its turn's end", func() bool { return len(c.Words()) >= n })
 			sizes = append(sizes, s.Stats().Used)
 		}
 		t.Logf("bytes in use after each turn: %d", sizes)
@@ -268,28 +253,28 @@ func TestPressure_Alternating(t *testing.T) {
 }
 
 // An opening child says how long it took to open the space and to read one entry.
-func init() { children["first read"] = firstReadChild }
+func init() { spacetest.Children["first read"] = firstReadChild }
 
 func firstReadChild() int {
-	c := newInChild()
+	c := spacetest.NewInChild()
 	began := time.Now()
-	s, err := c.open()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	m, err := everheap.OpenMap[uint64, record](s, "m")
+	m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	if _, err := m.Get(s, 7); err != nil {
-		return failed("get", err)
+		return spacetest.Failed("get", err)
 	}
-	say("read", time.Since(began).Nanoseconds())
-	if err := m.Set(s, 7, newRecord(8, 20)); err != nil { // so that there is something to lose
-		return failed("set", err)
+	spacetest.Say("read", time.Since(began).Nanoseconds())
+	if err := m.Set(s, 7, spacetest.NewRecord(8, 20)); err != nil { // so that there is something to lose
+		return spacetest.Failed("set", err)
 	}
-	say("written")
-	<-c.asked
+	spacetest.Say("written")
+	<-c.Asked
 	return 0
 }
 
@@ -300,18 +285,18 @@ func BenchmarkOpen_FirstRead(b *testing.B) {
 	for i, entries := range []uint64{1_000, 1_000_000} {
 		b.Run(fmt.Sprint("entries=", entries), func(b *testing.B) {
 			dir := filepath.Join(b.TempDir(), "s")
-			loader := startChild(b, "loader", env(dir, 0, fmt.Sprint(entries), 1)...)
-			loader.awaitLong("loaded")
-			loader.kill()
+			loader := spacetest.StartChild(b, "loader", spacetest.Env(dir, 0, fmt.Sprint(entries), 1)...)
+			loader.AwaitLong("loaded")
+			loader.Kill()
 			var total int64
 			for b.Loop() {
-				c := startChild(b, "first read", env(dir, 1, "", 1)...)
-				ns, err := strconv.ParseInt(c.awaitLine("read"), 10, 64)
+				c := spacetest.StartChild(b, "first read", spacetest.Env(dir, 1, "", 1)...)
+				ns, err := strconv.ParseInt(c.AwaitLine("read"), 10, 64)
 				if err != nil {
 					b.Fatal(err)
 				}
-				c.awaitLine("written")
-				c.kill()
+				c.AwaitLine("written")
+				c.Kill()
 				total += ns
 			}
 			perOpen[i] = float64(total) / float64(b.N)
@@ -324,23 +309,23 @@ func BenchmarkOpen_FirstRead(b *testing.B) {
 }
 
 // A loader fills a map, and waits to be killed.
-func init() { children["loader"] = loaderChild }
+func init() { spacetest.Children["loader"] = loaderChild }
 
 func loaderChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	m, err := everheap.OpenMap[uint64, record](s, "m")
+	m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	n, _ := strconv.ParseUint(c.work, 10, 64)
+	n, _ := strconv.ParseUint(c.Work, 10, 64)
 	for k := uint64(0); k < n; {
 		err := s.Update(context.Background(), func(tx *everheap.Tx) error {
 			for range min(1000, n-k) {
-				if err := m.Set(tx, k, newRecord(k, 20)); err != nil {
+				if err := m.Set(tx, k, spacetest.NewRecord(k, 20)); err != nil {
 					return err
 				}
 				k++
@@ -348,17 +333,10 @@ func loaderChild() int {
 			return nil
 		})
 		if err != nil {
-			return failed("update", err)
+			return spacetest.Failed("update", err)
 		}
 	}
-	say("loaded")
-	<-c.asked
+	spacetest.Say("loaded")
+	<-c.Asked
 	return 0
-}
-
-// awaitLong is awaitLine for work that takes long.
-func (c *child) awaitLong(word string) {
-	c.t.Helper()
-	wait(long, func() bool { return len(c.words()) > 0 || c.gone() })
-	c.awaitLine(word)
 }

@@ -9,32 +9,33 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func init() {
-	children["mutex-holder"] = func() int {
-		c := newInChild()
-		s, err := c.open(everheap.WithoutBackground())
+	spacetest.Children["mutex-holder"] = func() int {
+		c := spacetest.NewInChild()
+		s, err := c.Open(spacetest.WithoutBackground())
 		if err != nil {
-			return failed("open", err)
+			return spacetest.Failed("open", err)
 		}
 		if err := s.Mutex("x").Lock(context.Background()); err != nil {
-			return failed("lock", err)
+			return spacetest.Failed("lock", err)
 		}
 		_ = s.View(func(tx *everheap.Tx) error {
-			say("locked")
-			<-c.asked
+			spacetest.Say("locked")
+			<-c.Asked
 			return nil
 		})
 		return 0
 	}
-	children["idler"] = func() int {
-		c := newInChild()
-		if _, err := c.open(); err != nil {
-			return failed("open", err)
+	spacetest.Children["idler"] = func() int {
+		c := spacetest.NewInChild()
+		if _, err := c.Open(); err != nil {
+			return spacetest.Failed("open", err)
 		}
-		say("opened")
-		<-c.asked
+		spacetest.Say("opened")
+		<-c.Asked
 		return 0
 	}
 }
@@ -47,49 +48,49 @@ func TestReaper_StandsStill(t *testing.T) {
 	}
 	for _, point := range []string{"entry.dead", "entry.retired", "entry.reaped"} {
 		t.Run(point, func(t *testing.T) {
-			s := open(t, filepath.Join(t.TempDir(), "s"), everheap.WithoutBackground())
+			s := spacetest.Open(t, filepath.Join(t.TempDir(), "s"), spacetest.WithoutBackground())
 			dir := s.Stats().Dir
-			d := startChild(t, "mutex-holder", env(dir, 1, "", 1)...)
-			d.awaitLine("locked")
-			r := startChild(t, "idler", append(env(dir, 2, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
-			r.awaitLine("opened")
-			d.kill()
-			r.await("standing still", r.stopped)
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			d := spacetest.StartChild(t, "mutex-holder", spacetest.Env(dir, 1, "", 1)...)
+			d.AwaitLine("locked")
+			r := spacetest.StartChild(t, "idler", append(spacetest.Env(dir, 2, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
+			r.AwaitLine("opened")
+			d.Kill()
+			r.Await("standing still", r.Stopped)
+			ctx, cancel := context.WithTimeout(context.Background(), spacetest.Patience)
 			defer cancel()
 			if err := s.Mutex("x").Lock(ctx); !errors.Is(err, everheap.ErrOwnerDied) {
 				t.Errorf("locking what the dead one had locked: %v", err)
 			}
-			other := startChild(t, "idler", env(dir, 3, "", 1)...) // cleans up where the other one does not
-			other.awaitLine("opened")
-			if !wait(patience, func() bool { return readersOf(t, s, d) == 0 }) {
+			other := spacetest.StartChild(t, "idler", spacetest.Env(dir, 3, "", 1)...) // cleans up where the other one does not
+			other.AwaitLine("opened")
+			if !spacetest.Wait(spacetest.Patience, func() bool { return readersOf(t, s, d) == 0 }) {
 				t.Errorf("the dead one still holds %d versions", readersOf(t, s, d))
 			}
 			list, err := s.Processes()
-			must(t, err)
+			spacetest.Must(t, err)
 			for _, p := range list {
-				if p.PID == d.process.Pid {
+				if p.PID == d.Process.Pid {
 					t.Error("the dead one is listed")
 				}
 			}
-			if !r.stopped() {
+			if !r.Stopped() {
 				t.Error("the reaper did not stand still all the time: the test shows nothing")
 			}
-			r.resume()
-			must(t, s.Mutex("x").Unlock())
-			must(t, s.Mutex("x").Lock(ctx))
-			must(t, s.Mutex("x").Unlock())
+			r.Resume()
+			spacetest.Must(t, s.Mutex("x").Unlock())
+			spacetest.Must(t, s.Mutex("x").Lock(ctx))
+			spacetest.Must(t, s.Mutex("x").Unlock())
 		})
 	}
 }
 
 // readersOf counts the versions that a child holds, dead or alive.
-func readersOf(t *testing.T, s *everheap.Space, c *child) (n int) {
+func readersOf(t *testing.T, s *everheap.Space, c *spacetest.Child) (n int) {
 	t.Helper()
 	readers, err := s.Readers()
-	must(t, err)
+	spacetest.Must(t, err)
 	for _, r := range readers {
-		if r.PID == c.process.Pid || r.PID == 0 { // 0: of one who is gone
+		if r.PID == c.Process.Pid || r.PID == 0 { // 0: of one who is gone
 			n++
 		}
 	}
@@ -104,26 +105,26 @@ func TestReaper_StandsStillAfterAWriter(t *testing.T) {
 	}
 	for _, point := range []string{"entry.dead", "entry.retired", "entry.reaped"} {
 		t.Run(point, func(t *testing.T) {
-			s := open(t, filepath.Join(t.TempDir(), "s"), everheap.WithoutBackground())
-			m := mapOf[string, int](t, s)
+			s := spacetest.Open(t, filepath.Join(t.TempDir(), "s"), spacetest.WithoutBackground())
+			m := spacetest.MapOf[string, int](t, s)
 			dir := s.Stats().Dir
-			d := startChild(t, "writer", env(dir, 1, "", 1)...)
-			d.awaitLine("inside")
-			r := startChild(t, "idler", append(env(dir, 2, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
-			r.awaitLine("opened")
-			d.kill()
-			r.await("standing still", r.stopped)
-			within(t, patience, "writing", func() {
+			d := spacetest.StartChild(t, "writer", spacetest.Env(dir, 1, "", 1)...)
+			d.AwaitLine("inside")
+			r := spacetest.StartChild(t, "idler", append(spacetest.Env(dir, 2, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
+			r.AwaitLine("opened")
+			d.Kill()
+			r.Await("standing still", r.Stopped)
+			spacetest.Within(t, spacetest.Patience, "writing", func() {
 				for i := range 100 {
-					must(t, m.Set(s, fmt.Sprint(i), i))
+					spacetest.Must(t, m.Set(s, fmt.Sprint(i), i))
 				}
 			})
-			must(t, sweep(s))
+			spacetest.Must(t, spacetest.Sweep(s))
 			if n, err := m.Len(s); n != 100 || err != nil {
 				t.Error(n, err)
 			}
-			r.resume()
-			checkSpace(t, s)
+			r.Resume()
+			spacetest.CheckSpace(t, s)
 		})
 	}
 }

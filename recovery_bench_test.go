@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,37 +20,37 @@ import (
 func BenchmarkRecovery_FullJournal(b *testing.B) {
 	const entries, most = 1_000_000, 62 << 20
 	dir := filepath.Join(b.TempDir(), "s")
-	writer := startChild(b, "recovery", "EVERHEAP_DIR="+dir, fmt.Sprint("EVERHEAP_ENTRIES=", entries), fmt.Sprint("EVERHEAP_JOURNAL=", most))
-	if !wait(5*time.Minute, func() bool { return writer.heard("full") == 1 || writer.gone() }) {
+	writer := spacetest.StartChild(b, "recovery", "EVERHEAP_DIR="+dir, fmt.Sprint("EVERHEAP_ENTRIES=", entries), fmt.Sprint("EVERHEAP_JOURNAL=", most))
+	if !spacetest.Wait(5*time.Minute, func() bool { return writer.Heard("full") == 1 || writer.Gone() }) {
 		b.Fatal("the journal did not fill")
 	}
-	writer.kill()
+	writer.Kill()
 	var records, bytes float64
-	fmt.Sscan(writer.rest("full "), &records, &bytes)
+	fmt.Sscan(writer.Rest("full "), &records, &bytes)
 	for b.Loop() {
 		b.StopTimer()
 		copied := filepath.Join(b.TempDir(), "s")
-		must(b, os.CopyFS(copied, os.DirFS(dir)))
-		must(b, os.Remove(filepath.Join(copied, "live")))
+		spacetest.Must(b, os.CopyFS(copied, os.DirFS(dir)))
+		spacetest.Must(b, os.Remove(filepath.Join(copied, "live")))
 		unix.Sync() // what a loss of power leaves is on disk
 		b.StartTimer()
 		began := time.Now()
 		s, err := everheap.Open(copied)
-		must(b, err)
+		spacetest.Must(b, err)
 		m, err := everheap.OpenMap[string, account](s, "accounts")
-		must(b, err)
+		spacetest.Must(b, err)
 		_, err = m.Get(s, accountKey(1))
-		must(b, err)
+		spacetest.Must(b, err)
 		b.ReportMetric(time.Since(began).Seconds(), "s/first-read")
 		b.StopTimer()
-		must(b, s.Close())
+		spacetest.Must(b, s.Close())
 		b.StartTimer()
 	}
 	b.ReportMetric(records, "records")
 	b.ReportMetric(bytes/(1<<20), "MiB")
 }
 
-func init() { children["recovery"] = recoveryChild }
+func init() { spacetest.Children["recovery"] = recoveryChild }
 
 // recoveryChild fills a space, and then writes until the journal is long.
 func recoveryChild() int {
@@ -57,13 +58,13 @@ func recoveryChild() int {
 	var most uint64
 	fmt.Sscan(os.Getenv("EVERHEAP_ENTRIES"), &entries)
 	fmt.Sscan(os.Getenv("EVERHEAP_JOURNAL"), &most)
-	s, err := everheap.Open(os.Getenv("EVERHEAP_DIR"), everheap.WithMaxSize(4<<30), everheap.WithAnchorInterval(time.Hour))
+	s, err := everheap.Open(os.Getenv("EVERHEAP_DIR"), everheap.WithMaxSize(4<<30), spacetest.WithAnchorInterval(time.Hour))
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, account](s, "accounts")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	for i := 0; i < entries && err == nil; i += 1000 {
 		err = s.Update(context.Background(), func(tx *everheap.Tx) error {
@@ -76,7 +77,7 @@ func recoveryChild() int {
 		})
 	}
 	if err == nil {
-		err = s.Engine().Anchor(true)
+		err = spacetest.Engine(s).Anchor(true)
 	}
 	records := 0
 	for ; err == nil && (records%1000 != 0 || s.Stats().Journal < most); records++ {
@@ -87,8 +88,8 @@ func recoveryChild() int {
 		err = s.Sync(context.Background())
 	}
 	if err != nil {
-		return failed("set", err)
+		return spacetest.Failed("set", err)
 	}
-	say("full", records, s.Stats().Journal)
+	spacetest.Say("full", records, s.Stats().Journal)
 	select {}
 }

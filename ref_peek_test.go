@@ -5,18 +5,19 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A reading transaction that has followed a reference goes the short way for all
 // others. What must not be followed is found out there as well.
 func TestRef_PeekAfterPeek(t *testing.T) {
-	s, other := scratch(t), scratch(t)
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
 	for range 100 { // so that IDs of both have objects behind them in the other
 		newRef(t, other, "filler")
 	}
 	good, foreign := newRef(t, s, "good"), newRef(t, other, "foreign")
 	list, err := everheap.OpenList[string](s, "list")
-	must(t, err)
+	spacetest.Must(t, err)
 	number := newRef(t, s, 7)
 	var ended *everheap.Tx
 	for _, c := range []struct {
@@ -26,10 +27,10 @@ func TestRef_PeekAfterPeek(t *testing.T) {
 	}{
 		{"nil", everheap.Ref[string]{}, everheap.ErrNilHandle},
 		{"foreign", foreign, everheap.ErrDangling},
-		{"another type", convert[everheap.Ref[int], everheap.Ref[string]](number), everheap.ErrTypeChanged},
-		{"another kind", convert[everheap.List[string], everheap.Ref[string]](list), everheap.ErrTypeChanged},
-		{"beyond the last", convert[everheap.ID, everheap.Ref[string]](good.ID() + 1000), everheap.ErrNotFound},
-		{"far beyond", convert[everheap.ID, everheap.Ref[string]](good.ID() + 1<<40), everheap.ErrNotFound},
+		{"another type", spacetest.Convert[everheap.Ref[int], everheap.Ref[string]](number), everheap.ErrTypeChanged},
+		{"another kind", spacetest.Convert[everheap.List[string], everheap.Ref[string]](list), everheap.ErrTypeChanged},
+		{"beyond the last", spacetest.Convert[everheap.ID, everheap.Ref[string]](good.ID() + 1000), everheap.ErrNotFound},
+		{"far beyond", spacetest.Convert[everheap.ID, everheap.Ref[string]](good.ID() + 1<<40), everheap.ErrNotFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := s.View(func(tx *everheap.Tx) error {
@@ -42,7 +43,7 @@ func TestRef_PeekAfterPeek(t *testing.T) {
 				t.Errorf("%q is not there", *c.ref.Peek(tx))
 				return nil
 			})
-			expectError(t, err, c.want)
+			spacetest.ExpectError(t, err, c.want)
 		})
 	}
 	func() {
@@ -58,20 +59,20 @@ func TestRef_PeekAfterPeek(t *testing.T) {
 // What is prepared is the version of the transaction: an older one, and that of a
 // checkpoint.
 func TestRef_PeekVersions(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	r := newRef(t, s, "first")
-	must(t, s.Checkpoint("then"))
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, s.Checkpoint("then"))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		for i := range 3 {
 			if v := *r.Peek(tx); v != "first" {
 				t.Errorf("after %d changes the view sees %q", i, v)
 			}
-			must(t, r.Set(s, fmt.Sprint("value ", i)))
+			spacetest.Must(t, r.Set(s, fmt.Sprint("value ", i)))
 			newRef(t, s, "grows the table")
 		}
 		return nil
 	})
-	must(t, s.ViewAt("then", func(tx *everheap.Tx) error {
+	spacetest.Must(t, s.ViewAt("then", func(tx *everheap.Tx) error {
 		for range 2 {
 			if v := *r.Peek(tx); v != "first" {
 				t.Errorf("the checkpoint has %q", v)
@@ -79,7 +80,7 @@ func TestRef_PeekVersions(t *testing.T) {
 		}
 		return nil
 	}))
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		for range 2 {
 			if v := *r.Peek(tx); v != "value 2" {
 				t.Errorf("now it is %q", v)

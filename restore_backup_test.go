@@ -16,48 +16,49 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/powercut"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func TestRestoreBackup_Cut(t *testing.T) {
-	stream, parent := littleBackup(t), cutDir(t)
+	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
 	for n := 0; n < len(stream); n++ {
-		refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
+		spacetest.Refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
 	}
-	must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(stream)))
-	open(t, filepath.Join(parent, "s"))
+	spacetest.Must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(stream)))
+	spacetest.Open(t, filepath.Join(parent, "s"))
 }
 
 func TestRestoreBackup_Altered(t *testing.T) {
-	stream, parent := littleBackup(t), cutDir(t)
+	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
 	for i := range stream {
 		altered := bytes.Clone(stream)
 		altered[i] ^= 1 << (i % 8)
-		refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
+		spacetest.Refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
 	}
-	refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), 0)), "one byte more")
-	refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), stream...)), "twice")
-	refused(t, parent, strings.NewReader("this is no backup, but it is long enough to be one: "+strings.Repeat("-", 1000)), "text")
-	refused(t, parent, bytes.NewReader(make([]byte, 10_000)), "zeros")
+	spacetest.Refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), 0)), "one byte more")
+	spacetest.Refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), stream...)), "twice")
+	spacetest.Refused(t, parent, strings.NewReader("this is no backup, but it is long enough to be one: "+strings.Repeat("-", 1000)), "text")
+	spacetest.Refused(t, parent, bytes.NewReader(make([]byte, 10_000)), "zeros")
 }
 
 // Frames that are each intact do not make a backup unless they are all there, in
 // their order, and of one backup.
 func TestRestoreBackup_FramesMixed(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, string](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, string](t, s)
 	for i := range 20 {
-		must(t, m.Set(s, i, strings.Repeat("x", 100_000)))
+		spacetest.Must(t, m.Set(s, i, strings.Repeat("x", 100_000)))
 	}
-	stream, other := backupOf(t, s), backupOf(t, s)
-	head, frames := framesOf(t, stream)
-	_, others := framesOf(t, other)
+	stream, other := spacetest.BackupOf(t, s), spacetest.BackupOf(t, s)
+	head, frames := spacetest.FramesOf(t, stream)
+	_, others := spacetest.FramesOf(t, other)
 	if len(frames) < 6 || len(others) != len(frames) {
 		t.Fatalf("%d frames", len(frames))
 	}
-	parent := cutDir(t)
+	parent := spacetest.MemoryDir(t)
 	try := func(what string, list [][]byte) {
 		t.Helper()
-		refused(t, parent, bytes.NewReader(slices.Concat(append([][]byte{head}, list...)...)), what)
+		spacetest.Refused(t, parent, bytes.NewReader(slices.Concat(append([][]byte{head}, list...)...)), what)
 	}
 	for i := range frames {
 		try(fmt.Sprintf("frame %d dropped", i), slices.Delete(slices.Clone(frames), i, i+1))
@@ -75,35 +76,35 @@ func TestRestoreBackup_FramesMixed(t *testing.T) {
 		}
 		try(fmt.Sprintf("cut after %d frames", i), frames[:i])
 	}
-	must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(slices.Concat(append([][]byte{head}, frames...)...)), withoutSyncs))
+	spacetest.Must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(slices.Concat(append([][]byte{head}, frames...)...)), spacetest.WithoutSyncs))
 }
 
 // Any byte of a backup of many frames.
 func TestRestoreBackup_AlteredAnywhere(t *testing.T) {
-	s := scratch(t)
-	fillAll(t, s, 7)
-	stream, parent := backupOf(t, s), cutDir(t)
-	rounds(t, 40, func(t *testing.T, r *rand.Rand) {
+	s := spacetest.Scratch(t)
+	spacetest.FillAll(t, s, 7)
+	stream, parent := spacetest.BackupOf(t, s), spacetest.MemoryDir(t)
+	spacetest.Rounds(t, 40, func(t *testing.T, r *rand.Rand) {
 		altered, i := bytes.Clone(stream), r.IntN(len(stream))
 		altered[i] ^= 1 << r.IntN(8)
-		refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
+		spacetest.Refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
 		n := r.IntN(len(stream))
-		refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
+		spacetest.Refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
 	})
 }
 
 // What is there already is not touched.
 func TestRestoreBackup_NameInUse(t *testing.T) {
-	stream := littleBackup(t)
+	stream := spacetest.LittleBackup(t)
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
-	must(t, mapOf[int, string](t, s).Set(s, 1, "here first"))
-	must(t, s.Close())
+	s := spacetest.Open(t, dir)
+	spacetest.Must(t, spacetest.MapOf[int, string](t, s).Set(s, 1, "here first"))
+	spacetest.Must(t, s.Close())
 	read := func() map[string]string {
 		files := map[string]string{}
 		for _, name := range []string{"heap", "journal", "live"} {
 			b, err := os.ReadFile(filepath.Join(dir, name))
-			must(t, err)
+			spacetest.Must(t, err)
 			files[name] = string(b)
 		}
 		return files
@@ -121,21 +122,21 @@ func TestRestoreBackup_NameInUse(t *testing.T) {
 		t.Error("the space that was there has changed")
 	}
 	other := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(other, "file"), nil, 0o600))
+	spacetest.Must(t, os.WriteFile(filepath.Join(other, "file"), nil, 0o600))
 	refuse(other)
 	refuse(filepath.Join(other, "file"))
-	must(t, os.Remove(filepath.Join(other, "file")))
-	must(t, everheap.RestoreBackup(other, bytes.NewReader(stream))) // an empty directory is in nobody's way
-	open(t, other)
+	spacetest.Must(t, os.Remove(filepath.Join(other, "file")))
+	spacetest.Must(t, everheap.RestoreBackup(other, bytes.NewReader(stream))) // an empty directory is in nobody's way
+	spacetest.Open(t, other)
 }
 
 // A space that somebody creates while the backup is read is not replaced either.
 func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
-	stream, parent := littleBackup(t), cutDir(t)
+	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
 	dir := filepath.Join(parent, "s")
-	r := io.MultiReader(bytes.NewReader(stream[:len(stream)-10]), readFunc(func([]byte) (int, error) {
-		must(t, os.Mkdir(dir, 0o700))
-		must(t, os.WriteFile(filepath.Join(dir, "heap"), []byte("mine"), 0o600))
+	r := io.MultiReader(bytes.NewReader(stream[:len(stream)-10]), spacetest.ReadFunc(func([]byte) (int, error) {
+		spacetest.Must(t, os.Mkdir(dir, 0o700))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), []byte("mine"), 0o600))
 		return 0, io.EOF
 	}), bytes.NewReader(stream[len(stream)-10:]))
 	if err := everheap.RestoreBackup(dir, r); !errors.Is(err, everheap.ErrExists) {
@@ -151,10 +152,10 @@ func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
 }
 
 func TestRestoreBackup_ReadError(t *testing.T) {
-	stream, parent := littleBackup(t), cutDir(t)
+	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
 	broken := errors.New("the tape is broken")
 	for _, n := range []int{0, 50, 200, len(stream) - 1, len(stream)} {
-		r := io.MultiReader(bytes.NewReader(stream[:n]), readFunc(func([]byte) (int, error) { return 0, broken }))
+		r := io.MultiReader(bytes.NewReader(stream[:n]), spacetest.ReadFunc(func([]byte) (int, error) { return 0, broken }))
 		if err := everheap.RestoreBackup(filepath.Join(parent, "s"), r); !errors.Is(err, broken) {
 			t.Errorf("an error after %d bytes: %v", n, err)
 		}
@@ -167,10 +168,10 @@ func TestRestoreBackup_ReadError(t *testing.T) {
 func TestRestoreBackup_Registered(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("EVERHEAP_HOME", home)
-	stream := littleBackup(t)
-	must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream)))
-	s := open(t, "forum")
-	if v, err := mapOf[int, string](t, s).Get(s, 1); v != "one" || err != nil {
+	stream := spacetest.LittleBackup(t)
+	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream)))
+	s := spacetest.Open(t, "forum")
+	if v, err := spacetest.MapOf[int, string](t, s).Get(s, 1); v != "one" || err != nil {
 		t.Errorf("%q, %v", v, err)
 	}
 	if got := s.Stats().Dir; got != filepath.Join(home, "spaces", "forum") {
@@ -179,22 +180,22 @@ func TestRestoreBackup_Registered(t *testing.T) {
 	if err := everheap.RestoreBackup("forum", bytes.NewReader(stream)); !errors.Is(err, everheap.ErrExists) {
 		t.Errorf("restoring over a registered space: %v", err)
 	}
-	must(t, everheap.RestoreBackup("copy", bytes.NewReader(stream), everheap.WithMaxSize(64<<20)))
-	other := open(t, "copy") // both can be open
+	spacetest.Must(t, everheap.RestoreBackup("copy", bytes.NewReader(stream), everheap.WithMaxSize(64<<20)))
+	other := spacetest.Open(t, "copy") // both can be open
 	if most := other.Stats().MaxSize; most != 64<<20 {
 		t.Errorf("a maximum size of %d bytes", most)
 	}
 	if err := everheap.RestoreBackup("cut", bytes.NewReader(stream[:len(stream)-1])); !errors.Is(err, everheap.ErrCorrupt) {
 		t.Errorf("a cut backup: %v", err)
 	}
-	if _, err := everheap.Open("cut", everheap.WithReadOnly()); !isNotFound(err) {
+	if _, err := everheap.Open("cut", everheap.WithReadOnly()); !spacetest.IsNotFound(err) {
 		t.Errorf("opening what was not restored: %v", err)
 	}
-	must(t, s.Close())
-	must(t, os.RemoveAll(filepath.Join(home, "spaces", "forum")))
-	must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream))) // the entry of what is gone is no obstacle
-	must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream), everheap.WithDir(filepath.Join(home, "elsewhere"))))
-	open(t, filepath.Join(home, "elsewhere", "forum"))
+	spacetest.Must(t, s.Close())
+	spacetest.Must(t, os.RemoveAll(filepath.Join(home, "spaces", "forum")))
+	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream))) // the entry of what is gone is no obstacle
+	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream), everheap.WithDir(filepath.Join(home, "elsewhere"))))
+	spacetest.Open(t, filepath.Join(home, "elsewhere", "forum"))
 	for _, name := range []string{"", "..", "a b"} {
 		if err := everheap.RestoreBackup(name, bytes.NewReader(stream)); err == nil {
 			t.Errorf("the name %q was taken", name)
@@ -203,7 +204,7 @@ func TestRestoreBackup_Registered(t *testing.T) {
 }
 
 func TestRestoreBackup_ReadOnly(t *testing.T) {
-	err := everheap.RestoreBackup(filepath.Join(t.TempDir(), "s"), bytes.NewReader(littleBackup(t)), everheap.WithReadOnly())
+	err := everheap.RestoreBackup(filepath.Join(t.TempDir(), "s"), bytes.NewReader(spacetest.LittleBackup(t)), everheap.WithReadOnly())
 	if !errors.Is(err, everheap.ErrReadOnly) {
 		t.Errorf("restoring with WithReadOnly: %v", err)
 	}
@@ -211,13 +212,13 @@ func TestRestoreBackup_ReadOnly(t *testing.T) {
 
 // A window that is too small for the contents is an error, and nothing is left.
 func TestRestoreBackup_TooSmall(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, []byte](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, []byte](t, s)
 	for i := range 40 {
-		must(t, m.Set(s, i, make([]byte, 2<<20)))
+		spacetest.Must(t, m.Set(s, i, make([]byte, 2<<20)))
 	}
-	parent := cutDir(t)
-	err := everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(backupOf(t, s)), everheap.WithMaxSize(64<<20))
+	parent := spacetest.MemoryDir(t)
+	err := everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(spacetest.BackupOf(t, s)), everheap.WithMaxSize(64<<20))
 	if !errors.Is(err, everheap.ErrNoSpace) {
 		t.Errorf("80 MiB restored to 64: %v", err)
 	}
@@ -228,40 +229,40 @@ func TestRestoreBackup_TooSmall(t *testing.T) {
 
 // A space that was restored has two anchors of what was restored: one may be lost.
 func TestRestoreBackup_AnchorLost(t *testing.T) {
-	stream := littleBackup(t)
-	want := tell(t, stream)
+	stream := spacetest.LittleBackup(t)
+	want := spacetest.Tell(t, stream)
 	for slot := range format.NumAnchors {
-		dir := filepath.Join(cutDir(t), "s")
-		must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs))
+		dir := filepath.Join(spacetest.MemoryDir(t), "s")
+		spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
 		f, err := os.OpenFile(filepath.Join(dir, "heap"), os.O_RDWR, 0)
-		must(t, err)
+		spacetest.Must(t, err)
 		_, err = f.WriteAt(make([]byte, 512), format.AnchorOffset+int64(slot)*format.PageSize)
-		must(t, errors.Join(err, f.Close()))
+		spacetest.Must(t, errors.Join(err, f.Close()))
 		s, err := everheap.Open(dir)
-		must(t, err)
-		same(t, tell(t, backupOf(t, s)), want)
-		checkSpace(t, s)
-		must(t, s.Close())
+		spacetest.Must(t, err)
+		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, s)), want)
+		spacetest.CheckSpace(t, s)
+		spacetest.Must(t, s.Close())
 	}
 }
 
 // When RestoreBackup returns, and even before the directory has its name, no loss of
 // power can take anything away.
 func TestRestoreBackup_PowerCut(t *testing.T) {
-	s := scratch(t, everheap.WithMaxSize(64<<20))
-	fillKind(t, s, stringToString, rand.New(rand.NewPCG(5, 5)), 200)
-	stream := backupOf(t, s)
-	want := tell(t, stream)
+	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
+	spacetest.FillKind(t, s, spacetest.StringToString, rand.New(rand.NewPCG(5, 5)), 200)
+	stream := spacetest.BackupOf(t, s)
+	want := spacetest.Tell(t, stream)
 	disk := powercut.New()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
-	dir := filepath.Join(cutDir(t), "s")
-	must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), everheap.WithFiles(disk.OpenFile)))
+	dir := filepath.Join(spacetest.MemoryDir(t), "s")
+	spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithFiles(disk.OpenFile)))
 	r := rand.New(rand.NewPCG(6, 6))
-	for i := range scaled(4 * int(powercut.NumPolicies)) {
-		image := cutDir(t)
-		must(t, disk.Image(image, "heap", disk.Now(), powercut.Policy(i%int(powercut.NumPolicies)), r))
-		cut := open(t, image)
-		same(t, tell(t, backupOf(t, cut)), want)
-		must(t, cut.Close())
+	for i := range spacetest.Scaled(4 * int(powercut.NumPolicies)) {
+		image := spacetest.MemoryDir(t)
+		spacetest.Must(t, disk.Image(image, "heap", disk.Now(), powercut.Policy(i%int(powercut.NumPolicies)), r))
+		cut := spacetest.Open(t, image)
+		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, cut)), want)
+		spacetest.Must(t, cut.Close())
 	}
 }

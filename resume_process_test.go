@@ -13,6 +13,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // counting is the state of a run that counts in everything that a space has.
@@ -52,7 +53,7 @@ func (c counters) step(s *everheap.Space, st *counting) error {
 	if err := c.m.Upsert(s, n%13, func(v *uint64, _ bool) error { *v++; return nil }); err != nil {
 		return err
 	}
-	return s.Update(background, func(tx *everheap.Tx) error {
+	return s.Update(spacetest.Background, func(tx *everheap.Tx) error {
 		if n%3 == 2 {
 			if _, err := c.o.Delete(tx, n-1); err != nil {
 				return err
@@ -65,7 +66,7 @@ func (c counters) step(s *everheap.Space, st *counting) error {
 // audit returns the number of steps that a version has, or what is wrong with it.
 func audit(tx *everheap.Tx) (uint64, error) {
 	ref, err := everheap.OpenRef(tx, "count", counting{})
-	if isNotFound(err) {
+	if spacetest.IsNotFound(err) {
 		return 0, nil
 	}
 	if err != nil {
@@ -93,48 +94,48 @@ func audit(tx *everheap.Tx) (uint64, error) {
 	return n, errors.Join(err, err2)
 }
 
-func init() { children["resumer"] = resumerChild }
+func init() { spacetest.Children["resumer"] = resumerChild }
 
 // resumerChild counts until it is asked to end, in small pieces; "ask": it waits in the
 // middle of each.
 func resumerChild() int {
-	c := newInChild()
+	c := spacetest.NewInChild()
 	var opts []everheap.Option
-	if c.has("durable") {
+	if c.Has("durable") {
 		opts = append(opts, everheap.Durable)
 	}
-	s, err := c.open(opts...)
+	s, err := c.Open(opts...)
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	defer s.Close()
 	things, err := openCounters(s)
 	if err != nil {
-		return failed("opening", err)
+		return spacetest.Failed("opening", err)
 	}
-	err = again(func() error {
+	err = spacetest.Again(func() error {
 		return everheap.Resume(context.Background(), s, "count", counting{}, func(st *counting, checkpoint func() error) error {
-			say("start", st.N)
-			for !c.ended.Load() {
-				for range 1 + c.rng.IntN(4) {
+			spacetest.Say("start", st.N)
+			for !c.Ended.Load() {
+				for range 1 + c.Rng.IntN(4) {
 					if err := things.step(s, st); err != nil {
 						return err
 					}
 				}
-				if c.has("ask") {
-					say("changed")
-					<-c.asked
+				if c.Has("ask") {
+					spacetest.Say("changed")
+					<-c.Asked
 				}
 				if err := checkpoint(); err != nil {
 					return err
 				}
-				ack(st.N)
+				spacetest.Ack(st.N)
 			}
 			return nil
 		})
 	})
 	if err != nil {
-		return failed("resume", err)
+		return spacetest.Failed("resume", err)
 	}
 	return 0
 }
@@ -152,13 +153,13 @@ func newResumers(t *testing.T, r *rand.Rand) *resumers {
 	return &resumers{t: t, dir: filepath.Join(t.TempDir(), "s"), rng: r}
 }
 
-func (r *resumers) start(work string, more ...string) *child {
+func (r *resumers) start(work string, more ...string) *spacetest.Child {
 	r.starts++
-	return startChild(r.t, "resumer", append(env(r.dir, 1, work, *seedFlag+r.starts), more...)...)
+	return spacetest.StartChild(r.t, "resumer", append(spacetest.Env(r.dir, 1, work, *spacetest.SeedFlag+r.starts), more...)...)
 }
 
 // died takes note of what a child that is gone was told.
-func (r *resumers) died(c *child) { r.least = max(r.least, c.acked.Load()) }
+func (r *resumers) died(c *spacetest.Child) { r.least = max(r.least, c.Acked.Load()) }
 
 // verify fails the test unless the space has what the dead were told, whole.
 func (r *resumers) verify(s *everheap.Space) {
@@ -178,29 +179,29 @@ func (r *resumers) verify(s *everheap.Space) {
 // Two processes want to do the same thing; the one that does it is killed, again and
 // again, and the other one goes on from where it was. A third one looks on.
 func TestKill_Resume(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
-		s, err := everheap.Open(r.dir, everheap.WithMaxSize(testWindow))
-		must(t, err)
+		s, err := everheap.Open(r.dir, everheap.WithMaxSize(spacetest.TestWindow))
+		spacetest.Must(t, err)
 		defer s.Close()
 		running, waiting := r.start(""), r.start("")
 		next := func() { // whoever came first may be either
 			t.Helper()
-			if !wait(patience, func() bool { return running.started.Load() || waiting.started.Load() }) {
+			if !spacetest.Wait(spacetest.Patience, func() bool { return running.Started.Load() || waiting.Started.Load() }) {
 				t.Fatal("nobody goes on")
 			}
-			if !running.started.Load() {
+			if !running.Started.Load() {
 				running, waiting = waiting, running
 			}
 		}
-		for range scaled(24) {
+		for range spacetest.Scaled(24) {
 			next()
 			time.Sleep(time.Duration(rng.IntN(15_000)) * time.Microsecond)
-			if waiting.started.Load() {
+			if waiting.Started.Load() {
 				t.Error("two do it at once")
 			}
 			r.verify(s)
-			running.kill()
+			running.Kill()
 			r.died(running)
 			r.verify(s)
 			running, waiting = waiting, r.start("")
@@ -209,17 +210,17 @@ func TestKill_Resume(t *testing.T) {
 			}
 		}
 		next()
-		running.await("a checkpoint", func() bool { return running.acked.Load() > running.first.Load() })
-		if running.first.Load() < r.least {
-			t.Errorf("the last one began after %d steps; %d had returned", running.first.Load(), r.least)
+		running.Await("a checkpoint", func() bool { return running.Acked.Load() > running.First.Load() })
+		if running.First.Load() < r.least {
+			t.Errorf("the last one began after %d steps; %d had returned", running.First.Load(), r.least)
 		}
-		running.tell("end")
-		running.await("its end", running.gone)
+		running.Tell("end")
+		running.Await("its end", running.Gone)
 		r.died(running)
-		waiting.kill()
+		waiting.Kill()
 		r.died(waiting)
 		r.verify(s)
-		checkSpace(t, s)
+		spacetest.CheckSpace(t, s)
 		if r.least == 0 {
 			t.Error("nothing was done")
 		}
@@ -230,19 +231,19 @@ func TestKill_Resume(t *testing.T) {
 // The last user of the space dies, and power is lost: of a durable run everything is
 // there that checkpoint has returned for, and nothing is there by half.
 func TestKill_ResumeDurable(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
-		for range scaled(8) {
+		for range spacetest.Scaled(8) {
 			c, steps := r.start("durable"), uint64(rng.IntN(40))
-			c.await("some checkpoints", func() bool { return c.started.Load() && c.acked.Load() > c.first.Load()+steps })
-			c.kill()
+			c.Await("some checkpoints", func() bool { return c.Started.Load() && c.Acked.Load() > c.First.Load()+steps })
+			c.Kill()
 			r.died(c)
-			must(t, os.Remove(filepath.Join(r.dir, "live")))
-			s, err := everheap.Open(r.dir, everheap.WithMaxSize(testWindow))
-			must(t, err)
+			spacetest.Must(t, os.Remove(filepath.Join(r.dir, "live")))
+			s, err := everheap.Open(r.dir, everheap.WithMaxSize(spacetest.TestWindow))
+			spacetest.Must(t, err)
 			r.verify(s)
-			checkSpace(t, s)
-			must(t, s.Close())
+			spacetest.CheckSpace(t, s)
+			spacetest.Must(t, s.Close())
 		}
 	})
 }
@@ -252,22 +253,22 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
-		s, err := everheap.Open(r.dir, everheap.WithMaxSize(testWindow))
-		must(t, err)
+		s, err := everheap.Open(r.dir, everheap.WithMaxSize(spacetest.TestWindow))
+		spacetest.Must(t, err)
 		defer s.Close()
 		for _, point := range invariant.Points {
 			protocol, _, _ := strings.Cut(point, ".")
 			times := 1 + rng.IntN(60)
 			switch point {
 			case "mutex.taken", "mutex.held": // takes one that nobody has died with
-				must(t, everheap.Resume(background, s, "count", counting{}, func(*counting, func() error) error { return nil }))
+				spacetest.Must(t, everheap.Resume(spacetest.Background, s, "count", counting{}, func(*counting, func() error) error { return nil }))
 				times = 1
 			case "mutex.takeover": // takes one that somebody has died with
 				c := r.start("")
-				c.awaitStart()
-				c.kill()
+				c.AwaitStart()
+				c.Kill()
 				r.died(c)
 				times = 1
 			case "mutex.release", "mutex.released":
@@ -279,11 +280,11 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 			}
 			c := r.start("", fmt.Sprintf("EVERHEAP_POINT=%s:%d:kill", point, times))
 			if point == "mutex.release" || point == "mutex.released" { // when a run ends
-				c.await("a checkpoint", func() bool { return c.acked.Load() > 0 })
-				c.tell("end")
+				c.Await("a checkpoint", func() bool { return c.Acked.Load() > 0 })
+				c.Tell("end")
 			}
-			c.await("its death at "+point, c.gone)
-			if !c.wasKilled() {
+			c.Await("its death at "+point, c.Gone)
+			if !c.WasKilled() {
 				t.Errorf("the run did not pass %s", point)
 			}
 			r.died(c)
@@ -291,7 +292,7 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 				t.Fatalf("after a kill at the point %s", point)
 			}
 		}
-		checkSpace(t, s)
+		spacetest.CheckSpace(t, s)
 	})
 }
 
@@ -299,33 +300,33 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 // run has changed is undone, checkpoint is ErrSuspended, and so is Resume; called again,
 // it does those steps once more, and only once.
 func TestSuspend_Resume(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
-		s, err := everheap.Open(r.dir, everheap.WithMaxSize(testWindow))
-		must(t, err)
+		s, err := everheap.Open(r.dir, everheap.WithMaxSize(spacetest.TestWindow))
+		spacetest.Must(t, err)
 		defer s.Close()
 		c := r.start("ask")
 		for i := range 3 {
-			c.await("its changes", func() bool { return c.heard("changed") == i+1 })
+			c.Await("its changes", func() bool { return c.Heard("changed") == i+1 })
 			if i == 1 {
-				c.stop()
-				m := mapOf[string, int](t, s) // takes over
-				must(t, m.Set(s, "other", 1))
+				c.Stop()
+				m := spacetest.MapOf[string, int](t, s) // takes over
+				spacetest.Must(t, m.Set(s, "other", 1))
 				r.died(c)
 				r.verify(s)
-				c.resume()
+				c.Resume()
 			}
-			c.tell("go on")
+			c.Tell("go on")
 		}
-		c.await("its last changes", func() bool { return c.heard("changed") == 4 })
-		if c.suspended.Load() != 1 {
-			t.Errorf("%d runs were taken over", c.suspended.Load())
+		c.Await("its last changes", func() bool { return c.Heard("changed") == 4 })
+		if c.Suspended.Load() != 1 {
+			t.Errorf("%d runs were taken over", c.Suspended.Load())
 		}
-		c.tell("end")
-		c.tell("go on")
-		c.await("its end", c.gone)
+		c.Tell("end")
+		c.Tell("go on")
+		c.Await("its end", c.Gone)
 		r.died(c)
 		r.verify(s)
-		checkSpace(t, s)
+		spacetest.CheckSpace(t, s)
 	})
 }

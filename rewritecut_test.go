@@ -9,17 +9,18 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap/internal/powercut"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // rewritten runs a space, and rewrites it between its sessions. It returns the moments
 // of the rewritings, each one from before it to after the session that follows.
 func (c *cutRun) rewritten(times, steps int) (moments []int) {
 	c.t.Helper()
-	names := slices.Sorted(maps.Keys(rewriters))
+	names := slices.Sorted(maps.Keys(spacetest.Rewriters))
 	c.run(steps)
 	for range times {
 		before := c.disk.Observe()
-		must(c.t, rewriters[names[c.r.IntN(len(names))]](c.dir, c.opts...))
+		spacetest.Must(c.t, spacetest.Rewriters[names[c.r.IntN(len(names))]](c.dir, c.opts...))
 		c.disk.Settle()
 		during := c.disk.Observe()
 		c.open()
@@ -38,7 +39,7 @@ func (c *cutRun) rewritten(times, steps int) (moments []int) {
 // the new one, of the same version.
 func TestPowerCut_DuringRewriting(t *testing.T) {
 	total := 0
-	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()
 		disk := powercut.New()
 		disk.Mapped["heap.new"] = true
@@ -70,29 +71,29 @@ func TestPowerCut_UnsyncedRewritingIsFound(t *testing.T) {
 // Power is lost while an open space is compacted again and again.
 func TestPowerCut_DuringCompacting(t *testing.T) {
 	total := 0
-	rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()
 		c := newCutRun(t, seed, powercut.New())
 		for i := range 160 {
 			if i%10 == 9 {
 				key := fmt.Sprint("large/", 1)
 				c.begin()
-				must(t, c.large.Set(c.space, 1, make([]byte, 300_000))) // something to punch
+				spacetest.Must(t, c.large.Set(c.space, 1, make([]byte, 300_000))) // something to punch
 				c.model.set(key, string(make([]byte, 300_000)))
 				c.committed()
 				c.begin()
 				_, err := c.large.Delete(c.space, 1)
-				must(t, err)
+				spacetest.Must(t, err)
 				c.model.set(key, "")
 				c.committed()
 				c.begin() // what a restore had pinned is let go, and that is a version
 				version := uint64(c.space.Stats().Version)
 				_, err = c.space.Compact(context.Background())
-				must(t, err)
+				spacetest.Must(t, err)
 				c.committed()
 				c.acknowledged(version)
 			}
-			must(t, c.step())
+			spacetest.Must(t, c.step())
 			if i%50 == 49 {
 				c.close()
 				c.open()

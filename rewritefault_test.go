@@ -14,6 +14,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // failingFiles open files of which one call fails, that with the number k.
@@ -98,33 +99,33 @@ var goldenVersion everheap.Version
 func copyOfGolden(t *testing.T) string {
 	t.Helper()
 	dir := goldenSpace()
-	if !hasFile(dir, "heap") {
-		s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), everheap.WithoutBackground())
-		must(t, err)
-		writeGolden(t, s)
-		pinGolden(t, s)
+	if !spacetest.HasFile(dir, "heap") {
+		s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20), spacetest.WithoutBackground())
+		spacetest.Must(t, err)
+		spacetest.WriteContents(t, s)
+		spacetest.PinContents(t, s)
 		goldenVersion = s.Stats().Version
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	copySpace(t, dir, copied)
-	must(t, os.Remove(filepath.Join(copied, "live"))) // it is of another file
+	spacetest.CopySpace(t, dir, copied)
+	spacetest.Must(t, os.Remove(filepath.Join(copied, "live"))) // it is of another file
 	return copied
 }
 
 // Whichever call fails while a closed space is rewritten: there is an error, and the
 // space is whole, with nothing left behind.
 func TestRewrite_FailureAtKthCall(t *testing.T) {
-	for name, rewrite := range rewriters {
+	for name, rewrite := range spacetest.Rewriters {
 		for _, with := range []error{syscall.ENOSPC, syscall.EIO} {
 			t.Run(fmt.Sprint(name, "/", with), func(t *testing.T) {
 				for k := 1; ; k++ {
 					f := &failingFiles{k: k, with: with}
 					dir := copyOfGolden(t)
-					before := spaceBytes(t, dir)
-					err := rewrite(dir, everheap.WithFiles(f.open))
+					before := spacetest.SpaceBytes(t, dir)
+					err := rewrite(dir, spacetest.WithFiles(f.open))
 					if f.calls < k {
-						must(t, err)
+						spacetest.Must(t, err)
 						if k < 6 {
 							t.Errorf("there were %d calls only", f.calls)
 						}
@@ -133,15 +134,15 @@ func TestRewrite_FailureAtKthCall(t *testing.T) {
 					if !errors.Is(err, with) || !strings.Contains(err.Error(), name) {
 						t.Fatalf("call %d failed: %v", k, err)
 					}
-					if now := spaceBytes(t, dir); string(now.files["heap"]) == string(before.files["heap"]) {
-						before.unchanged(t)
-					} else if hasFile(dir, "heap.new") {
+					if now := spacetest.SpaceBytes(t, dir); string(now.Files["heap"]) == string(before.Files["heap"]) {
+						before.Unchanged(t)
+					} else if spacetest.HasFile(dir, "heap.new") {
 						t.Error("a new file was left behind")
 					}
-					s := open(t, dir)
-					verifyGolden(t, s)
-					verifyPinned(t, s)
-					must(t, s.Close())
+					s := spacetest.Open(t, dir)
+					spacetest.VerifyContents(t, s)
+					spacetest.VerifyPinned(t, s)
+					spacetest.Must(t, s.Close())
 				}
 			})
 		}
@@ -156,11 +157,11 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 			for k := 1; ; k++ {
 				f := &failingFiles{with: with}
 				dir := copyOfGolden(t)
-				s, err := everheap.Open(dir, everheap.WithFiles(f.open), everheap.WithoutBackground())
-				must(t, err)
+				s, err := everheap.Open(dir, spacetest.WithFiles(f.open), spacetest.WithoutBackground())
+				spacetest.Must(t, err)
 				words, err := everheap.OpenMap[string, int](s, "words")
-				must(t, err)
-				must(t, words.Set(s, "word0", 0))
+				spacetest.Must(t, err)
+				spacetest.Must(t, words.Set(s, "word0", 0))
 				f.calls, f.k = 0, k
 				_, err = s.Compact(context.Background())
 				failed := f.calls >= k
@@ -168,22 +169,22 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 				if failed && err == nil && with != syscall.ENOSPC || err != nil && !errors.Is(err, with) && (with == syscall.ENOSPC || !errors.Is(err, everheap.ErrIO)) { // without room, some of it can be done without
 					t.Fatalf("call %d failed: %v", k, err)
 				}
-				verifyGolden(t, s)
-				verifyPinned(t, s)
+				spacetest.VerifyContents(t, s)
+				spacetest.VerifyPinned(t, s)
 				err = words.Set(s, "word0", 0)
 				if err != nil && !errors.Is(err, everheap.ErrIO) {
 					t.Fatalf("after call %d failed: %v", k, err)
 				}
-				checkSpace(t, s)
+				spacetest.CheckSpace(t, s)
 				if err := s.Close(); err != nil && !errors.Is(err, everheap.ErrIO) {
 					t.Errorf("after call %d failed: %v", k, err)
 				}
-				s = open(t, dir)
-				verifyGolden(t, s)
-				must(t, words.Set(s, "word0", 0))
+				s = spacetest.Open(t, dir)
+				spacetest.VerifyContents(t, s)
+				spacetest.Must(t, words.Set(s, "word0", 0))
 				_, err = s.Compact(context.Background())
-				must(t, err)
-				must(t, s.Close())
+				spacetest.Must(t, err)
+				spacetest.Must(t, s.Close())
 				if !failed {
 					if k < 6 {
 						t.Errorf("there were %d calls only", k-1)
@@ -199,31 +200,31 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 // of what nobody looks at does no harm.
 func TestRewrite_ErrCorrupt(t *testing.T) {
 	refused, done := 0, 0
-	rounds(t, 25, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 25, func(t *testing.T, r *rand.Rand) {
 		dir := copyOfGolden(t)
 		b, err := os.ReadFile(filepath.Join(dir, "heap"))
-		must(t, err)
+		spacetest.Must(t, err)
 		at := r.IntN(len(b))
 		for b[at] == 0 && r.IntN(100_000) > 0 {
 			at = r.IntN(len(b))
 		}
 		b[at] ^= 1 << r.IntN(8)
-		must(t, os.WriteFile(filepath.Join(dir, "heap"), b, 0o600))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), b, 0o600))
 		checked := filepath.Join(t.TempDir(), "checked")
-		copySpace(t, dir, checked)
+		spacetest.CopySpace(t, dir, checked)
 		damaged := isDamaged(checked)
-		before := spaceBytes(t, dir)
-		for name, rewrite := range rewriters {
+		before := spacetest.SpaceBytes(t, dir)
+		for name, rewrite := range spacetest.Rewriters {
 			own := filepath.Join(t.TempDir(), name)
-			copySpace(t, dir, own)
+			spacetest.CopySpace(t, dir, own)
 			err := rewrite(own)
-			before.dir = own
+			before.Dir = own
 			switch {
 			case damaged != nil && !errors.Is(err, everheap.ErrCorrupt):
 				t.Errorf("%s, with byte %d damaged, where %v: %v", name, at, damaged, err)
 			case damaged != nil:
 				refused++
-				before.unchanged(t)
+				before.Unchanged(t)
 			case err != nil:
 				t.Errorf("%s, with byte %d damaged, which is clean: %v", name, at, err)
 			default:
@@ -234,7 +235,7 @@ func TestRewrite_ErrCorrupt(t *testing.T) {
 			}
 		}
 	})
-	if (refused == 0 || done == 0) && scaled(25) == 25 { // fewer may all be of one sort
+	if (refused == 0 || done == 0) && spacetest.Scaled(25) == 25 { // fewer may all be of one sort
 		t.Errorf("%d were refused and %d done", refused, done)
 	}
 	t.Logf("%d were refused, %d done", refused, done)
@@ -242,7 +243,7 @@ func TestRewrite_ErrCorrupt(t *testing.T) {
 
 // isDamaged opens a copy of the golden space, checks what is in it, and closes it.
 func isDamaged(dir string) error {
-	s, err := everheap.Open(dir, everheap.WithoutBackground())
+	s, err := everheap.Open(dir, spacetest.WithoutBackground())
 	if err != nil {
 		return err
 	}
@@ -250,7 +251,7 @@ func isDamaged(dir string) error {
 	if now := s.Stats().Version; now < goldenVersion {
 		return fmt.Errorf("version %d is left of %d", now, goldenVersion)
 	}
-	report, err := s.Engine().Check(context.Background())
+	report, err := spacetest.Engine(s).Check(context.Background())
 	if err != nil {
 		return err
 	}

@@ -15,20 +15,21 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A rewriting child rewrites a closed space, in the way that its work names.
-func init() { children["rewrite"] = rewriteChild }
+func init() { spacetest.Children["rewrite"] = rewriteChild }
 
 func rewriteChild() int {
-	c := newInChild()
-	switch err := rewriters[c.work](c.dir); {
+	c := spacetest.NewInChild()
+	switch err := spacetest.Rewriters[c.Work](c.Dir); {
 	case errors.Is(err, everheap.ErrBusy):
-		say("busy")
+		spacetest.Say("busy")
 	case err != nil:
-		return failed(c.work, err)
+		return spacetest.Failed(c.Work, err)
 	default:
-		say("rewritten")
+		spacetest.Say("rewritten")
 	}
 	return 0
 }
@@ -43,22 +44,22 @@ type killedSpace struct {
 // use lets a process commit to the space what nobody writes to the disk, and kills it.
 func (k *killedSpace) use() {
 	k.t.Helper()
-	c := startChild(k.t, "unflushed", env(k.dir, 1, "", 1)...)
-	k.want = c.awaitLine("committed")
-	c.kill()
+	c := spacetest.StartChild(k.t, "unflushed", spacetest.Env(k.dir, 1, "", 1)...)
+	k.want = c.AwaitLine("committed")
+	c.Kill()
 }
 
 // rewrite starts a process that rewrites the space.
-func (k *killedSpace) rewrite(how string, more ...string) *child {
-	return startChild(k.t, "rewrite", append(env(k.dir, 1, how, 1), more...)...)
+func (k *killedSpace) rewrite(how string, more ...string) *spacetest.Child {
+	return spacetest.StartChild(k.t, "rewrite", append(spacetest.Env(k.dir, 1, how, 1), more...)...)
 }
 
 // verify opens the space and looks whether all is there.
 func (k *killedSpace) verify() {
 	k.t.Helper()
 	s, err := everheap.Open(k.dir, everheap.WithVerify())
-	must(k.t, err)
-	m := mapOf[int, string](k.t, s)
+	spacetest.Must(k.t, err)
+	m := spacetest.MapOf[int, string](k.t, s)
 	if n, err := m.Len(s); fmt.Sprint(n) != k.want || err != nil {
 		k.t.Errorf("%d entries, %v; %s were committed", n, err, k.want)
 	}
@@ -67,10 +68,10 @@ func (k *killedSpace) verify() {
 			k.t.Fatalf("entry %d is %q, %v", i, got, err)
 		}
 	}
-	verifyGolden(k.t, s)
-	verifyPinned(k.t, s)
-	checkSpace(k.t, s)
-	must(k.t, s.Close())
+	spacetest.VerifyContents(k.t, s)
+	spacetest.VerifyPinned(k.t, s)
+	spacetest.CheckSpace(k.t, s)
+	spacetest.Must(k.t, s.Close())
 	if _, err := os.Stat(filepath.Join(k.dir, "heap.new")); err == nil {
 		k.t.Error("a new file was left behind")
 	}
@@ -79,11 +80,11 @@ func (k *killedSpace) verify() {
 func newKilledSpace(t *testing.T) *killedSpace {
 	t.Helper()
 	k := &killedSpace{t: t, dir: filepath.Join(t.TempDir(), "s")}
-	s, err := everheap.Open(k.dir, everheap.WithMaxSize(testWindow))
-	must(t, err)
-	writeGolden(t, s)
-	pinGolden(t, s)
-	must(t, s.Close())
+	s, err := everheap.Open(k.dir, everheap.WithMaxSize(spacetest.TestWindow))
+	spacetest.Must(t, err)
+	spacetest.WriteContents(t, s)
+	spacetest.PinContents(t, s)
+	spacetest.Must(t, s.Close())
 	return k
 }
 
@@ -94,7 +95,7 @@ func TestKill_WhileRewriting(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	for _, how := range slices.Sorted(maps.Keys(rewriters)) {
+	for _, how := range slices.Sorted(maps.Keys(spacetest.Rewriters)) {
 		t.Run(how, func(t *testing.T) {
 			k := newKilledSpace(t)
 			for _, point := range invariant.Points {
@@ -105,15 +106,15 @@ func TestKill_WhileRewriting(t *testing.T) {
 					k.use()
 					for range times {
 						c := k.rewrite(how, "EVERHEAP_POINT="+point+":1:kill")
-						c.await("its death at "+point, c.gone)
-						if !c.wasKilled() {
+						c.Await("its death at "+point, c.Gone)
+						if !c.WasKilled() {
 							t.Errorf("the child did not pass the point %s", point)
 						}
 					}
 					if times == 3 {
 						c := k.rewrite(how)
-						c.awaitLine("rewritten")
-						c.await("its end", c.gone)
+						c.AwaitLine("rewritten")
+						c.Await("its end", c.Gone)
 					}
 					k.verify()
 					if t.Failed() {
@@ -126,10 +127,10 @@ func TestKill_WhileRewriting(t *testing.T) {
 }
 
 func TestKill_WhileRewritingAtRandomMoments(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		k := newKilledSpace(t)
-		names := slices.Sorted(maps.Keys(rewriters))
-		for range scaled(12) {
+		names := slices.Sorted(maps.Keys(spacetest.Rewriters))
+		for range spacetest.Scaled(12) {
 			if r.IntN(2) == 0 {
 				k.use()
 			}
@@ -139,7 +140,7 @@ func TestKill_WhileRewritingAtRandomMoments(t *testing.T) {
 			for range 1 + r.IntN(3) {
 				c := k.rewrite(names[r.IntN(len(names))])
 				time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
-				c.kill()
+				c.Kill()
 			}
 			k.verify()
 		}
@@ -152,7 +153,7 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	for _, how := range slices.Sorted(maps.Keys(rewriters)) {
+	for _, how := range slices.Sorted(maps.Keys(spacetest.Rewriters)) {
 		k := newKilledSpace(t)
 		for _, point := range invariant.Points {
 			if !rewrites(point) {
@@ -160,7 +161,7 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 			}
 			k.use()
 			c := k.rewrite(how, "EVERHEAP_POINT="+point+":1:stop")
-			c.await("standing still at "+point, c.stopped)
+			c.Await("standing still at "+point, c.Stopped)
 			var resumed atomic.Bool
 			opened := make(chan struct{})
 			go func() {
@@ -178,10 +179,10 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 			}()
 			time.Sleep(200 * time.Millisecond) // in which nothing happens
 			resumed.Store(true)
-			c.resume()
-			receive(t, "the opener", opened)
-			c.awaitLine("rewritten")
-			c.await("its end", c.gone)
+			c.Resume()
+			spacetest.Receive(t, "the opener", opened)
+			c.AwaitLine("rewritten")
+			c.Await("its end", c.Gone)
 			k.verify()
 			if t.Failed() {
 				return
@@ -193,26 +194,26 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 // While one process rewrites a space others wait for it, and then open what is there
 // now: not the file that it was.
 func TestOpen_WaitsForRewriting(t *testing.T) {
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		k := newKilledSpace(t)
 		k.use()
-		names := slices.Sorted(maps.Keys(rewriters))
-		for range scaled(16) {
+		names := slices.Sorted(maps.Keys(spacetest.Rewriters))
+		for range spacetest.Scaled(16) {
 			c := k.rewrite(names[r.IntN(len(names))])
 			time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
 			s, err := everheap.Open(k.dir)
-			must(t, err)
-			m := mapOf[int, string](t, s)
-			must(t, m.Set(s, 0, "")) // its value already: a version that must not get lost
+			spacetest.Must(t, err)
+			m := spacetest.MapOf[int, string](t, s)
+			spacetest.Must(t, m.Set(s, 0, "")) // its value already: a version that must not get lost
 			version := s.Stats().Version
-			must(t, s.Close())
-			c.kill()
+			spacetest.Must(t, s.Close())
+			c.Kill()
 			s, err = everheap.Open(k.dir)
-			must(t, err)
+			spacetest.Must(t, err)
 			if s.Stats().Version < version {
 				t.Errorf("version %d is there, %d was committed", s.Stats().Version, version)
 			}
-			must(t, s.Close())
+			spacetest.Must(t, s.Close())
 			k.verify()
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // knot is a value with parts of all sorts, that refers to itself and to others.
@@ -31,12 +32,12 @@ func knotOf(i int) knot {
 func tie(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	first, err := everheap.OpenRef(s, "first", knot{})
-	must(t, err)
+	spacetest.Must(t, err)
 	texts, err := everheap.OpenList[string](s, "texts")
-	must(t, err)
+	spacetest.Must(t, err)
 	empty, err := everheap.OpenList[struct{}](s, "empty values")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		line, err := everheap.NewList[knot](tx)
 		if err != nil {
 			return err
@@ -57,17 +58,17 @@ func tie(t *testing.T, s *everheap.Space) {
 		k.Self, k.Line = first, line
 		return first.Set(tx, k)
 	})
-	must(t, empty.Append(s, struct{}{}, struct{}{}))
-	must(t, texts.Set(s, 7, strings.Repeat("large", 50_000)))
-	must(t, s.Checkpoint("whole"))
-	must(t, texts.Truncate(s, 1000))
+	spacetest.Must(t, empty.Append(s, struct{}{}, struct{}{}))
+	spacetest.Must(t, texts.Set(s, 7, strings.Repeat("large", 50_000)))
+	spacetest.Must(t, s.Checkpoint("whole"))
+	spacetest.Must(t, texts.Truncate(s, 1000))
 }
 
 // tied verifies what tie has made, in a version where the list of texts has n.
 func tied(t *testing.T, tx *everheap.Tx, n int) {
 	t.Helper()
 	first, err := everheap.OpenRef(tx, "first", knot{})
-	must(t, err)
+	spacetest.Must(t, err)
 	same := func(i int, got knot) {
 		want := knotOf(i)
 		want.Self, want.Line = got.Self, got.Line
@@ -76,7 +77,7 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 		}
 	}
 	k, err := first.Get(tx)
-	must(t, err)
+	spacetest.Must(t, err)
 	same(1000, k)
 	if k.Self != first {
 		t.Error("it does not refer to itself")
@@ -86,13 +87,13 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 	}
 	for i := range 300 {
 		got, err := k.Line.Get(tx, i)
-		must(t, err)
+		spacetest.Must(t, err)
 		if same(i, got); got.Self != first || got.Line != k.Line {
 			t.Errorf("element %d refers to something else", i)
 		}
 	}
 	texts, err := everheap.OpenList[string](tx, "texts")
-	must(t, err)
+	spacetest.Must(t, err)
 	if got, err := texts.Len(tx); got != n || err != nil {
 		t.Errorf("%d texts, %v", got, err)
 	}
@@ -106,7 +107,7 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 		}
 	}
 	empty, err := everheap.OpenList[struct{}](tx, "empty values")
-	must(t, err)
+	spacetest.Must(t, err)
 	if n, err := empty.Len(tx); n != 2 || err != nil {
 		t.Errorf("%d values of nothing, %v", n, err)
 	}
@@ -114,39 +115,39 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 
 // Lists and references are rewritten like maps.
 func TestRewrite_ListsAndReferences(t *testing.T) {
-	for name, rewrite := range rewriters {
+	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
-			s := open(t, dir)
+			s := spacetest.Open(t, dir)
 			tie(t, s)
 			for range 2 {
-				must(t, s.Close())
-				must(t, rewrite(dir))
-				s = open(t, dir, everheap.WithVerify())
-				view(t, s, func(tx *everheap.Tx) error { tied(t, tx, 1000); return nil })
-				must(t, s.ViewAt("whole", func(tx *everheap.Tx) error { tied(t, tx, 5000); return nil }))
-				checkSpace(t, s)
+				spacetest.Must(t, s.Close())
+				spacetest.Must(t, rewrite(dir))
+				s = spacetest.Open(t, dir, everheap.WithVerify())
+				spacetest.View(t, s, func(tx *everheap.Tx) error { tied(t, tx, 1000); return nil })
+				spacetest.Must(t, s.ViewAt("whole", func(tx *everheap.Tx) error { tied(t, tx, 5000); return nil }))
+				spacetest.CheckSpace(t, s)
 			}
 			texts, err := everheap.OpenList[string](s, "texts")
-			must(t, err)
-			must(t, texts.Append(s, "more"))
-			must(t, texts.Truncate(s, 1000))
-			view(t, s, func(tx *everheap.Tx) error { tied(t, tx, 1000); return nil })
+			spacetest.Must(t, err)
+			spacetest.Must(t, texts.Append(s, "more"))
+			spacetest.Must(t, texts.Truncate(s, 1000))
+			spacetest.View(t, s, func(tx *everheap.Tx) error { tied(t, tx, 1000); return nil })
 		})
 	}
 }
 
 // Sorted maps are rewritten like others.
 func TestRewrite_SortedMaps(t *testing.T) {
-	for name, rewrite := range rewriters {
+	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
-			s := open(t, dir)
+			s := spacetest.Open(t, dir)
 			m, err := everheap.OpenSorted[string, knot](s, "sorted")
-			must(t, err)
+			spacetest.Must(t, err)
 			key := func(i int) string { return fmt.Sprintf("%s%05d", strings.Repeat("k", i%3*20), i) }
 			fill := func(from, to, step int) {
-				update(t, s, func(tx *everheap.Tx) error {
+				spacetest.Update(t, s, func(tx *everheap.Tx) error {
 					for i := from; i < to; i += step {
 						if err := m.Set(tx, key(i), knotOf(i)); err != nil {
 							return err
@@ -156,8 +157,8 @@ func TestRewrite_SortedMaps(t *testing.T) {
 				})
 			}
 			fill(0, 6000, 1)
-			must(t, s.Checkpoint("whole"))
-			update(t, s, func(tx *everheap.Tx) error {
+			spacetest.Must(t, s.Checkpoint("whole"))
+			spacetest.Update(t, s, func(tx *everheap.Tx) error {
 				for i := range 6000 {
 					if i%10 != 0 {
 						if _, err := m.Delete(tx, key(i)); err != nil {
@@ -177,7 +178,7 @@ func TestRewrite_SortedMaps(t *testing.T) {
 				}
 				for i := 0; i < 6000; i += step {
 					got, err := m.Get(tx, key(i))
-					must(t, err)
+					spacetest.Must(t, err)
 					if !reflect.DeepEqual(got, knotOf(i)) {
 						t.Fatalf("entry %d is %+v", i, got)
 					}
@@ -195,15 +196,15 @@ func TestRewrite_SortedMaps(t *testing.T) {
 				return nil
 			}
 			for range 2 {
-				must(t, s.Close())
-				must(t, rewrite(dir))
-				s = open(t, dir, everheap.WithVerify())
-				view(t, s, func(tx *everheap.Tx) error { return verify(tx, 10) })
-				must(t, s.ViewAt("whole", func(tx *everheap.Tx) error { return verify(tx, 1) }))
-				checkSpace(t, s)
+				spacetest.Must(t, s.Close())
+				spacetest.Must(t, rewrite(dir))
+				s = spacetest.Open(t, dir, everheap.WithVerify())
+				spacetest.View(t, s, func(tx *everheap.Tx) error { return verify(tx, 10) })
+				spacetest.Must(t, s.ViewAt("whole", func(tx *everheap.Tx) error { return verify(tx, 1) }))
+				spacetest.CheckSpace(t, s)
 			}
 			fill(0, 6000, 1)
-			view(t, s, func(tx *everheap.Tx) error { return verify(tx, 1) })
+			spacetest.View(t, s, func(tx *everheap.Tx) error { return verify(tx, 1) })
 		})
 	}
 }

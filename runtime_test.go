@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // chained is a value with pointers of every sort inside.
@@ -25,17 +26,17 @@ type chained struct {
 // pointers into the window, among them free and half-written blocks.
 func TestRuntime_CollectorAndWindowPointers(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
-	s := scratch(t)
-	m := mapOf[int, chained](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, chained](t, s)
 	const n = 200
 	value := func(i, version int) chained {
 		name := fmt.Sprint(i, " of ", version)
 		return chained{Name: name, Next: &chained{Name: name + " next"}, List: []*string{&name, nil, &name}}
 	}
 	for i := range n {
-		must(t, m.Set(s, i, value(i, 0)))
+		spacetest.Must(t, m.Set(s, i, value(i, 0)))
 	}
-	base, size := s.Engine().Window()
+	base, size := spacetest.Engine(s).Window()
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() { // garbage: as uintptr in pointer-free memory, and, spilled, as strings
@@ -59,9 +60,9 @@ func TestRuntime_CollectorAndWindowPointers(t *testing.T) {
 			}
 		}
 	})
-	deadline := time.Now().Add(time.Duration(scaled(8)) * 250 * time.Millisecond)
+	deadline := time.Now().Add(time.Duration(spacetest.Scaled(8)) * 250 * time.Millisecond)
 	for time.Now().Before(deadline) && !t.Failed() {
-		view(t, s, func(tx *everheap.Tx) error {
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
 			var kept []any // interior pointers into the window, on the Go heap, while the collector runs
 			for i := range n {
 				p := m.Peek(tx, i)

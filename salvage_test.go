@@ -16,24 +16,25 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // A wreck is a space that was closed, as bytes: each test damages a copy.
 type wreck struct {
 	files   map[string][]byte
-	told    telling
+	told    spacetest.Telling
 	version everheap.Version
 }
 
 // wreckOf returns the files of a space that is closed, and what a backup of it tells.
 func wreckOf(t testing.TB, s *everheap.Space) *wreck {
 	t.Helper()
-	w := &wreck{files: map[string][]byte{}, told: tell(t, backupOf(t, s)), version: s.Stats().Version}
+	w := &wreck{files: map[string][]byte{}, told: spacetest.Tell(t, spacetest.BackupOf(t, s)), version: s.Stats().Version}
 	dir := s.Stats().Dir
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	for _, name := range []string{"heap", "journal", "live"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
-		must(t, err)
+		spacetest.Must(t, err)
 		w.files[name] = b
 	}
 	return w
@@ -42,22 +43,22 @@ func wreckOf(t testing.TB, s *everheap.Space) *wreck {
 // write writes the files to a new directory.
 func (w *wreck) write(t testing.TB, files map[string][]byte) string {
 	t.Helper()
-	dir := filepath.Join(cutDir(t), "wreck")
-	must(t, os.Mkdir(dir, 0o700))
+	dir := filepath.Join(spacetest.MemoryDir(t), "wreck")
+	spacetest.Must(t, os.Mkdir(dir, 0o700))
 	for name, b := range files {
-		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		spacetest.Must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
 	return dir
 }
 
 // salvaged gets out what is left of files, and restores it. Nothing of the wreck may
 // have changed.
-func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.SalvageReport, telling) {
+func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.SalvageReport, spacetest.Telling) {
 	t.Helper()
 	dir := w.write(t, files)
 	var b bytes.Buffer
 	report, err := everheap.Salvage(dir, &b)
-	must(t, err)
+	spacetest.Must(t, err)
 	for name, want := range files {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("salvaging has changed %s (%v)", name, err)
@@ -71,29 +72,29 @@ func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.Salvag
 
 // tellRestored restores a backup, checks the space, and reads a backup of it. It is
 // closed at once: others may need its window.
-func tellRestored(t testing.TB, stream []byte) telling {
+func tellRestored(t testing.TB, stream []byte) spacetest.Telling {
 	t.Helper()
-	dir := filepath.Join(cutDir(t), "restored")
-	must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), withoutSyncs))
-	s, err := everheap.Open(dir, withoutSyncs)
-	must(t, err)
+	dir := filepath.Join(spacetest.MemoryDir(t), "restored")
+	spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
+	s, err := everheap.Open(dir, spacetest.WithoutSyncs)
+	spacetest.Must(t, err)
 	defer s.Close()
-	checkSpace(t, s)
-	return tell(t, backupOf(t, s))
+	spacetest.CheckSpace(t, s)
+	return spacetest.Tell(t, spacetest.BackupOf(t, s))
 }
 
 // nested is a space with maps in maps, names, and values of some size.
 func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
-	s := scratch(t, append([]everheap.Option{everheap.WithMaxSize(64 << 20)}, opts...)...)
-	update(t, s, func(tx *everheap.Tx) error {
-		boards, err := everheap.OpenMap[string, everheap.Map[int, compound]](tx, "boards")
+	s := spacetest.Scratch(t, append([]everheap.Option{everheap.WithMaxSize(64 << 20)}, opts...)...)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
+		boards, err := everheap.OpenMap[string, everheap.Map[int, spacetest.Compound]](tx, "boards")
 		if err != nil {
 			return err
 		}
 		r := rand.New(rand.NewPCG(1, 9))
 		for i := range 20 {
-			board, err := everheap.NewMap[int, compound](tx)
+			board, err := everheap.NewMap[int, spacetest.Compound](tx)
 			if err != nil {
 				return err
 			}
@@ -101,7 +102,7 @@ func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 				return err
 			}
 			for j := range i * 10 {
-				if err := board.Set(tx, j, compound{Name: fmt.Sprint("post ", i, j), Blob: make([]byte, r.IntN(300))}); err != nil {
+				if err := board.Set(tx, j, spacetest.Compound{Name: fmt.Sprint("post ", i, j), Blob: make([]byte, r.IntN(300))}); err != nil {
 					return err
 				}
 			}
@@ -109,9 +110,9 @@ func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 		return nil
 	})
 	m, err := everheap.OpenMap[string, string](s, "words")
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range 300 {
-		must(t, m.Set(s, fmt.Sprint("word ", i), strings.Repeat("w", i)))
+		spacetest.Must(t, m.Set(s, fmt.Sprint("word ", i), strings.Repeat("w", i)))
 	}
 	return s
 }
@@ -127,7 +128,7 @@ func (w *wreck) edited(change func(heap []byte)) map[string][]byte {
 func TestSalvage_Undamaged(t *testing.T) {
 	w := wreckOf(t, nested(t))
 	report, got := w.salvaged(t, w.files)
-	same(t, got, w.told)
+	spacetest.Same(t, got, w.told)
 	if report.Lost != 0 || len(report.Findings) > 0 || report.Named > 0 {
 		t.Errorf("of a space that is whole: %+v", report)
 	}
@@ -166,7 +167,7 @@ func TestSalvage_Everything(t *testing.T) {
 					delete(files, f)
 				}
 				report, got := w.salvaged(t, files)
-				same(t, got, w.told)
+				spacetest.Same(t, got, w.told)
 				if report.Lost != 0 || report.Named > 0 {
 					t.Errorf("%+v", report)
 				}
@@ -183,43 +184,43 @@ func TestSalvage_Everything(t *testing.T) {
 func TestErrCorrupt_SaysSalvage(t *testing.T) {
 	w := wreckOf(t, nested(t))
 	dir := w.write(t, w.edited(func(b []byte) { clear(b[format.AnchorOffset:format.TableOffset]) }))
-	must(t, os.Remove(filepath.Join(dir, "live")))
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 	_, err := everheap.Open(dir)
 	if !errors.Is(err, everheap.ErrCorrupt) || !strings.Contains(err.Error(), "everheap salvage "+dir+" OUT") || !strings.Contains(err.Error(), "restore a backup") {
 		t.Fatalf("opening: %v", err)
 	}
 	var b bytes.Buffer
 	_, err = everheap.Salvage(dir, &b)
-	must(t, err)
-	same(t, tell(t, backupOf(t, restored(t, b.Bytes()))), w.told)
+	spacetest.Must(t, err)
+	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, spacetest.Restored(t, b.Bytes()))), w.told)
 }
 
 // What was committed and is only in the journal is got out, too.
 func TestSalvage_Journal(t *testing.T) {
-	s := nested(t, everheap.WithoutBackground())
+	s := nested(t, spacetest.WithoutBackground())
 	words, err := everheap.OpenMap[string, string](s, "words")
-	must(t, err)
-	must(t, s.Sync(context.Background()))
-	must(t, s.Engine().Anchor(true))
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Sync(context.Background()))
+	spacetest.Must(t, spacetest.Engine(s).Anchor(true))
 	heap, err := os.ReadFile(filepath.Join(s.Stats().Dir, "heap"))
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range 200 {
-		must(t, words.Set(s, fmt.Sprint("new word ", i), "new"))
-		must(t, words.Set(s, fmt.Sprint("word ", i), "changed"))
+		spacetest.Must(t, words.Set(s, fmt.Sprint("new word ", i), "new"))
+		spacetest.Must(t, words.Set(s, fmt.Sprint("word ", i), "changed"))
 		_, err := words.Delete(s, fmt.Sprint("word ", i+100))
-		must(t, err)
+		spacetest.Must(t, err)
 	}
-	must(t, s.Engine().Spool())
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, spacetest.Engine(s).Spool())
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		m, err := everheap.OpenMap[float64, bool](tx, "of new types")
 		return errors.Join(err, m.Set(tx, 1.5, true))
 	})
-	must(t, s.Sync(context.Background()))
-	w := &wreck{told: tell(t, backupOf(t, s)), files: map[string][]byte{"heap": heap}}
+	spacetest.Must(t, s.Sync(context.Background()))
+	w := &wreck{told: spacetest.Tell(t, spacetest.BackupOf(t, s)), files: map[string][]byte{"heap": heap}}
 	w.files["journal"], err = os.ReadFile(filepath.Join(s.Stats().Dir, "journal"))
-	must(t, err)
+	spacetest.Must(t, err)
 	version := s.Stats().Version
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	for name, change := range map[string]func([]byte){
 		"whole":           func([]byte) {},
 		"one anchor":      func(b []byte) { b[format.AnchorOffset+format.PageSize+50] ^= 1 },
@@ -231,7 +232,7 @@ func TestSalvage_Journal(t *testing.T) {
 				// Without anchors the id of the space is in the header.
 				t.Errorf("version %d, want %d", report.Version, version)
 			}
-			same(t, got, w.told)
+			spacetest.Same(t, got, w.told)
 			if report.Changes == 0 || report.Lost > 0 || report.Version != version {
 				t.Errorf("%+v", report)
 			}
@@ -247,13 +248,13 @@ func TestSalvage_Busy(t *testing.T) {
 	if _, err := everheap.Salvage(dir, io.Discard); !errors.Is(err, everheap.ErrBusy) {
 		t.Errorf("salvaging an open space: %v", err)
 	}
-	must(t, s.Close())
-	_, err := everheap.Salvage(dir, &faulty{1 << 20, nil})
-	must(t, err)
-	if _, err := everheap.Salvage(dir, &faulty{100, io.ErrClosedPipe}); !errors.Is(err, io.ErrClosedPipe) {
+	spacetest.Must(t, s.Close())
+	_, err := everheap.Salvage(dir, &spacetest.Faulty{Left: 1 << 20})
+	spacetest.Must(t, err)
+	if _, err := everheap.Salvage(dir, &spacetest.Faulty{Left: 100, Err: io.ErrClosedPipe}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a write error: %v", err)
 	}
-	if _, err := everheap.Salvage(filepath.Join(dir, "none"), io.Discard); !isNotFound(err) {
+	if _, err := everheap.Salvage(filepath.Join(dir, "none"), io.Discard); !spacetest.IsNotFound(err) {
 		t.Errorf("salvaging nothing: %v", err)
 	}
 }
@@ -289,20 +290,20 @@ func TestSalvage_NamesLost(t *testing.T) {
 	dir := w.write(t, files)
 	var b bytes.Buffer
 	report, err := everheap.Salvage(dir, &b)
-	must(t, err)
+	spacetest.Must(t, err)
 	if report.Lost == 0 || report.Named != 1 {
 		t.Errorf("%+v", report)
 	}
-	again := restored(t, b.Bytes())
+	again := spacetest.Restored(t, b.Bytes())
 	list, err := again.Collections()
-	must(t, err)
+	spacetest.Must(t, err)
 	if len(list) != 2 || list[0].Len != 20 || !strings.HasPrefix(list[0].Name, "salvaged-") || list[1].Name != "words" {
 		t.Errorf("collections %+v", list)
 	}
-	boards, err := everheap.OpenMap[string, everheap.Map[int, compound]](again, list[0].Name)
-	must(t, err)
+	boards, err := everheap.OpenMap[string, everheap.Map[int, spacetest.Compound]](again, list[0].Name)
+	spacetest.Must(t, err)
 	board, err := boards.Get(again, "board 19")
-	must(t, err)
+	spacetest.Must(t, err)
 	if n, err := board.Len(again); n != 190 || err != nil {
 		t.Errorf("the last board has %d posts, %v", n, err)
 	}
@@ -311,7 +312,7 @@ func TestSalvage_NamesLost(t *testing.T) {
 // Random damage: there is always an answer, it restores, and what it holds was there.
 func TestSalvage_Damaged(t *testing.T) {
 	w := wreckOf(t, nested(t))
-	rounds(t, 60, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 60, func(t *testing.T, r *rand.Rand) {
 		files := w.edited(func(b []byte) {
 			for range 1 + r.IntN(4)*r.IntN(10) {
 				d := damage{how: byte(r.IntN(5)), arg: r.Uint32()}
@@ -343,7 +344,7 @@ func (w *wreck) try(t *testing.T, files map[string][]byte) {
 	var b bytes.Buffer
 	var report everheap.SalvageReport
 	var err error
-	within(t, time.Minute, "salvaging", func() { report, err = everheap.Salvage(dir, &b) })
+	spacetest.Within(t, time.Minute, "salvaging", func() { report, err = everheap.Salvage(dir, &b) })
 	if err != nil {
 		if !errors.Is(err, everheap.ErrCorrupt) && !errors.Is(err, everheap.ErrUnsupported) {
 			t.Errorf("salvaging: %v", err)
@@ -369,7 +370,7 @@ func (w *wreck) try(t *testing.T, files map[string][]byte) {
 		delete(got, "tag") // nothing tells it but the handles
 		want := maps.Clone(w.told)
 		delete(want, "tag")
-		same(t, got, want)
+		spacetest.Same(t, got, want)
 	}
 }
 

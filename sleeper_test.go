@@ -7,23 +7,24 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
-func init() { children["sleeper"] = sleeperChild }
+func init() { spacetest.Children["sleeper"] = sleeperChild }
 
 // sleeperChild commits one transaction, in which it replaces an entry of its own, and goes
 // to sleep between the swap and what comes after it; then it makes some more.
 func sleeperChild() int {
-	c := newInChild()
-	s, err := c.open(everheap.WithoutBackground())
+	c := spacetest.NewInChild()
+	s, err := c.Open(spacetest.WithoutBackground())
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, int](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	<-c.asked
+	<-c.Asked
 	err = s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range 40 {
 			if err := m.Set(tx, fmt.Sprint("k", i), -1); err != nil {
@@ -33,17 +34,17 @@ func sleeperChild() int {
 		return m.Set(tx, "k0", -2) // drops a block of this transaction
 	})
 	if err != nil {
-		return failed("update", err)
+		return spacetest.Failed("update", err)
 	}
-	say("committed")
-	<-c.asked
+	spacetest.Say("committed")
+	<-c.Asked
 	for i := range 200 {
 		if err := m.Set(s, fmt.Sprint("mine", i), i); err != nil {
-			return failed("set", err)
+			return spacetest.Failed("set", err)
 		}
 	}
-	say("done")
-	<-c.asked
+	spacetest.Say("done")
+	<-c.Asked
 	return 0
 }
 
@@ -53,14 +54,14 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	c := startChild(t, "sleeper", append(env(s.Stats().Dir, 1, "", 1), "EVERHEAP_POINT=commit.swapped:1:stop")...)
-	c.tell("go")
-	c.await("standing still", c.stopped)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	c := spacetest.StartChild(t, "sleeper", append(spacetest.Env(s.Stats().Dir, 1, "", 1), "EVERHEAP_POINT=commit.swapped:1:stop")...)
+	c.Tell("go")
+	c.Await("standing still", c.Stopped)
 	// The lock is taken over; all that the sleeper has written is replaced, and used again.
 	for i := range 3000 {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			k := fmt.Sprint("k", i%40)
 			if err := m.Set(tx, k, i); err != nil {
 				return err
@@ -68,7 +69,7 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 			return m.Set(tx, k, i+1)
 		})
 	}
-	update(t, s, func(tx *everheap.Tx) error { // a transaction that replaces its own entries drops their blocks
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { // a transaction that replaces its own entries drops their blocks
 		for i := range 2000 {
 			if err := m.Set(tx, fmt.Sprint("k", i%40), i); err != nil {
 				return err
@@ -76,13 +77,13 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	checkSpace(t, s)
-	c.resume()
-	c.awaitLine("committed")
-	c.tell("more")
-	c.awaitLine("done")
-	checkSpace(t, s)      // what is in use, and listed as free here
-	for i := range 3000 { // the owner uses what is his
+	spacetest.CheckSpace(t, s)
+	c.Resume()
+	c.AwaitLine("committed")
+	c.Tell("more")
+	c.AwaitLine("done")
+	spacetest.CheckSpace(t, s) // what is in use, and listed as free here
+	for i := range 3000 {      // the owner uses what is his
 		if err := m.Set(s, fmt.Sprint("new", i), i); err != nil {
 			t.Errorf("setting new%d: %v", i, err)
 			break
@@ -108,5 +109,5 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 	if err != nil {
 		t.Errorf("reading all: %v", err)
 	}
-	checkSpace(t, s)
+	spacetest.CheckSpace(t, s)
 }

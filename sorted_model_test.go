@@ -1,7 +1,6 @@
 package everheap_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -9,9 +8,9 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"pgregory.net/rapid"
 )
 
@@ -23,7 +22,7 @@ func TestSorted_Model(t *testing.T) {
 }
 
 func TestSorted_ModelWithVerify(t *testing.T) {
-	rapid.Check(t, modelIn(t, stringToCompound, true, everheap.WithVerify()))
+	rapid.Check(t, modelIn(t, spacetest.StringToCompound, true, everheap.WithVerify()))
 }
 
 func FuzzSortedOps(f *testing.F) {
@@ -34,73 +33,29 @@ func FuzzSortedOps(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rapid.MakeFuzz(modelIn(t, stringToString, true))(t, data)
+		rapid.MakeFuzz(modelIn(t, spacetest.StringToString, true))(t, data)
 	})
 }
 
 // sortedKinds runs the model test for every kind of keys.
 func sortedKinds(t *testing.T, opts ...everheap.Option) {
-	runSorted(t, stringToString, opts...)
-	runSorted(t, stringToCompound, opts...)
-	runSorted(t, intToInt, opts...)
-	runSorted(t, arrayToBytes, opts...)
-	runSorted(t, structToArray, opts...)
-	runSorted(t, timeToUint8, opts...)
-	runSorted(t, floatToStruct, opts...)
-	runSorted(t, kind[named, int32]{"named string", func(i int) named { return named(fmt.Sprintf("a common beginning/%04d", i*7%100)) }, func(r *rand.Rand) int32 { return r.Int32() }}, opts...)
-	runSorted(t, kind[bool, string]{"bool", func(i int) bool { return i%2 == 1 }, randomString}, opts...)
-	runSorted(t, kind[everheap.Ref[int], bool]{"reference", func(int) (r everheap.Ref[int]) { return r }, func(r *rand.Rand) bool { return r.IntN(2) == 0 }}, opts...)
-	runSorted(t, kind[[2]named, float32]{"strings", func(i int) [2]named { return [2]named{named(stringKey(i % 5)), named(stringKey(i / 5))} }, func(r *rand.Rand) float32 { return r.Float32() }}, opts...)
+	runSorted(t, spacetest.StringToString, opts...)
+	runSorted(t, spacetest.StringToCompound, opts...)
+	runSorted(t, spacetest.IntToInt, opts...)
+	runSorted(t, spacetest.ArrayToBytes, opts...)
+	runSorted(t, spacetest.StructToArray, opts...)
+	runSorted(t, spacetest.TimeToUint8, opts...)
+	runSorted(t, spacetest.FloatToStruct, opts...)
+	runSorted(t, spacetest.Kind[spacetest.Named, int32]{Name: "named string", Key: func(i int) spacetest.Named { return spacetest.Named(fmt.Sprintf("a common beginning/%04d", i*7%100)) }, Value: func(r *rand.Rand) int32 { return r.Int32() }}, opts...)
+	runSorted(t, spacetest.Kind[bool, string]{Name: "bool", Key: func(i int) bool { return i%2 == 1 }, Value: spacetest.RandomString}, opts...)
+	runSorted(t, spacetest.Kind[everheap.Ref[int], bool]{Name: "reference", Key: func(int) (r everheap.Ref[int]) { return r }, Value: func(r *rand.Rand) bool { return r.IntN(2) == 0 }}, opts...)
+	runSorted(t, spacetest.Kind[[2]spacetest.Named, float32]{Name: "strings", Key: func(i int) [2]spacetest.Named {
+		return [2]spacetest.Named{spacetest.Named(spacetest.StringKey(i % 5)), spacetest.Named(spacetest.StringKey(i / 5))}
+	}, Value: func(r *rand.Rand) float32 { return r.Float32() }}, opts...)
 }
 
-type named string
-
-func runSorted[K comparable, V any](t *testing.T, k kind[K, V], opts ...everheap.Option) {
-	t.Run(k.name, func(t *testing.T) { rapid.Check(t, modelIn(t, k, true, opts...)) })
-}
-
-// compareKeys orders two keys as the documentation says, part by part.
-func compareKeys(a, b reflect.Value) int {
-	if x, ok := a.Interface().(time.Time); ok {
-		return x.Compare(b.Interface().(time.Time))
-	}
-	sign := func(less, greater bool) int {
-		switch {
-		case less:
-			return -1
-		case greater:
-			return 1
-		}
-		return 0
-	}
-	switch {
-	case a.Kind() == reflect.Bool:
-		return sign(!a.Bool() && b.Bool(), a.Bool() && !b.Bool())
-	case a.CanInt():
-		return sign(a.Int() < b.Int(), a.Int() > b.Int())
-	case a.CanUint():
-		return sign(a.Uint() < b.Uint(), a.Uint() > b.Uint())
-	case a.CanFloat():
-		return sign(a.Float() < b.Float(), a.Float() > b.Float())
-	case a.Kind() == reflect.String:
-		return bytes.Compare([]byte(a.String()), []byte(b.String()))
-	case a.Kind() == reflect.Array:
-		for i := range a.Len() {
-			if c := compareKeys(a.Index(i), b.Index(i)); c != 0 {
-				return c
-			}
-		}
-	case a.Type().Implements(reflect.TypeFor[interface{ ID() everheap.ID }]()):
-		x, y := a.Interface().(interface{ ID() everheap.ID }).ID(), b.Interface().(interface{ ID() everheap.ID }).ID()
-		return sign(x < y, x > y)
-	default:
-		for i := range a.NumField() {
-			if c := compareKeys(a.Field(i), b.Field(i)); c != 0 {
-				return c
-			}
-		}
-	}
-	return 0
+func runSorted[K comparable, V any](t *testing.T, k spacetest.Kind[K, V], opts ...everheap.Option) {
+	t.Run(k.Name, func(t *testing.T) { rapid.Check(t, modelIn(t, k, true, opts...)) })
 }
 
 // inOrder returns the keys of a model, sorted.
@@ -109,14 +64,8 @@ func inOrder[K comparable, V any](model map[K]V) []K {
 	for k := range model {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b K) int { return compareKeys(reflect.ValueOf(a), reflect.ValueOf(b)) })
+	slices.SortFunc(keys, func(a, b K) int { return spacetest.CompareKeys(reflect.ValueOf(a), reflect.ValueOf(b)) })
 	return keys
-}
-
-// index returns how many of the sorted keys are less than a key, and whether it is
-// among them.
-func index[K comparable](keys []K, key K) (int, bool) {
-	return slices.BinarySearchFunc(keys, key, func(a, b K) int { return compareKeys(reflect.ValueOf(a), reflect.ValueOf(b)) })
 }
 
 // fatal is a test, or a goroutine of one.
@@ -170,8 +119,8 @@ func (m *machine[K, V]) sequence(t fatal, what string, seq iter.Seq2[K, *V], wan
 // bound draws an end of a range, and returns the index that it is at in the keys, as the
 // lower and as the upper end.
 func (m *machine[K, V]) bound(t *rapid.T, keys []K) (b everheap.Bound[K], lower, upper int) {
-	key := m.kind.key(rapid.IntRange(0, 120).Draw(t, "bound"))
-	i, there := index(keys, key)
+	key := m.kind.Key(rapid.IntRange(0, 120).Draw(t, "bound"))
+	i, there := spacetest.Index(keys, key)
 	after := i
 	if there {
 		after++
@@ -201,8 +150,8 @@ func (m *machine[K, V]) ranges(t *rapid.T) {
 			m.sequence(t, "range", m.in.Range(tx, from, to), want, most)
 			slices.Reverse(want)
 			m.sequence(t, "backward", m.in.Backward(tx, from, to), want, most)
-			key := m.kind.key(rapid.IntRange(0, 120).Draw(t, "key"))
-			if i, _ := index(keys, key); m.in.Rank(tx, key) != i {
+			key := m.kind.Key(rapid.IntRange(0, 120).Draw(t, "key"))
+			if i, _ := spacetest.Index(keys, key); m.in.Rank(tx, key) != i {
 				t.Fatalf("rank of %.100v: %d, want %d", key, m.in.Rank(tx, key), i)
 			}
 		}

@@ -13,41 +13,42 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 func TestSuspend_AtRandomMoments(t *testing.T) {
 	t.Parallel() // it mostly waits
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "locks watch collect")
-		stops := scaled(12)
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "locks watch collect")
+		stops := spacetest.Scaled(12)
 		for i := range stops {
 			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
-			stopped := ids(fleetSize)
+			stopped := spacetest.Ids(spacetest.FleetSize)
 			r.Shuffle(len(stopped), func(i, j int) { stopped[i], stopped[j] = stopped[j], stopped[i] })
 			stopped = stopped[:1+i%2]
 			for _, id := range stopped {
-				f.children[id].stop()
+				f.Children[id].Stop()
 			}
-			f.progress(time.Now(), stopped...)
-			if err := sweep(f.space); err != nil && !errors.Is(err, everheap.ErrSuspended) {
+			f.Progress(time.Now(), stopped...)
+			if err := spacetest.Sweep(f.Space); err != nil && !errors.Is(err, everheap.ErrSuspended) {
 				t.Error(err)
 			}
-			f.verify()
+			f.Verify()
 			resumed := time.Now()
 			for _, id := range stopped {
-				f.children[id].resume()
+				f.Children[id].Resume()
 			}
-			f.progress(resumed)
+			f.Progress(resumed)
 			if t.Failed() {
 				return
 			}
 		}
-		f.verify()
+		f.Verify()
 		taken := int64(0)
-		for _, c := range f.children {
-			taken += c.suspended.Load()
+		for _, c := range f.Children {
+			taken += c.Suspended.Load()
 		}
-		t.Logf("%d suspensions; %d transactions were taken over; the longest that others were kept from their next commit: %v", stops, taken, f.slowest)
+		t.Logf("%d suspensions; %d transactions were taken over; the longest that others were kept from their next commit: %v", stops, taken, f.Slowest)
 	})
 }
 
@@ -56,38 +57,38 @@ func TestSuspend_AtPoints(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, fleetSize, "")
-		const armed = fleetSize + 1
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "")
+		const armed = spacetest.FleetSize + 1
 		taken := int64(0)
 		for _, point := range invariant.Points {
 			if hasOwnTest(point) {
 				continue
 			}
-			c := f.arm(point, "stop")
-			if !f.provoke(point, c.stopped) {
+			c := arm(f, point, "stop")
+			if !provoke(f, point, c.Stopped) {
 				t.Errorf("no child passed the point %s", point)
-				f.kill(armed)
+				f.Kill(armed)
 				continue
 			}
-			f.progress(time.Now(), armed)
-			if err := sweep(f.space); err != nil && !errors.Is(err, everheap.ErrSuspended) {
+			f.Progress(time.Now(), armed)
+			if err := spacetest.Sweep(f.Space); err != nil && !errors.Is(err, everheap.ErrSuspended) {
 				t.Errorf("sweep: %v", err)
 			}
-			f.verify()
+			f.Verify()
 			resumed := time.Now()
-			c.resume()
-			f.progress(resumed)
-			f.found(armed)
-			f.verify()
-			taken += c.suspended.Load()
-			f.kill(armed)
+			c.Resume()
+			f.Progress(resumed)
+			f.Found(armed)
+			f.Verify()
+			taken += c.Suspended.Load()
+			f.Kill(armed)
 			if t.Failed() {
 				t.Fatalf("after a suspension at the point %s", point)
 			}
 		}
-		f.verify()
-		t.Logf("%d points; %d transactions were taken over; the longest that others were kept from their next commit: %v", len(invariant.Points), taken, f.slowest)
+		f.Verify()
+		t.Logf("%d points; %d transactions were taken over; the longest that others were kept from their next commit: %v", len(invariant.Points), taken, f.Slowest)
 	})
 }
 
@@ -97,44 +98,44 @@ func TestSuspend_Sweeper(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, 2, "")
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 2, "")
 		for _, point := range []string{"sweep.held", "sweep.marked", "punch.synced"} {
-			c := startChild(t, "compactor", append(env(f.dir, 1, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
-			c.await("standing still at "+point, c.stopped)
+			c := spacetest.StartChild(t, "compactor", append(spacetest.Env(f.Dir, 1, "", 1), "EVERHEAP_POINT="+point+":1:stop")...)
+			c.Await("standing still at "+point, c.Stopped)
 			for range 2 {
-				_, err := f.space.Compact(context.Background())
-				must(t, err)
+				_, err := f.Space.Compact(context.Background())
+				spacetest.Must(t, err)
 			}
-			f.progress(time.Now())
-			f.verify()
-			c.resume()
-			if got := c.awaitLine("compacted"); got != "suspended" {
+			f.Progress(time.Now())
+			f.Verify()
+			c.Resume()
+			if got := c.AwaitLine("compacted"); got != "suspended" {
 				t.Errorf("who stood still at %s is told %s", point, got)
 			}
-			c.await("its end", c.gone)
-			f.progress(time.Now())
-			f.verify()
+			c.Await("its end", c.Gone)
+			f.Progress(time.Now())
+			f.Verify()
 		}
 	})
 }
 
-func init() { children["compactor"] = compactorChild }
+func init() { spacetest.Children["compactor"] = compactorChild }
 
 func compactorChild() int {
-	c := newInChild()
-	s, err := c.open(everheap.WithoutBackground())
+	c := spacetest.NewInChild()
+	s, err := c.Open(spacetest.WithoutBackground())
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	if _, err = s.Compact(context.Background()); errors.Is(err, everheap.ErrSuspended) {
 		err = nil
-		say("compacted", "suspended")
+		spacetest.Say("compacted", "suspended")
 	} else {
-		say("compacted", err)
+		spacetest.Say("compacted", err)
 	}
 	if err := errors.Join(err, s.Close()); err != nil {
-		return failed("compact", err)
+		return spacetest.Failed("compact", err)
 	}
 	return 0
 }
@@ -146,23 +147,23 @@ func TestSuspend_AnchorWriterThenPowerLoss(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := newFleet(t, r, 2, "busy")
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 2, "busy")
 		for i := range 8 {
 			point := []string{"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed"}[i/2]
-			c := f.arm(point, "stop")
-			c.await("standing still at "+point, c.stopped)
+			c := arm(f, point, "stop")
+			c.Await("standing still at "+point, c.Stopped)
 			time.Sleep(300 * time.Millisecond)
-			f.progress(time.Now(), fleetSize+1)
+			f.Progress(time.Now(), spacetest.FleetSize+1)
 			if i%2 == 1 {
-				c.resume()
+				c.Resume()
 				time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
 			}
-			f.everybody(true)
-			must(t, os.Remove(filepath.Join(f.dir, "live")))
-			f.open()
-			f.forget()
-			f.restart(1, 2)
+			f.Everybody(true)
+			spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+			f.Open()
+			f.Forget()
+			f.Restart(1, 2)
 			if t.Failed() {
 				t.Fatalf("after a suspension at the point %s", point)
 			}
@@ -171,24 +172,24 @@ func TestSuspend_AnchorWriterThenPowerLoss(t *testing.T) {
 }
 
 // The parent says when a writer goes on inside its transaction.
-func init() { children["writer"] = writerChild }
+func init() { spacetest.Children["writer"] = writerChild }
 
 func writerChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, int](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	err = s.Update(context.Background(), func(tx *everheap.Tx) error {
 		if err := m.Set(tx, "by", 1); err != nil {
 			return err
 		}
-		say("inside")
-		<-c.asked
+		spacetest.Say("inside")
+		<-c.Asked
 		for i := range 1000 {
 			if err := m.Set(tx, fmt.Sprint(i), i); err != nil {
 				return err
@@ -198,33 +199,25 @@ func writerChild() int {
 	})
 	switch {
 	case errors.Is(err, everheap.ErrSuspended):
-		say("result", "suspended")
+		spacetest.Say("result", "suspended")
 	case err != nil:
-		return failed("update", err)
+		return spacetest.Failed("update", err)
 	default:
-		say("result", "committed")
+		spacetest.Say("result", "committed")
 	}
-	<-c.asked
+	<-c.Asked
 	if err := s.Close(); err != nil {
-		return failed("close", err)
+		return spacetest.Failed("close", err)
 	}
 	return 0
 }
 
-// tell sends the child a line.
-func (c *child) tell(line string) {
-	c.t.Helper()
-	if _, err := fmt.Fprintln(c.in, line); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
 // suspendedSpace is a space with one map, and a child inside an Update of it.
-func suspendedSpace(t *testing.T) (*everheap.Space, everheap.Map[string, int], *child) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	c := startChild(t, "writer", env(s.Stats().Dir, 1, "", 1)...)
-	c.awaitLine("inside")
+func suspendedSpace(t *testing.T) (*everheap.Space, everheap.Map[string, int], *spacetest.Child) {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	c := spacetest.StartChild(t, "writer", spacetest.Env(s.Stats().Dir, 1, "", 1)...)
+	c.AwaitLine("inside")
 	return s, m, c
 }
 
@@ -232,16 +225,16 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 	t.Parallel() // it mostly waits
 	t.Run("taken over: nothing has changed", func(t *testing.T) {
 		s, m, c := suspendedSpace(t)
-		c.stop()
+		c.Stop()
 		began := time.Now()
-		must(t, m.Set(s, "by", 2))
+		spacetest.Must(t, m.Set(s, "by", 2))
 		t.Logf("the take-over took %v", time.Since(began))
 		for i := range 5000 {
-			must(t, m.Set(s, fmt.Sprint("x", i%10), i))
+			spacetest.Must(t, m.Set(s, fmt.Sprint("x", i%10), i))
 		}
-		c.resume()
-		c.tell("go")
-		if result := c.awaitLine("result"); result != "suspended" {
+		c.Resume()
+		c.Tell("go")
+		if result := c.AwaitLine("result"); result != "suspended" {
 			t.Errorf("the transaction that was taken over: %s", result)
 		}
 		if by, err := m.Get(s, "by"); by != 2 || err != nil {
@@ -250,16 +243,16 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 		if n, err := m.Len(s); n != 11 || err != nil {
 			t.Error(n, err)
 		}
-		c.tell("close")
-		c.await("its end", c.gone)
+		c.Tell("close")
+		c.Await("its end", c.Gone)
 	})
 	t.Run("not taken over: committed", func(t *testing.T) {
 		s, m, c := suspendedSpace(t)
-		c.stop()
+		c.Stop()
 		time.Sleep(1500 * time.Millisecond) // nobody else writes
-		c.resume()
-		c.tell("go")
-		if result := c.awaitLine("result"); result != "committed" {
+		c.Resume()
+		c.Tell("go")
+		if result := c.AwaitLine("result"); result != "committed" {
 			t.Errorf("the transaction that nobody took over: %s", result)
 		}
 		if n, err := m.Len(s); n != 1001 || err != nil {
@@ -271,20 +264,20 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		err := s.Update(ctx, func(tx *everheap.Tx) error { return m.Set(tx, "by", 2) })
-		if !errors.Is(err, everheap.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprint(c.process.Pid)) {
-			t.Errorf("writing while process %d does: %v", c.process.Pid, err)
+		if !errors.Is(err, everheap.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprint(c.Process.Pid)) {
+			t.Errorf("writing while process %d does: %v", c.Process.Pid, err)
 		}
-		c.tell("go")
-		if result := c.awaitLine("result"); result != "committed" {
+		c.Tell("go")
+		if result := c.AwaitLine("result"); result != "committed" {
 			t.Errorf("a transaction of two seconds: %s", result)
 		}
-		must(t, m.Set(s, "by", 2))
+		spacetest.Must(t, m.Set(s, "by", 2))
 	})
 	t.Run("killed while it stands still", func(t *testing.T) {
 		s, m, c := suspendedSpace(t)
-		c.stop()
-		c.kill()
-		must(t, m.Set(s, "by", 2))
+		c.Stop()
+		c.Kill()
+		spacetest.Must(t, m.Set(s, "by", 2))
 		if n, err := m.Len(s); n != 1 || err != nil {
 			t.Error(n, err)
 		}
@@ -292,22 +285,22 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 }
 
 // The holder keeps a View open and compares what it sees when it is asked.
-func init() { children["holder"] = holderChild }
+func init() { spacetest.Children["holder"] = holderChild }
 
 func holderChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	m, err := everheap.OpenMap[uint64, record](s, "m")
+	m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	err = s.View(func(tx *everheap.Tx) error {
 		digest := func() (n, sum uint64, err error) {
 			for key, v := range m.All(tx) {
-				if v.Sum != v.sum() {
+				if v.Sum != v.Checksum() {
 					return 0, 0, fmt.Errorf("the record %d is damaged", key)
 				}
 				n, sum = n+1, sum+key*v.Seq
@@ -318,20 +311,20 @@ func holderChild() int {
 		if err != nil {
 			return err
 		}
-		say("holding", n)
-		for range c.asked {
+		spacetest.Say("holding", n)
+		for range c.Asked {
 			if n2, sum2, err := digest(); err != nil || n2 != n || sum2 != sum {
 				return fmt.Errorf("what one View sees has changed: %d entries with %d, then %d with %d (%v)", n, sum, n2, sum2, err)
 			}
-			say("same")
-			if c.ended.Load() {
+			spacetest.Say("same")
+			if c.Ended.Load() {
 				break
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return failed("view", err)
+		return spacetest.Failed("view", err)
 	}
 	return 0
 }
@@ -339,13 +332,13 @@ func holderChild() int {
 // A reader that stands still sees its version when it goes on, whatever was
 // written, reclaimed and swept meanwhile.
 func TestSuspend_Reader(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[uint64, record](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
 	const entries = 2000
 	fill := func(seq uint64) {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			for k := range uint64(entries) {
-				if err := m.Set(tx, k, newRecord(seq, 50)); err != nil {
+				if err := m.Set(tx, k, spacetest.NewRecord(seq, 50)); err != nil {
 					return err
 				}
 			}
@@ -353,22 +346,22 @@ func TestSuspend_Reader(t *testing.T) {
 		})
 	}
 	fill(1)
-	c := startChild(t, "holder", env(s.Stats().Dir, 1, "", 1)...)
-	c.awaitLine("holding")
-	c.stop()
+	c := spacetest.StartChild(t, "holder", spacetest.Env(s.Stats().Dir, 1, "", 1)...)
+	c.AwaitLine("holding")
+	c.Stop()
 	for round := range uint64(20) {
 		fill(round + 2)
-		must(t, sweep(s))
+		spacetest.Must(t, spacetest.Sweep(s))
 	}
-	c.resume()
-	c.tell("look")
-	c.awaitLine("same")
-	c.kill()
+	c.Resume()
+	c.Tell("look")
+	c.AwaitLine("same")
+	c.Kill()
 	fill(100)
-	must(t, sweep(s))
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, spacetest.Sweep(s))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		for k, v := range m.All(tx) {
-			if v.Seq != 100 || v.Sum != v.sum() {
+			if v.Seq != 100 || v.Sum != v.Checksum() {
 				return fmt.Errorf("record %d is of round %d", k, v.Seq)
 			}
 		}

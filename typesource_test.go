@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // duo is a type with type parameters, and a field that was called otherwise.
@@ -45,16 +46,16 @@ type libraryV1 struct {
 func sourceSpace(t *testing.T) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "lib")
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
 	libs, err := everheap.OpenMap[int, libraryV1](s, "libraries")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 2000 {
 			l := libraryV1{Duo: duo[time.Duration, duo[string, oddLayout]]{Left: time.Duration(i)}}
 			if i%100 == 0 {
 				f, err := growFolder(tx, 1, 2)
-				must(t, err)
+				spacetest.Must(t, err)
 				l.Folders = f.Kids
 			}
 			if err := libs.Set(tx, i, l); err != nil {
@@ -63,26 +64,26 @@ func sourceSpace(t *testing.T) (dir string) {
 		}
 		return nil
 	})
-	fillPeople(t, s, 2000)
+	spacetest.FillPeople(t, s, 2000)
 	{
-		type personV1 struct{ Other bool } // of the same name
-		_, err = everheap.OpenMap[string, personV1](s, "others")
-		must(t, err)
+		type PersonV1 struct{ Other bool } // of the same name
+		_, err = everheap.OpenMap[string, PersonV1](s, "others")
+		spacetest.Must(t, err)
 	}
 	_, err = everheap.OpenMap[time.Time, [3]string](s, "log")
-	must(t, err)
-	posts, err := everheap.OpenList[everheap.Ref[duo[int8, personV1]]](s, "posts")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
-		r, err := everheap.New(tx, duo[int8, personV1]{Left: 1})
+	spacetest.Must(t, err)
+	posts, err := everheap.OpenList[everheap.Ref[duo[int8, spacetest.PersonV1]]](s, "posts")
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
+		r, err := everheap.New(tx, duo[int8, spacetest.PersonV1]{Left: 1})
 		if err != nil {
 			return err
 		}
 		return posts.Append(tx, r)
 	})
 	_, err = everheap.OpenRef(s, "config", oddLayout{A: 1})
-	must(t, err)
-	must(t, s.Close())
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Close())
 	return dir
 }
 
@@ -109,15 +110,15 @@ func TestTypeSource_CompilesAndFits(t *testing.T) {
 	}
 	dir := sourceSpace(t)
 	s, err := everheap.Open(dir, everheap.WithReadOnly())
-	must(t, err)
+	spacetest.Must(t, err)
 	source, err := s.TypeSource()
-	must(t, err)
-	must(t, s.Close())
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Close())
 
 	text := string(source)
 	work := t.TempDir()
 	library := filepath.Join(work, "stored.go")
-	must(t, os.WriteFile(library, source, 0o600))
+	spacetest.Must(t, os.WriteFile(library, source, 0o600))
 	if out, err := exec.Command("go", "vet", library).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, text)
 	}
@@ -140,7 +141,7 @@ func TestTypeSource_CompilesAndFits(t *testing.T) {
 	text = strings.Replace(text, "package stored", "package main", 1)
 	text = strings.Replace(text, "import (", "import (\n\t\"fmt\"\n\t\"os\"", 1)
 	main := filepath.Join(work, "main.go")
-	must(t, os.WriteFile(main, []byte(text+strings.Replace(program, "OPENS", opens.String(), 1)), 0o600))
+	spacetest.Must(t, os.WriteFile(main, []byte(text+strings.Replace(program, "OPENS", opens.String(), 1)), 0o600))
 	out, err := exec.Command("go", "run", main, dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -149,28 +150,28 @@ func TestTypeSource_CompilesAndFits(t *testing.T) {
 	if _, err := fmt.Sscanf(string(out), "grown by %d in %d", &grown, &versions); err != nil || grown > 16<<10 || versions < 3 {
 		t.Errorf("the program says %s(%v)", out, err)
 	}
-	open(t, dir)
+	spacetest.Open(t, dir)
 }
 
 func TestTypeSource_Names(t *testing.T) {
 	dir := sourceSpace(t)
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	source, err := s.TypeSource("log")
-	must(t, err)
+	spacetest.Must(t, err)
 	want := "// Package stored declares the types of what is stored in the space lib:\n//\n//\tlog\teverheap.Map[time.Time, [3]string]\npackage stored\n"
 	if string(source) != want {
 		t.Errorf("got\n%s", source)
 	}
 	source, err = s.TypeSource("others", "people")
-	must(t, err)
+	spacetest.Must(t, err)
 	for _, part := range []string{
-		"//\tothers\teverheap.Map[string, personV1]\n", "//\tpeople\teverheap.Map[string, personV1_2]\n",
-		"type personV1 struct {\n\tOther bool\n}", "// personV1_2 is stored as everheap_test.personV1.\n",
+		"//\tothers\teverheap.Map[string, PersonV1]\n", "//\tpeople\teverheap.Map[string, PersonV1_2]\n",
+		"type PersonV1 struct {\n\tOther bool\n}", "// PersonV1_2 is stored as spacetest.PersonV1.\n",
 	} {
 		if !strings.Contains(string(source), part) {
 			t.Errorf("no %q in\n%s", part, source)
 		}
 	}
 	_, err = s.TypeSource("log", "nothing")
-	expectError(t, err, everheap.ErrNotFound, "nothing")
+	spacetest.ExpectError(t, err, everheap.ErrNotFound, "nothing")
 }

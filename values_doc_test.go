@@ -30,6 +30,7 @@ import (
 	"weak"
 
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // ownNode is a struct with pointers that are not exported.
@@ -90,7 +91,7 @@ func types(values ...any) (list []reflect.Type) {
 // What VALUES.md says of a type is so, and each row of its table is looked at.
 func TestValuesDocument(t *testing.T) {
 	text, err := os.ReadFile("VALUES.md")
-	must(t, err)
+	spacetest.Must(t, err)
 	rows := map[string]string{}
 	_, table, _ := strings.Cut(string(text), "## Types\n")
 	table, _, _ = strings.Cut(table, "\n## Pointers")

@@ -10,34 +10,35 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // The echo watches a map, and answers each change of one entry by another: with the time
 // at which it was told.
-func init() { children["echo"] = echoChild }
+func init() { spacetest.Children["echo"] = echoChild }
 
 func echoChild() int {
-	c := newInChild()
-	s, err := c.open()
+	c := spacetest.NewInChild()
+	s, err := c.Open()
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	m, err := everheap.OpenMap[string, int64](s, "ping")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
 	pong, err := everheap.OpenMap[string, int64](s, "pong")
 	if err != nil {
-		return failed("open", err)
+		return spacetest.Failed("open", err)
 	}
-	say("ready")
+	spacetest.Say("ready")
 	for change, err := range m.Watch(context.Background(), s) {
 		told := time.Now().UnixNano()
 		if err == nil && change.Key == "sent" {
 			err = pong.Set(s, "told", told)
 		}
 		if err != nil {
-			return failed("watching", err)
+			return spacetest.Failed("watching", err)
 		}
 	}
 	return 0
@@ -50,10 +51,10 @@ func BenchmarkWatch_Latency(b *testing.B) {
 	for _, entries := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(entries, " entries"), func(b *testing.B) {
 			dir := filepath.Join(b.TempDir(), "s")
-			s := open(b, dir, everheap.WithMaxSize(testWindow))
+			s := spacetest.Open(b, dir, everheap.WithMaxSize(spacetest.TestWindow))
 			ping := openInt64s(b, s, "ping", entries-1)
 			pong := openInt64s(b, s, "pong", 0)
-			startChild(b, "echo", env(dir, 1, "", 1)...).awaitLine("ready")
+			spacetest.StartChild(b, "echo", spacetest.Env(dir, 1, "", 1)...).AwaitLine("ready")
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 			defer cancel()
 			var sent atomic.Int64
@@ -127,9 +128,9 @@ func BenchmarkSet_Watched(b *testing.B) {
 	for _, watched := range []bool{false, true} {
 		b.Run(fmt.Sprint("watched ", watched), func(b *testing.B) {
 			dir := filepath.Join(b.TempDir(), "s")
-			s := open(b, dir, everheap.WithMaxSize(testWindow))
+			s := spacetest.Open(b, dir, everheap.WithMaxSize(spacetest.TestWindow))
 			if watched {
-				startChild(b, "echo", env(dir, 1, "", 1)...).awaitLine("ready")
+				spacetest.StartChild(b, "echo", spacetest.Env(dir, 1, "", 1)...).AwaitLine("ready")
 				time.Sleep(50 * time.Millisecond)
 			}
 			other := openInt64s(b, s, "other", 1000)

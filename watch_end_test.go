@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"go.uber.org/goleak"
 )
 
 func TestWatch_Errors(t *testing.T) {
-	s, other := scratch(t), scratch(t)
-	m := mapOf[string, int](t, s)
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	only := func(seq iter.Seq2[everheap.Change[string, int], error]) (last error) {
 		rounds := 0
 		for _, err := range seq {
@@ -28,25 +29,25 @@ func TestWatch_Errors(t *testing.T) {
 		}
 		return last
 	}
-	ctx := patient(t)
-	expectError(t, only(everheap.Map[string, int]{}.Watch(ctx, s)), everheap.ErrNilHandle, "watch")
-	expectError(t, only(m.Watch(ctx, other)), everheap.ErrDangling)
+	ctx := spacetest.Patient(t)
+	spacetest.ExpectError(t, only(everheap.Map[string, int]{}.Watch(ctx, s)), everheap.ErrNilHandle, "watch")
+	spacetest.ExpectError(t, only(m.Watch(ctx, other)), everheap.ErrDangling)
 	wrong, err := everheap.OpenList[int](s, "list")
-	must(t, err)
+	spacetest.Must(t, err)
 	for _, err := range wrong.Watch(ended(), s) {
-		expectError(t, err, context.Canceled)
+		spacetest.ExpectError(t, err, context.Canceled)
 	}
 	expired, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
 	err = only(m.Watch(expired, s))
-	expectError(t, err, context.DeadlineExceeded)
+	spacetest.ExpectError(t, err, context.DeadlineExceeded)
 	if errors.Is(err, everheap.ErrBusy) {
 		t.Errorf("the end of the context is %v", err)
 	}
-	must(t, s.Close())
-	expectError(t, only(m.Watch(ctx, s)), everheap.ErrClosed)
+	spacetest.Must(t, s.Close())
+	spacetest.ExpectError(t, only(m.Watch(ctx, s)), everheap.ErrClosed)
 	for _, err := range s.Changes(ctx) {
-		expectError(t, err, everheap.ErrClosed)
+		spacetest.ExpectError(t, err, everheap.ErrClosed)
 	}
 }
 
@@ -60,36 +61,36 @@ func ended() context.Context {
 // An object that a restore makes vanish ends what watches it; what only changes by it
 // is told of.
 func TestWatch_Restore(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		return errors.Join(m.Set(tx, "same", 0), m.Set(tx, "changed", 1), m.Set(tx, "deleted", 2))
 	})
-	must(t, s.Checkpoint("pin"))
+	spacetest.Must(t, s.Checkpoint("pin"))
 	late, err := everheap.OpenMap[string, int](s, "late")
-	must(t, err)
-	must(t, m.Set(s, "changed", 10))
-	must(t, m.Set(s, "new", 11))
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "changed", 10))
+	spacetest.Must(t, m.Set(s, "new", 11))
 	_, err = m.Delete(s, "deleted")
-	must(t, err)
+	spacetest.Must(t, err)
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] { return m.Watch(ctx, s) })
 	v := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] { return late.Watch(ctx, s) })
-	begun(t, w, func(i int) { must(t, m.Set(s, "begun", i)) })
-	begun(t, v, func(i int) { must(t, late.Set(s, "begun", i)) })
+	begun(t, w, func(i int) { spacetest.Must(t, m.Set(s, "begun", i)) })
+	begun(t, v, func(i int) { spacetest.Must(t, late.Set(s, "begun", i)) })
 	_, err = m.Delete(s, "begun")
-	must(t, err)
+	spacetest.Must(t, err)
 	if c := w.next(); c.Kind() != everheap.Removed || c.Key != "begun" {
-		t.Errorf("%s", show(c))
+		t.Errorf("%s", spacetest.Show(c))
 	}
-	must(t, s.Restore(context.Background(), "pin"))
+	spacetest.Must(t, s.Restore(context.Background(), "pin"))
 	expectChanges(t, w, false, "updated changed 10 -> 1", "added deleted -> 2", "removed new 11")
-	expectError(t, v.ends(), everheap.ErrNotFound)
+	spacetest.ExpectError(t, v.ends(), everheap.ErrNotFound)
 	for range 50 { // what was restored, and written since, goes its way
-		must(t, m.Set(s, "same", 1))
-		must(t, m.Set(s, "same", 0))
-		must(t, sweep(s))
+		spacetest.Must(t, m.Set(s, "same", 1))
+		spacetest.Must(t, m.Set(s, "same", 0))
+		spacetest.Must(t, spacetest.Sweep(s))
 	}
-	must(t, m.Set(s, "same", 5))
+	spacetest.Must(t, m.Set(s, "same", 5))
 	for c := w.next(); c.Key != "same" || *c.New != 5; c = w.next() {
 	}
 }
@@ -100,24 +101,24 @@ func TestWatch_ErrTypeChanged(t *testing.T) {
 		N int64
 		M string
 	}
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, err := everheap.OpenMap[string, old](s, "m")
-	must(t, err)
-	must(t, m.Set(s, "k", old{1}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "k", old{1}))
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, old], error] {
 		return m.Watch(ctx, s, everheap.WithInitial())
 	})
 	w.next()
 	c, err := s.Collection("m")
-	must(t, err)
+	spacetest.Must(t, err)
 	j := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.ChangeJSON, error] {
 		return c.WatchJSON(ctx, everheap.WithInitial())
 	})
 	j.next()
 	_, err = everheap.OpenMap[string, evolved](s, "m", everheap.Evolve())
-	must(t, err)
-	expectError(t, w.ends(), everheap.ErrTypeChanged)
-	expectError(t, j.ends(), everheap.ErrTypeChanged)
+	spacetest.Must(t, err)
+	spacetest.ExpectError(t, w.ends(), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, j.ends(), everheap.ErrTypeChanged)
 }
 
 // The same for the other kinds; and what is evolved can be watched anew.
@@ -127,15 +128,15 @@ func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 		N int64
 		M string
 	}
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, err := everheap.OpenSorted[string, old](s, "m")
-	must(t, err)
-	must(t, m.Set(s, "k", old{1}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "k", old{1}))
 	l, err := everheap.OpenList[old](s, "l")
-	must(t, err)
-	must(t, l.Append(s, old{2}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, l.Append(s, old{2}))
 	r, err := everheap.OpenRef(s, "r", old{3})
-	must(t, err)
+	spacetest.Must(t, err)
 	ofSorted := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, old], error] {
 		return m.Watch(ctx, s, everheap.WithInitial())
 	})
@@ -149,16 +150,16 @@ func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 	ofList.next()
 	ofRef.next()
 	_, err = everheap.OpenSorted[string, evolved](s, "m", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	list, err := everheap.OpenList[evolved](s, "l", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	_, err = everheap.OpenRef(s, "r", evolved{}, everheap.Evolve())
-	must(t, err)
-	expectError(t, ofSorted.ends(), everheap.ErrTypeChanged)
-	expectError(t, ofList.ends(), everheap.ErrTypeChanged)
-	expectError(t, ofRef.ends(), everheap.ErrTypeChanged)
-	for c, err := range list.Watch(patient(t), s, everheap.WithInitial()) {
-		must(t, err)
+	spacetest.Must(t, err)
+	spacetest.ExpectError(t, ofSorted.ends(), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, ofList.ends(), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, ofRef.ends(), everheap.ErrTypeChanged)
+	for c, err := range list.Watch(spacetest.Patient(t), s, everheap.WithInitial()) {
+		spacetest.Must(t, err)
 		if *c.New != (evolved{N: 2}) {
 			t.Errorf("%+v", *c.New)
 		}
@@ -171,11 +172,11 @@ func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 func TestWatch_Close(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	again, err := everheap.Open(dir) // the same space: it stays open
-	must(t, err)
-	m := mapOf[int, int](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 5000 {
 			if err := m.Set(tx, i, i); err != nil {
 				return err
@@ -190,7 +191,7 @@ func TestWatch_Close(t *testing.T) {
 			n := 0
 			for _, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
 				if err != nil {
-					expectError(t, err, everheap.ErrClosed)
+					spacetest.ExpectError(t, err, everheap.ErrClosed)
 					return
 				}
 				if n++; n == 1 || n == 100 {
@@ -205,42 +206,42 @@ func TestWatch_Close(t *testing.T) {
 		loops.Go(func() {
 			for _, err := range s.Changes(context.Background()) {
 				if err != nil {
-					expectError(t, err, everheap.ErrClosed)
+					spacetest.ExpectError(t, err, everheap.ErrClosed)
 				}
 			}
 		})
 	}
 	for range 80 {
-		receive(t, "the start of a loop", started)
+		spacetest.Receive(t, "the start of a loop", started)
 	}
-	within(t, patience, "Close", func() { must(t, s.Close()) })
-	within(t, patience, "the end of the loops", loops.Wait)
-	must(t, m.Set(again, 1, 2))
+	spacetest.Within(t, spacetest.Patience, "Close", func() { spacetest.Must(t, s.Close()) })
+	spacetest.Within(t, spacetest.Patience, "the end of the loops", loops.Wait)
+	spacetest.Must(t, m.Set(again, 1, 2))
 	last := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, int], error] { return m.Watch(ctx, again) })
-	begun(t, last, func(i int) { must(t, m.Set(again, 1, i)) })
-	within(t, patience, "Close", func() { must(t, again.Close()) })
-	expectError(t, last.ends(), everheap.ErrClosed)
-	noneLeft(t, before)
+	begun(t, last, func(i int) { spacetest.Must(t, m.Set(again, 1, i)) })
+	spacetest.Within(t, spacetest.Patience, "Close", func() { spacetest.Must(t, again.Close()) })
+	spacetest.ExpectError(t, last.ends(), everheap.ErrClosed)
+	spacetest.NoneLeft(t, before)
 }
 
 // Leaving the loop lets go of everything: by break, by a panic, by Goexit.
 func TestWatch_Break(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
 	for i := range 10 {
-		must(t, m.Set(s, i, i))
+		spacetest.Must(t, m.Set(s, i, i))
 	}
 	free := func(how string) {
 		t.Helper()
 		readers, err := s.Readers()
-		must(t, err)
+		spacetest.Must(t, err)
 		if len(readers) > 0 {
 			t.Errorf("after %s: %d versions are held", how, len(readers))
 		}
 	}
 	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
-		must(t, err)
+		spacetest.Must(t, err)
 		if !c.More {
 			t.Error("ten changes are one")
 		}
@@ -267,7 +268,7 @@ func TestWatch_Break(t *testing.T) {
 			runtime.Goexit()
 		}
 	}()
-	receive(t, "Goexit", done)
+	spacetest.Receive(t, "Goexit", done)
 	free("Goexit")
 	next, stop := iter.Pull2(m.Watch(context.Background(), s, everheap.WithInitial()))
 	if _, err, ok := next(); err != nil || !ok {
@@ -277,7 +278,7 @@ func TestWatch_Break(t *testing.T) {
 	free("stop")
 	n := 0
 	for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
-		must(t, err)
+		spacetest.Must(t, err)
 		if n++; n == 10 {
 			if c.More {
 				t.Error("the tenth change is not the last")
@@ -286,15 +287,15 @@ func TestWatch_Break(t *testing.T) {
 		}
 	}
 	free("a break at the end")
-	must(t, s.Close())
-	noneLeft(t, before)
+	spacetest.Must(t, s.Close())
+	spacetest.NoneLeft(t, before)
 }
 
 // A context that ends in the middle of what a version brings ends the loop there.
 func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		for i := range 1000 {
 			err = errors.Join(err, m.Set(tx, i, i))
 		}
@@ -305,7 +306,7 @@ func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
 	told := 0
 	for _, err := range m.Watch(ctx, s, everheap.WithInitial()) {
 		if err != nil {
-			expectError(t, err, context.Canceled)
+			spacetest.ExpectError(t, err, context.Canceled)
 			break
 		}
 		if told++; told == 10 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // watcher runs a loop over changes in a goroutine.
@@ -55,7 +56,7 @@ func (w *watcher[C]) next() C {
 		return c
 	case err := <-w.end:
 		w.t.Fatalf("the loop has ended: %v", err)
-	case <-time.After(patience):
+	case <-time.After(spacetest.Patience):
 		w.t.Fatal("no change comes")
 	}
 	panic("unreachable")
@@ -67,25 +68,10 @@ func (w *watcher[C]) ends() error {
 	select {
 	case err := <-w.end:
 		return err
-	case <-time.After(patience):
+	case <-time.After(spacetest.Patience):
 		w.t.Fatal("the loop does not end")
 	}
 	panic("unreachable")
-}
-
-// show writes a change as one line.
-func show[K comparable, V any](c everheap.Change[K, V]) string {
-	s := fmt.Sprint(c.Kind(), " ", c.Key)
-	if c.Old != nil {
-		s += fmt.Sprint(" ", *c.Old)
-	}
-	if c.New != nil {
-		s += fmt.Sprint(" -> ", *c.New)
-	}
-	if c.More {
-		s += " …"
-	}
-	return s
 }
 
 // expectChanges waits for changes, as they are shown. Those of one version may be in
@@ -103,7 +89,7 @@ func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change
 			t.Errorf("change %d of %d: of version %d, not %d; more: %v", i+1, len(want), c.Version, version, c.More)
 		}
 		c.More = false
-		got = append(got, show(c))
+		got = append(got, spacetest.Show(c))
 	}
 	if !ordered {
 		slices.Sort(got)
@@ -119,7 +105,7 @@ func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change
 func begun[K comparable](t *testing.T, w *watcher[everheap.Change[K, int]], set func(v int)) {
 	t.Helper()
 	i := 0
-	if !wait(patience, func() bool { i++; set(i); return len(w.changes)+len(w.end) > 0 }) {
+	if !spacetest.Wait(spacetest.Patience, func() bool { i++; set(i); return len(w.changes)+len(w.end) > 0 }) {
 		t.Fatal("the loop does not begin")
 	}
 	set(-1)
@@ -128,26 +114,26 @@ func begun[K comparable](t *testing.T, w *watcher[everheap.Change[K, int]], set 
 }
 
 func TestWatch_Map(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, m.Set(s, "before", 1))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Must(t, m.Set(s, "before", 1))
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] {
 		return m.Watch(ctx, s, everheap.WithInitial())
 	})
 	expectChanges(t, w, false, "added before -> 1")
-	must(t, m.Set(s, "a", 1))
+	spacetest.Must(t, m.Set(s, "a", 1))
 	expectChanges(t, w, false, "added a -> 1")
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		_, err := m.Delete(tx, "before")
 		return errors.Join(err, m.Set(tx, "a", 2), m.Set(tx, "b", 3), m.Set(tx, "c", 4))
 	})
 	expectChanges(t, w, false, "added b -> 3", "added c -> 4", "removed before 1", "updated a 1 -> 2")
 	// What comes to the same is no change; nor is what others change.
 	other, err := everheap.OpenMap[int, string](s, "other")
-	must(t, err)
-	must(t, m.Set(s, "a", 2))
-	must(t, other.Set(s, 1, "x"))
-	update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "d", 1), m.Set(tx, "d", 2)) })
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "a", 2))
+	spacetest.Must(t, other.Set(s, 1, "x"))
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "d", 1), m.Set(tx, "d", 2)) })
 	expectChanges(t, w, false, "added d -> 2")
 	w.cancel()
 	if err := w.ends(); !errors.Is(err, context.Canceled) || errors.Is(err, everheap.ErrBusy) {
@@ -156,15 +142,15 @@ func TestWatch_Map(t *testing.T) {
 }
 
 func TestWatch_Sorted(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, err := everheap.OpenSorted[string, int](s, "m")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "k", 1), m.Set(tx, "b", 2)) })
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "k", 1), m.Set(tx, "b", 2)) })
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, int], error] {
 		return m.Watch(ctx, s, everheap.WithInitial())
 	})
 	expectChanges(t, w, true, "added b -> 2", "added k -> 1")
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		_, err := m.Delete(tx, "k")
 		return errors.Join(err, m.Set(tx, "z", 3), m.Set(tx, "a", 4), m.Set(tx, "b", 5))
 	})
@@ -172,42 +158,42 @@ func TestWatch_Sorted(t *testing.T) {
 }
 
 func TestWatch_List(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l, err := everheap.OpenList[string](s, "l")
-	must(t, err)
-	must(t, l.Append(s, "a", "b"))
+	spacetest.Must(t, err)
+	spacetest.Must(t, l.Append(s, "a", "b"))
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, string], error] {
 		return l.Watch(ctx, s, everheap.WithInitial())
 	})
 	expectChanges(t, w, true, "added 0 -> a", "added 1 -> b")
-	update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Append(tx, "c", "d"), l.Set(tx, 0, "A")) })
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Append(tx, "c", "d"), l.Set(tx, 0, "A")) })
 	expectChanges(t, w, true, "updated 0 a -> A", "added 2 -> c", "added 3 -> d")
-	must(t, l.Truncate(s, 1))
+	spacetest.Must(t, l.Truncate(s, 1))
 	expectChanges(t, w, true, "removed 1 b", "removed 2 c", "removed 3 d")
-	must(t, l.Append(s, "x", "y"))
+	spacetest.Must(t, l.Append(s, "x", "y"))
 	expectChanges(t, w, true, "added 1 -> x", "added 2 -> y")
-	update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Truncate(tx, 1), l.Append(tx, "x", "z", "w")) })
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return errors.Join(l.Truncate(tx, 1), l.Append(tx, "x", "z", "w")) })
 	expectChanges(t, w, true, "updated 2 y -> z", "added 3 -> w")
-	must(t, l.Truncate(s, 0))
+	spacetest.Must(t, l.Truncate(s, 0))
 	expectChanges(t, w, true, "removed 0 A", "removed 1 x", "removed 2 z", "removed 3 w")
 }
 
 func TestWatch_Ref(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	type config struct {
 		Name string
 		Tags []string
 	}
 	r, err := everheap.OpenRef(s, "r", config{Name: "one"})
-	must(t, err)
+	spacetest.Must(t, err)
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[everheap.Ref[config], config], error] {
 		return r.Watch(ctx, s, everheap.WithInitial())
 	})
 	if c := w.next(); c.Key != r || c.Old != nil || c.New.Name != "one" || c.Kind() != everheap.Added {
 		t.Errorf("%v", c)
 	}
-	must(t, r.Set(s, config{"one", nil})) // as it was
-	must(t, r.Set(s, config{"one", []string{"x"}}))
+	spacetest.Must(t, r.Set(s, config{"one", nil})) // as it was
+	spacetest.Must(t, r.Set(s, config{"one", []string{"x"}}))
 	if c := w.next(); c.Old.Tags != nil || len(c.New.Tags) != 1 || c.Kind() != everheap.Updated || c.More {
 		t.Errorf("%v", c)
 	}
@@ -215,19 +201,19 @@ func TestWatch_Ref(t *testing.T) {
 
 // What a change holds is the caller's own, and stays when everything else is gone.
 func TestWatch_ValuesAreCopies(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, []string](t, s)
-	must(t, m.Set(s, "k", []string{"old"}))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, []string](t, s)
+	spacetest.Must(t, m.Set(s, "k", []string{"old"}))
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[string, []string], error] {
 		return m.Watch(ctx, s, everheap.WithInitial())
 	})
 	first := w.next()
-	must(t, m.Set(s, "k", []string{"new", "values"}))
+	spacetest.Must(t, m.Set(s, "k", []string{"new", "values"}))
 	second := w.next()
 	(*first.New)[0] = "mine"
 	w.cancel()
 	_ = w.ends()
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	if (*second.Old)[0] != "old" || (*second.New)[1] != "values" {
 		t.Errorf("%v, %v", *second.Old, *second.New)
 	}
@@ -235,27 +221,27 @@ func TestWatch_ValuesAreCopies(t *testing.T) {
 
 // A loop without WithInitial begins with what changes after it has started.
 func TestWatch_FromNowOn(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
 	for i := range 100 {
-		must(t, m.Set(s, i, i))
+		spacetest.Must(t, m.Set(s, i, i))
 	}
 	w := startWatcher(t, func(ctx context.Context) iter.Seq2[everheap.Change[int, int], error] { return m.Watch(ctx, s) })
-	begun(t, w, func(i int) { must(t, m.Set(s, 1000, i)) })
-	must(t, m.Set(s, 7, 70))
+	begun(t, w, func(i int) { spacetest.Must(t, m.Set(s, 1000, i)) })
+	spacetest.Must(t, m.Set(s, 7, 70))
 	expectChanges(t, w, false, "updated 7 7 -> 70")
 }
 
 func TestChanges(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
+	ctx, cancel := context.WithTimeout(context.Background(), spacetest.Patience)
 	defer cancel()
 	last, rounds := s.Stats().Version, 0
 	stop := commitUntilStopped(t, func(i int) { _ = m.Set(s, 0, i) })
 	final := everheap.Version(0)
 	for v, err := range s.Changes(ctx) {
-		must(t, err)
+		spacetest.Must(t, err)
 		if rounds == 0 {
 			stop()
 			go func() {
@@ -294,26 +280,26 @@ func TestChanges(t *testing.T) {
 // A watcher that is slow is told of all versions that came meanwhile at once: what they
 // come to, and of the last one. The same goes for Changes.
 func TestWatch_Slow(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, m.Set(s, "a", 0))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Must(t, m.Set(s, "a", 0))
 	const versions = 300
 	commit := func() {
 		for i := range versions {
-			must(t, m.Set(s, "a", i))
-			must(t, m.Set(s, "passing", i))
+			spacetest.Must(t, m.Set(s, "a", i))
+			spacetest.Must(t, m.Set(s, "passing", i))
 		}
-		must(t, m.Set(s, "b", 1))
-		must(t, m.Set(s, "a", -1))
+		spacetest.Must(t, m.Set(s, "b", 1))
+		spacetest.Must(t, m.Set(s, "a", -1))
 		_, err := m.Delete(s, "passing")
-		must(t, err)
+		spacetest.Must(t, err)
 	}
 	var got []string
 	last := everheap.Version(0)
-	for c, err := range m.Watch(patient(t), s, everheap.WithInitial()) {
-		must(t, err)
+	for c, err := range m.Watch(spacetest.Patient(t), s, everheap.WithInitial()) {
+		spacetest.Must(t, err)
 		last = c.Version
-		if got = append(got, show(everheap.Change[string, int]{Key: c.Key, Old: c.Old, New: c.New})); len(got) == 1 {
+		if got = append(got, spacetest.Show(everheap.Change[string, int]{Key: c.Key, Old: c.Old, New: c.New})); len(got) == 1 {
 			commit()
 		} else if !c.More {
 			break
@@ -328,8 +314,8 @@ func TestWatch_Slow(t *testing.T) {
 	}
 	stop := commitUntilStopped(t, func(i int) { _ = m.Set(s, "a", i) })
 	rounds := 0
-	for v, err := range s.Changes(patient(t)) {
-		must(t, err)
+	for v, err := range s.Changes(spacetest.Patient(t)) {
+		spacetest.Must(t, err)
 		if rounds++; rounds == 1 {
 			stop()
 			commit()
@@ -364,24 +350,24 @@ func commitUntilStopped(t testing.TB, commit func(i int)) (stop func()) {
 
 // A body that changes what it watches sees its own changes come back.
 func TestWatch_BodyWrites(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, m.Set(s, "n", 0))
-	for c, err := range m.Watch(patient(t), s, everheap.WithInitial()) {
-		must(t, err)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Must(t, m.Set(s, "n", 0))
+	for c, err := range m.Watch(spacetest.Patient(t), s, everheap.WithInitial()) {
+		spacetest.Must(t, err)
 		if *c.New == 100 {
 			break
 		}
-		must(t, m.Set(s, "n", *c.New+1))
+		spacetest.Must(t, m.Set(s, "n", *c.New+1))
 	}
 }
 
 // The changes that watchers are told of lead from one state to the other: replayed on a
 // Go map they give what is there, at every version; with several watchers, fast and slow.
 func TestWatch_Model(t *testing.T) {
-	rounds(t, 6, func(t *testing.T, r *rand.Rand) {
-		s := scratch(t)
-		m := mapOf[uint16, string](t, s)
+	spacetest.Rounds(t, 6, func(t *testing.T, r *rand.Rand) {
+		s := spacetest.Scratch(t)
+		m := spacetest.MapOf[uint16, string](t, s)
 		keys := 10 + r.IntN(3000)
 		var lock sync.Mutex
 		states := map[everheap.Version]map[uint16]string{}
@@ -403,7 +389,7 @@ func TestWatch_Model(t *testing.T) {
 					}
 					old, was := mirror[c.Key]
 					if was != (c.Old != nil) || was && old != *c.Old || c.Old == nil && c.New == nil || was && c.New != nil && old == *c.New {
-						t.Errorf("version %d: %s, the mirror has %v %q", c.Version, show(c), was, old)
+						t.Errorf("version %d: %s, the mirror has %v %q", c.Version, spacetest.Show(c), was, old)
 						return
 					}
 					if delete(mirror, c.Key); c.New != nil {
@@ -431,7 +417,7 @@ func TestWatch_Model(t *testing.T) {
 			lock.Lock() // the state is known before a watcher asks for it
 			defer lock.Unlock()
 			version := everheap.Version(0)
-			update(t, s, func(tx *everheap.Tx) error { version = tx.Version() + 1; return fn(tx) })
+			spacetest.Update(t, s, func(tx *everheap.Tx) error { version = tx.Version() + 1; return fn(tx) })
 			states[version] = maps.Clone(model)
 		}
 		for range 150 {
@@ -461,22 +447,22 @@ func TestWatch_Model(t *testing.T) {
 			model[^uint16(0)] = "end"
 			return m.Set(tx, ^uint16(0), "end")
 		})
-		within(t, patience, "the last state", func() {
+		spacetest.Within(t, spacetest.Patience, "the last state", func() {
 			for range 4 {
 				<-end
 			}
 		})
-		within(t, patience, "the end of the loops", loops.Wait)
+		spacetest.Within(t, spacetest.Patience, "the end of the loops", loops.Wait)
 	})
 }
 
 // Thousands of watchers need one slot for each version that they hold, and one
 // goroutine that waits.
 func TestWatch_Many(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[int, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
 	const many = 3000
-	must(t, m.Set(s, 0, 0))
+	spacetest.Must(t, m.Set(s, 0, 0))
 	var loops, seen sync.WaitGroup
 	seen.Add(many)
 	last := make(chan struct{}, many)
@@ -485,7 +471,7 @@ func TestWatch_Many(t *testing.T) {
 			started := false
 			for c, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
 				if err != nil {
-					expectError(t, err, everheap.ErrClosed)
+					spacetest.ExpectError(t, err, everheap.ErrClosed)
 					return
 				}
 				if !started {
@@ -498,20 +484,20 @@ func TestWatch_Many(t *testing.T) {
 			}
 		})
 	}
-	within(t, patience, "the first change of each", seen.Wait)
+	spacetest.Within(t, spacetest.Patience, "the first change of each", seen.Wait)
 	readers, err := s.Readers()
-	must(t, err)
+	spacetest.Must(t, err)
 	if len(readers) > 2 {
 		t.Errorf("%d slots are held", len(readers))
 	}
 	for i := range 101 {
-		must(t, m.Set(s, 0, i))
+		spacetest.Must(t, m.Set(s, 0, i))
 	}
-	within(t, patience, "the last change", func() {
+	spacetest.Within(t, spacetest.Patience, "the last change", func() {
 		for range many {
 			<-last
 		}
 	})
-	must(t, s.Close())
-	within(t, patience, "the end of the loops", loops.Wait)
+	spacetest.Must(t, s.Close())
+	spacetest.Within(t, spacetest.Patience, "the end of the loops", loops.Wait)
 }

@@ -2,295 +2,110 @@ package everheap_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"reflect"
 	"sync"
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"github.com/google/go-cmp/cmp"
 )
 
-// folder is a value that leads to an object of each kind, and by them to others.
-type folder struct {
-	Name    string
-	Notes   []string
-	Counts  everheap.Map[string, int]
-	Prices  everheap.Sorted[int, string]
-	Lines   everheap.List[line]
-	Owner   everheap.Ref[author]
-	Folders everheap.Map[string, folder]
-}
-
-type line struct {
-	Text string
-	By   everheap.Ref[author]
-}
-
-type author struct {
-	Name  string
-	Works everheap.List[line]
-}
-
-// newFolder makes a folder with all that it leads to.
-func newFolder(tx *everheap.Tx, name string, n, depth int) (folder, error) {
-	f := folder{Name: name, Notes: []string{name, fmt.Sprint(n)}}
-	var errs [5]error
-	f.Counts, errs[0] = everheap.NewMap[string, int](tx)
-	f.Prices, errs[1] = everheap.NewSorted[int, string](tx)
-	f.Lines, errs[2] = everheap.NewList[line](tx)
-	f.Owner, errs[3] = everheap.New(tx, author{"owner of " + name, f.Lines}) // whose lines lead back to it
-	if depth > 0 {
-		f.Folders, errs[4] = everheap.NewMap[string, folder](tx)
-	}
-	err := errors.Join(errs[:]...)
-	for i := range n {
-		err = errors.Join(err, f.Counts.Set(tx, fmt.Sprint("k", i), i*n), f.Prices.Set(tx, 1000*i%n, fmt.Sprint(name, " costs ", i)),
-			f.Lines.Append(tx, line{fmt.Sprint("line ", i), f.Owner}))
-	}
-	for i := 0; i < 2 && depth > 0; i++ {
-		sub, e := newFolder(tx, fmt.Sprint(name, "/", i), n/2+i, depth-1)
-		err = errors.Join(err, e, f.Folders.Set(tx, sub.Name, sub))
-	}
-	return f, err
-}
-
-// world is a space that has a name for an object of each kind.
-type world struct {
-	folders everheap.Map[string, folder]
-	ranks   everheap.Sorted[string, int]
-	log     everheap.List[string]
-	root    everheap.Ref[folder]
-}
-
-// openWorld finds the objects, or creates them.
-func openWorld(t testing.TB, s *everheap.Space) (w world) {
-	t.Helper()
-	var err error
-	w.folders, err = everheap.OpenMap[string, folder](s, "folders")
-	must(t, err)
-	w.ranks, err = everheap.OpenSorted[string, int](s, "ranks")
-	must(t, err)
-	w.log, err = everheap.OpenList[string](s, "log")
-	must(t, err)
-	w.root, err = everheap.OpenRef(s, "root", folder{})
-	must(t, err)
-	return w
-}
-
-// fill makes a world of some size.
-func (w world) fill(t testing.TB, s *everheap.Space, n int) {
-	t.Helper()
-	update(t, s, func(tx *everheap.Tx) error {
-		root, err := newFolder(tx, "root", n, 2)
-		err = errors.Join(err, w.root.Set(tx, root))
-		for i := range n {
-			f, e := newFolder(tx, fmt.Sprint("f", i), 3, 0)
-			err = errors.Join(err, e, w.folders.Set(tx, f.Name, f), w.ranks.Set(tx, fmt.Sprint("r", i), i), w.log.Append(tx, fmt.Sprint("entry ", i)))
-		}
-		return err
-	})
-}
-
-// upset changes, deletes or adds something of everything, at all depths.
-func (w world) upset(t testing.TB, s *everheap.Space) {
-	t.Helper()
-	update(t, s, func(tx *everheap.Tx) error {
-		_, err1 := w.folders.Delete(tx, "f1")
-		_, err2 := w.ranks.Delete(tx, "r0")
-		_, err3 := w.log.Pop(tx)
-		err := errors.Join(err1, err2, err3, w.ranks.Set(tx, "r1", -1), w.ranks.Set(tx, "new", 1), w.log.Set(tx, 0, "other"))
-		added, e := newFolder(tx, "added", 5, 1)
-		err = errors.Join(err, e, w.folders.Set(tx, "added", added))
-		return errors.Join(err, w.root.Modify(tx, func(f *folder) error {
-			f.Notes = nil
-			err2 := f.Owner.Modify(tx, func(a *author) error { a.Name = "somebody else"; return nil })
-			sub, err := f.Folders.Get(tx, "root/1")
-			_, err1 := f.Folders.Delete(tx, "root/0")
-			return errors.Join(err, err1, err2, sub.Counts.Set(tx, "k0", -5), sub.Prices.Set(tx, -5, "low"), sub.Lines.Truncate(tx, 1),
-				f.Lines.Append(tx, line{"last", added.Owner}), f.Folders.Set(tx, "loop", *f))
-		}))
-	})
-}
-
-// look returns all that a version of a world holds, by the way that leads to it. IDs are
-// part of it.
-func (w world) look(tx *everheap.Tx) map[string]string {
-	all := map[string]string{}
-	seen := map[everheap.ID]bool{}
-	put := func(path string, v any) { all[path] = fmt.Sprint(v) }
-	first := func(path string, id everheap.ID) bool {
-		put(path, id)
-		was := seen[id]
-		seen[id] = true
-		return !was && id != 0
-	}
-	var visitFolder func(path string, f *folder)
-	var visitLines func(path string, l everheap.List[line])
-	visitAuthor := func(path string, r everheap.Ref[author]) {
-		if first(path, r.ID()) {
-			put(path+".Name", r.Peek(tx).Name)
-			visitLines(path+".Works", r.Peek(tx).Works)
-		}
-	}
-	visitLines = func(path string, l everheap.List[line]) {
-		if !first(path, l.ID()) {
-			return
-		}
-		for i, v := range l.All(tx) {
-			put(fmt.Sprintf("%s[%d]", path, i), v.Text)
-			visitAuthor(fmt.Sprintf("%s[%d].By", path, i), v.By)
-		}
-	}
-	visitFolder = func(path string, f *folder) {
-		put(path, fmt.Sprint(f.Name, f.Notes))
-		if first(path+".Counts", f.Counts.ID()) {
-			for k, v := range f.Counts.All(tx) {
-				put(path+".Counts."+k, *v)
-			}
-		}
-		if first(path+".Prices", f.Prices.ID()) {
-			for k, v := range f.Prices.All(tx) {
-				put(fmt.Sprint(path, ".Prices.", k), *v)
-			}
-		}
-		visitLines(path+".Lines", f.Lines)
-		visitAuthor(path+".Owner", f.Owner)
-		if first(path+".Folders", f.Folders.ID()) {
-			for k, v := range f.Folders.All(tx) {
-				visitFolder(path+".Folders."+k, v)
-			}
-		}
-	}
-	// The single values and lists first: a map is in no order, so which way leads to
-	// something first must not depend on it. What two folders share is under root.
-	visitFolder("root", w.root.Peek(tx))
-	for k, v := range w.folders.All(tx) {
-		visitFolder("folders."+k, v)
-	}
-	for k, v := range w.ranks.All(tx) {
-		put("ranks."+k, *v)
-	}
-	for i, v := range w.log.All(tx) {
-		put(fmt.Sprint("log.", i), *v)
-	}
-	return all
-}
-
-// lookAt is look in a view, of a checkpoint if it has a name.
-func (w world) lookAt(t testing.TB, s *everheap.Space, checkpoint string) (all map[string]string) {
-	t.Helper()
-	fn := func(tx *everheap.Tx) error { all = w.look(tx); return nil }
-	if checkpoint == "" {
-		must(t, s.View(fn))
-	} else {
-		must(t, s.ViewAt(checkpoint, fn))
-	}
-	return all
-}
-
-// agree compares what two versions hold.
-func agree(t testing.TB, what string, got, want map[string]string) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s: %.2000s", what, diff)
-	}
-}
-
 // A checkpoint holds objects of all kinds, at all depths, and a restore brings them back.
 func TestCheckpoint_AllKinds(t *testing.T) {
-	s := scratch(t)
-	w := openWorld(t, s)
-	w.fill(t, s, 50)
-	before := w.lookAt(t, s, "")
+	s := spacetest.Scratch(t)
+	w := spacetest.OpenWorld(t, s)
+	w.Fill(t, s, 50)
+	before := w.LookAt(t, s, "")
 	if len(before) < 1000 {
 		t.Fatalf("a world of %d things", len(before))
 	}
-	must(t, s.Checkpoint("before"))
-	w.upset(t, s)
-	upset := w.lookAt(t, s, "")
+	spacetest.Must(t, s.Checkpoint("before"))
+	w.Upset(t, s)
+	upset := w.LookAt(t, s, "")
 	if cmp.Equal(before, upset) {
 		t.Fatal("nothing has changed")
 	}
 	for range 3 { // what is not held is used again
-		must(t, sweep(s))
-		w.fill(t, s, 10)
+		spacetest.Must(t, spacetest.Sweep(s))
+		w.Fill(t, s, 10)
 	}
-	agree(t, "the checkpoint", w.lookAt(t, s, "before"), before)
-	must(t, s.Restore(context.Background(), "before"))
-	agree(t, "after the restore", w.lookAt(t, s, ""), before)
-	w.upset(t, s)
-	w.fill(t, s, 10)
-	agree(t, "the checkpoint after a restore", w.lookAt(t, s, "before"), before)
+	spacetest.Agree(t, "the checkpoint", w.LookAt(t, s, "before"), before)
+	spacetest.Must(t, s.Restore(context.Background(), "before"))
+	spacetest.Agree(t, "after the restore", w.LookAt(t, s, ""), before)
+	w.Upset(t, s)
+	w.Fill(t, s, 10)
+	spacetest.Agree(t, "the checkpoint after a restore", w.LookAt(t, s, "before"), before)
 }
 
 // A backup holds objects of all kinds, at all depths, with their IDs.
 func TestBackup_AllKinds(t *testing.T) {
-	s := scratch(t)
-	w := openWorld(t, s)
-	w.fill(t, s, 50)
-	w.upset(t, s)
-	again := restored(t, backupOf(t, s))
-	if openWorld(t, again) != w {
+	s := spacetest.Scratch(t)
+	w := spacetest.OpenWorld(t, s)
+	w.Fill(t, s, 50)
+	w.Upset(t, s)
+	again := spacetest.Restored(t, spacetest.BackupOf(t, s))
+	if spacetest.OpenWorld(t, again) != w {
 		t.Error("what has a name has another ID")
 	}
-	agree(t, "the restored space", w.lookAt(t, again, ""), w.lookAt(t, s, ""))
-	w.upset(t, again) // it can be written
-	third := restored(t, backupOf(t, again))
-	agree(t, "the backup of the restored space", w.lookAt(t, third, ""), w.lookAt(t, again, ""))
+	spacetest.Agree(t, "the restored space", w.LookAt(t, again, ""), w.LookAt(t, s, ""))
+	w.Upset(t, again) // it can be written
+	third := spacetest.Restored(t, spacetest.BackupOf(t, again))
+	spacetest.Agree(t, "the backup of the restored space", w.LookAt(t, third, ""), w.LookAt(t, again, ""))
 }
 
 // Watchers of all kinds are told what a restore changes, and what comes after it, so
 // that they have at the end what there is.
 func TestWatch_RestoreOfAllKinds(t *testing.T) {
-	s := scratch(t)
-	w := openWorld(t, s)
-	w.fill(t, s, 50)
-	must(t, s.Checkpoint("before"))
+	s := spacetest.Scratch(t)
+	w := spacetest.OpenWorld(t, s)
+	w.Fill(t, s, 50)
+	spacetest.Must(t, s.Checkpoint("before"))
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
-	var folders mirror[string, folder]
-	var ranks mirror[string, int]
-	var log mirror[int, string]
-	var root mirror[everheap.Ref[folder], folder]
-	equal := func(a, b folder) bool { return reflect.DeepEqual(a, b) }
+	var folders spacetest.Mirror[string, spacetest.Folder]
+	var ranks spacetest.Mirror[string, int]
+	var log spacetest.Mirror[int, string]
+	var root spacetest.Mirror[everheap.Ref[spacetest.Folder], spacetest.Folder]
+	equal := func(a, b spacetest.Folder) bool { return reflect.DeepEqual(a, b) }
 	loops.Go(func() {
-		if err := follow(&folders, w.folders.Watch(ctx, s, everheap.WithInitial()), equal, ignored[string, folder]); err != nil {
+		if err := spacetest.Follow(&folders, w.Folders.Watch(ctx, s, everheap.WithInitial()), equal, ignored[string, spacetest.Folder]); err != nil {
 			t.Error("folders", err)
 		}
 	})
 	loops.Go(func() {
-		if err := follow(&ranks, w.ranks.Watch(ctx, s, everheap.WithInitial()), alike, ignored[string, int]); err != nil {
+		if err := spacetest.Follow(&ranks, w.Ranks.Watch(ctx, s, everheap.WithInitial()), spacetest.Alike, ignored[string, int]); err != nil {
 			t.Error("ranks", err)
 		}
 	})
 	loops.Go(func() {
-		if err := follow(&log, w.log.Watch(ctx, s, everheap.WithInitial()), alike, ignored[int, string]); err != nil {
+		if err := spacetest.Follow(&log, w.Log.Watch(ctx, s, everheap.WithInitial()), spacetest.Alike, ignored[int, string]); err != nil {
 			t.Error("log", err)
 		}
 	})
 	loops.Go(func() {
-		if err := follow(&root, w.root.Watch(ctx, s, everheap.WithInitial()), equal, ignored[everheap.Ref[folder], folder]); err != nil {
+		if err := spacetest.Follow(&root, w.Root.Watch(ctx, s, everheap.WithInitial()), equal, ignored[everheap.Ref[spacetest.Folder], spacetest.Folder]); err != nil {
 			t.Error("root", err)
 		}
 	})
 	come := func(what string) {
 		t.Helper()
 		lacks := ""
-		if !wait(patience, func() bool {
+		if !spacetest.Wait(spacetest.Patience, func() bool {
 			lacks = ""
-			view(t, s, func(tx *everheap.Tx) error {
-				if !mirrored(&folders, w.folders.All(tx), equal) {
+			spacetest.View(t, s, func(tx *everheap.Tx) error {
+				if !spacetest.Mirrored(&folders, w.Folders.All(tx), equal) {
 					lacks += " folders"
 				}
-				if !mirrored(&ranks, w.ranks.All(tx), alike) {
+				if !spacetest.Mirrored(&ranks, w.Ranks.All(tx), spacetest.Alike) {
 					lacks += " ranks"
 				}
-				if !mirrored(&log, w.log.All(tx), alike) {
+				if !spacetest.Mirrored(&log, w.Log.All(tx), spacetest.Alike) {
 					lacks += " log"
 				}
-				if !mirrored(&root, func(yield func(everheap.Ref[folder], *folder) bool) { yield(w.root, w.root.Peek(tx)) }, equal) {
+				if !spacetest.Mirrored(&root, func(yield func(everheap.Ref[spacetest.Folder], *spacetest.Folder) bool) {
+					yield(w.Root, w.Root.Peek(tx))
+				}, equal) {
 					lacks += " root"
 				}
 				return nil
@@ -301,17 +116,17 @@ func TestWatch_RestoreOfAllKinds(t *testing.T) {
 		}
 	}
 	come("at first")
-	w.upset(t, s)
+	w.Upset(t, s)
 	come("changed")
-	must(t, s.Restore(context.Background(), "before"))
+	spacetest.Must(t, s.Restore(context.Background(), "before"))
 	come("restored")
-	w.upset(t, s)
-	must(t, s.Restore(context.Background(), "before")) // perhaps at once
-	w.fill(t, s, 60)
-	must(t, sweep(s))
+	w.Upset(t, s)
+	spacetest.Must(t, s.Restore(context.Background(), "before")) // perhaps at once
+	w.Fill(t, s, 60)
+	spacetest.Must(t, spacetest.Sweep(s))
 	come("at last")
 	cancel()
-	within(t, patience, "the end of the loops", loops.Wait)
+	spacetest.Within(t, spacetest.Patience, "the end of the loops", loops.Wait)
 }
 
 func ignored[K comparable, V any](map[K]V) error { return nil }

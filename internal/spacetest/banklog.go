@@ -1,4 +1,6 @@
-package everheap_test
+//go:build unix
+
+package spacetest
 
 import (
 	"fmt"
@@ -60,8 +62,8 @@ func (b bank) auditLog(tx *everheap.Tx, owns map[string]uint64) error {
 		return fmt.Errorf("version %d: the log has %d entries, and says %d (%v)", tx.Version(), count, n, err)
 	}
 	for child, n := range last {
-		if owns[own(child)] != n {
-			return fmt.Errorf("version %d: the log ends with transaction %d of child %d, whose counter is %d", tx.Version(), n, child, owns[own(child)])
+		if owns[Own(child)] != n {
+			return fmt.Errorf("version %d: the log ends with transaction %d of child %d, whose counter is %d", tx.Version(), n, child, owns[Own(child)])
 		}
 	}
 	return nil

@@ -1,4 +1,6 @@
-package everheap_test
+//go:build unix
+
+package spacetest
 
 import (
 	"fmt"
@@ -29,7 +31,7 @@ func (b bank) addLink(tx *everheap.Tx, id int, n uint64) error {
 	link := bankLink{N: n}
 	first, err := b.chains.Get(tx, id)
 	switch {
-	case isNotFound(err):
+	case IsNotFound(err):
 		link.List, err = everheap.NewList[uint64](tx)
 	case err == nil:
 		link.Before = []everheap.Ref[bankLink]{first}
@@ -72,7 +74,7 @@ func (b bank) auditChains(tx *everheap.Tx, owns map[string]uint64) error {
 	found := 0
 	for id, r := range b.chains.All(tx) {
 		found++
-		n := owns[own(id)]
+		n := owns[Own(id)]
 		first := r.Peek(tx)
 		list := first.List
 		links := uint64(0)

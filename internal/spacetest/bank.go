@@ -1,4 +1,6 @@
-package everheap_test
+//go:build unix
+
+package spacetest
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -23,7 +26,7 @@ import (
 type bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
-	left, right everheap.Map[uint64, record]
+	left, right everheap.Map[uint64, Record]
 	notes       everheap.List[note]
 	newest      everheap.Ref[summary]
 	log         bankLog
@@ -45,8 +48,8 @@ type summary struct {
 	Notes  everheap.List[note]
 }
 
-// record is what each of the two maps holds.
-type record struct {
+// Record is what each of the two maps holds.
+type Record struct {
 	Seq  uint64
 	Text string
 	Blob []byte
@@ -60,17 +63,17 @@ const (
 	bankNotes    = 200
 )
 
-// openBank opens the maps, creating them if need be.
-func openBank(sc everheap.Scope) (b bank, err error) {
+// OpenBank opens the maps, creating them if need be.
+func OpenBank(sc everheap.Scope) (b bank, err error) {
 	b.counters, err = everheap.OpenMap[string, uint64](sc, "counters")
 	if err == nil {
 		b.accounts, err = everheap.OpenMap[uint16, int64](sc, "accounts")
 	}
 	if err == nil {
-		b.left, err = everheap.OpenMap[uint64, record](sc, "left")
+		b.left, err = everheap.OpenMap[uint64, Record](sc, "left")
 	}
 	if err == nil {
-		b.right, err = everheap.OpenMap[uint64, record](sc, "right")
+		b.right, err = everheap.OpenMap[uint64, Record](sc, "right")
 	}
 	if err == nil {
 		b.notes, err = everheap.OpenList[note](sc, "notes")
@@ -87,8 +90,8 @@ func openBank(sc everheap.Scope) (b bank, err error) {
 	return b, err
 }
 
-// found fills the accounts.
-func (b bank) found(s *everheap.Space) error {
+// Found fills the accounts.
+func (b bank) Found(s *everheap.Space) error {
 	return s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range uint16(bankAccounts) {
 			if err := b.accounts.Set(tx, i, bankEach); err != nil {
@@ -99,28 +102,28 @@ func (b bank) found(s *everheap.Space) error {
 	})
 }
 
-// own names the counter of a child.
-func own(id int) string { return fmt.Sprint("own ", id) }
+// Own names the counter of a child.
+func Own(id int) string { return fmt.Sprint("own ", id) }
 
-// newRecord makes a record of about the given size.
-func newRecord(seq uint64, size int) record {
-	r := record{Seq: seq, Text: strings.Repeat(fmt.Sprint(seq, ","), 1+size%7), Blob: make([]byte, size)}
+// NewRecord makes a record of about the given size.
+func NewRecord(seq uint64, size int) Record {
+	r := Record{Seq: seq, Text: strings.Repeat(fmt.Sprint(seq, ","), 1+size%7), Blob: make([]byte, size)}
 	for i := range r.Blob {
 		r.Blob[i] = byte(uint64(i) * (seq | 1) >> 3)
 	}
-	r.Sum = r.sum()
+	r.Sum = r.Checksum()
 	return r
 }
 
-// sum computes the checksum of a record.
-func (r *record) sum() uint32 {
+// Checksum computes the checksum of a record.
+func (r *Record) Checksum() uint32 {
 	return crc32.ChecksumIEEE(fmt.Append(r.Blob[:len(r.Blob):len(r.Blob)], r.Seq, r.Text))
 }
 
 // transact is the n-th transaction of a child. That the counter says n-1 before
 // it proves that what was refused changed nothing, and what succeeded counts once.
 func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand) error {
-	err := b.counters.Upsert(tx, own(id), func(v *uint64, _ bool) error {
+	err := b.counters.Upsert(tx, Own(id), func(v *uint64, _ bool) error {
 		if *v != n-1 {
 			return fmt.Errorf("before transaction %d of child %d its counter is %d", n, id, *v)
 		}
@@ -131,11 +134,11 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 		return err
 	}
 	key := func(n uint64) uint64 { return uint64(id)<<32 | n%bankRecords }
-	if err := b.left.Set(tx, key(n), newRecord(n, size)); err != nil {
+	if err := b.left.Set(tx, key(n), NewRecord(n, size)); err != nil {
 		return err
 	}
 	if n%5 == 0 {
-		for _, m := range []everheap.Map[uint64, record]{b.left, b.right} {
+		for _, m := range []everheap.Map[uint64, Record]{b.left, b.right} {
 			if _, err := m.Delete(tx, key(n+bankRecords/2)); err != nil {
 				return err
 			}
@@ -145,7 +148,7 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 	if err := b.accounts.Modify(tx, uint16(r.IntN(bankAccounts)), func(v *int64) error { *v -= amount; return nil }); err != nil {
 		return err
 	}
-	if err := b.right.Set(tx, key(n), newRecord(n, size)); err != nil {
+	if err := b.right.Set(tx, key(n), NewRecord(n, size)); err != nil {
 		return err
 	}
 	if err := b.accounts.Modify(tx, uint16(r.IntN(bankAccounts)), func(v *int64) error { *v += amount; return nil }); err != nil {
@@ -187,8 +190,8 @@ func (b bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64)
 	s := b.newest.Peek(tx)
 	count, seen, last := 0, map[int]uint64{}, note{}
 	for i, n := range b.notes.All(tx) {
-		if i != count || n.N <= seen[n.Child] || n.N > owns[own(n.Child)] {
-			return fmt.Errorf("version %d: note %d is of transaction %d of child %d, after %d and before %d", tx.Version(), i, n.N, n.Child, seen[n.Child], owns[own(n.Child)])
+		if i != count || n.N <= seen[n.Child] || n.N > owns[Own(n.Child)] {
+			return fmt.Errorf("version %d: note %d is of transaction %d of child %d, after %d and before %d", tx.Version(), i, n.N, n.Child, seen[n.Child], owns[Own(n.Child)])
 		}
 		count, last = count+1, *n
 		seen[n.Child] = n.N
@@ -199,8 +202,8 @@ func (b bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64)
 	return nil
 }
 
-// audit verifies the version that tx sees and returns the children's counters.
-func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
+// Audit verifies the version that tx sees and returns the children's counters.
+func (b bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 	owns := map[string]uint64{}
 	var shared, total uint64
 	for name, v := range b.counters.All(tx) {
@@ -239,10 +242,10 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 		switch {
 		case r == nil:
 			return nil, fmt.Errorf("version %d: record %#x is in one map only", tx.Version(), key)
-		case l.Sum != l.sum() || r.Sum != r.sum() || l.Sum != r.Sum || l.Seq != r.Seq:
+		case l.Sum != l.Checksum() || r.Sum != r.Checksum() || l.Sum != r.Sum || l.Seq != r.Seq:
 			return nil, fmt.Errorf("version %d: the records %#x differ or are damaged: seq %d and %d", tx.Version(), key, l.Seq, r.Seq)
-		case l.Seq > owns[own(int(key>>32))]:
-			return nil, fmt.Errorf("version %d: record %#x is of transaction %d, the counter is %d", tx.Version(), key, l.Seq, owns[own(int(key>>32))])
+		case l.Seq > owns[Own(int(key>>32))]:
+			return nil, fmt.Errorf("version %d: record %#x is of transaction %d, the counter is %d", tx.Version(), key, l.Seq, owns[Own(int(key>>32))])
 		}
 	}
 	if m, err := b.right.Len(tx); err != nil || m != n {
@@ -256,120 +259,120 @@ func (b bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 // writes large records, "locks" takes named locks beside, "compact" gives free space
 // back, "watch" watches everything beside, "collect" collects garbage often. Some
 // transactions are durable; the others become so soon.
-func init() { children["bank"] = bankChild }
+func init() { Children["bank"] = bankChild }
 
 func bankChild() int {
-	c := newInChild()
+	c := NewInChild()
 	n, first := uint64(0), true
-	for !c.ended.Load() {
+	for !c.Ended.Load() {
 		opts := []everheap.Option{everheap.WithFlushInterval(10 * time.Millisecond)}
-		if c.has("busy") {
-			opts = append(opts, everheap.WithAnchorInterval(20*time.Millisecond))
+		if c.Has("busy") {
+			opts = append(opts, WithAnchorInterval(20*time.Millisecond))
 		}
-		s, err := c.open(opts...)
+		s, err := c.Open(opts...)
 		if err != nil {
-			return failed("open", err)
+			return Failed("open", err)
 		}
-		b, err := openBank(s)
+		b, err := OpenBank(s)
 		if err != nil {
-			return failed("opening the maps", err)
+			return Failed("opening the maps", err)
 		}
 		if first {
-			if n, err = b.counters.Get(s, own(c.id)); err != nil && !errors.Is(err, everheap.ErrNotFound) {
-				return failed("get", err)
+			if n, err = b.counters.Get(s, Own(c.Id)); err != nil && !errors.Is(err, everheap.ErrNotFound) {
+				return Failed("get", err)
 			}
-			say("start", n)
+			Say("start", n)
 			first = false
 		}
 		if n, err = c.session(s, b, n); err != nil {
-			return failed("session", err)
+			return Failed("session", err)
 		}
 		if err := s.Close(); err != nil {
-			return failed("close", err)
+			return Failed("close", err)
 		}
 	}
 	return 0
 }
 
 // session works until the child is to end or to open the space anew.
-func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err error) {
+func (c *InChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err error) {
 	length := 1 << 62
-	if c.has("reopen") {
-		length = 1 + c.rng.IntN(40)
+	if c.Has("reopen") {
+		length = 1 + c.Rng.IntN(40)
 	}
 	var side sync.WaitGroup
 	var over atomic.Bool
 	side.Go(func() { c.read(s, b, &over) })
-	if c.has("locks") {
-		w, err := newLockWork(s, c.id, false)
+	if c.Has("locks") {
+		w, err := NewLockWork(s, c.Id, false)
 		if err != nil {
 			over.Store(true)
 			side.Wait()
 			return n, err
 		}
 		defer w.marks.Close()
-		w.run(&side, &over, c.rng.Uint64())
+		w.Run(&side, &over, c.Rng.Uint64())
 	}
 	defer side.Wait()
 	defer over.Store(true)
-	if c.has("watch") {
+	if c.Has("watch") {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		new(mirrors).run(ctx, s, b, &side, func(uint64) {})
 	}
 	rare := 64
-	if c.has("busy") {
+	if c.Has("busy") {
 		rare = 8
 	}
-	for i := 0; i < length && !c.ended.Load(); i++ {
+	for i := 0; i < length && !c.Ended.Load(); i++ {
 		n++
-		size := c.rng.IntN(300)
-		if c.rng.IntN(16) == 0 {
-			size = c.rng.IntN(150_000)
+		size := c.Rng.IntN(300)
+		if c.Rng.IntN(16) == 0 {
+			size = c.Rng.IntN(150_000)
 		}
-		if c.has("grow") {
+		if c.Has("grow") {
 			size = 1 << 20
 		}
 		durability := everheap.Periodic
-		if c.rng.IntN(8) == 0 {
+		if c.Rng.IntN(8) == 0 {
 			durability = everheap.Durable
 		}
-		err = again(func() error {
-			return s.Update(context.Background(), func(tx *everheap.Tx) error { return b.transact(tx, c.id, n, size, c.rng) }, durability)
+		err = Again(func() error {
+			return s.Update(context.Background(), func(tx *everheap.Tx) error { return b.transact(tx, c.Id, n, size, c.Rng) }, durability)
 		})
 		if err != nil {
 			return n, err
 		}
-		ack(n)
+		Ack(n)
 		if durability == everheap.Durable {
-			say("durable", n)
+			Say("durable", n)
 		}
-		if c.has("collect") && i%bankCut == 0 {
+		if c.Has("collect") && i%bankCut == 0 {
 			if _, err = s.Collect(context.Background()); err != nil && !errors.Is(err, everheap.ErrSuspended) {
 				return n, err
 			}
 		}
-		switch c.rng.IntN(rare) {
+		switch c.Rng.IntN(rare) {
 		case 0:
 			// While a sweep is under way nobody reuses what is below its floor: with
 			// one after the other the space would only grow.
-			if pause := time.Since(c.swept); pause > fleetSize*time.Second {
-				err = sweep(s)
+			if pause := time.Since(c.swept); pause > FleetSize*time.Second {
+				err = Sweep(s)
 				c.swept = time.Now()
 			}
 		case 1:
 			if err = s.Sync(context.Background()); err == nil {
-				say("durable", n)
+				Say("durable", n)
 			}
 		case 3:
-			if time.Since(c.pinned) > fleetSize*time.Second/2 {
+			if time.Since(c.pinned) > FleetSize*time.Second/2 {
 				err = c.pin(s, b)
 				c.pinned = time.Now()
 			}
 		case 2:
-			time.Sleep(time.Duration(c.rng.IntN(3000)) * time.Microsecond)
+			time.Sleep(time.Duration(c.Rng.IntN(3000)) * time.Microsecond)
 		}
-		if err == nil && c.has("compact") && n%16 == 0 {
+		if err == nil && c.Has("compact") && n%16 == 0 {
 			_, err = s.Compact(context.Background())
 		}
 		if err != nil && !errors.Is(err, everheap.ErrBusy) && !errors.Is(err, everheap.ErrSuspended) {
@@ -380,22 +383,22 @@ func (c *inChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 }
 
 // pin makes a checkpoint, or audits and drops the one that is there.
-func (c *inChild) pin(s *everheap.Space, b bank) error {
-	name := fmt.Sprint("pin ", c.id)
+func (c *InChild) pin(s *everheap.Space, b bank) error {
+	name := fmt.Sprint("pin ", c.Id)
 	err := s.Checkpoint(name)
 	if !errors.Is(err, everheap.ErrExists) {
 		return err
 	}
-	err = s.ViewAt(name, func(tx *everheap.Tx) error { _, err := b.audit(tx); return err })
+	err = s.ViewAt(name, func(tx *everheap.Tx) error { _, err := b.Audit(tx); return err })
 	if err == nil {
 		err = s.DropCheckpoint(name)
 	}
 	return err
 }
 
-// sweep sweeps the space; somebody else may be at it.
-func sweep(s *everheap.Space) error {
-	_, err := s.Engine().Sweep()
+// Sweep sweeps the space; somebody else may be at it.
+func Sweep(s *everheap.Space) error {
+	_, err := Engine(s).Sweep()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // the writer lock was not free
 	}
@@ -403,13 +406,29 @@ func sweep(s *everheap.Space) error {
 }
 
 // read audits one version after the other.
-func (c *inChild) read(s *everheap.Space, b bank, over *atomic.Bool) {
+func (c *InChild) read(s *everheap.Space, b bank, over *atomic.Bool) {
 	for !over.Load() {
-		err := s.View(func(tx *everheap.Tx) error { _, err := b.audit(tx); return err })
+		err := s.View(func(tx *everheap.Tx) error { _, err := b.Audit(tx); return err })
 		if err != nil {
-			failed("reading", err)
+			Failed("reading", err)
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// FillRecords sets the records below n.
+func FillRecords(t *testing.T, s *everheap.Space, m everheap.Map[uint64, Record], n, seq uint64) {
+	t.Helper()
+	for k := uint64(0); k < n; {
+		Update(t, s, func(tx *everheap.Tx) error {
+			for range min(1000, n-k) {
+				if err := m.Set(tx, k, NewRecord(seq, 20)); err != nil {
+					return err
+				}
+				k++
+			}
+			return nil
+		})
 	}
 }

@@ -1,4 +1,6 @@
-package everheap_test
+//go:build unix
+
+package spacetest
 
 import (
 	"bytes"
@@ -22,33 +24,33 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// backupOf returns a backup of the space.
-func backupOf(t testing.TB, s *everheap.Space) []byte {
+// BackupOf returns a backup of the space.
+func BackupOf(t testing.TB, s *everheap.Space) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	must(t, s.Backup(&b))
+	Must(t, s.Backup(&b))
 	return b.Bytes()
 }
 
-// restored restores a backup to a new directory and opens it. The space is checked at
+// Restored restores a backup to a new directory and opens it. The space is checked at
 // the end of the test.
-func restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Space {
+func Restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "restored")
-	must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), opts...))
-	return open(t, dir, opts...)
+	Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), opts...))
+	return Open(t, dir, opts...)
 }
 
 // A telling is what a backup holds, in a form that does not depend on places: each
 // object and each entry with its value, by what it is called.
-type telling map[string]string
+type Telling map[string]string
 
-// tell reads a backup.
-func tell(t testing.TB, stream []byte) telling {
+// Tell reads a backup.
+func Tell(t testing.TB, stream []byte) Telling {
 	t.Helper()
 	r, err := backup.NewReader(bytes.NewReader(stream))
-	must(t, err)
-	all := telling{}
+	Must(t, err)
+	all := Telling{}
 	types := map[uint64]*layout.Type{}
 	word, _ := layout.For[uint64]()
 	text, _ := layout.For[string]()
@@ -61,13 +63,13 @@ func tell(t testing.TB, stream []byte) telling {
 		if err == io.EOF {
 			break
 		}
-		must(t, err)
+		Must(t, err)
 		index := format.ObjectOf(h.What)
 		switch format.OpKindOf(h.What) {
 		case format.OpNewType:
 			all[fmt.Sprint("type ", index)] = string(payload)
 			types[index], err = layout.Decode(payload[8:])
-			must(t, err)
+			Must(t, err)
 		case format.OpNewMap:
 			all[fmt.Sprint("map ", index)] = fmt.Sprint(h.Addr, h.Arg)
 			shapes[index] = entry.NewShape(types[h.Addr], types[h.Arg], r.Head.Secret)
@@ -94,18 +96,18 @@ func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (k
 	p := unsafe.Pointer(unsafe.SliceData(buf))
 	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
 	bounds := layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
-	must(t, sh.Key.Relocate(sh.KeyOf(p), bounds, uintptr(h.Addr)))
-	must(t, sh.Value.Relocate(sh.ValueOf(p), bounds, uintptr(h.Addr)))
+	Must(t, sh.Key.Relocate(sh.KeyOf(p), bounds, uintptr(h.Addr)))
+	Must(t, sh.Value.Relocate(sh.ValueOf(p), bounds, uintptr(h.Addr)))
 	k, err := sh.Key.Detach(sh.KeyOf(p), bounds)
-	must(t, err)
+	Must(t, err)
 	v, err := sh.Value.Detach(sh.ValueOf(p), bounds)
-	must(t, err)
+	Must(t, err)
 	runtime.KeepAlive(buf)
 	return string(k), string(v)
 }
 
-// same compares what two backups tell.
-func same(t testing.TB, got, want telling) {
+// Same compares what two backups tell.
+func Same(t testing.TB, got, want Telling) {
 	t.Helper()
 	if maps.Equal(got, want) {
 		return
@@ -128,39 +130,39 @@ func same(t testing.TB, got, want telling) {
 	t.Errorf("%d differences", n)
 }
 
-// fillKind stores values of one kind under a name.
-func fillKind[K comparable, V any](t testing.TB, s *everheap.Space, k kind[K, V], r *rand.Rand, n int) {
+// FillKind stores values of one kind under a name.
+func FillKind[K comparable, V any](t testing.TB, s *everheap.Space, k Kind[K, V], r *rand.Rand, n int) {
 	t.Helper()
-	m, err := everheap.OpenMap[K, V](s, k.name)
-	must(t, err)
+	m, err := everheap.OpenMap[K, V](s, k.Name)
+	Must(t, err)
 	for i := range n {
-		must(t, m.Set(s, k.key(i), k.value(r)))
+		Must(t, m.Set(s, k.Key(i), k.Value(r)))
 	}
 	for i := 0; i < n; i += 5 {
-		_, err := m.Delete(s, k.key(i))
-		must(t, err)
+		_, err := m.Delete(s, k.Key(i))
+		Must(t, err)
 	}
 }
 
-// fillAll stores some of every kind.
-func fillAll(t testing.TB, s *everheap.Space, seed uint64) {
+// FillAll stores some of every kind.
+func FillAll(t testing.TB, s *everheap.Space, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 3))
-	fillKind(t, s, stringToString, r, 300)
-	fillKind(t, s, stringToCompound, r, 200)
-	fillKind(t, s, intToInt, r, 2000)
-	fillKind(t, s, arrayToBytes, r, 200)
-	fillKind(t, s, structToArray, r, 200)
-	fillKind(t, s, timeToUint8, r, 200)
-	fillKind(t, s, floatToStruct, r, 200)
+	FillKind(t, s, StringToString, r, 300)
+	FillKind(t, s, StringToCompound, r, 200)
+	FillKind(t, s, IntToInt, r, 2000)
+	FillKind(t, s, ArrayToBytes, r, 200)
+	FillKind(t, s, StructToArray, r, 200)
+	FillKind(t, s, TimeToUint8, r, 200)
+	FillKind(t, s, FloatToStruct, r, 200)
 }
 
-// slowly gives the writers time to commit between two pieces.
-type slowly struct{ w io.Writer }
+// Slowly gives the writers time to commit between two pieces.
+type Slowly struct{ W io.Writer }
 
-func (s *slowly) Write(b []byte) (int, error) {
+func (s *Slowly) Write(b []byte) (int, error) {
 	time.Sleep(time.Millisecond)
-	return s.w.Write(b)
+	return s.W.Write(b)
 }
 
 // hasty is a file whose syncs do nothing: for tests that no loss of power is part of.
@@ -168,27 +170,27 @@ type hasty struct{ mapping.File }
 
 func (hasty) Datasync() error { return nil }
 
-// withoutSyncs makes syncing files cost nothing.
-var withoutSyncs = everheap.WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
+// WithoutSyncs makes syncing files cost nothing.
+var WithoutSyncs = WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
 	f, err := mapping.OpenFile(path, flag, perm)
 	return hasty{f}, err
 })
 
-// littleBackup is a backup small enough to try all places.
-func littleBackup(t testing.TB) []byte {
+// LittleBackup is a backup small enough to try all places.
+func LittleBackup(t testing.TB) []byte {
 	t.Helper()
-	s := scratch(t)
-	users, err := everheap.OpenMap[string, compound](s, "users")
-	must(t, err)
-	must(t, users.Set(s, "ada", compound{Name: "Ada", Tags: []string{"a", "b"}, When: time.Unix(1, 2)}))
-	must(t, mapOf[int, string](t, s).Set(s, 1, "one"))
-	return backupOf(t, s)
+	s := Scratch(t)
+	users, err := everheap.OpenMap[string, Compound](s, "users")
+	Must(t, err)
+	Must(t, users.Set(s, "ada", Compound{Name: "Ada", Tags: []string{"a", "b"}, When: time.Unix(1, 2)}))
+	Must(t, MapOf[int, string](t, s).Set(s, 1, "one"))
+	return BackupOf(t, s)
 }
 
-// refused restores a stream that is no backup: the error says so, and nothing is left.
-func refused(t testing.TB, parent string, stream io.Reader, what string, opts ...everheap.Option) {
+// Refused restores a stream that is no backup: the error says so, and nothing is left.
+func Refused(t testing.TB, parent string, stream io.Reader, what string, opts ...everheap.Option) {
 	t.Helper()
-	err := everheap.RestoreBackup(filepath.Join(parent, "s"), stream, append(opts, withoutSyncs)...)
+	err := everheap.RestoreBackup(filepath.Join(parent, "s"), stream, append(opts, WithoutSyncs)...)
 	if !errors.Is(err, everheap.ErrCorrupt) {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -198,8 +200,8 @@ func refused(t testing.TB, parent string, stream io.Reader, what string, opts ..
 	}
 }
 
-// framesOf cuts a backup into its head and its frames.
-func framesOf(t testing.TB, stream []byte) (head []byte, frames [][]byte) {
+// FramesOf cuts a backup into its head and its frames.
+func FramesOf(t testing.TB, stream []byte) (head []byte, frames [][]byte) {
 	t.Helper()
 	head, rest := stream[:format.BackupHeadSize], stream[format.BackupHeadSize:]
 	for len(rest) > 0 {
@@ -213,22 +215,22 @@ func framesOf(t testing.TB, stream []byte) (head []byte, frames [][]byte) {
 	return head, frames
 }
 
-// readFunc is a reader made of a function.
-type readFunc func([]byte) (int, error)
+// ReadFunc is a reader made of a function.
+type ReadFunc func([]byte) (int, error)
 
-func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+func (f ReadFunc) Read(b []byte) (int, error) { return f(b) }
 
-// faulty takes so many bytes, and then fails.
-type faulty struct {
-	left int
-	err  error // nil: it says that it took less, without an error
+// Faulty takes so many bytes, and then fails.
+type Faulty struct {
+	Left int
+	Err  error // nil: it says that it took less, without an error
 }
 
-func (f *faulty) Write(b []byte) (int, error) {
-	n := min(len(b), f.left)
-	f.left -= n
+func (f *Faulty) Write(b []byte) (int, error) {
+	n := min(len(b), f.Left)
+	f.Left -= n
 	if n < len(b) {
-		return n, f.err
+		return n, f.Err
 	}
 	return n, nil
 }

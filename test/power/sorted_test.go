@@ -1,4 +1,4 @@
-package everheap_test
+package power
 
 import (
 	"github.com/everheap/everheap"

@@ -91,6 +91,6 @@ explore:
 bench:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"
 	@echo "commit:  $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo ' (changed)')"
-	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ."
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) .
+	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./bench/micro"
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./bench/micro
 	@cd bench/oo7 && go run . -size small -conn 3

@@ -1,10 +1,12 @@
-package everheap_test
+package micro
 
 import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/spacetest"
@@ -66,7 +68,7 @@ func benchmarkTurns(b *testing.B, m *everheap.Mutex) {
 func BenchmarkMutex_TwoProcesses(b *testing.B) {
 	s := spacetest.Scratch(b)
 	m := s.Mutex("counter")
-	other := spacetest.StartChild(b, "counter", spacetest.Env(s.Stats().Dir, 1, "endless bare", 1)...)
+	other := spacetest.StartChild(b, "contender", spacetest.Env(s.Stats().Dir, 1, "", 1)...)
 	other.Await("its first turns", func() bool { return other.Acked.Load() > 100 })
 	before := other.Acked.Load() // to 5 ms
 	for b.Loop() {
@@ -77,4 +79,39 @@ func BenchmarkMutex_TwoProcesses(b *testing.B) {
 	b.ReportMetric(float64(theirs)/float64(b.N), "of-the-other/op")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(theirs+uint64(b.N)), "ns/lock")
 	other.Kill()
+}
+
+// A contender locks and unlocks from two goroutines all the time, and says every 5 ms how
+// often.
+func init() { spacetest.Children["contender"] = contenderChild }
+
+func contenderChild() int {
+	c := spacetest.NewInChild()
+	s, err := c.Open()
+	if err != nil {
+		return spacetest.Failed("open", err)
+	}
+	spacetest.Say("start", 0)
+	var group sync.WaitGroup
+	var count atomic.Uint64
+	for range 2 {
+		group.Go(func() {
+			for m := s.Mutex("counter"); !c.Ended.Load(); count.Add(1) {
+				err := m.Lock(context.Background())
+				if err == nil {
+					err = m.Unlock()
+				}
+				if err != nil {
+					spacetest.Failed("locking", err)
+					return
+				}
+			}
+		})
+	}
+	for !c.Ended.Load() {
+		spacetest.Ack(count.Load())
+		time.Sleep(5 * time.Millisecond)
+	}
+	group.Wait()
+	return 0
 }

@@ -11,19 +11,18 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
 )
 
-// A bank is the content of a space that tells by itself whether it is whole: each
+// A Bank is the content of a space that tells by itself whether it is whole: each
 // transaction raises the counter of its child and the shared one, writes a record
 // to two maps, moves an amount between two accounts, and notes itself at the end of
 // a list, in a single value, in a sorted map and in a chain of objects without names. So in every version the shared counter is the sum of
 // the children's, the records come in equal pairs, the accounts have the sum that they
 // began with, and the list ends with what the value says.
-type bank struct {
+type Bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
 	left, right everheap.Map[uint64, Record]
@@ -64,7 +63,7 @@ const (
 )
 
 // OpenBank opens the maps, creating them if need be.
-func OpenBank(sc everheap.Scope) (b bank, err error) {
+func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	b.counters, err = everheap.OpenMap[string, uint64](sc, "counters")
 	if err == nil {
 		b.accounts, err = everheap.OpenMap[uint16, int64](sc, "accounts")
@@ -91,7 +90,7 @@ func OpenBank(sc everheap.Scope) (b bank, err error) {
 }
 
 // Found fills the accounts.
-func (b bank) Found(s *everheap.Space) error {
+func (b Bank) Found(s *everheap.Space) error {
 	return s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range uint16(bankAccounts) {
 			if err := b.accounts.Set(tx, i, bankEach); err != nil {
@@ -122,7 +121,7 @@ func (r *Record) Checksum() uint32 {
 
 // transact is the n-th transaction of a child. That the counter says n-1 before
 // it proves that what was refused changed nothing, and what succeeded counts once.
-func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand) error {
+func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand) error {
 	err := b.counters.Upsert(tx, Own(id), func(v *uint64, _ bool) error {
 		if *v != n-1 {
 			return fmt.Errorf("before transaction %d of child %d its counter is %d", n, id, *v)
@@ -167,7 +166,7 @@ func (b bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 }
 
 // takeNote adds a note at the end of the list, which is cut now and then.
-func (b bank) takeNote(tx *everheap.Tx, n note) error {
+func (b Bank) takeNote(tx *everheap.Tx, n note) error {
 	count, err := b.notes.Len(tx)
 	if err == nil && count >= bankNotes {
 		count = bankNotes / 2
@@ -186,7 +185,7 @@ func (b bank) takeNote(tx *everheap.Tx, n note) error {
 }
 
 // auditNotes verifies the list and the value; the children's counters are given.
-func (b bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64) error {
+func (b Bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64) error {
 	s := b.newest.Peek(tx)
 	count, seen, last := 0, map[int]uint64{}, note{}
 	for i, n := range b.notes.All(tx) {
@@ -203,7 +202,7 @@ func (b bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64)
 }
 
 // Audit verifies the version that tx sees and returns the children's counters.
-func (b bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
+func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 	owns := map[string]uint64{}
 	var shared, total uint64
 	for name, v := range b.counters.All(tx) {
@@ -295,7 +294,7 @@ func bankChild() int {
 }
 
 // session works until the child is to end or to open the space anew.
-func (c *InChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err error) {
+func (c *InChild) session(s *everheap.Space, b Bank, n uint64) (_ uint64, err error) {
 	length := 1 << 62
 	if c.Has("reopen") {
 		length = 1 + c.Rng.IntN(40)
@@ -383,7 +382,7 @@ func (c *InChild) session(s *everheap.Space, b bank, n uint64) (_ uint64, err er
 }
 
 // pin makes a checkpoint, or audits and drops the one that is there.
-func (c *InChild) pin(s *everheap.Space, b bank) error {
+func (c *InChild) pin(s *everheap.Space, b Bank) error {
 	name := fmt.Sprint("pin ", c.Id)
 	err := s.Checkpoint(name)
 	if !errors.Is(err, everheap.ErrExists) {
@@ -406,7 +405,7 @@ func Sweep(s *everheap.Space) error {
 }
 
 // read audits one version after the other.
-func (c *InChild) read(s *everheap.Space, b bank, over *atomic.Bool) {
+func (c *InChild) read(s *everheap.Space, b Bank, over *atomic.Bool) {
 	for !over.Load() {
 		err := s.View(func(tx *everheap.Tx) error { _, err := b.Audit(tx); return err })
 		if err != nil {
@@ -414,21 +413,5 @@ func (c *InChild) read(s *everheap.Space, b bank, over *atomic.Bool) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// FillRecords sets the records below n.
-func FillRecords(t *testing.T, s *everheap.Space, m everheap.Map[uint64, Record], n, seq uint64) {
-	t.Helper()
-	for k := uint64(0); k < n; {
-		Update(t, s, func(tx *everheap.Tx) error {
-			for range min(1000, n-k) {
-				if err := m.Set(tx, k, NewRecord(seq, 20)); err != nil {
-					return err
-				}
-				k++
-			}
-			return nil
-		})
 	}
 }

@@ -27,7 +27,7 @@ const (
 )
 
 // addLink puts a link before the chain of a child.
-func (b bank) addLink(tx *everheap.Tx, id int, n uint64) error {
+func (b Bank) addLink(tx *everheap.Tx, id int, n uint64) error {
 	link := bankLink{N: n}
 	first, err := b.chains.Get(tx, id)
 	switch {
@@ -58,7 +58,7 @@ func (b bank) addLink(tx *everheap.Tx, id int, n uint64) error {
 }
 
 // cut cuts a chain behind its first links.
-func (b bank) cut(tx *everheap.Tx, r everheap.Ref[bankLink]) error {
+func (b Bank) cut(tx *everheap.Tx, r everheap.Ref[bankLink]) error {
 	for range bankLinks {
 		l := r.Peek(tx)
 		if len(l.Before) == 0 {
@@ -70,7 +70,7 @@ func (b bank) cut(tx *everheap.Tx, r everheap.Ref[bankLink]) error {
 }
 
 // auditChains verifies the chains; the children's counters are given.
-func (b bank) auditChains(tx *everheap.Tx, owns map[string]uint64) error {
+func (b Bank) auditChains(tx *everheap.Tx, owns map[string]uint64) error {
 	found := 0
 	for id, r := range b.chains.All(tx) {
 		found++

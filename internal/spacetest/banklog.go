@@ -24,7 +24,7 @@ const bankLogged = 600
 
 // logIn adds a transaction of a child to the log, and takes the older half out if there
 // are too many.
-func (b bank) logIn(tx *everheap.Tx, id int, n uint64) error {
+func (b Bank) logIn(tx *everheap.Tx, id int, n uint64) error {
 	if err := b.log.Set(tx, logKey{id, n}, n*n); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (b bank) logIn(tx *everheap.Tx, id int, n uint64) error {
 }
 
 // auditLog verifies the log; the children's counters are given.
-func (b bank) auditLog(tx *everheap.Tx, owns map[string]uint64) error {
+func (b Bank) auditLog(tx *everheap.Tx, owns map[string]uint64) error {
 	last := map[int]uint64{}
 	count, before := 0, logKey{}
 	for k, v := range b.log.All(tx) {

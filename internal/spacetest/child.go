@@ -22,7 +22,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A child is this test binary, run again as another process of a space. TestMain
+// A Child is this test binary, run again as another process of a space. TestMain
 // calls the function that the variable EVERHEAP_CHILD names. A child talks by
 // lines on its standard output:
 //
@@ -340,7 +340,7 @@ func UsedCPU() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// AwaitLong is awaitLine for work that takes long.
+// AwaitLong is AwaitLine for work that takes long.
 func (c *Child) AwaitLong(word string) {
 	c.T.Helper()
 	Wait(Long, func() bool { return len(c.Words()) > 0 || c.Gone() })

@@ -14,7 +14,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A fleet is a space with a bank in it, the children that work on it, and what
+// A Fleet is a space with a bank in it, the children that work on it, and what
 // the test knows they were told.
 type Fleet struct {
 	T        testing.TB
@@ -22,7 +22,7 @@ type Fleet struct {
 	seed     uint64
 	Rng      *rand.Rand
 	Space    *everheap.Space // this process's own handle; nil: closed
-	bank     bank
+	bank     Bank
 	Children map[int]*Child
 	work     map[int]string
 	known    map[int]uint64 // transactions of children that are gone, at the least
@@ -239,4 +239,5 @@ func Ids(n int) (list []int) {
 	return list
 }
 
+// FleetSize is how many children most fleets have.
 const FleetSize = 4

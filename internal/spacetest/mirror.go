@@ -74,7 +74,7 @@ func Follow[K comparable, V any](m *Mirror[K, V], seq iter.Seq2[everheap.Change[
 
 // run follows a bank until the context ends. heard is called with the number of
 // transactions after each version.
-func (m *mirrors) run(ctx context.Context, s *everheap.Space, b bank, side *sync.WaitGroup, heard func(n uint64)) {
+func (m *mirrors) run(ctx context.Context, s *everheap.Space, b Bank, side *sync.WaitGroup, heard func(n uint64)) {
 	run := func(what string, fn func() error) {
 		side.Go(func() {
 			if err := fn(); err != nil {
@@ -117,10 +117,11 @@ func (m *mirrors) run(ctx context.Context, s *everheap.Space, b bank, side *sync
 	})
 }
 
+// Alike is the equality of most mirrors.
 func Alike[T comparable](a, b T) bool { return a == b }
 
 // differ says what a mirror lacks of the newest version; "" if it is the same.
-func (m *mirrors) differ(tx *everheap.Tx, b bank) string {
+func (m *mirrors) differ(tx *everheap.Tx, b Bank) string {
 	switch {
 	case !Mirrored(&m.counters, b.counters.All(tx), Alike):
 		return "counters"

@@ -273,6 +273,7 @@ func Difference(want, got any) string {
 	return cmp.Diff(want, got, cmpopts.EquateEmpty())
 }
 
+// ErrOfTest is the error of functions that are to fail.
 var ErrOfTest = errors.New("an error of the test")
 
 // Soon is a context that ends in a moment.
@@ -293,6 +294,7 @@ func MemoryDir(t testing.TB) string {
 	return dir
 }
 
+// Background is a context without an end.
 var Background = context.Background()
 
 // Agree compares what two versions hold.

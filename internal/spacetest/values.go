@@ -48,6 +48,7 @@ type TripleKey struct {
 // oddKeys are strings that are easily got wrong; the other keys are numbered.
 var oddKeys = []string{"", "\x00", "\x00\x00", "\xff\xfe", "a\x00b", "a", "é", strings.Repeat("k", 300), strings.Repeat("k", 40000)}
 
+// StringKey returns a key: an odd one, or a numbered one.
 func StringKey(i int) string {
 	if i < len(oddKeys) {
 		return oddKeys[i]
@@ -124,6 +125,7 @@ func Convert[H, G any](h H) G { return *(*G)(unsafe.Pointer(&h)) }
 // SortedKey makes a key. They have much in common, so that words begin late.
 func SortedKey(i int) string { return fmt.Sprintf("the key with the number %04d", i) }
 
+// Named is a string type with a name.
 type Named string
 
 // CompareKeys orders two keys as the documentation says, part by part.

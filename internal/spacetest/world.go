@@ -54,8 +54,8 @@ func newFolder(tx *everheap.Tx, name string, n, depth int) (Folder, error) {
 	return f, err
 }
 
-// world is a space that has a name for an object of each kind.
-type world struct {
+// A World is a space that has a name for an object of each kind.
+type World struct {
 	Folders everheap.Map[string, Folder]
 	Ranks   everheap.Sorted[string, int]
 	Log     everheap.List[string]
@@ -63,7 +63,7 @@ type world struct {
 }
 
 // openWorld finds the objects, or creates them.
-func OpenWorld(t testing.TB, s *everheap.Space) (w world) {
+func OpenWorld(t testing.TB, s *everheap.Space) (w World) {
 	t.Helper()
 	var err error
 	w.Folders, err = everheap.OpenMap[string, Folder](s, "folders")
@@ -78,7 +78,7 @@ func OpenWorld(t testing.TB, s *everheap.Space) (w world) {
 }
 
 // Fill makes a world of some size.
-func (w world) Fill(t testing.TB, s *everheap.Space, n int) {
+func (w World) Fill(t testing.TB, s *everheap.Space, n int) {
 	t.Helper()
 	Update(t, s, func(tx *everheap.Tx) error {
 		root, err := newFolder(tx, "root", n, 2)
@@ -92,7 +92,7 @@ func (w world) Fill(t testing.TB, s *everheap.Space, n int) {
 }
 
 // Upset changes, deletes or adds something of everything, at all depths.
-func (w world) Upset(t testing.TB, s *everheap.Space) {
+func (w World) Upset(t testing.TB, s *everheap.Space) {
 	t.Helper()
 	Update(t, s, func(tx *everheap.Tx) error {
 		_, err1 := w.Folders.Delete(tx, "f1")
@@ -114,7 +114,7 @@ func (w world) Upset(t testing.TB, s *everheap.Space) {
 
 // look returns all that a version of a world holds, by the way that leads to it. IDs are
 // part of it.
-func (w world) look(tx *everheap.Tx) map[string]string {
+func (w World) look(tx *everheap.Tx) map[string]string {
 	all := map[string]string{}
 	seen := map[everheap.ID]bool{}
 	put := func(path string, v any) { all[path] = fmt.Sprint(v) }
@@ -177,7 +177,7 @@ func (w world) look(tx *everheap.Tx) map[string]string {
 }
 
 // LookAt is look in a view, of a checkpoint if it has a name.
-func (w world) LookAt(t testing.TB, s *everheap.Space, checkpoint string) (all map[string]string) {
+func (w World) LookAt(t testing.TB, s *everheap.Space, checkpoint string) (all map[string]string) {
 	t.Helper()
 	fn := func(tx *everheap.Tx) error { all = w.look(tx); return nil }
 	if checkpoint == "" {

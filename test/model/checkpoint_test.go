@@ -1,4 +1,4 @@
-package everheap_test
+package model
 
 import (
 	"context"
@@ -222,9 +222,9 @@ func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) {
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
 	var used []uint64
 	for i := range 12 {
-		spacetest.FillRecords(t, s, m, 2000, uint64(i))
+		fillRecords(t, s, m, 2000, uint64(i))
 		spacetest.Must(t, s.Checkpoint("c"))
-		spacetest.FillRecords(t, s, m, 2000, uint64(1000+i))
+		fillRecords(t, s, m, 2000, uint64(1000+i))
 		spacetest.Must(t, s.Restore(context.Background(), "c"))
 		spacetest.Must(t, s.DropCheckpoint("c"))
 		spacetest.Must(t, spacetest.Sweep(s)) // ends what the restore had pinned
@@ -239,7 +239,7 @@ func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) {
 func TestCheckpoint_Exclusive(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
-	spacetest.FillRecords(t, s, m, 5000, 1)
+	fillRecords(t, s, m, 5000, 1)
 	spacetest.Must(t, s.Checkpoint("one"))
 	spacetest.Must(t, s.Checkpoint("two"))
 	exclusive := func() map[string]uint64 {
@@ -255,7 +255,7 @@ func TestCheckpoint_Exclusive(t *testing.T) {
 	if got := exclusive(); got["one"] > live/10 || got["two"] > live/10 {
 		t.Errorf("checkpoints of the newest version pin %v", got)
 	}
-	spacetest.FillRecords(t, s, m, 5000, 2)
+	fillRecords(t, s, m, 5000, 2)
 	if got := exclusive(); got["one"] > live/10 || got["two"] > live/10 {
 		t.Errorf("two checkpoints of one version pin %v each alone", got)
 	}

@@ -1,4 +1,4 @@
-package everheap_test
+package crash
 
 import (
 	"context"
@@ -282,51 +282,6 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 			t.Error(n, err)
 		}
 	})
-}
-
-// The holder keeps a View open and compares what it sees when it is asked.
-func init() { spacetest.Children["holder"] = holderChild }
-
-func holderChild() int {
-	c := spacetest.NewInChild()
-	s, err := c.Open()
-	if err != nil {
-		return spacetest.Failed("open", err)
-	}
-	m, err := everheap.OpenMap[uint64, spacetest.Record](s, "m")
-	if err != nil {
-		return spacetest.Failed("open", err)
-	}
-	err = s.View(func(tx *everheap.Tx) error {
-		digest := func() (n, sum uint64, err error) {
-			for key, v := range m.All(tx) {
-				if v.Sum != v.Checksum() {
-					return 0, 0, fmt.Errorf("the record %d is damaged", key)
-				}
-				n, sum = n+1, sum+key*v.Seq
-			}
-			return n, sum, nil
-		}
-		n, sum, err := digest()
-		if err != nil {
-			return err
-		}
-		spacetest.Say("holding", n)
-		for range c.Asked {
-			if n2, sum2, err := digest(); err != nil || n2 != n || sum2 != sum {
-				return fmt.Errorf("what one View sees has changed: %d entries with %d, then %d with %d (%v)", n, sum, n2, sum2, err)
-			}
-			spacetest.Say("same")
-			if c.Ended.Load() {
-				break
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return spacetest.Failed("view", err)
-	}
-	return 0
 }
 
 // A reader that stands still sees its version when it goes on, whatever was

@@ -1,4 +1,4 @@
-package everheap_test
+package crash
 
 import (
 	"context"
@@ -39,11 +39,7 @@ func counterChild() int {
 	for range counterGoroutines {
 		group.Go(func() {
 			for i := 0; i < times && !c.Ended.Load(); i++ {
-				add := addOne
-				if c.Has("bare") {
-					add = lockOnly
-				}
-				if err := add(s.Mutex("counter"), f); err != nil {
+				if err := addOne(s.Mutex("counter"), f); err != nil {
 					spacetest.Failed("adding", err)
 					return
 				}
@@ -80,14 +76,6 @@ func addOne(m *everheap.Mutex, f *os.File) error {
 		runtime.Gosched()
 	}
 	if _, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0); err != nil {
-		return err
-	}
-	return m.Unlock()
-}
-
-// lockOnly is addOne without adding.
-func lockOnly(m *everheap.Mutex, _ *os.File) error {
-	if err := m.Lock(context.Background()); err != nil {
 		return err
 	}
 	return m.Unlock()

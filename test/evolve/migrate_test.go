@@ -1,4 +1,4 @@
-package everheap_test
+package evolve
 
 import (
 	"context"
@@ -163,7 +163,7 @@ func TestMigrate_AndEvolve(t *testing.T) {
 	spacetest.FillPeople(t, s, 50)
 	convert := everheap.Migrate(func(m spacetest.MailV1) (text, error) { return text{fmt.Sprint(m.Addr, m.Count)}, nil })
 	_, err := everheap.OpenMap[string, personV3](s, "people", convert)
-	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "~ Mails[] spacetest.MailV1 -> everheap_test.text", "Migrate converts it", "the option Evolve")
+	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "~ Mails[] spacetest.MailV1 -> evolve.text", "Migrate converts it", "the option Evolve")
 	m, err := everheap.OpenMap[string, personV3](s, "people", convert, everheap.Evolve())
 	spacetest.Must(t, err)
 	for i := range 50 {

@@ -1,4 +1,4 @@
-package everheap_test
+package rewrite
 
 import (
 	"bytes"
@@ -181,30 +181,6 @@ func TestRewrite_LeftoversGo(t *testing.T) {
 			}
 		})
 	}
-}
-
-// An unflushed child commits, writes nothing to the disk, and waits to be killed.
-func init() { spacetest.Children["unflushed"] = unflushedChild }
-
-func unflushedChild() int {
-	c := spacetest.NewInChild()
-	s, err := c.Open(spacetest.WithoutBackground())
-	if err != nil {
-		return spacetest.Failed("open", err)
-	}
-	m, err := everheap.OpenMap[int, string](s, "m")
-	for i := 0; i < 1000 && err == nil; i++ {
-		err = m.Set(s, i, strings.Repeat(fmt.Sprint(i), i%50))
-	}
-	if err != nil {
-		return spacetest.Failed("set", err)
-	}
-	n, err := m.Len(s)
-	if err != nil {
-		return spacetest.Failed("len", err)
-	}
-	spacetest.Say("committed", n)
-	select {}
 }
 
 func TestRewrite_ErrBusy(t *testing.T) {

@@ -1,4 +1,4 @@
-package everheap_test
+package evolve
 
 import (
 	"bytes"
@@ -255,16 +255,16 @@ func TestErrTypeChanged_Text(t *testing.T) {
 keys:
 ! string -> int32  Evolve refuses it: they have nothing in common; use Migrate
 values:
-~ spacetest.PersonV1 -> spacetest.PersonV2  Evolve renames the type
-~ Name -> Title                                     Evolve renames it
-~ Age int32 -> int64                                Evolve widens it
-- Gone bool                                         Evolve drops it
+~ spacetest.PersonV1 -> spacetest.PersonV2      Evolve renames the type
+~ Name -> Title                                 Evolve renames it
+~ Age int32 -> int64                            Evolve widens it
+- Gone bool                                     Evolve drops it
 ~ Mails[] spacetest.MailV1 -> spacetest.MailV2  Evolve renames the type
-~ Mails[].Count uint8 -> int                        Evolve widens it
-~ Mails[].Addr moved                                Evolve moves it
-+ Mails[].Seen []uint8                              Evolve sets it to zero
-~ Mails, Title moved                                Evolve moves them
-+ Joined time.Time                                  Evolve sets it to zero
+~ Mails[].Count uint8 -> int                    Evolve widens it
+~ Mails[].Addr moved                            Evolve moves it
++ Mails[].Seen []uint8                          Evolve sets it to zero
+~ Mails, Title moved                            Evolve moves them
++ Joined time.Time                              Evolve sets it to zero
 Evolve does not accept the lines that begin with an exclamation mark; Migrate can convert such values`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v", err)

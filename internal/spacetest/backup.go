@@ -4,7 +4,6 @@ package spacetest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap"
@@ -144,27 +142,6 @@ func FillKind[K comparable, V any](t testing.TB, s *everheap.Space, k Kind[K, V]
 	}
 }
 
-// FillAll stores some of every kind.
-func FillAll(t testing.TB, s *everheap.Space, seed uint64) {
-	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 3))
-	FillKind(t, s, StringToString, r, 300)
-	FillKind(t, s, StringToCompound, r, 200)
-	FillKind(t, s, IntToInt, r, 2000)
-	FillKind(t, s, ArrayToBytes, r, 200)
-	FillKind(t, s, StructToArray, r, 200)
-	FillKind(t, s, TimeToUint8, r, 200)
-	FillKind(t, s, FloatToStruct, r, 200)
-}
-
-// Slowly gives the writers time to commit between two pieces.
-type Slowly struct{ W io.Writer }
-
-func (s *Slowly) Write(b []byte) (int, error) {
-	time.Sleep(time.Millisecond)
-	return s.W.Write(b)
-}
-
 // hasty is a file whose syncs do nothing: for tests that no loss of power is part of.
 type hasty struct{ mapping.File }
 
@@ -175,50 +152,6 @@ var WithoutSyncs = WithFiles(func(path string, flag int, perm os.FileMode) (mapp
 	f, err := mapping.OpenFile(path, flag, perm)
 	return hasty{f}, err
 })
-
-// LittleBackup is a backup small enough to try all places.
-func LittleBackup(t testing.TB) []byte {
-	t.Helper()
-	s := Scratch(t)
-	users, err := everheap.OpenMap[string, Compound](s, "users")
-	Must(t, err)
-	Must(t, users.Set(s, "ada", Compound{Name: "Ada", Tags: []string{"a", "b"}, When: time.Unix(1, 2)}))
-	Must(t, MapOf[int, string](t, s).Set(s, 1, "one"))
-	return BackupOf(t, s)
-}
-
-// Refused restores a stream that is no backup: the error says so, and nothing is left.
-func Refused(t testing.TB, parent string, stream io.Reader, what string, opts ...everheap.Option) {
-	t.Helper()
-	err := everheap.RestoreBackup(filepath.Join(parent, "s"), stream, append(opts, WithoutSyncs)...)
-	if !errors.Is(err, everheap.ErrCorrupt) {
-		t.Fatalf("%s: %v", what, err)
-	}
-	left, err := os.ReadDir(parent)
-	if err != nil || len(left) > 0 {
-		t.Fatalf("%s: %v is left behind, %v", what, left, err)
-	}
-}
-
-// FramesOf cuts a backup into its head and its frames.
-func FramesOf(t testing.TB, stream []byte) (head []byte, frames [][]byte) {
-	t.Helper()
-	head, rest := stream[:format.BackupHeadSize], stream[format.BackupHeadSize:]
-	for len(rest) > 0 {
-		h, ok := format.DecodeBackupFrame(rest)
-		if !ok {
-			t.Fatal("no frame")
-		}
-		n := format.BackupFrameSize + int(h.Size)
-		frames, rest = append(frames, rest[:n]), rest[n:]
-	}
-	return head, frames
-}
-
-// ReadFunc is a reader made of a function.
-type ReadFunc func([]byte) (int, error)
-
-func (f ReadFunc) Read(b []byte) (int, error) { return f(b) }
 
 // Faulty takes so many bytes, and then fails.
 type Faulty struct {

@@ -1,4 +1,4 @@
-package everheap_test
+package collect
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package everheap_test
+package backup
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 
 func TestBackup_RoundTrip(t *testing.T) {
 	s := spacetest.Scratch(t)
-	spacetest.FillAll(t, s, 1)
+	fillAll(t, s, 1)
 	first := spacetest.BackupOf(t, s)
 	want := spacetest.Tell(t, first)
 	if len(want) < 2000 {
@@ -49,7 +49,7 @@ func TestBackup_RoundTrip(t *testing.T) {
 			t.Fatalf("key %d: %.60q, %v; want %.60q, %v", i, got, err, want, wantErr)
 		}
 	}
-	spacetest.FillAll(t, again, 2) // it can be written
+	fillAll(t, again, 2) // it can be written
 }
 
 // A hash cut to few bits makes chains.
@@ -66,7 +66,7 @@ func TestBackup_EmptySpace(t *testing.T) {
 	stream := spacetest.BackupOf(t, s)
 	again := spacetest.Restored(t, stream)
 	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
-	spacetest.FillAll(t, again, 1)
+	fillAll(t, again, 1)
 }
 
 // nest is a value with a handle.
@@ -282,7 +282,7 @@ func TestBackup_WhileWritersRun(t *testing.T) {
 	var streams [][]byte
 	for range spacetest.Scaled(8) {
 		var b bytes.Buffer
-		spacetest.Must(t, s.Backup(&spacetest.Slowly{W: &b}))
+		spacetest.Must(t, s.Backup(&slowly{&b}))
 		streams = append(streams, b.Bytes())
 	}
 	stop.Store(true)
@@ -339,7 +339,7 @@ func TestBackup_Closed(t *testing.T) {
 func TestBackup_ReadOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := spacetest.Open(t, dir)
-	spacetest.FillAll(t, s, 1)
+	fillAll(t, s, 1)
 	want := spacetest.Tell(t, spacetest.BackupOf(t, s))
 	spacetest.Must(t, s.Close())
 	reader, err := everheap.Open(dir, everheap.WithReadOnly())

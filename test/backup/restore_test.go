@@ -1,4 +1,4 @@
-package everheap_test
+package backup
 
 import (
 	"bytes"
@@ -20,25 +20,25 @@ import (
 )
 
 func TestRestoreBackup_Cut(t *testing.T) {
-	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
+	stream, parent := littleBackup(t), spacetest.MemoryDir(t)
 	for n := 0; n < len(stream); n++ {
-		spacetest.Refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
+		refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
 	}
 	spacetest.Must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(stream)))
 	spacetest.Open(t, filepath.Join(parent, "s"))
 }
 
 func TestRestoreBackup_Altered(t *testing.T) {
-	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
+	stream, parent := littleBackup(t), spacetest.MemoryDir(t)
 	for i := range stream {
 		altered := bytes.Clone(stream)
 		altered[i] ^= 1 << (i % 8)
-		spacetest.Refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
+		refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
 	}
-	spacetest.Refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), 0)), "one byte more")
-	spacetest.Refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), stream...)), "twice")
-	spacetest.Refused(t, parent, strings.NewReader("this is no backup, but it is long enough to be one: "+strings.Repeat("-", 1000)), "text")
-	spacetest.Refused(t, parent, bytes.NewReader(make([]byte, 10_000)), "zeros")
+	refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), 0)), "one byte more")
+	refused(t, parent, bytes.NewReader(append(bytes.Clone(stream), stream...)), "twice")
+	refused(t, parent, strings.NewReader("this is no backup, but it is long enough to be one: "+strings.Repeat("-", 1000)), "text")
+	refused(t, parent, bytes.NewReader(make([]byte, 10_000)), "zeros")
 }
 
 // Frames that are each intact do not make a backup unless they are all there, in
@@ -50,15 +50,15 @@ func TestRestoreBackup_FramesMixed(t *testing.T) {
 		spacetest.Must(t, m.Set(s, i, strings.Repeat("x", 100_000)))
 	}
 	stream, other := spacetest.BackupOf(t, s), spacetest.BackupOf(t, s)
-	head, frames := spacetest.FramesOf(t, stream)
-	_, others := spacetest.FramesOf(t, other)
+	head, frames := framesOf(t, stream)
+	_, others := framesOf(t, other)
 	if len(frames) < 6 || len(others) != len(frames) {
 		t.Fatalf("%d frames", len(frames))
 	}
 	parent := spacetest.MemoryDir(t)
 	try := func(what string, list [][]byte) {
 		t.Helper()
-		spacetest.Refused(t, parent, bytes.NewReader(slices.Concat(append([][]byte{head}, list...)...)), what)
+		refused(t, parent, bytes.NewReader(slices.Concat(append([][]byte{head}, list...)...)), what)
 	}
 	for i := range frames {
 		try(fmt.Sprintf("frame %d dropped", i), slices.Delete(slices.Clone(frames), i, i+1))
@@ -82,20 +82,20 @@ func TestRestoreBackup_FramesMixed(t *testing.T) {
 // Any byte of a backup of many frames.
 func TestRestoreBackup_AlteredAnywhere(t *testing.T) {
 	s := spacetest.Scratch(t)
-	spacetest.FillAll(t, s, 7)
+	fillAll(t, s, 7)
 	stream, parent := spacetest.BackupOf(t, s), spacetest.MemoryDir(t)
 	spacetest.Rounds(t, 40, func(t *testing.T, r *rand.Rand) {
 		altered, i := bytes.Clone(stream), r.IntN(len(stream))
 		altered[i] ^= 1 << r.IntN(8)
-		spacetest.Refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
+		refused(t, parent, bytes.NewReader(altered), fmt.Sprintf("byte %d of %d flipped", i, len(stream)))
 		n := r.IntN(len(stream))
-		spacetest.Refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
+		refused(t, parent, bytes.NewReader(stream[:n]), fmt.Sprintf("cut after %d of %d bytes", n, len(stream)))
 	})
 }
 
 // What is there already is not touched.
 func TestRestoreBackup_NameInUse(t *testing.T) {
-	stream := spacetest.LittleBackup(t)
+	stream := littleBackup(t)
 	dir := filepath.Join(t.TempDir(), "s")
 	s := spacetest.Open(t, dir)
 	spacetest.Must(t, spacetest.MapOf[int, string](t, s).Set(s, 1, "here first"))
@@ -132,9 +132,9 @@ func TestRestoreBackup_NameInUse(t *testing.T) {
 
 // A space that somebody creates while the backup is read is not replaced either.
 func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
-	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
+	stream, parent := littleBackup(t), spacetest.MemoryDir(t)
 	dir := filepath.Join(parent, "s")
-	r := io.MultiReader(bytes.NewReader(stream[:len(stream)-10]), spacetest.ReadFunc(func([]byte) (int, error) {
+	r := io.MultiReader(bytes.NewReader(stream[:len(stream)-10]), readFunc(func([]byte) (int, error) {
 		spacetest.Must(t, os.Mkdir(dir, 0o700))
 		spacetest.Must(t, os.WriteFile(filepath.Join(dir, "heap"), []byte("mine"), 0o600))
 		return 0, io.EOF
@@ -152,10 +152,10 @@ func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
 }
 
 func TestRestoreBackup_ReadError(t *testing.T) {
-	stream, parent := spacetest.LittleBackup(t), spacetest.MemoryDir(t)
+	stream, parent := littleBackup(t), spacetest.MemoryDir(t)
 	broken := errors.New("the tape is broken")
 	for _, n := range []int{0, 50, 200, len(stream) - 1, len(stream)} {
-		r := io.MultiReader(bytes.NewReader(stream[:n]), spacetest.ReadFunc(func([]byte) (int, error) { return 0, broken }))
+		r := io.MultiReader(bytes.NewReader(stream[:n]), readFunc(func([]byte) (int, error) { return 0, broken }))
 		if err := everheap.RestoreBackup(filepath.Join(parent, "s"), r); !errors.Is(err, broken) {
 			t.Errorf("an error after %d bytes: %v", n, err)
 		}
@@ -168,7 +168,7 @@ func TestRestoreBackup_ReadError(t *testing.T) {
 func TestRestoreBackup_Registered(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("EVERHEAP_HOME", home)
-	stream := spacetest.LittleBackup(t)
+	stream := littleBackup(t)
 	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream)))
 	s := spacetest.Open(t, "forum")
 	if v, err := spacetest.MapOf[int, string](t, s).Get(s, 1); v != "one" || err != nil {
@@ -204,7 +204,7 @@ func TestRestoreBackup_Registered(t *testing.T) {
 }
 
 func TestRestoreBackup_ReadOnly(t *testing.T) {
-	err := everheap.RestoreBackup(filepath.Join(t.TempDir(), "s"), bytes.NewReader(spacetest.LittleBackup(t)), everheap.WithReadOnly())
+	err := everheap.RestoreBackup(filepath.Join(t.TempDir(), "s"), bytes.NewReader(littleBackup(t)), everheap.WithReadOnly())
 	if !errors.Is(err, everheap.ErrReadOnly) {
 		t.Errorf("restoring with WithReadOnly: %v", err)
 	}
@@ -229,7 +229,7 @@ func TestRestoreBackup_TooSmall(t *testing.T) {
 
 // A space that was restored has two anchors of what was restored: one may be lost.
 func TestRestoreBackup_AnchorLost(t *testing.T) {
-	stream := spacetest.LittleBackup(t)
+	stream := littleBackup(t)
 	want := spacetest.Tell(t, stream)
 	for slot := range format.NumAnchors {
 		dir := filepath.Join(spacetest.MemoryDir(t), "s")

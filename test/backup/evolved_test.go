@@ -1,4 +1,4 @@
-package everheap_test
+package backup
 
 import (
 	"bytes"

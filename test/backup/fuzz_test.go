@@ -1,4 +1,4 @@
-package everheap_test
+package backup
 
 import (
 	"bytes"
@@ -50,10 +50,10 @@ func sealed(changes []byte) []byte {
 // Any bytes are a backup, or are refused; and any changes with right checksums make a
 // space that can be used, or are refused. The first byte says which of the two.
 func FuzzRestore(f *testing.F) {
-	stream := spacetest.LittleBackup(f)
+	stream := littleBackup(f)
 	f.Add(append([]byte{0}, stream...))
 	f.Add(append([]byte{0}, stream[:100]...))
-	_, frames := spacetest.FramesOf(f, stream)
+	_, frames := framesOf(f, stream)
 	changes := []byte{1}
 	for _, frame := range frames[:len(frames)-1] {
 		changes = append(changes, frame[format.BackupFrameSize:]...)

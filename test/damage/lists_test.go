@@ -1,4 +1,4 @@
-package everheap_test
+package damage
 
 import (
 	"context"

@@ -11,6 +11,9 @@ EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
 BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
+# The packages that test spaces as a whole.
+SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
+
 .PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench explore arm64
 
 check: format vet staticcheck test invariants benches
@@ -24,20 +27,20 @@ test:
 invariants:
 	go test -short -timeout 20m -tags invariants ./...
 
-# The race detector makes everything several times as slow: fewer rounds. The tests of the
-# root and of the engine are once a release.
+# The race detector makes everything several times as slow: fewer rounds. The tests of
+# whole spaces and of the engine are once a release.
 RACE = ./internal/heap ./internal/live ./internal/mapping ./internal/layout ./internal/goroutine ./registry ./test/opening ./test/shared
 
 race-library:
 	go test -timeout 20m -race -short -skip '^Test(PowerCut|Faults)' $(RACE)
 
 race: race-library
-	go test -timeout 60m -race -short -skip '^TestPowerCut_' . ./internal/engine
+	go test -timeout 60m -race -short -skip '^TestPowerCut_' $(SPACES) ./internal/engine
 
 # What stores pointers, and where: once a release, since it builds all of Go anew.
 pointers:
-	GOEXPERIMENT=cgocheck2 go test -short . ./internal/layout ./internal/heap ./internal/engine
-	GOGC=1 go test -count 1 -short .
+	GOEXPERIMENT=cgocheck2 go test -short $(SPACES) ./internal/layout ./internal/heap ./internal/engine
+	GOGC=1 go test -count 1 -short $(SPACES)
 
 # Behind every point: go test -short takes every third.
 windows:
@@ -65,9 +68,9 @@ staticcheck:
 	go run $(STATICCHECK) -tags invariants ./...
 	@for m in $(BENCHES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
 
-# The same tests as ever, for longer, with the assertions on.
+# The same tests as ever, for longer, with the assertions on; one package after the other.
 soak:
-	go test -tags invariants -timeout 24h -count 1 -everheap.soak=$(SOAK) .
+	go test -tags invariants -timeout 24h -count 1 -p 1 $(SPACES) -everheap.soak=$(SOAK)
 
 # Everything at once to one space, with the assertions and without: so long each.
 chaos:
@@ -91,6 +94,6 @@ explore:
 bench:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"
 	@echo "commit:  $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo ' (changed)')"
-	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ."
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) .
+	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./bench/micro"
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./bench/micro
 	@cd bench/oo7 && go run . -size small -conn 3

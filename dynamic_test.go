@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // page is a value with something of everything.
@@ -23,7 +24,7 @@ type page struct {
 // pages opens a space with a map of pages.
 func pages(t *testing.T) (*everheap.Space, everheap.Map[string, page], *everheap.Collection) {
 	t.Helper()
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, err := everheap.OpenMap[string, page](s, "pages")
 	if err != nil {
 		t.Fatal(err)
@@ -172,23 +173,23 @@ func TestCollection_OfAnotherSpaceIsErrDangling(t *testing.T) {
 }
 
 func TestCollection_OfAList(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[page](t, s)
-	must(t, l.Append(s, page{Title: "a"}, page{Title: "b"}))
+	spacetest.Must(t, l.Append(s, page{Title: "a"}, page{Title: "b"}))
 	c, err := s.Collection("l")
-	must(t, err)
+	spacetest.Must(t, err)
 	if c.Kind() != "list" || c.KeyType() != "int" || !strings.HasSuffix(c.ValueType(), ".page") || c.StringKeys() || c.ID() != l.ID() {
 		t.Errorf("%s %s %s", c.Kind(), c.KeyType(), c.ValueType())
 	}
-	must(t, c.SetJSON(s, []byte(`2`), []byte(`{"Title":"c"}`))) // appends
-	must(t, c.SetJSON(s, []byte(`0`), []byte(`{"Title":"A"}`)))
-	expectError(t, c.SetJSON(s, []byte(`4`), []byte(`{}`)), everheap.ErrNotFound, "index 4", "length 3")
-	expectError(t, c.SetJSON(s, []byte(`-1`), []byte(`{}`)), everheap.ErrNotFound, "index -1")
+	spacetest.Must(t, c.SetJSON(s, []byte(`2`), []byte(`{"Title":"c"}`))) // appends
+	spacetest.Must(t, c.SetJSON(s, []byte(`0`), []byte(`{"Title":"A"}`)))
+	spacetest.ExpectError(t, c.SetJSON(s, []byte(`4`), []byte(`{}`)), everheap.ErrNotFound, "index 4", "length 3")
+	spacetest.ExpectError(t, c.SetJSON(s, []byte(`-1`), []byte(`{}`)), everheap.ErrNotFound, "index -1")
 	if got, err := c.GetJSON(s, []byte(`2`)); err != nil || !strings.HasPrefix(string(got), `{"Title":"c",`) {
 		t.Errorf("%s (%v)", got, err)
 	}
 	_, err = c.GetJSON(s, []byte(`3`))
-	expectError(t, err, everheap.ErrNotFound)
+	spacetest.ExpectError(t, err, everheap.ErrNotFound)
 	if _, err := c.DeleteJSON(s, []byte(`1`)); err == nil || !strings.Contains(err.Error(), "only the last") {
 		t.Error(err)
 	}
@@ -201,12 +202,12 @@ func TestCollection_OfAList(t *testing.T) {
 	if n, err := c.Len(s); n != 2 || err != nil {
 		t.Error(n, err)
 	}
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		var keys []string
 		for k, v := range c.AllJSON(tx) {
 			keys = append(keys, string(k))
-			must(t, c.SetJSON(tx, k, append([]byte(nil), v...)))
-			must(t, l.Append(tx, page{}))
+			spacetest.Must(t, c.SetJSON(tx, k, append([]byte(nil), v...)))
+			spacetest.Must(t, l.Append(tx, page{}))
 		}
 		if fmt.Sprint(keys) != "[0 1]" {
 			t.Errorf("%v", keys)
@@ -226,22 +227,22 @@ func TestCollection_OfAList(t *testing.T) {
 }
 
 func TestCollection_OfASingleValue(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	r, err := everheap.OpenRef(s, "r", page{Title: "first"})
-	must(t, err)
+	spacetest.Must(t, err)
 	c, err := s.Collection("r")
-	must(t, err)
+	spacetest.Must(t, err)
 	if c.Kind() != "ref" || c.KeyType() != "" || c.StringKeys() || c.ID() != r.ID() {
 		t.Errorf("%s %q", c.Kind(), c.KeyType())
 	}
-	must(t, c.SetJSON(s, nil, []byte(`{"Title":"second"}`)))
+	spacetest.Must(t, c.SetJSON(s, nil, []byte(`{"Title":"second"}`)))
 	if v, err := r.Get(s); err != nil || v.Title != "second" {
 		t.Errorf("%+v (%v)", v, err)
 	}
 	if got, err := c.GetJSON(s, nil); err != nil || !strings.HasPrefix(string(got), `{"Title":"second",`) {
 		t.Errorf("%s (%v)", got, err)
 	}
-	for _, err := range []error{second(c.GetJSON(s, []byte(`1`))), c.SetJSON(s, []byte(`1`), []byte(`{}`)), second(c.DeleteJSON(s, []byte(`1`)))} {
+	for _, err := range []error{spacetest.Second(c.GetJSON(s, []byte(`1`))), c.SetJSON(s, []byte(`1`), []byte(`{}`)), spacetest.Second(c.DeleteJSON(s, []byte(`1`)))} {
 		if err == nil || !strings.Contains(err.Error(), "no keys") {
 			t.Error(err)
 		}
@@ -253,7 +254,7 @@ func TestCollection_OfASingleValue(t *testing.T) {
 	if err := c.SetJSON(s, nil, []byte(`{"Title":1}`)); !errors.As(err, &e) || e.Path != "Title" {
 		t.Error(err)
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		n := 0
 		for k, v := range c.AllJSON(tx) {
 			if n++; k != nil || !strings.HasPrefix(string(v), `{"Title":"second",`) {
@@ -268,32 +269,32 @@ func TestCollection_OfASingleValue(t *testing.T) {
 		}
 		return nil
 	})
-	expectError(t, s.View(func(tx *everheap.Tx) error { return c.SetJSON(tx, nil, []byte(`{}`)) }), everheap.ErrReadOnly)
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { return c.SetJSON(tx, nil, []byte(`{}`)) }), everheap.ErrReadOnly)
 }
 
 // A handle that is given as JSON is stored only if it leads to what it says.
 func TestCollection_HandlesAreJudged(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	h := openHolders(t, s)
 	c, err := s.Collection("map")
-	must(t, err)
-	list := fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(convert[everheap.List[handles], everheap.List[int]](h.list).ID()))
-	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(list)), everheap.ErrTypeChanged, "list")
-	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(`{"Map":{"$map":"00000000000000ff"}}`)), everheap.ErrDangling)
+	spacetest.Must(t, err)
+	list := fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(spacetest.Convert[everheap.List[handles], everheap.List[int]](h.list).ID()))
+	spacetest.ExpectError(t, c.SetJSON(s, []byte(`"x"`), []byte(list)), everheap.ErrTypeChanged, "list")
+	spacetest.ExpectError(t, c.SetJSON(s, []byte(`"x"`), []byte(`{"Map":{"$map":"00000000000000ff"}}`)), everheap.ErrDangling)
 	own := fmt.Sprintf(`{"Map":{"$map":"%016x"}}`, uint64(h.m.ID())&^0xffff|2) // of the space itself
-	expectError(t, c.SetJSON(s, []byte(`"x"`), []byte(own)), everheap.ErrDangling)
+	spacetest.ExpectError(t, c.SetJSON(s, []byte(`"x"`), []byte(own)), everheap.ErrDangling)
 	good := makeHandles(t, s, false)
-	must(t, c.SetJSON(s, []byte(`"x"`), []byte(fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(good.List.ID())))))
+	spacetest.Must(t, c.SetJSON(s, []byte(`"x"`), []byte(fmt.Sprintf(`{"List":{"$list":"%016x"}}`, uint64(good.List.ID())))))
 	if v, err := h.m.Get(s, "x"); err != nil || v.List != good.List {
 		t.Errorf("%+v (%v)", v, err)
 	}
 }
 
 func TestCollections_AllKinds(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	openHolders(t, s)
 	list, err := s.Collections()
-	must(t, err)
+	spacetest.Must(t, err)
 	var got []string
 	for _, c := range list {
 		got = append(got, fmt.Sprint(c.Name, " ", c.Kind, " ", c.Len, " ", strings.ReplaceAll(c.Type(), "github.com/everheap/everheap_test", "everheap_test")))
@@ -301,5 +302,64 @@ func TestCollections_AllKinds(t *testing.T) {
 	want := []string{"keys map 0 map[everheap.Ref[int]]bool", "list list 1 []everheap_test.handles", "map map 1 map[string]everheap_test.handles", "ref ref 1 *everheap_test.handles"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestCollection_OfASortedMap(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m := sortedOf[spacetest.TripleKey, []int](t, s)
+	c, err := s.Collection("m")
+	spacetest.Must(t, err)
+	if c.Kind() != "sorted" || !c.Ordered() || !strings.HasSuffix(c.KeyType(), ".TripleKey") || c.StringKeys() || c.ID() != m.ID() {
+		t.Errorf("%s %s %s", c.Kind(), c.KeyType(), c.ValueType())
+	}
+	for i := range 200 {
+		spacetest.Must(t, c.SetJSON(s, fmt.Appendf(nil, `{"A":"%d","B":%d}`, i%3, 100-i), fmt.Appendf(nil, "[%d]", i)))
+	}
+	if got, err := c.GetJSON(s, []byte(`{"A":"1","B":99}`)); err != nil || string(got) != "[1]" {
+		t.Errorf("%s (%v)", got, err)
+	}
+	_, err = c.GetJSON(s, []byte(`{"A":"1","B":98}`))
+	spacetest.ExpectError(t, err, everheap.ErrNotFound)
+	if ok, err := c.DeleteJSON(s, []byte(`{"A":"0","B":100}`)); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	if n, err := c.Len(s); n != 199 || err != nil {
+		t.Error(n, err)
+	}
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		var typed, dynamic []string
+		for k, v := range m.All(tx) {
+			typed = append(typed, fmt.Sprintf(`{"A":%q,"B":%d,"C":0} [%d]`, k.A, k.B, (*v)[0]))
+		}
+		for k, v := range c.AllJSON(tx) {
+			dynamic = append(dynamic, string(k)+" "+string(v))
+		}
+		if !slices.Equal(typed, dynamic) || len(typed) != 199 {
+			t.Errorf("%q", dynamic)
+		}
+		i := 0
+		for k := range c.KeysJSON(tx) {
+			if !strings.HasPrefix(dynamic[i], string(k)+" ") {
+				t.Errorf("key %d is %s, not that of %s", i, k, dynamic[i])
+			}
+			i++
+		}
+		return nil
+	})
+	list, err := s.Collections()
+	spacetest.Must(t, err)
+	if len(list) != 1 || list[0].Kind != "sorted" || list[0].Len != 199 || !strings.HasPrefix(list[0].Type(), "sorted[") || !strings.HasSuffix(list[0].Type(), "][]int") {
+		t.Errorf("%+v", list)
+	}
+	f, err := everheap.OpenSorted[float64, bool](s, "f")
+	spacetest.Must(t, err)
+	spacetest.Must(t, f.Set(s, -0.5, true))
+	c, err = s.Collection("f")
+	spacetest.Must(t, err)
+	spacetest.Must(t, c.SetJSON(s, []byte("-0"), []byte("true")))
+	spacetest.Must(t, c.SetJSON(s, []byte("0.0"), []byte("false")))
+	if n, err := c.Len(s); n != 2 || err != nil {
+		t.Error(n, err)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // handles holds one handle of each kind, by value and owned.
@@ -34,15 +34,15 @@ func openHolders(t testing.TB, s *everheap.Space) (h holders) {
 	t.Helper()
 	var err error
 	h.m, err = everheap.OpenMap[string, handles](s, "map")
-	must(t, err)
+	spacetest.Must(t, err)
 	h.keys, err = everheap.OpenMap[everheap.Ref[int], bool](s, "keys")
-	must(t, err)
+	spacetest.Must(t, err)
 	h.list, err = everheap.OpenList[handles](s, "list")
-	must(t, err)
+	spacetest.Must(t, err)
 	h.ref, err = everheap.OpenRef(s, "ref", handles{})
-	must(t, err)
-	must(t, h.list.Append(s, handles{}))
-	must(t, h.m.Set(s, "there", handles{}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, h.list.Append(s, handles{}))
+	spacetest.Must(t, h.m.Set(s, "there", handles{}))
 	return h
 }
 
@@ -93,26 +93,22 @@ func makeHandles(t testing.TB, s *everheap.Space, lost bool) (v handles) {
 	t.Helper()
 	err := s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
 		v.Map, err = everheap.NewMap[string, int](tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		v.List, err = everheap.NewList[int](tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		r, err := everheap.New(tx, 5)
-		must(t, err)
+		spacetest.Must(t, err)
 		v.Refs = []everheap.Ref[int]{{}, r}
 		if lost {
-			return errOfTest
+			return spacetest.ErrOfTest
 		}
 		return nil
 	})
-	if lost != errors.Is(err, errOfTest) {
+	if lost != errors.Is(err, spacetest.ErrOfTest) {
 		t.Fatal(err)
 	}
 	return v
 }
-
-// convert makes a handle of one type out of one of another, as no program should:
-// there are other ways to get such a handle, by JSON for example.
-func convert[H, G any](h H) G { return *(*G)(unsafe.Pointer(&h)) }
 
 // each splits handles into values with one of them each.
 func each(v handles) map[string]handles {
@@ -122,26 +118,26 @@ func each(v handles) map[string]handles {
 // A handle is stored only if its object is there: in this space, of its kind, with
 // its types. Whatever is refused leaves transaction and space as they were.
 func TestErrDangling_Matrix(t *testing.T) {
-	s, other := scratch(t), scratch(t)
-	for s.Engine().Tag() == other.Engine().Tag() { // one time in 32768
-		other = scratch(t)
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
+	for spacetest.Engine(s).Tag() == spacetest.Engine(other).Tag() { // one time in 32768
+		other = spacetest.Scratch(t)
 	}
 	h := openHolders(t, s)
 	good := makeHandles(t, s, false)
 	wrong := handles{ // each is a handle of an object of another kind
-		Map: convert[everheap.List[int], everheap.Map[string, int]](good.List), List: convert[everheap.Ref[int], everheap.List[int]](good.Refs[1]),
-		Refs: []everheap.Ref[int]{convert[everheap.Map[string, int], everheap.Ref[int]](good.Map)},
+		Map: spacetest.Convert[everheap.List[int], everheap.Map[string, int]](good.List), List: spacetest.Convert[everheap.Ref[int], everheap.List[int]](good.Refs[1]),
+		Refs: []everheap.Ref[int]{spacetest.Convert[everheap.Map[string, int], everheap.Ref[int]](good.Map)},
 	}
 	var typed handles // of the kind, with another type
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		m, err := everheap.NewMap[string, uint](tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		l, err := everheap.NewList[string](tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		r, err := everheap.New(tx, "text")
-		must(t, err)
-		typed = handles{convert[everheap.Map[string, uint], everheap.Map[string, int]](m), convert[everheap.List[string], everheap.List[int]](l),
-			[]everheap.Ref[int]{convert[everheap.Ref[string], everheap.Ref[int]](r)}}
+		spacetest.Must(t, err)
+		typed = handles{spacetest.Convert[everheap.Map[string, uint], everheap.Map[string, int]](m), spacetest.Convert[everheap.List[string], everheap.List[int]](l),
+			[]everheap.Ref[int]{spacetest.Convert[everheap.Ref[string], everheap.Ref[int]](r)}}
 		return nil
 	})
 	before := digestHolders(t, s, h)
@@ -158,13 +154,13 @@ func TestErrDangling_Matrix(t *testing.T) {
 		for which, v := range each(bad.v) {
 			for way, store := range h.ways() {
 				t.Run(strings.Join([]string{name, which, way}, "/"), func(t *testing.T) {
-					expectError(t, store(s, v), bad.err, bad.text, "everheap.", "everheap: ")
-					update(t, s, func(tx *everheap.Tx) error {
-						expectError(t, store(tx, v), bad.err, bad.text)
+					spacetest.ExpectError(t, store(s, v), bad.err, bad.text, "everheap.", "everheap: ")
+					spacetest.Update(t, s, func(tx *everheap.Tx) error {
+						spacetest.ExpectError(t, store(tx, v), bad.err, bad.text)
 						return h.m.Set(tx, "after", handles{}) // the transaction is usable
 					})
 					_, err := h.m.Delete(s, "after")
-					must(t, err)
+					spacetest.Must(t, err)
 				})
 			}
 		}
@@ -185,14 +181,14 @@ func TestErrDangling_Matrix(t *testing.T) {
 // digestHolders describes what the collections hold.
 func digestHolders(t testing.TB, s *everheap.Space, h holders) (text string) {
 	t.Helper()
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		var lines []string
 		for k, v := range h.m.All(tx) {
 			lines = append(lines, fmt.Sprint("map ", k, *v))
 		}
 		slices.Sort(lines)
 		n, err := h.keys.Len(tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		lines = append(lines, fmt.Sprint("keys ", n))
 		for i, v := range h.list.All(tx) {
 			lines = append(lines, fmt.Sprint("list ", i, *v))
@@ -205,16 +201,16 @@ func digestHolders(t testing.TB, s *everheap.Space, h holders) (text string) {
 
 // What was made in a transaction can be referred to in it at once.
 func TestHandles_OfTheSameTransaction(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	h := openHolders(t, s)
 	for way, store := range h.ways() {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			m, err := everheap.NewMap[string, int](tx)
-			must(t, err)
+			spacetest.Must(t, err)
 			l, err := everheap.NewList[int](tx)
-			must(t, err)
+			spacetest.Must(t, err)
 			r, err := everheap.New(tx, 1)
-			must(t, err)
+			spacetest.Must(t, err)
 			if err := store(tx, handles{m, l, []everheap.Ref[int]{r}}); err != nil {
 				t.Errorf("%s: %v", way, err)
 			}
@@ -226,16 +222,16 @@ func TestHandles_OfTheSameTransaction(t *testing.T) {
 // A handle of an object of one kind is no handle of another, by name or by ID.
 func TestErrTypeChanged_Kinds(t *testing.T) {
 	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
-		s := scratch(t, opts...)
+		s := spacetest.Scratch(t, opts...)
 		m, err := everheap.OpenMap[string, int](s, "map")
-		must(t, err)
+		spacetest.Must(t, err)
 		l, err := everheap.OpenList[int](s, "list")
-		must(t, err)
+		spacetest.Must(t, err)
 		r, err := everheap.OpenRef(s, "ref", 1)
-		must(t, err)
+		spacetest.Must(t, err)
 		opened := func(name string, err error) {
 			t.Helper()
-			expectError(t, err, everheap.ErrTypeChanged, name+" is stored with another type", "stored:  a "+name, "program: a ")
+			spacetest.ExpectError(t, err, everheap.ErrTypeChanged, name+" is stored with another type", "stored:  a "+name, "program: a ")
 			var e *everheap.TypeError
 			if !errors.As(err, &e) || e.Name != name {
 				t.Errorf("the details are %+v", e)
@@ -243,8 +239,12 @@ func TestErrTypeChanged_Kinds(t *testing.T) {
 		}
 		for _, sc := range []func(fn func(sc everheap.Scope)){
 			func(fn func(sc everheap.Scope)) { fn(s) },
-			func(fn func(sc everheap.Scope)) { update(t, s, func(tx *everheap.Tx) error { fn(tx); return nil }) },
-			func(fn func(sc everheap.Scope)) { view(t, s, func(tx *everheap.Tx) error { fn(tx); return nil }) },
+			func(fn func(sc everheap.Scope)) {
+				spacetest.Update(t, s, func(tx *everheap.Tx) error { fn(tx); return nil })
+			},
+			func(fn func(sc everheap.Scope)) {
+				spacetest.View(t, s, func(tx *everheap.Tx) error { fn(tx); return nil })
+			},
 		} {
 			sc(func(sc everheap.Scope) {
 				_, err := everheap.OpenMap[string, int](sc, "list")
@@ -260,22 +260,25 @@ func TestErrTypeChanged_Kinds(t *testing.T) {
 				_, err = everheap.OpenRef(sc, "list", 1)
 				opened("list", err)
 				_, err = everheap.OpenList[string](sc, "list")
-				expectError(t, err, everheap.ErrTypeChanged, "list of int", "list of string")
+				spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "list of int", "list of string")
 				_, err = everheap.OpenRef(sc, "ref", "")
-				expectError(t, err, everheap.ErrTypeChanged, "ref of int", "ref of string")
+				spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "ref of int", "ref of string")
 			})
 		}
-		_, err = convert[everheap.Map[string, int], everheap.List[int]](m).Get(s, 0)
-		expectError(t, err, everheap.ErrTypeChanged)
-		_, err = convert[everheap.List[int], everheap.Ref[int]](l).Get(s)
-		expectError(t, err, everheap.ErrTypeChanged)
-		_, err = convert[everheap.Ref[int], everheap.Map[string, int]](r).Get(s, "x")
-		expectError(t, err, everheap.ErrTypeChanged)
-		_, err = convert[everheap.Ref[int], everheap.Ref[uint]](r).Get(s)
-		expectError(t, err, everheap.ErrTypeChanged)
-		expectError(t, convert[everheap.List[int], everheap.List[uint]](l).Append(s, 1), everheap.ErrTypeChanged)
-		expectError(t, convert[everheap.List[int], everheap.Ref[int]](l).Set(s, 1), everheap.ErrTypeChanged)
-		expectError(t, s.View(func(tx *everheap.Tx) error { convert[everheap.List[int], everheap.Ref[int]](l).Peek(tx); return nil }), everheap.ErrTypeChanged)
+		_, err = spacetest.Convert[everheap.Map[string, int], everheap.List[int]](m).Get(s, 0)
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		_, err = spacetest.Convert[everheap.List[int], everheap.Ref[int]](l).Get(s)
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		_, err = spacetest.Convert[everheap.Ref[int], everheap.Map[string, int]](r).Get(s, "x")
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		_, err = spacetest.Convert[everheap.Ref[int], everheap.Ref[uint]](r).Get(s)
+		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
+		spacetest.ExpectError(t, spacetest.Convert[everheap.List[int], everheap.List[uint]](l).Append(s, 1), everheap.ErrTypeChanged)
+		spacetest.ExpectError(t, spacetest.Convert[everheap.List[int], everheap.Ref[int]](l).Set(s, 1), everheap.ErrTypeChanged)
+		spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error {
+			spacetest.Convert[everheap.List[int], everheap.Ref[int]](l).Peek(tx)
+			return nil
+		}), everheap.ErrTypeChanged)
 	}
 }
 
@@ -293,24 +296,24 @@ type team = everheap.List[everheap.Ref[profile]]
 func TestHandles_Nested(t *testing.T) {
 	const teams, members = 20, 30
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	byName, err := everheap.OpenMap[string, team](s, "teams")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		var mentor everheap.Ref[profile]
 		for i := range teams {
 			list, err := everheap.NewList[everheap.Ref[profile]](tx)
-			must(t, err)
+			spacetest.Must(t, err)
 			for j := range members {
 				visits, err := everheap.NewMap[string, int](tx)
-				must(t, err)
-				must(t, visits.Set(tx, "home", i*j))
+				spacetest.Must(t, err)
+				spacetest.Must(t, visits.Set(tx, "home", i*j))
 				p, err := everheap.New(tx, profile{Name: fmt.Sprint(i, ".", j), Visits: visits, Mentor: mentor})
-				must(t, err)
-				must(t, list.Append(tx, p))
+				spacetest.Must(t, err)
+				spacetest.Must(t, list.Append(tx, p))
 				mentor = p
 			}
-			must(t, byName.Set(tx, fmt.Sprint("team ", i), list))
+			spacetest.Must(t, byName.Set(tx, fmt.Sprint("team ", i), list))
 		}
 		return nil
 	})
@@ -340,31 +343,31 @@ func TestHandles_Nested(t *testing.T) {
 		}
 		return nil
 	}
-	view(t, s, verify)
-	must(t, s.Close())
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	s = open(t, dir)
-	view(t, s, verify)
+	spacetest.View(t, s, verify)
+	spacetest.Must(t, s.Close())
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	s = spacetest.Open(t, dir)
+	spacetest.View(t, s, verify)
 }
 
 // A handle as key: what it refers to may change, the key does not.
 func TestHandles_AsKeys(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	names, err := everheap.OpenMap[everheap.Ref[int], string](s, "names")
-	must(t, err)
+	spacetest.Must(t, err)
 	var refs []everheap.Ref[int]
 	for i := range 100 {
 		r := newRef(t, s, i)
-		must(t, names.Set(s, r, fmt.Sprint(i)))
+		spacetest.Must(t, names.Set(s, r, fmt.Sprint(i)))
 		refs = append(refs, r)
 	}
 	for i, r := range refs {
-		must(t, r.Set(s, -i))
+		spacetest.Must(t, r.Set(s, -i))
 		if v, err := names.Get(s, r); err != nil || v != fmt.Sprint(i) {
 			t.Errorf("%d: %q (%v)", i, v, err)
 		}
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		for r, name := range names.All(tx) {
 			if fmt.Sprint(-*r.Peek(tx)) != *name {
 				t.Errorf("%d is called %s", *r.Peek(tx), *name)
@@ -372,7 +375,7 @@ func TestHandles_AsKeys(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := names.Get(s, everheap.Ref[int]{}); !isNotFound(err) { // to look for one is no harm
+	if _, err := names.Get(s, everheap.Ref[int]{}); !spacetest.IsNotFound(err) { // to look for one is no harm
 		t.Error(err)
 	}
 }

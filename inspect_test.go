@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // filled opens a space with 100 entries in a map.
 func filled(t *testing.T) (*everheap.Space, everheap.Map[int, string]) {
 	t.Helper()
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	return s, fill(t, s)
 }
 
@@ -38,7 +39,7 @@ func fill(t *testing.T, s *everheap.Space) everheap.Map[int, string] {
 func TestStats_CountWhatIsThere(t *testing.T) {
 	s, m := filled(t)
 	before := s.Stats()
-	if before.MaxSize != small || before.Window < small || before.Base == 0 || before.Live < 100*300 || before.Used < before.Live || before.File < before.Used ||
+	if before.MaxSize != spacetest.Small || before.Window < spacetest.Small || before.Base == 0 || before.Live < 100*300 || before.Used < before.Live || before.File < before.Used ||
 		before.Disk == 0 || before.Reserved == 0 || before.Processes != 1 || before.LastError != nil || before.Failed || before.Closed {
 		t.Errorf("%+v", before)
 	}
@@ -71,7 +72,7 @@ func TestStats_InsideUpdateAndAfterClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if st := s.Stats(); !st.Closed || st.Window < small || st.Version != 0 {
+	if st := s.Stats(); !st.Closed || st.Window < spacetest.Small || st.Version != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -105,7 +106,7 @@ func TestCheck_CleanSpace(t *testing.T) {
 
 func TestCheck_NamesTheDamagedPlace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s") // not checked when the test ends
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestDescribe_WithoutOpening(t *testing.T) {
 	s, _ := filled(t)
 	dir := s.Stats().Dir
 	info, err := everheap.Describe(dir)
-	if err != nil || !info.Open || info.MaxSize != small || info.Base != s.Stats().Base || info.Disk == 0 || info.Dir != dir {
+	if err != nil || !info.Open || info.MaxSize != spacetest.Small || info.Base != s.Stats().Base || info.Disk == 0 || info.Dir != dir {
 		t.Errorf("%+v, %v", info, err)
 	}
 	s.Close()

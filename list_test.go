@@ -8,20 +8,21 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // listOf opens the list "l" of a space.
 func listOf[T any](t testing.TB, s *everheap.Space) everheap.List[T] {
 	t.Helper()
 	l, err := everheap.OpenList[T](s, "l")
-	must(t, err)
+	spacetest.Must(t, err)
 	return l
 }
 
 // contentOf returns the elements.
 func contentOf[T any](t testing.TB, s *everheap.Space, l everheap.List[T]) (list []T) {
 	t.Helper()
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		for _, v := range l.All(tx) {
 			list = append(list, *everheap.Clone(v))
 		}
@@ -32,14 +33,14 @@ func contentOf[T any](t testing.TB, s *everheap.Space, l everheap.List[T]) (list
 
 func TestList_Named(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	err := s.View(func(tx *everheap.Tx) error { _, err := everheap.OpenList[int](tx, "l"); return err })
-	expectError(t, err, everheap.ErrNotFound, `"l"`)
+	spacetest.ExpectError(t, err, everheap.ErrNotFound, `"l"`)
 	l := listOf[string](t, s)
-	must(t, l.Append(s, "a", "b"))
-	must(t, l.Append(s))
-	must(t, s.Close())
-	s = open(t, dir)
+	spacetest.Must(t, l.Append(s, "a", "b"))
+	spacetest.Must(t, l.Append(s))
+	spacetest.Must(t, s.Close())
+	s = spacetest.Open(t, dir)
 	if again := listOf[string](t, s); again != l {
 		t.Errorf("%x, want %x", again.ID(), l.ID())
 	}
@@ -49,46 +50,46 @@ func TestList_Named(t *testing.T) {
 }
 
 func TestList_IndexOutOfRange(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[int](t, s)
-	must(t, l.Append(s, 10, 11, 12))
+	spacetest.Must(t, l.Append(s, 10, 11, 12))
 	for _, i := range []int{3, 4, -1, -5, 1 << 40} {
 		_, err := l.Get(s, i)
-		expectError(t, err, everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
-		expectError(t, l.Set(s, i, 0), everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
-		expectError(t, l.Modify(s, i, func(*int) error { return nil }), everheap.ErrNotFound, fmt.Sprint("index ", i))
-		view(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, err, everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
+		spacetest.ExpectError(t, l.Set(s, i, 0), everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
+		spacetest.ExpectError(t, l.Modify(s, i, func(*int) error { return nil }), everheap.ErrNotFound, fmt.Sprint("index ", i))
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
 			if p := l.Peek(tx, i); p != nil {
 				t.Errorf("index %d: %d", i, *p)
 			}
 			return nil
 		})
 		if i != 3 {
-			expectError(t, l.Truncate(s, i), everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
+			spacetest.ExpectError(t, l.Truncate(s, i), everheap.ErrNotFound, fmt.Sprint("index ", i), "length 3")
 		}
 	}
-	must(t, l.Truncate(s, 3))
-	must(t, l.Truncate(s, 0))
+	spacetest.Must(t, l.Truncate(s, 3))
+	spacetest.Must(t, l.Truncate(s, 0))
 	_, err := l.Pop(s)
-	expectError(t, err, everheap.ErrNotFound, "length 0")
+	spacetest.ExpectError(t, err, everheap.ErrNotFound, "length 0")
 	if n, err := l.Len(s); n != 0 || err != nil {
 		t.Error(n, err)
 	}
 }
 
 func TestList_Nil(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	var l everheap.List[int]
 	if !l.IsNil() || l.ID() != 0 {
 		t.Error("the zero List is not nil")
 	}
 	_, err := l.Get(s, 0)
-	expectError(t, err, everheap.ErrNilHandle)
-	expectError(t, l.Append(s, 1), everheap.ErrNilHandle)
-	expectError(t, l.Truncate(s, 0), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, err, everheap.ErrNilHandle)
+	spacetest.ExpectError(t, l.Append(s, 1), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, l.Truncate(s, 0), everheap.ErrNilHandle)
 	_, err = l.Len(s)
-	expectError(t, err, everheap.ErrNilHandle)
-	expectError(t, s.View(func(tx *everheap.Tx) error {
+	spacetest.ExpectError(t, err, everheap.ErrNilHandle)
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error {
 		for range l.All(tx) {
 			t.Error("an element of nothing")
 		}
@@ -97,43 +98,43 @@ func TestList_Nil(t *testing.T) {
 }
 
 func TestList_ClosedAndReadOnly(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[int](t, s)
 	r := newRef(t, s, 1)
 	var kept *everheap.Tx
-	update(t, s, func(tx *everheap.Tx) error { kept = tx; return nil })
-	expectError(t, l.Append(kept, 1), everheap.ErrClosed)
-	expectError(t, r.Set(kept, 1), everheap.ErrClosed)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { kept = tx; return nil })
+	spacetest.ExpectError(t, l.Append(kept, 1), everheap.ErrClosed)
+	spacetest.ExpectError(t, r.Set(kept, 1), everheap.ErrClosed)
 	_, err := everheap.New(kept, 1)
-	expectError(t, err, everheap.ErrClosed)
-	view(t, s, func(tx *everheap.Tx) error {
-		expectError(t, l.Append(tx, 1), everheap.ErrReadOnly)
-		expectError(t, l.Truncate(tx, 0), everheap.ErrReadOnly)
-		expectError(t, r.Set(tx, 1), everheap.ErrReadOnly)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, l.Append(tx, 1), everheap.ErrReadOnly)
+		spacetest.ExpectError(t, l.Truncate(tx, 0), everheap.ErrReadOnly)
+		spacetest.ExpectError(t, r.Set(tx, 1), everheap.ErrReadOnly)
 		_, err := everheap.New(tx, 1)
-		expectError(t, err, everheap.ErrReadOnly)
+		spacetest.ExpectError(t, err, everheap.ErrReadOnly)
 		_, err = everheap.NewList[int](tx)
-		expectError(t, err, everheap.ErrReadOnly)
+		spacetest.ExpectError(t, err, everheap.ErrReadOnly)
 		_, err = l.Pop(tx)
-		expectError(t, err, everheap.ErrReadOnly)
+		spacetest.ExpectError(t, err, everheap.ErrReadOnly)
 		kept = tx
 		return nil
 	})
 	_, err = r.Get(kept)
-	expectError(t, err, everheap.ErrClosed, "the transaction has ended")
+	spacetest.ExpectError(t, err, everheap.ErrClosed, "the transaction has ended")
 	_, err = l.Get(kept, 0)
-	expectError(t, err, everheap.ErrClosed, "the transaction has ended")
-	update(t, s, func(*everheap.Tx) error {
-		expectError(t, l.Append(s, 1), everheap.ErrSelf)
-		expectError(t, r.Modify(s, func(*int) error { return nil }), everheap.ErrSelf)
+	spacetest.ExpectError(t, err, everheap.ErrClosed, "the transaction has ended")
+	spacetest.Update(t, s, func(*everheap.Tx) error {
+		spacetest.ExpectError(t, l.Append(s, 1), everheap.ErrSelf)
+		spacetest.ExpectError(t, r.Modify(s, func(*int) error { return nil }), everheap.ErrSelf)
 		return nil
 	})
-	must(t, s.Close())
+	spacetest.Must(t, s.Close())
 	for name, err := range map[string]error{
 		"Append": l.Append(s, 1), "Truncate": l.Truncate(s, 0), "Set": l.Set(s, 0, 1), "Ref.Set": r.Set(s, 1),
 		"Modify": l.Modify(s, 0, func(*int) error { return nil }), "Ref.Modify": r.Modify(s, func(*int) error { return nil }),
-		"Get": second(l.Get(s, 0)), "Pop": second(l.Pop(s)), "Len": second(l.Len(s)), "Ref.Get": second(r.Get(s)),
-		"OpenList": second(everheap.OpenList[int](s, "l")), "OpenRef": second(everheap.OpenRef(s, "r", 1)),
+		"Get": spacetest.Second(l.Get(s, 0)), "Pop": spacetest.Second(l.Pop(s)), "Len": spacetest.Second(l.Len(s)), "Ref.Get": spacetest.Second(r.Get(s)),
+		"OpenList": spacetest.Second(everheap.OpenList[int](s, "l")), "OpenRef": spacetest.Second(everheap.OpenRef(s, "r", 1)),
 	} {
 		if !errors.Is(err, everheap.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
@@ -141,16 +142,13 @@ func TestList_ClosedAndReadOnly(t *testing.T) {
 	}
 }
 
-// second returns the error of a call that has two results.
-func second[T any](_ T, err error) error { return err }
-
 // Much in one transaction: it takes hardly more space than its outcome.
 func TestList_AsAStack(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	l := listOf[[4]int](t, s)
-	must(t, l.Append(s, [4]int{-1}))
+	spacetest.Must(t, l.Append(s, [4]int{-1}))
 	before := s.Stats().Used
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 50_000 {
 			if err := l.Append(tx, [4]int{i}, [4]int{i + 1}); err != nil {
 				return err
@@ -173,37 +171,37 @@ func TestList_AsAStack(t *testing.T) {
 
 // What is truncated is free for use.
 func TestList_TruncateGivesBack(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[[100]byte](t, s)
 	live := s.Stats().Live
 	for range 3 {
-		must(t, l.Append(s, make([][100]byte, 20_000)...))
+		spacetest.Must(t, l.Append(s, make([][100]byte, 20_000)...))
 		if n, err := l.Len(s); n != 20_000 || err != nil {
 			t.Fatal(n, err)
 		}
-		must(t, l.Truncate(s, 10_000))
-		must(t, l.Truncate(s, 1))
-		must(t, l.Truncate(s, 0))
+		spacetest.Must(t, l.Truncate(s, 10_000))
+		spacetest.Must(t, l.Truncate(s, 1))
+		spacetest.Must(t, l.Truncate(s, 0))
 	}
 	if grown := int64(s.Stats().Live - live); grown > 1<<10 {
 		t.Errorf("an empty list keeps %d bytes", grown)
 	}
-	must(t, s.Sync(context.Background()))
+	spacetest.Must(t, s.Sync(context.Background()))
 }
 
 // The same list in two loops, one inside the other, and changed by both.
 func TestList_LoopsInLoops(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[int](t, s)
-	must(t, l.Append(s, 0, 1, 2, 3))
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, l.Append(s, 0, 1, 2, 3))
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		var seen []string
 		for i, v := range l.All(tx) {
-			must(t, l.Append(tx, 10+i))
+			spacetest.Must(t, l.Append(tx, 10+i))
 			n := 0
 			for j := range l.Backward(tx) {
 				if j == 2 {
-					must(t, l.Set(tx, 2, *v))
+					spacetest.Must(t, l.Set(tx, 2, *v))
 				}
 				n++
 			}
@@ -222,7 +220,7 @@ func TestList_LoopsInLoops(t *testing.T) {
 // Strings that lie on the stack of a goroutine, and values that refer to each other,
 // are copied as they are.
 func TestList_AppendCopies(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	type link struct {
 		Name string
 		Next *link
@@ -245,7 +243,7 @@ func TestList_AppendCopies(t *testing.T) {
 		grow(1000)
 		done <- err
 	}()
-	must(t, receive(t, "Append", done))
+	spacetest.Must(t, spacetest.Receive(t, "Append", done))
 	got := contentOf(t, s, l)
 	if len(got) != 3 || got[0].Name != "stack0" || got[0].Next.Next != got[0].Next || got[1].Next.Name != "stack0" || got[2].Name != "third" {
 		t.Errorf("%+v", got)
@@ -254,20 +252,20 @@ func TestList_AppendCopies(t *testing.T) {
 
 // Each operation without a transaction is durable if the space is.
 func TestList_Durable(t *testing.T) {
-	s := scratch(t, everheap.WithDurability(everheap.Durable), everheap.WithoutBackground())
+	s := spacetest.Scratch(t, everheap.WithDurability(everheap.Durable), spacetest.WithoutBackground())
 	l := listOf[int](t, s)
 	r := newRef(t, s, 1)
 	for i, fn := range []func() error{
 		func() error { return l.Append(s, 1, 2, 3) },
 		func() error { return l.Set(s, 0, 5) },
 		func() error { return l.Modify(s, 0, func(v *int) error { *v++; return nil }) },
-		func() error { return second(l.Pop(s)) },
+		func() error { return spacetest.Second(l.Pop(s)) },
 		func() error { return l.Truncate(s, 1) },
 		func() error { return r.Set(s, 2) },
 		func() error { return r.Modify(s, func(v *int) error { *v++; return nil }) },
 	} {
 		before := s.Stats().Version
-		must(t, fn())
+		spacetest.Must(t, fn())
 		if st := s.Stats(); st.Version == before || st.Durable < st.Version {
 			t.Errorf("operation %d: version %d, durable %d", i, st.Version, st.Durable)
 		}

@@ -13,19 +13,13 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 	"go.uber.org/goleak"
 )
 
-// soon is a context that ends in a moment.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func TestMutex_ExcludesGoroutines(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	a, b := open(t, dir), open(t, dir)
+	a, b := spacetest.Open(t, dir), spacetest.Open(t, dir)
 	counter := 0 // the race detector sees that the mutex guards it
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -43,14 +37,14 @@ func TestMutex_ExcludesGoroutines(t *testing.T) {
 			}
 		})
 	}
-	within(t, patience, "locking by turns", wg.Wait)
+	spacetest.Within(t, spacetest.Patience, "locking by turns", wg.Wait)
 	if counter != 8*500 {
 		t.Errorf("%d of %d", counter, 8*500)
 	}
 }
 
 func TestMutex_TryLock(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m, same, other := s.Mutex("m"), s.Mutex("m"), s.Mutex("other")
 	lock := func(m *everheap.Mutex, want bool) {
 		t.Helper()
@@ -62,76 +56,76 @@ func TestMutex_TryLock(t *testing.T) {
 	lock(m, false)
 	lock(same, false)
 	lock(other, true)
-	must(t, same.Unlock())
+	spacetest.Must(t, same.Unlock())
 	lock(same, true)
-	must(t, m.Unlock())
-	must(t, other.Unlock())
+	spacetest.Must(t, m.Unlock())
+	spacetest.Must(t, other.Unlock())
 }
 
 func TestMutex_Contexts(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := s.Mutex("m")
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	must(t, m.Lock(ended)) // free: nothing is waited for
-	for _, ctx := range []context.Context{ended, soon(t)} {
+	spacetest.Must(t, m.Lock(ended)) // free: nothing is waited for
+	for _, ctx := range []context.Context{ended, spacetest.Soon(t)} {
 		done := make(chan error)
 		go func() { done <- s.Mutex("m").Lock(ctx) }()
-		err := receive(t, "Lock with a context that ends", done)
-		expectError(t, err, everheap.ErrBusy, `lock "m"`, `the mutex "m" is held by process `+fmt.Sprint(os.Getpid()))
+		err := spacetest.Receive(t, "Lock with a context that ends", done)
+		spacetest.ExpectError(t, err, everheap.ErrBusy, `lock "m"`, `the mutex "m" is held by process `+fmt.Sprint(os.Getpid()))
 		if !errors.Is(err, ctx.Err()) {
 			t.Errorf("the cause is not that the context ended: %v", err)
 		}
 	}
-	must(t, m.Unlock())
-	must(t, m.Lock(soon(t)))
-	must(t, m.Unlock())
+	spacetest.Must(t, m.Unlock())
+	spacetest.Must(t, m.Lock(spacetest.Soon(t)))
+	spacetest.Must(t, m.Unlock())
 }
 
 func TestErrNotHeld(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	a, b := open(t, dir), open(t, dir)
-	expectError(t, a.Mutex("m").Unlock(), everheap.ErrNotHeld, `unlock "m"`)
-	must(t, a.Mutex("m").Lock(context.Background()))
-	expectError(t, b.Mutex("m").Unlock(), everheap.ErrNotHeld, "this handle")
+	a, b := spacetest.Open(t, dir), spacetest.Open(t, dir)
+	spacetest.ExpectError(t, a.Mutex("m").Unlock(), everheap.ErrNotHeld, `unlock "m"`)
+	spacetest.Must(t, a.Mutex("m").Lock(context.Background()))
+	spacetest.ExpectError(t, b.Mutex("m").Unlock(), everheap.ErrNotHeld, "this handle")
 	done := make(chan error)
 	go func() { done <- a.Mutex("m").Unlock() }() // another goroutine may
-	must(t, receive(t, "Unlock", done))
-	expectError(t, a.Mutex("m").Unlock(), everheap.ErrNotHeld)
-	expectError(t, a.Semaphore("m", 1).Release(), everheap.ErrNotHeld, `release "m"`)
-	must(t, a.Semaphore("m", 1).Acquire(context.Background()))
-	expectError(t, b.Semaphore("m", 1).Release(), everheap.ErrNotHeld)
-	must(t, a.Semaphore("m", 1).Release())
+	spacetest.Must(t, spacetest.Receive(t, "Unlock", done))
+	spacetest.ExpectError(t, a.Mutex("m").Unlock(), everheap.ErrNotHeld)
+	spacetest.ExpectError(t, a.Semaphore("m", 1).Release(), everheap.ErrNotHeld, `release "m"`)
+	spacetest.Must(t, a.Semaphore("m", 1).Acquire(context.Background()))
+	spacetest.ExpectError(t, b.Semaphore("m", 1).Release(), everheap.ErrNotHeld)
+	spacetest.Must(t, a.Semaphore("m", 1).Release())
 }
 
 func TestErrSelf_Mutex(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := s.Mutex("m")
-	must(t, m.Lock(context.Background()))
-	expectError(t, s.Mutex("m").Lock(context.Background()), everheap.ErrSelf, `has locked the mutex "m" already`)
-	must(t, m.Unlock())
-	must(t, m.Lock(context.Background()))
-	must(t, m.Unlock())
+	spacetest.Must(t, m.Lock(context.Background()))
+	spacetest.ExpectError(t, s.Mutex("m").Lock(context.Background()), everheap.ErrSelf, `has locked the mutex "m" already`)
+	spacetest.Must(t, m.Unlock())
+	spacetest.Must(t, m.Lock(context.Background()))
+	spacetest.Must(t, m.Unlock())
 
 	// A goroutine ends and leaves the mutex locked. Later ones may have its place in
 	// the runtime, and are not it.
 	for range 20 {
 		var wg sync.WaitGroup
-		wg.Go(func() { must(t, m.Lock(context.Background())) })
+		wg.Go(func() { spacetest.Must(t, m.Lock(context.Background())) })
 		wg.Wait()
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
-			expectError(t, m.Lock(ctx), everheap.ErrBusy)
+			spacetest.ExpectError(t, m.Lock(ctx), everheap.ErrBusy)
 		})
 		wg.Wait()
-		must(t, m.Unlock())
+		spacetest.Must(t, m.Unlock())
 	}
 }
 
 func TestSemaphore_CountsInProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	a, b := open(t, dir), open(t, dir)
+	a, b := spacetest.Open(t, dir), spacetest.Open(t, dir)
 	const units = 3
 	var inside atomic.Int64
 	var wg sync.WaitGroup
@@ -161,64 +155,64 @@ func TestSemaphore_CountsInProcess(t *testing.T) {
 			}
 		})
 	}
-	within(t, patience, "acquiring by turns", wg.Wait)
+	spacetest.Within(t, spacetest.Patience, "acquiring by turns", wg.Wait)
 	sem := a.Semaphore("s", units)
 	for range units {
-		must(t, sem.Acquire(context.Background()))
+		spacetest.Must(t, sem.Acquire(context.Background()))
 	}
-	expectError(t, sem.Acquire(soon(t)), everheap.ErrBusy, `acquire "s"`, "is held by process")
+	spacetest.ExpectError(t, sem.Acquire(spacetest.Soon(t)), everheap.ErrBusy, `acquire "s"`, "is held by process")
 	if ok, err := b.Semaphore("s", units).TryAcquire(); ok || err != nil {
 		t.Errorf("a unit too many (%v)", err)
 	}
 }
 
 func TestErrUnitsDiffer(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	three, four := s.Semaphore("s", 3), s.Semaphore("s", 4)
-	must(t, three.Acquire(context.Background()))
-	expectError(t, four.Acquire(context.Background()), everheap.ErrUnitsDiffer, `acquire "s"`, "4 units", "with 3")
+	spacetest.Must(t, three.Acquire(context.Background()))
+	spacetest.ExpectError(t, four.Acquire(context.Background()), everheap.ErrUnitsDiffer, `acquire "s"`, "4 units", "with 3")
 	_, err := four.TryAcquire()
-	expectError(t, err, everheap.ErrUnitsDiffer)
-	must(t, three.Release())
-	must(t, four.Acquire(context.Background())) // nobody uses it with three any more
-	expectError(t, three.Acquire(context.Background()), everheap.ErrUnitsDiffer)
-	must(t, four.Release())
+	spacetest.ExpectError(t, err, everheap.ErrUnitsDiffer)
+	spacetest.Must(t, three.Release())
+	spacetest.Must(t, four.Acquire(context.Background())) // nobody uses it with three any more
+	spacetest.ExpectError(t, three.Acquire(context.Background()), everheap.ErrUnitsDiffer)
+	spacetest.Must(t, four.Release())
 	for _, n := range []int{-1, 0, 1025} {
-		expectError(t, s.Semaphore("t", n).Acquire(context.Background()), everheap.ErrUnitsDiffer, fmt.Sprint(n), "1024")
+		spacetest.ExpectError(t, s.Semaphore("t", n).Acquire(context.Background()), everheap.ErrUnitsDiffer, fmt.Sprint(n), "1024")
 	}
-	must(t, s.Semaphore("t", 1024).Acquire(context.Background()))
+	spacetest.Must(t, s.Semaphore("t", 1024).Acquire(context.Background()))
 	if n := s.Semaphore("t", 1024).Units(); n != 1024 {
 		t.Error(n)
 	}
 }
 
 func TestErrTooManyLocks(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	for i := range 1024 {
-		must(t, s.Mutex(fmt.Sprint(i)).Lock(context.Background()))
+		spacetest.Must(t, s.Mutex(fmt.Sprint(i)).Lock(context.Background()))
 	}
-	expectError(t, s.Mutex("more").Lock(context.Background()), everheap.ErrTooManyLocks, "1024", `lock "more"`)
-	must(t, s.Mutex("77").Unlock())
-	must(t, s.Mutex("more").Lock(context.Background()))
+	spacetest.ExpectError(t, s.Mutex("more").Lock(context.Background()), everheap.ErrTooManyLocks, "1024", `lock "more"`)
+	spacetest.Must(t, s.Mutex("77").Unlock())
+	spacetest.Must(t, s.Mutex("more").Lock(context.Background()))
 	list, err := s.Locks()
 	if err != nil || len(list) != 1024 {
 		t.Errorf("%d locks (%v)", len(list), err)
 	}
-	expectError(t, s.Mutex(strings.Repeat("n", 129)).Lock(context.Background()), everheap.ErrTooLarge, "129 bytes", "128")
+	spacetest.ExpectError(t, s.Mutex(strings.Repeat("n", 129)).Lock(context.Background()), everheap.ErrTooLarge, "129 bytes", "128")
 }
 
 func TestClose_ReleasesLocks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := filepath.Join(t.TempDir(), "s")
-	a, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
-	b, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
+	a, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
+	b, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
 	m, sem := a.Mutex("m"), a.Semaphore("s", 2)
-	must(t, m.Lock(context.Background()))
-	must(t, sem.Acquire(context.Background()))
-	must(t, b.Semaphore("s", 2).Acquire(context.Background()))
-	must(t, b.Mutex("of b").Lock(context.Background()))
+	spacetest.Must(t, m.Lock(context.Background()))
+	spacetest.Must(t, sem.Acquire(context.Background()))
+	spacetest.Must(t, b.Semaphore("s", 2).Acquire(context.Background()))
+	spacetest.Must(t, b.Mutex("of b").Lock(context.Background()))
 
 	// Who waits by the handle that is closed is told; who waits by another one goes on.
 	results := make(chan error, 4)
@@ -228,45 +222,45 @@ func TestClose_ReleasesLocks(t *testing.T) {
 	go func() { results <- a.Semaphore("s", 2).Acquire(context.Background()) }()
 	go func() { got <- b.Mutex("m").Lock(context.Background()) }()
 	time.Sleep(20 * time.Millisecond)
-	must(t, a.Close())
+	spacetest.Must(t, a.Close())
 	for range 3 {
-		expectError(t, receive(t, "those who wait by the handle that is closed", results), everheap.ErrClosed)
+		spacetest.ExpectError(t, spacetest.Receive(t, "those who wait by the handle that is closed", results), everheap.ErrClosed)
 	}
-	must(t, receive(t, "the one who waits by another handle", got))
-	must(t, b.Semaphore("s", 2).Acquire(context.Background()))
-	must(t, b.Mutex("m").Unlock())
+	spacetest.Must(t, spacetest.Receive(t, "the one who waits by another handle", got))
+	spacetest.Must(t, b.Semaphore("s", 2).Acquire(context.Background()))
+	spacetest.Must(t, b.Mutex("m").Unlock())
 
-	expectError(t, m.Unlock(), everheap.ErrClosed, `unlock "m"`)
-	expectError(t, m.Lock(context.Background()), everheap.ErrClosed)
-	expectError(t, sem.Release(), everheap.ErrClosed)
+	spacetest.ExpectError(t, m.Unlock(), everheap.ErrClosed, `unlock "m"`)
+	spacetest.ExpectError(t, m.Lock(context.Background()), everheap.ErrClosed)
+	spacetest.ExpectError(t, sem.Release(), everheap.ErrClosed)
 	_, err = m.TryLock()
-	expectError(t, err, everheap.ErrClosed)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
 	_, err = sem.TryAcquire()
-	expectError(t, err, everheap.ErrClosed)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
 	_, err = a.Locks()
-	expectError(t, err, everheap.ErrClosed)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
 
 	list, err := b.Locks()
 	if err != nil || len(list) != 2 {
 		t.Errorf("b holds %+v (%v)", list, err)
 	}
-	must(t, b.Close())
+	spacetest.Must(t, b.Close())
 	if files, mappings := resources(t, dir); len(files) > 0 || len(mappings) > 0 {
 		t.Errorf("after Close there are still %v %v", files, mappings)
 	}
-	expectError(t, b.Mutex("m").Lock(context.Background()), everheap.ErrClosed)
-	noneLeft(t, before)
-	s := open(t, dir)
-	must(t, s.Mutex("of b").Lock(context.Background())) // released, not left by a dead one
+	spacetest.ExpectError(t, b.Mutex("m").Lock(context.Background()), everheap.ErrClosed)
+	spacetest.NoneLeft(t, before)
+	s := spacetest.Open(t, dir)
+	spacetest.Must(t, s.Mutex("of b").Lock(context.Background())) // released, not left by a dead one
 }
 
 // Close and Lock at the same moment: either way nobody holds the lock afterwards.
 func TestClose_WhileLocking(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
-	for range scaled(60) {
+	s := spacetest.Open(t, dir)
+	for range spacetest.Scaled(60) {
 		a, err := everheap.Open(dir)
-		must(t, err)
+		spacetest.Must(t, err)
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {
@@ -280,35 +274,35 @@ func TestClose_WhileLocking(t *testing.T) {
 						err = a.Mutex(fmt.Sprint("m", g/2)).Unlock()
 					}
 					if err != nil {
-						expectError(t, err, everheap.ErrClosed)
+						spacetest.ExpectError(t, err, everheap.ErrClosed)
 						return
 					}
 				}
 			})
 		}
 		time.Sleep(100 * time.Microsecond)
-		must(t, a.Close())
-		within(t, patience, "the end of those who lock", wg.Wait)
+		spacetest.Must(t, a.Close())
+		spacetest.Within(t, spacetest.Patience, "the end of those who lock", wg.Wait)
 		if list, err := s.Locks(); err != nil || len(list) > 0 {
 			t.Fatalf("after Close there are held: %+v (%v)", list, err)
 		}
-		must(t, s.Mutex("m0").Lock(context.Background()))
-		must(t, s.Mutex("m0").Unlock())
+		spacetest.Must(t, s.Mutex("m0").Lock(context.Background()))
+		spacetest.Must(t, s.Mutex("m0").Unlock())
 	}
 }
 
 func TestLocks_Listed(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	if list, err := s.Locks(); err != nil || len(list) != 0 {
 		t.Errorf("%+v (%v)", list, err)
 	}
-	must(t, s.Mutex("m").Lock(context.Background()))
-	must(t, s.Semaphore("m", 4).Acquire(context.Background()))
-	must(t, s.Semaphore("m", 4).Acquire(context.Background()))
-	must(t, s.Mutex("idle").Lock(context.Background()))
-	must(t, s.Mutex("idle").Unlock())
+	spacetest.Must(t, s.Mutex("m").Lock(context.Background()))
+	spacetest.Must(t, s.Semaphore("m", 4).Acquire(context.Background()))
+	spacetest.Must(t, s.Semaphore("m", 4).Acquire(context.Background()))
+	spacetest.Must(t, s.Mutex("idle").Lock(context.Background()))
+	spacetest.Must(t, s.Mutex("idle").Unlock())
 	list, err := s.Locks()
-	must(t, err)
+	spacetest.Must(t, err)
 	if len(list) != 2 || list[0].Kind != "mutex" || list[1].Kind != "semaphore" || list[1].Units != 4 || list[0].Units != 1 {
 		t.Fatalf("%+v", list)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // person is a value that refers to others of its type.
@@ -23,7 +24,7 @@ type person struct {
 // newRef makes a value in a transaction of its own.
 func newRef[T any](t testing.TB, s *everheap.Space, v T) (r everheap.Ref[T]) {
 	t.Helper()
-	update(t, s, func(tx *everheap.Tx) (err error) {
+	spacetest.Update(t, s, func(tx *everheap.Tx) (err error) {
 		r, err = everheap.New(tx, v)
 		return err
 	})
@@ -31,23 +32,23 @@ func newRef[T any](t testing.TB, s *everheap.Space, v T) (r everheap.Ref[T]) {
 }
 
 func TestRef_ValueAndIdentity(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	a := newRef(t, s, person{Name: "Ann"})
 	b := newRef(t, s, person{Name: "Ann"})
 	if a == b || a.ID() == b.ID() || a.IsNil() {
 		t.Fatalf("two objects with the IDs %x and %x", a.ID(), b.ID())
 	}
 	same := a
-	must(t, same.Set(s, person{Name: "Anna", Friends: []everheap.Ref[person]{a, b, a}, Self: &same}))
+	spacetest.Must(t, same.Set(s, person{Name: "Anna", Friends: []everheap.Ref[person]{a, b, a}, Self: &same}))
 	v, err := a.Get(s)
 	if err != nil || v.Name != "Anna" || len(v.Friends) != 3 || v.Friends[1] != b || *v.Self != a {
 		t.Errorf("%+v (%v)", v, err)
 	}
-	must(t, a.Modify(s, func(v *person) error { v.Name += "!"; return nil }))
-	if err := a.Modify(s, func(v *person) error { v.Name = "lost"; return errOfTest }); err == nil {
+	spacetest.Must(t, a.Modify(s, func(v *person) error { v.Name += "!"; return nil }))
+	if err := a.Modify(s, func(v *person) error { v.Name = "lost"; return spacetest.ErrOfTest }); err == nil {
 		t.Error("the error of Modify was lost")
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		p := a.Peek(tx)
 		if p.Name != "Anna!" || p.Friends[1].Peek(tx).Name != "Ann" || p.Friends[0].Peek(tx) != p {
 			t.Errorf("%+v", p)
@@ -58,17 +59,17 @@ func TestRef_ValueAndIdentity(t *testing.T) {
 
 func TestRef_Named(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
-	view(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Open(t, dir)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		_, err := everheap.OpenRef(tx, "config", person{Name: "initial"})
-		expectError(t, err, everheap.ErrNotFound, `"config"`)
+		spacetest.ExpectError(t, err, everheap.ErrNotFound, `"config"`)
 		return nil
 	})
 	r, err := everheap.OpenRef(s, "config", person{Name: "initial"})
-	must(t, err)
-	must(t, r.Set(s, person{Name: "changed", Partner: r}))
-	must(t, s.Close())
-	s = open(t, dir)
+	spacetest.Must(t, err)
+	spacetest.Must(t, r.Set(s, person{Name: "changed", Partner: r}))
+	spacetest.Must(t, s.Close())
+	s = spacetest.Open(t, dir)
 	again, err := everheap.OpenRef(s, "config", person{Name: "not used"})
 	if err != nil || again != r {
 		t.Fatalf("%x, want %x (%v)", again.ID(), r.ID(), err)
@@ -86,10 +87,10 @@ func TestRef_Ring(t *testing.T) {
 	}
 	const length = 1000
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	first, err := everheap.OpenRef(s, "first", node{})
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		last := first
 		for i := 1; i < length; i++ {
 			n, err := everheap.New(tx, node{Value: i, Prev: last, Next: first})
@@ -113,39 +114,39 @@ func TestRef_Ring(t *testing.T) {
 		}
 		return nil
 	}
-	view(t, s, walk)
-	must(t, s.Sync(context.Background()))
-	must(t, s.Close())
-	must(t, os.Remove(filepath.Join(dir, "live")))
-	s = open(t, dir)
-	view(t, s, walk)
+	spacetest.View(t, s, walk)
+	spacetest.Must(t, s.Sync(context.Background()))
+	spacetest.Must(t, s.Close())
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	s = spacetest.Open(t, dir)
+	spacetest.View(t, s, walk)
 }
 
 // What an aborted transaction has made is not there, and its ID is never that of
 // another object.
 func TestRef_StaleIsNeverAnother(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	kept := newRef(t, s, "kept")
 	var stale []everheap.Ref[string]
 	for range 3 {
 		err := s.Update(context.Background(), func(tx *everheap.Tx) error {
 			r, err := everheap.New(tx, "lost")
-			must(t, err)
+			spacetest.Must(t, err)
 			stale = append(stale, r)
 			if v, err := r.Get(tx); err != nil || v != "lost" {
 				t.Errorf("%q (%v)", v, err)
 			}
-			return errOfTest
+			return spacetest.ErrOfTest
 		})
-		expectError(t, err, errOfTest)
+		spacetest.ExpectError(t, err, spacetest.ErrOfTest)
 		newRef(t, s, "another")
 	}
 	for _, r := range stale {
 		_, err := r.Get(s)
-		expectError(t, err, everheap.ErrNotFound, "does not exist")
-		expectError(t, r.Set(s, "x"), everheap.ErrNotFound)
-		expectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNotFound)
-		expectError(t, r.Modify(s, func(*string) error { return nil }), everheap.ErrNotFound)
+		spacetest.ExpectError(t, err, everheap.ErrNotFound, "does not exist")
+		spacetest.ExpectError(t, r.Set(s, "x"), everheap.ErrNotFound)
+		spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNotFound)
+		spacetest.ExpectError(t, r.Modify(s, func(*string) error { return nil }), everheap.ErrNotFound)
 	}
 	if v, err := kept.Get(s); err != nil || v != "kept" {
 		t.Errorf("%q (%v)", v, err)
@@ -153,16 +154,16 @@ func TestRef_StaleIsNeverAnother(t *testing.T) {
 }
 
 func TestRef_Nil(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	var r everheap.Ref[int]
 	if !r.IsNil() || r.ID() != 0 {
 		t.Error("the zero Ref is not nil")
 	}
 	_, err := r.Get(s)
-	expectError(t, err, everheap.ErrNilHandle)
-	expectError(t, r.Set(s, 1), everheap.ErrNilHandle)
-	expectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNilHandle)
-	expectError(t, r.Modify(s, func(*int) error { return nil }), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, err, everheap.ErrNilHandle)
+	spacetest.ExpectError(t, r.Set(s, 1), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { r.Peek(tx); return nil }), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, r.Modify(s, func(*int) error { return nil }), everheap.ErrNilHandle)
 	p := newRef(t, s, person{}) // and it can be stored
 	if v, err := p.Get(s); err != nil || !v.Partner.IsNil() {
 		t.Errorf("%+v (%v)", v, err)
@@ -171,9 +172,9 @@ func TestRef_Nil(t *testing.T) {
 
 // A borrowed value stays as it is until its transaction ends, whatever is set.
 func TestRef_PeekAndSet(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	r := newRef(t, s, "before")
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		var borrowed []*string
 		for i := range 200 {
 			borrowed = append(borrowed, r.Peek(tx))
@@ -198,13 +199,13 @@ func TestRef_PeekAndSet(t *testing.T) {
 
 // The same of all kinds, while what nobody looks at is used again and again.
 func TestPeek_WhileMuchIsSet(t *testing.T) {
-	s := scratch(t)
-	m, r := mapOf[int, int](t, s), newRef(t, s, -1)
+	s := spacetest.Scratch(t)
+	m, r := spacetest.MapOf[int, int](t, s), newRef(t, s, -1)
 	sorted, err := everheap.OpenSorted[int, int](s, "sorted")
-	must(t, err)
+	spacetest.Must(t, err)
 	list, err := everheap.OpenList[int](s, "list")
-	must(t, err)
-	must(t, list.Append(s, -1))
+	spacetest.Must(t, err)
+	spacetest.Must(t, list.Append(s, -1))
 	for what, of := range map[string]struct {
 		set  func(tx *everheap.Tx, v int) error
 		peek func(tx *everheap.Tx) *int
@@ -218,7 +219,7 @@ func TestPeek_WhileMuchIsSet(t *testing.T) {
 		"list": {func(tx *everheap.Tx, v int) error { return list.Set(tx, 0, v) }, func(tx *everheap.Tx) *int { return list.Peek(tx, 0) }},
 		"ref":  {func(tx *everheap.Tx, v int) error { return r.Set(tx, v) }, r.Peek},
 	} {
-		update(t, s, func(tx *everheap.Tx) error {
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			borrowed := map[int]*int{}
 			for i := range 20_000 {
 				if err := of.set(tx, i); err != nil {
@@ -240,12 +241,12 @@ func TestPeek_WhileMuchIsSet(t *testing.T) {
 
 // A reader sees the value of its version.
 func TestRef_Versions(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	r := newRef(t, s, 1)
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		before := r.Peek(tx)
 		for i := range 1000 {
-			must(t, r.Set(s, i+2))
+			spacetest.Must(t, r.Set(s, i+2))
 		}
 		if *before != 1 || *r.Peek(tx) != 1 {
 			t.Errorf("%d and %d", *before, *r.Peek(tx))
@@ -260,7 +261,7 @@ func TestRef_Versions(t *testing.T) {
 // Values of every sort: of no size, raw, with much that they own.
 func TestRef_Types(t *testing.T) {
 	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
-		s := scratch(t, opts...)
+		s := spacetest.Scratch(t, opts...)
 		refValue(t, s, struct{}{})
 		refValue(t, s, byte(7))
 		refValue(t, s, [3]uint64{1, 2, 3})
@@ -268,7 +269,7 @@ func TestRef_Types(t *testing.T) {
 		refValue(t, s, strings.Repeat("x", 100_000))
 		refValue(t, s, []string{"a", "", "b"})
 		n := int64(5)
-		refValue(t, s, compound{Name: "n", Tags: []string{"t"}, Next: &compound{Flag: true}, Inner: struct{ A, B *int64 }{&n, &n}})
+		refValue(t, s, spacetest.Compound{Name: "n", Tags: []string{"t"}, Next: &spacetest.Compound{Flag: true}, Inner: struct{ A, B *int64 }{&n, &n}})
 	}
 }
 
@@ -277,12 +278,12 @@ func refValue[T any](t *testing.T, s *everheap.Space, v T) {
 	t.Helper()
 	r := newRef(t, s, v)
 	got, err := r.Get(s)
-	if d := difference(v, got); err != nil || d != "" {
+	if d := spacetest.Difference(v, got); err != nil || d != "" {
 		t.Errorf("%T: %v\n%s", v, err, d)
 	}
-	must(t, r.Set(s, v))
-	view(t, s, func(tx *everheap.Tx) error {
-		if d := difference(v, *everheap.Clone(r.Peek(tx))); d != "" {
+	spacetest.Must(t, r.Set(s, v))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		if d := spacetest.Difference(v, *everheap.Clone(r.Peek(tx))); d != "" {
 			t.Errorf("%T: %s", v, d)
 		}
 		return nil
@@ -290,14 +291,14 @@ func refValue[T any](t *testing.T, s *everheap.Space, v T) {
 }
 
 func TestRef_NoAllocation(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	type point struct{ X, Y int }
 	r := newRef(t, s, point{})
 	l, err := everheap.OpenList[point](s, "l")
-	must(t, err)
-	must(t, l.Append(s, point{}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, l.Append(s, point{}))
 	var tx *everheap.Tx
-	view(t, s, func(x *everheap.Tx) error {
+	spacetest.View(t, s, func(x *everheap.Tx) error {
 		tx = x
 		for name, fn := range map[string]func(){
 			"Ref.Peek": func() { r.Peek(tx) }, "Ref.Get": func() { _, _ = r.Get(s) },
@@ -313,9 +314,9 @@ func TestRef_NoAllocation(t *testing.T) {
 		name string
 		fn   func()
 	}{
-		{"Ref.Set", func() { must(t, r.Set(s, point{1, 2})) }},
-		{"List.Set", func() { must(t, l.Set(s, 0, point{1, 2})) }},
-		{"List.Append and Pop", func() { must(t, l.Append(s, point{1, 2})); must(t, second(l.Pop(s))) }},
+		{"Ref.Set", func() { spacetest.Must(t, r.Set(s, point{1, 2})) }},
+		{"List.Set", func() { spacetest.Must(t, l.Set(s, 0, point{1, 2})) }},
+		{"List.Append and Pop", func() { spacetest.Must(t, l.Append(s, point{1, 2})); spacetest.Must(t, spacetest.Second(l.Pop(s))) }},
 	} {
 		for range 2000 { // until there are blocks of all sizes
 			op.fn()
@@ -328,9 +329,9 @@ func TestRef_NoAllocation(t *testing.T) {
 
 // Goroutines share a View while another one writes.
 func TestRef_SharedView(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	l := listOf[everheap.Ref[person]](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 200 {
 			r, err := everheap.New(tx, person{Name: fmt.Sprint(i)})
 			if err == nil {
@@ -361,7 +362,7 @@ func TestRef_SharedView(t *testing.T) {
 			}
 		}
 	})
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		var readers sync.WaitGroup
 		first := l.Peek(tx, 0).Peek(tx).Name
 		for range 4 {
@@ -381,4 +382,86 @@ func TestRef_SharedView(t *testing.T) {
 	})
 	close(stop)
 	writer.Wait()
+}
+
+// A reading transaction that has followed a reference goes the short way for all
+// others. What must not be followed is found out there as well.
+func TestRef_PeekAfterPeek(t *testing.T) {
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
+	for range 100 { // so that IDs of both have objects behind them in the other
+		newRef(t, other, "filler")
+	}
+	good, foreign := newRef(t, s, "good"), newRef(t, other, "foreign")
+	list, err := everheap.OpenList[string](s, "list")
+	spacetest.Must(t, err)
+	number := newRef(t, s, 7)
+	var ended *everheap.Tx
+	for _, c := range []struct {
+		name string
+		ref  everheap.Ref[string]
+		want error
+	}{
+		{"nil", everheap.Ref[string]{}, everheap.ErrNilHandle},
+		{"foreign", foreign, everheap.ErrDangling},
+		{"another type", spacetest.Convert[everheap.Ref[int], everheap.Ref[string]](number), everheap.ErrTypeChanged},
+		{"another kind", spacetest.Convert[everheap.List[string], everheap.Ref[string]](list), everheap.ErrTypeChanged},
+		{"beyond the last", spacetest.Convert[everheap.ID, everheap.Ref[string]](good.ID() + 1000), everheap.ErrNotFound},
+		{"far beyond", spacetest.Convert[everheap.ID, everheap.Ref[string]](good.ID() + 1<<40), everheap.ErrNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := s.View(func(tx *everheap.Tx) error {
+				for range 3 {
+					if v := *good.Peek(tx); v != "good" {
+						t.Errorf("%q", v)
+					}
+				}
+				ended = tx
+				t.Errorf("%q is not there", *c.ref.Peek(tx))
+				return nil
+			})
+			spacetest.ExpectError(t, err, c.want)
+		})
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a transaction that has ended still reads")
+			}
+		}()
+		good.Peek(ended)
+	}()
+}
+
+// What is prepared is the version of the transaction: an older one, and that of a
+// checkpoint.
+func TestRef_PeekVersions(t *testing.T) {
+	s := spacetest.Scratch(t)
+	r := newRef(t, s, "first")
+	spacetest.Must(t, s.Checkpoint("then"))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		for i := range 3 {
+			if v := *r.Peek(tx); v != "first" {
+				t.Errorf("after %d changes the view sees %q", i, v)
+			}
+			spacetest.Must(t, r.Set(s, fmt.Sprint("value ", i)))
+			newRef(t, s, "grows the table")
+		}
+		return nil
+	})
+	spacetest.Must(t, s.ViewAt("then", func(tx *everheap.Tx) error {
+		for range 2 {
+			if v := *r.Peek(tx); v != "first" {
+				t.Errorf("the checkpoint has %q", v)
+			}
+		}
+		return nil
+	}))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		for range 2 {
+			if v := *r.Peek(tx); v != "value 2" {
+				t.Errorf("now it is %q", v)
+			}
+		}
+		return nil
+	})
 }

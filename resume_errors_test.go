@@ -7,37 +7,38 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // What cannot wait for itself is refused, and the run goes on.
 func TestErrSelf_Resume(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	never := func(*progress, func() error) error { t.Error("it ran"); return nil }
-	within(t, time.Minute, "waiting for itself", func() {
-		must(t, resume(s, func(p *progress, checkpoint func() error) error {
-			expectError(t, resume(s, never), everheap.ErrSelf, "Resume")
-			expectError(t, everheap.Resume(background, s, "another", progress{}, never), everheap.ErrSelf, "Resume")
-			must(t, s.Checkpoint("before"))
-			must(t, step(s, m, p))
-			expectError(t, s.Checkpoint("between"), everheap.ErrSelf, "checkpoint first")
-			expectError(t, s.Restore(background, "before"), everheap.ErrSelf)
-			err := s.Update(background, func(tx *everheap.Tx) error {
-				expectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
+	spacetest.Within(t, time.Minute, "waiting for itself", func() {
+		spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
+			spacetest.ExpectError(t, resume(s, never), everheap.ErrSelf, "Resume")
+			spacetest.ExpectError(t, everheap.Resume(spacetest.Background, s, "another", progress{}, never), everheap.ErrSelf, "Resume")
+			spacetest.Must(t, s.Checkpoint("before"))
+			spacetest.Must(t, step(s, m, p))
+			spacetest.ExpectError(t, s.Checkpoint("between"), everheap.ErrSelf, "checkpoint first")
+			spacetest.ExpectError(t, s.Restore(spacetest.Background, "before"), everheap.ErrSelf)
+			err := s.Update(spacetest.Background, func(tx *everheap.Tx) error {
+				spacetest.ExpectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
 				return nil
 			})
-			must(t, err)
+			spacetest.Must(t, err)
 			elsewhere(func() {
 				if err := checkpoint(); err == nil {
 					t.Error("checkpoint in another goroutine did something")
 				}
 			})
-			must(t, checkpoint())
-			must(t, s.DropCheckpoint("before"))
+			spacetest.Must(t, checkpoint())
+			spacetest.Must(t, s.DropCheckpoint("before"))
 			return nil
 		}))
-		update(t, s, func(tx *everheap.Tx) error {
-			expectError(t, resume(s, never), everheap.ErrSelf)
+		spacetest.Update(t, s, func(tx *everheap.Tx) error {
+			spacetest.ExpectError(t, resume(s, never), everheap.ErrSelf)
 			return nil
 		})
 	})
@@ -45,25 +46,25 @@ func TestErrSelf_Resume(t *testing.T) {
 		t.Errorf("%d and %d are there", n, state)
 	}
 	var kept func() error
-	must(t, resume(s, func(_ *progress, checkpoint func() error) error { kept = checkpoint; return nil }))
-	expectError(t, kept(), everheap.ErrClosed, "the run has ended")
+	spacetest.Must(t, resume(s, func(_ *progress, checkpoint func() error) error { kept = checkpoint; return nil }))
+	spacetest.ExpectError(t, kept(), everheap.ErrClosed, "the run has ended")
 }
 
 // While types change nothing is committed, and nothing else written.
 func TestErrSelf_ResumeWhileTypesChange(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, m.Set(s, "n", 1))
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, step(s, m, p))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Must(t, m.Set(s, "n", 1))
+	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		spacetest.Must(t, step(s, m, p))
 		to := func(old int) (string, error) {
-			expectError(t, checkpoint(), everheap.ErrSelf)
+			spacetest.ExpectError(t, checkpoint(), everheap.ErrSelf)
 			_, err := everheap.OpenList[int](s, "new")
-			expectError(t, err, everheap.ErrSelf)
+			spacetest.ExpectError(t, err, everheap.ErrSelf)
 			return fmt.Sprint(old), nil
 		}
 		changed, err := everheap.OpenMap[string, string](s, "m", everheap.Migrate(to))
-		must(t, err)
+		spacetest.Must(t, err)
 		if v, err := changed.Get(s, "n"); v != "2" || err != nil {
 			t.Errorf("%q (%v)", v, err)
 		}
@@ -73,17 +74,17 @@ func TestErrSelf_ResumeWhileTypesChange(t *testing.T) {
 
 // A state that cannot be stored is an error of checkpoint, which has undone nothing.
 func TestResume_StateThatCannotBeStored(t *testing.T) {
-	s, other := scratch(t), scratch(t)
-	m := mapOf[string, int](t, s)
-	foreign := mapOf[string, int](t, other)
+	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	foreign := spacetest.MapOf[string, int](t, other)
 	type state struct {
 		N int
 		M everheap.Map[string, int]
 	}
-	must(t, everheap.Resume(background, s, "handles", state{M: m}, func(st *state, checkpoint func() error) error {
-		must(t, st.M.Set(s, "n", 3))
+	spacetest.Must(t, everheap.Resume(spacetest.Background, s, "handles", state{M: m}, func(st *state, checkpoint func() error) error {
+		spacetest.Must(t, st.M.Set(s, "n", 3))
 		st.N, st.M = 3, foreign
-		expectError(t, checkpoint(), everheap.ErrDangling)
+		spacetest.ExpectError(t, checkpoint(), everheap.ErrDangling)
 		elsewhere(func() {
 			if ok, err := m.Has(s, "n"); ok || err != nil {
 				t.Errorf("it was committed (%v)", err)
@@ -100,36 +101,36 @@ func TestResume_StateThatCannotBeStored(t *testing.T) {
 // Whoever has changed the state meanwhile, although he had no right to: nothing is
 // done twice. The lock of the name is only a convenience.
 func TestErrSuperseded(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	ref, err := everheap.OpenRef(s, "job", progress{})
-	must(t, err)
+	spacetest.Must(t, err)
 	others := map[string]func(){
 		"another run": func() {
-			must(t, s.Mutex("resume job").Unlock()) // as if it had been lost
-			must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
-			must(t, s.Mutex("resume job").Lock(background))
+			spacetest.Must(t, s.Mutex("resume job").Unlock()) // as if it had been lost
+			spacetest.Must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
+			spacetest.Must(t, s.Mutex("resume job").Lock(spacetest.Background))
 		},
-		"set":     func() { p, _ := ref.Get(s); must(t, ref.Set(s, p)) },
-		"restore": func() { must(t, s.Restore(background, "earlier")) },
+		"set":     func() { p, _ := ref.Get(s); spacetest.Must(t, ref.Set(s, p)) },
+		"restore": func() { spacetest.Must(t, s.Restore(spacetest.Background, "earlier")) },
 	}
-	must(t, s.Checkpoint("earlier"))
+	spacetest.Must(t, s.Checkpoint("earlier"))
 	for name, other := range others {
 		for _, changed := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, changed), func(t *testing.T) {
 				before, state := 0, 0
 				err := resume(s, func(p *progress, checkpoint func() error) error {
-					must(t, step(s, m, p))
-					must(t, checkpoint())
+					spacetest.Must(t, step(s, m, p))
+					spacetest.Must(t, checkpoint())
 					elsewhere(other)
 					before, state = seen(t, s, m)
 					if changed {
-						expectError(t, step(s, m, p), everheap.ErrSuperseded, "call Resume again")
+						spacetest.ExpectError(t, step(s, m, p), everheap.ErrSuperseded, "call Resume again")
 					}
-					expectError(t, checkpoint(), everheap.ErrSuperseded)
+					spacetest.ExpectError(t, checkpoint(), everheap.ErrSuperseded)
 					return nil
 				})
-				expectError(t, err, everheap.ErrSuperseded)
+				spacetest.ExpectError(t, err, everheap.ErrSuperseded)
 				if n, st := seen(t, s, m); n != before || st != state || n != st {
 					t.Errorf("%d and %d were there, then %d and %d", before, state, n, st)
 				}
@@ -140,24 +141,24 @@ func TestErrSuperseded(t *testing.T) {
 
 // A transaction that finds no room ends the run, and nothing of it is there.
 func TestErrNoSpace_Resume(t *testing.T) {
-	s := scratch(t, everheap.WithMaxSize(64<<20))
-	m := mapOf[string, string](t, s)
+	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
+	m := spacetest.MapOf[string, string](t, s)
 	big := strings.Repeat("x", 1<<20)
 	err := resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, m.Set(s, "first", big))
+		spacetest.Must(t, m.Set(s, "first", big))
 		p.N = 1
-		must(t, checkpoint())
+		spacetest.Must(t, checkpoint())
 		for i := range 100 {
 			p.N++
 			if err := m.Set(s, fmt.Sprint(i), big); err != nil {
-				expectError(t, err, everheap.ErrNoSpace)
+				spacetest.ExpectError(t, err, everheap.ErrNoSpace)
 				break
 			}
 		}
-		expectError(t, checkpoint(), everheap.ErrNoSpace)
+		spacetest.ExpectError(t, checkpoint(), everheap.ErrNoSpace)
 		return nil
 	})
-	expectError(t, err, everheap.ErrNoSpace)
+	spacetest.ExpectError(t, err, everheap.ErrNoSpace)
 	if n, err := m.Len(s); n != 1 || err != nil || stored(t, s).N != 1 {
 		t.Errorf("%d entries (%v), state %+v", n, err, stored(t, s))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // progress is the state of the runs in these tests.
@@ -19,20 +20,18 @@ type progress struct {
 	Note string
 }
 
-var background = context.Background()
-
 // resume is a Resume with this state.
 func resume(s *everheap.Space, run func(p *progress, checkpoint func() error) error) error {
-	return everheap.Resume(background, s, "job", progress{Note: "new"}, run)
+	return everheap.Resume(spacetest.Background, s, "job", progress{Note: "new"}, run)
 }
 
 // stored returns the state that is committed.
 func stored(t *testing.T, s *everheap.Space) progress {
 	t.Helper()
 	r, err := everheap.OpenRef(s, "job", progress{})
-	must(t, err)
+	spacetest.Must(t, err)
 	p, err := r.Get(s)
-	must(t, err)
+	spacetest.Must(t, err)
 	return p
 }
 
@@ -42,7 +41,7 @@ func elsewhere(fn func()) {
 	go func() { defer close(done); fn() }()
 	select {
 	case <-done:
-	case <-time.After(patience): // it waits for the run that waits for it
+	case <-time.After(spacetest.Patience): // it waits for the run that waits for it
 		debug.SetTraceback("all")
 		panic("what another goroutine does comes to no end")
 	}
@@ -53,7 +52,7 @@ func seen(t *testing.T, s *everheap.Space, m everheap.Map[string, int]) (n, stat
 	t.Helper()
 	elsewhere(func() {
 		var err error
-		if n, err = m.Get(s, "n"); err != nil && !isNotFound(err) {
+		if n, err = m.Get(s, "n"); err != nil && !spacetest.IsNotFound(err) {
 			t.Error(err)
 		}
 		r, err := everheap.OpenRef(s, "job", progress{})
@@ -76,32 +75,32 @@ func step(s *everheap.Space, m everheap.Map[string, int], p *progress) error {
 }
 
 func TestResume_CommitsStateAndChangesTogether(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	look := func(when string, n, state int) {
 		t.Helper()
 		if a, b := seen(t, s, m); a != n || b != state {
 			t.Errorf("%s: others see %d in the map and %d in the state, not %d and %d", when, a, b, n, state)
 		}
 	}
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
 		if *p != (progress{Note: "new"}) {
 			t.Errorf("it begins with %+v", p)
 		}
-		must(t, step(s, m, p))
-		must(t, step(s, m, p))
+		spacetest.Must(t, step(s, m, p))
+		spacetest.Must(t, step(s, m, p))
 		if v, err := m.Get(s, "n"); err != nil || v != 2 {
 			t.Errorf("run sees %d (%v) of its own changes", v, err)
 		}
 		look("before the first checkpoint", 0, 0)
-		must(t, checkpoint())
+		spacetest.Must(t, checkpoint())
 		look("after it", 2, 2)
-		must(t, step(s, m, p))
+		spacetest.Must(t, step(s, m, p))
 		look("before the end", 2, 2)
 		return nil
 	}))
 	look("after the end", 3, 3)
-	must(t, resume(s, func(p *progress, _ func() error) error {
+	spacetest.Must(t, resume(s, func(p *progress, _ func() error) error {
 		if *p != (progress{3, "new"}) {
 			t.Errorf("called again, it begins with %+v", p)
 		}
@@ -122,10 +121,10 @@ func TestResume_UndoesTheRest(t *testing.T) {
 	}
 	for name, end := range ways {
 		t.Run(name, func(t *testing.T) {
-			s := scratch(t)
-			m := mapOf[string, int](t, s)
+			s := spacetest.Scratch(t)
+			m := spacetest.MapOf[string, int](t, s)
 			l, err := everheap.OpenList[int](s, "l")
-			must(t, err)
+			spacetest.Must(t, err)
 			elsewhere(func() {
 				defer func() {
 					if p := recover(); (p != nil) != (name == "panic") || p != nil && p != boom {
@@ -133,14 +132,14 @@ func TestResume_UndoesTheRest(t *testing.T) {
 					}
 				}()
 				err := resume(s, func(p *progress, checkpoint func() error) error {
-					must(t, step(s, m, p))
-					must(t, l.Append(s, 1))
-					must(t, checkpoint())
-					must(t, step(s, m, p))
-					must(t, l.Append(s, 2))
-					must(t, s.Update(background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }))
+					spacetest.Must(t, step(s, m, p))
+					spacetest.Must(t, l.Append(s, 1))
+					spacetest.Must(t, checkpoint())
+					spacetest.Must(t, step(s, m, p))
+					spacetest.Must(t, l.Append(s, 2))
+					spacetest.Must(t, s.Update(spacetest.Background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }))
 					_, err := everheap.OpenMap[int, int](s, "new in between")
-					must(t, err)
+					spacetest.Must(t, err)
 					if end == nil {
 						return s.View(func(tx *everheap.Tx) error { *m.Peek(tx, "n") = 7; return nil })
 					}
@@ -161,9 +160,9 @@ func TestResume_UndoesTheRest(t *testing.T) {
 				t.Errorf("the list has %d elements (%v)", n, err)
 			}
 			_, err = everheap.OpenMap[int, int](readerOf(t, s), "new in between")
-			expectError(t, err, everheap.ErrNotFound)
-			must(t, m.Set(s, "others", 1)) // they can write again
-			must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
+			spacetest.ExpectError(t, err, everheap.ErrNotFound)
+			spacetest.Must(t, m.Set(s, "others", 1)) // they can write again
+			spacetest.Must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
 			if n, state := seen(t, s, m); n != 2 || state != 2 {
 				t.Errorf("after one more step %d and %d are there", n, state)
 			}
@@ -180,50 +179,50 @@ func readerOf(t *testing.T, s *everheap.Space) everheap.Scope {
 		_ = s.View(func(tx *everheap.Tx) error { scope <- tx; <-end; return nil })
 	}()
 	t.Cleanup(func() { close(end); <-ended })
-	return receive(t, "a View", scope)
+	return spacetest.Receive(t, "a View", scope)
 }
 
 // A program that computes keeps nobody from writing; one that has changed something
 // does, until the checkpoint. Before the first change it sees what others do.
 func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
+	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
 		for range 2 {
-			elsewhere(func() { must(t, m.Set(s, "other", p.N+1)) })
+			elsewhere(func() { spacetest.Must(t, m.Set(s, "other", p.N+1)) })
 			if v, err := m.Get(s, "other"); v != p.N+1 || err != nil {
 				t.Errorf("run sees %d (%v) of others", v, err)
 			}
-			must(t, step(s, m, p))
+			spacetest.Must(t, step(s, m, p))
 			waited := make(chan error)
 			go func() {
-				ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+				ctx, cancel := context.WithTimeout(spacetest.Background, 20*time.Millisecond)
 				defer cancel()
 				waited <- s.Update(ctx, func(tx *everheap.Tx) error { return m.Set(tx, "other", -1) })
 			}()
-			expectError(t, receive(t, "an Update with a context that ends", waited), everheap.ErrBusy)
-			must(t, checkpoint())
+			spacetest.ExpectError(t, spacetest.Receive(t, "an Update with a context that ends", waited), everheap.ErrBusy)
+			spacetest.Must(t, checkpoint())
 		}
 		return nil
 	}))
 }
 
 func TestResume_UpdateJoins(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	boom := errors.New("boom")
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, s.Update(background, func(tx *everheap.Tx) error { // it may begin the transaction
-			must(t, m.Set(tx, "n", 10))
+	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		spacetest.Must(t, s.Update(spacetest.Background, func(tx *everheap.Tx) error { // it may begin the transaction
+			spacetest.Must(t, m.Set(tx, "n", 10))
 			return m.Modify(s, "n", func(v *int) error { *v++; return nil }) // in any way
 		}))
 		if n, _ := seen(t, s, m); n != 0 {
 			t.Errorf("others see %d before the checkpoint", n)
 		}
 		p.N = 11
-		must(t, checkpoint())
+		spacetest.Must(t, checkpoint())
 		// One that fails before it has changed anything is one that fails.
-		err := s.Update(background, func(tx *everheap.Tx) error {
+		err := s.Update(spacetest.Background, func(tx *everheap.Tx) error {
 			if ok, err := m.Has(tx, "absent"); ok || err != nil {
 				t.Errorf("absent is there (%v)", err)
 			}
@@ -232,9 +231,9 @@ func TestResume_UpdateJoins(t *testing.T) {
 		if !errors.Is(err, boom) {
 			t.Errorf("Update returns %v", err)
 		}
-		err = s.Update(background, func(tx *everheap.Tx) error { _, err := m.Get(tx, "absent"); return err })
-		expectError(t, err, everheap.ErrNotFound)
-		must(t, m.Set(s, "n", 12))
+		err = s.Update(spacetest.Background, func(tx *everheap.Tx) error { _, err := m.Get(tx, "absent"); return err })
+		spacetest.ExpectError(t, err, everheap.ErrNotFound)
+		spacetest.Must(t, m.Set(s, "n", 12))
 		p.N = 12
 		return nil
 	}))
@@ -249,15 +248,15 @@ func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) {
 	boom := errors.New("boom")
 	for _, way := range []string{"", "panic", "view"} {
 		t.Run(way, func(t *testing.T) {
-			s := scratch(t)
-			m := mapOf[string, int](t, s)
-			must(t, m.Set(s, "base", 1))
+			s := spacetest.Scratch(t)
+			m := spacetest.MapOf[string, int](t, s)
+			spacetest.Must(t, m.Set(s, "base", 1))
 			fail := func() {
 				if way == "panic" {
 					defer func() { _ = recover() }()
 				}
-				err := s.Update(background, func(tx *everheap.Tx) error {
-					must(t, m.Set(tx, "n", 100))
+				err := s.Update(spacetest.Background, func(tx *everheap.Tx) error {
+					spacetest.Must(t, m.Set(tx, "n", 100))
 					if way == "panic" {
 						panic(boom)
 					}
@@ -268,11 +267,11 @@ func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) {
 				}
 			}
 			err := resume(s, func(p *progress, checkpoint func() error) error {
-				must(t, step(s, m, p))
-				must(t, checkpoint())
-				must(t, step(s, m, p))
+				spacetest.Must(t, step(s, m, p))
+				spacetest.Must(t, checkpoint())
+				spacetest.Must(t, step(s, m, p))
 				if way == "view" {
-					must(t, s.View(func(tx *everheap.Tx) error {
+					spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
 						fail()
 						if v := m.Peek(tx, "n"); v == nil || *v != 2 {
 							t.Errorf("the View sees %v", v)
@@ -287,7 +286,7 @@ func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) {
 						t.Errorf("%s afterwards: %v", what, err)
 					}
 				}
-				elsewhere(func() { must(t, m.Set(s, "other", 1)) }) // nobody is kept any more
+				elsewhere(func() { spacetest.Must(t, m.Set(s, "other", 1)) }) // nobody is kept any more
 				return nil
 			})
 			if err == nil || !strings.Contains(err.Error(), "an Update of this run has failed") {
@@ -306,7 +305,7 @@ func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func(
 	_, errs["get"] = m.Get(s, "base")
 	errs["set"] = m.Set(s, "n", 5)
 	_, errs["len"] = m.Len(s)
-	errs["update"] = s.Update(background, func(*everheap.Tx) error { return nil })
+	errs["update"] = s.Update(spacetest.Background, func(*everheap.Tx) error { return nil })
 	errs["view"] = s.View(func(*everheap.Tx) error { return nil })
 	_, errs["open"] = everheap.OpenList[int](s, "new")
 	_, errs["open again"] = everheap.OpenMap[string, int](s, "m")
@@ -317,28 +316,28 @@ func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func(
 // A View of a run sees what was changed so far, by all means, cannot write, and stays
 // what it is while the run goes on.
 func TestResume_ViewSeesOwnChanges(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	l, err := everheap.OpenList[string](s, "l")
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range 100 {
-		must(t, m.Set(s, fmt.Sprint("key ", i), i))
+		spacetest.Must(t, m.Set(s, fmt.Sprint("key ", i), i))
 	}
-	must(t, resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, s.View(func(tx *everheap.Tx) error { // of what is committed
-			must(t, m.Set(s, "key 0", 50)) // begins the transaction
+	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
+		spacetest.Must(t, s.View(func(tx *everheap.Tx) error { // of what is committed
+			spacetest.Must(t, m.Set(s, "key 0", 50)) // begins the transaction
 			if *m.Peek(tx, "key 0") != 0 {
 				t.Error("a View has changed")
 			}
 			return nil
 		}))
 		added, err := everheap.OpenMap[int, progress](s, "added") // of types that nobody knows yet
-		must(t, err)
-		must(t, added.Set(s, 1, progress{1, "one"}))
-		must(t, l.Append(s, "a", "b"))
+		spacetest.Must(t, err)
+		spacetest.Must(t, added.Set(s, 1, progress{1, "one"}))
+		spacetest.Must(t, l.Append(s, "a", "b"))
 		err = s.View(func(tx *everheap.Tx) error {
-			expectError(t, m.Set(tx, "x", 1), everheap.ErrReadOnly)
-			expectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
+			spacetest.ExpectError(t, m.Set(tx, "x", 1), everheap.ErrReadOnly)
+			spacetest.ExpectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
 			borrowed := m.Peek(tx, "key 0")
 			n := 0
 			for k, v := range m.All(tx) { // what is changed meanwhile is not seen
@@ -352,15 +351,15 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 				if *v != want {
 					t.Errorf("%s is %d", k, *v)
 				}
-				must(t, m.Set(s, k, -1))
-				must(t, m.Set(s, k, -2))
-				must(t, m.Set(s, "more "+k, 0))
+				spacetest.Must(t, m.Set(s, k, -1))
+				spacetest.Must(t, m.Set(s, k, -2))
+				spacetest.Must(t, m.Set(s, "more "+k, 0))
 				_, err := m.Delete(s, k)
-				must(t, err)
+				spacetest.Must(t, err)
 				n++
 			}
-			must(t, l.Truncate(s, 0))
-			must(t, l.Append(s, "c"))
+			spacetest.Must(t, l.Truncate(s, 0))
+			spacetest.Must(t, l.Append(s, "c"))
 			done := make(chan struct{})
 			for range 2 { // a View may be shared
 				go func() {
@@ -373,8 +372,8 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 					}
 				}()
 			}
-			receive(t, "a reader", done)
-			receive(t, "the other reader", done)
+			spacetest.Receive(t, "a reader", done)
+			spacetest.Receive(t, "the other reader", done)
 			if n != 100 || *borrowed != 50 || *m.Peek(tx, "key 99") != 99 || m.Peek(tx, "more key 1") != nil {
 				t.Errorf("the View has changed: %d entries, %d", n, *borrowed)
 			}
@@ -385,7 +384,7 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 				return nil
 			})
 		})
-		must(t, err)
+		spacetest.Must(t, err)
 		p.N = 100
 		return nil
 	}))
@@ -398,11 +397,11 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) {
 }
 
 func TestResume_Types(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	ran := false
-	err := everheap.Resume(background, s, "no", struct{ C chan int }{}, func(*struct{ C chan int }, func() error) error { ran = true; return nil })
-	expectError(t, err, everheap.ErrUnstorable, "C")
-	must(t, resume(s, func(p *progress, _ func() error) error { p.N = 5; return nil }))
+	err := everheap.Resume(spacetest.Background, s, "no", struct{ C chan int }{}, func(*struct{ C chan int }, func() error) error { ran = true; return nil })
+	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "C")
+	spacetest.Must(t, resume(s, func(p *progress, _ func() error) error { p.N = 5; return nil }))
 	type wider struct {
 		N    int
 		Note string
@@ -414,44 +413,44 @@ func TestResume_Types(t *testing.T) {
 		}
 		return nil
 	}
-	expectError(t, everheap.Resume(background, s, "job", wider{}, run), everheap.ErrTypeChanged, "job", "More")
-	mapOf[string, int](t, s)
-	expectError(t, everheap.Resume(background, s, "m", wider{}, run), everheap.ErrTypeChanged)
+	spacetest.ExpectError(t, everheap.Resume(spacetest.Background, s, "job", wider{}, run), everheap.ErrTypeChanged, "job", "More")
+	spacetest.MapOf[string, int](t, s)
+	spacetest.ExpectError(t, everheap.Resume(spacetest.Background, s, "m", wider{}, run), everheap.ErrTypeChanged)
 	if ran {
 		t.Error("it ran")
 	}
 	_, err = everheap.OpenRef(s, "job", wider{}, everheap.Evolve())
-	must(t, err)
-	must(t, everheap.Resume(background, s, "job", wider{}, run))
-	expectError(t, everheap.Resume(background, s, strings.Repeat("x", 200), wider{}, run), everheap.ErrTooLarge)
+	spacetest.Must(t, err)
+	spacetest.Must(t, everheap.Resume(spacetest.Background, s, "job", wider{}, run))
+	spacetest.ExpectError(t, everheap.Resume(spacetest.Background, s, strings.Repeat("x", 200), wider{}, run), everheap.ErrTooLarge)
 }
 
 func TestResume_ReadOnlyAndClosed(t *testing.T) {
 	dir := t.TempDir() + "/s"
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
 	run := func(p *progress, _ func() error) error { p.N++; return nil }
-	must(t, resume(s, run))
-	must(t, s.Close())
-	expectError(t, resume(s, run), everheap.ErrClosed)
-	r := open(t, dir, everheap.WithReadOnly())
-	expectError(t, resume(r, run), everheap.ErrReadOnly)
+	spacetest.Must(t, resume(s, run))
+	spacetest.Must(t, s.Close())
+	spacetest.ExpectError(t, resume(s, run), everheap.ErrClosed)
+	r := spacetest.Open(t, dir, everheap.WithReadOnly())
+	spacetest.ExpectError(t, resume(r, run), everheap.ErrReadOnly)
 }
 
 // Closing the handle under a run ends it: what is open is committed or not, whole.
 func TestResume_CloseMeanwhile(t *testing.T) {
 	dir := t.TempDir() + "/s"
-	keeper := open(t, dir)
-	s, err := everheap.Open(dir, everheap.WithMaxSize(small))
-	must(t, err)
-	m := mapOf[string, int](t, keeper)
+	keeper := spacetest.Open(t, dir)
+	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
+	spacetest.Must(t, err)
+	m := spacetest.MapOf[string, int](t, keeper)
 	err = resume(s, func(p *progress, checkpoint func() error) error {
-		must(t, step(s, m, p))
-		elsewhere(func() { must(t, s.Close()) }) // another handle keeps the space open
-		must(t, checkpoint())
+		spacetest.Must(t, step(s, m, p))
+		elsewhere(func() { spacetest.Must(t, s.Close()) }) // another handle keeps the space open
+		spacetest.Must(t, checkpoint())
 		return step(s, m, p)
 	})
-	expectError(t, err, everheap.ErrClosed)
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
 	if n, state := seen(t, keeper, m); n != 1 || state != 1 {
 		t.Errorf("%d and %d are there", n, state)
 	}
@@ -460,21 +459,21 @@ func TestResume_CloseMeanwhile(t *testing.T) {
 // One run at a time has a name; the second one waits, as long as its context lets it,
 // and goes on from where the first one ends.
 func TestResume_OneAtATime(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, int](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, int](t, s)
 	second := make(chan error)
-	must(t, resume(s, func(p *progress, _ func() error) error {
+	spacetest.Must(t, resume(s, func(p *progress, _ func() error) error {
 		elsewhere(func() {
-			ctx, cancel := context.WithTimeout(background, 10*time.Millisecond)
+			ctx, cancel := context.WithTimeout(spacetest.Background, 10*time.Millisecond)
 			defer cancel()
 			err := everheap.Resume(ctx, s, "job", progress{}, func(*progress, func() error) error { t.Error("it ran"); return nil })
-			expectError(t, err, everheap.ErrBusy)
-			must(t, everheap.Resume(background, s, "another job", progress{}, func(p *progress, _ func() error) error { return step(s, m, p) }))
+			spacetest.ExpectError(t, err, everheap.ErrBusy)
+			spacetest.Must(t, everheap.Resume(spacetest.Background, s, "another job", progress{}, func(p *progress, _ func() error) error { return step(s, m, p) }))
 		})
 		go func() { second <- resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }) }()
 		return step(s, m, p)
 	}))
-	must(t, receive(t, "the second run", second))
+	spacetest.Must(t, spacetest.Receive(t, "the second run", second))
 	if n, state := seen(t, s, m); n != 3 || state != 2 {
 		t.Errorf("%d and %d are there", n, state)
 	}
@@ -483,12 +482,12 @@ func TestResume_OneAtATime(t *testing.T) {
 // Other handles of the process on the space take part, and other spaces do not.
 func TestResume_OtherHandles(t *testing.T) {
 	dir := t.TempDir() + "/s"
-	s, again, other := open(t, dir), open(t, dir), scratch(t)
-	m, theirs := mapOf[string, int](t, s), mapOf[string, int](t, other)
+	s, again, other := spacetest.Open(t, dir), spacetest.Open(t, dir), spacetest.Scratch(t)
+	m, theirs := spacetest.MapOf[string, int](t, s), spacetest.MapOf[string, int](t, other)
 	boom := errors.New("boom")
 	err := resume(s, func(p *progress, _ func() error) error {
-		must(t, m.Set(again, "n", 1))
-		must(t, theirs.Set(other, "n", 1))
+		spacetest.Must(t, m.Set(again, "n", 1))
+		spacetest.Must(t, theirs.Set(other, "n", 1))
 		if v, err := m.Get(s, "n"); v != 1 || err != nil {
 			t.Errorf("%d (%v)", v, err)
 		}
@@ -514,14 +513,14 @@ func TestResume_Durable(t *testing.T) {
 			if how == "space" {
 				opts = append(opts, everheap.Durable)
 			}
-			s := scratch(t, opts...)
-			m := mapOf[string, int](t, s)
-			must(t, resume(s, func(p *progress, checkpoint func() error) error {
-				must(t, step(s, m, p))
+			s := spacetest.Scratch(t, opts...)
+			m := spacetest.MapOf[string, int](t, s)
+			spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
+				spacetest.Must(t, step(s, m, p))
 				if how == "update" {
-					must(t, s.Update(background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }, everheap.Durable))
+					spacetest.Must(t, s.Update(spacetest.Background, func(tx *everheap.Tx) error { return m.Set(tx, "more", 1) }, everheap.Durable))
 				}
-				must(t, checkpoint())
+				spacetest.Must(t, checkpoint())
 				if st := s.Stats(); st.Durable != st.Version {
 					t.Errorf("version %d is committed, and %d on disk", st.Version, st.Durable)
 				}

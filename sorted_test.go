@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // sortedOf opens the sorted map "m" of a space.
 func sortedOf[K comparable, V any](t testing.TB, s *everheap.Space) everheap.Sorted[K, V] {
 	t.Helper()
 	m, err := everheap.OpenSorted[K, V](s, "m")
-	must(t, err)
+	spacetest.Must(t, err)
 	return m
 }
 
@@ -34,18 +35,18 @@ func keysOf[K, V any](seq func(yield func(K, *V) bool)) (keys []K) {
 
 func TestSorted_Named(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
-	s := open(t, dir)
+	s := spacetest.Open(t, dir)
 	err := s.View(func(tx *everheap.Tx) error { _, err := everheap.OpenSorted[int, int](tx, "m"); return err })
-	expectError(t, err, everheap.ErrNotFound, `"m"`)
+	spacetest.ExpectError(t, err, everheap.ErrNotFound, `"m"`)
 	m := sortedOf[string, int](t, s)
-	must(t, m.Set(s, "b", 2))
-	must(t, m.Set(s, "a", 1))
-	must(t, s.Close())
-	s = open(t, dir)
+	spacetest.Must(t, m.Set(s, "b", 2))
+	spacetest.Must(t, m.Set(s, "a", 1))
+	spacetest.Must(t, s.Close())
+	s = spacetest.Open(t, dir)
 	if again := sortedOf[string, int](t, s); again != m || again.IsNil() {
 		t.Errorf("%x, want %x", again.ID(), m.ID())
 	}
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		if got := keysOf(m.All(tx)); fmt.Sprint(got) != "[a b]" {
 			t.Errorf("%q", got)
 		}
@@ -54,13 +55,13 @@ func TestSorted_Named(t *testing.T) {
 }
 
 func TestSorted_Nil(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	var m everheap.Sorted[string, int]
 	if !m.IsNil() || m.ID() != 0 {
 		t.Error("the zero Sorted is not nil")
 	}
-	expectError(t, m.Set(s, "x", 1), everheap.ErrNilHandle)
-	expectError(t, second(m.Get(s, "x")), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, m.Set(s, "x", 1), everheap.ErrNilHandle)
+	spacetest.ExpectError(t, spacetest.Second(m.Get(s, "x")), everheap.ErrNilHandle)
 	for name, fn := range map[string]func(tx *everheap.Tx){
 		"All":   func(tx *everheap.Tx) { keysOf(m.All(tx)) },
 		"Range": func(tx *everheap.Tx) { keysOf(m.Range(tx, everheap.Including("a"), everheap.Excluding("b"))) },
@@ -77,27 +78,27 @@ func TestSorted_Nil(t *testing.T) {
 }
 
 func TestSorted_ClosedAndReadOnly(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := sortedOf[string, int](t, s)
 	var kept *everheap.Tx
-	view(t, s, func(tx *everheap.Tx) error {
-		expectError(t, m.Set(tx, "x", 1), everheap.ErrReadOnly)
-		expectError(t, second(m.Delete(tx, "x")), everheap.ErrReadOnly)
-		expectError(t, second(everheap.NewSorted[int, int](tx)), everheap.ErrReadOnly)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, m.Set(tx, "x", 1), everheap.ErrReadOnly)
+		spacetest.ExpectError(t, spacetest.Second(m.Delete(tx, "x")), everheap.ErrReadOnly)
+		spacetest.ExpectError(t, spacetest.Second(everheap.NewSorted[int, int](tx)), everheap.ErrReadOnly)
 		kept = tx
 		return nil
 	})
-	expectError(t, second(m.Get(kept, "x")), everheap.ErrClosed, "the transaction has ended")
-	update(t, s, func(tx *everheap.Tx) error {
-		expectError(t, m.Set(s, "x", 1), everheap.ErrSelf)
+	spacetest.ExpectError(t, spacetest.Second(m.Get(kept, "x")), everheap.ErrClosed, "the transaction has ended")
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, m.Set(s, "x", 1), everheap.ErrSelf)
 		kept = tx
 		return nil
 	})
-	expectError(t, m.Set(kept, "x", 1), everheap.ErrClosed)
-	must(t, s.Close())
+	spacetest.ExpectError(t, m.Set(kept, "x", 1), everheap.ErrClosed)
+	spacetest.Must(t, s.Close())
 	for name, err := range map[string]error{
-		"Set": m.Set(s, "x", 1), "Get": second(m.Get(s, "x")), "Has": second(m.Has(s, "x")), "Delete": second(m.Delete(s, "x")),
-		"Modify": m.Modify(s, "x", func(*int) error { return nil }), "Len": second(m.Len(s)), "Open": second(everheap.OpenSorted[string, int](s, "m")),
+		"Set": m.Set(s, "x", 1), "Get": spacetest.Second(m.Get(s, "x")), "Has": spacetest.Second(m.Has(s, "x")), "Delete": spacetest.Second(m.Delete(s, "x")),
+		"Modify": m.Modify(s, "x", func(*int) error { return nil }), "Len": spacetest.Second(m.Len(s)), "Open": spacetest.Second(everheap.OpenSorted[string, int](s, "m")),
 	} {
 		if !errors.Is(err, everheap.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
@@ -108,24 +109,24 @@ func TestSorted_ClosedAndReadOnly(t *testing.T) {
 // A sorted map is no map, and the other way round, by name or by ID.
 func TestErrTypeChanged_Sorted(t *testing.T) {
 	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
-		s := scratch(t, opts...)
+		s := spacetest.Scratch(t, opts...)
 		m, err := everheap.OpenMap[string, int](s, "map")
-		must(t, err)
+		spacetest.Must(t, err)
 		o, err := everheap.OpenSorted[string, int](s, "sorted")
-		must(t, err)
+		spacetest.Must(t, err)
 		l, err := everheap.OpenList[int](s, "list")
-		must(t, err)
-		expectError(t, second(everheap.OpenSorted[string, int](s, "map")), everheap.ErrTypeChanged, "map is stored with another type", "stored:  a map", "program: a sorted map")
-		expectError(t, second(everheap.OpenMap[string, int](s, "sorted")), everheap.ErrTypeChanged, "sorted is stored", "stored:  a sorted map", "program: a map")
-		expectError(t, second(everheap.OpenSorted[string, int](s, "list")), everheap.ErrTypeChanged, "stored:  a list")
-		expectError(t, second(everheap.OpenSorted[string, uint](s, "sorted")), everheap.ErrTypeChanged, "sorted map of string to int", "sorted map of string to uint")
-		expectError(t, second(everheap.OpenSorted[int, int](s, "sorted")), everheap.ErrTypeChanged, "sorted map of string to int")
-		must(t, m.Set(s, "x", 1))
-		must(t, o.Set(s, "x", 2))
+		spacetest.Must(t, err)
+		spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[string, int](s, "map")), everheap.ErrTypeChanged, "map is stored with another type", "stored:  a map", "program: a sorted map")
+		spacetest.ExpectError(t, spacetest.Second(everheap.OpenMap[string, int](s, "sorted")), everheap.ErrTypeChanged, "sorted is stored", "stored:  a sorted map", "program: a map")
+		spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[string, int](s, "list")), everheap.ErrTypeChanged, "stored:  a list")
+		spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[string, uint](s, "sorted")), everheap.ErrTypeChanged, "sorted map of string to int", "sorted map of string to uint")
+		spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[int, int](s, "sorted")), everheap.ErrTypeChanged, "sorted map of string to int")
+		spacetest.Must(t, m.Set(s, "x", 1))
+		spacetest.Must(t, o.Set(s, "x", 2))
 		for range 2 { // what is remembered of one is not taken for the other
-			expectError(t, second(convert[everheap.Map[string, int], everheap.Sorted[string, int]](m).Get(s, "x")), everheap.ErrTypeChanged)
-			expectError(t, convert[everheap.Sorted[string, int], everheap.Map[string, int]](o).Set(s, "x", 1), everheap.ErrTypeChanged)
-			expectError(t, convert[everheap.List[int], everheap.Sorted[string, int]](l).Set(s, "x", 1), everheap.ErrTypeChanged)
+			spacetest.ExpectError(t, spacetest.Second(spacetest.Convert[everheap.Map[string, int], everheap.Sorted[string, int]](m).Get(s, "x")), everheap.ErrTypeChanged)
+			spacetest.ExpectError(t, spacetest.Convert[everheap.Sorted[string, int], everheap.Map[string, int]](o).Set(s, "x", 1), everheap.ErrTypeChanged)
+			spacetest.ExpectError(t, spacetest.Convert[everheap.List[int], everheap.Sorted[string, int]](l).Set(s, "x", 1), everheap.ErrTypeChanged)
 			if v, err := o.Get(s, "x"); v != 2 || err != nil {
 				t.Error(v, err)
 			}
@@ -141,39 +142,39 @@ func TestErrUnstorable_SortedKeys(t *testing.T) {
 		Name  string
 		Parts [2]struct{ Phase complex64 }
 	}
-	s := scratch(t)
-	err := second(everheap.OpenSorted[complex128, int](s, "m"))
-	expectError(t, err, everheap.ErrUnstorable, "complex128 cannot be the key of a Sorted", "use strings, integers, floats")
-	err = second(everheap.OpenSorted[wave, int](s, "m"))
-	expectError(t, err, everheap.ErrUnstorable, "field Parts[].Phase (complex64)", "the key of a Sorted")
-	expectError(t, second(everheap.OpenSorted[*int, int](s, "m")), everheap.ErrUnstorable)
-	expectError(t, second(everheap.OpenSorted[string, chan int](s, "m")), everheap.ErrUnstorable)
-	expectError(t, second(everheap.OpenMap[string, struct {
+	s := spacetest.Scratch(t)
+	err := spacetest.Second(everheap.OpenSorted[complex128, int](s, "m"))
+	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "complex128 cannot be the key of a Sorted", "use strings, integers, floats")
+	err = spacetest.Second(everheap.OpenSorted[wave, int](s, "m"))
+	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "field Parts[].Phase (complex64)", "the key of a Sorted")
+	spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[*int, int](s, "m")), everheap.ErrUnstorable)
+	spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[string, chan int](s, "m")), everheap.ErrUnstorable)
+	spacetest.ExpectError(t, spacetest.Second(everheap.OpenMap[string, struct {
 		M everheap.Sorted[complex64, int]
 	}](s, "m")), everheap.ErrUnstorable, "no order")
-	update(t, s, func(tx *everheap.Tx) error {
-		expectError(t, second(everheap.NewSorted[complex64, int](tx)), everheap.ErrUnstorable)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, spacetest.Second(everheap.NewSorted[complex64, int](tx)), everheap.ErrUnstorable)
 		return nil
 	})
-	must(t, second(everheap.OpenSorted[string, wave](s, "m"))) // as a value it is welcome, and the refused ones left nothing
+	spacetest.Must(t, spacetest.Second(everheap.OpenSorted[string, wave](s, "m"))) // as a value it is welcome, and the refused ones left nothing
 }
 
 func TestErrNaN_Sorted(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := sortedOf[float64, string](t, s)
 	nan := math.NaN()
-	update(t, s, func(tx *everheap.Tx) error {
-		expectError(t, m.Set(tx, nan, "x"), everheap.ErrNaN)
-		expectError(t, second(m.Get(tx, nan)), everheap.ErrNaN)
-		expectError(t, second(m.Delete(tx, nan)), everheap.ErrNaN)
-		must(t, m.Set(tx, math.Copysign(0, -1), "negative zero")) // the transaction goes on
-		must(t, m.Set(tx, 0, "zero"))
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
+		spacetest.ExpectError(t, m.Set(tx, nan, "x"), everheap.ErrNaN)
+		spacetest.ExpectError(t, spacetest.Second(m.Get(tx, nan)), everheap.ErrNaN)
+		spacetest.ExpectError(t, spacetest.Second(m.Delete(tx, nan)), everheap.ErrNaN)
+		spacetest.Must(t, m.Set(tx, math.Copysign(0, -1), "negative zero")) // the transaction goes on
+		spacetest.Must(t, m.Set(tx, 0, "zero"))
 		for _, f := range []float64{math.Inf(1), math.Inf(-1), -1, 1, math.SmallestNonzeroFloat64, -math.SmallestNonzeroFloat64} {
-			must(t, m.Set(tx, f, ""))
+			spacetest.Must(t, m.Set(tx, f, ""))
 		}
 		return nil
 	})
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		if got := fmt.Sprint(keysOf(m.All(tx))); got != "[-Inf -1 -5e-324 0 5e-324 1 +Inf]" {
 			t.Error(got)
 		}
@@ -182,15 +183,15 @@ func TestErrNaN_Sorted(t *testing.T) {
 		}
 		return nil
 	})
-	expectError(t, s.View(func(tx *everheap.Tx) error {
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error {
 		keysOf(m.Range(tx, everheap.Including(nan), everheap.Unbounded[float64]()))
 		return nil
 	}), everheap.ErrNaN)
-	expectError(t, s.View(func(tx *everheap.Tx) error { m.Rank(tx, nan); return nil }), everheap.ErrNaN)
+	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { m.Rank(tx, nan); return nil }), everheap.ErrNaN)
 	type point struct{ X, Y float32 }
 	p, err := everheap.OpenSorted[[2]point, int](s, "points")
-	must(t, err)
-	expectError(t, p.Set(s, [2]point{1: {Y: float32(nan)}}, 1), everheap.ErrNaN)
+	spacetest.Must(t, err)
+	spacetest.ExpectError(t, p.Set(s, [2]point{1: {Y: float32(nan)}}, 1), everheap.ErrNaN)
 }
 
 // orderOf sets keys in random order and compares the order that comes out with the
@@ -198,19 +199,19 @@ func TestErrNaN_Sorted(t *testing.T) {
 func orderOf[K comparable](t *testing.T, s *everheap.Space, keys ...K) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, uint64(len(keys))))
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		m, err := everheap.NewSorted[K, int](tx)
-		must(t, err)
+		spacetest.Must(t, err)
 		var want []K
 		for _, i := range r.Perm(len(keys)) {
-			if j, there := index(want, keys[i]); !there {
+			if j, there := spacetest.Index(want, keys[i]); !there {
 				want = slices.Insert(want, j, keys[i])
 			}
-			must(t, m.Set(tx, keys[i], i))
+			spacetest.Must(t, m.Set(tx, keys[i], i))
 		}
 		got := keysOf(m.All(tx))
 		for i, k := range got {
-			if i >= len(want) || compareKeys(reflect.ValueOf(k), reflect.ValueOf(want[i])) != 0 || m.Rank(tx, k) != i {
+			if i >= len(want) || spacetest.CompareKeys(reflect.ValueOf(k), reflect.ValueOf(want[i])) != 0 || m.Rank(tx, k) != i {
 				t.Errorf("%T: key %d is %v, rank %d", k, i, k, m.Rank(tx, k))
 			}
 		}
@@ -234,7 +235,7 @@ type weekday int8
 
 // Keys of every sort have the order that the documentation says.
 func TestSorted_KeysOfEverySort(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	orderOf(t, s, integers[int](r)...)
 	orderOf(t, s, integers[int8](r)...)
@@ -255,7 +256,7 @@ func TestSorted_KeysOfEverySort(t *testing.T) {
 	var times []time.Time
 	var strs []string
 	var arrays [][20]byte
-	var composite []tripleKey
+	var composite []spacetest.TripleKey
 	for i := range 300 {
 		f := math.Float32frombits(r.Uint32())
 		if f == f {
@@ -267,7 +268,7 @@ func TestSorted_KeysOfEverySort(t *testing.T) {
 		var a [20]byte
 		a[r.IntN(20)], a[19] = byte(r.Uint32()), byte(i)
 		arrays = append(arrays, a)
-		composite = append(composite, tripleKey{str, int32(i%5) - 2, float64(i%3) - 1})
+		composite = append(composite, spacetest.TripleKey{A: str, B: int32(i%5) - 2, C: float64(i%3) - 1})
 	}
 	orderOf(t, s, floats...)
 	orderOf(t, s, times...)
@@ -282,19 +283,19 @@ func TestSorted_KeysOfEverySort(t *testing.T) {
 }
 
 func TestSorted_Prefix(t *testing.T) {
-	s := scratch(t)
-	m := sortedOf[named, int](t, s)
-	all := []named{"", "a", "a\xff", "a\xff\xff", "a\xff\xff\x00", "a\xffb", "ab", "abc", "abcd", "abd", "b", "\xff", "\xff\xff", "\xff\xffz"}
-	update(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	m := sortedOf[spacetest.Named, int](t, s)
+	all := []spacetest.Named{"", "a", "a\xff", "a\xff\xff", "a\xff\xff\x00", "a\xffb", "ab", "abc", "abcd", "abd", "b", "\xff", "\xff\xff", "\xff\xffz"}
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i, k := range all {
-			must(t, m.Set(tx, k, i))
+			spacetest.Must(t, m.Set(tx, k, i))
 		}
 		return nil
 	})
 	slices.Sort(all)
-	view(t, s, func(tx *everheap.Tx) error {
-		for _, p := range append([]named{"abx", "c", "a\xff\xff\xff"}, all...) {
-			var want []named
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		for _, p := range append([]spacetest.Named{"abx", "c", "a\xff\xff\xff"}, all...) {
+			var want []spacetest.Named
 			for _, k := range all {
 				if strings.HasPrefix(string(k), string(p)) {
 					want = append(want, k)
@@ -316,11 +317,11 @@ func TestSorted_Prefix(t *testing.T) {
 // Loops see the map as it was when they began, however they are nested, and the
 // transaction sees its own changes.
 func TestSorted_LoopsInLoops(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := sortedOf[int, int](t, s)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 300 {
-			must(t, m.Set(tx, i, i))
+			spacetest.Must(t, m.Set(tx, i, i))
 		}
 		outer := 0
 		for k, v := range m.All(tx) {
@@ -328,8 +329,8 @@ func TestSorted_LoopsInLoops(t *testing.T) {
 				t.Fatalf("outer: key %d, value %d", k, *v)
 			}
 			outer++
-			must(t, m.Set(tx, k, -k))
-			must(t, m.Set(tx, 1000+k, k))
+			spacetest.Must(t, m.Set(tx, k, -k))
+			spacetest.Must(t, m.Set(tx, 1000+k, k))
 			if k%50 == 0 {
 				inner := 0
 				for range m.Backward(tx, everheap.Unbounded[int](), everheap.Unbounded[int]()) {
@@ -342,7 +343,7 @@ func TestSorted_LoopsInLoops(t *testing.T) {
 					}
 				}
 				for j := range k + 1 {
-					must(t, m.Set(tx, 1000+j, j))
+					spacetest.Must(t, m.Set(tx, 1000+j, j))
 				}
 			}
 			if *v != k {
@@ -363,16 +364,16 @@ func TestSorted_LoopsInLoops(t *testing.T) {
 
 // Each operation without a transaction is durable if the space is.
 func TestSorted_Durable(t *testing.T) {
-	s := scratch(t, everheap.WithDurability(everheap.Durable), everheap.WithoutBackground())
+	s := spacetest.Scratch(t, everheap.WithDurability(everheap.Durable), spacetest.WithoutBackground())
 	m := sortedOf[string, int](t, s)
 	for i, fn := range []func() error{
 		func() error { return m.Set(s, "a", 1) },
 		func() error { return m.Modify(s, "a", func(v *int) error { *v++; return nil }) },
 		func() error { return m.Upsert(s, "b", func(v *int, _ bool) error { *v = 2; return nil }) },
-		func() error { return second(m.Delete(s, "a")) },
+		func() error { return spacetest.Second(m.Delete(s, "a")) },
 	} {
 		before := s.Stats().Version
-		must(t, fn())
+		spacetest.Must(t, fn())
 		if st := s.Stats(); st.Version == before || st.Durable < st.Version {
 			t.Errorf("operation %d: version %d, durable %d", i, st.Version, st.Durable)
 		}
@@ -380,18 +381,18 @@ func TestSorted_Durable(t *testing.T) {
 }
 
 func TestSorted_NoAllocation(t *testing.T) {
-	s := scratch(t, everheap.WithoutBackground())
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	type point struct{ X, Y int }
 	m := sortedOf[string, point](t, s)
 	n, err := everheap.OpenSorted[[2]int, point](s, "n")
-	must(t, err)
+	spacetest.Must(t, err)
 	for i := range 500 {
-		must(t, m.Set(s, fmt.Sprint("key ", i), point{i, i}))
-		must(t, n.Set(s, [2]int{i % 10, i}, point{i, i}))
+		spacetest.Must(t, m.Set(s, fmt.Sprint("key ", i), point{i, i}))
+		spacetest.Must(t, n.Set(s, [2]int{i % 10, i}, point{i, i}))
 	}
 	key := "key 77"
 	var tx *everheap.Tx
-	view(t, s, func(x *everheap.Tx) error {
+	spacetest.View(t, s, func(x *everheap.Tx) error {
 		tx = x
 		for name, fn := range map[string]func(){
 			"Peek": func() { m.Peek(tx, key); n.Peek(tx, [2]int{7, 77}) }, "Get": func() { _, _ = m.Get(s, key); _, _ = n.Get(s, [2]int{7, 77}) },
@@ -406,8 +407,15 @@ func TestSorted_NoAllocation(t *testing.T) {
 	})
 	i := 0
 	for name, fn := range map[string]func(){
-		"Set":            func() { must(t, m.Set(s, key, point{1, 2})); must(t, n.Set(s, [2]int{5, 5}, point{1, 2})) },
-		"Set and Delete": func() { i++; must(t, n.Set(s, [2]int{i}, point{1, 2})); must(t, second(n.Delete(s, [2]int{i}))) },
+		"Set": func() {
+			spacetest.Must(t, m.Set(s, key, point{1, 2}))
+			spacetest.Must(t, n.Set(s, [2]int{5, 5}, point{1, 2}))
+		},
+		"Set and Delete": func() {
+			i++
+			spacetest.Must(t, n.Set(s, [2]int{i}, point{1, 2}))
+			spacetest.Must(t, spacetest.Second(n.Delete(s, [2]int{i})))
+		},
 	} {
 		if n := testing.AllocsPerRun(200, fn); n > 0 { // rounded down: lists of what was freed grow now and then
 			t.Errorf("%s allocates %v times", name, n)
@@ -417,22 +425,22 @@ func TestSorted_NoAllocation(t *testing.T) {
 
 // Handles of sorted maps are values, and they are judged as others are.
 func TestSorted_AsValue(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	type shelf struct{ Books everheap.Sorted[string, int] }
 	shelves, err := everheap.OpenSorted[int, shelf](s, "shelves")
-	must(t, err)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 100 {
 			books, err := everheap.NewSorted[string, int](tx)
-			must(t, err)
+			spacetest.Must(t, err)
 			for j := range i % 7 {
-				must(t, books.Set(tx, fmt.Sprint("book ", 9-j), j))
+				spacetest.Must(t, books.Set(tx, fmt.Sprint("book ", 9-j), j))
 			}
-			must(t, shelves.Set(tx, -i, shelf{books}))
+			spacetest.Must(t, shelves.Set(tx, -i, shelf{books}))
 		}
 		return nil
 	})
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		i := 99
 		for k, v := range shelves.All(tx) {
 			if got := len(keysOf(v.Books.All(tx))); k != -i || got != i%7 {
@@ -443,17 +451,17 @@ func TestSorted_AsValue(t *testing.T) {
 		return nil
 	})
 	m, err := everheap.OpenMap[string, int](s, "map")
-	must(t, err)
-	bad := shelf{convert[everheap.Map[string, int], everheap.Sorted[string, int]](m)}
-	expectError(t, shelves.Set(s, 1, bad), everheap.ErrTypeChanged, "stored:  a map")
+	spacetest.Must(t, err)
+	bad := shelf{spacetest.Convert[everheap.Map[string, int], everheap.Sorted[string, int]](m)}
+	spacetest.ExpectError(t, shelves.Set(s, 1, bad), everheap.ErrTypeChanged, "stored:  a map")
 	var lost everheap.Sorted[string, int]
 	err = s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
 		lost, err = everheap.NewSorted[string, int](tx)
-		must(t, err)
-		return errOfTest
+		spacetest.Must(t, err)
+		return spacetest.ErrOfTest
 	})
-	expectError(t, err, errOfTest)
-	expectError(t, shelves.Set(s, 1, shelf{lost}), everheap.ErrDangling)
+	spacetest.ExpectError(t, err, spacetest.ErrOfTest)
+	spacetest.ExpectError(t, shelves.Set(s, 1, shelf{lost}), everheap.ErrDangling)
 	if n, err := shelves.Len(s); n != 100 || err != nil {
 		t.Error(n, err)
 	}
@@ -461,17 +469,17 @@ func TestSorted_AsValue(t *testing.T) {
 
 // A value that cannot be stored leaves the transaction, and the map, as they were.
 func TestSorted_RefusedValue(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	m := sortedOf[string, everheap.Ref[int]](t, s)
-	other := scratch(t)
-	for s.Engine().Tag() == other.Engine().Tag() { // one time in 32768
-		other = scratch(t)
+	other := spacetest.Scratch(t)
+	for spacetest.Engine(s).Tag() == spacetest.Engine(other).Tag() { // one time in 32768
+		other = spacetest.Scratch(t)
 	}
 	r := newRef(t, s, 1)
-	update(t, s, func(tx *everheap.Tx) error {
+	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 100 {
-			must(t, m.Set(tx, fmt.Sprint(i), r))
-			expectError(t, m.Set(tx, fmt.Sprint(i, "x"), newRef(t, other, i)), everheap.ErrDangling)
+			spacetest.Must(t, m.Set(tx, fmt.Sprint(i), r))
+			spacetest.ExpectError(t, m.Set(tx, fmt.Sprint(i, "x"), newRef(t, other, i)), everheap.ErrDangling)
 		}
 		return nil
 	})

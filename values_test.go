@@ -16,6 +16,7 @@ import (
 	"unique"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
 )
 
 // tags is a type that cannot be stored as it is, with methods.
@@ -127,24 +128,24 @@ func wantHost(t *testing.T, what string, got, want netHost) {
 // Values with parts that are stored by their bytes come back equal from everywhere, and
 // such keys are found and in order.
 func TestCodedValues_Model(t *testing.T) {
-	rounds(t, 4, func(t *testing.T, r *rand.Rand) {
+	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		dir := filepath.Join(t.TempDir(), "s")
-		s := open(t, dir)
-		hosts := mapOf[netip.AddrPort, netHost](t, s)
+		s := spacetest.Open(t, dir)
+		hosts := spacetest.MapOf[netip.AddrPort, netHost](t, s)
 		nets, err := everheap.OpenSorted[netip.Prefix, netHost](s, "nets")
-		must(t, err)
+		spacetest.Must(t, err)
 		all, err := everheap.OpenList[netHost](s, "all")
-		must(t, err)
+		spacetest.Must(t, err)
 		one, err := everheap.OpenRef(s, "one", someHost(r, 2))
-		must(t, err)
+		spacetest.Must(t, err)
 		byHost, byNet := map[netip.AddrPort]netHost{}, map[netip.Prefix]netHost{}
 		var list []netHost
 		var last netHost
 		for range 200 {
 			m, port := someHost(r, 2), netip.AddrPortFrom(someAddr(r), uint16(r.IntN(3)))
 			network := netip.PrefixFrom(someAddr(r), r.IntN(20))
-			must(t, hosts.Set(s, port, m))
-			must(t, nets.Upsert(s, network, func(v *netHost, found bool) error {
+			spacetest.Must(t, hosts.Set(s, port, m))
+			spacetest.Must(t, nets.Upsert(s, network, func(v *netHost, found bool) error {
 				if _, want := byNet[network]; found != want {
 					t.Errorf("%v: found is %v", network, found)
 				}
@@ -152,13 +153,13 @@ func TestCodedValues_Model(t *testing.T) {
 				*v = m
 				return nil
 			}))
-			must(t, all.Append(s, m, someHost(rand.New(rand.NewPCG(1, 1)), 1)))
-			must(t, one.Set(s, m))
+			spacetest.Must(t, all.Append(s, m, someHost(rand.New(rand.NewPCG(1, 1)), 1)))
+			spacetest.Must(t, one.Set(s, m))
 			byHost[port], byNet[network], last = m, m, m
 			list = append(list, m, someHost(rand.New(rand.NewPCG(1, 1)), 1))
 			if r.IntN(4) == 0 {
 				removed, err := hosts.Delete(s, port)
-				must(t, err)
+				spacetest.Must(t, err)
 				if !removed {
 					t.Errorf("%v was not there", port)
 				}
@@ -166,10 +167,10 @@ func TestCodedValues_Model(t *testing.T) {
 			}
 		}
 		compare := func() {
-			must(t, s.View(func(tx *everheap.Tx) error {
+			spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
 				for port, want := range byHost {
 					got, err := hosts.Get(tx, port)
-					must(t, err)
+					spacetest.Must(t, err)
 					wantHost(t, "get", got, want)
 					wantHost(t, "peek", *hosts.Peek(tx, port), want)
 				}
@@ -209,25 +210,25 @@ func TestCodedValues_Model(t *testing.T) {
 		}
 		compare()
 		var image bytes.Buffer
-		must(t, s.Backup(&image))
-		must(t, s.Close())
+		spacetest.Must(t, s.Backup(&image))
+		spacetest.Must(t, s.Close())
 		s, err = everheap.Open(dir, everheap.WithVerify())
-		must(t, err)
+		spacetest.Must(t, err)
 		compare()
-		must(t, s.Close())
+		spacetest.Must(t, s.Close())
 		copied := filepath.Join(t.TempDir(), "copied")
-		must(t, everheap.RestoreBackup(copied, &image, everheap.WithMaxSize(small)))
-		s = open(t, copied)
+		spacetest.Must(t, everheap.RestoreBackup(copied, &image, everheap.WithMaxSize(spacetest.Small)))
+		s = spacetest.Open(t, copied)
 		compare()
 	})
 }
 
 // What a Peek returns of such a value is a copy: to write to it changes nothing.
 func TestCodedValues_PeekIsACopy(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, netHost](t, s)
-	must(t, m.Set(s, "a", netHost{Name: "a", Addr: netip.MustParseAddr("1.2.3.4")}))
-	view(t, s, func(tx *everheap.Tx) error {
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, netHost](t, s)
+	spacetest.Must(t, m.Set(s, "a", netHost{Name: "a", Addr: netip.MustParseAddr("1.2.3.4")}))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		p := m.Peek(tx, "a")
 		p.Name = "b"
 		if q := m.Peek(tx, "a"); q.Name != "a" || *everheap.Clone(&q.Addr) != netip.MustParseAddr("1.2.3.4") {
@@ -241,18 +242,18 @@ func TestCodedValues_PeekIsACopy(t *testing.T) {
 }
 
 func TestCodedValues_Watch(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[netip.Addr, netHost](t, s)
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[netip.Addr, netHost](t, s)
 	a := netip.MustParseAddr("fe80::1%eth0")
-	must(t, m.Set(s, a, netHost{Name: "old", Addr: a}))
+	spacetest.Must(t, m.Set(s, a, netHost{Name: "old", Addr: a}))
 	next := false
-	for c, err := range m.Watch(patient(t), s, everheap.WithInitial()) {
-		must(t, err)
+	for c, err := range m.Watch(spacetest.Patient(t), s, everheap.WithInitial()) {
+		spacetest.Must(t, err)
 		if !next {
 			if c.Key != a || c.Old != nil || c.New.Addr != a {
 				t.Errorf("got %+v", c)
 			}
-			must(t, m.Modify(s, a, func(v *netHost) error { v.Paint = new(shade); return nil }))
+			spacetest.Must(t, m.Modify(s, a, func(v *netHost) error { v.Paint = new(shade); return nil }))
 			next = true
 			continue
 		}
@@ -265,7 +266,7 @@ func TestCodedValues_Watch(t *testing.T) {
 
 // Types with such parts evolve as others do, and Migrate makes and takes them.
 func TestCodedValues_Evolve(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	type v1 struct {
 		Addr netip.Addr
 		Tags tags
@@ -283,25 +284,25 @@ func TestCodedValues_Evolve(t *testing.T) {
 	}
 	a := netip.MustParseAddr("10.0.0.1")
 	old, err := everheap.OpenMap[netip.Addr, v1](s, "m")
-	must(t, err)
-	must(t, old.Set(s, a, v1{a, tags{"x": true}, "text"}))
+	spacetest.Must(t, err)
+	spacetest.Must(t, old.Set(s, a, v1{a, tags{"x": true}, "text"}))
 	_, err = everheap.OpenMap[netip.Addr, v2](s, "m")
 	if !errors.Is(err, everheap.ErrTypeChanged) || !strings.Contains(err.Error(), "netip.Addr -> *netip.Addr") {
 		t.Errorf("got %v", err)
 	}
 	m2, err := everheap.OpenMap[netip.Addr, v2](s, "m", everheap.Evolve())
-	must(t, err)
+	spacetest.Must(t, err)
 	got, err := m2.Get(s, a)
-	must(t, err)
+	spacetest.Must(t, err)
 	if *got.Addr != a || got.More != (netip.Prefix{}) || !got.Tags["x"] || got.Text != "text" {
 		t.Errorf("got %+v", got)
 	}
 	m3, err := everheap.OpenMap[netip.Addr, v3](s, "m", everheap.Migrate(func(o v2) (v3, error) {
 		return v3{netip.AddrPortFrom(*o.Addr, 80), o.Tags}, nil
 	}))
-	must(t, err)
+	spacetest.Must(t, err)
 	last, err := m3.Get(s, a)
-	must(t, err)
+	spacetest.Must(t, err)
 	if last.Port != netip.MustParseAddrPort("10.0.0.1:80") || !last.Tags["x"] {
 		t.Errorf("got %+v", last)
 	}
@@ -309,10 +310,10 @@ func TestCodedValues_Evolve(t *testing.T) {
 
 // An error of a value's own methods is an error of the operation, and of nothing else.
 func TestCodedValues_MethodsThatFail(t *testing.T) {
-	s := scratch(t)
-	m := mapOf[string, tags](t, s)
-	must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
-		must(t, m.Set(tx, "a", tags{"bad": true}))
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[string, tags](t, s)
+	spacetest.Must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
+		spacetest.Must(t, m.Set(tx, "a", tags{"bad": true}))
 		_, err := m.Get(tx, "a")
 		if err == nil || !strings.Contains(err.Error(), "UnmarshalText of everheap_test.tags") || !strings.Contains(err.Error(), "a bad tag") {
 			t.Errorf("got %v", err)
@@ -323,25 +324,25 @@ func TestCodedValues_MethodsThatFail(t *testing.T) {
 
 // The command's view of such values is text.
 func TestCodedValues_JSON(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	_, err := everheap.OpenSorted[netip.Prefix, netHost](s, "nets")
-	must(t, err)
+	spacetest.Must(t, err)
 	c, err := s.Collection("nets")
-	must(t, err)
+	spacetest.Must(t, err)
 	if c.KeyType() != "netip.Prefix" {
 		t.Errorf("the keys are of type %s", c.KeyType())
 	}
-	must(t, c.SetJSON(s, []byte(`"10.0.0.0/8"`), []byte(`{"Addr": "10.1.2.3", "Tags": "b a", "Via": ["[::1]:80", ""], "Paint": {"$value": "cmVk"}}`)))
-	must(t, c.SetJSON(s, []byte(`"9.0.0.0/8"`), []byte(`{}`)))
+	spacetest.Must(t, c.SetJSON(s, []byte(`"10.0.0.0/8"`), []byte(`{"Addr": "10.1.2.3", "Tags": "b a", "Via": ["[::1]:80", ""], "Paint": {"$value": "cmVk"}}`)))
+	spacetest.Must(t, c.SetJSON(s, []byte(`"9.0.0.0/8"`), []byte(`{}`)))
 	value, err := c.GetJSON(s, []byte(`"10.0.0.0/8"`))
-	must(t, err)
+	spacetest.Must(t, err)
 	want := `{"Name":"","Addr":"10.1.2.3","Nets":null,"Via":["[::1]:80",""],"Tags":"b a","Paint":{"$value":"cmVk"},"When":"0001-01-01T00:00:00Z","Up":null}`
 	if string(value) != want {
 		t.Errorf("got  %s\nwant %s", value, want)
 	}
 	nets, err := everheap.OpenSorted[netip.Prefix, netHost](s, "nets")
-	must(t, err)
-	view(t, s, func(tx *everheap.Tx) error {
+	spacetest.Must(t, err)
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		k, m, _ := nets.Last(tx)
 		if k != netip.MustParsePrefix("10.0.0.0/8") || m.Addr != netip.MustParseAddr("10.1.2.3") || !m.Tags["a"] || *m.Paint != shadeOf("red") {
 			t.Errorf("got %v %+v", k, m)
@@ -355,7 +356,7 @@ func TestCodedValues_JSON(t *testing.T) {
 
 // What is equal by its pointers in one process only is refused, with advice.
 func TestErrUnstorable_Identities(t *testing.T) {
-	s := scratch(t)
+	s := spacetest.Scratch(t)
 	_, err := everheap.OpenMap[string, struct{ Name unique.Handle[string] }](s, "h")
 	var typ *everheap.TypeError
 	if !errors.Is(err, everheap.ErrUnstorable) || !errors.As(err, &typ) || !strings.Contains(err.Error(), "field Name (unique.Handle[string])") || !strings.Contains(err.Error(), "store its Value") {
@@ -384,10 +385,10 @@ type cart struct {
 // A pointer into a slice of the same value is refused by whatever stores it; the
 // transaction goes on.
 func TestErrUnstorable_InteriorPointer(t *testing.T) {
-	s := scratch(t)
-	carts := mapOf[string, cart](t, s)
+	s := spacetest.Scratch(t)
+	carts := spacetest.MapOf[string, cart](t, s)
 	all, err := everheap.OpenList[cart](s, "all")
-	must(t, err)
+	spacetest.Must(t, err)
 	c := cart{Items: []cartItem{{"a", 1}, {"b", 2}}}
 	good := c
 	c.Current = &c.Items[1]
@@ -402,8 +403,8 @@ func TestErrUnstorable_InteriorPointer(t *testing.T) {
 	check("append", all.Append(s, good, c))
 	_, err = everheap.OpenRef(s, "one", c)
 	check("ref", err)
-	must(t, carts.Set(s, "x", good))
-	must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
+	spacetest.Must(t, carts.Set(s, "x", good))
+	spacetest.Must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
 		check("modify", carts.Modify(tx, "x", func(v *cart) error { v.Current = &v.Items[0]; return nil }))
 		check("append in an update", all.Append(tx, good, c))
 		return carts.Set(tx, "y", good)

@@ -26,7 +26,8 @@ var slow = []struct{ dir, run string }{
 	{"internal/format", ""}, {"internal/live", ""}, {"internal/heap", ""}, {"internal/layout", ""},
 	{"internal/entry", ""}, {"internal/vector", ""}, {"internal/trie", ""}, {"internal/btree", ""},
 	{"internal/table", ""}, {"internal/journal", ""}, {"internal/backup", ""}, {"internal/check", ""},
-	{"registry", ""}, {".", "^(Example|TestGolden|TestMap|TestSorted|TestList|TestRef|TestMutex|TestSemaphore|TestErr|TestHandle|TestKinds|TestIsolation|TestResume|TestCheckpoint)"},
+	{"registry", ""}, {".", "^(Example|TestGolden|TestSorted|TestList|TestRef|TestMutex|TestSemaphore|TestErr|TestHandle|TestResume)"},
+	{"test/isolation", ""}, {"test/model", "^(TestMap|TestSorted|TestList|TestCheckpoint)"},
 }
 
 func main() {

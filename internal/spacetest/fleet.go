@@ -1,0 +1,243 @@
+//go:build unix
+
+package spacetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+)
+
+// A Fleet is a space with a bank in it, the children that work on it, and what
+// the test knows they were told.
+type Fleet struct {
+	T        testing.TB
+	Dir      string
+	seed     uint64
+	Rng      *rand.Rand
+	Space    *everheap.Space // this process's own handle; nil: closed
+	bank     Bank
+	Children map[int]*Child
+	work     map[int]string
+	known    map[int]uint64 // transactions of children that are gone, at the least
+	Durable  map[int]uint64 // those of them that survive power loss, at the least
+	starts   uint64
+	dropped  uint64        // objects that this process has collected
+	Slowest  time.Duration // for which a child was kept from its next commit
+	Point    string        // where a child was armed last
+}
+
+// NewFleet creates the space and starts n children, with ids from 1.
+func NewFleet(t *testing.T, r *rand.Rand, n int, work string) *Fleet {
+	t.Helper()
+	f := &Fleet{T: t, Dir: filepath.Join(t.TempDir(), "bank"), seed: r.Uint64(), Rng: r,
+		Children: map[int]*Child{}, work: map[int]string{}, known: map[int]uint64{}, Durable: map[int]uint64{}}
+	f.Open()
+	Must(t, f.bank.Found(f.Space))
+	t.Cleanup(func() {
+		if t.Failed() && f.Point != "" {
+			t.Logf("the last point at which a child was to die or stop: %s", f.Point)
+		}
+		if f.Space != nil {
+			f.Space.Close()
+		}
+	})
+	for id := 1; id <= n; id++ {
+		f.Start(id, work)
+	}
+	for id := 1; id <= n; id++ {
+		f.Arrive(id)
+	}
+	return f
+}
+
+// Open opens the space in this process.
+func (f *Fleet) Open() {
+	f.T.Helper()
+	var err error
+	f.Space, err = everheap.Open(f.Dir, everheap.WithMaxSize(TestWindow))
+	Must(f.T, err)
+	f.bank, err = OpenBank(f.Space)
+	Must(f.T, err)
+}
+
+// Close closes the space in this process.
+func (f *Fleet) Close() {
+	f.T.Helper()
+	Must(f.T, f.Space.Close())
+	f.Space = nil
+}
+
+// Start starts a child.
+func (f *Fleet) Start(id int, work string, more ...string) *Child {
+	f.T.Helper()
+	f.starts++
+	c := StartChild(f.T, "bank", append(Env(f.Dir, id, work, f.seed+f.starts), more...)...)
+	f.Children[id], f.work[id] = c, work
+	return c
+}
+
+// Arrive waits until a child works, and compares what it found with what its
+// predecessor was told: all of that, and at most one transaction more.
+func (f *Fleet) Arrive(id int) {
+	f.T.Helper()
+	c := f.Children[id]
+	c.AwaitStart()
+	f.Found(id)
+}
+
+// Found compares what a child found when it started, if it came that far, with
+// what its predecessor was told.
+func (f *Fleet) Found(id int) {
+	if c := f.Children[id]; c.Started.Load() {
+		f.survived(id, c.First.Load())
+		f.known[id] = max(f.known[id], c.Acked.Load())
+	}
+}
+
+// survived fails the test unless n is what can be left of a dead child's work.
+func (f *Fleet) survived(id int, n uint64) {
+	f.T.Helper()
+	if known := f.known[id]; n < known || n > known+1 {
+		f.T.Errorf("child %d: %d transactions had returned when it died, %d are there", id, known, n)
+	}
+}
+
+// Kill kills a child and remembers what it was told last.
+func (f *Fleet) Kill(id int) {
+	c := f.Children[id]
+	c.Kill()
+	f.Bury(id)
+}
+
+// Bury takes note of a child that is gone.
+func (f *Fleet) Bury(id int) {
+	f.known[id] = max(f.known[id], f.Children[id].Acked.Load())
+	f.Durable[id] = max(f.Durable[id], f.Children[id].Durable.Load())
+	delete(f.Children, id)
+}
+
+// Progress fails the test if one of the children other than those given does not
+// commit in time, counted from the given moment.
+func (f *Fleet) Progress(since time.Time, except ...int) {
+	f.T.Helper()
+	skip := map[int]bool{}
+	for _, id := range except {
+		skip[id] = true
+	}
+	for id, c := range f.Children {
+		if skip[id] {
+			continue
+		}
+		c.Await(fmt.Sprintf("a commit of child %d", id), func() bool { return c.AckedAt.Load() > since.UnixNano() })
+		f.Slowest = max(f.Slowest, time.Duration(c.AckedAt.Load()-since.UnixNano()))
+	}
+}
+
+// Verify audits the newest version and checks the space.
+func (f *Fleet) Verify() {
+	f.T.Helper()
+	told := map[int]uint64{}
+	for id, c := range f.Children {
+		if c.Started.Load() {
+			told[id] = c.Acked.Load()
+		}
+	}
+	err := f.Space.View(func(tx *everheap.Tx) error {
+		owns, err := f.bank.Audit(tx)
+		if err != nil {
+			return err
+		}
+		for id, n := range told {
+			if owns[Own(id)] < n {
+				f.T.Errorf("child %d: %d transactions have returned, %d are there", id, n, owns[Own(id)])
+			}
+		}
+		for id := range f.known {
+			if f.Children[id] == nil {
+				f.survived(id, owns[Own(id)])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		f.T.Error(err)
+	}
+	if f.Rng.IntN(3) == 0 { // also if a child collects, or did when it died
+		stats, err := f.Space.Collect(context.Background())
+		Must(f.T, err)
+		f.dropped += stats.Dropped
+		Must(f.T, f.Space.View(func(tx *everheap.Tx) error { return Second(f.bank.Audit(tx)) }))
+	}
+	pins, err := f.Space.Checkpoints()
+	Must(f.T, err)
+	for _, pin := range pins {
+		err := f.Space.ViewAt(pin.Name, func(tx *everheap.Tx) error { _, err := f.bank.Audit(tx); return err })
+		if err != nil && !errors.Is(err, everheap.ErrNotFound) { // a child has dropped it
+			f.T.Errorf("checkpoint %s: %v", pin.Name, err)
+		}
+	}
+	CheckSpace(f.T, f.Space)
+}
+
+// Forget gives up what is known, and takes what is there for it: power is lost,
+// and what was on disk counts. That is all that was durable, at the least.
+func (f *Fleet) Forget() {
+	f.T.Helper()
+	err := f.Space.View(func(tx *everheap.Tx) error {
+		owns, err := f.bank.Audit(tx)
+		if err != nil {
+			return err
+		}
+		for id, known := range f.known {
+			n := owns[Own(id)]
+			if n > known+1 || n < f.Durable[id] {
+				f.T.Errorf("child %d: %d transactions had returned when it died, %d of them durable; %d are there", id, known, f.Durable[id], n)
+			}
+			f.known[id] = n
+		}
+		return nil
+	})
+	Must(f.T, err)
+	CheckSpace(f.T, f.Space)
+}
+
+// Everybody kills all children, and closes this process's handle before that if
+// last is set: so the last one to use the space dies.
+func (f *Fleet) Everybody(last bool) {
+	f.T.Helper()
+	if last {
+		f.Close()
+	}
+	for id := range f.Children {
+		f.Kill(id)
+	}
+}
+
+// Restart starts children that are gone.
+func (f *Fleet) Restart(ids ...int) {
+	f.T.Helper()
+	for _, id := range ids {
+		f.Start(id, f.work[id])
+	}
+	for _, id := range ids {
+		f.Arrive(id)
+	}
+}
+
+// Ids returns the ids 1 to n.
+func Ids(n int) (list []int) {
+	for id := 1; id <= n; id++ {
+		list = append(list, id)
+	}
+	return list
+}
+
+// FleetSize is how many children most fleets have.
+const FleetSize = 4

@@ -1,0 +1,70 @@
+//go:build unix
+
+package spacetest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Children are the programs that tests run in processes of their own: this very
+// test binary, started again with EVERHEAP_CHILD set to a name in this map. The
+// test files enter theirs in init.
+var Children = map[string]func() int{}
+
+// Main is for TestMain: it runs a child, or the tests, and returns the status of the
+// process. After the tests it calls the functions; then no goroutine may be left.
+func Main(m *testing.M, after ...func()) int {
+	if name := os.Getenv("EVERHEAP_CHILD"); name != "" {
+		child, ok := Children[name]
+		if !ok {
+			fmt.Fprintf(os.Stderr, "there is no child named %s\n", name)
+			return 2
+		}
+		return child()
+	}
+	flag.Parse()
+	if !given("rapid.checks") {
+		_ = flag.Set("rapid.checks", strconv.Itoa(Scaled(4))) // where there is such a flag
+	}
+	if !given("rapid.steps") {
+		_ = flag.Set("rapid.steps", "40")
+	}
+	if !given("rapid.seed") && *SeedFlag != 0 {
+		_ = flag.Set("rapid.seed", strconv.FormatUint(*SeedFlag, 10))
+	}
+	if !given("rapid.nofailfile") {
+		_ = flag.Set("rapid.nofailfile", "true") // the seed is printed, and replays the failure
+	}
+	home, err := os.MkdirTemp("", "everheap-home-") // the tests see no spaces of the user
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	os.Setenv("EVERHEAP_HOME", home)
+	code := m.Run()
+	for _, f := range after {
+		f()
+	}
+	os.RemoveAll(home)
+	if code == 0 {
+		var err error
+		if !Wait(Patience, func() bool { err = goleak.Find(); return err == nil }) {
+			fmt.Fprintln(os.Stderr, "goroutines are left after the tests:", err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// given reports whether a flag was set on the command line.
+func given(name string) bool {
+	found := false
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}

@@ -1,0 +1,301 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacetest"
+)
+
+func TestKill_AtRandomMoments(t *testing.T) {
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "reopen locks watch collect")
+		kills := spacetest.Scaled(40)
+		for i := range kills {
+			time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
+			victims := r.Perm(spacetest.FleetSize)[:1+r.IntN(2)]
+			var gone []int
+			for _, v := range victims {
+				f.Kill(v + 1)
+				gone = append(gone, v+1)
+			}
+			f.Progress(time.Now())
+			if i%4 == 3 {
+				f.Verify()
+			}
+			f.Restart(gone...)
+			if t.Failed() {
+				return
+			}
+		}
+		f.Everybody(false)
+		f.Verify()
+		f.Restart(spacetest.Ids(spacetest.FleetSize)...)
+		f.Progress(time.Now())
+		t.Logf("%d rounds of kills; the longest that a kill kept others from their next commit: %v", kills, f.Slowest)
+	})
+}
+
+// The last user of a space dies: the next one finds everything. Without the live
+// file it is as after a power loss: an earlier version, whole.
+func TestKill_LastUser(t *testing.T) {
+	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 2, "busy")
+		for i := range 4 {
+			time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond)
+			f.Everybody(true)
+			lost := i%2 == 1
+			if lost {
+				spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+			}
+			f.Open()
+			if lost {
+				f.Forget()
+			}
+			f.Verify()
+			f.Restart(spacetest.Ids(2)...)
+			f.Progress(time.Now())
+		}
+	})
+}
+
+// All users die at once and the live file is lost, again and again: what was
+// durable is there, although nobody wrote an anchor of it.
+func TestKill_DurableCommitsNeedNoLive(t *testing.T) {
+	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 3, "")
+		for range spacetest.Scaled(12) {
+			time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+			f.Everybody(true)
+			spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+			f.Open()
+			f.Forget()
+			f.Restart(spacetest.Ids(3)...)
+			f.Progress(time.Now())
+			if t.Failed() {
+				return
+			}
+		}
+		total := uint64(0)
+		for _, n := range f.Durable {
+			total += n
+		}
+		if total == 0 {
+			t.Error("no transaction was durable")
+		}
+	})
+}
+
+// pointWork returns what a child must do to pass a point often, and how often at
+// the most it is to pass it before it is killed or stopped there.
+func pointWork(point string) (work string, times int) {
+	switch point {
+	case "grow.carved", "grow.allocated", "commit.given":
+		return "grow", 1
+	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed", "segment.chosen", "segment.claimed":
+		return "reopen", 4
+	case "entry.dead", "entry.retired", "entry.reaped", "lock.takeover", "recover.replayed":
+		return "", 1
+	case "anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed", "reclaim.scanned":
+		return "busy", 2
+	case "journal.leading", "journal.write", "journal.written", "journal.synced", "sync.begun", "sync.done":
+		return "busy", 20
+	case "hole.allocated", "punch.marked", "punch.synced", "punch.punched":
+		return "compact", 2
+	case "sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed":
+		return "busy", 1
+	}
+	switch {
+	case strings.HasPrefix(point, "watch."):
+		return "watch", 100
+	case strings.HasPrefix(point, "collect."):
+		return "collect", 4
+	case takesOthers(point):
+		return "locks", 1
+	case isLockPoint(point):
+		return "locks", 20
+	}
+	return "", 200
+}
+
+// takesOthers reports whether a process passes the point only when another one
+// died.
+func takesOthers(point string) bool {
+	return slices.Contains([]string{"lock.takeover", "entry.dead", "entry.retired", "entry.reaped", "mutex.takeover"}, point)
+}
+
+// hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
+// does, or an opener after a power loss, or who rewrites a closed space, or who closes one
+// while others of the process use it, or as the last one, or creates or resizes one. A fleet does not
+// fill its space either, so it comes to no point of the reserve: nothing is killed there;
+// and its files stay small (package test/rest has those who make them larger, and small again).
+func hasOwnTest(point string) bool {
+	own := []string{"journal.takeover", "journal.tail", "journal.shorter", "journal.cut", "segment.made", "recover.replayed", "close.waits", "close.last", "resize.told"}
+	return slices.Contains(own, point) ||
+		strings.HasPrefix(point, "move.") || strings.HasPrefix(point, "shorten.") || strings.HasPrefix(point, "create.") || strings.HasPrefix(point, "reserve.") || rewrites(point)
+}
+
+// rewrites reports whether a process passes the point when it rewrites a closed space.
+func rewrites(point string) bool { return strings.HasPrefix(point, "rewrite.") }
+
+// provoke does what makes a child pass a point that it does not pass by itself: a
+// process dies while it has the writer lock, or a named one. It reports whether the
+// child has.
+func provoke(f *spacetest.Fleet, point string, reached func() bool) bool {
+	const victim = spacetest.FleetSize + 2
+	if !takesOthers(point) {
+		return spacetest.Wait(spacetest.Patience, reached)
+	}
+	work, death := "", "commit.sealed:10"
+	if isLockPoint(point) {
+		work, death = "locks", "mutex.held:200"
+	}
+	for range 40 {
+		// Not in step with those who reap: else one of the others may always be first.
+		if spacetest.Wait(time.Duration(100+f.Rng.IntN(400))*time.Millisecond, reached) { // the dead of former points may do
+			return true
+		}
+		v := f.Start(victim, work, "EVERHEAP_POINT="+death+":kill")
+		f.Arrive(victim)
+		v.Await("its death", v.Gone)
+		f.Bury(victim)
+	}
+	return spacetest.Wait(time.Second, reached)
+}
+
+// arm starts one more child, which is killed or stopped at a point.
+func arm(f *spacetest.Fleet, point, how string) *spacetest.Child {
+	work, times := pointWork(point)
+	f.Point = fmt.Sprintf("%s:%d:%s", point, 1+f.Rng.IntN(times), how)
+	return f.Start(spacetest.FleetSize+1, work, "EVERHEAP_POINT="+f.Point)
+}
+
+func TestKill_AtPoints(t *testing.T) {
+	t.Parallel() // it mostly waits
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "")
+		const armed = spacetest.FleetSize + 1
+		for _, point := range invariant.Points {
+			if hasOwnTest(point) {
+				continue
+			}
+			c := arm(f, point, "kill")
+			if !provoke(f, point, c.Gone) {
+				t.Errorf("no child passed the point %s", point)
+				f.Kill(armed)
+				continue
+			}
+			died := time.Now()
+			f.Found(armed)
+			f.Bury(armed)
+			f.Progress(died)
+			f.Verify()
+			if t.Failed() {
+				t.Fatalf("after a kill at the point %s", point)
+			}
+		}
+		f.Everybody(true)
+		f.Open()
+		f.Verify()
+		f.Everybody(true)
+		spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+		f.Open()
+		f.Forget()
+		t.Logf("%d points; the longest that a kill kept others from their next commit: %v", len(invariant.Points), f.Slowest)
+	})
+}
+
+// A process stands still while it leads the journal, and the one that takes over
+// from it dies, or stands still as well, at that moment: others go on, and nothing
+// is lost.
+func TestTakeOver_OfJournal(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, how := range []string{"kill", "stop"} {
+		t.Run(how, func(t *testing.T) {
+			spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+				f := spacetest.NewFleet(t, r, 0, "")
+				f.Close()
+				first := f.Start(1, "busy", fmt.Sprintf("EVERHEAP_POINT=journal.leading:%d:stop", 10+r.IntN(40)))
+				first.Await("standing still", first.Stopped)
+				second := f.Start(2, "busy", "EVERHEAP_POINT=journal.takeover:1:"+how)
+				if how == "kill" {
+					second.Await("its death", second.Gone)
+					f.Bury(2)
+				} else {
+					second.Await("standing still", second.Stopped)
+				}
+				f.Start(3, "busy")
+				f.Arrive(3)
+				f.Progress(time.Now(), 1, 2)
+				for id, c := range f.Children {
+					if id != 3 {
+						c.Resume()
+					}
+				}
+				f.Progress(time.Now())
+				f.Everybody(false)
+				spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+				f.Open()
+				f.Forget()
+			})
+		})
+	}
+}
+
+// A child that dies at a point of its own death leaves what is on disk whole: the
+// last user of the space dies at each point, and the live file is lost.
+func TestKill_LastUserAtPoints(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
+		f := spacetest.NewFleet(t, r, 0, "")
+		for i, point := range invariant.Points {
+			if takesOthers(point) || hasOwnTest(point) && point != "recover.replayed" {
+				continue
+			}
+			f.Close()
+			lost := i%2 == 1
+			if point == "recover.replayed" { // takes records after the newest anchor, and that power is lost
+				c := f.Start(1, "")
+				c.Await("some transactions", func() bool { return c.Durable.Load() > 20 })
+				f.Kill(1)
+				spacetest.Must(t, os.Remove(filepath.Join(f.Dir, "live")))
+				lost = true
+			}
+			c := arm(f, point, "kill")
+			if !spacetest.Wait(spacetest.Patience, c.Gone) {
+				t.Errorf("no child passed the point %s", point)
+				f.Kill(spacetest.FleetSize + 1)
+			} else {
+				f.Bury(spacetest.FleetSize + 1)
+			}
+			if lost {
+				if err := os.Remove(filepath.Join(f.Dir, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+			f.Open()
+			if lost {
+				f.Forget()
+			}
+			f.Verify()
+			if t.Failed() {
+				t.Fatalf("after a kill at the point %s", point)
+			}
+		}
+	})
+}

@@ -108,7 +108,9 @@ func pointWork(point string) (work string, times int) {
 		return "busy", 2
 	case "journal.leading", "journal.write", "journal.written", "journal.synced", "sync.begun", "sync.done":
 		return "busy", 20
-	case "hole.allocated", "punch.marked", "punch.synced", "punch.punched":
+	case "hole.allocated": // seldom: others keep sweeps from beginning
+		return "compact", 1
+	case "punch.marked", "punch.synced", "punch.punched":
 		return "compact", 2
 	case "sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed":
 		return "busy", 1

@@ -154,7 +154,7 @@ func rewrites(point string) bool { return strings.HasPrefix(point, "rewrite.") }
 func provoke(f *spacetest.Fleet, point string, reached func() bool) bool {
 	const victim = spacetest.FleetSize + 2
 	if !takesOthers(point) {
-		return spacetest.Wait(spacetest.Patience, reached)
+		return spacetest.Wait(3*spacetest.Patience, reached) // some are passed seldom
 	}
 	work, death := "", "commit.sealed:10"
 	if isLockPoint(point) {

@@ -12,7 +12,7 @@ type CollectStats struct {
 	Version  Version // that was looked at: the newest when Collect began
 	Objects  uint64  // maps, lists and single values that there were in it
 	Dropped  uint64  // that are gone: no name led to them, nor anything that a name led to
-	Rescued  uint64  // that no name led to in that version either, but that were changed or linked meanwhile: they stay
+	Rescued  uint64  // unreachable at Version, but modified or linked since; kept
 	Bytes    uint64  // of the dropped objects, headers and rounding included; they are reused once no reader can see them
 	Batches  int     // transactions that dropped some
 	Duration time.Duration

@@ -68,9 +68,9 @@ var (
 
 // Errors of named locks, besides ErrBusy, ErrSelf and ErrClosed.
 var (
-	// ErrOwnerDied: the lock is held now, and the holder before died, or ended
-	// without giving it back, while it had it. What the lock protects may be half
-	// changed: see to it, then go on and give the lock back as ever.
+	// ErrOwnerDied: the lock is held now. The previous holder died, or ended without
+	// releasing it, so what the lock protects may be inconsistent: repair it, then
+	// release the lock as usual.
 	ErrOwnerDied = engine.ErrOwnerDied
 	// ErrNotHeld: the Mutex that is unlocked is not locked, or the Semaphore has no
 	// unit to release, by this handle on the space.

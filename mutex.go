@@ -12,8 +12,8 @@ import (
 // says it does, inside the space or outside; transactions need none. It may be used
 // by any number of goroutines; any of them may unlock it.
 //
-// It dies with nobody: when its holder dies, the next one gets it, with ErrOwnerDied.
-// A holder that is only stopped is waited for. After a power loss, or once a machine
+// The mutex is robust: if its holder dies, the next Lock returns ErrOwnerDied with the
+// lock held. Lock waits for a holder that is only stopped. After a power loss, or once a machine
 // has started anew, all locks are free, and nobody is told.
 //
 // Fairness: inside a process, calls get the mutex in the order in which they came.
@@ -23,8 +23,8 @@ import (
 // 100 ms, since it stands still, may lose its turn.
 //
 // Waiting costs no processor time but a look at the holder some times a second. It
-// occupies a thread for each mutex that a process waits for. Whoever calls Lock inside
-// Update keeps all others from writing while he waits: lock first, update then.
+// occupies a thread for each mutex that a process waits for. A caller of Lock inside
+// Update keeps all others from writing while it waits: lock first, update then.
 type Mutex struct {
 	space  *Space
 	engine *engine.Mutex
@@ -40,10 +40,10 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{s, s.locks.Mutex(name)
 // ErrBusy, which names the process that has it; a mutex that is free is locked
 // whatever ctx says.
 //
-// ErrOwnerDied is returned with the mutex locked: the holder before died, or ended
-// without unlocking it. What it protects may be half changed; the caller must see to
-// it, and unlock the mutex as ever. If he dies, or closes the space, before that, the
-// next one is told again.
+// ErrOwnerDied is returned with the mutex locked: the previous holder died, or ended
+// without unlocking it. What the mutex protects may be inconsistent: the caller repairs
+// it, and unlocks the mutex as usual. If the caller dies or closes the space before that,
+// the next Lock returns ErrOwnerDied again.
 //
 // Other errors: ErrSelf (this goroutine has locked it, and it was not unlocked since;
 // it cannot wait for another goroutine to do that), ErrTooManyLocks, ErrTooLarge (the

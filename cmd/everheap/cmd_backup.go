@@ -17,7 +17,7 @@ type backupCmd struct {
 // Run implements the verb.
 func (c *backupCmd) Run(std *streams) error {
 	if c.File == "-" && isTerminal(std.out) {
-		return errors.New("a backup is nothing for a terminal; name a FILE, or redirect the output")
+		return errors.New("refusing to write a backup to a terminal; name a FILE, or redirect the output")
 	}
 	return c.read(std, func(s *everheap.Space) error {
 		if c.File == "-" {

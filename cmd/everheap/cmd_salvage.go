@@ -46,7 +46,7 @@ func (c *salvageCmd) Run(std *streams) error {
 		err = c.outside(dir)
 	}
 	if err == nil && c.Out == "-" && isTerminal(std.out) {
-		err = errors.New("a backup is nothing for a terminal; name a file, or redirect the output")
+		err = errors.New("refusing to write a backup to a terminal; name a file, or redirect the output")
 	}
 	if err != nil {
 		return &exitError{exitNotSalvaged, err}

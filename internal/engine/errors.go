@@ -17,7 +17,7 @@ import (
 // them; here is where they are attached to what went wrong.
 var (
 	ErrNotFound     = errors.New("not found")
-	ErrExists       = errors.New("exists already")
+	ErrExists       = errors.New("already exists")
 	ErrClosed       = errors.New("closed")
 	ErrForked       = errors.New("this process is a fork of the one that opened the space, to which the handle belongs: open the space again")
 	ErrReadOnly     = errors.New("opened read-only")
@@ -26,7 +26,7 @@ var (
 	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what came since its last checkpoint is undone: call Resume again to go on from there")
 	ErrTypeChanged  = errors.New("stored with another type")
 	ErrUnstorable   = errors.New("cannot be stored")
-	ErrDangling     = errors.New("the handle leads nowhere")
+	ErrDangling     = errors.New("dangling handle")
 	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
 	ErrNoSpace      = errors.New("no space left")
 	ErrTooLarge     = errors.New("too large")
@@ -37,7 +37,7 @@ var (
 	ErrLiveLost     = fmt.Errorf("%w: the live file was cut or written over while the space is open", ErrReplaced)
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
-	ErrOwnerDied    = errors.New("the holder before died while it had the lock; this process has it now, and must see to what the lock protects")
+	ErrOwnerDied    = errors.New("the previous holder died; the lock is held now, and what it protects may be inconsistent")
 	ErrNotHeld      = errors.New("not held")
 	ErrUnitsDiffer  = errors.New("wrong number of units")
 	ErrTooManyLocks = live.ErrTooManyLocks

@@ -71,8 +71,8 @@ func (t *Txn) Changed() bool {
 	return len(t.written) > 0 || len(t.freed) > 0 || len(t.unlogged) > 0
 }
 
-// Steps returns a number that is another one after any change: there is none without
-// a block that is written or dropped.
+// Steps returns a counter that advances whenever a block is allocated or freed, hence with
+// any change.
 func (t *Txn) Steps() uint64 { return t.steps }
 
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.

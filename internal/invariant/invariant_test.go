@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -65,6 +66,9 @@ func isPoint(e ast.Expr) bool {
 // A point that is not listed is never armed; one that is listed and not passed
 // makes the kill loop wait for nothing.
 func TestPoints_ArePassed(t *testing.T) {
+	if _, err := os.Stat("../live/live.go"); err != nil {
+		t.Skip("there are no sources on this machine")
+	}
 	calls := pointCalls(t)
 	for name, path := range calls {
 		if !slices.Contains(Points, name) {

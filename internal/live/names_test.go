@@ -269,9 +269,12 @@ func TestNames_SameNameAtOnce(t *testing.T) {
 	for i := range format.NumLocks {
 		s.Live.Give(take(t, s.Live, named(t, fmt.Sprint("fill ", i), 0)))
 	}
-	const members, rounds = 4, 4000
-	var taken [rounds]atomic.Int64
-	var here, gone [rounds]atomic.Int64
+	const members, most = 4, 4000
+	rounds := most
+	if testing.Short() { // an emulated machine takes minutes for more
+		rounds = most / 20
+	}
+	var taken, here, gone [most]atomic.Int64
 	meet := func(at *atomic.Int64) {
 		for at.Add(1); at.Load() < members; {
 			runtime.Gosched()

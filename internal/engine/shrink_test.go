@@ -258,7 +258,7 @@ func TestPowerCut_HeapShrinks(t *testing.T) {
 		c.open()
 		c.commit(true, func(*Tx) error { return nil })
 		first := c.disk.Observe()
-		for range 3 {
+		for range 2 {
 			c.fill()
 			c.shrink()
 			c.small()
@@ -269,7 +269,7 @@ func TestPowerCut_HeapShrinks(t *testing.T) {
 		if c.moved == 0 || c.cut == 0 {
 			t.Errorf("seed %d: %d versions moved blocks, %d bytes were cut off", seed, c.moved, c.cut)
 		}
-		images := 0
+		images := 0 // so far
 		verify := func(moment int) {
 			policy := powercut.Policy(c.r.IntN(int(powercut.NumPolicies)))
 			if err := c.image(moment, policy, uint64(images)); err != nil {
@@ -277,7 +277,11 @@ func TestPowerCut_HeapShrinks(t *testing.T) {
 			}
 			images++
 		}
-		for range 30 {
+		pairs := 25
+		if testing.Short() {
+			pairs = 8
+		}
+		for range pairs {
 			verify(c.shrunk[c.r.IntN(len(c.shrunk))])
 			verify(first + c.r.IntN(c.disk.Now()-first+1))
 		}

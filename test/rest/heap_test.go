@@ -369,6 +369,9 @@ func init() {
 func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 	for _, how := range []string{"goes on", "dies"} {
 		t.Run(how, func(t *testing.T) {
+			if testing.Short() && how == "dies" {
+				t.Skip("as when it goes on")
+			}
 			dir := newDir(t)
 			s := opened(t, dir)
 			a, err := newAuthor(s, 0, 1000)

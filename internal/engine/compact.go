@@ -16,6 +16,7 @@ const (
 	compactTries = 200                   // to be the sweeper, and to sweep, while others are at it
 	compactPause = 25 * time.Millisecond // between them
 	mostAgain    = 3                     // passes for the sake of what lies too far back
+	secondTries  = 20                    // to sweep once more, after blocks were moved
 )
 
 // Compact gives space back to the file system, while others go on reading and writing, and
@@ -104,12 +105,15 @@ func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 	if e.extents > 0 {
 		sp.live.Words().SweepWish.Store(1) // P3
 		moveErr := e.empty(ctx)
-		below = sp.live.Words().Carved.Load()
-		if err := errors.Join(moveErr, sp.findFree(ctx, tries, nil)); err != nil {
+		err := errors.Join(moveErr, sp.findFree(ctx, secondTries, nil))
+		switch {
+		case err == nil:
+			below = sp.live.Words().Carved.Load()
+			s = shrunk{more: e.more && e.moved > 0, long: e.long && e.moved > 0}
+		case !errors.Is(err, ErrBusy): // else what was emptied is left to a later sweep
 			return s, err
 		}
 	}
-	s = shrunk{more: e.more && e.moved > 0, long: e.long && e.moved > 0}
 	return s, sp.punch(ctx, below)
 }
 

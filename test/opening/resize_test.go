@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/inside"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/proctest"
 	"github.com/everheap/everheap/registry"
@@ -214,9 +216,10 @@ func TestResize_Durable(t *testing.T) { // Z2
 // A recovery from an older anchor, which tells a smaller maximum size, replays what the
 // larger one had made possible.
 func TestResize_RecoveryIsBoundedByTheWindow(t *testing.T) { // Z3
-	for range 10 { // the background may have written so many anchors that no older one is left
+	manual := inside.Option(func(o *engine.Options) { o.Manual = true }).(everheap.Option) // the background would write anchors
+	for range 10 {
 		dir := filepath.Join(t.TempDir(), "s")
-		s := openPlain(t, dir, everheap.WithMaxSize(least))
+		s := openPlain(t, dir, everheap.WithMaxSize(least), manual)
 		m := largeOf(t, s)
 		must(t, m.Set(s, 0, nil))
 		must(t, s.Sync(t.Context()))

@@ -97,7 +97,8 @@ type Live struct {
 	ShrunkDisk atomic.Uint64 `doc:"bytes that the heap file took on disk then; 0: something was let go of since"`
 	ShrunkHeld atomic.Uint64 `doc:"oldest version that a reader held then, if that may be why it is not less; 0: none"`
 	ShrunkLong atomic.Uint64 `doc:"bytes of the heap file, the extents of blocks alone, when its last user made it shorter; 0: not yet, or something was let go of since"`
-	_          [16]byte
+	CellsTaken atomic.Uint64 `doc:"how often somebody was about to take an extent out of the reserve"`
+	_          [8]byte
 
 	Failed          atomic.Uint64 `doc:"1: a write or a sync failed; no writing until all that is in use was written anew"`
 	Clean           atomic.Uint64 `doc:"1: the newest anchor lists the free space"`

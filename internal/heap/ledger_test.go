@@ -331,3 +331,35 @@ func (w *world) useAll(s *heaptest.Space) {
 	s.Heap.Reclaim()
 	s.Heap.GiveBack(true)
 }
+
+// A process that knows the new epoch takes an extent out of the reserve, and leaves, before
+// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (K1).
+func TestSweep_CellTakenMeanwhile(t *testing.T) {
+	s := heaptest.Open(t, 256<<20)
+	other := another(t, s)
+	if err := s.Update(t, func(txn *heap.Txn) error { fill(t, txn, 1000, 1); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	s.Heap.Enter()
+	if err := s.Heap.FillReserve(); err != nil {
+		t.Fatal(err)
+	}
+	s.Heap.Leave()
+	for _, takes := range []bool{true, false} {
+		looks := 0
+		_, _, _, ok := s.Heap.BeginSweep(func() bool {
+			if looks++; looks == 2 && takes { // the epoch has been raised
+				other.Heap.Enter()
+				if !other.Heap.TakeCell() {
+					t.Error("there is nothing in the reserve")
+				}
+				other.Heap.Leave()
+			}
+			return false
+		})
+		s.Heap.Leave()
+		if ok == takes {
+			t.Errorf("an extent is taken: %v; the sweep goes on: %v", takes, ok)
+		}
+	}
+}

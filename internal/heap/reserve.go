@@ -22,7 +22,11 @@ import (
 //	    it is used, and belongs to the cell: it is in no list and no stack. It is put
 //	    there by its owner's swap from 0, and taken by a swap to 0, both between Enter and
 //	    Leave; so whoever looks when nobody is active finds each one where it belongs, and
-//	    a sweep spares it (BeginSweep). The cells name no extent twice.
+//	    a sweep spares it (BeginSweep). The cells name no extent twice. Who takes one says so
+//	    first (CellsTaken): if that happens after a sweep has raised the epoch, and before it
+//	    has looked at the cells, it has an extent that the sweep knows nothing of, and keeps
+//	    it, since it knows the new epoch. So the sweep reads the number before and
+//	    after, and gives up if it has changed.
 //	K2  While a cell is empty no process takes an extent but for the cell, or for a
 //	    removal. So the reserve is filled from the first extents that become free, whoever
 //	    frees them, before anything else grows.
@@ -159,6 +163,7 @@ next:
 			continue
 		}
 		for k, f := range list[i : i+n] {
+			w.CellsTaken.Add(1)                                 // K1
 			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
 				for _, taken := range list[i : i+k] {
 					if invariant.Enabled {
@@ -265,6 +270,7 @@ func (h *Heap) lowerReserve() {
 
 // takeCell takes the extent out of a cell, if there is one.
 func (h *Heap) takeCell(cell *atomic.Uint64) {
+	h.live.Words().CellsTaken.Add(1) // K1
 	if extent := cell.Swap(0); extent != 0 {
 		h.live.Assure() // nobody else has it (L16 of live)
 		if invariant.Enabled {
@@ -281,7 +287,9 @@ func (h *Heap) EmptyReserve() {
 	h.leaving = true
 	w := h.live.Words()
 	for i := range w.Reserve {
-		h.takeCell(&w.Reserve[i])
+		if w.Reserve[i].Load() != 0 {
+			h.takeCell(&w.Reserve[i])
+		}
 	}
 }
 

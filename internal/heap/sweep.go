@@ -208,8 +208,8 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 
 // BeginSweep raises the epoch and empties the stacks, but for what it spares; it
 // returns the new epoch and the offset below which the sweep decides. ok is false
-// if a process that is alive uses its lists at this moment: the sweep must not go
-// on (I7). The caller holds the writer lock.
+// if a process that is alive uses its lists at this moment, or has taken something out of
+// the reserve (K1): the sweep must not go on (I7). The caller holds the writer lock.
 //
 // The floor is stored before the epoch is raised, so that whoever sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
@@ -222,6 +222,7 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if othersActive() {
 		return 0, 0, nil, false
 	}
+	taken := w.CellsTaken.Load()
 	offset, _ := h.live.TakeStack(format.StackExtents, w.Epoch.Load())
 	floor = w.Carved.Load()
 	for old := w.SweepFloor.Load(); old < floor && !w.SweepFloor.CompareAndSwap(old, floor); old = w.SweepFloor.Load() {
@@ -245,6 +246,9 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	}
 	spared = h.spare(offset)
 	spared.spareReserve(h)
+	if w.CellsTaken.Load() != taken { // K1: perhaps by one who knows the new epoch
+		return 0, 0, nil, false
+	}
 	if n := len(spared.parcels); n > 0 {
 		h.pushChain(format.StackExtents, spared.parcels[0], spared.parcels[n-1])
 	}

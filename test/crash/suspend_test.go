@@ -61,8 +61,9 @@ func TestSuspend_AtPoints(t *testing.T) {
 		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "")
 		const armed = spacetest.FleetSize + 1
 		taken := int64(0)
-		for _, point := range invariant.Points {
-			if hasOwnTest(point) {
+		half := r.IntN(2) // with -short: package windows stops at all points, too
+		for i, point := range invariant.Points {
+			if hasOwnTest(point) || testing.Short() && i%2 == half {
 				continue
 			}
 			c := arm(f, point, "stop")

@@ -418,7 +418,7 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) {
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "parcel.built", "parcel.taken"}
 	for i, point := range points {
-		if testing.Short() && i%3 != int(*seedFlag)%3 {
+		if testing.Short() && i%5 != int(*seedFlag)%5 { // a stop takes 20 s here
 			continue
 		}
 		for _, how := range []string{"stop", "kill"} {

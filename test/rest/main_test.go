@@ -158,17 +158,6 @@ func (p *proc) gone() bool {
 	}
 }
 
-// ends waits for its end, and fails the test if it has failed.
-func (p *proc) ends() {
-	p.t.Helper()
-	if !wait(p.gone) {
-		p.t.Fatalf("process %d does not end", p.cmd.Process.Pid)
-	}
-	if !p.cmd.ProcessState.Success() {
-		p.t.Errorf("process %d: %v, %s\n%s", p.cmd.Process.Pid, p.cmd.ProcessState, p.said("fail"), &p.err)
-	}
-}
-
 // tell says a line to it.
 func (p *proc) tell(words ...any) { fmt.Fprintln(p.in, words...) }
 

@@ -26,6 +26,9 @@ var updateGolden = flag.Bool("update-golden", false, "write the golden heap of t
 // opens.
 var goldenVersions = []string{"v1"}
 
+// The golden heaps name types of this package, path included. So the world that they hold
+// stands here, although internal/spacetest has one like it.
+
 // goldenPost has a field of most kinds that can be stored.
 type goldenPost struct {
 	Title   string

@@ -59,6 +59,7 @@ func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
 type shrunk struct {
 	more bool // there are more extents that are worth emptying
 	long bool // blocks lie farther back than they need
+	busy bool // others were at it, so that what was emptied waits for a later sweep
 }
 
 // shrink makes the heap file take less of the disk.
@@ -104,17 +105,28 @@ func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 	}
 	if e.extents > 0 {
 		sp.live.Words().SweepWish.Store(1) // P3
-		moveErr := e.empty(ctx)
-		err := errors.Join(moveErr, sp.findFree(ctx, secondTries, nil))
-		switch {
-		case err == nil:
-			below = sp.live.Words().Carved.Load()
-			s = shrunk{more: e.more && e.moved > 0, long: e.long && e.moved > 0}
-		case !errors.Is(err, ErrBusy): // else what was emptied is left to a later sweep
+		if s.busy, err = afterMoving(e.empty(ctx), sp.findFree(ctx, secondTries, nil)); err != nil {
 			return s, err
+		}
+		if !s.busy {
+			below = sp.live.Words().Carved.Load()
+			s.more, s.long = e.more && e.moved > 0, e.long && e.moved > 0
 		}
 	}
 	return s, sp.punch(ctx, below)
+}
+
+// afterMoving tells of the errors of moving and of the sweep after it whether they are no
+// more than others at work: then what is known to be free is punched all the same.
+func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
+	for _, e := range []error{moveErr, sweepErr} {
+		if errors.Is(e, ErrBusy) {
+			busy = true
+		} else {
+			err = errors.Join(err, e)
+		}
+	}
+	return busy, err
 }
 
 // asSweeper is withLists, if this process is the sweeper still.

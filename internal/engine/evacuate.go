@@ -207,7 +207,10 @@ func (e *evacuation) empty(ctx context.Context) error {
 	if err == nil {
 		err = e.renew(ctx)
 	}
-	return errors.Join(err, e.sp.withLists(context.Background(), func() { e.sp.heap.Avoid(nil) }))
+	if avoidErr := e.sp.withLists(context.Background(), func() { e.sp.heap.Avoid(nil) }); avoidErr != nil {
+		return avoidErr // what the space is refused for, whatever came of the moving
+	}
+	return err
 }
 
 // renew publishes a version that changes nothing, if the state of the newest one or the

@@ -17,7 +17,7 @@ import (
 //	    and only if the journal has more than that segment. So a space at rest comes to
 //	    rest.
 //	J8  In a space that is written to, the journal keeps what was in use at any look of
-//	    the last half minute: so it is not cut by those who need it again at once. Who has
+//	    the last dozen: so it is not cut by those who need it again at once. Who has
 //	    claimed a segment although there would be one before it gives it up, or
 //	    one who writes little would keep all before it.
 //

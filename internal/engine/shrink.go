@@ -26,7 +26,8 @@ import (
 //	    quarter more than after that try, or the version reaches a quarter less, or a
 //	    checkpoint was dropped; or the last time brought much and there was more to be
 //	    had; or a version that somebody held then, and that kept something, is
-//	    held no more. So a space in which nobody writes comes to rest.
+//	    held no more. So a space in which nobody writes comes to rest. A try that came
+//	    to nothing since others were at it does not count.
 //	H3  Nobody waits for it longer than for any small transaction, nor is anything
 //	    begun while a process stands still in the middle of one: no sweep could begin.
 const (
@@ -65,7 +66,7 @@ func (s *shrinking) look(sp *Space, rest *journalRest) error {
 	switch {
 	case errors.Is(err, mapping.ErrUnsupported):
 		s.never = true
-	case errors.Is(err, ErrBusy), errors.Is(err, ErrSuspended), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
+	case shrunk.futile(err):
 		s.pause = min(max(2*s.pause, shrinkPause), longestPause)
 		s.next = time.Now().Add(s.pause)
 		return nil
@@ -75,6 +76,15 @@ func (s *shrinking) look(sp *Space, rest *journalRest) error {
 	s.pause = 0
 	sp.noteShrunk(before)
 	return err
+}
+
+// futile reports whether a try came to nothing, or not to its end, since others were at it,
+// or the background ends.
+func (s shrunk) futile(err error) bool {
+	if err == nil {
+		return s.busy
+	}
+	return slices.ContainsFunc([]error{ErrBusy, ErrSuspended, ErrClosed, context.Canceled}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // untilQuit returns a context that ends when the background does.

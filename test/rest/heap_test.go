@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/inside"
 	"github.com/everheap/everheap/internal/invariant"
 )
 
@@ -177,6 +179,24 @@ func TestHeap_MovedAroundResume(t *testing.T) {
 }
 
 func init() {
+	// It fills the space, deletes nearly all, and waits.
+	children["filler"] = func(dir string, args []string) error {
+		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
+		if err != nil {
+			return err
+		}
+		seed, err := strconv.ParseUint(args[0], 10, 64)
+		if err != nil {
+			return err
+		}
+		tb := new(childTB)
+		openThings(tb, s).fill(tb, rand.New(rand.NewPCG(seed, 6)), 40_000)
+		say("filled")
+		for range lines() {
+		}
+		return s.Close()
+	}
+
 	// It writes very much in one transaction, and never commits it.
 	children["hoarder"] = func(dir string, args []string) error {
 		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
@@ -246,6 +266,37 @@ func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 			short(t, s, dir)
 		})
 	}
+}
+
+// One begins a transaction, and stands still, while another one moves blocks: no sweep
+// can find what was emptied. When it has died the file becomes small, although nobody
+// commits anything any more.
+func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	dir := newDir(t)
+	mover := start(t, "filler", dir, "move.found:1:stop", *seedFlag)
+	mover.hear("filled")
+	if !wait(mover.still) {
+		t.Fatal("nobody moves anything")
+	}
+	sleeper := start(t, "hoarder", dir, "", 0)
+	sleeper.hear("full")
+	sleeper.stop()
+	s := opened(t, dir, inside.Option(func(o *engine.Options) { o.Manual = true }).(everheap.Option))
+	version := s.Stats().Version
+	mover.resume()
+	if !wait(func() bool { return s.Stats().Version > version }) {
+		t.Fatal("nothing is moved")
+	}
+	atPeace(t, s, dir)
+	if _, disk := length(t, dir, "heap"); disk <= most(s) {
+		t.Errorf("there is nothing to see: %d bytes of the disk for %d", disk, s.Stats().Live)
+	}
+	sleeper.kill()
+	shrinks(t, s, dir)
+	whole(t, s)
 }
 
 // A process stands still, or dies, at every step of those that move blocks, sweep, give

@@ -254,7 +254,7 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 		end := func() error { e.DropView(); return nil }
 		return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.DropView))
 	}
-	return s.wrap("view", view(&Tx{engine: s.engine.Viewer(), space: s}, fn))
+	return s.wrap("view", view(s, fn))
 }
 
 // Sync returns when all that was committed before the call is on disk, and would

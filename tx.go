@@ -18,6 +18,13 @@ type Tx struct {
 	space  *Space
 }
 
+// viewer is the Tx of a View, with all that it has for itself. It is small, since there is one
+// for every View: who keeps a Tx that has ended gets an error from it, for ever.
+type viewer struct {
+	Tx
+	engine engine.Viewer
+}
+
 // Scope says where an operation happens: a *Space, and the operation is a
 // transaction of its own, or part of that of a Resume; or a *Tx, and it is part of that
 // one.
@@ -51,9 +58,12 @@ func (tx *Tx) failure(r any) error {
 	return tx.engine.Fault(r)
 }
 
-// view runs fn in a reading transaction that it begins and ends, as run does: in one
+// view runs fn in a reading transaction, which it begins and ends, as run does: in one
 // guard, since that costs something.
-func view(tx *Tx, fn func(tx *Tx) error) (err error) {
+func view(s *Space, fn func(tx *Tx) error) (err error) {
+	v := new(viewer)
+	v.Tx = Tx{engine: &v.engine.Tx, space: s}
+	tx := &v.Tx
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
@@ -68,7 +78,7 @@ func view(tx *Tx, fn func(tx *Tx) error) (err error) {
 			panic(r)
 		}
 	}()
-	if err = tx.engine.Hold(); err == nil {
+	if err = v.engine.Begin(s.engine); err == nil {
 		err = fn(tx)
 		tx.engine.EndView()
 	}

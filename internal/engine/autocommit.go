@@ -81,7 +81,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 // its end. The transaction's Tx is the space's own, used again and again; so nothing may
 // touch it once the turn was given to the next.
 func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
-	tx := &sp.writes
+	tx := &sp.writes.tx
 	var c commitment
 	before := debug.SetPanicOnFault(true)
 	in := beginning

@@ -186,6 +186,9 @@ func (tx *Tx) Fault(r any) error {
 // program wrote where it must not, nothing that the transaction has written is touched any
 // more when it aborts.
 func (tx *Tx) spoil(err error) {
+	if tx.write == nil {
+		return
+	}
 	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
 		tx.spoiled = true
 	}

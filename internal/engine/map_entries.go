@@ -65,8 +65,8 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
 // there.
 func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
-	if tx.first.ready.Load() == findable && tx.first.of == of {
-		if value, ok := tx.first.finder.Value(*(*string)(key)); ok {
+	if b := tx.binding(); b != nil && b.fast && b.of == of {
+		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			return value, nil
 		}
 	}

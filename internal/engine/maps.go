@@ -8,7 +8,6 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
-	"github.com/everheap/everheap/internal/trie"
 )
 
 // Map is a map of a space, sorted or not, together with the types by which it is
@@ -25,8 +24,8 @@ type Map struct {
 // The outcome is remembered by the space; what is compared then is that the
 // object still has the descriptors that were compared with the Go types.
 func (tx *Tx) Bind(of MapOf) (*Map, *format.MapObject, error) {
-	if tx.first.ready.Load() >= ready && tx.first.of == of {
-		return tx.first.m, tx.first.object, nil
+	if b := tx.binding(); b != nil && b.of == of {
+		return b.m, b.object, nil
 	}
 	return tx.bindAny(of)
 }
@@ -43,6 +42,10 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 		}
 		return nil, nil, otherSpace(of.ID)
 	}
+	if b := tx.sp.lately.find(tx, of); b != nil {
+		tx.bound(b)
+		return b.m, b.object, nil
+	}
 	index := of.ID.Index()
 	object, err := tx.entriesObject(index, of.kind())
 	if err != nil {
@@ -56,18 +59,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 			}
 		}
 	}
-	if tx.write == nil && tx.first.ready.CompareAndSwap(0, filling) {
-		tx.first.of, tx.first.m, tx.first.object = of, m, object
-		fast := false
-		if !of.Sorted && !m.shape.Value.Coded() {
-			tx.first.finder, fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape)
-		}
-		if fast {
-			tx.first.ready.Store(findable)
-		} else {
-			tx.first.ready.Store(ready)
-		}
-	}
+	tx.sp.lately.note(tx, m, object)
 	return m, object, nil
 }
 

@@ -328,5 +328,5 @@ func (tx *Tx) snapshot() *Tx {
 	tx.write.BorrowAll()
 	tx.write.Freeze()
 	state := tx.own
-	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, next: tx.next, of: tx}
+	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, making: &making{next: tx.next, of: tx}}
 }

@@ -29,7 +29,7 @@ type using struct {
 
 // beginChange begins a change; endChange must follow if it returns nil.
 func (tx *Tx) beginChange() error {
-	if tx == &tx.sp.writes { // it has no handle that could be shared
+	if tx == &tx.sp.writes.tx { // it has no handle that could be shared
 		return nil
 	}
 	me := goroutine.ID()
@@ -46,7 +46,7 @@ func (tx *Tx) beginChange() error {
 // endChange ends a change.
 func (tx *Tx) endChange() {
 	switch {
-	case tx == &tx.sp.writes:
+	case tx == &tx.sp.writes.tx:
 	case tx.using.depth > 0:
 		tx.using.depth--
 	default:
@@ -70,7 +70,7 @@ func (tx *Tx) shared() error {
 // of a change is waited for, since what it writes would be somebody else's soon; and
 // none begins another one. It returns ErrShared if two have used it at once.
 func (tx *Tx) seize() error {
-	if tx == &tx.sp.writes {
+	if tx == &tx.sp.writes.tx {
 		return nil
 	}
 	for me := goroutine.ID(); !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) && atomic.LoadUintptr(&tx.using.by) != me; {

@@ -180,7 +180,7 @@ type Space struct {
 
 	queue   queue
 	txn     heap.Txn // of the transaction that has the queue
-	writes  Tx       // reused for transactions without a handle
+	writes  writer   // reused for transactions without a handle
 	writer  *Tx      // that has the queue, or had it last
 	closed  atomic.Bool
 	views   atomic.Int64          // operations in progress that hold no slot
@@ -189,6 +189,7 @@ type Space struct {
 	catalog *entry.Shape          // of the space's own maps
 	types   sync.Map              // uint64 -> *layout.Type: stored descriptors, by index
 	bound   [256]atomic.Pointer[Map]
+	lately  lately
 	typed   typedCache
 	finder  vector.Finder // if trusting
 	judge   entry.Judge
@@ -237,6 +238,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	}
 	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.queue.over = sp.gone
+	sp.writes.tx.making = &sp.writes.making
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {

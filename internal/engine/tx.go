@@ -11,12 +11,11 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/trie"
-	"github.com/everheap/everheap/internal/vector"
 )
 
 // Tx is one transaction: a view of one version, or the making of the next. A
-// reading one may be shared by goroutines.
+// reading one may be shared by goroutines. There is one for every View, which is never
+// used again: so it is small, and what it finds out about the version is kept by the space.
 type Tx struct {
 	sp     *Space
 	reader *heap.Reader
@@ -24,24 +23,36 @@ type Tx struct {
 	hold   live.Hold
 	ended  atomic.Bool
 
-	first struct { // the map that a reading transaction bound first: most use but one
-		ready  atomic.Uint32 // 0, filling, ready, findable
-		of     MapOf
-		finder trie.Finder
-		m      *Map
-		object *format.MapObject
-	}
+	*found             // nil: it has no handle, and is over after one operation
+	write  *heap.Txn   // nil: reading
+	within *Resumption // a reading one of its goroutine, or nil
+	*making
+}
 
-	refs struct { // the search for what references lead to, once a reading transaction followed one
-		state atomic.Uint32 // 0, filling, ready; past: the transaction has ended
-		table vector.Prepared
-		first uint64 // ID of index 0
-	}
+// found is what a reading transaction has come to: the map that it used first, since most
+// use but one, and the search for what references lead to.
+type found struct {
+	first atomic.Pointer[binding]
+	refs  atomic.Pointer[refSearch]
+}
 
-	write    *heap.Txn          // nil: reading
+// Viewer is a reading transaction that has a handle.
+type Viewer struct {
+	Tx
+	found found
+}
+
+// Begin begins it, for who has a guard. If it panics DropView must follow.
+func (v *Viewer) Begin(sp *Space) error {
+	v.Tx.found = &v.found
+	return v.view(sp)
+}
+
+// making is what a transaction has that writes, and a snapshot of one.
+type making struct {
 	replayed *format.RecordHead // of the last record, if the changes come from the journal
 	own      format.State
-	using    using  // by which goroutine, if it writes
+	using    using  // by which goroutine
 	failed   error  // the tree may be half changed: only an abort is possible
 	next     uint64 // NextIndex of the base: objects below it are published
 	recent   *Map   // bound last to an object of this transaction
@@ -52,18 +63,12 @@ type Tx struct {
 	applying  bool // the changes are those of a journal or a backup: see applier
 	recasting bool // types are being changed: see recast
 
-	within *Resumption // a reading one of its goroutine, or nil
-	of     *Tx         // the writing one that it is a snapshot of, or nil
-	lost   error       // that of a resumption, ended: why (S4)
+	of   *Tx   // the writing one that it is a snapshot of, or nil
+	lost error // that of a resumption, ended: why (S4)
 }
 
-// The states of Tx.first and Tx.refs.
-const (
-	filling  = 1 // somebody writes it
-	ready    = 2
-	findable = 3 // and its finder may be used
-	past     = 4
-)
+// reading is what all have that read a published version. Nobody writes it.
+var reading making
 
 // Enter says that an operation begins which the space may not be closed under;
 // Exit must follow.
@@ -89,24 +94,18 @@ func (sp *Space) enter() error {
 // View begins a reading transaction on the newest version, for who has no guard; DropView
 // must follow. It takes no lock.
 func (sp *Space) View() (*Tx, error) {
-	tx := new(Tx)
-	if err := sp.guarded(func() error { return tx.view(sp) }); err != nil {
-		tx.DropView()
+	v := &Viewer{Tx: Tx{making: &reading}}
+	if err := sp.guarded(func() error { return v.Begin(sp) }); err != nil {
+		v.DropView()
 		return nil, err
 	}
-	return tx, nil
+	return &v.Tx, nil
 }
-
-// Viewer returns a transaction that has not begun, for who has a guard: Hold begins it.
-func (sp *Space) Viewer() *Tx { return &Tx{sp: sp} }
-
-// Hold begins what Viewer has returned. If it panics DropView must follow.
-func (tx *Tx) Hold() error { return tx.view(tx.sp) }
 
 // view begins a reading transaction in a given Tx. If it panics, what there is to be let
 // go of stands in it.
 func (tx *Tx) view(sp *Space) error {
-	tx.sp = sp
+	tx.sp, tx.making = sp, &reading
 	if sp.Forked() {
 		return ErrForked
 	}
@@ -133,8 +132,10 @@ func (tx *Tx) EndView() {
 	if tx.ended.Swap(true) {
 		return
 	}
-	tx.first.ready.Store(filling) // nothing is bound to an ended transaction
-	tx.refs.state.Store(past)
+	if tx.found != nil { // nothing is bound to an ended transaction
+		tx.first.Store(&noBinding)
+		tx.refs.Store(&noRefs)
+	}
 	if tx.of != nil {
 		tx.of.write.Thaw()
 	} else if !tx.sp.Forked() {
@@ -160,10 +161,18 @@ func (tx *Tx) DropView() {
 	}
 }
 
+// writer is a transaction that writes, with what it has for that.
+type writer struct {
+	tx     Tx
+	making making
+}
+
 // Begin begins a writing transaction. It waits for its turn: first in this
 // process, then among the processes; ctx ends the waiting with ErrBusy.
 func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
-	tx := new(Tx)
+	w := new(writer)
+	tx := &w.tx
+	tx.making = &w.making
 	if err := tx.begin(ctx, sp); err != nil {
 		return nil, err
 	}

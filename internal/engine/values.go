@@ -60,14 +60,14 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 // is a value, and of a type that is T.
 func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
 	typ := layout.IdentityOfPointer(of)
-	if tx.refs.state.Load() == ready {
-		index := uint64(id) - tx.refs.first
-		word := tx.refs.table.Word(index)
+	if refs := tx.refSearch(); refs != nil {
+		index := uint64(id) - refs.first
+		word := refs.table.Word(index)
 		if word == 0 {
-			word = tx.refs.table.Other(index)
+			word = refs.table.Other(index)
 		}
 		if word != 0 {
-			p := tx.refs.table.Pointer(word)
+			p := refs.table.Pointer(word)
 			first := *(*uint64)(p)
 			typed := &tx.sp.typed
 			if typed.near(first).Load().is(typ, first) || typed.far(typ, first).Load().is(typ, first) {
@@ -97,18 +97,6 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 		panic(Abort{"peek", err})
 	}
 	return v
-}
-
-// prepareRefs lets PeekValue go the short way from now on. The transaction has looked
-// at its state before, so that is a page that can be read. Of several goroutines one
-// does it; if the transaction ends meanwhile, it is not done.
-func (tx *Tx) prepareRefs() {
-	if tx.write != nil || !tx.sp.trusting || tx.refs.state.Load() != 0 || !tx.refs.state.CompareAndSwap(0, filling) {
-		return
-	}
-	tx.refs.table = tx.sp.finder.Prepare(format.Link(tx.state.Table))
-	tx.refs.first = uint64(format.MakeID(tx.sp.header.Tag, 0))
-	tx.refs.state.CompareAndSwap(filling, ready)
 }
 
 // ReadValue copies the value to the variable at dst.

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// What a reading transaction finds out about its version, before it comes to an entry or
+// to a value, is the same for all that read the version. So the space keeps it, beside the
+// transactions, which stay small; and who reads the newest version again finds it.
+//
+//	E13 What is kept is of one version, which is named by the address of
+//	its state and by its number. A transaction that holds a version sees both: a state
+//	that is held stays where it is, and no other one gets its number. So what was found
+//	for that pair is what it would find itself.
+
+// binding is a map in one version, bound to Go types. It is never changed.
+type binding struct {
+	of     MapOf
+	m      *Map
+	object *format.MapObject
+	finder trie.Finder
+	fast   bool // the finder may be used
+	versionOf
+}
+
+// refSearch is the search for what references lead to in one version. It is never changed.
+type refSearch struct {
+	table vector.Prepared
+	first uint64 // ID of index 0
+	versionOf
+}
+
+// versionOf names a version (E13).
+type versionOf struct {
+	state   *format.State
+	version uint64
+}
+
+// What a transaction that has ended is bound to: nothing.
+var (
+	noBinding binding
+	noRefs    refSearch
+)
+
+// lately is what the space keeps.
+type lately struct {
+	maps [64]struct {
+		bound atomic.Pointer[binding]
+		seen  atomic.Uintptr // the state for which it was not there last
+	}
+	refs atomic.Pointer[refSearch]
+}
+
+// versionOf names the version that a transaction sees.
+func (tx *Tx) versionOf() versionOf { return versionOf{tx.state, tx.state.Version} }
+
+// keeps reports whether what the transaction finds out may be kept for others: it reads a
+// published version, and does not verify what it reads.
+func (tx *Tx) keeps() bool { return tx.making == &reading && tx.sp.trusting }
+
+// binding returns the map that the transaction has bound first; nil if there is none.
+func (tx *Tx) binding() *binding {
+	if tx.found == nil {
+		return nil
+	}
+	return tx.first.Load()
+}
+
+// bound notes which map the transaction has bound, if it is the first.
+func (tx *Tx) bound(b *binding) {
+	if tx.found != nil {
+		tx.first.CompareAndSwap(nil, b)
+	}
+}
+
+// refSearch returns the search for what references lead to; nil if there is none yet.
+func (tx *Tx) refSearch() *refSearch {
+	if tx.found == nil {
+		return nil
+	}
+	return tx.refs.Load()
+}
+
+// find returns the binding for a map in the version that a transaction reads; nil if there is none.
+func (l *lately) find(tx *Tx, of MapOf) *binding {
+	b := l.maps[of.ID.Index()%uint64(len(l.maps))].bound.Load()
+	if b == nil || b.of != of || b.state != tx.state || b.version != tx.state.Version || !tx.keeps() {
+		return nil
+	}
+	return b
+}
+
+// note notes that a transaction has come to a map. It is bound if that is worth it: when
+// this is at least the second time in its version.
+func (l *lately) note(tx *Tx, m *Map, object *format.MapObject) {
+	if !tx.keeps() {
+		return
+	}
+	place := &l.maps[m.index%uint64(len(l.maps))]
+	if state := uintptr(unsafe.Pointer(tx.state)); place.seen.Load() != state {
+		place.seen.Store(state)
+		return
+	}
+	b := &binding{of: m.of, m: m, object: object, versionOf: tx.versionOf()}
+	if !m.of.Sorted && !m.shape.Value.Coded() {
+		b.finder, b.fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape)
+	}
+	place.bound.Store(b)
+	tx.bound(b)
+}
+
+// prepareRefs lets PeekValue go the short way from now on. The transaction has looked
+// at its state before, so that is a page that can be read. If the transaction has ended
+// meanwhile, it is not done.
+func (tx *Tx) prepareRefs() {
+	if tx.found == nil || tx.refs.Load() != nil || !tx.keeps() {
+		return
+	}
+	s, now := tx.sp.lately.refs.Load(), tx.versionOf()
+	if s == nil || s.versionOf != now {
+		s = &refSearch{tx.sp.finder.Prepare(format.Link(tx.state.Table)), uint64(format.MakeID(tx.sp.header.Tag, 0)), now}
+		tx.sp.lately.refs.Store(s)
+	}
+	tx.refs.CompareAndSwap(nil, s)
+}

@@ -41,12 +41,6 @@ type versionOf struct {
 	version uint64
 }
 
-// What a transaction that has ended is bound to: nothing.
-var (
-	noBinding binding
-	noRefs    refSearch
-)
-
 // lately is what the space keeps.
 type lately struct {
 	maps [64]struct {
@@ -63,9 +57,10 @@ func (tx *Tx) versionOf() versionOf { return versionOf{tx.state, tx.state.Versio
 // published version, and does not verify what it reads.
 func (tx *Tx) keeps() bool { return tx.making == &reading && tx.sp.trusting }
 
-// binding returns the map that the transaction has bound first; nil if there is none.
+// binding returns the map that the transaction has bound first; nil if there is none, or if
+// the transaction has ended.
 func (tx *Tx) binding() *binding {
-	if tx.found == nil {
+	if tx.found == nil || tx.ended.Load() {
 		return nil
 	}
 	return tx.first.Load()
@@ -78,9 +73,10 @@ func (tx *Tx) bound(b *binding) {
 	}
 }
 
-// refSearch returns the search for what references lead to; nil if there is none yet.
+// refSearch returns the search for what references lead to; nil if there is none yet, or if
+// the transaction has ended.
 func (tx *Tx) refSearch() *refSearch {
-	if tx.found == nil {
+	if tx.found == nil || tx.ended.Load() {
 		return nil
 	}
 	return tx.refs.Load()
@@ -115,8 +111,7 @@ func (l *lately) note(tx *Tx, m *Map, object *format.MapObject) {
 }
 
 // prepareRefs lets PeekValue go the short way from now on. The transaction has looked
-// at its state before, so that is a page that can be read. If the transaction has ended
-// meanwhile, it is not done.
+// at its state before, so that is a page that can be read.
 func (tx *Tx) prepareRefs() {
 	if tx.found == nil || tx.refs.Load() != nil || !tx.keeps() {
 		return

@@ -12,6 +12,14 @@ import (
 
 // CopyOut is Get in a transaction.
 func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+	if b := tx.sp.lately.find(tx, of); b != nil && b.fast && !tx.ended.Load() {
+		if value, ok := b.finder.Value(*(*string)(key)); ok {
+			if dst == nil {
+				return true, nil
+			}
+			return true, b.m.shape.Value.CopyOut(dst, value, tx.Bounds(b.finder.Entry(value)))
+		}
+	}
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return false, err

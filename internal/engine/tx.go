@@ -17,6 +17,7 @@ import (
 // reading one may be shared by goroutines. There is one for every View, which is never
 // used again: so it is small, and what it finds out about the version is kept by the space.
 type Tx struct {
+	*making
 	sp     *Space
 	reader *heap.Reader
 	state  *format.State // the version's; a writing transaction's own copy
@@ -24,9 +25,7 @@ type Tx struct {
 	ended  atomic.Bool
 
 	*found             // nil: it has no handle, and is over after one operation
-	write  *heap.Txn   // nil: reading
 	within *Resumption // a reading one of its goroutine, or nil
-	*making
 }
 
 // found is what a reading transaction has come to: the map that it used first, since most
@@ -50,6 +49,7 @@ func (v *Viewer) Begin(sp *Space) error {
 
 // making is what a transaction has that writes, and a snapshot of one.
 type making struct {
+	write    *heap.Txn          // nil: reading
 	replayed *format.RecordHead // of the last record, if the changes come from the journal
 	own      format.State
 	using    using  // by which goroutine
@@ -131,10 +131,6 @@ func stateAt(a format.Addr) *format.State {
 func (tx *Tx) EndView() {
 	if tx.ended.Swap(true) {
 		return
-	}
-	if tx.found != nil { // nothing is bound to an ended transaction
-		tx.first.Store(&noBinding)
-		tx.refs.Store(&noRefs)
 	}
 	if tx.of != nil {
 		tx.of.write.Thaw()

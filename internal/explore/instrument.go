@@ -24,23 +24,26 @@ var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned
 
 // own are parts of the names of words that only one process can see, and only one thread
 // of it uses in an exploration.
-var own = []string{".pulse.", ".clock", ".slots.idle", ".slots.claimed", ".pinned", "first.ready", "refs.state", "bound[", ".failure", ".resuming"}
+var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pinned", "tx.first", "tx.refs", "place.", ".bound.", "lately.", "bound[", ".failure", ".resuming"}
 
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
-	"live":   {"graceTicks": "1", "lockSpins": "1", "slotWords": "1", "sharedSlots": "60"}, // four slots that are not shared
+	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
 	"engine": {"spins": "1 << 30", "gatePatience": "time.Hour", "spoolBytes": "1", "activeLooks": "2"},
 }
 
 // always are changes that are made for all. No heart beats in its own time: whoever stands still
 // has none in every run, and a process may die before its heart has beaten. Who copies for the
-// journal can be stopped before.
+// journal can be stopped before. The end of a hold is a step.
 var always = []Change{
 	{"live/live.go",
 		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
 		"\tif false {\n"},
+	{"live/slots.go",
+		"\tclear64(&v.slots.local[i].words.State)\n",
+		"\tv.slots.local[i].words.State.Store(0)\n"},
 	{"engine/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},

@@ -165,7 +165,7 @@ var Mutants = []Mutant{
 		What: "a scan for the protected versions that gets no slot reads a state that may be another one by then (L12)",
 		Changes: []Change{{"live/slots.go",
 			"\t\tcurrent = v.validate(v.slots.scan.slot)\n",
-			"\t\tif !MUTANT {\n\t\t\tcurrent = v.validate(v.slots.scan.slot)\n\t\t} else if i := v.takeSlot(); i >= 0 {\n\t\t\tcurrent = v.fillSlot(i)\n\t\t\tdefer v.leaveSlot(i)\n\t\t\tdefer v.slots.slot[i].State.Store(0)\n\t\t} else {\n\t\t\tcurrent = v.Current()\n\t\t}\n\t\tinvariant.Point(\"scan.unheld\")\n"},
+			"\t\tif !MUTANT {\n\t\t\tcurrent = v.validate(v.slots.scan.slot)\n\t\t} else if i := v.takeSlot(); i >= 0 {\n\t\t\tcurrent = v.fillSlot(i)\n\t\t\tdefer v.leaveSlot(i)\n\t\t\tdefer v.slots.local[i].words.State.Store(0)\n\t\t} else {\n\t\t\tcurrent = v.Current()\n\t\t}\n\t\tinvariant.Point(\"scan.unheld\")\n"},
 			{"live/slots.go",
 				"\t\"github.com/everheap/everheap/internal/format\"\n",
 				"\t\"github.com/everheap/everheap/internal/format\"\n\t\"github.com/everheap/everheap/internal/invariant\"\n"}},

@@ -193,7 +193,7 @@ func (v *Live) holdsOwn() bool {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()
 	for i := range v.slots.table.n {
-		if v.slots.slot[i].Owner.Load() != uint64(v.incarnation) {
+		if v.slots.local[i].words.Owner.Load() != uint64(v.incarnation) {
 			return false
 		}
 	}

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -9,20 +8,22 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/goroutine"
 )
 
 const (
-	slotWords     = 16 // of 64 slots: how many slots one process uses for itself
-	maxLocalSlots = slotWords * 64
-	sharedSlots   = 64 // of these are kept for readers that share a slot
+	maxLocalSlots = 1024 // that one process uses
+	sharedSlots   = 64   // of these are kept for readers that share a slot
+	slotHints     = 64
 )
 
-// localSlots are the reader slots that belong to this process. A slot is taken
-// from the process's own idle ones by one compare-and-swap; the search in the
-// shared table happens only when the process needs more than ever before.
+// localSlots are the reader slots that belong to this process. A reader takes one of the
+// process's own by one compare-and-swap, as a rule the one that its goroutine had before, so
+// that goroutines do not write into each other's cache lines; the search in the shared
+// table happens only when the process needs more than ever before.
 type localSlots struct {
-	idle [slotWords]atomic.Uint64 // bit set: the slot is ours and holds nothing
-	slot [maxLocalSlots]*format.LiveSlot
+	local [maxLocalSlots]localSlot
+	hints [slotHints]atomic.Uint32 // by goroutine: the local slot that was free last
 	// claimed is table.n for those who do not have the mutex.
 	claimed atomic.Int64
 	table   struct {
@@ -41,12 +42,19 @@ type localSlots struct {
 	}
 }
 
+// localSlot is one of them, in a cache line of its own.
+type localSlot struct {
+	words *format.LiveSlot
+	used  atomic.Uint32 // 1: a reader has it, or it is one for sharing
+	_     [52]byte
+}
+
 // Hold is a reader's claim on a version: nothing that is reachable from its
 // state is reclaimed until Release.
 type Hold struct {
 	State format.Addr
-	index int // of the local slot, plus 1; 0: nothing is held
-	refs  int // under shared.Mutex; 0: not shared
+	index int32 // of the local slot, plus 1; 0: nothing is held
+	refs  int32 // under shared.Mutex; 0: not shared
 }
 
 // ofGuest is the index of what a guest holds.
@@ -61,7 +69,7 @@ func (v *Live) HoldCurrent() (h Hold) {
 	whole := false
 	defer func() {
 		if !whole && h.index > 0 && h.refs == 0 { // it panics, since the words are lost
-			v.leaveSlot(h.index - 1)
+			v.leaveSlot(int(h.index) - 1)
 		}
 	}()
 	v.HoldIn(&h)
@@ -77,7 +85,7 @@ func (v *Live) HoldIn(h *Hold) {
 		*h, _ = v.shareHold(nil)
 		return
 	}
-	h.index, h.refs = i+1, 0
+	h.index, h.refs = int32(i)+1, 0
 	h.State = v.fillSlot(i)
 }
 
@@ -100,13 +108,13 @@ func (v *Live) HoldUnless(h *Hold, closed *atomic.Bool) (ok bool) {
 		*h, ok = v.shareHold(closed)
 		return ok
 	}
-	h.index, h.refs = i+1, 0 // first: see HoldIn
+	h.index, h.refs = int32(i)+1, 0 // first: see HoldIn
 	h.State = v.fillSlot(i)
 	return true
 }
 
 // leaveSlot makes a local slot one that can be taken.
-func (v *Live) leaveSlot(i int) { v.slots.idle[i/64].Or(1 << (i % 64)) }
+func (v *Live) leaveSlot(i int) { clear32(&v.slots.local[i].used) }
 
 // Idle reports whether this process holds no version.
 func (v *Live) Idle() bool {
@@ -118,14 +126,14 @@ func (v *Live) Idle() bool {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()
 	n := len(v.slots.shared.free)
-	for w := range v.slots.idle {
-		n += bits.OnesCount64(v.slots.idle[w].Load())
+	for i := range v.slots.table.n {
+		n += 1 - int(v.slots.local[i].used.Load())
 	}
 	return n == v.slots.table.n
 }
 
 // fillSlot claims the newest state in slot i and validates it (L4).
-func (v *Live) fillSlot(i int) format.Addr { return v.validate(v.slots.slot[i]) }
+func (v *Live) fillSlot(i int) format.Addr { return v.validate(v.slots.local[i].words) }
 
 // validate is fillSlot for any slot of this process.
 func (v *Live) validate(slot *format.LiveSlot) format.Addr {
@@ -150,7 +158,7 @@ func (v *Live) Release(h *Hold) {
 	done := false
 	defer func() {
 		if !done && h.index > 0 {
-			v.leaveSlot(h.index - 1)
+			v.leaveSlot(int(h.index) - 1)
 			h.index = 0
 		}
 	}()
@@ -160,12 +168,12 @@ func (v *Live) Release(h *Hold) {
 
 // TryRelease is Release for who calls Release if it panics.
 func (v *Live) TryRelease(h *Hold) {
-	i := h.index - 1
+	i := int(h.index) - 1
 	if i < 0 || h.refs != 0 {
 		v.releaseShared(h)
 		return
 	}
-	v.slots.slot[i].State.Store(0)
+	clear64(&v.slots.local[i].words.State)
 	h.index = 0
 	v.leaveSlot(i)
 }
@@ -173,19 +181,30 @@ func (v *Live) TryRelease(h *Hold) {
 // takeSlot takes an idle slot of this process, claiming another one of the
 // shared table if there is none; -1 if no more are to be had.
 func (v *Live) takeSlot() int {
-	for w := range v.slots.idle {
-		word := &v.slots.idle[w]
-		for b := word.Load(); b != 0; b = word.Load() {
-			i := bits.TrailingZeros64(b)
-			if word.CompareAndSwap(b, b&^(1<<i)) {
-				return w*64 + i
-			}
-		}
-		if int(v.slots.claimed.Load()) <= w*64+64 {
-			break // no word beyond has any
+	hint := &v.slots.hints[slotHint(goroutine.ID())]
+	n := int(v.slots.claimed.Load())
+	if i := int(hint.Load()); i < n && v.slots.local[i].take() {
+		return i
+	}
+	for i := range n {
+		if v.slots.local[i].take() {
+			hint.Store(uint32(i))
+			return i
 		}
 	}
-	return v.claimSlot(maxLocalSlots - sharedSlots)
+	i := v.claimSlot(maxLocalSlots - sharedSlots)
+	if i >= 0 {
+		hint.Store(uint32(i))
+	}
+	return i
+}
+
+// take takes the slot, if no reader has it.
+func (s *localSlot) take() bool { return s.used.Load() == 0 && s.used.CompareAndSwap(0, 1) }
+
+// slotHint returns which hint is a goroutine's.
+func slotHint(goroutine uintptr) uint64 {
+	return uint64(goroutine) * 0x9e3779b97f4a7c15 >> 32 % slotHints
 }
 
 // claimSlot claims a free slot of the shared table for this process, which may
@@ -201,7 +220,8 @@ func (v *Live) claimSlot(limit int) int {
 	if slot == nil {
 		return -1
 	}
-	v.slots.slot[n] = slot
+	v.slots.local[n].words = slot
+	v.slots.local[n].used.Store(1)
 	v.slots.table.n++
 	v.slots.claimed.Store(int64(v.slots.table.n))
 	return n
@@ -262,8 +282,8 @@ func (v *Live) tryShare(closed *atomic.Bool) (h Hold, ok bool) {
 			v.slots.shared.free = append(v.slots.shared.free, i)
 		}
 	}()
-	h = Hold{State: v.fillSlot(i), index: i + 1, refs: 1}
-	v.slots.shared.held = append(v.slots.shared.held, &Hold{State: h.State, index: i + 1, refs: 1})
+	h = Hold{State: v.fillSlot(i), index: int32(i) + 1, refs: 1}
+	v.slots.shared.held = append(v.slots.shared.held, &Hold{State: h.State, index: int32(i) + 1, refs: 1})
 	return h, true
 }
 
@@ -296,8 +316,8 @@ func (v *Live) releaseShared(h *Hold) {
 		}
 		if s.refs--; s.refs == 0 {
 			v.slots.shared.held = slices.Delete(v.slots.shared.held, i, i+1)
-			v.slots.shared.free = append(v.slots.shared.free, index-1) // nobody takes it before the mutex is free
-			v.slots.slot[index-1].State.Store(0)
+			v.slots.shared.free = append(v.slots.shared.free, int(index)-1) // nobody takes it before the mutex is free
+			v.slots.local[index-1].words.State.Store(0)
 		}
 		return
 	}
@@ -309,7 +329,7 @@ func (v *Live) freeSlots() {
 	defer v.slots.table.Unlock()
 	v.slots.table.gone = true
 	for i := range v.slots.table.n {
-		slot := v.slots.slot[i]
+		slot := v.slots.local[i].words
 		slot.State.Store(0)
 		slot.Owner.CompareAndSwap(uint64(v.incarnation), 0)
 	}

@@ -1,0 +1,11 @@
+//go:build !amd64 || race
+
+package live
+
+import "sync/atomic"
+
+// clear64 clears a word after all that was read and written before.
+func clear64(word *atomic.Uint64) { word.Store(0) }
+
+// clear32 is the same for a small word.
+func clear32(word *atomic.Uint32) { word.Store(0) }

@@ -17,7 +17,7 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 			if dst == nil {
 				return true, nil
 			}
-			return true, b.m.shape.Value.CopyOut(dst, value, tx.Bounds(b.finder.Entry(value)))
+			return true, b.m.shape.Value.CopyOut(dst, value, tx.Bounds(b.m.shape.Of(value)))
 		}
 	}
 	m, object, err := tx.Bind(of)

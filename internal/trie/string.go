@@ -105,8 +105,3 @@ func (f *Finder) Value(key string) (value unsafe.Pointer, ok bool) {
 	}
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(e)+f.valueAt), true
 }
-
-// Entry returns the payload of the entry of a value that Value has found.
-func (f *Finder) Entry(value unsafe.Pointer) unsafe.Pointer {
-	return unsafe.Add(value, format.HeaderSize-int(f.valueAt))
-}

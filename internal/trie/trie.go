@@ -40,6 +40,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/prefetch"
 )
 
 const (
@@ -226,16 +227,83 @@ func (w *walk) from(link format.Link, shift uint) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for i, word := range words(p, 1<<link.Bits()) {
-		child := format.Link(word)
-		if child.Kind() != format.LinkInner && uint64(i)>>child.Bits() != 0 {
-			continue // T2: the leaf was met in its lowest slot
+	slots := words(p, 1<<link.Bits())
+	if more, err := w.leaves(slots); !more || err != nil {
+		return false, err
+	}
+	for _, word := range slots {
+		if format.Link(word).Kind() != format.LinkInner {
+			continue
 		}
-		if more, err := w.from(child, shift+fanBits); !more || err != nil {
+		if more, err := w.from(format.Link(word), shift+fanBits); !more || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// leaves walks the leaves that hang in the slots of a node. What it comes to is known
+// long before, so that nothing need be waited for in turn: the words of a leaf are
+// fetched while the one before the last one before it is walked, and its entries while the last one is.
+func (w *walk) leaves(slots []uint64) (bool, error) {
+	var list [1 << fanBits]format.Link
+	n := 0
+	for i, word := range slots {
+		leaf := format.Link(word)
+		if leaf.Kind() != format.LinkInner && leaf.Kind() != format.LinkNil && uint64(i)>>leaf.Bits() == 0 { // T2: it is met in its lowest slot
+			list[n] = leaf
+			n++
+		}
+	}
+	for i := -2; i < n; i++ {
+		if i+2 < n {
+			fetchLeaf(list[i+2])
+		}
+		if i+1 >= 0 && i+1 < n {
+			w.fetchEntries(list[i+1])
+		}
+		if i < 0 {
+			continue
+		}
+		if more, err := w.leaf(list[i]); !more || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+const (
+	lineBytes  = 64
+	entryLines = 3 // of an entry of the usual size
+)
+
+// fetchLeaf fetches the words of a bucket.
+func fetchLeaf(leaf format.Link) {
+	if leaf.Kind() != format.LinkBucket {
+		return
+	}
+	for at := uintptr(0); at < 8<<(leaf.WordBits()&7); at += lineBytes {
+		prefetch.Line(uintptr(leaf.Addr()) + at)
+	}
+}
+
+// fetchEntries fetches the entries of a bucket.
+func (w *walk) fetchEntries(leaf format.Link) {
+	if leaf.Kind() != format.LinkBucket {
+		return
+	}
+	list, err := leafWords(w.r, leaf)
+	if err != nil {
+		return // the walk comes to it
+	}
+	for _, word := range entries(leaf, list) {
+		if word == 0 {
+			continue
+		}
+		for line := range uintptr(entryLines) {
+			prefetch.Line(uintptr(word&format.AddrMask) + line*lineBytes)
+		}
+	}
 }
 
 // leaf walks the entries of a leaf.

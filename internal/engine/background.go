@@ -51,6 +51,22 @@ func (sp *Space) runBackground() {
 	}
 }
 
+// runAhead makes the pages present that transactions will need soon.
+func (sp *Space) runAhead() {
+	defer sp.done.Done()
+	for {
+		select {
+		case <-sp.quit:
+			return
+		case <-sp.heap.Ahead():
+			if sp.Forked() {
+				return
+			}
+			sp.heap.PopulateAhead()
+		}
+	}
+}
+
 // onTick ticks, and reports whether there is anything to be done any more.
 func (b *background) onTick() bool {
 	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them

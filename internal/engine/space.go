@@ -249,8 +249,9 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 		sp.done.Add(1)
 		go sp.runBackground()
 		if !sp.readOnly {
-			sp.done.Add(1)
+			sp.done.Add(2)
 			go sp.runJournal()
+			go sp.runAhead()
 		}
 	}
 	return sp, nil

@@ -31,3 +31,6 @@ func (h *Heap) PushEach() {
 		h.push(format.StackExtents, []format.ParcelItem{{Addr: uint64(h.extentAddr(extent)), Birth: 1}})
 	}
 }
+
+// Waits returns how many extents were populated only when they were needed.
+func (h *Heap) Waits() int { return h.ahead.waits }

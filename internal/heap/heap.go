@@ -99,6 +99,7 @@ type Heap struct {
 	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
 	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
 	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
+	ahead    ahead
 	prot     live.Protected
 }
 
@@ -118,6 +119,7 @@ func New(region *mapping.Region, lv *live.Live) *Heap {
 		delta: region.Delta(),
 		epoch: lv.Words().Epoch.Load(),
 		held:  map[format.Version]*freedList{},
+		ahead: ahead{wish: make(chan struct{}, 1), ready: map[uint64]format.Version{}},
 	}
 }
 

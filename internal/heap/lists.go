@@ -72,6 +72,7 @@ func (h *Heap) takeGroup(c format.Class, least int) bool {
 			l.hot = append(l.hot, group...)
 			if len(group) >= populateBlocks {
 				h.populate(extent, 1)
+				h.lookAheadIn(c)
 			} else {
 				h.populateBlocksOf(extent, group)
 			}

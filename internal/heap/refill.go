@@ -113,6 +113,7 @@ func (h *Heap) carve(c format.Class) error {
 // cut cuts an extent into blocks of class c, and appends them to a list.
 func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.Addr {
 	h.populate(extent, 1)
+	h.lookAhead()
 	h.setExtentClass(extent, c)
 	if invariant.Enabled {
 		h.cutUp(extent, c)
@@ -275,12 +276,16 @@ func (h *Heap) populate(extent, n uint64) {
 	for uint64(len(h.fresh)) < extent+n {
 		h.fresh = append(h.fresh, make([]format.Version, extent+n-uint64(len(h.fresh)))...)
 	}
-	if n == 1 && h.fresh[extent] == h.anchored+1 {
+	if n == 1 && h.isFresh(extent) {
 		return
 	}
 	for i := range n {
 		h.fresh[extent+i] = h.anchored + 1
 	}
+	if n == 1 && h.populated(extent) {
+		return
+	}
+	h.ahead.waits++
 	h.region.Populate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
 }
 
@@ -344,7 +349,7 @@ func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 // populateBlocksOf makes the pages of some free blocks of an extent writable, if
 // they are not: a call for each page costs a tenth of the fault that it saves.
 func (h *Heap) populateBlocksOf(extent uint64, group []format.Addr) {
-	if extent < uint64(len(h.fresh)) && h.fresh[extent] == h.anchored+1 {
+	if h.isFresh(extent) {
 		return
 	}
 	const page = format.PageSize

@@ -182,12 +182,12 @@ func (v *Live) TryRelease(h *Hold) {
 // shared table if there is none; -1 if no more are to be had.
 func (v *Live) takeSlot() int {
 	hint := &v.slots.hints[slotHint(goroutine.ID())]
-	n := int(v.slots.claimed.Load())
-	if i := int(hint.Load()); i < n && v.slots.local[i].take() {
-		return i
+	n, last := int(v.slots.claimed.Load()), int(hint.Load())
+	if last < n && v.slots.local[last].take() {
+		return last
 	}
-	for i := range n {
-		if v.slots.local[i].take() {
+	for k := range n { // the next ones first: where many are held, those before it are, too
+		if i := (last + 1 + k) % n; v.slots.local[i].take() {
 			hint.Store(uint32(i))
 			return i
 		}

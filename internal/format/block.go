@@ -149,6 +149,21 @@ func (c Class) BlockSize() ByteCount {
 	return 0
 }
 
+// dividers[c] is one more than what a word of 32 bits holds of the blocks of class c: see
+// Begins. Source: Lemire, Kaser and Kurz, Faster remainder by direct computation (2019).
+var dividers = func() (t [NumClasses]uint32) {
+	for c := 1; c < NumClasses; c++ {
+		t[c] = (1<<32-1)/classSizes[c] + 1
+	}
+	return t
+}()
+
+// Begins reports whether a block of the class of small blocks can begin so many bytes after
+// the beginning of its extent: whether these are a multiple of its size.
+func (c Class) Begins(within uint64) bool {
+	return int(c) < NumClasses && uint32(within)*dividers[c] < dividers[c]
+}
+
 // Valid reports whether the byte can stand in the extent table.
 func (c Class) Valid() bool {
 	return int(c) < NumClasses || c == ClassRun || c == ClassRunRest || c == ClassHole

@@ -24,6 +24,20 @@ func TestClasses_Ascending(t *testing.T) {
 	}
 }
 
+// A block begins at the multiples of its size, and nowhere else.
+func TestClass_Begins(t *testing.T) {
+	for c := Class(0); int(c) < NumClasses; c++ {
+		for within := uint64(0); within < ExtentSize; within++ {
+			if got, want := c.Begins(within), c != ClassFree && within%uint64(c.BlockSize()) == 0; got != want {
+				t.Fatalf("class %d at %d: %t", c, within, got)
+			}
+		}
+	}
+	if ClassRun.Begins(0) {
+		t.Error("a run is no small block")
+	}
+}
+
 // ClassFor takes the smallest class with room, and grows with the payload.
 func TestClassFor_Smallest(t *testing.T) {
 	last := Class(1)

@@ -184,7 +184,7 @@ func (h *Heap) sound(a format.Addr) bool {
 	if class == format.ClassRun {
 		return within == 0 && uint64(a)-h.base+uint64(blockSize(hd)) <= h.live.Words().Carved.Load()
 	}
-	return within%uint64(class.BlockSize()) == 0
+	return class.Begins(within)
 }
 
 // VersionOf returns the version of the state block at a, or 0 if there is none.

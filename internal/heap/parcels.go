@@ -343,7 +343,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 			h.waiting += size
 			return
 		}
-	case class == format.Class(stack) && off%format.ExtentSize%uint64(class.BlockSize()) == 0:
+	case class == format.Class(stack) && class.Begins(off%format.ExtentSize):
 		if invariant.Enabled {
 			h.acceptedBlock(a, class.BlockSize())
 		}

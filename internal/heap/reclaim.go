@@ -135,5 +135,5 @@ func (h *Heap) fits(f freed) bool {
 	if class == format.ClassRun {
 		return within == 0 && f.size > format.MaxSmall
 	}
-	return f.size > 0 && class.BlockSize() == f.size && within%uint64(f.size) == 0
+	return f.size > 0 && class.BlockSize() == f.size && class.Begins(within)
 }

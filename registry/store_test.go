@@ -79,7 +79,7 @@ func TestReserve_SeveralProcesses(t *testing.T) {
 		})
 	}
 	go func() { wg.Wait(); close(done) }()
-	for seen, running := 0, true; running; { // R1: a reader sees whole files, and nothing is lost
+	for seen, running := 0, true; running; { // RG1: a reader sees whole files, and nothing is lost
 		select {
 		case <-done:
 			running = false

@@ -93,7 +93,7 @@ type Heap struct {
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
 	reserved reserve
-	leaving  bool             // the last user closes the space: the reserve stays empty (K6)
+	leaving  bool             // the last user closes the space: the reserve stays empty (RV6)
 	relieve  func()           // see SetRelief
 	sweep    func() bool      // the same
 	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim

@@ -64,7 +64,7 @@ import (
 //	    sweep spares is told anew, under its epoch, before it is pushed again.
 //	O10 Cells of the reserve are the same (Free -> Reserve before the swap into the cell,
 //	    Reserve -> Free after the swap out of it; if the first swap fails, Reserve -> Free
-//	    again, since the extent was never in a cell). But cells outlive sweeps (K1).
+//	    again, since the extent was never in a cell). But cells outlive sweeps (RV1).
 //	O11 Space that nobody ever had (0 -> Free) is said to be somebody's after the swap that
 //	    made it his. A kill in between leaves it unknown: a sweep takes it. What the last
 //	    user cuts off the end (Free -> 0) is such space again.

@@ -333,7 +333,7 @@ func (w *world) useAll(s *heaptest.Space) {
 }
 
 // A process that knows the new epoch takes an extent out of the reserve, and leaves, before
-// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (K1).
+// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (RV1).
 func TestSweep_CellTakenMeanwhile(t *testing.T) {
 	s := heaptest.Open(t, 256<<20)
 	other := another(t, s)

@@ -126,7 +126,7 @@ func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.A
 	return list
 }
 
-// takeExtents takes n free extents in a row, if the reserve is full (F2).
+// takeExtents takes n free extents in a row, if the reserve is full (RV2).
 func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	if err := h.fillReserve(false); err != nil {
 		return 0, err

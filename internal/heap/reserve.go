@@ -18,7 +18,7 @@ import (
 //
 // Invariants:
 //
-//	K1  An extent in a cell is free, has its space in the file, hence takes no disk when
+//	RV1 An extent in a cell is free, has its space in the file, hence takes no disk when
 //	    it is used, and belongs to the cell: it is in no list and no stack. It is put
 //	    there by its owner's swap from 0, and taken by a swap to 0, both between Enter and
 //	    Leave; so whoever looks when nobody is active finds each one where it belongs, and
@@ -27,20 +27,20 @@ import (
 //	    has looked at the cells, it has an extent that the sweep knows nothing of, and keeps
 //	    it, since it knows the new epoch. So the sweep reads the number before and
 //	    after, and gives up if it has changed.
-//	K2  While a cell is empty no process takes an extent but for the cell, or for a
+//	RV2 While a cell is empty no process takes an extent but for the cell, or for a
 //	    removal. So the reserve is filled from the first extents that become free, whoever
 //	    frees them, before anything else grows.
-//	K3  What is cut from an extent of the reserve is given to removals only, and stays with
+//	RV3 What is cut from an extent of the reserve is given to removals only, and stays with
 //	    them: each block that a removal took is owed, and the next free block of the class
 //	    pays for it. Otherwise programs that remove one thing and store another over and
 //	    over would store into what the removals free, and eat up the reserve.
-//	K4  A transaction may take from the reserve: for an operation that removes; for its
+//	RV4 A transaction may take from the reserve: for an operation that removes; for its
 //	    commit, if it leaves no more bytes reachable than it found; for anything else, as
 //	    long as it leaves fewer, that block included; and when it replays the journal.
 //	    (Txn.mayUseReserve)
-//	K5  The last extents are for transactions that drop a checkpoint: where checkpoints
+//	RV5 The last extents are for transactions that drop a checkpoint: where checkpoints
 //	    pin everything, removals free nothing, and would use up all there is.
-//	K6  Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
+//	RV6 Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
 //	    them, and their extents are found by the sweep that follows. The last one to close
 //	    puts them on the stack of extents, which its anchor lists (E5).
 //
@@ -100,7 +100,7 @@ func (h *Heap) emptyCells() (n int) {
 	return n
 }
 
-// fillReserve fills the cells (K2), from wherever extents are to be had, and from
+// fillReserve fills the cells (RV2), from wherever extents are to be had, and from
 // nowhere but this process's list if ownOnly is set. The error says why it could not.
 func (h *Heap) fillReserve(ownOnly bool) error {
 	if h.leaving {
@@ -140,7 +140,7 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 var errNoExtent = errors.New("no free extent at hand")
 
 // takeCells takes n extents in a row out of the cells. The last ones are taken only if
-// last is set (K5).
+// last is set (RV5).
 func (h *Heap) takeCells(n int, last bool) (extent uint64, ok bool) {
 	w := h.live.Words()
 	type full struct {
@@ -163,7 +163,7 @@ next:
 			continue
 		}
 		for k, f := range list[i : i+n] {
-			w.CellsTaken.Add(1)                                 // K1
+			w.CellsTaken.Add(1)                                 // RV1
 			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
 				for _, taken := range list[i : i+k] {
 					if invariant.Enabled {
@@ -184,7 +184,7 @@ next:
 	return 0, false
 }
 
-// takeReserved takes a block for a removal (K3).
+// takeReserved takes a block for a removal (RV3).
 func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool) (a format.Addr, ok bool) {
 	if class == format.ClassRun {
 		n := format.RunExtents(size)
@@ -270,7 +270,7 @@ func (h *Heap) lowerReserve() {
 
 // takeCell takes the extent out of a cell, if there is one.
 func (h *Heap) takeCell(cell *atomic.Uint64) {
-	h.live.Words().CellsTaken.Add(1) // K1
+	h.live.Words().CellsTaken.Add(1) // RV1
 	if extent := cell.Swap(0); extent != 0 {
 		h.live.Assure() // nobody else has it (L16 of live)
 		if invariant.Enabled {
@@ -280,7 +280,7 @@ func (h *Heap) takeCell(cell *atomic.Uint64) {
 	}
 }
 
-// EmptyReserve takes all extents out of the cells, for the last one who closes (K6), and
+// EmptyReserve takes all extents out of the cells, for the last one who closes (RV6), and
 // has this process fill none any more: what carries the parcels would else fill them again.
 // The heap is entered.
 func (h *Heap) EmptyReserve() {
@@ -294,7 +294,7 @@ func (h *Heap) EmptyReserve() {
 }
 
 // spareReserve adds the extents in the cells to what a sweep leaves alone. Nobody is
-// active, so each is where it belongs (K1); one that cannot be free is damage, and is let
+// active, so each is where it belongs (RV1); one that cannot be free is damage, and is let
 // go of.
 func (s *Spared) spareReserve(h *Heap) {
 	w := h.live.Words()
@@ -313,15 +313,15 @@ func (s *Spared) spareReserve(h *Heap) {
 }
 
 // Remove says that an operation that removes begins, or that it ends; last, that it drops
-// a checkpoint (K4, K5).
+// a checkpoint (RV4, RV5).
 func (t *Txn) Remove(begins, last bool) {
 	t.removing, t.last = begins, begins && last
 }
 
-// Conclude says that what follows is the commit (K4).
+// Conclude says that what follows is the commit (RV4).
 func (t *Txn) Conclude() { t.removing = t.removing || t.bytes <= 0 }
 
-// mayUseReserve decides K4 for a block of the size, header and rounding included.
+// mayUseReserve decides RV4 for a block of the size, header and rounding included.
 func (t *Txn) mayUseReserve(size format.ByteCount) bool {
 	return t.removing || t.leaks || t.bytes+int64(size) <= 0
 }

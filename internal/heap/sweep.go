@@ -209,7 +209,7 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 // BeginSweep raises the epoch and empties the stacks, but for what it spares; it
 // returns the new epoch and the offset below which the sweep decides. ok is false
 // if a process that is alive uses its lists at this moment, or has taken something out of
-// the reserve (K1): the sweep must not go on (I7). The caller holds the writer lock.
+// the reserve (RV1): the sweep must not go on (I7). The caller holds the writer lock.
 //
 // The floor is stored before the epoch is raised, so that whoever sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
@@ -246,7 +246,7 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	}
 	spared = h.spare(offset)
 	spared.spareReserve(h)
-	if w.CellsTaken.Load() != taken { // K1: perhaps by one who knows the new epoch
+	if w.CellsTaken.Load() != taken { // RV1: perhaps by one who knows the new epoch
 		return 0, 0, nil, false
 	}
 	if n := len(spared.parcels); n > 0 {

@@ -14,7 +14,7 @@ var sink unsafe.Pointer
 // Arg passes a value to Measure, Flatten, CopyOut, Hash or Equal without making it
 // escape: v may stay on the stack. That is sound because no callee retains the
 // address of v itself. What v refers to does escape, since the identity table
-// holds addresses that would not follow a moving stack (L7); for keys see ArgKey.
+// holds addresses that would not follow a moving stack (LY7); for keys see ArgKey.
 // The caller keeps v alive.
 //
 //go:nocheckptr

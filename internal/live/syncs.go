@@ -13,7 +13,7 @@ import (
 // another process syncs it, or after a process died in a sync, does not know
 // whether what was written before is on disk: his own sync would say yes.
 //
-//	L10  A process announces each sync that others may rely on, in its entry, before
+//	L13  A process announces each sync that others may rely on, in its entry, before
 //	    it begins, and ends the announcement when the outcome is known to all: a
 //	    sync that failed is marked in Failed before. What was announced and never
 //	    ended counts as doubt for whoever opened the file later.

@@ -154,8 +154,8 @@ func TestTryLock_TwoDescriptions(t *testing.T) {
 	a, b := open(t, path, os.O_RDWR), open(t, path, os.O_RDWR)
 	wantHeld(t, b, far, false)
 	wantLock(t, a, far, false, true)
-	wantLock(t, a, far, false, true) // O3
-	wantHeld(t, a, far, false)       // O3
+	wantLock(t, a, far, false, true) // OL3
+	wantHeld(t, a, far, false)       // OL3
 	wantHeld(t, b, far, true)
 	wantLock(t, b, far, false, false)
 	wantLock(t, b, far, true, false)

@@ -65,7 +65,7 @@ func process(t *testing.T, r *Registry, role, name string) *exec.Cmd {
 	return cmd
 }
 
-func TestReserve_SeveralProcesses(t *testing.T) {
+func TestReserve_SeveralProcesses(t *testing.T) { // RG2
 	r := newHome(t)
 	const processes = 4
 	done := make(chan struct{})

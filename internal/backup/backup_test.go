@@ -107,7 +107,7 @@ func isDamage(err error) bool {
 	return errors.As(err, &d)
 }
 
-func TestReader_Cut(t *testing.T) {
+func TestReader_Cut(t *testing.T) { // BK2
 	stream := little(t)
 	for n := range stream {
 		if _, _, err := read(bytes.NewReader(stream[:n])); !isDamage(err) {
@@ -127,7 +127,7 @@ func TestReader_FlippedBit(t *testing.T) {
 	}
 }
 
-func TestReader_MoreFollows(t *testing.T) {
+func TestReader_MoreFollows(t *testing.T) { // BK2
 	stream := little(t)
 	if _, _, err := read(bytes.NewReader(append(stream, 0))); !isDamage(err) {
 		t.Errorf("a byte more: %v", err)

@@ -13,7 +13,7 @@
 //	    version X has B <= X < F. Order: load the current version C, scan, then
 //	    reclaim only blocks with F <= C. (Heap.Reclaim, live.Protected)
 //	    A block that a version's log refers to is reclaimed only if besides that
-//	    version is in the journal already (live.Written): until then whoever
+//	    version is in the journal already (format.Live.Written): until then whoever
 //	    writes the journal reads the block, although no protected version may
 //	    reach it. An entry, a value and an item are referred to by the version of
 //	    their birth (format.Kind.Carried), and an entry by F if that removed it; a

@@ -32,7 +32,7 @@ import (
 //	    below the floor under an older epoch is not its own any more (I7): so a word that
 //	    says Free, Waiting or Several under another epoch than that of the process, below
 //	    the floor as of when it last forgot, is refused to it. What its transaction has is
-//	    its own all the same: a sweep begins beside it only if it is its own (sweepWithin).
+//	    its own all the same: a sweep begins beside it only if it is its own (engine.Space.sweepWithin).
 //	O4  What a sweep takes nobody has had since it began, whatever the word says of the time
 //	    before: the dead, the lists that were forgotten, versions that are gone. So the word
 //	    is of an older epoch. A sweeper that stood still finds another epoch, and takes

@@ -90,7 +90,7 @@ func (w *world) free(s *heaptest.Space) (birth, freed format.Version) {
 }
 
 // Each piece that gets a second owner is told of when it does, with both of them.
-func TestLedger_SeesTwoOwners(t *testing.T) {
+func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O11, O13, O3
 	class := format.ClassFor(usedSize)
 	for _, c := range []struct {
 		name string
@@ -246,7 +246,7 @@ func dies(t *testing.T, point string, fn func()) {
 
 // Who dies between a change of hands and what the ledger says of it, or the other way round,
 // makes nobody panic: a sweep takes what he had, and it is used again.
-func TestLedger_LetsTheDeadBe(t *testing.T) {
+func TestLedger_LetsTheDeadBe(t *testing.T) { // O1, O4, O6, O12
 	for _, c := range []struct {
 		point string
 		do    func(w *world)

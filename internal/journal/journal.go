@@ -6,11 +6,12 @@
 // multiple of a sector. A segment is a piece of the file that one process at a
 // time writes, frame after frame. The chain of a version is a number that follows
 // from the chain before it and is never the same in two histories of a space.
+// Written, Durable, SegmentCount and JournalCuts are words of format.Live.
 //
 // Invariants:
 //
-//	J1  Every version up to live.Written is in the file, or in both usable
-//	    anchors. Every version up to live.Durable is so on disk: a sync begun
+//	J1  Every version up to Written is in the file, or in both usable
+//	    anchors. Every version up to Durable is so on disk: a sync begun
 //	    after Written had the value has ended.
 //	J2  What is in the file is true: a frame holds only records of versions that
 //	    were published, copied from blocks that were intact. Who copies looks at
@@ -26,13 +27,13 @@
 //	    that of the version reached. So a version that is missing ends the
 //	    replay, and what an abandoned history left is never replayed after a
 //	    newer one.
-//	J5  All segments below live.SegmentCount have their space in the file. Who makes
+//	J5  All segments below SegmentCount have their space in the file. Who makes
 //	    another one claims it first, gives all segments up to it their space, fills it
 //	    with zeros, and raises the count; only then anything is written to it.
 //	J6  The file is cut only by one who has claimed all segments beyond the new end,
 //	    those included that the file does not have, and who has then found of each
 //	    that both usable anchors, which are on disk, have all versions in it. He
-//	    lowers the count first, then raises live.JournalCuts, cuts the file, and
+//	    lowers the count first, then raises JournalCuts, cuts the file, and
 //	    releases the claims last.
 //
 // Why J6 is enough, whoever stands still wherever:
@@ -69,7 +70,7 @@
 // to 12 percent faster than pwrite and fdatasync, and not taken: it cannot make
 // durable what was written without a sync before.
 //
-// Start reading at Writer, then Load and Replay.
+// Start reading at Writer, then Load and Log.Follow.
 package journal
 
 import (

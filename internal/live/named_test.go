@@ -150,7 +150,7 @@ func TestTake_UnitsNeverExceeded(t *testing.T) {
 	}
 }
 
-func TestTake_AfterADeadHolder(t *testing.T) {
+func TestTake_AfterADeadHolder(t *testing.T) { // L9
 	s := heaptest.Open(t, 64<<20)
 	a, b := member(t, s), member(t, s)
 	defer b.Leave(true)
@@ -296,7 +296,7 @@ func TestTake_HandedOver(t *testing.T) {
 }
 
 // An offer to one who does not take it stops nobody, and tells of no death.
-func TestTake_OfferLapses(t *testing.T) {
+func TestTake_OfferLapses(t *testing.T) { // L8
 	l := func() *live.NamedLock { return named(t, "m", 0) }
 	for _, what := range []string{"stands still", "died", "does not wait"} {
 		s := heaptest.Open(t, 64<<20)

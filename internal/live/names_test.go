@@ -180,7 +180,7 @@ func claimTo(t *testing.T, step int, claimant, other *live.Live) {
 
 // A claimant dies, or stands still, between any two steps: the others get on, and the
 // name never has two entries.
-func TestNames_ClaimantStops(t *testing.T) {
+func TestNames_ClaimantStops(t *testing.T) { // L6, L7
 	for step := isClaimant; step <= isOvertaken; step++ {
 		for _, dies := range []bool{true, false} {
 			t.Run(fmt.Sprint(step, dies), func(t *testing.T) {
@@ -243,7 +243,7 @@ func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
 }
 
 // A claimant that stood still goes on after its entry's lock was taken: it gives up.
-func TestNames_LateClaimant(t *testing.T) {
+func TestNames_LateClaimant(t *testing.T) { // L7
 	s := heaptest.Open(t, 64<<20)
 	a := member(t, s)
 	defer a.Leave(true)
@@ -264,7 +264,7 @@ func TestNames_LateClaimant(t *testing.T) {
 
 // Members ask for the same new name at the same moment, again and again, in a table
 // that is full: one of them gets it, and it has one entry.
-func TestNames_SameNameAtOnce(t *testing.T) {
+func TestNames_SameNameAtOnce(t *testing.T) { // L6
 	s := heaptest.Open(t, 64<<20)
 	for i := range format.NumLocks {
 		s.Live.Give(take(t, s.Live, named(t, fmt.Sprint("fill ", i), 0)))

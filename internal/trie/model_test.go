@@ -212,7 +212,7 @@ func TestTrie_ShrinksToNothing(t *testing.T) {
 	}
 }
 
-func TestTrie_OldRootStays(t *testing.T) {
+func TestTrie_OldRootStays(t *testing.T) { // T5
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, space, 10)
 	r := rand.New(rand.NewPCG(8, 8))

@@ -141,7 +141,9 @@ func (h *Heap) payload(a format.Addr, n format.ByteCount) []byte {
 	return unsafe.Slice((*byte)(at(uintptr(a)+h.delta+format.HeaderSize)), n)
 }
 
-// extentClass reads the extent table.
+// extentClass reads the extent table. The class stands there and not in the extent: so whole
+// extents are left for blocks, a run has no hole for a header, and no byte of user data can
+// look like the header of an extent when a damaged link leads into a large value.
 func (h *Heap) extentClass(extent uint64) format.Class {
 	return *(*format.Class)(at(uintptr(h.base + format.TableOffset + extent)))
 }

@@ -8,6 +8,16 @@
 // from the chain before it and is never the same in two histories of a space.
 // Written, Durable, SegmentCount and JournalCuts are words of format.Live.
 //
+// A commit writes no record. Its state names the blocks that hold what was stored, for 24
+// bytes, and the process that leads copies them to the file later, for many versions at a
+// time, of whatever processes. It does not matter which process leads, nor whether two do:
+// so a leader that died or stands still is replaced. One sync serves all that wait.
+//
+// Measured: durable commits are as fast as the disk syncs, 1.13 of the rate of a 4 KiB pwrite
+// and fdatasync for one writer (records are smaller than a page), 9 times that for 16
+// goroutines. O_DIRECT with O_DSYNC was 5 to 12 percent faster, and was not taken: it cannot
+// make durable without a sync what was written before.
+//
 // Invariants:
 //
 //	J1  Every version up to Written is in the file, or in both usable

@@ -9,6 +9,9 @@ import "github.com/everheap/everheap/internal/format"
 // meanwhile, so no value of a head can deceive it by coming back; and putting
 // on top is right whenever the head is what the chain's last link says.
 //
+// A stack of single blocks, popped by compare-and-swap, would have the ABA problem: the next
+// link is read from a block that another process may have taken meanwhile.
+//
 // A head of another epoch refuses: a sweep has begun, and what the caller holds
 // is no longer its own.
 

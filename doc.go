@@ -4,29 +4,29 @@
 //
 // The rules of the model:
 //
-//   1. Stored values are frozen. Set copies the value, with everything it owns, into
-//      the space. Set, Modify and Upsert change a stored value; a write through a
-//      pointer faults, and its transaction returns ErrFault.
-//   2. Identity is explicit. A value owns its fields of ordinary types. A Ref, Map,
-//      Sorted or List field refers to an object that others can refer to as well;
-//      cycles and sharing are fine. Storing a handle whose object does not exist
-//      returns ErrDangling.
-//   3. A transaction sees one version and publishes one version. Readers never wait
-//      for writers, and writers never wait for readers.
-//   4. A program finds objects by name, in the catalog of their space, or through
-//      other objects. A collector drops objects that no name reaches, in the
-//      background or by Collect: an object that nothing refers to when its
-//      transaction ends may vanish.
-//   5. The first use of a type refuses what cannot be stored, with the path of the
-//      field: channels, functions, interfaces, built-in maps, uintptr, unsafe.Pointer,
-//      anything that holds a lock. Pointers, slices, strings, arrays, nested structs,
-//      recursive types and time.Time (as UTC) can be stored; shared and cyclic pointers
-//      inside one value keep their shape. The addresses of net/netip, and types that
-//      cannot be stored by their fields but have MarshalBinary or MarshalText and its
-//      inverse, are stored by their bytes. Pointers that are compared and not followed, such as those of
-//      unique.Handle, are refused, and so are pointers into the middle of another part
-//      of the value, when it is stored. VALUES.md has the table, and what to use
-//      instead.
+//  1. Stored values are frozen. Set copies the value, with everything it owns, into
+//     the space. Set, Modify and Upsert change a stored value; a write through a
+//     pointer faults, and its transaction returns ErrFault.
+//  2. Identity is explicit. A value owns its fields of ordinary types. A Ref, Map,
+//     Sorted or List field refers to an object that others can refer to as well;
+//     cycles and sharing are fine. Storing a handle whose object does not exist
+//     returns ErrDangling.
+//  3. A transaction sees one version and publishes one version. Readers never wait
+//     for writers, and writers never wait for readers.
+//  4. A program finds objects by name, in the catalog of their space, or through
+//     other objects. A collector drops objects that no name reaches, in the
+//     background or by Collect: an object that nothing refers to when its
+//     transaction ends may vanish.
+//  5. The first use of a type refuses what cannot be stored, with the path of the
+//     field: channels, functions, interfaces, built-in maps, uintptr, unsafe.Pointer,
+//     anything that holds a lock. Pointers, slices, strings, arrays, nested structs,
+//     recursive types and time.Time (as UTC) can be stored; shared and cyclic pointers
+//     inside one value keep their shape. The addresses of net/netip, and types that
+//     cannot be stored by their fields but have MarshalBinary or MarshalText and its
+//     inverse, are stored by their bytes. Pointers that are compared and not
+//     followed, such as those of unique.Handle, are refused, and so are pointers into
+//     the middle of another part of the value, when it is stored. VALUES.md has the
+//     table, and what to use instead.
 //
 // Borrowed or yours: what arrives by value (Get, keys of iterators) or through Modify and
 // Upsert is the caller's own, fully copied. Only a *V from Peek or from an iterator is

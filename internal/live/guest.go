@@ -10,11 +10,11 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// A guest is a reader that may not write the files of the space: on media that are
-// mounted for reading, or for want of permission. It has no slot and no process entry,
-// since it cannot write those; it holds a version by a shared lock, which takes no more
-// than a file that may be read, on a byte of the heap file that says which version: far
-// beyond all data, LockVersions plus the place of its state.
+// A guest is a reader that may not write the files of the space, on read-only media or for
+// lack of permission. It has no slot and no process entry, since it cannot write those. It
+// holds a version by a shared lock, for which a readable file is enough, on a byte of the
+// heap file that names the version: far beyond all data, LockVersions plus the place of
+// its state.
 //
 //	K8   A scan for the protected versions looks for such locks, after it has looked at
 //	     everything else. So the lock is to a guest what a slot is to a member: it takes
@@ -22,14 +22,14 @@ import (
 //	     scanner that missed the lock had loaded Current before, so what the guest
 //	     has validated is not older than that scan's Current (L4).
 //	K9   What a guest reads Current from is the live file of the members: it is a member
-//	     by the presence byte, which it holds shared (K4 of the engine).
+//	     by the presence byte, which it holds shared (K4).
 //	K10  If there is no live file to be believed, the guest has words of its own, filled
 //	     from the newest anchor on disk, and sees that version for as long as it is
 //	     there. It locks that version, and then looks whether its anchor still is one of
 //	     the two newest on disk. Until two newer ones are confirmed, hence on disk, a
 //	     scan protects that version in any case; one that did not had seen them
 //	     confirmed before it looked for locks, so if it missed the lock the guest finds
-//	     them. Presence it does not hold: members may come, and go on without it.
+//	     them. It does not hold presence: members may come, and continue without it.
 type guest struct {
 	sync.Mutex
 	heap *os.File // its locks are the guest's

@@ -7,7 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// LockState is a named lock in use, as people want to see it.
+// LockState is a named lock in use, for display.
 type LockState struct {
 	Name    string
 	Units   int // of the semaphore; 0: a mutex
@@ -15,7 +15,7 @@ type LockState struct {
 	Waiters int // processes in which somebody has waited for a while
 }
 
-// LockHolder is a process that holds a mutex, or units of a semaphore.
+// LockHolder is a process that holds a mutex, or permits of a semaphore.
 type LockHolder struct {
 	Process
 	Since time.Time // of the first unit, to a tenth of a second
@@ -23,7 +23,7 @@ type LockHolder struct {
 	Dead  bool // it died, and the next holder is told
 }
 
-// Locks lists the named locks that somebody holds, waits for, or held when he died.
+// Locks lists the named locks that a process holds, waits for, or held when it died.
 func (v *Live) Locks() []LockState {
 	var list []LockState
 	for i := range v.locksUsed() {

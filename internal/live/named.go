@@ -18,13 +18,13 @@ type HeldLock struct {
 	dead  uint64 // who died as its holder before; 0: nobody
 }
 
-// OwnerDied reports whether the holder before died while it had the lock.
+// OwnerDied reports whether the previous holder died while it held the lock.
 func (h HeldLock) OwnerDied() bool { return h.dead != 0 }
 
-// TakeFree takes the lock if it is free, for one who may call Take.
+// TakeFree takes the lock if it is free; only a caller that may call Take calls it.
 func (v *Live) TakeFree(l *NamedLock) (h HeldLock, ok bool, err error) { return v.tryFree(l, true) }
 
-// TryTake takes the lock if it is free or its holder dead.
+// TryTake takes the lock if it is free, or its holder is dead.
 func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 	if h, ok, err = v.tryFree(l, false); ok || err != nil {
 		return h, ok, err
@@ -34,15 +34,15 @@ func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 	return h, ok, nil
 }
 
-// Take waits for the lock. For each lock one goroutine of this process at a time
-// calls it. ctx ends the waiting with a *BusyError. A holder that stands still is
-// waited for like any other: what a lock of users protects cannot be seen from here.
+// Take waits for the lock. One goroutine of this process at a time calls it for each lock.
+// ctx ends the waiting with a *BusyError. Take waits for a holder that stands still as for
+// any other: it cannot see what a lock of users protects.
 //
-// No process starves. Who has waited for starvingWait gets a bit in the entry; from
-// then on the lock is handed over, and never free for whoever comes: to the next
-// process with a bit, in a circle around the process entries. So each of the others
-// gets it once more at the most before him; of a semaphore, each of the others gets
-// each unit once more. Only an offer that is not accepted lapses (L8).
+// No process starves. A process that has waited for starvingWait gets a bit in the entry.
+// From then on each holder hands the lock over to the next process with a bit, in a circle
+// around the process entries, and the lock is never free for newcomers. So each other
+// process gets it at most once more before it; of a semaphore, each permit once more.
+// Only an offer that is not accepted lapses (L8).
 func (v *Live) Take(ctx context.Context, l *NamedLock) (HeldLock, error) {
 	w := lockWait{v: v, l: l, began: time.Now()}
 	w.looked = w.began
@@ -138,14 +138,13 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 	return h, false
 }
 
-// Give releases a lock.
 func (v *Live) Give(h HeldLock) {
 	invariant.Point("mutex.release")
 	v.release(h.place, h.unit, uint64(v.incarnation), 0)
 }
 
-// GiveBack releases a lock that the holder has not done with: if the holder before
-// died, the next one is told again.
+// GiveBack releases a lock that the holder did not use: if the holder before died, the
+// next one is told again.
 func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.unit, uint64(v.incarnation), h.dead) }
 
 // release takes a unit from the word mine, which is of this process, to back: free,
@@ -188,7 +187,7 @@ func (v *Live) nextWaiting(p *lockPlace) format.Incarnation {
 	return 0
 }
 
-// wakeProcess wakes those in a process who have waited for a named lock for a while.
+// wakeProcess wakes the waiters of a process that have waited for a named lock for a while.
 func (v *Live) wakeProcess(i int) {
 	futex := &v.words.Processes[i].LockFutex
 	futex.Add(1)
@@ -212,7 +211,6 @@ const holdersAsked = 16
 // itself it looks whether the holder lives, and whether an offer has lapsed.
 const longestTick = 8 * tick
 
-// wait waits.
 func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 	v := w.v
 	defer v.wakeAtEnd(ctx)()
@@ -289,7 +287,6 @@ func (w *lockWait) unmark() {
 	}
 }
 
-// end ends the waiting.
 func (w *lockWait) end(taken bool) {
 	if w.marked != nil {
 		w.unmark()
@@ -299,7 +296,7 @@ func (w *lockWait) end(taken bool) {
 	}
 }
 
-// LockBusy says who holds the lock, in the error of one who gives up waiting for it.
+// LockBusy names the holder of the lock, in the error of a waiter that gives up.
 func (v *Live) LockBusy(l *NamedLock, cause error) error {
 	busy := &BusyError{What: l.String(), Cause: cause}
 	p := l.place.Load()

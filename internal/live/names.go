@@ -12,14 +12,14 @@ import (
 
 // Errors of named locks.
 var (
-	// ErrTooManyLocks says that every entry is of a lock that somebody holds, waits
-	// for, or held when he died.
+	// ErrTooManyLocks: every entry is of a lock that a process holds, waits for, or held
+	// when it died.
 	ErrTooManyLocks = errors.New("too many named locks are in use")
-	// ErrNameTooLong says that a name has more than format.MaxLockName bytes.
+	// ErrNameTooLong: a name has more than format.MaxLockName bytes.
 	ErrNameTooLong = errors.New("the name of the lock is too long")
 )
 
-// UnitsError says that others use a semaphore with another number of units.
+// UnitsError says that others use a semaphore with another number of permits.
 type UnitsError struct {
 	Want, Have int
 }
@@ -29,9 +29,9 @@ func (e *UnitsError) Error() string {
 	return fmt.Sprintf("%d units are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
 }
 
-// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of
-// the table in the live file, which is of that lock for as long as somebody holds
-// or waits for it, and mostly for longer.
+// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of the table
+// in the live file. The entry is the lock's as long as a process holds or waits for it, and
+// mostly longer.
 type NamedLock struct {
 	name   string
 	units  int // of the semaphore; 0: it is a mutex
@@ -99,9 +99,9 @@ func (p *lockPlace) confirm() bool {
 
 // lookUp returns the place of a lock, and gives it an entry if it has none.
 //
-// A name must not get two entries, or two could hold the lock at once. There is no
-// lock around the table, so that nobody who stands still stops others. Instead
-// the word Namings, in which each naming has a number, orders them:
+// A name must not get two entries, or two processes could hold the lock at once. No lock
+// guards the table, so a process that stands still stops nobody. Instead the word Namings
+// orders the namings, each with a number:
 //
 //   - A process claims an entry: it becomes its claimant, and brings it into the
 //     phase claimed, in a new generation.
@@ -111,8 +111,8 @@ func (p *lockPlace) confirm() bool {
 //     from the value that it loaded to that number and its entry: this is when the
 //     lock gets its entry (L6). If the swap fails, another name was given since,
 //     perhaps the same: it searches again.
-//   - It settles: the entry becomes named. If it died, whoever looks at Namings
-//     next does so, before it searches.
+//   - It settles: the entry becomes named. If it died, the next process that reads
+//     Namings settles, before it searches.
 //
 // A stamp is the number after that of a naming which was seen while the entry was
 // claimed already, so it is none that Namings showed with this entry before, and

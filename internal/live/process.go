@@ -146,9 +146,9 @@ func (v *Live) Leave(clean bool) {
 	v.closeFiles()
 }
 
-// Alive reports whether the process of the incarnation still is a member (L2). Who
-// finds that it is none says so in the entry first: so nobody who is about to do
-// something with the entry can make it look alive again (L11).
+// Alive reports whether the process of the incarnation is still a member (L2). A process
+// that finds it dead first says so in the entry: so no process that is about to use the
+// entry can make the dead one look alive again (L11).
 func (v *Live) Alive(i format.Incarnation) bool {
 	if i == 0 {
 		return false
@@ -259,11 +259,11 @@ func (v *Live) retire(dead format.Incarnation) {
 	invariant.Point("entry.reaped")
 }
 
-// Process is a member of the space, as people want to see it.
+// Process is a member of the space, for display.
 type Process struct {
 	Incarnation format.Incarnation
 	PID         int  // as this process knows it; if Foreign, the number in its own PID namespace
-	Foreign     bool // it is in a PID namespace that cannot be seen from here
+	Foreign     bool // it is in a PID namespace that this process cannot see
 	Command     string
 	Started     time.Time
 	Reserved    format.ByteCount

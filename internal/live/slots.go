@@ -41,8 +41,8 @@ type localSlots struct {
 	}
 }
 
-// Hold is a reader's claim on a version: nothing that is reachable from its
-// state is reclaimed until Release.
+// Hold is a reader's claim on a version: the heap reclaims nothing that its state reaches
+// until Release.
 type Hold struct {
 	State format.Addr
 	index int // of the local slot, plus 1; 0: nothing is held
@@ -52,11 +52,11 @@ type Hold struct {
 // ofGuest is the index of what a guest holds.
 const ofGuest = -1
 
-// Held reports whether there is something to be released.
+// Held reports whether Release has something to release.
 func (h *Hold) Held() bool { return h.index != 0 }
 
-// HoldCurrent claims the newest version. It takes no lock and makes no system
-// call, except when this process has never held that many versions at once.
+// HoldCurrent claims the newest version. It takes no lock and makes no system call, unless
+// this process never held as many versions at once.
 func (v *Live) HoldCurrent() (h Hold) {
 	whole := false
 	defer func() {
@@ -69,8 +69,8 @@ func (v *Live) HoldCurrent() (h Hold) {
 	return h
 }
 
-// HoldIn is HoldCurrent into a place that is there already: if it panics, since the words
-// are lost, what is to be released stands there.
+// HoldIn is HoldCurrent into an existing Hold: if it panics, since the words are lost, the
+// Hold says what to release.
 func (v *Live) HoldIn(h *Hold) {
 	i := v.takeSlot()
 	if i < 0 {
@@ -144,8 +144,7 @@ func (v *Live) validate(slot *format.LiveSlot) format.Addr {
 	}
 }
 
-// Release gives up the claim, if there is one. If it panics, since the words are lost, it
-// has done so as well.
+// Release releases the claim, if there is one, even if it panics since the words are lost.
 func (v *Live) Release(h *Hold) {
 	done := false
 	defer func() {
@@ -158,7 +157,7 @@ func (v *Live) Release(h *Hold) {
 	done = true
 }
 
-// TryRelease is Release for who calls Release if it panics.
+// TryRelease is Release for a caller that calls Release if it panics.
 func (v *Live) TryRelease(h *Hold) {
 	i := h.index - 1
 	if i < 0 || h.refs != 0 {
@@ -319,7 +318,7 @@ func (v *Live) freeSlots() {
 	}
 }
 
-// Reader is a claim on a version, as people want to see it.
+// Reader is a claim on a version, for display.
 type Reader struct {
 	Owner format.Incarnation
 	State format.Addr
@@ -341,8 +340,8 @@ func (v *Live) Readers() []Reader {
 
 // Protected is the set of versions that must stay readable.
 type Protected struct {
-	// Current is the newest version when the scan began: only what was freed
-	// by it or before may be reclaimed by the outcome.
+	// Current is the newest version when the scan began: the outcome may reclaim only
+	// what it or an older version freed.
 	Current format.Version
 	// Versions are the protected ones, ascending, Current included.
 	Versions []format.Version
@@ -374,18 +373,17 @@ type States interface {
 	Pins(a format.Addr, add func(state format.Addr, version format.Version))
 }
 
-// Protected scans for the protected versions into p: those that are held, those
-// of the anchors, and the checkpoints that any of these lists.
+// Protected scans for the protected versions into p: those that are held, those of the
+// anchors, and the checkpoints that any of these lists.
 //
-// The order is that of L4 and L5: Current, then the reader slots, then the
-// anchor slots. Current is held while it is read, by a slot that is kept for this (L12): else its block could be that of
-// another state before that, perhaps of one that is being written, whose checkpoints
-// nobody can read yet. A slot whose owner is 0 protects nothing. A state that is read
-// while its reader still validates may be no state any more; the reader will
-// fail to validate then, and the versions that were read protect too much at
-// worst: that is why nonsensical ones do no harm. A checkpoint that is made after
-// the scan began pins a version that is not older than Current, and what such a
-// version needs is not reclaimed by the outcome.
+// The order is that of L4 and L5: Current, then the reader slots, then the anchor slots. The
+// scan holds Current while it reads it, by a slot kept for this (L12). Otherwise its block
+// could become that of another state first, perhaps of one that is being written, whose
+// checkpoints nobody can read yet. A slot whose owner is 0 protects nothing. A state that is
+// read while its reader still validates may be no state any more. Then the reader fails to
+// validate, and the versions that were read protect too much at worst, so nonsensical ones
+// are harmless. A checkpoint made after the scan began pins a version that is not older than
+// Current, and the outcome reclaims nothing that such a version needs.
 func (v *Live) Protected(p *Protected, s States) {
 	v.slots.scan.Lock() // one scan of the process at a time
 	defer v.slots.scan.Unlock()

@@ -2,18 +2,17 @@ package live
 
 import "github.com/everheap/everheap/internal/format"
 
-// The stacks of parcels pass free space between processes. A head is the
-// address of the first parcel and the epoch. Only two things are done to it,
-// each one compare-and-swap: everything is taken at once, or a chain is put on
-// top. Taking everything reads no link of a parcel that somebody else may take
-// meanwhile, so no value of a head can deceive it by coming back; and putting
-// on top is right whenever the head is what the chain's last link says.
+// The stacks of parcels pass free space between processes. A head is the address of the
+// first parcel and the epoch. A process changes it in two ways, each one compare-and-swap:
+// it takes everything at once, or it puts a chain on top. Taking everything reads no link
+// of a parcel that another process may take meanwhile, so no head can deceive it by coming
+// back; and putting on top is right whenever the head is what the chain's last link says.
 //
 // A stack of single blocks, popped by compare-and-swap, would have the ABA problem: the next
 // link is read from a block that another process may have taken meanwhile.
 //
-// A head of another epoch refuses: a sweep has begun, and what the caller holds
-// is no longer its own.
+// Both fail if the head is of another epoch: a sweep has begun, and the caller no longer
+// owns what it holds.
 
 const (
 	headAddrBits = 40
@@ -69,9 +68,9 @@ func (v *Live) RestoreStack(i int, epoch, first uint64) bool {
 	return v.words.Stacks[i].Head.CompareAndSwap(packHead(0, epoch&epochMask), packHead(first, epoch&epochMask))
 }
 
-// EmptyStack drops whatever stack i holds of an older epoch, and gives it the
-// epoch. A sweep does it; what was in it is found by the sweep. A sweeper that
-// slept while another began finds a newer epoch and leaves the stack alone.
+// EmptyStack drops what stack i holds of an older epoch, and gives it the epoch. A sweep
+// calls it, and finds what was in the stack. A sweeper that slept while another began finds
+// a newer epoch and leaves the stack alone.
 func (v *Live) EmptyStack(i int, epoch uint64) {
 	head := &v.words.Stacks[i].Head
 	for {

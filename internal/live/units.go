@@ -10,10 +10,10 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The units of semaphores. Each is a word of its own and not a number in a count: so a
-// process that has one can die at any instruction, and it is known what it had. A unit names the entry that it belongs to, in one
-// generation: so it needs not be given back. It is free for others when that
-// entry is of another generation, or of no lock.
+// The permits of semaphores. Each is a word of its own and not a number in a count: so a
+// process that has one can die at any instruction, and others know what it had. A permit
+// names the entry that it belongs to, in one generation, so nobody has to give it back. It
+// is free for others when that entry is of another generation, or of no lock.
 
 // unitMark is what a unit of an entry says of whose it is.
 func unitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }

@@ -16,12 +16,12 @@ const (
 	maxChain      = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
 )
 
-// GiveBack hands free space to other processes: what this process has above its
-// share, or, if all is set, everything, pending blocks with their versions
-// included. The heap is entered.
+// GiveBack passes free space to other processes: what this process has above its share, or,
+// if all is set, everything, pending blocks with their versions included. The heap is
+// entered.
 //
-// A parcel is complete before it is pushed, and is the pusher's until the push;
-// a push that fails because a sweep began leaves a chain that the sweep finds.
+// A batch is complete before it is pushed, and the pusher owns it until the push; a push
+// that fails because a sweep began leaves a chain that the sweep finds.
 func (h *Heap) GiveBack(all bool) {
 	keep := format.ByteCount(keepBytes)
 	if share := format.ByteCount(h.live.Words().Carved.Load()-h.first) / 8; share > keep {
@@ -93,8 +93,8 @@ func (h *Heap) drain(c format.Class) []format.ParcelItem {
 	return items
 }
 
-// push puts the items into parcels and those on a stack. Without a block for a
-// parcel, which takes a full disk, the items leak until a sweep.
+// push puts the items into batches and those on a stack. Without a block for a batch, on a
+// full disk, the items leak until a sweep.
 func (h *Heap) push(stack int, items []format.ParcelItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
@@ -116,8 +116,8 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 	h.pushChain(stack, first, last)
 }
 
-// takeCarrier returns a block for a parcel. Unlike refill it makes no other blocks
-// this process's own: those it is giving back at this moment.
+// takeCarrier returns a block for a batch. Unlike refill it takes no other blocks for this
+// process, which is giving them back at this moment.
 func (h *Heap) takeCarrier() (format.Addr, error) {
 	c := format.ClassFor(carrierBytes)
 	if l := &h.lists[c]; len(l.hot) == 0 && !h.takeGroup(c, 1) {
@@ -130,10 +130,10 @@ func (h *Heap) takeCarrier() (format.Addr, error) {
 	return h.take(c)
 }
 
-// pushRuns hands over whole extents of a list, few in a parcel: else the first process
-// that needs one would get them all. What carries them is taken care of first, from
-// these very extents if need be: else the file would grow for what is given back.
-// The lowest go on top of the stack, where they are the first to be taken.
+// pushRuns passes on whole extents of a list, few in a batch: otherwise the first process
+// that needs one would get them all. It finds a block for the batches first, in these very
+// extents if need be: otherwise the file would grow for what is given back. The lowest
+// extents go on top of the stack, where they are taken first.
 func (h *Heap) pushRuns(from *runList) {
 	for from.extents > 0 {
 		if !h.hasCarrier() {
@@ -149,8 +149,7 @@ func (h *Heap) pushRuns(from *runList) {
 	}
 }
 
-// hasCarrier sees to it that there is a block for a parcel, and reports whether there
-// is one.
+// hasCarrier makes sure that there is a block for a batch, and reports whether there is one.
 func (h *Heap) hasCarrier() bool {
 	a, err := h.takeCarrier()
 	if err == nil {
@@ -164,8 +163,7 @@ func (h *Heap) hasCarrier() bool {
 	return err == nil
 }
 
-// pushOwn hands over the free blocks of the parcels' own class: they carry each
-// other.
+// pushOwn passes on the free blocks of the batches' own class: they carry each other.
 func (h *Heap) pushOwn(c format.Class) {
 	items := h.drain(c)
 	var first, last format.Addr
@@ -184,7 +182,7 @@ func (h *Heap) pushOwn(c format.Class) {
 	h.pushChain(int(c), first, last)
 }
 
-// pushChain puts a chain of parcels on a stack.
+// pushChain puts a chain of batches on a stack.
 func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	if first == 0 {
 		return
@@ -201,7 +199,6 @@ func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	invariant.Point("parcel.pushed")
 }
 
-// fillParcel writes a parcel.
 func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 	size := format.ParcelHeadSize + len(items)*format.ParcelItemSize
 	hd := h.writable(a)
@@ -213,9 +210,9 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 	hd.Sum = h.sum(a, hd)
 }
 
-// Adopt takes over some of what others handed over as pending, so that it does
-// not wait for ever in a stack: more parcels than a process that comes and goes
-// adds. The heap is entered.
+// Adopt takes over some pending blocks that others passed on, so that they do not wait for
+// ever in a stack: more batches than a process that comes and goes adds. The heap is
+// entered.
 func (h *Heap) Adopt() {
 	for range adoptParcels {
 		if !h.adopt(format.StackPending) {
@@ -224,8 +221,8 @@ func (h *Heap) Adopt() {
 	}
 }
 
-// adopt takes the first parcel of a stack and puts the rest back. It reports
-// whether it got anything.
+// adopt takes the first batch of a stack and puts the rest back. It reports whether it got
+// anything.
 func (h *Heap) adopt(stack int) bool {
 	offset, ok := h.live.TakeStack(stack, h.epoch)
 	if !ok || offset == 0 {
@@ -242,7 +239,7 @@ func (h *Heap) adopt(stack int) bool {
 	return ok
 }
 
-// adoptAll takes all parcels of a stack.
+// adoptAll takes all batches of a stack.
 func (h *Heap) adoptAll(stack int) {
 	offset, ok := h.live.TakeStack(stack, h.epoch)
 	if !ok || offset == 0 {
@@ -254,9 +251,9 @@ func (h *Heap) adoptAll(stack int) {
 	}
 }
 
-// unpack accepts the items of a parcel, and its block, and returns the next one.
-// A damaged parcel, or one that was unpacked already because the chain is a ring,
-// has neither: what was in it leaks until a sweep.
+// unpack accepts the items of a batch, and its block, and returns the next batch. A damaged
+// batch, or one that was unpacked already because the chain is a ring, has neither: what
+// was in it leaks until a sweep.
 func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	items, next, ok := h.readParcel(a)
 	class := format.ClassFor(carrierBytes)
@@ -277,7 +274,7 @@ func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	return next, true
 }
 
-// readParcel verifies a parcel and returns a copy of its items.
+// readParcel verifies a batch and returns a copy of its items.
 func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
 	r := h.Reader(true)
 	if r.Verify(a, format.KindParcel) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
@@ -307,7 +304,7 @@ func (h *Heap) lastParcel(a format.Addr) format.Addr {
 	return 0
 }
 
-// accept puts an item of a parcel into the lists, if it can be what it says.
+// accept puts an item of a batch into the lists, if it can be what it says.
 func (h *Heap) accept(stack int, item format.ParcelItem) {
 	a := format.Addr(item.Addr)
 	off := item.Addr - h.base

@@ -113,13 +113,13 @@ func (m *Marks) Unmarked() *Unmarked {
 	return u
 }
 
-// Take puts what a sweep found into the lists of this process, unless another
-// sweep began meanwhile, and reports whether it did. The heap is entered.
+// Take puts what a sweep found into the lists of this process, unless another sweep began
+// meanwhile, and reports whether it did so. The heap is entered.
 func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	if h.epoch != epoch || h.live.Words().Epoch.Load() != epoch {
 		return false
 	}
-	h.live.Assure() // all that it was found by was true (L16 of live)
+	h.live.Assure() // all that it was found by was true (L16)
 	for c, list := range u.blocks {
 		for _, a := range list {
 			if invariant.Enabled {
@@ -138,15 +138,14 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	return true
 }
 
-// Spared is the space that lies in the stack of extents when a sweep begins. It is
-// free, and known to be, so the sweep leaves it alone: while it goes on, those who
-// need space take it from there. Otherwise each sweep would make the space grow by
-// all that is written meanwhile.
+// Spared is the space in the stack of extents when a sweep begins. It is known to be free,
+// so the sweep leaves it alone: during the sweep, processes that need space take it from
+// there. Otherwise each sweep would make the space grow by all that is written meanwhile.
 //
-// The blocks that the parcels are go with them. An extent that is full of parcels is
-// spared as a whole: who takes them all may cut it into blocks of another class. In
-// any other extent of parcels there is a block which nobody can have before the sweep
-// ends: its class stays, and Unmarked may go by it.
+// The blocks of the batches go with them. An extent full of batches is spared as a whole: a
+// process that takes them all may cut it into blocks of another class. Any other extent
+// with batches has a block that nobody can get before the sweep ends: its class stays, and
+// Unmarked may rely on it.
 type Spared struct {
 	extents []uint64 // a bit for each
 	parcels []format.Addr
@@ -157,8 +156,8 @@ func (s *Spared) has(extent uint64) bool {
 	return extent/64 < uint64(len(s.extents)) && s.extents[extent/64]&(1<<(extent%64)) != 0
 }
 
-// spare reads the chain of parcels of extents from the offset on, which the caller
-// has taken, up to the first parcel that is damaged.
+// spare reads the chain of batches of extents from the offset on, which the caller has
+// taken, up to the first damaged batch.
 func (h *Heap) spare(offset uint64) *Spared {
 	s := &Spared{extents: make([]uint64, h.live.Carved()>>format.ExtentShift/64+1)}
 	if offset == 0 {
@@ -186,7 +185,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 	return s
 }
 
-// add adds the extents of a parcel. If one of them cannot be free, or is there
+// add adds the extents of a batch. If one of them cannot be free, or is there
 // already because the chain is a ring, it reports false: what it added before that
 // waits for the next sweep.
 func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
@@ -214,9 +213,9 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 // The floor is stored before the epoch is raised, so that whoever sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
 //
-// What is spared was taken off the stack, and nobody else's, before the epoch was
-// raised; it is put back when nobody can be using lists of the old epoch. Whoever
-// takes it from then on knows the new epoch, and keeps it until the next one.
+// The sweep takes what it spares off the stack before it raises the epoch, so that nobody
+// else owns it, and puts it back when nobody can be using lists of the old epoch. A process
+// that takes it from then on knows the new epoch, and keeps it until the next one.
 func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared *Spared, ok bool) {
 	w := h.live.Words()
 	if othersActive() {
@@ -239,7 +238,7 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if othersActive() {
 		return 0, 0, nil, false
 	}
-	h.live.Assure() // nobody uses lists (L16 of live)
+	h.live.Assure() // nobody uses lists (L16)
 	h.Enter()       // forgets its own
 	if h.epoch != epoch {
 		return 0, 0, nil, false

@@ -116,7 +116,7 @@ func (c *FreeCheck) Stacks(still bool) {
 			continue
 		}
 		for a, n := format.Addr(h.base+offset), 0; a != 0 && n < maxChain; n++ {
-			items, next, ok := h.readParcel(a)
+			items, next, ok := h.readBatch(a)
 			if !ok {
 				if still {
 					c.find(a, fmt.Sprintf("the parcel of free space in stack %d does not verify", stack))

@@ -32,10 +32,10 @@ import (
 // punched: therefore what is reserved anew is looked at as well.
 
 const (
-	holeBatch            = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
-	holesPerParcelExtent = parcelExtents * 16              // a parcel takes a sixteenth of an extent
-	punchMost            = 1 << 10                         // extents that are punched in one call
-	punchesMost          = 4                               // calls while others wait for what was taken aside
+	holeBatch           = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
+	holesPerBatchExtent = batchExtents * 16               // a batch takes a sixteenth of an extent
+	punchMost           = 1 << 10                         // extents that are punched in one call
+	punchesMost         = 4                               // calls while others wait for what was taken aside
 )
 
 // holeBytes returns the bytes of the holes in the lists.
@@ -187,8 +187,8 @@ func (h *Heap) TakeTail() {
 func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
 	free := h.runs.cut(below >> format.ExtentShift)
-	if len(free) > 0 { // some stay for the parcels, which else would need holes at once: low ones, since they are used
-		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerParcelExtent)
+	if len(free) > 0 { // some stay for the batches, which else would need holes at once: low ones, since they are used
+		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerBatchExtent)
 		h.runs.add(free[0].extent, kept)
 		free[0].extent, free[0].n = free[0].extent+kept, free[0].n-kept
 	}

@@ -116,7 +116,7 @@ var (
 	fromTxn     = mine(invariant.Taken, invariant.Version)
 	fromWaiting = mine(invariant.Waiting)
 	fromListed  = mine(invariant.Waiting) | whose(invariant.Several)
-	fromParcel  = whose(invariant.Parcel)
+	fromBatch   = whose(invariant.Parcel)
 	fromFreeing = whose(invariant.Freeing, invariant.Several)
 	fromReserve = whose(invariant.Reserve)
 	fromVersion = whose(invariant.Version)

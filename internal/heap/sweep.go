@@ -59,7 +59,7 @@ func (m *Marks) set(a format.Addr) bool {
 // Spare excepts the space that is free already from what Unmarked lists.
 func (m *Marks) Spare(s *Spared) {
 	m.spared = s
-	for _, a := range s.parcels {
+	for _, a := range s.batches {
 		if m.heap.extentOf(a) < uint64(len(m.extents)) {
 			m.set(a)
 		}
@@ -148,7 +148,7 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 // Unmarked may rely on it.
 type Spared struct {
 	extents []uint64 // a bit for each
-	parcels []format.Addr
+	batches []format.Addr
 }
 
 // has reports whether the extent is among them.
@@ -163,16 +163,16 @@ func (h *Heap) spare(offset uint64) *Spared {
 	if offset == 0 {
 		return s
 	}
-	in := map[uint64]int{} // parcels of an extent
+	in := map[uint64]int{} // batches of an extent
 	for a := format.Addr(h.base + offset); a != 0; {
-		items, next, ok := h.readParcel(a)
+		items, next, ok := h.readBatch(a)
 		if !ok || !s.add(h, items) {
 			break
 		}
 		if invariant.Enabled {
-			h.sparedParcel(a, items)
+			h.sparedBatch(a, items)
 		}
-		s.parcels = append(s.parcels, a)
+		s.batches = append(s.batches, a)
 		in[h.extentOf(a)]++
 		a = next
 	}
@@ -248,8 +248,8 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if w.CellsTaken.Load() != taken { // RV1: perhaps by one who knows the new epoch
 		return 0, 0, nil, false
 	}
-	if n := len(spared.parcels); n > 0 {
-		h.pushChain(format.StackExtents, spared.parcels[0], spared.parcels[n-1])
+	if n := len(spared.batches); n > 0 {
+		h.pushChain(format.StackExtents, spared.batches[0], spared.batches[n-1])
 	}
 	return epoch, floor, spared, true
 }

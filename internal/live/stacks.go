@@ -2,10 +2,10 @@ package live
 
 import "github.com/everheap/everheap/internal/format"
 
-// The stacks of parcels pass free space between processes. A head is the address of the
-// first parcel and the epoch. A process changes it in two ways, each one compare-and-swap:
+// The stacks of batches pass free space between processes. A head is the address of the
+// first batch and the epoch. A process changes it in two ways, each one compare-and-swap:
 // it takes everything at once, or it puts a chain on top. Taking everything reads no link
-// of a parcel that another process may take meanwhile, so no head can deceive it by coming
+// of a batch that another process may take meanwhile, so no head can deceive it by coming
 // back; and putting on top is right whenever the head is what the chain's last link says.
 //
 // A stack of single blocks, popped by compare-and-swap, would have the ABA problem: the next
@@ -20,16 +20,16 @@ const (
 	epochMask    = 1<<(64-headAddrBits) - 1
 )
 
-// packHead builds a head word: the parcel's offset in the window divided by 16,
+// packHead builds a head word: the batch's offset in the window divided by 16,
 // which 40 bits hold for every window, and the low bits of the epoch. Offset 0
-// is the header of the heap file and never a parcel.
+// is the header of the heap file and never a batch.
 func packHead(offset, epoch uint64) uint64 { return offset>>4 | epoch<<headAddrBits }
 
 // headOffset unpacks the offset.
 func headOffset(head uint64) uint64 { return head & headAddrMask << 4 }
 
-// TakeStack takes all parcels of stack i: the first one, 0 if there is none.
-// ok is false if the epoch is another one. Parcels are named by their offsets
+// TakeStack takes all batches of stack i: the first one, 0 if there is none.
+// ok is false if the epoch is another one. Batches are named by their offsets
 // in the window; 0 is nil.
 func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 	head := &v.words.Stacks[i].Head
@@ -46,7 +46,7 @@ func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 }
 
 // PushStack puts the chain from first on stack i; link stores the address that
-// was on top into the chain's last parcel. It reports false if the epoch is
+// was on top into the chain's last batch. It reports false if the epoch is
 // another one: the chain is not the caller's any more.
 func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) bool {
 	head := &v.words.Stacks[i].Head
@@ -89,5 +89,5 @@ func SetStack(w *format.Live, i int, first uint64) {
 	w.Stacks[i].Head.Store(packHead(first, w.Epoch.Load()))
 }
 
-// StackHead returns the first parcel of stack i, when no other process runs.
+// StackHead returns the first batch of stack i, when no other process runs.
 func (v *Live) StackHead(i int) uint64 { return headOffset(v.words.Stacks[i].Head.Load()) }

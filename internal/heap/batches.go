@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	carrierBytes  = 4096 - format.HeaderSize // payload of the blocks that parcels are
-	parcelItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
-	adoptParcels  = 4       // of pending blocks, at once
-	parcelExtents = 64      // in a parcel of extents
-	keepBytes     = 4 << 20 // free space that a process keeps for itself
-	maxChain      = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
+	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that batches are
+	batchItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	adoptBatches = 4       // of pending blocks, at once
+	batchExtents = 64      // in a batch of extents
+	keepBytes    = 4 << 20 // free space that a process keeps for itself
+	maxChain     = 1 << 24 // a chain of batches is not longer; a damaged one may be a ring
 )
 
 // GiveBack passes free space to other processes: what this process has above its share, or,
@@ -65,7 +65,7 @@ func (h *Heap) GiveBack(all bool) {
 		if h.freeBytes() > keep {
 			h.pushRuns(&h.runs)
 		}
-		if h.freeBytes() > keep { // last, since the parcels above are of this class
+		if h.freeBytes() > keep { // last, since the batches above are of this class
 			h.pushOwn(carrier)
 		}
 	}
@@ -98,7 +98,7 @@ func (h *Heap) drain(c format.Class) []format.ParcelItem {
 func (h *Heap) push(stack int, items []format.ParcelItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
-		n := min(len(items), parcelItems)
+		n := min(len(items), batchItems)
 		a, err := h.takeCarrier()
 		if err != nil {
 			h.live.Words().SweepWish.Store(1)
@@ -107,7 +107,7 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 		if invariant.Enabled {
 			h.packed(stack, a, items[:n])
 		}
-		h.fillParcel(a, first, items[:n])
+		h.fillBatch(a, first, items[:n])
 		if last == 0 {
 			last = a
 		}
@@ -140,7 +140,7 @@ func (h *Heap) pushRuns(from *runList) {
 			return // a full disk: they stay here
 		}
 		var items []format.ParcelItem
-		for room := uint64(parcelExtents); room > 0 && from.extents > 0; {
+		for room := uint64(batchExtents); room > 0 && from.extents > 0; {
 			extent, n := from.takeLast(room)
 			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(extent)), Birth: n})
 			room -= n
@@ -169,11 +169,11 @@ func (h *Heap) pushOwn(c format.Class) {
 	var first, last format.Addr
 	for len(items) > 0 {
 		a := format.Addr(items[0].Addr)
-		n := min(len(items)-1, parcelItems)
+		n := min(len(items)-1, batchItems)
 		if invariant.Enabled {
 			h.packed(int(c), a, items[1:1+n])
 		}
-		h.fillParcel(a, first, items[1:1+n])
+		h.fillBatch(a, first, items[1:1+n])
 		if last == 0 {
 			last = a
 		}
@@ -199,7 +199,7 @@ func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	invariant.Point("parcel.pushed")
 }
 
-func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
+func (h *Heap) fillBatch(a, next format.Addr, items []format.ParcelItem) {
 	size := format.ParcelHeadSize + len(items)*format.ParcelItemSize
 	hd := h.writable(a)
 	hd.Size = uint32(size)
@@ -214,7 +214,7 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 // ever in a stack: more batches than a process that comes and goes adds. The heap is
 // entered.
 func (h *Heap) Adopt() {
-	for range adoptParcels {
+	for range adoptBatches {
 		if !h.adopt(format.StackPending) {
 			return
 		}
@@ -233,7 +233,7 @@ func (h *Heap) adopt(stack int) bool {
 	if next == 0 || h.live.RestoreStack(stack, h.epoch, uint64(next)-h.base) {
 		return ok
 	}
-	if last := h.lastParcel(next); last != 0 { // somebody pushed meanwhile
+	if last := h.lastBatch(next); last != 0 { // somebody pushed meanwhile
 		h.pushChain(stack, next, last)
 	}
 	return ok
@@ -255,11 +255,11 @@ func (h *Heap) adoptAll(stack int) {
 // batch, or one that was unpacked already because the chain is a ring, has neither: what
 // was in it leaks until a sweep.
 func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
-	items, next, ok := h.readParcel(a)
+	items, next, ok := h.readBatch(a)
 	class := format.ClassFor(carrierBytes)
 	if !ok {
 		if invariant.Enabled {
-			h.misfit(a, class.BlockSize(), "what lies in a stack is a parcel")
+			h.misfit(a, class.BlockSize(), "what lies in a stack is a batch")
 		}
 		return 0, false
 	}
@@ -274,8 +274,8 @@ func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	return next, true
 }
 
-// readParcel verifies a batch and returns a copy of its items.
-func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
+// readBatch verifies a batch and returns a copy of its items.
+func (h *Heap) readBatch(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
 	r := h.Reader(true)
 	if r.Verify(a, format.KindParcel) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
 		return nil, 0, false
@@ -289,10 +289,10 @@ func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format
 	return append(items, list...), format.Addr(p.Next), true
 }
 
-// lastParcel finds the end of a chain; 0 if it is damaged.
-func (h *Heap) lastParcel(a format.Addr) format.Addr {
+// lastBatch finds the end of a chain; 0 if it is damaged.
+func (h *Heap) lastBatch(a format.Addr) format.Addr {
 	for range maxChain {
-		_, next, ok := h.readParcel(a)
+		_, next, ok := h.readBatch(a)
 		if !ok {
 			return 0
 		}

@@ -22,7 +22,7 @@ type Txn struct {
 	frozen   int    // walks in progress
 	borrowed bool   // pointers into any block with something stored may have been handed out
 	leaks    bool   // what it frees of its base is not listed
-	forsaken uint64 // bytes of its base that are left to a sweep: see Forsake
+	left     uint64 // bytes of its base that are left to a sweep: see LeaveToSweep
 	removing bool   // an operation that removes is in progress: see Remove
 	last     bool   // and it may take the last of the reserve
 
@@ -53,7 +53,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
 	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
-	t.leaks, t.forsaken = false, 0
+	t.leaks, t.left = false, 0
 	t.removing, t.last = false, false
 	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
 	if invariant.Enabled {
@@ -265,10 +265,10 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 	}
 }
 
-// Forsake drops a block like Free, but leaves one of the base to the sweep that the
+// LeaveToSweep drops a block like Free, but leaves one of the base to the sweep that the
 // transaction asks for when it commits. That is for the very many blocks of a structure
 // that is dropped whole, whose list would be long.
-func (t *Txn) Forsake(a format.Addr) {
+func (t *Txn) LeaveToSweep(a format.Addr) {
 	t.steps++
 	hd := t.heap.header(a)
 	if hd.Birth() == t.version {
@@ -276,15 +276,15 @@ func (t *Txn) Forsake(a format.Addr) {
 	} else if t.heap.sound(a) {
 		size := blockSize(hd)
 		t.bytes -= int64(size)
-		t.forsaken += uint64(size)
+		t.left += uint64(size)
 	}
 }
 
-// ForsakeBytes is Forsake for blocks of the base that nobody visits: those of a structure
+// LeaveBytesToSweep is LeaveToSweep for blocks of the base that nobody visits: those of a structure
 // that is dropped whole, with their bytes.
-func (t *Txn) ForsakeBytes(size format.ByteCount) {
+func (t *Txn) LeaveBytesToSweep(size format.ByteCount) {
 	t.bytes -= int64(size)
-	t.forsaken += uint64(size)
+	t.left += uint64(size)
 }
 
 // Seal computes the checksums of all that the transaction wrote, and lists what is no part
@@ -332,8 +332,8 @@ func (t *Txn) Committed() {
 	if invariant.Enabled {
 		t.noteFreed()
 	}
-	if t.forsaken > 0 {
-		h.live.Words().Leaked.Add(t.forsaken)
+	if t.left > 0 {
+		h.live.Words().Leaked.Add(t.left)
 		h.live.Words().SweepWish.Store(1)
 	}
 	h.pending = append(h.pending, t.freed...)

@@ -175,7 +175,7 @@ var windows = []window{
 		right:     "It is a transaction like any other: its swap fails (E1, P1), and its ways are looked at anew from the newest version."},
 	{point: "move.committed", elsewhere: "TestHeap_ShrunkAroundOneWhoStandsStill",
 		meanwhile: "Another one is the sweeper, and finds free what it has moved away from.",
-		right:     "It has forsaken those blocks, so it has none of them in a list (P3); before it marks or punches anything it looks, entered, whether it is the sweeper still, and in which epoch."},
+		right:     "It has left those blocks to the sweep, so it has none of them in a list (P3); before it marks or punches anything it looks, entered, whether it is the sweeper still, and in which epoch."},
 	{point: "rewrite.written", elsewhere: "TestKill_WhileRewriting",
 		meanwhile: "Nothing: it has the space for itself (W1).",
 		right:     "The new file has its name only when it is whole (W2)."},

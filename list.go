@@ -52,12 +52,12 @@ func (l List[T]) of() engine.ListOf {
 func (l List[T]) Append(sc Scope, v ...T) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("append", tx.engine.Append(l.of(), layout.ArgSlice(v), len(v)))
+		return s.wrap("append", tx.engine.Append(l.of(), layout.NoEscapeSlice(v), len(v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("append", ErrClosed)
 	}
-	return s.wrap("append", s.engine.Append(l.of(), layout.ArgSlice(v), len(v), s.durability == Durable))
+	return s.wrap("append", s.engine.Append(l.of(), layout.NoEscapeSlice(v), len(v), s.durability == Durable))
 }
 
 // Get returns a private copy of the element at an index, or ErrNotFound.
@@ -65,11 +65,11 @@ func (l List[T]) Get(sc Scope, i int) (v T, err error) {
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		err = tx.engine.ReadItem(l.of(), i, layout.ArgKey(&v))
+		err = tx.engine.ReadItem(l.of(), i, layout.NoEscapeKey(&v))
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		err = s.engine.ReadItem(l.of(), i, layout.ArgKey(&v))
+		err = s.engine.ReadItem(l.of(), i, layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("get", err)
 }
@@ -89,12 +89,12 @@ func (l List[T]) Peek(tx *Tx, i int) *T {
 func (l List[T]) Set(sc Scope, i int, v T) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.WriteItem(l.of(), i, layout.Arg(&v)))
+		return s.wrap("set", tx.engine.WriteItem(l.of(), i, layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.WriteItem(l.of(), i, layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.WriteItem(l.of(), i, layout.NoEscape(&v), s.durability == Durable))
 }
 
 // Modify passes a private copy of the element at an index to fn and stores what fn made of
@@ -104,13 +104,13 @@ func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v T
-		if err := e.ReadItem(l.of(), i, layout.ArgKey(&v)); err != nil {
+		if err := e.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
 			return err
 		}
 		if err := fn(&v); err != nil {
 			return err
 		}
-		return e.WriteItem(l.of(), i, layout.Arg(&v))
+		return e.WriteItem(l.of(), i, layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap("modify", do(tx.engine))
@@ -139,11 +139,11 @@ func (l List[T]) Pop(sc Scope) (v T, err error) {
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		err = tx.engine.Pop(l.of(), layout.ArgKey(&v))
+		err = tx.engine.Pop(l.of(), layout.NoEscapeKey(&v))
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		err = s.engine.Pop(l.of(), layout.ArgKey(&v), s.durability == Durable)
+		err = s.engine.Pop(l.of(), layout.NoEscapeKey(&v), s.durability == Durable)
 	}
 	return v, s.wrap("pop", err)
 }

@@ -58,18 +58,18 @@ func (m Map[K, V]) of() engine.MapOf {
 func (m Map[K, V]) Set(sc Scope, key K, v V) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.Set(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v), s.durability == Durable))
 }
 
 // Get returns a private copy of the value of the key, or ErrNotFound.
 func (m Map[K, V]) Get(sc Scope, key K) (V, error) {
 	var v V
-	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	found, err := m.get(sc, &key, layout.NoEscapeKey(&v))
 	if err == nil && !found {
 		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
 	}
@@ -84,11 +84,11 @@ func (m Map[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err er
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+		found, err = tx.engine.CopyOut(m.of(), layout.NoEscapeKey(key), dst)
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+		found, err = s.engine.Get(m.of(), layout.NoEscapeKey(key), dst)
 	}
 	return found, s.wrap("get", err)
 }
@@ -96,7 +96,7 @@ func (m Map[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err er
 // Peek returns the stored value itself without a copy, or nil if the key is missing. The
 // value is read-only, and valid until tx ends.
 func (m Map[K, V]) Peek(tx *Tx, key K) *V {
-	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("peek", err)
 	}
@@ -124,14 +124,14 @@ func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) 
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v V
-		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		found, err := e.CopyOut(m.of(), layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
 		if err != nil {
 			return err
 		}
 		if err := fn(&v, found); err != nil {
 			return err
 		}
-		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+		return e.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap(op, do(tx.engine))
@@ -146,13 +146,13 @@ func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) 
 func (m Map[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
 	s, tx := sc.scope()
 	if tx != nil {
-		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		removed, err = tx.engine.Remove(m.of(), layout.NoEscapeKey(&key))
 		return removed, s.wrap("delete", err)
 	}
 	if s.closed.Load() {
 		return false, s.wrap("delete", ErrClosed)
 	}
-	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	removed, err = s.engine.Delete(m.of(), layout.NoEscapeKey(&key), s.durability == Durable)
 	return removed, s.wrap("delete", err)
 }
 
@@ -176,7 +176,7 @@ func (m Map[K, V]) Len(sc Scope) (n int, err error) {
 func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	return func(yield func(K, *V) bool) {
 		var key K
-		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		if err != nil {
 			tx.raise("all", err)

@@ -59,7 +59,7 @@ func (b *Bound[K]) end(after boundKind) engine.Bound {
 	if b.kind == unbounded {
 		return engine.Bound{}
 	}
-	return engine.Bound{Key: layout.ArgKey(&b.key), After: b.kind == after}
+	return engine.Bound{Key: layout.NoEscapeKey(&b.key), After: b.kind == after}
 }
 
 // All returns the entries in order, as they are when the loop starts, even if its body
@@ -85,7 +85,7 @@ func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V
 	return func(yield func(K, *V) bool) {
 		var key K
 		err := tx.engine.Range(m.of(), from.lower(), to.upper(), back,
-			func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+			func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		if err != nil {
 			tx.raise("range", err)
@@ -107,7 +107,7 @@ func (m Sorted[K, V]) Nth(tx *Tx, i int) (key K, v *V, ok bool) { return m.nth(t
 
 // nth returns the entry with i keys before it, or behind it.
 func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok bool) {
-	p, err := tx.engine.Nth(m.of(), i, back, layout.ArgKey(&key))
+	p, err := tx.engine.Nth(m.of(), i, back, layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise(op, err)
 	}
@@ -116,7 +116,7 @@ func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok 
 
 // Rank returns how many keys are smaller than the key, which need not be in the map.
 func (m Sorted[K, V]) Rank(tx *Tx, key K) int {
-	n, err := tx.engine.Rank(m.of(), layout.ArgKey(&key))
+	n, err := tx.engine.Rank(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("rank", err)
 	}

@@ -17,7 +17,7 @@ type Ref[T any] struct {
 // New stores a copy of v, with everything it owns, as a new object. It lives while something
 // refers to it; if nothing does when its transaction ends, it may vanish.
 func New[T any](tx *Tx, v T) (Ref[T], error) {
-	id, err := tx.engine.NewValue(layout.IdentityOf[T](), layout.Arg(&v))
+	id, err := tx.engine.NewValue(layout.IdentityOf[T](), layout.NoEscape(&v))
 	return Ref[T]{id: ID(id)}, tx.space.wrap("creating a value", err)
 }
 
@@ -28,9 +28,9 @@ func New[T any](tx *Tx, v T) (Ref[T], error) {
 func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
 	id, err := openTyped[Ref[T]](sc, "opening the value "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
 		if tx != nil {
-			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 		}
-		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 	})
 	return Ref[T]{id: ID(id)}, err
 }
@@ -51,11 +51,11 @@ func (r Ref[T]) Get(sc Scope) (v T, err error) {
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		err = tx.engine.ReadValue(r.of(), layout.ArgKey(&v))
+		err = tx.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		err = s.engine.ReadValue(r.of(), layout.ArgKey(&v))
+		err = s.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("get", err)
 }
@@ -70,12 +70,12 @@ func (r Ref[T]) Peek(tx *Tx) *T {
 func (r Ref[T]) Set(sc Scope, v T) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.WriteValue(r.of(), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.WriteValue(r.of(), layout.NoEscape(&v), s.durability == Durable))
 }
 
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns
@@ -84,13 +84,13 @@ func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v T
-		if err := e.ReadValue(r.of(), layout.ArgKey(&v)); err != nil {
+		if err := e.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
 			return err
 		}
 		if err := fn(&v); err != nil {
 			return err
 		}
-		return e.WriteValue(r.of(), layout.Arg(&v))
+		return e.WriteValue(r.of(), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap("modify", do(tx.engine))

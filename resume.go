@@ -92,11 +92,11 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 	}
 	defer turn.Unlock() // nothing is wrong if Close was faster
 	var state S
-	r, err := s.engine.Resume(ctx, ref.of(), layout.ArgKey(&state), s.durability == Durable)
+	r, err := s.engine.Resume(ctx, ref.of(), layout.NoEscapeKey(&state), s.durability == Durable)
 	if err != nil {
 		return s.wrap(op, err)
 	}
-	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.Arg(&state))) }
+	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.NoEscape(&state))) }
 	return s.wrap(op, s.resume(r, func() error {
 		if err := run(&state, checkpoint); err != nil {
 			return err

@@ -62,18 +62,18 @@ func (m Sorted[K, V]) of() engine.MapOf {
 func (m Sorted[K, V]) Set(sc Scope, key K, v V) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.Set(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v), s.durability == Durable))
 }
 
 // Get returns a private copy of the value of the key, or ErrNotFound.
 func (m Sorted[K, V]) Get(sc Scope, key K) (V, error) {
 	var v V
-	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	found, err := m.get(sc, &key, layout.NoEscapeKey(&v))
 	if err == nil && !found {
 		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
 	}
@@ -88,11 +88,11 @@ func (m Sorted[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+		found, err = tx.engine.CopyOut(m.of(), layout.NoEscapeKey(key), dst)
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+		found, err = s.engine.Get(m.of(), layout.NoEscapeKey(key), dst)
 	}
 	return found, s.wrap("get", err)
 }
@@ -100,7 +100,7 @@ func (m Sorted[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err
 // Peek returns the stored value itself without a copy, or nil if the key is missing. The
 // value is read-only, and valid until tx ends.
 func (m Sorted[K, V]) Peek(tx *Tx, key K) *V {
-	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("peek", err)
 	}
@@ -128,14 +128,14 @@ func (m Sorted[K, V]) change(sc Scope, op string, key K, fn func(v *V, found boo
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v V
-		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		found, err := e.CopyOut(m.of(), layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
 		if err != nil {
 			return err
 		}
 		if err := fn(&v, found); err != nil {
 			return err
 		}
-		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+		return e.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap(op, do(tx.engine))
@@ -150,13 +150,13 @@ func (m Sorted[K, V]) change(sc Scope, op string, key K, fn func(v *V, found boo
 func (m Sorted[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
 	s, tx := sc.scope()
 	if tx != nil {
-		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		removed, err = tx.engine.Remove(m.of(), layout.NoEscapeKey(&key))
 		return removed, s.wrap("delete", err)
 	}
 	if s.closed.Load() {
 		return false, s.wrap("delete", ErrClosed)
 	}
-	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	removed, err = s.engine.Delete(m.of(), layout.NoEscapeKey(&key), s.durability == Durable)
 	return removed, s.wrap("delete", err)
 }
 

@@ -148,7 +148,7 @@ func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.S
 }
 
 // copyKey copies the key of a difference.
-func copyKey[K comparable](key *K, d *engine.Difference) error { return d.CopyKey(layout.ArgKey(key)) }
+func copyKey[K comparable](key *K, d *engine.Difference) error { return d.CopyKey(layout.NoEscapeKey(key)) }
 
 // watch follows an object.
 func watch[K comparable, V any](ctx context.Context, s *Space, of engine.Subject, opts []WatchOption, key func(*K, *engine.Difference) error) iter.Seq2[Change[K, V], error] {
@@ -171,7 +171,7 @@ func copyPart[V any](d *engine.Difference, p engine.StoredPart) (*V, error) {
 		return nil, nil
 	}
 	v := new(V)
-	return v, d.CopyValue(layout.ArgKey(v), p)
+	return v, d.CopyValue(layout.NoEscapeKey(v), p)
 }
 
 // follow yields what convert makes of the differences of an object, and at last an

@@ -33,7 +33,7 @@
 //	    recursive slices may refer to one part more than once. Readers spend a
 //	    budget of bytes on that account, so that damage cannot make them run on.
 //	LY6 Reading checks each address against the bounds of the block before use.
-//	LY7 Addresses of the caller's value are kept outside the stack only if Arg
+//	LY7 Addresses of the caller's value are kept outside the stack only if NoEscape
 //	    made sure that they belong to the heap.
 //
 //	LY8 A conversion reads only values that Check has accepted. What it makes may

@@ -341,13 +341,13 @@ func TestCopyOut_StringsShareOneAllocation(t *testing.T) {
 	}
 }
 
-func TestArg_KeepsValueOnStack(t *testing.T) { // LY7
+func TestNoEscape_KeepsValueOnStack(t *testing.T) { // LY7
 	r := newRegion(t, 1<<16)
 	typ := typeFor[address](t)
 	n := testing.AllocsPerRun(100, func() {
 		v := address{"Main", 1, true}
-		owned, _ := typ.Measure(Arg(&v))
-		if err := typ.Flatten(r.target(4096), 0, 64, owned, Arg(&v)); err != nil {
+		owned, _ := typ.Measure(NoEscape(&v))
+		if err := typ.Flatten(r.target(4096), 0, 64, owned, NoEscape(&v)); err != nil {
 			t.Fatal(err)
 		}
 	})

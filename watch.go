@@ -148,7 +148,9 @@ func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.S
 }
 
 // copyKey copies the key of a difference.
-func copyKey[K comparable](key *K, d *engine.Difference) error { return d.CopyKey(layout.NoEscapeKey(key)) }
+func copyKey[K comparable](key *K, d *engine.Difference) error {
+	return d.CopyKey(layout.NoEscapeKey(key))
+}
 
 // watch follows an object.
 func watch[K comparable, V any](ctx context.Context, s *Space, of engine.Subject, opts []WatchOption, key func(*K, *engine.Difference) error) iter.Seq2[Change[K, V], error] {

@@ -11,11 +11,11 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// HeldLock is a mutex, or a unit of a semaphore, that this process holds.
+// HeldLock is a mutex, or a permit of a semaphore, that this process holds.
 type HeldLock struct {
-	place *lockPlace
-	unit  int
-	dead  uint64 // who died as its holder before; 0: nobody
+	place  *lockPlace
+	permit int
+	dead   uint64 // who died as its holder before; 0: nobody
 }
 
 // OwnerDied reports whether the previous holder died while it held the lock.
@@ -51,7 +51,7 @@ func (v *Live) Take(ctx context.Context, l *NamedLock) (HeldLock, error) {
 	return h, err
 }
 
-// tryFree takes a unit that is free, or one that is offered to this process if it
+// tryFree takes a permit that is free, or one that is offered to this process if it
 // may accept that.
 func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err error) {
 	me := uint64(v.incarnation)
@@ -68,10 +68,10 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			first = int(l.rotate.Load()) % n
 		}
 		for k := range n {
-			unit := (first + k) % n
-			owner := p.owner(unit)
+			permit := (first + k) % n
+			owner := p.owner(permit)
 			switch w := owner.Load(); {
-			case w == 0, accept && w == me|format.LockOffered, w&format.LockOffered != 0 && p.lapsed(w, unit):
+			case w == 0, accept && w == me|format.LockOffered, w&format.LockOffered != 0 && p.lapsed(w, permit):
 				taken = owner.CompareAndSwap(w, me)
 			}
 			if !taken {
@@ -80,13 +80,13 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			invariant.Point("mutex.taken")
 			if p.confirm() { // L7
 				v.Assure() // nobody else has it (L16)
-				if since, now := p.since(unit), uint64(v.Now()); since.Load() != now {
+				if since, now := p.since(permit), uint64(v.Now()); since.Load() != now {
 					since.Store(now)
 				}
 				invariant.Point("mutex.held")
-				return HeldLock{place: p, unit: unit}, true, nil
+				return HeldLock{place: p, permit: permit}, true, nil
 			}
-			v.release(p, unit, me, 0)
+			v.release(p, permit, me, 0)
 			break
 		}
 		if !taken {
@@ -95,8 +95,8 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 	}
 }
 
-// tryDead takes a unit whose holder died, or that is offered to one who died. It asks
-// for at most limit processes whether they live, from the unit *next on.
+// tryDead takes a permit whose holder died, or that is offered to one who died. It asks
+// for at most limit processes whether they live, from the permit *next on.
 func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool) {
 	p, me := l.place.Load(), uint64(v.incarnation)
 	if p == nil {
@@ -107,9 +107,9 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 		if len(living) > limit {
 			return h, false
 		}
-		unit := *next % p.count()
-		*next = unit + 1
-		owner := p.owner(unit)
+		permit := *next % p.count()
+		*next = permit + 1
+		owner := p.owner(permit)
 		w := owner.Load()
 		whose := w &^ format.LockOffered
 		if w == 0 || slices.Contains(living, whose) {
@@ -123,7 +123,7 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 			continue
 		}
 		invariant.Point("mutex.takeover")
-		h = HeldLock{place: p, unit: unit}
+		h = HeldLock{place: p, permit: permit}
 		if w == whose {
 			h.dead = w // it was held, not offered
 		}
@@ -132,7 +132,7 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 			return h, false
 		}
 		v.Assure() // L16
-		p.since(unit).Store(uint64(v.Now()))
+		p.since(permit).Store(uint64(v.Now()))
 		return h, true
 	}
 	return h, false
@@ -140,20 +140,20 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 
 func (v *Live) Give(h HeldLock) {
 	invariant.Point("mutex.release")
-	v.release(h.place, h.unit, uint64(v.incarnation), 0)
+	v.release(h.place, h.permit, uint64(v.incarnation), 0)
 }
 
 // GiveBack releases a lock that the holder did not use: if the holder before died, the
 // next one is told again.
-func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.unit, uint64(v.incarnation), h.dead) }
+func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.permit, uint64(v.incarnation), h.dead) }
 
-// release takes a unit from the word mine, which is of this process, to back: free,
+// release takes a permit from the word mine, which is of this process, to back: free,
 // or a dead one's. If somebody has waited for a while it is offered to him instead.
-func (v *Live) release(p *lockPlace, unit int, mine, back uint64) {
-	e, owner := p.entry, p.owner(unit)
+func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
+	e, owner := p.entry, p.owner(permit)
 	if back == 0 && e.Contended.Load() != 0 {
 		if next := v.nextWaiting(p); next != 0 {
-			p.since(unit).Store(uint64(time.Now().UnixNano()))
+			p.since(permit).Store(uint64(time.Now().UnixNano()))
 			if owner.CompareAndSwap(mine, uint64(next)|format.LockOffered) {
 				invariant.Point("mutex.offered")
 				v.wakeProcess(next.Entry())
@@ -204,7 +204,7 @@ type lockWait struct {
 	marked *lockPlace // where the bit of this process is set; nil: nowhere
 }
 
-// holdersAsked is how many holders of units a waiter asks about in one tick.
+// holdersAsked is how many holders of permits a waiter asks about in one tick.
 const holdersAsked = 16
 
 // longestTick is the time that a waiter sleeps at most. It is woken for its turn; by
@@ -214,7 +214,7 @@ const longestTick = 8 * tick
 func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 	v := w.v
 	defer v.wakeAtEnd(ctx)()
-	spins, d := lockSpins/max(w.l.units, 1)+1, tick
+	spins, d := lockSpins/max(w.l.permits, 1)+1, tick
 	for woken := true; ; {
 		v.Assure()
 		for i := 0; i < spins && (woken || i == 0); i++ {
@@ -280,9 +280,9 @@ func (w *lockWait) unmark() {
 	p.entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
 	w.marked = nil
 	offer := uint64(w.v.incarnation) | format.LockOffered
-	for unit := range p.count() {
-		if p.owner(unit).Load() == offer {
-			w.v.release(p, unit, offer, 0)
+	for permit := range p.count() {
+		if p.owner(permit).Load() == offer {
+			w.v.release(p, permit, offer, 0)
 		}
 	}
 }
@@ -304,8 +304,8 @@ func (v *Live) LockBusy(l *NamedLock, cause error) error {
 		return busy
 	}
 	var holders []uint64
-	for unit := range p.count() {
-		w := p.owner(unit).Load()
+	for permit := range p.count() {
+		w := p.owner(permit).Load()
 		if w != 0 && w&format.LockOffered == 0 && !slices.Contains(holders, w) {
 			holders = append(holders, w)
 		}

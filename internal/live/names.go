@@ -26,19 +26,19 @@ type UnitsError struct {
 
 // Error implements error.
 func (e *UnitsError) Error() string {
-	return fmt.Sprintf("%d units are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
+	return fmt.Sprintf("%d permits are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
 }
 
 // NamedLock is a mutex or a semaphore by its name. The name leads to an entry of the table
 // in the live file. The entry is the lock's as long as a process holds or waits for it, and
 // mostly longer.
 type NamedLock struct {
-	name   string
-	units  int // of the semaphore; 0: it is a mutex
-	hash   uint32
-	words  [format.MaxLockName / 8]uint64 // the name
-	place  atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
-	rotate atomic.Uint32                  // which unit is looked at first
+	name    string
+	permits int // of the semaphore; 0: it is a mutex
+	hash    uint32
+	words   [format.MaxLockName / 8]uint64 // the name
+	place   atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
+	rotate  atomic.Uint32                  // which permit is looked at first
 }
 
 // lockPlace is where a lock is, as long as its entry is of that generation.
@@ -46,16 +46,16 @@ type lockPlace struct {
 	index      int
 	entry      *format.LiveLock
 	generation uint64
-	units      []*format.LiveUnit // nil: a mutex
+	permits    []*format.LiveUnit // nil: a mutex
 }
 
-// NewNamedLock returns the mutex of a name, or, if units is not 0, the semaphore
-// of that name with so many units: mutexes and semaphores do not share names.
-func NewNamedLock(name string, units int) (*NamedLock, error) {
+// NewNamedLock returns the mutex of a name, or, if permits is not 0, the semaphore
+// of that name with so many permits: mutexes and semaphores do not share names.
+func NewNamedLock(name string, permits int) (*NamedLock, error) {
 	if len(name) > format.MaxLockName {
 		return nil, fmt.Errorf("%w: %d bytes, of %d at the most", ErrNameTooLong, len(name), format.MaxLockName)
 	}
-	l := &NamedLock{name: name, units: units, hash: format.Checksum([]byte(name))}
+	l := &NamedLock{name: name, permits: permits, hash: format.Checksum([]byte(name))}
 	for i := range len(name) {
 		l.words[i/8] |= uint64(name[i]) << (i % 8 * 8)
 	}
@@ -64,7 +64,7 @@ func NewNamedLock(name string, units int) (*NamedLock, error) {
 
 // String names the lock for people.
 func (l *NamedLock) String() string {
-	if l.units == 0 {
+	if l.permits == 0 {
 		return fmt.Sprintf("the mutex %q", l.name)
 	}
 	return fmt.Sprintf("the semaphore %q", l.name)
@@ -131,11 +131,11 @@ func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
 		switch {
 		case i >= 0:
 			p, err := v.arrive(l, i, generation)
-			if units := (*UnitsError)(nil); errors.As(err, &units) {
+			if permits := (*UnitsError)(nil); errors.As(err, &permits) {
 				if mine >= 0 {
 					v.dropEntry(mine)
 				}
-				mine, err = v.refit(l, i, generation, units, tries)
+				mine, err = v.refit(l, i, generation, permits, tries)
 			}
 			if p != nil || err != nil {
 				return p, err
@@ -169,25 +169,25 @@ func (v *Live) giveName(i int, namings uint64) bool {
 	return true
 }
 
-// refit claims the entry of a semaphore that had another number of units, if nobody
+// refit claims the entry of a semaphore that had another number of permits, if nobody
 // alive holds or waits for it, and prepares it; -1 if it is to be tried again. What
-// the dead had is told by the new units; but if this process dies before the entry
+// the dead had is told by the new permits; but if this process dies before the entry
 // has its name back, or another one gives the name to another entry meanwhile, nobody
 // is told.
-func (v *Live) refit(l *NamedLock, i int, generation uint64, units *UnitsError, tries int) (mine int, err error) {
+func (v *Live) refit(l *NamedLock, i int, generation uint64, permits *UnitsError, tries int) (mine int, err error) {
 	var dead []uint64
 	if v.claimEntry(i, &dead) {
 		return i, v.fill(i, l, dead)
 	}
 	p := lockPlace{entry: &v.words.Locks[i], generation: generation}
 	if (tries > mismatchTries || v.heldAt(i, generation, new([]uint64))) && p.named() {
-		return -1, units
+		return -1, permits
 	}
 	return -1, nil
 }
 
 // mismatchTries is how often an entry that seems free, and of another number of
-// units, is tried to be claimed.
+// permits, is tried to be claimed.
 const mismatchTries = 100
 
 // settle makes the entry that was named last a named one, if that was not done
@@ -227,7 +227,7 @@ func (v *Live) search(l *NamedLock) (i int, generation uint64) {
 // isOf reports whether the name in the entry is that of the lock. Somebody may be
 // writing it.
 func (v *Live) isOf(e *format.LiveLock, l *NamedLock) bool {
-	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.units == 0) {
+	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.permits == 0) {
 		return false
 	}
 	for i := range l.words {
@@ -247,15 +247,15 @@ func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	have := int(p.entry.Units.Load())
 	if have != 0 {
-		p.units = v.unitsOf(i, generation)
+		p.permits = v.permitsOf(i, generation)
 	}
 	switch {
 	case !p.named():
 		return nil, nil
-	case have != l.units:
-		return nil, &UnitsError{Want: l.units, Have: have}
-	case len(p.units) != have:
-		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d units of %d; delete the file when no process has the space open", l, len(p.units), have)}
+	case have != l.permits:
+		return nil, &UnitsError{Want: l.permits, Have: have}
+	case len(p.permits) != have:
+		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d permits of %d; delete the file when no process has the space open", l, len(p.permits), have)}
 	}
 	l.place.Store(p)
 	return p, nil
@@ -357,27 +357,27 @@ func (v *Live) dropEntry(i int) {
 }
 
 // fill prepares a claimed entry for a lock. dead are the words of those who died as
-// holders of units of the semaphore when it had another number: who gets one of its
-// units next is told.
+// holders of permits of the semaphore when it had another number: who gets one of its
+// permits next is told.
 func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	e := &v.words.Locks[i]
 	e.Hash.Store(l.hash)
 	e.Length.Store(uint32(len(l.name)))
-	e.Units.Store(uint32(l.units))
+	e.Units.Store(uint32(l.permits))
 	e.Since.Store(uint64(v.Now()))
 	for w := range l.words {
 		e.Name[w].Store(l.words[w])
 	}
 	v.forgetDead(&e.Owner)
-	if l.units == 0 {
+	if l.permits == 0 {
 		return nil
 	}
-	units, err := v.allocateUnits(i, lockGeneration(e.State.Load()), l)
+	permits, err := v.allocatePermits(i, lockGeneration(e.State.Load()), l)
 	if err != nil {
 		return err
 	}
-	for j, w := range dead[:min(len(dead), len(units))] {
-		units[j].Owner.CompareAndSwap(0, w)
+	for j, w := range dead[:min(len(dead), len(permits))] {
+		permits[j].Owner.CompareAndSwap(0, w)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type BusyError struct {
 	PID     int
 	Foreign bool // the number is of a PID namespace that cannot be seen from here
 	Command string
-	Others  int   // other processes that hold units of the semaphore
+	Others  int   // other processes that hold permits of the semaphore
 	Stopped bool  // the holder stands still, as far as can be seen
 	Cause   error // of the context
 }

@@ -229,6 +229,6 @@ const (
 	LockGate     = int64(1) << 62             // heap: exclusive while a space is opened or closed
 	LockPresence = LockGate + 1               // heap: shared by every process that has the space open
 	LockProcess  = int64(1)<<62 + 2           // live: plus the index of a process entry: its owner's, while that lives
-	LockReap     = LockProcess + NumProcesses // live: plus the index: of whoever makes the entry ready for its next owner
-	LockVersions = int64(1) << 61             // heap: plus the offset of a state block divided by 16: shared by readers of that version who cannot write
+	LockReap     = LockProcess + NumProcesses // live: plus the index: of the process that makes the entry ready for its next owner
+	LockVersions = int64(1) << 61             // heap: plus the offset of a state block divided by 16: shared by readers of that version that cannot write
 )

@@ -104,7 +104,7 @@ func mine(kinds ...invariant.OwnerKind) (r rule) {
 	return r
 }
 
-// whose are owners of the kinds, whoever they are.
+// whose are owners of the kinds, in any process.
 func whose(kinds ...invariant.OwnerKind) rule { return mine(kinds...) << 16 }
 
 var (
@@ -184,7 +184,7 @@ func (h *Heap) word(a format.Addr, size format.ByteCount) *atomic.Uint64 {
 	return h.live.Record().Extent(h.extentOf(a))
 }
 
-// owner returns who has a piece; unknown if there is no ledger.
+// owner returns the owner of a piece; unknown if there is no ledger.
 func (h *Heap) owner(a format.Addr, size format.ByteCount) invariant.Owner {
 	if w := h.word(a, size); w != nil {
 		return invariant.Owner(w.Load())

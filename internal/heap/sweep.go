@@ -97,7 +97,7 @@ func (m *Marks) Unmarked() *Unmarked {
 		switch {
 		case m.extents[extent] != nil && class == format.ClassRun:
 			extent += uint64(blockSize(h.header(h.extentAddr(extent))))>>format.ExtentShift - 1
-		case m.spared != nil && m.spared.has(extent): // whoever took it meanwhile owns it
+		case m.spared != nil && m.spared.has(extent): // the process that took it meanwhile owns it
 		case m.withheld != nil && m.withheld.Has(extent):
 		case m.extents[extent] == nil:
 			free(extent, 1)
@@ -210,7 +210,7 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 // if a process that is alive uses its lists at this moment, or has taken something out of
 // the reserve (RV1): the sweep must not go on (I7). The caller holds the writer lock.
 //
-// The floor is stored before the epoch is raised, so that whoever sees the epoch
+// It stores the floor before it raises the epoch, so that a process that sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
 //
 // The sweep takes what it spares off the stack before it raises the epoch, so that nobody
@@ -245,7 +245,7 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	}
 	spared = h.spare(offset)
 	spared.spareReserve(h)
-	if w.CellsTaken.Load() != taken { // RV1: perhaps by one who knows the new epoch
+	if w.CellsTaken.Load() != taken { // RV1: perhaps by a process that knows the new epoch
 		return 0, 0, nil, false
 	}
 	if n := len(spared.batches); n > 0 {

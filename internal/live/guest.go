@@ -83,9 +83,9 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	return v.attach()
 }
 
-// Frozen returns the membership of a guest without a live file (K10): init fills its
-// words. It holds the version of Current for as long as it is there, if the lock can be
-// had; the caller sees to the rest of K10.
+// Frozen returns the membership of a guest without a live file (K10): init fills its words.
+// It holds the version of Current for as long as the guest exists, if it gets the lock; the
+// caller does the rest of K10.
 func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) {
 	v := &Live{words: new(format.Live), guest: newGuest(heap, base)}
 	v.slots.table.gone, v.guest.own = true, true
@@ -104,7 +104,7 @@ func newGuest(heap *os.File, base uint64) *guest {
 	return &guest{heap: heap, base: base, held: map[format.Addr]int{}}
 }
 
-// Guest reports whether the membership is that of one who cannot write.
+// Guest reports whether this process may not write the files.
 func (v *Live) Guest() bool { return v.guest != nil }
 
 // Recovered sets what a guest with words of its own knows of the journal.
@@ -170,9 +170,9 @@ func (g *guest) idle() bool {
 	return len(g.held) == 0
 }
 
-// guests calls add with the state of each version that a guest holds, or seems to: who
-// locks other bytes there protects nonsense, which does no harm. It reports false if the
-// system does not tell.
+// guests calls add with the state of each version that a guest holds, or seems to: a lock
+// on other bytes there protects nonsense, which is harmless. It reports false if the system
+// does not tell.
 func (v *Live) guests(add func(state format.Addr)) bool {
 	l := v.versions
 	if l.heap == nil {
@@ -189,7 +189,7 @@ func (v *Live) guests(add func(state format.Addr)) bool {
 		if !held {
 			continue
 		}
-		// One byte is one version; who has locked many at once means none.
+		// One byte is one version; a lock on many bytes at once means none.
 		if from >= s.from {
 			add(format.Addr(l.base + uint64(from-format.LockVersions)<<4))
 		}

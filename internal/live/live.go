@@ -130,8 +130,8 @@ type Live struct {
 	loss     loss
 }
 
-// Identity returns what the live file of a heap must say of itself. heap is the
-// open heap file, live the open live file.
+// Identity returns the identity that the live file of a heap must have. heap is the open
+// heap file, live the open live file.
 func identity(space [16]byte, heap os.FileInfo, live mapping.Status) (*format.LiveIdentity, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -148,16 +148,14 @@ func identity(space [16]byte, heap os.FileInfo, live mapping.Status) (*format.Li
 	return id, nil
 }
 
-// Files is how a live file gets into a directory: as mapping.Dir does it, or in tests
-// in another way.
+// Files puts a live file into a directory: mapping.Dir, or a replacement in tests.
 type Files struct {
 	Open   func(dir *mapping.Dir, name string, flag int, perm os.FileMode) (mapping.File, error)
 	Rename func(dir *mapping.Dir, from, to string) error
 }
 
-// Create writes a new live file in dir, in place of any that is there, filled by
-// init. The caller holds the gate and the presence lock exclusively, so that no
-// process uses the old one.
+// Create writes a new live file in dir, filled by init, in place of an old one. The caller
+// holds the gate and the presence lock exclusively, so that no process uses the old one.
 func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode, files Files, init func(*format.Live)) (err error) {
 	const temporary = FileName + ".new"
 	if err := dir.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -340,7 +338,7 @@ func (v *Live) unmap() {
 // Words returns the mapped words. They stay mapped until Leave.
 func (v *Live) Words() *format.Live { return v.words }
 
-// Record returns where this membership notes what it does, in builds with the tag invariants.
+// Record returns the record of this membership's events, in builds with the tag invariants.
 func (v *Live) Record() invariant.Record { return v.record }
 
 // Incarnation returns the name of this membership.
@@ -364,16 +362,16 @@ func (v *Live) Current() format.Addr {
 	return format.Addr(a)
 }
 
-// Carved returns the offset below which the space of the heap file is reserved, for who
-// goes all the way up to it.
+// Carved returns the high-water mark: the offset below which processes have reserved the
+// space of the heap file. A caller that goes all the way up to it uses this.
 func (v *Live) Carved() uint64 {
 	n := v.words.Carved.Load()
 	v.Assure()
 	return n
 }
 
-// Publish makes next the newest state if base still is (L3). Announce must follow. It
-// is apart, since it panics if the words are lost, when the version is published already.
+// Publish makes next the newest state if base still is (L3). Announce must follow. It is
+// separate because it panics if the words are lost, when the version is already published.
 func (v *Live) Publish(base, next format.Addr) bool {
 	v.Assure() // what the transaction was made by was true (L16)
 	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
@@ -396,8 +394,8 @@ type pulse struct {
 
 const heartbeat = 25 * time.Millisecond
 
-// Writing marks the process as one that writes; its heart beats from now on
-// until it has not written for a while.
+// Writing says that the process writes; its heart beats from now on until it has not
+// written for a while.
 func (v *Live) Writing() {
 	v.pulse.seen.Add(1)
 	if !v.pulse.on.Load() {

@@ -75,7 +75,7 @@ func (v *Live) Assure() {
 	}
 }
 
-// signed is the look at the seal of those who have read Current.
+// signed looks at the seal for a caller that has read Current.
 func (v *Live) signed() bool { return v.words.Salt.Load() == v.seal }
 
 // missing says that the seal is not there.
@@ -98,8 +98,8 @@ func (v *Live) Lose() {
 	}
 }
 
-// LostBy reports whether a recovered panic is that of one who found the words lost, and
-// says so for the process.
+// LostBy reports whether a recovered panic says that the words are lost, and says so for
+// the process.
 func (v *Live) LostBy(r any) bool {
 	if r == any(ErrLost) {
 		return true
@@ -131,8 +131,8 @@ func (v *Live) Guard(fn func()) (whole bool) {
 	return true
 }
 
-// Whole is the look at the seal of who may come after Leave, when the words are unmapped:
-// then it tells what was found before.
+// Whole looks at the seal for a caller that may come after Leave, when the words are
+// unmapped: then it returns what was found before.
 func (v *Live) Whole() bool {
 	if !v.sealed() {
 		v.Lose()
@@ -161,9 +161,9 @@ func (v *Live) sealed() (whole bool) {
 	return v.words.Seal.Load() == v.seal
 }
 
-// Look reports whether the words are those that the members share, as far as this process
-// can tell: the file is as long as it was, it has seal and identity, and what belongs to
-// this process in it is this process's. One who is idle calls it from time to time.
+// Look reports whether the members still share the words, as far as this process can tell:
+// the file is as long as before, it has seal and identity, and this process still owns its
+// entry and slots. An idle process calls it from time to time.
 func (v *Live) Look() (whole bool) {
 	if v.shared == nil { // they are in no file
 		return true

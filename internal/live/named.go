@@ -15,7 +15,7 @@ import (
 type HeldLock struct {
 	place  *lockPlace
 	permit int
-	dead   uint64 // who died as its holder before; 0: nobody
+	dead   uint64 // the previous holder, if it died; 0: it did not
 }
 
 // OwnerDied reports whether the previous holder died while it held the lock.
@@ -95,8 +95,8 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 	}
 }
 
-// tryDead takes a permit whose holder died, or that is offered to one who died. It asks
-// for at most limit processes whether they live, from the permit *next on.
+// tryDead takes a permit whose holder, or whose addressee of an offer, died. It checks at
+// most limit processes, from the permit *next on.
 func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool) {
 	p, me := l.place.Load(), uint64(v.incarnation)
 	if p == nil {
@@ -147,8 +147,9 @@ func (v *Live) Give(h HeldLock) {
 // next one is told again.
 func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.permit, uint64(v.incarnation), h.dead) }
 
-// release takes a permit from the word mine, which is of this process, to back: free,
-// or a dead one's. If somebody has waited for a while it is offered to him instead.
+// release changes the word of a permit from mine, which is of this process, to back: free,
+// or that of a dead holder. If a process has waited for a while, release offers it the
+// permit instead.
 func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
 	e, owner := p.entry, p.owner(permit)
 	if back == 0 && e.Contended.Load() != 0 {

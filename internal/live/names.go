@@ -97,7 +97,7 @@ func (p *lockPlace) confirm() bool {
 	}
 }
 
-// lookUp returns the place of a lock, and gives it an entry if it has none.
+// lookUp returns the place of a lock, which gets an entry if it has none.
 //
 // A name must not get two entries, or two processes could hold the lock at once. No lock
 // guards the table, so a process that stands still stops nobody. Instead the word Namings
@@ -267,9 +267,8 @@ func (p *lockPlace) named() bool {
 	return hasName(state) && lockGeneration(state) == p.generation
 }
 
-// pickEntry claims an entry: one that is of no lock, or else the one of a lock that
-// nobody holds or waits for and that was taken last the longest time ago; -1 and an
-// error if there is none.
+// pickEntry claims an entry: one of no lock, or else that of the least recently taken lock
+// that nobody holds or waits for; -1 and an error if there is none.
 func (v *Live) pickEntry() (int, error) {
 	for i := range v.locksUsed() {
 		if !hasName(v.words.Locks[i].State.Load()) && v.claimEntry(i, nil) {
@@ -277,7 +276,7 @@ func (v *Live) pickEntry() (int, error) {
 		}
 	}
 	for i := v.locksUsed(); i < format.NumLocks; i = v.locksUsed() {
-		raise(&v.words.LocksUsed, uint64(i)+1) // first: who searches or cleans up looks no further
+		raise(&v.words.LocksUsed, uint64(i)+1) // first: a search or a cleaning up looks no further
 		if v.claimEntry(i, nil) {
 			return i, nil
 		}
@@ -299,17 +298,17 @@ func (v *Live) pickEntry() (int, error) {
 			return c.i, nil
 		}
 	}
-	return -1, fmt.Errorf("%w: there can be %d names that somebody holds, waits for, or held when he died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
+	return -1, fmt.Errorf("%w: there can be %d names that a process holds, waits for, or held when it died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
 }
 
-// claimEntry makes this process the claimant of an entry and brings it into the
-// phase claimed, if it is of no lock or of one that nobody holds or waits for. If
-// dead is given, holders who died do not count, and their words are put there.
+// claimEntry makes this process the claimant of an entry and brings it into the phase
+// claimed, if the entry is of no lock, or of one that nobody holds or waits for. If dead is
+// given, dead holders do not count, and claimEntry puts their words there.
 //
-// The entry of a lock is leaving first. From then on whoever takes the lock finds
-// the entry leaving, and makes it named again; and who took it before is seen by
-// the look that follows. So if it still is leaving after that look, nobody holds
-// the lock, and nobody will by this entry (L7).
+// The entry of a lock is leaving first. From then on a process that takes the lock finds
+// the entry leaving, and makes it named again; and the look that follows sees a process
+// that took it before. So if the entry is still leaving after that look, nobody holds the
+// lock, and nobody will by this entry (L7).
 func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	e, me := &v.words.Locks[i], uint64(v.incarnation)
 	claimant := e.Claimant.Load()
@@ -347,7 +346,7 @@ func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	return true
 }
 
-// dropEntry gives up a claim: the entry is of no lock.
+// dropEntry ends a claim: the entry is of no lock.
 func (v *Live) dropEntry(i int) {
 	e := &v.words.Locks[i]
 	if state := e.State.Load(); lockPhase(state) == format.LockClaimed {
@@ -356,9 +355,8 @@ func (v *Live) dropEntry(i int) {
 	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
 }
 
-// fill prepares a claimed entry for a lock. dead are the words of those who died as
-// holders of permits of the semaphore when it had another number: who gets one of its
-// permits next is told.
+// fill prepares a claimed entry for a lock. dead are the words of dead holders of permits of
+// the semaphore when it had another number: the next holders of its permits are told.
 func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	e := &v.words.Locks[i]
 	e.Hash.Store(l.hash)
@@ -382,8 +380,8 @@ func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	return nil
 }
 
-// forgetDead clears the word of one who died when he had just found that what he
-// took is no longer what he meant to.
+// forgetDead clears the word of a process that died just after it found that what it took is
+// no longer what it wanted.
 func (v *Live) forgetDead(owner *atomic.Uint64) {
 	if w := owner.Load(); w != 0 && !v.Alive(format.Incarnation(w&^format.LockOffered)) {
 		owner.CompareAndSwap(w, 0)

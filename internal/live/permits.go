@@ -15,7 +15,7 @@ import (
 // names the entry that it belongs to, in one generation, so nobody has to give it back. It
 // is free for others when that entry is of another generation, or of no lock.
 
-// permitMark is what a permit of an entry says of whose it is.
+// permitMark is the mark of a permit of an entry.
 func permitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }
 
 // count returns how many can hold the lock at once.
@@ -54,7 +54,7 @@ func (v *Live) permitsOf(i int, generation uint64) []*format.LiveUnit {
 }
 
 // allocatePermits gives a claimed entry the permits of its semaphore. If there are not
-// enough, those of semaphores go that nobody holds or waits for.
+// enough, it takes those of semaphores that nobody holds or waits for.
 func (v *Live) allocatePermits(i int, generation uint64, l *NamedLock) ([]*format.LiveUnit, error) {
 	var list []*format.LiveUnit
 	for first := true; ; first = false {
@@ -86,15 +86,15 @@ func (v *Live) allocatePermits(i int, generation uint64, l *NamedLock) ([]*forma
 	}
 }
 
-// stale reports whether a permit with that mark is nobody's. What is stale stays so.
+// stale reports whether nobody owns a permit with that mark. Stale permits stay stale.
 func (v *Live) stale(mark uint64) bool {
 	state := v.words.Locks[mark%format.NumLocks].State.Load()
 	return lockGeneration(state) != mark>>format.LockIndexBits || lockPhase(state) == format.LockFree
 }
 
-// heldAt reports whether somebody holds or waits for the lock of an entry. If dead
-// is given, those who died do not count, and their words are put there; else
-// nobody asks whether holders live.
+// heldAt reports whether a process holds or waits for the lock of an entry. If dead is
+// given, the dead do not count, and heldAt puts their words there; otherwise it does not
+// ask whether holders live.
 func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	for process := range p.waiting(0) {
@@ -152,9 +152,9 @@ func (p *lockPlace) waiting(from int) iter.Seq[int] {
 // over make it longer.
 var offerLapse = 4 * tick
 
-// lapsed reports whether an offer of a permit need not be respected any more: nobody
-// waits where it goes to, or nobody there has accepted it in time: he stands still,
-// or is dead.
+// lapsed reports whether an offer of a permit has lapsed: nobody waits for it in the process
+// that it goes to, or that process has not accepted it in time, because it stands still or
+// is dead.
 func (p *lockPlace) lapsed(word uint64, permit int) bool {
 	i := format.Incarnation(word).Entry()
 	if p.entry.Waiting[i/64].Load()&(1<<(i%64)) == 0 {

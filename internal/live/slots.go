@@ -23,7 +23,7 @@ const (
 type localSlots struct {
 	idle [slotWords]atomic.Uint64 // bit set: the slot is ours and holds nothing
 	slot [maxLocalSlots]*format.LiveSlot
-	// claimed is table.n for those who do not have the mutex.
+	// claimed is table.n for readers without the mutex.
 	claimed atomic.Int64
 	table   struct {
 		sync.Mutex
@@ -213,7 +213,7 @@ func (v *Live) claimAny() *format.LiveSlot {
 		if slot.Owner.Load() != 0 {
 			continue
 		}
-		raise(&v.words.SlotsUsed, uint64(i)+1) // first: who cleans up after us looks no further
+		raise(&v.words.SlotsUsed, uint64(i)+1) // first: a cleaning up looks no further
 		if !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
 			continue
 		}
@@ -276,7 +276,7 @@ func (v *Live) sharedSlot() int {
 	return v.claimSlot(maxLocalSlots)
 }
 
-// releaseShared gives up one reader's part of a shared claim.
+// releaseShared releases one reader's part of a shared claim.
 func (v *Live) releaseShared(h *Hold) {
 	index := h.index
 	h.index = 0
@@ -302,7 +302,7 @@ func (v *Live) releaseShared(h *Hold) {
 	}
 }
 
-// freeSlots gives this process's slots back to the shared table.
+// freeSlots returns this process's slots to the shared table.
 func (v *Live) freeSlots() {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()

@@ -89,7 +89,7 @@ func (v *Live) Doubt(f SyncedFile) *Doubt {
 			d.open = append(d.open, openSync{format.Incarnation(e.Incarnation.Load()), n})
 		}
 	}
-	d.dead = v.doubtWord(f).Load() // after the entries: who clears one has counted it before
+	d.dead = v.doubtWord(f).Load() // after the entries: one is counted before it is cleared
 	if d.dead == 0 && len(d.open) == 0 {
 		return nil
 	}

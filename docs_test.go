@@ -85,7 +85,7 @@ func TestDocuments_LinksLead(t *testing.T) {
 var documents = []string{"README.md", "ARCHITECTURE.md", "FORMAT.md", "CONTRIBUTING.md", "CHANGELOG.md"}
 
 // symbols are the declared names of one package: functions, types, variables,
-// constants, and Type.Method and Type.Field.
+// constants, and Type.Method and Type.Field; functions and methods once more, with ().
 type symbols map[string]bool
 
 // declaredSymbols parses the package in a directory, test files included.
@@ -111,11 +111,11 @@ func declaredSymbols(t *testing.T, dir string) symbols {
 // add enters the names that a declaration declares.
 func (s symbols) add(d ast.Decl) {
 	if fn, ok := d.(*ast.FuncDecl); ok {
-		if fn.Recv == nil {
-			s[fn.Name.Name] = true
-			return
+		name := fn.Name.Name
+		if fn.Recv != nil {
+			name = receiver(fn.Recv.List[0].Type) + "." + name
 		}
-		s[receiver(fn.Recv.List[0].Type)+"."+fn.Name.Name] = true
+		s[name], s[name+"()"] = true, true
 		return
 	}
 	for _, spec := range d.(*ast.GenDecl).Specs {
@@ -196,6 +196,17 @@ func (s symbols) find(name string) string {
 		}
 	}
 	return found
+}
+
+// ambiguous reports whether several declared names end in name, and none is it.
+func (s symbols) ambiguous(name string) bool {
+	n := 0
+	for full := range s {
+		if strings.HasSuffix(full, "."+name) {
+			n++
+		}
+	}
+	return n > 1 && !s[name]
 }
 
 // named is a word of a comment that is written as a name of code is.

@@ -46,8 +46,8 @@ var (
 	// citation is an identifier, or the first and the last one of several.
 	citation   = regexp.MustCompile(`\b([A-Z]{1,2})([0-9]{1,2})(?: to ([A-Z]{1,2})([0-9]{1,2}))?\b`)
 	citedRange = regexp.MustCompile(`\b[A-Z]{1,2}[0-9]{1,2} to [A-Z]{1,2}[0-9]{1,2}\b`)
-	// parenthesis is a part of a statement that can name who keeps it.
-	parenthesis = regexp.MustCompile(`\([^()]*\)`)
+	// keepersOf is the part of a statement that names the functions that keep it.
+	keepersOf = regexp.MustCompile(`\([\w.]+(, [\w.]+)*\)`)
 	// cited is a part of a message that cites.
 	cited = regexp.MustCompile(`\([^()]*\b[A-Z]{1,2}[0-9]{1,2}\b[^()]*\)`)
 )
@@ -203,10 +203,10 @@ func (l *invariantList) define(file string, group *ast.CommentGroup) (rest strin
 	end := func() {
 		if now != nil {
 			now.statement = strings.Join(text, " ")
-			for _, part := range parenthesis.FindAllString(now.statement, -1) {
+			for _, part := range keepersOf.FindAllString(now.statement, -1) {
 				for _, name := range named.FindAllString(part, -1) {
-					if full := l.code.find(path.Dir(file), name); full != "" && strings.Contains(full, ".") {
-						now.keepers["`"+full+"`"] = true
+					if full := l.code.find(path.Dir(file), name+"()"); full != "" && !l.code[path.Dir(file)].ambiguous(name+"()") {
+						now.keepers["`"+strings.TrimSuffix(full, "()")+"`"] = true
 					}
 				}
 			}

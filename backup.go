@@ -11,13 +11,14 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// Backup writes the newest version of the space to w, as a stream that does not
-// depend on where the space lies, and from which RestoreBackup makes it again. Others
-// go on reading and writing meanwhile: Backup is a View, so what it sees stays in the
-// file until it ends. It needs little memory, whatever the size of the space.
+// Backup writes the newest version of the space to w, as a stream that does not depend on
+// where the space lies; RestoreBackup creates a space from it. Others continue to read and
+// write: Backup is a View, so the file keeps what it sees until it ends. It needs little
+// memory, whatever the size of the space.
 //
-// Checkpoints are not part of a backup. All that it reads it verifies. After an error the stream is not whole, and no
-// restore takes it. Errors: those of w, ErrCorrupt (see Salvage), ErrFault, ErrClosed.
+// A backup has no checkpoints. Backup verifies everything it reads. After an error the
+// stream is incomplete, and RestoreBackup refuses it. Errors: those of w, ErrCorrupt (see
+// Salvage), ErrFault, ErrClosed.
 func (s *Space) Backup(w io.Writer) error {
 	if s.closed.Load() {
 		return s.wrap("backup", ErrClosed)
@@ -30,19 +31,17 @@ func (s *Space) Backup(w io.Writer) error {
 	return s.wrap("backup", run(&Tx{engine: e, space: s}, func(*Tx) error { return e.Backup(w) }, end, e.DropView))
 }
 
-// RestoreBackup makes a new space from what Backup or Salvage wrote: one with a
-// registered name, or in a directory, as Open would create it. It is closed
-// afterwards, and on disk.
+// RestoreBackup creates a space from what Backup or Salvage wrote, under a registered name
+// or in a directory, as Open would create it. The space is closed afterwards, and on disk.
 //
-// Objects have the IDs that they had, so handles stored in values keep their meaning,
-// and so do handles that programs have kept. The space is another one all the same,
-// with an id and a window of its own; the size of the window is that of the original,
-// unless WithMaxSize says otherwise.
+// Objects keep their IDs, so handles in stored values keep their meaning, and so do handles
+// that programs have kept. It is another space all the same, with an id and a window of its
+// own; the window is as large as that of the original, unless WithMaxSize says otherwise.
 //
-// There is a new space when all of r was read and verified, or none: a stream that
-// was cut or altered, or that is no backup, is ErrCorrupt and leaves nothing behind.
-// Where a space is already, or anything else, the error is ErrExists, and that is
-// not touched. Other errors: those of r, ErrNoSpace, ErrUnsupported, ErrIO.
+// The new space exists when all of r was read and verified, or not at all: a stream that was
+// cut or altered, or that is no backup, is ErrCorrupt and leaves nothing behind. If the
+// place holds a space or anything else, the error is ErrExists, and RestoreBackup does not
+// touch it. Other errors: those of r, ErrNoSpace, ErrUnsupported, ErrIO.
 func RestoreBackup(name string, r io.Reader, opts ...Option) error {
 	var s settings
 	for _, o := range opts {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// CheckpointInfo is a checkpoint: a version that was given a name, and stays
-// readable until the checkpoint is dropped.
+// CheckpointInfo is a checkpoint: a version with a name, readable until the checkpoint is
+// dropped.
 type CheckpointInfo struct {
 	Name      string
 	Version   Version
@@ -15,13 +15,12 @@ type CheckpointInfo struct {
 	Exclusive uint64    // bytes that dropping the checkpoint, and no other, would free
 }
 
-// Checkpoint pins the newest version under a name, which must be text of 1 to 96
-// bytes. It takes the same time and one small block, whatever the size of the
-// space; from then on the checkpoint keeps what changes afterwards from being
-// reused. It lasts like any commit: see Durability.
+// Checkpoint pins the newest version under a name of 1 to 96 bytes of text. It takes the
+// same time and one small block, whatever the size of the space; from then on the checkpoint
+// keeps the space from reusing what changes. It lasts like any commit: see Durability.
 //
-// Errors: ErrExists, ErrTooLarge (the name, or more than 1,000 checkpoints), and
-// those of Update.
+// Errors: ErrExists, ErrTooLarge (the name, or more than 1,000 checkpoints), and those of
+// Update.
 func (s *Space) Checkpoint(name string) error {
 	if s.closed.Load() {
 		return s.wrap("checkpoint", ErrClosed)
@@ -29,8 +28,8 @@ func (s *Space) Checkpoint(name string) error {
 	return s.wrap("checkpoint", s.engine.Checkpoint(name, s.durability == Durable))
 }
 
-// Checkpoints lists the checkpoints, the oldest first. What each one pins is found
-// by a walk over the newest version and what the checkpoints have besides.
+// Checkpoints lists the checkpoints, oldest first. It finds what each pins by a walk over
+// the newest version and over what the checkpoints hold besides.
 func (s *Space) Checkpoints() ([]CheckpointInfo, error) {
 	var list []CheckpointInfo
 	err := s.inspect("checkpoints", func() error {
@@ -44,8 +43,8 @@ func (s *Space) Checkpoints() ([]CheckpointInfo, error) {
 	return list, err
 }
 
-// DropCheckpoint lets go of a checkpoint. What only it could reach is reused soon,
-// once readers of it have ended. When it returns, that is on disk.
+// DropCheckpoint drops a checkpoint. The space soon reuses what only the checkpoint could
+// reach, once its readers have ended. When DropCheckpoint returns, the change is on disk.
 //
 // Errors: ErrNotFound, and those of Update.
 func (s *Space) DropCheckpoint(name string) error {
@@ -55,11 +54,10 @@ func (s *Space) DropCheckpoint(name string) error {
 	return s.wrap("drop checkpoint", s.engine.DropCheckpoint(name))
 }
 
-// Restore makes the contents of a checkpoint those of a new version: all that was
-// committed since is undone, in one commit, for all processes. The checkpoint
-// stays, and so does every other one; pin the newest version first to be able to
-// return to it. An object that was created since is not found any more, and its ID
-// is never used for another one. When it returns, the new version is on disk.
+// Restore makes the contents of a checkpoint the newest version: one commit undoes
+// everything committed since, for all processes. Every checkpoint stays; pin the newest
+// version first to be able to return to it. An object created since is no longer found, and
+// its ID is never used again. When Restore returns, the new version is on disk.
 //
 // It waits for its turn as Update does. Errors: ErrNotFound, and those of Update.
 func (s *Space) Restore(ctx context.Context, name string) error {
@@ -69,8 +67,8 @@ func (s *Space) Restore(ctx context.Context, name string) error {
 	return s.wrap("restore", s.engine.Restore(ctx, name))
 }
 
-// ViewAt is View of the version that a checkpoint pins. Dropping the checkpoint
-// meanwhile does no harm. Errors: ErrNotFound, and those of View.
+// ViewAt is View of the version that a checkpoint pins. The checkpoint may be dropped
+// meanwhile. Errors: ErrNotFound, and those of View.
 func (s *Space) ViewAt(checkpoint string, fn func(tx *Tx) error) error {
 	if s.closed.Load() {
 		return s.wrap("view", ErrClosed)

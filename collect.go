@@ -9,37 +9,35 @@ import (
 
 // CollectStats is the outcome of Collect. Sizes are bytes.
 type CollectStats struct {
-	Version  Version // that was looked at: the newest when Collect began
-	Objects  uint64  // maps, lists and single values that there were in it
-	Dropped  uint64  // that are gone: no name led to them, nor anything that a name led to
+	Version  Version // the newest when Collect began; Collect examined this one
+	Objects  uint64  // maps, lists and single values in it
+	Dropped  uint64  // objects dropped: no name reached them
 	Rescued  uint64  // unreachable at Version, but modified or linked since; kept
 	Bytes    uint64  // of the dropped objects, headers and rounding included; they are reused once no reader can see them
-	Batches  int     // transactions that dropped some
+	Batches  int     // transactions that dropped objects
 	Duration time.Duration
 }
 
-// Collect drops the objects that no name reaches, whether they refer to each other or
-// not, and returns when all that there were when it began are gone, but for those that
-// were linked again meanwhile. An object is a map, a list or a single value that New,
-// NewMap, NewSorted or NewList has made. What is dropped is not found any more, by
-// ErrNotFound, and its ID is never used for another one. Views of older versions and of
-// checkpoints see it still.
+// Collect drops the objects that no name reaches, whether they refer to each other or not.
+// It returns when all such objects that existed when it began are gone, except those linked
+// again meanwhile. An object is a map, a list or a single value that New, NewMap, NewSorted
+// or NewList created. A dropped object is ErrNotFound, and its ID is never used again. Views
+// of older versions and of checkpoints still see it.
 //
-// Others read and write meanwhile. It drops some objects at a time, in transactions that
-// keep writers waiting for about a millisecond. What a transaction has made or linked is
-// never dropped if a name reaches it when the transaction ends. But an object that nothing
-// refers to when the transaction ends that made it may be gone before the next one links
-// it, and so may anything that was unlinked, with what only that led to: a program that
-// wants to move an object does so in one transaction.
+// Others read and write meanwhile. Collect drops some objects at a time, in transactions
+// that make writers wait for about a millisecond. It never drops what a transaction has
+// created or linked if a name reaches it when the transaction ends. But an object that
+// nothing refers to when its creating transaction ends may be gone before the next one links
+// it, and so may anything that was unlinked, with what only that led to: a program moves an
+// object in one transaction.
 //
-// Spaces collect by themselves, in the background, when so much was made or unlinked that
-// it is worth it; see WithoutCollect. So programs need not call this, unless they want to
-// have the room at once.
+// Spaces collect in the background when enough was created or unlinked; see WithoutCollect.
+// Programs need not call Collect, unless they want the room at once.
 //
-// ctx ends it at any time: then the statistics say what was done until then. Errors:
-// ErrReadOnly, ErrSelf, ErrBusy (ctx ended while it waited for its turn), ErrCorrupt (what
-// cannot be read keeps what it may refer to; damage in what nothing refers to keeps that,
-// and all else is dropped), ErrFault, ErrIO, ErrNoSpace, ErrClosed.
+// ctx ends it at any time; the statistics then say what was done. Errors: ErrReadOnly,
+// ErrSelf, ErrBusy (ctx ended while it waited for its turn), ErrCorrupt (an unreadable
+// object keeps what it may refer to; damage in an object that nothing refers to keeps that
+// object, and everything else is dropped), ErrFault, ErrIO, ErrNoSpace, ErrClosed.
 func (s *Space) Collect(ctx context.Context) (CollectStats, error) {
 	if s.closed.Load() {
 		return CollectStats{}, s.wrap("collect", ErrClosed)

@@ -6,27 +6,26 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 )
 
-// CompactStats says what compacting a space brought. Sizes are bytes.
+// CompactStats says how much compacting a space saved. Sizes are bytes.
 type CompactStats struct {
-	Before uint64 // what the files of the space took on disk, the journal included
-	After  uint64 // and take now, after what others wrote meanwhile
+	Before uint64 // the size of the space's files on disk before, the journal included
+	After  uint64 // and after, with what others wrote meanwhile
 }
 
-// Compact gives free space of an open space back to the file system, while all
-// processes go on. It moves what is left out of extents of 64 KiB of which little is in
-// use, in transactions of half a millisecond, and gives back those in which nothing is left.
-// What checkpoints reach is not moved; what readers hold, and what other processes have
-// set aside for what they write next, stays. When the space grows again, it takes
-// space for it again, and ErrNoSpace is possible where it had not been.
+// Compact returns free space of an open space to the file system, while all processes
+// continue. It moves blocks out of sparse extents of 64 KiB, in transactions of half a
+// millisecond, and returns the emptied extents. It does not move what checkpoints reach;
+// what readers hold, and what other processes have set aside for their next writes, stays.
+// When the space grows again it takes space again, and ErrNoSpace is possible where it was
+// not before.
 //
-// A heap file that takes more than 6 times what the newest version holds, and 12 MiB, is
-// compacted in the background as well, when little is written; the last Close makes it
-// shorter. Checkpoints and readers of old versions come on top.
+// A heap file that takes more than 6 times what the newest version holds, and more than 12
+// MiB, is compacted in the background as well when little is written, and the last Close
+// shortens it. What checkpoints and readers of old versions keep comes on top.
 //
-// ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (the process
-// was stopped, and another one has gone on in its place), ErrSelf (inside an Update),
-// ErrReadOnly, ErrClosed, ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (the file system
-// cannot do it).
+// ctx ends the waiting for others with ErrBusy. Errors: ErrBusy, ErrSuspended (this process
+// was stopped, and another one continued in its place), ErrSelf (inside an Update),
+// ErrReadOnly, ErrClosed, ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (by the file system).
 func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 	if s.closed.Load() {
 		return CompactStats{}, s.wrap("compact", ErrClosed)
@@ -35,14 +34,14 @@ func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 	return CompactStats{uint64(before), uint64(after)}, s.wrap("compact", err)
 }
 
-// Compact writes a space that no process has open anew, as small as it can be: what the
-// newest version and the checkpoints hold, without gaps. Every block is verified on the
-// way; the version, all IDs and the window stay what they are. name is that of Open.
+// Compact rewrites a space that no process has open, as small as possible: what the newest
+// version and the checkpoints hold, without gaps. It verifies every block on the way; the
+// version, all IDs and the window stay. name is that of Open.
 //
-// It needs room for a second heap on the disk, and only then puts it in the place of the
-// first: a crash at any moment leaves the one or the other. Who opens the space
-// meanwhile waits for some seconds, and gets ErrBusy then. ctx ends it with ErrBusy, and
-// nothing has changed.
+// It needs room for a second heap on the disk, and puts that in the place of the first when
+// it is complete: a crash at any moment leaves the one or the other. Open waits for some
+// seconds meanwhile, and then returns ErrBusy. ctx ends Compact with ErrBusy, and nothing
+// has changed.
 //
 // Errors: ErrNotFound, ErrBusy (a process has the space open; the error names it),
 // ErrCorrupt (nothing has changed), ErrNoSpace, ErrIO.

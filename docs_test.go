@@ -85,7 +85,7 @@ func TestDocuments_LinksLead(t *testing.T) {
 var documents = []string{"README.md", "ARCHITECTURE.md", "FORMAT.md", "CONTRIBUTING.md", "CHANGELOG.md"}
 
 // symbols are the declared names of one package: functions, types, variables,
-// constants, and Type.Method and Type.Field.
+// constants, and Type.Method and Type.Field; functions and methods once more, with ().
 type symbols map[string]bool
 
 // declaredSymbols parses the package in a directory, test files included.
@@ -111,11 +111,11 @@ func declaredSymbols(t *testing.T, dir string) symbols {
 // add enters the names that a declaration declares.
 func (s symbols) add(d ast.Decl) {
 	if fn, ok := d.(*ast.FuncDecl); ok {
-		if fn.Recv == nil {
-			s[fn.Name.Name] = true
-			return
+		name := fn.Name.Name
+		if fn.Recv != nil {
+			name = receiver(fn.Recv.List[0].Type) + "." + name
 		}
-		s[receiver(fn.Recv.List[0].Type)+"."+fn.Name.Name] = true
+		s[name], s[name+"()"] = true, true
 		return
 	}
 	for _, spec := range d.(*ast.GenDecl).Specs {
@@ -151,6 +151,132 @@ func receiver(e ast.Expr) string {
 	}
 	return ""
 }
+
+// codeNames are the declared names of all packages, by directory.
+type codeNames map[string]symbols
+
+// declaredEverywhere parses all packages.
+func declaredEverywhere(t *testing.T) codeNames {
+	t.Helper()
+	_, packages := sourceImports(t)
+	names := codeNames{}
+	for _, dir := range packages {
+		names[dir] = declaredSymbols(t, dir)
+	}
+	return names
+}
+
+// find returns the full name, with its package, of what a comment in a directory calls name: a
+// declared name of the package; a method or field, without its type; or either of them in another
+// package, whose name comes first. It returns "" if there is none.
+func (names codeNames) find(dir, name string) string {
+	if full := names[dir].find(name); full != "" {
+		return filepath.Base(dir) + "." + full
+	}
+	pkg, rest, ok := strings.Cut(name, ".")
+	for other, s := range names {
+		if ok && filepath.Base(other) == pkg {
+			if full := s.find(rest); full != "" {
+				return pkg + "." + full
+			}
+		}
+	}
+	return ""
+}
+
+// find returns the declared name that is name, or, if there is one alone, that ends in it.
+func (s symbols) find(name string) string {
+	if s[name] {
+		return name
+	}
+	found := ""
+	for full := range s {
+		if strings.HasSuffix(full, "."+name) && (found == "" || full < found) {
+			found = full
+		}
+	}
+	return found
+}
+
+// ambiguous reports whether several declared names end in name, and none is it.
+func (s symbols) ambiguous(name string) bool {
+	n := 0
+	for full := range s {
+		if strings.HasSuffix(full, "."+name) {
+			n++
+		}
+	}
+	return n > 1 && !s[name]
+}
+
+// named is a word of a comment that is written as a name of code is.
+var named = regexp.MustCompile(`\b[A-Za-z]\w*(?:\.[A-Za-z]\w*)*\b`)
+
+// codeNamesIn returns the words of a comment that can be nothing but names of code of this module: those
+// with a capital in the middle, and those with a point between a package, or a type, and
+// a name. Where the comment says where to start reading, all words with a capital are.
+func (names codeNames) codeNamesIn(text string) (list []string) {
+	_, start, _ := strings.Cut(text, "Start reading at ")
+	packages := map[string]bool{}
+	for dir := range names {
+		packages[filepath.Base(dir)] = true
+	}
+	for _, w := range named.FindAllString(text, -1) {
+		first, second, dotted := strings.Cut(w, ".")
+		switch {
+		case strings.HasSuffix(w, ".md"), strings.HasSuffix(w, ".toml"):
+		case dotted && second == "go", !dotted && camel.MatchString(w):
+			list = append(list, w)
+		case dotted && (packages[first] || first[0] < 'a'):
+			list = append(list, w)
+		}
+	}
+	for _, w := range named.FindAllString(start, -1) {
+		if w[0] < 'a' && !strings.Contains(w, ".") {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// camel is a name that begins small, and has a capital in the middle.
+var camel = regexp.MustCompile(`^[a-z]+[A-Z]\w*$`)
+
+// Package comments, and comments that define invariants, name code that exists: so nobody
+// looks for a function that was renamed.
+func TestComments_SymbolsExist(t *testing.T) {
+	names := declaredEverywhere(t)
+	found := 0
+	for dir := range names {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, group := range f.Comments {
+				if group != f.Doc && !definesInvariant(group) {
+					continue
+				}
+				for _, w := range names.codeNamesIn(group.Text()) {
+					found++
+					if _, err := os.Stat(filepath.Join(dir, w)); names.find(dir, w) == "" && err != nil && !foreignNames[w] {
+						t.Errorf("%s: a comment speaks of %s, which does not exist", path, w)
+					}
+				}
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d names of code were found; the test no longer sees them", found)
+	}
+}
+
+// foreignNames look like names of code, and are none.
+var foreignNames = map[string]bool{"NAME.new": true}
 
 // Every name of code in the documents exists: `pkg.Name`, `pkg.Type.Name`. So
 // they cannot speak of what was renamed.

@@ -13,15 +13,15 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Collection is a collection that is accessed without its Go types, by what the
-// space knows of them; keys and values are JSON. Struct fields have their Go
-// names, byte slices are base64, times RFC 3339. What JSON lacks is an object with
-// one name that starts with a dollar sign, such as {"$bytes": "…"} for a string
-// that is not UTF-8, and {"$map": "…"} for a handle.
+// Collection is a collection that a program uses without its Go types, by the types that the
+// space has stored; keys and values are JSON. Struct fields have their Go names, byte slices
+// are base64, times RFC 3339. What JSON lacks is an object with one name that starts with a
+// dollar sign, such as {"$bytes": "…"} for a string that is not UTF-8, and {"$map": "…"} for
+// a handle.
 //
-// The keys of a list are the indexes of its elements: setting the one after the last
-// appends, and only the last one can be deleted. A single value, which references
-// lead to, has no keys: a key is nil.
+// The keys of a list are the indexes of its elements: setting the index after the last
+// appends, and only the last element can be deleted. A single value has no keys: its key is
+// nil.
 type Collection struct {
 	space      *Space
 	name       string
@@ -46,7 +46,7 @@ func (e *JSONError) Error() string {
 	return fmt.Sprintf("the %s is no %s: field %s: %s", e.Part, e.Type, e.Path, e.What)
 }
 
-// Collection returns the collection with a name; ErrNotFound if there is none.
+// Collection returns the collection with a name, or ErrNotFound.
 func (s *Space) Collection(name string) (c *Collection, err error) {
 	err = s.View(func(tx *Tx) (err error) {
 		c, err = tx.Collection(name)
@@ -55,8 +55,8 @@ func (s *Space) Collection(name string) (c *Collection, err error) {
 	return c, err
 }
 
-// Collection returns the collection that has a name in the version of the transaction,
-// with the types that it has there; ErrNotFound if there is none.
+// Collection returns the collection with a name in the version of the transaction, with the
+// types that it has there, or ErrNotFound.
 func (tx *Tx) Collection(name string) (*Collection, error) {
 	index, found, err := tx.engine.Named(name)
 	if err == nil && !found {
@@ -74,7 +74,7 @@ func (tx *Tx) Collection(name string) (*Collection, error) {
 	return c, nil
 }
 
-// Name returns the name by which the collection was found.
+// Name returns the name by which Collection found it.
 func (c *Collection) Name() string { return c.name }
 
 // ID returns the identity of the collection.
@@ -99,7 +99,7 @@ func (c *Collection) StringKeys() bool { return c.key != nil && c.key.IsString()
 // StringValues reports whether the values are strings, of whatever named type.
 func (c *Collection) StringValues() bool { return c.value.IsString() }
 
-// GetJSON returns the value of a key; ErrNotFound if there is none.
+// GetJSON returns the value of a key, or ErrNotFound.
 func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
 	k, err := c.parseKey(key)
 	if err != nil {
@@ -119,8 +119,8 @@ func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
 	return value, err
 }
 
-// SetJSON stores a value under a key. Fields that the text lacks are zero;
-// unknown ones are an error, a *JSONError.
+// SetJSON stores a value under a key. Fields that the text lacks are zero; an unknown field
+// is a *JSONError.
 func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
 	k, err := c.parseKey(key)
 	if err != nil {

@@ -22,9 +22,9 @@ type ChangeJSON struct {
 // MarshalText writes the kind as String does, also in JSON.
 func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// WatchJSON returns what changes in the collection, whatever it is; see Map.Watch. A
-// single value has no key. If its types change, the loop ends with ErrTypeChanged, and
-// the collection must be looked up again.
+// WatchJSON returns the changes of the collection, of any kind; see Map.Watch. A single
+// value has no key. If its types change, the loop ends with ErrTypeChanged, and the program
+// looks the collection up again.
 func (c *Collection) WatchJSON(ctx context.Context, opts ...WatchOption) iter.Seq2[ChangeJSON, error] {
 	of := engine.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
 	return follow(ctx, c.space, of, opts, func(d *engine.Difference) (j ChangeJSON, err error) {

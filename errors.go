@@ -7,32 +7,31 @@ import (
 
 // Errors about what was asked for.
 var (
-	// ErrNotFound: the key is not in the map, the index not in the list, the object
-	// does not exist any more, or the collection or the space is not there and nothing
-	// may be created.
+	// ErrNotFound: the map lacks the key, the list lacks the index, the object no longer
+	// exists, or the collection or space is missing and may not be created here.
 	ErrNotFound = engine.ErrNotFound
-	// ErrExists: there is one of that name already.
+	// ErrExists: the name is in use.
 	ErrExists = engine.ErrExists
 	// ErrNilHandle: the handle is the zero value; it refers to nothing.
 	ErrNilHandle = engine.ErrNilHandle
-	// ErrDangling: the handle is of another space; or a value to be stored holds a
+	// ErrDangling: the handle belongs to another space; or a value to be stored holds a
 	// handle of another space, or of an object that does not exist.
 	ErrDangling = engine.ErrDangling
 	// ErrTooLarge: one value is larger than a block can be.
 	ErrTooLarge = engine.ErrTooLarge
-	// ErrNaN: a key is or holds a floating-point NaN, which equals nothing.
+	// ErrNaN: a key is or contains a floating-point NaN, which equals nothing.
 	ErrNaN = layout.ErrNaN
-	// ErrChanged: the value was changed by another goroutine while it was copied.
+	// ErrChanged: another goroutine changed the value while it was copied.
 	ErrChanged = layout.ErrChanged
 )
 
 // Errors about types; errors.As finds the *TypeError with the details.
 var (
-	// ErrTypeChanged: the object is stored with another type than the program's, or
-	// is of another kind. The TypeError says how they differ, field by field.
+	// ErrTypeChanged: the object is stored with another type than the program's, or is
+	// of another kind. The TypeError shows the difference, field by field.
 	ErrTypeChanged = engine.ErrTypeChanged
-	// ErrUnstorable: the type cannot be stored. The TypeError names the field and
-	// says what to use instead.
+	// ErrUnstorable: the type cannot be stored. The TypeError names the field and says
+	// what to use instead.
 	ErrUnstorable = engine.ErrUnstorable
 )
 
@@ -40,86 +39,84 @@ var (
 var (
 	// ErrClosed: the space is closed, or the transaction has ended.
 	ErrClosed = engine.ErrClosed
-	// ErrForked: the space was opened by the process that this one is a fork of, by fork
-	// without exec. The parent's handles work in the parent alone; a fork opens the
-	// space again. A fork that was made inside a transaction is not in it.
+	// ErrForked: this process is a fork without exec of the process that opened the
+	// space. The parent's handles work in the parent only; a fork opens the space again.
+	// A fork made inside a transaction is not in it.
 	ErrForked = engine.ErrForked
-	// ErrShared: several goroutines have used the Tx of an Update at once; it belongs to
-	// the one that runs its function. Nothing was changed. It is found out wherever two
-	// changes meet, and where a read begins in the middle of a change.
+	// ErrShared: several goroutines used the Tx of an Update at once; it belongs to the
+	// goroutine that runs its function. Nothing was changed. The check catches two
+	// changes that meet, and a read that begins in the middle of a change.
 	ErrShared = engine.ErrShared
 	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
 	ErrReadOnly = engine.ErrReadOnly
-	// ErrBusy: the context ended while another process or goroutine was writing;
+	// ErrBusy: the context ended while the call waited for another process or goroutine;
 	// the error names the process.
 	ErrBusy = engine.ErrBusy
 	// ErrSuspended: this process stood still in the middle of the transaction, and
-	// another one took over. Nothing was changed; try again.
+	// another process took over. Nothing was changed; try again.
 	ErrSuspended = engine.ErrSuspended
-	// ErrSuperseded: the state of a Resume was changed by somebody else since this run
-	// read it: by Restore, or by whoever else set it. What the run has changed since its
-	// last checkpoint is undone; Resume, called again, goes on from the state as it is.
+	// ErrSuperseded: somebody else changed the state of a Resume since this run read it,
+	// by Restore or by setting it. The run's changes since its last checkpoint are
+	// undone; Resume, called again, continues from the state as it is.
 	ErrSuperseded = engine.ErrSuperseded
-	// ErrSelf: the goroutine is in an Update of the space already, and would wait
-	// for itself: use the Tx instead of the Space. Or it has locked the Mutex already,
-	// or is in a Resume already, or in the middle of what cannot be interrupted there.
+	// ErrSelf: the call would wait for its own goroutine. That is in an Update of the
+	// space (use the Tx instead of the Space), holds the Mutex, is in a Resume, or is in
+	// the middle of something that cannot be interrupted there.
 	ErrSelf = engine.ErrSelf
 )
 
 // Errors of named locks, besides ErrBusy, ErrSelf and ErrClosed.
 var (
-	// ErrOwnerDied: the lock is held now. The previous holder died, or ended without
-	// releasing it, so what the lock protects may be inconsistent: repair it, then
-	// release the lock as usual.
+	// ErrOwnerDied: the caller holds the lock now. The previous holder died, or ended
+	// without releasing it, so what the lock protects may be inconsistent: repair it,
+	// then release the lock as usual.
 	ErrOwnerDied = engine.ErrOwnerDied
-	// ErrNotHeld: the Mutex that is unlocked is not locked, or the Semaphore has no
-	// unit to release, by this handle on the space.
+	// ErrNotHeld: this handle on the space does not hold the Mutex, or holds no permit of
+	// the Semaphore.
 	ErrNotHeld = engine.ErrNotHeld
-	// ErrUnitsDiffer: others use the Semaphore with another number of units; or
-	// there can be no semaphore with that many.
+	// ErrUnitsDiffer: others use the Semaphore with another number of permits; or no
+	// semaphore can have that many.
 	ErrUnitsDiffer = engine.ErrUnitsDiffer
-	// ErrTooManyLocks: no more names can be held or waited for at once; or no more
-	// units of semaphores. everheap locks shows who holds what.
+	// ErrTooManyLocks: too many names of locks, or permits of semaphores, are in use at
+	// once. everheap locks shows which process holds what.
 	ErrTooManyLocks = engine.ErrTooManyLocks
 )
 
 // Errors of the machine.
 var (
 	// ErrNoSpace: the disk is full, or the space has reached its maximum size. The
-	// transaction has failed; all else goes on.
+	// transaction has failed; everything else continues.
 	ErrNoSpace = engine.ErrNoSpace
 	// ErrMaxSize: the space has another maximum size than WithMaxSize says; or Resize
-	// cannot give it the one that is wanted. The error says the size, and what to do.
+	// cannot give it the requested one. The error says the size, and what to do.
 	ErrMaxSize = engine.ErrMaxSize
 	// ErrCorrupt: bytes of the space are damaged; errors.As finds the *CorruptError.
 	ErrCorrupt = engine.ErrCorrupt
-	// ErrFault: a write through a borrowed pointer, or a page that could not be read.
+	// ErrFault: the program wrote through a borrowed pointer, or a page could not be read.
 	ErrFault = engine.ErrFault
-	// ErrIO: a write or sync to disk failed. Reads go on; writes are refused, in all
-	// processes, until the space was closed by all and is opened again. What was
-	// committed and not yet acknowledged as durable may be visible, and is lost if
-	// the power fails before that. Of Open: a file could not be read.
+	// ErrIO: a write or sync to disk failed. Reads continue; writes fail in all processes
+	// until every process has closed the space and one opens it again. A commit that was
+	// not acknowledged as durable may be visible, and is lost if the power fails before
+	// that. From Open: a file could not be read.
 	ErrIO = engine.ErrIO
 	// ErrReplaced: a file of the space was removed, moved out of its directory, or
-	// replaced by another one, while the space is open; the error names it. What is
-	// written now would be found by nobody: so writes are refused as with ErrIO, which
-	// it is as well, and reads and backups go on. If the whole directory was moved,
-	// the space works on.
+	// replaced, while the space is open; the error names it. No later opener would find
+	// what is written now, so writes fail as with ErrIO, which it is as well; reads and
+	// backups continue. If the whole directory was moved, the space continues to work.
 	ErrReplaced = engine.ErrReplaced
-	// ErrLiveLost: the live file, in which the processes that have the space open agree, was
-	// truncated or written over in its place while the space is open. It is ErrReplaced as
-	// well. Nobody knows any more who reads what and who writes where: so this process does
-	// nothing with the space from now on, reads included, and says this for every call; what
-	// waits in it ends with it; others find out when they next do something, or within a
-	// moment. What was durable is safe. Of what else was committed the last flush interval
-	// may be lost, as after a loss of power. Close the space, in all processes; Close returns
-	// this as well, and frees what it can. Then open it again, which recovers it.
+	// ErrLiveLost: the live file, through which the processes coordinate, was truncated or
+	// overwritten while the space is open. It is ErrReplaced as well. Nobody knows any more
+	// which process reads or writes what, so every call in this process returns this error,
+	// reads included, and waiting calls end with it; other processes find out at their next
+	// call, or within a moment. What was durable is safe. Of other commits the last flush
+	// interval may be lost, as after a power loss. Close the space in all processes (Close
+	// returns this error too, and frees what it can), then open it again: Open recovers it.
 	ErrLiveLost = engine.ErrLiveLost
-	// ErrUnsupported: the operating system, the processor or the file system lacks
-	// what spaces need; the error says what, and what to do.
+	// ErrUnsupported: the operating system, the processor or the file system lacks what
+	// spaces need; the error says what, and what to do.
 	ErrUnsupported = engine.ErrUnsupported
-	// ErrAddressInUse: the addresses of the space's window are taken in this process,
-	// perhaps by a space of which this one is a copy: Rebase gives it others.
+	// ErrAddressInUse: this process uses the addresses of the space's window already,
+	// perhaps for a space of which this one is a copy: Rebase gives the copy others.
 	ErrAddressInUse = engine.ErrAddressInUse
 )
 

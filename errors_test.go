@@ -245,7 +245,7 @@ func TestErrSelf(t *testing.T) {
 	}
 }
 
-func TestErrFault(t *testing.T) {
+func TestErrFault(t *testing.T) { // I6
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, []byte](t, s)
 	spacetest.Must(t, m.Set(s, "x", []byte("stored")))

@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Stats says how a space is doing at one moment. Sizes are bytes.
+// Stats describes a space at one moment. Sizes are bytes.
 type Stats struct {
 	Name    string // by which the space was opened
 	Dir     string
@@ -48,7 +48,7 @@ type Stats struct {
 	Closed    bool  // this handle is closed: only Name, Dir, Base and Window are filled in
 }
 
-// Stats returns how the space is doing. It waits for nobody.
+// Stats returns the statistics of the space. It waits for nobody.
 func (s *Space) Stats() Stats {
 	h := s.engine.Header()
 	st := Stats{Name: s.name, Dir: s.engine.Dir(), Base: h.Base, Window: h.Window,
@@ -84,7 +84,7 @@ type Report struct {
 	Findings []Finding
 }
 
-// Finding is one thing that is not as it must be.
+// Finding is one piece of damage.
 type Finding struct {
 	File   string
 	Offset int64 // of the block in the file; 0: of none in particular
@@ -92,13 +92,12 @@ type Finding struct {
 	What   string
 }
 
-// Check verifies everything that the newest version can reach: every block with
-// its checksum, every link, and every key and value against its type; that nothing
-// of it is listed as free; and what a recovery after a power loss would need: the
-// header, the anchors with all that they lead to, and the records of the journal.
-// Others go on reading and writing meanwhile. Damage is in the report, and so is a
-// page that the disk cannot deliver; an error says that the check could not be done.
-// ctx is looked at before it begins and at its end.
+// Check verifies everything that the newest version can reach: the checksum of every block,
+// every link, and every key and value against its type; that no list of free space has any
+// of it; and what a recovery after a power loss needs: the header, the anchors with
+// everything they lead to, and the records of the journal. Others continue to read and
+// write. The report lists damage, including pages that the disk cannot deliver; an error
+// says that the check could not be done. Check looks at ctx before it begins and at its end.
 func (s *Space) Check(ctx context.Context) (Report, error) {
 	var report Report
 	if err := ctx.Err(); err != nil {
@@ -153,9 +152,9 @@ type ProcessInfo struct {
 	Self     bool   // it is this process
 }
 
-// Processes lists the processes that have the space open, by the time at which
-// they opened it. If one of them is writing it takes a tenth of a second, to see
-// whether that one moves.
+// Processes lists the processes that have the space open, by the time at which they opened
+// it. If one of them is writing, the call takes a tenth of a second, to see whether that
+// process moves.
 func (s *Space) Processes() ([]ProcessInfo, error) {
 	var list []ProcessInfo
 	err := s.inspect("processes", func() error {
@@ -172,8 +171,8 @@ func (s *Space) Processes() ([]ProcessInfo, error) {
 	return list, err
 }
 
-// ReaderInfo is a claim on a version: a View or an Update in progress, or a
-// version that is being written to disk.
+// ReaderInfo is a held version: by a View or an Update in progress, or while it is written
+// to disk.
 type ReaderInfo struct {
 	PID     int
 	Foreign bool // see ProcessInfo
@@ -184,9 +183,9 @@ type ReaderInfo struct {
 	Self    bool      // it is of this process
 }
 
-// Readers lists who holds which version of the space, the oldest first, and what
-// each holds back from reuse. The cost is that of reading all that is held, if
-// anything but the newest version is.
+// Readers lists the held versions of the space, oldest first, with the process that holds
+// each and the bytes it keeps from reuse. If any version but the newest is held, Readers
+// reads everything that is held.
 func (s *Space) Readers() ([]ReaderInfo, error) {
 	var list []ReaderInfo
 	err := s.inspect("readers", func() error {
@@ -225,7 +224,7 @@ func (c CollectionInfo) Type() string {
 	return c.Kind + "[" + c.Key + "]" + c.Value
 }
 
-// Collections lists the collections of the space that have names, by name.
+// Collections lists the named collections of the space, by name.
 func (s *Space) Collections() (list []CollectionInfo, err error) {
 	err = s.View(func(tx *Tx) (err error) {
 		list, err = tx.Collections()
@@ -234,8 +233,7 @@ func (s *Space) Collections() (list []CollectionInfo, err error) {
 	return list, err
 }
 
-// Collections lists the collections that have names in the version of the transaction,
-// by name.
+// Collections lists the named collections of the transaction's version, by name.
 func (tx *Tx) Collections() ([]CollectionInfo, error) {
 	names, err := tx.engine.Names()
 	if err != nil {
@@ -250,7 +248,7 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 	return list, nil
 }
 
-// SpaceInfo is what can be told of a space without opening it. Sizes are bytes.
+// SpaceInfo describes a space that need not be open. Sizes are bytes.
 type SpaceInfo struct {
 	Dir     string
 	Created time.Time
@@ -262,8 +260,8 @@ type SpaceInfo struct {
 	Open    bool   // a process has the space open
 }
 
-// Describe tells what can be told of the space in a directory without opening
-// it. Errors: ErrNotFound, ErrCorrupt.
+// Describe describes the space in a directory without opening it. Errors: ErrNotFound,
+// ErrCorrupt.
 func Describe(dir string) (SpaceInfo, error) {
 	o, err := engine.Look(dir)
 	if err != nil {

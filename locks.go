@@ -27,7 +27,7 @@ type LockHolder struct {
 	Self    bool // it is this process
 }
 
-// Locks lists the named locks that somebody holds, waits for, or held when he died; by
+// Locks lists the named locks that a process holds, waits for, or held when it died, by
 // name.
 func (s *Space) Locks() ([]LockInfo, error) {
 	if s.closed.Load() {

@@ -10,23 +10,22 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// ID names an object of a space. It is never used for another one.
+// ID names an object of a space. A space never uses an ID twice.
 type ID uint64
 
-// Map is a handle on a hash map of a space: 8 bytes, without a pointer, valid in
-// every process, and itself storable. The zero Map refers to nothing.
+// Map is a handle on a hash map of a space: 8 bytes, without a pointer, valid in every
+// process, and itself storable. The zero Map refers to nothing.
 //
-// Keys are strings, numbers, time.Time, and arrays and structs of those. Strings
-// are compared byte by byte; a NaN is refused as a key.
+// Keys are strings, numbers, time.Time, and arrays and structs of those. Strings compare
+// byte by byte; a key cannot be NaN.
 type Map[K comparable, V any] struct {
 	_  layout.MapOf[K, V]
 	id ID
 }
 
-// OpenMap returns the map with a name, and creates it, empty, if it is not there
-// and sc can write: else that is ErrNotFound. A map of other types is
-// ErrTypeChanged, unless an option says how to go on; a type that cannot be stored is
-// ErrUnstorable.
+// OpenMap returns the map with a name. It creates an empty one if there is none and sc can
+// write; otherwise the error is ErrNotFound. A map of other types is ErrTypeChanged, unless
+// an option converts it; a type that cannot be stored is ErrUnstorable.
 func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Map[K, V], error) {
 	id, err := openTyped[Map[K, V]](sc, "opening the map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
 		if tx != nil {
@@ -37,8 +36,8 @@ func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Ma
 	return Map[K, V]{id: ID(id)}, err
 }
 
-// NewMap creates an empty map that has no name. It lives while something refers
-// to it; what nothing refers to when its transaction ends may vanish.
+// NewMap creates an empty map without a name. It lives while something refers to it; if
+// nothing does when its transaction ends, it may vanish.
 func NewMap[K comparable, V any](tx *Tx) (Map[K, V], error) {
 	id, err := tx.engine.NewMap(Map[K, V]{}.of())
 	return Map[K, V]{id: ID(id)}, tx.space.wrap("creating a map", err)
@@ -59,25 +58,25 @@ func (m Map[K, V]) of() engine.MapOf {
 func (m Map[K, V]) Set(sc Scope, key K, v V) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.Set(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v), s.durability == Durable))
 }
 
-// Get returns a private copy of the value of the key; ErrNotFound if there is none.
+// Get returns a private copy of the value of the key, or ErrNotFound.
 func (m Map[K, V]) Get(sc Scope, key K) (V, error) {
 	var v V
-	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	found, err := m.get(sc, &key, layout.NoEscapeKey(&v))
 	if err == nil && !found {
 		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
 	}
 	return v, err
 }
 
-// Has reports whether the key is there.
+// Has reports whether the map has the key.
 func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return m.get(sc, &key, nil) }
 
 // get copies a value to dst, if that is not nil.
@@ -85,28 +84,27 @@ func (m Map[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err er
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+		found, err = tx.engine.CopyOut(m.of(), layout.NoEscapeKey(key), dst)
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+		found, err = s.engine.Get(m.of(), layout.NoEscapeKey(key), dst)
 	}
 	return found, s.wrap("get", err)
 }
 
-// Peek returns the stored value itself, nil if the key is not there: no copy is
-// made. It is read-only, and valid until tx ends.
+// Peek returns the stored value itself without a copy, or nil if the key is missing. The
+// value is read-only, and valid until tx ends.
 func (m Map[K, V]) Peek(tx *Tx, key K) *V {
-	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("peek", err)
 	}
 	return layout.Cast[V](p)
 }
 
-// Modify passes a private copy of the value of the key to fn and stores what fn
-// made of it. ErrNotFound if the key is not there; an error of fn is returned, and
-// nothing has changed.
+// Modify passes a private copy of the value to fn and stores what fn made of it. It returns
+// ErrNotFound if the key is missing, and any error of fn; then nothing has changed.
 func (m Map[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
 	return m.change(sc, "modify", key, func(v *V, found bool) error {
 		if !found {
@@ -116,7 +114,7 @@ func (m Map[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
 	})
 }
 
-// Upsert is Modify for a key that may not be there: then fn gets a zero value.
+// Upsert is Modify for a key that may be missing: then fn gets a zero value.
 func (m Map[K, V]) Upsert(sc Scope, key K, fn func(v *V, found bool) error) error {
 	return m.change(sc, "upsert", key, fn)
 }
@@ -126,14 +124,14 @@ func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) 
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v V
-		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		found, err := e.CopyOut(m.of(), layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
 		if err != nil {
 			return err
 		}
 		if err := fn(&v, found); err != nil {
 			return err
 		}
-		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+		return e.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap(op, do(tx.engine))
@@ -144,17 +142,17 @@ func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) 
 	return s.wrap(op, s.engine.Change(s.durability == Durable, do))
 }
 
-// Delete removes the key and reports whether it was there.
+// Delete removes the key and reports whether the map had it.
 func (m Map[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
 	s, tx := sc.scope()
 	if tx != nil {
-		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		removed, err = tx.engine.Remove(m.of(), layout.NoEscapeKey(&key))
 		return removed, s.wrap("delete", err)
 	}
 	if s.closed.Load() {
 		return false, s.wrap("delete", ErrClosed)
 	}
-	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	removed, err = s.engine.Delete(m.of(), layout.NoEscapeKey(&key), s.durability == Durable)
 	return removed, s.wrap("delete", err)
 }
 
@@ -172,13 +170,13 @@ func (m Map[K, V]) Len(sc Scope) (n int, err error) {
 	return n, s.wrap("len", err)
 }
 
-// All returns the entries, in no order, as they are when the loop starts, even if
-// its body changes the map. The keys are the caller's own; the values are
-// borrowed: read-only, and valid until tx ends.
+// All returns the entries in no order, as they are when the loop starts, even if its body
+// changes the map. The keys are the caller's own; the values are borrowed: read-only, and
+// valid until tx ends.
 func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	return func(yield func(K, *V) bool) {
 		var key K
-		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		if err != nil {
 			tx.raise("all", err)
@@ -186,9 +184,8 @@ func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	}
 }
 
-// Clone returns a private copy of a borrowed value, with everything it owns. It
-// panics with a *TypeError if the type cannot be stored, since then nothing of it
-// was borrowed.
+// Clone returns a private copy of a borrowed value, with everything it owns. It panics with
+// a *TypeError if the type cannot be stored, since nothing of that type can be borrowed.
 func Clone[T any](p *T) *T {
 	c, err := layout.Clone(p)
 	if err != nil {

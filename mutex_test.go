@@ -170,7 +170,7 @@ func TestErrUnitsDiffer(t *testing.T) {
 	s := spacetest.Scratch(t)
 	three, four := s.Semaphore("s", 3), s.Semaphore("s", 4)
 	spacetest.Must(t, three.Acquire(context.Background()))
-	spacetest.ExpectError(t, four.Acquire(context.Background()), everheap.ErrUnitsDiffer, `acquire "s"`, "4 units", "with 3")
+	spacetest.ExpectError(t, four.Acquire(context.Background()), everheap.ErrUnitsDiffer, `acquire "s"`, "4 permits", "with 3")
 	_, err := four.TryAcquire()
 	spacetest.ExpectError(t, err, everheap.ErrUnitsDiffer)
 	spacetest.Must(t, three.Release())

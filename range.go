@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Bound is an end of a range of keys: with its key, without it, or none. The zero Bound
-// is Unbounded.
+// Bound is an end of a range of keys: it includes its key, excludes it, or has none. The
+// zero Bound is Unbounded.
 type Bound[K any] struct {
 	key  K
 	kind boundKind
@@ -24,15 +24,15 @@ const (
 	excluding
 )
 
-// Including returns the bound of a range that the key belongs to.
+// Including returns a bound that includes the key.
 func Including[K any](key K) Bound[K] { return Bound[K]{key, including} }
 
-// Excluding returns the bound of a range that ends just before the key, or begins just
-// after it.
+// Excluding returns a bound that excludes the key: the range ends just before it, or begins
+// just after it.
 func Excluding[K any](key K) Bound[K] { return Bound[K]{key, excluding} }
 
-// Unbounded returns the bound of a range that has none: it begins with the first key,
-// or ends with the last.
+// Unbounded returns a bound without a key: the range begins with the first key, or ends with
+// the last.
 func Unbounded[K any]() Bound[K] { return Bound[K]{} }
 
 // Prefix returns the bounds of the range of all strings that begin with p:
@@ -59,24 +59,23 @@ func (b *Bound[K]) end(after boundKind) engine.Bound {
 	if b.kind == unbounded {
 		return engine.Bound{}
 	}
-	return engine.Bound{Key: layout.ArgKey(&b.key), After: b.kind == after}
+	return engine.Bound{Key: layout.NoEscapeKey(&b.key), After: b.kind == after}
 }
 
 // All returns the entries in order, as they are when the loop starts, even if its body
-// changes the map. The keys are the caller's own; the values are borrowed: read-only,
-// and valid until tx ends.
+// changes the map. The keys are the caller's own; the values are borrowed: read-only, and
+// valid until tx ends.
 func (m Sorted[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	return m.walk(tx, Bound[K]{}, Bound[K]{}, false)
 }
 
-// Range is All for the keys between two bounds. To seek takes logarithmic time; to go on
-// takes a time that does not depend on the size of the map.
+// Range is All for the keys between two bounds. Finding the first key takes logarithmic
+// time; each further step takes a time that does not depend on the size of the map.
 func (m Sorted[K, V]) Range(tx *Tx, from, to Bound[K]) iter.Seq2[K, *V] {
 	return m.walk(tx, from, to, false)
 }
 
-// Backward is Range from the last key down to the first. from is the lower bound all
-// the same.
+// Backward is Range from the last key to the first. from is still the lower bound.
 func (m Sorted[K, V]) Backward(tx *Tx, from, to Bound[K]) iter.Seq2[K, *V] {
 	return m.walk(tx, from, to, true)
 }
@@ -86,7 +85,7 @@ func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V
 	return func(yield func(K, *V) bool) {
 		var key K
 		err := tx.engine.Range(m.of(), from.lower(), to.upper(), back,
-			func() unsafe.Pointer { key = *new(K); return layout.ArgKey(&key) },
+			func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		if err != nil {
 			tx.raise("range", err)
@@ -94,30 +93,30 @@ func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V
 	}
 }
 
-// First returns the entry with the least key; ok is false if there is none. The value
-// is borrowed.
+// First returns the entry with the least key; ok is false if the map is empty. The value is
+// borrowed.
 func (m Sorted[K, V]) First(tx *Tx) (key K, v *V, ok bool) { return m.nth(tx, "first", 0, false) }
 
-// Last returns the entry with the greatest key; ok is false if there is none. The value
+// Last returns the entry with the greatest key; ok is false if the map is empty. The value
 // is borrowed.
 func (m Sorted[K, V]) Last(tx *Tx) (key K, v *V, ok bool) { return m.nth(tx, "last", 0, true) }
 
-// Nth returns the entry with i smaller keys, from 0 on; ok is false if there is none. The
-// value is borrowed.
+// Nth returns the entry with i smaller keys; ok is false if there is none. The value is
+// borrowed.
 func (m Sorted[K, V]) Nth(tx *Tx, i int) (key K, v *V, ok bool) { return m.nth(tx, "nth", i, false) }
 
 // nth returns the entry with i keys before it, or behind it.
 func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok bool) {
-	p, err := tx.engine.Nth(m.of(), i, back, layout.ArgKey(&key))
+	p, err := tx.engine.Nth(m.of(), i, back, layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise(op, err)
 	}
 	return key, layout.Cast[V](p), p != nil
 }
 
-// Rank returns how many keys are smaller than the key, which need not be there.
+// Rank returns how many keys are smaller than the key, which need not be in the map.
 func (m Sorted[K, V]) Rank(tx *Tx, key K) int {
-	n, err := tx.engine.Rank(m.of(), layout.ArgKey(&key))
+	n, err := tx.engine.Rank(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("rank", err)
 	}

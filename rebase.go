@@ -12,18 +12,17 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// Rebase gives a space that no process has open another window: the one that begins at
-// the address base, a multiple of its size, or, if base is 0, a place that belongs to no
-// registered space and to none that this process has open. Afterwards a copy of a
-// space's directory can be opened in one process with the original, whose window it
-// had. All else stays: values, the version, checkpoints, and IDs; so a handle of the one
-// is good for the other. name is that of Open. If the registry knows the space, it
-// learns of the new window.
+// Rebase moves a space that no process has open to another window: the one that begins at
+// the address base, a multiple of its size, or, if base is 0, a free one: no registered
+// space has it, nor a space that this process has open. Afterwards one process can open a
+// copy of a space's directory beside the original. Values, the version, checkpoints and IDs
+// stay, so a handle of the one space works in the other. name is that of Open. The registry
+// learns the new window if it knows the space.
 //
-// The heap is written anew beside the old one, and then put in its place: a crash at any
-// moment leaves the one or the other. Every block is verified on the way. Who opens
-// the space meanwhile waits for some seconds, and gets ErrBusy then. ctx ends it with
-// ErrBusy, and nothing has changed.
+// Rebase writes the new heap beside the old one, and then puts it in its place: a crash at
+// any moment leaves the one or the other. It verifies every block on the way. Open waits for
+// some seconds meanwhile, and then returns ErrBusy. ctx ends Rebase with ErrBusy, and
+// nothing has changed.
 //
 // Errors: ErrNotFound, ErrBusy (a process has the space open; the error names it),
 // ErrCorrupt (nothing has changed), ErrAddressInUse (the registry knows a space there),

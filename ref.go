@@ -6,33 +6,31 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Ref is a reference to one value that has an identity: 8 bytes, without a pointer,
-// valid in every process, comparable, and itself storable. Values may refer to each
-// other and to themselves; a change of a value is seen through every reference to
-// it. The zero Ref refers to nothing.
+// Ref is a reference to one value that has an identity: 8 bytes, without a pointer, valid in
+// every process, comparable, and itself storable. Values may refer to each other and to
+// themselves; every reference to a value sees its changes. The zero Ref refers to nothing.
 type Ref[T any] struct {
 	_  layout.RefOf[T]
 	id ID
 }
 
-// New stores a copy of v, with everything it owns, as a new object. It lives while
-// something refers to it; what nothing refers to when its transaction ends may
-// vanish.
+// New stores a copy of v, with everything it owns, as a new object. It lives while something
+// refers to it; if nothing does when its transaction ends, it may vanish.
 func New[T any](tx *Tx, v T) (Ref[T], error) {
-	id, err := tx.engine.NewValue(layout.IdentityOf[T](), layout.Arg(&v))
+	id, err := tx.engine.NewValue(layout.IdentityOf[T](), layout.NoEscape(&v))
 	return Ref[T]{id: ID(id)}, tx.space.wrap("creating a value", err)
 }
 
-// OpenRef returns the reference to the value with a name, and makes it, a copy of
-// initial, if it is not there and sc can write: else that is ErrNotFound. A value of
-// another type is ErrTypeChanged, unless an option says how to go on; a type that
-// cannot be stored is ErrUnstorable.
+// OpenRef returns the reference to the value with a name. It stores a copy of initial if
+// there is none and sc can write; otherwise the error is ErrNotFound. A value of another
+// type is ErrTypeChanged, unless an option converts it; a type that cannot be stored is
+// ErrUnstorable.
 func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
 	id, err := openTyped[Ref[T]](sc, "opening the value "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
 		if tx != nil {
-			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 		}
-		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.Arg(&initial))
+		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 	})
 	return Ref[T]{id: ID(id)}, err
 }
@@ -48,51 +46,51 @@ func (r Ref[T]) of() engine.RefOf {
 	return engine.RefOf{ID: format.ID(r.id), Value: layout.IdentityOf[T]()}
 }
 
-// Get returns a private copy of the value. ErrNotFound: it does not exist any more.
+// Get returns a private copy of the value, or ErrNotFound if it no longer exists.
 func (r Ref[T]) Get(sc Scope) (v T, err error) {
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		err = tx.engine.ReadValue(r.of(), layout.ArgKey(&v))
+		err = tx.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		err = s.engine.ReadValue(r.of(), layout.ArgKey(&v))
+		err = s.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("get", err)
 }
 
-// Peek returns the stored value itself: no copy is made. It is read-only, and valid
-// until tx ends.
+// Peek returns the stored value itself, without a copy. It is read-only, and valid until tx
+// ends.
 func (r Ref[T]) Peek(tx *Tx) *T {
 	return layout.Cast[T](tx.engine.PeekValue(format.ID(r.id), (*T)(nil))) // short, so that the compiler inlines it
 }
 
-// Set makes a copy of v, with everything it owns, the value.
+// Set replaces the value by a copy of v, with everything it owns.
 func (r Ref[T]) Set(sc Scope, v T) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.WriteValue(r.of(), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.WriteValue(r.of(), layout.NoEscape(&v), s.durability == Durable))
 }
 
-// Modify passes a private copy of the value to fn and stores what fn made of it. An
-// error of fn is returned, and nothing has changed.
+// Modify passes a private copy of the value to fn and stores what fn made of it. It returns
+// any error of fn; then nothing has changed.
 func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v T
-		if err := e.ReadValue(r.of(), layout.ArgKey(&v)); err != nil {
+		if err := e.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
 			return err
 		}
 		if err := fn(&v); err != nil {
 			return err
 		}
-		return e.WriteValue(r.of(), layout.Arg(&v))
+		return e.WriteValue(r.of(), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap("modify", do(tx.engine))

@@ -9,17 +9,17 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Resume runs a program that can be killed at any moment and started again: it goes
-// on from its last checkpoint, and everything that it has done in the space until then
-// is done exactly once.
+// Resume runs a program that can be killed at any moment and started again: it continues
+// from its last checkpoint, and everything it did in the space before that happened exactly
+// once.
 //
-// The state says how far the program is. It is a single value of the space, under the
-// name, which OpenRef finds as well; initial, if there is none yet. run gets a private
-// copy of it, changes it as it likes, and calls checkpoint now and then. That commits
-// the state together with all that run has changed in the space since the last
-// checkpoint, in one transaction; so both are there, or neither is. When run returns
-// nil, the rest is committed in the same way. When it returns an error or panics, what
-// came since the last checkpoint is undone, and nobody has ever seen it.
+// The state says how far the program is. It is a single value of the space under the name,
+// which OpenRef finds as well; if there is none, it starts as initial. run gets a private
+// copy, changes it, and calls checkpoint now and then. checkpoint commits the state together
+// with everything run changed in the space since the last checkpoint, in one transaction:
+// both or neither. When run returns nil, Resume commits the rest in the same way. When run
+// returns an error or panics, Resume undoes what came since the last checkpoint, which
+// nobody else has seen.
 //
 //	everheap.Resume(ctx, space, "import", Progress{}, func(p *Progress, checkpoint func() error) error {
 //		for ; p.Line < len(lines); p.Line++ {
@@ -35,48 +35,45 @@ import (
 //		return nil
 //	})
 //
-// What takes part is what the goroutine of run does with the space: by Set and the
-// other methods on the *Space (any of this process on that space), and by Update and
-// View. It sees its own changes; nobody else does before the checkpoint. The
-// transaction begins with the first change after a checkpoint, and from then on run
-// sees that one version, as in an Update, and nobody else can write until the next
-// checkpoint: to wait there for a goroutine or a process that writes is to wait for
-// ever. Before the first change reads see what is newest, nothing is locked, and others
-// write as they like; what must not change between reading and writing is read in
-// Modify, Upsert or Update, or after the first change.
+// The goroutine of run takes part with whatever it does to the space: by Set and the other
+// methods on the *Space (any handle of this process on that space), and by Update and View.
+// It sees its own changes; nobody else does before the checkpoint. The transaction begins
+// with the first change after a checkpoint. From then on run sees that one version, as in an
+// Update, and nobody else can write until the next checkpoint: waiting there for a goroutine
+// or process that writes waits for ever. Before the first change, reads see the newest
+// version, nothing is locked, and others write; to read something that must not change
+// before the write, read it in Modify, Upsert or Update, or after the first change.
 //
 //   - Update inside run is part of the transaction. If it fails before it has changed
-//     anything, that is all; after it has, it cannot be undone alone: what came since
-//     the last checkpoint is lost, and the run with it.
-//   - View inside run sees what was changed so far. checkpoint inside a View or an
-//     Update of run is ErrSelf, and so is another Resume of the space in the goroutine.
-//   - Other goroutines, and those that run starts, are on their own: each of their
+//     anything, only the Update fails. After a change it cannot be undone alone: run
+//     loses what came since the last checkpoint, and ends.
+//   - View inside run sees the changes so far. checkpoint inside a View or an Update of
+//     run is ErrSelf, and so is another Resume of the space in the same goroutine.
+//   - Other goroutines, including those that run starts, are independent: each of their
 //     operations is a transaction of its own.
-//   - Checkpoint, DropCheckpoint and Restore of the Space are transactions of their own
-//     as well, ErrSelf while there are changes that are not committed. ViewAt and Backup
-//     do not see these. Spaces other than s take no part.
+//   - Checkpoint, DropCheckpoint and Restore of the Space are independent transactions,
+//     and ErrSelf while run has uncommitted changes. ViewAt and Backup do not see these.
+//     Other spaces take no part.
 //
-// One run at a time has a name, of up to 120 bytes, among all goroutines and
-// processes: it holds the mutex "resume NAME", which Locks shows, and Resume waits for
-// it. ctx ends that waiting, and that for the turn to write, with ErrBusy; it is not
-// looked at otherwise. If the holder dies the next one goes on; one that is only stopped
-// is waited for.
+// One run at a time has a name, of up to 120 bytes, among all goroutines and processes: it
+// holds the mutex "resume NAME", which Locks shows, and Resume waits for that mutex. ctx
+// ends this waiting, and the waiting for the turn to write, with ErrBusy; it has no other
+// effect. If the holder dies, the next one continues. Resume waits for a holder that is only
+// stopped.
 //
-// After a run that has returned nil the state stays what it is: Resume, called again,
-// calls run with it, and run sees that there is nothing left to be done. A checkpoint
-// lasts as any commit does: see Durability.
+// After run has returned nil the state stays: Resume, called again, calls run with it, and
+// run sees that nothing is left to do. A checkpoint lasts like any commit: see Durability.
 //
-// An error of checkpoint that says that the state cannot be stored (ErrDangling,
-// ErrTooLarge) has undone nothing, and neither has ErrBusy. After any other one, such
-// as ErrSuspended, ErrSuperseded, ErrNoSpace or ErrIO, what came since the last
-// checkpoint is undone (but see ErrIO) while *state is not, so the run is over: all
-// that it does with the space is that error, and so is the outcome of Resume if run
-// returns nil. Resume, called again, goes on from the last checkpoint.
+// If checkpoint cannot store the state (ErrDangling, ErrTooLarge), or returns ErrBusy,
+// nothing is undone. After any other error, such as ErrSuspended, ErrSuperseded, ErrNoSpace
+// or ErrIO, what came since the last checkpoint is undone (but see ErrIO) while *state is
+// not, so the run is over: every operation of it on the space returns that error, and so
+// does Resume if run returns nil. Resume, called again, continues from the last checkpoint.
 //
 // Errors: those of run and of checkpoint; ErrUnstorable, before run is called;
-// ErrTypeChanged, if the state is stored with another type: open it with OpenRef and
-// Evolve or Migrate first; ErrBusy, ErrSelf, ErrReadOnly, ErrClosed, ErrTooManyLocks,
-// ErrTooLarge (the name is).
+// ErrTypeChanged, if the state is stored with another type: open it with OpenRef and Evolve
+// or Migrate first; ErrBusy, ErrSelf, ErrReadOnly, ErrClosed, ErrTooManyLocks, ErrTooLarge
+// (the name).
 func Resume[S any](ctx context.Context, s *Space, name string, initial S, run func(state *S, checkpoint func() error) error) error {
 	op := "resuming " + name
 	if s.closed.Load() {
@@ -95,11 +92,11 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 	}
 	defer turn.Unlock() // nothing is wrong if Close was faster
 	var state S
-	r, err := s.engine.Resume(ctx, ref.of(), layout.ArgKey(&state), s.durability == Durable)
+	r, err := s.engine.Resume(ctx, ref.of(), layout.NoEscapeKey(&state), s.durability == Durable)
 	if err != nil {
 		return s.wrap(op, err)
 	}
-	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.Arg(&state))) }
+	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.NoEscape(&state))) }
 	return s.wrap(op, s.resume(r, func() error {
 		if err := run(&state, checkpoint); err != nil {
 			return err

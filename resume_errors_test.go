@@ -100,7 +100,7 @@ func TestResume_StateThatCannotBeStored(t *testing.T) {
 
 // Whoever has changed the state meanwhile, although he had no right to: nothing is
 // done twice. The lock of the name is only a convenience.
-func TestErrSuperseded(t *testing.T) {
+func TestErrSuperseded(t *testing.T) { // S3
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
 	ref, err := everheap.OpenRef(s, "job", progress{})

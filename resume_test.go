@@ -74,7 +74,7 @@ func step(s *everheap.Space, m everheap.Map[string, int], p *progress) error {
 	return m.Upsert(s, "n", func(v *int, _ bool) error { *v++; return nil })
 }
 
-func TestResume_CommitsStateAndChangesTogether(t *testing.T) {
+func TestResume_CommitsStateAndChangesTogether(t *testing.T) { // S1
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
 	look := func(when string, n, state int) {
@@ -184,7 +184,7 @@ func readerOf(t *testing.T, s *everheap.Space) everheap.Scope {
 
 // A program that computes keeps nobody from writing; one that has changed something
 // does, until the checkpoint. Before the first change it sees what others do.
-func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) {
+func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) { // S2
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
 	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
@@ -207,7 +207,7 @@ func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) {
 	}))
 }
 
-func TestResume_UpdateJoins(t *testing.T) {
+func TestResume_UpdateJoins(t *testing.T) { // S5
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
 	boom := errors.New("boom")
@@ -244,7 +244,7 @@ func TestResume_UpdateJoins(t *testing.T) {
 
 // An Update of a run that fails when it has changed something takes the run with it,
 // whatever the run makes of that; in a View of the run it does so when that ends.
-func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) {
+func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) { // S4
 	boom := errors.New("boom")
 	for _, way := range []string{"", "panic", "view"} {
 		t.Run(way, func(t *testing.T) {
@@ -315,7 +315,7 @@ func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func(
 
 // A View of a run sees what was changed so far, by all means, cannot write, and stays
 // what it is while the run goes on.
-func TestResume_ViewSeesOwnChanges(t *testing.T) {
+func TestResume_ViewSeesOwnChanges(t *testing.T) { // S5
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
 	l, err := everheap.OpenList[string](s, "l")

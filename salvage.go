@@ -8,30 +8,30 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// SalvageReport says what Salvage has got out of a damaged space, and what not.
+// SalvageReport says what Salvage read from a damaged space, and what it could not read.
 type SalvageReport struct {
-	Version   Version   // that was got out
-	Committed time.Time // zero: nothing tells
+	Version   Version   // the version that was read
+	Committed time.Time // zero: unknown
 	Found     string    // how that version was found
 	Objects   uint64    // collections and types, the space's own included
 	Entries   uint64    // of all collections in that version, the space's own included
 	Changes   uint64    // that the journal had of later versions
-	// Named counts collections that nothing leads to any more, by a name or by a
-	// handle: they have new names, salvaged-N.
+	// Named counts collections that have lost their names, and that no handle reaches:
+	// they get new names, salvaged-N.
 	Named    uint64
-	Lost     uint64    // things that could not be got out; 0: everything is there
+	Lost     uint64    // pieces that could not be read; 0: the backup is complete
 	Findings []Finding // those, at most a thousand, and other damage
 }
 
-// Salvage writes everything that can still be read of the space in a directory, as a
-// backup that RestoreBackup takes, and reports what could not be read. It is for
-// spaces that cannot be opened any more, or of which Check or Backup says that they
-// are damaged. The space is only read; no process may have it open.
+// Salvage writes everything readable of the space in a directory, as a backup for
+// RestoreBackup, and reports what it could not read. Use it for a space that cannot be
+// opened any more, or that Check or Backup found damaged. Salvage only reads the space; no
+// process may have it open.
 //
-// Blocks that do not verify are left out, with what only they lead to. The version is
-// the newest one of which the least is missing: that is looked for in the anchors, and
-// without them in the whole file. What the journal knows of later versions is applied.
-// A collection whose type is lost is lost; checkpoints are not looked at.
+// It leaves out blocks that do not verify, with what only they lead to. It chooses the
+// newest version that lacks the least, from the anchors, or without them from the whole
+// file, and applies what the journal has of later versions. A collection whose type is lost
+// is lost; checkpoints are ignored.
 //
 // Errors: those of w, ErrNotFound, ErrBusy, and ErrCorrupt if no version is left.
 func Salvage(dir string, w io.Writer) (SalvageReport, error) {

@@ -10,26 +10,26 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Sorted is a handle on a sorted map of a space: a map whose entries have an order,
-// that of their keys. It is 8 bytes, without a pointer, valid in every process, and
-// itself storable. The zero Sorted refers to nothing.
+// Sorted is a handle on a sorted map of a space: a map whose entries are in the order of
+// their keys. It is 8 bytes, without a pointer, valid in every process, and itself storable.
+// The zero Sorted refers to nothing.
 //
-// Keys are strings, integers, floats, bools, time.Time, handles, and arrays and structs
-// of those. Strings are ordered byte by byte, numbers as by <, false before true, times
-// by instant, handles by ID, arrays and structs part by part, the first difference
-// decides. Both zeroes of a float are one key; a NaN is refused as a key.
+// Keys are strings, integers, floats, bools, time.Time, handles, and arrays and structs of
+// those. Strings are ordered byte by byte, numbers by <, false before true, times by
+// instant, handles by ID; in arrays and structs the first different part decides. Both
+// zeroes of a float are one key; a key cannot be NaN.
 //
-// Searches, insertions and all methods that return one entry or a number take a time
-// in proportion to the logarithm of the number of entries.
+// Searches, insertions and all methods that return one entry or a number take time
+// proportional to the logarithm of the number of entries.
 type Sorted[K comparable, V any] struct {
 	_  layout.SortedOf[K, V]
 	id ID
 }
 
-// OpenSorted returns the sorted map with a name, and creates it, empty, if it is not
-// there and sc can write: else that is ErrNotFound. A map of other types, unless an
-// option says how to go on, or one that is not sorted, is ErrTypeChanged; a type that cannot be stored, or keys without an order,
-// ErrUnstorable.
+// OpenSorted returns the sorted map with a name. It creates an empty one if there is none
+// and sc can write; otherwise the error is ErrNotFound. A map that is not sorted, or has
+// other types and no option converts it, is ErrTypeChanged. A type that cannot be stored, or
+// keys without an order, are ErrUnstorable.
 func OpenSorted[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Sorted[K, V], error) {
 	id, err := openTyped[Sorted[K, V]](sc, "opening the sorted map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
 		if tx != nil {
@@ -40,8 +40,8 @@ func OpenSorted[K comparable, V any](sc Scope, name string, opts ...TypeOption) 
 	return Sorted[K, V]{id: ID(id)}, err
 }
 
-// NewSorted creates an empty sorted map that has no name. It lives while something
-// refers to it; what nothing refers to when its transaction ends may vanish.
+// NewSorted creates an empty sorted map without a name. It lives while something refers to
+// it; if nothing does when its transaction ends, it may vanish.
 func NewSorted[K comparable, V any](tx *Tx) (Sorted[K, V], error) {
 	id, err := tx.engine.NewMap(Sorted[K, V]{}.of())
 	return Sorted[K, V]{id: ID(id)}, tx.space.wrap("creating a sorted map", err)
@@ -62,25 +62,25 @@ func (m Sorted[K, V]) of() engine.MapOf {
 func (m Sorted[K, V]) Set(sc Scope, key K, v V) error {
 	s, tx := sc.scope()
 	if tx != nil {
-		return s.wrap("set", tx.engine.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v)))
+		return s.wrap("set", tx.engine.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v)))
 	}
 	if s.closed.Load() {
 		return s.wrap("set", ErrClosed)
 	}
-	return s.wrap("set", s.engine.Set(m.of(), layout.ArgKey(&key), layout.Arg(&v), s.durability == Durable))
+	return s.wrap("set", s.engine.Set(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v), s.durability == Durable))
 }
 
-// Get returns a private copy of the value of the key; ErrNotFound if there is none.
+// Get returns a private copy of the value of the key, or ErrNotFound.
 func (m Sorted[K, V]) Get(sc Scope, key K) (V, error) {
 	var v V
-	found, err := m.get(sc, &key, layout.ArgKey(&v))
+	found, err := m.get(sc, &key, layout.NoEscapeKey(&v))
 	if err == nil && !found {
 		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
 	}
 	return v, err
 }
 
-// Has reports whether the key is there.
+// Has reports whether the map has the key.
 func (m Sorted[K, V]) Has(sc Scope, key K) (bool, error) { return m.get(sc, &key, nil) }
 
 // get copies a value to dst, if that is not nil.
@@ -88,28 +88,27 @@ func (m Sorted[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err
 	s, tx := sc.scope()
 	switch {
 	case tx != nil:
-		found, err = tx.engine.CopyOut(m.of(), layout.ArgKey(key), dst)
+		found, err = tx.engine.CopyOut(m.of(), layout.NoEscapeKey(key), dst)
 	case s.closed.Load():
 		err = ErrClosed
 	default:
-		found, err = s.engine.Get(m.of(), layout.ArgKey(key), dst)
+		found, err = s.engine.Get(m.of(), layout.NoEscapeKey(key), dst)
 	}
 	return found, s.wrap("get", err)
 }
 
-// Peek returns the stored value itself, nil if the key is not there: no copy is
-// made. It is read-only, and valid until tx ends.
+// Peek returns the stored value itself without a copy, or nil if the key is missing. The
+// value is read-only, and valid until tx ends.
 func (m Sorted[K, V]) Peek(tx *Tx, key K) *V {
-	p, err := tx.engine.Peek(m.of(), layout.ArgKey(&key))
+	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
 	if err != nil {
 		tx.raise("peek", err)
 	}
 	return layout.Cast[V](p)
 }
 
-// Modify passes a private copy of the value of the key to fn and stores what fn
-// made of it. ErrNotFound if the key is not there; an error of fn is returned, and
-// nothing has changed.
+// Modify passes a private copy of the value to fn and stores what fn made of it. It returns
+// ErrNotFound if the key is missing, and any error of fn; then nothing has changed.
 func (m Sorted[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
 	return m.change(sc, "modify", key, func(v *V, found bool) error {
 		if !found {
@@ -119,7 +118,7 @@ func (m Sorted[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
 	})
 }
 
-// Upsert is Modify for a key that may not be there: then fn gets a zero value.
+// Upsert is Modify for a key that may be missing: then fn gets a zero value.
 func (m Sorted[K, V]) Upsert(sc Scope, key K, fn func(v *V, found bool) error) error {
 	return m.change(sc, "upsert", key, fn)
 }
@@ -129,14 +128,14 @@ func (m Sorted[K, V]) change(sc Scope, op string, key K, fn func(v *V, found boo
 	s, tx := sc.scope()
 	do := func(e *engine.Tx) error {
 		var v V
-		found, err := e.CopyOut(m.of(), layout.ArgKey(&key), layout.ArgKey(&v))
+		found, err := e.CopyOut(m.of(), layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
 		if err != nil {
 			return err
 		}
 		if err := fn(&v, found); err != nil {
 			return err
 		}
-		return e.Store(m.of(), layout.ArgKey(&key), layout.Arg(&v))
+		return e.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v))
 	}
 	if tx != nil {
 		return s.wrap(op, do(tx.engine))
@@ -147,17 +146,17 @@ func (m Sorted[K, V]) change(sc Scope, op string, key K, fn func(v *V, found boo
 	return s.wrap(op, s.engine.Change(s.durability == Durable, do))
 }
 
-// Delete removes the key and reports whether it was there.
+// Delete removes the key and reports whether the map had it.
 func (m Sorted[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
 	s, tx := sc.scope()
 	if tx != nil {
-		removed, err = tx.engine.Remove(m.of(), layout.ArgKey(&key))
+		removed, err = tx.engine.Remove(m.of(), layout.NoEscapeKey(&key))
 		return removed, s.wrap("delete", err)
 	}
 	if s.closed.Load() {
 		return false, s.wrap("delete", ErrClosed)
 	}
-	removed, err = s.engine.Delete(m.of(), layout.ArgKey(&key), s.durability == Durable)
+	removed, err = s.engine.Delete(m.of(), layout.NoEscapeKey(&key), s.durability == Durable)
 	return removed, s.wrap("delete", err)
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// Space is an open space: one region of persistent memory, shared by processes.
-// It may be used by any number of goroutines.
+// Space is an open space: one region of persistent memory that processes share. Any number
+// of goroutines may use it.
 type Space struct {
 	engine     *engine.Space
 	name       string
@@ -23,27 +23,26 @@ type Space struct {
 	closed     atomic.Bool
 }
 
-// Open opens the space with a registered name, or the one in the directory if
-// name holds a path separator, and creates it if it is not there. A name that is
-// not registered gets a directory beside the registry and is registered. A directory that
-// is there, and holds nothing, or nothing but lost+found, becomes the space.
+// Open opens the space with a registered name, or the one in a directory if name contains a
+// path separator, and creates it if it does not exist. An unregistered name gets a directory
+// beside the registry, and is registered. An existing directory becomes the space if it is
+// empty or holds only lost+found.
 //
-// A space that this process has open already is shared: it ends when every handle
-// was closed.
+// Handles of one process share the space; it ends when the last of them is closed.
 //
-// It waits for whoever recovers, rewrites or closes the space, for as long as that goes on
-// as far as can be seen; 512 processes can have it open. The error of one who waited in
-// vain names the holder.
+// Open waits while another process recovers, rewrites or closes the space, as long as that
+// makes progress. 512 processes can have a space open. If the waiting ends, the error names
+// the holder.
 //
 // Errors: ErrNotFound (read-only, and there is none), ErrExists (the directory holds
-// something else), ErrBusy, ErrCorrupt, ErrReadOnly (it must be recovered, which this
-// user may not do), ErrNoSpace, ErrUnsupported, ErrAddressInUse.
+// something else), ErrBusy, ErrCorrupt, ErrReadOnly (it must be recovered, and this user may
+// not), ErrNoSpace, ErrUnsupported, ErrAddressInUse.
 func Open(name string, opts ...Option) (*Space, error) {
 	return OpenContext(context.Background(), name, opts...)
 }
 
-// OpenContext is Open; ctx ends the waiting for others with ErrBusy, and is not looked
-// at any more once the space is being created, recovered or opened.
+// OpenContext is Open with a context that ends the waiting for others with ErrBusy. Open
+// ignores ctx once it creates, recovers or opens the space.
 func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, error) {
 	s := settingsOf(opts)
 	var e *engine.Space
@@ -94,7 +93,7 @@ func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Spac
 			correct(r, entry, e)
 		}
 		if errors.Is(err, ErrNotFound) {
-			return fail(fmt.Errorf("%w: %q is registered as %s, and no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
+			return fail(fmt.Errorf("%w: %q is registered in %s, but no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
 				ErrNotFound, name, entry.Dir, name, name))
 		}
 		return e, err
@@ -152,16 +151,16 @@ func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o 
 	return e, nil
 }
 
-// Close ends this handle. When the last handle of the last process is closed, all
-// that was committed is on disk. It waits for the transactions in progress, which end
-// as ever; none can begin. A second Close does nothing, also while the first one waits.
-// Mutexes and units of semaphores that were taken by this handle are released.
+// Close ends this handle. After the last handle of the last process is closed, every commit
+// is on disk. Close waits for the transactions in progress; new ones cannot begin. A second
+// Close does nothing, even while the first waits. Close releases the mutexes and permits
+// that this handle holds.
 //
-// Inside a transaction, or in a loop over changes or entries, Close does not wait: what
-// is committed is on disk when it returns, and the space ends after the last
-// transaction in progress has; what that one commits is on disk then. A goroutine that
-// a transaction waits for must not call it. While Close waits, Open of the same space in
-// this process takes the closing back, and does not wait.
+// Inside a transaction, or in a loop over changes or entries, Close does not wait: every
+// earlier commit is on disk when it returns, and the space ends after the last transaction
+// in progress, whose commit is on disk then. A goroutine that a transaction waits for must
+// not call Close. While Close waits, Open of the same space in this process cancels the
+// closing and does not wait.
 func (s *Space) Close() error {
 	if s.engine.Forked() { // the handle is the parent's, and stays what it is
 		return s.wrap("close", ErrForked)
@@ -202,14 +201,14 @@ func calledBack() bool {
 	}
 }
 
-// Update runs fn in a writing transaction and commits it if fn returns nil. It
-// waits for its turn, among all goroutines and processes; ctx ends the waiting
-// with ErrBusy, and is not looked at any more once fn runs. If fn returns an error
-// or panics, nothing has changed; the panic goes on.
+// Update runs fn in a writing transaction and commits it if fn returns nil. It waits for its
+// turn among all goroutines and processes; ctx ends that waiting with ErrBusy, and has no
+// effect once fn runs. If fn returns an error or panics, nothing has changed; the panic
+// continues.
 //
-// Inside fn everything goes through tx. What was borrowed from tx is invalid when
-// fn returns. Inside a Resume the Update is part of that one's transaction. Errors: those of fn, ErrBusy, ErrSelf, ErrSuspended, ErrNoSpace,
-// ErrReadOnly, ErrClosed, ErrIO.
+// Inside fn use tx only. Values borrowed from tx are invalid after fn returns. Inside a
+// Resume, the Update is part of that transaction. Errors: those of fn, ErrBusy, ErrSelf,
+// ErrSuspended, ErrNoSpace, ErrReadOnly, ErrClosed, ErrIO.
 func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...UpdateOption) error {
 	if s.closed.Load() {
 		return s.wrap("update", ErrClosed)
@@ -238,10 +237,10 @@ func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...Updat
 	return s.wrap("update", run(&Tx{engine: e, space: s}, fn, commit, e.Abort))
 }
 
-// View runs fn in a reading transaction on the newest version. It takes no lock
-// and never waits. What was borrowed from tx is invalid when fn returns; while fn
-// runs, the space cannot reuse what this version alone still sees. Errors: those
-// of fn, ErrFault, ErrCorrupt, ErrClosed.
+// View runs fn in a reading transaction on the newest version. It takes no lock and never
+// waits. Values borrowed from tx are invalid after fn returns. While fn runs, the space
+// cannot reuse what only this version still sees. Errors: those of fn, ErrFault, ErrCorrupt,
+// ErrClosed.
 func (s *Space) View(fn func(tx *Tx) error) error {
 	if s.closed.Load() {
 		return s.wrap("view", ErrClosed)
@@ -257,9 +256,8 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 	return s.wrap("view", view(s, fn))
 }
 
-// Sync returns when all that was committed before the call is on disk, and would
-// survive a power loss. It does not wait for its turn to write; ctx is looked at
-// before it begins.
+// Sync returns when every commit before the call is on disk and would survive a power loss.
+// It does not wait for a turn to write; it checks ctx before it begins.
 func (s *Space) Sync(ctx context.Context) error {
 	if s.closed.Load() {
 		return s.wrap("sync", ErrClosed)

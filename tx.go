@@ -6,28 +6,27 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 )
 
-// Tx is one transaction. It is valid inside the function that it was passed to. A
-// reading one may be shared by goroutines that end before that function; a writing
-// one belongs to its goroutine: if others use it at once, it fails with ErrShared.
+// Tx is one transaction. It is valid inside the function that receives it. Goroutines that
+// end before that function may share a reading one. A writing one belongs to its goroutine:
+// if others use it at once, it fails with ErrShared.
 //
-// In the goroutine of that function a page that the disk cannot deliver is an error,
-// ErrFault. Another goroutine that a Tx is shared with has to call
-// debug.SetPanicOnFault itself, or dies of it.
+// In the goroutine of that function, a page that the disk cannot deliver becomes ErrFault.
+// Another goroutine that shares a Tx must call debug.SetPanicOnFault itself, or the fault
+// kills the process.
 type Tx struct {
 	engine *engine.Tx
 	space  *Space
 }
 
 // viewer is the Tx of a View, with all that it has for itself. It is small, since there is one
-// for every View: who keeps a Tx that has ended gets an error from it, for ever.
+// for every View: a Tx that has ended is used by nobody else, and returns an error for ever.
 type viewer struct {
 	Tx
 	engine engine.Viewer
 }
 
-// Scope says where an operation happens: a *Space, and the operation is a
-// transaction of its own, or part of that of a Resume; or a *Tx, and it is part of that
-// one.
+// Scope says where an operation happens. With a *Space the operation is a transaction of its
+// own, or part of a Resume; with a *Tx it is part of that transaction.
 type Scope interface{ scope() (*Space, *Tx) }
 
 func (tx *Tx) scope() (*Space, *Tx) { return tx.space, tx }

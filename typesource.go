@@ -14,12 +14,11 @@ import (
 // library is the import path of this package.
 const library = "github.com/everheap/everheap"
 
-// TypeSource returns a file of Go source that declares the types that the named
-// collections are stored with, or those of all collections that have names; gofmt has
-// not been over it. The package is called stored, and its comment says which collection
-// has which types. What it declares is laid out as it is stored, tags included, and can
-// serve as the former types of Migrate. Types that were called the same and differ get
-// a number. Errors: ErrNotFound.
+// TypeSource returns a Go source file that declares the stored types of the named
+// collections, or of all collections that have names; the file is not formatted by gofmt.
+// The package is called stored, and its comment says which collection has which types. The
+// declarations have the stored layout, tags included, and can serve as the former types of
+// Migrate. Different types of the same name get a number. Errors: ErrNotFound.
 func (s *Space) TypeSource(names ...string) ([]byte, error) {
 	var list []engine.NamedObject
 	err := s.View(func(tx *Tx) (err error) {

@@ -224,7 +224,7 @@ func TestCodedValues_Model(t *testing.T) {
 }
 
 // What a Peek returns of such a value is a copy: to write to it changes nothing.
-func TestCodedValues_PeekIsACopy(t *testing.T) {
+func TestCodedValues_PeekIsACopy(t *testing.T) { // LY9
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, netHost](t, s)
 	spacetest.Must(t, m.Set(s, "a", netHost{Name: "a", Addr: netip.MustParseAddr("1.2.3.4")}))

@@ -8,15 +8,15 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Changes returns the numbers of versions that are newer than the one that is newest
-// when the loop starts. Each is the newest one there is when the loop comes back for
-// it: versions that were committed while its body ran are passed over, but never the
-// last one. Commits of all processes count, also those that change nothing that the
-// program knows of, such as a checkpoint. Between two versions nothing is held.
+// Changes returns the numbers of versions newer than the newest one when the loop starts.
+// Each round yields the newest version at that moment: it skips versions committed while the
+// body ran, but never the last one. Commits of all processes count, including those that
+// change nothing the program sees, such as a checkpoint. The loop holds no version between
+// two rounds.
 //
-// The loop ends with an error, in its last round: that of the context when it ends,
-// ErrClosed when this handle is closed. Leaving it earlier is fine. Waiting costs no
-// processor time, and no thread for each loop.
+// The loop ends with an error in its last round: that of the context, or ErrClosed when this
+// handle is closed. The body may leave it earlier. Waiting costs no processor time, and no
+// thread for each loop.
 func (s *Space) Changes(ctx context.Context) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		version, err := s.locks.NewestVersion()
@@ -29,34 +29,34 @@ func (s *Space) Changes(ctx context.Context) iter.Seq2[Version, error] {
 	}
 }
 
-// Change is one key whose value differs between two versions. It is all the caller's
-// own: the values are copies.
+// Change is one key whose value differs between two versions. The values are copies and
+// belong to the caller.
 type Change[K comparable, V any] struct {
-	// Version is the newer of the two: the newest one when the watcher looked.
+	// Version is the newer of the two, and was the newest when the watcher looked.
 	Version Version
-	// Key is the key of the entry; the index of the element of a list; of a single
-	// value the reference.
+	// Key is the key of an entry, the index of a list's element, or the reference to a
+	// single value.
 	Key K
-	// Old is the value in the older version, nil if the key was not there.
+	// Old is the value in the older version, nil if the key was missing.
 	Old *V
-	// New is the value in the newer version, nil if the key is not there any more.
+	// New is the value in the newer version, nil if the key is gone.
 	New *V
-	// More says that there are more changes of the same version. Who applies changes
-	// up to one without More has a version whole, and nothing between two.
+	// More says that further changes of the same version follow. Applying all changes
+	// up to one without More yields a whole version.
 	More bool
 }
 
-// Kind says what became of the key.
+// Kind returns what happened to the key.
 func (c Change[K, V]) Kind() ChangeKind { return kindOf(c.Old != nil, c.New != nil) }
 
-// ChangeKind is what became of a key.
+// ChangeKind is what happened to a key.
 type ChangeKind int
 
 // The kinds of changes.
 const (
-	Added   ChangeKind = iota + 1 // it was not there
-	Updated                       // it has another value
-	Removed                       // it is not there any more
+	Added   ChangeKind = iota + 1 // the key is new
+	Updated                       // the key has another value
+	Removed                       // the key is gone
 )
 
 // String names the kind: added, updated or removed.
@@ -96,52 +96,50 @@ type watchOption func(*watchSettings)
 
 func (o watchOption) applyWatch(s *watchSettings) { o(s) }
 
-// WithInitial makes a watcher begin with what is there when the loop starts: all of it
-// comes as added, and then what changes. So nothing is missed, and nothing comes twice.
+// WithInitial makes a watcher begin with the present entries, as added, and continue with
+// what changes. So it misses nothing, and repeats nothing.
 func WithInitial() WatchOption { return watchOption(func(s *watchSettings) { s.initial = true }) }
 
-// Watch returns what changes in the map from the version on that is newest when the
-// loop starts. Each time the loop comes back for more and there is none, it waits for a
-// commit, of whatever process, and compares the newest version with the one that it has
-// told of last. So changes are those between two versions and not each operation: of a
-// key that was set twice meanwhile, the last value comes; a key that has the same value
-// as before does not come. The newest state always comes. The changes of one version
-// are in no order, and say by More where they end.
+// Watch returns the changes of the map, from the newest version when the loop starts. When
+// the loop asks for more and there is none, Watch waits for a commit of any process and
+// compares the newest version with the one it reported last. So it reports differences
+// between two versions, not operations: of a key that was set twice meanwhile it reports the
+// last value, and it omits a key whose value is the same as before. It always reports the
+// newest state. The changes of one version are in no order, and More says where they end.
 //
-// What a comparison costs depends on how much has changed, not on how much there is.
-// While it waits, a watcher holds the version that it has told of last, and follows the
-// newest one even if the map does not change. As long as the body of the loop runs, it
-// cannot: a slow one, like a long View, keeps from reuse what that version sees (see
-// everheap ps). Any number of watchers in a process share what they hold, and one
-// goroutine that waits for them all.
+// A comparison costs as much as has changed, not as much as there is. While it waits, a
+// watcher holds the version it reported last, and follows the newest one even if the map
+// does not change. While the body of the loop runs, it cannot follow: a slow body, like a
+// long View, keeps the space from reusing what that version sees (see everheap ps). All
+// watchers of a process share the versions they hold, and one goroutine that waits.
 //
-// The body may do anything with the space but close it: that waits for the body.
+// The body may do anything with the space but close it, because closing waits for the body.
 //
-// The loop ends with an error, in its last round: that of the context when it ends,
-// ErrClosed when the handle on the space is closed, ErrNotFound when the map does not
-// exist (any more), ErrTypeChanged when it has other types than the program's,
-// ErrNilHandle, ErrDangling, ErrCorrupt, ErrFault. Leaving it earlier is fine. A space
-// opened with WithReadOnly can be watched.
+// The loop ends with an error in its last round: that of the context, ErrClosed when the
+// handle on the space is closed, ErrNotFound when the map does not exist (any more),
+// ErrTypeChanged when its types are not the program's, ErrNilHandle, ErrDangling,
+// ErrCorrupt, ErrFault. The body may leave the loop earlier. A space opened with
+// WithReadOnly can be watched.
 func (m Map[K, V]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[K, V], error] {
 	return watch[K, V](ctx, s, m.of(), opts, copyKey)
 }
 
-// Watch returns what changes in the sorted map; see Map.Watch. The changes of one
-// version are in the order of the keys.
+// Watch returns the changes of the sorted map; see Map.Watch. The changes of one version are
+// in the order of the keys.
 func (m Sorted[K, V]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[K, V], error] {
 	return watch[K, V](ctx, s, m.of(), opts, copyKey)
 }
 
-// Watch returns what changes in the list; see Map.Watch. The keys are indexes, and the
-// changes of one version are in their order: elements that were set, then those that
-// were appended, which are added, or those that were truncated, which are removed.
-// What was truncated and appended again is updated.
+// Watch returns the changes of the list; see Map.Watch. The keys are indexes, and the
+// changes of one version are in their order: first elements that were set, then appended
+// ones, which are added, or truncated ones, which are removed. An element that was truncated
+// and appended again is updated.
 func (l List[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[int, T], error] {
 	return watch[int, T](ctx, s, l.of(), opts, copyKey)
 }
 
-// Watch returns what becomes of the value; see Map.Watch. The key is the reference.
-// What the value refers to by handles is not part of it.
+// Watch returns the changes of the value; see Map.Watch. The key is the reference. Objects
+// that the value refers to by handles are not part of it.
 func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[Ref[T], T], error] {
 	return watch[Ref[T], T](ctx, s, r.of(), opts, func(key *Ref[T], _ *engine.Difference) error {
 		*key = r
@@ -150,7 +148,9 @@ func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.S
 }
 
 // copyKey copies the key of a difference.
-func copyKey[K comparable](key *K, d *engine.Difference) error { return d.CopyKey(layout.ArgKey(key)) }
+func copyKey[K comparable](key *K, d *engine.Difference) error {
+	return d.CopyKey(layout.NoEscapeKey(key))
+}
 
 // watch follows an object.
 func watch[K comparable, V any](ctx context.Context, s *Space, of engine.Subject, opts []WatchOption, key func(*K, *engine.Difference) error) iter.Seq2[Change[K, V], error] {
@@ -173,7 +173,7 @@ func copyPart[V any](d *engine.Difference, p engine.StoredPart) (*V, error) {
 		return nil, nil
 	}
 	v := new(V)
-	return v, d.CopyValue(layout.ArgKey(v), p)
+	return v, d.CopyValue(layout.NoEscapeKey(v), p)
 }
 
 // follow yields what convert makes of the differences of an object, and at last an

@@ -170,7 +170,7 @@ func (d *document) windowTaken(name string, base, size uint64) bool {
 	return base == 0 || base+size < base || d.holder(name, base, size) != Entry{}
 }
 
-// checkWindow enforces R3 for e. Two names of one directory share its window.
+// checkWindow enforces RG3 for e. Two names of one directory share its window.
 func (d *document) checkWindow(e Entry) error {
 	if e.Base == 0 {
 		return nil

@@ -73,7 +73,7 @@ func TestParse_AgreesWithReference(t *testing.T) {
 	}
 }
 
-func TestSyntaxError_NamesLineAndRemedy(t *testing.T) {
+func TestSyntaxError_NamesLineAndRemedy(t *testing.T) { // RG4
 	for _, c := range []struct {
 		text string
 		line int

@@ -19,12 +19,12 @@
 //
 // Invariants:
 //
-//   - R1: whoever reads spaces.toml sees a whole file, before or after a change: a change is
+//   - RG1: whoever reads spaces.toml sees a whole file, before or after a change: a change is
 //     written to a second file, synced, and renamed over the first.
-//   - R2: changes are made one at a time, under an exclusive flock of spaces.toml.lock.
+//   - RG2: changes are made one at a time, under an exclusive flock of spaces.toml.lock.
 //     Readers take no lock, so that a home that cannot be written can still be read.
-//   - R3: a change never adds an entry whose window overlaps that of another directory.
-//   - R4: a file that cannot be understood is never written.
+//   - RG3: a change never adds an entry whose window overlaps that of another directory.
+//   - RG4: a file that cannot be understood is never written.
 //
 // Start reading at [Registry.Register].
 package registry
@@ -205,7 +205,7 @@ func (r *Registry) Reserve(name, dir string, size uint64,
 	return nil
 }
 
-// change makes one change to the file: lock, read, edit, write (R1, R2).
+// change makes one change to the file: lock, read, edit, write (RG1, RG2).
 func (r *Registry) change(edit func(*document) error) error {
 	unlock, err := r.lock()
 	if err != nil {

@@ -179,7 +179,7 @@ func TestRemove_KeepsTheCommentOnTheFile(t *testing.T) {
 	wantFile(t, r, "# About all of it.\n\n[spaces.b]\ndir = '/b'\n")
 }
 
-func TestRegister_WindowTaken(t *testing.T) {
+func TestRegister_WindowTaken(t *testing.T) { // RG3
 	r := newHome(t)
 	a := Entry{"a", "/a", zone, gib}
 	must(t, r.Register(a))

@@ -45,7 +45,7 @@ var system = struct {
 	syncDir: syncDir,
 }
 
-// load reads and parses the file; a missing one is an empty document. It takes no lock (R1).
+// load reads and parses the file; a missing one is an empty document. It takes no lock (RG1).
 func (r *Registry) load() (*document, error) {
 	if r.homeErr != nil {
 		return nil, r.homeErr
@@ -81,7 +81,7 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// lock takes the exclusive lock of the registry, creating the home if need be (R2). The lock
+// lock takes the exclusive lock of the registry, creating the home if need be (RG2). The lock
 // file names its holder, for people. The kernel drops the lock when its holder dies.
 func (r *Registry) lock() (unlock func(), err error) {
 	if r.homeErr != nil {
@@ -172,7 +172,7 @@ func (r *Registry) stage(d *document, edit func(*document) error) (*staged, erro
 	if bytes.Equal(st.before, after) {
 		return st, nil
 	}
-	// What is written must be read again: a mistake here must not cost people their file (R4).
+	// What is written must be read again: a mistake here must not cost people their file (RG4).
 	if _, err := parse(d.file, after); err != nil {
 		return nil, fmt.Errorf("registry: the change would make the file unreadable: %w", err)
 	}
@@ -184,7 +184,7 @@ func (r *Registry) stage(d *document, edit func(*document) error) (*staged, erro
 	return st, nil
 }
 
-// publish puts a staged change in place (R1). An editor takes no lock; so if the file is not
+// publish puts a staged change in place (RG1). An editor takes no lock; so if the file is not
 // the one that was read, the change is made again to what is there now.
 func (r *Registry) publish(st *staged) error {
 	for range 10 {

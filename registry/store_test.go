@@ -65,7 +65,7 @@ func process(t *testing.T, r *Registry, role, name string) *exec.Cmd {
 	return cmd
 }
 
-func TestReserve_SeveralProcesses(t *testing.T) {
+func TestReserve_SeveralProcesses(t *testing.T) { // RG2
 	r := newHome(t)
 	const processes = 4
 	done := make(chan struct{})
@@ -79,7 +79,7 @@ func TestReserve_SeveralProcesses(t *testing.T) {
 		})
 	}
 	go func() { wg.Wait(); close(done) }()
-	for seen, running := 0, true; running; { // R1: a reader sees whole files, and nothing is lost
+	for seen, running := 0, true; running; { // RG1: a reader sees whole files, and nothing is lost
 		select {
 		case <-done:
 			running = false

@@ -31,7 +31,7 @@ func setString(ctx *kong.DecodeContext, target reflect.Value, change func(string
 	}
 	s, ok := token.Value.(string)
 	if !ok {
-		return fmt.Errorf("a string is wanted, not %v", token.Value)
+		return fmt.Errorf("expected a string, not %v", token.Value)
 	}
 	target.SetString(change(s))
 	return nil

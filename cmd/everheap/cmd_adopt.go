@@ -12,7 +12,7 @@ import (
 // adoptCmd registers the space in a directory.
 type adoptCmd struct {
 	Dir  string `arg:"" help:"Directory of the space." type:"path"`
-	Name string `arg:"" optional:"" help:"Name to register; without it, the last part of the directory."`
+	Name string `arg:"" optional:"" help:"Name to register; by default the last part of the directory."`
 }
 
 // Run implements the verb. A name whose space is gone, or was moved here, is given to
@@ -36,7 +36,7 @@ func (c *adoptCmd) Run(std *streams) error {
 	}
 	if found && old.Dir != info.Dir {
 		if _, err := everheap.Describe(old.Dir); !errors.Is(err, everheap.ErrNotFound) {
-			return fmt.Errorf("the name %s is taken: it is registered as %s, where a space is; give another name, or take that one away first: everheap forget %s", name, old.Dir, name)
+			return fmt.Errorf("the name %s is taken by the space in %s; give another name, or remove that one first: everheap forget %s", name, old.Dir, name)
 		}
 	}
 	if err := reg.Register(registry.Entry{Name: name, Dir: info.Dir, Base: info.Base, Size: info.Window}); err != nil {

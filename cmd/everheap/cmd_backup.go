@@ -11,13 +11,13 @@ import (
 // backupCmd writes a backup.
 type backupCmd struct {
 	spaceArg
-	File string `arg:"" optional:"" default:"-" help:"Where to write it; - is the standard output. A file is replaced when the backup is whole, and not before."`
+	File string `arg:"" optional:"" default:"-" help:"File to write; - is standard output. The backup replaces the file once it is complete."`
 }
 
 // Run implements the verb.
 func (c *backupCmd) Run(std *streams) error {
 	if c.File == "-" && isTerminal(std.out) {
-		return errors.New("refusing to write a backup to a terminal; name a FILE, or redirect the output")
+		return errors.New("a backup cannot be written to a terminal; name a FILE, or redirect the output")
 	}
 	return c.read(std, func(s *everheap.Space) error {
 		if c.File == "-" {

@@ -12,8 +12,8 @@ import (
 // checkpointCmd lists, makes, restores and drops checkpoints.
 type checkpointCmd struct {
 	spaceArg
-	Name    string `arg:"" optional:"" help:"Name of the checkpoint; without it, the checkpoints are listed."`
-	Restore bool   `help:"Make the contents of the checkpoint the newest version." xor:"what"`
+	Name    string `arg:"" optional:"" help:"Name of the checkpoint; without it, list all."`
+	Restore bool   `help:"Restore the checkpoint: make its contents the newest version." xor:"what"`
 	Drop    bool   `help:"Drop the checkpoint." xor:"what"`
 	JSON    bool   `name:"json" help:"Print the list as JSON."`
 }

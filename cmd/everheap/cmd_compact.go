@@ -12,8 +12,8 @@ import (
 // compactCmd gives the space that a space does not need back to the file system.
 type compactCmd struct {
 	spaceArg
-	Online  bool `help:"Give free extents back while programs go on, even if none has the space open." xor:"how"`
-	Offline bool `help:"Write the space anew, packed; no program may have it open." xor:"how"`
+	Online  bool `help:"Return free extents while programs use the space, even if none does." xor:"how"`
+	Offline bool `help:"Rewrite the space, packed. No program may have it open." xor:"how"`
 	JSON    bool `name:"json" help:"Print JSON."`
 }
 

@@ -6,7 +6,7 @@ import (
 
 // debugCmd is what those need who look for a fault of the library itself.
 type debugCmd struct {
-	Events debugEventsCmd `cmd:"" help:"Print what the programs that use a space have noted, in the order of time: for programs, and this command, that were built with the tag invariants."`
+	Events debugEventsCmd `cmd:"" help:"Print the events that programs noted, in order of time. The programs and this command must be built with the tag invariants."`
 }
 
 // debugEventsCmd prints the events of a space.

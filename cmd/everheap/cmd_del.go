@@ -11,9 +11,9 @@ import (
 // delCmd deletes keys, all or none of them.
 type delCmd struct {
 	mapArg
-	Key   []string `arg:"" help:"Keys. They are deleted in one transaction."`
+	Key   []string `arg:"" help:"Keys; one transaction deletes them all."`
 	JSON  bool     `name:"json" help:"KEY is JSON, even if the keys are strings."`
-	Force bool     `help:"It is no error if a key is not there."`
+	Force bool     `help:"Ignore keys that do not exist."`
 	Sync  bool     `help:"Return when the change is on disk."`
 }
 
@@ -36,7 +36,7 @@ func (c *delCmd) Run() error {
 				}
 			}
 			if len(missing) > 0 && !c.Force {
-				return fmt.Errorf("%s has no key %s; nothing was deleted (--force ignores that)", c.Map, strings.Join(missing, ", "))
+				return fmt.Errorf("%s has no key %s; nothing was deleted (--force ignores missing keys)", c.Map, strings.Join(missing, ", "))
 			}
 			return nil
 		})

@@ -12,7 +12,7 @@ import (
 
 // demoCmd shows what a space is.
 type demoCmd struct {
-	Dir   string        `help:"Directory in which the demo makes one of its own; by default that of temporary files." type:"existingdir" placeholder:"DIR"`
+	Dir   string        `help:"Directory in which the demo creates its own; by default that of temporary files." type:"existingdir" placeholder:"DIR"`
 	Frobs int           `hidden:"" default:"200000"`
 	Phase time.Duration `hidden:"" default:"1500ms"`
 	Kills int           `hidden:"" default:"5"`

@@ -13,13 +13,13 @@ import (
 // getCmd prints a value, or entries, or the collections.
 type getCmd struct {
 	spaceArg
-	Map    string  `arg:"" optional:"" help:"Name of the map, list or single value; without it, all are listed."`
-	Key    *string `arg:"" optional:"" help:"Key, or index of a list; without it, all entries are printed, one JSON object a line, or the single value."`
+	Map    string  `arg:"" optional:"" help:"Name of the map, list or single value; without it, list all names."`
+	Key    *string `arg:"" optional:"" help:"Key, or index of a list; without it, print the single value, or every entry as a line of JSON."`
 	JSON   bool    `name:"json" help:"KEY is JSON, even if the keys are strings."`
-	Raw    bool    `help:"Print a string as it is, without quotes."`
-	Indent bool    `help:"Print the value over several lines, as is done on a terminal."`
-	Limit  int     `help:"Print at most so many entries." placeholder:"N"`
-	At     string  `help:"Print what the version has that this checkpoint pins." placeholder:"CHECKPOINT"`
+	Raw    bool    `help:"Print a string without quotes."`
+	Indent bool    `help:"Print the value on several lines, as on a terminal."`
+	Limit  int     `help:"Print at most N entries." placeholder:"N"`
+	At     string  `help:"Read the version of this checkpoint." placeholder:"CHECKPOINT"`
 }
 
 // Run implements the verb.

@@ -13,11 +13,11 @@ import (
 // keysCmd prints the keys of a map, or the indexes of a list.
 type keysCmd struct {
 	mapArg
-	Prefix   string `help:"Print only keys that start with this, as they are printed." placeholder:"TEXT"`
-	Limit    int    `help:"Print at most so many keys." placeholder:"N"`
-	Unsorted bool   `help:"Print keys in the order in which they are found: at once, and with little memory."`
+	Prefix   string `help:"Print only keys that start with TEXT." placeholder:"TEXT"`
+	Limit    int    `help:"Print at most N keys." placeholder:"N"`
+	Unsorted bool   `help:"Print keys as they are found: at once, and with little memory."`
 	JSON     bool   `name:"json" help:"Print JSON, even if the keys are strings."`
-	At       string `help:"Print the keys in the version that this checkpoint pins." placeholder:"CHECKPOINT"`
+	At       string `help:"Read the version of this checkpoint." placeholder:"CHECKPOINT"`
 }
 
 // Run implements the verb.

@@ -11,7 +11,7 @@ import (
 // rebaseCmd gives a space another window.
 type rebaseCmd struct {
 	spaceArg
-	Base address `help:"First address of the window, a multiple of its size; without it, a free place is chosen." placeholder:"ADDR"`
+	Base address `help:"First address of the window, a multiple of its size; by default a free place." placeholder:"ADDR"`
 }
 
 // address is an address on the command line: 0x4400000000.

@@ -13,7 +13,7 @@ import (
 // resizeCmd changes the maximum size of a space.
 type resizeCmd struct {
 	spaceArg
-	Size byteCount `arg:"" help:"The most that its heap may have: 512MiB, 64GiB, 1TiB, or bytes. 64 MiB at the least."`
+	Size byteCount `arg:"" help:"New maximum of the heap: 512MiB, 64GiB, 1TiB, or bytes; at least 64 MiB."`
 	JSON bool      `name:"json" help:"Print JSON."`
 }
 

@@ -11,8 +11,8 @@ import (
 
 // restoreCmd makes a space from a backup.
 type restoreCmd struct {
-	Name string `arg:"" help:"Name to register the space by, or directory. There must be none yet."`
-	File string `arg:"" optional:"" default:"-" help:"The backup; - is the standard input."`
+	Name string `arg:"" help:"Name to register the new space under, or its directory. Neither may exist."`
+	File string `arg:"" optional:"" default:"-" help:"Backup to read; - is standard input."`
 }
 
 // Run implements the verb.
@@ -26,7 +26,7 @@ func (c *restoreCmd) Run(std *streams) error {
 		defer f.Close()
 		in = f
 	} else if w, ok := in.(io.Writer); ok && isTerminal(w) {
-		return errors.New("a backup does not come from a terminal; name a FILE, or redirect the input")
+		return errors.New("a backup cannot be read from a terminal; name a FILE, or redirect the input")
 	}
 	if err := everheap.RestoreBackup(c.Name, in); err != nil {
 		return err

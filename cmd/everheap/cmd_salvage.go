@@ -14,7 +14,7 @@ import (
 // salvageCmd gets out what can still be read of a damaged space.
 type salvageCmd struct {
 	spaceArg
-	Out  string `arg:"" help:"File to write the backup to; - is the standard output."`
+	Out  string `arg:"" help:"File to write the backup to; - is standard output."`
 	JSON bool   `name:"json" help:"Print the report as JSON."`
 }
 
@@ -46,7 +46,7 @@ func (c *salvageCmd) Run(std *streams) error {
 		err = c.outside(dir)
 	}
 	if err == nil && c.Out == "-" && isTerminal(std.out) {
-		err = errors.New("refusing to write a backup to a terminal; name a file, or redirect the output")
+		err = errors.New("a backup cannot be written to a terminal; name a file, or redirect the output")
 	}
 	if err != nil {
 		return &exitError{exitNotSalvaged, err}
@@ -99,7 +99,7 @@ func (c *salvageCmd) outside(dir string) error {
 		return err
 	}
 	if parent == dir || strings.HasPrefix(parent, dir+string(filepath.Separator)) {
-		return fmt.Errorf("%s lies in the damaged space, which must not be touched; write to another place", c.Out)
+		return fmt.Errorf("%s lies in the damaged space, which must stay as it is; write to another place", c.Out)
 	}
 	return nil
 }
@@ -129,11 +129,11 @@ func (r *salvaged) print(w io.Writer, out string) {
 	fmt.Fprintf(w, "version %d%s; %s\n", r.Version, when, r.Found)
 	fmt.Fprintf(w, "%s, %s, and %s from the journal: %s\n", plural(r.Objects, "object"), plural(r.Entries, "entry"), plural(r.Changes, "change"), size(r.Bytes))
 	if r.Named > 0 {
-		fmt.Fprintf(w, "%s that nothing leads to any more: salvaged-N is the new name\n", plural(r.Named, "collection"))
+		fmt.Fprintf(w, "%s that lost their names are called salvaged-N\n", plural(r.Named, "collection"))
 	}
 	verdict := "all of it is there"
 	if r.Lost > 0 {
 		verdict = plural(r.Lost, "thing") + " could not be got out"
 	}
-	fmt.Fprintf(w, "%s; to make a space of it: everheap restore NAME %s\n", verdict, out)
+	fmt.Fprintf(w, "%s; to create a space from it: everheap restore NAME %s\n", verdict, out)
 }

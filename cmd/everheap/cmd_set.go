@@ -11,9 +11,9 @@ import (
 // setCmd stores a value.
 type setCmd struct {
 	mapArg
-	Words []string `arg:"" name:"key-and-value" help:"Key, or index of a list, and the value as JSON; - reads it from standard input. Fields that it lacks are zero. A value alone is appended to a list, or is the single value."`
+	Words []string `arg:"" name:"key-and-value" help:"Key, or index of a list, and the value as JSON; - reads the value from standard input. Missing fields are zero. Without a key, append the value to a list, or set the single value."`
 	JSON  bool     `name:"json" help:"The key is JSON, even if the keys are strings."`
-	Text  bool     `help:"The value is a string, given as it is."`
+	Text  bool     `help:"The value is a string, not JSON."`
 	Sync  bool     `help:"Return when the change is on disk."`
 }
 
@@ -44,7 +44,7 @@ func (c *setCmd) key(tx *everheap.Tx, m *everheap.Collection) ([]byte, error) {
 	kind := m.Kind()
 	switch {
 	case len(c.Words) > 2:
-		return nil, fmt.Errorf("a key and a value are wanted, not %d words; quote what has spaces", len(c.Words))
+		return nil, fmt.Errorf("give a key and a value, not %d words; quote arguments that have spaces", len(c.Words))
 	case len(c.Words) == 2 && kind == singleValue:
 		return nil, fmt.Errorf("%s is a single value: it has no keys; give the value alone", c.Map)
 	case len(c.Words) == 2:
@@ -55,7 +55,7 @@ func (c *setCmd) key(tx *everheap.Tx, m *everheap.Collection) ([]byte, error) {
 		n, err := m.Len(tx)
 		return fmt.Append(nil, n), err
 	}
-	return nil, fmt.Errorf("%s is a %s: a key and a value are wanted", c.Map, kind)
+	return nil, fmt.Errorf("%s is a %s: give a key and a value", c.Map, kind)
 }
 
 // value returns the value as JSON.

@@ -10,7 +10,7 @@ import (
 // typesCmd prints the stored types as Go source.
 type typesCmd struct {
 	spaceArg
-	Map string `arg:"" optional:"" help:"Name of a map; without it, the types of all are printed."`
+	Map string `arg:"" optional:"" help:"Name of a map; without it, print all types."`
 }
 
 // Run implements the verb.

@@ -13,9 +13,9 @@ import (
 // watchCmd prints what changes, as it does.
 type watchCmd struct {
 	spaceArg
-	Map     string `arg:"" optional:"" help:"Name of the map, list or single value; without it, the number of each newer version is printed."`
-	Initial bool   `help:"Print what is there first, as added."`
-	Count   int    `help:"End after so many lines." placeholder:"N"`
+	Map     string `arg:"" optional:"" help:"Name of the map, list or single value; without it, print the number of each new version."`
+	Initial bool   `help:"Print the present entries first, as added."`
+	Count   int    `help:"End after N lines." placeholder:"N"`
 }
 
 // Run implements the verb.

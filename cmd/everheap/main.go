@@ -18,46 +18,47 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Home string `help:"Directory of the registry of spaces; it goes before the environment's." env:"EVERHEAP_HOME" placeholder:"DIR" type:"path"`
+	Home string `help:"Directory of the registry of spaces." env:"EVERHEAP_HOME" placeholder:"DIR" type:"path"`
 
-	Demo       demoCmd       `cmd:"" help:"See what a space is: processes share objects, one is killed, nothing is lost."`
+	Demo       demoCmd       `cmd:"" help:"Show how processes share objects, and lose nothing when one is killed."`
 	Ls         lsCmd         `cmd:"" help:"List the registered spaces."`
-	Info       infoCmd       `cmd:"" help:"Show what a space holds, and how it is doing."`
-	Get        getCmd        `cmd:"" help:"Print a value; or all entries of a map or list; or what a space has names for."`
+	Info       infoCmd       `cmd:"" help:"Show what a space holds, and its state."`
+	Get        getCmd        `cmd:"" help:"Print a value, all entries of a map or list, or the names in a space."`
 	Set        setCmd        `cmd:"" help:"Store a value, given as JSON."`
 	Del        delCmd        `cmd:"" help:"Delete keys."`
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
-	Watch      watchCmd      `cmd:"" help:"Print what changes in a map, list or single value, or each newer version, as JSON lines, until it is interrupted."`
+	Watch      watchCmd      `cmd:"" help:"Print changes of a map, list or single value, or the number of each new version, as JSON lines, until interrupted."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
-	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and what their readers hold back."`
-	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, who holds them, and how many processes wait."`
-	Check      checkCmd      `cmd:"" help:"Verify all of a space. The exit code is 0 if it is clean, 1 if something was found, 2 if it could not be checked."`
-	Collect    collectCmd    `cmd:"" help:"Drop the objects that no name reaches. Spaces do so by themselves while programs use them; this does it now."`
-	Checkpoint checkpointCmd `cmd:"" help:"List checkpoints; pin the newest version under a name; go back to one; drop one."`
-	Compact    compactCmd    `cmd:"" help:"Give space that is not needed back to the file system."`
-	Rebase     rebaseCmd     `cmd:"" help:"Give a space another window, so that a copy can be opened beside the original."`
-	Resize     resizeCmd     `cmd:"" help:"Change the maximum size of a space; in place, unless it takes a larger window."`
-	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that lost its power while it was open. Verbs that look at a space do so by themselves if they may write it."`
+	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
+	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
+	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`
+	Collect    collectCmd    `cmd:"" help:"Drop the objects that no name reaches. Programs that use a space do so in the background; this does it now."`
+	Checkpoint checkpointCmd `cmd:"" help:"List, create, restore or drop checkpoints."`
+	Compact    compactCmd    `cmd:"" help:"Return unused space to the file system."`
+	Rebase     rebaseCmd     `cmd:"" help:"Move a space to another window, so that a copy opens beside the original. No program may have it open."`
+	Resize     resizeCmd     `cmd:"" help:"Change the maximum size of a space, in place unless it needs a larger window."`
+	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that was open when the machine lost power. Other verbs do this by themselves if they may write the space."`
 
-	Adopt  adoptCmd  `cmd:"" help:"Register the space in a directory under a name: one that was moved, copied, or made without a name."`
-	Forget forgetCmd `cmd:"" help:"Take names out of the registry. The files of the spaces are not touched."`
+	Adopt  adoptCmd  `cmd:"" help:"Register a space that was moved, copied, or created without a name."`
+	Forget forgetCmd `cmd:"" help:"Remove names from the registry. The spaces' files stay."`
 
-	Backup  backupCmd  `cmd:"" help:"Write a backup of a space, while programs go on using it."`
-	Restore restoreCmd `cmd:"" help:"Make a new space from a backup."`
-	Salvage salvageCmd `cmd:"" help:"Get everything that can be read out of a damaged space, as a backup. The exit code is 0 if nothing is lost, 1 if something is, 2 if nothing could be got out."`
+	Backup  backupCmd  `cmd:"" help:"Write a backup of a space while programs use it."`
+	Restore restoreCmd `cmd:"" help:"Create a space from a backup."`
+	Salvage salvageCmd `cmd:"" help:"Write all that is readable in a damaged space as a backup. No program may have it open. The exit code is 0 if nothing is lost, 1 if something is lost, 2 if nothing is readable."`
 
-	Debug debugCmd `cmd:"" help:"Look for a fault of Everheap itself."`
+	Debug debugCmd `cmd:"" help:"Help to find a bug of Everheap itself."`
 
 	Worker workerCmd `cmd:"" name:"demo-worker" hidden:""`
 }
 
 const description = `Everheap keeps Go objects in memory that processes share and that outlives them.
 
-A SPACE is a registered name (see "everheap ls"), or the directory of a space.
-A KEY is plain text if the keys of the map are strings, of any bytes, and JSON
-otherwise; the keys of a list are indexes, from 0 on. A single value has no keys.
+A SPACE is a registered name (see "everheap ls") or the directory of a space.
+A KEY is plain text if the map has string keys, and JSON otherwise. A list has the
+indexes from 0 as keys. A single value has no keys.
 Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
-Only programs, and everheap restore, create spaces; programs may have them open meanwhile.`
+Only programs and "everheap restore" create spaces. Programs may have a space open
+meanwhile, unless the help of a verb says otherwise.`
 
 // streams are where a verb reads and writes.
 type streams struct {

@@ -19,7 +19,7 @@ import (
 
 // spaceArg is the argument that names a space, which must exist.
 type spaceArg struct {
-	Space string `arg:"" help:"Registered name, or directory, of the space."`
+	Space string `arg:"" help:"Registered name or directory of the space."`
 }
 
 // dir finds the directory of the space. What is not registered may be the name
@@ -55,7 +55,7 @@ func lookFor(dir string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("user %d may not look into %s: %w; run the command as the owner of the space", os.Geteuid(), dir, fs.ErrPermission)
+		return fmt.Errorf("user %d may not read %s: %w; run the command as the owner of the space", os.Geteuid(), dir, fs.ErrPermission)
 	case errors.Is(err, syscall.ENOTDIR):
 		return fs.ErrNotExist
 	case err == nil && !info.Mode().IsRegular():
@@ -66,14 +66,14 @@ func lookFor(dir string) error {
 
 // noSpace is the error for a directory without a space.
 func noSpace(dir string) error {
-	return fmt.Errorf("there is no space in %s; give the directory that holds its heap file", dir)
+	return fmt.Errorf("%s holds no space; give the directory that holds its heap file", dir)
 }
 
 // registered says what is wrong with the directory of a registered space, if anything is.
 func registered(e registry.Entry) error {
 	err := lookFor(e.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is registered as %s, and no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s", e.Name, e.Dir, e.Name, e.Name)
+		return fmt.Errorf("%s is registered in %s, but no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s", e.Name, e.Dir, e.Name, e.Name)
 	}
 	return err
 }
@@ -111,7 +111,7 @@ func (a spaceArg) read(std *streams, fn func(s *everheap.Space) error) error {
 	s, err := a.open(everheap.WithReadOnly())
 	if errors.Is(err, everheap.ErrReadOnly) {
 		if err := a.recover(std); err != nil {
-			return fmt.Errorf("the space was not closed before the power was lost, and could not be recovered: %w; who may write it does so by: everheap recover %s", err, a.Space)
+			return fmt.Errorf("the space was open when the machine lost power, and could not be recovered: %w; a user who may write it recovers it by: everheap recover %s", err, a.Space)
 		}
 		s, err = a.open(everheap.WithReadOnly())
 	}
@@ -126,7 +126,7 @@ func (a spaceArg) read(std *streams, fn func(s *everheap.Space) error) error {
 func (a spaceArg) recover(std *streams) error {
 	return a.with(func(s *everheap.Space) error {
 		st := s.Stats()
-		fmt.Fprintf(std.err, "everheap: the space was not closed before the power was lost; it was recovered to version %d, committed %s ago\n", st.Version, since(st.Committed))
+		fmt.Fprintf(std.err, "everheap: the space was open when the machine lost power; it was recovered to version %d, committed %s ago\n", st.Version, since(st.Committed))
 		return nil
 	})
 }

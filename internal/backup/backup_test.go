@@ -107,7 +107,7 @@ func isDamage(err error) bool {
 	return errors.As(err, &d)
 }
 
-func TestReader_Cut(t *testing.T) {
+func TestReader_Cut(t *testing.T) { // BK2
 	stream := little(t)
 	for n := range stream {
 		if _, _, err := read(bytes.NewReader(stream[:n])); !isDamage(err) {
@@ -127,7 +127,7 @@ func TestReader_FlippedBit(t *testing.T) {
 	}
 }
 
-func TestReader_MoreFollows(t *testing.T) {
+func TestReader_MoreFollows(t *testing.T) { // BK2
 	stream := little(t)
 	if _, _, err := read(bytes.NewReader(append(stream, 0))); !isDamage(err) {
 		t.Errorf("a byte more: %v", err)
@@ -174,7 +174,7 @@ func TestReader_ImpossibleContents(t *testing.T) {
 	}
 }
 
-// A stream that speaks of much and holds little takes little memory (B3).
+// A stream that speaks of much and holds little takes little memory (BK3).
 func TestReader_LittleMemory(t *testing.T) {
 	stream := write(t, []written{{payload: make([]byte, 2<<20)}})
 	i := bytes.Index(stream, binary.LittleEndian.AppendUint64(nil, 2<<20))
@@ -242,7 +242,7 @@ func TestWriter_SinkFails(t *testing.T) {
 }
 
 // Two backups of the same are not the same stream: frames of one are refused in the
-// other (B1).
+// other (BK1).
 func TestWriter_StreamsDiffer(t *testing.T) {
 	a, b := little(t), little(t)
 	at := format.BackupHeadSize
@@ -251,7 +251,7 @@ func TestWriter_StreamsDiffer(t *testing.T) {
 	}
 }
 
-// A change of any size takes little more memory than its own (B3).
+// A change of any size takes little more memory than its own (BK3).
 func TestReader_OneLargeChange(t *testing.T) {
 	for _, size := range largeChanges {
 		r, w := io.Pipe()

@@ -108,7 +108,7 @@ func (r *Reader) more() error {
 	if h.Number != r.number+1 {
 		return r.damage("frame %d follows frame %d", h.Number, r.number)
 	}
-	if r.sum = format.BackupFrameSum(r.frame, r.sum); r.sum != h.Sum { // B1
+	if r.sum = format.BackupFrameSum(r.frame, r.sum); r.sum != h.Sum { // BK1
 		return r.damage("the checksum of frame %d does not match: it was altered, or is of another backup", h.Number)
 	}
 	r.number = h.Number
@@ -148,7 +148,7 @@ func (r *Reader) keep(payload []byte) {
 }
 
 // roomFor returns how many bytes to make room for, for what follows changes: so many as
-// the first of them says to need, if not much less was read of it (B3), and a frame
+// the first of them says to need, if not much less was read of it (BK3), and a frame
 // more, where the next one begins.
 func roomFor(rest, payload []byte) int {
 	need := len(rest) + len(payload)
@@ -173,7 +173,7 @@ func (r *Reader) last(payload []byte) error {
 	if !ok {
 		return r.damage("the last frame is impossible")
 	}
-	if n, err := io.ReadFull(r.r, make([]byte, 1)); n > 0 { // B2
+	if n, err := io.ReadFull(r.r, make([]byte, 1)); n > 0 { // BK2
 		return r.damage("more follows the end of the backup")
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the backup: %w", err)

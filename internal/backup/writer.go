@@ -6,12 +6,12 @@
 //
 // Invariants:
 //
-//	B1  The checksum of a frame is continued from that of the frame before, and the
+//	BK1 The checksum of a frame is continued from that of the frame before, and the
 //	    first one's from the head's, which holds a random name. So a frame is
 //	    believed only behind the very frames that it was written behind.
-//	B2  The last frame says that it is the last, and how many changes there were.
+//	BK2 The last frame says that it is the last, and how many changes there were.
 //	    A stream without it was cut, and one that goes on after it is two.
-//	B3  A reader takes little memory on the word of the stream: at most eight times
+//	BK3 A reader takes little memory on the word of the stream: at most eight times
 //	    what it has read and verified of a change, and never more than once what the
 //	    change says to have. So no change takes much more than its own size, however
 //	    large. A writer keeps one frame.
@@ -98,7 +98,7 @@ func (w *Writer) Close(next, objects, lost uint64) error {
 // flush writes the frame.
 func (w *Writer) flush(kind uint32) {
 	w.number++
-	w.sum = format.PutBackupFrame(w.buf, kind, w.number, w.sum) // B1
+	w.sum = format.PutBackupFrame(w.buf, kind, w.number, w.sum) // BK1
 	w.send(w.buf)
 	w.buf = w.buf[:format.BackupFrameSize]
 }

@@ -22,6 +22,21 @@
 //	B6  A node that the transaction may edit is changed in place; any other is
 //	    copied, and so is the way up to the root.
 //
+// Why it is so. Entries lie anywhere, so a search should not look at them: it looks at words.
+// Keys such as "user:00001234" agree in more than eight bytes, so the words of a node begin
+// behind what all its keys have in common. The way down knows that beginning already (B3),
+// and tells without a look at an entry whether the key has it. Where words begin is computed
+// when a node grows or splits and some of its words are equal, and lowered when a key comes
+// that has less in common; one entry is enough for that, since all agree before it. What is
+// appended at the right edge goes into a node of its own, which fills.
+//
+// Measured with a million keys: a search takes 0.4 times as long as one in a sorted slice and
+// twice as long as in a hash map, a single change 1.1 to 1.3 times as long as there. Nodes
+// of 1 KiB instead of 512 bytes: searches 0.76, changes 1.1. Blocks of seven sizes
+// instead of four: changes 0.89. A search that looks at every eighth word and then at eight
+// in a row, instead of bisecting: 0.81, since it waits for all lines at once. Entries
+// fetched 16 ahead in a loop: 0.45.
+//
 // Source: B+tree (Comer 1979) with counts; words are the "poor man's normalized keys"
 // of Graefe and Larson (2001), behind a prefix truncated as by Bayer and Unterauer
 // (1977), but without separators of their own: a branch refers to no entry.

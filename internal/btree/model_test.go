@@ -303,7 +303,7 @@ func compareTriples(a, b triple) int {
 	return cmp.Or(strings.Compare(a.Group, b.Group), cmp.Compare(a.N, b.N), a.When.Compare(b.When))
 }
 
-func TestTree_Model(t *testing.T) {
+func TestTree_Model(t *testing.T) { // B1 to B5
 	for _, most := range [][2]int{{62, 41}, {5, 5}, {6, 5}} {
 		t.Run(fmt.Sprintf("%d and %d slots", most[0], most[1]), func(t *testing.T) {
 			defer btree.WithSlots(most[0], most[1])()

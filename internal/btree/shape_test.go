@@ -129,7 +129,7 @@ func TestTree_ShrinksToNothing(t *testing.T) {
 	}
 }
 
-func TestTree_OldRootStays(t *testing.T) {
+func TestTree_OldRootStays(t *testing.T) { // B6
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, strings.Compare)
 	r := rand.New(rand.NewPCG(8, 8))

@@ -96,7 +96,7 @@ func (sp *Space) claimAnchor(needed bool) (live.AnchorClaim, error) {
 }
 
 // syncAnchor fills the claimed slot, and sees to what must be true of every sync
-// (L10, E7). Only where the disk has no room to begin with, nothing is lost.
+// (L13, E7). Only where the disk has no room to begin with, nothing is lost.
 func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
 	doubt := unresolved(&sp.doubt.heap)
 	if doubt != nil {

@@ -107,7 +107,7 @@ func (tx *Tx) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCo
 	}
 	size = r.BlockBytes(a) + rest
 	tx.write.Free(a)
-	tx.write.ForsakeBytes(rest)
+	tx.write.LeaveBytesToSweep(rest)
 	return size, nil
 }
 

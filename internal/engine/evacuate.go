@@ -37,7 +37,7 @@ import (
 //	    left alone: it was written meanwhile, and not into what is to be emptied (P3).
 //	P3  What is free in the extents that are to be emptied is in nobody's lists: a sweep has
 //	    left it to the next one (heap.Marks.Withhold); what is moved out of them is
-//	    forsaken, not freed; and what else becomes free in them this process leaves to
+//	    left to a sweep, not freed; and what else becomes free in them this process leaves to
 //	    the next sweep, too (heap.Avoid), which finds them free as a whole. Until it has
 //	    ended one is due (SweepWish), whoever dies; and nobody else sweeps, since the one who
 //	    moves is the sweeper. If others write there all the same, because they have
@@ -414,7 +414,7 @@ func (e *evacuation) copy(tx *Tx, m *transcript.Move) (format.Addr, error) {
 	if err := m.Relocate(to, a); err != nil {
 		return 0, err
 	}
-	t.Forsake(old)
+	t.LeaveToSweep(old)
 	e.moved++
 	return a, nil
 }

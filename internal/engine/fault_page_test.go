@@ -156,7 +156,7 @@ func hideable(sp *Space) (list []hidden) {
 
 // Whatever the disk cannot deliver, and whatever is done then: there is an answer or
 // an error, and when the disk can again, all goes on.
-func TestFault_EveryPage(t *testing.T) {
+func TestFault_EveryPage(t *testing.T) { // E6
 	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
 	l.history = []textContents{l.now}
 	l.lived(recent()...)

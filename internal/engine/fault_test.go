@@ -516,7 +516,7 @@ func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
 
 // Reads go on after a failed sync, and nothing else does, whoever asks and however
 // often, until the space is opened alone.
-func TestFaults_FailedSyncIsFinal(t *testing.T) {
+func TestFaults_FailedSyncIsFinal(t *testing.T) { // E7, M6
 	for _, file := range []string{HeapName, "journal"} {
 		t.Run(file, func(t *testing.T) {
 			l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}

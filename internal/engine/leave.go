@@ -174,7 +174,7 @@ func (sp *Space) lastAnchor(again bool) error {
 	}
 	if invariant.Enabled {
 		for i := range w.Reserve {
-			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (K6)")
+			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 		}
 	}
 	w.Clean.Store(1) // E5: before it is written

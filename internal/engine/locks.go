@@ -149,7 +149,7 @@ func (u *LockUser) queueFor(ctx context.Context, l *lock) error {
 	if l.queue.tryLock() {
 		return nil
 	}
-	if n := goroutine.Serial(); n != 0 && l.serial.Load() == n {
+	if n := goroutine.GoID(); n != 0 && l.serial.Load() == n {
 		return &selfLockError{l.named.String()}
 	}
 	both, end := u.patience(ctx)
@@ -328,7 +328,7 @@ func (m *Mutex) end(before bool, queued *bool, err *error) {
 func (m *Mutex) hold(held live.HeldLock) error {
 	u, l := m.user, m.lock
 	l.mutex.held = held
-	l.serial.Store(goroutine.Serial())
+	l.serial.Store(goroutine.GoID())
 	l.mutex.by.Store(u)
 	if u.closed.Load() {
 		if held, ok := l.letGo(u); ok {

@@ -105,7 +105,7 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 }
 
 // lend returns what the program gets to see of a stored value, in the block with the
-// payload: itself, or, if it is Coded, a copy (L9 of layout).
+// payload: itself, or, if it is Coded, a copy (LY9).
 func (tx *Tx) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
 	if !t.Coded() {
 		return value, nil

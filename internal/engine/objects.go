@@ -105,11 +105,11 @@ func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
 		return 0, false, err
 	}
 	sh := tx.sp.catalog
-	hash, err := sh.Hash(layout.Arg(&key))
+	hash, err := sh.Hash(layout.NoEscape(&key))
 	if err != nil {
 		return 0, false, err
 	}
-	entry, err := trie.Get(tx.reader, format.Link(m.Root), sh, hash, layout.Arg(&key))
+	entry, err := trie.Get(tx.reader, format.Link(m.Root), sh, hash, layout.NoEscape(&key))
 	if err != nil || entry == nil {
 		return 0, false, err
 	}
@@ -123,11 +123,11 @@ func (tx *Tx) enroll(index uint64, key string, word uint64) error {
 		return err
 	}
 	sh := tx.sp.catalog
-	hash, err := sh.Hash(layout.Arg(&key))
+	hash, err := sh.Hash(layout.NoEscape(&key))
 	if err != nil {
 		return err
 	}
-	root, entry, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.Arg(&key), layout.Arg(&word))
+	root, entry, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.NoEscape(&key), layout.NoEscape(&word))
 	if err != nil {
 		return tx.fail(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 // A piece is read in steps, in order, without what is not in use; all together no more
 // than once, and no more than the limit.
-func TestReadAhead_Pieces(t *testing.T) {
+func TestReadAhead_Pieces(t *testing.T) { // A2, A3, A4
 	const extent = format.ExtentSize
 	for _, c := range []struct {
 		name       string
@@ -96,7 +96,7 @@ func resident(t *testing.T, path string) []bool {
 
 // A space that is not in memory is read ahead once somebody waits for its pages, but not
 // without background work.
-func TestReadAhead_AfterAColdStart(t *testing.T) {
+func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 	dir := filepath.Join(t.TempDir(), "s")
 	heap := filepath.Join(dir, HeapName)
 	o := Options{MaxSize: 256 << 20, Manual: true}

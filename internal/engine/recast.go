@@ -228,7 +228,7 @@ func (c *recast) giveUp(n uint64, walk func(free func(a format.Addr)) error) err
 	t := c.tx.write
 	free := t.Free
 	if n > maxListed {
-		free = t.Forsake
+		free = t.LeaveToSweep
 	}
 	var later []format.Addr
 	err := walk(func(a format.Addr) {

@@ -22,7 +22,7 @@ type Semaphore struct {
 func (u *LockUser) Semaphore(name string, units int) *Semaphore {
 	key := lockKey{name: name, units: units}
 	if units < 1 || units > MaxUnits {
-		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d units; it has at least one, and at most %d", ErrUnitsDiffer, units, MaxUnits)}}
+		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", ErrUnitsDiffer, units, MaxUnits)}}
 	}
 	s := &Semaphore{u, u.lock(key)}
 	runtime.AddCleanup(s, dropped.drop, dropped{&u.sp.locks, s.lock})

@@ -351,7 +351,7 @@ func TestAfterMoving(t *testing.T) {
 }
 
 // A try counts only if it came to its end.
-func TestShrunk_Futile(t *testing.T) {
+func TestShrunk_Futile(t *testing.T) { // H2
 	fault := fmt.Errorf("writing: %w", ErrIO)
 	for _, c := range []struct {
 		s      shrunk

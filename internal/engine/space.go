@@ -2,8 +2,8 @@
 // recover, anchor, sweep. Each is a sequence of named steps; the parts are those
 // of the packages below.
 //
-// Invariants of this package (those of blocks, I1 to I7, are in package heap;
-// those of coordination, L1 to L9, in package live):
+// Invariants of this package (those of blocks, I1 to I9, are in package heap;
+// those of coordination, L1 to L16, in package live):
 //
 //	E1  A transaction starts from a state that its slot holds, and publishes by
 //	    one compare-and-swap from that very state. Whatever happened in between,

@@ -22,7 +22,7 @@ import (
 //   - Every process that had the file open when the data were lost is told by the
 //     kernel itself, at its own next sync.
 //   - One that opens the file later is not told. It sees the mark; or it sees that
-//     the sync has been announced and has no known outcome (L10), and then writes
+//     the sync has been announced and has no known outcome (L13), and then writes
 //     again what that sync may have lost, before it relies on it: see makeGood.
 //   - The mark goes away when one that has the space for itself opens it, writes
 //     all that is in use once more, and has synced it: see heal.

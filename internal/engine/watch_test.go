@@ -132,7 +132,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 			defer w.Close()
 			for last := uint64(0); last < commits; {
 				err := w.Next(context.Background(), func(d *Difference) error {
-					return d.CopyValue(layout.ArgKey(&last), d.Now)
+					return d.CopyValue(layout.NoEscapeKey(&last), d.Now)
 				})
 				if err != nil {
 					t.Error(err)

@@ -35,7 +35,7 @@
 // the parent do not go on in it.
 //
 // After a run everybody who is alive must have ended, and none can be waiting for ever. A
-// process that has just opened the space checks it as Space.Check does; every 16 bytes of the
+// process that has just opened the space checks it as engine.Space.Check does; every 16 bytes of the
 // heap have one owner at most, be it the newest version, the lists of a process or a stack of
 // parcels; each key has the value of the newest version that was acknowledged, or of one
 // whose process died in it. Then everybody goes on, a sweep is made, and all is looked at
@@ -51,7 +51,7 @@
 // What is not covered: the order of memory accesses as processors see it (steps are
 // sequentially consistent); plain reads and writes of blocks between two steps, which
 // nobody comes in between of; losses of power (package powercut has those), except that
-// Space.Check verifies what a recovery would need; of forks what their kernel and their runtime
+// engine.Space.Check verifies what a recovery would need; of forks what their kernel and their runtime
 // do (those of the system are tried by the tests of the library), named locks and watches of a
 // fork, and a fork in the middle of opening or closing a space; more deviations and processes
 // than were run; what no scenario does.

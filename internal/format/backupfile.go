@@ -12,8 +12,8 @@ const (
 	BackupFrameMagic = "EVBF"     // starts each frame
 )
 
-// BackupHead starts a backup: a stream that tells one version of a space as the
-// changes that make it. Frames follow.
+// BackupHead starts a backup: a stream of the changes that make one version of a space.
+// Frames follow.
 type BackupHead struct {
 	Magic    [8]byte  `doc:"EVBACKUP"`
 	Format   uint32   `doc:"version of the format"`
@@ -41,7 +41,7 @@ type BackupFrame struct {
 	Number uint64  `doc:"of the frame, from 1"`
 }
 
-// BackupEnd is the payload of the last frame: what the whole stream holds.
+// BackupEnd is the payload of the last frame: the totals of the stream.
 type BackupEnd struct {
 	NextIndex uint64 `doc:"index that the next new object gets"`
 	Objects   uint64 `doc:"number of objects, the two that every space has included"`
@@ -63,7 +63,7 @@ var (
 	BackupEndSize   = binary.Size(BackupEnd{})
 )
 
-// MaxBackupFrame is the most that a frame of a backup carries.
+// MaxBackupFrame is the greatest payload of a frame of a backup.
 const MaxBackupFrame = 1 << 20
 
 // Encode returns the bytes of the head, checksum included.

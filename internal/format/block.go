@@ -58,8 +58,8 @@ func (k Kind) Object() bool {
 	return false
 }
 
-// Carried reports whether blocks of the kind hold what a transaction stored, and
-// are named by its changes: by those of their birth.
+// Carried reports whether blocks of the kind hold what a transaction stored: the changes of
+// the version of their birth name them.
 func (k Kind) Carried() bool {
 	switch k {
 	case KindEntry, KindValue, KindItem:
@@ -71,9 +71,9 @@ func (k Kind) Carried() bool {
 // HeaderSize is the size of a block header; the payload follows it.
 const HeaderSize = 16
 
-// BlockHeader stands before the payload of every block. The checksum is BlockSum; it
-// is computed when the transaction commits, and until then its place holds the stamp
-// by which the transaction knows which of its own blocks it may still edit.
+// BlockHeader precedes the payload of every block. The checksum is BlockSum, computed when
+// the transaction commits. Until then its place holds the stamp by which the transaction
+// knows which of its own blocks it may still edit.
 type BlockHeader struct {
 	Sum  uint32 `doc:"CRC32C of the rest of the header and of the payload, exclusive-or bits 32-63 of the product of the block's offset in the file divided by 16 and 0x9e3779b97f4a7c15"`
 	Size uint32 `doc:"bytes of payload"`
@@ -82,9 +82,9 @@ type BlockHeader struct {
 
 var _ [HeaderSize]byte = [unsafe.Sizeof(BlockHeader{})]byte{}
 
-// BlockSum returns the checksum of a block, header and payload, that lies at the
-// offset in the heap file: that of all but the checksum itself, and of the place, so
-// that an intact block is not taken for the one that should be where it lies.
+// BlockSum returns the checksum of a block, header and payload, at an offset in the heap
+// file. It covers everything but the checksum itself, and the place, so that nobody takes
+// an intact block for another one that should lie there.
 func BlockSum(block []byte, off uint64) uint32 {
 	return Checksum(block[4:]) ^ uint32(off>>4*0x9e3779b97f4a7c15>>32)
 }

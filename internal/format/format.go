@@ -27,8 +27,8 @@ type Version uint64
 // ByteCount is a number of bytes.
 type ByteCount uint64
 
-// Incarnation names one process's membership of a space and is never used
-// twice. Its low bits are the index of the process entry.
+// Incarnation names one process's membership of a space. A live file never uses one twice.
+// Its low bits are the index of the process entry.
 type Incarnation uint64
 
 const (
@@ -52,7 +52,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum returns the CRC32C of b.
 func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// DamageError says which bytes of a file are not what they must be.
+// DamageError says which bytes of a file are damaged.
 type DamageError struct {
 	File   string // "heap", "live"
 	Offset int64  // offset of the record in the file

@@ -19,8 +19,8 @@ const (
 	TableOffset  = ExtentSize // of the extent table: one byte an extent
 )
 
-// Header is the first page of the heap file. It is written with the file, when the
-// space is created or rewritten, never else.
+// Header is the first page of the heap file. Only the creation or a rewriting of the space
+// writes it.
 type Header struct {
 	Magic    [8]byte  `doc:"EVERHEAP"`
 	Format   uint32   `doc:"version of the format"`
@@ -96,8 +96,8 @@ func DecodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// Anchor is the record of a version that survives power loss. The newest valid
-// one, by version and then sequence, is the state of the space.
+// Anchor is the record of a version that survives power loss. A recovery starts from the
+// newest valid one, by version and then sequence.
 type Anchor struct {
 	Magic    [8]byte           `doc:"EVANCHOR"`
 	Format   uint32            `doc:"version of the format"`

@@ -30,8 +30,8 @@ const (
 	OpUnlisted OpKind = 129 // changes that are not listed: the version needs an anchor
 )
 
-// Op is one logical change as a state or a record block names it. What it carries
-// is a block: the payload of an entry, a value, an element or a descriptor.
+// Op is one logical change as a state or a list of changes names it. It carries a block:
+// the payload of an entry, a value, an element or a descriptor.
 type Op struct {
 	What  uint64 `doc:"kind (bits 56-63), index of the object (0-47)"`
 	Block uint64 `doc:"address of the block that the change carries, 0: none; of a new map or sorted map: index of the descriptor of its keys"`
@@ -173,9 +173,9 @@ func NextRecord(b []byte) (h RecordHead, ops, rest []byte, ok bool) {
 	return h, b[:h.Size:h.Size], b[h.Size:], true
 }
 
-// NextChain returns the chain of a version from that of the version before and a
-// random number of the life of the live file: versions of the same number in
-// different histories have different chains.
+// NextChain computes the chain of a version from that of the version before and the random
+// number of the live file: versions of the same number in different histories have
+// different chains.
 func NextChain(before, salt, version uint64) uint64 {
 	x := (before ^ salt) + version*0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -10,8 +10,8 @@ import (
 // LiveMagic starts the live file.
 const LiveMagic = "EVERLIVE"
 
-// LiveIdentity is the first page of the live file: which boot and which files
-// it belongs to. Anything else found means that the file is not to be trusted.
+// LiveIdentity is the first page of the live file: the boot and the files that it belongs
+// to. Nobody trusts a file with anything else there.
 type LiveIdentity struct {
 	Magic     [8]byte  `doc:"EVERLIVE"`
 	Format    uint32   `doc:"version of the format"`
@@ -217,8 +217,8 @@ var (
 	_ [0]byte   = [unsafe.Offsetof(Live{}.End) % 128]byte{}
 )
 
-// NobodyAlive is an incarnation that no process ever has: the owner of a word
-// that is to be treated as that of a dead process.
+// NobodyAlive is an incarnation that no process ever has: the owner of a word that belongs
+// to a dead process.
 const NobodyAlive = 1<<64 - 1
 
 // Entry returns the index of the process entry that the incarnation names.
@@ -229,6 +229,6 @@ const (
 	LockGate     = int64(1) << 62             // heap: exclusive while a space is opened or closed
 	LockPresence = LockGate + 1               // heap: shared by every process that has the space open
 	LockProcess  = int64(1)<<62 + 2           // live: plus the index of a process entry: its owner's, while that lives
-	LockReap     = LockProcess + NumProcesses // live: plus the index: of whoever makes the entry ready for its next owner
-	LockVersions = int64(1) << 61             // heap: plus the offset of a state block divided by 16: shared by readers of that version who cannot write
+	LockReap     = LockProcess + NumProcesses // live: plus the index: of the process that makes the entry ready for its next owner
+	LockVersions = int64(1) << 61             // heap: plus the offset of a state block divided by 16: shared by readers of that version that cannot write
 )

@@ -10,14 +10,14 @@ const (
 	NumLocks = 1 << LockIndexBits
 	// LockIndexBits is the number of bits of the index of an entry of a lock.
 	LockIndexBits = 10
-	// NumUnits is how many units all semaphores have together.
+	// NumUnits is how many permits all semaphores have together.
 	NumUnits = 4096
 	// MaxLockName is the number of bytes that the name of a lock can have.
 	MaxLockName = 128
 )
 
-// LockOffered, in a word that names the holder of a mutex or of a unit, says that
-// it is only offered to that incarnation. No incarnation has that bit.
+// LockOffered, in a word that names the holder of a mutex or a permit, says that it is only
+// offered to that incarnation. No incarnation has that bit.
 const LockOffered = 1 << 63
 
 // Phases of the entry of a lock, in the low bits of its State.
@@ -30,8 +30,8 @@ const (
 	LockPhaseBits = 2
 )
 
-// LiveLock is the entry of a named lock: a mutex, or a semaphore, whose units are
-// elsewhere. The first cache line is what taking it touches.
+// LiveLock is the entry of a named lock: a mutex, or a semaphore, whose permits are
+// elsewhere. Taking the lock touches only the first cache line.
 type LiveLock struct {
 	Owner     atomic.Uint64                    `doc:"incarnation that holds the mutex, with bit 63 if it is only offered; 0: free"`
 	Since     atomic.Uint64                    `doc:"time at which it was taken, nanoseconds since 1970 UTC, to a tenth of a second; or at which it was offered"`
@@ -48,7 +48,7 @@ type LiveLock struct {
 	Name      [MaxLockName / 8]atomic.Uint64   `doc:"the name, zeros after it"`
 }
 
-// LiveUnit is a unit of a semaphore.
+// LiveUnit is a permit of a semaphore.
 type LiveUnit struct {
 	Lock  atomic.Uint64 `doc:"whose unit it is: index of the entry (bits 0-9), generation (10-63); stale if the entry is of another generation"`
 	Owner atomic.Uint64 `doc:"incarnation that holds the unit, with bit 63 if it is only offered; 0: free"`

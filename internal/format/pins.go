@@ -10,8 +10,8 @@ type Pins struct {
 	Count uint64 `doc:"number of checkpoints that follow"`
 }
 
-// Pin is one checkpoint: a version that stays readable for as long as it is
-// listed by a version that does.
+// Pin is one checkpoint: a version that stays readable as long as a readable version lists
+// it.
 type Pin struct {
 	Version uint64           `doc:"the version"`
 	State   uint64           `doc:"address of its state block"`

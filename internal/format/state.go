@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// State is the payload of a state block: all there is to know of one version.
+// State is the payload of a state block, which is one version.
 type State struct {
 	Version    uint64 `doc:"number of the version"`
 	Table      uint64 `doc:"root of the object table, a link of a radix vector"`
@@ -104,8 +104,8 @@ type EntryHead struct {
 	Hash uint64 `doc:"hash of the key, seeded with the secret of the space; of a sorted map: the first 8 bytes of the ordered form of the key"`
 }
 
-// Parcel is the payload of a block with free space that one process hands to
-// another: a link and up to the size class's worth of items.
+// Parcel is the payload of a block that lists free space which one process passes to
+// others, a batch: a link, and as many items as the block has room for.
 type Parcel struct {
 	Next  uint64 `doc:"address of the next parcel of the stack; 0: last"`
 	Count uint64 `doc:"number of items"`

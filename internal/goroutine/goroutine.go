@@ -1,7 +1,7 @@
 // Package goroutine tells goroutines apart, so that one that is about to wait
 // for itself gets an error instead.
 //
-// Start reading at ID and Serial.
+// Start reading at ID and GoID.
 package goroutine
 
 import (
@@ -16,29 +16,29 @@ import (
 // storage. It is compared and never dereferenced. A later goroutine may get it.
 func ID() uintptr { return current() }
 
-// Serial returns a number that no other goroutine of the process ever has: the one
-// that stack traces show. It is 0 if this version of Go keeps it where it was not
-// found; then nobody can be told apart.
-func Serial() uint64 {
-	if serialAt == 0 {
+// GoID returns the goroutine ID of the runtime, which stack traces show and no other
+// goroutine of the process ever has. It is 0 if this version of Go keeps it in an unknown
+// place; then nobody can be told apart.
+func GoID() uint64 {
+	if goIDAt == 0 {
 		return 0
 	}
-	return word(serialAt)
+	return word(goIDAt)
 }
 
-// serialAt is where in the descriptor the number is; 0: not known. The descriptor
-// has no fixed layout, so the place is found by trying: it is the only word that,
-// in each of some goroutines, has the number that its stack trace shows. Goroutines
-// look at their own descriptors only, of which more than searched is mapped.
-var serialAt = findSerial()
+// goIDAt is the place of the ID in the descriptor; 0: unknown. The descriptor has no fixed
+// layout, so findGoID tries: the place is the only word that, in each of some goroutines,
+// has the ID that its stack trace shows. A goroutine looks at its own descriptor only, of
+// which more than searched is mapped.
+var goIDAt = findGoID()
 
 const (
 	searched = 256 // bytes of the descriptor
 	tried    = 4   // goroutines
 )
 
-// findSerial looks for the number.
-func findSerial() uintptr {
+// findGoID looks for the place of the ID.
+func findGoID() uintptr {
 	places := ownPlaces()
 	for range tried {
 		more := make(chan []uintptr)
@@ -52,9 +52,9 @@ func findSerial() uintptr {
 	return places[0]
 }
 
-// ownPlaces returns the places at which the goroutine's number could be.
+// ownPlaces returns the places at which the goroutine's ID could be.
 func ownPlaces() (list []uintptr) {
-	n := tracedSerial()
+	n := tracedGoID()
 	for at := uintptr(8); n != 0 && at < searched; at += 8 {
 		if word(at) == n {
 			list = append(list, at)
@@ -63,9 +63,9 @@ func ownPlaces() (list []uintptr) {
 	return list
 }
 
-// tracedSerial reads the goroutine's number from its stack trace; 0 if that does
-// not begin as it always has.
-func tracedSerial() uint64 {
+// tracedGoID reads the goroutine ID from its stack trace; 0 if that does not begin as it
+// always has.
+func tracedGoID() uint64 {
 	b := make([]byte, 64)
 	b = b[:runtime.Stack(b, false)]
 	rest, found := bytes.CutPrefix(b, []byte("goroutine "))

@@ -25,10 +25,10 @@ func TestID_DiffersBetweenGoroutines(t *testing.T) {
 }
 
 // Descriptors are used again; numbers are not.
-func TestSerial_NeverUsedTwice(t *testing.T) {
-	mine := Serial()
-	if mine == 0 || mine != tracedSerial() {
-		t.Fatalf("the number is %d, the stack trace shows %d", mine, tracedSerial())
+func TestGoID_NeverUsedTwice(t *testing.T) {
+	mine := GoID()
+	if mine == 0 || mine != tracedGoID() {
+		t.Fatalf("the number is %d, the stack trace shows %d", mine, tracedGoID())
 	}
 	seen := map[uint64]bool{mine: true}
 	again := map[uintptr]bool{}
@@ -36,9 +36,9 @@ func TestSerial_NeverUsedTwice(t *testing.T) {
 	for range 1000 {
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			n := Serial()
-			if seen[n] || n != tracedSerial() {
-				t.Errorf("a goroutine has the number %d, its stack trace shows %d", n, tracedSerial())
+			n := GoID()
+			if seen[n] || n != tracedGoID() {
+				t.Errorf("a goroutine has the number %d, its stack trace shows %d", n, tracedGoID())
 			}
 			seen[n] = true
 			if again[ID()] {

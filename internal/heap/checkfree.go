@@ -6,11 +6,11 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// A FreeCheck compares what is said to be free with the blocks that a version can
-// reach. The version has been held since before any of the lists is looked at: what
-// it can reach was not free then, and cannot become free while it is held. So
-// whatever is listed as free at any moment since, and is in the set, is damage, or a
-// fault of this library, whoever goes on allocating and freeing meanwhile.
+// A FreeCheck compares the lists of free space with the blocks that a version can reach. A
+// slot holds the version since before the check looks at any list: what the version reaches
+// was not free then, and cannot become free while it is held. So whatever is listed as free
+// at any moment since, and is in the set, is damage, or a bug of this library, even while
+// others allocate and free.
 type FreeCheck struct {
 	heap    *Heap
 	marks   *Marks
@@ -97,13 +97,12 @@ func (c *FreeCheck) extents(extent, n uint64, where string) {
 	}
 }
 
-// Stacks looks at the reserve, and at the parcels by which processes hand over free space. Each parcel
-// verifies, or it is passed over with all behind it: somebody may be taking it. If
-// still says that nobody can be, that is damage as well.
+// Stacks looks at the reserve, and at the batches by which processes pass free space on. A
+// batch that does not verify is skipped with all behind it: a process may be taking it. If
+// still says that none can be, that is damage as well.
 //
-// A parcel that verifies is one that was in the stack since the version was held, or
-// one of a process that has just taken it, or that is about to push it: what is in
-// it was free at some moment since then.
+// A batch that verifies was in the stack since the version was held, or a process has just
+// taken it, or is about to push it: what it lists was free at some moment since then.
 func (c *FreeCheck) Stacks(still bool) {
 	for i := range c.heap.live.Words().Reserve {
 		if extent := c.heap.live.Words().Reserve[i].Load(); extent != 0 {
@@ -117,7 +116,7 @@ func (c *FreeCheck) Stacks(still bool) {
 			continue
 		}
 		for a, n := format.Addr(h.base+offset), 0; a != 0 && n < maxChain; n++ {
-			items, next, ok := h.readParcel(a)
+			items, next, ok := h.readBatch(a)
 			if !ok {
 				if still {
 					c.find(a, fmt.Sprintf("the parcel of free space in stack %d does not verify", stack))
@@ -133,7 +132,7 @@ func (c *FreeCheck) Stacks(still bool) {
 	}
 }
 
-// item looks at an item of a parcel.
+// item looks at an item of a batch.
 func (c *FreeCheck) item(stack int, item format.ParcelItem) {
 	h := c.heap
 	a, off := format.Addr(item.Addr), item.Addr-h.base

@@ -49,8 +49,8 @@ func TestFreeCheck_FindsWhatIsInUse(t *testing.T) {
 	}{
 		{"a block in the lists", func() { h.Put(small.addr, class.BlockSize()) }, small.addr},
 		{"an extent in the lists", func() { h.PutExtents(large.addr+2*format.ExtentSize, 1) }, large.addr + 2*format.ExtentSize},
-		{"a block in a parcel", func() { h.Push(int(class), []format.ParcelItem{{Addr: uint64(small.addr)}}) }, small.addr},
-		{"an extent in a parcel", func() {
+		{"a block in a batch", func() { h.Push(int(class), []format.ParcelItem{{Addr: uint64(small.addr)}}) }, small.addr},
+		{"an extent in a batch", func() {
 			h.Push(format.StackExtents, []format.ParcelItem{{Addr: uint64(large.addr) + 3*format.ExtentSize, Birth: 2}})
 		}, large.addr + 3*format.ExtentSize},
 		{"a block that was freed", func() {

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// What is needed to empty extents of which little is in use, and to give the end of the
-// file back: how full extents are, and which of them a sweep leaves alone.
+// What emptying sparse extents, and cutting the end of the file off, needs: how full extents
+// are, and which of them a sweep leaves alone.
 
 // An ExtentSet is a set of extents.
 type ExtentSet struct{ words []uint64 }
@@ -69,12 +69,12 @@ func (h *Heap) First() uint64 { return h.first >> format.ExtentShift }
 // ExtentOf returns the number of the extent that an address lies in.
 func (h *Heap) ExtentOf(a format.Addr) uint64 { return h.extentOf(a) }
 
-// Withhold excepts extents from what Unmarked lists: it stays nobody's until the next
-// sweep, so nothing is written there any more.
+// Withhold excepts extents from what Unmarked lists: nobody owns them until the next sweep,
+// so nobody writes there.
 func (m *Marks) Withhold(s *ExtentSet) { m.withheld = s }
 
-// Avoid has this process leave blocks of extents that become free to the next sweep, so
-// that it writes nothing there, and take the lowest extents that are free; nil: no more.
+// Avoid makes this process leave blocks that become free in these extents to the next
+// sweep, so that it writes nothing there, and take the lowest free extents; nil ends that.
 // The heap is entered.
 func (h *Heap) Avoid(s *ExtentSet) {
 	h.avoided = s
@@ -126,13 +126,13 @@ func (h *Heap) Gather() {
 	h.cool()
 }
 
-// tailKept is how many free extents stay before the end that is cut off: for the parcels
-// that tell of the others.
+// tailKept is how many free extents stay before the end that is cut off: for the batches
+// that list the others.
 const tailKept = 4
 
-// CutTail takes the free extents at the end of what is reserved out of the lists, for
-// good, and returns the offset at which they begin: the end of the file is there from now on.
-// Nobody else has the space open; the heap is entered, and what is free is in the lists.
+// CutTail takes the free extents at the end of what is reserved out of the lists, for good,
+// and returns the offset at which they begin, which is the end of the file from now on.
+// Nobody else has the space open; the heap is entered, and the lists have all free space.
 func (h *Heap) CutTail() (below uint64) {
 	end := h.live.Words().Carved.Load() >> format.ExtentShift
 	first := end

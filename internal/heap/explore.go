@@ -54,13 +54,13 @@ func (h *Heap) Census(visit func(a format.Addr, size format.ByteCount, free bool
 	}
 }
 
-// StackCensus calls visit with what is in the stacks of parcels, the parcels included.
+// StackCensus calls visit with what is in the stacks of batches, the batches included.
 // It returns an error if one does not verify: nobody is using them.
 func (h *Heap) StackCensus(visit func(a format.Addr, size format.ByteCount, free bool)) error {
 	for stack := range format.NumStacks {
 		offset := h.live.StackHead(stack)
 		for a, n := format.Addr(h.base+offset), 0; offset != 0 && a != 0; n++ {
-			items, next, ok := h.readParcel(a)
+			items, next, ok := h.readBatch(a)
 			if !ok || n > 1<<16 {
 				return h.damage(a, "the parcel in stack %d does not verify", stack)
 			}

@@ -8,7 +8,7 @@ func (h *Heap) Put(a format.Addr, size format.ByteCount) { h.put(a, size, true) 
 // PutExtents gives extents to the lists.
 func (h *Heap) PutExtents(a format.Addr, n uint64) { h.runs.add(h.extentOf(a), n) }
 
-// Push puts a parcel of the items on a stack.
+// Push puts a batch of the items on a stack.
 func (h *Heap) Push(stack int, items []format.ParcelItem) { h.push(stack, items) }
 
 // Age makes the transaction one in which so many walks were begun.
@@ -20,7 +20,7 @@ func (t *Txn) CompactLog() { t.compactLog() }
 // Drop empties the lists.
 func (h *Heap) Drop() { h.Abandon() }
 
-// PushEach puts every free extent of the lists into a parcel of its own, on the stack
+// PushEach puts every free extent of the lists into a batch of its own, on the stack
 // of extents.
 func (h *Heap) PushEach() {
 	for {

@@ -5,9 +5,9 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// Abandon drops all lists of this process: after a memory fault in the middle of
-// their use nobody knows what they say. What was in them leaks until a sweep (I4).
-// The caller has what it takes to use the lists.
+// Abandon drops all lists of this process: after a memory fault in the middle of their use
+// nobody knows what they contain. That leaks until a sweep (I4). The caller may use the
+// lists.
 func (h *Heap) Abandon() {
 	w := h.live.Words()
 	w.Leaked.Add(uint64(h.waiting + h.freeBytes() + h.holeBytes()))

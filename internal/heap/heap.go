@@ -2,9 +2,10 @@
 //
 // Terms: a block is a header and a payload; an extent is 64 KiB of blocks of one
 // class, or part of a run, which is one block that fills whole extents. A process
-// reserves extents for itself and carves blocks from them, so that processes
-// never meet over a free block. A block that a transaction frees is pending
-// until no protected version can see it; it is held by the version that can.
+// reserves extents for itself and cuts them into blocks, so that processes never meet
+// over a free block. A block that a transaction frees is pending until no protected
+// version can see it; a version that can holds it. A batch is a block that lists free
+// blocks or extents, by which processes pass them on (format.Parcel).
 //
 // Invariants:
 //
@@ -12,39 +13,39 @@
 //	I2  A block (birth B, freed by version F) is reclaimed only if no protected
 //	    version X has B <= X < F. Order: load the current version C, scan, then
 //	    reclaim only blocks with F <= C. (Heap.Reclaim, live.Protected)
-//	    A block that a version's log refers to is reclaimed only if besides that
-//	    version is in the journal already (live.Written): until then whoever
-//	    writes the journal reads the block, although no protected version may
-//	    reach it. An entry, a value and an item are referred to by the version of
-//	    their birth (format.Kind.Carried), and an entry by F if that removed it; a
-//	    state, a list of changes and a descriptor wait for F in any case.
+//	    Besides, a block that a version's log refers to is reclaimed only if that
+//	    version is in the journal (format.Live.Written): until then the writer of the
+//	    journal reads the block, although no protected version may reach it. The
+//	    version of their birth refers to an entry, a value and an item
+//	    (format.Kind.Carried), and F to an entry that it removed; a state, a list of
+//	    changes and a descriptor wait for F in any case.
 //	I3  The commit point is one compare-and-swap of one word. (live.Publish)
 //	I4  Free space is a cache of reachability: the lists in this package are in
 //	    ordinary memory, a crash loses them, and a sweep finds it all again.
 //	I5  A pointer in a payload points inside its own block, or is a link of a
 //	    tree to a block of the expected kind.
-//	I6  Only the write view is written, only by the transaction, or the process,
-//	    that owns the block.
+//	I6  A transaction, or a process, writes only blocks that it owns, and only through
+//	    the write view.
 //	I7  A process uses its lists only between Enter and Leave. Enter marks the
 //	    process active and then looks at the epoch; a sweep raises the epoch and
 //	    then looks for active processes. So either the sweep sees the process and
 //	    gives up, or the process sees the epoch and forgets what lies below the
-//	    floor: never do both believe to own the same free block.
+//	    floor: the two never both believe that they own a free block.
 //	I8  An extent that may have no space in the file is free, and the table of
 //	    extents says so (ClassHole) from before the space is given back until
 //	    after it was allocated again. (holes.go)
 //	I9  A process that has swapped the current state may stand still right after,
-//	    for any time. Its version is everybody's: others may replace all blocks of
-//	    it, reclaim them (its slot holds the base, and the blocks are younger), and
-//	    own them, before it makes another step. So after the swap it reads no
-//	    header of a block that it has published, and takes none into its lists.
-//	    What else it has noted before the swap stays right, for as long as it is
-//	    active, since no sweep begins meanwhile (I7): a block that it wrote and that
-//	    is no part of the version, nobody can find; and a block of the base that it
-//	    has freed is in nobody else's lists, since only one version frees a block,
-//	    but for a restore, after which it stays pinned until a sweep has ended (C2
-//	    of the engine). If the swap fails nothing was published, and all that it
-//	    wrote is its own still. (Txn.Seal, Txn.Committed, Txn.Aborted)
+//	    for any time. Then its version belongs to everybody: others may replace all
+//	    its blocks, reclaim them (its slot holds the base, and the blocks are younger),
+//	    and own them, before it makes another step. So after the swap it reads no
+//	    header of a block that it published, and takes none into its lists. What else
+//	    it noted before the swap stays right while it is active, since no sweep begins
+//	    meanwhile (I7): nobody can find a block that it wrote and that is no part of
+//	    the version; and a block of the base that it freed is in no other list, since
+//	    only one version frees a block, except for a restore, after which the version
+//	    stays pinned until a sweep has ended (C2). If the swap fails nothing was
+//	    published, and it still owns all that it wrote. (Txn.Seal, Txn.Committed,
+//	    Txn.Aborted)
 //
 // Start reading at Txn, then Heap.refill and Heap.Reclaim.
 package heap
@@ -61,15 +62,14 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// ErrFull says that the window of the space is used up.
+// ErrFull: the space has used up its window.
 var ErrFull = errors.New("the space has reached its maximum size")
 
-// ErrTooLarge says that one value does not fit into a block.
+// ErrTooLarge: one value does not fit into a block.
 var ErrTooLarge = errors.New("the value is larger than 4 GiB")
 
-// Heap is this process's part of the free space of a space. Except for the
-// methods of Reader, it is used by one goroutine at a time: the one that has the
-// process's writer lock.
+// Heap is this process's part of the free space of a space. One goroutine at a time uses
+// it, the one that has the process's writer lock, except for the methods of Reader.
 type Heap struct {
 	region *mapping.Region
 	live   *live.Live
@@ -93,7 +93,7 @@ type Heap struct {
 	cold     format.ByteCount // in the cold groups of all lists
 	waiting  format.ByteCount // in pending and held
 	reserved reserve
-	leaving  bool             // the last user closes the space: the reserve stays empty (K6)
+	leaving  bool             // the last user closes the space: the reserve stays empty (RV6)
 	relieve  func()           // see SetRelief
 	sweep    func() bool      // the same
 	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
@@ -103,7 +103,7 @@ type Heap struct {
 	prot     live.Protected
 }
 
-// freed is a block that waits until no protected version can see it.
+// freed is a pending block.
 type freed struct {
 	addr  format.Addr
 	birth format.Version
@@ -143,7 +143,9 @@ func (h *Heap) payload(a format.Addr, n format.ByteCount) []byte {
 	return unsafe.Slice((*byte)(at(uintptr(a)+h.delta+format.HeaderSize)), n)
 }
 
-// extentClass reads the extent table.
+// extentClass reads the extent table. The class stands there and not in the extent: so whole
+// extents are left for blocks, a run has no hole for a header, and no byte of user data can
+// look like the header of an extent when a damaged link leads into a large value.
 func (h *Heap) extentClass(extent uint64) format.Class {
 	return *(*format.Class)(at(uintptr(h.base + format.TableOffset + extent)))
 }
@@ -231,16 +233,15 @@ func (h *Heap) Enter() {
 	}
 	h.live.Entry().Active.Store(1)
 	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
-		h.live.Assure() // else it would keep what a sweep has given to others (L16 of live)
+		h.live.Assure() // else it would keep what a sweep has given to others (L16)
 		h.forget(epoch)
 	}
 }
 
-// Leave ends the section.
+// Leave ends the section that Enter began.
 func (h *Heap) Leave() { h.live.Entry().Active.Store(0) }
 
-// forget drops everything below the floor of the sweep that began: it is that
-// sweep's to give back.
+// forget drops everything below the floor of the sweep that began, which will find it.
 func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
@@ -278,11 +279,11 @@ func (h *Heap) forget(epoch uint64) {
 	}
 }
 
-// SetRelief names what the heap calls, within a transaction, before it gives up
-// for want of space: relieve brings the journal up to date and lets go of old anchors,
-// so that blocks which wait for that can be reused; sweep looks for what nobody has, if
-// there may be something, and reports whether it did. Neither is passed the transaction: it
-// would count as escaping, and what refers to it would be allocated.
+// SetRelief sets what the heap calls, within a transaction, before it fails for lack of
+// space: relieve brings the journal up to date and drops old anchors, so that blocks which
+// wait for that can be reused; sweep looks for space that nobody has, if there may be some,
+// and reports whether it did. Neither gets the transaction: it would count as escaping, and
+// what refers to it would be allocated.
 func (h *Heap) SetRelief(relieve func(), sweep func() bool) {
 	h.relieve, h.sweep = relieve, sweep
 }
@@ -292,7 +293,7 @@ func logged(k format.Kind) bool {
 	return k == format.KindState || k == format.KindType || k == format.KindOps || k.Carried()
 }
 
-// Stats is what a process has reserved.
+// Stats says what a process has reserved.
 type Stats struct {
 	Free    format.ByteCount // in its lists
 	Waiting format.ByteCount // freed, and visible to a protected version
@@ -303,8 +304,8 @@ func (h *Heap) Stats() Stats {
 	return Stats{Waiting: h.waiting, Free: h.freeBytes()}
 }
 
-// Pinned returns how many bytes this process has freed that could not be reused when
-// it last tried. Unlike all else it may be called at any time.
+// Pinned returns how many bytes this process freed and could not reuse when it last tried.
+// Unlike the other methods it may be called at any time.
 func (h *Heap) Pinned() format.ByteCount { return format.ByteCount(h.pinned.Load()) }
 
 // freeBytes returns the bytes in the lists.

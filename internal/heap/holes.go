@@ -16,12 +16,12 @@ import (
 // To make holes: own the extents; say ClassHole; sync; own them, and find them to be
 // ClassHole still; punch. To use one: own it; allocate it; say what it is now. Only
 // the sweeper makes holes, hence one process at a time: so what is marked after its
-// sync has been so since before it, whoever had the extent meanwhile. Whoever dies in
-// between leaves ClassHole behind, with or without the space, and a free extent that
-// the next sweep finds. A process that only has entered owns what it lists (I7): no
-// sweep begins while it punches.
+// sync has been so since before it, whichever process had the extent meanwhile. A process
+// that dies in between leaves ClassHole behind, with or without the space, and a free
+// extent that the next sweep finds. A process that has only entered owns what it lists
+// (I7): no sweep begins while it punches.
 //
-// A loss of power takes the table back to what was written of it. An extent with
+// A power loss takes the table back to what was written of it. An extent with
 // ClassHole and with space does no harm. One without space had ClassHole on disk
 // before the space went. Since then it may have been allocated and used, the table
 // written, and the allocation lost with the power: but not if anything in it was
@@ -32,10 +32,10 @@ import (
 // punched: therefore what is reserved anew is looked at as well.
 
 const (
-	holeBatch            = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
-	holesPerParcelExtent = parcelExtents * 16              // a parcel takes a sixteenth of an extent
-	punchMost            = 1 << 10                         // extents that are punched in one call
-	punchesMost          = 4                               // calls while others wait for what was taken aside
+	holeBatch           = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
+	holesPerBatchExtent = batchExtents * 16               // a batch takes a sixteenth of an extent
+	punchMost           = 1 << 10                         // extents that are punched in one call
+	punchesMost         = 4                               // calls while others wait for what was taken aside
 )
 
 // holeBytes returns the bytes of the holes in the lists.
@@ -167,7 +167,7 @@ func (h *Heap) TakeTail() {
 			return
 		}
 		if w.Carved.CompareAndSwap(carved, end) {
-			h.live.Assure() // nobody else has it (L16 of live)
+			h.live.Assure() // nobody else has it (L16)
 			if invariant.Enabled {
 				h.reservedAnew(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
 			}
@@ -177,18 +177,18 @@ func (h *Heap) TakeTail() {
 	}
 }
 
-// MarkHoles marks the free extents below an offset, those of the stack included, as
-// holes, and returns how many bytes that are. Such as are marked already are among
-// them: they may have their space still. They go to the stack, since the marks are to
-// be synced now, and the space would grow by all that others need meanwhile. The
-// offset is not above what the usable anchors say is in use: or a recovery could go on
-// with extents beyond it as such that never were punched. The heap is entered, and the
-// process is the sweeper; when the marks are on disk, TakeAside follows.
+// MarkHoles marks the free extents below an offset, including those of the stack, as holes,
+// and returns their bytes. It counts extents that are marked already, since they may still
+// have their space. They go to the stack, because the marks must be synced now, and the
+// space would grow by all that others need meanwhile. The offset is not above what the
+// usable anchors say is in use: otherwise a recovery could treat extents beyond it as never
+// punched. The heap is entered, and the process is the sweeper; when the marks are on disk,
+// TakeAside follows.
 func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
 	free := h.runs.cut(below >> format.ExtentShift)
-	if len(free) > 0 { // some stay for the parcels, which else would need holes at once: low ones, since they are used
-		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerParcelExtent)
+	if len(free) > 0 { // some stay for the batches, which else would need holes at once: low ones, since they are used
+		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerBatchExtent)
 		h.runs.add(free[0].extent, kept)
 		free[0].extent, free[0].n = free[0].extent+kept, free[0].n-kept
 	}

@@ -10,30 +10,31 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// The ledger says who has each piece of the heap: each block of an extent that was cut into
-// blocks, and each other extent. All processes share it (invariant.Record). Each change of
-// hands asserts who had the piece before, so that a piece with two owners is told of at the
-// moment at which it gets the second one, and not when one of them writes over the other.
+// The ledger names the owner of each piece of the heap: each block of an extent that was cut
+// into blocks, and each other extent. All processes share it (invariant.Record). Each change
+// of hands asserts the owner before, so a piece with two owners fails when it gets the
+// second one, and not when one of them overwrites the other.
 //
-// A word has the kind of its owner, the incarnation, and the epoch of sweeps under which that
-// one became it. 0 means that nobody has said anything yet: everybody may take such a piece.
+// A word has the kind of the owner, its incarnation, and the epoch of sweeps under which it
+// became the owner. 0 means that nobody has said anything yet: everybody may take such a
+// piece.
 //
-// Nobody who stands still or dies between a real change and that of the ledger may make others
-// panic. Therefore:
+// A process that stands still or dies between a real change and that of the ledger must not
+// make others panic. Therefore:
 //
-//	O1  Who lets go of a piece changes the ledger first, and then really lets go of it; who
-//	    gets one really gets it first, and then changes the ledger. In between the ledger
-//	    says that the piece is on its way (Version, Parcel, Freeing, Reserve). Such an owner
-//	    is a place and no process, so whoever finds the piece there may take it; and nobody
-//	    finds it there who could not really have it.
-//	O2  What is of a process (Free, Loose, Taken, Waiting) only that one changes, alive, and using its
-//	    lists. One who dies leaves it so. Nobody takes over from him but a sweep.
-//	O3  A sweep says so by nothing in the ledger: by raising the epoch. What a process had
-//	    below the floor under an older epoch is not its own any more (I7): so a word that
-//	    says Free, Waiting or Several under another epoch than that of the process, below
-//	    the floor as of when it last forgot, is refused to it. What its transaction has is
-//	    its own all the same: a sweep begins beside it only if it is its own (sweepWithin).
-//	O4  What a sweep takes nobody has had since it began, whatever the word says of the time
+//	O1  A process that gives a piece up changes the ledger first, and then really gives it
+//	    up; a process that gets one really gets it first, and then changes the ledger. In
+//	    between the ledger says that the piece is on its way (Version, Parcel, Freeing,
+//	    Reserve). Such an owner is a place and no process, so a process that finds the
+//	    piece there may take it; and none finds it there that could not really have it.
+//	O2  Only the process that owns a piece (Free, Loose, Taken, Waiting) changes it, alive,
+//	    and using its lists. Death leaves it so. Only a sweep takes over from the dead.
+//	O3  A sweep changes nothing in the ledger when it begins: it raises the epoch. A process
+//	    no longer owns what it had below the floor under an older epoch (I7): so it is
+//	    refused a word that says Free, Waiting or Several under another epoch than its
+//	    own, below the floor as of when it last forgot. It still owns what its transaction
+//	    has: a sweep beside that is the process's own (engine.Space.sweepWithin).
+//	O4  Nobody has had what a sweep takes since it began, whatever the word says of the time
 //	    before: the dead, the lists that were forgotten, versions that are gone. So the word
 //	    is of an older epoch. A sweeper that stood still finds another epoch, and takes
 //	    nothing.
@@ -45,34 +46,35 @@ import (
 //	    owners are the same process, so the order does not matter (O2). What is Loose is in
 //	    no list; putting it into one (Loose -> Free) is done once.
 //	O6  It seals (Taken -> Version), before the swap. A kill before the swap leaves blocks of a
-//	    version that was never published: a sweep takes them. After the swap they are
-//	    everybody's, who may free them as soon as they see them; so nothing may be left to
-//	    be said of them then. What is no part of the version stays Taken: the version does not
-//	    reach it, and after the swap its owner still is who has it (I9).
+//	    version that was never published: a sweep takes them. After the swap they belong to
+//	    everybody, and any process may free them as soon as it sees them; so the ledger
+//	    must be complete before. What is no part of the version stays Taken: the version
+//	    does not reach it, and its owner keeps it after the swap (I9).
 //	O7  It frees blocks of its base (Version -> Waiting), after the swap: until then they are
 //	    its base's, and the swap may fail. One version frees a block, so nobody else does
 //	    meanwhile. A kill in between leaves blocks of no version: a sweep takes them.
-//	    After a restore a block may be freed again that waits in a list since before (C2 of
-//	    the engine): then several have it (Several), for as long as the restored version is
-//	    pinned, and nobody may settle it. A list that was forgotten does not count (O3).
+//	    After a restore a block may be freed again that waits in a list since before (C2):
+//	    then several have it (Several), for as long as the restored version is pinned, and
+//	    nobody may settle it. A list that was forgotten does not count (O3).
 //	O8  Settling (Waiting -> Loose) is of one process (O2).
-//	O9  What goes into a parcel is said to be there before the chain is pushed (Free -> Parcel,
-//	    Waiting -> Freeing; the block that is the parcel itself: Taken -> Parcel), and who has
-//	    taken the chain says what he has accepted (Parcel -> Free or Loose, Freeing -> Waiting). A kill
-//	    before the push, or after the taking, leaves a parcel that is in no stack: a sweep
-//	    takes it. A stack is of one epoch, so are the words of all that is in it. What a
-//	    sweep spares is told anew, under its epoch, before it is pushed again.
+//	O9  A process enters what goes into a batch before it pushes the chain (Free -> Parcel,
+//	    Waiting -> Freeing; the block of the batch itself: Taken -> Parcel), and a process
+//	    that has taken the chain enters what it accepts (Parcel -> Free or Loose, Freeing ->
+//	    Waiting). A kill before the push, or after the taking, leaves a batch that is in no
+//	    stack: a sweep takes it. A stack has one epoch, and so have the words of all that
+//	    is in it. A sweep enters what it spares anew, under its epoch, before it pushes it.
 //	O10 Cells of the reserve are the same (Free -> Reserve before the swap into the cell,
 //	    Reserve -> Free after the swap out of it; if the first swap fails, Reserve -> Free
-//	    again, since the extent was never in a cell). But cells outlive sweeps (K1).
-//	O11 Space that nobody ever had (0 -> Free) is said to be somebody's after the swap that
-//	    made it his. A kill in between leaves it unknown: a sweep takes it. What the last
+//	    again, since the extent was never in a cell). But cells outlive sweeps (RV1).
+//	O11 A process enters space that nobody ever had (0 -> Free) after the swap that made it
+//	    the owner. A kill in between leaves it unknown: a sweep takes it. What the last
 //	    user cuts off the end (Free -> 0) is such space again.
 //	O12 An extent that is cut (Free -> Blocks, and each block Free), one whose blocks are all
 //	    free (Blocks -> Free), and a run (Free -> Taken, of each extent) are of one process
 //	    all the time. A kill in the middle of it leaves some words as they were: a sweep
 //	    takes all. Of an extent that is cut the blocks have owners, and the extent has none.
-//	O13 Holes are free extents. Whoever punches or allocates owns them before and after.
+//	O13 Holes are free extents. A process that punches or allocates one owns it before and
+//	    after.
 type ledger struct {
 	floor format.Addr // below which the process has forgotten what it had under older epochs
 	blind bool        // for tests: nothing is asserted of this process
@@ -102,7 +104,7 @@ func mine(kinds ...invariant.OwnerKind) (r rule) {
 	return r
 }
 
-// whose are owners of the kinds, whoever they are.
+// whose are owners of the kinds, in any process.
 func whose(kinds ...invariant.OwnerKind) rule { return mine(kinds...) << 16 }
 
 var (
@@ -114,7 +116,7 @@ var (
 	fromTxn     = mine(invariant.Taken, invariant.Version)
 	fromWaiting = mine(invariant.Waiting)
 	fromListed  = mine(invariant.Waiting) | whose(invariant.Several)
-	fromParcel  = whose(invariant.Parcel)
+	fromBatch   = whose(invariant.Parcel)
 	fromFreeing = whose(invariant.Freeing, invariant.Several)
 	fromReserve = whose(invariant.Reserve)
 	fromVersion = whose(invariant.Version)
@@ -182,7 +184,7 @@ func (h *Heap) word(a format.Addr, size format.ByteCount) *atomic.Uint64 {
 	return h.live.Record().Extent(h.extentOf(a))
 }
 
-// owner returns who has a piece; unknown if there is no ledger.
+// owner returns the owner of a piece; unknown if there is no ledger.
 func (h *Heap) owner(a format.Addr, size format.ByteCount) invariant.Owner {
 	if w := h.word(a, size); w != nil {
 		return invariant.Owner(w.Load())
@@ -237,9 +239,9 @@ func (h *Heap) changeWord(e invariant.Event, a format.Addr, size format.ByteCoun
 	return 0
 }
 
-// doubt panics, since the owner of a piece is another one than it must be; unless somebody uses
-// the space who does not keep the ledger: then that asserts nothing any more. With words that
-// are lost nothing can be said (L16 of live).
+// doubt panics, since the owner of a piece is not the one that it must be; unless a process
+// uses the space that does not keep the ledger: then the ledger asserts nothing any more.
+// With words that are lost nothing can be said (L16).
 func (h *Heap) doubt(e invariant.Event, a format.Addr, size format.ByteCount, found invariant.Owner, want string) {
 	h.live.Assure()
 	record := h.live.Record()

@@ -156,7 +156,7 @@ func (h *Heap) freedOfBase(f freed, t *txnLedger) {
 	h.hand(invariant.Freed, f.addr, f.size, from, to)
 }
 
-// packed says that items are in a parcel, which the block at a is, and which is about to be
+// packed says that items are in a batch, which the block at a is, and which is about to be
 // pushed on a stack (O9).
 func (h *Heap) packed(stack int, a format.Addr, items []format.ParcelItem) {
 	h.handOne(invariant.Pushed, a, format.ClassFor(carrierBytes).BlockSize(), fromTaken|fromFree, invariant.Parcel)
@@ -178,19 +178,19 @@ func (h *Heap) packed(stack int, a format.Addr, items []format.ParcelItem) {
 	}
 }
 
-// unpacked says that a parcel is this process's, as the block that it is.
+// unpacked says that a batch is this process's, as the block that it is.
 func (h *Heap) unpacked(a format.Addr) {
-	h.handOne(invariant.Accepted, a, format.ClassFor(carrierBytes).BlockSize(), fromParcel, invariant.Loose)
+	h.handOne(invariant.Accepted, a, format.ClassFor(carrierBytes).BlockSize(), fromBatch, invariant.Loose)
 }
 
-// acceptedBlock says that a block that was in a parcel is this process's.
+// acceptedBlock says that a block that was in a batch is this process's.
 func (h *Heap) acceptedBlock(a format.Addr, size format.ByteCount) {
-	h.handOne(invariant.Accepted, a, size, fromParcel, invariant.Free)
+	h.handOne(invariant.Accepted, a, size, fromBatch, invariant.Free)
 }
 
 // acceptedExtents is the same for extents.
 func (h *Heap) acceptedExtents(extent, n uint64) {
-	h.handExtents(invariant.Accepted, extent, n, fromParcel, invariant.Free)
+	h.handExtents(invariant.Accepted, extent, n, fromBatch, invariant.Free)
 }
 
 // acceptedWaiting is the same for a block that waits.
@@ -202,9 +202,9 @@ func (h *Heap) acceptedWaiting(a format.Addr, size format.ByteCount) {
 	h.handOne(invariant.Accepted, a, size, fromFreeing, to)
 }
 
-// sparedParcel says that a parcel of extents is left in the stack by the sweep that begins:
+// sparedBatch says that a batch of extents is left in the stack by the sweep that begins:
 // it is pushed again, under its epoch (O9).
-func (h *Heap) sparedParcel(a format.Addr, items []format.ParcelItem) {
+func (h *Heap) sparedBatch(a format.Addr, items []format.ParcelItem) {
 	h.handOne(invariant.Spared, a, format.ClassFor(carrierBytes).BlockSize(), fromAnybody, invariant.Parcel)
 	for _, item := range items {
 		h.handExtents(invariant.Spared, h.extentOf(format.Addr(item.Addr)), item.Birth, fromAnybody, invariant.Parcel)
@@ -259,11 +259,11 @@ func (h *Heap) misfit(a format.Addr, size format.ByteCount, what string) {
 	}
 }
 
-// refused says that an item of a parcel cannot be what it says, and is left to a sweep.
+// refused says that an item of a batch cannot be what it says, and is left to a sweep.
 func (h *Heap) refused(stack int, item format.ParcelItem) {
 	size := format.ByteCount(format.ExtentSize)
 	if stack < format.NumClasses {
 		size = format.Class(stack).BlockSize()
 	}
-	h.misfit(format.Addr(item.Addr), size, "what comes out of a parcel fits its place")
+	h.misfit(format.Addr(item.Addr), size, "what comes out of a batch fits its place")
 }

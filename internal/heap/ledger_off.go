@@ -37,7 +37,7 @@ func (*Heap) unpacked(format.Addr)                              {}
 func (*Heap) acceptedBlock(format.Addr, format.ByteCount)       {}
 func (*Heap) acceptedExtents(uint64, uint64)                    {}
 func (*Heap) acceptedWaiting(format.Addr, format.ByteCount)     {}
-func (*Heap) sparedParcel(format.Addr, []format.ParcelItem)     {}
+func (*Heap) sparedBatch(format.Addr, []format.ParcelItem)      {}
 func (*Heap) swept(format.Addr, format.ByteCount)               {}
 func (*Heap) sweptExtents(run)                                  {}
 func (*Heap) misfit(format.Addr, format.ByteCount, string)      {}

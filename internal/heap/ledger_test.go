@@ -90,7 +90,7 @@ func (w *world) free(s *heaptest.Space) (birth, freed format.Version) {
 }
 
 // Each piece that gets a second owner is told of when it does, with both of them.
-func TestLedger_SeesTwoOwners(t *testing.T) {
+func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O11, O13, O3
 	class := format.ClassFor(usedSize)
 	for _, c := range []struct {
 		name string
@@ -125,15 +125,15 @@ func TestLedger_SeesTwoOwners(t *testing.T) {
 			w.b.Heap.List(w.used.addr, usedBytes)
 			w.update(w.b, func(txn *heap.Txn) { fill(w.t, txn, usedSize, 1) })
 		}, "to be taken, and must be free of this process; they are of a version of 2/0"},
-		{"a block that is in use comes out of a parcel", func(w *world) {
+		{"a block that is in use comes out of a batch", func(w *world) {
 			w.b.Heap.Blind()
 			w.b.Heap.Push(int(class), []format.ParcelItem{{Addr: uint64(w.used.addr)}})
 			w.a.Heap.AdoptFrom(int(class))
 		}, "to be accepted, and must be in a parcel; they are of a version of 2/0"},
-		{"an extent that is in use is put into a parcel", func(w *world) {
+		{"an extent that is in use is put into a batch", func(w *world) {
 			w.b.Heap.Push(format.StackExtents, []format.ParcelItem{{Addr: uint64(w.large.addr) + format.ExtentSize, Birth: 1}})
 		}, "to be pushed, and must be free of this process; they are of a version of 2/0"},
-		{"a block that waits with another process is put into a parcel", func(w *world) {
+		{"a block that waits with another process is put into a batch", func(w *world) {
 			birth, freed := w.free(w.a)
 			w.b.Heap.Push(format.StackPending, []format.ParcelItem{{Addr: uint64(w.used.addr), Birth: uint64(birth), Freed: uint64(freed)}})
 		}, "to be pushed, and must be waiting of this process or waiting with several; they are waiting of 2/0"},
@@ -174,13 +174,13 @@ func TestLedger_SeesTwoOwners(t *testing.T) {
 			w.b.Heap.SetClass(w.used.addr, class+1)
 			w.a.Heap.Settle(w.used.addr, usedBytes, birth, freed)
 		}, "must be what waits still fits its place when nobody can see it any more; they are waiting of 2/0"},
-		{"a parcel is used while it lies in a stack", func(w *world) {
+		{"a batch is used while it lies in a stack", func(w *world) {
 			w.a.Heap.GiveBack(true)
-			parcel := uint64(0)
+			batch := uint64(0)
 			for stack := range format.NumStacks {
-				parcel = max(parcel, w.a.Live.StackHead(stack))
+				batch = max(batch, w.a.Live.StackHead(stack))
 			}
-			w.b.Heap.List(format.Addr(w.a.Header.Base+parcel), 4096)
+			w.b.Heap.List(format.Addr(w.a.Header.Base+batch), 4096)
 			w.update(w.b, func(txn *heap.Txn) { fill(w.t, txn, 4096-format.HeaderSize, 1) })
 		}, "to be taken, and must be free of this process; they are in a parcel of 2/0"},
 	} {
@@ -246,7 +246,7 @@ func dies(t *testing.T, point string, fn func()) {
 
 // Who dies between a change of hands and what the ledger says of it, or the other way round,
 // makes nobody panic: a sweep takes what he had, and it is used again.
-func TestLedger_LetsTheDeadBe(t *testing.T) {
+func TestLedger_LetsTheDeadBe(t *testing.T) { // O1, O4, O6, O12
 	for _, c := range []struct {
 		point string
 		do    func(w *world)
@@ -333,7 +333,7 @@ func (w *world) useAll(s *heaptest.Space) {
 }
 
 // A process that knows the new epoch takes an extent out of the reserve, and leaves, before
-// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (K1).
+// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (RV1).
 func TestSweep_CellTakenMeanwhile(t *testing.T) {
 	s := heaptest.Open(t, 256<<20)
 	other := another(t, s)

@@ -13,7 +13,7 @@ import (
 // order in which they are cheap to write: hot ones lie on pages that are dirty
 // already; cold ones are grouped by extent, because populating an extent at
 // once costs little per block if many of its blocks are free, and a lone block
-// on a clean page costs a page fault of its own.
+// on a clean page costs a page fault of its own, which is as much as several transactions.
 type classList struct {
 	hot    []format.Addr
 	bySize [13][]uint64 // extents whose group has about 2^i blocks; stale ones are skipped

@@ -9,11 +9,11 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A log collects the changes of one transaction, for the journal. It copies
-// nothing: a change names the block with what was stored or removed, and such blocks
-// are kept until the journal has that version (I2). A block that the transaction
-// itself drops again has no stamp any more; it is not used anew before its change is
-// taken off the list, or the transaction ends.
+// A log collects the changes of one transaction, for the journal. It copies nothing: a
+// change names the block with what was stored or removed, and the heap keeps such blocks
+// until the journal has that version (I2). A block that the transaction itself drops again
+// loses its stamp; nobody reuses it before its change is taken off the list, or the
+// transaction ends.
 type log struct {
 	on        bool // changes are collected
 	unlisted  bool // the version cannot be told by its list
@@ -39,11 +39,10 @@ func (l *log) begin() {
 // LogSet logs that an entry was stored; old is that of the same key which it replaced,
 // 0 if there was none.
 //
-// An entry is fresh if its key was not there before, or if it replaced a fresh one of
-// this transaction. So if one that is fresh is removed, then after that the key is as it
-// was before the transaction stored it first, and changes of other keys commute with
-// all between: neither is it logged that it was stored, nor that it was removed. What is
-// stored and removed over and over leaves no log.
+// An entry is fresh if its key was missing before, or if it replaced a fresh one of this
+// transaction. So after a fresh entry is removed the key is as it was before the
+// transaction first stored it, and changes of other keys commute with all between: the log
+// needs neither the storing nor the removal. Keys that come and go leave no log.
 func (t *Txn) LogSet(object uint64, entry, old format.Addr) {
 	if !t.log.on {
 		return
@@ -200,8 +199,8 @@ func (t *Txn) releaseDropped() {
 	t.log.dropped = t.log.dropped[:0]
 }
 
-// Unlist says that the transaction's changes are not to be told by a list of
-// them: its version will need an anchor. It holds for what follows, too.
+// Unlist says that no list can tell the transaction's changes, those that follow included:
+// its version needs an anchor.
 func (t *Txn) Unlist() {
 	l := &t.log
 	if !l.on {
@@ -215,8 +214,8 @@ func (t *Txn) Unlist() {
 // NoLog says that the changes need no log.
 func (t *Txn) NoLog() { t.log.on = false }
 
-// Replaying says that the changes come from the journal: they need no log, and
-// what they free is left to the sweep that comes after each recovery.
+// Replaying says that the changes come from the journal: they need no log, and the sweep
+// after the recovery finds what they free.
 func (t *Txn) Replaying() { t.log.on, t.leaks = false, true }
 
 // Logged returns how many bytes the transaction's changes will have in the journal.

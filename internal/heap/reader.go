@@ -6,8 +6,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Reader reads blocks. Its zero value reads none. It is safe for concurrent use
-// as long as the version that it reads in is held.
+// Reader reads blocks. Its zero value reads none. Several goroutines may use it while a
+// slot holds the version that it reads.
 type Reader struct {
 	heap  *Heap
 	lo    uint64 // address of the first extent
@@ -46,10 +46,10 @@ func (r Reader) Verifying() Reader {
 
 // Payload returns the payload of the block at a, which must be of the kind.
 //
-// A link from a damaged block may be any number. Without verification what is
-// checked is that the block can lie where the link says, inside the window: what
-// is read there may be nonsense, but never memory of others, and a page beyond
-// the end of the file faults, which the caller of the transaction is told.
+// A link from a damaged block may be any number. Without verification Payload only checks
+// that the block can lie where the link says, inside the window: what it reads there may be
+// nonsense, but never foreign memory. A page beyond the end of the file faults, and the
+// caller of the transaction gets an error.
 func (r *Reader) Payload(a format.Addr, kind format.Kind) (unsafe.Pointer, error) {
 	if uint64(a)-r.lo >= r.limit {
 		return r.payload(a, kind)

@@ -11,15 +11,15 @@ import (
 // look at every reader slot that is in use.
 const reclaimBatch = 512
 
-// Reclaim makes the pending blocks that no protected version can see free (I2).
-// A block that one can see is put aside under that version and is looked at again
-// only when the version is no longer protected: an old reader costs nothing per
-// scan, and pins nothing but what it can see.
+// Reclaim frees the pending blocks that no protected version can see (I2). It puts a block
+// that a version can see aside under that version, and looks at it again only when the
+// version is no longer protected: an old reader costs nothing per scan, and pins only what
+// it can see.
 func (h *Heap) Reclaim() {
 	h.live.Protected(&h.prot, h)
 	newest := h.live.NewestAnchor()
 	written := min(format.Version(h.live.Words().Written.Load()), h.prot.Current)
-	h.live.Assure() // L16 of live
+	h.live.Assure() // L16
 	if newest != h.anchored {
 		h.anchored = newest
 		h.cool()
@@ -46,8 +46,8 @@ func (h *Heap) Reclaim() {
 	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
 }
 
-// settleReleased settles a part of what versions had held that are not protected
-// any more: not all at once, since somebody's commit waits for it.
+// settleReleased settles a part of what versions held that are no longer protected: not all
+// at once, since a commit waits for it.
 func (h *Heap) settleReleased() {
 	for range settleChunks {
 		last := len(h.released.chunks) - 1
@@ -86,10 +86,9 @@ func (l *freedList) take(other *freedList) {
 	other.chunks = nil
 }
 
-// reclaimLogged settles the blocks that the journal, which has all up to a version, does
-// not need any more. Their
-// order is that of the commits, but for those that came from other processes,
-// which may keep others waiting for a while.
+// reclaimLogged settles the blocks that the journal, which has all versions up to one, no
+// longer needs. They are in the order of the commits, except for those of other processes,
+// which may make others wait for a while.
 func (h *Heap) reclaimLogged(written format.Version) {
 	n := 0
 	for n < len(h.logged) && h.logged[n].freed <= written {

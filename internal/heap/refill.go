@@ -75,10 +75,10 @@ func (h *Heap) refill(c format.Class) error {
 	return h.carve(c)
 }
 
-// catchUp brings together what others wait with and what lies about in lists, and
-// reclaims what waits for the journal and for newer anchors: also if this process waits
-// with nothing, since a sweep may have made it forget that, and have left it for the sake
-// of an old anchor; the next one finds it.
+// catchUp gathers what others have pending and what lies in lists, and reclaims what waits
+// for the journal and for newer anchors. It does so even if this process has nothing
+// pending: a sweep may have made it forget that, and have left it because of an old anchor;
+// the next sweep finds it.
 func (h *Heap) catchUp() {
 	h.adoptAll(format.StackPending)
 	if h.relieve != nil {
@@ -87,11 +87,11 @@ func (h *Heap) catchUp() {
 	h.Gather()
 }
 
-// sprawls reports whether the space takes much more than what it holds: then lone
-// blocks are used first, those that others gave back included. Without that, many
-// processes that each write a little would each leave extents of lone blocks.
+// sprawls reports whether the space takes much more than it holds: then lone blocks are
+// used first, including those that others gave back. Otherwise many processes that each
+// write a little would each leave extents of lone blocks.
 //
-// The state is read although it may be reclaimed at this moment: any answer will do.
+// The state may be reclaimed while it is read: any answer will do.
 func (h *Heap) sprawls() bool {
 	w := h.live.Words()
 	state := (*format.State)(at(uintptr(h.live.Current()) + format.HeaderSize))
@@ -127,7 +127,7 @@ func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.A
 	return list
 }
 
-// takeExtents takes n free extents in a row, if the reserve is full (F2).
+// takeExtents takes n free extents in a row, if the reserve is full (RV2).
 func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	if err := h.fillReserve(false); err != nil {
 		return 0, err
@@ -135,9 +135,9 @@ func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	return h.takeFree(n)
 }
 
-// takeFree takes n free extents in a row: the process's own, then given-back
-// ones, then holes, then such as nobody ever had. Where there is much free space, more
-// than a look at the stack is worth it.
+// takeFree takes n free extents in a row: the process's own, then those given back, then
+// holes, then space that nobody ever had. If there is much free space, it looks at the
+// stack more than once.
 func (h *Heap) takeFree(n uint64) (uint64, error) {
 	if h.holesAreLower(n) {
 		if extent, err := h.takeHoles(n); err == nil {
@@ -182,7 +182,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			continue
 		}
 		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
-			h.live.Assure() // nobody else has them (L16 of live)
+			h.live.Assure() // nobody else has them (L16)
 			invariant.Point("grow.carved")
 			if invariant.Enabled {
 				h.reservedAnew(carved>>format.ExtentShift, n)
@@ -257,9 +257,9 @@ func (h *Heap) allocate(from, to uint64) error {
 	return nil
 }
 
-// uncut returns an error if the file is shorter than what is in use of it. Whoever
-// reserves space asks first: a file that was cut would be made longer again, with zeros
-// where there were blocks, and nobody would see that it was cut.
+// uncut returns an error if the file is shorter than the part in use. A process that
+// reserves space calls it first: otherwise it would make a file that was cut longer again,
+// with zeros where blocks were, and nobody would see the cut.
 func (h *Heap) uncut() error {
 	carved := h.live.Words().Carved.Load() // before the length: both rise
 	length, err := h.region.Length()
@@ -319,8 +319,7 @@ func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	return h.extentAddr(extent)
 }
 
-// put gives a block that nobody can see any more back to the lists. hot says
-// that its page is dirty.
+// put returns a block that nobody can see to the lists. hot says that its page is dirty.
 func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 	if invariant.Enabled {
 		h.listed(a, size)
@@ -366,7 +365,7 @@ func (h *Heap) populateBlocksOf(extent uint64, group []format.Addr) {
 	}
 }
 
-// putRun gives extents back to the lists.
+// putRun returns extents to the lists.
 func (h *Heap) putRun(extent, n uint64) {
 	for i := range n {
 		h.setExtentClass(extent+i, format.ClassFree)

@@ -10,42 +10,42 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// What frees needs space first: the blocks on the way to what is removed are copied, and
-// the old ones can be used only when the version is committed and no reader and no usable
-// anchor sees the former one any more. So a space without a free block could never get
-// one. The reserve is what removals live on until then: free extents that lie in cells in
-// live, where every process can take one and none can keep it.
+// A removal needs space first: it copies the blocks on the path to what it removes, and the
+// old ones are free only when the version is committed and no reader and no usable anchor
+// sees the former one. So a space without a free block could never get one. Until then
+// removals live on the reserve: free extents in cells of live, from which every process
+// can take one and none can keep it.
 //
 // Invariants:
 //
-//	K1  An extent in a cell is free, has its space in the file, hence takes no disk when
-//	    it is used, and belongs to the cell: it is in no list and no stack. It is put
-//	    there by its owner's swap from 0, and taken by a swap to 0, both between Enter and
-//	    Leave; so whoever looks when nobody is active finds each one where it belongs, and
-//	    a sweep spares it (BeginSweep). The cells name no extent twice. Who takes one says so
-//	    first (CellsTaken): if that happens after a sweep has raised the epoch, and before it
-//	    has looked at the cells, it has an extent that the sweep knows nothing of, and keeps
-//	    it, since it knows the new epoch. So the sweep reads the number before and
-//	    after, and gives up if it has changed.
-//	K2  While a cell is empty no process takes an extent but for the cell, or for a
-//	    removal. So the reserve is filled from the first extents that become free, whoever
-//	    frees them, before anything else grows.
-//	K3  What is cut from an extent of the reserve is given to removals only, and stays with
+//	RV1 An extent in a cell is free, has its space in the file, hence takes no disk when
+//	    it is used, and belongs to the cell: it is in no list and no stack. Its owner puts
+//	    it there by a swap from 0, and a process takes it by a swap to 0, both between
+//	    Enter and Leave; so a look while nobody is active finds each extent where it
+//	    belongs, and a sweep spares it (BeginSweep). The cells name no extent twice. A
+//	    process that takes one says so first (CellsTaken): if it takes one after a sweep
+//	    has raised the epoch, and before the sweep has looked at the cells, it keeps an
+//	    extent that the sweep does not know of, since it knows the new epoch. So the
+//	    sweep reads the number before and after, and gives up if it has changed.
+//	RV2 While a cell is empty no process takes an extent except for the cell, or for a
+//	    removal. So the first extents that become free fill the reserve, whichever
+//	    process frees them, before anything else grows.
+//	RV3 Only removals get blocks that are cut from an extent of the reserve, and they keep
 //	    them: each block that a removal took is owed, and the next free block of the class
 //	    pays for it. Otherwise programs that remove one thing and store another over and
-//	    over would store into what the removals free, and eat up the reserve.
-//	K4  A transaction may take from the reserve: for an operation that removes; for its
+//	    over would store into what the removals free, and use up the reserve.
+//	RV4 A transaction may take from the reserve: for an operation that removes; for its
 //	    commit, if it leaves no more bytes reachable than it found; for anything else, as
 //	    long as it leaves fewer, that block included; and when it replays the journal.
 //	    (Txn.mayUseReserve)
-//	K5  The last extents are for transactions that drop a checkpoint: where checkpoints
+//	RV5 The last extents are for transactions that drop a checkpoint: where checkpoints
 //	    pin everything, removals free nothing, and would use up all there is.
-//	K6  Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
-//	    them, and their extents are found by the sweep that follows. The last one to close
+//	RV6 Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
+//	    them, and the sweep that follows finds their extents. The last process to close
 //	    puts them on the stack of extents, which its anchor lists (E5).
 //
-// Who dies with an extent in his hands leaks it until a sweep, as ever. The blocks that a
-// process has cut go back to all when the cells are full again, or it closes.
+// A process that dies with an extent in its hands leaks it until a sweep, as always. The
+// blocks that a process has cut go back to all when the cells are full again, or it closes.
 
 const (
 	minReserve  = 32 // extents: paths of some classes, for a space of any size
@@ -100,7 +100,7 @@ func (h *Heap) emptyCells() (n int) {
 	return n
 }
 
-// fillReserve fills the cells (K2), from wherever extents are to be had, and from
+// fillReserve fills the cells (RV2), from wherever extents are to be had, and from
 // nowhere but this process's list if ownOnly is set. The error says why it could not.
 func (h *Heap) fillReserve(ownOnly bool) error {
 	if h.leaving {
@@ -140,7 +140,7 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 var errNoExtent = errors.New("no free extent at hand")
 
 // takeCells takes n extents in a row out of the cells. The last ones are taken only if
-// last is set (K5).
+// last is set (RV5).
 func (h *Heap) takeCells(n int, last bool) (extent uint64, ok bool) {
 	w := h.live.Words()
 	type full struct {
@@ -163,7 +163,7 @@ next:
 			continue
 		}
 		for k, f := range list[i : i+n] {
-			w.CellsTaken.Add(1)                                 // K1
+			w.CellsTaken.Add(1)                                 // RV1
 			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
 				for _, taken := range list[i : i+k] {
 					if invariant.Enabled {
@@ -174,7 +174,7 @@ next:
 				continue next
 			}
 		}
-		h.live.Assure() // nobody else has them (L16 of live)
+		h.live.Assure() // nobody else has them (L16)
 		if invariant.Enabled {
 			h.unlent(list[i].extent, uint64(n))
 		}
@@ -184,7 +184,7 @@ next:
 	return 0, false
 }
 
-// takeReserved takes a block for a removal (K3).
+// takeReserved takes a block for a removal (RV3).
 func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool) (a format.Addr, ok bool) {
 	if class == format.ClassRun {
 		n := format.RunExtents(size)
@@ -213,10 +213,10 @@ func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool
 	return a, true
 }
 
-// borrow takes a block for what is no removal from what removals have cut, as the last
-// thing before a transaction fails, and while more than half of the reserve is there: it
-// is owed, too. So who stores what replaces something, or after much was removed, is not
-// kept from it by the path that it copies, whose old blocks pay for it.
+// borrow takes a block for an operation that removes nothing from what removals have cut,
+// as a last resort before the transaction fails, and while more than half of the reserve is
+// left: the block is owed, too. So a transaction that replaces something, or stores after
+// much was removed, does not fail because of the path that it copies, whose old blocks pay.
 func (h *Heap) borrow(class format.Class) (a format.Addr, ok bool) {
 	if class == format.ClassRun || len(h.reserved.lists[class]) == 0 {
 		return 0, false
@@ -270,9 +270,9 @@ func (h *Heap) lowerReserve() {
 
 // takeCell takes the extent out of a cell, if there is one.
 func (h *Heap) takeCell(cell *atomic.Uint64) {
-	h.live.Words().CellsTaken.Add(1) // K1
+	h.live.Words().CellsTaken.Add(1) // RV1
 	if extent := cell.Swap(0); extent != 0 {
-		h.live.Assure() // nobody else has it (L16 of live)
+		h.live.Assure() // nobody else has it (L16)
 		if invariant.Enabled {
 			h.unlent(extent, 1)
 		}
@@ -280,8 +280,8 @@ func (h *Heap) takeCell(cell *atomic.Uint64) {
 	}
 }
 
-// EmptyReserve takes all extents out of the cells, for the last one who closes (K6), and
-// has this process fill none any more: what carries the parcels would else fill them again.
+// EmptyReserve takes all extents out of the cells, for the last process that closes (RV6),
+// and stops this process from filling any: the blocks of the batches would fill them again.
 // The heap is entered.
 func (h *Heap) EmptyReserve() {
 	h.leaving = true
@@ -294,8 +294,8 @@ func (h *Heap) EmptyReserve() {
 }
 
 // spareReserve adds the extents in the cells to what a sweep leaves alone. Nobody is
-// active, so each is where it belongs (K1); one that cannot be free is damage, and is let
-// go of.
+// active, so each is where it belongs (RV1); one that cannot be free is damage, and is
+// dropped.
 func (s *Spared) spareReserve(h *Heap) {
 	w := h.live.Words()
 	first, end := h.first>>format.ExtentShift, h.live.Carved()>>format.ExtentShift
@@ -313,23 +313,23 @@ func (s *Spared) spareReserve(h *Heap) {
 }
 
 // Remove says that an operation that removes begins, or that it ends; last, that it drops
-// a checkpoint (K4, K5).
+// a checkpoint (RV4, RV5).
 func (t *Txn) Remove(begins, last bool) {
 	t.removing, t.last = begins, begins && last
 }
 
-// Conclude says that what follows is the commit (K4).
+// Conclude says that what follows is the commit (RV4).
 func (t *Txn) Conclude() { t.removing = t.removing || t.bytes <= 0 }
 
-// mayUseReserve decides K4 for a block of the size, header and rounding included.
+// mayUseReserve decides RV4 for a block of the size, header and rounding included.
 func (t *Txn) mayUseReserve(size format.ByteCount) bool {
 	return t.removing || t.leaks || t.bytes+int64(size) <= 0
 }
 
-// allocFull finds a block where neither the lists nor the file have one because of err.
-// What frees takes it from the reserve. Else all is done that can make room: what waits
-// for the journal and for newer anchors is let go of; and if that does not do, what the
-// dead had and what other processes have set aside is found by a sweep.
+// allocFull finds a block when neither the lists nor the file have one because of err. A
+// removal takes it from the reserve. Otherwise allocFull does all that can make room: it
+// drops what waits for the journal and for newer anchors, and if that is not enough, a
+// sweep finds what the dead had and what other processes have set aside.
 func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (format.Addr, error) {
 	if !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
 		return 0, err

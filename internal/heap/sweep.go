@@ -59,7 +59,7 @@ func (m *Marks) set(a format.Addr) bool {
 // Spare excepts the space that is free already from what Unmarked lists.
 func (m *Marks) Spare(s *Spared) {
 	m.spared = s
-	for _, a := range s.parcels {
+	for _, a := range s.batches {
 		if m.heap.extentOf(a) < uint64(len(m.extents)) {
 			m.set(a)
 		}
@@ -97,7 +97,7 @@ func (m *Marks) Unmarked() *Unmarked {
 		switch {
 		case m.extents[extent] != nil && class == format.ClassRun:
 			extent += uint64(blockSize(h.header(h.extentAddr(extent))))>>format.ExtentShift - 1
-		case m.spared != nil && m.spared.has(extent): // whoever took it meanwhile owns it
+		case m.spared != nil && m.spared.has(extent): // the process that took it meanwhile owns it
 		case m.withheld != nil && m.withheld.Has(extent):
 		case m.extents[extent] == nil:
 			free(extent, 1)
@@ -113,13 +113,13 @@ func (m *Marks) Unmarked() *Unmarked {
 	return u
 }
 
-// Take puts what a sweep found into the lists of this process, unless another
-// sweep began meanwhile, and reports whether it did. The heap is entered.
+// Take puts what a sweep found into the lists of this process, unless another sweep began
+// meanwhile, and reports whether it did so. The heap is entered.
 func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	if h.epoch != epoch || h.live.Words().Epoch.Load() != epoch {
 		return false
 	}
-	h.live.Assure() // all that it was found by was true (L16 of live)
+	h.live.Assure() // all that it was found by was true (L16)
 	for c, list := range u.blocks {
 		for _, a := range list {
 			if invariant.Enabled {
@@ -138,18 +138,17 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	return true
 }
 
-// Spared is the space that lies in the stack of extents when a sweep begins. It is
-// free, and known to be, so the sweep leaves it alone: while it goes on, those who
-// need space take it from there. Otherwise each sweep would make the space grow by
-// all that is written meanwhile.
+// Spared is the space in the stack of extents when a sweep begins. It is known to be free,
+// so the sweep leaves it alone: during the sweep, processes that need space take it from
+// there. Otherwise each sweep would make the space grow by all that is written meanwhile.
 //
-// The blocks that the parcels are go with them. An extent that is full of parcels is
-// spared as a whole: who takes them all may cut it into blocks of another class. In
-// any other extent of parcels there is a block which nobody can have before the sweep
-// ends: its class stays, and Unmarked may go by it.
+// The blocks of the batches go with them. An extent full of batches is spared as a whole: a
+// process that takes them all may cut it into blocks of another class. Any other extent
+// with batches has a block that nobody can get before the sweep ends: its class stays, and
+// Unmarked may rely on it.
 type Spared struct {
 	extents []uint64 // a bit for each
-	parcels []format.Addr
+	batches []format.Addr
 }
 
 // has reports whether the extent is among them.
@@ -157,23 +156,23 @@ func (s *Spared) has(extent uint64) bool {
 	return extent/64 < uint64(len(s.extents)) && s.extents[extent/64]&(1<<(extent%64)) != 0
 }
 
-// spare reads the chain of parcels of extents from the offset on, which the caller
-// has taken, up to the first parcel that is damaged.
+// spare reads the chain of batches of extents from the offset on, which the caller has
+// taken, up to the first damaged batch.
 func (h *Heap) spare(offset uint64) *Spared {
 	s := &Spared{extents: make([]uint64, h.live.Carved()>>format.ExtentShift/64+1)}
 	if offset == 0 {
 		return s
 	}
-	in := map[uint64]int{} // parcels of an extent
+	in := map[uint64]int{} // batches of an extent
 	for a := format.Addr(h.base + offset); a != 0; {
-		items, next, ok := h.readParcel(a)
+		items, next, ok := h.readBatch(a)
 		if !ok || !s.add(h, items) {
 			break
 		}
 		if invariant.Enabled {
-			h.sparedParcel(a, items)
+			h.sparedBatch(a, items)
 		}
-		s.parcels = append(s.parcels, a)
+		s.batches = append(s.batches, a)
 		in[h.extentOf(a)]++
 		a = next
 	}
@@ -186,7 +185,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 	return s
 }
 
-// add adds the extents of a parcel. If one of them cannot be free, or is there
+// add adds the extents of a batch. If one of them cannot be free, or is there
 // already because the chain is a ring, it reports false: what it added before that
 // waits for the next sweep.
 func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
@@ -209,14 +208,14 @@ func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
 // BeginSweep raises the epoch and empties the stacks, but for what it spares; it
 // returns the new epoch and the offset below which the sweep decides. ok is false
 // if a process that is alive uses its lists at this moment, or has taken something out of
-// the reserve (K1): the sweep must not go on (I7). The caller holds the writer lock.
+// the reserve (RV1): the sweep must not go on (I7). The caller holds the writer lock.
 //
-// The floor is stored before the epoch is raised, so that whoever sees the epoch
+// It stores the floor before it raises the epoch, so that a process that sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
 //
-// What is spared was taken off the stack, and nobody else's, before the epoch was
-// raised; it is put back when nobody can be using lists of the old epoch. Whoever
-// takes it from then on knows the new epoch, and keeps it until the next one.
+// The sweep takes what it spares off the stack before it raises the epoch, so that nobody
+// else owns it, and puts it back when nobody can be using lists of the old epoch. A process
+// that takes it from then on knows the new epoch, and keeps it until the next one.
 func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared *Spared, ok bool) {
 	w := h.live.Words()
 	if othersActive() {
@@ -239,18 +238,18 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if othersActive() {
 		return 0, 0, nil, false
 	}
-	h.live.Assure() // nobody uses lists (L16 of live)
+	h.live.Assure() // nobody uses lists (L16)
 	h.Enter()       // forgets its own
 	if h.epoch != epoch {
 		return 0, 0, nil, false
 	}
 	spared = h.spare(offset)
 	spared.spareReserve(h)
-	if w.CellsTaken.Load() != taken { // K1: perhaps by one who knows the new epoch
+	if w.CellsTaken.Load() != taken { // RV1: perhaps by a process that knows the new epoch
 		return 0, 0, nil, false
 	}
-	if n := len(spared.parcels); n > 0 {
-		h.pushChain(format.StackExtents, spared.parcels[0], spared.parcels[n-1])
+	if n := len(spared.batches); n > 0 {
+		h.pushChain(format.StackExtents, spared.batches[0], spared.batches[n-1])
 	}
 	return epoch, floor, spared, true
 }

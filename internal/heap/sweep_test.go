@@ -19,7 +19,7 @@ func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 		n        int
 	}{
 		{"runs", func(h *heap.Heap) { h.GiveBack(true) }, 128<<10 - format.HeaderSize, 100},
-		{"extents full of parcels become such of other blocks", func(h *heap.Heap) { h.PushEach() }, 2000, 12_500},
+		{"extents full of batches become such of other blocks", func(h *heap.Heap) { h.PushEach() }, 2000, 12_500},
 	} {
 		t.Run(c.name, func(t *testing.T) { sweepDuring(t, c.giveBack, c.size, c.n) })
 	}

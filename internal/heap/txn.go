@@ -7,8 +7,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// Txn is the heap's part of one transaction: what it wrote and what it freed. It
-// is reused from transaction to transaction.
+// Txn is the heap's part of one transaction: what it wrote and what it freed. The
+// transactions of a process reuse it.
 type Txn struct {
 	Reader
 	heap    *Heap
@@ -22,7 +22,7 @@ type Txn struct {
 	frozen   int    // walks in progress
 	borrowed bool   // pointers into any block with something stored may have been handed out
 	leaks    bool   // what it frees of its base is not listed
-	forsaken uint64 // bytes of its base that are left to a sweep: see Forsake
+	left     uint64 // bytes of its base that are left to a sweep: see LeaveToSweep
 	removing bool   // an operation that removes is in progress: see Remove
 	last     bool   // and it may take the last of the reserve
 
@@ -53,7 +53,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.heap, t.base, t.version, t.bytes = h, base, version, 0
 	t.logged = format.Version(h.live.Words().Written.Load())
 	t.stamp, t.editable, t.frozen, t.borrowed = 1, 0, 0, false
-	t.leaks, t.forsaken = false, 0
+	t.leaks, t.left = false, 0
 	t.removing, t.last = false, false
 	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
 	if invariant.Enabled {
@@ -78,13 +78,12 @@ func (t *Txn) Steps() uint64 { return t.steps }
 // Bytes returns by how many bytes the transaction makes the reachable blocks grow.
 func (t *Txn) Bytes() int64 { return t.bytes }
 
-// BorrowAll says that pointers into entries, values or items were handed out, nobody
-// knows which: from now on none that is dropped is used again before the transaction
-// ends.
+// BorrowAll says that the program got pointers into unknown entries, values or items: from
+// now on the transaction reuses none that it drops before it ends.
 func (t *Txn) BorrowAll() { t.borrowed = true }
 
-// Borrow says that a pointer into the block was handed out: it is not used again before
-// the transaction ends. That is so anyway for what the transaction did not write itself.
+// Borrow says that the program got a pointer into the block: the transaction does not reuse
+// it before it ends. It never reuses what it did not write itself.
 func (t *Txn) Borrow(a format.Addr) {
 	if t.heap.header(a).Birth() == t.version {
 		t.heap.writable(a).Sum |= lent
@@ -100,8 +99,8 @@ const (
 	maxStamp = fresh - 1 // see restamp
 )
 
-// Freeze makes everything written so far unchangeable, until the matching Thaw:
-// somebody walks over it.
+// Freeze makes everything written so far unchangeable until the matching Thaw, for a walk
+// over it.
 func (t *Txn) Freeze() {
 	if t.stamp == maxStamp {
 		t.restamp()
@@ -111,9 +110,9 @@ func (t *Txn) Freeze() {
 	t.editable = t.stamp
 }
 
-// restamp begins anew with the stamps, which have run out after very many walks: a
-// larger one would be a mark. All that was written gets the first one: which of it is
-// older does not matter to who freezes all of it.
+// restamp starts the stamps again, which have run out after very many walks: a larger one
+// would be a mark. All that was written gets the first one, since a walk that freezes all
+// of it does not care which is older.
 func (t *Txn) restamp() {
 	for _, a := range t.written {
 		if hd := t.heap.writable(a); hd.Sum&^marks != 0 { // else it was dropped
@@ -210,10 +209,10 @@ func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (form
 	return b, nil
 }
 
-// Free drops a block. A block of the base is pending once the transaction
-// commits. A block of this transaction was never seen by others: it is used
-// again at once, unless somebody may still look at it: then it stays as it is
-// until the transaction ends. A block with a damaged header leaks.
+// Free drops a block. A block of the base is pending once the transaction commits. Nobody
+// else has seen a block of this transaction: the transaction reuses it at once, unless a
+// walk or a borrowed pointer may still look at it; then it stays as it is until the
+// transaction ends. A block with a damaged header leaks.
 func (t *Txn) Free(a format.Addr) {
 	t.steps++
 	hd := t.heap.header(a)
@@ -248,8 +247,8 @@ func (t *Txn) Free(a format.Addr) {
 	t.dropBlock(a, size)
 }
 
-// retire takes a block of this transaction out of use that somebody may look at: it
-// stays what it is until the end. It has no stamp any more, and gets no checksum.
+// retire takes a block of this transaction out of use that a walk may look at: it stays as
+// it is until the end. It loses its stamp, and gets no checksum.
 func (t *Txn) retire(a format.Addr) {
 	t.heap.writable(a).Sum = 0
 	t.lookedAt = append(t.lookedAt, a)
@@ -266,10 +265,10 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 	}
 }
 
-// Forsake drops a block like Free, but if it is of the base it is not listed: a sweep
-// finds it, which is asked for when the transaction commits. That is for the very many
-// blocks of a structure that is given up, whose list would be long.
-func (t *Txn) Forsake(a format.Addr) {
+// LeaveToSweep drops a block like Free, but leaves one of the base to the sweep that the
+// transaction asks for when it commits. That is for the very many blocks of a structure
+// that is dropped whole, whose list would be long.
+func (t *Txn) LeaveToSweep(a format.Addr) {
 	t.steps++
 	hd := t.heap.header(a)
 	if hd.Birth() == t.version {
@@ -277,20 +276,20 @@ func (t *Txn) Forsake(a format.Addr) {
 	} else if t.heap.sound(a) {
 		size := blockSize(hd)
 		t.bytes -= int64(size)
-		t.forsaken += uint64(size)
+		t.left += uint64(size)
 	}
 }
 
-// ForsakeBytes is Forsake for blocks of the base that are not looked at: all of a
-// structure that is given up, which take so many bytes.
-func (t *Txn) ForsakeBytes(size format.ByteCount) {
+// LeaveBytesToSweep is LeaveToSweep for blocks of the base that nobody visits: those of a structure
+// that is dropped whole, with their bytes.
+func (t *Txn) LeaveBytesToSweep(size format.ByteCount) {
 	t.bytes -= int64(size)
-	t.forsaken += uint64(size)
+	t.left += uint64(size)
 }
 
-// Seal computes the checksums of all that the transaction wrote, and lists what of that
-// is no part of its version. Nothing may be written or dropped afterwards: the next step
-// is the swap, and from then on the blocks of the version are not looked at any more (I9).
+// Seal computes the checksums of all that the transaction wrote, and lists what is no part
+// of its version. The transaction writes and drops nothing afterwards: the next step is the
+// swap, and from then on it no longer looks at the blocks of the version (I9).
 func (t *Txn) Seal() {
 	unused := 0
 	for _, a := range t.written {
@@ -316,13 +315,12 @@ func (h *Heap) sum(a format.Addr, hd *format.BlockHeader) uint32 {
 	return format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(a)-h.base)
 }
 
-// Committed ends the transaction after its version was published: what it freed
-// is pending from now on, never before, since a base that stays current would
-// need it.
+// Committed ends the transaction after its version was published. What it freed is pending
+// from now on, never before, since a base that stays current would need it.
 //
-// Since the swap this process may have stood still for any time, and others may have
-// done anything. What was noted before the swap is right still, and nothing else is
-// touched (I9).
+// Since the swap this process may have stood still for any time, and others may have done
+// anything. What it noted before the swap is still right, and Committed touches nothing
+// else (I9).
 func (t *Txn) Committed() {
 	h := t.heap
 	for _, f := range t.freed {
@@ -334,8 +332,8 @@ func (t *Txn) Committed() {
 	if invariant.Enabled {
 		t.noteFreed()
 	}
-	if t.forsaken > 0 {
-		h.live.Words().Leaked.Add(t.forsaken)
+	if t.left > 0 {
+		h.live.Words().Leaked.Add(t.left)
 		h.live.Words().SweepWish.Store(1)
 	}
 	h.pending = append(h.pending, t.freed...)
@@ -352,8 +350,8 @@ func (t *Txn) Committed() {
 	}
 }
 
-// Aborted ends the transaction without a trace: nobody saw what it wrote, so all of
-// it is this process's still, whatever happened meanwhile (I9).
+// Aborted ends the transaction without a trace: nobody saw what it wrote, so this process
+// still owns all of it, whatever happened meanwhile (I9).
 func (t *Txn) Aborted() {
 	for _, a := range t.written {
 		size := blockSize(t.heap.writable(a))

@@ -24,7 +24,7 @@ import (
 //	D1  What is written here changes nothing that the library does. A process that cannot
 //	    have the record does without.
 //	D2  A page is allocated before it is touched: on a full file system the record ends, and
-//	    no process gets a signal. (Record.allocate)
+//	    no process gets a signal. (record.allocate)
 //	D3  The ledger is that of one live file, by its salt. Under another one it begins anew,
 //	    with no owner known: nothing that was in a list or a transaction counts any more.
 //	    Whoever finds another salt clears the ledger first, and then puts his own there, by a

@@ -130,7 +130,7 @@ func TestDumpEvents_OfAllProcessesInOrder(t *testing.T) {
 }
 
 // A ring has the last 10,000 events, all whole, also while some are noted.
-func TestRecord_KeepsTheLastEvents(t *testing.T) {
+func TestRecord_KeepsTheLastEvents(t *testing.T) { // D7
 	s := subject(t)
 	r := joined(t, s, 1<<9)
 	defer r.Close()
@@ -160,7 +160,7 @@ func TestRecord_KeepsTheLastEvents(t *testing.T) {
 }
 
 // Rings of the living are theirs; of the dead the oldest is used again.
-func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) {
+func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) { // D6
 	s := subject(t)
 	alive := func(i uint64) bool { return i != 3 && i != 7 && i != 50 }
 	rings := map[int][]uint64{}
@@ -188,7 +188,7 @@ func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) {
 
 // Under another live file no owner is known; and where somebody without the tag was nothing is
 // asserted, until there is another live file.
-func TestRecord_BeginsAnew(t *testing.T) {
+func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	s := subject(t)
 	count := uint64(0)
 	s.Joined = func() uint64 { return count }
@@ -234,7 +234,7 @@ func TestRecord_BeginsAnew(t *testing.T) {
 }
 
 // The record of a space that is gone is removed, unless somebody uses it.
-func TestRecord_IsRemovedWithItsSpace(t *testing.T) {
+func TestRecord_IsRemovedWithItsSpace(t *testing.T) { // D5
 	gone, used := subject(t), subject(t)
 	joined(t, gone, 1).Close()
 	r := joined(t, used, 1)

@@ -6,70 +6,77 @@
 // multiple of a sector. A segment is a piece of the file that one process at a
 // time writes, frame after frame. The chain of a version is a number that follows
 // from the chain before it and is never the same in two histories of a space.
+// Written, Durable, SegmentCount and JournalCuts are words of format.Live.
+//
+// A commit writes no record. Its state names the blocks that hold what was stored, for 24
+// bytes. The leading process copies them to the file later, many versions of all processes
+// at a time. It does not matter which process leads, nor whether two do: so another process
+// replaces a leader that died or stands still. One sync serves every waiting process.
+//
+// Measured: durable commits are as fast as the disk syncs, 1.13 of the rate of a 4 KiB pwrite
+// and fdatasync for one writer (records are smaller than a page), 9 times that for 16
+// goroutines. A commit that does not wait takes 1.2 times as long as without a journal.
 //
 // Invariants:
 //
-//	J1  Every version up to live.Written is in the file, or in both usable
-//	    anchors. Every version up to live.Durable is so on disk: a sync begun
+//	J1  Every version up to Written is in the file, or in both usable
+//	    anchors. Every version up to Durable is so on disk: a sync begun
 //	    after Written had the value has ended.
-//	J2  What is in the file is true: a frame holds only records of versions that
-//	    were published, copied from blocks that were intact. Who copies looks at
-//	    Written before and after: blocks that a log refers to are not reused
-//	    until Written has passed them (I2), so if it has not moved, nothing was
-//	    reused under the copier's hands.
-//	J3  A process writes only segments that it claimed, and a segment is claimed
-//	    anew only if nothing in it is needed and its claimant released it or is
-//	    dead. So nothing that is needed is ever written over, by whomever, however
-//	    late.
+//	J2  The file is true: a frame holds only records of published versions, copied
+//	    from intact blocks. The copier reads Written before and after: no process
+//	    reuses blocks that a log refers to until Written has passed them (I2), so if
+//	    Written has not moved, nothing was reused under the copier's hands.
+//	J3  A process writes only segments that it claimed. A segment is claimed anew only
+//	    if nothing in it is needed, and its claimant released it or is dead. So no
+//	    process ever overwrites what is needed, however late it writes.
 //	J4  A record is replayed only onto the version that it followed: its frame
 //	    has a good checksum, its number is the next one, and the chain before it is
-//	    that of the version reached. So a version that is missing ends the
-//	    replay, and what an abandoned history left is never replayed after a
-//	    newer one.
-//	J5  All segments below live.SegmentCount have their space in the file. Who makes
-//	    another one claims it first, gives all segments up to it their space, fills it
-//	    with zeros, and raises the count; only then anything is written to it.
-//	J6  The file is cut only by one who has claimed all segments beyond the new end,
-//	    those included that the file does not have, and who has then found of each
-//	    that both usable anchors, which are on disk, have all versions in it. He
-//	    lowers the count first, then raises live.JournalCuts, cuts the file, and
+//	    that of the version reached. So a missing version ends the replay, and what an
+//	    abandoned history left is never replayed after a newer one.
+//	J5  All segments below SegmentCount have their space in the file. A process that
+//	    makes another segment claims it first, allocates the space of all segments up
+//	    to it, fills it with zeros, and raises the count; only then it writes there.
+//	J6  A process cuts the file only after it has claimed all segments beyond the new
+//	    end, including those that the file does not have, and has then found of each
+//	    that both usable anchors, which are on disk, have all versions in it. It
+//	    lowers the count first, then raises JournalCuts, cuts the file, and
 //	    releases the claims last.
 //
-// Why J6 is enough, whoever stands still wherever:
+// Why J6 is enough, whichever process stands still wherever:
 //
-//   - One who has claimed a segment and writes to it, or makes it: nobody else can claim
-//     it while he lives, so the file is cut above it or not at all. What he has written
-//     before is needed, or in both anchors.
-//   - One who has chosen a segment and claims it only after the file was cut: he looks at
-//     the count after the claim, and gives it back if the file has no such segment.
-//     One who has chosen to make a segment, and claims it only after another one has made,
-//     filled and released it, finds the count above it and gives it back too: his zeros
-//     would take the place of records. As long as he has the claim no count is
-//     lowered to what it was before, so one look is enough.
-//   - The one who cuts: his claims stay his for as long as he lives, so when he goes on
-//     nobody has written what he cuts off. Meanwhile the others have the segments before,
-//     and two anchors where those do not do (ErrFull).
-//   - One who dies before he has cut: claims of the dead count for nothing. The file is
-//     longer than the count says, which harms nobody: what lies there is in both anchors, and who
-//     makes that segment again fills it with zeros.
-//   - A loss of power: the anchors are on disk before. Whether the cut is does not
-//     matter: a recovery reads whatever the file has, and passes over versions that
-//     its anchor has (J4). A segment that was cut off and made again holds zeros or
-//     what it held before until it is written and synced, and that sync makes its
-//     space and the length of the file durable too.
-//   - One who compares the length of the file with the count (examine of the engine):
-//     if he finds the file shorter, the count was lowered since he read it, or
+//   - A process that has claimed a segment, and writes or makes it: no other process can
+//     claim the segment while that one lives, so the file is cut above it or not at
+//     all. What it wrote before is needed, or is in both anchors.
+//   - A process that has chosen a segment, and claims it after the file was cut: it reads
+//     the count after the claim, and releases the claim if the file lacks the segment.
+//     A process that has chosen to make a segment, and claims it after another one has
+//     made, filled and released it, finds the count above it and releases it too: its
+//     zeros would replace records. While it holds the claim, no process lowers the count
+//     to what it was before, so one look is enough.
+//   - The process that cuts: it keeps its claims while it lives, so when it continues
+//     nobody has written what it cuts off. Meanwhile the others have the segments before,
+//     and two anchors if those are too few (ErrFull).
+//   - A process that dies before it has cut: claims of the dead count for nothing. The
+//     file is longer than the count says, which is harmless: both anchors have what lies
+//     there, and a process that makes that segment again fills it with zeros.
+//   - A power loss: the anchors are on disk before. Whether the cut is does not matter: a
+//     recovery reads whatever the file has, and skips versions that its anchor has
+//     (J4). A segment that was cut off and made again holds zeros or its former contents
+//     until it is written and synced, and that sync makes its space and the length of
+//     the file durable too.
+//   - A process that compares the length of the file with the count (examine of the
+//     engine): if it finds the file shorter, the count was lowered since it read it, or
 //     JournalCuts has changed since before that.
 //
-// From J2 and J4 follows that it does not matter who writes, how often the same
-// version is written, and in which order the segments lie.
+// From J2 and J4 follows that it does not matter which process writes, how often it writes
+// the same version, and in which order the segments lie.
 //
 // The file is written by pwrite, never through a mapping: a sync after touching
 // one page of a mapping takes 3 to 5 times as long. O_DIRECT with O_DSYNC was 5
 // to 12 percent faster than pwrite and fdatasync, and not taken: it cannot make
 // durable what was written without a sync before.
 //
-// Start reading at Writer, then Load and Replay.
+// Start reading at Writer, then Load and Log.Follow.
 package journal
 
 import (
@@ -83,18 +90,18 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// FileName is the name of the journal in the directory of a space.
+// FileName names the journal in the directory of a space.
 const FileName = "journal"
 
 // maxFrame is the payload of a frame, unless one record needs more: then it is
 // cut into parts of that size.
 const maxFrame = 256 << 10
 
-// ErrFull says that the journal has no room for more records until an anchor
-// makes old ones needless.
+// ErrFull: the journal has no room for more records until an anchor makes old ones
+// needless.
 var ErrFull = errors.New("the journal is full")
 
-// Writer puts records into the file. It is used by one goroutine at a time.
+// Writer writes records to the file. One goroutine at a time uses it.
 type Writer struct {
 	file   mapping.File
 	live   *live.Live
@@ -115,7 +122,7 @@ type frame struct {
 	head     format.FrameHead
 }
 
-// NewWriter returns a writer to the file of the space with the id.
+// NewWriter returns a writer to the journal of the space with an id.
 func NewWriter(f mapping.File, lv *live.Live, space [16]byte) *Writer {
 	return &Writer{file: f, live: lv, space: spaceWord(space)}
 }
@@ -130,7 +137,6 @@ func (w *Writer) Begin(last format.Version, chain uint64) {
 // Buffered returns the bytes that were added and not written.
 func (w *Writer) Buffered() int { return len(w.buf) }
 
-// Add adds a record.
 func (w *Writer) Add(h format.RecordHead, ops []byte) {
 	h.Size = uint64(len(ops))
 	if format.RecordHeadSize+len(ops) > maxFrame {
@@ -200,9 +206,8 @@ func (w *Writer) addParts(h format.RecordHead, ops []byte) {
 	}
 }
 
-// Write writes the records that were added to the file. They are not durable yet.
-// Errors: ErrFull; those of the file. After an error some may be written: that
-// does no harm.
+// Write writes the added records to the file; they are not durable yet. Errors: ErrFull;
+// those of the file. After an error some records may be written, which is harmless.
 func (w *Writer) Write() error {
 	w.close()
 	for len(w.frames) > 0 {
@@ -258,7 +263,7 @@ func (w *Writer) nextSegment() error {
 	return nil
 }
 
-// Release gives the claimed segment up.
+// Release releases the claimed segment.
 func (w *Writer) Release() {
 	if w.end != 0 {
 		w.live.ReleaseSegment(w.Segment())
@@ -274,9 +279,9 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// Extend makes segment i (J5): the space of all segments from one on up to it is
-// allocated, since others may be making those still, and it is filled with zeros, so that
-// later writes there change nothing but data.
+// Extend makes segment i (J5). It allocates the space of all segments from one on up to i,
+// since other processes may still be making those, and fills segment i with zeros, so that
+// later writes there change only data.
 func Extend(f mapping.File, from, i int) error {
 	start, off := int64(from)*format.SegmentSize, int64(i)*format.SegmentSize
 	if err := f.Allocate(start, off+format.SegmentSize-start); err != nil {
@@ -291,8 +296,8 @@ func Extend(f mapping.File, from, i int) error {
 	return nil
 }
 
-// Cut cuts the file where the claims of live.ClaimTail begin, if it is longer (J6). Errors
-// are those of the file; after one it is longer than it need be, no more.
+// Cut truncates the file where the claims of live.ClaimTail begin, if it is longer (J6).
+// Errors are those of the file; after one the file is longer than it need be, no more.
 func Cut(f mapping.File, lv *live.Live, keep int) error {
 	from := lv.ClaimTail(keep)
 	defer lv.ReleaseTail(from)
@@ -310,7 +315,7 @@ func Cut(f mapping.File, lv *live.Live, keep int) error {
 	return nil
 }
 
-// spaceWord is what frames say of the space that they belong to.
+// spaceWord identifies a space in its frames.
 func spaceWord(id [16]byte) uint64 {
 	var w uint64
 	for i := range 8 {

@@ -8,10 +8,9 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Repeat writes every frame of the file that has versions above the floor once more,
-// into segments of this process: what the file holds of them now may be no more than
-// what the kernel remembers. It does not matter which of them belong together (J4).
-// Errors are those of Write, and of reading the file.
+// Repeat writes every frame with versions above the floor once more, into segments of this
+// process: the kernel may remember them while the disk has lost them. It does not matter
+// which frames belong together (J4). Errors are those of Write, and of reading the file.
 func (w *Writer) Repeat(floor format.Version) error {
 	size, err := w.file.Size()
 	if err != nil {

@@ -12,28 +12,26 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// SkipSums makes Load believe frames whose checksums do not match. It exists for
-// the test that shows that such a fault does not go unnoticed.
+// SkipSums makes Load accept frames with wrong checksums. A test shows with it that such a
+// fault does not go unnoticed.
 var SkipSums = false
 
-// Log is what was found in a journal file.
+// Log is the frames that Load found in a journal file.
 type Log struct {
 	file     mapping.File
 	frames   []loaded      // by first version
 	segments [][][2]uint64 // by segment: first and last versions of its frames
 }
 
-// loaded is a frame, or a record that was put together from its parts. The payload
-// of a frame stays in the file: a journal is long, and read once more it is in the
-// caches when it is needed.
+// loaded is a frame, or a record assembled from its parts. The payload of a frame stays
+// in the file: a journal is long, and the second read finds it in the caches.
 type loaded struct {
 	head   format.FrameHead
 	off    int64  // of the payload
 	record []byte // put together; nil for a frame
 }
 
-// payload returns the records of a frame. buf is used for them if it is large
-// enough, and returned.
+// payload returns the records of a frame, in buf if that is large enough, and the buffer.
 func (l *Log) payload(f *loaded, buf []byte) (records, _ []byte, err error) {
 	if f.record != nil {
 		return f.record, buf, nil
@@ -52,8 +50,8 @@ func (l *Log) payload(f *loaded, buf []byte) (records, _ []byte, err error) {
 	return b[format.FrameHeadSize:], buf, nil
 }
 
-// Load reads all frames of the file that have versions above the floor. What is no
-// frame is passed over.
+// Load reads all frames of the file that have versions above the floor. It skips
+// everything else.
 func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -77,8 +75,8 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	return l, nil
 }
 
-// ForeignTo reports whether a file is the journal of another space than that with the
-// id: one of its segments begins with a frame of another one.
+// ForeignTo reports whether a file is the journal of a space with another id: one of its
+// segments begins with a frame of that space.
 func ForeignTo(f mapping.File, space [16]byte) (bool, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -174,7 +172,6 @@ type piece struct {
 	first, last uint64
 }
 
-// Empty reports whether there is no record.
 func (h *History) Empty() bool { return len(h.list) == 0 }
 
 // Follow returns the records that follow the version with the chain, in their

@@ -27,8 +27,8 @@ func benchmarkType[T any](b *testing.B, v T) {
 	b.Run("MeasureFlatten", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			owned, _ := typ.Measure(Arg(&v))
-			if err := typ.Flatten(r.target(4096), 0, fixed, owned, Arg(&v)); err != nil {
+			owned, _ := typ.Measure(NoEscape(&v))
+			if err := typ.Flatten(r.target(4096), 0, fixed, owned, NoEscape(&v)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 // and not followed, others have functions, maps or interfaces in them. They are coded:
 // what is stored is the bytes that they are marshaled to.
 //
-// So a coded value has two forms, that of the program and the stored one (L9). The
+// So a coded value has two forms, that of the program and the stored one (LY9). The
 // stored one takes as many bytes by value: a word, which is 0 or the address of the
 // coded part, and zeros. The part is aligned to 8 bytes: a length, and the bytes. Only
 // the zero value has no part; it is not marshaled.

@@ -96,7 +96,7 @@ func addresses() []netip.Addr {
 		netip.MustParseAddr("::ffff:1.2.3.4%lan"), netip.MustParseAddr("ffff::")}
 }
 
-func TestCoded_RoundTrip(t *testing.T) {
+func TestCoded_RoundTrip(t *testing.T) { // LY9
 	r := newRegion(t, 1<<20)
 	for _, a := range addresses() {
 		check(t, r, a)

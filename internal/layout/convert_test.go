@@ -371,7 +371,7 @@ func TestConvert_LongList(t *testing.T) {
 	}
 }
 
-func TestConvert_Damaged(t *testing.T) {
+func TestConvert_Damaged(t *testing.T) { // LY8
 	r, regions := random(t), newTwoRegions(t)
 	s := "shared"
 	v := graphOld{Name: "a name", Kids: []graphOld{{ID: 3, Name: "kid"}}, Kept: &s}

@@ -10,7 +10,7 @@ import (
 // copier makes a private copy of a stored value in the Go heap.
 type copier struct {
 	b      Bounds
-	budget uintptr // bytes of owned parts that may still be read (L5)
+	budget uintptr // bytes of owned parts that may still be read (LY5)
 	empty  uintptr // elements of size zero so far
 	arena  []byte  // what is left of the allocation for strings
 	ids    *identity

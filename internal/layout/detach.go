@@ -42,7 +42,7 @@ func (t *Type) DetachTo(buf []byte, p unsafe.Pointer, b Bounds) error {
 
 // SameStored reports whether two stored values, each in its block, are equal: all that
 // they own included, and what is shared or cyclic in the one is so in the other. They
-// are compared as bytes (L4), so both zeroes of a float differ, and a NaN is equal to
+// are compared as bytes (LY4), so both zeroes of a float differ, and a NaN is equal to
 // itself. Damage is a *DamageError.
 func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Bounds) (bool, error) {
 	n, err := t.DetachedSize(a, ab)

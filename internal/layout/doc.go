@@ -22,30 +22,30 @@
 //
 // Invariants:
 //
-//	L1  Every address in a stored value is nil or lies in the value's own block.
-//	L2  A block is written as bytes and words through its write view only; no
+//	LY1 Every address in a stored value is nil or lies in the value's own block.
+//	LY2 A block is written as bytes and words through its write view only; no
 //	    typed pointer store ever reaches it.
-//	L3  Flatten writes nothing outside the fixed and owned parts it was given,
+//	LY3 Flatten writes nothing outside the fixed and owned parts it was given,
 //	    whatever happens to the source meanwhile.
-//	L4  Padding, blank fields and alignment gaps are zero; times are UTC without
+//	LY4 Padding, blank fields and alignment gaps are zero; times are UTC without
 //	    a monotonic reading; cap equals len. So equal values have equal bytes.
-//	L5  The owned parts of a value do not overlap, except that pointers and
+//	LY5 The owned parts of a value do not overlap, except that pointers and
 //	    recursive slices may refer to one part more than once. Readers spend a
 //	    budget of bytes on that account, so that damage cannot make them run on.
-//	L6  Reading checks each address against the bounds of the block before use.
-//	L7  Addresses of the caller's value are kept outside the stack only if Arg
+//	LY6 Reading checks each address against the bounds of the block before use.
+//	LY7 Addresses of the caller's value are kept outside the stack only if NoEscape
 //	    made sure that they belong to the heap.
 //
-//	L8  A conversion reads only values that Check has accepted. What it makes may
+//	LY8 A conversion reads only values that Check has accepted. What it makes may
 //	    refer to the block that it was made of, to the converter's memory and to
 //	    Go values that steps made; it is flattened before any of these goes.
 //
-//	L9  A coded value of the program is another thing than a stored one. Everything here
+//	LY9 A coded value of the program is another thing than a stored one. Everything here
 //	    works on the stored form, but for Stored, which makes it, CopyOut, which makes the
 //	    program's of it, and Clone. So what the program passes goes through Stored first,
 //	    and what it gets is never the stored value itself.
-//	L10 A pointer leads to the beginning of a part, or to that of the fixed part: never
-//	    into the middle of another part.
+//	LY10 A pointer leads to the beginning of a part, or to that of the fixed part: never
+//	     into the middle of another part.
 //
 // Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
 // conversions at matcher.pair in match.go, then convert.go.

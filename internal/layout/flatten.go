@@ -16,7 +16,7 @@ type Target struct {
 var errTarget = errors.New("everheap: internal: value does not fit the block that was allocated for it")
 
 // flattener places the parts of a value in a block. Only the write view is
-// touched, as bytes and words (L2); ro serves to compute the addresses stored.
+// touched, as bytes and words (LY2); ro serves to compute the addresses stored.
 type flattener struct {
 	rw   unsafe.Pointer
 	ro   uintptr
@@ -99,7 +99,7 @@ func (f *flattener) each(t *Type, src unsafe.Pointer, at, n uintptr) error {
 }
 
 // run executes the program of t, whose bytes were already moved to offset at.
-// Each header is read once, so that what is checked is what is used (L3).
+// Each header is read once, so that what is checked is what is used (LY3).
 func (f *flattener) run(t *Type, src unsafe.Pointer, at uintptr) error {
 	for i := range t.ops {
 		o := &t.ops[i]

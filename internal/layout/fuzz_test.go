@@ -396,7 +396,7 @@ func FuzzCheckDamaged(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, flips []byte) { checkDamaged(t, newRegion(t, 1<<20), data, flips) })
 }
 
-func TestCheck_DamagedValues(t *testing.T) {
+func TestCheck_DamagedValues(t *testing.T) { // LY1, LY5, LY6
 	r := newRegion(t, 1<<20)
 	rng := random(t)
 	data, flips := make([]byte, 300), make([]byte, 12)

@@ -11,39 +11,39 @@ var never bool
 //lint:ignore U1000 what is stored here escapes, and nothing reads it
 var sink unsafe.Pointer
 
-// Arg passes a value to Measure, Flatten, CopyOut, Hash or Equal without making it
+// NoEscape passes a value to Measure, Flatten, CopyOut, Hash or Equal without making it
 // escape: v may stay on the stack. That is sound because no callee retains the
 // address of v itself. What v refers to does escape, since the identity table
-// holds addresses that would not follow a moving stack (L7); for keys see ArgKey.
+// holds addresses that would not follow a moving stack (LY7); for keys see NoEscapeKey.
 // The caller keeps v alive.
 //
 //go:nocheckptr
-func Arg[T any](v *T) unsafe.Pointer {
+func NoEscape[T any](v *T) unsafe.Pointer {
 	if never {
 		c := new(T)
 		*c = *v
 		sink = unsafe.Pointer(c)
 	}
-	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v))) // see ArgKey
+	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v))) // see NoEscapeKey
 }
 
-// ArgKey is Arg for values without pointers, such as keys, and for destinations:
+// NoEscapeKey is NoEscape for values without pointers, such as keys, and for destinations:
 // strings that they refer to may stay on the stack too. Escape analysis does not
 // follow numbers, and does not see that the result is v.
 //
 //go:nocheckptr
-func ArgKey[T any](v *T) unsafe.Pointer {
+func NoEscapeKey[T any](v *T) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v)))
 }
 
-// ArgSlice is Arg for the elements of a slice: they lie in a row from the result on.
+// NoEscapeSlice is NoEscape for the elements of a slice: they lie in a row from the result on.
 //
 //go:nocheckptr
-func ArgSlice[T any](v []T) unsafe.Pointer {
+func NoEscapeSlice[T any](v []T) unsafe.Pointer {
 	if len(v) == 0 {
 		return nil
 	}
-	return Arg(unsafe.SliceData(v))
+	return NoEscape(unsafe.SliceData(v))
 }
 
 // Cast returns p as a pointer to a value of type T.

@@ -10,7 +10,7 @@ import (
 
 // A pointer into the middle of another part of the value, such as to an element of a
 // slice of it, would become one to a copy: what the program changes by way of it would
-// not be changed where it belongs. So it is refused (L10).
+// not be changed where it belongs. So it is refused (LY10).
 //
 // Most types cannot have any: what their pointers point at is contained by value in
 // nothing that they reach. That is found out once for each type. For the others Measure

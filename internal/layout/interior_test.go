@@ -29,7 +29,7 @@ type box struct {
 	Cart  *cart
 }
 
-func TestMeasure_InteriorPointer(t *testing.T) {
+func TestMeasure_InteriorPointer(t *testing.T) { // LY10
 	typ := typeFor[cart](t)
 	r := newRegion(t, 1<<16)
 	for name, c := range map[string]struct {

@@ -35,7 +35,7 @@ func (t *Type) Measure(src unsafe.Pointer) (owned uintptr, err error) {
 }
 
 // measureAll measures a value that is trusted, and that pointers lead nowhere into the
-// middle of (L10).
+// middle of (LY10).
 func (t *Type) measureAll(m *measurer, src unsafe.Pointer) error {
 	if !t.graph {
 		return m.run(t, src)

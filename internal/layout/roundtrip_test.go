@@ -154,7 +154,7 @@ func TestRoundTrip_Struct(t *testing.T) {
 	check(t, r, []*profile{&p, boss, boss, nil})
 }
 
-func TestRoundTrip_TimeIsNormalised(t *testing.T) {
+func TestRoundTrip_TimeIsNormalised(t *testing.T) { // LY4
 	r := newRegion(t, 1<<16)
 	now := time.Now().In(time.FixedZone("X", 3600))
 	got := trip(t, r, &now)
@@ -163,7 +163,7 @@ func TestRoundTrip_TimeIsNormalised(t *testing.T) {
 	}
 }
 
-func TestRoundTrip_SharingAndCycles(t *testing.T) {
+func TestRoundTrip_SharingAndCycles(t *testing.T) { // LY5
 	r := newRegion(t, 1<<20)
 	a, b := &node{Name: "a"}, &node{Name: "b"}
 	a.Next, b.Next, a.Prev, b.Prev = b, a, b, a
@@ -233,7 +233,7 @@ func TestRoundTrip_LongLinkedList(t *testing.T) {
 	}
 }
 
-func TestFlatten_ErrChanged(t *testing.T) {
+func TestFlatten_ErrChanged(t *testing.T) { // LY3
 	r := newRegion(t, 1<<16)
 	v := struct {
 		S string
@@ -277,7 +277,7 @@ func TestFlatten_ErrChanged(t *testing.T) {
 	}
 }
 
-func TestFlatten_PaddingIsZero(t *testing.T) {
+func TestFlatten_PaddingIsZero(t *testing.T) { // LY4
 	r := newRegion(t, 1<<16)
 	type padded struct {
 		A int8
@@ -341,13 +341,13 @@ func TestCopyOut_StringsShareOneAllocation(t *testing.T) {
 	}
 }
 
-func TestArg_KeepsValueOnStack(t *testing.T) {
+func TestNoEscape_KeepsValueOnStack(t *testing.T) { // LY7
 	r := newRegion(t, 1<<16)
 	typ := typeFor[address](t)
 	n := testing.AllocsPerRun(100, func() {
 		v := address{"Main", 1, true}
-		owned, _ := typ.Measure(Arg(&v))
-		if err := typ.Flatten(r.target(4096), 0, 64, owned, Arg(&v)); err != nil {
+		owned, _ := typ.Measure(NoEscape(&v))
+		if err := typ.Flatten(r.target(4096), 0, 64, owned, NoEscape(&v)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -216,12 +216,12 @@ func TestHash_EqualKeysAreEqual(t *testing.T) {
 	a := key{1, "x", 0, when.UTC(), 7, [2]int16{1, 2}}
 	b := key{1, string([]byte{'x'}), math.Copysign(0, -1), when.In(time.FixedZone("Z", 60)), 8, [2]int16{1, 2}}
 	*(*byte)(unsafe.Add(unsafe.Pointer(&b), 3)) = 9 // padding
-	ha, err1 := typ.Hash(1, ArgKey(&a))
-	hb, err2 := typ.Hash(1, ArgKey(&b))
-	if err1 != nil || err2 != nil || ha != hb || !typ.Equal(ArgKey(&a), ArgKey(&b)) {
+	ha, err1 := typ.Hash(1, NoEscapeKey(&a))
+	hb, err2 := typ.Hash(1, NoEscapeKey(&b))
+	if err1 != nil || err2 != nil || ha != hb || !typ.Equal(NoEscapeKey(&a), NoEscapeKey(&b)) {
 		t.Errorf("equal keys differ: %x, %x (%v, %v)", ha, hb, err1, err2)
 	}
-	if other, _ := typ.Hash(2, ArgKey(&a)); other == ha {
+	if other, _ := typ.Hash(2, NoEscapeKey(&a)); other == ha {
 		t.Error("the seed does not count")
 	}
 	for i, change := range []func(*key){
@@ -230,23 +230,23 @@ func TestHash_EqualKeysAreEqual(t *testing.T) {
 	} {
 		c := a
 		change(&c)
-		if h, _ := typ.Hash(1, ArgKey(&c)); h == ha || typ.Equal(ArgKey(&a), ArgKey(&c)) {
+		if h, _ := typ.Hash(1, NoEscapeKey(&c)); h == ha || typ.Equal(NoEscapeKey(&a), NoEscapeKey(&c)) {
 			t.Errorf("change %d does not count", i)
 		}
-		if x, y := typ.Compare(ArgKey(&a), ArgKey(&c)), typ.Compare(ArgKey(&c), ArgKey(&a)); x != -1 || y != 1 {
+		if x, y := typ.Compare(NoEscapeKey(&a), NoEscapeKey(&c)), typ.Compare(NoEscapeKey(&c), NoEscapeKey(&a)); x != -1 || y != 1 {
 			t.Errorf("change %d: compares as %d and %d", i, x, y)
 		}
 	}
 	a.F = math.NaN()
-	if _, err := typ.Hash(1, ArgKey(&a)); !errors.Is(err, ErrNaN) {
+	if _, err := typ.Hash(1, NoEscapeKey(&a)); !errors.Is(err, ErrNaN) {
 		t.Errorf("got %v, want ErrNaN", err)
 	}
 }
 
 func TestHash_StoredFormIsStable(t *testing.T) {
 	n, s := int64(42), "forty-two"
-	hn, _ := typeFor[int64](t).Hash(7, ArgKey(&n))
-	hs, _ := typeFor[string](t).Hash(7, ArgKey(&s))
+	hn, _ := typeFor[int64](t).Hash(7, NoEscapeKey(&n))
+	hs, _ := typeFor[string](t).Hash(7, NoEscapeKey(&s))
 	if hn != 0xb117e48ca46dc725 || hs != 0x721923f540a1c412 {
 		t.Errorf("hashes changed: %#x, %#x; maps that were stored cannot be read", hn, hs)
 	}

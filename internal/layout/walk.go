@@ -6,7 +6,7 @@ import "unsafe"
 // finds. Check, Handles, Judge, Attach, Move and AppendJSON are this walk.
 type walker struct {
 	b       Bounds
-	budget  uintptr // bytes of owned parts that may still be visited (L5)
+	budget  uintptr // bytes of owned parts that may still be visited (LY5)
 	empty   uintptr // elements of size zero so far
 	ids     *identity
 	from    uintptr // if not 0: addresses are those of a value that began there; change them on the way

@@ -157,7 +157,7 @@ func (v *Live) confirmedSince(i int, seen anchorView) bool {
 	return a.Sequence.Load() != seen.sequence || format.Version(a.Version.Load()) != seen.version
 }
 
-// WipedAnchor says that the claimed slot holds no anchor on disk any more.
+// WipedAnchor says that the claimed slot holds no anchor on disk now.
 func (v *Live) WipedAnchor(c AnchorClaim) {
 	a := &v.words.Anchors[c.Slot]
 	a.Confirmed.Store(0)
@@ -186,8 +186,8 @@ func (v *Live) ConfirmAnchor(c AnchorClaim) {
 	a.Owner.CompareAndSwap(uint64(v.incarnation), 0)
 }
 
-// AbandonAnchor ends a claim whose writing failed. The slot stays in doubt: its
-// version stays protected, and the next claimant wipes it.
+// AbandonAnchor ends a claim whose write failed. The slot stays in doubt: its version stays
+// protected, and the next claimant wipes the slot.
 func (v *Live) AbandonAnchor(c AnchorClaim) {
 	a := &v.words.Anchors[c.Slot]
 	if a.Version.Load() == 0 {

@@ -10,11 +10,11 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// A guest is a reader that may not write the files of the space: on media that are
-// mounted for reading, or for want of permission. It has no slot and no process entry,
-// since it cannot write those; it holds a version by a shared lock, which takes no more
-// than a file that may be read, on a byte of the heap file that says which version: far
-// beyond all data, LockVersions plus the place of its state.
+// A guest is a reader that may not write the files of the space, on read-only media or for
+// lack of permission. It has no slot and no process entry, since it cannot write those. It
+// holds a version by a shared lock, for which a readable file is enough, on a byte of the
+// heap file that names the version: far beyond all data, LockVersions plus the place of
+// its state.
 //
 //	K8   A scan for the protected versions looks for such locks, after it has looked at
 //	     everything else. So the lock is to a guest what a slot is to a member: it takes
@@ -22,14 +22,14 @@ import (
 //	     scanner that missed the lock had loaded Current before, so what the guest
 //	     has validated is not older than that scan's Current (L4).
 //	K9   What a guest reads Current from is the live file of the members: it is a member
-//	     by the presence byte, which it holds shared (K4 of the engine).
+//	     by the presence byte, which it holds shared (K4).
 //	K10  If there is no live file to be believed, the guest has words of its own, filled
 //	     from the newest anchor on disk, and sees that version for as long as it is
 //	     there. It locks that version, and then looks whether its anchor still is one of
 //	     the two newest on disk. Until two newer ones are confirmed, hence on disk, a
 //	     scan protects that version in any case; one that did not had seen them
 //	     confirmed before it looked for locks, so if it missed the lock the guest finds
-//	     them. Presence it does not hold: members may come, and go on without it.
+//	     them. It does not hold presence: members may come, and continue without it.
 type guest struct {
 	sync.Mutex
 	heap *os.File // its locks are the guest's
@@ -83,9 +83,9 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	return v.attach()
 }
 
-// Frozen returns the membership of a guest without a live file (K10): init fills its
-// words. It holds the version of Current for as long as it is there, if the lock can be
-// had; the caller sees to the rest of K10.
+// Frozen returns the membership of a guest without a live file (K10): init fills its words.
+// It holds the version of Current for as long as the guest exists, if it gets the lock; the
+// caller does the rest of K10.
 func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) {
 	v := &Live{words: new(format.Live), guest: newGuest(heap, base)}
 	v.slots.table.gone, v.guest.own = true, true
@@ -104,7 +104,7 @@ func newGuest(heap *os.File, base uint64) *guest {
 	return &guest{heap: heap, base: base, held: map[format.Addr]int{}}
 }
 
-// Guest reports whether the membership is that of one who cannot write.
+// Guest reports whether this process may not write the files.
 func (v *Live) Guest() bool { return v.guest != nil }
 
 // Recovered sets what a guest with words of its own knows of the journal.
@@ -170,9 +170,9 @@ func (g *guest) idle() bool {
 	return len(g.held) == 0
 }
 
-// guests calls add with the state of each version that a guest holds, or seems to: who
-// locks other bytes there protects nonsense, which does no harm. It reports false if the
-// system does not tell.
+// guests calls add with the state of each version that a guest holds, or seems to: a lock
+// on other bytes there protects nonsense, which is harmless. It reports false if the system
+// does not tell.
 func (v *Live) guests(add func(state format.Addr)) bool {
 	l := v.versions
 	if l.heap == nil {
@@ -189,7 +189,7 @@ func (v *Live) guests(add func(state format.Addr)) bool {
 		if !held {
 			continue
 		}
-		// One byte is one version; who has locked many at once means none.
+		// One byte is one version; a lock on many bytes at once means none.
 		if from >= s.from {
 			add(format.Addr(l.base + uint64(from-format.LockVersions)<<4))
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// JournalFloor returns the version up to which nothing in the journal is needed:
-// both usable anchors have it.
+// JournalFloor returns the version up to which nobody needs the journal, since both usable
+// anchors have it.
 func (v *Live) JournalFloor() format.Version {
 	list := v.anchors()
 	newest, second := secondNewest(list)
@@ -29,13 +29,13 @@ func (v *Live) RaiseWritten(version format.Version) { raise(&v.words.Written, ui
 // RaiseDurable says that all versions up to v survive power loss.
 func (v *Live) RaiseDurable(version format.Version) { raise(&v.words.Durable, uint64(version)) }
 
-// LeadJournal waits until done, and returns false, or until this process is the
-// one to write the journal, and returns true: then UnleadJournal must follow. One
-// goroutine of a process at a time calls it.
+// LeadJournal waits until done, and returns false, or until this process is to write the
+// journal, and returns true: then UnleadJournal must follow. One goroutine of a process at
+// a time calls it.
 //
-// Leading saves double work and no more: what a process writes to the journal is
-// right whether another one writes at the same time or not. So a leader that died
-// or stands still is simply replaced.
+// Leading only saves double work: what a process writes to the journal is right whether
+// another one writes at the same time or not. So another process simply replaces a leader
+// that died or stands still.
 func (v *Live) LeadJournal(done func() bool) bool {
 	me, w := uint64(v.incarnation), v.words
 	looked := time.Now()
@@ -80,8 +80,7 @@ func (v *Live) lead() {
 	invariant.Point("journal.leading")
 }
 
-// UnleadJournal lets others lead, and wakes those who wait for what was made
-// durable.
+// UnleadJournal lets others lead, and wakes the waiters for what is durable now.
 func (v *Live) UnleadJournal() {
 	v.pulse.leading.Store(false)
 	v.words.Leader.CompareAndSwap(uint64(v.incarnation), 0)

@@ -4,9 +4,9 @@
 // "live". Nothing in it survives a power loss, and nothing needs to.
 //
 // Terms: an incarnation names one process's membership of the space. A word
-// that names an owner holds its incarnation and is cleared only by a
-// compare-and-swap from that incarnation, so that whoever is late finds
-// another value and does nothing.
+// that names an owner holds its incarnation, and a process clears it only by a
+// compare-and-swap from that incarnation, so that a late process finds another value
+// and does nothing.
 //
 // Invariants:
 //
@@ -15,12 +15,12 @@
 //	    entry from before the incarnation is visible until it has left or died,
 //	    and never locks it again; the kernel drops the lock at death. Hence: byte
 //	    not locked, or another incarnation in the entry => dead, for good.
-//	    The description that has the lock is kept by a mapping that forks do not
-//	    get, and by no descriptor (mapping.Pin): a fork cannot keep a dead one
-//	    alive. In the few instructions between the opening of that description
-//	    and the end of its descriptor a fork can get a copy. Therefore one whose
-//	    byte is locked and whose process is gone, as the system says of the same
-//	    PID namespace, is dead too.
+//	    A mapping that forks do not get keeps the description that has the lock, and
+//	    no descriptor does (mapping.Pin): a fork cannot keep a dead process alive.
+//	    In the few instructions between the opening of that description and the
+//	    closing of its descriptor a fork can get a copy. Therefore an owner whose
+//	    byte is locked is dead, too, if the system says that its process is gone, in
+//	    the same PID namespace.
 //	L3  Safety does not rest on the writer lock. A version is published only by
 //	    a compare-and-swap of Current from the base that the writer holds a
 //	    slot on; the base cannot be reclaimed, hence its address cannot be
@@ -32,44 +32,44 @@
 //	L5  An anchor writer keeps a reader slot on its version until the claim that
 //	    names the version is visible, and Protected looks at reader slots first
 //	    and at anchor slots second; so it sees the one or the other.
-//	L6  A named lock has one entry at the most. A name is given by a swap of
-//	    Namings, from the value that was there before all entries were searched
-//	    for the name, at an entry that its claimant alone can fill.
+//	L6  A named lock has at most one entry. A process gives a name by a swap of
+//	    Namings, from the value before it searched all entries for the name, to an
+//	    entry that only its claimant can fill.
 //	L7  A process holds a named lock if, after its incarnation was in the lock's
 //	    word, it found the entry named in the generation in which it had looked the
 //	    name up. An entry leaves a generation only by the step from leaving to
 //	    claimed, and its claimant found all words free between the step to leaving and
-//	    that one; who takes the lock in that time makes the entry named again, and
-//	    the step fails. So no lock that is held loses its entry.
-//	L8  What is offered is held by nobody: the offer becomes a hold by the
-//	    addressee's swap, and until then anybody may take it. So who dies or stands
-//	    still before he accepts leaves nothing behind, and stops nobody.
-//	L9  The word of a holder who died goes only to the next holder, who is told;
-//	    one who takes it and dies before he is told leaves his own. (The word may be
-//	    lost when a semaphore gets another number of units, see refit.)
-//	L10 One who waits for a commit loads CommitFutex, sets Watchers, and then looks
-//	    at Current; who commits swaps Current, looks at Watchers, clears it, and then
-//	    changes CommitFutex and wakes. So either the waiter sees the new version; or
-//	    the committer sees that somebody waits; or another committer cleared that
-//	    for an older version, and changes CommitFutex afterwards: then the sleep of
-//	    him who had loaded it before ends. A committer that dies before he wakes
-//	    leaves the waiters to the end of their sleep, which is bounded.
-//	L11 Death is said before anything is done about it: whoever finds it raises Dead
-//	    in the entry, which needs no lock, since what is dead stays so. Only then
-//	    somebody gets the right to give the entry to another owner (LockReap), and
-//	    only who has that locks an owner's byte that is not locked. So a dead one
-//	    never looks alive again, wherever those stand still who clean up after it.
-//	    And nobody has to wait for them: the words that name the incarnation
-//	    anybody clears; what is left to the one with the right are the entry
-//	    itself, which nobody needs as long as there are others, bits of waiting,
-//	    which do not count without a living incarnation, and sums.
+//	    that one; a process that takes the lock in that time makes the entry named
+//	    again, and the step fails. So no lock that is held loses its entry.
+//	L8  Nobody holds what is offered: the addressee's swap turns the offer into a hold,
+//	    and until then any process may take it. So a process that dies or stands still
+//	    before it accepts leaves nothing behind, and stops nobody.
+//	L9  The word of a dead holder goes only to the next holder, which is told; one that
+//	    takes it and dies before it is told leaves its own word. (The word may be
+//	    lost when a semaphore gets another number of permits, see refit.)
+//	L10 A process that waits for a commit loads CommitFutex, sets Watchers, and then
+//	    loads Current; a process that commits swaps Current, reads Watchers, clears it,
+//	    and then changes CommitFutex and wakes. So either the waiter sees the new
+//	    version; or the committer sees that somebody waits; or another committer cleared
+//	    Watchers for an older version, and changes CommitFutex afterwards, which ends
+//	    the sleep of a waiter that had loaded it before. A committer that dies before it
+//	    wakes leaves the waiters to the end of their sleep, which is bounded.
+//	L11 A process announces a death before it acts on it: whichever finds it raises Dead
+//	    in the entry, which needs no lock, since the dead stay dead. Only then a process
+//	    gets the right to give the entry to another owner (LockReap), and only with
+//	    that right it locks an owner's byte that is not locked. So a dead process never
+//	    looks alive again, wherever those stand still that clean up after it. And nobody
+//	    has to wait for them: any process clears the words that name the incarnation;
+//	    the right is needed only for the entry itself, which nobody needs as long as
+//	    there are others, for bits of waiting, which do not count without a living
+//	    incarnation, and for sums.
 //
-//	L12 A process has a slot from when it joins that only Protected uses. So a scan
-//	    can hold the state that it reads, however many versions the readers of the
-//	    process, or of all, hold: without that, the state could be reused while its
-//	    list of checkpoints is read, and a checkpoint be missed.
+//	L12 From its joining on a process has a slot that only Protected uses. So a scan can
+//	    hold the state that it reads, however many versions all readers hold. Without
+//	    it, the state could be reused while the scan reads its list of checkpoints, and
+//	    the scan could miss a checkpoint.
 //
-// What becomes of words whose file was cut or written over is in lost.go (L14 to L16).
+// lost.go says what happens when the file of the words is cut or overwritten (L14 to L16).
 //
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
@@ -92,19 +92,19 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// FileName is the name of the live file in the directory of its space.
+// FileName names the live file in the directory of its space.
 const FileName = "live"
 
 // Errors of opening the live file.
 var (
-	// ErrUntrusted says that the live file is missing or belongs to another
-	// boot or to other files: it must be rebuilt from the anchors.
+	// ErrUntrusted: the live file is missing or belongs to another boot or to other
+	// files: it must be rebuilt from the anchors.
 	ErrUntrusted = errors.New("the live file is not of this boot")
-	// ErrTooManyProcesses says that all process entries are taken by the living.
+	// ErrTooManyProcesses: living processes have all process entries.
 	ErrTooManyProcesses = fmt.Errorf("%d processes have the space open, and more cannot: close it in one of them", format.NumProcesses)
 )
 
-// Live is this process's membership of the coordination of one space.
+// Live is the membership of this process in one space.
 type Live struct {
 	words  *format.Live
 	seal   uint64 // of the words (L14)
@@ -130,8 +130,8 @@ type Live struct {
 	loss     loss
 }
 
-// Identity returns what the live file of a heap must say of itself. heap is the
-// open heap file, live the open live file.
+// Identity returns the identity that the live file of a heap must have. heap is the open
+// heap file, live the open live file.
 func identity(space [16]byte, heap os.FileInfo, live mapping.Status) (*format.LiveIdentity, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -148,16 +148,14 @@ func identity(space [16]byte, heap os.FileInfo, live mapping.Status) (*format.Li
 	return id, nil
 }
 
-// Files is how a live file gets into a directory: as mapping.Dir does it, or in tests
-// in another way.
+// Files puts a live file into a directory: mapping.Dir, or a replacement in tests.
 type Files struct {
 	Open   func(dir *mapping.Dir, name string, flag int, perm os.FileMode) (mapping.File, error)
 	Rename func(dir *mapping.Dir, from, to string) error
 }
 
-// Create writes a new live file in dir, in place of any that is there, filled by
-// init. The caller holds the gate and the presence lock exclusively, so that no
-// process uses the old one.
+// Create writes a new live file in dir, filled by init, in place of an old one. The caller
+// holds the gate and the presence lock exclusively, so that no process uses the old one.
 func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode, files Files, init func(*format.Live)) (err error) {
 	const temporary = FileName + ".new"
 	if err := dir.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -340,7 +338,7 @@ func (v *Live) unmap() {
 // Words returns the mapped words. They stay mapped until Leave.
 func (v *Live) Words() *format.Live { return v.words }
 
-// Record returns where this membership notes what it does, in builds with the tag invariants.
+// Record returns the record of this membership's events, in builds with the tag invariants.
 func (v *Live) Record() invariant.Record { return v.record }
 
 // Incarnation returns the name of this membership.
@@ -364,16 +362,16 @@ func (v *Live) Current() format.Addr {
 	return format.Addr(a)
 }
 
-// Carved returns the offset below which the space of the heap file is reserved, for who
-// goes all the way up to it.
+// Carved returns the high-water mark: the offset below which processes have reserved the
+// space of the heap file. A caller that goes all the way up to it uses this.
 func (v *Live) Carved() uint64 {
 	n := v.words.Carved.Load()
 	v.Assure()
 	return n
 }
 
-// Publish makes next the newest state if base still is (L3). Announce must follow. It
-// is apart, since it panics if the words are lost, when the version is published already.
+// Publish makes next the newest state if base still is (L3). Announce must follow. It is
+// separate because it panics if the words are lost, when the version is already published.
 func (v *Live) Publish(base, next format.Addr) bool {
 	v.Assure() // what the transaction was made by was true (L16)
 	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
@@ -396,8 +394,8 @@ type pulse struct {
 
 const heartbeat = 25 * time.Millisecond
 
-// Writing marks the process as one that writes; its heart beats from now on
-// until it has not written for a while.
+// Writing says that the process writes; its heart beats from now on until it has not
+// written for a while.
 func (v *Live) Writing() {
 	v.pulse.seen.Add(1)
 	if !v.pulse.on.Load() {

@@ -317,7 +317,7 @@ func TestHold_SharedWhenSlotsRunOut(t *testing.T) {
 	}
 }
 
-func TestAnchors_TwoNewestConfirmedStay(t *testing.T) {
+func TestAnchors_TwoNewestConfirmedStay(t *testing.T) { // E4
 	s := heaptest.Open(t, 64<<20)
 	v := s.Live
 	newest := v.NewestAnchor()

@@ -7,7 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// LockState is a named lock in use, as people want to see it.
+// LockState is a named lock in use, for display.
 type LockState struct {
 	Name    string
 	Units   int // of the semaphore; 0: a mutex
@@ -15,15 +15,15 @@ type LockState struct {
 	Waiters int // processes in which somebody has waited for a while
 }
 
-// LockHolder is a process that holds a mutex, or units of a semaphore.
+// LockHolder is a process that holds a mutex, or permits of a semaphore.
 type LockHolder struct {
 	Process
-	Since time.Time // of the first unit, to a tenth of a second
+	Since time.Time // of the first permit, to a tenth of a second
 	Units int
 	Dead  bool // it died, and the next holder is told
 }
 
-// Locks lists the named locks that somebody holds, waits for, or held when he died.
+// Locks lists the named locks that a process holds, waits for, or held when it died.
 func (v *Live) Locks() []LockState {
 	var list []LockState
 	for i := range v.locksUsed() {
@@ -35,7 +35,7 @@ func (v *Live) Locks() []LockState {
 		p := &lockPlace{index: i, entry: e, generation: lockGeneration(state)}
 		l := LockState{Name: lockName(e), Units: int(e.Units.Load())}
 		if l.Units != 0 {
-			if p.units = v.unitsOf(i, p.generation); len(p.units) == 0 {
+			if p.permits = v.permitsOf(i, p.generation); len(p.permits) == 0 {
 				continue
 			}
 		}
@@ -61,16 +61,16 @@ func lockName(e *format.LiveLock) string {
 	return string(b[:min(e.Length.Load(), format.MaxLockName)])
 }
 
-// holders lists who holds the units of a lock.
+// holders lists who holds the permits of a lock.
 func (v *Live) holders(p *lockPlace) []LockHolder {
 	var list []LockHolder
 	index := map[uint64]int{}
-	for unit := range p.count() {
-		w := p.owner(unit).Load()
+	for permit := range p.count() {
+		w := p.owner(permit).Load()
 		if w == 0 || w&format.LockOffered != 0 {
 			continue
 		}
-		since := time.Unix(0, int64(p.since(unit).Load()))
+		since := time.Unix(0, int64(p.since(permit).Load()))
 		if k, found := index[w]; found {
 			h := &list[k]
 			h.Units++

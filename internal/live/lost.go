@@ -9,57 +9,57 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The live file is an ordinary file: somebody may cut it, or write over it in its place,
-// while processes share it. What they share is gone then, and each of them has to find out
-// by itself, since there is nothing left by which one could tell another.
+// The live file is an ordinary file: somebody may cut it, or overwrite it in its place,
+// while processes share it. Then what they share is gone, and each process has to find out
+// by itself, since nothing is left through which one could tell another.
 //
-//	L14  Words are those that the members share as long as Seal is what this process
-//	     found when it opened the file. Seal is the last word of the file. Whoever cuts
-//	     the file, wherever, takes it away: what lies behind the end faults, and when the
-//	     file is made longer again it reads as zeros; and who copies something over the
-//	     file cuts it first. Salt is the same number, in the line of Current, for those
-//	     who read no more than that line. What is written over the file without cutting
-//	     it shows by what this process has of its own there, when it looks (Look).
-//	L15  Who faults on the words, or finds them without the seal, says so for his process
-//	     (Lose): private memory takes the place of the words, and never has the seal. So
-//	     nobody of the process faults there any more; what goes on in the middle of
-//	     something goes on with words that nobody shares, to its end; and whoever looks
-//	     at the seal finds out. It is final.
-//	L16  Nobody acts on words of a lost live file. Who is about to take what others may
-//	     have, or to promise something, because of what he has read there (to reclaim, to
-//	     claim, to carve, to sweep, to take a lock, to publish, to say that something is
-//	     durable) looks at the seal after he has read it (Assure). If it is there what he
-//	     has read was true, and so it stays right to act on it, whatever becomes of the
-//	     file right after: the loss takes nothing from anybody. So from the moment of the
-//	     loss on no block is reclaimed, no lock is taken, no segment and no anchor slot
-//	     gets another owner, by whatever process: readers read on; who had a lock was the
-//	     last one to get it; and what a recovery needs stays in the heap and the journal,
-//	     until all have let go of the space and the next one rebuilds the file. What of
-//	     the order between processes does not rest on words needs no seal: the locks of
-//	     the kernel are on bytes that no file has.
+//	L14  The members share the words as long as Seal is what this process found when it
+//	     opened the file. Seal is the last word of the file. Cutting the file, anywhere,
+//	     removes it: what lies behind the end faults, and reads as zeros when the file
+//	     is made longer again; and copying something over the file cuts it first. Salt
+//	     is the same number, in the line of Current, for readers of only that line.
+//	     Overwriting the file without cutting it shows in what this process has of its
+//	     own there, when it looks (Look).
+//	L15  A goroutine that faults on the words, or finds them without the seal, says so for
+//	     its process (Lose): private memory, which never has the seal, replaces the words.
+//	     So no goroutine of the process faults there any more. Whatever is in progress
+//	     continues to its end with words that nobody shares, and whoever looks at the
+//	     seal finds out. It is final.
+//	L16  Nobody acts on words of a lost live file. A process that is about to take what
+//	     others may have, or to promise something, because of words it has read (to
+//	     reclaim, to claim, to carve, to sweep, to take a lock, to publish, to say that
+//	     something is durable), looks at the seal after reading them (Assure). If the
+//	     seal is there, the words were true, and acting on them stays right whatever
+//	     happens to the file next: the loss takes nothing from anybody. So from the loss
+//	     on no process reclaims a block, takes a lock, or takes over a segment or an
+//	     anchor slot. Readers read on; the holder of a lock was the last one to get it;
+//	     and what a recovery needs stays in the heap and the journal, until all have
+//	     closed the space and the next one rebuilds the file. Order between processes
+//	     that does not rest on words needs no seal: the locks of the kernel are on
+//	     bytes that no file has.
 //
-// Who waits for something to happen to words looks at the seal in each round: in those of a
-// lost file nothing happens any more.
+// A waiter for a change of words looks at the seal in each round: nothing happens any more
+// in the words of a lost file.
 //
-// A publication needs the seal before the swap alone: Current is one word, and a swap
-// from the base is a publication wherever it succeeds.
+// A publication needs the seal only before the swap: Current is one word, and a swap from
+// the base is a publication wherever it succeeds.
 //
 // A goroutine touches words only while a memory fault is a panic in it (debug.
-// SetPanicOnFault), and a panic of Assure is one of the same kind: to who recovers it
-// LostBy tells what it is. (E6 of the engine)
+// SetPanicOnFault). A panic of Assure is of the same kind: LostBy tells the recovering
+// function what it is. (E6)
 
 // What is left:
 //
-//   - Bytes that are written over, or punched out, without cutting the file, and an older
+//   - Bytes that are overwritten, or punched out, without cutting the file, and an older
 //     copy of the same file, show only at the next look at what this process has of its
-//     own there (Look), a tenth of a second later at the most: until then wrong words may
-//     be acted on. That no version follows a newer one is not looked at.
+//     own there (Look), at most a tenth of a second later: until then a process may act on
+//     wrong words. Nothing checks that no version follows a newer one.
 //   - A mark of failed syncs is lost with the file.
 //   - A goroutine that shares a transaction without debug.SetPanicOnFault can die of the
 //     fault. So can a process that gets no memory to take the place of the words.
 
-// ErrLost is the panic of who finds that the words are not those of the live file any
-// more.
+// ErrLost is the panic of a goroutine that finds that the words are no longer those of the
+// live file.
 var ErrLost = errors.New("the live file was cut or written over")
 
 // loss says whether the words are lost, as far as this process has noticed.
@@ -68,15 +68,14 @@ type loss struct {
 	lost, closed bool
 }
 
-// Assure panics with ErrLost unless the words are those that the members share, up to now
-// (L16).
+// Assure panics with ErrLost unless the members still share the words (L16).
 func (v *Live) Assure() {
 	if v.words.Seal.Load() != v.seal {
 		v.missing()
 	}
 }
 
-// signed is the look at the seal of those who have read Current.
+// signed looks at the seal for a caller that has read Current.
 func (v *Live) signed() bool { return v.words.Salt.Load() == v.seal }
 
 // missing says that the seal is not there.
@@ -99,8 +98,8 @@ func (v *Live) Lose() {
 	}
 }
 
-// LostBy reports whether a recovered panic is that of one who found the words lost, and
-// says so for the process.
+// LostBy reports whether a recovered panic says that the words are lost, and says so for
+// the process.
 func (v *Live) LostBy(r any) bool {
 	if r == any(ErrLost) {
 		return true
@@ -132,8 +131,8 @@ func (v *Live) Guard(fn func()) (whole bool) {
 	return true
 }
 
-// Whole is the look at the seal of who may come after Leave, when the words are unmapped:
-// then it tells what was found before.
+// Whole looks at the seal for a caller that may come after Leave, when the words are
+// unmapped: then it returns what was found before.
 func (v *Live) Whole() bool {
 	if !v.sealed() {
 		v.Lose()
@@ -162,9 +161,9 @@ func (v *Live) sealed() (whole bool) {
 	return v.words.Seal.Load() == v.seal
 }
 
-// Look reports whether the words are those that the members share, as far as this process
-// can tell: the file is as long as it was, it has seal and identity, and what belongs to
-// this process in it is this process's. One who is idle calls it from time to time.
+// Look reports whether the members still share the words, as far as this process can tell:
+// the file is as long as before, it has seal and identity, and this process still owns its
+// entry and slots. An idle process calls it from time to time.
 func (v *Live) Look() (whole bool) {
 	if v.shared == nil { // they are in no file
 		return true

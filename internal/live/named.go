@@ -11,20 +11,20 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// HeldLock is a mutex, or a unit of a semaphore, that this process holds.
+// HeldLock is a mutex, or a permit of a semaphore, that this process holds.
 type HeldLock struct {
-	place *lockPlace
-	unit  int
-	dead  uint64 // who died as its holder before; 0: nobody
+	place  *lockPlace
+	permit int
+	dead   uint64 // the previous holder, if it died; 0: it did not
 }
 
-// OwnerDied reports whether the holder before died while it had the lock.
+// OwnerDied reports whether the previous holder died while it held the lock.
 func (h HeldLock) OwnerDied() bool { return h.dead != 0 }
 
-// TakeFree takes the lock if it is free, for one who may call Take.
+// TakeFree takes the lock if it is free; only a caller that may call Take calls it.
 func (v *Live) TakeFree(l *NamedLock) (h HeldLock, ok bool, err error) { return v.tryFree(l, true) }
 
-// TryTake takes the lock if it is free or its holder dead.
+// TryTake takes the lock if it is free, or its holder is dead.
 func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 	if h, ok, err = v.tryFree(l, false); ok || err != nil {
 		return h, ok, err
@@ -34,15 +34,15 @@ func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 	return h, ok, nil
 }
 
-// Take waits for the lock. For each lock one goroutine of this process at a time
-// calls it. ctx ends the waiting with a *BusyError. A holder that stands still is
-// waited for like any other: what a lock of users protects cannot be seen from here.
+// Take waits for the lock. One goroutine of this process at a time calls it for each lock.
+// ctx ends the waiting with a *BusyError. Take waits for a holder that stands still as for
+// any other: it cannot see what a lock of users protects.
 //
-// No process starves. Who has waited for starvingWait gets a bit in the entry; from
-// then on the lock is handed over, and never free for whoever comes: to the next
-// process with a bit, in a circle around the process entries. So each of the others
-// gets it once more at the most before him; of a semaphore, each of the others gets
-// each unit once more. Only an offer that is not accepted lapses (L8).
+// No process starves. A process that has waited for starvingWait gets a bit in the entry.
+// From then on each holder hands the lock over to the next process with a bit, in a circle
+// around the process entries, and the lock is never free for newcomers. So each other
+// process gets it at most once more before it; of a semaphore, each permit once more.
+// Only an offer that is not accepted lapses (L8).
 func (v *Live) Take(ctx context.Context, l *NamedLock) (HeldLock, error) {
 	w := lockWait{v: v, l: l, began: time.Now()}
 	w.looked = w.began
@@ -51,7 +51,7 @@ func (v *Live) Take(ctx context.Context, l *NamedLock) (HeldLock, error) {
 	return h, err
 }
 
-// tryFree takes a unit that is free, or one that is offered to this process if it
+// tryFree takes a permit that is free, or one that is offered to this process if it
 // may accept that.
 func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err error) {
 	me := uint64(v.incarnation)
@@ -68,10 +68,10 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			first = int(l.rotate.Load()) % n
 		}
 		for k := range n {
-			unit := (first + k) % n
-			owner := p.owner(unit)
+			permit := (first + k) % n
+			owner := p.owner(permit)
 			switch w := owner.Load(); {
-			case w == 0, accept && w == me|format.LockOffered, w&format.LockOffered != 0 && p.lapsed(w, unit):
+			case w == 0, accept && w == me|format.LockOffered, w&format.LockOffered != 0 && p.lapsed(w, permit):
 				taken = owner.CompareAndSwap(w, me)
 			}
 			if !taken {
@@ -80,13 +80,13 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			invariant.Point("mutex.taken")
 			if p.confirm() { // L7
 				v.Assure() // nobody else has it (L16)
-				if since, now := p.since(unit), uint64(v.Now()); since.Load() != now {
+				if since, now := p.since(permit), uint64(v.Now()); since.Load() != now {
 					since.Store(now)
 				}
 				invariant.Point("mutex.held")
-				return HeldLock{place: p, unit: unit}, true, nil
+				return HeldLock{place: p, permit: permit}, true, nil
 			}
-			v.release(p, unit, me, 0)
+			v.release(p, permit, me, 0)
 			break
 		}
 		if !taken {
@@ -95,8 +95,8 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 	}
 }
 
-// tryDead takes a unit whose holder died, or that is offered to one who died. It asks
-// for at most limit processes whether they live, from the unit *next on.
+// tryDead takes a permit whose holder, or whose addressee of an offer, died. It checks at
+// most limit processes, from the permit *next on.
 func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool) {
 	p, me := l.place.Load(), uint64(v.incarnation)
 	if p == nil {
@@ -107,9 +107,9 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 		if len(living) > limit {
 			return h, false
 		}
-		unit := *next % p.count()
-		*next = unit + 1
-		owner := p.owner(unit)
+		permit := *next % p.count()
+		*next = permit + 1
+		owner := p.owner(permit)
 		w := owner.Load()
 		whose := w &^ format.LockOffered
 		if w == 0 || slices.Contains(living, whose) {
@@ -123,7 +123,7 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 			continue
 		}
 		invariant.Point("mutex.takeover")
-		h = HeldLock{place: p, unit: unit}
+		h = HeldLock{place: p, permit: permit}
 		if w == whose {
 			h.dead = w // it was held, not offered
 		}
@@ -132,29 +132,29 @@ func (v *Live) tryDead(l *NamedLock, next *int, limit int) (h HeldLock, ok bool)
 			return h, false
 		}
 		v.Assure() // L16
-		p.since(unit).Store(uint64(v.Now()))
+		p.since(permit).Store(uint64(v.Now()))
 		return h, true
 	}
 	return h, false
 }
 
-// Give releases a lock.
 func (v *Live) Give(h HeldLock) {
 	invariant.Point("mutex.release")
-	v.release(h.place, h.unit, uint64(v.incarnation), 0)
+	v.release(h.place, h.permit, uint64(v.incarnation), 0)
 }
 
-// GiveBack releases a lock that the holder has not done with: if the holder before
-// died, the next one is told again.
-func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.unit, uint64(v.incarnation), h.dead) }
+// GiveBack releases a lock that the holder did not use: if the holder before died, the
+// next one is told again.
+func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.permit, uint64(v.incarnation), h.dead) }
 
-// release takes a unit from the word mine, which is of this process, to back: free,
-// or a dead one's. If somebody has waited for a while it is offered to him instead.
-func (v *Live) release(p *lockPlace, unit int, mine, back uint64) {
-	e, owner := p.entry, p.owner(unit)
+// release changes the word of a permit from mine, which is of this process, to back: free,
+// or that of a dead holder. If a process has waited for a while, release offers it the
+// permit instead.
+func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
+	e, owner := p.entry, p.owner(permit)
 	if back == 0 && e.Contended.Load() != 0 {
 		if next := v.nextWaiting(p); next != 0 {
-			p.since(unit).Store(uint64(time.Now().UnixNano()))
+			p.since(permit).Store(uint64(time.Now().UnixNano()))
 			if owner.CompareAndSwap(mine, uint64(next)|format.LockOffered) {
 				invariant.Point("mutex.offered")
 				v.wakeProcess(next.Entry())
@@ -188,7 +188,7 @@ func (v *Live) nextWaiting(p *lockPlace) format.Incarnation {
 	return 0
 }
 
-// wakeProcess wakes those in a process who have waited for a named lock for a while.
+// wakeProcess wakes the waiters of a process that have waited for a named lock for a while.
 func (v *Live) wakeProcess(i int) {
 	futex := &v.words.Processes[i].LockFutex
 	futex.Add(1)
@@ -205,18 +205,17 @@ type lockWait struct {
 	marked *lockPlace // where the bit of this process is set; nil: nowhere
 }
 
-// holdersAsked is how many holders of units a waiter asks about in one tick.
+// holdersAsked is how many holders of permits a waiter asks about in one tick.
 const holdersAsked = 16
 
 // longestTick is the time that a waiter sleeps at most. It is woken for its turn; by
 // itself it looks whether the holder lives, and whether an offer has lapsed.
 const longestTick = 8 * tick
 
-// wait waits.
 func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
 	v := w.v
 	defer v.wakeAtEnd(ctx)()
-	spins, d := lockSpins/max(w.l.units, 1)+1, tick
+	spins, d := lockSpins/max(w.l.permits, 1)+1, tick
 	for woken := true; ; {
 		v.Assure()
 		for i := 0; i < spins && (woken || i == 0); i++ {
@@ -282,14 +281,13 @@ func (w *lockWait) unmark() {
 	p.entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
 	w.marked = nil
 	offer := uint64(w.v.incarnation) | format.LockOffered
-	for unit := range p.count() {
-		if p.owner(unit).Load() == offer {
-			w.v.release(p, unit, offer, 0)
+	for permit := range p.count() {
+		if p.owner(permit).Load() == offer {
+			w.v.release(p, permit, offer, 0)
 		}
 	}
 }
 
-// end ends the waiting.
 func (w *lockWait) end(taken bool) {
 	if w.marked != nil {
 		w.unmark()
@@ -299,7 +297,7 @@ func (w *lockWait) end(taken bool) {
 	}
 }
 
-// LockBusy says who holds the lock, in the error of one who gives up waiting for it.
+// LockBusy names the holder of the lock, in the error of a waiter that gives up.
 func (v *Live) LockBusy(l *NamedLock, cause error) error {
 	busy := &BusyError{What: l.String(), Cause: cause}
 	p := l.place.Load()
@@ -307,8 +305,8 @@ func (v *Live) LockBusy(l *NamedLock, cause error) error {
 		return busy
 	}
 	var holders []uint64
-	for unit := range p.count() {
-		w := p.owner(unit).Load()
+	for permit := range p.count() {
+		w := p.owner(permit).Load()
 		if w != 0 && w&format.LockOffered == 0 && !slices.Contains(holders, w) {
 			holders = append(holders, w)
 		}

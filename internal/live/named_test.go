@@ -18,9 +18,9 @@ import (
 )
 
 // named returns a lock, as one process sees it.
-func named(t testing.TB, name string, units int) *live.NamedLock {
+func named(t testing.TB, name string, permits int) *live.NamedLock {
 	t.Helper()
-	l, err := live.NewNamedLock(name, units)
+	l, err := live.NewNamedLock(name, permits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,12 +112,12 @@ func TestTake_OneAtATime(t *testing.T) {
 
 func TestTake_UnitsNeverExceeded(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
-	const units = 5
+	const permits = 5
 	var inside, most atomic.Int64
 	var wg sync.WaitGroup
 	for range 4 {
 		v := member(t, s)
-		l := named(t, "s", units)
+		l := named(t, "s", permits)
 		var queue sync.Mutex // one at a time calls Take
 		var local sync.WaitGroup
 		for range 4 {
@@ -131,8 +131,8 @@ func TestTake_UnitsNeverExceeded(t *testing.T) {
 						return
 					}
 					n := inside.Add(1)
-					if n > units {
-						t.Errorf("%d have a unit of %d", n, units)
+					if n > permits {
+						t.Errorf("%d have a permit of %d", n, permits)
 					}
 					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 					}
@@ -146,11 +146,11 @@ func TestTake_UnitsNeverExceeded(t *testing.T) {
 	}
 	within(t, "taking turns", wg.Wait)
 	if most.Load() < 2 {
-		t.Error("the units were never used at the same time")
+		t.Error("the permits were never used at the same time")
 	}
 }
 
-func TestTake_AfterADeadHolder(t *testing.T) {
+func TestTake_AfterADeadHolder(t *testing.T) { // L9
 	s := heaptest.Open(t, 64<<20)
 	a, b := member(t, s), member(t, s)
 	defer b.Leave(true)
@@ -163,7 +163,7 @@ func TestTake_AfterADeadHolder(t *testing.T) {
 		t.Error("a mutex was taken twice")
 	}
 	if _, ok, _ := b.TryTake(sem); ok {
-		t.Error("a fourth unit of three")
+		t.Error("a fourth permit of three")
 	}
 	a.Leave(false)
 	list := b.Locks()
@@ -189,16 +189,16 @@ func TestTake_AfterADeadHolder(t *testing.T) {
 	b.Give(h)
 	for range 2 {
 		if h = take(t, c, named(t, "s", 3)); !h.OwnerDied() {
-			t.Error("who gets the unit of a dead one is not told")
+			t.Error("who gets the permit of a dead one is not told")
 		}
 		defer c.Give(h)
 	}
 	if _, ok, _ := c.TryTake(named(t, "s", 3)); ok {
-		t.Error("a unit too many")
+		t.Error("a permit too many")
 	}
 	b.Give(mine)
 	if h = take(t, c, named(t, "s", 3)); h.OwnerDied() {
-		t.Error("a unit that was given back tells of a death")
+		t.Error("a permit that was given back tells of a death")
 	}
 	c.Give(h)
 }
@@ -243,12 +243,12 @@ func waitingIn(t *testing.T, v *live.Live, name string, n int) {
 // whatever the others do.
 func TestTake_HandedOver(t *testing.T) {
 	defer live.SetOfferLapse(time.Hour)() // a machine that is slow bends the order
-	for _, units := range []int{0, 1} {
+	for _, permits := range []int{0, 1} {
 		s := heaptest.Open(t, 64<<20)
 		const others = 4
 		first := member(t, s)
 		defer first.Leave(true)
-		l := named(t, "m", units)
+		l := named(t, "m", permits)
 		for round := range 10 {
 			h := take(t, first, l)
 			var order []int // guarded by the lock, as far as we know
@@ -258,7 +258,7 @@ func TestTake_HandedOver(t *testing.T) {
 				v := member(t, s)
 				wg.Go(func() {
 					defer v.Leave(true)
-					own := named(t, "m", units)
+					own := named(t, "m", permits)
 					for range 3 {
 						h, err := v.Take(context.Background(), own)
 						if err != nil {
@@ -296,7 +296,7 @@ func TestTake_HandedOver(t *testing.T) {
 }
 
 // An offer to one who does not take it stops nobody, and tells of no death.
-func TestTake_OfferLapses(t *testing.T) {
+func TestTake_OfferLapses(t *testing.T) { // L8
 	l := func() *live.NamedLock { return named(t, "m", 0) }
 	for _, what := range []string{"stands still", "died", "does not wait"} {
 		s := heaptest.Open(t, 64<<20)

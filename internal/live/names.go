@@ -12,33 +12,33 @@ import (
 
 // Errors of named locks.
 var (
-	// ErrTooManyLocks says that every entry is of a lock that somebody holds, waits
-	// for, or held when he died.
+	// ErrTooManyLocks: every entry is of a lock that a process holds, waits for, or held
+	// when it died.
 	ErrTooManyLocks = errors.New("too many named locks are in use")
-	// ErrNameTooLong says that a name has more than format.MaxLockName bytes.
+	// ErrNameTooLong: a name has more than format.MaxLockName bytes.
 	ErrNameTooLong = errors.New("the name of the lock is too long")
 )
 
-// UnitsError says that others use a semaphore with another number of units.
+// UnitsError says that others use a semaphore with another number of permits.
 type UnitsError struct {
 	Want, Have int
 }
 
 // Error implements error.
 func (e *UnitsError) Error() string {
-	return fmt.Sprintf("%d units are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
+	return fmt.Sprintf("%d permits are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
 }
 
-// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of
-// the table in the live file, which is of that lock for as long as somebody holds
-// or waits for it, and mostly for longer.
+// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of the table
+// in the live file. The entry is the lock's as long as a process holds or waits for it, and
+// mostly longer.
 type NamedLock struct {
-	name   string
-	units  int // of the semaphore; 0: it is a mutex
-	hash   uint32
-	words  [format.MaxLockName / 8]uint64 // the name
-	place  atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
-	rotate atomic.Uint32                  // which unit is looked at first
+	name    string
+	permits int // of the semaphore; 0: it is a mutex
+	hash    uint32
+	words   [format.MaxLockName / 8]uint64 // the name
+	place   atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
+	rotate  atomic.Uint32                  // which permit is looked at first
 }
 
 // lockPlace is where a lock is, as long as its entry is of that generation.
@@ -46,16 +46,16 @@ type lockPlace struct {
 	index      int
 	entry      *format.LiveLock
 	generation uint64
-	units      []*format.LiveUnit // nil: a mutex
+	permits    []*format.LiveUnit // nil: a mutex
 }
 
-// NewNamedLock returns the mutex of a name, or, if units is not 0, the semaphore
-// of that name with so many units: mutexes and semaphores do not share names.
-func NewNamedLock(name string, units int) (*NamedLock, error) {
+// NewNamedLock returns the mutex of a name, or, if permits is not 0, the semaphore
+// of that name with so many permits: mutexes and semaphores do not share names.
+func NewNamedLock(name string, permits int) (*NamedLock, error) {
 	if len(name) > format.MaxLockName {
 		return nil, fmt.Errorf("%w: %d bytes, of %d at the most", ErrNameTooLong, len(name), format.MaxLockName)
 	}
-	l := &NamedLock{name: name, units: units, hash: format.Checksum([]byte(name))}
+	l := &NamedLock{name: name, permits: permits, hash: format.Checksum([]byte(name))}
 	for i := range len(name) {
 		l.words[i/8] |= uint64(name[i]) << (i % 8 * 8)
 	}
@@ -64,7 +64,7 @@ func NewNamedLock(name string, units int) (*NamedLock, error) {
 
 // String names the lock for people.
 func (l *NamedLock) String() string {
-	if l.units == 0 {
+	if l.permits == 0 {
 		return fmt.Sprintf("the mutex %q", l.name)
 	}
 	return fmt.Sprintf("the semaphore %q", l.name)
@@ -97,11 +97,11 @@ func (p *lockPlace) confirm() bool {
 	}
 }
 
-// lookUp returns the place of a lock, and gives it an entry if it has none.
+// lookUp returns the place of a lock, which gets an entry if it has none.
 //
-// A name must not get two entries, or two could hold the lock at once. There is no
-// lock around the table, so that nobody who stands still stops others. Instead
-// the word Namings, in which each naming has a number, orders them:
+// A name must not get two entries, or two processes could hold the lock at once. No lock
+// guards the table, so a process that stands still stops nobody. Instead the word Namings
+// orders the namings, each with a number:
 //
 //   - A process claims an entry: it becomes its claimant, and brings it into the
 //     phase claimed, in a new generation.
@@ -111,8 +111,8 @@ func (p *lockPlace) confirm() bool {
 //     from the value that it loaded to that number and its entry: this is when the
 //     lock gets its entry (L6). If the swap fails, another name was given since,
 //     perhaps the same: it searches again.
-//   - It settles: the entry becomes named. If it died, whoever looks at Namings
-//     next does so, before it searches.
+//   - It settles: the entry becomes named. If it died, the next process that reads
+//     Namings settles, before it searches.
 //
 // A stamp is the number after that of a naming which was seen while the entry was
 // claimed already, so it is none that Namings showed with this entry before, and
@@ -131,11 +131,11 @@ func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
 		switch {
 		case i >= 0:
 			p, err := v.arrive(l, i, generation)
-			if units := (*UnitsError)(nil); errors.As(err, &units) {
+			if permits := (*UnitsError)(nil); errors.As(err, &permits) {
 				if mine >= 0 {
 					v.dropEntry(mine)
 				}
-				mine, err = v.refit(l, i, generation, units, tries)
+				mine, err = v.refit(l, i, generation, permits, tries)
 			}
 			if p != nil || err != nil {
 				return p, err
@@ -169,25 +169,25 @@ func (v *Live) giveName(i int, namings uint64) bool {
 	return true
 }
 
-// refit claims the entry of a semaphore that had another number of units, if nobody
+// refit claims the entry of a semaphore that had another number of permits, if nobody
 // alive holds or waits for it, and prepares it; -1 if it is to be tried again. What
-// the dead had is told by the new units; but if this process dies before the entry
+// the dead had is told by the new permits; but if this process dies before the entry
 // has its name back, or another one gives the name to another entry meanwhile, nobody
 // is told.
-func (v *Live) refit(l *NamedLock, i int, generation uint64, units *UnitsError, tries int) (mine int, err error) {
+func (v *Live) refit(l *NamedLock, i int, generation uint64, permits *UnitsError, tries int) (mine int, err error) {
 	var dead []uint64
 	if v.claimEntry(i, &dead) {
 		return i, v.fill(i, l, dead)
 	}
 	p := lockPlace{entry: &v.words.Locks[i], generation: generation}
 	if (tries > mismatchTries || v.heldAt(i, generation, new([]uint64))) && p.named() {
-		return -1, units
+		return -1, permits
 	}
 	return -1, nil
 }
 
 // mismatchTries is how often an entry that seems free, and of another number of
-// units, is tried to be claimed.
+// permits, is tried to be claimed.
 const mismatchTries = 100
 
 // settle makes the entry that was named last a named one, if that was not done
@@ -227,7 +227,7 @@ func (v *Live) search(l *NamedLock) (i int, generation uint64) {
 // isOf reports whether the name in the entry is that of the lock. Somebody may be
 // writing it.
 func (v *Live) isOf(e *format.LiveLock, l *NamedLock) bool {
-	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.units == 0) {
+	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.permits == 0) {
 		return false
 	}
 	for i := range l.words {
@@ -247,15 +247,15 @@ func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	have := int(p.entry.Units.Load())
 	if have != 0 {
-		p.units = v.unitsOf(i, generation)
+		p.permits = v.permitsOf(i, generation)
 	}
 	switch {
 	case !p.named():
 		return nil, nil
-	case have != l.units:
-		return nil, &UnitsError{Want: l.units, Have: have}
-	case len(p.units) != have:
-		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d units of %d; delete the file when no process has the space open", l, len(p.units), have)}
+	case have != l.permits:
+		return nil, &UnitsError{Want: l.permits, Have: have}
+	case len(p.permits) != have:
+		return nil, &format.DamageError{File: FileName, What: fmt.Sprintf("%v has %d permits of %d; delete the file when no process has the space open", l, len(p.permits), have)}
 	}
 	l.place.Store(p)
 	return p, nil
@@ -267,9 +267,8 @@ func (p *lockPlace) named() bool {
 	return hasName(state) && lockGeneration(state) == p.generation
 }
 
-// pickEntry claims an entry: one that is of no lock, or else the one of a lock that
-// nobody holds or waits for and that was taken last the longest time ago; -1 and an
-// error if there is none.
+// pickEntry claims an entry: one of no lock, or else that of the least recently taken lock
+// that nobody holds or waits for; -1 and an error if there is none.
 func (v *Live) pickEntry() (int, error) {
 	for i := range v.locksUsed() {
 		if !hasName(v.words.Locks[i].State.Load()) && v.claimEntry(i, nil) {
@@ -277,7 +276,7 @@ func (v *Live) pickEntry() (int, error) {
 		}
 	}
 	for i := v.locksUsed(); i < format.NumLocks; i = v.locksUsed() {
-		raise(&v.words.LocksUsed, uint64(i)+1) // first: who searches or cleans up looks no further
+		raise(&v.words.LocksUsed, uint64(i)+1) // first: a search or a cleaning up looks no further
 		if v.claimEntry(i, nil) {
 			return i, nil
 		}
@@ -299,17 +298,17 @@ func (v *Live) pickEntry() (int, error) {
 			return c.i, nil
 		}
 	}
-	return -1, fmt.Errorf("%w: there can be %d names that somebody holds, waits for, or held when he died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
+	return -1, fmt.Errorf("%w: there can be %d names that a process holds, waits for, or held when it died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
 }
 
-// claimEntry makes this process the claimant of an entry and brings it into the
-// phase claimed, if it is of no lock or of one that nobody holds or waits for. If
-// dead is given, holders who died do not count, and their words are put there.
+// claimEntry makes this process the claimant of an entry and brings it into the phase
+// claimed, if the entry is of no lock, or of one that nobody holds or waits for. If dead is
+// given, dead holders do not count, and claimEntry puts their words there.
 //
-// The entry of a lock is leaving first. From then on whoever takes the lock finds
-// the entry leaving, and makes it named again; and who took it before is seen by
-// the look that follows. So if it still is leaving after that look, nobody holds
-// the lock, and nobody will by this entry (L7).
+// The entry of a lock is leaving first. From then on a process that takes the lock finds
+// the entry leaving, and makes it named again; and the look that follows sees a process
+// that took it before. So if the entry is still leaving after that look, nobody holds the
+// lock, and nobody will by this entry (L7).
 func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	e, me := &v.words.Locks[i], uint64(v.incarnation)
 	claimant := e.Claimant.Load()
@@ -347,7 +346,7 @@ func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	return true
 }
 
-// dropEntry gives up a claim: the entry is of no lock.
+// dropEntry ends a claim: the entry is of no lock.
 func (v *Live) dropEntry(i int) {
 	e := &v.words.Locks[i]
 	if state := e.State.Load(); lockPhase(state) == format.LockClaimed {
@@ -356,34 +355,33 @@ func (v *Live) dropEntry(i int) {
 	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
 }
 
-// fill prepares a claimed entry for a lock. dead are the words of those who died as
-// holders of units of the semaphore when it had another number: who gets one of its
-// units next is told.
+// fill prepares a claimed entry for a lock. dead are the words of dead holders of permits of
+// the semaphore when it had another number: the next holders of its permits are told.
 func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	e := &v.words.Locks[i]
 	e.Hash.Store(l.hash)
 	e.Length.Store(uint32(len(l.name)))
-	e.Units.Store(uint32(l.units))
+	e.Units.Store(uint32(l.permits))
 	e.Since.Store(uint64(v.Now()))
 	for w := range l.words {
 		e.Name[w].Store(l.words[w])
 	}
 	v.forgetDead(&e.Owner)
-	if l.units == 0 {
+	if l.permits == 0 {
 		return nil
 	}
-	units, err := v.allocateUnits(i, lockGeneration(e.State.Load()), l)
+	permits, err := v.allocatePermits(i, lockGeneration(e.State.Load()), l)
 	if err != nil {
 		return err
 	}
-	for j, w := range dead[:min(len(dead), len(units))] {
-		units[j].Owner.CompareAndSwap(0, w)
+	for j, w := range dead[:min(len(dead), len(permits))] {
+		permits[j].Owner.CompareAndSwap(0, w)
 	}
 	return nil
 }
 
-// forgetDead clears the word of one who died when he had just found that what he
-// took is no longer what he meant to.
+// forgetDead clears the word of a process that died just after it found that what it took is
+// no longer what it wanted.
 func (v *Live) forgetDead(owner *atomic.Uint64) {
 	if w := owner.Load(); w != 0 && !v.Alive(format.Incarnation(w&^format.LockOffered)) {
 		owner.CompareAndSwap(w, 0)

@@ -96,12 +96,12 @@ func TestNames_UnitsExhausted(t *testing.T) {
 		held = append(held, take(t, s.Live, named(t, fmt.Sprint(i), each)))
 	}
 	if _, ok, err := s.Live.TryTake(named(t, "more", 1)); ok || !errors.Is(err, live.ErrTooManyLocks) {
-		t.Errorf("the unit that is too many: %v (%v)", ok, err)
+		t.Errorf("the permit that is too many: %v (%v)", ok, err)
 	}
 	s.Live.Give(held[2])
 	take(t, s.Live, named(t, "more", each/2))
 	if _, ok, err := s.Live.TryTake(named(t, "2", each)); ok || !errors.Is(err, live.ErrTooManyLocks) {
-		t.Errorf("half of the units are taken: %v (%v)", ok, err)
+		t.Errorf("half of the permits are taken: %v (%v)", ok, err)
 	}
 	take(t, s.Live, named(t, "rest", each/2))
 }
@@ -113,13 +113,13 @@ func TestNames_UnitsDiffer(t *testing.T) {
 	l2, l5 := named(t, "s", 2), named(t, "s", 5)
 	mine := take(t, b, l2)
 	take(t, a, l2)
-	var units *live.UnitsError
-	if _, ok, err := a.TryTake(l5); ok || !errors.As(err, &units) || units.Have != 2 || units.Want != 5 {
-		t.Errorf("another number while units are held: %v (%v)", ok, err)
+	var permits *live.UnitsError
+	if _, ok, err := a.TryTake(l5); ok || !errors.As(err, &permits) || permits.Have != 2 || permits.Want != 5 {
+		t.Errorf("another number while permits are held: %v (%v)", ok, err)
 	}
 	a.Leave(false)
-	if _, ok, err := b.TryTake(l5); ok || !errors.As(err, &units) {
-		t.Errorf("another number while one unit is held by the living: %v (%v)", ok, err)
+	if _, ok, err := b.TryTake(l5); ok || !errors.As(err, &permits) {
+		t.Errorf("another number while one permit is held by the living: %v (%v)", ok, err)
 	}
 	b.Give(mine)
 	died := 0
@@ -131,7 +131,7 @@ func TestNames_UnitsDiffer(t *testing.T) {
 	if died != 1 {
 		t.Errorf("%d of 5 were told of one death", died)
 	}
-	if _, ok, err := b.TryTake(l2); ok || !errors.As(err, &units) || units.Have != 5 {
+	if _, ok, err := b.TryTake(l2); ok || !errors.As(err, &permits) || permits.Have != 5 {
 		t.Errorf("the number is another one now: %v (%v)", ok, err)
 	}
 	if n := len(entriesOf(b, "s")); n != 1 {
@@ -180,7 +180,7 @@ func claimTo(t *testing.T, step int, claimant, other *live.Live) {
 
 // A claimant dies, or stands still, between any two steps: the others get on, and the
 // name never has two entries.
-func TestNames_ClaimantStops(t *testing.T) {
+func TestNames_ClaimantStops(t *testing.T) { // L6, L7
 	for step := isClaimant; step <= isOvertaken; step++ {
 		for _, dies := range []bool{true, false} {
 			t.Run(fmt.Sprint(step, dies), func(t *testing.T) {
@@ -243,7 +243,7 @@ func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
 }
 
 // A claimant that stood still goes on after its entry's lock was taken: it gives up.
-func TestNames_LateClaimant(t *testing.T) {
+func TestNames_LateClaimant(t *testing.T) { // L7
 	s := heaptest.Open(t, 64<<20)
 	a := member(t, s)
 	defer a.Leave(true)
@@ -264,7 +264,7 @@ func TestNames_LateClaimant(t *testing.T) {
 
 // Members ask for the same new name at the same moment, again and again, in a table
 // that is full: one of them gets it, and it has one entry.
-func TestNames_SameNameAtOnce(t *testing.T) {
+func TestNames_SameNameAtOnce(t *testing.T) { // L6
 	s := heaptest.Open(t, 64<<20)
 	for i := range format.NumLocks {
 		s.Live.Give(take(t, s.Live, named(t, fmt.Sprint("fill ", i), 0)))
@@ -320,10 +320,10 @@ func TestNames_DamagedTable(t *testing.T) {
 	defer a.Leave(true)
 	w := a.Words()
 	table := unsafe.Slice((*uint64)(unsafe.Pointer(&w.Locks)), unsafe.Sizeof(w.Locks)/8)
-	units := unsafe.Slice((*uint64)(unsafe.Pointer(&w.Units)), unsafe.Sizeof(w.Units)/8)
+	permits := unsafe.Slice((*uint64)(unsafe.Pointer(&w.Units)), unsafe.Sizeof(w.Units)/8)
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 300 {
-		for _, words := range [][]uint64{table, units, unsafe.Slice((*uint64)(unsafe.Pointer(&w.Namings)), 2)} {
+		for _, words := range [][]uint64{table, permits, unsafe.Slice((*uint64)(unsafe.Pointer(&w.Namings)), 2)} {
 			for range 1 + r.IntN(len(words)) {
 				switch i := r.IntN(len(words)); r.IntN(4) {
 				case 0:

@@ -10,10 +10,10 @@ import (
 )
 
 // A process number means something in one PID namespace. An entry therefore says
-// which one its process is in, by the inode of /proc/PID/ns/pid. All of this is for
-// people, and for hints: nothing rests on it. The one exception is that a process of the
-// same namespace which is gone is dead (L2). A process never changes its namespace, but
-// a fork may be in another one; so each membership looks anew.
+// which one its process is in, by the inode of /proc/PID/ns/pid. All of this is for display
+// and hints. The one exception: a process of the same namespace that is gone is dead
+// (L2). A process never changes its namespace, but a fork may be in another one, so each
+// membership looks anew.
 
 // namespaceOf reads the PID namespace of a process in /proc; 0: unknown, or not to be
 // seen by this user.

@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// Join claims a process entry and makes the process a member. The caller holds
-// the presence byte of the space, so that nobody else replaces the live file.
+// Join claims a process entry and makes the process a member. The caller holds the presence
+// byte of the space, so that nobody replaces the live file.
 func (v *Live) Join() error {
 	if v.guest != nil {
 		return nil // it has no entry
@@ -23,17 +23,17 @@ func (v *Live) Join() error {
 		if ok || err != nil {
 			return err
 		}
-		// A byte may be taken for a moment by one who cleans up after the dead.
+		// A process that cleans up after the dead may take a byte for a moment.
 		if v.living() == format.NumProcesses || time.Since(began) > joinPatience {
 			return ErrTooManyProcesses
 		}
 	}
 }
 
-// joinPatience bounds how long the cleaning up after the dead is waited for.
+// joinPatience bounds how long Join waits for the cleaning up after the dead.
 const joinPatience = 2 * time.Second
 
-// living counts the members that live.
+// living counts the living members.
 func (v *Live) living() (n int) {
 	for i := range v.words.Processes {
 		if v.Alive(format.Incarnation(v.words.Processes[i].Incarnation.Load())) {
@@ -126,9 +126,9 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	go v.runPulse()
 }
 
-// Leave ends the membership. clean says that everything reserved was handed
-// over; otherwise the entry stays for the next one to clean up after. If the words are
-// lost it gives back what is not there.
+// Leave ends the membership. clean says that the process handed over everything it had
+// reserved; otherwise the entry stays for the next process to clean up. If the words are
+// lost it releases only what is not in them.
 func (v *Live) Leave(clean bool) {
 	if v.entry != nil {
 		close(v.pulse.quit)
@@ -146,9 +146,9 @@ func (v *Live) Leave(clean bool) {
 	v.closeFiles()
 }
 
-// Alive reports whether the process of the incarnation still is a member (L2). Who
-// finds that it is none says so in the entry first: so nobody who is about to do
-// something with the entry can make it look alive again (L11).
+// Alive reports whether the process of the incarnation is still a member (L2). A process
+// that finds it dead first says so in the entry: so no process that is about to use the
+// entry can make the dead one look alive again (L11).
 func (v *Live) Alive(i format.Incarnation) bool {
 	if i == 0 {
 		return false
@@ -174,10 +174,9 @@ func (v *Live) Alive(i format.Incarnation) bool {
 	return false
 }
 
-// gone reports whether the process of an incarnation is gone, as the system sees it,
-// although its byte is locked: a fork may have got hold of the description of the lock,
-// if it was made in the very moment of the claim. The look at the incarnation comes
-// last: then number and namespace were its own.
+// gone reports whether the system says that the process of an incarnation is gone, although
+// its byte is locked: a fork made in the very moment of the claim may have the description
+// of the lock. The look at the incarnation comes last, so number and namespace were its own.
 func (v *Live) gone(i format.Incarnation) bool {
 	e := &v.words.Processes[i.Entry()]
 	pid, namespace := e.PID.Load(), e.Namespace.Load()
@@ -187,8 +186,7 @@ func (v *Live) gone(i format.Incarnation) bool {
 	return oslock.ProcessGone(int(pid))
 }
 
-// Reap cleans up after members that died, and returns how many there were whose
-// entries it made ready for others.
+// Reap cleans up after dead members, and returns how many entries it made ready for others.
 func (v *Live) Reap() int {
 	if v.guest != nil {
 		return 0
@@ -216,10 +214,10 @@ func (v *Live) Reap() int {
 	return n
 }
 
-// letGoOf clears every word that names a dead incarnation. Anybody may do it, at any
-// time, also while somebody else does, or stands still in the middle of it: each
-// word is cleared by a compare-and-swap from a value that never comes back
-// (L1). The state in a slot stays: without an owner it protects nothing.
+// letGoOf clears every word that names a dead incarnation. Any process may do it at any
+// time, even while another one does, or stands still in the middle of it: a compare-and-swap
+// clears each word from a value that never comes back (L1). The state in a slot stays:
+// without an owner it protects nothing.
 func (v *Live) letGoOf(dead format.Incarnation) {
 	d := uint64(dead)
 	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
@@ -241,11 +239,10 @@ func (v *Live) letGoOf(dead format.Incarnation) {
 	}
 }
 
-// retire ends what a dead incarnation has left in its entry, and what names the entry
-// and not the incarnation: for the next owner that must not be there any more. The
-// caller has the right to give the entry away. Who stops in the middle of it leaves it
-// to the next one: doing it twice is harmless. What it does nobody has to wait for
-// (L11).
+// retire removes what a dead incarnation left in its entry, and what names the entry and not
+// the incarnation, before the next owner comes. The caller has the right to give the entry
+// away. A process that stops in the middle leaves it to the next one: doing it twice is
+// harmless. Nobody has to wait for it (L11).
 func (v *Live) retire(dead format.Incarnation) {
 	invariant.Point("entry.retired")
 	v.stopWaiting(dead.Entry())
@@ -259,11 +256,11 @@ func (v *Live) retire(dead format.Incarnation) {
 	invariant.Point("entry.reaped")
 }
 
-// Process is a member of the space, as people want to see it.
+// Process is a member of the space, for display.
 type Process struct {
 	Incarnation format.Incarnation
 	PID         int  // as this process knows it; if Foreign, the number in its own PID namespace
-	Foreign     bool // it is in a PID namespace that cannot be seen from here
+	Foreign     bool // it is in a PID namespace that this process cannot see
 	Command     string
 	Started     time.Time
 	Reserved    format.ByteCount

@@ -5,9 +5,9 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// The segments of the journal, and who writes which (J3, J5 and J6 of package journal).
-// A claim is a word that names its owner. What was read before the claim may be of
-// another time: so whoever has claimed a segment looks once more.
+// The segments of the journal, and which process writes which (J3, J5 and J6).
+// A claim is a word that names its owner. What a process read before the claim may be
+// outdated, so it looks once more after the claim.
 
 // ClaimSegment claims a segment of the journal that holds nothing needed and
 // that no living process writes; ok is false if the file has none. A process
@@ -66,22 +66,22 @@ func (v *Live) AddSegment(i int) { raise(&v.words.SegmentCount, uint64(i)+1) }
 // Segments returns how many segments the journal file has.
 func (v *Live) Segments() int { return int(min(v.words.SegmentCount.Load(), format.NumSegments)) }
 
-// FillSegment says that the claimed segment is about to get records up to the
-// version. It comes before the write: who dies in between has kept the segment
-// from its reuse for nothing, no more.
+// FillSegment says that the claimed segment is about to get records up to the version. It
+// comes before the write: a process that dies in between has only kept the segment from
+// reuse for nothing.
 func (v *Live) FillSegment(i int, last format.Version) {
 	raise(&v.words.Segments[i].Last, uint64(last))
 }
 
-// ReleaseSegment ends the claim: the caller will not write there any more.
+// ReleaseSegment ends the claim: the caller no longer writes there.
 func (v *Live) ReleaseSegment(i int) {
 	v.words.Segments[i].Owner.CompareAndSwap(uint64(v.incarnation), 0)
 }
 
-// ClaimTail claims all segments from one on, those included that the file does not have:
-// from the first that nobody needs, and nobody who lives has claimed, nor any after it,
-// but no less than keep segments stay. It returns the number of those. Whoever has the
-// claims may cut the file there (J6); ReleaseTail ends them.
+// ClaimTail claims all segments from one on, including those that the file does not have.
+// It begins with the first segment from which on nobody needs any and no living process
+// has claimed any, but leaves at least keep segments. It returns the number of segments
+// left. The process with the claims may cut the file there (J6); ReleaseTail ends them.
 func (v *Live) ClaimTail(keep int) (from int) {
 	floor := uint64(v.JournalFloor())
 	for from = format.NumSegments; from > keep; from-- {
@@ -102,8 +102,8 @@ func (v *Live) ClaimTail(keep int) (from int) {
 	return from
 }
 
-// DropTail says that the file has no more segments than so many. The caller has the
-// claims of ClaimTail, and cuts the file afterwards.
+// DropTail lowers the number of segments. The caller has the claims of ClaimTail, and cuts
+// the file afterwards.
 func (v *Live) DropTail(from int) {
 	count := &v.words.SegmentCount
 	for old := count.Load(); old > uint64(from) && !count.CompareAndSwap(old, uint64(from)); old = count.Load() {

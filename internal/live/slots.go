@@ -24,7 +24,7 @@ const (
 type localSlots struct {
 	local [maxLocalSlots]localSlot
 	hints [slotHints]atomic.Uint32 // by goroutine: the local slot that was free last
-	// claimed is table.n for those who do not have the mutex.
+	// claimed is table.n for readers without the mutex.
 	claimed atomic.Int64
 	table   struct {
 		sync.Mutex
@@ -49,8 +49,8 @@ type localSlot struct {
 	_     [52]byte
 }
 
-// Hold is a reader's claim on a version: nothing that is reachable from its
-// state is reclaimed until Release.
+// Hold is a reader's claim on a version: the heap reclaims nothing that its state reaches
+// until Release.
 type Hold struct {
 	State format.Addr
 	index int32 // of the local slot, plus 1; 0: nothing is held
@@ -60,11 +60,11 @@ type Hold struct {
 // ofGuest is the index of what a guest holds.
 const ofGuest = -1
 
-// Held reports whether there is something to be released.
+// Held reports whether Release has something to release.
 func (h *Hold) Held() bool { return h.index != 0 }
 
-// HoldCurrent claims the newest version. It takes no lock and makes no system
-// call, except when this process has never held that many versions at once.
+// HoldCurrent claims the newest version. It takes no lock and makes no system call, unless
+// this process never held as many versions at once.
 func (v *Live) HoldCurrent() (h Hold) {
 	whole := false
 	defer func() {
@@ -77,8 +77,8 @@ func (v *Live) HoldCurrent() (h Hold) {
 	return h
 }
 
-// HoldIn is HoldCurrent into a place that is there already: if it panics, since the words
-// are lost, what is to be released stands there.
+// HoldIn is HoldCurrent into an existing Hold: if it panics, since the words are lost, the
+// Hold says what to release.
 func (v *Live) HoldIn(h *Hold) {
 	i := v.takeSlot()
 	if i < 0 {
@@ -152,8 +152,7 @@ func (v *Live) validate(slot *format.LiveSlot) format.Addr {
 	}
 }
 
-// Release gives up the claim, if there is one. If it panics, since the words are lost, it
-// has done so as well.
+// Release releases the claim, if there is one, even if it panics since the words are lost.
 func (v *Live) Release(h *Hold) {
 	done := false
 	defer func() {
@@ -166,7 +165,7 @@ func (v *Live) Release(h *Hold) {
 	done = true
 }
 
-// TryRelease is Release for who calls Release if it panics.
+// TryRelease is Release for a caller that calls Release if it panics.
 func (v *Live) TryRelease(h *Hold) {
 	i := int(h.index) - 1
 	if i < 0 || h.refs != 0 {
@@ -234,7 +233,7 @@ func (v *Live) claimAny() *format.LiveSlot {
 		if slot.Owner.Load() != 0 {
 			continue
 		}
-		raise(&v.words.SlotsUsed, uint64(i)+1) // first: who cleans up after us looks no further
+		raise(&v.words.SlotsUsed, uint64(i)+1) // first: a cleaning up looks no further
 		if !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
 			continue
 		}
@@ -297,7 +296,7 @@ func (v *Live) sharedSlot() int {
 	return v.claimSlot(maxLocalSlots)
 }
 
-// releaseShared gives up one reader's part of a shared claim.
+// releaseShared releases one reader's part of a shared claim.
 func (v *Live) releaseShared(h *Hold) {
 	index := h.index
 	h.index = 0
@@ -323,7 +322,7 @@ func (v *Live) releaseShared(h *Hold) {
 	}
 }
 
-// freeSlots gives this process's slots back to the shared table.
+// freeSlots returns this process's slots to the shared table.
 func (v *Live) freeSlots() {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()
@@ -339,7 +338,7 @@ func (v *Live) freeSlots() {
 	}
 }
 
-// Reader is a claim on a version, as people want to see it.
+// Reader is a claim on a version, for display.
 type Reader struct {
 	Owner format.Incarnation
 	State format.Addr
@@ -361,8 +360,8 @@ func (v *Live) Readers() []Reader {
 
 // Protected is the set of versions that must stay readable.
 type Protected struct {
-	// Current is the newest version when the scan began: only what was freed
-	// by it or before may be reclaimed by the outcome.
+	// Current is the newest version when the scan began: the outcome may reclaim only
+	// what it or an older version freed.
 	Current format.Version
 	// Versions are the protected ones, ascending, Current included.
 	Versions []format.Version
@@ -394,18 +393,17 @@ type States interface {
 	Pins(a format.Addr, add func(state format.Addr, version format.Version))
 }
 
-// Protected scans for the protected versions into p: those that are held, those
-// of the anchors, and the checkpoints that any of these lists.
+// Protected scans for the protected versions into p: those that are held, those of the
+// anchors, and the checkpoints that any of these lists.
 //
-// The order is that of L4 and L5: Current, then the reader slots, then the
-// anchor slots. Current is held while it is read, by a slot that is kept for this (L12): else its block could be that of
-// another state before that, perhaps of one that is being written, whose checkpoints
-// nobody can read yet. A slot whose owner is 0 protects nothing. A state that is read
-// while its reader still validates may be no state any more; the reader will
-// fail to validate then, and the versions that were read protect too much at
-// worst: that is why nonsensical ones do no harm. A checkpoint that is made after
-// the scan began pins a version that is not older than Current, and what such a
-// version needs is not reclaimed by the outcome.
+// The order is that of L4 and L5: Current, then the reader slots, then the anchor slots. The
+// scan holds Current while it reads it, by a slot kept for this (L12). Otherwise its block
+// could become that of another state first, perhaps of one that is being written, whose
+// checkpoints nobody can read yet. A slot whose owner is 0 protects nothing. A state that is
+// read while its reader still validates may be no state any more. Then the reader fails to
+// validate, and the versions that were read protect too much at worst, so nonsensical ones
+// are harmless. A checkpoint made after the scan began pins a version that is not older than
+// Current, and the outcome reclaims nothing that such a version needs.
 func (v *Live) Protected(p *Protected, s States) {
 	v.slots.scan.Lock() // one scan of the process at a time
 	defer v.slots.scan.Unlock()

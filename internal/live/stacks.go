@@ -2,15 +2,17 @@ package live
 
 import "github.com/everheap/everheap/internal/format"
 
-// The stacks of parcels pass free space between processes. A head is the
-// address of the first parcel and the epoch. Only two things are done to it,
-// each one compare-and-swap: everything is taken at once, or a chain is put on
-// top. Taking everything reads no link of a parcel that somebody else may take
-// meanwhile, so no value of a head can deceive it by coming back; and putting
-// on top is right whenever the head is what the chain's last link says.
+// The stacks of batches pass free space between processes. A head is the address of the
+// first batch and the epoch. A process changes it in two ways, each one compare-and-swap:
+// it takes everything at once, or it puts a chain on top. Taking everything reads no link
+// of a batch that another process may take meanwhile, so no head can deceive it by coming
+// back; and putting on top is right whenever the head is what the chain's last link says.
 //
-// A head of another epoch refuses: a sweep has begun, and what the caller holds
-// is no longer its own.
+// A stack of single blocks, popped by compare-and-swap, would have the ABA problem: the next
+// link is read from a block that another process may have taken meanwhile.
+//
+// Both fail if the head is of another epoch: a sweep has begun, and the caller no longer
+// owns what it holds.
 
 const (
 	headAddrBits = 40
@@ -18,16 +20,16 @@ const (
 	epochMask    = 1<<(64-headAddrBits) - 1
 )
 
-// packHead builds a head word: the parcel's offset in the window divided by 16,
+// packHead builds a head word: the batch's offset in the window divided by 16,
 // which 40 bits hold for every window, and the low bits of the epoch. Offset 0
-// is the header of the heap file and never a parcel.
+// is the header of the heap file and never a batch.
 func packHead(offset, epoch uint64) uint64 { return offset>>4 | epoch<<headAddrBits }
 
 // headOffset unpacks the offset.
 func headOffset(head uint64) uint64 { return head & headAddrMask << 4 }
 
-// TakeStack takes all parcels of stack i: the first one, 0 if there is none.
-// ok is false if the epoch is another one. Parcels are named by their offsets
+// TakeStack takes all batches of stack i: the first one, 0 if there is none.
+// ok is false if the epoch is another one. Batches are named by their offsets
 // in the window; 0 is nil.
 func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 	head := &v.words.Stacks[i].Head
@@ -44,7 +46,7 @@ func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 }
 
 // PushStack puts the chain from first on stack i; link stores the address that
-// was on top into the chain's last parcel. It reports false if the epoch is
+// was on top into the chain's last batch. It reports false if the epoch is
 // another one: the chain is not the caller's any more.
 func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) bool {
 	head := &v.words.Stacks[i].Head
@@ -66,9 +68,9 @@ func (v *Live) RestoreStack(i int, epoch, first uint64) bool {
 	return v.words.Stacks[i].Head.CompareAndSwap(packHead(0, epoch&epochMask), packHead(first, epoch&epochMask))
 }
 
-// EmptyStack drops whatever stack i holds of an older epoch, and gives it the
-// epoch. A sweep does it; what was in it is found by the sweep. A sweeper that
-// slept while another began finds a newer epoch and leaves the stack alone.
+// EmptyStack drops what stack i holds of an older epoch, and gives it the epoch. A sweep
+// calls it, and finds what was in the stack. A sweeper that slept while another began finds
+// a newer epoch and leaves the stack alone.
 func (v *Live) EmptyStack(i int, epoch uint64) {
 	head := &v.words.Stacks[i].Head
 	for {
@@ -87,5 +89,5 @@ func SetStack(w *format.Live, i int, first uint64) {
 	w.Stacks[i].Head.Store(packHead(first, w.Epoch.Load()))
 }
 
-// StackHead returns the first parcel of stack i, when no other process runs.
+// StackHead returns the first batch of stack i, when no other process runs.
 func (v *Live) StackHead(i int) uint64 { return headOffset(v.words.Stacks[i].Head.Load()) }

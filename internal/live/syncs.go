@@ -7,16 +7,15 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// When a page does not reach the disk, the kernel takes it for clean all the same,
-// and tells each open file of it once, by an error of the next sync. A file that is
-// opened after somebody was told is told nothing. So one who opens a file while
-// another process syncs it, or after a process died in a sync, does not know
-// whether what was written before is on disk: his own sync would say yes.
+// When a page does not reach the disk, the kernel still marks it clean, and reports the
+// error once to each open file, at its next sync. A file opened later gets no error. So a
+// process that opens a file while another one syncs it, or after a process died in a
+// sync, does not know whether earlier writes are on disk: its own sync would succeed.
 //
-//	L10  A process announces each sync that others may rely on, in its entry, before
+//	L13  A process announces each sync that others may rely on, in its entry, before
 //	    it begins, and ends the announcement when the outcome is known to all: a
-//	    sync that failed is marked in Failed before. What was announced and never
-//	    ended counts as doubt for whoever opened the file later.
+//	    failed sync is marked in Failed before. An announcement that never ends counts
+//	    as doubt for every process that opened the file later.
 
 // SyncedFile is a file whose syncs are announced.
 type SyncedFile int
@@ -66,12 +65,11 @@ func (v *Live) doubtOver(e *format.LiveProcess) {
 	}
 }
 
-// Doubt is what a process does not know about what was written to a file before it
-// had opened it.
+// Doubt is what a process does not know about writes to a file before it opened the file.
 type Doubt struct {
 	live *Live
 	file SyncedFile
-	dead uint64 // syncs whose outcome nobody lived to tell
+	dead uint64 // syncs whose process died before it reported the outcome
 	open []openSync
 }
 
@@ -91,14 +89,14 @@ func (v *Live) Doubt(f SyncedFile) *Doubt {
 			d.open = append(d.open, openSync{format.Incarnation(e.Incarnation.Load()), n})
 		}
 	}
-	d.dead = v.doubtWord(f).Load() // after the entries: who clears one has counted it before
+	d.dead = v.doubtWord(f).Load() // after the entries: one is counted before it is cleared
 	if d.dead == 0 && len(d.open) == 0 {
 		return nil
 	}
 	return d
 }
 
-// Resolved reports whether the outcomes of all those syncs are known by now.
+// Resolved reports whether the outcomes of all those syncs are known now.
 func (d *Doubt) Resolved() bool {
 	for _, s := range d.open {
 		e := &d.live.words.Processes[s.owner.Entry()]
@@ -109,8 +107,8 @@ func (d *Doubt) Resolved() bool {
 	return d.live.doubtWord(d.file).Load() == 0 // after the entries
 }
 
-// MadeGood says that everything in the file that was in doubt was written and
-// synced again: who opens it from now on need not.
+// MadeGood says that this process has written and synced again everything in the file
+// that was in doubt: later openers need not.
 func (d *Doubt) MadeGood() {
 	d.live.doubtWord(d.file).CompareAndSwap(d.dead, 0) // else another one has died since
 }

@@ -8,14 +8,13 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// Whoever waits for a commit arms, looks whether Current is what he knows still, and
-// sleeps; who commits disarms and wakes (L10). So a commit that nobody waits for costs
-// one look at a word that hardly ever changes, and one who waited and died, or stands
-// still, costs one commit one system call.
+// A process that waits for a commit arms, looks whether Current is still what it knows,
+// and sleeps; a process that commits disarms and wakes (L10). So a commit that nobody
+// waits for costs one look at a word that hardly ever changes, and a waiter that died or
+// stands still costs one commit one system call.
 
-// Arm says that this process waits for the next commit. After it the caller looks at
-// the newest version, and if it is none that he waits for, passes the result to
-// AwaitCommit.
+// Arm says that this process waits for the next commit. Then the caller looks at the newest
+// version, and if it does not wait for that one, passes the result to AwaitCommit.
 func (v *Live) Arm() (seen uint32) {
 	seen = v.words.CommitFutex.Load()
 	if v.guest != nil {
@@ -26,8 +25,8 @@ func (v *Live) Arm() (seen uint32) {
 	return seen
 }
 
-// AwaitCommit returns after a commit, for no reason, or when the time is over: who
-// has committed may have died before he woke anybody. It keeps a thread busy.
+// AwaitCommit returns after a commit, for no reason, or when the time is over, since a
+// committer may have died before it woke anybody. It keeps a thread busy.
 func (v *Live) AwaitCommit(seen uint32, most time.Duration) {
 	oslock.FutexWait(futexWord(&v.words.CommitFutex), seen, most)
 }
@@ -41,7 +40,7 @@ func (v *Live) WakeWatchers() {
 	oslock.FutexWake(futexWord(&v.words.CommitFutex), math.MaxInt32)
 }
 
-// Announce tells those who wait of a commit. The order is that of L10.
+// Announce wakes the processes that wait for a commit, in the order of L10.
 func (v *Live) Announce() {
 	if v.words.Watchers.Load() == 0 {
 		return

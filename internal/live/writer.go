@@ -12,13 +12,13 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// BusyError says who held a lock when the waiter's context ended.
+// BusyError names the holder of a lock when the waiter's context ended.
 type BusyError struct {
 	What    string // the lock; "": the writer lock
 	PID     int
 	Foreign bool // the number is of a PID namespace that cannot be seen from here
 	Command string
-	Others  int   // other processes that hold units of the semaphore
+	Others  int   // other processes that hold permits of the semaphore
 	Stopped bool  // the holder stands still, as far as can be seen
 	Cause   error // of the context
 }
@@ -51,17 +51,16 @@ func (e *BusyError) Error() string {
 // Unwrap returns the error of the context.
 func (e *BusyError) Unwrap() error { return e.Cause }
 
-// Grant says from whom the writer lock came.
+// Grant says where the writer lock came from.
 type Grant int
 
 // The grants.
 const (
-	// Free: the lock was free, or its holder dead. Nothing is to be done: a dead
-	// writer published its version or did not.
+	// Free: the lock was free, or its holder dead. Nothing needs repair: a dead writer
+	// published its version or did not.
 	Free Grant = iota
-	// FromSuspended: the holder lives and stood still. The new holder must
-	// publish a version of its own before anything else, so that the sleeper's
-	// swap can only fail.
+	// FromSuspended: the holder lives and stood still. The new holder must first publish
+	// a version of its own, so that the sleeper's swap can only fail.
 	FromSuspended
 )
 
@@ -74,12 +73,11 @@ const (
 	lockSpins    = 1000                  // looks at the lock before a waiter sleeps
 )
 
-// LockWriter takes the writer lock of the space. The caller has made sure that
-// it is the only goroutine of this process that does. ctx ends the waiting with
-// a *BusyError.
+// LockWriter takes the writer lock of the space. At most one goroutine of this process may
+// call it. ctx ends the waiting with a *BusyError.
 //
-// The lock saves wasted work and no more (L3): so a take-over needs no
-// agreement with the former holder.
+// The lock only saves wasted work (L3), so a take-over needs no agreement with the former
+// holder.
 func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
 	me := uint64(v.incarnation)
 	owner := &v.words.Owner
@@ -173,21 +171,21 @@ func (v *Live) sleepForLock(ctx context.Context, seen uint32) {
 	}
 }
 
-// holderWatch adds up for how long one holder has not moved.
+// holderWatch adds up how long one holder has not moved.
 //
-// What counts is time that this process saw pass in ordinary ticks. A tick that took
-// much too long says more of the machine than of the holder: it does not count, so that
-// a resumed laptop or an overloaded machine accuses nobody. But it takes nothing back of
-// what was seen before; and where all ticks are late, a holder that has not moved in so
-// many of them is one that others have outrun all the time.
+// It counts time that this process saw pass in ordinary ticks. A tick that took much too
+// long says more about the machine than about the holder: it does not count, so a resumed
+// laptop or an overloaded machine accuses nobody. But it does not erase what was counted
+// before; and if all ticks are late, others have outrun a holder that did not move in that
+// many of them.
 //
-// If the system says that the holder is stopped, at every look, then it is not the
-// machine: the time since the first of these looks counts as it is. That is a hint and no
-// more. It is there for processes of the same PID namespace, and where /proc is.
+// If the system says at every look that the holder is stopped, the machine is not the
+// cause: all time since the first of these looks counts. That is only a hint, available
+// for processes of the same PID namespace, and where /proc is.
 //
-// So a holder that is stopped is taken over from after the grace time and a tick if the
-// system tells; else after up to twice the grace time of ordinary ticks, besides the
-// late ones; and at the latest after graceTicks late ones.
+// So a waiter takes over from a stopped holder after the grace time and a tick if the
+// system says that it is stopped; otherwise after up to twice the grace time of ordinary
+// ticks, besides the late ones; and at the latest after graceTicks late ones.
 type holderWatch struct {
 	holder    format.Incarnation
 	heartbeat uint64
@@ -234,8 +232,8 @@ func (h *holderWatch) look(holder format.Incarnation, heartbeat, commits uint64,
 	return h.still >= graceTime && h.ticks >= graceTicks/2 || h.late >= graceTicks
 }
 
-// UnlockWriter releases the writer lock, if this process still has it: to the
-// process that starves, if there is one, else to whoever comes.
+// UnlockWriter releases the writer lock, if this process still has it: to a starving
+// process if there is one, otherwise to any.
 func (v *Live) UnlockWriter() {
 	me := uint64(v.incarnation)
 	w := v.words
@@ -268,7 +266,7 @@ func (v *Live) busy(cause error) error {
 	return &BusyError{PID: p.PID, Foreign: p.Foreign, Command: p.Command, Cause: cause}
 }
 
-// OwnsWriter reports whether the writer lock is this process's.
+// OwnsWriter reports whether this process holds the writer lock.
 func (v *Live) OwnsWriter() bool { return v.words.Owner.Load() == uint64(v.incarnation) }
 
 // raise makes the word at least n.

@@ -7,22 +7,22 @@ import (
 	"path/filepath"
 )
 
-// Dir is the directory of a space, opened once. Everything that is done to the files in
-// it goes through the descriptor: so it is done in that directory, wherever it has been
-// moved to, and never in another one that has got its name.
+// Dir is the directory of a space, opened once. The library reaches the files in it through
+// the descriptor: so it works in that directory, wherever that was moved to, and never in
+// another one that has got its name.
 //
 //	M7  What a Dir opens, moves or removes lies in the directory that was opened, and
-//	    no path is looked up from the root again.
+//	    nobody looks up a path from the root again.
 type Dir struct {
 	f    *os.File
 	path string // by which it was opened
 	id   FileID
 }
 
-// FileID tells a file from all others, as long as somebody has it open.
+// FileID tells a file from all others while somebody has it open.
 type FileID struct{ Device, Inode uint64 }
 
-// Status is what the system says of a file.
+// Status is what the system says about a file.
 type Status struct {
 	FileID
 	Size  int64
@@ -90,8 +90,8 @@ func (d *Dir) Has(name string, id FileID) bool {
 	return err == nil && s.FileID == id
 }
 
-// Again opens a file in the directory once more: what has the name must be the very
-// file f, else the error is an ErrReplaced.
+// Again opens a file in the directory once more. The name must lead to the very file f;
+// otherwise the error is an ErrReplaced.
 func (d *Dir) Again(f *os.File, name string, flag int) (*os.File, error) {
 	want, err := StatusOf(f)
 	if err != nil {
@@ -111,8 +111,7 @@ func (d *Dir) Again(f *os.File, name string, flag int) (*os.File, error) {
 	return again, nil
 }
 
-// Rename gives a file in the directory another name there, and takes the place of what
-// had it.
+// Rename gives a file in the directory another name there, and replaces what had that name.
 func (d *Dir) Rename(from, to string) error { return renameAt(d, from, to) }
 
 // Remove removes a file from the directory.

@@ -2,14 +2,14 @@ package mapping
 
 import "sync/atomic"
 
-// redirtied is what a File implements that wants to know of Redirty: a disk of
-// tests that forgets what it could not write.
+// redirtied is a File that wants to know of Redirty: a test disk that forgets what it could
+// not write.
 type redirtied interface{ Redirtied(off, n int64) }
 
-// Redirty marks the pages of the n bytes at off as changed, so that the next Sync
-// writes them: after a failed sync the kernel takes pages for clean that are not on
-// disk. Nothing changes, and others may write there meanwhile, since adding nothing
-// is one step for the processor. Nothing happens in a read-only region.
+// Redirty marks the pages of the n bytes at off as changed, so that the next Sync writes
+// them: after a failed sync the kernel marks pages clean that are not on disk. It changes
+// nothing, and others may write there meanwhile, since adding zero is one step for the
+// processor. It does nothing in a read-only region.
 func (r *Region) Redirty(off, n int64) {
 	if r.rw == 0 || off < 0 || n <= 0 || uint64(off) >= r.size {
 		return
@@ -23,9 +23,8 @@ func (r *Region) Redirty(off, n int64) {
 	}
 }
 
-// Unreadable reports whether the disk cannot deliver the page at off: whoever
-// touches it gets a fault. An old kernel that cannot say is asked for the length of
-// the file only.
+// Unreadable reports whether the disk cannot deliver the page at off, so that touching it
+// faults. With an old kernel that cannot say, it only looks at the length of the file.
 func (r *Region) Unreadable(off uint64) bool {
 	if off >= r.size || r.closed.Load() {
 		return true

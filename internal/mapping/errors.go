@@ -9,17 +9,17 @@ import (
 
 // Errors of the package, for errors.Is.
 var (
-	// ErrNoSpace says that the disk, a quota or the window is full, or that the
-	// file reached the size limit of the process. Earlier data are intact.
+	// ErrNoSpace: the disk, a quota or the window is full, or the file has reached the
+	// size limit of the process. Earlier data are intact.
 	ErrNoSpace = errors.New("no space left")
-	// ErrAddressInUse says that something else is mapped in the window.
+	// ErrAddressInUse: something else is mapped in the window.
 	ErrAddressInUse = errors.New("the address range is in use")
-	// ErrUnsupported says that this machine, build, file system or limit cannot
-	// hold a space; every such error is an *UnsupportedError.
+	// ErrUnsupported: this machine, build, file system or limit cannot hold a space;
+	// every such error is an *UnsupportedError.
 	ErrUnsupported = errors.New("not supported")
-	// ErrReplaced says that another file has taken the name of one that is open.
+	// ErrReplaced: another file has taken the name of an open one.
 	ErrReplaced = errors.New("another file has taken its place")
-	// ErrIO says that reading, writing or syncing a file failed.
+	// ErrIO: reading, writing or syncing a file failed.
 	ErrIO = errors.New("input/output error")
 )
 
@@ -39,9 +39,9 @@ func (e *UnsupportedError) Error() string {
 // Is makes every UnsupportedError an ErrUnsupported.
 func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
-// classify makes an error of a file operation an ErrNoSpace if it says that
-// space is short, else an ErrIO. Errors that already are one of the package's,
-// and that of a closed file, stay as they are.
+// classify turns an error of a file operation into an ErrNoSpace if it says that space is
+// short, and otherwise into an ErrIO. Errors of this package, and that of a closed file,
+// stay as they are.
 func classify(err error) error {
 	for _, known := range []error{ErrNoSpace, ErrIO, ErrUnsupported, os.ErrClosed} {
 		if errors.Is(err, known) {
@@ -56,8 +56,8 @@ func classify(err error) error {
 	return fmt.Errorf("%w: %w", ErrIO, err)
 }
 
-// asIO makes any error of a sync an ErrIO, except that of a closed file: even
-// one that names missing space means that written data did not arrive.
+// asIO turns any error of a sync into an ErrIO, except that of a closed file: even an error
+// about missing space means that written data did not reach the disk.
 func asIO(err error) error {
 	if errors.Is(err, ErrIO) || errors.Is(err, os.ErrClosed) {
 		return err

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// File is what the library does to a file of a space. OSFile is the real one;
-// tests put others in its place that fail at the k-th call.
+// File is a file of a space. OSFile is the real one; tests replace it by one that fails at
+// the k-th call.
 type File interface {
 	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt.
 	ReadAt(p []byte, off int64) (int, error)
@@ -16,9 +16,9 @@ type File interface {
 	// Allocate reserves space for n bytes at off and extends the file to hold
 	// them; later writes there do not fail for want of space.
 	Allocate(off, n int64) error
-	// PunchHole gives the space of n bytes at off back to the file system: they
-	// read as zeros from then on, and take Allocate before they may be written.
-	// The size stays.
+	// PunchHole returns the space of n bytes at off to the file system: they read as
+	// zeros from then on, and Allocate must precede the next write there. The size
+	// stays.
 	PunchHole(off, n int64) error
 	// Datasync waits until data and size are durable.
 	Datasync() error
@@ -116,8 +116,8 @@ func (f *OSFile) path() string {
 	return f.f.Name()
 }
 
-// located makes an error of an operation on the file say where the file is now: its
-// directory may have been moved.
+// located adds to an error of the file where the file is now, since its directory may have
+// been moved.
 func (f *OSFile) located(err error) error {
 	if e, ok := err.(*os.PathError); ok {
 		return &os.PathError{Op: e.Op, Path: f.path(), Err: e.Err}

@@ -110,7 +110,7 @@ func TestRegion_ErrNoSpaceBeyondWindow(t *testing.T) {
 	}
 }
 
-func TestRegion_FullDisk(t *testing.T) {
+func TestRegion_FullDisk(t *testing.T) { // M4
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("a small tmpfs cannot be mounted here: %v", err)

@@ -11,7 +11,7 @@ import (
 // noCopyOnWrite is FS_NOCOW_FL of <linux/fs.h>.
 const noCopyOnWrite = 0x00800000
 
-// verdict is what is known of a file system.
+// verdict says whether a file system can hold spaces.
 type verdict struct {
 	name string
 	kind verdictKind
@@ -60,9 +60,9 @@ var fileSystems = map[int64]verdict{
 }
 
 // CheckFileSystem returns nil if a space may lie in the directory, else an
-// *UnsupportedError that names the file system and says what to do. It must be
-// able to promise that allocated space can be written when the disk is full,
-// and that all who open a file see the same memory and the same locks.
+// *UnsupportedError that names the file system and says what to do. The file system must
+// promise that allocated space can be written when the disk is full, and that all processes
+// that open a file see the same memory and the same locks.
 func CheckFileSystem(dir string) error {
 	var s unix.Statfs_t
 	if err := retryInterrupted(func() error { return unix.Statfs(dir, &s) }); err != nil {

@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// A fork of a process, made by fork(2) without an exec, as programs that host this
-// library do, has a copy of the memory, and none of the other threads. What must be that
-// of one process alone has to know. The kernel wipes one page in the fork, so a word
-// there tells, at the cost of a load: it has the generation of the process, which is
-// another one in a fork from its first call of Generation on, and 0 before.
+// A fork made by fork(2) without an exec, as a program that hosts this library may make
+// one, has a copy of the memory, and none of the other threads. Whatever belongs to one
+// process alone must detect it. The kernel wipes one page in the fork, so a word there
+// tells, at the cost of a load: it has the generation of the process, which is 0 in a fork
+// until its first call of Generation, and another one from then on.
 
 // forks is the knowledge of forks.
 var forks = newForks()
@@ -27,7 +27,7 @@ type forkPage struct {
 	asked      atomic.Uint64 // 1: somebody is about to give the generation
 }
 
-// newForks maps the page. That is done when the program begins, while nobody forks.
+// newForks maps the page, when the program begins, while nobody forks.
 func newForks() (f forkState) {
 	f = forkState{page: new(forkPage), count: 1}
 	if addr, err := mapWiped(); err != nil {
@@ -40,13 +40,12 @@ func newForks() (f forkState) {
 	return f
 }
 
-// OnFork makes the first Generation in a fork call reset, which makes what is known of
-// open spaces and held mutexes right: they are the parent's. It is called when the
-// program begins.
+// OnFork makes the first Generation in a fork call reset, which corrects the tables of open
+// spaces and held mutexes: they are the parent's. The program calls OnFork when it begins.
 func OnFork(reset func()) { forks.resets = append(forks.resets, reset) }
 
-// Generation returns the number of this process: no process that it is a fork of, and
-// none of its forks, has the same.
+// Generation returns the number of this process, which differs from those of its parents
+// and of its forks.
 func Generation() uint64 {
 	for {
 		if g := forks.page.generation.Load(); g != 0 {
@@ -64,6 +63,5 @@ func Generation() uint64 {
 	}
 }
 
-// Forked reports whether this process is another one than that which got the
-// generation: a fork of it.
+// Forked reports whether this process is a fork of the one that got the generation.
 func Forked(generation uint64) bool { return forks.page.generation.Load() != generation }

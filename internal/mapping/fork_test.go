@@ -52,7 +52,7 @@ func TestForked(t *testing.T) {
 	}
 }
 
-func TestMapShared_NotInAFork(t *testing.T) {
+func TestMapShared_NotInAFork(t *testing.T) { // M8, Q1
 	f, _ := heapFile(t)
 	defer f.Close()
 	if err := f.Truncate(1 << 20); err != nil {

@@ -15,22 +15,21 @@
 //	M2  A window that was mapped once stays reserved in this process: after
 //	    Close its pages are inaccessible, so a leaked pointer faults and never
 //	    reads what somebody else mapped there.
-//	M3  Nothing is mapped over what is not ours: MAP_FIXED is used only inside
+//	M3  This package maps nothing over foreign memory: it uses MAP_FIXED only inside
 //	    windows that this process reserved with MAP_FIXED_NOREPLACE, and over shared
-//	    memory that is mapped still (Detach).
-//	M4  Bytes that Allocate returned for without error can be written through the
-//	    write view without SIGBUS, full disk or not, until PunchHole takes their
-//	    space away.
+//	    memory that is still mapped (Detach).
+//	M4  After Allocate returned without error, writing its bytes through the write view
+//	    gives no SIGBUS, full disk or not, until PunchHole returns their space.
 //	M5  Addresses beyond the end of the file fault until the file grows, and
 //	    then are accessible with no call of any kind.
-//	M6  A failed sync is reported once and never repeated as a success: whoever
+//	M6  A failed sync is reported once and never repeated as a success: a caller that
 //	    gets ErrIO must consider the data lost.
-//	M8  A fork of this process has nothing where the process writes to files: not
-//	    the write view, nor shared memory. What it touches there faults, and nothing
-//	    is changed. It can read what it could read.
+//	M8  A fork of this process has nothing at the addresses through which the process
+//	    writes files: neither the write view nor shared memory. Touching them faults,
+//	    and changes nothing. The fork can read the read-only view.
 //	M9  Shared memory can be touched from MapShared to Close as long as its file has
-//	    the bytes; where a file was cut it faults. After Detach it never faults: there
-//	    is private memory in its place, at the same addresses.
+//	    the bytes; where the file was cut it faults. After Detach it never faults:
+//	    private memory replaces it, at the same addresses.
 //
 // Start reading at Map, then reserve in reservation.go.
 package mapping
@@ -149,10 +148,10 @@ func (r *Region) Allocate(off, n int64) error {
 	return nil
 }
 
-// PunchHole gives the space of the n bytes at off back to the file system (M4). They
-// read as zeros in all views, of all processes, at once. Both numbers are multiples
-// of a page, and the bytes inside the window. An error wraps ErrIO or ErrUnsupported;
-// after one some of the space may be gone.
+// PunchHole returns the space of the n bytes at off to the file system (M4). They read as
+// zeros in all views of all processes at once. Both numbers are multiples of a page, and the
+// bytes inside the window. An error wraps ErrIO or ErrUnsupported; after one some of the
+// space may be gone.
 func (r *Region) PunchHole(off, n int64) error {
 	if off < 0 || n <= 0 || (off|n)%pageSize != 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
 		return fmt.Errorf("punching a hole: %d bytes at %d are no pages inside the window of %d bytes", n, off, r.size)
@@ -180,12 +179,12 @@ func (r *Region) Populate(off, n int64) {
 	populateRead(r.base+from, to-from)
 }
 
-// aheadStep is how many bytes are read from the disk at once: what somebody has to wait
-// behind, at most, who needs another page meanwhile.
+// aheadStep is how many bytes one read takes from the disk: at most so many delay a
+// goroutine that needs another page meanwhile.
 const aheadStep = 1 << 20
 
-// Prefault makes n bytes at off readable in the read view without a fault for each
-// page: worth it for one who is about to read most of them. It is only advice.
+// Prefault makes n bytes at off readable in the read view without a fault for each page,
+// for a caller that will read most of them. It is only advice.
 func (r *Region) Prefault(off, n int64) {
 	r.steps(off, n, func(addr, size uint64) bool {
 		willNeed(addr, size)
@@ -196,7 +195,12 @@ func (r *Region) Prefault(off, n int64) {
 
 // ReadAhead reads n bytes at off of the file into memory, in order, so that the first
 // touch of a page there need not wait for the disk. It reports false if there is a page
-// that cannot be read, or the kernel does not tell; then the rest is not read.
+// that cannot be read, or the kernel does not tell; then it does not read the rest.
+//
+// The pages that it makes are small, as those that are touched one by one: what the kernel
+// reads together on its own it also writes together. 2,000 changes of one byte in 512 MiB
+// that were read so wrote 8 and 14 MB in two runs, without reading ahead 8 and 9, and read by
+// the kernel on its own 126.
 func (r *Region) ReadAhead(off, n int64) bool {
 	return r.steps(off, n, func(addr, size uint64) bool {
 		willNeed(addr, size)
@@ -225,10 +229,10 @@ func (r *Region) steps(off, n int64, fn func(addr, size uint64) bool) bool {
 // before it was called. An error wraps ErrIO, and M6 holds. used is the offset
 // below which the region is in use.
 //
-// The page table entries of the write view are dropped first, all at once: else
-// the kernel makes them read-only one by one, with an interrupt of all processors
-// for each page, which takes longer than writing the pages does. The next write to
-// a page costs a fault either way.
+// Sync first drops the page table entries of the write view, all at once: otherwise the
+// kernel makes them read-only one by one, with an interrupt of all processors for each
+// page, which takes longer than writing the pages. The next write to a page costs a fault
+// either way.
 func (r *Region) Sync(used uint64) error {
 	if r.rw != 0 {
 		unmapPages(r.rw, min(used, r.size))

@@ -92,7 +92,7 @@ func faults(fn func()) (addr uint64, faulted bool) {
 
 var sink byte
 
-func TestRegion_ViewsAreCoherent(t *testing.T) {
+func TestRegion_ViewsAreCoherent(t *testing.T) { // M1
 	r := mapNew(t, 1<<16)
 	if r.Base()%testWindow != 0 || r.Base() < ZoneLow || r.Base() >= ZoneHigh || r.Size() != testWindow {
 		t.Fatalf("window %s", windowName(r.Base(), r.Size()))
@@ -132,7 +132,7 @@ func TestRegion_StrayWriteFaults(t *testing.T) {
 	}
 }
 
-func TestRegion_GrowthNeedsNoRemap(t *testing.T) {
+func TestRegion_GrowthNeedsNoRemap(t *testing.T) { // M5
 	r := mapNew(t, pageSize)
 	far := uint64(10 << 20)
 	if _, faulted := faults(func() { sink = r.ro(far, 1)[0] }); !faulted {
@@ -181,7 +181,7 @@ func TestRegion_ViewsAreAdvised(t *testing.T) {
 	}
 }
 
-func TestRegion_CloseLeavesInaccessiblePages(t *testing.T) {
+func TestRegion_CloseLeavesInaccessiblePages(t *testing.T) { // M2
 	f, _ := heapFile(t)
 	base := place(t)
 	r, err := Map(f, base, testWindow, false)
@@ -213,7 +213,7 @@ func TestRegion_CloseLeavesInaccessiblePages(t *testing.T) {
 	}
 }
 
-func TestRegion_ReopensAtItsWindow(t *testing.T) {
+func TestRegion_ReopensAtItsWindow(t *testing.T) { // M2
 	f, path := heapFile(t)
 	base := place(t)
 	for i := range 5 {
@@ -255,7 +255,7 @@ func TestRegion_ReadOnly(t *testing.T) {
 	}
 }
 
-func TestMap_ErrAddressInUse(t *testing.T) {
+func TestMap_ErrAddressInUse(t *testing.T) { // M3
 	r := mapNew(t, pageSize)
 	f, _ := heapFile(t)
 	defer f.Close()
@@ -395,7 +395,7 @@ func TestRegion_GoPointersUnderGC(t *testing.T) {
 	}
 }
 
-func TestMapShared_IsSharedAndOutlivesFile(t *testing.T) {
+func TestMapShared_IsSharedAndOutlivesFile(t *testing.T) { // M9
 	f, path := heapFile(t)
 	if _, err := MapShared(f, pageSize); err == nil || !strings.Contains(err.Error(), "truncated") {
 		t.Fatalf("mapping an empty file: %v", err)
@@ -430,7 +430,7 @@ func TestMapShared_IsSharedAndOutlivesFile(t *testing.T) {
 }
 
 // What is read ahead is there; what is not in the file is not.
-func TestRegion_ReadAhead(t *testing.T) {
+func TestRegion_ReadAhead(t *testing.T) { // A5
 	r := mapNew(t, 5<<20)
 	for _, c := range []struct {
 		off, n int64

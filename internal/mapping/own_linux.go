@@ -20,10 +20,10 @@ func OwnerOf(f *os.File) (*Owner, error) {
 	return &Owner{int(s.Uid), int(s.Gid)}, nil
 }
 
-// Own gives a file that was just created the permissions, whatever the mask of the
-// process says, and the owner, nil for none, as far as the system allows this process to
-// give files away: root can, and others can give it to a group that they are in. The
-// permissions of a file that another user has made meanwhile stay as they are.
+// Own gives a new file the permissions, whatever the mask of the process, and the owner
+// (nil: none), as far as the system lets this process give files away: root can, and other
+// users can give it to a group that they are in. The permissions of a file that another
+// user has created meanwhile stay.
 func Own(f File, perm os.FileMode, owner *Owner) error {
 	fd := int(f.Fd())
 	var s unix.Stat_t
@@ -45,8 +45,7 @@ func Own(f File, perm os.FileMode, owner *Owner) error {
 	return err
 }
 
-// RenameNew gives a file another name, unless there is something of that name: then the
-// error is fs.ErrExist.
+// RenameNew gives a file another name. If the name is in use, the error is fs.ErrExist.
 func RenameNew(from, to string) error {
 	err := retryInterrupted(func() error {
 		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)

@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// Pin keeps the open description of a file by a mapping, which a fork of the process
-// does not get, after the descriptor is closed: so locks of the description belong to
-// this process alone, and end with it.
+// Pin keeps the open description of a file by a mapping, which a fork does not get, after
+// the descriptor is closed: so locks of the description belong to this process alone, and
+// end with it.
 type Pin struct{ addr uint64 }
 
-// PinFile returns a pin of the description of f, which the caller closes.
+// PinFile returns a pin of the description of f. The caller closes f.
 func PinFile(f *os.File) (*Pin, error) {
 	addr, err := mapNothing(pageSize, f.Fd())
 	if err != nil {

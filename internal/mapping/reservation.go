@@ -47,10 +47,10 @@ func newReservations() *reservations {
 	return w
 }
 
-// afterFork makes the table that of a fork: no region is open in it. What the parent
-// had mapped at its windows is there still, and readable, until another region is
-// mapped there, or the fork ends (M8). No other thread of the fork runs yet, so nobody has
-// the mutex.
+// afterFork turns the table into that of a fork, which has no open region. What the parent
+// had mapped at its windows is still there, and readable, until another region is mapped
+// there, or the fork ends (M8). No other thread of the fork runs yet, so nobody has the
+// mutex.
 func (w *reservations) afterFork() {
 	w.mu.Mutex = sync.Mutex{}
 	for base, e := range w.mu.at {

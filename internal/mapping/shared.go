@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// Shared is a file mapped once, and anywhere: the memory in which running processes
+// Shared is a file mapped once, at any address: the memory through which processes
 // coordinate; or a heap that is not in its window, because nobody uses it.
 type Shared struct {
 	addr uint64
@@ -62,9 +62,9 @@ func (s *Shared) Pointer(off int64) unsafe.Pointer {
 // Contains reports whether an address is one of the memory.
 func (s *Shared) Contains(a uintptr) bool { return uint64(a)-s.addr < uint64(s.size) && s.addr != 0 }
 
-// Detach puts private memory, all zeros, in the place of the file's, which goes on
-// without this process (M9). Others may be using the memory meanwhile: each of their
-// accesses finds the one or the other. After Close it does nothing.
+// Detach replaces the file's memory by private memory, all zeros (M9); other processes
+// continue with the file. Other goroutines may use the memory meanwhile: each access finds
+// the one or the other. After Close it does nothing.
 func (s *Shared) Detach() error {
 	if s.addr == 0 {
 		return nil

@@ -20,7 +20,7 @@ const fallbackTick = 10 * time.Millisecond
 
 // FutexWait waits while *addr is val, at most for timeout, until FutexWake, and
 // reports whether it was woken. It returns at once if *addr is another value or
-// the timeout is not positive, and may return early for no reason (O2). While
+// the timeout is not positive, and may return early for no reason (OL2). While
 // it waits the thread is in a system call, so other goroutines run on. addr
 // must stay mapped until it returns.
 func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {

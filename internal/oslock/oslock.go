@@ -11,13 +11,13 @@
 //
 // Invariants:
 //
-//	O1  No call but Wait waits for a lock: what is taken is reported, not waited for.
-//	O2  A futex wait ends at its timeout at the latest, and may end at any time
+//	OL1 No call but Wait waits for a lock: what is taken is reported, not waited for.
+//	OL2 A futex wait ends at its timeout at the latest, and may end at any time
 //	    for no reason: the caller looks at its word again.
-//	O3  Locks of one description never conflict with each other. To see one's
+//	OL3 Locks of one description never conflict with each other. To see one's
 //	    own locks as others do takes a second description.
 //
-// O4 and O5 are at Wait.
+// OL4 and OL5 are at Wait.
 //
 // Start reading at TryLock, then FutexWait.
 package oslock

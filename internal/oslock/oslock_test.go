@@ -149,13 +149,13 @@ func wantHeld(t *testing.T, f *os.File, off int64, want bool) {
 	}
 }
 
-func TestTryLock_TwoDescriptions(t *testing.T) {
+func TestTryLock_TwoDescriptions(t *testing.T) { // OL1
 	path := lockFile(t)
 	a, b := open(t, path, os.O_RDWR), open(t, path, os.O_RDWR)
 	wantHeld(t, b, far, false)
 	wantLock(t, a, far, false, true)
-	wantLock(t, a, far, false, true) // O3
-	wantHeld(t, a, far, false)       // O3
+	wantLock(t, a, far, false, true) // OL3
+	wantHeld(t, a, far, false)       // OL3
 	wantHeld(t, b, far, true)
 	wantLock(t, b, far, false, false)
 	wantLock(t, b, far, true, false)
@@ -215,7 +215,7 @@ func TestTryLock_ClosedFile(t *testing.T) {
 	}
 }
 
-func TestTryLock_DroppedWhenProcessIsKilled(t *testing.T) {
+func TestTryLock_DroppedWhenProcessIsKilled(t *testing.T) { // L2
 	path := lockFile(t)
 	c, _ := child(t, "hold", path)
 	f := open(t, path, os.O_RDWR)
@@ -240,7 +240,7 @@ func TestTryLock_NotInherited(t *testing.T) {
 	wantHeld(t, open(t, path, os.O_RDWR), far+1, false)
 }
 
-func TestFutexWait_ReturnsWithoutWake(t *testing.T) {
+func TestFutexWait_ReturnsWithoutWake(t *testing.T) { // OL2
 	word, err := mapWord(lockFile(t))
 	if err != nil {
 		t.Fatal(err)

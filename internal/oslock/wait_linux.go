@@ -15,12 +15,12 @@ import (
 // runtime handles restarts the call. So it is slept by a goroutine of its own, and who
 // gives up leaves that one behind.
 //
-//	O4  A process has one sleeper for a lock at the most, whatever waits there for how
+//	OL4 A process has one sleeper for a lock at the most, whatever waits there for how
 //	    many contexts: those of a process stand in a queue, and who gives up leaves
 //	    it. A sleeper that gets the lock when nobody is in the queue any more closes
 //	    its file, and has the lock no more. So what was left behind costs one thread
 //	    and one descriptor for each lock, and ends with whoever has the lock.
-//	O5  Who waits has the lock of an open file that is used for nothing else, so that
+//	OL5 Who waits has the lock of an open file that is used for nothing else, so that
 //	    one left behind keeps no other lock of his.
 
 // lockKey is a lock of the machine, and how it is to be taken.

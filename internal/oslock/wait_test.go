@@ -55,7 +55,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // Those who wait get the lock in the order in which they came.
-func TestWait_InOrder(t *testing.T) { // O4
+func TestWait_InOrder(t *testing.T) { // OL4
 	open := lockable(t)
 	held, err := oslock.Wait(context.Background(), open, 7, false)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestWait_InOrder(t *testing.T) { // O4
 
 // Who gives up leaves one sleeper behind, however often, which serves the next one; and
 // that ends with whoever has the lock.
-func TestWait_GivenUp(t *testing.T) { // O4
+func TestWait_GivenUp(t *testing.T) { // OL4
 	open := lockable(t)
 	held, err := oslock.Wait(context.Background(), open, 7, false)
 	if err != nil {

@@ -142,7 +142,7 @@ func (f *heapFile) arrange(s *transcript.Survey, base uint64, packed bool) *tran
 
 // What is transcribed is the same blocks, in whatever order of ways: packed twice is
 // packed once, and moved there and back is what it was.
-func TestArrange_SameBlocks(t *testing.T) {
+func TestArrange_SameBlocks(t *testing.T) { // N4
 	f := newHeapFile(t)
 	first, err := f.survey()
 	if err != nil {
@@ -213,7 +213,7 @@ func TestArrange_Dense(t *testing.T) {
 }
 
 // What is not understood, or does not add up, is refused, checksums or not.
-func TestSurvey_Refuses(t *testing.T) {
+func TestSurvey_Refuses(t *testing.T) { // N1, N2
 	const mapRoot, tableAt = 16, 8
 	objectOf := func(f *heapFile) (object uint64) { // the map with types, which the table's only node leads to
 		table := binary.LittleEndian.Uint64(f.payload(f.anchor.State)[tableAt:])

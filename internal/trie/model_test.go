@@ -111,7 +111,7 @@ func (s *subject) check(r *heap.Reader) (blocks int) {
 // newSpace opens a heap for one test.
 func newSpace(t *testing.T) *heaptest.Space { return heaptest.Open(t, 256<<20) }
 
-func TestTrie_Model(t *testing.T) {
+func TestTrie_Model(t *testing.T) { // T1 to T4
 	for _, bits := range []uint{64, 12, 7, 4, 1, 0} {
 		t.Run(fmt.Sprint(bits, " bits"), func(t *testing.T) {
 			space := heaptest.Open(t, 256<<20)
@@ -212,7 +212,7 @@ func TestTrie_ShrinksToNothing(t *testing.T) {
 	}
 }
 
-func TestTrie_OldRootStays(t *testing.T) {
+func TestTrie_OldRootStays(t *testing.T) { // T5
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, space, 10)
 	r := rand.New(rand.NewPCG(8, 8))

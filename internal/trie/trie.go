@@ -26,6 +26,23 @@
 //	T5  A node that the transaction may edit is changed in place; any other is
 //	    copied, and so is the way up to the root.
 //
+// Why it is so. A commit pays for the path that it copies, so short nodes are worth more
+// than even ones: inner nodes have as many slots as they need, leaves are shared by the
+// slots that agree, and a small map is one leaf. A large bucket makes the tree shallower and
+// fuller, and the tag keeps a search in one line of it; above 256 bytes a batch of changes
+// copies twice as much as with smaller buckets. Entries are blocks of their own, keys
+// included: a leaf is words only, cheap to copy, and a value never moves when its
+// neighbours change, which borrowed pointers need.
+//
+// Measured against Go's map under a lock, with a million structs of 150 bytes: a search
+// takes 1.45 to 1.65 times as long, of which most are two cache misses one after the other,
+// the bucket's line and the entry. Go's map has the same two, but the processor begins its
+// next search meanwhile; it lost that overlap between 100 and 250 instructions a search.
+// Tried, with the ratio after each: small buckets searched word by word, 2.8; all words
+// compared without branches, 2.8; groups of one line, 2.5; one function that computes
+// nothing twice (Finder.Value), 1.65. A Set takes 2.1 to 3.1 times as long; fetching the
+// bucket and the old entry while the new one is written took it from 1.9 to 1.6 µs.
+//
 // Source: extendible hashing (Fagin et al. 1979) inside the nodes of a hash
 // trie (Bagwell 2001); the tags are those of Swiss tables, widened.
 //

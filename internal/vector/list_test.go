@@ -279,7 +279,7 @@ func TestVector_DamagedLists(t *testing.T) {
 
 // A vector has the levels that Levels says, at both sides of each edge at which it could
 // be one off, grown to that length or truncated to it.
-func TestLevels(t *testing.T) {
+func TestLevels(t *testing.T) { // V2
 	space := heaptest.Open(t, 64<<20)
 	for _, n := range []uint64{1, 63, 64, 65, 128, 4095, 4096, 4097, 4110, 4160, 4161, 1 << 18, 1<<18 + 1, 1<<18 + 4096, 1<<18 + 4097, vector.MaxIndex + 1} {
 		err := space.Update(t, func(txn *heap.Txn) error {

@@ -37,7 +37,7 @@ func check(t *testing.T, r *heap.Reader, root format.Link, model map[uint64]uint
 	}
 }
 
-func TestVector_Model(t *testing.T) {
+func TestVector_Model(t *testing.T) { // V1
 	space := heaptest.Open(t, 256<<20)
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 0))

@@ -13,6 +13,10 @@
 //	V2  The root has as many levels as the greatest index set since the last
 //	    truncation needs, or the length that that left.
 //
+// An element of a list is a block of its own, so it does not move when others change: a
+// borrowed pointer to it stays right. What a search needs of a node stands in the link to
+// it, so a search reads one cache line a level.
+//
 // Start reading at Get, then Set and Truncate.
 package vector
 

@@ -107,7 +107,7 @@ func TestCollect_RestoredBehindAHandle(t *testing.T) {
 }
 
 // Nobody looks at what is gone: neither who links it, nor who watches it, nor who reads it.
-func TestCollect_WhatIsGone(t *testing.T) {
+func TestCollect_WhatIsGone(t *testing.T) { // G6
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
 	r := c.link(none)
@@ -374,7 +374,7 @@ func TestCollect_InTheBackground(t *testing.T) {
 }
 
 // Types change in the middle of a collection: what values of the new type refer to stays.
-func TestCollect_WhileTypesChange(t *testing.T) {
+func TestCollect_WhileTypesChange(t *testing.T) { // G2
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
 	kept, late := c.link(none), c.link(none)

@@ -246,7 +246,7 @@ func crowded(t testing.TB) (dir string) {
 
 // Processes use the old types in all ways while another one changes them: what they
 // see is right until it is an error, and then it stays one.
-func TestEvolve_BesideProcessesWithTheOldTypes(t *testing.T) {
+func TestEvolve_BesideProcessesWithTheOldTypes(t *testing.T) { // R1
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
 		var old []*spacetest.Child

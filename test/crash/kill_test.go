@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-func TestKill_AtRandomMoments(t *testing.T) {
+func TestKill_AtRandomMoments(t *testing.T) { // E2
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "reopen locks watch collect")
 		kills := spacetest.Scaled(40)
@@ -180,7 +180,7 @@ func arm(f *spacetest.Fleet, point, how string) *spacetest.Child {
 	return f.Start(spacetest.FleetSize+1, work, "EVERHEAP_POINT="+f.Point)
 }
 
-func TestKill_AtPoints(t *testing.T) {
+func TestKill_AtPoints(t *testing.T) { // E2
 	t.Parallel() // it mostly waits
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

@@ -91,7 +91,7 @@ func newKilledSpace(t *testing.T) *killedSpace {
 // Who rewrites a space dies at each point of that, once or several times: the space is
 // the old one or the new one, and what was committed and never written to the disk is
 // there. The next one to come removes what was left behind.
-func TestKill_WhileRewriting(t *testing.T) {
+func TestKill_WhileRewriting(t *testing.T) { // W1, W2
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}

@@ -52,7 +52,7 @@ func TestSuspend_AtRandomMoments(t *testing.T) {
 	})
 }
 
-func TestSuspend_AtPoints(t *testing.T) {
+func TestSuspend_AtPoints(t *testing.T) { // E3
 	t.Parallel() // it mostly waits
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

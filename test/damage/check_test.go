@@ -14,7 +14,7 @@ import (
 
 // TestCheck_FindsEveryDamagedBlock flips one bit in one place after another: if
 // what is read has changed, or could have, Check says so.
-func TestCheck_FindsEveryDamagedBlock(t *testing.T) {
+func TestCheck_FindsEveryDamagedBlock(t *testing.T) { // I5
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20))
 	spacetest.Must(t, err)

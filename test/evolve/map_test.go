@@ -339,7 +339,7 @@ func TestEvolve_CheckpointHasTheOldTypes(t *testing.T) {
 }
 
 // Damage is not converted into something that looks sound.
-func TestEvolve_Damage(t *testing.T) {
+func TestEvolve_Damage(t *testing.T) { // R4
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))
 	spacetest.Must(t, err)

@@ -167,7 +167,7 @@ func TestEvolve_HandlesOnly(t *testing.T) {
 
 // A collection that two others refer to: who opens the second one without the option
 // gets an error, and with it finds the shared one done.
-func TestEvolve_SharedCollection(t *testing.T) {
+func TestEvolve_SharedCollection(t *testing.T) { // R2
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
 	type userV1 = everheap.Map[string, itemV1]
@@ -210,7 +210,7 @@ func TestEvolve_SharedCollection(t *testing.T) {
 }
 
 // One collection cannot get two types; then nothing changes.
-func TestEvolve_NestedConflict(t *testing.T) {
+func TestEvolve_NestedConflict(t *testing.T) { // R3
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
 	type itemV3 struct {
@@ -276,7 +276,7 @@ func TestEvolve_NestedRefused(t *testing.T) {
 
 // Values that the program makes itself keep their handles, and what they lead to
 // changes as well.
-func TestMigrate_ValuesWithHandles(t *testing.T) {
+func TestMigrate_ValuesWithHandles(t *testing.T) { // R5
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
 	type boxV1 struct {

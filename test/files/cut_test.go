@@ -137,7 +137,7 @@ func init() {
 
 // Whatever was said to be durable is there after a loss of power, although the journal
 // was cut between; and somebody is told of it.
-func TestCutJournal_LosesNothing(t *testing.T) {
+func TestCutJournal_LosesNothing(t *testing.T) { // F3
 	for name := range cuts {
 		for _, how := range []string{"cut ", "idle ", "unasked "} {
 			t.Run(how+name, func(t *testing.T) {
@@ -254,7 +254,7 @@ func init() {
 }
 
 // Two processes never write different journals.
-func TestReplacedJournal_NobodyJoins(t *testing.T) {
+func TestReplacedJournal_NobodyJoins(t *testing.T) { // F4
 	for _, g := range gone() {
 		if g.says != "journal" {
 			continue

@@ -72,7 +72,7 @@ func work(t *testing.T, s *everheap.Space, m everheap.Map[int, string], value st
 
 // A space whose directory was moved works on, and the space that has got its place is
 // not touched.
-func TestMovedDirectory_WorksOn(t *testing.T) {
+func TestMovedDirectory_WorksOn(t *testing.T) { // M7
 	parent := t.TempDir()
 	dir, aside := filepath.Join(parent, "s"), filepath.Join(parent, "aside")
 	s, m, err := open(dir)
@@ -130,7 +130,7 @@ func gone() []takes {
 
 // A space whose files were removed or replaced says so, makes no promises, and can be
 // read and backed up.
-func TestErrReplaced_NoPromises(t *testing.T) {
+func TestErrReplaced_NoPromises(t *testing.T) { // F1, F5
 	for _, g := range gone() {
 		for _, first := range []string{"set", "sync", "checkpoint", "close"} {
 			t.Run(g.name+", "+first, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestErrReplaced_NoPromises(t *testing.T) {
 
 // When only the journal was taken away, everything that was committed is safe, and the
 // space can be used when it is opened again.
-func TestErrReplaced_JournalIsMadeGood(t *testing.T) {
+func TestErrReplaced_JournalIsMadeGood(t *testing.T) { // F2
 	for _, g := range gone() {
 		if g.says != "journal" {
 			continue

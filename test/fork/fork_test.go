@@ -134,7 +134,7 @@ func TestFork_BesideItsParent(t *testing.T) {
 // Opening takes more of the runtime than an error does. A fork has the runtime's locks as
 // they were, and if another thread had one of them at that moment, it waits for ever: then
 // the test tries again.
-func TestFork_OpensAgain(t *testing.T) {
+func TestFork_OpensAgain(t *testing.T) { // Q4
 	const tries = 6
 	dir, hung := "", true
 	for i := 0; i < tries && hung; i++ {
@@ -153,7 +153,7 @@ func TestFork_OpensAgain(t *testing.T) {
 
 // A fork is made in the middle of a transaction: the parent commits it, and the fork
 // cannot.
-func TestFork_InsideATransaction(t *testing.T) {
+func TestFork_InsideATransaction(t *testing.T) { // Q2
 	s, m := open(t, mustRun(t, "within"))
 	if n, err := m.Len(s); n != 1000 || err != nil {
 		t.Errorf("%d entries (%v), want 1000", n, err)
@@ -162,7 +162,7 @@ func TestFork_InsideATransaction(t *testing.T) {
 
 // A process is killed, and a fork of it lives on, which knows nothing of the library:
 // others find the process dead, and go on with what it held.
-func TestFork_OutlivesItsKilledParent(t *testing.T) {
+func TestFork_OutlivesItsKilledParent(t *testing.T) { // Q3
 	dir := filepath.Join(t.TempDir(), "s")
 	s, m := open(t, dir)
 	cmd := command(context.Background(), "orphan", dir)

@@ -436,7 +436,7 @@ func isRefused(err error) error {
 }
 
 // Nobody dies, all are told, and when all have left nothing durable is missing.
-func TestLostLive_NobodyDies(t *testing.T) {
+func TestLostLive_NobodyDies(t *testing.T) { // L14, L15, L16, X1, X2, X3, X4, X5, X6
 	other := prepare(t)
 	_, _, err := open(other)
 	must(t, err)

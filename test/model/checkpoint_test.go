@@ -194,7 +194,7 @@ func (p *pinnedModel) finish(i int) {
 	spacetest.Must(p.t, spacetest.Receive(p.t, "the end of ViewAt", w.done))
 }
 
-func TestCheckpoint_Model(t *testing.T) {
+func TestCheckpoint_Model(t *testing.T) { // C1, C2
 	spacetest.Rounds(t, 8, func(t *testing.T, r *rand.Rand) {
 		p := &pinnedModel{t: t, r: r, dir: filepath.Join(t.TempDir(), "s"), now: map[string]string{}, pins: map[string]map[string]string{}}
 		p.opts = []everheap.Option{everheap.WithMaxSize(spacetest.Small)}
@@ -217,7 +217,7 @@ func TestCheckpoint_Model(t *testing.T) {
 }
 
 // What only a checkpoint reached is used again after it was dropped.
-func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) {
+func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) { // C3
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
 	var used []uint64

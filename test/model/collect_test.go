@@ -379,7 +379,7 @@ func (g *web) compareBoxes(tx *everheap.Tx, o *webObject) {
 
 // What no name reaches is gone after a collection, and exactly that: whatever refers to
 // what, in circles too.
-func TestCollect_Model(t *testing.T) {
+func TestCollect_Model(t *testing.T) { // G1, G2, G3, G5
 	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t, spacetest.WithoutBackground())
 		g := openWeb(t, s, r)
@@ -407,7 +407,7 @@ func TestCollect_Model(t *testing.T) {
 // links are moved from where the collection has looked to where it has, or has not; what
 // was to be dropped is linked again before it is; checkpoints are restored; transactions
 // abort. What is garbage for long is gone afterwards.
-func TestCollect_ModelBetweenItsSteps(t *testing.T) {
+func TestCollect_ModelBetweenItsSteps(t *testing.T) { // G2, G3
 	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		var g *web
 		pins := map[string]map[uint64]*webObject{}

@@ -45,7 +45,7 @@ func heldView(t testing.TB, s *everheap.Space) (release chan<- struct{}, done <-
 
 // While Close waits for a View, other spaces are opened, used and closed, by others and
 // by that very View.
-func TestClose_WaitingKeepsNobodyFromOtherSpaces(t *testing.T) {
+func TestClose_WaitingKeepsNobodyFromOtherSpaces(t *testing.T) { // K1
 	dir := t.TempDir()
 	x := openPlain(t, filepath.Join(dir, "x"))
 	other := func(name string) error {
@@ -87,7 +87,7 @@ func TestClose_WaitingKeepsNobodyFromOtherSpaces(t *testing.T) {
 
 // A space that is opened again while Close waits for a View stays open, with all that
 // was in it; and whoever opens it waits for nobody, in that View neither.
-func TestOpen_TakesBackAClosingThatWaits(t *testing.T) {
+func TestOpen_TakesBackAClosingThatWaits(t *testing.T) { // K3
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
 	m := mapOf(t, s)
@@ -262,7 +262,7 @@ func TestClose_TwiceAtOnce(t *testing.T) {
 
 // Handles are opened and closed by many goroutines at once: each finds the space open
 // for as long as it has its handle.
-func TestOpen_WhileTheSpaceIsBeingClosed(t *testing.T) {
+func TestOpen_WhileTheSpaceIsBeingClosed(t *testing.T) { // K2
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
 	m, err := everheap.OpenMap[int, int](s, "ints")

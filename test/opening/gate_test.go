@@ -69,7 +69,7 @@ func herdChild(dir string) error {
 
 // Many processes open one space at once, which one of them creates; all have it open at
 // once, and all close it at once.
-func TestOpen_ManyProcessesAtOnce(t *testing.T) {
+func TestOpen_ManyProcessesAtOnce(t *testing.T) { // K5
 	n := 100 // with a soak all that there can be
 	if *soakFlag > 0 {
 		n = format.NumProcesses

@@ -100,7 +100,7 @@ func (c *cutRun) reread() {
 
 // What a failed sync has lost is not lost to those to whom it was acknowledged,
 // before or after, whenever the power fails later.
-func TestPowerCut_AfterFailedSyncs(t *testing.T) {
+func TestPowerCut_AfterFailedSyncs(t *testing.T) { // E7
 	images, failures := 0, 0
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()
@@ -180,7 +180,7 @@ func doomedChild() int {
 // A process is told that its sync has failed, and dies at that moment, or stands
 // still. Who opens the space after that is told nothing by the kernel. What he
 // acknowledges survives a power cut all the same.
-func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) {
+func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) { // E7, L13
 	total := 0
 	for i, work := range []string{"journal", "heap", "heap anchored", "journal stopped", "heap stopped anchored"} {
 		t.Run(work, func(t *testing.T) {

@@ -86,7 +86,7 @@ func remove(t *testing.T, s *everheap.Space, m everheap.Map[int, string], from, 
 
 // Where nothing more can be stored, everything can be removed, at the first try: one by
 // one, and many at once; and then there is space again.
-func TestFull_RemovingWorks(t *testing.T) {
+func TestFull_RemovingWorks(t *testing.T) { // RV2
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
 		m := spacetest.MapOf[int, string](t, s)
@@ -107,7 +107,7 @@ func TestFull_RemovingWorks(t *testing.T) {
 }
 
 // Everything is removed in one Update.
-func TestFull_RemovingAllAtOnce(t *testing.T) {
+func TestFull_RemovingAllAtOnce(t *testing.T) { // RV4
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
 		m := spacetest.MapOf[int, string](t, s)
@@ -119,7 +119,7 @@ func TestFull_RemovingAllAtOnce(t *testing.T) {
 
 // A program that removes the oldest entries whenever there is no space, for ever: what it
 // frees pays back what removing took.
-func TestFull_Eviction(t *testing.T) {
+func TestFull_Eviction(t *testing.T) { // RV3
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
 		m := spacetest.MapOf[int, string](t, s)
@@ -146,7 +146,7 @@ func TestFull_Eviction(t *testing.T) {
 }
 
 // What removes and stores as well may do so as long as it leaves less than before.
-func TestFull_RemovingMoreThanStoring(t *testing.T) {
+func TestFull_RemovingMoreThanStoring(t *testing.T) { // RV4
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
 		m := spacetest.MapOf[int, string](t, s)
@@ -205,7 +205,7 @@ func TestFull_ListsAndSorted(t *testing.T) {
 
 // A checkpoint keeps everything, so that removing frees nothing: the error says so, and
 // the checkpoint can be dropped, whatever else fails. Then there is space at once.
-func TestFull_CheckpointKeepsEverything(t *testing.T) {
+func TestFull_CheckpointKeepsEverything(t *testing.T) { // RV5
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
 		m := spacetest.MapOf[int, string](t, s)
@@ -235,7 +235,7 @@ func TestFull_CheckpointKeepsEverything(t *testing.T) {
 
 // A space that is full is closed, and opened again, with and without its live file; and
 // goes on.
-func TestFull_CloseAndOpen(t *testing.T) {
+func TestFull_CloseAndOpen(t *testing.T) { // RV6
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		opts = append([]everheap.Option{everheap.WithDurability(everheap.Durable)}, opts...)
 		s := spacetest.Open(t, dir, opts...)

@@ -337,7 +337,7 @@ func (c *cutRun) image(moment int, policy powercut.Policy, k uint64) error {
 	return nil
 }
 
-func TestPowerCut_EveryImageIsOneVersion(t *testing.T) {
+func TestPowerCut_EveryImageIsOneVersion(t *testing.T) { // E4, J1, J4
 	if *cutFlag != "" {
 		replayCut(t)
 		return

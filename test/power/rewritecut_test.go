@@ -37,7 +37,7 @@ func (c *cutRun) rewritten(times, steps int) (moments []int) {
 
 // Power is lost while a space is rewritten, or afterwards: each image is the old file or
 // the new one, of the same version.
-func TestPowerCut_DuringRewriting(t *testing.T) {
+func TestPowerCut_DuringRewriting(t *testing.T) { // W2, W4
 	total := 0
 	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()

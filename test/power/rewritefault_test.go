@@ -115,7 +115,7 @@ func copyOfGolden(t *testing.T) string {
 
 // Whichever call fails while a closed space is rewritten: there is an error, and the
 // space is whole, with nothing left behind.
-func TestRewrite_FailureAtKthCall(t *testing.T) {
+func TestRewrite_FailureAtKthCall(t *testing.T) { // N3
 	for name, rewrite := range spacetest.Rewriters {
 		for _, with := range []error{syscall.ENOSPC, syscall.EIO} {
 			t.Run(fmt.Sprint(name, "/", with), func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 
 // A bit of a block that is damaged: nothing is rewritten, and nothing is changed. A bit
 // of what nobody looks at does no harm.
-func TestRewrite_ErrCorrupt(t *testing.T) {
+func TestRewrite_ErrCorrupt(t *testing.T) { // N1, N3
 	refused, done := 0, 0
 	spacetest.Rounds(t, 25, func(t *testing.T, r *rand.Rand) {
 		dir := copyOfGolden(t)

@@ -55,7 +55,7 @@ func short(t testing.TB, s *everheap.Space, dir string) {
 // Nearly everything is deleted: the file becomes small by itself, and shorter when the last
 // user closes it. All that is left is as it was, for those who read meanwhile too, before and after a loss
 // of power.
-func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) {
+func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) { // H1
 	dir := newDir(t)
 	s := opened(t, dir)
 	w := openThings(t, s)
@@ -119,7 +119,7 @@ func atPeace(t testing.TB, s *everheap.Space, dir string) {
 
 // Compact does at once what otherwise comes by itself. What a checkpoint pins stays where
 // it is, and is what it was.
-func TestHeap_Compacted(t *testing.T) {
+func TestHeap_Compacted(t *testing.T) { // P4
 	dir := newDir(t)
 	s := opened(t, dir)
 	w := openThings(t, s)
@@ -302,7 +302,7 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 // A process stands still, or dies, at every step of those that move blocks, sweep, give
 // space back and cut the file; meanwhile others do all of that, and write. When it goes on it does no
 // harm.
-func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) {
+func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U1, U2
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}

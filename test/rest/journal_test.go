@@ -45,7 +45,7 @@ func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 // Some processes write much, and then nothing, and stay: the journal becomes short by
 // itself, and grows again when they write again. What they have written is there, whether
 // the power fails before or after.
-func TestJournal_IsShortAtRest(t *testing.T) {
+func TestJournal_IsShortAtRest(t *testing.T) { // J7
 	dir, size := newDir(t), 50_000
 	acked := map[int]int{}
 	for round := range 2 {
@@ -78,7 +78,7 @@ func TestJournal_IsShortAtRest(t *testing.T) {
 
 // One process writes a little all the time: the journal does not stay as long as others
 // had needed it once.
-func TestJournal_BesideOneWhoWritesALittle(t *testing.T) {
+func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	if testing.Short() {
 		t.Skip("takes half a minute, of looks once a second")
 	}
@@ -111,7 +111,7 @@ func TestJournal_BesideOneWhoWritesALittle(t *testing.T) {
 
 // The last one who closes a space, and one who compacts it, leave a short journal at once;
 // and so does who closes it while others only read.
-func TestJournal_IsShortAfterCloseAndCompact(t *testing.T) {
+func TestJournal_IsShortAfterCloseAndCompact(t *testing.T) { // J7
 	dir, size := newDir(t), 100_000
 	for round := range 3 {
 		s := opened(t, dir)
@@ -167,7 +167,7 @@ func init() {
 // A process stands still, or dies, at every step of those that make segments, write them
 // and cut them; meanwhile others do all of that, over and over. When it goes on it does no
 // harm: what was acknowledged is there after a loss of power.
-func TestJournal_CutAroundOneWhoStandsStill(t *testing.T) {
+func TestJournal_CutAroundOneWhoStandsStill(t *testing.T) { // J6
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
@@ -237,7 +237,7 @@ func aroundPoint(t *testing.T, point string, times int, how string) {
 // A process has chosen to make a segment that the journal did not have, and stands still
 // before it claims it. Others make it, fill it with what is needed, and go on to the next
 // one. When it goes on it does not write over that.
-func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) {
+func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) { // J5
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
@@ -265,7 +265,7 @@ func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) {
 
 // A process is about to cut the journal, and stands still. What others write meanwhile it
 // does not cut off when it goes on.
-func TestJournal_CutLate(t *testing.T) {
+func TestJournal_CutLate(t *testing.T) { // J6
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}

@@ -147,7 +147,7 @@ func TestRewrite_AfterSIGKILL(t *testing.T) {
 
 // A live file that is of another heap file goes before there is a new one, which could
 // get the inode of that; what a crash has left behind goes, too.
-func TestRewrite_LeftoversGo(t *testing.T) {
+func TestRewrite_LeftoversGo(t *testing.T) { // W3
 	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
 			s := spacetest.Scratch(t)

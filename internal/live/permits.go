@@ -10,35 +10,36 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The units of semaphores. A unit names the entry that it belongs to, in one
-// generation: so it needs not be given back. It is free for others when that
-// entry is of another generation, or of no lock.
+// The permits of semaphores. Each is a word of its own and not a number in a count: so a
+// process that has one can die at any instruction, and others know what it had. A permit
+// names the entry that it belongs to, in one generation, so nobody has to give it back. It
+// is free for others when that entry is of another generation, or of no lock.
 
-// unitMark is what a unit of an entry says of whose it is.
-func unitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }
+// permitMark is the mark of a permit of an entry.
+func permitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }
 
 // count returns how many can hold the lock at once.
-func (p *lockPlace) count() int { return max(len(p.units), 1) }
+func (p *lockPlace) count() int { return max(len(p.permits), 1) }
 
-// owner returns the word that says who holds a unit.
-func (p *lockPlace) owner(unit int) *atomic.Uint64 {
-	if p.units == nil {
+// owner returns the word that says who holds a permit.
+func (p *lockPlace) owner(permit int) *atomic.Uint64 {
+	if p.permits == nil {
 		return &p.entry.Owner
 	}
-	return &p.units[unit].Owner
+	return &p.permits[permit].Owner
 }
 
 // since returns the word that says since when.
-func (p *lockPlace) since(unit int) *atomic.Uint64 {
-	if p.units == nil {
+func (p *lockPlace) since(permit int) *atomic.Uint64 {
+	if p.permits == nil {
 		return &p.entry.Since
 	}
-	return &p.units[unit].Since
+	return &p.permits[permit].Since
 }
 
-// unitsOf collects the units of a semaphore.
-func (v *Live) unitsOf(i int, generation uint64) []*format.LiveUnit {
-	e, mark := &v.words.Locks[i], unitMark(i, generation)
+// permitsOf collects the permits of a semaphore.
+func (v *Live) permitsOf(i int, generation uint64) []*format.LiveUnit {
+	e, mark := &v.words.Locks[i], permitMark(i, generation)
 	n, first := int(e.Units.Load()), int(e.First.Load())
 	if n > format.NumUnits {
 		return nil
@@ -52,17 +53,17 @@ func (v *Live) unitsOf(i int, generation uint64) []*format.LiveUnit {
 	return list
 }
 
-// allocateUnits gives a claimed entry the units of its semaphore. If there are not
-// enough, those of semaphores go that nobody holds or waits for.
-func (v *Live) allocateUnits(i int, generation uint64, l *NamedLock) ([]*format.LiveUnit, error) {
+// allocatePermits gives a claimed entry the permits of its semaphore. If there are not
+// enough, it takes those of semaphores that nobody holds or waits for.
+func (v *Live) allocatePermits(i int, generation uint64, l *NamedLock) ([]*format.LiveUnit, error) {
 	var list []*format.LiveUnit
 	for first := true; ; first = false {
 		for j := range v.words.Units {
 			u := &v.words.Units[j]
-			if len(list) == l.units {
+			if len(list) == l.permits {
 				return list, nil
 			}
-			if mark := u.Lock.Load(); !v.stale(mark) || !u.Lock.CompareAndSwap(mark, unitMark(i, generation)) {
+			if mark := u.Lock.Load(); !v.stale(mark) || !u.Lock.CompareAndSwap(mark, permitMark(i, generation)) {
 				continue
 			}
 			if len(list) == 0 {
@@ -71,11 +72,11 @@ func (v *Live) allocateUnits(i int, generation uint64, l *NamedLock) ([]*format.
 			v.forgetDead(&u.Owner)
 			list = append(list, u)
 		}
-		if len(list) == l.units {
+		if len(list) == l.permits {
 			return list, nil
 		}
 		if !first {
-			return nil, fmt.Errorf("%w: all semaphores of a space together can have %d units", ErrTooManyLocks, format.NumUnits)
+			return nil, fmt.Errorf("%w: all semaphores of a space together can have %d permits", ErrTooManyLocks, format.NumUnits)
 		}
 		for j := range v.locksUsed() {
 			if v.words.Locks[j].Units.Load() != 0 && v.claimEntry(j, nil) {
@@ -85,15 +86,15 @@ func (v *Live) allocateUnits(i int, generation uint64, l *NamedLock) ([]*format.
 	}
 }
 
-// stale reports whether a unit with that mark is nobody's. What is stale stays so.
+// stale reports whether nobody owns a permit with that mark. Stale permits stay stale.
 func (v *Live) stale(mark uint64) bool {
 	state := v.words.Locks[mark%format.NumLocks].State.Load()
 	return lockGeneration(state) != mark>>format.LockIndexBits || lockPhase(state) == format.LockFree
 }
 
-// heldAt reports whether somebody holds or waits for the lock of an entry. If dead
-// is given, those who died do not count, and their words are put there; else
-// nobody asks whether holders live.
+// heldAt reports whether a process holds or waits for the lock of an entry. If dead is
+// given, the dead do not count, and heldAt puts their words there; otherwise it does not
+// ask whether holders live.
 func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	for process := range p.waiting(0) {
@@ -103,8 +104,8 @@ func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
 		}
 	}
 	if p.entry.Units.Load() != 0 {
-		p.units = v.unitsOf(i, generation)
-		if len(p.units) == 0 {
+		p.permits = v.permitsOf(i, generation)
+		if len(p.permits) == 0 {
 			return false
 		}
 	}
@@ -151,14 +152,14 @@ func (p *lockPlace) waiting(from int) iter.Seq[int] {
 // over make it longer.
 var offerLapse = 4 * tick
 
-// lapsed reports whether an offer of a unit need not be respected any more: nobody
-// waits where it goes to, or nobody there has accepted it in time: he stands still,
-// or is dead.
-func (p *lockPlace) lapsed(word uint64, unit int) bool {
+// lapsed reports whether an offer of a permit has lapsed: nobody waits for it in the process
+// that it goes to, or that process has not accepted it in time, because it stands still or
+// is dead.
+func (p *lockPlace) lapsed(word uint64, permit int) bool {
 	i := format.Incarnation(word).Entry()
 	if p.entry.Waiting[i/64].Load()&(1<<(i%64)) == 0 {
 		return true
 	}
-	age := time.Now().UnixNano() - int64(p.since(unit).Load())
+	age := time.Now().UnixNano() - int64(p.since(permit).Load())
 	return age < 0 || age > int64(offerLapse)
 }

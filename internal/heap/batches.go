@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	carrierBytes  = 4096 - format.HeaderSize // payload of the blocks that parcels are
-	parcelItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
-	adoptParcels  = 4       // of pending blocks, at once
-	parcelExtents = 64      // in a parcel of extents
-	keepBytes     = 4 << 20 // free space that a process keeps for itself
-	maxChain      = 1 << 24 // a chain of parcels is not longer; a damaged one may be a ring
+	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that batches are
+	batchItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	adoptBatches = 4       // of pending blocks, at once
+	batchExtents = 64      // in a batch of extents
+	keepBytes    = 4 << 20 // free space that a process keeps for itself
+	maxChain     = 1 << 24 // a chain of batches is not longer; a damaged one may be a ring
 )
 
-// GiveBack hands free space to other processes: what this process has above its
-// share, or, if all is set, everything, pending blocks with their versions
-// included. The heap is entered.
+// GiveBack passes free space to other processes: what this process has above its share, or,
+// if all is set, everything, pending blocks with their versions included. The heap is
+// entered.
 //
-// A parcel is complete before it is pushed, and is the pusher's until the push;
-// a push that fails because a sweep began leaves a chain that the sweep finds.
+// A batch is complete before it is pushed, and the pusher owns it until the push; a push
+// that fails because a sweep began leaves a chain that the sweep finds.
 func (h *Heap) GiveBack(all bool) {
 	keep := format.ByteCount(keepBytes)
 	if share := format.ByteCount(h.live.Words().Carved.Load()-h.first) / 8; share > keep {
@@ -65,7 +65,7 @@ func (h *Heap) GiveBack(all bool) {
 		if h.freeBytes() > keep {
 			h.pushRuns(&h.runs)
 		}
-		if h.freeBytes() > keep { // last, since the parcels above are of this class
+		if h.freeBytes() > keep { // last, since the batches above are of this class
 			h.pushOwn(carrier)
 		}
 	}
@@ -93,12 +93,12 @@ func (h *Heap) drain(c format.Class) []format.ParcelItem {
 	return items
 }
 
-// push puts the items into parcels and those on a stack. Without a block for a
-// parcel, which takes a full disk, the items leak until a sweep.
+// push puts the items into batches and those on a stack. Without a block for a batch, on a
+// full disk, the items leak until a sweep.
 func (h *Heap) push(stack int, items []format.ParcelItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
-		n := min(len(items), parcelItems)
+		n := min(len(items), batchItems)
 		a, err := h.takeCarrier()
 		if err != nil {
 			h.live.Words().SweepWish.Store(1)
@@ -107,7 +107,7 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 		if invariant.Enabled {
 			h.packed(stack, a, items[:n])
 		}
-		h.fillParcel(a, first, items[:n])
+		h.fillBatch(a, first, items[:n])
 		if last == 0 {
 			last = a
 		}
@@ -116,8 +116,8 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 	h.pushChain(stack, first, last)
 }
 
-// takeCarrier returns a block for a parcel. Unlike refill it makes no other blocks
-// this process's own: those it is giving back at this moment.
+// takeCarrier returns a block for a batch. Unlike refill it takes no other blocks for this
+// process, which is giving them back at this moment.
 func (h *Heap) takeCarrier() (format.Addr, error) {
 	c := format.ClassFor(carrierBytes)
 	if l := &h.lists[c]; len(l.hot) == 0 && !h.takeGroup(c, 1) {
@@ -130,17 +130,17 @@ func (h *Heap) takeCarrier() (format.Addr, error) {
 	return h.take(c)
 }
 
-// pushRuns hands over whole extents of a list, few in a parcel: else the first process
-// that needs one would get them all. What carries them is taken care of first, from
-// these very extents if need be: else the file would grow for what is given back.
-// The lowest go on top of the stack, where they are the first to be taken.
+// pushRuns passes on whole extents of a list, few in a batch: otherwise the first process
+// that needs one would get them all. It finds a block for the batches first, in these very
+// extents if need be: otherwise the file would grow for what is given back. The lowest
+// extents go on top of the stack, where they are taken first.
 func (h *Heap) pushRuns(from *runList) {
 	for from.extents > 0 {
 		if !h.hasCarrier() {
 			return // a full disk: they stay here
 		}
 		var items []format.ParcelItem
-		for room := uint64(parcelExtents); room > 0 && from.extents > 0; {
+		for room := uint64(batchExtents); room > 0 && from.extents > 0; {
 			extent, n := from.takeLast(room)
 			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(extent)), Birth: n})
 			room -= n
@@ -149,8 +149,7 @@ func (h *Heap) pushRuns(from *runList) {
 	}
 }
 
-// hasCarrier sees to it that there is a block for a parcel, and reports whether there
-// is one.
+// hasCarrier makes sure that there is a block for a batch, and reports whether there is one.
 func (h *Heap) hasCarrier() bool {
 	a, err := h.takeCarrier()
 	if err == nil {
@@ -164,18 +163,17 @@ func (h *Heap) hasCarrier() bool {
 	return err == nil
 }
 
-// pushOwn hands over the free blocks of the parcels' own class: they carry each
-// other.
+// pushOwn passes on the free blocks of the batches' own class: they carry each other.
 func (h *Heap) pushOwn(c format.Class) {
 	items := h.drain(c)
 	var first, last format.Addr
 	for len(items) > 0 {
 		a := format.Addr(items[0].Addr)
-		n := min(len(items)-1, parcelItems)
+		n := min(len(items)-1, batchItems)
 		if invariant.Enabled {
 			h.packed(int(c), a, items[1:1+n])
 		}
-		h.fillParcel(a, first, items[1:1+n])
+		h.fillBatch(a, first, items[1:1+n])
 		if last == 0 {
 			last = a
 		}
@@ -184,7 +182,7 @@ func (h *Heap) pushOwn(c format.Class) {
 	h.pushChain(int(c), first, last)
 }
 
-// pushChain puts a chain of parcels on a stack.
+// pushChain puts a chain of batches on a stack.
 func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	if first == 0 {
 		return
@@ -201,8 +199,7 @@ func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	invariant.Point("parcel.pushed")
 }
 
-// fillParcel writes a parcel.
-func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
+func (h *Heap) fillBatch(a, next format.Addr, items []format.ParcelItem) {
 	size := format.ParcelHeadSize + len(items)*format.ParcelItemSize
 	hd := h.writable(a)
 	hd.Size = uint32(size)
@@ -213,19 +210,19 @@ func (h *Heap) fillParcel(a, next format.Addr, items []format.ParcelItem) {
 	hd.Sum = h.sum(a, hd)
 }
 
-// Adopt takes over some of what others handed over as pending, so that it does
-// not wait for ever in a stack: more parcels than a process that comes and goes
-// adds. The heap is entered.
+// Adopt takes over some pending blocks that others passed on, so that they do not wait for
+// ever in a stack: more batches than a process that comes and goes adds. The heap is
+// entered.
 func (h *Heap) Adopt() {
-	for range adoptParcels {
+	for range adoptBatches {
 		if !h.adopt(format.StackPending) {
 			return
 		}
 	}
 }
 
-// adopt takes the first parcel of a stack and puts the rest back. It reports
-// whether it got anything.
+// adopt takes the first batch of a stack and puts the rest back. It reports whether it got
+// anything.
 func (h *Heap) adopt(stack int) bool {
 	offset, ok := h.live.TakeStack(stack, h.epoch)
 	if !ok || offset == 0 {
@@ -236,13 +233,13 @@ func (h *Heap) adopt(stack int) bool {
 	if next == 0 || h.live.RestoreStack(stack, h.epoch, uint64(next)-h.base) {
 		return ok
 	}
-	if last := h.lastParcel(next); last != 0 { // somebody pushed meanwhile
+	if last := h.lastBatch(next); last != 0 { // somebody pushed meanwhile
 		h.pushChain(stack, next, last)
 	}
 	return ok
 }
 
-// adoptAll takes all parcels of a stack.
+// adoptAll takes all batches of a stack.
 func (h *Heap) adoptAll(stack int) {
 	offset, ok := h.live.TakeStack(stack, h.epoch)
 	if !ok || offset == 0 {
@@ -254,15 +251,15 @@ func (h *Heap) adoptAll(stack int) {
 	}
 }
 
-// unpack accepts the items of a parcel, and its block, and returns the next one.
-// A damaged parcel, or one that was unpacked already because the chain is a ring,
-// has neither: what was in it leaks until a sweep.
+// unpack accepts the items of a batch, and its block, and returns the next batch. A damaged
+// batch, or one that was unpacked already because the chain is a ring, has neither: what
+// was in it leaks until a sweep.
 func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
-	items, next, ok := h.readParcel(a)
+	items, next, ok := h.readBatch(a)
 	class := format.ClassFor(carrierBytes)
 	if !ok {
 		if invariant.Enabled {
-			h.misfit(a, class.BlockSize(), "what lies in a stack is a parcel")
+			h.misfit(a, class.BlockSize(), "what lies in a stack is a batch")
 		}
 		return 0, false
 	}
@@ -277,8 +274,8 @@ func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	return next, true
 }
 
-// readParcel verifies a parcel and returns a copy of its items.
-func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
+// readBatch verifies a batch and returns a copy of its items.
+func (h *Heap) readBatch(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
 	r := h.Reader(true)
 	if r.Verify(a, format.KindParcel) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
 		return nil, 0, false
@@ -292,10 +289,10 @@ func (h *Heap) readParcel(a format.Addr) (items []format.ParcelItem, next format
 	return append(items, list...), format.Addr(p.Next), true
 }
 
-// lastParcel finds the end of a chain; 0 if it is damaged.
-func (h *Heap) lastParcel(a format.Addr) format.Addr {
+// lastBatch finds the end of a chain; 0 if it is damaged.
+func (h *Heap) lastBatch(a format.Addr) format.Addr {
 	for range maxChain {
-		_, next, ok := h.readParcel(a)
+		_, next, ok := h.readBatch(a)
 		if !ok {
 			return 0
 		}
@@ -307,7 +304,7 @@ func (h *Heap) lastParcel(a format.Addr) format.Addr {
 	return 0
 }
 
-// accept puts an item of a parcel into the lists, if it can be what it says.
+// accept puts an item of a batch into the lists, if it can be what it says.
 func (h *Heap) accept(stack int, item format.ParcelItem) {
 	a := format.Addr(item.Addr)
 	off := item.Addr - h.base

@@ -50,26 +50,18 @@ func (l List[T]) of() engine.ListOf {
 
 // Append adds copies of the values, with everything they own, at the end: all or none.
 func (l List[T]) Append(sc Scope, v ...T) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return s.wrap("append", tx.engine.Append(l.of(), layout.NoEscapeSlice(v), len(v)))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Append(l.of(), layout.NoEscapeSlice(v), len(v))
 	}
-	if s.closed.Load() {
-		return s.wrap("append", ErrClosed)
-	}
-	return s.wrap("append", s.engine.Append(l.of(), layout.NoEscapeSlice(v), len(v), s.durability == Durable))
+	return s.wrap("append", err)
 }
 
 // Get returns a private copy of the element at an index, or ErrNotFound.
 func (l List[T]) Get(sc Scope, i int) (v T, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		err = tx.engine.ReadItem(l.of(), i, layout.NoEscapeKey(&v))
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		err = s.engine.ReadItem(l.of(), i, layout.NoEscapeKey(&v))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.ReadItem(l.of(), i, layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("get", err)
 }
@@ -87,77 +79,57 @@ func (l List[T]) Peek(tx *Tx, i int) *T {
 // Set replaces the element at an index by a copy of v, with everything it owns; ErrNotFound
 // if there is none.
 func (l List[T]) Set(sc Scope, i int, v T) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return s.wrap("set", tx.engine.WriteItem(l.of(), i, layout.NoEscape(&v)))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.WriteItem(l.of(), i, layout.NoEscape(&v))
 	}
-	if s.closed.Load() {
-		return s.wrap("set", ErrClosed)
-	}
-	return s.wrap("set", s.engine.WriteItem(l.of(), i, layout.NoEscape(&v), s.durability == Durable))
+	return s.wrap("set", err)
 }
 
 // Modify passes a private copy of the element at an index to fn and stores what fn made of
 // it. It returns ErrNotFound if there is none, and any error of fn; then nothing has
 // changed.
 func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
-	s, tx := sc.scope()
-	do := func(e *engine.Tx) error {
-		var v T
-		if err := e.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
-			return err
-		}
-		if err := fn(&v); err != nil {
-			return err
-		}
-		return e.WriteItem(l.of(), i, layout.NoEscape(&v))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(func(tx *engine.Tx) error {
+			var v T
+			if err := tx.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
+				return err
+			}
+			if err := fn(&v); err != nil {
+				return err
+			}
+			return tx.WriteItem(l.of(), i, layout.NoEscape(&v))
+		})
 	}
-	if tx != nil {
-		return s.wrap("modify", do(tx.engine))
-	}
-	if s.closed.Load() {
-		return s.wrap("modify", ErrClosed)
-	}
-	return s.wrap("modify", s.engine.Change(s.durability == Durable, do))
+	return s.wrap("modify", err)
 }
 
 // Truncate drops all elements after the first n; ErrNotFound if there are fewer.
 func (l List[T]) Truncate(sc Scope, n int) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return s.wrap("truncate", tx.engine.Truncate(l.of(), n))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Truncate(l.of(), n)
 	}
-	if s.closed.Load() {
-		return s.wrap("truncate", ErrClosed)
-	}
-	return s.wrap("truncate", s.engine.Truncate(l.of(), n, s.durability == Durable))
+	return s.wrap("truncate", err)
 }
 
 // Pop drops the last element and returns a private copy of it; ErrNotFound if the list is
 // empty.
 func (l List[T]) Pop(sc Scope) (v T, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		err = tx.engine.Pop(l.of(), layout.NoEscapeKey(&v))
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		err = s.engine.Pop(l.of(), layout.NoEscapeKey(&v), s.durability == Durable)
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Pop(l.of(), layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("pop", err)
 }
 
 // Len returns the number of elements.
 func (l List[T]) Len(sc Scope) (n int, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		n, err = tx.engine.ListLen(l.of())
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		n, err = s.engine.ListLen(l.of())
+	s, in, err := sc.on()
+	if err == nil {
+		n, err = in.ListLen(l.of())
 	}
 	return n, s.wrap("len", err)
 }

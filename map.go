@@ -1,7 +1,6 @@
 package everheap
 
 import (
-	"fmt"
 	"iter"
 	"unsafe"
 
@@ -55,43 +54,16 @@ func (m Map[K, V]) of() engine.MapOf {
 }
 
 // Set stores a copy of v, with everything it owns, under the key.
-func (m Map[K, V]) Set(sc Scope, key K, v V) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return s.wrap("set", tx.engine.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v)))
-	}
-	if s.closed.Load() {
-		return s.wrap("set", ErrClosed)
-	}
-	return s.wrap("set", s.engine.Set(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v), s.durability == Durable))
-}
+func (m Map[K, V]) Set(sc Scope, key K, v V) error { return setEntry(sc, m.of(), key, v) }
 
 // Get returns a private copy of the value of the key, or ErrNotFound.
-func (m Map[K, V]) Get(sc Scope, key K) (V, error) {
-	var v V
-	found, err := m.get(sc, &key, layout.NoEscapeKey(&v))
-	if err == nil && !found {
-		return v, fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
-	}
+func (m Map[K, V]) Get(sc Scope, key K) (v V, err error) {
+	err = getEntry(sc, m.of(), key, layout.NoEscapeKey(&v))
 	return v, err
 }
 
 // Has reports whether the map has the key.
-func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return m.get(sc, &key, nil) }
-
-// get copies a value to dst, if that is not nil.
-func (m Map[K, V]) get(sc Scope, key *K, dst unsafe.Pointer) (found bool, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		found, err = tx.engine.CopyOut(m.of(), layout.NoEscapeKey(key), dst)
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		found, err = s.engine.Get(m.of(), layout.NoEscapeKey(key), dst)
-	}
-	return found, s.wrap("get", err)
-}
+func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return hasEntry(sc, m.of(), key) }
 
 // Peek returns the stored value itself without a copy, or nil if the key is missing. The
 // value is read-only, and valid until tx ends.
@@ -106,69 +78,21 @@ func (m Map[K, V]) Peek(tx *Tx, key K) *V {
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns
 // ErrNotFound if the key is missing, and any error of fn; then nothing has changed.
 func (m Map[K, V]) Modify(sc Scope, key K, fn func(v *V) error) error {
-	return m.change(sc, "modify", key, func(v *V, found bool) error {
-		if !found {
-			return fmt.Errorf("key %v: %w", key, ErrNotFound)
-		}
-		return fn(v)
-	})
+	return modifyEntry(sc, m.of(), key, fn)
 }
 
 // Upsert is Modify for a key that may be missing: then fn gets a zero value.
 func (m Map[K, V]) Upsert(sc Scope, key K, fn func(v *V, found bool) error) error {
-	return m.change(sc, "upsert", key, fn)
-}
-
-// change reads, lets fn change, and writes one entry, in one transaction.
-func (m Map[K, V]) change(sc Scope, op string, key K, fn func(v *V, found bool) error) error {
-	s, tx := sc.scope()
-	do := func(e *engine.Tx) error {
-		var v V
-		found, err := e.CopyOut(m.of(), layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
-		if err != nil {
-			return err
-		}
-		if err := fn(&v, found); err != nil {
-			return err
-		}
-		return e.Store(m.of(), layout.NoEscapeKey(&key), layout.NoEscape(&v))
-	}
-	if tx != nil {
-		return s.wrap(op, do(tx.engine))
-	}
-	if s.closed.Load() {
-		return s.wrap(op, ErrClosed)
-	}
-	return s.wrap(op, s.engine.Change(s.durability == Durable, do))
+	return changeEntry(sc, m.of(), "upsert", key, fn)
 }
 
 // Delete removes the key and reports whether the map had it.
 func (m Map[K, V]) Delete(sc Scope, key K) (removed bool, err error) {
-	s, tx := sc.scope()
-	if tx != nil {
-		removed, err = tx.engine.Remove(m.of(), layout.NoEscapeKey(&key))
-		return removed, s.wrap("delete", err)
-	}
-	if s.closed.Load() {
-		return false, s.wrap("delete", ErrClosed)
-	}
-	removed, err = s.engine.Delete(m.of(), layout.NoEscapeKey(&key), s.durability == Durable)
-	return removed, s.wrap("delete", err)
+	return deleteEntry(sc, m.of(), key)
 }
 
 // Len returns the number of entries.
-func (m Map[K, V]) Len(sc Scope) (n int, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		n, err = tx.engine.Len(m.of())
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		n, err = s.engine.Len(m.of())
-	}
-	return n, s.wrap("len", err)
-}
+func (m Map[K, V]) Len(sc Scope) (n int, err error) { return countEntries(sc, m.of()) }
 
 // All returns the entries in no order, as they are when the loop starts, even if its body
 // changes the map. The keys are the caller's own; the values are borrowed: read-only, and

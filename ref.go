@@ -48,14 +48,9 @@ func (r Ref[T]) of() engine.RefOf {
 
 // Get returns a private copy of the value, or ErrNotFound if it no longer exists.
 func (r Ref[T]) Get(sc Scope) (v T, err error) {
-	s, tx := sc.scope()
-	switch {
-	case tx != nil:
-		err = tx.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
-	case s.closed.Load():
-		err = ErrClosed
-	default:
-		err = s.engine.ReadValue(r.of(), layout.NoEscapeKey(&v))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.ReadValue(r.of(), layout.NoEscapeKey(&v))
 	}
 	return v, s.wrap("get", err)
 }
@@ -68,35 +63,28 @@ func (r Ref[T]) Peek(tx *Tx) *T {
 
 // Set replaces the value by a copy of v, with everything it owns.
 func (r Ref[T]) Set(sc Scope, v T) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return s.wrap("set", tx.engine.WriteValue(r.of(), layout.NoEscape(&v)))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.WriteValue(r.of(), layout.NoEscape(&v))
 	}
-	if s.closed.Load() {
-		return s.wrap("set", ErrClosed)
-	}
-	return s.wrap("set", s.engine.WriteValue(r.of(), layout.NoEscape(&v), s.durability == Durable))
+	return s.wrap("set", err)
 }
 
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns
 // any error of fn; then nothing has changed.
 func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
-	s, tx := sc.scope()
-	do := func(e *engine.Tx) error {
-		var v T
-		if err := e.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
-			return err
-		}
-		if err := fn(&v); err != nil {
-			return err
-		}
-		return e.WriteValue(r.of(), layout.NoEscape(&v))
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(func(tx *engine.Tx) error {
+			var v T
+			if err := tx.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
+				return err
+			}
+			if err := fn(&v); err != nil {
+				return err
+			}
+			return tx.WriteValue(r.of(), layout.NoEscape(&v))
+		})
 	}
-	if tx != nil {
-		return s.wrap("modify", do(tx.engine))
-	}
-	if s.closed.Load() {
-		return s.wrap("modify", ErrClosed)
-	}
-	return s.wrap("modify", s.engine.Change(s.durability == Durable, do))
+	return s.wrap("modify", err)
 }

@@ -27,9 +27,34 @@ type viewer struct {
 
 // Scope says where an operation happens. With a *Space the operation is a transaction of its
 // own, or part of a Resume; with a *Tx it is part of that transaction.
-type Scope interface{ scope() (*Space, *Tx) }
+type Scope interface {
+	scope() (*Space, *Tx)
+
+	// on returns the space, and the scope as the engine knows it.
+	on() (*Space, engine.Scope, error)
+}
 
 func (tx *Tx) scope() (*Space, *Tx) { return tx.space, tx }
+
+func (tx *Tx) on() (*Space, engine.Scope, error) { return tx.space, tx.engine.Scope(), nil }
+
+func (s *Space) on() (*Space, engine.Scope, error) {
+	if s.closed.Load() || s.engine.Resumption() != nil {
+		return s.onOther()
+	}
+	return s, s.engine.Alone(s.durability == Durable), nil
+}
+
+// onOther is on of a space that is closed, or whose goroutine is in a Resume.
+func (s *Space) onOther() (*Space, engine.Scope, error) {
+	if _, tx := s.scope(); tx != nil {
+		return tx.on()
+	}
+	if s.closed.Load() {
+		return s, engine.Scope{}, ErrClosed
+	}
+	return s, s.engine.Alone(s.durability == Durable), nil
+}
 
 func (s *Space) scope() (*Space, *Tx) {
 	if r := s.engine.Resumption(); r != nil {

@@ -79,7 +79,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return err
 	}
 	if kind == format.OpDelete {
-		removed, err := a.tx.Delete(m, key)
+		removed, err := m.Delete(a.tx, key)
 		if err == nil && !removed && !a.lenient {
 			err = fmt.Errorf("the key to be deleted is not there")
 		}
@@ -88,7 +88,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	if err := m.shape.Value.Relocate(value, bounds, uintptr(h.Addr)); err != nil {
 		return err
 	}
-	return a.tx.Set(m, key, value)
+	return m.Set(a.tx, key, value)
 }
 
 // copy returns a payload where Relocate may change it: itself, or a copy in the buffer.

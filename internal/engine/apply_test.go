@@ -54,7 +54,7 @@ func wordsOf(t *testing.T, sp *Space, id format.ID) (list []uint64) {
 // wordOf reads a value.
 func wordOf(t *testing.T, sp *Space, id format.ID) (word uint64) {
 	t.Helper()
-	if err := sp.ReadValue(RefOf{id, wordType}, unsafe.Pointer(&word)); err != nil {
+	if err := sp.Alone(false).ReadValue(RefOf{id, wordType}, unsafe.Pointer(&word)); err != nil {
 		t.Fatal(err)
 	}
 	return word
@@ -261,7 +261,7 @@ func TestApply_DamagedChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got string
-	if err := sp.ReadItem(ListOf{list, layout.IdentityOf[string]()}, 1, unsafe.Pointer(&got)); err != nil || got != "ab" {
+	if err := sp.Alone(false).ReadItem(ListOf{list, layout.IdentityOf[string]()}, 1, unsafe.Pointer(&got)); err != nil || got != "ab" {
 		t.Errorf("%q (%v)", got, err)
 	}
 	if report, err := sp.Check(context.Background()); err != nil || len(report.Findings) > 0 {

@@ -8,20 +8,192 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The operations in this file are transactions of their own on one entry of a
-// map. They do without a handle on the transaction, hence without allocation.
+// Scope says where an act on the objects of a space happens: in a transaction; or alone, each
+// act in a transaction of its own. There is no handle on those, hence no allocation; those
+// that change something are as durable as the scope says, and part of the transaction of the
+// goroutine's Resumption if it has one: see Space.Change. What an act does is said at the
+// method of Tx.
+type Scope struct {
+	tx      *Tx // nil: alone
+	sp      *Space
+	durable bool
+}
 
-// Get copies the value of the key to the variable at dst, and reports whether
-// the key is there. With a nil dst it only reports.
-func (sp *Space) Get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
+// Scope returns the transaction as a scope.
+func (tx *Tx) Scope() Scope { return Scope{tx: tx} }
+
+// Alone returns the scope in which each act is a transaction of its own.
+func (sp *Space) Alone(durable bool) Scope { return Scope{sp: sp, durable: durable} }
+
+// Get is Tx.Get.
+func (a Scope) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+	if a.tx != nil {
+		return a.tx.Get(of, key, dst)
+	}
+	return a.sp.get(of, key, dst)
+}
+
+// get is Scope.Get alone.
+func (sp *Space) get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
 	var tx Tx
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return false, err
 	}
-	found, err = tx.CopyOut(of, key, dst)
-	sp.live.TryRelease(&tx.hold) // nobody else knows the transaction: it need not look ended
+	found, err = tx.Get(of, key, dst)
+	tx.drop()
 	return found, err
+}
+
+// Len is Tx.Len.
+func (a Scope) Len(of MapOf) (int, error) {
+	if a.tx != nil {
+		return a.tx.Len(of)
+	}
+	return a.sp.count(of)
+}
+
+// count is Scope.Len alone.
+func (sp *Space) count(of MapOf) (n int, err error) {
+	var tx Tx // not by look, which has to put it on the heap; so do those below
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return 0, err
+	}
+	n, err = tx.Len(of)
+	tx.drop()
+	return n, err
+}
+
+// ReadItem is Tx.ReadItem.
+func (a Scope) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.ReadItem(of, i, dst)
+	}
+	return a.sp.readItem(of, i, dst)
+}
+
+// readItem is Scope.ReadItem alone.
+func (sp *Space) readItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
+	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return err
+	}
+	err = tx.ReadItem(of, i, dst)
+	tx.drop()
+	return err
+}
+
+// ListLen is Tx.ListLen.
+func (a Scope) ListLen(of ListOf) (int, error) {
+	if a.tx != nil {
+		return a.tx.ListLen(of)
+	}
+	return a.sp.listLen(of)
+}
+
+// listLen is Scope.ListLen alone.
+func (sp *Space) listLen(of ListOf) (n int, err error) {
+	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return 0, err
+	}
+	n, err = tx.ListLen(of)
+	tx.drop()
+	return n, err
+}
+
+// ReadValue is Tx.ReadValue.
+func (a Scope) ReadValue(of RefOf, dst unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.ReadValue(of, dst)
+	}
+	return a.sp.readValue(of, dst)
+}
+
+// readValue is Scope.ReadValue alone.
+func (sp *Space) readValue(of RefOf, dst unsafe.Pointer) (err error) {
+	var tx Tx
+	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(sp); err != nil {
+		return err
+	}
+	err = tx.ReadValue(of, dst)
+	tx.drop()
+	return err
+}
+
+// drop ends a reading transaction that nobody else knows: it need not look ended.
+func (tx *Tx) drop() { tx.sp.live.TryRelease(&tx.hold) }
+
+// Set is Tx.Set.
+func (a Scope) Set(of MapOf, key, value unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.Set(of, key, value)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Set(of, key, value) })
+}
+
+// Delete is Tx.Delete.
+func (a Scope) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) {
+	if a.tx != nil {
+		return a.tx.Delete(of, key)
+	}
+	err = a.sp.Change(a.durable, func(tx *Tx) (err error) {
+		removed, err = tx.Delete(of, key)
+		return err
+	})
+	return removed, err
+}
+
+// WriteItem is Tx.WriteItem.
+func (a Scope) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.WriteItem(of, i, src)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.WriteItem(of, i, src) })
+}
+
+// Append is Tx.Append.
+func (a Scope) Append(of ListOf, src unsafe.Pointer, n int) error {
+	if a.tx != nil {
+		return a.tx.Append(of, src, n)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Append(of, src, n) })
+}
+
+// Truncate is Tx.Truncate.
+func (a Scope) Truncate(of ListOf, n int) error {
+	if a.tx != nil {
+		return a.tx.Truncate(of, n)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Truncate(of, n) })
+}
+
+// Pop is Tx.Pop.
+func (a Scope) Pop(of ListOf, dst unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.Pop(of, dst)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Pop(of, dst) })
+}
+
+// WriteValue is Tx.WriteValue.
+func (a Scope) WriteValue(of RefOf, src unsafe.Pointer) error {
+	if a.tx != nil {
+		return a.tx.WriteValue(of, src)
+	}
+	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.WriteValue(of, src) })
+}
+
+// Edit runs fn, which does several acts, as one.
+func (a Scope) Edit(fn func(tx *Tx) error) error {
+	if a.tx != nil {
+		return fn(a.tx)
+	}
+	return a.sp.Change(a.durable, fn)
 }
 
 // look runs fn in a reading transaction.
@@ -34,20 +206,6 @@ func (sp *Space) look(fn func(tx *Tx) error) (err error) {
 	err = fn(&tx)
 	tx.EndView()
 	return err
-}
-
-// Set stores a copy of the value under the key; see Change for durable.
-func (sp *Space) Set(of MapOf, key, value unsafe.Pointer, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.Store(of, key, value) })
-}
-
-// Delete removes the key and reports whether it was there; see Change for durable.
-func (sp *Space) Delete(of MapOf, key unsafe.Pointer, durable bool) (removed bool, err error) {
-	err = sp.Change(durable, func(tx *Tx) (err error) {
-		removed, err = tx.Remove(of, key)
-		return err
-	})
-	return removed, err
 }
 
 // Change runs fn in a writing transaction that has no handle outside fn, and, if
@@ -107,16 +265,4 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	}
 	in = over
 	return c.version, err
-}
-
-// Len is the same in a transaction of its own.
-func (sp *Space) Len(of MapOf) (n int, err error) {
-	var tx Tx // not by look, which has to put it on the heap
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return 0, err
-	}
-	n, err = tx.Len(of)
-	tx.EndView()
-	return n, err
 }

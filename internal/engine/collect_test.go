@@ -79,9 +79,9 @@ func (k *knots) name(key uint64, id format.ID) {
 	k.t.Helper()
 	var err error
 	if r := (knotRef{id: uint64(id)}); id != 0 {
-		err = k.Set(k.of, unsafe.Pointer(&key), unsafe.Pointer(&r), false)
+		err = k.Alone(false).Set(k.of, unsafe.Pointer(&key), unsafe.Pointer(&r))
 	} else {
-		_, err = k.Delete(k.of, unsafe.Pointer(&key), false)
+		_, err = k.Alone(false).Delete(k.of, unsafe.Pointer(&key))
 	}
 	if err != nil {
 		k.t.Fatal(err)
@@ -93,7 +93,7 @@ func (k *knots) there(ids []format.ID) (n int) {
 	k.t.Helper()
 	for _, id := range ids {
 		var v knot
-		err := k.ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v))
+		err := k.Alone(false).ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v))
 		if err == nil {
 			n++
 		} else if !errors.Is(err, ErrNotFound) {

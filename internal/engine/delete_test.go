@@ -29,7 +29,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		damaged, whole := open("damaged", words(0)), open("whole", words(0))
 		floats := open("floats", MapOf{Key: layout.IdentityOf[float64](), Value: wordType})
 		for i := range uint64(3) {
-			if err := sp.Set(damaged, pointerTo(i), pointerTo(i), false); err != nil {
+			if err := sp.Alone(false).Set(damaged, pointerTo(i), pointerTo(i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -37,7 +37,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		if err := sp.look(func(tx *Tx) error {
 			m, object, err := tx.Bind(damaged)
 			if err == nil {
-				payload, err = tx.Get(m, object, pointerTo(1))
+				payload, err = m.find(tx, object, pointerTo(1))
 			}
 			return err
 		}); err != nil {
@@ -47,13 +47,13 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		hd.Sum ^= 1
 		nan := math.NaN()
 		err = sp.Change(false, func(tx *Tx) error {
-			if _, err := tx.Remove(damaged, pointerTo(1)); err == nil {
+			if _, err := tx.Delete(damaged, pointerTo(1)); err == nil {
 				t.Error("an entry that is damaged was removed")
 			}
-			if _, err := tx.Remove(floats, unsafe.Pointer(&nan)); sorted && err == nil {
+			if _, err := tx.Delete(floats, unsafe.Pointer(&nan)); sorted && err == nil {
 				t.Error("NaN was removed")
 			}
-			return errors.Join(tx.Err(), tx.Store(whole, pointerTo(7), pointerTo(8)))
+			return errors.Join(tx.Err(), tx.Set(whole, pointerTo(7), pointerTo(8)))
 		})
 		hd.Sum ^= 1
 		if err != nil {

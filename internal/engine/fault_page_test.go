@@ -48,7 +48,7 @@ func pageSteps(n uint64) []faultStep {
 		{name: "get", do: func(l *faultLife) (err error) {
 			for key := uint64(0); key < 60 && err == nil; key++ {
 				var word uint64
-				_, err = l.sp.Get(words(l.id[0]), pointerTo(key), unsafe.Pointer(&word))
+				_, err = l.sp.Alone(false).Get(words(l.id[0]), pointerTo(key), unsafe.Pointer(&word))
 			}
 			return err
 		}},

@@ -59,8 +59,10 @@ func texts(id format.ID) MapOf {
 
 func setWord(key, value uint64, durable bool) faultStep {
 	return faultStep{
-		name:    fmt.Sprintf("set of a word, durable %v", durable),
-		do:      func(l *faultLife) error { return l.sp.Set(words(l.id[0]), pointerTo(key), pointerTo(value), durable) },
+		name: fmt.Sprintf("set of a word, durable %v", durable),
+		do: func(l *faultLife) error {
+			return l.sp.Alone(durable).Set(words(l.id[0]), pointerTo(key), pointerTo(value))
+		},
 		change:  func(c textContents) { c[fmt.Sprint("0/", key)] = fmt.Sprint(value) },
 		durable: durable,
 	}
@@ -71,7 +73,7 @@ func setText(key uint64, size int) faultStep {
 	return faultStep{
 		name: fmt.Sprintf("set of %d bytes", len(text)),
 		do: func(l *faultLife) error {
-			return l.sp.Set(texts(l.id[1]), pointerTo(key), unsafe.Pointer(&text), false)
+			return l.sp.Alone(false).Set(texts(l.id[1]), pointerTo(key), unsafe.Pointer(&text))
 		},
 		change: func(c textContents) { c[fmt.Sprint("1/", key)] = digest(text) },
 	}
@@ -81,7 +83,7 @@ func deleteWord(key uint64) faultStep {
 	return faultStep{
 		name: "delete",
 		do: func(l *faultLife) error {
-			_, err := l.sp.Delete(words(l.id[0]), pointerTo(key), false)
+			_, err := l.sp.Alone(false).Delete(words(l.id[0]), pointerTo(key))
 			return err
 		},
 		change: func(c textContents) { delete(c, fmt.Sprint("0/", key)) },
@@ -95,7 +97,7 @@ func batch(from, to, value uint64) faultStep {
 		do: func(l *faultLife) error {
 			return l.sp.Change(false, func(tx *Tx) error {
 				for key := from; key < to; key++ {
-					if err := tx.Store(words(l.id[0]), pointerTo(key), pointerTo(value)); err != nil {
+					if err := tx.Set(words(l.id[0]), pointerTo(key), pointerTo(value)); err != nil {
 						return err
 					}
 				}
@@ -531,8 +533,8 @@ func TestFaults_FailedSyncIsFinal(t *testing.T) { // E7, M6
 			began := time.Now()
 			for _, do := range []func() error{
 				sync, sync, l.sp.Sync, func() error { return l.sp.Anchor(false) },
-				func() error { return l.sp.Set(words(l.id[0]), pointerTo(1), pointerTo(9), false) },
-				func() error { return l.sp.Set(words(l.id[0]), pointerTo(1), pointerTo(9), true) },
+				func() error { return l.sp.Alone(false).Set(words(l.id[0]), pointerTo(1), pointerTo(9)) },
+				func() error { return l.sp.Alone(true).Set(words(l.id[0]), pointerTo(1), pointerTo(9)) },
 				func() error { _, err := l.sp.OpenMap("new", words(0)); return err },
 				func() error { _, err := l.sp.Begin(context.Background()); return err },
 				func() error { _, err := l.sp.Sweep(); return err },

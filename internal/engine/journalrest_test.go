@@ -64,10 +64,10 @@ func (c *restRun) write() {
 	key := c.n % restKeys
 	newest := fmt.Sprint(c.n)
 	err := c.sp.Change(true, func(tx *Tx) error {
-		if err := tx.Store(c.texts, pointerTo(key), unsafe.Pointer(&text)); err != nil {
+		if err := tx.Set(c.texts, pointerTo(key), unsafe.Pointer(&text)); err != nil {
 			return err
 		}
-		return tx.Store(c.texts, pointerTo(restKeys), unsafe.Pointer(&newest))
+		return tx.Set(c.texts, pointerTo(restKeys), unsafe.Pointer(&newest))
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -142,7 +142,7 @@ func (c *restRun) image(moment int, policy powercut.Policy, seed uint64) error {
 		}
 	}
 	get := func(key uint64) (text string, err error) {
-		_, err = sp.Get(c.texts, pointerTo(key), unsafe.Pointer(&text))
+		_, err = sp.Alone(false).Get(c.texts, pointerTo(key), unsafe.Pointer(&text))
 		return text, err
 	}
 	text, err := get(restKeys)

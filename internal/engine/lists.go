@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/entry"
@@ -127,18 +126,6 @@ func (tx *Tx) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 	return t.item.Type.CopyOut(dst, p, tx.Bounds(p))
 }
 
-// ReadItem is the same in a transaction of its own.
-func (sp *Space) ReadItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
-	var tx Tx
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return err
-	}
-	err = tx.ReadItem(of, i, dst)
-	sp.live.TryRelease(&tx.hold) // as in Get
-	return err
-}
-
 // WriteItem makes a copy of the variable at src the element with an index.
 func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
@@ -156,11 +143,6 @@ func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 		return err
 	}
 	return tx.setItem(of.ID.Index(), t.item, uint64(i), src)
-}
-
-// WriteItem is the same in a transaction of its own; see Change for durable.
-func (sp *Space) WriteItem(of ListOf, i int, src unsafe.Pointer, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.WriteItem(of, i, src) })
 }
 
 // setItem replaces an element that is there.
@@ -206,11 +188,6 @@ func (tx *Tx) Append(of ListOf, src unsafe.Pointer, n int) error {
 	}
 	defer runtime.KeepAlive(keep)
 	return tx.appendItems(of.ID.Index(), t.item, row, n)
-}
-
-// Append is the same in a transaction of its own; see Change for durable.
-func (sp *Space) Append(of ListOf, src unsafe.Pointer, n int, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.Append(of, src, n) })
 }
 
 // appendItems adds elements, leaf by leaf of the vector. If a value cannot be stored,
@@ -294,11 +271,6 @@ func (tx *Tx) Truncate(of ListOf, n int) error {
 	return tx.truncate(of.ID.Index(), uint64(n))
 }
 
-// Truncate is the same in a transaction of its own; see Change for durable.
-func (sp *Space) Truncate(of ListOf, n int, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.Truncate(of, n) })
-}
-
 // truncate drops elements.
 func (tx *Tx) truncate(index, n uint64) error {
 	tx.write.Remove(true, false)
@@ -340,11 +312,6 @@ func (tx *Tx) Pop(of ListOf, dst unsafe.Pointer) error {
 		return err
 	}
 	return tx.truncate(of.ID.Index(), uint64(last))
-}
-
-// Pop is the same in a transaction of its own; see Change for durable.
-func (sp *Space) Pop(of ListOf, dst unsafe.Pointer, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.Pop(of, dst) })
 }
 
 // Items walks the elements, from the first on or from the last one back, as they
@@ -400,18 +367,6 @@ func (tx *Tx) ListLen(of ListOf) (int, error) {
 		return 0, err
 	}
 	return int(object.Count), nil
-}
-
-// ListLen is the same in a transaction of its own.
-func (sp *Space) ListLen(of ListOf) (n int, err error) {
-	var tx Tx // not by look, which has to put it on the heap
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return 0, err
-	}
-	n, err = tx.ListLen(of)
-	tx.EndView()
-	return n, err
 }
 
 // NewList creates an empty list without a name.

@@ -74,11 +74,11 @@ func (m *logModel) step(tx *Tx) error {
 	switch m.r.IntN(24) {
 	case 0, 1, 2, 3, 4, 5:
 		model[key] = text
-		return tx.Store(of, unsafe.Pointer(&key), unsafe.Pointer(&text))
+		return tx.Set(of, unsafe.Pointer(&key), unsafe.Pointer(&text))
 	case 6, 7, 8, 9, 10, 11:
 		_, was := model[key]
 		delete(model, key)
-		there, err := tx.Remove(of, unsafe.Pointer(&key))
+		there, err := tx.Delete(of, unsafe.Pointer(&key))
 		if err == nil && there != was {
 			err = fmt.Errorf("%s is there: %t", key, there)
 		}

@@ -68,16 +68,16 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	}
 	for i := range uint64(40_000) { // each version drops what the one before has logged; nothing is written meanwhile
 		for _, err := range []error{
-			sp.Append(ListOf{list, wordType}, unsafe.Pointer(&i), 1, false),
-			sp.WriteItem(ListOf{list, wordType}, 0, unsafe.Pointer(&i), false),
-			sp.WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&i), false),
+			sp.Alone(false).Append(ListOf{list, wordType}, unsafe.Pointer(&i), 1),
+			sp.Alone(false).WriteItem(ListOf{list, wordType}, 0, unsafe.Pointer(&i)),
+			sp.Alone(false).WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&i)),
 		} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		if i%100 == 99 {
-			if err := sp.Truncate(ListOf{list, wordType}, 1, false); err != nil {
+			if err := sp.Alone(false).Truncate(ListOf{list, wordType}, 1); err != nil {
 				t.Fatal(err)
 			}
 			sp.heap.Enter()
@@ -120,14 +120,14 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 					name, key, word := []string{"plain", "sorted"}[r.IntN(2)], r.Uint64N(20), r.Uint64()
 					if r.IntN(2) == 0 {
 						model[name][key] = word
-						if err := tx.Store(of[name], unsafe.Pointer(&key), unsafe.Pointer(&word)); err != nil {
+						if err := tx.Set(of[name], unsafe.Pointer(&key), unsafe.Pointer(&word)); err != nil {
 							return err
 						}
 						continue
 					}
 					_, was := model[name][key]
 					delete(model[name], key)
-					if there, err := tx.Remove(of[name], unsafe.Pointer(&key)); err != nil || there != was {
+					if there, err := tx.Delete(of[name], unsafe.Pointer(&key)); err != nil || there != was {
 						return errors.Join(err, errors.New("a key is there, or it is not"))
 					}
 				}

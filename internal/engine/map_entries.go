@@ -11,7 +11,7 @@ import (
 )
 
 // CopyOut is Get in a transaction.
-func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+func (tx *Tx) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if b := tx.sp.lately.find(tx, of); b != nil && b.fast && !tx.ended.Load() {
 		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			if dst == nil {
@@ -27,7 +27,7 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	entry, err := tx.Get(m, object, key)
+	entry, err := m.find(tx, object, key)
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
 	}
@@ -36,7 +36,7 @@ func (tx *Tx) CopyOut(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 
 // Store is Set in a transaction. The change begins before anything is looked at: one
 // who shares the transaction by mistake may come when it has ended.
-func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
+func (tx *Tx) Set(of MapOf, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -51,11 +51,11 @@ func (tx *Tx) Store(of MapOf, key, value unsafe.Pointer) error {
 	if value, err = m.shape.Value.Stored(value); err != nil {
 		return err
 	}
-	return tx.set(m, key, value)
+	return m.set(tx, key, value)
 }
 
 // Remove is Delete in a transaction.
-func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
+func (tx *Tx) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
@@ -67,7 +67,7 @@ func (tx *Tx) Remove(of MapOf, key unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	return tx.remove(m, key)
+	return m.remove(tx, key)
 }
 
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
@@ -91,7 +91,7 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return nil, err
 	}
-	entry, err := tx.Get(m, object, key)
+	entry, err := m.find(tx, object, key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value uns
 	if err != nil {
 		return err
 	}
-	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return tx.All(m, object, yield) })
+	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.All(tx, object, yield) })
 }
 
 // copyKeys passes the entries of a walk on as Entries does.
@@ -165,9 +165,9 @@ func (tx *Tx) Len(of MapOf) (int, error) {
 
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
-func (tx *Tx) Get(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (m *Map) find(tx *Tx, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if m.sorted() {
-		return tx.getSorted(m, object, key)
+		return m.findSorted(tx, object, key)
 	}
 	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
 		if value, ok := f.Value(*(*string)(key)); ok {
@@ -203,16 +203,16 @@ func (tx *Tx) Bounds(payload unsafe.Pointer) layout.Bounds {
 }
 
 // Set stores a copy of the value under the key.
-func (tx *Tx) Set(m *Map, key, value unsafe.Pointer) error {
+func (m *Map) Set(tx *Tx, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
 	defer tx.endChange()
-	return tx.set(m, key, value)
+	return m.set(tx, key, value)
 }
 
 // set is Set within a change that has begun.
-func (tx *Tx) set(m *Map, key, value unsafe.Pointer) error {
+func (m *Map) set(tx *Tx, key, value unsafe.Pointer) error {
 	hash, err := m.hash(key)
 	if err != nil {
 		return err
@@ -221,7 +221,7 @@ func (tx *Tx) set(m *Map, key, value unsafe.Pointer) error {
 	if err != nil {
 		return err
 	}
-	root, entry, old, err := tx.put(m, format.Link(object.Root), hash, key, value)
+	root, entry, old, err := m.put(tx, format.Link(object.Root), hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
 			return err
@@ -244,16 +244,16 @@ func isValueError(err error) bool {
 }
 
 // Delete removes the key and reports whether it was there.
-func (tx *Tx) Delete(m *Map, key unsafe.Pointer) (bool, error) {
+func (m *Map) Delete(tx *Tx, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
 	defer tx.endChange()
-	return tx.remove(m, key)
+	return m.remove(tx, key)
 }
 
 // remove is Delete within a change that has begun.
-func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
+func (m *Map) remove(tx *Tx, key unsafe.Pointer) (bool, error) {
 	object, err := tx.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err
@@ -264,7 +264,7 @@ func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
 	}
 	tx.write.Remove(true, false)
 	defer tx.write.Remove(false, false)
-	root, block, err := tx.take(m, format.Link(object.Root), hash, key)
+	root, block, err := m.take(tx, format.Link(object.Root), hash, key)
 	switch {
 	case err != nil && root == 0:
 		return false, tx.fail(err)
@@ -288,9 +288,9 @@ func (tx *Tx) remove(m *Map, key unsafe.Pointer) (bool, error) {
 
 // All walks the entries as they are when the walk starts, those of a sorted map in
 // order.
-func (tx *Tx) All(m *Map, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) All(tx *Tx, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
 	if m.sorted() {
-		return tx.walk(m, object, Bound{}, Bound{}, false, yield)
+		return m.walk(tx, object, Bound{}, Bound{}, false, yield)
 	}
 	root, count := format.Link(object.Root), object.Count
 	defer tx.freeze()()

@@ -126,7 +126,7 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 			return fmt.Errorf("converting the key %s: %w", m.name(e), err)
 		}
 	}
-	root, a, old, err := m.tx.put(to, m.root, hash, key, value)
+	root, a, old, err := to.put(m.tx, m.root, hash, key, value)
 	if err != nil {
 		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
 	}

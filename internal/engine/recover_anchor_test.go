@@ -61,7 +61,7 @@ func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 	for v := range uint64(6) { // with what the third newest anchor does not keep any more
 		err := sp.Change(false, func(tx *Tx) error {
 			for key := range uint64(300) {
-				if err := tx.Store(words(id), pointerTo(key), pointerTo(v)); err != nil {
+				if err := tx.Set(words(id), pointerTo(key), pointerTo(v)); err != nil {
 					return err
 				}
 			}

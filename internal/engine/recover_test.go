@@ -17,7 +17,7 @@ import (
 // store writes a key in a transaction of its own.
 func store(t *testing.T, sp *Space, id format.ID, key, value uint64) {
 	t.Helper()
-	if err := sp.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value), false); err != nil {
+	if err := sp.Alone(false).Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -32,7 +32,7 @@ func pointerTo(word uint64) unsafe.Pointer { return unsafe.Pointer(&word) }
 // load reads a key; 0 if it is not there.
 func load(t *testing.T, sp *Space, id format.ID, key uint64) (value uint64) {
 	t.Helper()
-	if _, err := sp.Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+	if _, err := sp.Alone(false).Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
 		t.Fatal(err)
 	}
 	return value
@@ -154,11 +154,11 @@ func TestRecover_StoredAndDeletedInOneTransaction(t *testing.T) {
 	sp, id := begin(t, dir)
 	err := sp.Change(true, func(tx *Tx) error {
 		for _, key := range []uint64{1, 2, 2} {
-			if err := tx.Store(words(id), pointerTo(key), pointerTo(7)); err != nil {
+			if err := tx.Set(words(id), pointerTo(key), pointerTo(7)); err != nil {
 				return err
 			}
 			if key == 1 {
-				if removed, err := tx.Remove(words(id), pointerTo(key)); err != nil || !removed {
+				if removed, err := tx.Delete(words(id), pointerTo(key)); err != nil || !removed {
 					t.Fatal(removed, err)
 				}
 			}

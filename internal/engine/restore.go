@@ -200,7 +200,7 @@ func (tx *Tx) ownLead(own uint64) error {
 		return err
 	}
 	types := map[uint64]*layout.Type{}
-	walkErr := tx.All(&Map{index: own, kind: format.KindMap, shape: tx.sp.catalog}, m, func(e unsafe.Pointer) bool {
+	walkErr := (&Map{index: own, kind: format.KindMap, shape: tx.sp.catalog}).All(tx, m, func(e unsafe.Pointer) bool {
 		index := *layout.Cast[uint64](tx.sp.catalog.ValueOf(e))
 		if own == tx.state.Types {
 			types[index], _ = tx.storedType(index)

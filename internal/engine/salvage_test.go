@@ -152,7 +152,7 @@ func maze(t *testing.T, dir string) (image files, g *graph, all map[[2]uint64]ui
 			}
 			for key := range n {
 				value := key*1000 + i
-				if err := tx.Store(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+				if err := tx.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
 					return err
 				}
 			}
@@ -404,7 +404,7 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 	}
 	for _, at := range []int{0, 16, 48, 80, 112} {
 		key, value := uint64(at), string(make([]byte, at))+string(inner)
-		if err := sp.Set(textOf(id), unsafe.Pointer(&key), unsafe.Pointer(&value), false); err != nil {
+		if err := sp.Alone(false).Set(textOf(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -74,7 +74,7 @@ func (c *shrinkRun) commit(durable bool, change func(tx *Tx) error) {
 		if err := change(tx); err != nil {
 			return err
 		}
-		return tx.Store(c.texts, pointerTo(uint64(newestKey)), unsafe.Pointer(&text))
+		return tx.Set(c.texts, pointerTo(uint64(newestKey)), unsafe.Pointer(&text))
 	}); err != nil {
 		c.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func (c *shrinkRun) set(tx *Tx, key uint64) error {
 	seed := c.r.Uint64()
 	c.now[key] = seed
 	text := shrinkText(seed)
-	return tx.Store(c.texts, pointerTo(key), unsafe.Pointer(&text))
+	return tx.Set(c.texts, pointerTo(key), unsafe.Pointer(&text))
 }
 
 // fill stores all entries, and deletes nearly all.
@@ -109,7 +109,7 @@ func (c *shrinkRun) fill() {
 				if c.r.IntN(leftOf) == 0 {
 					continue
 				}
-				if _, err := tx.Remove(c.texts, pointerTo(key)); err != nil {
+				if _, err := tx.Delete(c.texts, pointerTo(key)); err != nil {
 					return err
 				}
 				delete(c.now, key)
@@ -219,7 +219,7 @@ func (c *shrinkRun) image(moment int, policy powercut.Policy, seed uint64) error
 // holds returns an error unless a space holds what it did after one of the transactions.
 func (c *shrinkRun) holds(sp *Space, least, most int) error {
 	get := func(key uint64) (text string, ok bool, err error) {
-		ok, err = sp.Get(c.texts, pointerTo(key), unsafe.Pointer(&text))
+		ok, err = sp.Alone(false).Get(c.texts, pointerTo(key), unsafe.Pointer(&text))
 		return text, ok, err
 	}
 	text, ok, err := get(newestKey)

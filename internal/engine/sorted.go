@@ -40,7 +40,7 @@ func (m *Map) hash(key unsafe.Pointer) (uint64, error) {
 }
 
 // put stores an entry in the tree of a map.
-func (tx *Tx) put(m *Map, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
+func (m *Map) put(tx *Tx, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
 	if m.sorted() {
 		return btree.Set(tx.write, root, m.shape, key, value)
 	}
@@ -48,7 +48,7 @@ func (tx *Tx) put(m *Map, root format.Link, hash uint64, key, value unsafe.Point
 }
 
 // take removes an entry from the tree of a map.
-func (tx *Tx) take(m *Map, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+func (m *Map) take(tx *Tx, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	if m.sorted() {
 		return btree.Delete(tx.write, root, m.shape, key)
 	}
@@ -56,7 +56,7 @@ func (tx *Tx) take(m *Map, root format.Link, hash uint64, key unsafe.Pointer) (f
 }
 
 // getSorted is Get of a sorted map.
-func (tx *Tx) getSorted(m *Map, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (m *Map) findSorted(tx *Tx, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if err := m.shape.CheckOrder(key); err != nil {
 		return nil, err
 	}
@@ -85,12 +85,12 @@ func (tx *Tx) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Poin
 		}
 	}
 	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
-		return tx.walk(m, object, from, to, back, yield)
+		return m.walk(tx, object, from, to, back, yield)
 	})
 }
 
 // walk is All of a part of a sorted map.
-func (tx *Tx) walk(m *Map, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) walk(tx *Tx, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
 	defer tx.freeze()()
 	return btree.Range(tx.reader, root, m.shape, from, to, count, back, yield)

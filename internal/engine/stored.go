@@ -89,23 +89,23 @@ func (s *storedMap) Get(key unsafe.Pointer) (StoredPart, error) {
 	if err != nil {
 		return StoredPart{}, err
 	}
-	e, err := s.tx.Get(s.m, object, key)
+	e, err := s.m.find(s.tx, object, key)
 	if err != nil || e == nil {
 		return StoredPart{}, err
 	}
 	return StoredPart{s.m.shape.ValueOf(e), s.tx.Bounds(e)}, nil
 }
 
-func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.tx.Set(s.m, key, value) }
+func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.m.Set(s.tx, key, value) }
 
-func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.tx.Delete(s.m, key) }
+func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.m.Delete(s.tx, key) }
 
 func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 	object, err := s.tx.entriesObject(s.m.index, s.m.kind)
 	if err != nil {
 		return err
 	}
-	return s.tx.All(s.m, object, func(e unsafe.Pointer) bool {
+	return s.m.All(s.tx, object, func(e unsafe.Pointer) bool {
 		bounds := s.tx.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})

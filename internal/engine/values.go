@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime/debug"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/entry"
@@ -108,18 +107,6 @@ func (tx *Tx) ReadValue(of RefOf, dst unsafe.Pointer) error {
 	return t.value.Type.CopyOut(dst, t.value.ValueOf(p), tx.Bounds(p))
 }
 
-// ReadValue is the same in a transaction of its own.
-func (sp *Space) ReadValue(of RefOf, dst unsafe.Pointer) (err error) {
-	var tx Tx
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
-		return err
-	}
-	err = tx.ReadValue(of, dst)
-	sp.live.TryRelease(&tx.hold) // as in Get
-	return err
-}
-
 // WriteValue makes a copy of the variable at src the value.
 func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
@@ -134,11 +121,6 @@ func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 		return err
 	}
 	return tx.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
-}
-
-// WriteValue is the same in a transaction of its own; see Change for durable.
-func (sp *Space) WriteValue(of RefOf, src unsafe.Pointer, durable bool) error {
-	return sp.Change(durable, func(tx *Tx) error { return tx.WriteValue(of, src) })
 }
 
 // setValue replaces a value, whose payload is old. word is the first one of the new one.

@@ -143,7 +143,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		})
 	}
 	for n := uint64(1); n <= commits; n++ {
-		if err := sp.WriteValue(of, unsafe.Pointer(&n), false); err != nil {
+		if err := sp.Alone(false).WriteValue(of, unsafe.Pointer(&n)); err != nil {
 			t.Fatal(err)
 		}
 		for range watchers {
@@ -203,10 +203,10 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 	}
 	set := map[string]func(tx *Tx, i, value uint64) error{
 		"map": func(tx *Tx, i, value uint64) error {
-			return tx.Store(plain, unsafe.Pointer(&i), unsafe.Pointer(&value))
+			return tx.Set(plain, unsafe.Pointer(&i), unsafe.Pointer(&value))
 		},
 		"sorted": func(tx *Tx, i, value uint64) error {
-			return tx.Store(ordered, unsafe.Pointer(&i), unsafe.Pointer(&value))
+			return tx.Set(ordered, unsafe.Pointer(&i), unsafe.Pointer(&value))
 		},
 		"list": func(tx *Tx, i, value uint64) error { return tx.WriteItem(list, int(i), unsafe.Pointer(&value)) },
 	}

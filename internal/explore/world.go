@@ -111,7 +111,7 @@ const keys = 6
 
 // store sets a key in a transaction.
 func (w *World) store(tx *engine.Tx, key, value uint64) error {
-	return tx.Store(w.of, unsafe.Pointer(&key), unsafe.Pointer(&value))
+	return tx.Set(w.of, unsafe.Pointer(&key), unsafe.Pointer(&value))
 }
 
 // remember takes the image that every run begins with.

@@ -41,13 +41,13 @@ func newHeapFile(t *testing.T) *heapFile {
 		if k%500 == 0 {
 			v = strings.Repeat("v", 100_000)
 		}
-		if err := sp.Set(of, unsafe.Pointer(&k), unsafe.Pointer(&v), false); err != nil {
+		if err := sp.Alone(false).Set(of, unsafe.Pointer(&k), unsafe.Pointer(&v)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for k := range uint64(3000) {
 		if k%3 != 0 {
-			if _, err := sp.Delete(of, unsafe.Pointer(&k), false); err != nil {
+			if _, err := sp.Alone(false).Delete(of, unsafe.Pointer(&k)); err != nil {
 				t.Fatal(err)
 			}
 		}

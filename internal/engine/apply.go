@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
@@ -153,7 +154,7 @@ func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error 
 	if err != nil {
 		return err
 	}
-	if err := keyError(key, kind); err != nil {
+	if err := entry.CheckKeys(key, kind); err != nil {
 		return err
 	}
 	if _, err := a.tx.storedType(h.Arg); err != nil {

@@ -53,14 +53,6 @@ func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 	}
 }
 
-// backupHead returns what a backup says of the space and the version.
-func backupHead(h *format.Header, limit uint64, state *format.State) format.BackupHead {
-	return format.BackupHead{
-		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Limit: limit, Created: h.Created, Tag: h.Tag,
-		Version: state.Version, UnixNano: state.UnixNano,
-	}
-}
-
 // located says of damage where it is, if it does not say so itself.
 func (sp *Space) located(object uint64, a format.Addr, err error) error {
 	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.Offset != 0 {

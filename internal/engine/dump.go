@@ -39,10 +39,10 @@ type dump struct {
 	lost   func(object uint64, a format.Addr, err error) error // told of damage; an error ends the dump
 
 	// Each may be nil.
-	meet  func(t *layout.Type, p unsafe.Pointer, b layout.Bounds)     // is shown each key and each value before it is told
-	name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool // whether to tell an entry of one of the space's own maps
-	there func(index uint64) bool                                     // whether there is such an object: names must lead to one
-	guard func(fn func() error) error                                 // runs the telling of one object
+	meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // is shown each key and each value before it is told
+	name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // whether to tell an entry of one of the space's own maps
+	there func(index uint64) bool                                                // whether there is such an object: names must lead to one
+	guard func(fn func() error) error                                            // runs the telling of one object
 
 	pass    pass
 	object  uint64 // being told
@@ -206,7 +206,7 @@ func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 			}
 			return d.onlyOnce(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.Key, object.Value))
 		}
-		if err := keyError(key, kind); err != nil {
+		if err := entry.CheckKeys(key, kind); err != nil {
 			return d.onlyOnce(fmt.Errorf("a map with impossible keys: %w", err))
 		}
 		sh = d.shape(key, value)
@@ -218,7 +218,7 @@ func (d *dump) mapping(a format.Addr, kind format.Kind) error {
 	if own {
 		return nil
 	}
-	return d.tell(newOp(kind), format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
+	return d.tell(format.NewMapOp(kind), format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
 // onlyOnce returns the error but for the last pass: an object that was not told has no
@@ -285,8 +285,8 @@ func (d *dump) entry(a format.Addr, sh *entry.Shape, sorted bool) (bool, error) 
 	case sh == d.own && d.name != nil && !d.name(d.object, p, bounds):
 		return true, nil
 	case sh != d.own && d.meet != nil:
-		d.meet(sh.Key, sh.KeyOf(p), bounds)
-		d.meet(sh.Value, sh.ValueOf(p), bounds)
+		d.meet(d.object, sh.Key, sh.KeyOf(p), bounds)
+		d.meet(d.object, sh.Value, sh.ValueOf(p), bounds)
 	}
 	d.entries++
 	return true, d.tell(format.OpSet, h, payload)
@@ -312,8 +312,16 @@ func leads(own *entry.Shape, e unsafe.Pointer, b layout.Bounds, toType bool, typ
 	switch {
 	case !toType && !there(index):
 		return fmt.Errorf("the name %q leads to object %d, which is not there", name, index)
-	case toType && (types[index] == nil || digestOf(types[index].Encode()) != name):
+	case toType && (types[index] == nil || layout.Digest(types[index].Encode()) != name):
 		return fmt.Errorf("a digest leads to object %d, which is not its type", index)
 	}
 	return nil
+}
+
+// backupHead returns what a backup says of the space and the version.
+func backupHead(h *format.Header, limit uint64, state *format.State) format.BackupHead {
+	return format.BackupHead{
+		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Limit: limit, Created: h.Created, Tag: h.Tag,
+		Version: state.Version, UnixNano: state.UnixNano,
+	}
 }

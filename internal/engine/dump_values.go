@@ -80,7 +80,7 @@ func (d *dump) cell(cell *entry.Cell, payload []byte) error {
 		return err
 	}
 	if d.meet != nil {
-		d.meet(cell.Type, cell.ValueOf(p), bounds)
+		d.meet(d.object, cell.Type, cell.ValueOf(p), bounds)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"unsafe"
 
@@ -246,7 +245,7 @@ func (f *fresh) reset() {
 // space has none yet.
 func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 	encoded := t.Encode()
-	digest := digestOf(encoded)
+	digest := layout.Digest(encoded)
 	index, found, err := tx.lookup(tx.state.Types, digest)
 	if err != nil || found {
 		return index, err
@@ -255,12 +254,6 @@ func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 		return 0, err
 	}
 	return index, tx.enroll(tx.state.Types, digest, index)
-}
-
-// digestOf returns the digest by which an encoded descriptor is found again.
-func digestOf(encoded []byte) string {
-	sum := sha256.Sum256(encoded)
-	return string(sum[:16])
 }
 
 // newType stores an encoded descriptor under the next index, which it returns.

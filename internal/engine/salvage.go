@@ -314,8 +314,7 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
 	}
 	d := s.dump(v)
-	d.put, d.name = s.put, s.name
-	d.meet = func(t *layout.Type, p unsafe.Pointer, b layout.Bounds) { s.meet(d.object, t, p, b) }
+	d.put, d.name, d.meet = s.put, s.name, s.meet
 	d.lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }
 	if err := s.guarded(d.run); d.failed != nil {
 		return err

@@ -103,7 +103,7 @@ func (s *salvage) intact(off uint64, kind format.Kind) bool {
 }
 
 // countTags notes the tags of the handles in a value.
-func (s *salvage) countTags(t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+func (s *salvage) countTags(_ uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	handles(t, p, b, func(id format.ID) { s.tags[id.Tag()]++ })
 }
 

@@ -71,7 +71,7 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 	case format.OpNewMap, format.OpNewSorted:
 		key, value := s.types[h.Addr], s.types[h.Arg]
 		of := MapOf{Sorted: kind == format.OpNewSorted}
-		if index < s.next || key == nil || value == nil || keyError(key, of.kind()) != nil {
+		if index < s.next || key == nil || value == nil || entry.CheckKeys(key, of.kind()) != nil {
 			return false, errors.New("a new map whose types are lost")
 		}
 		return true, nil

@@ -25,6 +25,7 @@ var layers = [][]string{
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
+	{"internal/dump"},
 	{"internal/check", "internal/transcript"},
 	{"internal/table"},
 	{"internal/trie", "internal/btree", "internal/vector"},
@@ -85,6 +86,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/vector":  {"reads and writes nodes in place", nil},
 	"internal/table":   {"passes the payloads of objects on", nil},
 	"internal/check":   {"reads the payloads that it verifies", nil},
+	"internal/dump":    {"reads the payloads that it tells", nil},
 	"internal/engine":  {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":  {"the futex system call takes the address of a word", nil},
 	"internal/format":  {"sizes and offsets for the guards at compile time", nil},

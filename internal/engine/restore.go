@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -205,7 +206,7 @@ func (tx *Tx) ownLead(own uint64) error {
 		if own == tx.state.Types {
 			types[index], _ = tx.storedType(index)
 		}
-		err = leads(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		err = dump.CheckLead(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
 		return err == nil
 	})
 	return errors.Join(err, walkErr)

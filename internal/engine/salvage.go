@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -297,7 +298,7 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 	if limit == 0 {
 		limit = s.header.Window
 	}
-	head := backupHead(s.header, limit, &v.state)
+	head := dump.Head(s.header, limit, &v.state)
 	head.Salvaged = 1
 	if last := v.last; last != nil {
 		head.Version, head.UnixNano = last.Version, last.UnixNano
@@ -314,14 +315,14 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
 	}
 	d := s.dump(v)
-	d.put, d.name, d.meet = s.put, s.name, s.meet
-	d.lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }
-	if err := s.guarded(d.run); d.failed != nil {
+	d.Put, d.Name, d.Meet = s.put, s.name, s.meet
+	d.Lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }
+	if err := s.guarded(d.Run); d.Failed != nil {
 		return err
 	} else if err != nil {
 		s.lose(0, 0, err)
 	}
-	s.report.Entries, s.next = d.entries, v.state.NextIndex
+	s.report.Entries, s.next = d.Entries, v.state.NextIndex
 	before := s.out.Changes()
 	if err := s.replay(v); err != nil {
 		return err
@@ -335,8 +336,8 @@ func (s *salvage) tell(v *candidate, w io.Writer) error {
 }
 
 // dump returns the dump of a version, as far as all of them are alike.
-func (s *salvage) dump(v *candidate) *dump {
-	return &dump{r: &s.r, state: &v.state, own: s.own, shape: s.shape, verify: s.verifier(format.Version(v.state.Version)), guard: s.guarded}
+func (s *salvage) dump(v *candidate) *dump.Dump {
+	return &dump.Dump{Reader: &s.r, State: &v.state, Own: s.own, Shape: s.shape, Verify: s.verifier(format.Version(v.state.Version)), Guard: s.guarded}
 }
 
 // put passes a change on, and notes what came to be by it. The payload is copied

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
@@ -104,7 +105,7 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 		err = sh.Value.Relocate(sh.ValueOf(e), bounds, uintptr(h.Addr))
 	}
 	if err == nil {
-		err = placeable(sh, sh.KeyOf(e), sorted)
+		err = dump.CheckKey(sh, sh.KeyOf(e), sorted)
 	}
 	if err != nil || kind == format.OpDelete {
 		return err == nil, err

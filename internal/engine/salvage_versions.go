@@ -118,17 +118,17 @@ func (s *salvage) survey(best *candidate, list []*candidate, log *journal.Log) *
 // measure counts what is missing of a version.
 func (s *salvage) measure(c *candidate) {
 	d := s.dump(c)
-	d.put = func(format.OpHead, []byte) error { return nil }
-	d.lost = func(uint64, format.Addr, error) error { return nil }
+	d.Put = func(format.OpHead, []byte) error { return nil }
+	d.Lost = func(uint64, format.Addr, error) error { return nil }
 	if s.tags != nil {
-		d.meet = s.countTags
+		d.Meet = s.countTags
 	}
-	_ = s.guarded(d.run) // what it loses is not an error
-	c.got, c.entries = d.objects+d.entries, d.missing
+	_ = s.guarded(d.Run) // what it loses is not an error
+	c.got, c.entries = d.Objects+d.Entries, d.Missing
 	if c.made {
-		c.state.Objects, c.state.NextIndex = d.objects+1, d.last+indexGap
+		c.state.Objects, c.state.NextIndex = d.Objects+1, d.Last+indexGap
 	}
-	c.objects = c.state.Objects - min(d.objects, c.state.Objects)
+	c.objects = c.state.Objects - min(d.Objects, c.state.Objects)
 }
 
 // follow finds the records that follow a version in the journal.

@@ -12,8 +12,8 @@
 // the number of its blocks.
 //
 // A kind of object has one function here, for the last two passes. Who adds a kind adds
-// one, a case in the applier, and, for what can be got out of damaged spaces, cases in
-// package salvage.
+// one, a case in the applier, and, for what can be got out of damaged spaces, in
+// noteTold and fits of package salvage.
 //
 // Start reading at Dump.Run, then Dump.any.
 package dump

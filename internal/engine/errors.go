@@ -11,17 +11,18 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // The errors of the public interface. The root package documents and re-exports
 // them; here is where they are attached to what went wrong.
 var (
-	ErrNotFound     = errors.New("not found")
-	ErrExists       = errors.New("already exists")
+	ErrNotFound     = spacefile.ErrNotFound
+	ErrExists       = spacefile.ErrExists
 	ErrClosed       = errors.New("closed")
 	ErrForked       = errors.New("this process is a fork of the one that opened the space, to which the handle belongs: open the space again")
 	ErrReadOnly     = errors.New("opened read-only")
-	ErrBusy         = errors.New("busy")
+	ErrBusy         = spacefile.ErrBusy
 	ErrSuspended    = errors.New("the transaction was taken over while the process stood still; nothing was changed: try again")
 	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what came since its last checkpoint is undone: call Resume again to go on from there")
 	ErrTypeChanged  = errors.New("stored with another type")
@@ -32,8 +33,8 @@ var (
 	ErrTooLarge     = errors.New("too large")
 	ErrCorrupt      = errors.New("damaged")
 	ErrFault        = errors.New("memory fault")
-	ErrIO           = errors.New("the disk failed")
-	ErrReplaced     = errors.New("a file of the space was removed or replaced")
+	ErrIO           = spacefile.ErrIO
+	ErrReplaced     = spacefile.ErrReplaced
 	ErrLiveLost     = fmt.Errorf("%w: the live file was cut or written over while the space is open", ErrReplaced)
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // A fork of a process that has a space open, as a program makes that hosts this library,
@@ -89,16 +90,5 @@ func (sp *Space) closeGate() {
 	if sp.guest && sp.header != nil {
 		_ = oslock.UnlockAll(sp.gate, format.LockVersions, int64(sp.header.Window>>4)) // what fails protects too much
 	}
-	unlockAndClose(sp.gate)
-}
-
-// unlockAndClose closes a heap file that was opened for its locks. They are given back
-// first: a fork may have the description as well (Q3). The gate comes last: the last
-// process that closes a space has the presence exclusively, and one who got the gate while
-// it has would be told that somebody recovers the space.
-func unlockAndClose(f *os.File) {
-	for _, lock := range []int64{format.LockPresence, format.LockGate} {
-		_ = oslock.Unlock(f, lock) // what fails ends with the process
-	}
-	f.Close()
+	spacefile.CloseLocks(sp.gate)
 }

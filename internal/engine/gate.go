@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // How processes come and go. Two bytes of the heap file are locked: presence, shared by
@@ -46,7 +47,7 @@ const (
 )
 
 // takeGate waits for the gate: as long as its holder goes on, as far as the system says,
-// and the context does. unlockAndClose of the file that it returns gives the gate back.
+// and the context does. spacefile.CloseLocks of the file that it returns gives the gate back.
 func (sp *Space) takeGate(ctx context.Context, shared bool) (*os.File, error) {
 	open := func() (*os.File, error) { return openAgain(sp.gate) }
 	for began := time.Now(); ; {
@@ -190,7 +191,7 @@ func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 	gate, err = sp.joinOrRecover(ctx)
 	if err != nil && sp.readOnly && forbidden(err) { // it may write the heap, but not beside it
 		if gate != nil {
-			unlockAndClose(gate)
+			spacefile.CloseLocks(gate)
 		}
 		if err := oslock.Unlock(sp.gate, format.LockPresence); err != nil {
 			return nil, err
@@ -221,7 +222,7 @@ func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 		err = sp.openLive()
 	}
 	if w := sp.live; err == nil && w.Words().Recovering.Load() == 0 && w.Words().Failed.Load() == 0 && sp.journalInOrder() {
-		unlockAndClose(gate) // presence is held: K4
+		spacefile.CloseLocks(gate) // presence is held: K4
 		return nil, nil
 	}
 	return gate, err

@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // A space that is opened for reading only, by one who may not write its files, or from
@@ -43,7 +44,7 @@ func (sp *Space) openGuest(ctx context.Context) error {
 				err = sp.freeze()
 			}
 		}
-		unlockAndClose(gate)
+		spacefile.CloseLocks(gate)
 		if !ok || err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // What is in this file is for people who look at a space: nothing rests on it.
@@ -246,7 +247,7 @@ func Look(dir string) (o Outline, err error) {
 	}
 	file := mapping.FileOf(locks)
 	defer file.Close()
-	h, err := readHeader(file)
+	h, err := spacefile.ReadHeader(file)
 	if err != nil {
 		return o, err
 	}

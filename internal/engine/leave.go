@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // end ends the membership of this process. No transaction is in progress, and none
@@ -20,7 +21,7 @@ func (sp *Space) end() error {
 	err := sp.guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.readOnly {
 		if gate, gateErr := sp.gateAtEnd(); gateErr == nil {
-			defer unlockAndClose(gate) // after presence was let go of: K5
+			defer spacefile.CloseLocks(gate) // after presence was let go of: K5
 			err = sp.guarded(func() (err error) { clean, err = sp.closeLast(); return err })
 		}
 	}

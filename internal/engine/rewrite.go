@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/transcript"
 )
 
@@ -156,7 +157,7 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	if err := sp.sameAsGate(file); err != nil {
 		return err
 	}
-	if sp.header, err = readHeader(file); err != nil {
+	if sp.header, err = spacefile.ReadHeader(file); err != nil {
 		return err
 	}
 	if rw.info, err = sp.gate.Stat(); err != nil {
@@ -193,8 +194,8 @@ func (rw *rewriting) openGate() (err error) {
 			}
 			return err
 		}
-		unlockAndClose(sp.gate)
-		unlockAndClose(rw.old)
+		spacefile.CloseLocks(sp.gate)
+		spacefile.CloseLocks(rw.old)
 		sp.gate, rw.old = nil, nil
 	}
 }
@@ -342,10 +343,10 @@ func (rw *rewriting) close() {
 		}
 	}
 	if rw.gate != nil {
-		unlockAndClose(rw.gate)
+		spacefile.CloseLocks(rw.gate)
 	}
 	rw.sp.release()
 	if rw.old != nil {
-		unlockAndClose(rw.old) // after presence: K5
+		spacefile.CloseLocks(rw.old) // after presence: K5
 	}
 }

@@ -45,7 +45,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -59,11 +58,12 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/vector"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
-const HeapName = "heap"
+const HeapName = spacefile.HeapName
 
 // Options say how a space is opened.
 type Options struct {
@@ -266,7 +266,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	}
 	gate, err := sp.openMember(ctx)
 	if gate != nil {
-		defer unlockAndClose(gate)
+		defer spacefile.CloseLocks(gate)
 	}
 	if err != nil {
 		return err
@@ -321,7 +321,7 @@ func (sp *Space) openHeap() error {
 		return err
 	}
 	if err = sp.sameAsGate(file); err == nil {
-		sp.header, err = readHeader(file)
+		sp.header, err = spacefile.ReadHeader(file)
 	}
 	if err == nil {
 		err = sp.checkSize(file)
@@ -350,16 +350,6 @@ func (sp *Space) sameAsGate(file mapping.File) error {
 		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))
 	}
 	return err
-}
-
-// readHeader reads and verifies the header page.
-func readHeader(f mapping.File) (*format.Header, error) {
-	page := make([]byte, format.PageSize)
-	n, err := f.ReadAt(page, format.HeaderOffset)
-	if n < len(page) && err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the header: %w", err)
-	}
-	return format.DecodeHeader(page[:n])
 }
 
 // checkSize refuses a file that was cut before its first extent.
@@ -427,7 +417,7 @@ func StoredWindow(dir string) (base, size uint64, err error) {
 		return 0, 0, err
 	}
 	defer f.Close()
-	h, err := readHeader(f)
+	h, err := spacefile.ReadHeader(f)
 	if err != nil {
 		return 0, 0, openError(dir, err)
 	}

@@ -1,10 +1,8 @@
-package engine
+package salvage
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"unsafe"
 
@@ -17,7 +15,7 @@ import (
 
 // replay tells the changes that the journal has of the versions after the one that
 // was told. What cannot be applied to what was got out is left out.
-func (s *salvage) replay(v *candidate) error {
+func (s *salvager) replay(v *candidate) error {
 	if v.last == nil {
 		return nil
 	}
@@ -42,7 +40,7 @@ func (s *salvage) replay(v *candidate) error {
 }
 
 // change tells one change of the journal, unless it is unfit.
-func (s *salvage) change(h format.OpHead, payload []byte) error {
+func (s *salvager) change(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
 	wanted, err := s.fits(h, payload)
 	if err != nil {
@@ -59,7 +57,7 @@ func (s *salvage) change(h format.OpHead, payload []byte) error {
 }
 
 // fits reports whether the applier will take a change, and whether it is wanted.
-func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
+func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	index := format.ObjectOf(h.What)
 	switch kind := format.OpKindOf(h.What); kind {
 	case format.OpNewType:
@@ -71,8 +69,11 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 		return err == nil, err
 	case format.OpNewMap, format.OpNewSorted:
 		key, value := s.types[h.Addr], s.types[h.Arg]
-		of := MapOf{Sorted: kind == format.OpNewSorted}
-		if index < s.next || key == nil || value == nil || entry.CheckKeys(key, of.kind()) != nil {
+		of := format.KindMap
+		if kind == format.OpNewSorted {
+			of = format.KindSorted
+		}
+		if index < s.next || key == nil || value == nil || entry.CheckKeys(key, of) != nil {
 			return false, errors.New("a new map whose types are lost")
 		}
 		return true, nil
@@ -88,7 +89,7 @@ func (s *salvage) fits(h format.OpHead, payload []byte) (bool, error) {
 }
 
 // entryFits is fits for a change of an entry.
-func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
+func (s *salvager) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
 	sh, sorted := s.objects[index].shape, s.objects[index].sorted
 	if index == format.CatalogIndex || index == format.TypesIndex {
 		sh = s.own
@@ -119,7 +120,7 @@ func (s *salvage) entryFits(index uint64, kind format.OpKind, h format.OpHead, p
 }
 
 // scratchCopy copies a payload to where it can be changed.
-func (s *salvage) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
+func (s *salvager) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	n := max((len(payload)+7)/8, 1)
 	s.scratch = slices.Grow(s.scratch[:0], n)[:n]
 	p := unsafe.Pointer(unsafe.SliceData(s.scratch))
@@ -128,7 +129,7 @@ func (s *salvage) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 }
 
 // cellFits is fits for a change of a list, or of a value that references lead to.
-func (s *salvage) cellFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
+func (s *salvager) cellFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
 	o := s.objects[index]
 	switch kind {
 	case format.OpNewList, format.OpNewValue:
@@ -167,52 +168,4 @@ func (s *salvage) cellFits(index uint64, kind format.OpKind, h format.OpHead, pa
 	}
 	s.meet(index, o.cell.Type, o.cell.ValueOf(p), bounds)
 	return true, nil
-}
-
-// nameLost gives names to the collections that nothing leads to, if something was lost
-// that may have led to them: else nobody would find them any more.
-func (s *salvage) nameLost() error {
-	if s.report.Lost == 0 {
-		return nil
-	}
-	reached := map[uint64]bool{}
-	s.reach(reached, s.named...)
-	for _, index := range slices.Sorted(maps.Keys(s.objects)) {
-		if reached[index] {
-			continue
-		}
-		name := fmt.Sprintf("salvaged-%d", index)
-		for s.names[name] {
-			name += "+"
-		}
-		if err := s.putName(name, index); err != nil {
-			return err
-		}
-		s.report.Named++
-		s.reach(reached, index)
-	}
-	return nil
-}
-
-// reach adds what objects lead to, and themselves.
-func (s *salvage) reach(reached map[uint64]bool, from ...uint64) {
-	for todo := slices.Clone(from); len(todo) > 0; {
-		index := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if !reached[index] {
-			reached[index] = true
-			todo = append(todo, s.leads[index]...)
-		}
-	}
-}
-
-// putName tells an entry of the catalog.
-func (s *salvage) putName(name string, index uint64) error {
-	const from = 8 // where the entry is said to have been: anywhere but at 0
-	fixed := uint64(s.own.FixedSize())
-	var b []byte
-	for _, w := range [...]uint64{0, from + fixed, uint64(len(name)), index} { // the hash is computed anew
-		b = binary.LittleEndian.AppendUint64(b, w)
-	}
-	return s.put(format.OpHead{What: format.MakeWhat(format.OpSet, format.CatalogIndex), Addr: from}, append(b, name...))
 }

@@ -1,4 +1,4 @@
-package engine
+package salvage
 
 import (
 	"cmp"
@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // candidate is a version that could be told.
@@ -61,13 +63,13 @@ func (c *candidate) better(other *candidate) bool {
 }
 
 // choose finds the version to be told.
-func (s *salvage) choose() (*candidate, error) {
+func (s *salvager) choose() (*candidate, error) {
 	log := s.openJournal()
 	list := s.anchored()
 	best := s.survey(nil, list, log)
 	if best == nil || best.missing() > 0 || s.doubtful {
 		if best == nil {
-			s.note(0, HeapName, format.AnchorOffset, "no anchor is usable; a version was looked for in the whole file")
+			s.note(0, spacefile.HeapName, format.AnchorOffset, "no anchor is usable; a version was looked for in the whole file")
 		}
 		states, roots := s.scan()
 		list = append(append(list, states...), roots...)
@@ -75,14 +77,14 @@ func (s *salvage) choose() (*candidate, error) {
 		best = s.survey(best, spread(roots), log)
 	}
 	if best == nil {
-		return nil, &format.DamageError{File: HeapName, What: "no version of the space is left: nothing can be got out"}
+		return nil, &format.DamageError{File: spacefile.HeapName, What: "no version of the space is left: nothing can be got out"}
 	}
 	s.noteNewer(list, best.reach())
 	return best, nil
 }
 
 // noteNewer says which version would have been newer than the one that is told.
-func (s *salvage) noteNewer(list []*candidate, reach uint64) {
+func (s *salvager) noteNewer(list []*candidate, reach uint64) {
 	for _, c := range list {
 		if c.history != nil && c.state.Version > reach { // looked at, and not better
 			s.lose(0, c.addr, fmt.Errorf("version %d is newer, but %d objects and %d entries of it are missing", c.state.Version, c.objects, c.entries))
@@ -90,18 +92,18 @@ func (s *salvage) noteNewer(list []*candidate, reach uint64) {
 		}
 	}
 	if s.newest > reach {
-		s.lose(0, 0, &format.DamageError{File: HeapName, Offset: format.AnchorOffset, What: fmt.Sprintf("version %d, which an anchor names, is not there", s.newest)})
+		s.lose(0, 0, &format.DamageError{File: spacefile.HeapName, Offset: format.AnchorOffset, What: fmt.Sprintf("version %d, which an anchor names, is not there", s.newest)})
 	}
 }
 
 // place returns the file and the offset of an address.
-func (s *salvage) place(a format.Addr) (string, int64) {
-	return HeapName, int64(uint64(a) - s.header.Base)
+func (s *salvager) place(a format.Addr) (string, int64) {
+	return spacefile.HeapName, int64(uint64(a) - s.header.Base)
 }
 
 // survey walks versions, newest first, until one is whole, and returns the best of
 // them and of the best so far.
-func (s *salvage) survey(best *candidate, list []*candidate, log *journal.Log) *candidate {
+func (s *salvager) survey(best *candidate, list []*candidate, log *journal.Log) *candidate {
 	for _, c := range list {
 		s.follow(c, log)
 		s.measure(c)
@@ -116,7 +118,7 @@ func (s *salvage) survey(best *candidate, list []*candidate, log *journal.Log) *
 }
 
 // measure counts what is missing of a version.
-func (s *salvage) measure(c *candidate) {
+func (s *salvager) measure(c *candidate) {
 	d := s.dump(c)
 	d.Put = func(format.OpHead, []byte) error { return nil }
 	d.Lost = func(uint64, format.Addr, error) error { return nil }
@@ -132,7 +134,7 @@ func (s *salvage) measure(c *candidate) {
 }
 
 // follow finds the records that follow a version in the journal.
-func (s *salvage) follow(c *candidate, log *journal.Log) {
+func (s *salvager) follow(c *candidate, log *journal.Log) {
 	c.history = new(journal.History)
 	if log == nil {
 		return
@@ -149,7 +151,7 @@ func (s *salvage) follow(c *candidate, log *journal.Log) {
 }
 
 // openJournal reads what is in the journal; nil if that cannot be.
-func (s *salvage) openJournal() *journal.Log {
+func (s *salvager) openJournal() *journal.Log {
 	f, err := s.dir.OpenFile(journal.FileName, os.O_RDONLY, 0)
 	var log *journal.Log
 	if err == nil {
@@ -167,7 +169,7 @@ func (s *salvage) openJournal() *journal.Log {
 // anchored returns the version that was current when the space was last used in this
 // life of the machine, and those of the anchors, each once, the newest first. If one
 // may be missing that is newer than all of them, that is doubtful.
-func (s *salvage) anchored() []*candidate {
+func (s *salvager) anchored() []*candidate {
 	var list []*candidate
 	var anchors []*format.Anchor
 	if info, err := s.locks.Stat(); err == nil {
@@ -182,14 +184,14 @@ func (s *salvage) anchored() []*candidate {
 		off := format.AnchorOffset + int64(i)*format.PageSize
 		if _, err := s.file.ReadAt(page, off); err != nil && !errors.Is(err, io.EOF) {
 			s.doubtful = true
-			s.note(0, HeapName, off, fmt.Sprintf("an anchor cannot be read: %v", err))
+			s.note(0, spacefile.HeapName, off, fmt.Sprintf("an anchor cannot be read: %v", err))
 			continue
 		}
 		a, err := format.DecodeAnchor(page, i, s.header)
 		if err != nil {
 			if slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
 				s.doubtful = true
-				s.note(0, HeapName, off, err.(*format.DamageError).What)
+				s.note(0, spacefile.HeapName, off, err.(*format.DamageError).What)
 			}
 			continue
 		}
@@ -207,23 +209,28 @@ func (s *salvage) anchored() []*candidate {
 		if len(list) == 0 || a.Version > list[0].state.Version {
 			s.doubtful = true
 			_, off := s.place(format.Addr(a.State))
-			s.note(0, HeapName, off, fmt.Sprintf("the state of the anchored version %d is damaged", a.Version))
+			s.note(0, spacefile.HeapName, off, fmt.Sprintf("the state of the anchored version %d is damaged", a.Version))
 		}
 	}
 	return slices.CompactFunc(list, func(a, b *candidate) bool { return a.addr == b.addr })
 }
 
 // candidate returns the version whose state is at a; nil if that is damaged.
-func (s *salvage) candidate(a format.Addr, found string) *candidate {
+func (s *salvager) candidate(a format.Addr, found string) *candidate {
 	if err := s.verifier(format.MaxVersion)(a, format.KindState); err != nil {
 		return nil
 	}
 	c := &candidate{addr: a, found: found}
-	if err := s.guarded(func() error { c.state = *stateAt(a); return nil }); err != nil {
+	if err := s.guarded(func() error { c.state = *s.stateAt(a); return nil }); err != nil {
 		return nil
 	}
 	if s.r.Size(a) != format.ByteCount(format.StateSize) || c.state.Catalog != format.CatalogIndex || c.state.Types != format.TypesIndex || c.state.Version == 0 {
 		return nil
 	}
 	return c
+}
+
+// stateAt returns the state in a block that was verified.
+func (s *salvager) stateAt(a format.Addr) *format.State {
+	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }

@@ -1,4 +1,4 @@
-package engine
+package salvage
 
 import (
 	"crypto/rand"
@@ -15,7 +15,7 @@ import (
 
 // guessHeader finds out what the damaged header of the heap said; nil if nothing
 // tells. What it still says is believed where it does no harm.
-func (s *salvage) guessHeader() *format.Header {
+func (s *salvager) guessHeader() *format.Header {
 	page := make([]byte, format.PageSize)
 	if _, err := s.file.ReadAt(page, format.HeaderOffset); err != nil && !errors.Is(err, io.EOF) {
 		clear(page)
@@ -41,7 +41,7 @@ func (s *salvage) guessHeader() *format.Header {
 }
 
 // guessLimit returns the greatest maximum size that an anchor tells.
-func (s *salvage) guessLimit() (limit uint64) {
+func (s *salvager) guessLimit() (limit uint64) {
 	page := make([]byte, format.PageSize)
 	for i := range format.NumAnchors {
 		if _, err := s.file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
@@ -58,7 +58,7 @@ func (s *salvage) guessLimit() (limit uint64) {
 // it. Any address of the heap tells the base: a window is aligned to its size, and so
 // to every smaller power of two that holds the file. That it is the right one shows in
 // that the block is there.
-func (s *salvage) guessBase(window uint64) (base uint64, id [16]byte) {
+func (s *salvager) guessBase(window uint64) (base uint64, id [16]byte) {
 	page := make([]byte, format.PageSize)
 	for i := range format.NumAnchors {
 		if _, err := s.file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
@@ -91,7 +91,7 @@ func (s *salvage) guessBase(window uint64) (base uint64, id [16]byte) {
 }
 
 // intact reports whether a small block of the kind lies at an offset of the file.
-func (s *salvage) intact(off uint64, kind format.Kind) bool {
+func (s *salvager) intact(off uint64, kind format.Kind) bool {
 	b := make([]byte, format.MaxSmall)
 	n, err := s.file.ReadAt(b, int64(off))
 	if err != nil && n < format.HeaderSize {
@@ -103,13 +103,13 @@ func (s *salvage) intact(off uint64, kind format.Kind) bool {
 }
 
 // countTags notes the tags of the handles in a value.
-func (s *salvage) countTags(_ uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+func (s *salvager) countTags(_ uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	handles(t, p, b, func(id format.ID) { s.tags[id.Tag()]++ })
 }
 
 // guessTag takes the tag that most handles have. If there are none, any other will do,
 // unless programs have kept handles: so the one that the header has is as good as any.
-func (s *salvage) guessTag() {
+func (s *salvager) guessTag() {
 	most := uint64(0)
 	for tag, n := range s.tags {
 		if tag != 0 && (n > most || n == most && tag < s.header.Tag) {

@@ -1,4 +1,4 @@
-package engine
+package salvage
 
 import (
 	"cmp"
@@ -16,7 +16,7 @@ import (
 // the last versions may lie close together and be lost together, by the roots of object
 // tables, for which a state is made up. The newest come first. Most of them are long
 // gone, and other things lie where their blocks were.
-func (s *salvage) scan() (states, roots []*candidate) {
+func (s *salvager) scan() (states, roots []*candidate) {
 	var nodes []tableNode
 	s.search(format.FirstExtent(s.header.Window), func(off uint64, kind format.Kind, block []byte) bool {
 		if off >= s.header.Window || s.inside(off) {
@@ -58,7 +58,7 @@ func tableNodeOf(off uint64, block []byte) (n tableNode, ok bool) {
 
 // hasCatalog reports whether a node leads to a map where an object table leads to the
 // catalog. The vectors of lists have nodes of the same kind, and lead to elements.
-func (s *salvage) hasCatalog(n tableNode) bool {
+func (s *salvager) hasCatalog(n tableNode) bool {
 	has := false
 	_ = s.guarded(func() error { // what cannot be read is none
 		link := format.MakeVectorLink(format.Addr(s.header.Base+n.off), n.bits, n.levels)
@@ -75,7 +75,7 @@ const indexGap = 1 << 16
 
 // rootsOf returns the versions of which the root of the object table was found: each
 // change of a table makes a new root, of the version that made it.
-func (s *salvage) rootsOf(nodes []tableNode) (list []*candidate) {
+func (s *salvager) rootsOf(nodes []tableNode) (list []*candidate) {
 	top := uint(0)
 	for _, n := range nodes {
 		top = max(top, n.levels)
@@ -106,7 +106,7 @@ var searched = []struct {
 
 // search calls fn with each state and each node of a table in the file that is intact,
 // from an offset on, until it returns false. It asks nobody where they could be.
-func (s *salvage) search(from uint64, fn func(off uint64, kind format.Kind, block []byte) bool) {
+func (s *salvager) search(from uint64, fn func(off uint64, kind format.Kind, block []byte) bool) {
 	buf := make([]byte, format.ExtentSize)
 	for from &^= format.ExtentSize - 1; from < s.size; from += format.ExtentSize {
 		b := s.extent(buf, from)
@@ -133,7 +133,7 @@ func headerIn(b []byte) *format.BlockHeader {
 
 // extent reads an extent of the file, or its beginning at the end of the file. Pages
 // that cannot be read are zero.
-func (s *salvage) extent(buf []byte, off uint64) []byte {
+func (s *salvager) extent(buf []byte, off uint64) []byte {
 	b := buf[:min(uint64(len(buf)), s.size-off)]
 	if _, err := s.file.ReadAt(b, int64(off)); err == nil || errors.Is(err, io.EOF) {
 		return b
@@ -150,7 +150,7 @@ func (s *salvage) extent(buf []byte, off uint64) []byte {
 
 // inside reports whether what lies at an offset is a part of another block, as the
 // extent table has it: somebody may have stored the bytes of a heap.
-func (s *salvage) inside(off uint64) bool {
+func (s *salvager) inside(off uint64) bool {
 	extent := off >> format.ExtentShift
 	class := s.classOf(extent)
 	for class == format.ClassRunRest && extent > 0 {
@@ -172,7 +172,7 @@ func (s *salvage) inside(off uint64) bool {
 }
 
 // classOf reads the extent table.
-func (s *salvage) classOf(extent uint64) format.Class {
+func (s *salvager) classOf(extent uint64) format.Class {
 	var b [1]byte
 	if _, err := s.file.ReadAt(b[:], int64(format.TableOffset+extent)); err != nil {
 		return format.ClassFree

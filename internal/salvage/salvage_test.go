@@ -1,7 +1,8 @@
-package engine
+package salvage_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -11,13 +12,17 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/salvage"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/table"
 	"github.com/everheap/everheap/internal/trie"
 )
@@ -32,23 +37,37 @@ type graph struct {
 	base     uint64
 }
 
-// graphOf walks the newest version. That a block leads to another one is seen from its
-// words: it is not the walk of the code that is tested.
-func graphOf(t *testing.T, sp *Space) *graph {
+// graphOf walks the newest version of a closed space. That a block leads to another one
+// is seen from its words: it is not the walk of the code that is tested.
+func graphOf(t *testing.T, dir string) *graph {
 	t.Helper()
-	tx, err := sp.View()
+	file, err := mapping.OpenFile(filepath.Join(dir, engine.HeapName), os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.EndView()
-	g := &graph{blocks: map[format.Addr]format.ByteCount{}, children: map[format.Addr][]format.Addr{}, entries: map[format.Addr][2]uint64{}, base: sp.header.Base}
-	r := sp.heap.Reader(true)
+	header, err := spacefile.ReadHeader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := file.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	region, err := mapping.Map(file, header.Base, header.Window, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer region.Close()
+	g := &graph{blocks: map[format.Addr]format.ByteCount{}, children: map[format.Addr][]format.Addr{}, entries: map[format.Addr][2]uint64{}, base: header.Base}
+	r := heap.Detached(region, uint64(size)).Reader(true)
+	newest := newestAnchor(t, file, header)
+	root := format.Link(blocksOf(&r, format.Addr(newest.State))[1])
 	visit := func(a format.Addr, kind format.Kind) (bool, error) {
 		g.blocks[a] = r.Size(a) + format.HeaderSize
 		return true, r.Verify(a, kind)
 	}
-	g.root = format.Link(tx.state.Table).Addr()
-	err = table.Walk(&r, format.Link(tx.state.Table), visit, func(index uint64, a format.Addr) error {
+	g.root = root.Addr()
+	err = table.Walk(&r, root, visit, func(index uint64, a format.Addr) error {
 		if r.Kind(a) == format.KindType {
 			g.types = append(g.types, a)
 			_, err := visit(a, format.KindType)
@@ -78,6 +97,36 @@ func graphOf(t *testing.T, sp *Space) *graph {
 		}
 	}
 	return g
+}
+
+// newestAnchor returns the newest anchor of a heap file.
+func newestAnchor(t *testing.T, file mapping.File, h *format.Header) (newest *format.Anchor) {
+	t.Helper()
+	page := make([]byte, format.PageSize)
+	for i := range format.NumAnchors {
+		if _, err := file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := format.DecodeAnchor(page, i, h); err == nil && a.Newer(newest) {
+			newest = a
+		}
+	}
+	return newest
+}
+
+// newestAnchorIn returns the newest anchor of the space in a directory.
+func newestAnchorIn(t *testing.T, dir string) *format.Anchor {
+	t.Helper()
+	file, err := mapping.OpenFile(filepath.Join(dir, engine.HeapName), os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	header, err := spacefile.ReadHeader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newestAnchor(t, file, header)
 }
 
 // blocksOf returns the payload of a block.
@@ -137,10 +186,10 @@ func entriesOf(t *testing.T, stream []byte) map[[2]uint64]uint64 {
 }
 
 // maze makes a space with many maps in one version, and closes it.
-func maze(t *testing.T, dir string) (image files, g *graph, all map[[2]uint64]uint64) {
+func maze(t *testing.T, dir string) (f files, g *graph, all map[[2]uint64]uint64) {
 	t.Helper()
 	sp, _ := begin(t, dir)
-	err := sp.Change(false, func(tx *Tx) error {
+	err := sp.Change(false, func(tx *engine.Tx) error {
 		for i := range uint64(150) {
 			id, err := tx.NewMap(words(0))
 			if err != nil {
@@ -162,7 +211,6 @@ func maze(t *testing.T, dir string) (image files, g *graph, all map[[2]uint64]ui
 	if err != nil {
 		t.Fatal(err)
 	}
-	g = graphOf(t, sp)
 	var b bytes.Buffer
 	tx, err := sp.View()
 	if err != nil {
@@ -174,23 +222,77 @@ func maze(t *testing.T, dir string) (image files, g *graph, all map[[2]uint64]ui
 	tx.EndView()
 	all = entriesOf(t, b.Bytes())
 	verify(t, sp)
-	f := imageOf(t, dir)
+	g = graphOf(t, dir)
+	f = imageOf(t, dir)
 	if left := g.left(nil); len(left) != len(all) || len(all) < 9000 {
 		t.Fatalf("%d entries by the links, %d in the backup", len(left), len(all))
 	}
 	return f, g, all
 }
 
-// imageOf is the heap of a closed space.
+// files are those of a space, by their names.
+type files map[string][]byte
+
+// imageOf is the heap of a closed space. The journal would tell everything anew.
 func imageOf(t *testing.T, dir string) files {
 	t.Helper()
-	f := image(t, dir)
-	delete(f, "journal") // it would tell everything anew
-	return f
+	b, err := os.ReadFile(filepath.Join(dir, engine.HeapName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files{engine.HeapName: b}
+}
+
+// words names a map of words.
+func words(id format.ID) engine.MapOf {
+	return engine.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
+}
+
+// begin opens a space whose background writes no anchors, and its map.
+func begin(t *testing.T, dir string) (*engine.Space, format.ID) {
+	t.Helper()
+	sp, err := engine.Open(dir, engine.Options{MaxSize: 256 << 20, AnchorInterval: time.Hour, FlushInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := sp.OpenMap("m", words(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp, id
+}
+
+// store stores a word.
+func store(t *testing.T, sp *engine.Space, id format.ID, key, value uint64) {
+	t.Helper()
+	if err := sp.Set(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value), false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// load reads a key; 0 if it is not there.
+func load(t *testing.T, sp *engine.Space, id format.ID, key uint64) (value uint64) {
+	t.Helper()
+	if _, err := sp.Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// verify checks and closes a space.
+func verify(t *testing.T, sp *engine.Space) {
+	t.Helper()
+	report, err := sp.Check(context.Background())
+	if err != nil || len(report.Findings) > 0 {
+		t.Errorf("check: %v (%v)", report, err)
+	}
+	if err := sp.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // salvageIn salvages files in a directory of their own, and restores the outcome.
-func salvageIn(t *testing.T, f files) (*Salvaged, map[[2]uint64]uint64) {
+func salvageIn(t *testing.T, f files) (*salvage.Report, map[[2]uint64]uint64) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, b := range f {
@@ -199,15 +301,15 @@ func salvageIn(t *testing.T, f files) (*Salvaged, map[[2]uint64]uint64) {
 		}
 	}
 	var b bytes.Buffer
-	report, err := Salvage(dir, &b)
+	report, err := salvage.Run(dir, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	to := filepath.Join(t.TempDir(), "restored")
-	if err := Restore(to, bytes.NewReader(b.Bytes()), Options{Files: withoutSync}, nil); err != nil {
+	if err := engine.Restore(to, bytes.NewReader(b.Bytes()), engine.Options{Files: withoutSync}, nil); err != nil {
 		t.Fatal(err)
 	}
-	sp, err := Open(to, Options{Files: withoutSync})
+	sp, err := engine.Open(to, engine.Options{Files: withoutSync})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +318,7 @@ func salvageIn(t *testing.T, f files) (*Salvaged, map[[2]uint64]uint64) {
 		if e[0] > 155 {
 			continue // no map of words
 		}
-		if value := load(t, sp, format.MakeID(sp.header.Tag, e[0]), e[1]); value != want {
+		if value := load(t, sp, format.MakeID(sp.Tag(), e[0]), e[1]); value != want {
 			t.Fatalf("map %d has %d under %d, not %d", e[0], value, e[1], want)
 		}
 	}
@@ -249,11 +351,11 @@ func TestSalvage_WhatIsLeft(t *testing.T) {
 	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		damaged := map[format.Addr]bool{}
-		hurt := files{HeapName: bytes.Clone(f[HeapName])}
+		hurt := files{engine.HeapName: bytes.Clone(f[engine.HeapName])}
 		hit := func(a format.Addr) {
 			if !damaged[a] {
 				damaged[a] = true
-				hurt[HeapName][uint64(a)-g.base+r.Uint64N(uint64(g.blocks[a]))] ^= 1 << r.IntN(8)
+				hurt[engine.HeapName][uint64(a)-g.base+r.Uint64N(uint64(g.blocks[a]))] ^= 1 << r.IntN(8)
 			}
 		}
 		for range 1 + r.IntN(6) {
@@ -265,10 +367,10 @@ func TestSalvage_WhatIsLeft(t *testing.T) {
 			}
 		}
 		if r.IntN(3) == 0 {
-			clear(hurt[HeapName][format.TableOffset:][:format.ExtentSize])
+			clear(hurt[engine.HeapName][format.TableOffset:][:format.ExtentSize])
 		}
 		if r.IntN(3) == 0 {
-			clear(hurt[HeapName][format.AnchorOffset:format.TableOffset])
+			clear(hurt[engine.HeapName][format.AnchorOffset:format.TableOffset])
 		}
 		report, got := salvageIn(t, hurt)
 		want := g.left(damaged)
@@ -292,8 +394,8 @@ func TestSalvage_StatesLost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	f, _, all := maze(t, dir)
 	for _, anchors := range []bool{true, false} {
-		hurt := files{HeapName: bytes.Clone(f[HeapName])}
-		b := hurt[HeapName]
+		hurt := files{engine.HeapName: bytes.Clone(f[engine.HeapName])}
+		b := hurt[engine.HeapName]
 		if !anchors {
 			clear(b[format.AnchorOffset:format.TableOffset])
 		}
@@ -316,25 +418,21 @@ func TestSalvage_StatesLost(t *testing.T) {
 // under the hands of the reader looks like, too.
 func TestSalvage_UnreadablePages(t *testing.T) {
 	f, _, all := maze(t, filepath.Join(t.TempDir(), "s"))
-	for _, keep := range []int{len(f[HeapName]) / 2, 400 << 10, 200 << 10} {
+	for _, keep := range []int{len(f[engine.HeapName]) / 2, 400 << 10, 200 << 10} {
 		dir := t.TempDir()
-		path := filepath.Join(dir, HeapName)
-		if err := os.WriteFile(path, f[HeapName], 0o600); err != nil {
+		path := filepath.Join(dir, engine.HeapName)
+		if err := os.WriteFile(path, f[engine.HeapName], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d, err := mapping.OpenDir(dir)
+		s, err := salvage.Open(dir)
 		if err != nil {
-			t.Fatal(err)
-		}
-		s := &salvage{dir: d, reported: map[Loss]bool{}}
-		if err := s.open(); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Truncate(path, int64(keep)); err != nil {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := s.work(&b); err != nil {
+		if err := s.Work(&b); err != nil {
 			var damage *format.DamageError
 			if !errors.As(err, &damage) {
 				t.Errorf("%d bytes left: %v", keep, err)
@@ -346,11 +444,11 @@ func TestSalvage_UnreadablePages(t *testing.T) {
 				}
 			}
 			to := filepath.Join(t.TempDir(), "restored")
-			if err := Restore(to, &b, Options{}, nil); err != nil {
+			if err := engine.Restore(to, &b, engine.Options{}, nil); err != nil {
 				t.Error(err)
 			}
 		}
-		s.close()
+		s.Close()
 	}
 }
 
@@ -359,22 +457,18 @@ func TestSalvage_YoungerBlocks(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
 	store(t, sp, id, 1, 2)
-	state := sp.live.Current()
-	version := sp.heap.VersionOf(state)
 	verify(t, sp)
-	d, err := mapping.OpenDir(dir)
+	s, err := salvage.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &salvage{dir: d, reported: map[Loss]bool{}}
-	if err := s.open(); err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	if err := s.verifier(version)(state, format.KindState); err != nil {
+	defer s.Close()
+	newest := newestAnchor(t, s.File(), s.Header())
+	state, version := format.Addr(newest.State), format.Version(newest.Version)
+	if err := s.Verify(version, state, format.KindState); err != nil {
 		t.Errorf("the state of version %d: %v", version, err)
 	}
-	if err := s.verifier(version-1)(state, format.KindState); err == nil {
+	if err := s.Verify(version-1, state, format.KindState); err == nil {
 		t.Errorf("a block of version %d belongs to version %d", version, version-1)
 	}
 }
@@ -383,12 +477,12 @@ func TestSalvage_YoungerBlocks(t *testing.T) {
 func TestSalvage_HeapInAHeap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	f, _, all := maze(t, dir)
-	sp, err := Open(dir, Options{})
+	sp, err := engine.Open(dir, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The very same heap, and so the same addresses; its states look newer than all.
-	inner := bytes.Clone(f[HeapName])
+	inner := bytes.Clone(f[engine.HeapName])
 	for off := format.FirstExtent(256 << 20); off+128 <= uint64(len(inner)); off += 128 {
 		if _, err := format.DecodeState(inner[off:], uint64(off)); err == nil {
 			b := inner[off:]
@@ -408,10 +502,10 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	version := sp.heap.VersionOf(sp.live.Current())
 	verify(t, sp)
 	hurt := imageOf(t, dir)
-	clear(hurt[HeapName][format.AnchorOffset:format.TableOffset])
+	version := format.Version(newestAnchorIn(t, dir).Version)
+	clear(hurt[engine.HeapName][format.AnchorOffset:format.TableOffset])
 	report, got := salvageIn(t, hurt)
 	maps.DeleteFunc(got, func(e [2]uint64, _ uint64) bool { return e[0] == id.Index() })
 	if report.Version != version || !maps.Equal(got, all) {
@@ -420,6 +514,6 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 }
 
 // textOf names a map of words to strings.
-func textOf(id format.ID) MapOf {
-	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
+func textOf(id format.ID) engine.MapOf {
+	return engine.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
 }

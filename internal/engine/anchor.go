@@ -59,14 +59,14 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if m := sp.examineHeap(); m != nil { // what is not there cannot be made durable
+	if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // what is not there cannot be made durable
 		return sp.stop(m)
 	}
 	claim, err := sp.claimAnchor(again || stacks != nil)
 	if err != nil {
 		return err
 	}
-	if err := sp.syncAnchor(sp.file, claim, hold.State, version, stacks); err != nil {
+	if err := sp.syncAnchor(sp.dir.Heap, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
 		return err
 	}
@@ -114,7 +114,7 @@ func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state for
 		err = sp.refused()
 	}
 	if err == nil {
-		if m := sp.examineHeap(); m != nil { // F1
+		if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // F1
 			err = sp.stop(m)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 const (
@@ -33,11 +34,11 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if sp.queue.mine() {
 		return 0, 0, ErrSelf
 	}
-	before = diskIn(sp.dir)
+	before = spacefile.DiskIn(sp.dir.Dir)
 	if err = sp.shrinkAll(ctx, compactTries); err == nil {
 		err = sp.compactJournal()
 	}
-	return before, diskIn(sp.dir), err
+	return before, spacefile.DiskIn(sp.dir.Dir), err
 }
 
 // shrinkAll is shrink, until it brings no more.

@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 const (
@@ -54,9 +55,6 @@ var (
 	errUnlisted = errors.New("a version does not list its changes")
 )
 
-// errNoJournal says that there is no journal where there must be one.
-var errNoJournal = &format.DamageError{File: journal.FileName, What: "the file is missing: what was committed since the newest anchor cannot be recovered. To go on without it, create an empty file of that name"}
-
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
 	if sp.guest {
@@ -66,16 +64,16 @@ func (sp *Space) openJournal() (err error) {
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
-	sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, mode, 0)
+	sp.journal.file, err = sp.dir.OpenFile(journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		if alone, aloneErr := sp.alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
+		if alone, aloneErr := sp.dir.Alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
 			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.dir.Join(journal.FileName)), aloneErr)
 		}
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
-			return errNoJournal
+			return spacefile.ErrNoJournal
 		}
-		if sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
-			err = sp.options.syncNames(sp.dir)
+		if sp.journal.file, err = sp.dir.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, sp.dir.Perm()); err == nil {
+			err = sp.dir.SyncNames()
 		}
 		created = err == nil && !sp.readOnly
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // What a process has open, and how that begins and ends.
@@ -61,8 +61,8 @@ func (m *membership) turn(p phase) {
 	m.changed = make(chan struct{})
 }
 
-// errOtherHeap says that the heap file is another one than it was a moment ago.
-var errOtherHeap = errors.New("the heap file was replaced meanwhile")
+// Supported returns nil if this system can have spaces, and otherwise why it cannot.
+func Supported() error { return mapping.Supported() }
 
 // Open opens, or creates, the space in directory dir. A space that this process
 // has open already is shared: Close must be called once for every Open.
@@ -96,7 +96,7 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 			continue // what was in the way is over
 		}
 		sp, err = mine.open(ctx, dir, id, o)
-		if errors.Is(err, errOtherHeap) {
+		if errors.Is(err, spacefile.ErrOtherHeap) {
 			continue
 		}
 		if err != nil {
@@ -109,22 +109,10 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 // findHeap returns the identity of the heap file in a directory, where a space is
 // created if there is none and there may be one.
 func findHeap(dir string, o Options) (mapping.FileID, error) {
-	path := filepath.Join(dir, HeapName)
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if o.ReadOnly || o.MustExist {
-			return mapping.FileID{}, fmt.Errorf("%w: there is no space in this directory", ErrNotFound)
-		}
-		if err := create(dir, o); err != nil {
-			return mapping.FileID{}, err
-		}
-		info, err = os.Stat(path)
+	if o.ReadOnly || o.MustExist {
+		return spacefile.Find(dir, nil)
 	}
-	if err != nil {
-		return mapping.FileID{}, err
-	}
-	status, err := mapping.StatusIn(info)
-	return status.FileID, err
+	return spacefile.Find(dir, o.creation().Create)
 }
 
 // share returns the space if this process has it open. If not, it makes the entry that

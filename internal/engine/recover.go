@@ -6,15 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -24,12 +23,12 @@ import (
 // The presence byte is shared by every process that has the space open; who
 // rebuilds needs it exclusively, so the file is never replaced under a process.
 func (sp *Space) openLive() error {
-	heapInfo, err := sp.gate.Stat()
+	heapInfo, err := sp.dir.Locks.Stat()
 	if err != nil {
 		return err
 	}
 	failed := false
-	sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
+	sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
 	if err == nil {
 		if err = sp.plausible(); err != nil {
 			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
@@ -38,7 +37,7 @@ func (sp *Space) openLive() error {
 		}
 	}
 	if errors.Is(err, live.ErrUntrusted) {
-		ok, lockErr := sp.presence(false)
+		ok, lockErr := sp.dir.Presence(false)
 		if lockErr != nil {
 			return lockErr
 		}
@@ -49,13 +48,13 @@ func (sp *Space) openLive() error {
 			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
 		}
 		if err = sp.rebuildLive(heapInfo, failed); err == nil {
-			sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
+			sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	ok, err := sp.presence(true)
+	ok, err := sp.dir.Presence(true)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
 	}
@@ -70,7 +69,7 @@ func (sp *Space) plausible() error {
 		return fmt.Errorf("%w: a recovery was cut short", live.ErrUntrusted)
 	}
 	carved, end := w.Carved.Load(), w.End.Load()
-	info, err := sp.gate.Stat() // after the marks: others make the file grow, and raise them then
+	info, err := sp.dir.Locks.Stat() // after the marks: others make the file grow, and raise them then
 	if err != nil {
 		return err
 	}
@@ -87,7 +86,7 @@ func (sp *Space) plausible() error {
 	if w.NextIndex.Load() > vector.MaxIndex {
 		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
 	}
-	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > w.Carved.Load() { // it only rises: what it is now is more than what an anchor has noted
+	if anchors, _, err := sp.dir.Anchors(); err == nil && spacefile.NewestAnchor(anchors).Carved > w.Carved.Load() { // it only rises: what it is now is more than what an anchor has noted
 		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
 	}
 	r := heap.New(sp.region, sp.live).Reader(true)
@@ -128,12 +127,12 @@ func (sp *Space) verifyNewest(r *heap.Reader) error {
 // do. failed says that of what is in the files some may not be on disk: the mark
 // stays, whatever becomes of the live file.
 func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
-	for _, sync := range []func(*mapping.Dir) error{sp.options.syncNames, sp.options.syncName} {
-		if err := sync(sp.dir); err != nil && !errors.Is(err, os.ErrPermission) {
+	for _, sync := range []func() error{sp.dir.SyncNames, sp.dir.SyncName} {
+		if err := sync(); err != nil && !errors.Is(err, os.ErrPermission) {
 			return err
 		}
 	}
-	anchors, doubts, err := sp.readAnchors()
+	anchors, doubts, err := sp.dir.Anchors()
 	if err != nil {
 		return err
 	}
@@ -142,7 +141,7 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 	if err != nil {
 		return err
 	}
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), live.Files{Open: sp.options.open, Rename: sp.options.rename}, func(w *format.Live) {
+	return live.Create(sp.dir.Dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), live.Files{Open: sp.dir.System().Open, Rename: sp.dir.System().Move}, func(w *format.Live) {
 		if failed {
 			w.Failed.Store(1)
 		}
@@ -153,7 +152,7 @@ func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
 // firstWords returns what fills the words of a new live file from anchors, for a heap
 // file of the size. The journal is still to be replayed then.
 func (sp *Space) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
-	newest := newestAnchor(anchors)
+	newest := spacefile.NewestAnchor(anchors)
 	if newest.Carved > size&^(format.ExtentSize-1) {
 		return nil, &format.DamageError{File: HeapName, Offset: int64(size),
 			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
@@ -210,7 +209,7 @@ func (sp *Space) heal() error {
 	if w.Failed.Load() == 0 || sp.readOnly {
 		return nil
 	}
-	alone, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	alone, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, false)
 	if err != nil || !alone {
 		return err
 	}
@@ -225,90 +224,8 @@ func (sp *Space) heal() error {
 	}
 	sp.doubt.heap, sp.doubt.journal = nil, nil
 	w.Failed.Store(0)
-	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
+	_, err = oslock.TryLock(sp.dir.Locks, format.LockPresence, true)
 	return err
-}
-
-// newestAnchor returns the anchor that supersedes all others.
-func newestAnchor(anchors []*format.Anchor) *format.Anchor {
-	var newest *format.Anchor
-	for _, a := range anchors {
-		if a != nil && a.Newer(newest) {
-			newest = a
-		}
-	}
-	return newest
-}
-
-// anchorDoubts is what speaks against the newest valid anchor.
-type anchorDoubts struct {
-	damaged  int            // slots that may have held a newer one
-	anchored format.Version // the newest version of which a slot says that it was anchored
-}
-
-// readAnchors returns the valid anchors by slot; nil where there is none. An
-// anchor with a damaged state block does not count.
-func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
-	anchors := make([]*format.Anchor, format.NumAnchors)
-	var broken []*format.Anchor // their states are damaged
-	var doubts anchorDoubts
-	var first error
-	for i := range anchors {
-		a, err := sp.readAnchor(sp.file, i)
-		switch {
-		case err == nil:
-			anchors[i] = a
-		case a != nil:
-			broken = append(broken, a)
-		case !errors.Is(err, errNoAnchor):
-			doubts.damaged++
-		}
-		if a != nil {
-			doubts.anchored = max(doubts.anchored, format.Version(a.Version))
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	newest := newestAnchor(anchors)
-	if newest == nil && errors.Is(first, mapping.ErrIO) {
-		return nil, doubts, fmt.Errorf("reading the anchors: %w", first) // they may be intact
-	}
-	if newest == nil {
-		return nil, doubts, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); %s", first, sp.wayOut())}
-	}
-	for _, a := range broken { // an older one has had its time: its state may be reclaimed
-		if a.Newer(newest) {
-			doubts.damaged++
-		}
-	}
-	return anchors, doubts, nil
-}
-
-// wayOut says what can be done about a space that does not open any more.
-func (sp *Space) wayOut() string {
-	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", sp.dir.Path())
-}
-
-// errNoAnchor says that a slot was never written, or was wiped.
-var errNoAnchor = errors.New("the slot is empty")
-
-// readAnchor reads the anchor in a slot. If it is one, but its state is damaged, it
-// returns the anchor and an error.
-func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
-	page := make([]byte, format.PageSize)
-	if n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); n < len(page) {
-		return nil, err
-	}
-	if !slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
-		return nil, errNoAnchor
-	}
-	a, err := format.DecodeAnchor(page, i, sp.header)
-	if err != nil {
-		return nil, err
-	}
-	return a, sp.checkAnchored(f, a)
 }
 
 // trustAnchor decides whether the version from which a recovery starts can be what
@@ -316,42 +233,14 @@ func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
 // damaged, they may have held the two newest ones, and since then blocks of older
 // versions may have been used again: then all of the version is looked at.
 func (sp *Space) trustAnchor(version format.Version) error {
-	if sp.anchorDoubts.damaged < 2 {
+	if sp.anchorDoubts.Damaged < 2 {
 		return nil
 	}
 	r := sp.heap.Reader(true)
 	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Carved()))
 	if err != nil {
 		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.damaged, version, err, sp.wayOut())}
-	}
-	return nil
-}
-
-// reached refuses a recovery that ends before a version that was anchored: what came
-// with that was durable.
-func (sp *Space) reached(last format.Version) error {
-	if anchored := sp.anchorDoubts.anchored; last < anchored {
-		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("the state of version %d, which was anchored, is damaged, and from what is left only version %d can be recovered; %s", anchored, last, sp.wayOut())}
-	}
-	return nil
-}
-
-// checkAnchored verifies the state block that an anchor names, by reading the
-// file: the live words that a mapped look would need do not exist yet.
-func (sp *Space) checkAnchored(f mapping.File, a *format.Anchor) error {
-	b := make([]byte, format.HeaderSize+format.StateSize)
-	off := int64(a.State - sp.header.Base)
-	if n, err := f.ReadAt(b, off); n < len(b) && err != nil {
-		return err
-	}
-	version, err := format.DecodeState(b, uint64(off))
-	if err == nil && uint64(version) != a.Version {
-		err = errors.New("the state is of another version")
-	}
-	if err != nil {
-		return &format.DamageError{File: HeapName, Offset: off, What: fmt.Sprintf("the state of the anchored version %d: %v", a.Version, err)}
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.Damaged, version, err, sp.dir.WayOut())}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (sp *Space) recover() error {
 		return err
 	}
 	last := base.Version
-	if err := sp.reached(records.Last); err != nil {
+	if err := sp.dir.Reached(sp.anchorDoubts, records.Last); err != nil {
 		return err
 	}
 	if !records.Empty() {

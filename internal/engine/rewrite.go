@@ -57,14 +57,14 @@ func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
 // Compact packs the closed space in a directory into as few extents as hold it, and
 // returns what its files took on disk before and take now.
 func Compact(ctx context.Context, dir string, o Options) (before, after int64, err error) {
-	before = diskBytes(dir)
+	before = spacefile.DiskBytes(dir)
 	err = rewrite(ctx, dir, o, ", or compact it online", func(_ *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
 		return s.Arrange(h.Base, h.Window), nil
 	}, true)
 	if errors.Is(err, mapping.ErrNoSpace) {
 		err = fmt.Errorf("the space is written anew beside the old file, which takes as much as it holds; compacting it online takes nothing: %w", err)
 	}
-	return before, diskBytes(dir), rewriteError("compact", dir, err)
+	return before, spacefile.DiskBytes(dir), rewriteError("compact", dir, err)
 }
 
 // rewriteError wraps an error of a rewriting.
@@ -78,12 +78,14 @@ func rewriteError(op, dir string, err error) error {
 // rewriting is one in progress.
 type rewriting struct {
 	ctx context.Context
-	sp  *Space // not open: its directory, options, header and gate are there, no more
+	dir *spacefile.Dir
 
 	info os.FileInfo     // of the old file
 	data *mapping.Shared // the old file
 	src  *transcript.Source
 	root root
+
+	doubts spacefile.Doubts // about the anchors
 
 	file mapping.File // the new file
 	gate *os.File     // its locks
@@ -101,13 +103,14 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	rw := &rewriting{ctx: ctx, sp: &Space{options: o, process: mapping.Generation()}}
-	defer rw.close()
-	if rw.sp.dir, err = mapping.OpenDir(dir); errors.Is(err, os.ErrNotExist) {
-		return errNoSpaceThere
+	d, err := spacefile.OpenDir(dir, mapping.FileID{}, o.system())
+	if errors.Is(err, os.ErrNotExist) {
+		return spacefile.ErrNoSpaceHere
 	} else if err != nil {
 		return err
 	}
+	rw := &rewriting{ctx: ctx, dir: d}
+	defer rw.close()
 	if err := rw.takeAlone(busy); err != nil {
 		return err
 	}
@@ -117,12 +120,12 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	if err := rw.prepareJournal(); err != nil {
 		return err
 	}
-	if err := rw.sp.reached(rw.root.reaches); err != nil {
+	if err := rw.dir.Reached(rw.doubts, rw.root.reaches); err != nil {
 		return err
 	}
-	header := *rw.sp.header
+	header := *rw.dir.Header
 	var arranged *transcript.Arrangement
-	if err := rw.sp.guarded(func() error {
+	if err := guardClosed(func() error {
 		survey, err := transcript.NewSurvey(ctx, rw.src, rw.root.state)
 		if err == nil {
 			arranged, err = arrange(rw, survey, &header)
@@ -138,71 +141,61 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	return rw.replace(trim)
 }
 
-var errNoSpaceThere = fmt.Errorf("%w: there is no space in this directory", ErrNotFound)
-
 // takeAlone locks everybody else out of the space (W1), and maps its heap file.
 func (rw *rewriting) takeAlone(busy string) (err error) {
-	sp := rw.sp
-	if _, err := sp.dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
-		return errNoSpaceThere
+	dir := rw.dir
+	if _, err := dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
+		return spacefile.ErrNoSpaceHere
 	}
 	if err := rw.openGate(); err != nil {
 		return err
 	}
-	file, err := sp.options.open(sp.dir, HeapName, os.O_RDONLY, 0)
-	if err != nil {
+	if err := dir.OpenHeap(os.O_RDONLY); err != nil {
 		return err
 	}
-	sp.file = file
-	if err := sp.sameAsGate(file); err != nil {
+	if rw.info, err = dir.Locks.Stat(); err != nil {
 		return err
 	}
-	if sp.header, err = spacefile.ReadHeader(file); err != nil {
-		return err
-	}
-	if rw.info, err = sp.gate.Stat(); err != nil {
-		return err
-	}
-	ok, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	ok, err := oslock.TryLock(dir.Locks, format.LockPresence, false)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return fmt.Errorf("%w: %s; close it there first%s", ErrBusy, rw.users(), busy)
 	}
-	if err := sp.checkSize(file); err != nil {
+	if err := dir.CheckSize(); err != nil {
 		return err
 	}
-	rw.data, err = mapping.MapReadable(file, rw.info.Size())
+	rw.data, err = mapping.MapReadable(dir.Heap, rw.info.Size())
 	return err
 }
 
 // openGate opens the heap file for its locks, and takes the gate. Whoever had it may
 // have put another file in the place of this one: then it begins again.
 func (rw *rewriting) openGate() (err error) {
-	sp := rw.sp
+	dir := rw.dir
 	for {
-		if sp.gate, err = sp.dir.Open(HeapName, os.O_RDWR, 0); err != nil {
+		if dir.Locks, err = dir.Open(HeapName, os.O_RDWR, 0); err != nil {
 			return err
 		}
-		if rw.old, err = sp.takeGate(rw.ctx, false); err != nil {
+		if rw.old, err = dir.TakeGate(rw.ctx, false); err != nil {
 			return err
 		}
-		if err = sp.sameHeap(); !errors.Is(err, errOtherHeap) {
+		if err = dir.SameHeap(); !errors.Is(err, spacefile.ErrOtherHeap) {
 			if err == nil {
 				_ = rw.discard() // left behind by one who died, since nobody else rewrites; what cannot be removed is told later
 			}
 			return err
 		}
-		spacefile.CloseLocks(sp.gate)
+		spacefile.CloseLocks(dir.Locks)
 		spacefile.CloseLocks(rw.old)
-		sp.gate, rw.old = nil, nil
+		dir.Locks, rw.old = nil, nil
 	}
 }
 
 // users says who has the space open.
 func (rw *rewriting) users() string {
-	lv, err := live.Open(rw.sp.dir, rw.sp.header.SpaceID, rw.info)
+	lv, err := live.Open(rw.dir.Dir, rw.dir.Header.SpaceID, rw.info)
 	if err != nil {
 		return "another process has the space open"
 	}
@@ -229,11 +222,11 @@ func (rw *rewriting) users() string {
 
 // write writes and syncs the new file.
 func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (err error) {
-	sp := rw.sp
-	if err := sp.dir.Remove(newHeapName); err != nil && !errors.Is(err, os.ErrNotExist) {
+	dir := rw.dir
+	if err := dir.Remove(newHeapName); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if rw.file, err = sp.options.open(sp.dir, newHeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, sp.perm()); err != nil {
+	if rw.file, err = dir.OpenFile(newHeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, dir.Perm()); err != nil {
 		return err
 	}
 	if err := rw.giveToOwner(); err != nil {
@@ -255,7 +248,7 @@ func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (er
 			State: uint64(a.State()), Carved: uint64(a.Size()), Limit: rw.root.limit, UnixNano: uint64(time.Now().UnixNano())}
 		copy(b[format.AnchorOffset+i*format.PageSize:], anchor.Encode())
 	}
-	err = sp.guarded(func() error { return a.Write(rw.ctx, b) })
+	err = guardClosed(func() error { return a.Write(rw.ctx, b) })
 	if err = errors.Join(err, data.Close()); err != nil {
 		return err
 	}
@@ -266,7 +259,7 @@ func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (er
 // giveToOwner makes the new file belong to whom the old one does: else a command run by
 // root would lock the owner out.
 func (rw *rewriting) giveToOwner() error {
-	f, err := rw.sp.dir.Open(newHeapName, os.O_RDWR, 0)
+	f, err := rw.dir.Open(newHeapName, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -275,7 +268,7 @@ func (rw *rewriting) giveToOwner() error {
 	if err != nil {
 		return err
 	}
-	if err := sameOwner(f, info, rw.info); err != nil {
+	if err := spacefile.SameOwner(f, info, rw.info); err != nil {
 		return fmt.Errorf("the heap file belongs to another user: %w", err)
 	}
 	return f.Chmod(rw.info.Mode().Perm()) // whatever the umask says
@@ -283,7 +276,7 @@ func (rw *rewriting) giveToOwner() error {
 
 // discard removes the new file.
 func (rw *rewriting) discard() error {
-	err := rw.sp.dir.Remove(newHeapName)
+	err := rw.dir.Remove(newHeapName)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -292,24 +285,24 @@ func (rw *rewriting) discard() error {
 
 // replace puts the new file in the place of the old one (W1 to W4).
 func (rw *rewriting) replace(trim bool) (err error) {
-	sp := rw.sp
-	if rw.gate, err = sp.dir.Open(newHeapName, os.O_RDWR, 0); err != nil {
+	dir := rw.dir
+	if rw.gate, err = dir.Open(newHeapName, os.O_RDWR, 0); err != nil {
 		return errors.Join(err, rw.discard())
 	}
 	for _, lock := range []int64{format.LockGate, format.LockPresence} {
 		if ok, err := oslock.TryLock(rw.gate, lock, false); err != nil || !ok {
-			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", ErrBusy, sp.dir.Join(newHeapName)), err, rw.discard())
+			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", ErrBusy, dir.Join(newHeapName)), err, rw.discard())
 		}
 	}
 	invariant.Point("rewrite.synced")
-	if err := sp.options.rename(sp.dir, newHeapName, HeapName); err != nil {
+	if err := dir.Rename(newHeapName, HeapName); err != nil {
 		return errors.Join(err, rw.discard())
 	}
 	invariant.Point("rewrite.renamed")
-	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := sp.options.syncNames(sp.dir); err != nil {
+	if err := dir.SyncNames(); err != nil {
 		return err
 	}
 	invariant.Point("rewrite.settled")
@@ -321,7 +314,7 @@ func (rw *rewriting) replace(trim bool) (err error) {
 
 // trimJournal leaves one segment of the journal, all of whose records the new file has.
 func (rw *rewriting) trimJournal() error {
-	file, err := rw.sp.options.open(rw.sp.dir, journal.FileName, os.O_RDWR, 0)
+	file, err := rw.dir.OpenFile(journal.FileName, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -337,7 +330,7 @@ func (rw *rewriting) close() {
 	if rw.data != nil {
 		rw.data.Close()
 	}
-	for _, f := range []mapping.File{rw.file, rw.sp.file} {
+	for _, f := range []mapping.File{rw.file, rw.dir.Heap} {
 		if f != nil {
 			f.Close()
 		}
@@ -345,7 +338,10 @@ func (rw *rewriting) close() {
 	if rw.gate != nil {
 		spacefile.CloseLocks(rw.gate)
 	}
-	rw.sp.release()
+	if rw.dir.Locks != nil {
+		spacefile.CloseLocks(rw.dir.Locks)
+	}
+	rw.dir.Close()
 	if rw.old != nil {
 		spacefile.CloseLocks(rw.old) // after presence: K5
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/transcript"
 	"github.com/everheap/everheap/internal/vector"
 )
@@ -27,8 +28,8 @@ type root struct {
 
 // findRoot finds the version that an opener would find before it looks at the journal.
 func (rw *rewriting) findRoot() error {
-	sp := rw.sp
-	anchors, doubts, anchorErr := sp.readAnchors()
+	dir := rw.dir
+	anchors, doubts, anchorErr := dir.Anchors()
 	trusted, err := rw.liveRoot(anchors)
 	if err != nil || trusted {
 		return err
@@ -36,14 +37,14 @@ func (rw *rewriting) findRoot() error {
 	if anchorErr != nil {
 		return anchorErr
 	}
-	sp.anchorDoubts = doubts
-	a := newestAnchor(anchors)
-	if rw.src, err = transcript.NewSource(rw.data.Bytes(), sp.header, a.Carved); err != nil {
+	rw.doubts = doubts
+	a := spacefile.NewestAnchor(anchors)
+	if rw.src, err = transcript.NewSource(rw.data.Bytes(), dir.Header, a.Carved); err != nil {
 		return err
 	}
 	rw.root = root{state: format.Addr(a.State), version: format.Version(a.Version), limit: a.Limit, sequence: newestSequence(anchors), clean: a.Clean == 1}
 	rw.root.reaches = rw.root.version
-	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) { // W3
+	if err := dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) { // W3
 		return err
 	}
 	return nil
@@ -62,8 +63,8 @@ func newestSequence(anchors []*format.Anchor) (n uint64) {
 // liveRoot finds the version that the live file says is current, if that can be
 // believed, as in openLive.
 func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error) {
-	sp := rw.sp
-	lv, err := live.Open(sp.dir, sp.header.SpaceID, rw.info)
+	dir := rw.dir
+	lv, err := live.Open(dir.Dir, dir.Header.SpaceID, rw.info)
 	if errors.Is(err, live.ErrUntrusted) {
 		return false, nil
 	}
@@ -78,18 +79,18 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 		}
 	}()
 	carved, end := w.Carved.Load(), w.End.Load()
-	if w.Recovering.Load() != 0 || carved > end || end > uint64(rw.info.Size()) || w.Limit.Load() > sp.header.Window || w.NextIndex.Load() > vector.MaxIndex {
+	if w.Recovering.Load() != 0 || carved > end || end > uint64(rw.info.Size()) || w.Limit.Load() > dir.Header.Window || w.NextIndex.Load() > vector.MaxIndex {
 		return false, nil
 	}
-	if newest := newestAnchor(anchors); newest != nil && newest.Carved > carved {
+	if newest := spacefile.NewestAnchor(anchors); newest != nil && newest.Carved > carved {
 		return false, nil
 	}
-	src, err := transcript.NewSource(rw.data.Bytes(), sp.header, carved)
+	src, err := transcript.NewSource(rw.data.Bytes(), dir.Header, carved)
 	if err != nil {
 		return false, nil
 	}
 	r := root{state: lv.Current(), limit: w.Limit.Load(), sequence: max(newestSequence(anchors), w.AnchorSequence.Load()), next: w.NextIndex.Load(), trusted: true, last: true}
-	err = sp.guarded(func() error {
+	err = guardClosed(func() error {
 		state, err := src.State(r.state)
 		if err == nil {
 			r.version = format.Version(state.Version)
@@ -107,14 +108,14 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 // prepareJournal sees to it that there is a journal, and looks whether it has records of
 // later versions than the root: they are replayed when the space is opened.
 func (rw *rewriting) prepareJournal() error {
-	sp := rw.sp
-	file, err := sp.options.open(sp.dir, journal.FileName, os.O_RDONLY, 0)
+	dir := rw.dir
+	file, err := dir.OpenFile(journal.FileName, os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if !rw.root.trusted && !rw.root.clean {
-			return errNoJournal
+			return spacefile.ErrNoJournal
 		}
 		rw.root.last = true
-		return createJournal(sp.dir, sp.perm(), sp.options)
+		return dir.CreateJournal()
 	}
 	if err != nil || rw.root.last {
 		if err == nil {
@@ -123,12 +124,12 @@ func (rw *rewriting) prepareJournal() error {
 		return err
 	}
 	defer file.Close()
-	log, err := journal.Load(file, sp.header.SpaceID, rw.root.version)
+	log, err := journal.Load(file, dir.Header.SpaceID, rw.root.version)
 	if err != nil {
 		return err
 	}
 	var chain uint64
-	if err := sp.guarded(func() error {
+	if err := guardClosed(func() error {
 		state, err := rw.src.State(rw.root.state)
 		if err == nil {
 			chain = state.Chain

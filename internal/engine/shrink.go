@@ -103,7 +103,7 @@ func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
 // measure returns what the heap file takes on disk, and how many bytes the newest
 // version can reach.
 func (sp *Space) measure() (disk, bytes uint64, version format.Version, err error) {
-	s, err := mapping.StatusOfFile(sp.file)
+	s, err := mapping.StatusOfFile(sp.dir.Heap)
 	if err != nil {
 		return 0, 0, 0, err
 	}

@@ -44,7 +44,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -90,71 +89,21 @@ type Options struct {
 	SyncDir func(dir string) error
 	// Taken reports whether a window belongs to somebody else; nil: none does.
 	Taken func(base, size uint64) bool
-
-	owner *mapping.Owner // of the files; nil: whoever makes them
 }
 
-// open opens a file of a space.
-// One that it may create has the permissions and the owner that it should, whatever the
-// process's mask is, and whoever it is.
-func (o *Options) open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
-	if o.Files != nil {
-		f, err = o.Files(dir.Join(name), flag, perm)
-	} else {
-		f, err = dir.OpenFile(name, flag, perm)
-	}
-	if err != nil || flag&os.O_CREATE == 0 {
-		return f, err
-	}
-	if err = mapping.Own(f, perm, o.owner); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+// system returns what opens and moves the files.
+func (o *Options) system() spacefile.System {
+	return spacefile.System{Files: o.Files, Rename: o.Rename, SyncDir: o.SyncDir}
 }
 
-// rename moves a file of a space.
-func (o *Options) rename(dir *mapping.Dir, from, to string) error {
-	if o.Rename != nil {
-		return o.Rename(dir.Join(from), dir.Join(to))
-	}
-	return dir.Rename(from, to)
-}
-
-// move moves a directory.
-func (o *Options) move(from, to string) error {
-	if o.Rename != nil {
-		return o.Rename(from, to)
-	}
-	return moveTo(from, to)
-}
-
-// syncNames makes the names of the files of a space durable.
-func (o *Options) syncNames(dir *mapping.Dir) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir.Path())
-	}
-	return dir.Sync()
-}
-
-// syncName makes the name of the directory of a space durable.
-func (o *Options) syncName(dir *mapping.Dir) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir.Parent())
-	}
-	return dir.SyncParent()
-}
-
-// syncDir makes the names in a directory durable.
-func (o *Options) syncDir(dir string) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir)
-	}
-	return mapping.SyncDir(dir)
+// creation returns what makes a space with the options.
+func (o *Options) creation() spacefile.Creation {
+	return spacefile.Creation{System: o.system(), MaxSize: o.MaxSize, Mode: o.Mode, Base: o.Base, Taken: o.Taken}
 }
 
 // Defaults of Options.
 const (
-	DefaultMaxSize        = 64 << 30
+	DefaultMaxSize        = spacefile.DefaultMaxSize
 	DefaultFlushInterval  = 100 * time.Millisecond
 	DefaultAnchorInterval = 10 * time.Second
 )
@@ -162,21 +111,17 @@ const (
 // Space is an open space. All handles on it in one process are one Space, which
 // counts them.
 type Space struct {
-	dir      *mapping.Dir
-	id       mapping.FileID // of the heap file; zero: whichever is there
+	dir      *spacefile.Dir
 	options  Options
-	header   *format.Header
+	header   *format.Header // of dir
 	readOnly bool
 	process  uint64 // mapping.Generation of the process that opened it
 	guest    bool   // it reads, and may not write any file: see live.OpenGuest
 
-	file   mapping.File // the heap file; the region owns it
-	region *mapping.Region
+	region *mapping.Region // it owns the heap file
 	live   *live.Live
 	heap   *heap.Heap
 	reader heap.Reader
-	gate   *os.File     // the heap file, opened for its locks
-	here   *mapping.Pin // of the shared lock that says that this process has the space open; nil: the gate file has it
 
 	queue   queue
 	txn     heap.Txn // of the transaction that has the queue
@@ -208,7 +153,7 @@ type Space struct {
 		last     time.Time
 		duration time.Duration
 	}
-	anchorDoubts anchorDoubts // of the recovery, if there was one
+	anchorDoubts spacefile.Doubts // of the recovery, if there was one
 
 	healing bool // this process writes anew what a failed sync may have lost
 	doubt   struct {
@@ -218,7 +163,6 @@ type Space struct {
 	sweeping sync.Mutex // by one goroutine at a time
 	relieved time.Time  // when a full transaction swept last; of whoever has the queue
 
-	heapID  mapping.FileID
 	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
 
 	failure atomic.Pointer[error] // of the background's last try
@@ -231,11 +175,11 @@ type Space struct {
 //
 // It joins without the gate if the space is alive (K4).
 func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
-	dir, err := mapping.OpenDir(path)
+	dir, err := spacefile.OpenDir(path, id, o.system())
 	if err != nil {
 		return nil, err
 	}
-	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.queue.over = sp.gone
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
@@ -256,11 +200,11 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 
 // open does what open does before anything else can go on.
 func (sp *Space) open(ctx context.Context) (err error) {
-	if err := sp.openLocks(); err != nil {
+	if sp.guest, err = sp.dir.OpenLocks(sp.readOnly); err != nil {
 		return err
 	}
 	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
-		return errOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
+		return spacefile.ErrOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
 	} else if err != nil {
 		return err
 	}
@@ -277,7 +221,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.live.Join(); err != nil {
 		return err
 	}
-	sp.live.SeeGuests(sp.gate, sp.header.Base, sp.header.Window)
+	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(sp.options.Verify)
 	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
@@ -307,7 +251,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if sp.guest {    // which forks keep as well, and protect too much
 		return nil
 	}
-	return sp.pinPresence()
+	return sp.dir.PinPresence()
 }
 
 // openHeap opens and maps the heap file.
@@ -316,52 +260,19 @@ func (sp *Space) openHeap() error {
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
-	file, err := sp.options.open(sp.dir, HeapName, mode, 0)
-	if err != nil {
+	if err := sp.dir.OpenHeap(mode); err != nil {
 		return err
 	}
-	if err = sp.sameAsGate(file); err == nil {
-		sp.header, err = spacefile.ReadHeader(file)
-	}
+	sp.header = sp.dir.Header
+	err := sp.dir.CheckSize()
 	if err == nil {
-		err = sp.checkSize(file)
-	}
-	if err == nil {
-		sp.region, err = mapping.Map(file, sp.header.Base, sp.header.Window, sp.readOnly)
+		sp.region, err = mapping.Map(sp.dir.Heap, sp.header.Base, sp.header.Window, sp.readOnly)
 	}
 	if err != nil {
-		file.Close()
-		return err
-	}
-	sp.file = file
-	return nil
-}
-
-// sameAsGate refuses a heap file that is not the one whose locks this process has: it
-// was put there since.
-func (sp *Space) sameAsGate(file mapping.File) error {
-	gate, err := mapping.StatusOf(sp.gate)
-	if err != nil {
-		return err
-	}
-	sp.heapID = gate.FileID
-	s, err := mapping.StatusOfFile(file)
-	if err == nil && s.FileID != gate.FileID {
-		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))
+		sp.dir.Heap.Close()
+		sp.dir.Heap = nil
 	}
 	return err
-}
-
-// checkSize refuses a file that was cut before its first extent.
-func (sp *Space) checkSize(f mapping.File) error {
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	if uint64(size) < format.FirstExtent(sp.header.Window) {
-		return &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated"}
-	}
-	return nil
 }
 
 // checkCurrent verifies the newest state before anything is served from it. It
@@ -384,12 +295,10 @@ func (sp *Space) release() {
 	if sp.region != nil {
 		sp.region.Close()
 	}
-	if sp.gate != nil {
+	if sp.dir.Locks != nil {
 		sp.closeGate()
 	}
-	if sp.dir != nil {
-		sp.dir.Close()
-	}
+	sp.dir.Close()
 }
 
 // name is what errors call the space.

@@ -1,6 +1,9 @@
 package spacefile
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The errors of a directory that is no space, or cannot be had.
 var (
@@ -10,3 +13,6 @@ var (
 	ErrIO       = errors.New("the disk failed")
 	ErrReplaced = errors.New("a file of the space was removed or replaced")
 )
+
+// ErrNoSpaceHere says that a directory has no heap file.
+var ErrNoSpaceHere = fmt.Errorf("%w: there is no space in this directory", ErrNotFound)

@@ -1,4 +1,4 @@
-package engine
+package spacefile
 
 import (
 	"errors"
@@ -15,65 +15,50 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A directory that is there, and is empty, becomes a space as it is: it may be the root
-// of a volume, which cannot be renamed, or have an owner and permissions of its own.
-//
-//	K11  The name heap makes a directory a space. The files are built and synced in a
-//	     directory inside. The journal gets its name first, and that is synced; then
-//	     the heap gets its name, in one step that fails if there is one. So at every
-//	     moment there is a whole space or none; what a crash leaves is a directory
-//	     with a name of its own kind, and perhaps a journal in which nothing was ever
-//	     written. Neither is in the way of the next creator: an unwritten journal is
-//	     as good as his.
-//	K12  Of several creators one gets the name heap, and all others have found the
-//	     space then. The one who got it removes what the others have begun; who fails
-//	     and finds a space has lost to that one, and has not failed.
-const newInside = ".everheap.new-"
-
-// lostAndFound is what a file system may have in its root.
-const lostAndFound = "lost+found"
-
-// constructIn is construct in a directory that is there.
-func constructIn(dir string, o Options, build, place func(temporary string) error) (err error) {
-	if err := vacant(dir); err != nil {
-		return err
+// place puts the new directory in its place. An empty directory gives way to
+// it; a space that another process has created meanwhile is as good.
+func (c *Creation) place(temporary, dir string) error {
+	if inside(temporary, dir) {
+		return c.publish(temporary, dir)
 	}
-	if err := mapping.CheckFileSystem(dir); err != nil {
-		return err
+	err := c.moveDir(temporary, dir)
+	if err == nil {
+		return nil
 	}
-	if err := o.adopt(dir); err != nil {
-		return err
+	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+		return nil
 	}
-	temporary, err := os.MkdirTemp(dir, newInside)
-	if err != nil {
-		return err
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("the directory %s is there, is not empty and holds no space: %w", dir, err)
 	}
-	defer os.RemoveAll(temporary)
-	if err := build(temporary); err != nil {
-		return err
-	}
-	invariant.Point("create.built")
-	return place(temporary)
+	return err
 }
 
-// adopt gives a directory that becomes a space the permissions that were asked for, and
-// the files its owner, if root makes them.
-func (o *Options) adopt(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+// occupied says what is in the way.
+func occupied(dir string, err error) error {
+	what := "something else is"
+	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+		what = "a space is"
 	}
-	defer d.Close()
-	info, err := d.Stat()
-	if err != nil {
-		return err
-	}
-	if o.Mode != 0 && info.Mode()&(fs.ModePerm|fs.ModeSetgid) != o.Mode&(fs.ModePerm|fs.ModeSetgid) {
-		if err := d.Chmod(o.Mode); err != nil {
-			return err
+	return fmt.Errorf("%w: %s there already, in %s, and was not touched; give another name, an empty directory, or remove it first (%w)", ErrExists, what, dir, err)
+}
+
+// Settle gives the new directory its name, unless there is something of that name.
+func (c *Creation) Settle(temporary, dir string) error {
+	if inside(temporary, dir) {
+		err := c.publish(temporary, dir)
+		if errors.Is(err, fs.ErrExist) {
+			return occupied(dir, err)
 		}
+		return err
 	}
-	o.owner, err = mapping.OwnerOf(d)
+	err := moveTo(temporary, dir) // an empty directory gives way, nothing else does
+	if err == nil {
+		return nil
+	}
+	if inTheWay := Vacant(dir); inTheWay != nil {
+		return inTheWay
+	}
 	return err
 }
 
@@ -82,7 +67,7 @@ func inside(temporary, dir string) bool { return filepath.Dir(temporary) == dir 
 
 // publish gives the files of a space that was built inside its directory their names
 // (K11). The error is fs.ErrExist if another space was faster.
-func (o *Options) publish(temporary, dir string) error {
+func (c *Creation) publish(temporary, dir string) error {
 	err := mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
 	if err != nil {
 		// In this order: a journal that is written to is that of a space that is there.
@@ -94,7 +79,7 @@ func (o *Options) publish(temporary, dir string) error {
 			return errors.Join(err, readErr)
 		}
 	}
-	if err := o.syncDir(dir); err != nil {
+	if err := c.syncDir(dir); err != nil {
 		return err
 	}
 	invariant.Point("create.journal")
@@ -102,7 +87,7 @@ func (o *Options) publish(temporary, dir string) error {
 		return err
 	}
 	invariant.Point("create.heap")
-	if err := o.syncDir(dir); err != nil {
+	if err := c.syncDir(dir); err != nil {
 		return err
 	}
 	left, err := filepath.Glob(filepath.Join(escapeGlob(dir), newInside+"*"))
@@ -117,8 +102,8 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// vacant returns an error if there is anything in the way of a new space (K11).
-func vacant(dir string) error {
+// Vacant returns an error if there is anything in the way of a new space (K11).
+func Vacant(dir string) error {
 	list, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

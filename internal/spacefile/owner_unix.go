@@ -1,6 +1,6 @@
 //go:build unix
 
-package engine
+package spacefile
 
 import (
 	"io/fs"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// sameOwner makes f, of which now tells, belong to the user and the group of another
+// SameOwner makes f, of which now tells, belong to the user and the group of another
 // file.
-func sameOwner(f *os.File, now, as fs.FileInfo) error {
+func SameOwner(f *os.File, now, as fs.FileInfo) error {
 	have, want := now.Sys().(*syscall.Stat_t), as.Sys().(*syscall.Stat_t)
 	if have.Uid == want.Uid && have.Gid == want.Gid {
 		return nil

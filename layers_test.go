@@ -25,9 +25,9 @@ var layers = [][]string{
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
-	{"internal/salvage"},
+	{"internal/salvage", "internal/relocate"},
 	{"internal/dump"},
-	{"internal/check", "internal/transcript", "internal/spacefile"},
+	{"internal/check", "internal/spacefile"},
 	{"internal/table"},
 	{"internal/trie", "internal/btree", "internal/vector"},
 	{"internal/entry"},
@@ -95,10 +95,10 @@ var unsafeAllowed = map[string]struct {
 	"internal/format":    {"sizes and offsets for the guards at compile time", nil},
 	".":                  {"turns a *K or *V into a pointer without a type, and back", []string{"map.go", "sorted.go", "range.go", "list.go", "dynamic.go"}},
 
-	"internal/invariant":  {"the records of test builds are words in mapped files", []string{"record.go", "ring.go", "dump.go", "ledger.go"}},
-	"internal/spacetest":  {"makes handles of wrong types, reads values of backups, and knows where the live file has its salt", []string{"backup.go", "values.go", "lockwork.go"}},
-	"internal/explore":    {"makes the heap what it was, and passes pointers to variables", nil},
-	"internal/transcript": {"offsets of the fields that hold addresses", []string{"kinds.go"}},
+	"internal/invariant": {"the records of test builds are words in mapped files", []string{"record.go", "ring.go", "dump.go", "ledger.go"}},
+	"internal/spacetest": {"makes handles of wrong types, reads values of backups, and knows where the live file has its salt", []string{"backup.go", "values.go", "lockwork.go"}},
+	"internal/explore":   {"makes the heap what it was, and passes pointers to variables", nil},
+	"internal/relocate":  {"offsets of the fields that hold addresses", []string{"kinds.go"}},
 }
 
 // sourceImport is one import of one file of this module that is not a test.

@@ -82,7 +82,7 @@ func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	ok, err := sp.join()
 	if ok && err == nil && !sp.readOnly { // left behind by one who died, since nobody rewrites while presence is held
-		_ = sp.dir.Remove(newHeapName)
+		_ = sp.dir.Remove(spacefile.NewHeapName)
 	}
 	if ok || err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	// Who had the gate may have put another heap in the place of this one.
 	if err = sp.dir.SameHeap(); err == nil {
 		if !sp.readOnly { // left behind by one who died, since nobody rewrites while the gate is held
-			_ = sp.dir.Remove(newHeapName) // what cannot be removed is in nobody's way
+			_ = sp.dir.Remove(spacefile.NewHeapName) // what cannot be removed is in nobody's way
 		}
 		err = sp.openLive()
 	}

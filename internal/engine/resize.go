@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
-	"github.com/everheap/everheap/internal/transcript"
 )
 
 // A space has a maximum size, which may be less than its window: the rest is addresses
@@ -94,23 +91,4 @@ func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 		w.Limit.CompareAndSwap(limit, before)
 	}
 	return err
-}
-
-// Resize writes the closed space in a directory anew, for a window of another size at
-// base, in which it may hold the given number of bytes.
-func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Options) error {
-	limit := spacefile.LimitOf(bytes)
-	err := rewrite(ctx, dir, o, "", func(rw *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
-		if err := mapping.CheckWindow(base, window); err != nil {
-			return nil, err
-		}
-		h.Base, h.Window = base, window
-		a := s.Arrange(base, window)
-		if uint64(a.Size()) > limit {
-			return nil, fmt.Errorf("%w: what it holds takes %d bytes", ErrMaxSize, a.Size())
-		}
-		rw.root.limit = limit
-		return a, nil
-	}, true)
-	return rewriteError("resize", dir, err)
 }

@@ -19,8 +19,12 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// HeapName is the name of the heap file in the directory of a space.
-const HeapName = "heap"
+// HeapName is the name of the heap file in the directory of a space. NewHeapName is that of
+// one which is to take its place, until it has.
+const (
+	HeapName    = "heap"
+	NewHeapName = HeapName + ".new"
+)
 
 // A Dir is the directory of a space. Whoever opens the space, or rewrites it as a whole,
 // has one.

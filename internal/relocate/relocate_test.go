@@ -1,4 +1,4 @@
-package transcript_test
+package relocate_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/transcript"
+	"github.com/everheap/everheap/internal/relocate"
 )
 
 // A heapFile is the heap file of a closed space, in memory.
@@ -77,14 +77,14 @@ func readHeapFile(t *testing.T, dir string) *heapFile {
 	return f
 }
 
-// survey surveys the file.
-func (f *heapFile) survey() (*transcript.Survey, error) {
+// live finds the live set of the file.
+func (f *heapFile) live() (*relocate.LiveSet, error) {
 	f.t.Helper()
-	src, err := transcript.NewSource(f.data, f.header, f.anchor.Carved)
+	src, err := relocate.NewSource(f.data, f.header, f.anchor.Carved)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return transcript.NewSurvey(context.Background(), src, format.Addr(f.anchor.State))
+	return relocate.FindLive(context.Background(), src, format.Addr(f.anchor.State))
 }
 
 // payload returns the payload of the block at an address.
@@ -113,10 +113,10 @@ func (f *heapFile) blocks(kind format.Kind, fn func(a uint64) (more bool)) {
 	}
 }
 
-// write writes a transcript of a survey, which must work, and returns it as a file.
-func (f *heapFile) write(s *transcript.Survey, base uint64, packed bool) *heapFile {
+// write writes a copy of a live set, which must work, and returns it as a file.
+func (f *heapFile) write(s *relocate.LiveSet, base uint64, packed bool) *heapFile {
 	f.t.Helper()
-	a := f.arrange(s, base, packed)
+	a := f.place(s, base, packed)
 	to := &heapFile{t: f.t, data: make([]byte, a.Size()), header: &format.Header{}, anchor: &format.Anchor{}}
 	*to.header, *to.anchor = *f.header, *f.anchor
 	to.header.Base = base
@@ -127,24 +127,24 @@ func (f *heapFile) write(s *transcript.Survey, base uint64, packed bool) *heapFi
 	return to
 }
 
-// arrange arranges a survey, which must work.
-func (f *heapFile) arrange(s *transcript.Survey, base uint64, packed bool) *transcript.Arrangement {
+// place places a live set, which must work.
+func (f *heapFile) place(s *relocate.LiveSet, base uint64, packed bool) *relocate.Placement {
 	f.t.Helper()
 	if packed {
-		return s.Arrange(base, f.header.Window)
+		return s.Pack(base, f.header.Window)
 	}
-	a, err := s.Move(base)
+	a, err := s.Keep(base)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return a
 }
 
-// What is transcribed is the same blocks, in whatever order of ways: packed twice is
+// What is copied is the same blocks, in whatever order of ways: packed twice is
 // packed once, and moved there and back is what it was.
-func TestArrange_SameBlocks(t *testing.T) {
+func TestPlacement_SameBlocks(t *testing.T) {
 	f := newHeapFile(t)
-	first, err := f.survey()
+	first, err := f.live()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestArrange_SameBlocks(t *testing.T) {
 		t.Errorf("%d bytes were packed into %d", len(moved.data), len(packed.data))
 	}
 	for name, next := range map[string]*heapFile{"moved": moved, "packed": packed} {
-		s, err := next.survey()
+		s, err := next.live()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -178,13 +178,13 @@ func TestArrange_SameBlocks(t *testing.T) {
 }
 
 // Packed, only the last extent of a class has room left.
-func TestArrange_Dense(t *testing.T) {
+func TestPlacement_Dense(t *testing.T) {
 	f := newHeapFile(t)
-	s, err := f.survey()
+	s, err := f.live()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := f.arrange(s, f.header.Base, true)
+	a := f.place(s, f.header.Base, true)
 	packed := f.write(s, f.header.Base, true)
 	free, last := map[format.Class]uint64{}, map[format.Class]uint64{}
 	for e := format.FirstExtent(f.header.Window) / format.ExtentSize; e < uint64(a.Size())/format.ExtentSize; e++ {
@@ -213,7 +213,7 @@ func TestArrange_Dense(t *testing.T) {
 }
 
 // What is not understood, or does not add up, is refused, checksums or not.
-func TestSurvey_Refuses(t *testing.T) {
+func TestFindLive_Refuses(t *testing.T) {
 	const mapRoot, tableAt = 16, 8
 	objectOf := func(f *heapFile) (object uint64) { // the map with types, which the table's only node leads to
 		table := binary.LittleEndian.Uint64(f.payload(f.anchor.State)[tableAt:])
@@ -287,9 +287,9 @@ func TestSurvey_Refuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newHeapFile(t)
 			damage(f)
-			s, err := f.survey()
+			s, err := f.live()
 			if err == nil { // values are looked at when they are moved
-				a := f.arrange(s, f.header.Base, true)
+				a := f.place(s, f.header.Base, true)
 				err = a.Write(context.Background(), make([]byte, a.Size()))
 			}
 			if d := (*format.DamageError)(nil); !errors.As(err, &d) {
@@ -301,8 +301,8 @@ func TestSurvey_Refuses(t *testing.T) {
 	}
 }
 
-// Any damage is an error or a transcript, and never a panic.
-func FuzzSurvey(f *testing.F) {
+// Any damage is an error or a copy, and never a panic.
+func FuzzFindLive(f *testing.F) {
 	f.Add(uint32(0), uint64(1))
 	f.Add(uint32(70_000), uint64(1)<<63)
 	var file *heapFile
@@ -320,15 +320,15 @@ func FuzzSurvey(f *testing.F) {
 				damaged.seal(a) // perhaps it is the block that was damaged
 			}
 		}
-		s, err := damaged.survey()
+		s, err := damaged.live()
 		if err != nil {
 			return
 		}
 		for _, window := range []uint64{file.header.Window, 16 * file.header.Window} {
-			a := s.Arrange(file.header.Base, window)
+			a := s.Pack(file.header.Base, window)
 			_ = a.Write(context.Background(), make([]byte, a.Size()))
 		}
-		if a, err := s.Move(file.header.Base); err == nil {
+		if a, err := s.Keep(file.header.Base); err == nil {
 			_ = a.Write(context.Background(), make([]byte, a.Size()))
 		}
 	})

@@ -1,4 +1,4 @@
-package transcript
+package relocate
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Survey is the set of the blocks that are to be kept.
-type Survey struct {
+// A LiveSet is the set of the blocks that are to be kept.
+type LiveSet struct {
 	Version format.Version
 	Blocks  int
 	Bytes   format.ByteCount // of those blocks, headers and rounding included
@@ -21,9 +21,9 @@ type Survey struct {
 	set    marks
 }
 
-// NewSurvey walks the version with the state at an address, and its checkpoints.
-func NewSurvey(ctx context.Context, src *Source, newest format.Addr) (*Survey, error) {
-	s := &Survey{src: src, newest: newest, set: newMarks(src)}
+// FindLive walks the version with the state at an address, and its checkpoints.
+func FindLive(ctx context.Context, src *Source, newest format.Addr) (*LiveSet, error) {
+	s := &LiveSet{src: src, newest: newest, set: newMarks(src)}
 	w := newWalker(ctx, src)
 	w.visit = func(b *block) []byte {
 		s.set.add(b.addr)
@@ -50,11 +50,11 @@ type walker struct {
 	known *marks // nothing but these may be met; nil: anything
 	steps int
 	// visit is called with each block that is met first. It returns the payload of
-	// its transcript, a copy so far, in which addresses are to be changed; nil: there
+	// its copy, as it is so far, in which addresses are to be changed; nil: there
 	// is none.
 	visit func(b *block) []byte
-	place func(a format.Addr) format.Addr // of blocks in the transcript; called only if there is one
-	done  func(b *block, copied []byte)   // with visit's transcript, when it is changed
+	place func(a format.Addr) format.Addr // of blocks in the copy; called only if there is one
+	done  func(b *block, copied []byte)   // with visit's copy, when it is changed
 
 	next   uint64       // index of a new object, at the least
 	pins   []format.Pin // of the newest version, that are kept

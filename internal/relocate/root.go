@@ -1,4 +1,4 @@
-package engine
+package relocate
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/spacefile"
-	"github.com/everheap/everheap/internal/transcript"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -39,7 +38,7 @@ func (rw *rewriting) findRoot() error {
 	}
 	rw.doubts = doubts
 	a := spacefile.NewestAnchor(anchors)
-	if rw.src, err = transcript.NewSource(rw.data.Bytes(), dir.Header, a.Carved); err != nil {
+	if rw.src, err = NewSource(rw.data.Bytes(), dir.Header, a.Carved); err != nil {
 		return err
 	}
 	rw.root = root{state: format.Addr(a.State), version: format.Version(a.Version), limit: a.Limit, sequence: newestSequence(anchors), clean: a.Clean == 1}
@@ -75,7 +74,7 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	w := lv.Words()
 	defer func() {
 		if err == nil && !trusted && (w.Failed.Load() != 0 || lv.InDoubt()) {
-			err = fmt.Errorf("%w: a write to the disk had failed; open the space once, for writing, and close it: that heals it", ErrIO)
+			err = fmt.Errorf("%w: a write to the disk had failed; open the space once, for writing, and close it: that heals it", spacefile.ErrIO)
 		}
 	}()
 	carved, end := w.Carved.Load(), w.End.Load()
@@ -85,12 +84,12 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	if newest := spacefile.NewestAnchor(anchors); newest != nil && newest.Carved > carved {
 		return false, nil
 	}
-	src, err := transcript.NewSource(rw.data.Bytes(), dir.Header, carved)
+	src, err := NewSource(rw.data.Bytes(), dir.Header, carved)
 	if err != nil {
 		return false, nil
 	}
 	r := root{state: lv.Current(), limit: w.Limit.Load(), sequence: max(newestSequence(anchors), w.AnchorSequence.Load()), next: w.NextIndex.Load(), trusted: true, last: true}
-	err = guardClosed(func() error {
+	err = rw.guard(func() error {
 		state, err := src.State(r.state)
 		if err == nil {
 			r.version = format.Version(state.Version)
@@ -129,7 +128,7 @@ func (rw *rewriting) prepareJournal() error {
 		return err
 	}
 	var chain uint64
-	if err := guardClosed(func() error {
+	if err := rw.guard(func() error {
 		state, err := rw.src.State(rw.root.state)
 		if err == nil {
 			chain = state.Chain

@@ -1,18 +1,19 @@
-// Package transcript writes what the newest version of a closed space, and its
-// checkpoints, can reach into a new heap file, with every address changed to where
-// the block is then: in another window, or packed without gaps.
+// Package relocate gives the blocks of a space other places: all blocks of a closed space,
+// which is written into a new heap file, in another window or packed without gaps; or
+// some blocks of an open space, whose engine copies them.
 //
 // Terms: the source is the heap file as it is, mapped anywhere: its window need not
-// be free. A survey is a walk over all that is to be kept, and the set of blocks that
-// it came to. An arrangement says where each of those goes. The transcript is the
-// contents of the new file.
+// be free. The live set has the blocks that the newest version and its checkpoints can
+// reach. A placement says where each of those goes. The copy is what the new file
+// holds. The root of a rewriting is the version that an opener of the space would find.
 //
-// Invariants:
+// Invariants (W1 to W4, of how the new file takes the place of the old one, are stated
+// in rewrite.go):
 //
 //	N1  A block is verified, place, kind, size and checksum, before it is looked
-//	    into, and every address in it is one that the arrangement knows. What
-//	    is not right is an error: a transcript is of an undamaged space.
-//	N2  A transcript lacks nothing: a block of a kind that is not known is an
+//	    into, and every address in it is one that the placement knows. What
+//	    is not right is an error: only an undamaged space is copied.
+//	N2  A copy lacks nothing: a block of a kind that is not known is an
 //	    error, and so is a version whose blocks do not add up to what its state
 //	    says that they take.
 //	N3  The source is not written.
@@ -24,9 +25,9 @@
 // there are no processes; and the lists of checkpoints of checkpoints, which say
 // what else was pinned when they were the newest version.
 //
-// Start reading at NewSurvey, then walker.each: the one place that knows what each
-// kind of block refers to.
-package transcript
+// Start reading at rewrite, then FindLive and walker.each: the one place that knows what
+// each kind of block refers to.
+package relocate
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package transcript
+package relocate
 
 import (
 	"context"
@@ -8,15 +8,15 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Arrangement says where the blocks of a survey go.
-type Arrangement struct {
+// Placement says where the blocks of a live set go.
+type Placement struct {
 	NextIndex uint64 // that the newest version says of new objects at the least
 
-	survey  *Survey
+	live    *LiveSet
 	base    uint64
-	first   int // extent of blocks of the transcript
+	first   int // extent of blocks of the copy
 	packed  bool
-	classes []format.Class // by extent of the transcript, those of its head included
+	classes []format.Class // by extent of the copy, those of its head included
 	// Packed, the blocks of a class fill extents one after the other, in the order of
 	// their old addresses; the extents of all classes stand in the order in which they
 	// are begun, so that what was near to each other stays so.
@@ -24,31 +24,31 @@ type Arrangement struct {
 	fills [format.NumClasses][]uint32 // by class: the extents that it fills
 }
 
-// Arrange packs the blocks, in a file for the window of the size at base.
-func (s *Survey) Arrange(base, window uint64) *Arrangement {
-	a := s.arrangement(base, format.FirstExtent(window))
+// Pack packs the blocks, in a file for the window of the size at base.
+func (s *LiveSet) Pack(base, window uint64) *Placement {
+	a := s.placement(base, format.FirstExtent(window))
 	a.packed = true
 	a.pack()
 	return a
 }
 
-// Move lets every block keep its place in the file, for a window of the same size at
+// Keep lets every block keep its place in the file, for a window of the same size at
 // base.
-func (s *Survey) Move(base uint64) (*Arrangement, error) {
-	a := s.arrangement(base, s.src.first)
+func (s *LiveSet) Keep(base uint64) (*Placement, error) {
+	a := s.placement(base, s.src.first)
 	return a, a.keep()
 }
 
-// arrangement returns one whose blocks begin at an offset of the file.
-func (s *Survey) arrangement(base, first uint64) *Arrangement {
+// placement returns one whose blocks begin at an offset of the file.
+func (s *LiveSet) placement(base, first uint64) *Placement {
 	first >>= format.ExtentShift
-	return &Arrangement{survey: s, base: base, first: int(first), classes: make([]format.Class, first)}
+	return &Placement{live: s, base: base, first: int(first), classes: make([]format.Class, first)}
 }
 
 // keep gives each extent the place that it has. One that nothing is kept of is a hole.
-func (a *Arrangement) keep() error {
-	src := a.survey.src
-	for extent, marks := range a.survey.set.extents {
+func (a *Placement) keep() error {
+	src := a.live.src
+	for extent, marks := range a.live.set.extents {
 		if marks == nil {
 			continue
 		}
@@ -58,13 +58,13 @@ func (a *Arrangement) keep() error {
 		for len(a.classes) < extent {
 			a.classes = append(a.classes, format.ClassHole)
 		}
-		a.begin(src.class(uint64(extent)), a.survey.runExtents(uint64(extent)))
+		a.begin(src.class(uint64(extent)), a.live.runExtents(uint64(extent)))
 	}
 	return nil
 }
 
 // begin adds an extent of a class, or a run.
-func (a *Arrangement) begin(class format.Class, n int) {
+func (a *Placement) begin(class format.Class, n int) {
 	a.classes = append(a.classes, class)
 	for range n - 1 {
 		a.classes = append(a.classes, format.ClassRunRest)
@@ -72,7 +72,7 @@ func (a *Arrangement) begin(class format.Class, n int) {
 }
 
 // runExtents returns how many extents a run has that is kept; 1 for any other extent.
-func (s *Survey) runExtents(extent uint64) int {
+func (s *LiveSet) runExtents(extent uint64) int {
 	if s.src.class(extent) != format.ClassRun {
 		return 1
 	}
@@ -81,8 +81,8 @@ func (s *Survey) runExtents(extent uint64) int {
 }
 
 // pack counts the blocks of each class (N4).
-func (a *Arrangement) pack() {
-	s := a.survey
+func (a *Placement) pack() {
+	s := a.live
 	a.ranks = make([]uint64, len(s.set.extents))
 	var total [format.NumClasses]uint64
 	for i, marks := range s.set.extents {
@@ -108,9 +108,9 @@ func (a *Arrangement) pack() {
 // perExtent returns how many blocks of a class an extent has.
 func perExtent(c format.Class) uint64 { return uint64(format.ExtentSize / c.BlockSize()) }
 
-// Addr returns where a block of the survey goes.
-func (a *Arrangement) Addr(old format.Addr) format.Addr {
-	src := a.survey.src
+// Addr returns where a block of the live set goes.
+func (a *Placement) Addr(old format.Addr) format.Addr {
+	src := a.live.src
 	off := uint64(old) - src.base
 	if !a.packed {
 		return format.Addr(a.base + off)
@@ -120,17 +120,17 @@ func (a *Arrangement) Addr(old format.Addr) format.Addr {
 	if class == format.ClassRun {
 		return format.Addr(a.base + rank<<format.ExtentShift)
 	}
-	rank += a.survey.set.before(old)
+	rank += a.live.set.before(old)
 	n := perExtent(class)
 	return format.Addr(a.base + uint64(a.fills[class][rank/n])<<format.ExtentShift + rank%n*uint64(class.BlockSize()))
 }
 
-// Size returns the bytes of the transcript: the offset below which its blocks lie.
-func (a *Arrangement) Size() int64 { return int64(len(a.classes)) << format.ExtentShift }
+// Size returns the bytes of the copy: the offset below which its blocks lie.
+func (a *Placement) Size() int64 { return int64(len(a.classes)) << format.ExtentShift }
 
 // Used lists the pieces of the file that need space, as offset and length: the
 // pages before the extent table, what there is of that, and extents that are no holes.
-func (a *Arrangement) Used() iter.Seq2[int64, int64] {
+func (a *Placement) Used() iter.Seq2[int64, int64] {
 	return func(yield func(off, n int64) bool) {
 		if !yield(0, format.TableOffset) || !yield(format.TableOffset, int64(len(a.classes))) {
 			return
@@ -151,11 +151,11 @@ func (a *Arrangement) Used() iter.Seq2[int64, int64] {
 }
 
 // State returns the address that the state of the newest version gets.
-func (a *Arrangement) State() format.Addr { return a.Addr(a.survey.newest) }
+func (a *Placement) State() format.Addr { return a.Addr(a.live.newest) }
 
 // Write writes the extent table and all blocks to dst, the bytes of the new file.
 // What lies before the table is the caller's.
-func (a *Arrangement) Write(ctx context.Context, dst []byte) error {
+func (a *Placement) Write(ctx context.Context, dst []byte) error {
 	for i, c := range a.classes {
 		dst[format.TableOffset+i] = byte(c)
 	}
@@ -163,8 +163,8 @@ func (a *Arrangement) Write(ctx context.Context, dst []byte) error {
 		off := uint64(a.Addr(b.addr)) - a.base
 		return dst[off : off+format.HeaderSize+uint64(b.head.Size)]
 	}
-	w := newWalker(ctx, a.survey.src)
-	w.known, w.place, w.next = &a.survey.set, a.Addr, a.NextIndex
+	w := newWalker(ctx, a.live.src)
+	w.known, w.place, w.next = &a.live.set, a.Addr, a.NextIndex
 	w.visit = func(b *block) []byte {
 		to := at(b)
 		copy(to[format.HeaderSize:], b.payload)
@@ -176,7 +176,7 @@ func (a *Arrangement) Write(ctx context.Context, dst []byte) error {
 		binary.LittleEndian.PutUint64(to[8:], b.head.Meta)
 		binary.LittleEndian.PutUint32(to, format.BlockSum(to, uint64(a.Addr(b.addr))-a.base))
 	}
-	if _, _, err := w.version(a.survey.newest, 0); err != nil {
+	if _, _, err := w.version(a.live.newest, 0); err != nil {
 		return err
 	}
 	return w.checkpoints()

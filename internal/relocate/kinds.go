@@ -1,4 +1,4 @@
-package transcript
+package relocate
 
 import (
 	"encoding/binary"
@@ -163,7 +163,7 @@ func (w *walker) repin(copied []byte) {
 		p.State = uint64(w.place(format.Addr(p.State)))
 		at := copied[format.PinsHeadSize+i*format.PinSize:]
 		if _, err := binary.Encode(at, binary.LittleEndian, &p); err != nil {
-			panic(fmt.Sprintf("transcript: a checkpoint does not encode: %v", err)) // its block had room for it
+			panic(fmt.Sprintf("relocate: a checkpoint does not encode: %v", err)) // its block had room for it
 		}
 	}
 }

@@ -179,11 +179,7 @@ func (d *Dump) descriptor(a format.Addr) error {
 		return nil
 	}
 	payload, h := d.payload(a)
-	const head = int(unsafe.Sizeof(format.TypeObject{}))
-	if len(payload) < head {
-		return errors.New("a type descriptor is too short")
-	}
-	t, err := layout.Decode(append([]byte(nil), payload[head:]...))
+	t, err := TypeIn(payload)
 	if err != nil {
 		return fmt.Errorf("a type descriptor: %w", err)
 	}

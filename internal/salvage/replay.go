@@ -61,11 +61,10 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	index := format.ObjectOf(h.What)
 	switch kind := format.OpKindOf(h.What); kind {
 	case format.OpNewType:
-		const head = int(unsafe.Sizeof(format.TypeObject{}))
-		if index < s.next || len(payload) < head {
-			return false, errors.New("a new type that cannot be")
+		if index < s.next {
+			return false, errors.New("a new type whose index is in use")
 		}
-		_, err := layout.Decode(append([]byte(nil), payload[head:]...))
+		_, err := dump.TypeIn(payload)
 		return err == nil, err
 	case format.OpNewMap, format.OpNewSorted:
 		key, value := s.types[h.Addr], s.types[h.Arg]
@@ -97,14 +96,8 @@ func (s *salvager) entryFits(index uint64, kind format.OpKind, h format.OpHead, 
 	if sh == nil {
 		return false, errors.New("changes of entries of a map that is lost")
 	}
-	if len(payload) < sh.FixedSize() {
-		return false, errors.New("an entry that is too short")
-	}
 	e, bounds := s.scratchCopy(payload)
-	err := sh.Key.Relocate(sh.KeyOf(e), bounds, uintptr(h.Addr))
-	if err == nil && kind == format.OpSet {
-		err = sh.Value.Relocate(sh.ValueOf(e), bounds, uintptr(h.Addr))
-	}
+	err := dump.RelocateEntry(sh, h, e, bounds)
 	if err == nil {
 		err = dump.CheckKey(sh, sh.KeyOf(e), sorted)
 	}
@@ -149,22 +142,21 @@ func (s *salvager) cellFits(index uint64, kind format.OpKind, h format.OpHead, p
 		if o.list == nil {
 			return false, errors.New("a change of a list that is lost")
 		}
-		if n := *o.list; kind == format.OpAppend && h.Arg != n || kind == format.OpSetItem && h.Arg >= n || kind == format.OpTruncate && h.Arg > n {
-			return false, fmt.Errorf("a change of element %d of a list that has %d", h.Arg, n)
+		if err := dump.CheckIndex(h, *o.list); err != nil {
+			return false, err
 		}
 	}
 	if kind == format.OpNewList || kind == format.OpTruncate || len(payload) == 0 && h.Addr == 0 {
 		return true, nil
 	}
-	if len(payload) < o.cell.FixedSize() {
-		return false, errors.New("a value that is too short")
-	}
 	p, bounds := s.scratchCopy(payload)
-	if o.list == nil && *(*uint64)(p) != format.MakeValueType(o.typeIndex) {
-		return false, errors.New("a value of another type")
-	}
-	if err := o.cell.Type.Relocate(o.cell.ValueOf(p), bounds, uintptr(h.Addr)); err != nil {
+	if err := dump.RelocateCell(o.cell, h, p, bounds); err != nil {
 		return false, err
+	}
+	if o.list == nil {
+		if err := dump.CheckValue(*(*uint64)(p), o.typeIndex); err != nil {
+			return false, err
+		}
 	}
 	s.meet(index, o.cell.Type, o.cell.ValueOf(p), bounds)
 	return true, nil

@@ -117,7 +117,7 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 func (s *salvager) noteTold(h format.OpHead, index uint64) error {
 	switch format.OpKindOf(h.What) {
 	case format.OpNewType:
-		t, err := layout.Decode(append([]byte(nil), s.copied[unsafe.Sizeof(format.TypeObject{}):]...))
+		t, err := dump.TypeIn(s.copied)
 		if err != nil {
 			return err
 		}

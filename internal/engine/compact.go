@@ -2,14 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -41,110 +37,6 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	return before, spacefile.DiskIn(sp.dir.Dir), err
 }
 
-// shrinkAll is shrink, until it brings no more.
-func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
-	for again := 0; ; {
-		s, err := sp.shrink(ctx, tries)
-		if err != nil || !s.more && !s.long {
-			return err
-		}
-		if !s.more { // what is at the end may have been in the way of what was moved
-			if again++; again == mostAgain {
-				return nil
-			}
-		}
-	}
-}
-
-// shrunk says what shrink has left.
-type shrunk struct {
-	more bool // there are more extents that are worth emptying
-	long bool // blocks lie farther back than they need
-	busy bool // others were at it, so that what was emptied waits for a later sweep
-}
-
-// shrink makes the heap file take less of the disk.
-//
-// First all that is free is made known: what nobody ever used is reserved; two anchors are
-// written, so that no older version keeps anything, and that both know of all extents that are to
-// be punched; a sweep finds what is free then. It leaves alone extents of which little
-// is in use, if there are many; those are emptied, and found by another sweep. Then comes
-// the order of holes (I8 of the heap). Free extents are marked; the marks are synced, by
-// one more anchor; and of those that are free still, the space is given back. What other
-// processes have in their lists stays.
-//
-// All that time this process is the sweeper: another sweep would make it forget what it
-// found, and two that compact at once would each make the space grow by what the other
-// has just forgotten. If it is stopped, another one may take its place; so whenever it is
-// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
-// took its place looks for active processes after that, before it sweeps (I7), and marks
-// nothing before it has swept. So either this one sees the other, or the other sees this
-// one, and no sweep begins.
-func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
-	release := func() {}
-	if err := tryAgain(ctx, tries, func() (ok bool, err error) {
-		release, ok = sp.beSweeper()
-		return ok, nil
-	}); err != nil {
-		return s, err
-	}
-	defer release()
-	if err := sp.unclean(ctx); err != nil {
-		return s, err
-	}
-	e := &evacuation{sp: sp}
-	choose, err := e.chooser()
-	if err != nil {
-		return s, err
-	}
-	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
-		return s, err
-	}
-	below := sp.live.Words().Carved.Load()
-	if err := sp.findFree(ctx, tries, choose); err != nil {
-		return s, err
-	}
-	if e.extents > 0 {
-		sp.live.Words().SweepWish.Store(1) // P3
-		if s.busy, err = afterMoving(e.empty(ctx), sp.findFree(ctx, secondTries, nil)); err != nil {
-			return s, err
-		}
-		if !s.busy {
-			below = sp.live.Words().Carved.Load()
-			s.more, s.long = e.more && e.moved > 0, e.long && e.moved > 0
-		}
-	}
-	return s, sp.punch(ctx, below)
-}
-
-// afterMoving tells of the errors of moving and of the sweep after it whether they are no
-// more than others at work: then what is known to be free is punched all the same.
-func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
-	for _, e := range []error{moveErr, sweepErr} {
-		if errors.Is(e, ErrBusy) {
-			busy = true
-		} else {
-			err = errors.Join(err, e)
-		}
-	}
-	return busy, err
-}
-
-// asSweeper is withLists, if this process is the sweeper still.
-func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
-	is := false
-	err := sp.withLists(ctx, func() {
-		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
-			sp.live.Assure() // L16
-			fn()
-		}
-	})
-	if err == nil && !is {
-		err = ErrSuspended
-	}
-	return err
-}
-
 // tryAgain calls try until it reports true, as long as others may be sweeping.
 func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
 	for range tries {
@@ -158,102 +50,4 @@ func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
 		}
 	}
 	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
-}
-
-// findFree sees to it that all that is free is known to be, and that this process has
-// what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
-func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
-	for again := true; again; {
-		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
-		if err := sp.anchorTwice(); err != nil {
-			return err
-		}
-		if err := tryAgain(ctx, tries, func() (bool, error) {
-			_, swept, err := sp.sweepNow(choose)
-			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
-				return false, nil
-			}
-			if err == nil && swept != 0 {
-				err = sp.unpinRestored(swept)
-			}
-			return swept != 0, err
-		}); err != nil {
-			return err
-		}
-		again = again && !sp.restored()
-	}
-	return nil
-}
-
-// unclean makes the space one that is in use: an anchor of a clean close lists free
-// space, and must not be believed once that is punched (E5).
-func (sp *Space) unclean(ctx context.Context) error {
-	if sp.live.Words().Clean.Load() == 0 {
-		return nil
-	}
-	if err := sp.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer sp.giveTurn()
-	if sp.live.Words().Clean.Load() == 0 {
-		return nil
-	}
-	return sp.makeUnclean()
-}
-
-// withLists runs fn while this process may use its lists of free space, and no sweep
-// begins.
-func (sp *Space) withLists(ctx context.Context, fn func()) error {
-	if err := sp.queue.lock(ctx); err != nil {
-		return err
-	}
-	defer sp.queue.unlock()
-	if err := sp.refused(); err != nil {
-		return err
-	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
-		fn()
-		return nil
-	})
-}
-
-// punch gives the space of the free extents below an offset back to the file system, as
-// far as they stay this process's.
-func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
-	defer func() {
-		listErr := sp.withLists(context.Background(), func() {
-			sp.heap.ReturnAside()
-			sp.heap.GiveBack(false)
-		})
-		if err == nil {
-			err = listErr
-		}
-	}()
-	var marked format.ByteCount
-	if err := sp.asSweeper(ctx, func() { marked = sp.heap.MarkHoles(below) }); err != nil {
-		return err
-	}
-	if marked == 0 {
-		return nil
-	}
-	if err := sp.writeAnchor(nil, true); err != nil { // the marks are on disk with all else
-		return err
-	}
-	invariant.Point("punch.synced")
-	for first, more := true, true; more; first = false {
-		var punchErr error
-		if err := sp.asSweeper(ctx, func() {
-			if first {
-				sp.heap.TakeAside(below)
-			}
-			more, punchErr = sp.heap.PunchAside()
-		}); err != nil {
-			return err
-		}
-		if punchErr != nil {
-			return punchErr
-		}
-	}
-	return sp.refused()
 }

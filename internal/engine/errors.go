@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 
 	"github.com/everheap/everheap/internal/format"
@@ -119,6 +120,11 @@ func OpenError(name string, err error) error {
 		return err
 	}
 	return &OpError{Op: "open", Space: name, Err: kindOf("", err)}
+}
+
+// openError wraps an error of Open.
+func openError(dir string, err error) error {
+	return &OpError{Op: "open", Space: filepath.Base(dir), Err: kindOf(dir, err)}
 }
 
 // translate turns an error of the lower layers into one of the interface; op

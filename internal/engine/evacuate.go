@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -62,9 +61,6 @@ const (
 	movePatience = 500 * time.Millisecond // for all of a pass: others may want what is withheld
 	moveLook     = 16                     // blocks between looks at the clock
 )
-
-// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
-const ResumeMutex = "resume "
 
 // evacuation is the emptying of some extents.
 type evacuation struct {
@@ -321,13 +317,6 @@ func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Vers
 		tx.state.Table = way.To(to)
 		invariant.Point("move.moved")
 		return nil
-	})
-}
-
-// resumes reports whether a program runs under Resume.
-func (sp *Space) resumes() bool {
-	return slices.ContainsFunc(sp.live.Locks(), func(l live.LockState) bool {
-		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
 	})
 }
 

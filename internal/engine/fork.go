@@ -3,10 +3,7 @@ package engine
 import (
 	"sync"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
-	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // A fork of a process that has a space open, as a program makes that hosts this library,
@@ -40,12 +37,3 @@ func forgetOpened() {
 // Forked reports whether the space was opened by another process than this one, which is
 // a fork of it (Q2).
 func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }
-
-// closeGate lets go of the gate file and its locks.
-func (sp *Space) closeGate() {
-	sp.dir.UnpinPresence()
-	if sp.guest && sp.header != nil {
-		_ = oslock.UnlockAll(sp.dir.Locks, format.LockVersions, int64(sp.header.Window>>4)) // what fails protects too much
-	}
-	spacefile.CloseLocks(sp.dir.Locks)
-}

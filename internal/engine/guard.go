@@ -164,13 +164,6 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 	return true, err
 }
 
-// note remembers the outcome of work that nobody waits for, for Stats.
-func (sp *Space) note(err error) {
-	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
-		sp.failure.Store(&err)
-	}
-}
-
 // Fault returns the error for a recovered panic value that is a memory fault, or that of
 // one who has found the words of live lost, and nil for any other value.
 func (sp *Space) Fault(r any) error {

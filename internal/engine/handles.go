@@ -111,20 +111,3 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, ke
 	}
 	return nil
 }
-
-// contents returns the indexes of the descriptors of an object's keys and values, 0
-// where it has none, and how many values it has. p is its payload.
-func contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		m := (*format.MapObject)(p)
-		return m.Key, m.Value, m.Count
-	case format.KindList:
-		l := (*format.ListObject)(p)
-		return 0, l.Value, l.Count
-	case format.KindValue:
-		value, _ = format.ValueType((*format.ValueObject)(p).Type)
-		return 0, value, 1
-	}
-	return 0, 0, 0
-}

@@ -159,16 +159,6 @@ func (sp *Space) flushSoon() (err error) {
 	})
 }
 
-// quitting reports whether the background work is to end.
-func (sp *Space) quitting() bool {
-	select {
-	case <-sp.quit:
-		return true
-	default:
-		return false
-	}
-}
-
 // spool writes what was committed to the file, without a sync, unless somebody is
 // at it.
 func (sp *Space) spool() (err error) {
@@ -179,6 +169,10 @@ func (sp *Space) spool() (err error) {
 	defer sp.live.UnleadJournal()
 	return sp.write()
 }
+
+// Spool writes what was committed to the journal, without a sync, as is done from
+// time to time.
+func (sp *Space) Spool() error { return sp.within(sp.spool) }
 
 // spoolTo writes at least the versions up to the state's, which is held. It does
 // not wait for whoever leads, and may be syncing: writing twice does no harm.
@@ -287,22 +281,4 @@ func (sp *Space) gather() {
 		runtime.Gosched()
 		oslock.Yield()
 	}
-}
-
-// anchorTwice makes the newest version durable by two anchors, so that whichever
-// of the usable anchors a recovery starts from, it needs no record of a version
-// up to that one (J1).
-func (sp *Space) anchorTwice() error {
-	version, err := sp.newestVersion()
-	if err != nil {
-		return err
-	}
-	for range 2 {
-		if err := sp.writeAnchor(nil, true); err != nil {
-			return err
-		}
-	}
-	sp.live.RaiseWritten(version)
-	sp.live.RaiseDurable(version)
-	return nil
 }

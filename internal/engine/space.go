@@ -42,9 +42,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -54,7 +51,6 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -63,50 +59,6 @@ import (
 
 // HeapName is the name of the heap file in the directory of a space.
 const HeapName = spacefile.HeapName
-
-// Options say how a space is opened.
-type Options struct {
-	MaxSize        uint64        // that the space has, or gets at creation; 0: any, DefaultMaxSize
-	FlushInterval  time.Duration // of the journal; 0: DefaultFlushInterval
-	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
-	ReadOnly       bool
-	Verify         bool        // checksums on every read
-	Mode           os.FileMode // of the directory, at creation; 0: 0700
-	MustExist      bool        // do not create
-	Base           uint64      // of the window, at creation; 0: any
-	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
-	Manual         bool        // for tests: nothing is done in the background
-	NoCollect      bool        // objects that nothing refers to are not collected in the background
-	CollectBatch   int         // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
-	CollectStep    func()      // for tests: called between the steps of a collection, without a lock; may be nil
-	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
-	// Files opens the files of the space; nil: those of the operating system.
-	// Tests put files in their place that fail, or that remember what was written.
-	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
-	// Rename and SyncDir move a file or directory, and make the names in a directory
-	// durable; nil: as the operating system does.
-	Rename  func(from, to string) error
-	SyncDir func(dir string) error
-	// Taken reports whether a window belongs to somebody else; nil: none does.
-	Taken func(base, size uint64) bool
-}
-
-// system returns what opens and moves the files.
-func (o *Options) system() spacefile.System {
-	return spacefile.System{Files: o.Files, Rename: o.Rename, SyncDir: o.SyncDir}
-}
-
-// creation returns what makes a space with the options.
-func (o *Options) creation() spacefile.Creation {
-	return spacefile.Creation{System: o.system(), MaxSize: o.MaxSize, Mode: o.Mode, Base: o.Base, Taken: o.Taken}
-}
-
-// Defaults of Options.
-const (
-	DefaultMaxSize        = spacefile.DefaultMaxSize
-	DefaultFlushInterval  = 100 * time.Millisecond
-	DefaultAnchorInterval = 10 * time.Second
-)
 
 // Space is an open space. All handles on it in one process are one Space, which
 // counts them.
@@ -171,136 +123,6 @@ type Space struct {
 	done    sync.WaitGroup
 }
 
-// open opens an existing space.
-//
-// It joins without the gate if the space is alive (K4).
-func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
-	dir, err := spacefile.OpenDir(path, id, o.system())
-	if err != nil {
-		return nil, err
-	}
-	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
-	sp.queue.over = sp.gone
-	sp.journal.wish = make(chan struct{}, 1)
-	sp.collecting.turn = make(chan struct{}, 1)
-	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
-		sp.release()
-		return nil, err
-	}
-	if !o.Manual {
-		sp.done.Add(1)
-		go sp.runBackground()
-		if !sp.readOnly {
-			sp.done.Add(1)
-			go sp.runJournal()
-		}
-	}
-	return sp, nil
-}
-
-// open does what open does before anything else can go on.
-func (sp *Space) open(ctx context.Context) (err error) {
-	if sp.guest, err = sp.dir.OpenLocks(sp.readOnly); err != nil {
-		return err
-	}
-	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
-		return spacefile.ErrOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
-	} else if err != nil {
-		return err
-	}
-	gate, err := sp.openMember(ctx)
-	if gate != nil {
-		defer spacefile.CloseLocks(gate)
-	}
-	if err != nil {
-		return err
-	}
-	if err := sp.suits(sp.options); err != nil {
-		return err
-	}
-	if err := sp.live.Join(); err != nil {
-		return err
-	}
-	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
-	sp.heap = heap.New(sp.region, sp.live)
-	sp.reader = sp.heap.Reader(sp.options.Verify)
-	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
-	sp.judge = sp.judgeHandle
-	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
-	if err := sp.checkCurrent(); err != nil {
-		return err
-	}
-	key, _ := layout.For[string]()
-	value, _ := layout.For[uint64]()
-	sp.catalog = sp.shape(key, value)
-	if err := sp.openJournal(); err != nil {
-		return err
-	}
-	if sp.live.Words().Recovering.Load() != 0 {
-		if err := sp.recover(); err != nil {
-			return err
-		}
-	}
-	if sp.options.NoJournal {
-		sp.live.RaiseWritten(math.MaxInt64)
-	}
-	if err := sp.heal(); err != nil {
-		return err
-	}
-	sp.live.Assure() // all of that was read from words that others share
-	if sp.guest {    // which forks keep as well, and protect too much
-		return nil
-	}
-	return sp.dir.PinPresence()
-}
-
-// openHeap opens and maps the heap file.
-func (sp *Space) openHeap() error {
-	mode := os.O_RDWR
-	if sp.readOnly {
-		mode = os.O_RDONLY
-	}
-	if err := sp.dir.OpenHeap(mode); err != nil {
-		return err
-	}
-	sp.header = sp.dir.Header
-	err := sp.dir.CheckSize()
-	if err == nil {
-		sp.region, err = mapping.Map(sp.dir.Heap, sp.header.Base, sp.header.Window, sp.readOnly)
-	}
-	if err != nil {
-		sp.dir.Heap.Close()
-		sp.dir.Heap = nil
-	}
-	return err
-}
-
-// checkCurrent verifies the newest state before anything is served from it. It
-// holds the state: other processes may commit meanwhile.
-func (sp *Space) checkCurrent() error {
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	r := sp.heap.Reader(true)
-	return r.Verify(hold.State, format.KindState)
-}
-
-// release closes what a failed open has opened.
-func (sp *Space) release() {
-	if sp.live != nil {
-		sp.live.Leave(false)
-	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
-	}
-	if sp.region != nil {
-		sp.region.Close()
-	}
-	if sp.dir.Locks != nil {
-		sp.closeGate()
-	}
-	sp.dir.Close()
-}
-
 // name is what errors call the space.
 func (sp *Space) name() string { return filepath.Base(sp.dir.Opened()) }
 
@@ -331,4 +153,13 @@ func StoredWindow(dir string) (base, size uint64, err error) {
 		return 0, 0, openError(dir, err)
 	}
 	return h.Base, h.Window, nil
+}
+
+// HeapFile returns the path of the heap file, and the offset of an address in it.
+func (sp *Space) HeapFile(a format.Addr) (string, int64) {
+	off := int64(0)
+	if uint64(a) >= sp.header.Base {
+		off = int64(uint64(a) - sp.header.Base)
+	}
+	return sp.dir.Join(HeapName), off
 }

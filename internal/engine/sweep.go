@@ -258,3 +258,35 @@ func (sp *Space) othersActive() bool {
 	}
 	return true
 }
+
+// asSweeper is withLists, if this process is the sweeper still.
+func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
+	is := false
+	err := sp.withLists(ctx, func() {
+		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
+			sp.live.Assure() // L16
+			fn()
+		}
+	})
+	if err == nil && !is {
+		err = ErrSuspended
+	}
+	return err
+}
+
+// withLists runs fn while this process may use its lists of free space, and no sweep
+// begins.
+func (sp *Space) withLists(ctx context.Context, fn func()) error {
+	if err := sp.queue.lock(ctx); err != nil {
+		return err
+	}
+	defer sp.queue.unlock()
+	if err := sp.refused(); err != nil {
+		return err
+	}
+	return sp.usingLists(func() error {
+		sp.heap.Enter()
+		fn()
+		return nil
+	})
+}

@@ -11,7 +11,7 @@ import (
 
 // A Creation makes spaces.
 type Creation struct {
-	System
+	System  System
 	MaxSize uint64                       // 0: DefaultMaxSize
 	Mode    os.FileMode                  // of the directory; 0: 0700
 	Base    uint64                       // of the window; 0: any
@@ -65,13 +65,13 @@ func (c Creation) Construct(dir string, build, place func(temporary string) erro
 	if err := build(temporary); err != nil {
 		return err
 	}
-	if err := c.syncDir(temporary); err != nil {
+	if err := c.System.syncDir(temporary); err != nil {
 		return err
 	}
 	if err := place(temporary); err != nil {
 		return err
 	}
-	return c.syncDir(parent)
+	return c.System.syncDir(parent)
 }
 
 // mode returns the permissions of the directory of a space that is created.

@@ -66,6 +66,6 @@ func (c *Creation) adopt(dir string) error {
 			return err
 		}
 	}
-	c.owner, err = mapping.OwnerOf(d)
+	c.System.owner, err = mapping.OwnerOf(d)
 	return err
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// Missing is what the look at the directory says of a file of an open space.
+// Missing says what has become of a file of an open space, if it is not what it was.
 type Missing struct {
 	File string // its name
 	Err  error
 	Cut  bool // the file is in its place, and shorter than it was, or has holes
 }
 
-// ExamineHeap looks at the heap file.
+// ExamineHeap looks at the heap file, and returns nil if it is what it was. w are the
+// words of live.
 func (d *Dir) ExamineHeap(w *format.Live) *Missing {
 	carved := w.Carved.Load() // before the size: both rise
 	s, err := d.Stat(HeapName)
@@ -31,7 +32,7 @@ func (d *Dir) ExamineHeap(w *format.Live) *Missing {
 	return nil
 }
 
-// ExamineJournal looks at the journal. That all segments have their space on disk says
+// ExamineJournal looks at the journal, and returns nil if it is what it was. That all segments have their space on disk says
 // that nobody has cut the file, and that it has grown again by later writes; but a hole
 // that is no larger than what the file system needs for itself is not seen.
 func (d *Dir) ExamineJournal(w *format.Live, id mapping.FileID) *Missing {

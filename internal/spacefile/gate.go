@@ -91,7 +91,7 @@ func gateHolders(holders []oslock.Holder) string {
 	return strings.Join(names, " and ") + " has been opening, closing or rewriting the space"
 }
 
-// GateAtEnd waits for the gate with bounded patience.
+// GateAtEnd waits for the gate with bounded patience, for one who closes the space (K6).
 func (d *Dir) GateAtEnd() (*os.File, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()

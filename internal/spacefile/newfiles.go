@@ -23,7 +23,7 @@ func (c *Creation) CreateFiles(dir string, h *format.Header, limit uint64) error
 	if err := c.createHeap(d, h, limit, perm); err != nil {
 		return err
 	}
-	return c.createJournal(d, perm)
+	return c.System.createJournal(d, perm)
 }
 
 // NewHeader returns the header of a new space with a window of the size.

@@ -21,7 +21,7 @@ func (c *Creation) place(temporary, dir string) error {
 	if inside(temporary, dir) {
 		return c.publish(temporary, dir)
 	}
-	err := c.moveDir(temporary, dir)
+	err := c.System.moveDir(temporary, dir)
 	if err == nil {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (c *Creation) publish(temporary, dir string) error {
 			return errors.Join(err, readErr)
 		}
 	}
-	if err := c.syncDir(dir); err != nil {
+	if err := c.System.syncDir(dir); err != nil {
 		return err
 	}
 	invariant.Point("create.journal")
@@ -87,7 +87,7 @@ func (c *Creation) publish(temporary, dir string) error {
 		return err
 	}
 	invariant.Point("create.heap")
-	if err := c.syncDir(dir); err != nil {
+	if err := c.System.syncDir(dir); err != nil {
 		return err
 	}
 	left, err := filepath.Glob(filepath.Join(escapeGlob(dir), newInside+"*"))

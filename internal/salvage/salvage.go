@@ -7,14 +7,14 @@
 //
 // Invariants:
 //
-//	A1  The space is only read, and no process has it open meanwhile.
-//	A2  Nothing is believed but what verifies by itself: no word of live but one, no
+//	Y1  The space is only read, and no process has it open meanwhile.
+//	Y2  Nothing is believed but what verifies by itself: no word of live but one, no
 //	    anchor whose state is damaged, no class of an extent.
-//	A3  A block is verified before it is looked into. One that was written after the
+//	Y3  A block is verified before it is looked into. One that was written after the
 //	    version that is told belongs to another version: its place was used anew.
-//	A4  What the backup tells, a restore takes: a change of the journal that the applier
+//	Y4  What the backup tells, a restore takes: a change of the journal that the applier
 //	    would refuse is left out, and noted.
-//	A5  A page that cannot be read costs what is on it: the fault is an error of the
+//	Y5  A page that cannot be read costs what is on it: the fault is an error of the
 //	    block, and the walk goes on.
 //
 // Start reading at Run, then salvager.choose and salvager.tell.

@@ -96,7 +96,7 @@ func (sp *Space) freeze() error {
 		if err != nil {
 			return err
 		}
-		fill, err := sp.firstWords(anchors, uint64(info.Size()))
+		fill, err := sp.dir.FirstWords(anchors, uint64(info.Size()))
 		if err != nil {
 			return err
 		}

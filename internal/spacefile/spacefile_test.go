@@ -11,6 +11,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -147,8 +148,8 @@ func TestSameHeap(t *testing.T) {
 	if err := d.SameHeap(); !errors.Is(err, spacefile.ErrOtherHeap) {
 		t.Errorf("the heap file was replaced: %v", err)
 	}
-	var live format.Live
-	if m := d.ExamineHeap(&live); m == nil || m.Cut || !errors.Is(m.Err, spacefile.ErrReplaced) {
+	var words format.Live
+	if m := d.ExamineHeap(&words); m == nil || m.Cut || !errors.Is(m.Err, spacefile.ErrReplaced) {
 		t.Errorf("the heap file was replaced: %+v", m)
 	}
 	other, err := spacefile.OpenDir(dir, d.HeapID, spacefile.System{})
@@ -216,30 +217,30 @@ func TestExamine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var live format.Live
-	live.Carved.Store(uint64(heap))
-	live.SegmentCount.Store(1)
-	if m := d.ExamineHeap(&live); m != nil {
+	var words format.Live
+	words.Carved.Store(uint64(heap))
+	words.SegmentCount.Store(1)
+	if m := d.ExamineHeap(&words); m != nil {
 		t.Errorf("%+v", m)
 	}
-	if m := d.ExamineJournal(&live, s.FileID); m != nil {
+	if m := d.ExamineJournal(&words, s.FileID); m != nil {
 		t.Errorf("%+v", m)
 	}
 	path := filepath.Join(dir, journal.FileName)
 	if err := os.Truncate(path, 4096); err != nil {
 		t.Fatal(err)
 	}
-	if m := d.ExamineJournal(&live, s.FileID); m == nil || !m.Cut || !strings.Contains(m.Err.Error(), "truncated") {
+	if m := d.ExamineJournal(&words, s.FileID); m == nil || !m.Cut || !strings.Contains(m.Err.Error(), "truncated") {
 		t.Errorf("the journal was cut: %+v", m)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if m := d.ExamineJournal(&live, s.FileID); m == nil || m.Cut || !errors.Is(m.Err, spacefile.ErrReplaced) {
+	if m := d.ExamineJournal(&words, s.FileID); m == nil || m.Cut || !errors.Is(m.Err, spacefile.ErrReplaced) {
 		t.Errorf("the journal is gone: %+v", m)
 	}
-	live.Carved.Store(uint64(heap) + 1)
-	if m := d.ExamineHeap(&live); m == nil || !m.Cut {
+	words.Carved.Store(uint64(heap) + 1)
+	if m := d.ExamineHeap(&words); m == nil || !m.Cut {
 		t.Errorf("the heap was cut: %+v", m)
 	}
 }
@@ -267,5 +268,53 @@ func TestAnchors_Damaged(t *testing.T) {
 	var damage *format.DamageError
 	if _, _, err := d.Anchors(); !errors.As(err, &damage) {
 		t.Errorf("no anchor is left: %v", err)
+	}
+}
+
+// A live file that is made anew says what the newest anchor does, and is believed by
+// nobody before it was recovered.
+func TestRebuildLive(t *testing.T) {
+	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
+	d := opened(t, dir, mapping.FileID{})
+	info, err := d.Locks.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubts, err := d.RebuildLive(info, true)
+	if err != nil || doubts.Damaged != 0 {
+		t.Fatalf("%+v: %v", doubts, err)
+	}
+	lv, err := live.Open(d.Dir, d.Header.SpaceID, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lv.Leave(false)
+	w := lv.Words()
+	if w.Written.Load() != 1 || w.Limit.Load() != 64<<20 || w.Failed.Load() != 1 || w.Clean.Load() != 1 {
+		t.Errorf("version %d, limit %d, failed %d, clean %d", w.Written.Load(), w.Limit.Load(), w.Failed.Load(), w.Clean.Load())
+	}
+	if err := d.CheckMarks(w); !errors.Is(err, live.ErrUntrusted) {
+		t.Errorf("it was not recovered: %v", err)
+	}
+	w.Recovering.Store(0)
+	if err := d.CheckMarks(w); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(){
+		"carved beyond the file": func() { w.Carved.Store(uint64(info.Size()) + format.ExtentSize) },
+		"carved below an anchor": func() { w.Carved.Store(w.Carved.Load() - format.ExtentSize) },
+		"an end beyond the file": func() { w.End.Store(uint64(info.Size()) + format.ExtentSize) },
+		"a limit of no extents":  func() { w.Limit.Add(1) },
+		"no index is left":       func() { w.NextIndex.Store(1 << 62) },
+	} {
+		carved, end, limit, next := w.Carved.Load(), w.End.Load(), w.Limit.Load(), w.NextIndex.Load()
+		spoil()
+		if err := d.CheckMarks(w); !errors.Is(err, live.ErrUntrusted) {
+			t.Errorf("%s: %v", name, err)
+		}
+		w.Carved.Store(carved)
+		w.End.Store(end)
+		w.Limit.Store(limit)
+		w.NextIndex.Store(next)
 	}
 }

@@ -3,10 +3,8 @@ package engine
 import (
 	"time"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -138,7 +136,7 @@ func (sp *Space) close() error {
 func (sp *Space) closeGate() {
 	sp.dir.UnpinPresence()
 	if sp.guest && sp.header != nil {
-		_ = oslock.UnlockAll(sp.dir.Locks, format.LockVersions, int64(sp.header.Window>>4)) // what fails protects too much
+		_ = sp.dir.UnlockVersions() // what fails protects too much
 	}
 	spacefile.CloseLocks(sp.dir.Locks)
 }

@@ -32,7 +32,7 @@ func (sp *Space) openGuest(ctx context.Context) error {
 		}
 		if err = sp.dir.SameHeap(); err == nil {
 			if ok = sp.liveReady(); !ok {
-				err = sp.freeze()
+				sp.live, sp.anchorDoubts, err = sp.dir.Freeze()
 			}
 		}
 		spacefile.CloseLocks(gate)
@@ -79,41 +79,6 @@ func (sp *Space) visit() (bool, error) {
 		}
 	}
 	return false, errors.Join(err, oslock.Unlock(sp.dir.Locks, format.LockPresence))
-}
-
-// freeze makes this process a guest of what is on disk: the version of the newest anchor
-// (K10). The caller has the gate, shared: nobody recovers the space meanwhile.
-func (sp *Space) freeze() error {
-	if held, err := oslock.HeldByOther(sp.dir.Locks, format.LockPresence); err != nil || held {
-		return errors.Join(err, fmt.Errorf("%w: the live file is missing or damaged, or may not be read, while another process has the space open", ErrBusy))
-	}
-	for {
-		anchors, doubts, err := sp.dir.Anchors()
-		if err != nil {
-			return err
-		}
-		info, err := sp.dir.Locks.Stat()
-		if err != nil {
-			return err
-		}
-		fill, err := sp.dir.FirstWords(anchors, uint64(info.Size()))
-		if err != nil {
-			return err
-		}
-		sp.anchorDoubts = doubts
-		if sp.live, err = live.Frozen(sp.dir.Locks, sp.header.Base, fill); err != nil {
-			return err
-		}
-		again, _, err := sp.dir.Anchors()
-		if err == nil && spacefile.UsableOnDisk(again, spacefile.NewestAnchor(anchors)) {
-			return nil
-		}
-		err = errors.Join(err, oslock.UnlockAll(sp.dir.Locks, format.LockVersions, int64(sp.header.Window>>4)))
-		sp.live = nil
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // openGuestJournal opens the journal for a guest, which only looks whether there is

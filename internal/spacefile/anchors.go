@@ -119,8 +119,8 @@ func (d *Dir) checkAnchored(f mapping.File, a *format.Anchor) error {
 	return nil
 }
 
-// UsableOnDisk reports whether an anchor is one of the two newest.
-func UsableOnDisk(anchors []*format.Anchor, a *format.Anchor) bool {
+// usableOnDisk reports whether an anchor is one of the two newest.
+func usableOnDisk(anchors []*format.Anchor, a *format.Anchor) bool {
 	newer := 0
 	for _, other := range anchors {
 		if other != nil && other.Newer(a) {

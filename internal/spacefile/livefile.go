@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -61,7 +62,7 @@ func (d *Dir) RebuildLive(heapInfo os.FileInfo, failed bool) (Doubts, error) {
 	if err != nil {
 		return doubts, err
 	}
-	fill, err := d.FirstWords(anchors, uint64(heapInfo.Size()))
+	fill, err := d.firstWords(anchors, uint64(heapInfo.Size()))
 	if err != nil {
 		return doubts, err
 	}
@@ -73,9 +74,9 @@ func (d *Dir) RebuildLive(heapInfo os.FileInfo, failed bool) (Doubts, error) {
 	})
 }
 
-// FirstWords returns what fills the words of a new live file from anchors, for a heap
+// firstWords returns what fills the words of a new live file from anchors, for a heap
 // file of the size. The journal is still to be replayed then.
-func (d *Dir) FirstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
+func (d *Dir) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
 	newest := NewestAnchor(anchors)
 	if newest.Carved > size&^(format.ExtentSize-1) {
 		return nil, &format.DamageError{File: HeapName, Offset: int64(size),
@@ -121,4 +122,38 @@ func (d *Dir) FirstWords(anchors []*format.Anchor, size uint64) (func(w *format.
 			}
 		}
 	}, nil
+}
+
+// Freeze makes a live file in memory, of what is on disk: the version of the newest anchor
+// (K10 of package live). The caller has the gate, shared: nobody recovers the space
+// meanwhile.
+func (d *Dir) Freeze() (*live.Live, Doubts, error) {
+	if held, err := oslock.HeldByOther(d.Locks, format.LockPresence); err != nil || held {
+		return nil, Doubts{}, errors.Join(err, fmt.Errorf("%w: the live file is missing or damaged, or may not be read, while another process has the space open", ErrBusy))
+	}
+	for {
+		anchors, doubts, err := d.Anchors()
+		if err != nil {
+			return nil, doubts, err
+		}
+		info, err := d.Locks.Stat()
+		if err != nil {
+			return nil, doubts, err
+		}
+		fill, err := d.firstWords(anchors, uint64(info.Size()))
+		if err != nil {
+			return nil, doubts, err
+		}
+		lv, err := live.Frozen(d.Locks, d.Header.Base, fill)
+		if err != nil {
+			return nil, doubts, err
+		}
+		again, _, err := d.Anchors()
+		if err == nil && usableOnDisk(again, NewestAnchor(anchors)) {
+			return lv, doubts, nil
+		}
+		if err = errors.Join(err, d.UnlockVersions()); err != nil {
+			return nil, doubts, err
+		}
+	}
 }

@@ -60,3 +60,8 @@ func (d *Dir) UnpinPresence() {
 		d.here = nil
 	}
 }
+
+// UnlockVersions gives back the locks by which a guest protects versions.
+func (d *Dir) UnlockVersions() error {
+	return oslock.UnlockAll(d.Locks, format.LockVersions, int64(d.Header.Window>>4))
+}

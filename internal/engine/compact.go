@@ -2,19 +2,14 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-const (
-	compactTries = 200                   // to be the sweeper, and to sweep, while others are at it
-	compactPause = 25 * time.Millisecond // between them
-	mostAgain    = 3                     // passes for the sake of what lies too far back
-	secondTries  = 20                    // to sweep once more, after blocks were moved
-)
+// compactTries is how often it is tried to be the sweeper, and to sweep, while others are
+// at it.
+const compactTries = 200
 
 // Compact gives space back to the file system, while others go on reading and writing, and
 // returns what the files took on disk before and take after.
@@ -35,19 +30,4 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		err = sp.compactJournal()
 	}
 	return before, spacefile.DiskIn(sp.dir.Dir), err
-}
-
-// tryAgain calls try until it reports true, as long as others may be sweeping.
-func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
-	for range tries {
-		if ok, err := try(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(compactPause):
-		}
-	}
-	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
 }

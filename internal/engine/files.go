@@ -124,6 +124,14 @@ func (sp *Space) whyFailed() error {
 	return errFailed
 }
 
+// whyStopped returns why nothing is written any more, if this process has found that out.
+func (sp *Space) whyStopped() error {
+	if why := sp.stopped.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
 // lookAround looks at the files in the background: what was durable is made so again
 // before anybody asks.
 func (b *background) lookAround() error {

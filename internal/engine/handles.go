@@ -111,3 +111,37 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, ke
 	}
 	return nil
 }
+
+// usable returns an error if the transaction has ended, or if a handle cannot be one
+// of this space.
+func (tx *Tx) usable(id format.ID) error {
+	if err := tx.Err(); err != nil {
+		return err
+	}
+	switch {
+	case id.Tag() == tx.sp.header.Tag:
+		return nil
+	case id == 0:
+		return ErrNilHandle
+	}
+	return otherSpace(id)
+}
+
+// objectError says what it means that a handle leads to no object of its kind.
+func (tx *Tx) objectError(id format.ID, err error) error {
+	var kind *table.KindError
+	switch {
+	case errors.Is(err, table.ErrNoObject):
+		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
+	case errors.As(err, &kind):
+		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+			"  stored:  a " + called(kind.Got),
+			"  program: a " + called(kind.Want)}}
+	}
+	return err
+}
+
+// otherSpace is the error for a handle of another space.
+func otherSpace(id format.ID) error {
+	return fmt.Errorf("%w: the object %016x is of another space", ErrDangling, uint64(id))
+}

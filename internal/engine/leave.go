@@ -171,11 +171,3 @@ func (sp *Space) lastAnchor(again bool) error {
 	w.Clean.Store(1) // E5: before it is written
 	return sp.writeAnchor(&stacks, false)
 }
-
-// whyStopped returns why nothing is written any more, if this process has found that out.
-func (sp *Space) whyStopped() error {
-	if why := sp.stopped.Load(); why != nil {
-		return *why
-	}
-	return nil
-}

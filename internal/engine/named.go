@@ -8,7 +8,6 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/table"
 	"github.com/everheap/everheap/internal/trie"
 )
 
@@ -62,40 +61,6 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 		return 0, err
 	}
 	return id, nil
-}
-
-// objectError says what it means that a handle leads to no object of its kind.
-func (tx *Tx) objectError(id format.ID, err error) error {
-	var kind *table.KindError
-	switch {
-	case errors.Is(err, table.ErrNoObject):
-		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
-	case errors.As(err, &kind):
-		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + called(kind.Got),
-			"  program: a " + called(kind.Want)}}
-	}
-	return err
-}
-
-// otherSpace is the error for a handle of another space.
-func otherSpace(id format.ID) error {
-	return fmt.Errorf("%w: the object %016x is of another space", ErrDangling, uint64(id))
-}
-
-// usable returns an error if the transaction has ended, or if a handle cannot be one
-// of this space.
-func (tx *Tx) usable(id format.ID) error {
-	if err := tx.Err(); err != nil {
-		return err
-	}
-	switch {
-	case id.Tag() == tx.sp.header.Tag:
-		return nil
-	case id == 0:
-		return ErrNilHandle
-	}
-	return otherSpace(id)
 }
 
 // lookup reads a word from one of the space's own maps.

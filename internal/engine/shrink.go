@@ -8,6 +8,11 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
+const (
+	mostAgain   = 3  // passes for the sake of what lies too far back
+	secondTries = 20 // to sweep once more, after blocks were moved
+)
+
 // shrinkAll is shrink, until it brings no more.
 func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
 	for again := 0; ; {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -289,4 +290,22 @@ func (sp *Space) withLists(ctx context.Context, fn func()) error {
 		fn()
 		return nil
 	})
+}
+
+// sweepPause is between two tries to sweep while others do.
+const sweepPause = 25 * time.Millisecond
+
+// tryAgain calls try until it reports true, as long as others may be sweeping.
+func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
+	for range tries {
+		if ok, err := try(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(sweepPause):
+		}
+	}
+	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -146,7 +147,7 @@ func (w *windows) holder(base, size uint64) string {
 func (w *windows) choose(to *window) (err error) {
 	w.entries, _ = registry.Open("").List()
 	if to.base == 0 {
-		to.base, err = engine.PickPlace(to.size, func(base, size uint64) bool {
+		to.base, err = spacefile.PickPlace(to.size, func(base, size uint64) bool {
 			return base == w.old || w.holder(base, size) != ""
 		})
 		return err

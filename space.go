@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -131,7 +132,7 @@ func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o 
 		return nil, engine.OpenError(name, err)
 	}
 	place := func(taken func(base, size uint64) bool) (uint64, error) {
-		return engine.PickPlace(size, taken)
+		return spacefile.PickPlace(size, taken)
 	}
 	create := func(base uint64) error {
 		o.Base = base

@@ -12,31 +12,6 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// Sync returns when everything that was committed before the call is on disk.
-func (sp *Space) Sync() error { return sp.within(sp.sync) }
-
-// sync is Sync.
-func (sp *Space) sync() error {
-	if sp.readOnly {
-		return ErrReadOnly
-	}
-	if err := sp.refused(); err != nil { // also if all is durable already: who asks is to know
-		return err
-	}
-	version, err := sp.newestVersion()
-	if err == nil {
-		err = sp.awaitDurable(version)
-	}
-	if err == nil {
-		err = sp.assured() // F1: also if others have made it durable, a while ago
-		_ = sp.told()
-	}
-	if err == nil {
-		sp.live.Assure() // X3
-	}
-	return err
-}
-
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
 // the version is there already and stacks is nil, there is nothing to do, but for
@@ -59,14 +34,14 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if m := sp.examineHeap(); m != nil { // what is not there cannot be made durable
+	if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // what is not there cannot be made durable
 		return sp.stop(m)
 	}
 	claim, err := sp.claimAnchor(again || stacks != nil)
 	if err != nil {
 		return err
 	}
-	if err := sp.syncAnchor(sp.file, claim, hold.State, version, stacks); err != nil {
+	if err := sp.syncAnchor(sp.dir.Heap, claim, hold.State, version, stacks); err != nil {
 		sp.live.AbandonAnchor(claim)
 		return err
 	}
@@ -114,7 +89,7 @@ func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state for
 		err = sp.refused()
 	}
 	if err == nil {
-		if m := sp.examineHeap(); m != nil { // F1
+		if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // F1
 			err = sp.stop(m)
 		}
 	}
@@ -173,9 +148,23 @@ func (sp *Space) Anchor(twice bool) error {
 	})
 }
 
-// Spool writes what was committed to the journal, without a sync, as is done from
-// time to time.
-func (sp *Space) Spool() error { return sp.within(sp.spool) }
+// anchorTwice makes the newest version durable by two anchors, so that whichever
+// of the usable anchors a recovery starts from, it needs no record of a version
+// up to that one (J1).
+func (sp *Space) anchorTwice() error {
+	version, err := sp.newestVersion()
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := sp.writeAnchor(nil, true); err != nil {
+			return err
+		}
+	}
+	sp.live.RaiseWritten(version)
+	sp.live.RaiseDurable(version)
+	return nil
+}
 
 // makeUnclean puts an anchor without free space on disk before the first
 // allocation after a clean close (E5). The caller is the writer.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
@@ -69,15 +71,11 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	if err != nil {
 		return err
 	}
-	fixed := uintptr(m.shape.FixedSize())
-	if uintptr(len(payload)) < fixed {
-		return fmt.Errorf("an entry of %d bytes is too short", len(payload))
-	}
 	entry, bounds := a.copy(payload)
-	key, value := m.shape.KeyOf(entry), m.shape.ValueOf(entry)
-	if err := m.shape.Key.Relocate(key, bounds, uintptr(h.Addr)); err != nil {
+	if err := dump.RelocateEntry(m.shape, h, entry, bounds); err != nil {
 		return err
 	}
+	key := m.shape.KeyOf(entry)
 	if kind == format.OpDelete {
 		removed, err := m.Delete(a.tx, key)
 		if err == nil && !removed && !a.lenient {
@@ -85,10 +83,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		}
 		return err
 	}
-	if err := m.shape.Value.Relocate(value, bounds, uintptr(h.Addr)); err != nil {
-		return err
-	}
-	return m.Set(a.tx, key, value)
+	return m.Set(a.tx, key, m.shape.ValueOf(entry))
 }
 
 // copy returns a payload where Relocate may change it: itself, or a copy in the buffer.
@@ -153,7 +148,7 @@ func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error 
 	if err != nil {
 		return err
 	}
-	if err := keyError(key, kind); err != nil {
+	if err := entry.CheckKeys(key, kind); err != nil {
 		return err
 	}
 	if _, err := a.tx.storedType(h.Arg); err != nil {
@@ -168,10 +163,7 @@ func second[T any](_ T, err error) error { return err }
 // newType stores a descriptor.
 func (a *applier) newType(index uint64, payload []byte) error {
 	const head = int(unsafe.Sizeof(format.TypeObject{}))
-	if len(payload) < head {
-		return fmt.Errorf("a descriptor of %d bytes is too short", len(payload))
-	}
-	if _, err := layout.Decode(append([]byte(nil), payload[head:]...)); err != nil {
+	if _, err := dump.TypeIn(payload); err != nil {
 		return err
 	}
 	return a.create(index, func() error { return second(a.tx.newType(payload[head:])) })

@@ -1,10 +1,10 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 )
@@ -27,18 +27,17 @@ func (a *applier) cellsOf(typeIndex uint64) (cells, error) {
 }
 
 // cell returns the value in a payload, or the zero value if there is none.
-func (a *applier) cell(cell *entry.Cell, addr uint64, payload []byte) (word uint64, value unsafe.Pointer, err error) {
-	if addr == 0 && len(payload) == 0 {
+func (a *applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word uint64, value unsafe.Pointer, err error) {
+	if h.Addr == 0 && len(payload) == 0 {
 		p := a.room(cell.FixedSize())
 		clear(a.buf[:(cell.FixedSize()+7)/8])
 		return 0, cell.ValueOf(p), nil
 	}
-	if len(payload) < cell.FixedSize() {
-		return 0, nil, fmt.Errorf("a value of %d bytes is too short", len(payload))
-	}
 	p, bounds := a.copy(payload)
-	value = cell.ValueOf(p)
-	return *(*uint64)(p), value, cell.Type.Relocate(value, bounds, uintptr(addr))
+	if err := dump.RelocateCell(cell, h, p, bounds); err != nil {
+		return 0, nil, err
+	}
+	return *(*uint64)(p), cell.ValueOf(p), nil
 }
 
 // value makes a value, or sets one.
@@ -55,12 +54,14 @@ func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 	if err != nil {
 		return err
 	}
-	word, value, err := a.cell(c.value, h.Addr, payload)
+	word, value, err := a.cell(c.value, h, payload)
 	if err != nil {
 		return err
 	}
-	if want := format.MakeValueType(typeIndex); word != want && len(payload) > 0 {
-		return errors.New("a value that is of another type than the change says")
+	if len(payload) > 0 {
+		if err := dump.CheckValue(word, typeIndex); err != nil {
+			return err
+		}
 	}
 	if kind == format.OpSetValue {
 		old, err := a.tx.object(index, format.KindValue)
@@ -81,20 +82,17 @@ func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 	if err != nil {
 		return err
 	}
-	if kind == format.OpTruncate {
-		if h.Arg > object.Count {
-			return fmt.Errorf("a list of %d elements cannot be truncated to %d", object.Count, h.Arg)
-		}
-		return a.tx.truncate(index, h.Arg)
+	if err := dump.CheckIndex(h, object.Count); err != nil {
+		return err
 	}
-	if kind == format.OpAppend && h.Arg != object.Count || kind == format.OpSetItem && h.Arg >= object.Count {
-		return fmt.Errorf("a list of %d elements cannot get one with the index %d", object.Count, h.Arg)
+	if kind == format.OpTruncate {
+		return a.tx.truncate(index, h.Arg)
 	}
 	c, err := a.cellsOf(object.Value)
 	if err != nil {
 		return err
 	}
-	_, value, err := a.cell(c.item, h.Addr, payload)
+	_, value, err := a.cell(c.item, h, payload)
 	if err != nil {
 		return err
 	}

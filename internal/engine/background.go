@@ -216,3 +216,20 @@ func (b *background) maybeSweep() error {
 	}
 	return err
 }
+
+// quitting reports whether the background work is to end.
+func (sp *Space) quitting() bool {
+	select {
+	case <-sp.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// note remembers the outcome of work that nobody waits for, for Stats.
+func (sp *Space) note(err error) {
+	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
+		sp.failure.Store(&err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/vector"
@@ -26,19 +27,19 @@ func (tx *Tx) Backup(w io.Writer) error {
 	if lost := sp.lookLost(); lost != nil {
 		return lost
 	}
-	wr, err := backup.NewWriter(w, backupHead(sp.header, limit, state))
+	wr, err := backup.NewWriter(w, dump.Head(sp.header, limit, state))
 	if err != nil {
 		return err
 	}
 	r := sp.heap.Reader(true)
-	d := dump{r: &r, state: state, own: sp.catalog, shape: sp.shape, verify: r.Verify, put: wr.Put}
-	d.there = tx.there(&r)
-	d.lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
-	if err := d.run(); err != nil {
+	d := dump.Dump{Reader: &r, State: state, Own: sp.catalog, Shape: sp.shape, Verify: r.Verify, Put: wr.Put}
+	d.There = tx.there(&r)
+	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
+	if err := d.Run(); err != nil {
 		return err
 	}
-	if d.objects != state.Objects {
-		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.objects))
+	if d.Objects != state.Objects {
+		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.Objects))
 	}
 	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
 	next := max(state.NextIndex, stateAt(tx.hold.State).NextIndex)
@@ -50,14 +51,6 @@ func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 	return func(index uint64) bool {
 		word, err := vector.Get(r, format.Link(tx.state.Table), index)
 		return err == nil && word != 0
-	}
-}
-
-// backupHead returns what a backup says of the space and the version.
-func backupHead(h *format.Header, limit uint64, state *format.State) format.BackupHead {
-	return format.BackupHead{
-		SpaceID: h.SpaceID, Secret: h.Secret, Window: h.Window, Limit: limit, Created: h.Created, Tag: h.Tag,
-		Version: state.Version, UnixNano: state.UnixNano,
 	}
 }
 

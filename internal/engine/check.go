@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // Check goes on beside whatever else does, and what others do meanwhile must never
@@ -103,11 +104,11 @@ func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool)
 // when two newer ones are confirmed; so if an anchor still is one of the two newest
 // afterwards, it was all the time.
 func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
-	if h, err := readHeader(sp.file); err != nil || *h != *sp.header {
+	if h, err := spacefile.ReadHeader(sp.dir.Heap); err != nil || *h != *sp.header {
 		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
 	}
 	for _, a := range sp.live.UsableAnchors() {
-		finding := sp.checkAnchor(sp.file, a, r, marks)
+		finding := sp.checkAnchor(sp.dir.Heap, a, r, marks)
 		if finding != nil && sp.live.Usable(a) {
 			report.Add(*finding)
 		}

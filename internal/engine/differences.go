@@ -236,3 +236,47 @@ func diffObjects(was, now *Tx, each func(index uint64, was, now format.Addr) err
 	}
 	return err
 }
+
+// Difference is what one key has in two versions. The pointers are valid until the
+// function that it is passed to returns.
+type Difference struct {
+	Version format.Version
+	More    bool       // there are more of this version
+	Key     StoredPart // nil: there are no keys
+	Was     StoredPart // nil: the key was not there
+	Now     StoredPart // nil: the key is not there
+	index   int
+	key     *layout.Type
+	value   *layout.Type
+}
+
+// CopyKey copies the key to the variable at dst.
+func (d *Difference) CopyKey(dst unsafe.Pointer) error {
+	return d.key.CopyOut(dst, d.Key.Pointer, d.Key.Bounds)
+}
+
+// CopyValue copies one of the values to the variable at dst.
+func (d *Difference) CopyValue(dst unsafe.Pointer, p StoredPart) error {
+	return d.value.CopyOut(dst, p.Pointer, p.Bounds)
+}
+
+// KeyJSON renders the key; nil if there are none.
+func (d *Difference) KeyJSON() ([]byte, error) { return partJSON(d.key, d.Key) }
+
+// ValueJSON renders one of the values; nil if it is nil.
+func (d *Difference) ValueJSON(p StoredPart) ([]byte, error) { return partJSON(d.value, p) }
+
+func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
+	if p.Pointer == nil {
+		return nil, nil
+	}
+	return t.AppendJSON(nil, p.Pointer, p.Bounds)
+}
+
+// part returns the value in a block.
+func (c *comparison) part(tx *Tx, payload unsafe.Pointer) StoredPart {
+	if payload == nil {
+		return StoredPart{}
+	}
+	return StoredPart{c.valueOf(payload), tx.Bounds(payload)}
+}

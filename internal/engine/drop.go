@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/table"
@@ -22,10 +23,10 @@ import (
 func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
 	_, _, want := contents(kind, p)
 	verified := sp.heap.Reader(false)
-	budget, found := blockBudget(want), uint64(0)
+	budget, found := dump.BlockBudget(want), uint64(0)
 	each := func(a format.Addr, kind format.Kind) (bool, error) {
 		if budget == 0 {
-			return false, errCircles
+			return false, dump.ErrCircles
 		}
 		budget--
 		if err := r.Verify(a, kind); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 
 	"github.com/everheap/everheap/internal/format"
@@ -11,17 +12,18 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // The errors of the public interface. The root package documents and re-exports
 // them; here is where they are attached to what went wrong.
 var (
-	ErrNotFound     = errors.New("not found")
-	ErrExists       = errors.New("already exists")
+	ErrNotFound     = spacefile.ErrNotFound
+	ErrExists       = spacefile.ErrExists
 	ErrClosed       = errors.New("closed")
 	ErrForked       = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
 	ErrReadOnly     = errors.New("opened read-only")
-	ErrBusy         = errors.New("busy")
+	ErrBusy         = spacefile.ErrBusy
 	ErrSuspended    = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
 	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
 	ErrTypeChanged  = errors.New("stored with another type")
@@ -32,8 +34,8 @@ var (
 	ErrTooLarge     = errors.New("too large")
 	ErrCorrupt      = errors.New("damaged")
 	ErrFault        = errors.New("memory fault")
-	ErrIO           = errors.New("the disk failed")
-	ErrReplaced     = errors.New("a file of the space was removed or replaced")
+	ErrIO           = spacefile.ErrIO
+	ErrReplaced     = spacefile.ErrReplaced
 	ErrLiveLost     = fmt.Errorf("%w: the live file was truncated or overwritten while the space is open", ErrReplaced)
 	ErrUnsupported  = errors.New("not supported")
 	ErrAddressInUse = errors.New("the window's addresses are in use")
@@ -118,6 +120,11 @@ func OpenError(name string, err error) error {
 		return err
 	}
 	return &OpError{Op: "open", Space: name, Err: kindOf("", err)}
+}
+
+// openError wraps an error of Open.
+func openError(dir string, err error) error {
+	return &OpError{Op: "open", Space: filepath.Base(dir), Err: kindOf(dir, err)}
 }
 
 // translate turns an error of the lower layers into one of the interface; op

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -15,7 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/transcript"
+	"github.com/everheap/everheap/internal/relocate"
 )
 
 // Blocks lie where they were written, so what is left of much that was removed can lie
@@ -62,9 +61,6 @@ const (
 	movePatience = 500 * time.Millisecond // for all of a pass: others may want what is withheld
 	moveLook     = 16                     // blocks between looks at the clock
 )
-
-// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
-const ResumeMutex = "resume "
 
 // evacuation is the emptying of some extents.
 type evacuation struct {
@@ -284,14 +280,14 @@ func (e *evacuation) run(ctx context.Context) error {
 }
 
 // ways finds the blocks in the version that is held.
-func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []transcript.Move, err error) {
+func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.Move, err error) {
 	sp := e.sp
 	carved := sp.live.Words().Carved.Load()
 	err = sp.guarded(func() error {
 		data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(sp.header.Base))), carved)
-		src, err := transcript.NewSource(data, sp.header, carved)
+		src, err := relocate.NewSource(data, sp.header, carved)
 		if err == nil {
-			list, _, err = transcript.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(sp.heap.ExtentOf(a)) })
+			list, _, err = relocate.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(sp.heap.ExtentOf(a)) })
 		}
 		return err
 	})
@@ -300,7 +296,7 @@ func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []transcrip
 
 // batch is one transaction that moves blocks (P1, P5). It returns the version that it has
 // published.
-func (e *evacuation) batch(ctx context.Context, way *transcript.Move) (format.Version, error) {
+func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Version, error) {
 	sp := e.sp
 	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
 	w.Mover.Store(me)
@@ -324,13 +320,6 @@ func (e *evacuation) batch(ctx context.Context, way *transcript.Move) (format.Ve
 	})
 }
 
-// resumes reports whether a program runs under Resume.
-func (sp *Space) resumes() bool {
-	return slices.ContainsFunc(sp.live.Locks(), func(l live.LockState) bool {
-		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
-	})
-}
-
 // enough reports whether the transaction has taken long enough.
 func (e *evacuation) enough() bool {
 	if e.looks++; e.looks%moveLook == 0 && time.Now().After(e.deadline) {
@@ -342,7 +331,7 @@ func (e *evacuation) enough() bool {
 // move moves the block at an address, if it is the one that the way leads to and that is to be
 // moved, and those below it, and returns where it lies then (P2). What is done is taken
 // off the way.
-func (e *evacuation) move(tx *Tx, a format.Addr, m *transcript.Move) (format.Addr, error) {
+func (e *evacuation) move(tx *Tx, a format.Addr, m *relocate.Move) (format.Addr, error) {
 	r, t := tx.reader, tx.write
 	if !r.Plausible(a) || r.Kind(a) != m.Kind || r.Size(a) != format.ByteCount(m.Size) {
 		m.Away, m.Below = false, nil
@@ -383,7 +372,7 @@ func (e *evacuation) move(tx *Tx, a format.Addr, m *transcript.Move) (format.Add
 
 // refer makes a copied block refer to another one where the one lay whose word is at the
 // offset. The leaf of a hash trie can be that of several slots of an inner node.
-func refer(payload uintptr, m *transcript.Move, at int, to format.Addr) {
+func refer(payload uintptr, m *relocate.Move, at int, to format.Addr) {
 	from := *wordAt(payload, at) & format.AddrMask
 	end := at + 8
 	if m.Kind == format.KindInner {
@@ -402,7 +391,7 @@ func wordAt(payload uintptr, at int) *uint64 {
 }
 
 // copy writes a block anew, and leaves the old one to the sweep that follows (P3).
-func (e *evacuation) copy(tx *Tx, m *transcript.Move) (format.Addr, error) {
+func (e *evacuation) copy(tx *Tx, m *relocate.Move) (format.Addr, error) {
 	t, old := tx.write, m.Addr()
 	a, err := t.Alloc(m.Kind, format.ByteCount(m.Size))
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // What package explore needs: several spaces of one directory in one process, each of
@@ -43,8 +44,8 @@ func mapShared(f mapping.File, base, size uint64, readOnly bool) (*mapping.Regio
 func closeShared(sp *Space) {
 	if sp.region != shared.region {
 		sp.region.Close()
-	} else if sp.file != nil {
-		sp.file.Close()
+	} else if sp.dir.Heap != nil {
+		sp.dir.Heap.Close()
 	}
 }
 
@@ -101,7 +102,7 @@ func (sp *Space) closeFiles() {
 	if sp.region != nil {
 		closeShared(sp)
 	}
-	if sp.gate != nil {
+	if sp.dir.Locks != nil {
 		sp.closeGate()
 	}
 	if sp.journal.file != nil {
@@ -151,7 +152,7 @@ func (sp *Space) CloseFork() error {
 	if opened.spaces == nil {
 		opened.spaces = map[mapping.FileID]*membership{}
 	}
-	id := sp.heapID
+	id := sp.dir.HeapID
 	opened.spaces[id] = &membership{space: sp, refs: 1, phase: phaseOpen, changed: make(chan struct{})}
 	opened.Unlock()
 	defer func() {
@@ -231,15 +232,15 @@ func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) err
 // NewestOnDisk walks the version that a recovery would start from, if all that was written
 // was on disk.
 func (sp *Space) NewestOnDisk() error {
-	anchors, doubts, err := sp.readAnchors()
+	anchors, doubts, err := sp.dir.Anchors()
 	if err != nil {
 		return err
 	}
-	if doubts.damaged > 0 {
-		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.damaged)
+	if doubts.Damaged > 0 {
+		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.Damaged)
 	}
 	r := sp.heap.Reader(true)
-	a := newestAnchor(anchors)
+	a := spacefile.NewestAnchor(anchors)
 	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Carved())); err != nil {
 		return fmt.Errorf("version %d, which an anchor on disk names: %w", a.Version, err)
 	}

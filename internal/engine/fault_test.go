@@ -18,6 +18,7 @@ import (
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // textContents is what a space holds: "map/key" to value, or to the digest of a text.
@@ -339,7 +340,7 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			base, err := PickPlace(window, nil) // for all of them: a process can have only so many windows
+			base, err := spacefile.PickPlace(window, nil) // for all of them: a process can have only so many windows
 			if err != nil {
 				t.Fatal(err)
 			}

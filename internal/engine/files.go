@@ -3,12 +3,11 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // Files are removed, cut and replaced under the hands of programs that have them open:
@@ -35,87 +34,13 @@ import (
 // The file of the heap may have been moved within its file system, with its directory:
 // the names in that directory are looked at, not the path.
 
-// missing is what examine says of a file of an open space.
-type missing struct {
-	file string // its name
-	err  error
-	cut  bool // the file is in its place, and shorter than it was, or has holes
-}
-
 // examine looks whether the files of the space are what they were, by one system call
 // for each. It returns nil if they are.
-func (sp *Space) examine() *missing {
-	if m := sp.examineHeap(); m != nil {
+func (sp *Space) examine() *spacefile.Missing {
+	if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil {
 		return m
 	}
-	return sp.examineJournal()
-}
-
-// examineHeap looks at the heap file.
-func (sp *Space) examineHeap() *missing {
-	carved := sp.live.Words().Carved.Load() // before the size: both rise
-	s, err := sp.dir.Stat(HeapName)
-	if m := sp.elsewhere(HeapName, sp.heapID, s, err); m != nil {
-		return m
-	}
-	if uint64(s.Size) < carved {
-		return &missing{file: HeapName, cut: true, err: &format.DamageError{File: HeapName, Offset: s.Size,
-			What: fmt.Sprintf("the file was truncated while the space is open: %d bytes of it were in use", carved)}}
-	}
-	return nil
-}
-
-// examineJournal looks at the journal. That all segments have their space on disk says
-// that nobody has cut the file, and that it has grown again by later writes; but a hole
-// that is no larger than what the file system needs for itself is not seen.
-func (sp *Space) examineJournal() *missing {
-	s, size, err := sp.journalSize(func() (mapping.Status, error) { return sp.dir.Stat(journal.FileName) })
-	if m := sp.elsewhere(journal.FileName, sp.journal.id, s, err); m != nil {
-		return m
-	}
-	if whole(s, size) {
-		return nil
-	}
-	d := &format.DamageError{File: journal.FileName, Offset: s.Size, What: fmt.Sprintf("the file was truncated while the space is open: it had %d bytes", size)}
-	if s.Size >= size {
-		d.Offset, d.What = 0, fmt.Sprintf("the file has holes that it did not have: it takes %d bytes on disk, of %d", s.Disk, size)
-	}
-	return &missing{file: journal.FileName, cut: true, err: d}
-}
-
-// journalSize returns the status of the journal, and how long it must be at the least. The
-// members make it longer before they say so, and say that it is shorter before they make
-// it so (J5, J6); so if it is too short, what they said is compared once more.
-func (sp *Space) journalSize(stat func() (mapping.Status, error)) (s mapping.Status, size int64, err error) {
-	w := sp.live.Words()
-	for {
-		cuts := w.JournalCuts.Load()
-		count := w.SegmentCount.Load()
-		s, err = stat()
-		size = int64(count) * format.SegmentSize
-		if err != nil || whole(s, size) || w.JournalCuts.Load() == cuts && w.SegmentCount.Load() >= count {
-			return s, size, err
-		}
-	}
-}
-
-// whole reports whether a journal has so many bytes, all of them with space on disk.
-func whole(s mapping.Status, size int64) bool { return s.Size >= size && s.Disk >= size }
-
-// elsewhere says what has become of a file whose name does not lead to it any more; nil
-// if it does.
-func (sp *Space) elsewhere(name string, id mapping.FileID, s mapping.Status, err error) *missing {
-	switch {
-	case err == nil && s.FileID == id:
-		return nil
-	case err == nil:
-		err = fmt.Errorf("%w: %s is another file than the one that the space was opened with; nothing is written to it", ErrReplaced, sp.dir.Join(name))
-	case errors.Is(err, os.ErrNotExist):
-		err = fmt.Errorf("%w: %s is not there any more, while the space is open", ErrReplaced, sp.dir.Join(name))
-	default:
-		err = fmt.Errorf("%w: looking for %s: %w", mapping.ErrIO, sp.dir.Join(name), err)
-	}
-	return &missing{file: name, err: err}
+	return sp.dir.ExamineJournal(sp.live.Words(), sp.journal.id)
 }
 
 // assured is what one calls who is about to say that something is durable, after the
@@ -131,24 +56,24 @@ func (sp *Space) assured() error {
 
 // mend does what can be done about a file that is missing (F2, F3), and returns the
 // error that tells of it.
-func (sp *Space) mend(m *missing) error {
+func (sp *Space) mend(m *spacefile.Missing) error {
 	sp.live.Assure() // else nothing may be missing (L16)
-	if m.file != journal.FileName {
+	if m.File != journal.FileName {
 		return sp.stop(m)
 	}
 	if err := sp.anchorTwice(); err != nil {
-		return errors.Join(m.err, err)
+		return errors.Join(m.Err, err)
 	}
-	if !m.cut {
+	if !m.Cut {
 		return sp.stop(m)
 	}
 	if err := sp.lengthen(); errors.Is(err, mapping.ErrNoSpace) {
-		return m.err
+		return m.Err
 	} else if err != nil {
-		return sp.stop(&missing{file: m.file, err: errors.Join(m.err, err)})
+		return sp.stop(&spacefile.Missing{File: m.File, Err: errors.Join(m.Err, err)})
 	}
 	sp.live.Words().JournalLosses.Add(1)
-	return m.err
+	return m.Err
 }
 
 // lengthen gives the journal the space back that all its segments have. On a full disk
@@ -174,8 +99,8 @@ func (sp *Space) told() error {
 }
 
 // stop stops all writing (F5), and remembers why.
-func (sp *Space) stop(m *missing) error {
-	err := sp.kind(m.err)
+func (sp *Space) stop(m *spacefile.Missing) error {
+	err := sp.kind(m.Err)
 	if !errors.Is(err, errFailed) {
 		err = fmt.Errorf("%w: %w", err, errFailed)
 	}
@@ -189,7 +114,7 @@ func (sp *Space) whyFailed() error {
 		return lost
 	}
 	if sp.stopped.Load() == nil && !sp.readOnly {
-		if m := sp.examine(); m != nil && (m.file == HeapName || !m.cut) { // another process may have found it
+		if m := sp.examine(); m != nil && (m.File == HeapName || !m.Cut) { // another process may have found it
 			_ = sp.stop(m)
 		}
 	}
@@ -197,6 +122,14 @@ func (sp *Space) whyFailed() error {
 		return *why
 	}
 	return errFailed
+}
+
+// whyStopped returns why nothing is written any more, if this process has found that out.
+func (sp *Space) whyStopped() error {
+	if why := sp.stopped.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // lookAround looks at the files in the background: what was durable is made so again
@@ -213,11 +146,11 @@ func (b *background) lookAround() error {
 // created says that there was none, and this process has made it. The caller has the
 // gate, and has joined.
 func (sp *Space) settleJournal(created bool) error {
-	s, size, err := sp.journalSize(func() (mapping.Status, error) { return mapping.StatusOfFile(sp.journal.file) })
+	w := sp.live.Words()
+	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return mapping.StatusOfFile(sp.journal.file) })
 	if err != nil {
 		return err
 	}
-	w := sp.live.Words()
 	sp.journal.id = s.FileID
 	defer func() { sp.journal.losses.Store(w.JournalLosses.Load()) }()
 	known := mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()}
@@ -231,14 +164,14 @@ func (sp *Space) settleJournal(created bool) error {
 			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", ErrReplaced, sp.dir.Join(journal.FileName))
 		}
 	}
-	if sp.readOnly || same && whole(s, size) && !created {
+	if sp.readOnly || same && spacefile.Whole(s, size) && !created {
 		if !sp.readOnly {
 			sp.nameJournal()
 		}
 		return nil
 	}
 	if !same {
-		alone, err := sp.alone()
+		alone, err := sp.dir.Alone()
 		if err != nil {
 			return err
 		}
@@ -271,15 +204,4 @@ func (sp *Space) nameJournal() {
 	w := sp.live.Words()
 	w.JournalDevice.Store(sp.journal.id.Device)
 	w.JournalInode.Store(sp.journal.id.Inode)
-}
-
-// alone reports whether no other process has the space open. The caller has the gate,
-// and shares the presence byte.
-func (sp *Space) alone() (bool, error) {
-	ok, err := oslock.TryLock(sp.gate, format.LockPresence, false)
-	if err != nil || !ok {
-		return false, err
-	}
-	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
-	return true, err
 }

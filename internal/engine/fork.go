@@ -1,13 +1,9 @@
 package engine
 
 import (
-	"fmt"
-	"os"
 	"sync"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
 )
 
 // A fork of a process that has a space open, as a program makes that hosts this library,
@@ -41,64 +37,3 @@ func forgetOpened() {
 // Forked reports whether the space was opened by another process than this one, which is
 // a fork of it (Q2).
 func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }
-
-// pinPresence moves the shared lock of the presence byte to a description that forks do
-// not get (Q3). One of the two has it at every moment, so nobody takes the byte.
-func (sp *Space) pinPresence() error {
-	f, err := openAgain(sp.gate)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	ok, err := oslock.TryLock(f, format.LockPresence, true)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
-	}
-	if err == nil {
-		sp.here, err = mapping.PinFile(f)
-	}
-	if err != nil {
-		return err
-	}
-	return oslock.Unlock(sp.gate, format.LockPresence)
-}
-
-// unpinPresence gives the lock of pinPresence up, for one who wants to have it
-// exclusively. The caller has the gate: so nobody else gets it so.
-func (sp *Space) unpinPresence() {
-	if sp.here != nil {
-		sp.here.Close()
-		sp.here = nil
-	}
-}
-
-// openAgain opens the file of an open one once more: a description of its own, of the
-// same file, whatever its name leads to now.
-func openAgain(f *os.File) (*os.File, error) {
-	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-	again, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return os.OpenFile(path, os.O_RDONLY, 0)
-	}
-	return again, nil
-}
-
-// closeGate lets go of the gate file and its locks.
-func (sp *Space) closeGate() {
-	sp.unpinPresence()
-	if sp.guest && sp.header != nil {
-		_ = oslock.UnlockAll(sp.gate, format.LockVersions, int64(sp.header.Window>>4)) // what fails protects too much
-	}
-	unlockAndClose(sp.gate)
-}
-
-// unlockAndClose closes a heap file that was opened for its locks. They are given back
-// first: a fork may have the description as well (Q3). The gate comes last: the last
-// process that closes a space has the presence exclusively, and one who got the gate while
-// it has would be told that somebody recovers the space.
-func unlockAndClose(f *os.File) {
-	for _, lock := range []int64{format.LockPresence, format.LockGate} {
-		_ = oslock.Unlock(f, lock) // what fails ends with the process
-	}
-	f.Close()
-}

@@ -24,6 +24,25 @@ func (sp *Space) guarded(fn func() error) (err error) {
 	return fn()
 }
 
+// guardClosed runs fn, which touches the mapped files of a space that is not open; a memory
+// fault in it becomes an error.
+func guardClosed(fn func() error) (err error) {
+	defer func(before bool) {
+		debug.SetPanicOnFault(before)
+		r := recover()
+		if r == nil {
+			return
+		}
+		e, isRuntime := r.(runtime.Error)
+		a, isFault := r.(interface{ Addr() uintptr })
+		if !isRuntime || !isFault {
+			panic(r)
+		}
+		err = &FaultError{Addr: a.Addr(), Cause: e}
+	}(debug.SetPanicOnFault(true))
+	return fn()
+}
+
 // endGuard is deferred, with what SetPanicOnFault has returned, where a guarded
 // section begins.
 func (sp *Space) endGuard(before bool, err *error) {
@@ -143,13 +162,6 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		return true, nil
 	}
 	return true, err
-}
-
-// note remembers the outcome of work that nobody waits for, for Stats.
-func (sp *Space) note(err error) {
-	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
-		sp.failure.Store(&err)
-	}
 }
 
 // Fault returns the error for a recovered panic value that is a memory fault, or that of

@@ -112,19 +112,36 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, ke
 	return nil
 }
 
-// contents returns the indexes of the descriptors of an object's keys and values, 0
-// where it has none, and how many values it has. p is its payload.
-func contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		m := (*format.MapObject)(p)
-		return m.Key, m.Value, m.Count
-	case format.KindList:
-		l := (*format.ListObject)(p)
-		return 0, l.Value, l.Count
-	case format.KindValue:
-		value, _ = format.ValueType((*format.ValueObject)(p).Type)
-		return 0, value, 1
+// usable returns an error if the transaction has ended, or if a handle cannot be one
+// of this space.
+func (tx *Tx) usable(id format.ID) error {
+	if err := tx.Err(); err != nil {
+		return err
 	}
-	return 0, 0, 0
+	switch {
+	case id.Tag() == tx.sp.header.Tag:
+		return nil
+	case id == 0:
+		return ErrNilHandle
+	}
+	return otherSpace(id)
+}
+
+// objectError says what it means that a handle leads to no object of its kind.
+func (tx *Tx) objectError(id format.ID, err error) error {
+	var kind *table.KindError
+	switch {
+	case errors.Is(err, table.ErrNoObject):
+		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
+	case errors.As(err, &kind):
+		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+			"  stored:  a " + called(kind.Got),
+			"  program: a " + called(kind.Want)}}
+	}
+	return err
+}
+
+// otherSpace is the error for a handle of another space.
+func otherSpace(id format.ID) error {
+	return fmt.Errorf("%w: the object %016x is of another space", ErrDangling, uint64(id))
 }

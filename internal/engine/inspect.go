@@ -1,18 +1,14 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // What is in this file is for people who look at a space: nothing rests on it.
@@ -79,33 +75,13 @@ func (sp *Space) Status() (s Status, err error) {
 		if failure := sp.failure.Load(); failure != nil {
 			s.Failure = *failure
 		}
-		if info, err := sp.gate.Stat(); err == nil {
+		if info, err := sp.dir.Locks.Stat(); err == nil {
 			s.File = info.Size()
 		}
-		s.Disk = diskIn(sp.dir)
+		s.Disk = spacefile.DiskIn(sp.dir.Dir)
 		return nil
 	})
 	return s, err
-}
-
-// diskBytes returns what the files of the space in a directory take on disk.
-func diskBytes(dir string) int64 {
-	d, err := mapping.OpenDir(dir)
-	if err != nil {
-		return 0
-	}
-	defer d.Close()
-	return diskIn(d)
-}
-
-// diskIn returns what the files of a space take on disk.
-func diskIn(dir *mapping.Dir) (n int64) {
-	for _, name := range []string{HeapName, live.FileName, journal.FileName} {
-		if s, err := dir.Stat(name); err == nil {
-			n += s.Disk
-		}
-	}
-	return n
 }
 
 // Member is a process that has the space open.
@@ -214,68 +190,11 @@ func (sp *Space) Claims() (list []Claim, err error) {
 	return list, err
 }
 
-// Outline is what can be told of a space without opening it.
-type Outline struct {
-	Base, Window uint64
-	MaxSize      uint64 // as the newest anchor says; 0: no anchor is whole
-	Format       uint32
-	Created      time.Time
-	FileSize     int64 // of the heap
-	Disk         int64 // bytes that the files take
-	Open         bool  // some process has the space open
-}
-
 // Look reads what can be told of the space in a directory without opening it.
-func Look(dir string) (o Outline, err error) {
-	defer func() {
-		if err != nil {
-			err = openError(dir, err)
-		}
-	}()
-	d, err := mapping.OpenDir(dir)
-	var locks *os.File
-	if err == nil {
-		defer d.Close()
-		locks, err = d.Open(HeapName, os.O_RDONLY, 0)
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%w: there is no space in %s", ErrNotFound, dir)
-	}
+func Look(dir string) (spacefile.Outline, error) {
+	o, err := spacefile.Look(dir)
 	if err != nil {
-		return o, err
+		err = openError(dir, err)
 	}
-	file := mapping.FileOf(locks)
-	defer file.Close()
-	h, err := readHeader(file)
-	if err != nil {
-		return o, err
-	}
-	o.Base, o.Window, o.Format = h.Base, h.Window, h.Format
-	o.Created = time.Unix(0, int64(h.Created))
-	o.MaxSize = anchoredLimit(file, h)
-	if o.FileSize, err = file.Size(); err != nil {
-		return o, err
-	}
-	o.Disk = diskIn(d)
-	o.Open, err = oslock.HeldByOther(locks, format.LockPresence)
 	return o, err
-}
-
-// anchoredLimit returns the maximum size that the newest anchor in the heap file tells; 0
-// if none can be read.
-func anchoredLimit(file mapping.File, h *format.Header) uint64 {
-	var newest *format.Anchor
-	page := make([]byte, format.PageSize)
-	for i := range format.NumAnchors {
-		if _, err := file.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); err != nil {
-			continue
-		}
-		if a, err := format.DecodeAnchor(page, i, h); err == nil && a.Newer(newest) {
-			newest = a
-		}
-	}
-	if newest == nil {
-		return 0
-	}
-	return newest.Limit
 }

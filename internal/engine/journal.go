@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 const (
@@ -54,9 +55,6 @@ var (
 	errUnlisted = errors.New("a version does not list its changes")
 )
 
-// errNoJournal says that there is no journal where there must be one.
-var errNoJournal = &format.DamageError{File: journal.FileName, What: "the file is missing: what was committed since the newest anchor cannot be recovered. To go on without it, create an empty file of that name"}
-
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
 	if sp.guest {
@@ -66,16 +64,16 @@ func (sp *Space) openJournal() (err error) {
 	if sp.readOnly {
 		mode = os.O_RDONLY
 	}
-	sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, mode, 0)
+	sp.journal.file, err = sp.dir.OpenFile(journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		if alone, aloneErr := sp.alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
+		if alone, aloneErr := sp.dir.Alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
 			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.dir.Join(journal.FileName)), aloneErr)
 		}
 		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
-			return errNoJournal
+			return spacefile.ErrNoJournal
 		}
-		if sp.journal.file, err = sp.options.open(sp.dir, journal.FileName, os.O_RDWR|os.O_CREATE, sp.perm()); err == nil {
-			err = sp.options.syncNames(sp.dir)
+		if sp.journal.file, err = sp.dir.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, sp.dir.Perm()); err == nil {
+			err = sp.dir.SyncNames()
 		}
 		created = err == nil && !sp.readOnly
 	}
@@ -161,16 +159,6 @@ func (sp *Space) flushSoon() (err error) {
 	})
 }
 
-// quitting reports whether the background work is to end.
-func (sp *Space) quitting() bool {
-	select {
-	case <-sp.quit:
-		return true
-	default:
-		return false
-	}
-}
-
 // spool writes what was committed to the file, without a sync, unless somebody is
 // at it.
 func (sp *Space) spool() (err error) {
@@ -181,6 +169,10 @@ func (sp *Space) spool() (err error) {
 	defer sp.live.UnleadJournal()
 	return sp.write()
 }
+
+// Spool writes what was committed to the journal, without a sync, as is done from
+// time to time.
+func (sp *Space) Spool() error { return sp.within(sp.spool) }
 
 // spoolTo writes at least the versions up to the state's, which is held. It does
 // not wait for whoever leads, and may be syncing: writing twice does no harm.
@@ -289,22 +281,4 @@ func (sp *Space) gather() {
 		runtime.Gosched()
 		oslock.Yield()
 	}
-}
-
-// anchorTwice makes the newest version durable by two anchors, so that whichever
-// of the usable anchors a recovery starts from, it needs no record of a version
-// up to that one (J1).
-func (sp *Space) anchorTwice() error {
-	version, err := sp.newestVersion()
-	if err != nil {
-		return err
-	}
-	for range 2 {
-		if err := sp.writeAnchor(nil, true); err != nil {
-			return err
-		}
-	}
-	sp.live.RaiseWritten(version)
-	sp.live.RaiseDurable(version)
-	return nil
 }

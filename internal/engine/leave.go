@@ -1,13 +1,12 @@
 package engine
 
 import (
-	"context"
 	"errors"
-	"os"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // end ends the membership of this process. No transaction is in progress, and none
@@ -19,8 +18,8 @@ func (sp *Space) end() error {
 	clean := false
 	err := sp.guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.readOnly {
-		if gate, gateErr := sp.gateAtEnd(); gateErr == nil {
-			defer unlockAndClose(gate) // after presence was let go of: K5
+		if gate, gateErr := sp.dir.GateAtEnd(); gateErr == nil {
+			defer spacefile.CloseLocks(gate) // after presence was let go of: K5
 			err = sp.guarded(func() (err error) { clean, err = sp.closeLast(); return err })
 		}
 	}
@@ -97,20 +96,12 @@ func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 	return listed == nil, errors.Join(err, listed)
 }
 
-// gateAtEnd waits for the gate with bounded patience.
-func (sp *Space) gateAtEnd() (*os.File, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
-	defer cancel()
-	open := func() (*os.File, error) { return openAgain(sp.gate) }
-	return oslock.Wait(ctx, open, format.LockGate, false)
-}
-
 // closeLast writes a clean anchor, if this process is the last one that has the space
 // open. It reports whether nothing is left to clean up after, as was so before. The
 // caller has the gate. Nobody joins meanwhile: presence is held exclusively.
 func (sp *Space) closeLast() (ok bool, err error) {
-	sp.unpinPresence()
-	last, err := oslock.TryLock(sp.gate, format.LockPresence, false)
+	sp.dir.UnpinPresence()
+	last, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, false)
 	if err != nil || !last {
 		return true, err // without presence, but with the gate, so nobody has it exclusively
 	}
@@ -179,12 +170,4 @@ func (sp *Space) lastAnchor(again bool) error {
 	}
 	w.Clean.Store(1) // E5: before it is written
 	return sp.writeAnchor(&stacks, false)
-}
-
-// whyStopped returns why nothing is written any more, if this process has found that out.
-func (sp *Space) whyStopped() error {
-	if why := sp.stopped.Load(); why != nil {
-		return *why
-	}
-	return nil
 }

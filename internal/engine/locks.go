@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -249,127 +247,23 @@ func (l *lock) letUnitGo(u *LockUser) (held live.HeldLock, ok bool) {
 	return held, false
 }
 
-// Mutex is a handle on a named mutex.
-type Mutex struct {
-	user *LockUser
-	lock *lock
-}
-
-// Mutex returns a handle on the mutex of a name.
-func (u *LockUser) Mutex(name string) *Mutex {
-	m := &Mutex{u, u.lock(lockKey{name: name})}
-	runtime.AddCleanup(m, dropped.drop, dropped{&u.sp.locks, m.lock})
-	return m
-}
-
-// Lock waits until this process has the mutex, for this call alone. The error is
-// ErrOwnerDied if it has it, and the holder before died.
-func (m *Mutex) Lock(ctx context.Context) (err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
-		return err
-	}
-	queued := false // it has the queue, and not the lock
-	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	if err := u.queueFor(ctx, l); err != nil {
-		return err
-	}
-	queued = true
-	held, err := u.take(ctx, l)
-	if err != nil {
-		return err
-	}
-	queued = false
-	return m.hold(held)
-}
-
-// TryLock is Lock without waiting; ok says whether it has the mutex.
-func (m *Mutex) TryLock() (ok bool, err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
-		return false, err
-	}
-	queued := false
-	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	if !l.queue.tryLock() {
-		return false, nil
-	}
-	queued = true
-	held, ok, err := u.sp.live.TryTake(l.named)
-	if !ok || err != nil {
-		return false, err
-	}
-	queued = false
-	err = m.hold(held)
-	return err == nil || err == ErrOwnerDied, err
-}
-
-// end ends an operation, and its guard; if queued is set, what it has is the queue. Until
-// then the handle is not garbage, so the lock stays in the table.
-func (m *Mutex) end(before bool, queued *bool, err *error) {
-	sp := m.user.sp
-	debug.SetPanicOnFault(before)
-	r := recover()
-	if r != nil {
-		*err = sp.Fault(r)
-	}
-	if *queued {
-		m.lock.queue.unlock()
-	}
-	sp.Exit()
-	runtime.KeepAlive(m)
-	if r != nil && *err == nil {
-		panic(r)
-	}
-}
-
-// hold notes that the mutex is held. Close sets closed first and then releases what
-// it finds, so either it finds this, or closed is seen here.
-func (m *Mutex) hold(held live.HeldLock) error {
-	u, l := m.user, m.lock
-	l.mutex.held = held
-	l.serial.Store(goroutine.GoID())
-	l.mutex.by.Store(u)
-	if u.closed.Load() {
-		if held, ok := l.letGo(u); ok {
-			defer l.queue.unlock()
-			u.sp.live.GiveBack(held)
+// Locks lists the named locks in use.
+func (sp *Space) Locks() (list []NamedLock, err error) {
+	err = sp.Inspect(func() error {
+		for _, l := range sp.live.Locks() {
+			n := NamedLock{LockState: l}
+			for _, h := range l.Holders {
+				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.Process))
+			}
+			list = append(list, n)
 		}
-		return ErrClosed
-	}
-	if held.OwnerDied() {
-		return ErrOwnerDied
-	}
-	return nil
+		return nil
+	})
+	return list, err
 }
 
-// Unlock releases the mutex.
-func (m *Mutex) Unlock() (err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
-		return err
-	}
-	queued := false
-	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	held, ok := l.letGo(u)
-	if !ok {
-		return u.notHeld("%v is not locked by this handle on the space", l)
-	}
-	queued = true
-	u.sp.live.Give(held)
-	return nil
+// NamedLock is a named lock in use.
+type NamedLock struct {
+	live.LockState
+	Stopped []bool // of the holders: the system says that it is stopped
 }
-
-// Name returns the name.
-func (m *Mutex) Name() string { return m.lock.key.name }
-
-// selfLockError is ErrSelf for a mutex.
-type selfLockError struct{ lock string }
-
-// Error implements error.
-func (e *selfLockError) Error() string {
-	return fmt.Sprintf("this goroutine has locked %s already, and would wait for itself", e.lock)
-}
-
-// Is makes the error ErrSelf.
-func (e *selfLockError) Is(target error) bool { return target == ErrSelf }

@@ -111,20 +111,11 @@ func mapTypes(of MapOf) (k, v *layout.Type, err error) {
 	if k, err = layout.Of(of.Key.GoType()); err != nil {
 		return nil, nil, err
 	}
-	if err = keyError(k, of.kind()); err != nil {
+	if err = entry.CheckKeys(k, of.kind()); err != nil {
 		return nil, nil, err
 	}
 	v, err = layout.Of(of.Value.GoType())
 	return k, v, err
-}
-
-// keyError returns why values of a type cannot be keys of a map of the kind; nil if
-// they can.
-func keyError(key *layout.Type, kind format.Kind) error {
-	if kind == format.KindSorted {
-		return key.OrderError()
-	}
-	return key.KeyError()
 }
 
 // StoredMap returns a map by its stored types alone, for programs that have no
@@ -143,7 +134,7 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	object := (*format.MapObject)(p)
 	key, err := tx.storedType(object.Key)
 	if err == nil {
-		err = keyError(key, kind)
+		err = entry.CheckKeys(key, kind)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -202,7 +193,7 @@ func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, err
 		return 0, err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
-	tx.write.Log(format.Op{What: format.MakeWhat(newOp(kind), index), Block: keyIndex, Arg: valueIndex})
+	tx.write.Log(format.Op{What: format.MakeWhat(format.NewMapOp(kind), index), Block: keyIndex, Arg: valueIndex})
 	return index, nil
 }
 

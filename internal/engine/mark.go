@@ -59,15 +59,6 @@ func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr
 	return marks, marks.Bytes - before, nil
 }
 
-// HeapFile returns the path of the heap file, and the offset of an address in it.
-func (sp *Space) HeapFile(a format.Addr) (string, int64) {
-	off := int64(0)
-	if uint64(a) >= sp.header.Base {
-		off = int64(uint64(a) - sp.header.Base)
-	}
-	return sp.dir.Join(HeapName), off
-}
-
 // Pinned returns, for each held version but the newest, how many bytes it can
 // reach that neither the newest nor a checkpoint can. It walks all of them.
 func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCount, error) {

@@ -4,42 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/trie"
 )
-
-// handleKinds are the kinds of objects that handles refer to, and what they are
-// called.
-var handleKinds = []struct {
-	handle layout.HandleKind
-	kind   format.Kind
-	name   string
-}{
-	{layout.Map, format.KindMap, "map"},
-	{layout.Sorted, format.KindSorted, "sorted"},
-	{layout.List, format.KindList, "list"},
-	{layout.Ref, format.KindValue, "ref"},
-}
-
-// kindName returns what objects of a kind are called.
-func kindName(k format.Kind) string {
-	for _, h := range handleKinds {
-		if h.kind == k {
-			return h.name
-		}
-	}
-	return k.String()
-}
-
-// called is kindName for messages.
-func called(k format.Kind) string {
-	if k == format.KindSorted {
-		return "sorted map"
-	}
-	return kindName(k)
-}
 
 // openNamed returns the ID of the object with a name. If it is there, bind compares
 // it with what the program expects; else create makes it, if the transaction writes.
@@ -93,36 +63,94 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 	return id, nil
 }
 
-// objectError says what it means that a handle leads to no object of its kind.
-func (tx *Tx) objectError(id format.ID, err error) error {
-	var kind *table.KindError
-	switch {
-	case errors.Is(err, table.ErrNoObject):
-		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
-	case errors.As(err, &kind):
-		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + called(kind.Got),
-			"  program: a " + called(kind.Want)}}
+// lookup reads a word from one of the space's own maps.
+func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
+	m, err := tx.mapObject(index)
+	if err != nil {
+		return 0, false, err
 	}
-	return err
+	sh := tx.sp.catalog
+	hash, err := sh.Hash(layout.NoEscape(&key))
+	if err != nil {
+		return 0, false, err
+	}
+	entry, err := trie.Get(tx.reader, format.Link(m.Root), sh, hash, layout.NoEscape(&key))
+	if err != nil || entry == nil {
+		return 0, false, err
+	}
+	return *layout.Cast[uint64](sh.ValueOf(entry)), true, nil
 }
 
-// otherSpace is the error for a handle of another space.
-func otherSpace(id format.ID) error {
-	return fmt.Errorf("%w: the object %016x is of another space", ErrDangling, uint64(id))
-}
-
-// usable returns an error if the transaction has ended, or if a handle cannot be one
-// of this space.
-func (tx *Tx) usable(id format.ID) error {
-	if err := tx.Err(); err != nil {
+// enroll stores a word in one of the space's own maps.
+func (tx *Tx) enroll(index uint64, key string, word uint64) error {
+	m, err := tx.editEntries(index, format.KindMap)
+	if err != nil {
 		return err
 	}
-	switch {
-	case id.Tag() == tx.sp.header.Tag:
-		return nil
-	case id == 0:
-		return ErrNilHandle
+	sh := tx.sp.catalog
+	hash, err := sh.Hash(layout.NoEscape(&key))
+	if err != nil {
+		return err
 	}
-	return otherSpace(id)
+	root, entry, old, err := trie.Set(tx.write, format.Link(m.Root), sh, hash, layout.NoEscape(&key), layout.NoEscape(&word))
+	if err != nil {
+		return tx.fail(err)
+	}
+	m.Root = uint64(root)
+	if old == nil {
+		m.Count++
+	}
+	tx.write.LogSet(index, entry, blockAt(old))
+	return nil
+}
+
+// Named returns the index of the object with a name.
+func (tx *Tx) Named(name string) (uint64, bool, error) {
+	return tx.lookup(tx.state.Catalog, name)
+}
+
+// NamedObject is an entry of the catalog.
+type NamedObject struct {
+	Name  string
+	ID    format.ID
+	Kind  string
+	Key   *layout.Type // nil: it has no keys
+	Value *layout.Type
+	Count uint64
+}
+
+// Names lists the catalog, in no order.
+func (tx *Tx) Names() ([]NamedObject, error) {
+	m, err := tx.mapObject(tx.state.Catalog)
+	if err != nil {
+		return nil, err
+	}
+	var list []NamedObject
+	sh := tx.sp.catalog
+	_, walkErr := trie.All(tx.reader, format.Link(m.Root), m.Count, func(entry unsafe.Pointer) bool {
+		var name string
+		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), tx.Bounds(entry)); err != nil {
+			return false
+		}
+		var o NamedObject
+		if o, err = tx.describe(name, *layout.Cast[uint64](sh.ValueOf(entry))); err != nil {
+			return false
+		}
+		list = append(list, o)
+		return true
+	})
+	if err == nil {
+		err = walkErr
+	}
+	return list, err
+}
+
+// describe reads what a named object is.
+func (tx *Tx) describe(name string, index uint64) (NamedObject, error) {
+	id := format.MakeID(tx.sp.header.Tag, index)
+	st, err := tx.Stored(id)
+	if err != nil {
+		return NamedObject{Name: name, ID: id}, err
+	}
+	return NamedObject{Name: name, ID: id, Kind: st.Kind, Key: st.Key, Value: st.Value, Count: st.Count}, nil
 }

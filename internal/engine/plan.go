@@ -119,16 +119,6 @@ func (p *plan) affectsAny() bool {
 	return !p.all(func(c *layout.Conversion) bool { return !c.AffectsAny() })
 }
 
-// objectKind returns the kind of the objects that handles of a kind lead to.
-func objectKind(handle layout.HandleKind) format.Kind {
-	for _, h := range handleKinds {
-		if h.handle == handle {
-			return h.kind
-		}
-	}
-	return format.KindNone
-}
-
 // err is the error for types that differ, and for options, if there are any, that do
 // not accept that.
 func (p *plan) err(how *TypeChange) *TypeError {

@@ -1,314 +1,87 @@
 package engine
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
-	"github.com/everheap/everheap/internal/vector"
 )
 
-// openLive opens the coordination of the space, rebuilding it from the anchors
-// if it is not of this boot. The caller holds the gate.
-//
-// The presence byte is shared by every process that has the space open; who
-// rebuilds needs it exclusively, so the file is never replaced under a process.
-func (sp *Space) openLive() error {
-	heapInfo, err := sp.gate.Stat()
-	if err != nil {
-		return err
-	}
-	failed := false
-	sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
-	if err == nil {
-		if err = sp.plausible(); err != nil {
-			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
-			sp.live.Leave(false)
-			sp.live = nil
-		}
-	}
-	if errors.Is(err, live.ErrUntrusted) {
-		ok, lockErr := sp.presence(false)
-		if lockErr != nil {
-			return lockErr
-		}
-		if damage := (*format.DamageError)(nil); !ok && errors.As(err, &damage) && damage.File == HeapName {
-			return damage
-		}
-		if !ok {
-			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
-		}
-		if err = sp.rebuildLive(heapInfo, failed); err == nil {
-			sp.live, err = live.Open(sp.dir, sp.header.SpaceID, heapInfo)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	ok, err := sp.presence(true)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
-	}
-	return err
-}
-
-// plausible refuses a live file whose words cannot be: its state must verify,
-// and the marks must lie in the file, beyond what is anchored.
-func (sp *Space) plausible() error {
+// recover replays the journal onto the anchored version from which live was
+// rebuilt. The caller has the gate, and nobody else has the space open. It can be
+// cut short anywhere: until Recovering is 0 the next opener rebuilds live and
+// begins anew, from the same anchor and the same records.
+func (sp *Space) recover() error {
 	w := sp.live.Words()
-	if w.Recovering.Load() != 0 {
-		return fmt.Errorf("%w: a recovery was cut short", live.ErrUntrusted)
-	}
-	carved, end := w.Carved.Load(), w.End.Load()
-	info, err := sp.gate.Stat() // after the marks: others make the file grow, and raise them then
+	sp.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
+	defer func() { sp.healing = false }()
+	floor := sp.live.JournalFloor()
+	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, floor)
 	if err != nil {
 		return err
 	}
-	if carved > uint64(info.Size()) && carved <= sp.header.Window {
-		return fmt.Errorf("%w: %w", live.ErrUntrusted, &format.DamageError{File: HeapName, Offset: info.Size(),
-			What: fmt.Sprintf("the file was truncated: %d bytes of it are in use", carved)})
+	base := *stateAt(sp.live.Current())
+	if err := sp.trustAnchor(format.Version(base.Version)); err != nil {
+		return err
 	}
-	if carved < format.FirstExtent(sp.header.Window) || carved > end || end > sp.header.Window || end > uint64(info.Size()) || carved%format.ExtentSize != 0 {
-		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
+	records, err := log.Follow(format.Version(base.Version), base.Chain)
+	if err != nil {
+		return err
 	}
-	if limit := w.Limit.Load(); limit < format.FirstExtent(sp.header.Window) || limit > sp.header.Window || limit%format.ExtentSize != 0 {
-		return fmt.Errorf("%w: it names an impossible maximum size", live.ErrUntrusted)
+	last := base.Version
+	if err := sp.dir.Reached(sp.anchorDoubts, records.Last); err != nil {
+		return err
 	}
-	if w.NextIndex.Load() > vector.MaxIndex {
-		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
+	if !records.Empty() {
+		if sp.readOnly {
+			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.dir.Path())
+		}
+		last = uint64(records.Last)
+		sp.prefault()
+		sp.distrustFree()
+		if err := sp.replay(records); err != nil {
+			return err
+		}
+		invariant.Point("recover.replayed")
+		// It may be that only live was lost, and the records were never synced.
+		sp.live.BeginSync(live.JournalFile)
+		err := sp.journal.file.Datasync()
+		if err != nil {
+			err = sp.fail(err)
+		}
+		sp.live.EndSync(live.JournalFile)
+		if err != nil {
+			return err
+		}
 	}
-	if anchors, _, err := sp.readAnchors(); err == nil && newestAnchor(anchors).Carved > w.Carved.Load() { // it only rises: what it is now is more than what an anchor has noted
-		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
+	for i, newest := range log.Segments(format.Version(last)) {
+		w.Segments[i].Last.Store(uint64(newest))
+		sp.live.AddSegment(i)
 	}
-	r := heap.New(sp.region, sp.live).Reader(true)
-	if err := sp.verifyNewest(&r); err != nil {
-		return fmt.Errorf("%w: %w", live.ErrUntrusted, err)
+	if err := sp.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may have been cut
+		return err
 	}
+	w.Written.Store(last)
+	w.Durable.Store(last)
+	w.Recovering.Store(0)
 	return nil
 }
 
-// verifyNewest verifies the newest state without a slot, which there is none of
-// before the process has joined: so others may commit, and reuse the block that
-// is looked at. A failure counts only if the state still is the newest, and more
-// than once, since an address can come back.
-func (sp *Space) verifyNewest(r *heap.Reader) error {
-	const tries = 3
-	for failures := 0; ; {
-		state := sp.live.Current()
-		err := r.Verify(state, format.KindState)
-		if err == nil {
-			return nil
-		}
-		if sp.live.Current() != state {
-			continue
-		}
-		if failures++; failures == tries {
-			return err
-		}
-	}
-}
-
-// rebuildLive is the first part of recovery: the newest valid anchor whose state
-// block is intact is the version that the journal is replayed onto. What it takes
-// does not depend on the size of the space; the free space is found by a sweep,
-// unless the anchor lists it.
-//
-// It is the first opener after a space was created that comes here, and so sees to
-// it that the space has its name on disk, which its creator may not have lived to
-// do. failed says that of what is in the files some may not be on disk: the mark
-// stays, whatever becomes of the live file.
-func (sp *Space) rebuildLive(heapInfo os.FileInfo, failed bool) error {
-	for _, sync := range []func(*mapping.Dir) error{sp.options.syncNames, sp.options.syncName} {
-		if err := sync(sp.dir); err != nil && !errors.Is(err, os.ErrPermission) {
-			return err
-		}
-	}
-	anchors, doubts, err := sp.readAnchors()
-	if err != nil {
-		return err
-	}
-	sp.anchorDoubts = doubts
-	fill, err := sp.firstWords(anchors, uint64(heapInfo.Size()))
-	if err != nil {
-		return err
-	}
-	return live.Create(sp.dir, sp.header.SpaceID, heapInfo, heapInfo.Mode().Perm(), live.Files{Open: sp.options.open, Rename: sp.options.rename}, func(w *format.Live) {
-		if failed {
-			w.Failed.Store(1)
-		}
-		fill(w)
-	})
-}
-
-// firstWords returns what fills the words of a new live file from anchors, for a heap
-// file of the size. The journal is still to be replayed then.
-func (sp *Space) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
-	newest := newestAnchor(anchors)
-	if newest.Carved > size&^(format.ExtentSize-1) {
-		return nil, &format.DamageError{File: HeapName, Offset: int64(size),
-			What: fmt.Sprintf("the file was truncated: version %d needs %d bytes", newest.Version, newest.Carved)}
-	}
-	size &^= format.ExtentSize - 1
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return nil, err
-	}
-	salt := binary.LittleEndian.Uint64(random[:])
-	return func(w *format.Live) {
-		w.Current.Store(newest.State)
-		w.Carved.Store(newest.Carved)
-		w.End.Store(min(size, sp.header.Window))
-		w.Limit.Store(newest.Limit)
-		w.Epoch.Store(1)
-		w.Salt.Store(salt)
-		w.Recovering.Store(1)
-		w.Written.Store(newest.Version)
-		w.Durable.Store(newest.Version)
-		for i := range format.NumStacks {
-			live.SetStack(w, i, 0)
-			if newest.Clean == 1 {
-				live.SetStack(w, i, newest.Stacks[i])
-			}
-		}
-		if newest.Clean == 1 {
-			w.Clean.Store(1) // E5
-		} else {
-			w.SweepWish.Store(1)
-		}
-		for i, a := range anchors {
-			if a == nil {
-				continue
-			}
-			w.AnchorSequence.Store(max(w.AnchorSequence.Load(), a.Sequence))
-			if newest.Newer(a) || a == newest {
-				w.Anchors[i].State.Store(a.State)
-				w.Anchors[i].Sequence.Store(a.Sequence)
-				w.Anchors[i].Version.Store(a.Version)
-				w.Anchors[i].Confirmed.Store(1)
-			}
-		}
-	}, nil
-}
-
-// heal makes a space writable again after a write or a sync had failed. The kernel
-// may have dropped the marks of dirty pages then, so every page in use is written
-// anew before a sync counts, and two anchors make the journal needless. Only when
-// all that is on disk is the mark taken away: who dies before leaves it to the next.
-// It needs the space for itself; while others have it open, writing stays refused.
-func (sp *Space) heal() error {
+// distrustFree forgets the free space that a clean anchor lists. There are
+// versions after it, so another anchor came before them, which is damaged now;
+// the lists, and the blocks that they lie in, may have been used since (E5).
+func (sp *Space) distrustFree() {
 	w := sp.live.Words()
-	if w.Failed.Load() == 0 || sp.readOnly {
-		return nil
+	for i := range format.NumStacks {
+		live.SetStack(w, i, 0)
 	}
-	alone, err := oslock.TryLock(sp.gate, format.LockPresence, false)
-	if err != nil || !alone {
-		return err
-	}
-	sp.healing = true
-	defer func() { sp.healing = false }()
-	sp.heap.Rewrite()
-	if err := sp.anchorTwice(); err != nil {
-		return err
-	}
-	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.ParcelDoubt} {
-		word.Store(0)
-	}
-	sp.doubt.heap, sp.doubt.journal = nil, nil
-	w.Failed.Store(0)
-	_, err = oslock.TryLock(sp.gate, format.LockPresence, true)
-	return err
-}
-
-// newestAnchor returns the anchor that supersedes all others.
-func newestAnchor(anchors []*format.Anchor) *format.Anchor {
-	var newest *format.Anchor
-	for _, a := range anchors {
-		if a != nil && a.Newer(newest) {
-			newest = a
-		}
-	}
-	return newest
-}
-
-// anchorDoubts is what speaks against the newest valid anchor.
-type anchorDoubts struct {
-	damaged  int            // slots that may have held a newer one
-	anchored format.Version // the newest version of which a slot says that it was anchored
-}
-
-// readAnchors returns the valid anchors by slot; nil where there is none. An
-// anchor with a damaged state block does not count.
-func (sp *Space) readAnchors() ([]*format.Anchor, anchorDoubts, error) {
-	anchors := make([]*format.Anchor, format.NumAnchors)
-	var broken []*format.Anchor // their states are damaged
-	var doubts anchorDoubts
-	var first error
-	for i := range anchors {
-		a, err := sp.readAnchor(sp.file, i)
-		switch {
-		case err == nil:
-			anchors[i] = a
-		case a != nil:
-			broken = append(broken, a)
-		case !errors.Is(err, errNoAnchor):
-			doubts.damaged++
-		}
-		if a != nil {
-			doubts.anchored = max(doubts.anchored, format.Version(a.Version))
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	newest := newestAnchor(anchors)
-	if newest == nil && errors.Is(first, mapping.ErrIO) {
-		return nil, doubts, fmt.Errorf("reading the anchors: %w", first) // they may be intact
-	}
-	if newest == nil {
-		return nil, doubts, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); %s", first, sp.wayOut())}
-	}
-	for _, a := range broken { // an older one has had its time: its state may be reclaimed
-		if a.Newer(newest) {
-			doubts.damaged++
-		}
-	}
-	return anchors, doubts, nil
-}
-
-// wayOut says what can be done about a space that does not open any more.
-func (sp *Space) wayOut() string {
-	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", sp.dir.Path())
-}
-
-// errNoAnchor says that a slot was never written, or was wiped.
-var errNoAnchor = errors.New("the slot is empty")
-
-// readAnchor reads the anchor in a slot. If it is one, but its state is damaged, it
-// returns the anchor and an error.
-func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
-	page := make([]byte, format.PageSize)
-	if n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); n < len(page) {
-		return nil, err
-	}
-	if !slices.ContainsFunc(page, func(b byte) bool { return b != 0 }) {
-		return nil, errNoAnchor
-	}
-	a, err := format.DecodeAnchor(page, i, sp.header)
-	if err != nil {
-		return nil, err
-	}
-	return a, sp.checkAnchored(f, a)
+	w.Clean.Store(0)
+	w.SweepWish.Store(1)
 }
 
 // trustAnchor decides whether the version from which a recovery starts can be what
@@ -316,42 +89,14 @@ func (sp *Space) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
 // damaged, they may have held the two newest ones, and since then blocks of older
 // versions may have been used again: then all of the version is looked at.
 func (sp *Space) trustAnchor(version format.Version) error {
-	if sp.anchorDoubts.damaged < 2 {
+	if sp.anchorDoubts.Damaged < 2 {
 		return nil
 	}
 	r := sp.heap.Reader(true)
 	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Carved()))
 	if err != nil {
 		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.damaged, version, err, sp.wayOut())}
-	}
-	return nil
-}
-
-// reached refuses a recovery that ends before a version that was anchored: what came
-// with that was durable.
-func (sp *Space) reached(last format.Version) error {
-	if anchored := sp.anchorDoubts.anchored; last < anchored {
-		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("the state of version %d, which was anchored, is damaged, and from what is left only version %d can be recovered; %s", anchored, last, sp.wayOut())}
-	}
-	return nil
-}
-
-// checkAnchored verifies the state block that an anchor names, by reading the
-// file: the live words that a mapped look would need do not exist yet.
-func (sp *Space) checkAnchored(f mapping.File, a *format.Anchor) error {
-	b := make([]byte, format.HeaderSize+format.StateSize)
-	off := int64(a.State - sp.header.Base)
-	if n, err := f.ReadAt(b, off); n < len(b) && err != nil {
-		return err
-	}
-	version, err := format.DecodeState(b, uint64(off))
-	if err == nil && uint64(version) != a.Version {
-		err = errors.New("the state is of another version")
-	}
-	if err != nil {
-		return &format.DamageError{File: HeapName, Offset: off, What: fmt.Sprintf("the state of the anchored version %d: %v", a.Version, err)}
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.Damaged, version, err, sp.dir.WayOut())}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // store writes a key in a transaction of its own.
@@ -342,4 +343,14 @@ func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
 		}
 	}
 	verify(t, sp)
+}
+
+// unsynced is a file whose syncs do nothing.
+type unsynced struct{ mapping.File }
+
+func (unsynced) Datasync() error { return nil }
+
+func withoutSync(path string, flag int, perm os.FileMode) (mapping.File, error) {
+	f, err := mapping.OpenFile(path, flag, perm)
+	return unsynced{f}, err
 }

@@ -6,83 +6,9 @@ import (
 	"fmt"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/journal"
-	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 )
-
-// recover replays the journal onto the anchored version from which live was
-// rebuilt. The caller has the gate, and nobody else has the space open. It can be
-// cut short anywhere: until Recovering is 0 the next opener rebuilds live and
-// begins anew, from the same anchor and the same records.
-func (sp *Space) recover() error {
-	w := sp.live.Words()
-	sp.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
-	defer func() { sp.healing = false }()
-	floor := sp.live.JournalFloor()
-	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, floor)
-	if err != nil {
-		return err
-	}
-	base := *stateAt(sp.live.Current())
-	if err := sp.trustAnchor(format.Version(base.Version)); err != nil {
-		return err
-	}
-	records, err := log.Follow(format.Version(base.Version), base.Chain)
-	if err != nil {
-		return err
-	}
-	last := base.Version
-	if err := sp.reached(records.Last); err != nil {
-		return err
-	}
-	if !records.Empty() {
-		if sp.readOnly {
-			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.dir.Path())
-		}
-		last = uint64(records.Last)
-		sp.prefault()
-		sp.distrustFree()
-		if err := sp.replay(records); err != nil {
-			return err
-		}
-		invariant.Point("recover.replayed")
-		// It may be that only live was lost, and the records were never synced.
-		sp.live.BeginSync(live.JournalFile)
-		err := sp.journal.file.Datasync()
-		if err != nil {
-			err = sp.fail(err)
-		}
-		sp.live.EndSync(live.JournalFile)
-		if err != nil {
-			return err
-		}
-	}
-	for i, newest := range log.Segments(format.Version(last)) {
-		w.Segments[i].Last.Store(uint64(newest))
-		sp.live.AddSegment(i)
-	}
-	if err := sp.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may have been cut
-		return err
-	}
-	w.Written.Store(last)
-	w.Durable.Store(last)
-	w.Recovering.Store(0)
-	return nil
-}
-
-// distrustFree forgets the free space that a clean anchor lists. There are
-// versions after it, so another anchor came before them, which is damaged now;
-// the lists, and the blocks that they lie in, may have been used since (E5).
-func (sp *Space) distrustFree() {
-	w := sp.live.Words()
-	for i := range format.NumStacks {
-		live.SetStack(w, i, 0)
-	}
-	w.Clean.Store(0)
-	w.SweepWish.Store(1)
-}
 
 // prefaultBytes is how much of a heap a replay maps at once.
 const prefaultBytes = 1 << 30

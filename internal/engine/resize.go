@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/transcript"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // A space has a maximum size, which may be less than its window: the rest is addresses
@@ -28,37 +25,17 @@ import (
 //	Z4  The header tells the window, and changes with the whole file only (W2). A larger
 //	    window has a larger extent table, so every block gets another place.
 
-// Room to grow into.
-const (
-	growthRoom = 16       // windows are so many times as large as they must be,
-	growthMost = 64 << 30 // but no larger than that for the sake of growth
-)
-
 // ErrMaxSize says that a space has another maximum size than its opener asks for.
-var ErrMaxSize = errors.New("the space has another maximum size")
+var ErrMaxSize = spacefile.ErrMaxSize
 
-// sizes returns the limit and the window of a space that is to hold the given number of
-// bytes at the most; 0: the default. Where addresses are scarce there is no room to grow.
-func sizes(bytes uint64) (limit, window uint64, err error) {
-	limit = limitOf(bytes)
-	if window, err = mapping.WindowSize(limit); err != nil {
-		return 0, 0, err
+// WindowSize returns the size of the window of a space that is to hold the given
+// number of bytes at the most; 0: the default.
+func WindowSize(bytes uint64) (uint64, error) {
+	_, window, err := spacefile.Sizes(bytes)
+	if err != nil {
+		return 0, kindOf("", err)
 	}
-	if roomy := max(window, min(window*growthRoom, growthMost)); mapping.Fits(roomy) {
-		window = roomy
-	}
-	return limit, window, nil
-}
-
-// limitOf returns the limit of a space that is to hold so many bytes; 0: the default.
-func limitOf(bytes uint64) uint64 {
-	if bytes == 0 {
-		bytes = DefaultMaxSize
-	}
-	if bytes > mapping.MaxWindow {
-		return bytes // which no window has
-	}
-	return (max(bytes, mapping.MinWindow) + format.ExtentSize - 1) &^ (format.ExtentSize - 1)
+	return window, nil
 }
 
 // MaxSize returns the most bytes that the space may hold; 0 if live is lost. The space
@@ -70,7 +47,7 @@ func (sp *Space) MaxSize() (limit uint64) {
 
 // suits returns an error if the space has another maximum size than the options say.
 func (sp *Space) suits(o Options) error {
-	if o.MaxSize == 0 || limitOf(o.MaxSize) == sp.MaxSize() {
+	if o.MaxSize == 0 || spacefile.LimitOf(o.MaxSize) == sp.MaxSize() {
 		return nil
 	}
 	if lost := sp.lookLost(); lost != nil {
@@ -97,7 +74,7 @@ func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	limit := limitOf(bytes)
+	limit := spacefile.LimitOf(bytes)
 	if limit > sp.header.Window {
 		return fmt.Errorf("%w: the space has addresses for %d bytes, and %d are wanted; close it in all processes, and then everheap resize, or the function Resize, gives it more",
 			ErrMaxSize, sp.header.Window, limit)
@@ -114,23 +91,4 @@ func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 		w.Limit.CompareAndSwap(limit, before)
 	}
 	return err
-}
-
-// Resize writes the closed space in a directory anew, for a window of another size at
-// base, in which it may hold the given number of bytes.
-func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Options) error {
-	limit := limitOf(bytes)
-	err := rewrite(ctx, dir, o, "", func(rw *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
-		if err := mapping.CheckWindow(base, window); err != nil {
-			return nil, err
-		}
-		h.Base, h.Window = base, window
-		a := s.Arrange(base, window)
-		if uint64(a.Size()) > limit {
-			return nil, fmt.Errorf("%w: what it holds takes %d bytes", ErrMaxSize, a.Size())
-		}
-		rw.root.limit = limit
-		return a, nil
-	}, true)
-	return rewriteError("resize", dir, err)
 }

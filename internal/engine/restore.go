@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // restoreBytes is how much of a backup goes into one transaction: what that keeps in
@@ -27,7 +28,7 @@ const restoreBytes = 16 << 20
 // called with that window when all is done but the directory's name, and must call
 // place, which gives it that; nil: nothing else is to be done.
 //
-// The space comes into being as a new one does (construct): whole, after the last
+// The space comes into being as a new one does (spacefile.Creation.Construct): whole, after the last
 // byte of the backup was verified and everything is on disk, or not at all.
 func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, place func() error) error) error {
 	dir, err := filepath.Abs(dir)
@@ -54,7 +55,7 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 	if o.ReadOnly {
 		return fmt.Errorf("%w: a space that is restored is written", ErrReadOnly)
 	}
-	if err := vacant(dir); err != nil {
+	if err := spacefile.Vacant(dir); err != nil {
 		return err
 	}
 	rd, err := backup.NewReader(r)
@@ -64,11 +65,12 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 	if o.MaxSize == 0 {
 		o.MaxSize = rd.Head.Limit
 	}
-	limit, size, err := sizes(o.MaxSize)
+	limit, size, err := spacefile.Sizes(o.MaxSize)
 	if err != nil {
 		return err
 	}
-	h, err := newHeader(size, o)
+	c := o.creation()
+	h, err := c.NewHeader(size)
 	if err != nil {
 		return err
 	}
@@ -76,42 +78,14 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 	if enroll == nil {
 		enroll = func(_, _ uint64, place func() error) error { return place() }
 	}
-	return construct(dir, o, func(temporary string) error {
-		if err := createFiles(temporary, h, limit, o); err != nil {
+	return c.Construct(dir, func(temporary string) error {
+		if err := c.CreateFiles(temporary, h, limit); err != nil {
 			return err
 		}
 		return fill(temporary, rd, o)
 	}, func(temporary string) error {
-		return enroll(h.Base, h.Window, func() error { return o.settle(temporary, dir) })
+		return enroll(h.Base, h.Window, func() error { return c.Settle(temporary, dir) })
 	})
-}
-
-// occupied says what is in the way.
-func occupied(dir string, err error) error {
-	what := "something else is"
-	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
-		what = "a space is"
-	}
-	return fmt.Errorf("%w: %s there already, in %s, and was not touched; give another name, an empty directory, or remove it first (%w)", ErrExists, what, dir, err)
-}
-
-// settle gives the new directory its name, unless there is something of that name.
-func (o *Options) settle(temporary, dir string) error {
-	if inside(temporary, dir) {
-		err := o.publish(temporary, dir)
-		if errors.Is(err, fs.ErrExist) {
-			return occupied(dir, err)
-		}
-		return err
-	}
-	err := moveTo(temporary, dir) // an empty directory gives way, nothing else does
-	if err == nil {
-		return nil
-	}
-	if inTheWay := vacant(dir); inTheWay != nil {
-		return inTheWay
-	}
-	return err
 }
 
 // fill puts what a backup tells into an empty space, and closes it. No journal is
@@ -205,7 +179,7 @@ func (tx *Tx) ownLead(own uint64) error {
 		if own == tx.state.Types {
 			types[index], _ = tx.storedType(index)
 		}
-		err = leads(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		err = dump.CheckLead(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
 		return err == nil
 	})
 	return errors.Join(err, walkErr)

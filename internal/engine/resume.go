@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
+	"github.com/everheap/everheap/internal/live"
 )
 
 // A resumption makes one transaction of what a goroutine does between two
@@ -54,6 +56,9 @@ type Resumption struct {
 	lost      error          // S4
 	ended     bool
 }
+
+// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
+const ResumeMutex = "resume "
 
 // Reasons why a resumption refuses something.
 var (
@@ -329,4 +334,11 @@ func (tx *Tx) snapshot() *Tx {
 	tx.write.Freeze()
 	state := tx.own
 	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, making: &making{next: tx.next, of: tx}}
+}
+
+// resumes reports whether a program runs under Resume.
+func (sp *Space) resumes() bool {
+	return slices.ContainsFunc(sp.live.Locks(), func(l live.LockState) bool {
+		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
+	})
 }

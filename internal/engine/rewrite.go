@@ -2,68 +2,35 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/journal"
-	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/oslock"
-	"github.com/everheap/everheap/internal/transcript"
+	"github.com/everheap/everheap/internal/relocate"
+	"github.com/everheap/everheap/internal/spacefile"
 )
-
-// A closed space is rewritten as a whole: what its newest version and its checkpoints
-// can reach is transcribed into a new heap file, which then takes the place of the old
-// one. The version stays what it is, its number and chain included; so the journal
-// goes with the new file as it did with the old one, whose records tell addresses
-// relative to where they themselves say that they lay. The window need not be free.
-//
-// Invariants:
-//
-//	W1  Whoever rewrites has the gate and the presence byte to himself, of the old
-//	    file from the beginning, and of the new one from before it has its name. So
-//	    no process has the space open, and who waits for the gate of the old file
-//	    finds that it is not the space's any more (sameHeap).
-//	W2  The new file is written whole and synced before it is renamed; a rename is
-//	    done or not. So at every moment, of a loss of power too, the space is the
-//	    old one or the new one.
-//	W3  The live file says more than the disk, and only of the old file: it goes
-//	    last, when the new one has its place. One that is of another file than the
-//	    heap which is there goes first: the new file could get that very inode.
-//	W4  What only the old file could need, records of the journal, goes after the
-//	    rename is on disk.
-const newHeapName = HeapName + ".new"
 
 // Rebase gives the closed space in a directory the window at base. Every block keeps
 // its place in the file.
 func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
-	err := rewrite(ctx, dir, o, "", func(_ *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
-		if err := mapping.CheckWindow(base, h.Window); err != nil {
-			return nil, err
-		}
-		h.Base = base
-		return s.Move(base)
-	}, false)
-	return rewriteError("rebase", dir, err)
+	return rewriteError("rebase", dir, relocate.Rebase(ctx, dir, base, o.rewriting()))
 }
 
 // Compact packs the closed space in a directory into as few extents as hold it, and
 // returns what its files took on disk before and take now.
 func Compact(ctx context.Context, dir string, o Options) (before, after int64, err error) {
-	before = diskBytes(dir)
-	err = rewrite(ctx, dir, o, ", or compact it online", func(_ *rewriting, s *transcript.Survey, h *format.Header) (*transcript.Arrangement, error) {
-		return s.Arrange(h.Base, h.Window), nil
-	}, true)
-	if errors.Is(err, mapping.ErrNoSpace) {
-		err = fmt.Errorf("the space is written anew beside the old file, which takes as much as it holds; compacting it online takes nothing: %w", err)
-	}
-	return before, diskBytes(dir), rewriteError("compact", dir, err)
+	before = spacefile.DiskBytes(dir)
+	err = relocate.Compact(ctx, dir, o.rewriting())
+	return before, spacefile.DiskBytes(dir), rewriteError("compact", dir, err)
+}
+
+// Resize writes the closed space in a directory anew, for a window of another size at
+// base, in which it may hold the given number of bytes.
+func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Options) error {
+	return rewriteError("resize", dir, relocate.Resize(ctx, dir, spacefile.LimitOf(bytes), base, window, o.rewriting()))
+}
+
+// rewriting returns what a rewriting needs of the options.
+func (o *Options) rewriting() relocate.Options {
+	return relocate.Options{System: o.system(), Guard: guardClosed}
 }
 
 // rewriteError wraps an error of a rewriting.
@@ -72,280 +39,4 @@ func rewriteError(op, dir string, err error) error {
 		return nil
 	}
 	return &OpError{Op: op, Space: filepath.Base(dir), Err: kindOf(dir, err)}
-}
-
-// rewriting is one in progress.
-type rewriting struct {
-	ctx context.Context
-	sp  *Space // not open: its directory, options, header and gate are there, no more
-
-	info os.FileInfo     // of the old file
-	data *mapping.Shared // the old file
-	src  *transcript.Source
-	root root
-
-	file mapping.File // the new file
-	gate *os.File     // its locks
-	old  *os.File     // the gate of the old file
-}
-
-// rewrite replaces the heap file of the space in a directory by a transcript that
-// arrange arranges; it may change the header, and the limit of the root. busy is a hint for the case that a process
-// has the space open. trim says to shorten the journal, if it may be.
-func rewrite(ctx context.Context, dir string, o Options, busy string,
-	arrange func(*rewriting, *transcript.Survey, *format.Header) (*transcript.Arrangement, error), trim bool) (err error) {
-	if err := mapping.Supported(); err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	rw := &rewriting{ctx: ctx, sp: &Space{options: o, process: mapping.Generation()}}
-	defer rw.close()
-	if rw.sp.dir, err = mapping.OpenDir(dir); errors.Is(err, os.ErrNotExist) {
-		return errNoSpaceThere
-	} else if err != nil {
-		return err
-	}
-	if err := rw.takeAlone(busy); err != nil {
-		return err
-	}
-	if err := rw.findRoot(); err != nil {
-		return err
-	}
-	if err := rw.prepareJournal(); err != nil {
-		return err
-	}
-	if err := rw.sp.reached(rw.root.reaches); err != nil {
-		return err
-	}
-	header := *rw.sp.header
-	var arranged *transcript.Arrangement
-	if err := rw.sp.guarded(func() error {
-		survey, err := transcript.NewSurvey(ctx, rw.src, rw.root.state)
-		if err == nil {
-			arranged, err = arrange(rw, survey, &header)
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	arranged.NextIndex = rw.root.next
-	if err := rw.write(&header, arranged); err != nil {
-		return errors.Join(err, rw.discard())
-	}
-	return rw.replace(trim)
-}
-
-var errNoSpaceThere = fmt.Errorf("%w: there is no space in this directory", ErrNotFound)
-
-// takeAlone locks everybody else out of the space (W1), and maps its heap file.
-func (rw *rewriting) takeAlone(busy string) (err error) {
-	sp := rw.sp
-	if _, err := sp.dir.Stat(HeapName); errors.Is(err, os.ErrNotExist) {
-		return errNoSpaceThere
-	}
-	if err := rw.openGate(); err != nil {
-		return err
-	}
-	file, err := sp.options.open(sp.dir, HeapName, os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	sp.file = file
-	if err := sp.sameAsGate(file); err != nil {
-		return err
-	}
-	if sp.header, err = readHeader(file); err != nil {
-		return err
-	}
-	if rw.info, err = sp.gate.Stat(); err != nil {
-		return err
-	}
-	ok, err := oslock.TryLock(sp.gate, format.LockPresence, false)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("%w: %s; close it there first%s", ErrBusy, rw.users(), busy)
-	}
-	if err := sp.checkSize(file); err != nil {
-		return err
-	}
-	rw.data, err = mapping.MapReadable(file, rw.info.Size())
-	return err
-}
-
-// openGate opens the heap file for its locks, and takes the gate. Whoever had it may
-// have put another file in the place of this one: then it begins again.
-func (rw *rewriting) openGate() (err error) {
-	sp := rw.sp
-	for {
-		if sp.gate, err = sp.dir.Open(HeapName, os.O_RDWR, 0); err != nil {
-			return err
-		}
-		if rw.old, err = sp.takeGate(rw.ctx, false); err != nil {
-			return err
-		}
-		if err = sp.sameHeap(); !errors.Is(err, errOtherHeap) {
-			if err == nil {
-				_ = rw.discard() // left behind by one who died, since nobody else rewrites; what cannot be removed is told later
-			}
-			return err
-		}
-		unlockAndClose(sp.gate)
-		unlockAndClose(rw.old)
-		sp.gate, rw.old = nil, nil
-	}
-}
-
-// users says who has the space open.
-func (rw *rewriting) users() string {
-	lv, err := live.Open(rw.sp.dir, rw.sp.header.SpaceID, rw.info)
-	if err != nil {
-		return "another process has the space open"
-	}
-	defer lv.Leave(false)
-	var names []string
-	for _, p := range lv.Processes() {
-		if p.PID == os.Getpid() && !p.Foreign {
-			return "this process has the space open"
-		}
-		if p.Foreign {
-			names = append(names, fmt.Sprintf("%d (%s) of another PID namespace", p.PID, p.Command))
-			continue
-		}
-		names = append(names, fmt.Sprintf("%d (%s)", p.PID, p.Command))
-	}
-	switch len(names) {
-	case 0:
-		return "another process has the space open"
-	case 1:
-		return "process " + names[0] + " has the space open"
-	}
-	return "processes " + strings.Join(names, ", ") + " have the space open"
-}
-
-// write writes and syncs the new file.
-func (rw *rewriting) write(header *format.Header, a *transcript.Arrangement) (err error) {
-	sp := rw.sp
-	if err := sp.dir.Remove(newHeapName); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if rw.file, err = sp.options.open(sp.dir, newHeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, sp.perm()); err != nil {
-		return err
-	}
-	if err := rw.giveToOwner(); err != nil {
-		return err
-	}
-	for off, n := range a.Used() {
-		if err := rw.file.Allocate(off, n); err != nil {
-			return err
-		}
-	}
-	data, err := mapping.MapShared(rw.file, a.Size())
-	if err != nil {
-		return err
-	}
-	b := data.Bytes()
-	copy(b[format.HeaderOffset:], header.Encode())
-	for i := range 2 { // either will do, so that a damaged one costs nothing
-		anchor := &format.Anchor{SpaceID: header.SpaceID, Sequence: rw.root.sequence + 1 + uint64(i), Version: uint64(rw.root.version),
-			State: uint64(a.State()), Carved: uint64(a.Size()), Limit: rw.root.limit, UnixNano: uint64(time.Now().UnixNano())}
-		copy(b[format.AnchorOffset+i*format.PageSize:], anchor.Encode())
-	}
-	err = sp.guarded(func() error { return a.Write(rw.ctx, b) })
-	if err = errors.Join(err, data.Close()); err != nil {
-		return err
-	}
-	invariant.Point("rewrite.written")
-	return rw.file.Datasync()
-}
-
-// giveToOwner makes the new file belong to whom the old one does: else a command run by
-// root would lock the owner out.
-func (rw *rewriting) giveToOwner() error {
-	f, err := rw.sp.dir.Open(newHeapName, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if err := sameOwner(f, info, rw.info); err != nil {
-		return fmt.Errorf("the heap file belongs to another user: %w", err)
-	}
-	return f.Chmod(rw.info.Mode().Perm()) // whatever the umask says
-}
-
-// discard removes the new file.
-func (rw *rewriting) discard() error {
-	err := rw.sp.dir.Remove(newHeapName)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// replace puts the new file in the place of the old one (W1 to W4).
-func (rw *rewriting) replace(trim bool) (err error) {
-	sp := rw.sp
-	if rw.gate, err = sp.dir.Open(newHeapName, os.O_RDWR, 0); err != nil {
-		return errors.Join(err, rw.discard())
-	}
-	for _, lock := range []int64{format.LockGate, format.LockPresence} {
-		if ok, err := oslock.TryLock(rw.gate, lock, false); err != nil || !ok {
-			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", ErrBusy, sp.dir.Join(newHeapName)), err, rw.discard())
-		}
-	}
-	invariant.Point("rewrite.synced")
-	if err := sp.options.rename(sp.dir, newHeapName, HeapName); err != nil {
-		return errors.Join(err, rw.discard())
-	}
-	invariant.Point("rewrite.renamed")
-	if err := sp.dir.Remove(live.FileName); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := sp.options.syncNames(sp.dir); err != nil {
-		return err
-	}
-	invariant.Point("rewrite.settled")
-	if trim && rw.root.last {
-		return rw.trimJournal()
-	}
-	return nil
-}
-
-// trimJournal leaves one segment of the journal, all of whose records the new file has.
-func (rw *rewriting) trimJournal() error {
-	file, err := rw.sp.options.open(rw.sp.dir, journal.FileName, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if n, err := file.Size(); err != nil || n <= format.SegmentSize {
-		return err
-	}
-	return file.Truncate(format.SegmentSize)
-}
-
-// close lets go of the files and their locks.
-func (rw *rewriting) close() {
-	if rw.data != nil {
-		rw.data.Close()
-	}
-	for _, f := range []mapping.File{rw.file, rw.sp.file} {
-		if f != nil {
-			f.Close()
-		}
-	}
-	if rw.gate != nil {
-		unlockAndClose(rw.gate)
-	}
-	rw.sp.release()
-	if rw.old != nil {
-		unlockAndClose(rw.old) // after presence: K5
-	}
 }

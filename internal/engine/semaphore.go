@@ -116,24 +116,3 @@ func (s *Semaphore) Name() string { return s.lock.key.name }
 
 // Units returns how many units the semaphore has.
 func (s *Semaphore) Units() int { return s.lock.key.units }
-
-// Locks lists the named locks in use.
-func (sp *Space) Locks() (list []NamedLock, err error) {
-	err = sp.Inspect(func() error {
-		for _, l := range sp.live.Locks() {
-			n := NamedLock{LockState: l}
-			for _, h := range l.Holders {
-				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.Process))
-			}
-			list = append(list, n)
-		}
-		return nil
-	})
-	return list, err
-}
-
-// NamedLock is a named lock in use.
-type NamedLock struct {
-	live.LockState
-	Stopped []bool // of the holders: the system says that it is stopped
-}

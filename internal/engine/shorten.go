@@ -3,12 +3,12 @@ package engine
 import (
 	"context"
 	"runtime/debug"
-	"slices"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // The length of the heap file is what processes rely on that have it mapped: what
@@ -118,7 +118,7 @@ func (sp *Space) lastLists(fn func(h *heap.Heap)) error {
 // cutHeap cuts the heap file off at the end that live tells of, when both usable anchors
 // know of it: one that is missing it writes (U1).
 func (sp *Space) cutHeap() error {
-	status, err := mapping.StatusOfFile(sp.file)
+	status, err := mapping.StatusOfFile(sp.dir.Heap)
 	if err != nil {
 		return err
 	}
@@ -128,29 +128,16 @@ func (sp *Space) cutHeap() error {
 		return nil
 	}
 	for range 2 {
-		if anchors, _, err := sp.readAnchors(); err != nil || !reachBeyond(anchors, end) {
+		if anchors, _, err := sp.dir.Anchors(); err != nil || !spacefile.ReachBeyond(anchors, end) {
 			if err != nil {
 				return err
 			}
 			invariant.Point("shorten.cut")
-			return sp.file.Truncate(int64(end))
+			return sp.dir.Heap.Truncate(int64(end))
 		}
 		if err := sp.lastAnchor(true); err != nil {
 			return err
 		}
 	}
 	return nil // it cannot be known, and stays as it is
-}
-
-// reachBeyond reports whether one of the two newest anchors says that something beyond an
-// end is reserved.
-func reachBeyond(anchors []*format.Anchor, end uint64) bool {
-	anchors = slices.DeleteFunc(slices.Clone(anchors), func(a *format.Anchor) bool { return a == nil })
-	slices.SortFunc(anchors, func(a, b *format.Anchor) int {
-		if a.Newer(b) {
-			return -1
-		}
-		return 1
-	})
-	return slices.ContainsFunc(anchors[:min(2, len(anchors))], func(a *format.Anchor) bool { return a.Carved > end })
 }

@@ -3,174 +3,142 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
-	"time"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/heap"
 )
 
-// The heap file grows with what is in use at once: by transactions, by versions that
-// readers, anchors and checkpoints keep, by processes that stand still in the middle of
-// one, and by what the dead had reserved. When that is over it is made smaller in the
-// background.
-//
-// Invariants:
-//
-//	H1  A file that takes more than shrinkFactor times what the newest version can reach, and shrinkBytes,
-//	    is made to take less when little is written: then what is free in it is not needed
-//	    soon. That is so of a file as large as that with nothing but this version to keep;
-//	    what checkpoints and readers keep comes on top.
-//	H2  It is tried again only if that may bring something: something was committed
-//	    since, and the last try had brought the file below what H1 says, or it takes a
-//	    quarter more than after that try, or the version reaches a quarter less, or a
-//	    checkpoint was dropped; or the last time brought much and there was more to be
-//	    had; or a version that somebody held then, and that kept something, is
-//	    held no more. So a space in which nobody writes comes to rest. A try that came
-//	    to nothing since others were at it does not count.
-//	H3  Nobody waits for it longer than for any small transaction, nor is anything
-//	    begun while a process stands still in the middle of one: no sweep could begin.
 const (
-	shrinkFactor  = 6
-	shrinkBytes   = 12 << 20
-	shrinkTries   = 8               // to be the sweeper, and to sweep
-	shrinkPause   = 5 * time.Second // after a try that came to nothing since others were at it, at first
-	longestPause  = time.Minute     // after many of those
-	shrinkLoad    = 10              // one begins at the earliest after that many times the last one's duration
-	grownBytes    = 8 << 20         // and a quarter more than it took: the file has grown
-	quietSegments = 2               // of the journal in use, at any look of late: little is written
-	worthwhile    = 16              // a try that makes the file take less by one of so many parts has helped
+	mostAgain   = 3  // passes for the sake of what lies too far back
+	secondTries = 20 // to sweep once more, after blocks were moved
 )
 
-// shrinking is what the background of this process remembers of its tries.
-type shrinking struct {
-	next  time.Time
-	pause time.Duration
-	never bool // the file system cannot give space back
-}
-
-// look makes the heap file take less, if that is due. It is called once a second.
-func (s *shrinking) look(sp *Space, rest *journalRest) error {
-	if s.never || time.Now().Before(s.next) || !rest.quiet() || !sp.shrinkDue() || sp.othersActive() {
-		return nil
-	}
-	began := time.Now()
-	before, _, _, err := sp.measure()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := sp.untilQuit()
-	defer cancel()
-	shrunk, err := sp.shrink(ctx, shrinkTries)
-	s.next = time.Now().Add(shrinkLoad * time.Since(began))
-	switch {
-	case errors.Is(err, mapping.ErrUnsupported):
-		s.never = true
-	case shrunk.futile(err):
-		s.pause = min(max(2*s.pause, shrinkPause), longestPause)
-		s.next = time.Now().Add(s.pause)
-		return nil
-	case err == nil && shrunk.more:
-		return nil // H2
-	}
-	s.pause = 0
-	sp.noteShrunk(before)
-	return err
-}
-
-// futile reports whether a try came to nothing, or not to its end, since others were at it,
-// or the background ends.
-func (s shrunk) futile(err error) bool {
-	if err == nil {
-		return s.busy
-	}
-	return slices.ContainsFunc([]error{ErrBusy, ErrSuspended, ErrClosed, context.Canceled}, func(kind error) bool { return errors.Is(err, kind) })
-}
-
-// untilQuit returns a context that ends when the background does.
-func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		select {
-		case <-sp.quit:
-			cancel()
-		case <-ctx.Done():
+// shrinkAll is shrink, until it brings no more.
+func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
+	for again := 0; ; {
+		s, err := sp.shrink(ctx, tries)
+		if err != nil || !s.more && !s.long {
+			return err
 		}
-	}()
-	return ctx, cancel
-}
-
-// measure returns what the heap file takes on disk, and how many bytes the newest
-// version can reach.
-func (sp *Space) measure() (disk, bytes uint64, version format.Version, err error) {
-	s, err := mapping.StatusOfFile(sp.file)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	state, err := sp.stateOf(hold)
-	return uint64(s.Disk), state.BlockBytes, format.Version(state.Version), err
-}
-
-// shrinkDue reports whether the heap file takes too much of the disk (H1), and a try may
-// bring something (H2).
-func (sp *Space) shrinkDue() bool {
-	w := sp.live.Words()
-	if w.Carved.Load() <= shrinkBytes || sp.refused() != nil || w.Clean.Load() != 0 {
-		return false
-	}
-	disk, bytes, version, err := sp.measure()
-	if err != nil || disk <= ample(bytes) {
-		return false
-	}
-	if held := w.ShrunkHeld.Load(); held != 0 && !slices.Contains(sp.heldVersions(), held) {
-		return true
-	}
-	return w.ShrunkAt.Load() != uint64(version) && sp.outgrown(disk, bytes, w.ShrunkDisk.Load())
-}
-
-// ample returns how many bytes a file may have or take, for so many that the newest
-// version can reach, without anything being done about it (H1).
-func ample(bytes uint64) uint64 { return shrinkFactor*bytes + shrinkBytes }
-
-// outgrown reports whether a file has or takes too much, and a try may help: after the
-// last one it was so many bytes (H2); 0: there was none.
-func (sp *Space) outgrown(now, bytes, before uint64) bool {
-	return now > ample(bytes) &&
-		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < sp.live.Words().ShrunkLive.Load()/4*3)
-}
-
-// noteShrunk notes what the file takes after a try, and took before it. Who holds an
-// old version then may be why it is not less; but not if it was tried again for another
-// one of those, and has not helped.
-func (sp *Space) noteShrunk(before uint64) {
-	disk, bytes, version, err := sp.measure()
-	if err != nil {
-		return
-	}
-	w := sp.live.Words()
-	again := w.ShrunkAt.Load() != 0 && w.ShrunkHeld.Load() != 0
-	w.ShrunkAt.Store(uint64(version))
-	w.ShrunkLive.Store(bytes)
-	w.ShrunkDisk.Store(disk)
-	held := uint64(0)
-	if list := sp.heldVersions(); len(list) > 0 && (!again || disk < before-before/worthwhile) {
-		held = slices.Min(list)
-	}
-	w.ShrunkHeld.Store(held)
-}
-
-// heldVersions returns the versions but the newest that readers hold.
-func (sp *Space) heldVersions() (list []uint64) {
-	_ = sp.guarded(func() error {
-		newest, err := sp.newestVersion()
-		for _, r := range sp.live.Readers() {
-			if v := sp.heap.VersionOf(r.State); err == nil && v != 0 && v < newest {
-				list = append(list, uint64(v))
+		if !s.more { // what is at the end may have been in the way of what was moved
+			if again++; again == mostAgain {
+				return nil
 			}
 		}
+	}
+}
+
+// shrunk says what shrink has left.
+type shrunk struct {
+	more bool // there are more extents that are worth emptying
+	long bool // blocks lie farther back than they need
+	busy bool // others were at it, so that what was emptied waits for a later sweep
+}
+
+// shrink makes the heap file take less of the disk.
+//
+// First all that is free is made known: what nobody ever used is reserved; two anchors are
+// written, so that no older version keeps anything, and that both know of all extents that are to
+// be punched; a sweep finds what is free then. It leaves alone extents of which little
+// is in use, if there are many; those are emptied, and found by another sweep. Then comes
+// the order of holes (I8 of the heap). Free extents are marked; the marks are synced, by
+// one more anchor; and of those that are free still, the space is given back. What other
+// processes have in their lists stays.
+//
+// All that time this process is the sweeper: another sweep would make it forget what it
+// found, and two that compact at once would each make the space grow by what the other
+// has just forgotten. If it is stopped, another one may take its place; so whenever it is
+// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
+// took its place looks for active processes after that, before it sweeps (I7), and marks
+// nothing before it has swept. So either this one sees the other, or the other sees this
+// one, and no sweep begins.
+func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
+	release := func() {}
+	if err := tryAgain(ctx, tries, func() (ok bool, err error) {
+		release, ok = sp.beSweeper()
+		return ok, nil
+	}); err != nil {
+		return s, err
+	}
+	defer release()
+	if err := sp.unclean(ctx); err != nil {
+		return s, err
+	}
+	e := &evacuation{sp: sp}
+	choose, err := e.chooser()
+	if err != nil {
+		return s, err
+	}
+	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
+		return s, err
+	}
+	below := sp.live.Words().Carved.Load()
+	if err := sp.findFree(ctx, tries, choose); err != nil {
+		return s, err
+	}
+	if e.extents > 0 {
+		sp.live.Words().SweepWish.Store(1) // P3
+		if s.busy, err = afterMoving(e.empty(ctx), sp.findFree(ctx, secondTries, nil)); err != nil {
+			return s, err
+		}
+		if !s.busy {
+			below = sp.live.Words().Carved.Load()
+			s.more, s.long = e.more && e.moved > 0, e.long && e.moved > 0
+		}
+	}
+	return s, sp.punch(ctx, below)
+}
+
+// findFree sees to it that all that is free is known to be, and that this process has
+// what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
+func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
+	for again := true; again; {
+		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
+		if err := sp.anchorTwice(); err != nil {
+			return err
+		}
+		if err := tryAgain(ctx, tries, func() (bool, error) {
+			_, swept, err := sp.sweepNow(choose)
+			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
+				return false, nil
+			}
+			if err == nil && swept != 0 {
+				err = sp.unpinRestored(swept)
+			}
+			return swept != 0, err
+		}); err != nil {
+			return err
+		}
+		again = again && !sp.restored()
+	}
+	return nil
+}
+
+// afterMoving tells of the errors of moving and of the sweep after it whether they are no
+// more than others at work: then what is known to be free is punched all the same.
+func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
+	for _, e := range []error{moveErr, sweepErr} {
+		if errors.Is(e, ErrBusy) {
+			busy = true
+		} else {
+			err = errors.Join(err, e)
+		}
+	}
+	return busy, err
+}
+
+// unclean makes the space one that is in use: an anchor of a clean close lists free
+// space, and must not be believed once that is punched (E5).
+func (sp *Space) unclean(ctx context.Context) error {
+	if sp.live.Words().Clean.Load() == 0 {
+		return nil
+	}
+	if err := sp.takeTurn(ctx); err != nil {
 		return err
-	})
-	return list
+	}
+	defer sp.giveTurn()
+	if sp.live.Words().Clean.Load() == 0 {
+		return nil
+	}
+	return sp.makeUnclean()
 }

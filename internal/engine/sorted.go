@@ -19,14 +19,6 @@ func (of *MapOf) kind() format.Kind {
 	return format.KindMap
 }
 
-// newOp returns the change that makes an empty map of the kind.
-func newOp(kind format.Kind) format.OpKind {
-	if kind == format.KindSorted {
-		return format.OpNewSorted
-	}
-	return format.OpNewMap
-}
-
 // sorted reports whether the map is one.
 func (m *Map) sorted() bool { return m.kind == format.KindSorted }
 

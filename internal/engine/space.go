@@ -42,11 +42,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -56,127 +51,29 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/vector"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
-const HeapName = "heap"
-
-// Options say how a space is opened.
-type Options struct {
-	MaxSize        uint64        // that the space has, or gets at creation; 0: any, DefaultMaxSize
-	FlushInterval  time.Duration // of the journal; 0: DefaultFlushInterval
-	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
-	ReadOnly       bool
-	Verify         bool        // checksums on every read
-	Mode           os.FileMode // of the directory, at creation; 0: 0700
-	MustExist      bool        // do not create
-	Base           uint64      // of the window, at creation; 0: any
-	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
-	Manual         bool        // for tests: nothing is done in the background
-	NoCollect      bool        // objects that nothing refers to are not collected in the background
-	CollectBatch   int         // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
-	CollectStep    func()      // for tests: called between the steps of a collection, without a lock; may be nil
-	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
-	// Files opens the files of the space; nil: those of the operating system.
-	// Tests put files in their place that fail, or that remember what was written.
-	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
-	// Rename and SyncDir move a file or directory, and make the names in a directory
-	// durable; nil: as the operating system does.
-	Rename  func(from, to string) error
-	SyncDir func(dir string) error
-	// Taken reports whether a window belongs to somebody else; nil: none does.
-	Taken func(base, size uint64) bool
-
-	owner *mapping.Owner // of the files; nil: whoever makes them
-}
-
-// open opens a file of a space.
-// One that it may create has the permissions and the owner that it should, whatever the
-// process's mask is, and whoever it is.
-func (o *Options) open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
-	if o.Files != nil {
-		f, err = o.Files(dir.Join(name), flag, perm)
-	} else {
-		f, err = dir.OpenFile(name, flag, perm)
-	}
-	if err != nil || flag&os.O_CREATE == 0 {
-		return f, err
-	}
-	if err = mapping.Own(f, perm, o.owner); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// rename moves a file of a space.
-func (o *Options) rename(dir *mapping.Dir, from, to string) error {
-	if o.Rename != nil {
-		return o.Rename(dir.Join(from), dir.Join(to))
-	}
-	return dir.Rename(from, to)
-}
-
-// move moves a directory.
-func (o *Options) move(from, to string) error {
-	if o.Rename != nil {
-		return o.Rename(from, to)
-	}
-	return moveTo(from, to)
-}
-
-// syncNames makes the names of the files of a space durable.
-func (o *Options) syncNames(dir *mapping.Dir) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir.Path())
-	}
-	return dir.Sync()
-}
-
-// syncName makes the name of the directory of a space durable.
-func (o *Options) syncName(dir *mapping.Dir) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir.Parent())
-	}
-	return dir.SyncParent()
-}
-
-// syncDir makes the names in a directory durable.
-func (o *Options) syncDir(dir string) error {
-	if o.SyncDir != nil {
-		return o.SyncDir(dir)
-	}
-	return mapping.SyncDir(dir)
-}
-
-// Defaults of Options.
-const (
-	DefaultMaxSize        = 64 << 30
-	DefaultFlushInterval  = 100 * time.Millisecond
-	DefaultAnchorInterval = 10 * time.Second
-)
+const HeapName = spacefile.HeapName
 
 // Space is an open space. All handles on it in one process are one Space, which
 // counts them.
 type Space struct {
-	dir      *mapping.Dir
-	id       mapping.FileID // of the heap file; zero: whichever is there
+	dir      *spacefile.Dir
 	options  Options
-	header   *format.Header
+	header   *format.Header // of dir
 	readOnly bool
 	process  uint64 // mapping.Generation of the process that opened it
 	guest    bool   // it reads, and may not write any file: see live.OpenGuest
 
-	file   mapping.File // the heap file; the region owns it
-	region *mapping.Region
+	region *mapping.Region // it owns the heap file
 	live   *live.Live
 	heap   *heap.Heap
 	reader heap.Reader
-	gate   *os.File     // the heap file, opened for its locks
-	here   *mapping.Pin // of the shared lock that says that this process has the space open; nil: the gate file has it
 
 	queue   queue
 	txn     heap.Txn // of the transaction that has the queue
@@ -209,7 +106,7 @@ type Space struct {
 		last     time.Time
 		duration time.Duration
 	}
-	anchorDoubts anchorDoubts // of the recovery, if there was one
+	anchorDoubts spacefile.Doubts // of the recovery, if there was one
 
 	healing bool // this process writes anew what a failed sync may have lost
 	doubt   struct {
@@ -219,190 +116,12 @@ type Space struct {
 	sweeping sync.Mutex // by one goroutine at a time
 	relieved time.Time  // when a full transaction swept last; of whoever has the queue
 
-	heapID  mapping.FileID
 	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
 
 	failure atomic.Pointer[error] // of the background's last try
 	faults  int64                 // pages that the process had waited for before the space was opened
 	quit    chan struct{}
 	done    sync.WaitGroup
-}
-
-// open opens an existing space.
-//
-// It joins without the gate if the space is alive (K4).
-func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
-	dir, err := mapping.OpenDir(path)
-	if err != nil {
-		return nil, err
-	}
-	sp := &Space{dir: dir, id: id, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
-	sp.queue.over = sp.gone
-	sp.writes.tx.making = &sp.writes.making
-	sp.journal.wish = make(chan struct{}, 1)
-	sp.collecting.turn = make(chan struct{}, 1)
-	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
-		sp.release()
-		return nil, err
-	}
-	if !o.Manual {
-		sp.done.Add(1)
-		go sp.runBackground()
-		if !sp.readOnly {
-			sp.done.Add(2)
-			go sp.runJournal()
-			go sp.runAhead()
-		}
-	}
-	return sp, nil
-}
-
-// open does what open does before anything else can go on.
-func (sp *Space) open(ctx context.Context) (err error) {
-	if err := sp.openLocks(); err != nil {
-		return err
-	}
-	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
-		return errOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
-	} else if err != nil {
-		return err
-	}
-	gate, err := sp.openMember(ctx)
-	if gate != nil {
-		defer unlockAndClose(gate)
-	}
-	if err != nil {
-		return err
-	}
-	if err := sp.suits(sp.options); err != nil {
-		return err
-	}
-	if err := sp.live.Join(); err != nil {
-		return err
-	}
-	sp.live.SeeGuests(sp.gate, sp.header.Base, sp.header.Window)
-	sp.heap = heap.New(sp.region, sp.live)
-	sp.reader = sp.heap.Reader(sp.options.Verify)
-	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
-	sp.judge = sp.judgeHandle
-	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
-	if err := sp.checkCurrent(); err != nil {
-		return err
-	}
-	key, _ := layout.For[string]()
-	value, _ := layout.For[uint64]()
-	sp.catalog = sp.shape(key, value)
-	if err := sp.openJournal(); err != nil {
-		return err
-	}
-	if sp.live.Words().Recovering.Load() != 0 {
-		if err := sp.recover(); err != nil {
-			return err
-		}
-	}
-	if sp.options.NoJournal {
-		sp.live.RaiseWritten(math.MaxInt64)
-	}
-	if err := sp.heal(); err != nil {
-		return err
-	}
-	sp.live.Assure() // all of that was read from words that others share
-	if sp.guest {    // which forks keep as well, and protect too much
-		return nil
-	}
-	return sp.pinPresence()
-}
-
-// openHeap opens and maps the heap file.
-func (sp *Space) openHeap() error {
-	mode := os.O_RDWR
-	if sp.readOnly {
-		mode = os.O_RDONLY
-	}
-	file, err := sp.options.open(sp.dir, HeapName, mode, 0)
-	if err != nil {
-		return err
-	}
-	if err = sp.sameAsGate(file); err == nil {
-		sp.header, err = readHeader(file)
-	}
-	if err == nil {
-		err = sp.checkSize(file)
-	}
-	if err == nil {
-		sp.region, err = mapping.Map(file, sp.header.Base, sp.header.Window, sp.readOnly)
-	}
-	if err != nil {
-		file.Close()
-		return err
-	}
-	sp.file = file
-	return nil
-}
-
-// sameAsGate refuses a heap file that is not the one whose locks this process has: it
-// was put there since.
-func (sp *Space) sameAsGate(file mapping.File) error {
-	gate, err := mapping.StatusOf(sp.gate)
-	if err != nil {
-		return err
-	}
-	sp.heapID = gate.FileID
-	s, err := mapping.StatusOfFile(file)
-	if err == nil && s.FileID != gate.FileID {
-		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, sp.dir.Join(HeapName))
-	}
-	return err
-}
-
-// readHeader reads and verifies the header page.
-func readHeader(f mapping.File) (*format.Header, error) {
-	page := make([]byte, format.PageSize)
-	n, err := f.ReadAt(page, format.HeaderOffset)
-	if n < len(page) && err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the header: %w", err)
-	}
-	return format.DecodeHeader(page[:n])
-}
-
-// checkSize refuses a file that was cut before its first extent.
-func (sp *Space) checkSize(f mapping.File) error {
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	if uint64(size) < format.FirstExtent(sp.header.Window) {
-		return &format.DamageError{File: HeapName, Offset: size, What: "the file was truncated"}
-	}
-	return nil
-}
-
-// checkCurrent verifies the newest state before anything is served from it. It
-// holds the state: other processes may commit meanwhile.
-func (sp *Space) checkCurrent() error {
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	r := sp.heap.Reader(true)
-	return r.Verify(hold.State, format.KindState)
-}
-
-// release closes what a failed open has opened.
-func (sp *Space) release() {
-	if sp.live != nil {
-		sp.live.Leave(false)
-	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
-	}
-	if sp.region != nil {
-		sp.region.Close()
-	}
-	if sp.gate != nil {
-		sp.closeGate()
-	}
-	if sp.dir != nil {
-		sp.dir.Close()
-	}
 }
 
 // name is what errors call the space.
@@ -430,9 +149,18 @@ func StoredWindow(dir string) (base, size uint64, err error) {
 		return 0, 0, err
 	}
 	defer f.Close()
-	h, err := readHeader(f)
+	h, err := spacefile.ReadHeader(f)
 	if err != nil {
 		return 0, 0, openError(dir, err)
 	}
 	return h.Base, h.Window, nil
+}
+
+// HeapFile returns the path of the heap file, and the offset of an address in it.
+func (sp *Space) HeapFile(a format.Addr) (string, int64) {
+	off := int64(0)
+	if uint64(a) >= sp.header.Base {
+		off = int64(uint64(a) - sp.header.Base)
+	}
+	return sp.dir.Join(HeapName), off
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -257,4 +258,54 @@ func (sp *Space) othersActive() bool {
 		time.Sleep(time.Millisecond)
 	}
 	return true
+}
+
+// asSweeper is withLists, if this process is the sweeper still.
+func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
+	is := false
+	err := sp.withLists(ctx, func() {
+		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
+			sp.live.Assure() // L16
+			fn()
+		}
+	})
+	if err == nil && !is {
+		err = ErrSuspended
+	}
+	return err
+}
+
+// withLists runs fn while this process may use its lists of free space, and no sweep
+// begins.
+func (sp *Space) withLists(ctx context.Context, fn func()) error {
+	if err := sp.queue.lock(ctx); err != nil {
+		return err
+	}
+	defer sp.queue.unlock()
+	if err := sp.refused(); err != nil {
+		return err
+	}
+	return sp.usingLists(func() error {
+		sp.heap.Enter()
+		fn()
+		return nil
+	})
+}
+
+// sweepPause is between two tries to sweep while others do.
+const sweepPause = 25 * time.Millisecond
+
+// tryAgain calls try until it reports true, as long as others may be sweeping.
+func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
+	for range tries {
+		if ok, err := try(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(sweepPause):
+		}
+	}
+	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", ErrBusy)
 }

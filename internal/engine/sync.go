@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
@@ -10,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
 )
 
 // A sync that failed has lost data, and the next one would not say so: the kernel
@@ -29,6 +31,31 @@ import (
 
 // errFailed is what one gets who wants to write after the disk has failed.
 var errFailed = fmt.Errorf("%w: the space takes no more writes until all processes have closed it and it is opened again", ErrIO)
+
+// Sync returns when everything that was committed before the call is on disk.
+func (sp *Space) Sync() error { return sp.within(sp.sync) }
+
+// sync is Sync.
+func (sp *Space) sync() error {
+	if sp.readOnly {
+		return ErrReadOnly
+	}
+	if err := sp.refused(); err != nil { // also if all is durable already: who asks is to know
+		return err
+	}
+	version, err := sp.newestVersion()
+	if err == nil {
+		err = sp.awaitDurable(version)
+	}
+	if err == nil {
+		err = sp.assured() // F1: also if others have made it durable, a while ago
+		_ = sp.told()
+	}
+	if err == nil {
+		sp.live.Assure() // X3
+	}
+	return err
+}
 
 // fail marks the space as one whose disk has failed: nothing is written any more
 // until it is healed.
@@ -139,4 +166,33 @@ func (sp *Space) makeGood(state format.Addr) error {
 		sp.region.Redirty(format.TableOffset, int64(sp.live.Carved()>>format.ExtentShift))
 		return nil
 	})
+}
+
+// heal makes a space writable again after a write or a sync had failed. The kernel
+// may have dropped the marks of dirty pages then, so every page in use is written
+// anew before a sync counts, and two anchors make the journal needless. Only when
+// all that is on disk is the mark taken away: who dies before leaves it to the next.
+// It needs the space for itself; while others have it open, writing stays refused.
+func (sp *Space) heal() error {
+	w := sp.live.Words()
+	if w.Failed.Load() == 0 || sp.readOnly {
+		return nil
+	}
+	alone, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, false)
+	if err != nil || !alone {
+		return err
+	}
+	sp.healing = true
+	defer func() { sp.healing = false }()
+	sp.heap.Rewrite()
+	if err := sp.anchorTwice(); err != nil {
+		return err
+	}
+	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.ParcelDoubt} {
+		word.Store(0)
+	}
+	sp.doubt.heap, sp.doubt.journal = nil, nil
+	w.Failed.Store(0)
+	_, err = oslock.TryLock(sp.dir.Locks, format.LockPresence, true)
+	return err
 }

@@ -5,9 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/layout"
 )
 
 // Watch follows one object from version to version. It holds the version that it has
@@ -25,19 +23,6 @@ type Watch struct {
 	ahead  pair         // to be told of next
 	primed bool         // there is one
 	failed error        // when what comes after ahead was looked for
-}
-
-// Difference is what one key has in two versions. The pointers are valid until the
-// function that it is passed to returns.
-type Difference struct {
-	Version format.Version
-	More    bool       // there are more of this version
-	Key     StoredPart // nil: there are no keys
-	Was     StoredPart // nil: the key was not there
-	Now     StoredPart // nil: the key is not there
-	index   int
-	key     *layout.Type
-	value   *layout.Type
 }
 
 // Watch begins to follow an object, from the newest version on; with initial, from
@@ -189,35 +174,4 @@ func (w *Watch) tell(ctx context.Context, take func(d *Difference) error) error 
 		w.settle()
 	}
 	return nil
-}
-
-// CopyKey copies the key to the variable at dst.
-func (d *Difference) CopyKey(dst unsafe.Pointer) error {
-	return d.key.CopyOut(dst, d.Key.Pointer, d.Key.Bounds)
-}
-
-// CopyValue copies one of the values to the variable at dst.
-func (d *Difference) CopyValue(dst unsafe.Pointer, p StoredPart) error {
-	return d.value.CopyOut(dst, p.Pointer, p.Bounds)
-}
-
-// KeyJSON renders the key; nil if there are none.
-func (d *Difference) KeyJSON() ([]byte, error) { return partJSON(d.key, d.Key) }
-
-// ValueJSON renders one of the values; nil if it is nil.
-func (d *Difference) ValueJSON(p StoredPart) ([]byte, error) { return partJSON(d.value, p) }
-
-func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
-	if p.Pointer == nil {
-		return nil, nil
-	}
-	return t.AppendJSON(nil, p.Pointer, p.Bounds)
-}
-
-// part returns the value in a block.
-func (c *comparison) part(tx *Tx, payload unsafe.Pointer) StoredPart {
-	if payload == nil {
-		return StoredPart{}
-	}
-	return StoredPart{c.valueOf(payload), tx.Bounds(payload)}
 }

@@ -16,6 +16,15 @@ import (
 // CheckOrder returns an error for a key that has no place in an order, such as NaN.
 func (s *Shape) CheckOrder(key unsafe.Pointer) error { return s.Key.CheckOrder(key) }
 
+// CheckKeys returns why values of a type cannot be keys of a map of the kind; nil if
+// they can.
+func CheckKeys(key *layout.Type, kind format.Kind) error {
+	if kind == format.KindSorted {
+		return key.OrderError()
+	}
+	return key.KeyError()
+}
+
 // WordsDecide reports whether keys with the same first word are equal.
 func (s *Shape) WordsDecide() bool { return s.Key.OrderDecides() }
 

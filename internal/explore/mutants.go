@@ -189,7 +189,7 @@ var Mutants = []Mutant{
 	{
 		Name: "punched-unsynced", Finds: "punching",
 		What: "the space of holes is given back before the marks are on disk (I8)",
-		Changes: []Change{{"engine/compact.go",
+		Changes: []Change{{"engine/punch.go",
 			"\tif err := sp.writeAnchor(nil, true); err != nil { // the marks",
 			"\tmarksToDisk := func() error { return sp.writeAnchor(nil, true) }\n\tif MUTANT {\n\t\tmarksToDisk = func() error { return nil }\n\t}\n\tif err := marksToDisk(); err != nil { // the marks"}},
 	},
@@ -222,7 +222,7 @@ var Mutants = []Mutant{
 		Name: "punched-by-another", Finds: "compactors",
 		Near: []string{"punch.", "anchor.claimed"},
 		What: "holes are punched by one who is not the sweeper any more (I8)",
-		Changes: []Change{{"engine/compact.go",
+		Changes: []Change{{"engine/sweep.go",
 			"\t\tif is = sp.live.Words().Sweeper.Load() ==",
 			"\t\tif is = MUTANT || sp.live.Words().Sweeper.Load() =="}},
 	},
@@ -382,7 +382,7 @@ var Mutants = []Mutant{
 	{
 		Name: "fork-closes", Finds: "a fork closes",
 		What: "a fork ends the membership of the parent (Q2)",
-		Changes: []Change{{"engine/opened.go",
+		Changes: []Change{{"engine/close.go",
 			"\tif sp.Forked() {\n",
 			"\tif !MUTANT && sp.Forked() {\n"}},
 	},

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 )
 
@@ -25,6 +26,12 @@ func (t *Type) Encode() []byte {
 	b := t.encode(true)
 	t.encoded.Store(&b)
 	return b
+}
+
+// Digest returns the digest by which an encoded descriptor is found again.
+func Digest(encoded []byte) string {
+	sum := sha256.Sum256(encoded)
+	return string(sum[:16])
 }
 
 // Same reports whether a and b have the same layout and the same names of types and

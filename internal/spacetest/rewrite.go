@@ -12,6 +12,7 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // CopySpace copies the files of a space that survive a loss of power, and the live file
@@ -47,7 +48,7 @@ var Rewriters = map[string]func(dir string, opts ...everheap.Option) error{
 		if bits.TrailingZeros64(info.Window)%2 == 0 {
 			size = info.Window * 2
 		}
-		base, err := engine.PickPlace(size, nil)
+		base, err := spacefile.PickPlace(size, nil)
 		if err != nil {
 			return err
 		}

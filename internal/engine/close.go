@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
+)
+
+// Close ends this handle. The last one of the process gives back what the
+// process has reserved; the last process writes an anchor. It waits for
+// transactions in progress.
+func (sp *Space) Close() error { return sp.dropHandle(false) }
+
+// CloseInside is Close for a goroutine that may be in a transaction of the space: what
+// is committed is durable when it returns, and if transactions are in progress the
+// space ends when they have, and they end as ever.
+func (sp *Space) CloseInside() error { return sp.dropHandle(true) }
+
+// dropHandle is Close.
+func (sp *Space) dropHandle(inside bool) error {
+	if sp.Forked() {
+		return sp.translate("close", ErrForked)
+	}
+	id, m, last := sp.lastHandle()
+	if last {
+		sp.sweepLast() // while it is open still
+	}
+	token := sp.beginDrain(m)
+	if token == 0 {
+		return nil
+	}
+	if inside && !sp.drained() {
+		go func() { sp.note(sp.finish(id, m, token)) }()
+		return sp.translate("close", sp.makeDurable())
+	}
+	return sp.translate("close", sp.finish(id, m, token))
+}
+
+// lastHandle finds the entry of the space, and says whether it has one handle.
+func (sp *Space) lastHandle() (id mapping.FileID, m *membership, last bool) {
+	opened.Lock()
+	defer opened.Unlock()
+	for at, c := range opened.spaces {
+		if c.space == sp {
+			return at, c, c.refs == 1
+		}
+	}
+	return id, nil, false
+}
+
+// beginDrain counts a handle that is closed. If it is the last one, no transaction can
+// begin any more, unless somebody opens the space: then the token that it returns is
+// the current one no longer. 0: there are other handles.
+func (sp *Space) beginDrain(m *membership) (token uint64) {
+	opened.Lock()
+	defer opened.Unlock()
+	if m == nil || m.phase != phaseOpen || m.refs == 0 {
+		return 0
+	}
+	if m.refs--; m.refs > 0 {
+		return 0
+	}
+	m.closing++
+	sp.closed.Store(true) // who waits for his turn gets ErrClosed
+	m.turn(phaseDraining)
+	return m.closing
+}
+
+// drained reports whether no transaction and no other operation is in progress, in the
+// order of E8. What the background does is none: it goes on until the end.
+func (sp *Space) drained() bool {
+	if !sp.queue.tryLock() {
+		return false
+	}
+	sp.queue.unlock()
+	return sp.views.Load() == 0 && sp.live.Idle()
+}
+
+// makeDurable makes what is committed durable, for one who does not wait for the end.
+func (sp *Space) makeDurable() error {
+	if sp.readOnly {
+		return nil
+	}
+	version, err := sp.newestVersion()
+	if err == nil {
+		err = sp.awaitDurable(version)
+	}
+	return err
+}
+
+// finish waits for the transactions in progress, and then ends the membership, unless
+// the space was opened again meanwhile (K3).
+func (sp *Space) finish(id mapping.FileID, m *membership, token uint64) error {
+	for pause := drainPause; ; pause = min(2*pause, 50*drainPause) {
+		drained := sp.drained()
+		opened.Lock()
+		if m.phase != phaseDraining || m.closing != token {
+			opened.Unlock()
+			return nil
+		}
+		if drained {
+			m.turn(phaseEnding)
+			opened.Unlock()
+			break
+		}
+		opened.Unlock()
+		invariant.Point("close.waits")
+		time.Sleep(pause)
+	}
+	err := sp.end()
+	opened.Lock()
+	defer opened.Unlock()
+	delete(opened.spaces, id)
+	m.turn(phaseEnding)
+	return err
+}
+
+// drainPause is how often one who closes a space looks whether what is in progress has
+// ended; less often if that takes long.
+const drainPause = 100 * time.Microsecond
+
+// close ends the membership of a space that is in no table, and in no transaction.
+func (sp *Space) close() error {
+	sp.sweepLast()
+	sp.closed.Store(true)
+	for !sp.drained() {
+		invariant.Point("close.waits")
+		time.Sleep(drainPause)
+	}
+	return sp.end()
+}
+
+// closeGate lets go of the gate file and its locks.
+func (sp *Space) closeGate() {
+	sp.dir.UnpinPresence()
+	if sp.guest && sp.header != nil {
+		_ = sp.dir.UnlockVersions() // what fails protects too much
+	}
+	spacefile.CloseLocks(sp.dir.Locks)
+}

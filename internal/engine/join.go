@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/spacefile"
+)
+
+// join becomes a member if the space is alive, or whole since it was used last in this
+// boot, without the gate (K4). It reports false if the gate is needed.
+func (sp *Space) join() (bool, error) {
+	info, err := sp.dir.Locks.Stat()
+	if err != nil {
+		return false, err
+	}
+	// Before presence is touched: who recovers the space needs that for himself.
+	if ready, failed := live.Ready(sp.dir.Dir, sp.header.SpaceID, info); !ready || failed && !sp.readOnly {
+		return false, nil
+	}
+	if ok, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, true); err != nil || !ok {
+		return false, err
+	}
+	err = sp.dir.SameHeap()
+	if err == nil {
+		sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, info)
+	}
+	if err == nil {
+		if err = sp.plausible(); err != nil {
+			sp.live.Leave(false)
+			sp.live = nil
+		}
+	}
+	if err == nil {
+		if sp.journalInOrder() {
+			return true, nil
+		}
+		sp.live.Leave(false)
+		sp.live = nil
+	}
+	if errors.Is(err, live.ErrUntrusted) {
+		err = nil
+	}
+	return false, errors.Join(err, oslock.Unlock(sp.dir.Locks, format.LockPresence))
+}
+
+// journalInOrder reports whether the journal of that name is whole, and the one that all
+// processes write: else opening it needs the gate (F4).
+func (sp *Space) journalInOrder() bool {
+	w := sp.live.Words()
+	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return sp.dir.Stat(journal.FileName) })
+	return err == nil && s.FileID == mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()} && spacefile.Whole(s, size)
+}
+
+// openMember makes this process a member: without the gate if the space is alive, else
+// with it. The gate is returned for as long as there is to recover or to heal something;
+// nil: it is not needed any more.
+func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
+	if sp.guest {
+		return nil, sp.openGuest(ctx)
+	}
+	gate, err = sp.joinOrRecover(ctx)
+	if err != nil && sp.readOnly && spacefile.Forbidden(err) { // it may write the heap, but not beside it
+		if gate != nil {
+			spacefile.CloseLocks(gate)
+		}
+		if err := oslock.Unlock(sp.dir.Locks, format.LockPresence); err != nil {
+			return nil, err
+		}
+		return nil, sp.openGuest(ctx)
+	}
+	return gate, err
+}
+
+// joinOrRecover is openMember for one who may write.
+func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
+	ok, err := sp.join()
+	if ok && err == nil && !sp.readOnly { // left behind by one who died, since nobody rewrites while presence is held
+		_ = sp.dir.Remove(spacefile.NewHeapName)
+	}
+	if ok || err != nil {
+		return nil, err
+	}
+	gate, err = sp.dir.TakeGate(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	// Who had the gate may have put another heap in the place of this one.
+	if err = sp.dir.SameHeap(); err == nil {
+		if !sp.readOnly { // left behind by one who died, since nobody rewrites while the gate is held
+			_ = sp.dir.Remove(spacefile.NewHeapName) // what cannot be removed is in nobody's way
+		}
+		err = sp.openLive()
+	}
+	if w := sp.live; err == nil && w.Words().Recovering.Load() == 0 && w.Words().Failed.Load() == 0 && sp.journalInOrder() {
+		spacefile.CloseLocks(gate) // presence is held: K4
+		return nil, nil
+	}
+	return gate, err
+}

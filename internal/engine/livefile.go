@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// openLive opens the coordination of the space, rebuilding it from the anchors
+// if it is not of this boot. The caller holds the gate.
+//
+// The presence byte is shared by every process that has the space open; who
+// rebuilds needs it exclusively, so the file is never replaced under a process.
+func (sp *Space) openLive() error {
+	heapInfo, err := sp.dir.Locks.Stat()
+	if err != nil {
+		return err
+	}
+	failed := false
+	sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
+	if err == nil {
+		if err = sp.plausible(); err != nil {
+			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
+			sp.live.Leave(false)
+			sp.live = nil
+		}
+	}
+	if errors.Is(err, live.ErrUntrusted) {
+		ok, lockErr := sp.dir.Presence(false)
+		if lockErr != nil {
+			return lockErr
+		}
+		if damage := (*format.DamageError)(nil); !ok && errors.As(err, &damage) && damage.File == HeapName {
+			return damage
+		}
+		if !ok {
+			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
+		}
+		if sp.anchorDoubts, err = sp.dir.RebuildLive(heapInfo, failed); err == nil {
+			sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	ok, err := sp.dir.Presence(true)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+	}
+	return err
+}
+
+// plausible refuses a live file whose words cannot be: its state must verify,
+// and the marks must lie in the file, beyond what is anchored.
+func (sp *Space) plausible() error {
+	if err := sp.dir.CheckMarks(sp.live.Words()); err != nil {
+		return err
+	}
+	r := heap.New(sp.region, sp.live).Reader(true)
+	if err := sp.verifyNewest(&r); err != nil {
+		return fmt.Errorf("%w: %w", live.ErrUntrusted, err)
+	}
+	return nil
+}
+
+// verifyNewest verifies the newest state without a slot, which there is none of
+// before the process has joined: so others may commit, and reuse the block that
+// is looked at. A failure counts only if the state still is the newest, and more
+// than once, since an address can come back.
+func (sp *Space) verifyNewest(r *heap.Reader) error {
+	const tries = 3
+	for failures := 0; ; {
+		state := sp.live.Current()
+		err := r.Verify(state, format.KindState)
+		if err == nil {
+			return nil
+		}
+		if sp.live.Current() != state {
+			continue
+		}
+		if failures++; failures == tries {
+			return err
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// Supported returns nil if this system can have spaces, and otherwise why it cannot.
+func Supported() error { return mapping.Supported() }
+
+// Open opens, or creates, the space in directory dir. A space that this process
+// has open already is shared: Close must be called once for every Open.
+func Open(dir string, o Options) (*Space, error) {
+	return OpenContext(context.Background(), dir, o)
+}
+
+// OpenContext is Open; ctx ends the waiting for others with ErrBusy.
+func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
+	if err := mapping.Supported(); err != nil {
+		return nil, openError(dir, err)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	mapping.Generation() // before the mutex, which in a fork the parent may have held (Q4)
+	for {
+		id, err := findHeap(dir, o)
+		if err != nil {
+			return nil, openError(dir, err)
+		}
+		sp, mine, err := share(ctx, id, o)
+		if err != nil {
+			return nil, openError(dir, err)
+		}
+		if sp != nil {
+			return sp, nil
+		}
+		if mine == nil {
+			continue // what was in the way is over
+		}
+		sp, err = mine.open(ctx, dir, id, o)
+		if errors.Is(err, spacefile.ErrOtherHeap) {
+			continue
+		}
+		if err != nil {
+			return nil, openError(dir, err)
+		}
+		return sp, nil
+	}
+}
+
+// findHeap returns the identity of the heap file in a directory, where a space is
+// created if there is none and there may be one.
+func findHeap(dir string, o Options) (mapping.FileID, error) {
+	if o.ReadOnly || o.MustExist {
+		return spacefile.Find(dir, nil)
+	}
+	return spacefile.Find(dir, o.creation().Create)
+}
+
+// open opens an existing space.
+//
+// It joins without the gate if the space is alive (K4).
+func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Space, error) {
+	dir, err := spacefile.OpenDir(path, id, o.system())
+	if err != nil {
+		return nil, err
+	}
+	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
+	sp.queue.over = sp.gone
+	sp.writes.tx.making = &sp.writes.making
+	sp.journal.wish = make(chan struct{}, 1)
+	sp.collecting.turn = make(chan struct{}, 1)
+	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
+		sp.release()
+		return nil, err
+	}
+	if !o.Manual {
+		sp.done.Add(1)
+		go sp.runBackground()
+		if !sp.readOnly {
+			sp.done.Add(2)
+			go sp.runJournal()
+			go sp.runAhead()
+		}
+	}
+	return sp, nil
+}
+
+// open does what open does before anything else can go on.
+func (sp *Space) open(ctx context.Context) (err error) {
+	if sp.guest, err = sp.dir.OpenLocks(sp.readOnly); err != nil {
+		return err
+	}
+	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
+		return spacefile.ErrOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
+	} else if err != nil {
+		return err
+	}
+	gate, err := sp.openMember(ctx)
+	if gate != nil {
+		defer spacefile.CloseLocks(gate)
+	}
+	if err != nil {
+		return err
+	}
+	if err := sp.suits(sp.options); err != nil {
+		return err
+	}
+	if err := sp.live.Join(); err != nil {
+		return err
+	}
+	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
+	sp.heap = heap.New(sp.region, sp.live)
+	sp.reader = sp.heap.Reader(sp.options.Verify)
+	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
+	sp.judge = sp.judgeHandle
+	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
+	if err := sp.checkCurrent(); err != nil {
+		return err
+	}
+	key, _ := layout.For[string]()
+	value, _ := layout.For[uint64]()
+	sp.catalog = sp.shape(key, value)
+	if err := sp.openJournal(); err != nil {
+		return err
+	}
+	if sp.live.Words().Recovering.Load() != 0 {
+		if err := sp.recover(); err != nil {
+			return err
+		}
+	}
+	if sp.options.NoJournal {
+		sp.live.RaiseWritten(math.MaxInt64)
+	}
+	if err := sp.heal(); err != nil {
+		return err
+	}
+	sp.live.Assure() // all of that was read from words that others share
+	if sp.guest {    // which forks keep as well, and protect too much
+		return nil
+	}
+	return sp.dir.PinPresence()
+}
+
+// openHeap opens and maps the heap file.
+func (sp *Space) openHeap() error {
+	mode := os.O_RDWR
+	if sp.readOnly {
+		mode = os.O_RDONLY
+	}
+	if err := sp.dir.OpenHeap(mode); err != nil {
+		return err
+	}
+	sp.header = sp.dir.Header
+	err := sp.dir.CheckSize()
+	if err == nil {
+		sp.region, err = mapping.Map(sp.dir.Heap, sp.header.Base, sp.header.Window, sp.readOnly)
+	}
+	if err != nil {
+		sp.dir.Heap.Close()
+		sp.dir.Heap = nil
+	}
+	return err
+}
+
+// checkCurrent verifies the newest state before anything is served from it. It
+// holds the state: other processes may commit meanwhile.
+func (sp *Space) checkCurrent() error {
+	hold := sp.live.HoldCurrent()
+	defer sp.live.Release(&hold)
+	r := sp.heap.Reader(true)
+	return r.Verify(hold.State, format.KindState)
+}
+
+// release closes what a failed open has opened.
+func (sp *Space) release() {
+	if sp.live != nil {
+		sp.live.Leave(false)
+	}
+	if sp.journal.file != nil {
+		sp.journal.file.Close()
+	}
+	if sp.region != nil {
+		sp.region.Close()
+	}
+	if sp.dir.Locks != nil {
+		sp.closeGate()
+	}
+	sp.dir.Close()
+}

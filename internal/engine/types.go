@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// storedType returns the type whose descriptor is the object with the index. A
+// descriptor never changes and its index is never used again, so it is decoded
+// once.
+func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
+	if t, ok := tx.sp.types.Load(index); ok {
+		return t.(*layout.Type), nil
+	}
+	for _, f := range tx.fresh.types {
+		if f.index == index {
+			return f.typ, nil
+		}
+	}
+	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindType)
+	if err != nil {
+		return nil, err
+	}
+	size := tx.reader.Size(blockAt(p))
+	n := (*format.TypeObject)(p).Length
+	if size < 8 || n > uint64(size-8) {
+		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.sp.header.Base), What: "a type descriptor is longer than its block"}
+	}
+	t, err := layout.Decode(append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), n)...))
+	if err != nil {
+		return nil, fmt.Errorf("the descriptor of type %d: %w", index, err)
+	}
+	if tx.published(index) {
+		tx.sp.types.Store(index, t)
+	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
+		tx.fresh.types = append(tx.fresh.types, freshType{index, t})
+	}
+	return t, nil
+}
+
+// fresh is what a transaction knows of the types that it has stored itself. Others
+// learn of them when it has committed.
+type fresh struct {
+	types []freshType
+	typed []*typed
+}
+
+type freshType struct {
+	index uint64
+	typ   *layout.Type
+}
+
+// reset forgets all.
+func (f *fresh) reset() {
+	clear(f.types)
+	clear(f.typed)
+	f.types, f.typed = f.types[:0], f.typed[:0]
+}
+
+// typeIndex returns the index of the descriptor of a type, storing it if the
+// space has none yet.
+func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
+	encoded := t.Encode()
+	digest := layout.Digest(encoded)
+	index, found, err := tx.lookup(tx.state.Types, digest)
+	if err != nil || found {
+		return index, err
+	}
+	if index, err = tx.newType(encoded); err != nil {
+		return 0, err
+	}
+	return index, tx.enroll(tx.state.Types, digest, index)
+}
+
+// newType stores an encoded descriptor under the next index, which it returns.
+func (tx *Tx) newType(encoded []byte) (uint64, error) {
+	index, p, err := tx.newObject(format.KindType, format.ByteCount(8+len(encoded)))
+	if err != nil {
+		return 0, err
+	}
+	(*format.TypeObject)(p).Length = uint64(len(encoded))
+	copy(unsafe.Slice((*byte)(unsafe.Add(p, 8)), len(encoded)), encoded)
+	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewType, index), Block: uint64(tx.write.BlockOf(p))})
+	return index, nil
+}

@@ -1,0 +1,140 @@
+// Package relocate gives the blocks of a space other places: all blocks of a closed space,
+// which is written into a new heap file, in another window or packed without gaps; or
+// some blocks of an open space, whose engine copies them.
+//
+// Terms: the source is the heap file as it is, mapped anywhere: its window need not
+// be free. The live set has the blocks that the newest version and its checkpoints can
+// reach. A placement says where each of those goes. The copy is what the new file
+// holds. The root of a rewriting is the version that an opener of the space would find.
+//
+// Invariants (W1 to W4, of how the new file takes the place of the old one, are stated
+// in rewrite.go):
+//
+//	N1  A block is verified, place, kind, size and checksum, before it is looked
+//	    into, and every address in it is one that the placement knows. What
+//	    is not right is an error: only an undamaged space is copied.
+//	N2  A copy lacks nothing: a block of a kind that is not known is an
+//	    error, and so is a version whose blocks do not add up to what its state
+//	    says that they take.
+//	N3  The source is not written.
+//	N4  Where a block goes follows from the set alone, by counting: so no table of
+//	    addresses is needed, however many blocks there are.
+//
+// What is not taken over: the lists of changes, which are for a journal that has
+// them already; versions pinned for the sake of other processes' free lists, since
+// there are no processes; and the lists of checkpoints of checkpoints, which say
+// what else was pinned when they were the newest version.
+//
+// Start reading at rewrite, then FindLive and walker.each: the one place that knows what
+// each kind of block refers to.
+package relocate
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// Source is the heap file of a closed space.
+type Source struct {
+	data    []byte
+	classes []byte // the extent table, a copy
+	base    uint64
+	first   uint64 // offset of the first extent
+	carved  uint64 // offset below which all blocks lie
+	secret  uint64 // seed of the hashes
+}
+
+// NewSource returns the source in the mapped bytes of a heap file, whose blocks lie
+// below the offset carved.
+func NewSource(data []byte, h *format.Header, carved uint64) (*Source, error) {
+	first := format.FirstExtent(h.Window)
+	if carved > h.Window || carved < first || carved%format.ExtentSize != 0 || carved > uint64(len(data)) {
+		return nil, &format.DamageError{File: "heap", Offset: int64(len(data)),
+			What: fmt.Sprintf("the file was truncated: %d bytes are in use", carved)}
+	}
+	classes := append([]byte(nil), data[format.TableOffset:][:carved>>format.ExtentShift]...)
+	return &Source{data: data, classes: classes, base: h.Base, first: first, carved: carved, secret: h.Secret}, nil
+}
+
+// block is one that was verified.
+type block struct {
+	addr    format.Addr
+	head    format.BlockHeader
+	payload []byte // in the source
+}
+
+// bytes returns what the block takes, header and rounding included.
+func (b *block) bytes() format.ByteCount {
+	if c := b.head.Class(); c != format.ClassRun {
+		return c.BlockSize()
+	}
+	return format.ByteCount(format.RunExtents(format.ByteCount(b.head.Size))) << format.ExtentShift
+}
+
+// word returns the word at an offset of the payload.
+func (b *block) word(at int) uint64 { return binary.LittleEndian.Uint64(b.payload[at:]) }
+
+// damage describes what is wrong with the block at an address.
+func (s *Source) damage(a format.Addr, what string, args ...any) error {
+	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - s.base), What: fmt.Sprintf(what, args...)}
+}
+
+// class returns the class of an extent.
+func (s *Source) class(extent uint64) format.Class { return format.Class(s.classes[extent]) }
+
+// contains reports whether a block can begin at an address.
+func (s *Source) contains(a format.Addr) bool {
+	off := uint64(a) - s.base
+	return off >= s.first && off < s.carved && a&15 == 0
+}
+
+// head reads the header at an address that the source contains.
+func (s *Source) head(a format.Addr) format.BlockHeader {
+	b := s.data[uint64(a)-s.base:]
+	return format.BlockHeader{Sum: binary.LittleEndian.Uint32(b), Size: binary.LittleEndian.Uint32(b[4:]), Meta: binary.LittleEndian.Uint64(b[8:])}
+}
+
+// block verifies and returns the block of the kind at an address (N1).
+func (s *Source) block(a format.Addr, kind format.Kind) (block, error) {
+	if !s.contains(a) {
+		return block{}, s.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))
+	}
+	hd := s.head(a)
+	off := uint64(a) - s.base
+	class, within := s.class(off>>format.ExtentShift), off%format.ExtentSize
+	room := class.BlockSize()
+	if class == format.ClassRun {
+		room = format.ByteCount(format.RunExtents(format.ByteCount(hd.Size))) << format.ExtentShift
+	}
+	switch {
+	case room == 0, class == format.ClassRun && within != 0,
+		class != format.ClassRun && (within%uint64(room) != 0 || within+uint64(room) > format.ExtentSize):
+		return block{}, s.damage(a, "no block begins here (a %s was expected, the extent is of class %d)", kind, class)
+	case off+uint64(room) > s.carved:
+		return block{}, s.damage(a, "a %s block of %d bytes does not fit where it is", kind, hd.Size)
+	case hd.Class() != class || class != format.ClassFor(format.ByteCount(hd.Size)):
+		return block{}, s.damage(a, "the header of a %s block has a wrong size or class", kind)
+	case hd.Kind() != kind:
+		return block{}, s.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
+	}
+	end := off + format.HeaderSize + uint64(hd.Size)
+	if format.BlockSum(s.data[off:end], off) != hd.Sum {
+		return block{}, s.damage(a, "the checksum of the %s block does not match", kind)
+	}
+	return block{addr: a, head: hd, payload: s.data[off+format.HeaderSize : end : end]}, nil
+}
+
+// State verifies and returns the state block at an address.
+func (s *Source) State(a format.Addr) (*format.State, error) {
+	b, err := s.block(a, format.KindState)
+	if err != nil {
+		return nil, err
+	}
+	state := new(format.State)
+	if _, err := binary.Decode(b.payload, binary.LittleEndian, state); err != nil || len(b.payload) != format.StateSize {
+		return nil, s.damage(a, "a state block of the wrong size")
+	}
+	return state, nil
+}

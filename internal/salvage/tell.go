@@ -1,0 +1,172 @@
+package salvage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// A telling is what was told so far, and what leads to what.
+type telling struct {
+	out     *backup.Writer
+	types   map[uint64]*layout.Type
+	objects map[uint64]told     // that are no types
+	leads   map[uint64][]uint64 // from an object that holds handles to those that they name
+	named   []uint64            // objects that the catalog names
+	names   map[string]bool
+	next    uint64 // index that is free
+	copied  []byte
+	scratch []uint64
+}
+
+// told is what an object is, of which was told that it is there.
+type told struct {
+	shape     *entry.Shape // of a map
+	sorted    bool
+	list      *uint64     // length of a list
+	cell      *entry.Cell // of a list or a value
+	typeIndex uint64      // of a value
+}
+
+// tell writes the backup.
+func (s *salvager) tell(v *candidate, w io.Writer) error {
+	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]told{},
+		leads: map[uint64][]uint64{}, names: map[string]bool{}}
+	limit := s.limit
+	if limit == 0 {
+		limit = s.header.Window
+	}
+	head := dump.Head(s.header, limit, &v.state)
+	head.Salvaged = 1
+	if last := v.last; last != nil {
+		head.Version, head.UnixNano = last.Version, last.UnixNano
+	}
+	var err error
+	if s.out, err = backup.NewWriter(w, head); err != nil {
+		return err
+	}
+	s.report.Tag, s.report.Version, s.report.Found = s.header.Tag, format.Version(head.Version), v.found
+	if head.UnixNano != 0 {
+		s.report.Committed = time.Unix(0, int64(head.UnixNano))
+	}
+	if v.made {
+		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
+	}
+	d := s.dump(v)
+	d.Put, d.Name, d.Meet = s.put, s.name, s.meet
+	d.Lost = func(object uint64, a format.Addr, err error) error { s.lose(object, a, err); return nil }
+	if err := s.guarded(d.Run); d.Failed != nil {
+		return err
+	} else if err != nil {
+		s.lose(0, 0, err)
+	}
+	s.report.Entries, s.next = d.Entries, v.state.NextIndex
+	before := s.out.Changes()
+	if err := s.replay(v); err != nil {
+		return err
+	}
+	s.report.Changes = s.out.Changes() - before
+	if err := s.nameLost(); err != nil {
+		return err
+	}
+	s.report.Objects = uint64(len(s.types)+len(s.objects)) + 2
+	return s.out.Close(s.next, s.report.Objects, s.report.Lost)
+}
+
+// dump returns the dump of a version, as far as all of them are alike.
+func (s *salvager) dump(v *candidate) *dump.Dump {
+	return &dump.Dump{Reader: &s.r, State: &v.state, Own: s.own, Shape: s.shape, Verify: s.verifier(format.Version(v.state.Version)), Guard: s.guarded}
+}
+
+// put passes a change on, and notes what came to be by it. The payload is copied
+// first: once a change is begun, no page of the file may fail any more.
+func (s *salvager) put(h format.OpHead, payload []byte) error {
+	err := s.guarded(func() error {
+		s.copied = append(s.copied[:0], payload...)
+		return nil
+	})
+	index := format.ObjectOf(h.What)
+	if err != nil {
+		s.lose(index, 0, err)
+		return nil
+	}
+	if err := s.noteTold(h, index); err != nil {
+		s.lose(index, 0, err)
+		return nil
+	}
+	if !s.has(index) {
+		return nil // it was not told that it is there
+	}
+	err = s.out.Put(h, s.copied)
+	if cap(s.copied) > 4<<20 {
+		s.copied = nil
+	}
+	return err
+}
+
+// noteTold notes what comes to be by a change with the copied payload; an error says
+// that it cannot be.
+func (s *salvager) noteTold(h format.OpHead, index uint64) error {
+	switch format.OpKindOf(h.What) {
+	case format.OpNewType:
+		t, err := dump.TypeIn(s.copied)
+		if err != nil {
+			return err
+		}
+		s.types[index] = t
+	case format.OpNewMap, format.OpNewSorted:
+		key, value := s.types[h.Addr], s.types[h.Arg]
+		if key == nil || value == nil {
+			return errors.New("a map whose types are lost")
+		}
+		s.objects[index] = told{shape: s.shape(key, value), sorted: format.OpKindOf(h.What) == format.OpNewSorted}
+	case format.OpNewList, format.OpNewValue:
+		t := s.types[h.Arg]
+		if t == nil {
+			return errors.New("an object whose type is lost")
+		}
+		if format.OpKindOf(h.What) == format.OpNewList {
+			s.objects[index] = told{list: new(uint64), cell: entry.NewItem(t, nil)}
+		} else {
+			s.objects[index] = told{cell: entry.NewValue(t, nil), typeIndex: h.Arg}
+		}
+	case format.OpAppend:
+		if n := s.objects[index].list; n != nil {
+			*n = h.Arg + 1
+		}
+	case format.OpTruncate:
+		if n := s.objects[index].list; n != nil {
+			*n = h.Arg
+		}
+	}
+	return nil
+}
+
+// has reports whether it was told that there is an object.
+func (s *salvager) has(index uint64) bool {
+	_, isObject := s.objects[index]
+	return isObject || s.types[index] != nil || index < format.FirstIndex
+}
+
+// meet notes what a key or a value of an object leads to.
+func (s *salvager) meet(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+	handles(t, p, b, func(id format.ID) {
+		list := s.leads[object]
+		if id.Tag() == s.header.Tag && (len(list) == 0 || list[len(list)-1] != id.Index()) {
+			s.leads[object] = append(list, id.Index())
+		}
+	})
+}
+
+// handles calls fn for each handle in a value, which was checked before.
+func handles(t *layout.Type, p unsafe.Pointer, b layout.Bounds, fn func(id format.ID)) {
+	_ = t.Handles(p, b, func(_ layout.HandleKind, id uint64) bool { fn(format.ID(id)); return true })
+}

@@ -1,0 +1,83 @@
+package spacefile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// A Creation makes spaces.
+type Creation struct {
+	System  System
+	MaxSize uint64                       // 0: DefaultMaxSize
+	Mode    os.FileMode                  // of the directory; 0: 0700
+	Base    uint64                       // of the window; 0: any
+	Taken   func(base, size uint64) bool // reports whether a window belongs to somebody else; nil: none does
+}
+
+// Create makes the space in directory dir, unless somebody else does so meanwhile.
+func (c Creation) Create(dir string) error {
+	limit, size, err := Sizes(c.MaxSize)
+	if err != nil {
+		return err
+	}
+	err = c.Construct(dir, func(temporary string) error {
+		h, err := c.NewHeader(size)
+		if err != nil {
+			return err
+		}
+		return c.CreateFiles(temporary, h, limit)
+	}, func(temporary string) error { return c.place(temporary, dir) })
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // any other failure is its own, and told
+		if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
+			return nil // another process was faster, and may have removed what this one had begun: K12
+		}
+	}
+	return err
+}
+
+// Construct makes a directory with a space: in a temporary directory beside it, which
+// build fills and syncs; place renames it, and then the parent is synced. So there is
+// a whole space or none; a temporary directory that a crash leaves behind is in
+// nobody's way.
+func (c Creation) Construct(dir string, build, place func(temporary string) error) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return c.constructIn(dir, build, place)
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, c.mode()); err != nil {
+		return err
+	}
+	if err := mapping.CheckFileSystem(parent); err != nil {
+		return err
+	}
+	temporary, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temporary)
+	if err := os.Chmod(temporary, c.mode()); err != nil {
+		return err
+	}
+	if err := build(temporary); err != nil {
+		return err
+	}
+	if err := c.System.syncDir(temporary); err != nil {
+		return err
+	}
+	if err := place(temporary); err != nil {
+		return err
+	}
+	return c.System.syncDir(parent)
+}
+
+// mode returns the permissions of the directory of a space that is created.
+func (c *Creation) mode() os.FileMode {
+	if c.Mode == 0 {
+		return 0o700
+	}
+	return c.Mode
+}

@@ -1,0 +1,67 @@
+package spacefile
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/oslock"
+)
+
+// Presence takes the presence byte, shared or exclusively, for one who has the gate. One
+// who looks whether it can join, or whether it is alone, has it for a moment.
+func (d *Dir) Presence(shared bool) (ok bool, err error) {
+	for began := time.Now(); ; time.Sleep(probePause) {
+		ok, err = oslock.TryLock(d.Locks, format.LockPresence, shared)
+		if ok || err != nil || time.Since(began) > probePatience {
+			return ok, err
+		}
+	}
+}
+
+// Alone reports whether no other process has the space open. The caller has the gate,
+// and shares the presence byte.
+func (d *Dir) Alone() (bool, error) {
+	ok, err := oslock.TryLock(d.Locks, format.LockPresence, false)
+	if err != nil || !ok {
+		return false, err
+	}
+	_, err = oslock.TryLock(d.Locks, format.LockPresence, true)
+	return true, err
+}
+
+// PinPresence moves the shared lock of the presence byte to a description that forks do
+// not get (Q3 of package engine). One of the two has it at every moment, so nobody takes the byte.
+func (d *Dir) PinPresence() error {
+	f, err := openAgain(d.Locks)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ok, err := oslock.TryLock(f, format.LockPresence, true)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+	}
+	if err == nil {
+		d.here, err = mapping.PinFile(f)
+	}
+	if err != nil {
+		return err
+	}
+	return oslock.Unlock(d.Locks, format.LockPresence)
+}
+
+// UnpinPresence gives the lock of PinPresence up, for one who wants to have it
+// exclusively. The caller has the gate: so nobody else gets it so.
+func (d *Dir) UnpinPresence() {
+	if d.here != nil {
+		d.here.Close()
+		d.here = nil
+	}
+}
+
+// UnlockVersions gives back the locks by which a guest protects versions.
+func (d *Dir) UnlockVersions() error {
+	return oslock.UnlockAll(d.Locks, format.LockVersions, int64(d.Header.Window>>4))
+}

@@ -1,0 +1,88 @@
+package spacefile
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// A System opens, moves and syncs the files of spaces. The zero System does so as the
+// operating system does. Tests put files in its place that fail, or that remember what
+// was written.
+type System struct {
+	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
+	// Rename and SyncDir move a file or directory, and make the names in a directory
+	// durable.
+	Rename  func(from, to string) error
+	SyncDir func(dir string) error
+
+	owner *mapping.Owner // of the files that are made; nil: whoever makes them
+}
+
+// Open opens a file of a space. One that it may create has the permissions and the
+// owner that it should, whatever the process's mask is, and whoever it is.
+func (s *System) Open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
+	if s.Files != nil {
+		f, err = s.Files(dir.Join(name), flag, perm)
+	} else {
+		f, err = dir.OpenFile(name, flag, perm)
+	}
+	if err != nil || flag&os.O_CREATE == 0 {
+		return f, err
+	}
+	if err = mapping.Own(f, perm, s.owner); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Move moves a file of a space.
+func (s *System) Move(dir *mapping.Dir, from, to string) error {
+	if s.Rename != nil {
+		return s.Rename(dir.Join(from), dir.Join(to))
+	}
+	return dir.Rename(from, to)
+}
+
+// moveDir moves a directory.
+func (s *System) moveDir(from, to string) error {
+	if s.Rename != nil {
+		return s.Rename(from, to)
+	}
+	return moveTo(from, to)
+}
+
+// SyncNames makes the names of the files of a space durable.
+func (s *System) SyncNames(dir *mapping.Dir) error {
+	if s.SyncDir != nil {
+		return s.SyncDir(dir.Path())
+	}
+	return dir.Sync()
+}
+
+// SyncName makes the name of the directory of a space durable.
+func (s *System) SyncName(dir *mapping.Dir) error {
+	if s.SyncDir != nil {
+		return s.SyncDir(dir.Parent())
+	}
+	return dir.SyncParent()
+}
+
+// syncDir makes the names in a directory durable.
+func (s *System) syncDir(dir string) error {
+	if s.SyncDir != nil {
+		return s.SyncDir(dir)
+	}
+	return mapping.SyncDir(dir)
+}
+
+// moveTo is rename(2), for which an empty directory is no obstacle, as it is for
+// os.Rename.
+func moveTo(from, to string) error {
+	if err := syscall.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}

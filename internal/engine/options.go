@@ -41,8 +41,8 @@ func (o *Options) system() spacefile.System {
 }
 
 // creation returns what makes a space with the options.
-func (o *Options) creation() spacefile.Creation {
-	return spacefile.Creation{System: o.system(), MaxSize: o.MaxSize, Mode: o.Mode, Base: o.Base, Taken: o.Taken}
+func (o *Options) creation() *spacefile.Creation {
+	return &spacefile.Creation{System: o.system(), MaxSize: o.MaxSize, Mode: o.Mode, Base: o.Base, Taken: o.Taken}
 }
 
 // Defaults of Options.

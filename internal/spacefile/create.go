@@ -19,7 +19,7 @@ type Creation struct {
 }
 
 // Create makes the space in directory dir, unless somebody else does so meanwhile.
-func (c Creation) Create(dir string) error {
+func (c *Creation) Create(dir string) error {
 	limit, size, err := Sizes(c.MaxSize)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (c Creation) Create(dir string) error {
 // build fills and syncs; place renames it, and then the parent is synced. So there is
 // a whole space or none; a temporary directory that a crash leaves behind is in
 // nobody's way.
-func (c Creation) Construct(dir string, build, place func(temporary string) error) error {
+func (c *Creation) Construct(dir string, build, place func(temporary string) error) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return c.constructIn(dir, build, place)
 	}

@@ -27,7 +27,7 @@ const newInside = ".everheap.new-"
 const lostAndFound = "lost+found"
 
 // constructIn is Construct in a directory that is there.
-func (c Creation) constructIn(dir string, build, place func(temporary string) error) (err error) {
+func (c *Creation) constructIn(dir string, build, place func(temporary string) error) (err error) {
 	if err := Vacant(dir); err != nil {
 		return err
 	}

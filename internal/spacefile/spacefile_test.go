@@ -119,7 +119,7 @@ func TestFind(t *testing.T) {
 	if _, err := spacefile.Look(dir); !errors.Is(err, spacefile.ErrNotFound) {
 		t.Errorf("looked at none: %v", err)
 	}
-	id, err := spacefile.Find(dir, spacefile.Creation{MaxSize: 64 << 20}.Create)
+	id, err := spacefile.Find(dir, (&spacefile.Creation{MaxSize: 64 << 20}).Create)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package opening
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -84,6 +85,43 @@ func TestOpen_ByRootLeavesTheFilesToTheirOwner(t *testing.T) {
 	c := proctest.Start(t, "opener", dir, nobody)
 	c.Hear("opened")
 	c.Ends()
+}
+
+// A space that root makes, or restores, in a directory that is there belongs to whom the
+// directory belongs to.
+func TestOpen_ByRootInADirectoryOfAnother(t *testing.T) {
+	asRoot(t)
+	var backup bytes.Buffer
+	s := open(t, filepath.Join(t.TempDir(), "s"))
+	must(t, s.Backup(&backup))
+	must(t, s.Close())
+	for name, create := range map[string]func(dir string) error{
+		"created": func(dir string) error {
+			s, err := everheap.Open(dir)
+			if err == nil {
+				err = s.Close()
+			}
+			return err
+		},
+		"restored": func(dir string) error { return everheap.RestoreBackup(dir, bytes.NewReader(backup.Bytes())) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := publicDir(t)
+			must(t, os.Mkdir(dir, 0o700))
+			must(t, os.Chown(dir, 65534, 65534))
+			must(t, create(dir))
+			for _, name := range []string{"", "heap", "journal"} {
+				info, err := os.Stat(filepath.Join(dir, name))
+				must(t, err)
+				if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 65534 {
+					t.Errorf("%q belongs to user %d", name, uid)
+				}
+			}
+			c := proctest.Start(t, "opener", dir, nobody)
+			c.Hear("opened")
+			c.Ends()
+		})
+	}
 }
 
 // A directory that is there and is empty, or holds what a file system or a crash leaves,

@@ -31,7 +31,7 @@ type applier struct {
 }
 
 func newApplier(tx *Tx) *applier {
-	tx.applying = true
+	tx.role = applying
 	return &applier{tx: tx, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
 }
 

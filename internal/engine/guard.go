@@ -202,7 +202,7 @@ func (tx *Tx) spoil(err error) {
 		return
 	}
 	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
-		tx.spoiled = true
+		tx.role = spoiled
 	}
 }
 

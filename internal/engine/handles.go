@@ -18,7 +18,7 @@ import (
 // made; and their handles may refer to what comes later. While types change, handles
 // may refer to what is about to change (R5).
 func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
-	if sp.writer.applying || sp.writer.recasting {
+	if role := sp.writer.role; role == applying || role == recasting {
 		return nil
 	}
 	return sp.writer.judge(handle, format.ID(id))

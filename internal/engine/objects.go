@@ -76,7 +76,7 @@ func (tx *Tx) enter(a format.Addr) (uint64, error) {
 // the indexes himself.
 func (tx *Tx) takeIndex() uint64 {
 	index := tx.state.NextIndex
-	if !tx.applying {
+	if tx.role != applying {
 		next := &tx.sp.live.Words().NextIndex
 		for given := next.Load(); ; given = next.Load() {
 			index = max(index, given)

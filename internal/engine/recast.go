@@ -123,8 +123,12 @@ func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, 
 // run does what is to be done, and what turns out to be on the way.
 func (c *recast) run() error {
 	c.tx.write.Unlist()
-	c.tx.recasting = true
-	defer func() { c.tx.recasting = false }()
+	c.tx.role = recasting
+	defer func() {
+		if c.tx.role == recasting {
+			c.tx.role = editing
+		}
+	}()
 	for len(c.todo) > 0 {
 		last := len(c.todo) - 1
 		t := c.todo[last]

@@ -160,7 +160,7 @@ func (tx *Tx) birthOf(of RefOf) (format.Version, error) {
 // is open. One that changes types is not for others: who writes gets an error of
 // Begin.
 func (r *Resumption) Tx() *Tx {
-	if r.tx != nil && r.tx.recasting {
+	if r.tx != nil && r.tx.role == recasting {
 		return nil
 	}
 	return r.tx
@@ -173,7 +173,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return nil, r.lost
 	}
 	if r.tx != nil {
-		if r.tx.recasting {
+		if r.tx.role == recasting {
 			return nil, ErrSelf
 		}
 		r.hasten = r.hasten || durable
@@ -254,7 +254,7 @@ func (r *Resumption) Leave() {
 // Failed says that a part of the transaction has failed, which began at the given
 // step of it: what it has changed cannot be taken back alone.
 func (r *Resumption) Failed(from uint64) {
-	if tx := r.tx; tx != nil && r.lost == nil && (tx.failed != nil || tx.spoiled || tx.write.Steps() != from) {
+	if tx := r.tx; tx != nil && r.lost == nil && (tx.failed != nil || tx.role == spoiled || tx.write.Steps() != from) {
 		r.lose(errUpdate)
 	}
 }

@@ -59,13 +59,21 @@ type making struct {
 	fresh    fresh
 	unlinked uint64 // values with handles that were replaced or removed: see Space.collectDue
 
-	spoiled   bool // a page could not be read: what the transaction wrote is not touched again
-	applying  bool // the changes are those of a journal or a backup: see applier
-	recasting bool // types are being changed: see recast
+	role role // what its changes are
 
 	of   *Tx   // the writing one that it is a snapshot of, or nil
 	lost error // that of a resumption, ended: why (S4)
 }
+
+// role is what the changes of a transaction that writes are.
+type role uint8
+
+const (
+	editing   role = iota // those of the program
+	applying              // those of a journal or a backup: see applier
+	recasting             // of types: see recast
+	spoiled               // of nobody any more: a page could not be read, and what was written is not touched again
+)
 
 // reading is what all have that read a published version. Nobody writes it.
 var reading making
@@ -205,10 +213,10 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	}
 	tx.sp, tx.write, tx.hold = sp, &sp.txn, live.Hold{}
 	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.replayed, tx.spoiled = nil, nil, nil, false
+	tx.failed, tx.recent, tx.replayed, tx.role = nil, nil, nil, editing
 	sp.heap.Enter()
 	invariant.Point("begin.active")
-	tx.applying, tx.recasting, tx.unlinked = false, false, 0
+	tx.unlinked = 0
 	tx.fresh.reset()
 	sp.writer = tx
 	sp.live.HoldIn(&tx.hold)
@@ -422,7 +430,7 @@ func (tx *Tx) end() {
 	if sp.Forked() {
 		return // all that would be given back is the parent's
 	}
-	if tx.spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
+	if tx.role == spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
 		tx.write.Forget()
 		sp.anyhow(sp.heap.Abandon)
 	}

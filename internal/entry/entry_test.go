@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -128,33 +130,50 @@ func TestShape_HoldsKeyAndValue(t *testing.T) {
 	})
 }
 
-// The same entry has the same bytes wherever its parts came from: what is between them is
-// zero, also where a block was used before.
-func TestShape_SameBytes(t *testing.T) {
+// dirty leaves free blocks behind that are full of a byte, of whatever size is needed next.
+func dirty(t *testing.T, txn *heap.Txn, with byte) {
+	t.Helper()
+	var list []format.Addr
+	for size := format.ByteCount(8); size < 120; size += 8 {
+		for range 4 {
+			a, err := txn.Alloc(format.KindEntry, size)
+			must(t, err)
+			for i := range size {
+				*(*byte)(unsafe.Add(txn.Payload(a), i)) = with
+			}
+			list = append(list, a)
+		}
+	}
+	for _, a := range list {
+		txn.Free(a)
+	}
+}
+
+// The same entry and the same element have the same bytes wherever they were made: what is
+// between their parts is zero, also where a block was used before.
+func TestNew_SameBytes(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
-	sh := shapeFor[int8, pair](t)
+	sh, cell := shapeFor[int8, pair](t), entry.NewItem(typeFor[int8](t), nil)
 	key, value := int8(5), pair{"name", 9}
-	var images []string
+	seen := map[string]bool{}
 	for round := range 3 {
 		must(t, space.Update(t, func(txn *heap.Txn) error {
-			dirt, err := txn.Alloc(format.KindEntry, 100)
-			must(t, err)
-			p := txn.Payload(dirt)
-			for i := range 100 {
-				*(*byte)(unsafe.Add(p, i)) = byte(0xa0 + round)
-			}
-			txn.Free(dirt)
+			dirty(t, txn, byte(0xa0+round))
+			return nil
+		}))
+		must(t, space.Update(t, func(txn *heap.Txn) error {
 			a, err := sh.New(txn, 3, unsafe.Pointer(&key), unsafe.Pointer(&value))
 			must(t, err)
-			r := txn.Reader
-			b := append([]byte(nil), unsafe.Slice((*byte)(txn.Payload(a)), r.Size(a))...)
+			b := append([]byte(nil), unsafe.Slice((*byte)(txn.Payload(a)), txn.Reader.Size(a))...)
 			must(t, sh.Move(b, uintptr(a)+format.HeaderSize, 1<<20))
-			images = append(images, string(b))
+			c, err := cell.New(txn, 0, unsafe.Pointer(&key))
+			must(t, err)
+			seen[string(append(b, unsafe.Slice((*byte)(txn.Payload(c)), txn.Reader.Size(c))...))] = true
 			return nil
 		}))
 	}
-	if images[0] != images[1] || images[1] != images[2] {
-		t.Errorf("the same entry has the bytes %x, %x and %x", images[0], images[1], images[2])
+	if len(seen) != 1 {
+		t.Errorf("the same is stored as %d different bytes: %q", len(seen), slices.Collect(maps.Keys(seen)))
 	}
 }
 
@@ -165,24 +184,26 @@ func TestShape_JudgesHandles(t *testing.T) {
 		ID uint64
 	}
 	space := heaptest.Open(t, 64<<20)
-	sh := shapeFor[uint64, link](t)
+	sh, cell := shapeFor[uint64, link](t), entry.NewItem(typeFor[link](t), nil)
 	refused := errors.New("refused")
-	sh.JudgeHandles(func(_ *layout.Type, id uint64) error {
+	judge := func(_ *layout.Type, id uint64) error {
 		if id == 13 {
 			return refused
 		}
 		return nil
-	})
+	}
+	sh.JudgeHandles(judge)
+	cell = entry.NewItem(cell.Type, judge)
 	must(t, space.Update(t, func(txn *heap.Txn) error {
-		before := txn.Bytes()
-		for id, want := range map[uint64]error{12: nil, 13: refused} {
-			v := link{ID: id}
-			if _, err := sh.New(txn, 1, unsafe.Pointer(&id), unsafe.Pointer(&v)); !errors.Is(err, want) {
-				t.Errorf("handle %d: %v", id, err)
+		for _, id := range []uint64{12, 13} {
+			v, before := link{ID: id}, txn.Bytes()
+			_, err := sh.New(txn, 1, unsafe.Pointer(&id), unsafe.Pointer(&v))
+			_, cellErr := cell.New(txn, 0, unsafe.Pointer(&v))
+			if bad := id == 13; errors.Is(err, refused) != bad || errors.Is(cellErr, refused) != bad {
+				t.Errorf("handle %d: %v, %v", id, err, cellErr)
+			} else if taken := txn.Bytes() - before; (taken == 0) != bad {
+				t.Errorf("handle %d takes %d bytes", id, taken)
 			}
-		}
-		if after := txn.Bytes(); after-before > 100 {
-			t.Errorf("what was refused takes room: %d bytes", after-before)
 		}
 		return nil
 	}))

@@ -136,7 +136,7 @@ func dirty(t *testing.T, txn *heap.Txn, with byte) {
 	var list []format.Addr
 	for size := format.ByteCount(8); size < 120; size += 8 {
 		for range 4 {
-			a, err := txn.Alloc(format.KindEntry, size)
+			a, err := txn.Alloc(format.KindInner, size)
 			must(t, err)
 			for i := range size {
 				*(*byte)(unsafe.Add(txn.Payload(a), i)) = with
@@ -159,9 +159,6 @@ func TestNew_SameBytes(t *testing.T) {
 	for round := range 3 {
 		must(t, space.Update(t, func(txn *heap.Txn) error {
 			dirty(t, txn, byte(0xa0+round))
-			return nil
-		}))
-		must(t, space.Update(t, func(txn *heap.Txn) error {
 			a, err := sh.New(txn, 3, unsafe.Pointer(&key), unsafe.Pointer(&value))
 			must(t, err)
 			b := append([]byte(nil), unsafe.Slice((*byte)(txn.Payload(a)), txn.Reader.Size(a))...)

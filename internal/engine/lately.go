@@ -13,10 +13,10 @@ import (
 // to a value, is the same for all that read the version. So the space keeps it, beside the
 // transactions, which stay small; and who reads the newest version again finds it.
 //
-//	E13 What is kept is of one version, which is named by the address of
-//	its state and by its number. A transaction that holds a version sees both: a state
-//	that is held stays where it is, and no other one gets its number. So what was found
-//	for that pair is what it would find itself.
+//	E13  What is kept is of one version, which its state's address and its number name. A
+//	     transaction sees both of the version that it holds: a state that is held stays
+//	     where it is, and no other version gets its number. So what was found for that
+//	     pair is what the transaction would find itself.
 
 // binding is a map in one version, bound to Go types. It is never changed.
 type binding struct {

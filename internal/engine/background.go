@@ -51,7 +51,7 @@ func (sp *Space) runBackground() {
 	}
 }
 
-// runAhead makes the pages present that transactions will need soon.
+// runAhead makes the pages present, and the file as long, as transactions will need soon.
 func (sp *Space) runAhead() {
 	defer sp.done.Done()
 	for {
@@ -62,7 +62,7 @@ func (sp *Space) runAhead() {
 			if sp.Forked() {
 				return
 			}
-			sp.heap.PopulateAhead()
+			sp.note(sp.guarded(func() error { sp.heap.PopulateAhead(); return nil }))
 		}
 	}
 }

@@ -10,13 +10,15 @@ import (
 // none of them has to wait for that, the heap tells which extents it will probably take
 // blocks from next, and another goroutine populates them meanwhile. It does not matter who
 // owns an extent by then, nor whether it is used at all: its pages are written to the disk
-// for nothing then, no more.
+// for nothing then, no more. It also makes the file longer before its end is reached, which
+// takes longer still; if that fails, whoever needs the space finds out why.
 
 const (
 	aheadExtents = 16  // that are populated ahead, at the most
 	aheadPart    = 8   // of a space that has less than so many times that: one of so many that it has
 	aheadGroups  = 8   // of free blocks, of each class
 	aheadReady   = 256 // extents that were populated and not taken: then they are forgotten
+	aheadRoom    = 4   // of a growth: when so small a part of it is left, the next one begins
 )
 
 // ahead is what the goroutine that has the heap and the one that populates tell each other.
@@ -26,6 +28,7 @@ type ahead struct {
 	waits int // extents that were not populated when they were needed; of whoever has the heap
 
 	mu     sync.Mutex
+	grow   bool                      // the file is to grow
 	wanted []uint64                  // extents
 	as     format.Version            // what heap.fresh will be for them
 	ready  map[uint64]format.Version // that were populated: what heap.fresh is for them
@@ -40,6 +43,12 @@ func (h *Heap) PopulateAhead() {
 	a := &h.ahead
 	for {
 		a.mu.Lock()
+		if a.grow {
+			a.grow = false
+			a.mu.Unlock()
+			h.growAhead()
+			continue
+		}
 		if len(a.wanted) == 0 {
 			a.mu.Unlock()
 			return
@@ -54,6 +63,39 @@ func (h *Heap) PopulateAhead() {
 		}
 		a.ready[extent] = as
 		a.mu.Unlock()
+	}
+}
+
+// growAhead makes the file longer, if there is little room left in it.
+func (h *Heap) growAhead() {
+	w := h.live.Words()
+	if end := w.End.Load(); h.roomIsScarce(w.Carved.Load(), end) && end+format.ExtentSize <= h.limit() {
+		_ = h.grow(end + format.ExtentSize) // who needs it tries again, and tells
+	}
+}
+
+// roomIsScarce reports whether so little of the file lies above the mark that it should grow.
+func (h *Heap) roomIsScarce(carved, end uint64) bool {
+	return end-min(carved, end) < h.growth(end)/aheadRoom
+}
+
+// wantGrowth tells that the file is to grow, if there is little room left above the mark.
+func (h *Heap) wantGrowth(carved, end uint64) {
+	if !h.roomIsScarce(carved, end) {
+		return
+	}
+	a := &h.ahead
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.grow = true
+	a.tell()
+}
+
+// tell wakes the one who populates.
+func (a *ahead) tell() {
+	select {
+	case a.wish <- struct{}{}:
+	default:
 	}
 }
 
@@ -83,10 +125,7 @@ func (h *Heap) want(list []uint64) {
 		return
 	}
 	a.wanted, a.as = append(a.wanted[:0:0], missing...), h.anchored+1
-	select {
-	case a.wish <- struct{}{}:
-	default:
-	}
+	a.tell()
 }
 
 // lookAhead tells which extents are probably cut next: those at the beginning of the run

@@ -41,3 +41,31 @@ func TestPopulateAhead_SparesTheWaiting(t *testing.T) {
 		t.Errorf("%d extents were waited for, of %d", with, without)
 	}
 }
+
+// The file grows before its end is reached, so that few transactions wait for that.
+func TestPopulateAhead_Grows(t *testing.T) {
+	space := heaptest.Open(t, 1<<30)
+	w := space.Live.Words()
+	waited, grown := 0, 0
+	for range 3000 {
+		before := w.End.Load()
+		if err := space.Update(t, func(txn *heap.Txn) error { fill(t, txn, 30_000, 1); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if w.End.Load() != before {
+			waited++
+		}
+		select {
+		case <-space.Heap.Ahead():
+			between := w.End.Load()
+			space.Heap.PopulateAhead()
+			if w.End.Load() != between {
+				grown++
+			}
+		default:
+		}
+	}
+	if waited > 3 || grown < 5 {
+		t.Errorf("the file grew %d times ahead, and %d times when it had to", grown, waited)
+	}
+}

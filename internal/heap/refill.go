@@ -187,6 +187,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			if invariant.Enabled {
 				h.reservedAnew(carved>>format.ExtentShift, n)
 			}
+			h.wantGrowth(carved+n<<format.ExtentShift, end)
 			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
 		}
 	}
@@ -213,10 +214,7 @@ func (h *Heap) grow(need uint64) error {
 	if size, err := h.region.Length(); err != nil || size < end { // grown again, it would read as zeros what was there
 		return errors.Join(err, &format.DamageError{File: "heap", Offset: int64(size), What: "the file was truncated while the space is open"})
 	}
-	step := min(max(end/8, minGrowth), maxGrowth)
-	if h.sprawls() { // there is free space, only not at hand at this moment
-		step = minGrowth
-	}
+	step := h.growth(end)
 	for _, target := range []uint64{max(need, end+step), need} {
 		target = max(need, min((target+format.ExtentSize-1)&^(format.ExtentSize-1), h.limit()))
 		err := h.allocate(end, target)
@@ -239,6 +237,14 @@ func (h *Heap) grow(need uint64) error {
 		}
 	}
 	return mapping.ErrNoSpace
+}
+
+// growth returns by how much a file of so many bytes grows at once.
+func (h *Heap) growth(end uint64) uint64 {
+	if h.sprawls() { // there is free space, only not at hand at this moment
+		return minGrowth
+	}
+	return min(max(end/8, minGrowth), maxGrowth)
 }
 
 // allocate reserves the file's space for the extents from offset from to offset

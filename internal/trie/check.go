@@ -50,6 +50,9 @@ func (c *checker) node(link format.Link, shift uint, prefix uint64) error {
 	if link == 0 {
 		return nil
 	}
+	if link>>60 != 0 || link.Kind() != format.LinkBucket && link.WordBits() != 0 {
+		c.find(link.Addr(), "bits of a link are set that have no meaning")
+	}
 	if link.Kind() != format.LinkInner {
 		return c.leaf(link, 0, prefix, link.Bits())
 	}
@@ -103,6 +106,9 @@ func (c *checker) slot(node format.Link, slots []uint64, i uint, child format.Li
 			c.find(node.Addr(), "the slots of a leaf differ (T2)")
 		}
 		if i == low {
+			if child>>60 != 0 || child.Kind() != format.LinkBucket && child.WordBits() != 0 {
+				c.find(child.Addr(), "bits of a link are set that have no meaning")
+			}
 			return c.leaf(child, shift, prefix|uint64(low)<<shift, shift+depth)
 		}
 	default:

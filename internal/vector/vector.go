@@ -63,7 +63,7 @@ func capacityBits(link format.Link) uint {
 
 // valid reports whether a link can be one of a node on the given level.
 func valid(link format.Link, levels uint) bool {
-	return link.VectorLevels() == levels && link.VectorBits() <= fanBits && link.VectorBits() >= 1
+	return link>>56 == 0 && link.VectorLevels() == levels && link.VectorBits() <= fanBits && link.VectorBits() >= 1
 }
 
 // bad describes an impossible link.

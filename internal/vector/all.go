@@ -44,8 +44,11 @@ type iteration struct {
 }
 
 // ahead is how many words further on what a word refers to is fetched: walks over
-// vectors of addresses wait for that.
-const ahead = 6
+// vectors of addresses wait for that. Two lines of it are what most elements have.
+const (
+	ahead     = 12
+	lineBytes = 64
+)
 
 // node walks a node whose first word has index base; it reports whether to go on.
 func (w *iteration) node(link format.Link, levels uint, base uint64) (bool, error) {
@@ -62,15 +65,26 @@ func (w *iteration) node(link format.Link, levels uint, base uint64) (bool, erro
 	if used > uint64(len(slots)) {
 		return false, missing(base + uint64(len(slots))<<shift)
 	}
-	for k := range used {
-		slot, next := k, k+ahead
+	fetch := func(k uint64) { // beyond the last one: nothing
 		if w.back {
-			slot, next = used-1-k, used-1-k-ahead
+			k = used - 1 - k
+		}
+		if k < used {
+			a := uintptr(slots[k] & format.AddrMask)
+			prefetch.Line(a)
+			prefetch.Line(a + lineBytes)
+		}
+	}
+	for k := range uint64(ahead) {
+		fetch(k)
+	}
+	for k := range used {
+		slot := k
+		if w.back {
+			slot = used - 1 - k
 		}
 		word, i := slots[slot], base+slot<<shift
-		if next < used {
-			prefetch.Line(uintptr(slots[next] & format.AddrMask))
-		}
+		fetch(k + ahead)
 		if word == 0 {
 			return false, missing(i)
 		}

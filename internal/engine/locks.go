@@ -62,6 +62,8 @@ type LockUser struct {
 	closed atomic.Bool
 	open   context.Context // ends with Close
 	end    context.CancelFunc
+
+	watches sync.Map // *Watch: that hold something
 }
 
 // NewLockUser returns a new user of locks.
@@ -206,6 +208,7 @@ func (u *LockUser) Close() {
 		return
 	}
 	defer u.sp.Exit()
+	u.watches.Range(func(w, _ any) bool { w.(*Watch).closeIdle(); return true })
 	u.sp.locks.Lock()
 	defer u.sp.locks.Unlock()
 	for _, l := range u.sp.locks.locks {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/invariant"
@@ -11,9 +12,17 @@ import (
 // Watch follows one object from version to version. It holds the version that it has
 // told of last, and the one that it is telling of. Versions that come meanwhile are
 // taken together: what is compared next is the newest one.
+//
+// Who leaves a loop over it hanging, and closes the space, is not waited for: the user of the
+// handle that is closed lets go of what the watch holds. While Next runs it is Next that has
+// the mutex, and it looks after it has given it back whether the handle is closed; closing
+// sets that first, and then tries to take the mutex. So one of the two lets go.
 type Watch struct {
 	user    *LockUser
 	subject Subject
+
+	mu   sync.Mutex
+	over bool // nothing is held any more
 
 	held   *heldVersion // told of; nil: none yet
 	next   *heldVersion // being told of; nil: none
@@ -32,10 +41,13 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 		return nil, ErrClosed
 	}
 	w := &Watch{user: u, subject: subject}
+	w.mu.Lock()
+	defer w.leave()
 	held, err := u.sp.holdNewest()
 	if err != nil {
 		return nil, err
 	}
+	u.watches.Store(w, nil)
 	if initial {
 		w.next = held
 		err = w.begin(context.Background())
@@ -44,7 +56,7 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 		err = u.sp.guarded(func() error { _, err := subject.compare(nil, &held.tx); return err })
 	}
 	if err != nil {
-		w.Close()
+		w.letGo()
 		return nil, err
 	}
 	return w, nil
@@ -52,6 +64,31 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 
 // Close lets go of what the watch holds.
 func (w *Watch) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.letGo()
+}
+
+// leave gives the mutex back.
+func (w *Watch) leave() {
+	w.mu.Unlock()
+	if w.user.closed.Load() {
+		w.closeIdle()
+	}
+}
+
+// closeIdle is Close, unless Next runs.
+func (w *Watch) closeIdle() {
+	if w.mu.TryLock() {
+		defer w.mu.Unlock()
+		w.letGo()
+	}
+}
+
+// letGo lets go of what the watch holds. The caller has the mutex.
+func (w *Watch) letGo() {
+	w.over = true
+	w.user.watches.Delete(w)
 	w.user.sp.letGo(w.held)
 	w.user.sp.letGo(w.next)
 	w.held, w.next, w.found, w.pairs = nil, nil, nil, nil
@@ -63,6 +100,11 @@ func (w *Watch) Close() {
 // ErrClosed, ErrNotFound if the object does not exist any more, ErrTypeChanged, and
 // that of take.
 func (w *Watch) Next(ctx context.Context, take func(d *Difference) error) error {
+	w.mu.Lock()
+	defer w.leave()
+	if w.over {
+		return ErrClosed
+	}
 	for !w.primed {
 		if w.failed != nil {
 			return w.failed

@@ -291,6 +291,47 @@ func TestWatch_Break(t *testing.T) {
 	spacetest.NoneLeft(t, before)
 }
 
+// Closing the space does not wait for a loop over a watch that somebody has left hanging, or
+// whose body does not come to its end: the watch ends with ErrClosed when it goes on.
+func TestWatch_CloseWhileALoopHangs(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := spacetest.Scratch(t)
+	m := spacetest.MapOf[int, int](t, s)
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, 1, 1), m.Set(tx, 2, 2), m.Set(tx, 3, 3)) })
+	next, stop := iter.Pull2(m.Watch(context.Background(), s, everheap.WithInitial()))
+	defer stop()
+	if _, err, ok := next(); err != nil || !ok {
+		t.Fatal(err, ok)
+	}
+	inBody, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		n := 0
+		for _, err := range m.Watch(context.Background(), s, everheap.WithInitial()) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			if n++; n == 2 {
+				close(inBody)
+				<-goOn
+			}
+		}
+	}()
+	spacetest.Receive(t, "the body of a loop", inBody)
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	spacetest.Must(t, spacetest.Receive(t, "closing", closed))
+	close(goOn)
+	spacetest.ExpectError(t, spacetest.Receive(t, "the end of the loop", ended), everheap.ErrClosed)
+	_, err, ok := next()
+	if !ok {
+		t.Error("the loop ended without a word")
+	}
+	spacetest.ExpectError(t, err, everheap.ErrClosed)
+	stop()
+	spacetest.NoneLeft(t, before)
+}
+
 // A context that ends in the middle of what a version brings ends the loop there.
 func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
 	s := spacetest.Scratch(t)

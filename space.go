@@ -154,8 +154,8 @@ func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o 
 
 // Close ends this handle. After the last handle of the last process is closed, every commit
 // is on disk. Close waits for the transactions in progress; new ones cannot begin. It does
-// not wait for loops over watches, which end with ErrClosed. A second Close does nothing, even while the first waits. Close releases the mutexes and permits
-// that this handle holds.
+// not wait for loops over watches, which end with ErrClosed. It releases the mutexes and
+// permits that this handle holds. A second Close does nothing, even while the first waits.
 //
 // Inside a transaction, or in a loop over changes or entries, Close does not wait: every
 // earlier commit is on disk when it returns, and the space ends after the last transaction

@@ -158,8 +158,8 @@ var list []entry
 
 func register(name string, f func() Engine) { list = append(list, entry{name, f}) }
 
-// order is that of tables without figures: Everheap, memory, files, servers.
-var order = []string{"everheap", "everheap-sorted", "everheap-strings", "go-map", "go-map-strings", "sync-map", "go-pointers",
+// Order is that of tables without figures: Everheap, memory, files, servers.
+var Order = []string{"everheap", "everheap-sorted", "everheap-strings", "go-map", "go-map-strings", "sync-map", "go-pointers",
 	"go-map-log", "go-memdb", "buntdb", "lmdb", "bbolt", "badger", "pebble", "sqlite", "redis"}
 
 // Names lists the engines that are there.
@@ -169,7 +169,7 @@ func Names() []string {
 		names = append(names, e.name)
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Compare(slices.Index(order, a), slices.Index(order, b))
+		return cmp.Compare(slices.Index(Order, a), slices.Index(Order, b))
 	})
 	return names
 }
@@ -177,7 +177,7 @@ func Names() []string {
 // Missing lists those that this machine or this build lacks.
 func Missing() []string {
 	var names []string
-	for _, name := range order {
+	for _, name := range Order {
 		if New(name) == nil {
 			names = append(names, name)
 		}

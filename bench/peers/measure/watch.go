@@ -32,11 +32,12 @@ func StartWatch(pids ...int) *Watch {
 	return w
 }
 
-// Stop returns what has passed, and what others used, in percent of the machine.
+// Stop returns what has passed, and what others used, in percent of the machine: to a
+// tick of the kernel, so that it is rough for less than a second.
 func (w *Watch) Stop() (d time.Duration, foreign float64) {
 	d = time.Since(w.start)
 	f := (busySeconds() - w.busy) - (ownSeconds(w.pids) - w.mine)
-	return d, 100 * max(f, 0) / d.Seconds() / float64(runtime.NumCPU())
+	return d, min(100, 100*max(f, 0)/d.Seconds()/float64(runtime.NumCPU()))
 }
 
 // Quiet returns when others use less than percent of the machine for a third of a second,

@@ -27,7 +27,7 @@ func (b *Bench) memory(dir string) error {
 		return err
 	}
 	server := len(o.pids()) > 0
-	if err := errors.Join(loadUsers(o.sessions[0], b.N), o.close()); err != nil {
+	if err := errors.Join(loadUsers(o.sessions[0], b.LargeN), o.close()); err != nil {
 		return err
 	}
 	if server { // it would be in no group
@@ -36,7 +36,7 @@ func (b *Bench) memory(dir string) error {
 	measure.DropCache(dir)
 	extra := map[string]float64{"limit_mib": float64(b.LimitMiB), "disk_mib": measure.DiskMiB(dir)}
 	for _, kind := range []string{"read", "write"} {
-		p, err := startChild(childSpec{Kind: kind, Engine: b.Name, Dir: dir, N: b.N, Seconds: max(b.Seconds, 0.5), Group: group, Memory: int64(b.LimitMiB) << 20})
+		p, err := startChild(childSpec{Kind: kind, Engine: b.Name, Dir: dir, N: b.LargeN, Seconds: 2 * b.Seconds, Group: group, Memory: int64(b.LimitMiB) << 20})
 		if err != nil {
 			return err
 		}
@@ -55,11 +55,11 @@ func (b *Bench) memory(dir string) error {
 			if !strings.Contains(err.Error(), "signal: killed") {
 				return err
 			}
-			b.Emit(measure.Record{Op: op, Unit: "/s", Extra: extra, Note: "killed by the kernel: it keeps all data in memory"})
+			b.Emit(measure.Record{Op: op, Unit: "/s", N: b.LargeN, Extra: extra, Note: "killed by the kernel: it keeps all data in memory"})
 			return nil
 		}
 		p.end()
-		r := measure.Record{Op: op, Mode: "async", Value: rep.Rate, Unit: "/s", Extra: map[string]float64{"p50_us": rep.P50, "p99_us": rep.P99}}
+		r := measure.Record{Op: op, Mode: "async", Value: rep.Rate, Unit: "/s", N: b.LargeN, Extra: map[string]float64{"p50_us": rep.P50, "p99_us": rep.P99}}
 		for k, v := range extra {
 			r.Extra[k] = v
 		}

@@ -28,6 +28,7 @@ type Config struct {
 	Parts     int           // of the graph
 	Updates   int           // while a reader holds its version
 	LimitMiB  int           // of memory, for data larger than memory
+	LargeN    int           // users then
 }
 
 // Bench is one workload with one engine.

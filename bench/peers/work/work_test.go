@@ -30,7 +30,7 @@ func TestWorkloads_Tiny(t *testing.T) {
 		}
 		for _, name := range names {
 			t.Run(w.Name+"/"+name, func(t *testing.T) {
-				c := Config{N: 2000, Seconds: 0.005, Dir: t.TempDir(), Round: 1, Scale: 0.0001, Parts: 200, Updates: 200, LimitMiB: 64}
+				c := Config{N: 2000, Seconds: 0.005, Dir: t.TempDir(), Round: 1, Scale: 0.0001, Parts: 200, Updates: 200, LimitMiB: 128, LargeN: 2000}
 				seen := map[string]bool{}
 				err := Run(w.Name, name, c, func(r measure.Record) {
 					seen[r.Op] = true

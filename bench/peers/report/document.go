@@ -74,7 +74,7 @@ func (r *Run) engineText() string {
 func (r *Run) Sections() map[string]string {
 	s := map[string]string{"machine": r.machineText(), "summary": r.summary(), "losses": r.losses(), "engines": r.engineText()}
 	for _, t := range tables {
-		s[t.section] = r.size(t.workload) + ".\n\n" + t.markdown(r)
+		s[t.section] = r.size(t.workload) + t.markdown(r)
 	}
 	return s
 }
@@ -84,7 +84,7 @@ func (r *Run) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\n%s\n%s", r.machineText(), r.summary())
 	for _, t := range tables {
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n%s", upper(t.section), r.size(t.workload), t.markdown(r))
+		fmt.Fprintf(&b, "\n## %s\n\n%s%s", upper(t.section), r.size(t.workload), t.markdown(r))
 	}
 	fmt.Fprintf(&b, "\n## Where Everheap loses\n\n%s\n## Engines\n\n%s", r.losses(), r.engineText())
 	return b.String()

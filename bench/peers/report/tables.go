@@ -200,12 +200,16 @@ func (r *Run) noted(t table) (list []string) {
 	return slices.Compact(list)
 }
 
-// size describes what a workload ran on, as far as records say it.
+// size describes what a workload ran on.
 func (r *Run) size(workload string) string {
+	n, rounds := 0, 0
 	for k, s := range r.series {
-		if k.workload == workload && s.n > 0 && !isOurs(k.engine) {
-			return fmt.Sprintf("n = %s, %d rounds", number(float64(s.n)), len(s.byRound))
+		if k.workload == workload {
+			n, rounds = max(n, s.n), max(rounds, len(s.byRound))
 		}
 	}
-	return ""
+	if rounds == 0 {
+		return ""
+	}
+	return fmt.Sprintf("n = %s, %d rounds.\n\n", number(float64(n)), rounds)
 }

@@ -126,7 +126,8 @@ func (t *boltTx) Scan(x table, p, from []byte, fn func(k, v []byte) error) error
 
 func (t *boltTx) Newest(x table, p []byte, n int, fn func(k, v []byte)) error {
 	c := t.bucket(x).Cursor()
-	k, v := c.Seek(prefixEnd(p))
+	var v []byte
+	k, _ := c.Seek(prefixEnd(p))
 	if k == nil {
 		k, v = c.Last()
 	} else {

@@ -39,7 +39,7 @@ type quickCmd struct {
 // Run measures.
 func (c *quickCmd) Run() error {
 	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, command: "go run . quick",
-		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 10 * time.Second, Scale: 0.02, Parts: 50_000, Updates: 2_000, LimitMiB: 32, LargeN: 600_000}}).run()
+		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 10 * time.Second, Scale: 0.02, Parts: 50_000, Updates: 2_000, LimitMiB: 64, LargeN: 1_200_000}}).run()
 }
 
 // fullCmd measures in hours.

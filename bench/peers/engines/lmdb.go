@@ -79,6 +79,9 @@ func (e *lmdbKV) Open(o Options) error {
 	C.mdb_env_set_mapsize(e.env, 6<<30)
 	C.mdb_env_set_maxdbs(e.env, 8)
 	var f C.uint = C.MDB_NOTLS | C.MDB_NOSUBDIR
+	if o.Memory > 0 { // as its documentation says for data larger than memory
+		f |= C.MDB_NORDAHEAD
+	}
 	if o.Durability != Sync {
 		f |= C.MDB_NOSYNC
 	}

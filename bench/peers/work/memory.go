@@ -14,7 +14,7 @@ import (
 
 // memory reads random users in a child that has much less memory than the data take. The
 // control group bounds its page cache too. A child that the kernel kills is recorded with a
-// note: its engine keeps all data in memory.
+// note: its engine keeps all data in memory, or large buffers.
 func (b *Bench) memory(dir string) error {
 	group, err := newGroup(int64(b.LimitMiB) << 20)
 	if err != nil {
@@ -55,7 +55,7 @@ func (b *Bench) memory(dir string) error {
 			if !strings.Contains(err.Error(), "signal: killed") {
 				return err
 			}
-			b.Emit(measure.Record{Op: op, Unit: "/s", N: b.LargeN, Extra: extra, Note: "killed by the kernel: it keeps all data in memory"})
+			b.Emit(measure.Record{Op: op, Unit: "/s", N: b.LargeN, Extra: extra, Note: "killed by the kernel: it needs more memory"})
 			return nil
 		}
 		p.end()

@@ -39,7 +39,7 @@ type quickCmd struct {
 // Run measures.
 func (c *quickCmd) Run() error {
 	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, command: "go run . quick",
-		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 10 * time.Second, Scale: 0.02, Parts: 50_000, Updates: 2_000, LimitMiB: 64, LargeN: 1_200_000}}).run()
+		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 10 * time.Second, Scale: 0.02, Parts: 50_000, Updates: 20_000, LimitMiB: 64, LargeN: 1_200_000}}).run()
 }
 
 // fullCmd measures in hours.
@@ -55,7 +55,7 @@ type fullCmd struct {
 // Run measures.
 func (c *fullCmd) Run() error {
 	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, command: "go run . full",
-		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 30 * time.Second, Scale: 1, Parts: 1_000_000, Updates: 5_000, LimitMiB: 256, LargeN: 5_000_000}}).run()
+		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 30 * time.Second, Scale: 1, Parts: 1_000_000, Updates: 200_000, LimitMiB: 256, LargeN: 5_000_000}}).run()
 }
 
 // session measures all workloads with all engines, each pair in a process of its own. A

@@ -53,7 +53,7 @@ var charts = []chartSpec{
 	{"ycsb-e", "YCSB E: scans of up to 100 records, 5 % inserts", "ycsb", "E"},
 	{"forum-async", "Day of a forum, a process may be killed: operations", "forum", "day/async"},
 	{"forum-sync", "Day of a forum, power may be lost: operations", "forum", "day/sync"},
-	{"reader", "Growth of the files while a reader holds its version", "reader", "grows-held"},
+	{"reader", "Growth of the files for each update while a reader holds its version", "reader", "grows-held"},
 	{"graph", "Traversal of a graph of references: time of each part", "graph", "traverse"},
 	{"memory", "Random reads of data larger than memory", "memory", "get"},
 }
@@ -161,7 +161,7 @@ func (b *barPlot) bounds() {
 	for _, x := range b.bars {
 		least, most = min(least, x.low), max(most, x.top)
 	}
-	if b.logarithmic = most > crowded*least; b.logarithmic {
+	if b.logarithmic = least > 0 && most > crowded*least; b.logarithmic {
 		b.from = math.Pow(10, math.Floor(math.Log10(least/2)))
 		b.to = most * math.Pow(most/b.from, 0.22)
 		return

@@ -145,7 +145,7 @@ func better(unit string, a, b float64) bool {
 // ranked returns the engines that have a series for an operation, the best median first.
 func (r *Run) ranked(workload, op string) (names []string) {
 	for _, e := range r.engines {
-		if s := r.get(workload, op, e); s != nil && s.median() != 0 {
+		if s := r.get(workload, op, e); s != nil && s.note == "" {
 			names = append(names, e)
 		}
 	}

@@ -45,7 +45,7 @@ var lines = []line{
 	{"graph of references, per part", "graph", "traverse", "", "go-pointers"},
 	{"data larger than memory: reads", "memory", "get", "", ""},
 	{"data larger than memory: writes", "memory", "put1", "", ""},
-	{"files grow while a reader holds its version", "reader", "grows-held", "", ""},
+	{"growth of the files for an update while a reader holds its version", "reader", "grows-held", "", ""},
 }
 
 // engine is ours.

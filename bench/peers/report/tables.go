@@ -67,7 +67,7 @@ func scale(v float64, unit string) (by float64, name string) {
 // text formats the median of a series, with its unit, and what the rounds range over.
 func (s *Series) text() string {
 	v := s.values()
-	if len(v) == 0 {
+	if len(v) == 0 || s.note != "" {
 		return "–"
 	}
 	by, unit := scale(s.median(), s.unit)

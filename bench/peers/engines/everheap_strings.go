@@ -17,13 +17,11 @@ type everheapKV struct {
 	tables [nTables]everheap.Map[string, string]
 }
 
-// Info implements KV.
 func (e *everheapKV) Info() Info {
 	return Info{Version: "this tree", Persistent: true, Durable: true, MultiProcess: true, ZeroCopy: true, Versions: true,
 		Notes: "Map[string, string] of encoded records, like the byte stores; reads by Peek"}
 }
 
-// Open implements KV.
 func (e *everheapKV) Open(o Options) (err error) {
 	var opts []everheap.Option
 	if o.Durability == Sync {
@@ -43,10 +41,8 @@ func (e *everheapKV) Open(o Options) (err error) {
 	return nil
 }
 
-// Close implements KV.
 func (e *everheapKV) Close() error { return e.sp.Close() }
 
-// Session implements KV.
 func (e *everheapKV) Session() (KVSession, error) { return everheapKVSession{e}, nil }
 
 type everheapKVSession struct{ e *everheapKV }

@@ -19,13 +19,11 @@ type stringMap struct {
 	tables [nTables]map[string]string
 }
 
-// Info implements KV.
 func (e *stringMap) Info() Info {
 	return Info{Version: runtime.Version(), InMemory: true, ZeroCopy: true,
 		Notes: "map[string]string of encoded records and a sync.RWMutex; not durable"}
 }
 
-// Open implements KV.
 func (e *stringMap) Open(Options) error {
 	for i := range e.tables {
 		e.tables[i] = map[string]string{}
@@ -33,10 +31,8 @@ func (e *stringMap) Open(Options) error {
 	return nil
 }
 
-// Close implements KV.
 func (e *stringMap) Close() error { return nil }
 
-// Session implements KV.
 func (e *stringMap) Session() (KVSession, error) { return stringMapSession{e}, nil }
 
 type stringMapSession struct{ e *stringMap }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +11,12 @@ import (
 
 // results is the file of records that a report is made of.
 type results struct {
-	Results string `arg:"" optional:"" help:"File of the records." type:"existingfile" default:"results/quick.jsonl"`
+	Results string `arg:"" optional:"" help:"File of the records; results/quick.jsonl by default." type:"existingfile"`
+}
+
+// load reads the records.
+func (r results) load() (*report.Run, error) {
+	return report.Load(cmp.Or(r.Results, filepath.Join("results", "quick.jsonl")))
 }
 
 // reportCmd writes the report.
@@ -22,7 +28,7 @@ type reportCmd struct {
 
 // Run writes the report.
 func (c *reportCmd) Run() error {
-	run, err := report.Load(c.Results)
+	run, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -47,7 +53,7 @@ type chartCmd struct {
 
 // Run draws the charts.
 func (c *chartCmd) Run() error {
-	run, err := report.Load(c.Results)
+	run, err := c.load()
 	if err != nil {
 		return err
 	}

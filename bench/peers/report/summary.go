@@ -65,6 +65,9 @@ const handMade = "go-map-log"
 // the process has in memory says nothing of those whose data lie elsewhere.
 func (r *Run) rival(l line) string {
 	for _, e := range r.ranked(l.workload, l.op) {
+		if r.get(l.workload, l.op, e).median() <= 0 {
+			continue // no ratio to that: Pebble's files shrink as often as they grow
+		}
 		if !isOurs(e) && !isMemory(e) && e != handMade && l.op != "gc" && l.op != "memory" {
 			return e
 		}

@@ -38,7 +38,7 @@ type quickCmd struct {
 
 // Run measures.
 func (c *quickCmd) Run() error {
-	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, command: "go run . quick",
+	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, large: 1,
 		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 10 * time.Second, Scale: 0.02, Parts: 50_000, Updates: 20_000, LimitMiB: 64, LargeN: 1_200_000}}).run()
 }
 
@@ -54,7 +54,7 @@ type fullCmd struct {
 
 // Run measures.
 func (c *fullCmd) Run() error {
-	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, command: "go run . full",
+	return (&session{selection: c.selection, rounds: c.Rounds, out: c.Out, large: c.Rounds,
 		config: work.Config{N: c.N, Seconds: c.Seconds, Quiet: c.Quiet, QuietWait: 30 * time.Second, Scale: 1, Parts: 1_000_000, Updates: 200_000, LimitMiB: 256, LargeN: 5_000_000}}).run()
 }
 
@@ -65,7 +65,7 @@ type session struct {
 	selection
 	rounds  int
 	out     string
-	command string // as the report tells it
+	large   int    // rounds of the workload with data larger than memory, which takes long
 	config  work.Config
 
 	worker string // the program of the workers
@@ -165,7 +165,7 @@ func (s *session) known() (known map[string]engines.Info, missing []string, err 
 // head writes the first record: machine and engines.
 func (s *session) head(known map[string]engines.Info, missing []string) error {
 	m := measure.ThisMachine(s.config.Dir)
-	m.Command, m.Missing = s.command, missing
+	m.Command, m.Missing = "go run . "+strings.Join(os.Args[1:], " "), missing
 	m.Notes, m.Versions = map[string]string{}, map[string]string{}
 	for name, info := range known {
 		m.Notes[name], m.Versions[name] = info.Notes, info.Version
@@ -178,7 +178,7 @@ func (s *session) measure(known map[string]engines.Info) error {
 	var failed []error
 	for round := range s.rounds {
 		for _, w := range work.Workloads {
-			if len(s.Workloads) > 0 && !slices.Contains(s.Workloads, w.Name) || w.Name == "memory" && round > 0 && s.rounds < 4 {
+			if len(s.Workloads) > 0 && !slices.Contains(s.Workloads, w.Name) || w.Name == "memory" && round >= s.large {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "%4.0f s  round %d of %d: %s\n", time.Since(start).Seconds(), round+1, s.rounds, w.Name)

@@ -26,7 +26,7 @@ func TestSession_Records(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "results", "run.jsonl")
 	s := &session{
 		selection: selection{Engines: []string{"everheap", "go-map"}, Workloads: []string{"points", "graph"}, Dir: t.TempDir(), Tags: ""},
-		rounds:    2, out: out, command: "a test",
+		rounds:    2, out: out,
 		config: work.Config{N: 1000, Seconds: 0.005, Parts: 100},
 	}
 	if err := s.run(); err != nil {

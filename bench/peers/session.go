@@ -63,10 +63,10 @@ func (c *fullCmd) Run() error {
 // slows the machine for a while hits all, and each round begins with another engine.
 type session struct {
 	selection
-	rounds  int
-	out     string
-	large   int    // rounds of the workload with data larger than memory, which takes long
-	config  work.Config
+	rounds int
+	out    string
+	large  int // rounds of the workload with data larger than memory, which takes long
+	config work.Config
 
 	worker string // the program of the workers
 	file   io.Writer
@@ -89,17 +89,18 @@ func (s *session) run() error {
 	if err := os.MkdirAll(filepath.Dir(s.out), 0o755); err != nil {
 		return err
 	}
+	known, missing, err := s.known()
+	if err != nil {
+		return err
+	}
+	head := s.head(known, missing) // before a file of the tree changes
 	f, err := os.Create(s.out)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	s.file = f
-	known, missing, err := s.known()
-	if err != nil {
-		return err
-	}
-	if err := s.head(known, missing); err != nil {
+	if err := measure.WriteRecord(s.file, head); err != nil {
 		return err
 	}
 	return s.measure(known)
@@ -162,15 +163,15 @@ func (s *session) known() (known map[string]engines.Info, missing []string, err 
 	return known, missing, nil
 }
 
-// head writes the first record: machine and engines.
-func (s *session) head(known map[string]engines.Info, missing []string) error {
+// head makes the first record: machine and engines.
+func (s *session) head(known map[string]engines.Info, missing []string) measure.Record {
 	m := measure.ThisMachine(s.config.Dir)
 	m.Command, m.Missing = "go run . "+strings.Join(os.Args[1:], " "), missing
 	m.Notes, m.Versions = map[string]string{}, map[string]string{}
 	for name, info := range known {
 		m.Notes[name], m.Versions[name] = info.Notes, info.Version
 	}
-	return measure.WriteRecord(s.file, measure.Record{Machine: m})
+	return measure.Record{Machine: m}
 }
 
 func (s *session) measure(known map[string]engines.Info) error {

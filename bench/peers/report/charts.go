@@ -187,7 +187,7 @@ func (b *barPlot) Plot(c draw.Canvas, p *plot.Plot) {
 		c.FillPolygon(colour(v.engine), []vg.Point{{X: x(b.from), Y: middle - half}, {X: x(v.value), Y: middle - half}, {X: x(v.value), Y: middle + half}, {X: x(b.from), Y: middle + half}})
 		end := x(v.value)
 		if v.top > v.low {
-			c.StrokeLine2(draw.LineStyle{Color: ink, Width: vg.Points(0.8)}, x(v.low), middle, x(v.top), middle)
+			c.StrokeLine2(draw.LineStyle{Color: ink, Width: vg.Points(0.8)}, x(max(v.low, b.from)), middle, x(v.top), middle)
 			end = max(end, x(v.top))
 		}
 		c.FillText(style, vg.Point{X: end + vg.Points(4), Y: middle}, v.label)

@@ -101,6 +101,8 @@ func times(v float64, ok bool) string {
 		return number(v) + "×"
 	case v >= 10:
 		return strconv.FormatFloat(v, 'f', 0, 64) + "×"
+	case v < 0.1:
+		return strconv.FormatFloat(v, 'g', 2, 64) + "×"
 	}
 	return strconv.FormatFloat(v, 'f', 2, 64) + "×"
 }

@@ -65,7 +65,8 @@ func (r *Run) Charts() (list []Chart) {
 		for _, e := range r.ranked(spec.workload, spec.op) {
 			s := r.get(spec.workload, spec.op, e)
 			v := s.values()
-			c.bars = append(c.bars, bar{e, s.median(), v[0], v[len(v)-1], s.short()})
+			label, _, _ := strings.Cut(s.text(), " [")
+			c.bars = append(c.bars, bar{e, s.median(), v[0], v[len(v)-1], label})
 			c.axis = s.unit
 		}
 		if len(c.bars) == 0 {

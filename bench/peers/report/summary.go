@@ -112,12 +112,12 @@ func (r *Run) summary() string {
 	for _, c := range r.compare() {
 		memory, rival := "–", "–"
 		if c.withM {
-			memory = c.memory.text() + " " + c.line.memory
+			memory = c.line.memory + ": " + c.memory.text()
 		}
 		if c.withRv {
-			rival = c.rival.text() + " " + c.rivalName
+			rival = c.rivalName + ": " + c.rival.text() + c.rival.ofDisk()
 		}
-		row(&b, c.what, c.ours.text(), memory, times(c.toMemory, c.withM), times(c.toLog, c.withLog), rival, times(c.toRival, c.withRv))
+		row(&b, c.what, c.ours.text()+c.ours.ofDisk(), memory, times(c.toMemory, c.withM), times(c.toLog, c.withLog), rival, times(c.toRival, c.withRv))
 	}
 	return b.String()
 }
@@ -187,7 +187,7 @@ func (r *Run) Readme() string {
 			memory = c.memory.short()
 		}
 		if c.withRv {
-			rival = c.rival.short() + " " + c.rivalName
+			rival = c.rivalName + ": " + c.rival.short()
 		}
 		row(&b, c.what, c.ours.short(), memory, times(c.toMemory, c.withM), rival, times(c.toRival, c.withRv))
 	}
@@ -197,7 +197,15 @@ func (r *Run) Readme() string {
 // short is text without the range.
 func (s *Series) short() string {
 	text, _, _ := strings.Cut(s.text(), " [")
-	return text
+	return text + s.ofDisk()
+}
+
+// ofDisk says, for durable commits, how many there were for each sync of the bare disk.
+func (s *Series) ofDisk() string {
+	if len(s.extra["of_raw"]) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s of the bare disk", number(Median(s.extra["of_raw"])))
 }
 
 // records is how many the points have.

@@ -69,6 +69,8 @@ func (r *Run) Charts() (list []Chart) {
 			c.bars = append(c.bars, bar{e, s.median(), v[0], v[len(v)-1], label})
 			c.axis = s.unit
 		}
+		unit := c.axis
+		slices.SortStableFunc(c.bars, func(a, b bar) int { return compareValues(unit, a.value, b.value) })
 		if len(c.bars) == 0 {
 			continue
 		}

@@ -134,6 +134,26 @@ func Ratio(a, b *Series) (ratio float64, ok bool) {
 	return Median(list), len(list) > 0
 }
 
+// rank is what series are put in order by: the median, or, for durable commits, that of what
+// the bare disk did at the same time.
+func (s *Series) rank() float64 {
+	if ofRaw := s.extra["of_raw"]; len(ofRaw) > 0 {
+		return Median(ofRaw)
+	}
+	return s.median()
+}
+
+// compareValues puts the better value first.
+func compareValues(unit string, a, b float64) int {
+	switch {
+	case better(unit, a, b):
+		return -1
+	case better(unit, b, a):
+		return 1
+	}
+	return 0
+}
+
 // better reports whether a is the better one of two values of a unit.
 func better(unit string, a, b float64) bool {
 	if measure.HigherIsBetter(unit) {
@@ -151,13 +171,7 @@ func (r *Run) ranked(workload, op string) (names []string) {
 	}
 	slices.SortStableFunc(names, func(a, b string) int {
 		x, y := r.get(workload, op, a), r.get(workload, op, b)
-		switch {
-		case better(x.unit, x.median(), y.median()):
-			return -1
-		case better(x.unit, y.median(), x.median()):
-			return 1
-		}
-		return 0
+		return compareValues(x.unit, x.rank(), y.rank())
 	})
 	return names
 }

@@ -213,5 +213,8 @@ func (r *Run) size(workload string) string {
 	if rounds == 0 {
 		return ""
 	}
+	if rounds == 1 {
+		return fmt.Sprintf("n = %s, 1 round.\n\n", number(float64(n)))
+	}
 	return fmt.Sprintf("n = %s, %d rounds.\n\n", number(float64(n)), rounds)
 }

@@ -14,7 +14,7 @@ BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench explore arm64
+.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64
 
 check: format vet staticcheck test invariants benches
 
@@ -91,7 +91,18 @@ fuzz:
 explore:
 	go test -v -count 1 -timeout 0 ./internal/explore -explore.bound $(DEVIATIONS) -explore.time $(EXPLORE) -explore.long
 
+# Everheap beside other stores, in minutes and in hours; BENCHMARKS.md is made of the records.
 bench:
+	cd bench/peers && go run . quick
+
+bench-full:
+	cd bench/peers && go run . full
+
+bench-report:
+	cd bench/peers && go run . report -o ../../BENCHMARKS.md --readme ../../README.md && go run . chart
+
+# Single operations, and OO7.
+bench-micro:
 	@echo "machine: $$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-),$$(nproc) processors, $$(uname -sr), $$(go version)"
 	@echo "commit:  $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo ' (changed)')"
 	@echo "command: go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./bench/micro"

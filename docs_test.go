@@ -82,7 +82,7 @@ func TestDocuments_LinksLead(t *testing.T) {
 }
 
 // documents are the texts whose names of code are verified.
-var documents = []string{"README.md", "ARCHITECTURE.md", "FORMAT.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+var documents = []string{"README.md", "ARCHITECTURE.md", "FORMAT.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md"}
 
 // symbols are the declared names of one package: functions, types, variables,
 // constants, and Type.Method and Type.Field; functions and methods once more, with ().

@@ -2,8 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"math"
 	"os"
+	"path"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +27,8 @@ import (
 //	    after that, and goes on, piece by piece, as long as they are: so who finds all in
 //	    memory causes no reads.
 //	A2  Each byte is read ahead once at most by each process that has opened the space,
-//	    and in all no more than half of the memory that is there: so with more data
+//	    and in all no more than half of the memory that is there, for the control
+//	    groups of the process, too: so with more data
 //	    than memory it ends.
 //	A3  Only extents in use are read: holes and free ones would fill memory with nothing.
 //	A4  It waits for each step before the next one: who needs a page meanwhile does not
@@ -105,10 +111,38 @@ func memoryThere() uint64 {
 		n, _ := strconv.ParseUint(string(kilobytes), 10, 54)
 		there = n << 10
 	}
-	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil { // of a container
-		if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64); err == nil {
-			there = min(there, n)
+	groups, _ := os.ReadFile("/proc/self/cgroup")
+	return min(there, memoryLimit("/sys/fs/cgroup", string(groups)))
+}
+
+// memoryLimit returns the smallest limit of memory of the control groups that the process
+// is in, and of those around them; the greatest number if there is none. root is where they
+// are mounted, and groups what /proc/self/cgroup says. Source: cgroups(7).
+func memoryLimit(root, groups string) uint64 {
+	limit := uint64(math.MaxUint64)
+	within := func(mount, group, name string) {
+		for group = path.Clean("/" + group); ; group = path.Dir(group) {
+			if b, err := os.ReadFile(filepath.Join(root, mount, group, name)); err == nil {
+				if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64); err == nil { // else it is "max"
+					limit = min(limit, n)
+				}
+			}
+			if group == "/" {
+				return
+			}
 		}
 	}
-	return there
+	within("", "", "memory.max") // of a container that does not tell where it is
+	for line := range strings.Lines(groups) {
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, group, _ := strings.Cut(rest, ":")
+		switch {
+		case controllers == "": // version 2
+			within("", group, "memory.max")
+			within("unified", group, "memory.max")
+		case slices.Contains(strings.Split(controllers, ","), "memory"): // version 1
+			within(controllers, group, "memory.limit_in_bytes")
+		}
+	}
+	return limit
 }

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,5 +195,42 @@ func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 	}
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What the control groups of the process may have bounds what is read ahead, whichever
+// version they are of, and whichever of them has the limit.
+func TestMemoryLimit(t *testing.T) { // A2
+	for _, c := range []struct {
+		name   string
+		files  map[string]string
+		groups string
+		want   uint64
+	}{
+		{"none", nil, "", math.MaxUint64},
+		{"nothing is limited", map[string]string{"a/memory.max": "max"}, "0::/a\n", math.MaxUint64},
+		{"version 2", map[string]string{"a/b/memory.max": "1000\n", "a/memory.max": "2000\n"}, "0::/a/b\n", 1000},
+		{"one around it", map[string]string{"a/b/memory.max": "3000\n", "a/memory.max": "2000\n"}, "0::/a/b\n", 2000},
+		{"a container", map[string]string{"memory.max": "500\n"}, "0::/somewhere/else\n", 500},
+		{"another group's", map[string]string{"c/memory.max": "1\n"}, "0::/a\n", math.MaxUint64},
+		{"version 1", map[string]string{"memory/a/memory.limit_in_bytes": "4096\n"}, "5:cpu,cpuacct:/a\n4:memory:/a/b\n0::/\n", 4096},
+		{"both", map[string]string{"unified/a/memory.max": "70\n", "memory/a/memory.limit_in_bytes": "80\n"}, "4:memory:/a\n0::/a\n", 70},
+		{"nonsense", map[string]string{"a/memory.max": "x"}, "0::/a\nnonsense\n::\n0::/../../a\n", math.MaxUint64},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			for name, text := range c.files {
+				name = filepath.Join(root, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := memoryLimit(root, c.groups); got != c.want {
+				t.Errorf("%d, not %d", got, c.want)
+			}
+		})
+	}
+	if there := memoryThere(); there == 0 {
+		t.Error("this machine has no memory")
 	}
 }

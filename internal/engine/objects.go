@@ -22,6 +22,11 @@ func (tx *Tx) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	return table.Object(tx.reader, format.Link(tx.state.Table), index, kind)
 }
 
+// isKind reports whether the block with the payload is of the kind.
+func isKind(payload unsafe.Pointer, kind format.Kind) bool {
+	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
+}
+
 // mapObject returns the object of a map that is not sorted, such as those of the space
 // itself.
 func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {

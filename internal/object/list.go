@@ -1,0 +1,140 @@
+package object
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// listKind are lists: a radix vector has their elements.
+type listKind struct{}
+
+// About implements Kind.
+func (listKind) About() About {
+	return About{Kind: format.KindList, Handle: layout.List, Name: "list", Called: "list", Types: 1}
+}
+
+// Fits implements Kind.
+func (listKind) Fits(size format.ByteCount) bool {
+	return size == format.ByteCount(format.ListObjectSize)
+}
+
+// Contents implements Kind.
+func (listKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
+	l := (*format.ListObject)(p)
+	return 0, l.Value, l.Count
+}
+
+// Blocks implements Kind.
+func (listKind) Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error {
+	return vector.Walk(r, format.Link((*format.ListObject)(p).Root), visit, func(_, word uint64) error {
+		_, err := visit(format.Addr(word), format.KindItem)
+		return err
+	})
+}
+
+// Layout implements Kind.
+func (listKind) Layout(_, value *layout.Type, m Maker) Layout {
+	return Layout{Cell: entry.NewItem(value, m.Judge)}
+}
+
+// Holders implements Kind.
+func (listKind) Holders(r *heap.Reader, _ uint64, p unsafe.Pointer, _ Layout, each func(holder unsafe.Pointer) error) error {
+	object := (*format.ListObject)(p)
+	var failed error
+	err := vector.All(r, format.Link(object.Root), object.Count, func(_, word uint64) bool {
+		holder, err := r.Payload(format.Addr(word), format.KindItem)
+		if err == nil {
+			err = each(holder)
+		}
+		failed = err
+		return failed == nil
+	})
+	return join(err, failed)
+}
+
+// join returns the error of a callback, or that of the walk which it has ended.
+func join(err, failed error) error {
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// Handles implements Kind.
+func (listKind) Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error {
+	return cellHandles(l, holder, b, meet)
+}
+
+// Compare implements Kind. Words beyond the length of a list are none of its elements.
+func (listKind) Compare(was, now Version, l Layout) (*Comparison, error) {
+	old, is := format.ListObject{}, *(*format.ListObject)(now.Payload)
+	if was.Payload != nil {
+		old = *(*format.ListObject)(was.Payload)
+	}
+	d, err := vector.NewDiffer(was.Reader, format.Link(old.Root), now.Reader, format.Link(is.Root), max(old.Count, is.Count))
+	if err != nil {
+		return nil, err
+	}
+	key, err := layout.For[int]()
+	c := &Comparison{Key: key, Value: l.Cell.Type, ValueOf: l.Cell.ValueOf}
+	c.Step = func(yield func(Pair)) (more bool, err error) {
+		var failed error
+		more, err = d.Step(func(i, oldWord, newWord uint64) {
+			d := Pair{Index: i}
+			if failed == nil && i < old.Count {
+				d.Was, failed = was.Reader.Payload(format.Addr(oldWord), format.KindItem)
+			}
+			if failed == nil && i < is.Count {
+				d.Now, failed = now.Reader.Payload(format.Addr(newWord), format.KindItem)
+			}
+			if failed == nil && (d.Was != nil || d.Now != nil) {
+				yield(d)
+			}
+		})
+		return more, join(err, failed)
+	}
+	return c, err
+}
+
+// Check implements Kind: that a list has the elements that it says, without a gap, and
+// that each is a value of its type. Of a list of a checkpoint only what is not in the
+// newest version, too.
+func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
+	l := *(*format.ListObject)(p)
+	typ := typeOf(c, o, l.Value)
+	next := uint64(0)
+	err := vector.Walk(c.Reader(), format.Link(l.Root), c.Visit, func(i, word uint64) error {
+		a := format.Addr(word)
+		if i != next && !c.Older() {
+			c.Find(o.Addr, "the elements %d to %d of a list are missing", next, i-1)
+		}
+		next = i + 1
+		descend, err := c.Visit(a, format.KindItem)
+		if err != nil {
+			return err
+		}
+		if !descend {
+			if !c.Older() { // else it is the newest version's as well
+				c.Find(a, "an element is linked twice")
+			}
+			return nil
+		}
+		c.Count(1)
+		return checkValue(c, a, format.KindItem, 0, typ)
+	})
+	if err != nil {
+		return err
+	}
+	if next != l.Count && !c.Older() && c.Sound() {
+		c.Find(o.Addr, "the list says %d elements, there are %d", l.Count, next)
+	}
+	if levels := format.Link(l.Root).VectorLevels(); levels != vector.Levels(l.Count) {
+		c.Find(o.Addr, "a list of %d elements has %d levels (V2)", l.Count, levels)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package object
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/trie"
+)
+
+// mapKind are maps: hash maps, whose entries a trie has, and sorted ones, with a B+tree.
+type mapKind struct{ kind format.Kind }
+
+func (k mapKind) sorted() bool { return k.kind == format.KindSorted }
+
+// About implements Kind.
+func (k mapKind) About() About {
+	if k.sorted() {
+		return About{Kind: k.kind, Handle: layout.Sorted, Name: "sorted", Called: "sorted map", Types: 2}
+	}
+	return About{Kind: k.kind, Handle: layout.Map, Name: "map", Called: "map", Types: 2}
+}
+
+// Fits implements Kind.
+func (k mapKind) Fits(size format.ByteCount) bool {
+	return size == format.ByteCount(unsafe.Sizeof(format.MapObject{}))
+}
+
+// Contents implements Kind.
+func (k mapKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
+	m := (*format.MapObject)(p)
+	return m.Key, m.Value, m.Count
+}
+
+// Blocks implements Kind.
+func (k mapKind) Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error {
+	root := format.Link((*format.MapObject)(p).Root)
+	if k.sorted() {
+		return btree.Blocks(r, root, visit)
+	}
+	return trie.Blocks(r, root, visit)
+}
+
+// Layout implements Kind.
+func (k mapKind) Layout(key, value *layout.Type, m Maker) Layout {
+	return Layout{Shape: m.Shape(key, value)}
+}
+
+// Holders implements Kind.
+func (k mapKind) Holders(r *heap.Reader, index uint64, p unsafe.Pointer, l Layout, each func(holder unsafe.Pointer) error) error {
+	object := (*format.MapObject)(p)
+	var failed, err error
+	found := uint64(0)
+	yield := func(e unsafe.Pointer) bool {
+		found++
+		failed = each(e)
+		return failed == nil
+	}
+	if k.sorted() {
+		err = btree.Range(r, format.Link(object.Root), l.Shape, btree.Bound{}, btree.Bound{}, object.Count, false, yield)
+	} else {
+		_, err = trie.All(r, format.Link(object.Root), object.Count, yield)
+	}
+	if failed != nil {
+		return failed
+	}
+	if err == nil && found != object.Count {
+		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the map %d says %d entries, %d can be found", index, object.Count, found)}
+	}
+	return err
+}
+
+// Handles implements Kind.
+func (k mapKind) Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error {
+	err := l.Shape.Key.Handles(l.Shape.KeyOf(holder), b, meet)
+	if err == nil {
+		err = l.Shape.Value.Handles(l.Shape.ValueOf(holder), b, meet)
+	}
+	return err
+}
+
+// Compare implements Kind.
+func (k mapKind) Compare(was, now Version, l Layout) (*Comparison, error) {
+	old, is := format.MapObject{}, (*format.MapObject)(now.Payload)
+	if was.Payload != nil {
+		old = *(*format.MapObject)(was.Payload)
+	}
+	var step func(yield func(was, now unsafe.Pointer)) (bool, error)
+	if k.sorted() {
+		d, err := btree.NewDiffer(btree.Tree{Reader: was.Reader, Root: format.Link(old.Root), Count: old.Count},
+			btree.Tree{Reader: now.Reader, Root: format.Link(is.Root), Count: is.Count}, l.Shape)
+		if err != nil {
+			return nil, err
+		}
+		step = d.Step
+	} else {
+		d, err := trie.NewDiffer(trie.Tree{Reader: was.Reader, Root: format.Link(old.Root), Count: old.Count},
+			trie.Tree{Reader: now.Reader, Root: format.Link(is.Root), Count: is.Count}, l.Shape)
+		if err != nil {
+			return nil, err
+		}
+		step = d.Step
+	}
+	c := &Comparison{Key: l.Shape.Key, Value: l.Shape.Value, KeyOf: l.Shape.KeyOf, ValueOf: l.Shape.ValueOf}
+	c.Step = func(yield func(Pair)) (bool, error) {
+		return step(func(was, now unsafe.Pointer) { yield(Pair{Was: was, Now: now}) })
+	}
+	return c, nil
+}
+
+// Check implements Kind: the tree of a map, with its types if they are known.
+func (k mapKind) Check(c Checker, o At, p unsafe.Pointer) error {
+	object := *(*format.MapObject)(p)
+	shape := k.shape(c, o, object)
+	report := func(a format.Addr, what string) { c.Find(a, "%s", what) }
+	var n uint64
+	var err error
+	if k.sorted() {
+		n, err = btree.Check(c.Reader(), format.Link(object.Root), shape, c.Visit, report)
+	} else {
+		n, err = trie.Check(c.Reader(), format.Link(object.Root), shape, c.Visit, report)
+	}
+	if err != nil {
+		return err
+	}
+	c.Count(n)
+	if n != object.Count && !c.Older() && c.Sound() {
+		c.Find(o.Addr, "the map says %d entries, there are %d", object.Count, n)
+	}
+	return nil
+}
+
+// shape returns the shape of a map's entries; nil if its types are not known.
+func (k mapKind) shape(c Checker, o At, object format.MapObject) *entry.Shape {
+	if object.Key == 0 && object.Value == 0 { // one of the space's own
+		return c.Shape(OwnTypes())
+	}
+	key, value := c.Type(object.Key), c.Type(object.Value)
+	if key == nil || value == nil {
+		c.Find(o.Addr, "the types of a map, objects %d and %d, are missing", object.Key, object.Value)
+		return nil
+	}
+	if err := entry.CheckKeys(key, k.kind); err != nil {
+		c.Find(o.Addr, "the type of the keys: %v", err)
+		return nil
+	}
+	return c.Shape(key, value)
+}
+
+// OwnTypes returns the types of the space's own maps, which have no descriptors.
+func OwnTypes() (key, value *layout.Type) {
+	key, _ = layout.For[string]()
+	value, _ = layout.For[uint64]()
+	return key, value
+}

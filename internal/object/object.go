@@ -1,0 +1,137 @@
+// Package object says what a kind of object is: what it is called, what it refers to,
+// how it is walked, counted, compared, verified, told and moved. Whoever meets an object
+// of whatever kind asks here, and switches on no kind.
+//
+// Terms: an object is what the object table leads to: one block, of a kind that says
+// which it is, and the blocks below it. The holders of an object are the blocks that its
+// values lie in: entries, elements, or its own. Its layout is how the values lie in
+// them. The nodes of a kind are the kinds of blocks that objects of it consist of.
+//
+// A new kind of object is one file here, with a type that implements Kind, and one line
+// in kinds. Its number is in format, as that of every kind of block. What programs do to
+// an object is no matter of this package: see engine, kinds.go.
+//
+// Start reading at Kind, then valueKind, the simplest.
+package object
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// kinds are the kinds of objects.
+var kinds = newTable(
+	mapKind{format.KindMap},
+	mapKind{format.KindSorted},
+	listKind{},
+	valueKind{},
+	typeKind{},
+)
+
+// About is what a kind of object is called, by whom.
+type About struct {
+	Kind   format.Kind
+	Handle layout.HandleKind // of the handles that lead to such objects; 0: there are none
+	Name   string            // for programs that have no Go types
+	Called string            // in messages
+	Types  int               // that objects of it have: 2 of keys and values, 1 of values, 0 none
+	Whole  bool              // the values lie in the object's own block
+	First  bool              // objects of it are looked at before all others, which need them
+}
+
+// A Kind is a kind of object. p is the payload of an object of it: of its one block that
+// the object table leads to, as large as Fits says.
+type Kind interface {
+	About() About
+	// Fits reports whether the payload of an object can have the size.
+	Fits(size format.ByteCount) bool
+	// Contents returns the indexes of the descriptors of an object's keys and values, 0
+	// where it has none, and how many values it has.
+	Contents(p unsafe.Pointer) (key, value, count uint64)
+	// Blocks visits the blocks below an object.
+	Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error
+	// Layout returns how values of these types lie in the holders. What a kind has no
+	// types for is nil.
+	Layout(key, value *layout.Type, m Maker) Layout
+	// Holders calls each with the payloads of the blocks that hold an object's values,
+	// and fails if they are not as many as the object says, which has the index.
+	Holders(r *heap.Reader, index uint64, p unsafe.Pointer, l Layout, each func(holder unsafe.Pointer) error) error
+	// Handles calls meet with the handles in a holder, until it returns false.
+	Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error
+	// Compare returns what finds the differences between two versions of an object, which
+	// are not the same block.
+	Compare(was, now Version, l Layout) (*Comparison, error)
+	// Check verifies an object, and all that it consists of.
+	Check(c Checker, o At, p unsafe.Pointer) error
+}
+
+// Visit is called with every block that a walk meets. It verifies the block and says
+// whether the walk should look into it. An error ends the walk.
+type Visit = func(a format.Addr, kind format.Kind) (descend bool, err error)
+
+// table finds kinds of objects.
+type table struct {
+	of     [256]Kind // by format.Kind
+	handle [256]Kind // by layout.HandleKind
+}
+
+func newTable(list ...Kind) *table {
+	t := new(table)
+	for _, k := range list {
+		t.add(k)
+	}
+	return t
+}
+
+// add adds a kind.
+func (t *table) add(k Kind) {
+	about := k.About()
+	t.of[about.Kind] = k
+	if about.Handle != layout.Invalid {
+		t.handle[about.Handle] = k
+	}
+}
+
+// Of returns a kind of object by the kind of its block; nil if there is none.
+func Of(kind format.Kind) Kind { return kinds.of[kind] }
+
+// OfHandle returns the kind of the objects that handles of a kind lead to.
+func OfHandle(handle layout.HandleKind) format.Kind {
+	if k := kinds.handle[handle]; k != nil {
+		return k.About().Kind
+	}
+	return format.KindNone
+}
+
+// Name returns what objects of a kind are called.
+func Name(kind format.Kind) string {
+	if k := Of(kind); k != nil {
+		return k.About().Name
+	}
+	return kind.String()
+}
+
+// Called is Name for messages.
+func Called(kind format.Kind) string {
+	if k := Of(kind); k != nil {
+		return k.About().Called
+	}
+	return kind.String()
+}
+
+// Contents is Kind.Contents; nothing if there is no such kind.
+func Contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
+	if k := Of(kind); k != nil {
+		return k.Contents(p)
+	}
+	return 0, 0, 0
+}
+
+// First is what About says of a kind.
+func First(kind format.Kind) bool {
+	k := Of(kind)
+	return k != nil && k.About().First
+}

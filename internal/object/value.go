@@ -1,0 +1,66 @@
+package object
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// valueKind are single values, which references lead to.
+type valueKind struct{}
+
+// About implements Kind.
+func (valueKind) About() About {
+	return About{Kind: format.KindValue, Handle: layout.Ref, Name: "ref", Called: "ref", Types: 1, Whole: true}
+}
+
+// Fits implements Kind.
+func (valueKind) Fits(size format.ByteCount) bool {
+	return size >= format.ByteCount(format.ValueObjectSize)
+}
+
+// Contents implements Kind.
+func (valueKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
+	value, _ = format.ValueType((*format.ValueObject)(p).Type)
+	return 0, value, 1
+}
+
+// Blocks implements Kind.
+func (valueKind) Blocks(*heap.Reader, unsafe.Pointer, Visit) error { return nil }
+
+// Layout implements Kind.
+func (valueKind) Layout(_, value *layout.Type, m Maker) Layout {
+	return Layout{Cell: entry.NewValue(value, m.Judge)}
+}
+
+// Holders implements Kind.
+func (valueKind) Holders(_ *heap.Reader, _ uint64, p unsafe.Pointer, _ Layout, each func(holder unsafe.Pointer) error) error {
+	return each(p)
+}
+
+// Handles implements Kind.
+func (valueKind) Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error {
+	return cellHandles(l, holder, b, meet)
+}
+
+// Compare implements Kind.
+func (valueKind) Compare(was, now Version, l Layout) (*Comparison, error) {
+	return &Comparison{Value: l.Cell.Type, ValueOf: l.Cell.ValueOf, Step: func(yield func(Pair)) (bool, error) {
+		yield(Pair{Was: was.Payload, Now: now.Payload})
+		return false, nil
+	}}, nil
+}
+
+// Check implements Kind.
+func (valueKind) Check(c Checker, o At, p unsafe.Pointer) error {
+	index, ok := format.ValueType((*format.ValueObject)(p).Type)
+	if !ok {
+		c.Find(o.Addr, "a value that does not say its type")
+		return nil
+	}
+	c.Count(1)
+	return checkValue(c, o.Addr, o.Kind, uintptr(format.ValueObjectSize), typeOf(c, o, index))
+}

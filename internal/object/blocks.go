@@ -34,7 +34,7 @@ func EachBlock(r, verified *heap.Reader, kind format.Kind, p unsafe.Pointer, vis
 		if err := r.Verify(a, kind); err != nil {
 			return false, err
 		}
-		if kind == format.KindEntry || kind == format.KindItem {
+		if n := NodeOf(kind); n != nil && n.Hold != nil {
 			found++
 		}
 		return true, visit(a)

@@ -1,7 +1,9 @@
 package object
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -46,17 +48,32 @@ func (typeKind) Compare(Version, Version, Layout) (*Comparison, error) {
 
 // Check implements Kind.
 func (typeKind) Check(c Checker, o At, p unsafe.Pointer) error {
-	size := uint64(c.Reader().Size(o.Addr))
-	if size < uint64(typeHead) || (*format.TypeObject)(p).Length > size-uint64(typeHead) {
-		c.Find(o.Addr, "a type descriptor is longer than its block")
-		return nil
-	}
-	encoded := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, typeHead)), (*format.TypeObject)(p).Length)...)
-	t, err := layout.Decode(encoded)
+	t, err := DecodeType(unsafe.Slice((*byte)(p), c.Reader().Size(o.Addr)))
 	if err != nil {
-		c.Find(o.Addr, "a type descriptor: %v", err)
+		c.Find(o.Addr, "%v", err)
 		return nil
 	}
 	c.Know(o.Index, t)
 	return nil
 }
+
+// Nodes implements Kind.
+func (typeKind) Nodes() []Node { return []Node{{Kind: format.KindType}} }
+
+// DecodeType returns the type in the payload of a descriptor.
+func DecodeType(payload []byte) (*layout.Type, error) {
+	if len(payload) < typeHead {
+		return nil, errTypeLength
+	}
+	n := binary.LittleEndian.Uint64(payload[unsafe.Offsetof(format.TypeObject{}.Length):])
+	if n > uint64(len(payload)-typeHead) {
+		return nil, errTypeLength
+	}
+	t, err := layout.Decode(append([]byte(nil), payload[typeHead:][:n]...))
+	if err != nil {
+		return nil, fmt.Errorf("a type descriptor: %w", err)
+	}
+	return t, nil
+}
+
+var errTypeLength = errors.New("a type descriptor is longer than its block")

@@ -138,3 +138,20 @@ func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	}
 	return nil
 }
+
+// Nodes implements Kind.
+func (listKind) Nodes() []Node {
+	return []Node{
+		{Kind: format.KindList, Refer: func(s Surveyor, b *Block, of Owner, fn Refer) (err error) {
+			if len(b.Payload) != format.ListObjectSize {
+				return s.Damage(b.Addr, "a list object of the wrong size")
+			}
+			if of.Item, err = s.Type(b, b.Word(int(unsafe.Offsetof(format.ListObject{}.Value))), of); err != nil {
+				return err
+			}
+			return ReferVector(s, b, int(unsafe.Offsetof(format.ListObject{}.Root)), of, fn)
+		}},
+		vectorNode,
+		{Kind: format.KindItem, Hold: func(_ Surveyor, _ *Block, of Owner) (Held, error) { return Held{Type: of.Item}, nil }},
+	}
+}

@@ -51,6 +51,8 @@ type Kind interface {
 	// Contents returns the indexes of the descriptors of an object's keys and values, 0
 	// where it has none, and how many values it has.
 	Contents(p unsafe.Pointer) (key, value, count uint64)
+	// Nodes returns the kinds of blocks that objects consist of, the object's own included.
+	Nodes() []Node
 	// Blocks visits the blocks below an object.
 	Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error
 	// Layout returns how values of these types lie in the holders. What a kind has no
@@ -76,6 +78,7 @@ type Visit = func(a format.Addr, kind format.Kind) (descend bool, err error)
 type table struct {
 	of     [256]Kind // by format.Kind
 	handle [256]Kind // by layout.HandleKind
+	node   [256]*Node
 }
 
 func newTable(list ...Kind) *table {
@@ -92,6 +95,9 @@ func (t *table) add(k Kind) {
 	t.of[about.Kind] = k
 	if about.Handle != layout.Invalid {
 		t.handle[about.Handle] = k
+	}
+	for _, n := range k.Nodes() {
+		t.node[n.Kind] = &n
 	}
 }
 

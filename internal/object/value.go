@@ -64,3 +64,18 @@ func (valueKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	c.Count(1)
 	return checkValue(c, o.Addr, o.Kind, uintptr(format.ValueObjectSize), typeOf(c, o, index))
 }
+
+// Nodes implements Kind.
+func (valueKind) Nodes() []Node {
+	return []Node{{Kind: format.KindValue, Hold: func(s Surveyor, b *Block, of Owner) (Held, error) {
+		if len(b.Payload) < format.ValueObjectSize {
+			return Held{}, s.Damage(b.Addr, "a value object of the wrong size")
+		}
+		index, ok := format.ValueType(b.Word(0))
+		if !ok {
+			return Held{}, s.Damage(b.Addr, "a value that does not say its type")
+		}
+		t, err := s.Type(b, index, of)
+		return Held{Type: t, At: uintptr(format.ValueObjectSize)}, err
+	}}}
+}

@@ -88,7 +88,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/table":     {"passes the payloads of objects on", nil},
 	"internal/object":    {"reads the payloads of objects, and passes their values on", nil},
 	"internal/check":     {"reads the payloads that it verifies", nil},
-	"internal/dump":      {"reads the payloads that it tells", nil},
+	"internal/dump":      {"gives out the payloads that it tells", nil},
 	"internal/salvage":   {"reads states and entries in place", nil},
 	"internal/spacefile": {"sizes of the first blocks", []string{"newfiles.go"}},
 	"internal/engine":    {"reads states and objects in place, and passes pointers to variables of the caller", nil},

@@ -10,23 +10,23 @@ import (
 )
 
 // acts is what a transaction does to objects of a kind, beyond what package object knows
-// of the kind: it takes the whole of Tx. A kind without one has no types that could
-// change, and nobody looks into its objects without Go types.
+// of the kind: it takes the whole of Tx. A kind without acts is an object.Applied; it has
+// no types that could change, and nobody looks into its objects without Go types.
 type acts struct {
-	stored func(tx *Tx, id format.ID, s *Stored) error // enters how an object is accessed by its stored types, of which the value's is there
-	recast func(c *recast, t task) error               // gives an object other types
+	apply  func(a *applier, op format.OpKind, index uint64, h format.OpHead, payload []byte) error // makes a change
+	stored func(tx *Tx, id format.ID, s *Stored) error                                             // enters how an object is accessed by its stored types, of which the value's is there
+	recast func(c *recast, t task) error                                                           // gives an object other types
 }
 
 // actsOf has them by kind.
-var actsOf map[format.Kind]acts
+var actsOf [256]acts
 
 func init() { // what is in it uses it
-	actsOf = map[format.Kind]acts{
-		format.KindMap:    {stored: (*Tx).storedMap, recast: (*recast).recastMap},
-		format.KindSorted: {stored: (*Tx).storedMap, recast: (*recast).recastMap},
-		format.KindList:   {stored: (*Tx).storedList, recast: (*recast).recastList},
-		format.KindValue:  {stored: (*Tx).storedValue, recast: (*recast).recastValue},
-	}
+	actsOf[format.KindMap] = acts{(*applier).mapping, (*Tx).storedMap, (*recast).recastMap}
+	actsOf[format.KindSorted] = actsOf[format.KindMap]
+	actsOf[format.KindList] = acts{(*applier).list, (*Tx).storedList, (*recast).recastList}
+	actsOf[format.KindValue] = acts{(*applier).value, (*Tx).storedValue, (*recast).recastValue}
+	actsOf[format.KindType] = acts{apply: (*applier).newType}
 }
 
 // object recasts one object.

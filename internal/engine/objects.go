@@ -42,12 +42,19 @@ func (tx *Tx) entriesObject(index uint64, kind format.Kind) (*format.MapObject, 
 // editEntries returns the object of a map of the kind, writable, in a block of this
 // transaction.
 func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, error) {
-	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+	p, err := tx.edit(index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+	return (*format.MapObject)(p), err
+}
+
+// edit returns the payload of an object of the kind, writable, in a block of this
+// transaction.
+func (tx *Tx) edit(index uint64, kind format.Kind, size format.ByteCount) (unsafe.Pointer, error) {
+	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, size)
 	if err != nil {
 		return nil, tx.fail(err)
 	}
 	tx.state.Table = uint64(root)
-	return (*format.MapObject)(p), nil
+	return p, nil
 }
 
 // newObject writes a new object with the payload size and returns its index and

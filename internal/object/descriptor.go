@@ -16,10 +16,11 @@ type typeKind struct{}
 
 const typeHead = int(unsafe.Sizeof(format.TypeObject{}))
 
+var aboutType = About{Kind: format.KindType, Name: "type", Called: "type", First: true,
+	New: format.OpNewType, Ops: []format.OpKind{format.OpNewType}}
+
 // About implements Kind.
-func (typeKind) About() About {
-	return About{Kind: format.KindType, Name: "type", Called: "type", First: true}
-}
+func (typeKind) About() *About { return &aboutType }
 
 // Fits implements Kind.
 func (typeKind) Fits(size format.ByteCount) bool { return size >= format.ByteCount(typeHead) }
@@ -77,3 +78,43 @@ func DecodeType(payload []byte) (*layout.Type, error) {
 }
 
 var errTypeLength = errors.New("a type descriptor is longer than its block")
+
+// Tell implements Kind.
+func (typeKind) Tell(t Teller, a format.Addr) error {
+	if t.Pass() == PassContents {
+		return nil
+	}
+	payload, h := t.Payload(a)
+	typ, err := TypeIn(payload)
+	if err != nil {
+		return fmt.Errorf("a type descriptor: %w", err)
+	}
+	if t.Pass() != PassTypes {
+		return nil // it was told
+	}
+	t.Know(typ)
+	t.Counts().Objects++
+	return t.Tell(format.OpNewType, h, payload)
+}
+
+// TypeIn returns the type in the payload of a change that stores a descriptor.
+func TypeIn(payload []byte) (*layout.Type, error) {
+	if len(payload) < typeHead {
+		return nil, fmt.Errorf("a descriptor of %d bytes is too short", len(payload))
+	}
+	return layout.Decode(append([]byte(nil), payload[typeHead:]...))
+}
+
+// Make implements Kind.
+func (k typeKind) Make(_ Types, _ format.OpHead, payload []byte) (Told, error) {
+	t, err := TypeIn(payload)
+	return Told{Kind: k, Descriptor: t}, err
+}
+
+// Judge implements Kind.
+func (typeKind) Judge(*Told, format.OpHead, []byte, Copy) (unsafe.Pointer, layout.Bounds, error) {
+	return nil, layout.Bounds{}, nil
+}
+
+// Note implements Kind.
+func (typeKind) Note(*Told, format.OpHead) {}

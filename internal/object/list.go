@@ -13,10 +13,11 @@ import (
 // listKind are lists: a radix vector has their elements.
 type listKind struct{}
 
+var aboutList = About{Kind: format.KindList, Handle: layout.List, Name: "list", Called: "list", Types: 1,
+	New: format.OpNewList, Ops: []format.OpKind{format.OpNewList, format.OpAppend, format.OpSetItem, format.OpTruncate}}
+
 // About implements Kind.
-func (listKind) About() About {
-	return About{Kind: format.KindList, Handle: layout.List, Name: "list", Called: "list", Types: 1}
-}
+func (listKind) About() *About { return &aboutList }
 
 // Fits implements Kind.
 func (listKind) Fits(size format.ByteCount) bool {

@@ -17,12 +17,19 @@ type mapKind struct{ kind format.Kind }
 
 func (k mapKind) sorted() bool { return k.kind == format.KindSorted }
 
+var (
+	aboutMap = About{Kind: format.KindMap, Handle: layout.Map, Name: "map", Called: "map", Types: 2,
+		New: format.OpNewMap, Ops: []format.OpKind{format.OpNewMap, format.OpSet, format.OpDelete}}
+	aboutSorted = About{Kind: format.KindSorted, Handle: layout.Sorted, Name: "sorted", Called: "sorted map", Types: 2,
+		New: format.OpNewSorted, Ops: []format.OpKind{format.OpNewSorted, format.OpSet, format.OpDelete}}
+)
+
 // About implements Kind.
-func (k mapKind) About() About {
+func (k mapKind) About() *About {
 	if k.sorted() {
-		return About{Kind: k.kind, Handle: layout.Sorted, Name: "sorted", Called: "sorted map", Types: 2}
+		return &aboutSorted
 	}
-	return About{Kind: k.kind, Handle: layout.Map, Name: "map", Called: "map", Types: 2}
+	return &aboutMap
 }
 
 // Fits implements Kind.

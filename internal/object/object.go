@@ -15,6 +15,7 @@
 package object
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -40,12 +41,14 @@ type About struct {
 	Types  int               // that objects of it have: 2 of keys and values, 1 of values, 0 none
 	Whole  bool              // the values lie in the object's own block
 	First  bool              // objects of it are looked at before all others, which need them
+	New    format.OpKind     // of the changes that make such an object
+	Ops    []format.OpKind   // of all changes of such an object
 }
 
 // A Kind is a kind of object. p is the payload of an object of it: of its one block that
 // the object table leads to, as large as Fits says.
 type Kind interface {
-	About() About
+	About() *About
 	// Fits reports whether the payload of an object can have the size.
 	Fits(size format.ByteCount) bool
 	// Contents returns the indexes of the descriptors of an object's keys and values, 0
@@ -66,6 +69,15 @@ type Kind interface {
 	// Compare returns what finds the differences between two versions of an object, which
 	// are not the same block.
 	Compare(was, now Version, l Layout) (*Comparison, error)
+	// Tell tells of the object at an address: that it is there, or what it holds.
+	Tell(t Teller, a format.Addr) error
+	// Make returns what an object is that a change of the kind New makes.
+	Make(s Types, h format.OpHead, payload []byte) (Told, error)
+	// Judge returns an error if a change of an object cannot be; else the block with values
+	// that it carries, a copy, relocated to where that lies; nil: it carries none.
+	Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (holder unsafe.Pointer, b layout.Bounds, err error)
+	// Note enters into what is known of an object what a change does to it.
+	Note(t *Told, h format.OpHead)
 	// Check verifies an object, and all that it consists of.
 	Check(c Checker, o At, p unsafe.Pointer) error
 }
@@ -79,6 +91,7 @@ type table struct {
 	of     [256]Kind // by format.Kind
 	handle [256]Kind // by layout.HandleKind
 	node   [256]*Node
+	op     [256]Kind // by format.OpKind; one of those that have such changes
 }
 
 func newTable(list ...Kind) *table {
@@ -96,6 +109,9 @@ func (t *table) add(k Kind) {
 	if about.Handle != layout.Invalid {
 		t.handle[about.Handle] = k
 	}
+	for _, op := range about.Ops {
+		t.op[op] = k
+	}
 	for _, n := range k.Nodes() {
 		t.node[n.Kind] = &n
 	}
@@ -103,6 +119,13 @@ func (t *table) add(k Kind) {
 
 // Of returns a kind of object by the kind of its block; nil if there is none.
 func Of(kind format.Kind) Kind { return kinds.of[kind] }
+
+// OfOp returns a kind of object that has such changes, the one that they make; nil if
+// there is none.
+func OfOp(op format.OpKind) Kind { return kinds.op[op] }
+
+// Has reports whether objects of a kind have such changes.
+func Has(k Kind, op format.OpKind) bool { return slices.Contains(k.About().Ops, op) }
 
 // OfHandle returns the kind of the objects that handles of a kind lead to.
 func OfHandle(handle layout.HandleKind) format.Kind {

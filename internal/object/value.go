@@ -12,10 +12,11 @@ import (
 // valueKind are single values, which references lead to.
 type valueKind struct{}
 
+var aboutValue = About{Kind: format.KindValue, Handle: layout.Ref, Name: "ref", Called: "ref", Types: 1, Whole: true,
+	New: format.OpNewValue, Ops: []format.OpKind{format.OpNewValue, format.OpSetValue}}
+
 // About implements Kind.
-func (valueKind) About() About {
-	return About{Kind: format.KindValue, Handle: layout.Ref, Name: "ref", Called: "ref", Types: 1, Whole: true}
-}
+func (valueKind) About() *About { return &aboutValue }
 
 // Fits implements Kind.
 func (valueKind) Fits(size format.ByteCount) bool {

@@ -66,9 +66,8 @@ type Checker interface {
 	Older() bool                                                     // a checkpoint is verified: Visit says no for what the newest version has, too
 	Count(values uint64)                                             // is told how many values there are
 
-	Type(index uint64) *layout.Type // of the descriptor; nil: it is not known
+	Types
 	Know(index uint64, t *layout.Type)
-	Shape(key, value *layout.Type) *entry.Shape
 }
 
 // typeOf returns a stored type; nil if it is not known.

@@ -181,7 +181,7 @@ func onFault(fn func(at uint64)) {
 // kind reads the kind of an object, which decides what it is verified as.
 func (w *walker) kind(a format.Addr) (kind format.Kind) {
 	defer onFault(func(uint64) { kind = format.KindMap }) // verify says the rest
-	if w.r.Plausible(a) && w.r.Kind(a).Object() {
+	if w.r.Plausible(a) && object.Is(w.r.Kind(a)) {
 		return w.r.Kind(a)
 	}
 	return format.KindMap

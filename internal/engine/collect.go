@@ -336,7 +336,7 @@ func (c *collector) open(tx *Tx, a format.Addr) (format.Kind, unsafe.Pointer, er
 
 // objectAt returns the kind and the payload of the object whose block the object table names.
 func objectAt(r *heap.Reader, a format.Addr) (format.Kind, unsafe.Pointer, error) {
-	if !r.Plausible(a) || !r.Kind(a).Object() {
+	if !r.Plausible(a) || !object.Is(r.Kind(a)) {
 		return 0, nil, &format.DamageError{File: HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
 	}
 	kind := r.Kind(a)

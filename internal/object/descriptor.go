@@ -7,16 +7,15 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 )
 
 // typeKind are descriptors of types. No handles lead to them, and they hold none.
-type typeKind struct{}
+type typeKind struct{ Plain }
 
 const typeHead = int(unsafe.Sizeof(format.TypeObject{}))
 
-var aboutType = About{Kind: format.KindType, Name: "type", Called: "type", First: true,
+var aboutType = About{Kind: format.KindType, Name: "type", Called: "type", First: true, Whole: true,
 	New: format.OpNewType, Ops: []format.OpKind{format.OpNewType}}
 
 // About implements Kind.
@@ -24,28 +23,6 @@ func (typeKind) About() *About { return &aboutType }
 
 // Fits implements Kind.
 func (typeKind) Fits(size format.ByteCount) bool { return size >= format.ByteCount(typeHead) }
-
-// Contents implements Kind.
-func (typeKind) Contents(unsafe.Pointer) (key, value, count uint64) { return 0, 0, 0 }
-
-// Blocks implements Kind.
-func (typeKind) Blocks(*heap.Reader, unsafe.Pointer, Visit) error { return nil }
-
-// Layout implements Kind.
-func (typeKind) Layout(_, _ *layout.Type, _ Maker) Layout { return Layout{} }
-
-// Holders implements Kind.
-func (typeKind) Holders(*heap.Reader, uint64, unsafe.Pointer, Layout, func(unsafe.Pointer) error) error {
-	return nil
-}
-
-// Handles implements Kind.
-func (typeKind) Handles(Layout, unsafe.Pointer, layout.Bounds, Meet) error { return nil }
-
-// Compare implements Kind.
-func (typeKind) Compare(Version, Version, Layout) (*Comparison, error) {
-	return nil, errors.New("descriptors never change")
-}
 
 // Check implements Kind.
 func (typeKind) Check(c Checker, o At, p unsafe.Pointer) error {
@@ -110,11 +87,3 @@ func (k typeKind) Make(_ Types, _ format.OpHead, payload []byte) (Told, error) {
 	t, err := TypeIn(payload)
 	return Told{Kind: k, Descriptor: t}, err
 }
-
-// Judge implements Kind.
-func (typeKind) Judge(*Told, format.OpHead, []byte, Copy) (unsafe.Pointer, layout.Bounds, error) {
-	return nil, layout.Bounds{}, nil
-}
-
-// Note implements Kind.
-func (typeKind) Note(*Told, format.OpHead) {}

@@ -117,8 +117,22 @@ func (t *table) add(k Kind) {
 	}
 }
 
+// Add adds a kind of object for as long as a test runs: until remove is called.
+func Add(k Kind) (remove func()) {
+	before := *kinds
+	kinds.add(k)
+	removeName := format.AddKind(k.About().Kind, k.About().Name)
+	return func() {
+		removeName()
+		*kinds = before
+	}
+}
+
 // Of returns a kind of object by the kind of its block; nil if there is none.
 func Of(kind format.Kind) Kind { return kinds.of[kind] }
+
+// Is reports whether blocks of a kind are objects: the object table leads to them.
+func Is(kind format.Kind) bool { return Of(kind) != nil }
 
 // OfOp returns a kind of object that has such changes, the one that they make; nil if
 // there is none.

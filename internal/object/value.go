@@ -5,12 +5,11 @@ import (
 
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 )
 
 // valueKind are single values, which references lead to.
-type valueKind struct{}
+type valueKind struct{ Plain }
 
 var aboutValue = About{Kind: format.KindValue, Handle: layout.Ref, Name: "ref", Called: "ref", Types: 1, Whole: true,
 	New: format.OpNewValue, Ops: []format.OpKind{format.OpNewValue, format.OpSetValue}}
@@ -29,17 +28,9 @@ func (valueKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
 	return 0, value, 1
 }
 
-// Blocks implements Kind.
-func (valueKind) Blocks(*heap.Reader, unsafe.Pointer, Visit) error { return nil }
-
 // Layout implements Kind.
 func (valueKind) Layout(_, value *layout.Type, m Maker) Layout {
 	return Layout{Cell: entry.NewValue(value, m.Judge)}
-}
-
-// Holders implements Kind.
-func (valueKind) Holders(_ *heap.Reader, _ uint64, p unsafe.Pointer, _ Layout, each func(holder unsafe.Pointer) error) error {
-	return each(p)
 }
 
 // Handles implements Kind.

@@ -53,6 +53,3 @@ func (valueKind) Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (u
 	}
 	return p, bounds, err
 }
-
-// Note implements Kind.
-func (valueKind) Note(*Told, format.OpHead) {}

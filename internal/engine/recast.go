@@ -183,7 +183,7 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 		}
 		return e
 	}
-	if !p.same() || p.affectsAny() || kind == format.KindValue {
+	if !p.same() || p.affectsAny() || object.Of(kind).About().Whole {
 		c.total += count
 	}
 	c.todo = append(c.todo, task{index, p})

@@ -11,7 +11,7 @@
 // circles: the depth of a tree is bounded, and what an object says that it holds bounds
 // the number of its blocks.
 //
-// How an object is told its kind knows (object.Kind.Tell).
+// How an object is told its kind knows: see object.Kind.
 //
 // Start reading at Dump.Run, then Dump.any.
 package dump

@@ -9,7 +9,7 @@
 //
 // A new kind of object is one file here, with a type that implements Kind, and one line
 // in kinds. Its number is in format, as that of every kind of block. What programs do to
-// an object is no matter of this package: see engine, kinds.go.
+// an object is no matter of this package, but of the engine.
 //
 // Start reading at Kind, then valueKind, the simplest.
 package object

@@ -25,8 +25,8 @@
 // there are no processes; and the lists of checkpoints of checkpoints, which say
 // what else was pinned when they were the newest version.
 //
-// Start reading at rewrite, then FindLive and walker.each: the one place that knows what
-// each kind of block refers to.
+// Start reading at rewrite, then FindLive and walker.each, which asks package object what
+// a kind of block refers to.
 package relocate
 
 import (

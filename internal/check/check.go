@@ -118,7 +118,8 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 type walker struct {
 	r        *heap.Reader
 	marks    Set
-	reached  *heap.Marks // marks, if there is a report
+	visitor  object.Visit // visit, once it is asked for
+	reached  *heap.Marks  // marks, if there is a report
 	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
 	strict   bool    // the version is held: no block of it is younger
@@ -317,7 +318,10 @@ func (w *walker) any(index uint64, a format.Addr) error {
 		w.later = append(w.later, o)
 		return nil
 	}
-	return k.Blocks(w.r, p, w.visit)
+	if w.visitor == nil {
+		w.visitor = w.visit
+	}
+	return k.Blocks(w.r, p, w.visitor)
 }
 
 // examine looks closer at what an object holds.

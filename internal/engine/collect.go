@@ -101,7 +101,13 @@ type collector struct {
 	added   []uint64 // to kept, by the comparison that goes on (G4)
 	marks   bool     // there is no comparison yet
 	meet    func(kind layout.HandleKind, id uint64) bool
+	each    func(holder unsafe.Pointer) error // holder
+	holding holding
 	layouts map[layoutOf]*object.Layout // nil: values of such objects refer to nothing
+	last    struct {                    // of them, that was asked for
+		of     layoutOf
+		layout *object.Layout
+	}
 
 	garbage []uint64
 	large   map[uint64]largeObject
@@ -206,6 +212,7 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 
 func newCollector(ctx context.Context, sp *Space, background bool) *collector {
 	c := &collector{sp: sp, ctx: ctx, background: background, layouts: map[layoutOf]*object.Layout{}, large: map[uint64]largeObject{}}
+	c.each = c.holder
 	c.meet = func(_ layout.HandleKind, id uint64) bool {
 		if id := format.ID(id); id.Tag() == sp.header.Tag {
 			c.keep(id.Index())

@@ -92,22 +92,28 @@ func (c *collector) references(tx *Tx, index uint64, a format.Addr) error {
 	if err != nil || l == nil {
 		return err
 	}
-	return object.Of(kind).Holders(tx.reader, index, p, *l, func(holder unsafe.Pointer) error {
-		if err := c.holder(tx, index, kind, l, holder); err != nil {
-			return err
-		}
-		return c.step()
-	})
+	c.holding = holding{tx, index, object.Of(kind), l}
+	return c.holding.kind.Holders(tx.reader, index, p, *l, c.each)
 }
 
-// holder puts into K what a block with values of an object refers to: by its handles; a
+// holding is the object whose blocks with values are looked at.
+type holding struct {
+	tx     *Tx
+	index  uint64
+	kind   object.Kind
+	layout *object.Layout
+}
+
+// holder puts into K what a block with values of the object refers to: by its handles; a
 // name by the index that it stands for.
-func (c *collector) holder(tx *Tx, index uint64, kind format.Kind, l *object.Layout, holder unsafe.Pointer) error {
-	if index == tx.state.Catalog {
-		c.keep(*layout.Cast[uint64](l.Shape.ValueOf(holder)))
-		return nil
+func (c *collector) holder(holder unsafe.Pointer) error {
+	of := &c.holding
+	if of.index == of.tx.state.Catalog {
+		c.keep(*layout.Cast[uint64](of.layout.Shape.ValueOf(holder)))
+	} else if err := of.kind.Handles(*of.layout, holder, of.tx.Bounds(holder), c.meet); err != nil {
+		return err
 	}
-	return object.Of(kind).Handles(*l, holder, tx.Bounds(holder), c.meet)
+	return c.step()
 }
 
 // layout returns how the values of an object lie in their blocks; nil if they refer to
@@ -121,7 +127,11 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 	}
 	of := layoutOf{kind: kind}
 	of.key, of.value, _ = object.Contents(kind, p)
+	if of == c.last.of {
+		return c.last.layout, nil
+	}
 	if l, ok := c.layouts[of]; ok {
+		c.last.of, c.last.layout = of, l
 		return l, nil
 	}
 	about := object.Of(kind).About()
@@ -204,17 +214,18 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 	if err != nil {
 		return err
 	}
-	return c.inAll(differences, func(p pair) error { return c.holder(now, index, kind, l, p.Now) })
+	c.holding = holding{now, index, object.Of(kind), l}
+	return c.inAll(differences)
 }
 
-// inAll calls each with what is new in a comparison.
-func (c *collector) inAll(differences *comparison, each func(p pair) error) error {
+// inAll puts into K what that refers to which is new in a comparison.
+func (c *collector) inAll(differences *comparison) error {
 	var failed error
 	for more := differences != nil; more && failed == nil; {
 		var err error
 		more, err = differences.Step(func(p pair) {
 			if failed == nil && p.Now != nil {
-				failed = each(p)
+				failed = c.holder(p.Now)
 			}
 		})
 		if failed = joinFailure(err, failed); failed == nil {

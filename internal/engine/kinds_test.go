@@ -20,7 +20,7 @@ import (
 type pairObject struct{ handles [2]uint64 }
 
 const (
-	kindPair  format.Kind   = 200
+	kindPair  format.Kind   = 31
 	opNewPair format.OpKind = 100 // there is a new pair, of nil handles
 	opFirst   format.OpKind = 101 // the first handle is the argument
 	opSecond  format.OpKind = 102
@@ -277,5 +277,25 @@ func TestKinds_OneThatIsNotKnown(t *testing.T) {
 	}
 	if _, _, err := Compact(context.Background(), dir, Options{}); err == nil {
 		t.Error("a space is written anew without an object of a kind that is not known")
+	}
+}
+
+// Each kind of object has what programs do to it, or needs nothing but its own block.
+func TestKinds_HaveTheirActs(t *testing.T) {
+	for number := range 256 {
+		k := object.Of(format.Kind(number))
+		if k == nil {
+			if actsOf[number].apply != nil {
+				t.Errorf("blocks of kind %s are no objects, and there are acts on them", format.Kind(number))
+			}
+			continue
+		}
+		do, about := actsOf[number], k.About()
+		if _, applied := k.(object.Applied); applied == (do.apply != nil) {
+			t.Errorf("the changes of a %s are applied by nobody, or twice", about.Called)
+		}
+		if typed := about.Types > 0; typed != (do.stored != nil) || typed != (do.recast != nil) {
+			t.Errorf("a %s has types, and nobody looks at it by them, or changes them", about.Called)
+		}
 	}
 }

@@ -42,8 +42,12 @@ func (tx *Tx) entriesObject(index uint64, kind format.Kind) (*format.MapObject, 
 // editEntries returns the object of a map of the kind, writable, in a block of this
 // transaction.
 func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, error) {
-	p, err := tx.edit(index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
-	return (*format.MapObject)(p), err
+	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	return (*format.MapObject)(p), nil
 }
 
 // edit returns the payload of an object of the kind, writable, in a block of this

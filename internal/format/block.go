@@ -29,24 +29,24 @@ const (
 
 	KindItem Kind = 17 // an element of a list, and what it owns
 
-	kindEnd Kind = 18
+	kindEnd Kind = 32 // no kind has this number, or a greater one
 )
 
-var kindNames = [256]string{
+var kindNames = [kindEnd]string{
 	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins",
 	KindValue: "value", KindList: "list", KindSorted: "sorted", KindBranch: "branch", KindLeaf: "leaf", KindItem: "item",
 }
 
 // String names the kind.
 func (k Kind) String() string {
-	if name := kindNames[k]; name != "" {
-		return name
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
 	}
 	return "unknown"
 }
 
 // Valid reports whether k is a kind that a block can have.
-func (k Kind) Valid() bool { return k > KindNone && kindNames[k] != "" }
+func (k Kind) Valid() bool { return k > KindNone && k < kindEnd && kindNames[k] != "" }
 
 // AddKind makes k a kind that a block can have, for as long as a test runs: until remove
 // is called.

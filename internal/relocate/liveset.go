@@ -67,17 +67,6 @@ func newWalker(ctx context.Context, src *Source) *walker {
 	return &walker{ctx: ctx, src: src, seen: newMarks(src), types: map[format.Addr]*layout.Type{}, shapes: map[[2]*layout.Type]*entry.Shape{}}
 }
 
-// owner is what must be known of a block's surroundings to understand it.
-type owner struct {
-	version format.Version // the one that is walked
-	table   format.Link    // object table of the version
-	link    format.Link    // that leads to the block
-	shift   uint           // of the hash, at a node of a trie
-	shape   *entry.Shape   // of the entries below
-	item    *layout.Type   // of the elements below, in a list
-	newest  bool           // the version is the newest, and no checkpoint
-}
-
 // block walks the block of the kind at an address, and all below it, unless that was
 // done.
 func (w *walker) block(a format.Addr, kind format.Kind, of object.Owner) error {

@@ -198,6 +198,25 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	collection.end()
 	expectPair(t, k.Space, "changed during a collection", pair, a, late)
 
+	// It is moved while the space is open, if much was removed around it.
+	k.tie(150_000)
+	for range 3 * format.ExtentSize / 32 {
+		k.newPair("", a, b)
+	}
+	moved := k.newPair("moved", a, b)
+	if _, err := k.Collect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	from := where(t, k.Space, moved)
+	if _, _, err := k.Compact(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if where(t, k.Space, moved) == from {
+		t.Error("a pair that is alone in its extent was not moved")
+	}
+	expectPair(t, k.Space, "moved", moved, a, b)
+	expectPair(t, k.Space, "moved", pair, a, late)
+
 	// A backup has it.
 	var backup bytes.Buffer
 	tx, err := k.View()
@@ -298,4 +317,17 @@ func TestKinds_HaveTheirActs(t *testing.T) {
 			t.Errorf("a %s has types, and nobody looks at it by them, or changes them", about.Called)
 		}
 	}
+}
+
+// where returns the address of the block of a pair.
+func where(t *testing.T, sp *Space, id format.ID) (a format.Addr) {
+	t.Helper()
+	if err := sp.look(func(tx *Tx) error {
+		p, err := tx.object(id.Index(), kindPair)
+		a = blockAt(p)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -195,7 +195,7 @@ func (k mapKind) Tell(t Teller, a format.Addr) error {
 	if own {
 		return nil
 	}
-	return t.Tell(format.NewMapOp(k.kind), format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
+	return t.Tell(k.About().New, format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
 // tellEntries tells the entries of a map.

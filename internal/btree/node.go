@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	maxLevels = 15 // far more than the entries of a window can fill
+	maxLevels = format.MaxTreeLevels
 	// maxSkip bounds how far into its ordered form the words of a key begin: to find
 	// out how much two keys have in common may not take for ever.
 	maxSkip = 1024

@@ -15,13 +15,12 @@ import (
 	"slices"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
-	"github.com/everheap/everheap/internal/trie"
 )
 
 // Finding is something that is not as it must be.
@@ -119,7 +118,8 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 type walker struct {
 	r        *heap.Reader
 	marks    Set
-	reached  *heap.Marks // marks, if there is a report
+	visitor  object.Visit // visit, once it is asked for
+	reached  *heap.Marks  // marks, if there is a report
 	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
 	strict   bool    // the version is held: no block of it is younger
@@ -128,15 +128,7 @@ type walker struct {
 	older    bool   // a checkpoint is walked: what it shares with the newest version is verified already
 	pins     []format.Pin
 	types    map[uint64]*layout.Type
-	later    []objectAt
-}
-
-// objectAt is an object that was met; what it holds is checked when all types are
-// known.
-type objectAt struct {
-	index uint64
-	addr  format.Addr
-	kind  format.Kind
+	later    []object.At // objects that were met; what they hold is checked when all types are known
 }
 
 // find adds a finding. The first one about a block is enough: the next would be
@@ -190,7 +182,7 @@ func onFault(fn func(at uint64)) {
 // kind reads the kind of an object, which decides what it is verified as.
 func (w *walker) kind(a format.Addr) (kind format.Kind) {
 	defer onFault(func(uint64) { kind = format.KindMap }) // verify says the rest
-	if w.r.Plausible(a) && w.r.Kind(a).Object() {
+	if w.r.Plausible(a) && object.Is(w.r.Kind(a)) {
 		return w.r.Kind(a)
 	}
 	return format.KindMap
@@ -241,7 +233,7 @@ func (w *walker) state(a format.Addr) error {
 		return err
 	}
 	for _, o := range w.later {
-		w.object = o.index
+		w.object = o.Index
 		if err := w.examine(o); err != nil {
 			return err
 		}
@@ -311,119 +303,57 @@ func (w *walker) any(index uint64, a format.Addr) error {
 	if err != nil {
 		return err
 	}
-	if kind == format.KindType {
-		return w.descriptor(index, a, p)
-	}
-	if !w.fits(kind, a) {
+	k := object.Of(kind)
+	o := object.At{Index: index, Addr: a, Kind: kind}
+	switch {
+	case k == nil:
+		return fmt.Errorf("objects of kind %s are not known to this program", kind)
+	case k.About().First && w.report == nil:
+		return nil
+	case k.About().First:
+		return k.Check(w.checker(), o, p)
+	case !k.Fits(w.r.Size(a)):
 		return fmt.Errorf("a %s object of the wrong size", kind)
-	}
-	if w.report != nil {
-		w.later = append(w.later, objectAt{index, a, kind})
+	case w.report != nil:
+		w.later = append(w.later, o)
 		return nil
 	}
-	return w.blocks(kind, p)
-}
-
-// fits reports whether an object's block has the size of its kind.
-func (w *walker) fits(kind format.Kind, a format.Addr) bool {
-	switch size := w.r.Size(a); kind {
-	case format.KindMap, format.KindSorted:
-		return size == format.ByteCount(unsafe.Sizeof(format.MapObject{}))
-	case format.KindList:
-		return size == format.ByteCount(format.ListObjectSize)
-	default:
-		return size >= format.ByteCount(format.ValueObjectSize)
+	if w.visitor == nil {
+		w.visitor = w.visit
 	}
-}
-
-// blocks visits what an object refers to.
-func (w *walker) blocks(kind format.Kind, p unsafe.Pointer) error {
-	switch kind {
-	case format.KindMap:
-		return trie.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
-	case format.KindSorted:
-		return btree.Blocks(w.r, format.Link((*format.MapObject)(p).Root), w.visit)
-	case format.KindList:
-		return w.items((*format.ListObject)(p))
-	}
-	return nil
+	return k.Blocks(w.r, p, w.visitor)
 }
 
 // examine looks closer at what an object holds.
-func (w *walker) examine(o objectAt) error {
-	switch o.kind {
-	case format.KindMap, format.KindSorted:
-		return w.entries(o)
-	case format.KindList:
-		return w.list(o)
-	}
-	return w.value(o)
-}
-
-// descriptor verifies a stored type.
-func (w *walker) descriptor(index uint64, a format.Addr, p unsafe.Pointer) error {
-	if w.report == nil {
-		return nil
-	}
-	size := uint64(w.r.Size(a))
-	if size < 8 || (*format.TypeObject)(p).Length > size-8 {
-		w.find(a, "a type descriptor is longer than its block")
-		return nil
-	}
-	encoded := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), (*format.TypeObject)(p).Length)...)
-	t, err := layout.Decode(encoded)
-	if err != nil {
-		w.find(a, "a type descriptor: %v", err)
-		return nil
-	}
-	w.types[index] = t
-	return nil
-}
-
-// entries verifies the tree of a map, with its types if they are known.
-func (w *walker) entries(m objectAt) error {
-	p, err := w.r.Payload(m.addr, m.kind)
+func (w *walker) examine(o object.At) error {
+	p, err := w.r.Payload(o.Addr, o.Kind)
 	if err != nil {
 		return err
 	}
-	object := *(*format.MapObject)(p)
-	shape := w.shape(m, object)
-	report := func(a format.Addr, what string) { w.find(a, "%s", what) }
-	var n uint64
-	if m.kind == format.KindSorted {
-		n, err = btree.Check(w.r, format.Link(object.Root), shape, w.visit, report)
-	} else {
-		n, err = trie.Check(w.r, format.Link(object.Root), shape, w.visit, report)
-	}
-	if err != nil {
-		return err
-	}
-	w.report.Entries += n
-	if n != object.Count && !w.older && len(w.report.Findings) == 0 {
-		w.find(m.addr, "the map says %d entries, there are %d", object.Count, n)
-	}
-	return nil
+	return object.Of(o.Kind).Check(w.checker(), o, p)
 }
 
-// shape returns the shape of a map's entries; nil if its types are not known.
-func (w *walker) shape(m objectAt, object format.MapObject) *entry.Shape {
-	if object.Key == 0 && object.Value == 0 {
-		key, _ := layout.For[string]()
-		value, _ := layout.For[uint64]()
-		return w.newShape(key, value)
-	}
-	key, value := w.types[object.Key], w.types[object.Value]
-	if key == nil || value == nil {
-		w.find(m.addr, "the types of a map, objects %d and %d, are missing", object.Key, object.Value)
-		return nil
-	}
-	err := key.KeyError()
-	if m.kind == format.KindSorted {
-		err = key.OrderError()
-	}
-	if err != nil {
-		w.find(m.addr, "the type of the keys: %v", err)
-		return nil
-	}
-	return w.newShape(key, value)
-}
+// checker is the walk as the kinds of objects see it.
+type checker struct{ *walker }
+
+func (w *walker) checker() object.Checker { return checker{w} }
+
+// The methods of object.Checker.
+
+func (c checker) Reader() *heap.Reader { return c.r }
+
+func (c checker) Visit(a format.Addr, kind format.Kind) (bool, error) { return c.visit(a, kind) }
+
+func (c checker) Find(a format.Addr, what string, args ...any) { c.find(a, what, args...) }
+
+func (c checker) Sound() bool { return len(c.report.Findings) == 0 }
+
+func (c checker) Older() bool { return c.older }
+
+func (c checker) Count(values uint64) { c.report.Entries += values }
+
+func (c checker) Type(index uint64) *layout.Type { return c.types[index] }
+
+func (c checker) Know(index uint64, t *layout.Type) { c.types[index] = t }
+
+func (c checker) Shape(key, value *layout.Type) *entry.Shape { return c.newShape(key, value) }

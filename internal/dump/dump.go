@@ -11,9 +11,7 @@
 // circles: the depth of a tree is bounded, and what an object says that it holds bounds
 // the number of its blocks.
 //
-// A kind of object has one function here, for the last two passes. Who adds a kind adds
-// one, a case in the applier, and, for what can be got out of damaged spaces, two in
-// package salvage: what is known of it by then, and what fits to it.
+// How an object is told its kind knows: see object.Kind.
 //
 // Start reading at Dump.Run, then Dump.any.
 package dump
@@ -27,6 +25,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -48,35 +47,21 @@ type Dump struct {
 	There func(index uint64) bool                                                // says whether there is such an object: names must lead to one
 	Guard func(fn func() error) error                                            // runs the telling of one object
 
-	Failed  error  // of Put
-	Objects uint64 // told, the space's own maps included
-	Entries uint64 // told
-	Last    uint64 // the greatest index that was met
-	Missing uint64 // entries that maps say to have, and that cannot be told
+	Failed error  // of Put
+	Last   uint64 // the greatest index that was met
+	object.Counts
 
-	pass   pass
+	pass   object.Pass
 	object uint64 // being told
 	budget uint64 // blocks of it that may still be visited
 	types  map[uint64]*layout.Type
 }
 
-// ErrCircles says that a tree has more blocks than what it holds can take.
-var ErrCircles = errors.New("its links lead in circles, or to more than it can hold")
-
-// A pass is one walk of a dump over all objects.
-type pass int
-
-const (
-	passTypes    pass = iota // tells types; what is damaged the next one tells
-	passObjects              // tells that there are objects
-	passContents             // tells what they hold
-)
-
 // Run tells the whole version.
 func (d *Dump) Run() error {
 	d.types = map[uint64]*layout.Type{}
-	for d.pass = passTypes; d.pass <= passContents; d.pass++ {
-		d.object, d.budget = 0, BlockBudget(d.State.Objects)
+	for d.pass = object.PassTypes; d.pass <= object.PassContents; d.pass++ {
+		d.object, d.budget = 0, object.BlockBudget(d.State.Objects)
 		root := format.Link(d.State.Table)
 		err := table.Walk(d.Reader, root, d.visit, d.one)
 		if err = d.damage(root.Addr(), err); err != nil {
@@ -89,7 +74,7 @@ func (d *Dump) Run() error {
 // one tells of the object with an index, whose block the object table names.
 func (d *Dump) one(index uint64, a format.Addr) error {
 	if d.budget == 0 {
-		return ErrCircles
+		return object.ErrCircles
 	}
 	budget := d.budget - 1
 	d.object, d.Last = index, max(d.Last, index)
@@ -106,13 +91,10 @@ func (d *Dump) one(index uint64, a format.Addr) error {
 	return err
 }
 
-// BlockBudget returns more blocks than a tree with so many things in it has.
-func BlockBudget(things uint64) uint64 { return (min(things, 1<<48) + 1) * 16 }
-
 // visit verifies a block that is met on the way, and says whether to look into it.
 func (d *Dump) visit(a format.Addr, kind format.Kind) (bool, error) {
 	if d.budget == 0 {
-		return false, ErrCircles
+		return false, object.ErrCircles
 	}
 	d.budget--
 	if err := d.Verify(a, kind); err != nil {
@@ -126,23 +108,10 @@ func (d *Dump) damage(a format.Addr, err error) error {
 	if err == nil || d.Failed != nil {
 		return err
 	}
-	if d.pass == passTypes {
+	if d.pass == object.PassTypes {
 		return nil // it is found again
 	}
 	return d.Lost(d.object, a, err)
-}
-
-// tell tells a change.
-func (d *Dump) tell(kind format.OpKind, h format.OpHead, payload []byte) error {
-	h.What = format.MakeWhat(kind, d.object)
-	d.Failed = d.Put(h, payload)
-	return d.Failed
-}
-
-// payload returns the payload of a verified block as bytes, and its address.
-func (d *Dump) payload(a format.Addr) ([]byte, format.OpHead) {
-	at := uintptr(a) + format.HeaderSize
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), at)), d.Reader.Size(a)), format.OpHead{Addr: uint64(at)}
 }
 
 // any tells of an object, of whatever kind: the header of its block says which.
@@ -151,50 +120,23 @@ func (d *Dump) any(a format.Addr) error {
 	if d.Reader.Plausible(a) {
 		kind = d.Reader.Kind(a)
 	}
-	if d.pass == passTypes && kind != format.KindType {
+	if d.pass == object.PassTypes && !object.First(kind) {
 		return nil
 	}
 	if ok, err := d.visit(a, kind); !ok {
 		return err
 	}
-	var err error
-	switch kind {
-	case format.KindType:
-		err = d.descriptor(a)
-	case format.KindMap, format.KindSorted:
-		err = d.mapping(a, kind)
-	case format.KindList:
-		err = d.list(a)
-	case format.KindValue:
-		err = d.value(a)
-	default:
-		err = fmt.Errorf("an object cannot be a %s block", kind)
+	k := object.Of(kind)
+	if k == nil {
+		return d.damage(a, fmt.Errorf("an object cannot be a %s block", kind))
 	}
-	return d.damage(a, err)
-}
-
-// descriptor tells of a type.
-func (d *Dump) descriptor(a format.Addr) error {
-	if d.pass == passContents {
-		return nil
-	}
-	payload, h := d.payload(a)
-	t, err := TypeIn(payload)
-	if err != nil {
-		return fmt.Errorf("a type descriptor: %w", err)
-	}
-	if d.pass == passObjects {
-		return nil // it was told
-	}
-	d.types[d.object] = t
-	d.Objects++
-	return d.tell(format.OpNewType, h, payload)
+	return d.damage(a, k.Tell(teller{d}, a))
 }
 
 // onlyOnce returns the error but for the last pass: an object that was not told has no
 // contents.
 func (d *Dump) onlyOnce(err error) error {
-	if d.pass == passContents {
+	if d.pass == object.PassContents {
 		return nil
 	}
 	return err

@@ -7,10 +7,10 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -38,31 +38,55 @@ func newApplier(tx *Tx) *applier {
 // apply applies one change.
 func (a *applier) apply(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
-	var err error
-	switch kind := format.OpKindOf(h.What); kind {
-	case format.OpSet, format.OpDelete:
-		err = a.entry(kind, index, h, payload)
-	case format.OpNewMap:
-		err = a.newMap(format.KindMap, index, h)
-	case format.OpNewSorted:
-		err = a.newMap(format.KindSorted, index, h)
-	case format.OpNewType:
-		err = a.newType(index, payload)
-	case format.OpNewValue, format.OpSetValue:
-		err = a.value(kind, index, h, payload)
-	case format.OpNewList, format.OpAppend, format.OpSetItem, format.OpTruncate:
-		err = a.list(kind, index, h, payload)
-	case format.OpDrop:
-		err = a.drop(index, h.Arg)
-	default:
-		err = fmt.Errorf("changes of kind %d are not known", kind)
-	}
+	err := a.change(format.OpKindOf(h.What), index, h, payload)
 	runtime.KeepAlive(a.buf)
 	runtime.KeepAlive(payload)
 	if err != nil {
 		return a.tx.fail(fmt.Errorf("object %d: %w", index, err))
 	}
 	return nil
+}
+
+// change applies one change of an object of whatever kind.
+func (a *applier) change(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+	if op == format.OpDrop {
+		return a.drop(index, h.Arg)
+	}
+	k := object.OfOp(op)
+	if k == nil {
+		return fmt.Errorf("changes of kind %d are not known", op)
+	}
+	if do := actsOf[k.About().Kind].apply; do != nil {
+		return do(a, op, index, h, payload)
+	}
+	if k, ok := k.(object.Applied); ok {
+		return k.Apply(editor{a}, op, index, h, payload)
+	}
+	return fmt.Errorf("changes of a %s are not known", k.About().Called)
+}
+
+// editor is an applier as the kinds of objects see it. Its methods implement
+// object.Editor.
+type editor struct{ *applier }
+
+func (e editor) Create(kind format.Kind, index uint64, size format.ByteCount) (p unsafe.Pointer, err error) {
+	err = e.create(index, func() error {
+		_, p, err = e.tx.newObject(kind, size)
+		return err
+	})
+	return p, err
+}
+
+func (e editor) Edit(kind format.Kind, index uint64, size format.ByteCount) (unsafe.Pointer, error) {
+	return e.tx.edit(index, kind, size)
+}
+
+// mapping makes a map, sorted or not, or changes one.
+func (a *applier) mapping(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+	if op == format.OpSet || op == format.OpDelete {
+		return a.entry(op, index, h, payload)
+	}
+	return a.newMap(object.OfOp(op).About().Kind, index, h)
 }
 
 // entry stores or deletes the key of an entry.
@@ -72,7 +96,7 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return err
 	}
 	entry, bounds := a.copy(payload)
-	if err := dump.RelocateEntry(m.shape, h, entry, bounds); err != nil {
+	if err := object.RelocateEntry(m.shape, h, entry, bounds); err != nil {
 		return err
 	}
 	key := m.shape.KeyOf(entry)
@@ -161,9 +185,9 @@ func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error 
 func second[T any](_ T, err error) error { return err }
 
 // newType stores a descriptor.
-func (a *applier) newType(index uint64, payload []byte) error {
+func (a *applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payload []byte) error {
 	const head = int(unsafe.Sizeof(format.TypeObject{}))
-	if _, err := dump.TypeIn(payload); err != nil {
+	if _, err := object.TypeIn(payload); err != nil {
 		return err
 	}
 	return a.create(index, func() error { return second(a.tx.newType(payload[head:])) })

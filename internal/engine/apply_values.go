@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // cells are the layouts of the blocks with values of one stored type.
@@ -34,7 +34,7 @@ func (a *applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word 
 		return 0, cell.ValueOf(p), nil
 	}
 	p, bounds := a.copy(payload)
-	if err := dump.RelocateCell(cell, h, p, bounds); err != nil {
+	if err := object.RelocateCell(cell, h, p, bounds); err != nil {
 		return 0, nil, err
 	}
 	return *(*uint64)(p), cell.ValueOf(p), nil
@@ -59,7 +59,7 @@ func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return err
 	}
 	if len(payload) > 0 {
-		if err := dump.CheckValue(word, typeIndex); err != nil {
+		if err := object.CheckValue(word, typeIndex); err != nil {
 			return err
 		}
 	}
@@ -78,17 +78,17 @@ func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 	if kind == format.OpNewList {
 		return a.newList(index, h.Arg)
 	}
-	object, err := a.tx.listObject(index)
+	list, err := a.tx.listObject(index)
 	if err != nil {
 		return err
 	}
-	if err := dump.CheckIndex(h, object.Count); err != nil {
+	if err := object.CheckIndex(h, list.Count); err != nil {
 		return err
 	}
 	if kind == format.OpTruncate {
 		return a.tx.truncate(index, h.Arg)
 	}
-	c, err := a.cellsOf(object.Value)
+	c, err := a.cellsOf(list.Value)
 	if err != nil {
 		return err
 	}

@@ -9,11 +9,11 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -94,15 +94,20 @@ type collector struct {
 	deadline   time.Time // of the comparison; zero: none
 	steps      uint
 
-	kept  indexSet // K
-	prev  *Tx      // P
-	next  uint64   // NextIndex of the version that is looked at
-	todo  []uint64 // in kept; what they refer to is to be put there
-	added []uint64 // to kept, by the comparison that goes on (G4)
-	marks bool     // there is no comparison yet
-	meet  func(kind layout.HandleKind, id uint64) bool
-	pairs map[[2]uint64]*entry.Shape
-	cells map[uint64]*valueCells
+	kept    indexSet // K
+	prev    *Tx      // P
+	next    uint64   // NextIndex of the version that is looked at
+	todo    []uint64 // in kept; what they refer to is to be put there
+	added   []uint64 // to kept, by the comparison that goes on (G4)
+	marks   bool     // there is no comparison yet
+	meet    func(kind layout.HandleKind, id uint64) bool
+	each    func(holder unsafe.Pointer) error // holder
+	holding holding
+	layouts map[layoutOf]*object.Layout // nil: values of such objects refer to nothing
+	last    struct {                    // of them, that was asked for
+		of     layoutOf
+		layout *object.Layout
+	}
 
 	garbage []uint64
 	large   map[uint64]largeObject
@@ -206,8 +211,8 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 }
 
 func newCollector(ctx context.Context, sp *Space, background bool) *collector {
-	c := &collector{sp: sp, ctx: ctx, background: background, pairs: map[[2]uint64]*entry.Shape{},
-		cells: map[uint64]*valueCells{}, large: map[uint64]largeObject{}}
+	c := &collector{sp: sp, ctx: ctx, background: background, layouts: map[layoutOf]*object.Layout{}, large: map[uint64]largeObject{}}
+	c.each = c.holder
 	c.meet = func(_ layout.HandleKind, id uint64) bool {
 		if id := format.ID(id); id.Tag() == sp.header.Tag {
 			c.keep(id.Index())
@@ -291,7 +296,7 @@ func (c *collector) mark() (err error) {
 		case err != nil:
 			c.spare(index, err)
 			return nil
-		case kind == format.KindType || index == s.Types || index == s.Catalog:
+		case object.First(kind) || index == s.Types || index == s.Catalog:
 			return nil
 		}
 		c.Objects++
@@ -305,7 +310,7 @@ func (c *collector) mark() (err error) {
 // condemn enters an object into the list of garbage. What a large one takes is counted
 // now, when nobody waits.
 func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
-	if _, _, n := contents(kind, p); n > smallObject {
+	if _, _, n := object.Contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
 		err := c.sp.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
 			o.rest += c.prev.reader.BlockBytes(a)
@@ -338,7 +343,7 @@ func (c *collector) open(tx *Tx, a format.Addr) (format.Kind, unsafe.Pointer, er
 
 // objectAt returns the kind and the payload of the object whose block the object table names.
 func objectAt(r *heap.Reader, a format.Addr) (format.Kind, unsafe.Pointer, error) {
-	if !r.Plausible(a) || !r.Kind(a).Object() {
+	if !r.Plausible(a) || !object.Is(r.Kind(a)) {
 		return 0, nil, &format.DamageError{File: HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
 	}
 	kind := r.Kind(a)

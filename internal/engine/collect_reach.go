@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -48,8 +45,11 @@ func (s *indexSet) remove(index uint64) {
 	s.pages[index/pageIndexes][index%pageIndexes/64] &^= 1 << (index % 64)
 }
 
-// valueCells are the layouts of the blocks with values of one type.
-type valueCells struct{ value, item *entry.Cell }
+// layoutOf says which objects have one layout.
+type layoutOf struct {
+	kind       format.Kind
+	key, value uint64 // as of object.Contents
+}
 
 // keep puts an object into K. What it refers to is still to be put there: see drain. An
 // index that is yet to be given is nobody's.
@@ -88,136 +88,72 @@ func (c *collector) references(tx *Tx, index uint64, a format.Addr) error {
 	if err != nil {
 		return err
 	}
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		return c.entries(tx, index, kind, (*format.MapObject)(p))
-	case format.KindList:
-		return c.items(tx, (*format.ListObject)(p))
-	case format.KindValue:
-		typeIndex, _ := format.ValueType((*format.ValueObject)(p).Type)
-		cells, err := c.cellsOf(tx, typeIndex)
-		if err != nil || cells == nil {
-			return err
-		}
-		return cells.value.Type.Handles(cells.value.ValueOf(p), tx.Bounds(p), c.meet)
-	}
-	return nil
-}
-
-// entries puts into K what the entries of a map refer to.
-func (c *collector) entries(tx *Tx, index uint64, kind format.Kind, object *format.MapObject) error {
-	sh, err := c.shapeOf(tx, index, object)
-	if err != nil || sh == nil {
+	l, err := c.layout(tx, index, kind, p)
+	if err != nil || l == nil {
 		return err
 	}
-	var failed error
-	found := uint64(0)
-	yield := func(e unsafe.Pointer) bool {
-		found++
-		if failed = c.entry(tx, index, sh, e); failed == nil {
-			failed = c.step()
-		}
-		return failed == nil
-	}
-	if kind == format.KindSorted {
-		err = btree.Range(tx.reader, format.Link(object.Root), sh, Bound{}, Bound{}, object.Count, false, yield)
-	} else {
-		_, err = trie.All(tx.reader, format.Link(object.Root), object.Count, yield)
-	}
-	if failed != nil {
-		return failed
-	}
-	if err == nil && found != object.Count {
-		err = &format.DamageError{File: HeapName, What: fmt.Sprintf("the map %d says %d entries, %d can be found", index, object.Count, found)}
-	}
-	return err
+	c.holding = holding{tx, index, object.Of(kind), l}
+	return c.holding.kind.Holders(tx.reader, index, p, *l, c.each)
 }
 
-// entry puts into K what an entry refers to: by its handles; a name by the index that it
-// stands for.
-func (c *collector) entry(tx *Tx, index uint64, sh *entry.Shape, e unsafe.Pointer) error {
-	if index == tx.state.Catalog {
-		c.keep(*layout.Cast[uint64](sh.ValueOf(e)))
-		return nil
-	}
-	bounds := tx.Bounds(e)
-	err := sh.Key.Handles(sh.KeyOf(e), bounds, c.meet)
-	if err == nil {
-		err = sh.Value.Handles(sh.ValueOf(e), bounds, c.meet)
-	}
-	return err
+// holding is the object whose blocks with values are looked at.
+type holding struct {
+	tx     *Tx
+	index  uint64
+	kind   object.Kind
+	layout *object.Layout
 }
 
-// items puts into K what the elements of a list refer to.
-func (c *collector) items(tx *Tx, object *format.ListObject) error {
-	cells, err := c.cellsOf(tx, object.Value)
-	if err != nil || cells == nil {
+// holder puts into K what a block with values of the object refers to: by its handles; a
+// name by the index that it stands for.
+func (c *collector) holder(holder unsafe.Pointer) error {
+	of := &c.holding
+	if of.index == of.tx.state.Catalog {
+		c.keep(*layout.Cast[uint64](of.layout.Shape.ValueOf(holder)))
+	} else if err := of.kind.Handles(*of.layout, holder, of.tx.Bounds(holder), c.meet); err != nil {
 		return err
 	}
-	var failed error
-	err = vector.All(tx.reader, format.Link(object.Root), object.Count, func(_, word uint64) bool {
-		failed = c.item(tx, cells.item, format.Addr(word))
-		return failed == nil
-	})
-	return joinFailure(err, failed)
+	return c.step()
 }
 
-// item puts into K what an element refers to.
-func (c *collector) item(tx *Tx, cell *entry.Cell, a format.Addr) error {
-	p, err := tx.reader.Payload(a, format.KindItem)
-	if err == nil {
-		err = cell.Type.Handles(cell.ValueOf(p), tx.Bounds(p), c.meet)
-	}
-	if err == nil {
-		err = c.step()
-	}
-	return err
-}
-
-// shapeOf returns the layout of the entries of a map; nil if they refer to nothing.
-func (c *collector) shapeOf(tx *Tx, index uint64, object *format.MapObject) (*entry.Shape, error) {
+// layout returns how the values of an object lie in their blocks; nil if they refer to
+// nothing.
+func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
 	switch index {
 	case tx.state.Catalog:
-		return c.sp.catalog, nil
+		return &object.Layout{Shape: c.sp.catalog}, nil
 	case tx.state.Types:
 		return nil, nil
 	}
-	pair := [2]uint64{object.Key, object.Value}
-	if sh, ok := c.pairs[pair]; ok {
-		return sh, nil
+	of := layoutOf{kind: kind}
+	of.key, of.value, _ = object.Contents(kind, p)
+	if of == c.last.of {
+		return c.last.layout, nil
 	}
-	key, err := tx.storedType(object.Key)
-	if err != nil {
-		return nil, err
+	if l, ok := c.layouts[of]; ok {
+		c.last.of, c.last.layout = of, l
+		return l, nil
 	}
-	value, err := tx.storedType(object.Value)
-	if err != nil {
-		return nil, err
+	about := object.Of(kind).About()
+	var types [2]*layout.Type
+	refers := about.Types == 0 && !about.First // else its types say it
+	for i, index := range [2]uint64{of.key, of.value} {
+		if i < 2-about.Types {
+			continue
+		}
+		t, err := tx.storedType(index)
+		if err != nil {
+			return nil, err
+		}
+		types[i], refers = t, refers || t.HasHandles()
 	}
-	var sh *entry.Shape
-	if key.HasHandles() || value.HasHandles() {
-		sh = c.sp.shape(key, value)
+	var l *object.Layout
+	if refers {
+		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.shape})
+		l = &made
 	}
-	c.pairs[pair] = sh
-	return sh, nil
-}
-
-// cellsOf returns the layouts of the blocks with values of a type; nil if they refer to
-// nothing.
-func (c *collector) cellsOf(tx *Tx, typeIndex uint64) (*valueCells, error) {
-	if cells, ok := c.cells[typeIndex]; ok {
-		return cells, nil
-	}
-	t, err := tx.storedType(typeIndex)
-	if err != nil {
-		return nil, err
-	}
-	var cells *valueCells
-	if t.HasHandles() {
-		cells = &valueCells{entry.NewValue(t, nil), entry.NewItem(t, nil)}
-	}
-	c.cells[typeIndex] = cells
-	return cells, nil
+	c.layouts[of] = l
+	return l, nil
 }
 
 // catchUp makes K, which fits the version P, fit a newer one, which takes the place of
@@ -265,51 +201,31 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 	if err != nil {
 		return err
 	}
-	wasKey, wasValue, _ := contents(wasKind, was)
-	if key, value, _ := contents(kind, p); kind != wasKind || key != wasKey || value != wasValue {
-		return c.references(now, index, after) // its types have changed
+	wasKey, wasValue, _ := object.Contents(wasKind, was)
+	key, value, _ := object.Contents(kind, p)
+	if kind != wasKind || key != wasKey || value != wasValue || object.Of(kind).About().Whole {
+		return c.references(now, index, after) // its types have changed, or there is nothing to compare
 	}
-	var differences *comparison
-	var each func(p pair) error
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		object := (*format.MapObject)(p)
-		sh, err := c.shapeOf(now, index, object)
-		if err != nil || sh == nil {
-			return err
-		}
-		each = func(p pair) error { return c.entry(now, index, sh, p.now) }
-		differences, err = compareMaps(c.prev, now, &Map{index: index, kind: kind, shape: sh}, object)
-		if err != nil {
-			return err
-		}
-	case format.KindList:
-		object := (*format.ListObject)(p)
-		cells, err := c.cellsOf(now, object.Value)
-		if err != nil || cells == nil {
-			return err
-		}
-		each = func(p pair) error {
-			return cells.item.Type.Handles(cells.item.ValueOf(p.now), now.Bounds(p.now), c.meet)
-		}
-		differences, err = compareLists(c.prev, now, index, object, cells.item)
-		if err != nil {
-			return err
-		}
-	default:
-		return c.references(now, index, after)
+	l, err := c.layout(now, index, kind, p)
+	if err != nil || l == nil {
+		return err
 	}
-	return c.inAll(differences, each)
+	differences, err := compareObject(c.prev, now, kind, index, p, *l)
+	if err != nil {
+		return err
+	}
+	c.holding = holding{now, index, object.Of(kind), l}
+	return c.inAll(differences)
 }
 
-// inAll calls each with what is new in a comparison.
-func (c *collector) inAll(differences *comparison, each func(p pair) error) error {
+// inAll puts into K what that refers to which is new in a comparison.
+func (c *collector) inAll(differences *comparison) error {
 	var failed error
 	for more := differences != nil; more && failed == nil; {
 		var err error
-		more, err = differences.step(func(p pair) {
-			if failed == nil && p.now != nil {
-				failed = each(p)
+		more, err = differences.Step(func(p pair) {
+			if failed == nil && p.Now != nil {
+				failed = c.holder(p.Now)
 			}
 		})
 		if failed = joinFailure(err, failed); failed == nil {

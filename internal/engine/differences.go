@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -16,20 +14,13 @@ import (
 // held, so none of their blocks changes, and what is at one address is the same in both:
 // see trie.Differ. So the cost is that of what changed.
 
-// pair is what one key has in two versions: payloads of blocks; nil is nothing.
-type pair struct {
-	index    uint64 // of the element of a list
-	was, now unsafe.Pointer
-}
+// pair is what one key has in two versions.
+type pair = object.Pair
 
 // comparison finds the differences of one object between two versions, some at a time.
 type comparison struct {
-	was, now *Tx          // was is nil if there is no older version
-	key      *layout.Type // nil: there are no keys
-	value    *layout.Type
-	keyOf    func(payload unsafe.Pointer) unsafe.Pointer // nil: the index is the key
-	valueOf  func(payload unsafe.Pointer) unsafe.Pointer
-	step     func(yield func(pair)) (more bool, err error)
+	was, now *Tx // was is nil if there is no older version
+	*object.Comparison
 }
 
 // Subject is an object that can be watched, and how it is looked at.
@@ -40,108 +31,40 @@ type Subject interface {
 	compare(was, now *Tx) (*comparison, error)
 }
 
-// before returns the payload of an object in the older version; nil if there is none.
-func before(was *Tx, index uint64, kind format.Kind) (unsafe.Pointer, error) {
-	if was == nil {
-		return nil, nil
+// compareObject compares an object, whose payload is p, with what it was; nil if it has
+// not changed.
+func compareObject(was, now *Tx, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*comparison, error) {
+	from := object.Version{Reader: now.reader}
+	if was != nil {
+		old, err := was.object(index, kind)
+		if err != nil || old == p {
+			return nil, err
+		}
+		from = object.Version{Reader: was.reader, Payload: old}
 	}
-	return was.object(index, kind)
-}
-
-// readerOf returns the reader of the older version, or any if there is none.
-func readerOf(was, now *Tx) *Tx {
-	if was == nil {
-		return now
+	c, err := object.Of(kind).Compare(from, object.Version{Reader: now.reader, Payload: p}, l)
+	if err != nil {
+		return nil, err
 	}
-	return was
+	return &comparison{was, now, c}, nil
 }
 
 // compare implements Subject for maps, sorted or not.
 func (of MapOf) compare(was, now *Tx) (*comparison, error) {
-	m, object, err := now.Bind(of)
+	m, entries, err := now.Bind(of)
 	if err != nil {
 		return nil, err
 	}
-	return compareMaps(was, now, m, object)
-}
-
-// compareMaps compares a map with what it was.
-func compareMaps(was, now *Tx, m *Map, object *format.MapObject) (*comparison, error) {
-	p, err := before(was, m.index, m.kind)
-	if err != nil || p == unsafe.Pointer(object) {
-		return nil, err
-	}
-	old := format.MapObject{}
-	if p != nil {
-		old = *(*format.MapObject)(p)
-	}
-	c := &comparison{was: was, now: now, key: m.shape.Key, value: m.shape.Value, keyOf: m.shape.KeyOf, valueOf: m.shape.ValueOf}
-	var step func(yield func(was, now unsafe.Pointer)) (bool, error)
-	if m.sorted() {
-		d, err := btree.NewDiffer(btree.Tree{Reader: readerOf(was, now).reader, Root: format.Link(old.Root), Count: old.Count},
-			btree.Tree{Reader: now.reader, Root: format.Link(object.Root), Count: object.Count}, m.shape)
-		if err != nil {
-			return nil, err
-		}
-		step = d.Step
-	} else {
-		d, err := trie.NewDiffer(trie.Tree{Reader: readerOf(was, now).reader, Root: format.Link(old.Root), Count: old.Count},
-			trie.Tree{Reader: now.reader, Root: format.Link(object.Root), Count: object.Count}, m.shape)
-		if err != nil {
-			return nil, err
-		}
-		step = d.Step
-	}
-	c.step = func(yield func(pair)) (bool, error) {
-		return step(func(was, now unsafe.Pointer) { yield(pair{was: was, now: now}) })
-	}
-	return c, nil
+	return compareObject(was, now, m.kind, m.index, unsafe.Pointer(entries), object.Layout{Shape: m.shape})
 }
 
 // compare implements Subject.
 func (of ListOf) compare(was, now *Tx) (*comparison, error) {
-	object, t, err := now.list(of)
+	list, t, err := now.list(of)
 	if err != nil {
 		return nil, err
 	}
-	return compareLists(was, now, of.ID.Index(), object, t.item)
-}
-
-// compareLists compares a list with what it was. Words beyond the length of a list are
-// none of its elements.
-func compareLists(was, now *Tx, index uint64, object *format.ListObject, cell *entry.Cell) (*comparison, error) {
-	p, err := before(was, index, format.KindList)
-	if err != nil || p == unsafe.Pointer(object) {
-		return nil, err
-	}
-	old, is := format.ListObject{}, *object
-	if p != nil {
-		old = *(*format.ListObject)(p)
-	}
-	from := readerOf(was, now)
-	d, err := vector.NewDiffer(from.reader, format.Link(old.Root), now.reader, format.Link(is.Root), max(old.Count, is.Count))
-	if err != nil {
-		return nil, err
-	}
-	key, err := layout.For[int]()
-	c := &comparison{was: was, now: now, key: key, value: cell.Type, valueOf: cell.ValueOf}
-	c.step = func(yield func(pair)) (more bool, err error) {
-		var failed error
-		more, err = d.Step(func(i, oldWord, newWord uint64) {
-			d := pair{index: i}
-			if failed == nil && i < old.Count {
-				d.was, failed = from.reader.Payload(format.Addr(oldWord), format.KindItem)
-			}
-			if failed == nil && i < is.Count {
-				d.now, failed = now.reader.Payload(format.Addr(newWord), format.KindItem)
-			}
-			if failed == nil && (d.was != nil || d.now != nil) {
-				yield(d)
-			}
-		})
-		return more, joinFailure(err, failed)
-	}
-	return c, err
+	return compareObject(was, now, format.KindList, of.ID.Index(), unsafe.Pointer(list), object.Layout{Cell: t.item})
 }
 
 // compare implements Subject.
@@ -150,21 +73,7 @@ func (of RefOf) compare(was, now *Tx) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compareValues(was, now, of.ID.Index(), p, t.value)
-}
-
-// compareValues compares a single value with what it was.
-func compareValues(was, now *Tx, index uint64, p unsafe.Pointer, cell *entry.Cell) (*comparison, error) {
-	old, err := before(was, index, format.KindValue)
-	if err != nil || old == p {
-		return nil, err
-	}
-	c := &comparison{was: was, now: now, value: cell.Type, valueOf: cell.ValueOf}
-	c.step = func(yield func(pair)) (bool, error) {
-		yield(pair{was: old, now: p})
-		return false, nil
-	}
-	return c, nil
+	return compareObject(was, now, format.KindValue, of.ID.Index(), p, object.Layout{Cell: t.value})
 }
 
 // StoredOf names an object that is watched by its stored types alone. They are those
@@ -184,36 +93,20 @@ func (of StoredOf) compare(was, now *Tx) (*comparison, error) {
 	if s.Kind != of.Kind || !layout.Same(s.Value, of.Value) || s.Key != nil && !layout.Same(s.Key, of.Key) {
 		return nil, fmt.Errorf("%w: the types of the %s have changed since it was looked up; look it up again", ErrTypeChanged, of.Kind)
 	}
-	switch a := s.StoredAccess.(type) {
-	case *storedMap:
-		object, err := now.entriesObject(a.m.index, a.m.kind)
-		if err != nil {
-			return nil, err
-		}
-		return compareMaps(was, now, a.m, object)
-	case *storedList:
-		object, err := now.listObject(a.index)
-		if err != nil {
-			return nil, err
-		}
-		return compareLists(was, now, a.index, object, a.cell)
-	case *storedValue:
-		p, err := now.object(a.index, format.KindValue)
-		if err != nil {
-			return nil, err
-		}
-		return compareValues(was, now, a.index, p, a.cell)
+	p, err := now.object(of.ID.Index(), s.kind)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("everheap: internal: a %s cannot be watched", s.Kind)
+	return compareObject(was, now, s.kind, of.ID.Index(), p, s.layout)
 }
 
 // same reports whether both versions have the key, with equal values: it was set to
 // what it was, or several times.
 func (c *comparison) same(p pair) (bool, error) {
-	if p.was == nil || p.now == nil {
+	if p.Was == nil || p.Now == nil {
 		return false, nil
 	}
-	return c.value.SameStored(c.valueOf(p.was), c.was.Bounds(p.was), c.valueOf(p.now), c.now.Bounds(p.now))
+	return c.Value.SameStored(c.ValueOf(p.Was), c.was.Bounds(p.Was), c.ValueOf(p.Now), c.now.Bounds(p.Now))
 }
 
 // diffObjects calls each with the index of every object that is not the same block in
@@ -278,5 +171,5 @@ func (c *comparison) part(tx *Tx, payload unsafe.Pointer) StoredPart {
 	if payload == nil {
 		return StoredPart{}
 	}
-	return StoredPart{c.valueOf(payload), tx.Bounds(payload)}
+	return StoredPart{c.ValueOf(payload), tx.Bounds(payload)}
 }

@@ -2,65 +2,27 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
-	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
-	"github.com/everheap/everheap/internal/trie"
 	"github.com/everheap/everheap/internal/vector"
 )
 
 // What drops objects: a collection, and the applier, for what a collection has logged.
 
-// eachBlock calls visit with every block of an object but the object's own, whose payload
-// is p. It fails on damage: blocks that do not verify, or more or fewer entries than the
-// object says. What visit was told until then is not all of the object. r verifies, each
-// block once.
+// eachBlock is object.EachBlock. r verifies.
 func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
-	_, _, want := contents(kind, p)
 	verified := sp.heap.Reader(false)
-	budget, found := dump.BlockBudget(want), uint64(0)
-	each := func(a format.Addr, kind format.Kind) (bool, error) {
-		if budget == 0 {
-			return false, dump.ErrCircles
-		}
-		budget--
-		if err := r.Verify(a, kind); err != nil {
-			return false, err
-		}
-		if kind == format.KindEntry || kind == format.KindItem {
-			found++
-		}
-		return true, visit(a)
-	}
-	var err error
-	switch kind {
-	case format.KindMap:
-		err = trie.Blocks(&verified, format.Link((*format.MapObject)(p).Root), each)
-	case format.KindSorted:
-		err = btree.Blocks(&verified, format.Link((*format.MapObject)(p).Root), each)
-	case format.KindList:
-		err = vector.Walk(&verified, format.Link((*format.ListObject)(p).Root), each, func(_, word uint64) error {
-			_, err := each(format.Addr(word), format.KindItem)
-			return err
-		})
-	case format.KindValue:
-		found = want
-	}
-	if err == nil && found != want {
-		err = fmt.Errorf("the %s says that it has %d, and %d can be found", kind, want, found)
-	}
-	return err
+	return object.EachBlock(r, &verified, kind, p, visit)
 }
 
 // droppable returns the block of an object that may be dropped, and what it is.
 func (tx *Tx) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind, unsafe.Pointer, error) {
 	kind, p, err := table.Any(r, format.Link(tx.state.Table), index)
-	if err == nil && (kind == format.KindType || index == tx.state.Catalog || index == tx.state.Types) {
+	if err == nil && (object.First(kind) || index == tx.state.Catalog || index == tx.state.Types) {
 		err = errors.New("it is one of the space itself")
 	}
 	return blockAt(p), kind, p, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -45,7 +46,8 @@ func isHandleError(err error) bool {
 type fitting struct {
 	handle     *layout.Type
 	kind       format.Kind
-	key, value uint64 // indexes of descriptors, as of contents
+	of         object.Kind // nil: no handles lead to objects of the kind
+	key, value uint64      // indexes of descriptors, as of object.Contents
 }
 
 // fits returns where it is remembered what fits a type of handles: many values have the
@@ -61,7 +63,8 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 	}
 	fits := tx.sp.fits(handle)
 	if fits.handle != handle {
-		*fits = fitting{handle: handle, kind: objectKind(handle.Kind())}
+		kind := object.OfHandle(handle.Kind())
+		*fits = fitting{handle: handle, kind: kind, of: object.Of(kind)}
 	}
 	p, err := tx.object(id.Index(), fits.kind)
 	other := (*table.KindError)(nil)
@@ -70,12 +73,12 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object that does not exist", ErrDangling, handle, uint64(id))}
 	case errors.As(err, &other):
 		return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + called(other.Got),
+			"  stored:  a " + object.Called(other.Got),
 			fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))}}}
 	case err != nil:
 		return err
 	}
-	key, value, _ := contents(fits.kind, p)
+	key, value, _ := fits.of.Contents(p)
 	if fits.value == value && fits.key == key && value != 0 {
 		return nil
 	}
@@ -104,7 +107,7 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, ke
 		}
 		if !layout.Same(stored, part.handle) {
 			return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: append([]string{
-				fmt.Sprintf("  stored:  a %s with %s of type %s", called(kind), part.name, stored),
+				fmt.Sprintf("  stored:  a %s with %s of type %s", object.Called(kind), part.name, stored),
 				fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))},
 				layout.Diff(stored, part.handle)...)}}
 		}
@@ -135,8 +138,8 @@ func (tx *Tx) objectError(id format.ID, err error) error {
 		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
 	case errors.As(err, &kind):
 		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
-			"  stored:  a " + called(kind.Got),
-			"  program: a " + called(kind.Want)}}
+			"  stored:  a " + object.Called(kind.Got),
+			"  program: a " + object.Called(kind.Want)}}
 	}
 	return err
 }

@@ -1,71 +1,62 @@
 package engine
 
 import (
-	"unsafe"
+	"fmt"
 
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
-// handleKinds are the kinds of objects that handles refer to, and what they are
-// called.
-var handleKinds = []struct {
-	handle layout.HandleKind
-	kind   format.Kind
-	name   string
-}{
-	{layout.Map, format.KindMap, "map"},
-	{layout.Sorted, format.KindSorted, "sorted"},
-	{layout.List, format.KindList, "list"},
-	{layout.Ref, format.KindValue, "ref"},
+// acts is what a transaction does to objects of a kind, beyond what package object knows
+// of the kind: it takes the whole of Tx. A kind without acts is an object.Applied; it has
+// no types that could change, and nobody looks into its objects without Go types.
+type acts struct {
+	apply  func(a *applier, op format.OpKind, index uint64, h format.OpHead, payload []byte) error // makes a change
+	stored func(tx *Tx, id format.ID, s *Stored) error                                             // enters how an object is accessed by its stored types, of which the value's is there
+	recast func(c *recast, t task) error                                                           // gives an object other types
 }
 
-// kindName returns what objects of a kind are called.
-func kindName(k format.Kind) string {
-	for _, h := range handleKinds {
-		if h.kind == k {
-			return h.name
-		}
+// actsOf has them by kind.
+var actsOf [256]acts
+
+func init() { // what is in it uses it
+	actsOf[format.KindMap] = acts{(*applier).mapping, (*Tx).storedMap, (*recast).recastMap}
+	actsOf[format.KindSorted] = actsOf[format.KindMap]
+	actsOf[format.KindList] = acts{(*applier).list, (*Tx).storedList, (*recast).recastList}
+	actsOf[format.KindValue] = acts{(*applier).value, (*Tx).storedValue, (*recast).recastValue}
+	actsOf[format.KindType] = acts{apply: (*applier).newType}
+}
+
+// object recasts one object.
+func (c *recast) object(t task) error {
+	if do := actsOf[t.plan.kind].recast; do != nil {
+		return do(c, t)
 	}
-	return k.String()
+	return fmt.Errorf("a %s has no types", t.plan.kind)
 }
 
-// called is kindName for messages.
-func called(k format.Kind) string {
-	if k == format.KindSorted {
-		return "sorted map"
+// storedMap is acts.stored for maps, sorted or not.
+func (tx *Tx) storedMap(id format.ID, s *Stored) error {
+	m, _, err := tx.StoredMap(id)
+	if err == nil {
+		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{tx, m}
 	}
-	return kindName(k)
+	return err
 }
 
-// isKind reports whether the block with the payload is of the kind.
-func isKind(payload unsafe.Pointer, kind format.Kind) bool {
-	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
+// storedList is acts.stored for lists.
+func (tx *Tx) storedList(id format.ID, s *Stored) (err error) {
+	cell := entry.NewItem(s.Value, tx.sp.judge)
+	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedList{tx, id.Index(), cell}
+	s.Key, err = layout.For[int]()
+	return err
 }
 
-// objectKind returns the kind of the objects that handles of a kind lead to.
-func objectKind(handle layout.HandleKind) format.Kind {
-	for _, h := range handleKinds {
-		if h.handle == handle {
-			return h.kind
-		}
-	}
-	return format.KindNone
-}
-
-// contents returns the indexes of the descriptors of an object's keys and values, 0
-// where it has none, and how many values it has. p is its payload.
-func contents(kind format.Kind, p unsafe.Pointer) (key, value, count uint64) {
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		m := (*format.MapObject)(p)
-		return m.Key, m.Value, m.Count
-	case format.KindList:
-		l := (*format.ListObject)(p)
-		return 0, l.Value, l.Count
-	case format.KindValue:
-		value, _ = format.ValueType((*format.ValueObject)(p).Type)
-		return 0, value, 1
-	}
-	return 0, 0, 0
+// storedValue is acts.stored for single values.
+func (tx *Tx) storedValue(id format.ID, s *Stored) error {
+	cell := entry.NewValue(s.Value, tx.sp.judge)
+	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedValue{tx, id.Index(), format.MakeValueType(s.valueIndex), cell}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -193,7 +194,7 @@ func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, err
 		return 0, err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.NewMapOp(kind), index), Block: keyIndex, Arg: valueIndex})
+	tx.write.Log(format.Op{What: format.MakeWhat(object.Of(kind).About().New, index), Block: keyIndex, Arg: valueIndex})
 	return index, nil
 }
 

@@ -22,6 +22,11 @@ func (tx *Tx) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	return table.Object(tx.reader, format.Link(tx.state.Table), index, kind)
 }
 
+// isKind reports whether the block with the payload is of the kind.
+func isKind(payload unsafe.Pointer, kind format.Kind) bool {
+	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
+}
+
 // mapObject returns the object of a map that is not sorted, such as those of the space
 // itself.
 func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {
@@ -43,6 +48,17 @@ func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, er
 	}
 	tx.state.Table = uint64(root)
 	return (*format.MapObject)(p), nil
+}
+
+// edit returns the payload of an object of the kind, writable, in a block of this
+// transaction.
+func (tx *Tx) edit(index uint64, kind format.Kind, size format.ByteCount) (unsafe.Pointer, error) {
+	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, size)
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	tx.state.Table = uint64(root)
+	return p, nil
 }
 
 // newObject writes a new object with the payload size and returns its index and

@@ -9,8 +9,8 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/vector"
 )
@@ -130,9 +130,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}
-	key, _ := layout.For[string]()
-	value, _ := layout.For[uint64]()
-	sp.catalog = sp.shape(key, value)
+	sp.catalog = sp.shape(object.OwnTypes())
 	if err := sp.openJournal(); err != nil {
 		return err
 	}

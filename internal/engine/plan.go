@@ -5,6 +5,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // planOf names a plan: the descriptors of an object, and the handle type that a
@@ -50,7 +51,7 @@ func (c *recast) plan(of planOf) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newPlan(objectKind(of.handle.Kind()), key, value, of.handle.Key(), of.handle.Elem(), c.how.Steps)
+	p := newPlan(object.OfHandle(of.handle.Kind()), key, value, of.handle.Key(), of.handle.Elem(), c.how.Steps)
 	p.handle = of.handle
 	c.plans[of] = p
 	return p, nil
@@ -127,8 +128,8 @@ func (p *plan) err(how *TypeChange) *TypeError {
 		stored, program = p.key.From.String()+" to "+stored, p.key.To.String()+" to "+program
 	}
 	e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
-		fmt.Sprintf("  stored:  %s of %s", called(p.kind), stored),
-		fmt.Sprintf("  program: %s of %s", called(p.kind), program)}}
+		fmt.Sprintf("  stored:  %s of %s", object.Called(p.kind), stored),
+		fmt.Sprintf("  program: %s of %s", object.Called(p.kind), program)}}
 	for _, part := range [2]struct {
 		what string
 		c    *layout.Conversion

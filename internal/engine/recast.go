@@ -9,6 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -141,19 +142,6 @@ func (c *recast) run() error {
 	return nil
 }
 
-// object recasts one object.
-func (c *recast) object(t task) error {
-	switch t.plan.kind {
-	case format.KindMap, format.KindSorted:
-		return c.recastMap(t)
-	case format.KindList:
-		return c.recastList(t)
-	case format.KindValue:
-		return c.recastValue(t)
-	}
-	return fmt.Errorf("a %s has no types", t.plan.kind)
-}
-
 // payload returns the payload of an object of the kind.
 func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	return table.Object(&c.r, format.Link(c.tx.state.Table), index, kind)
@@ -175,15 +163,15 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 		}
 		return nil
 	}
-	kind := objectKind(handle.Kind())
-	object, err := c.payload(index, kind)
+	kind := object.OfHandle(handle.Kind())
+	payload, err := c.payload(index, kind)
 	if errors.Is(err, table.ErrNoObject) {
 		return c.nowhere(from, handle, id)
 	}
 	if err != nil {
 		return c.tx.objectError(id, err)
 	}
-	key, value, count := contents(kind, object)
+	key, value, count := object.Contents(kind, payload)
 	if value == 0 { // one of the space itself
 		return c.nowhere(from, handle, id)
 	}
@@ -195,11 +183,11 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 	if !p.possible(c.how.Evolve) {
 		e := p.err(c.how)
 		if from != nil {
-			e.Lines = append([]string{fmt.Sprintf("  its handles lead to the %s %016x:", called(kind), uint64(id))}, e.Lines...)
+			e.Lines = append([]string{fmt.Sprintf("  its handles lead to the %s %016x:", object.Called(kind), uint64(id))}, e.Lines...)
 		}
 		return e
 	}
-	if !p.same() || p.affectsAny() || kind == format.KindValue {
+	if !p.same() || p.affectsAny() || object.Of(kind).About().Whole {
 		c.total += count
 	}
 	c.todo = append(c.todo, task{index, p})

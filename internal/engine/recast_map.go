@@ -5,16 +5,16 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/trie"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // recastMap is the recast of one map, sorted or not.
 type recastMap struct {
 	*recast
+	index    uint64
 	plan     *plan
 	was      format.MapObject
 	from, to *entry.Shape
@@ -28,11 +28,11 @@ type recastMap struct {
 // until the old version is let go there is room for both.
 func (c *recast) recastMap(t task) error {
 	p := t.plan
-	object, err := c.payload(t.index, p.kind)
+	was, err := c.payload(t.index, p.kind)
 	if err != nil {
 		return err
 	}
-	m := recastMap{recast: c, plan: p, was: *(*format.MapObject)(object),
+	m := recastMap{recast: c, index: t.index, plan: p, was: *(*format.MapObject)(was),
 		from: c.tx.sp.shape(p.key.From, p.value.From), to: c.tx.sp.shape(p.key.To, p.value.To)}
 	switch {
 	case !p.same():
@@ -61,42 +61,20 @@ func (c *recast) recastMap(t task) error {
 		return nil
 	}
 	return c.giveUp(m.was.Count, func(free func(a format.Addr)) error {
-		each := func(a format.Addr, _ format.Kind) (bool, error) {
+		return object.Of(p.kind).Blocks(&c.r, unsafe.Pointer(&m.was), func(a format.Addr, _ format.Kind) (bool, error) {
 			free(a)
 			return true, nil
-		}
-		if p.kind == format.KindSorted {
-			return btree.Blocks(&c.r, format.Link(m.was.Root), each)
-		}
-		return trie.Blocks(&c.r, format.Link(m.was.Root), each)
+		})
 	})
 }
 
 // all calls each with every entry, and fails if there are not as many as the map says.
 func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
-	var failed error
-	n := uint64(0)
-	whole, err := true, error(nil)
-	next := func(e unsafe.Pointer) bool {
-		n++
-		failed = each(e)
+	return object.Of(m.plan.kind).Holders(&m.r, m.index, unsafe.Pointer(&m.was), object.Layout{Shape: m.from}, func(e unsafe.Pointer) error {
+		err := each(e)
 		m.step()
-		return failed == nil
-	}
-	if m.plan.kind == format.KindSorted {
-		err = btree.Range(&m.r, format.Link(m.was.Root), m.from, Bound{}, Bound{}, m.was.Count, false, next)
-	} else {
-		whole, err = trie.All(&m.r, format.Link(m.was.Root), m.was.Count, next)
-	}
-	switch {
-	case failed != nil:
-		return failed
-	case err != nil:
 		return err
-	case !whole || n != m.was.Count:
-		return &format.DamageError{File: HeapName, What: fmt.Sprintf("a map of %d entries has %d", m.was.Count, n)}
-	}
-	return nil
+	})
 }
 
 // visit follows the handles of an entry that has its new form.

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -20,6 +21,10 @@ type Stored struct {
 	Value *layout.Type
 	Count uint64
 	StoredAccess
+
+	kind       format.Kind
+	valueIndex uint64 // of the descriptor of the values
+	layout     object.Layout
 }
 
 // StoredAccess is what can be done to an object of whatever kind.
@@ -53,29 +58,22 @@ func (tx *Tx) Stored(id format.ID) (*Stored, error) {
 	if err != nil {
 		return nil, tx.objectError(id, err)
 	}
-	s := &Stored{Kind: kindName(kind)}
-	_, valueIndex, count := contents(kind, p)
-	if valueIndex == 0 {
+	s := &Stored{Kind: object.Name(kind), kind: kind}
+	_, s.valueIndex, s.Count = object.Contents(kind, p)
+	if s.valueIndex == 0 {
 		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", ErrNotFound, uint64(id))
 	}
-	s.Count = count
-	if s.Value, err = tx.storedType(valueIndex); err != nil {
+	if s.Value, err = tx.storedType(s.valueIndex); err != nil {
 		return nil, err
 	}
-	switch kind {
-	case format.KindMap, format.KindSorted:
-		var m *Map
-		if m, _, err = tx.StoredMap(id); err != nil {
-			return nil, err
-		}
-		s.Key, s.StoredAccess = m.shape.Key, &storedMap{tx, m}
-	case format.KindList:
-		s.Key, err = layout.For[int]()
-		s.StoredAccess = &storedList{tx, index, entry.NewItem(s.Value, tx.sp.judge)}
-	case format.KindValue:
-		s.StoredAccess = &storedValue{tx, index, format.MakeValueType(valueIndex), entry.NewValue(s.Value, tx.sp.judge)}
+	access := actsOf[kind].stored
+	if access == nil {
+		return nil, fmt.Errorf("a %s cannot be accessed without its Go types", s.Kind)
 	}
-	return s, err
+	if err := access(tx, id, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // storedMap is a map, sorted or not.

@@ -182,7 +182,7 @@ func (w *Watch) seek(ctx context.Context) error {
 
 // search goes on with the comparison.
 func (w *Watch) search() (err error) {
-	w.more, err = w.found.step(func(p pair) { w.pairs = append(w.pairs, p) })
+	w.more, err = w.found.Step(func(p pair) { w.pairs = append(w.pairs, p) })
 	slices.Reverse(w.pairs) // the first one is taken first
 	return err
 }
@@ -196,16 +196,16 @@ func (w *Watch) settle() {
 // tell passes the difference that was found to take, after a look for the next one.
 func (w *Watch) tell(ctx context.Context, take func(d *Difference) error) error {
 	c, p := w.found, w.ahead
-	d := &Difference{Version: w.next.version, index: int(p.index), key: c.key, value: c.value}
-	d.Was, d.Now = c.part(c.was, p.was), c.part(c.now, p.now)
+	d := &Difference{Version: w.next.version, index: int(p.Index), key: c.Key, value: c.Value}
+	d.Was, d.Now = c.part(c.was, p.Was), c.part(c.now, p.Now)
 	switch {
-	case c.key == nil:
-	case c.keyOf == nil:
+	case c.Key == nil:
+	case c.KeyOf == nil:
 		d.Key = StoredPart{unsafe.Pointer(&d.index), everywhere}
-	case p.now != nil:
-		d.Key = StoredPart{c.keyOf(p.now), c.now.Bounds(p.now)}
+	case p.Now != nil:
+		d.Key = StoredPart{c.KeyOf(p.Now), c.now.Bounds(p.Now)}
 	default:
-		d.Key = StoredPart{c.keyOf(p.was), c.was.Bounds(p.was)}
+		d.Key = StoredPart{c.KeyOf(p.Was), c.was.Bounds(p.Was)}
 	}
 	w.failed = w.seek(ctx)
 	d.More = w.primed || w.failed != nil

@@ -174,8 +174,8 @@ type metered struct {
 func (m metered) compare(was, now *Tx) (*comparison, error) {
 	found, err := m.Subject.compare(was, now)
 	if found != nil {
-		step := found.step
-		found.step = func(yield func(pair)) (bool, error) {
+		step := found.Step
+		found.Step = func(yield func(pair)) (bool, error) {
 			*m.cost++
 			return step(func(p pair) { *m.cost++; yield(p) })
 		}

@@ -29,10 +29,10 @@ const (
 
 	KindItem Kind = 17 // an element of a list, and what it owns
 
-	kindEnd Kind = 18
+	kindEnd Kind = 32 // no kind has this number, or a greater one
 )
 
-var kindNames = [...]string{
+var kindNames = [kindEnd]string{
 	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins",
 	KindValue: "value", KindList: "list", KindSorted: "sorted", KindBranch: "branch", KindLeaf: "leaf", KindItem: "item",
 }
@@ -48,14 +48,12 @@ func (k Kind) String() string {
 // Valid reports whether k is a kind that a block can have.
 func (k Kind) Valid() bool { return k > KindNone && k < kindEnd && kindNames[k] != "" }
 
-// Object reports whether blocks of the kind are objects: the table of objects leads
-// to them.
-func (k Kind) Object() bool {
-	switch k {
-	case KindMap, KindType, KindValue, KindList, KindSorted:
-		return true
-	}
-	return false
+// AddKind makes k a kind that a block can have, for as long as a test runs: until remove
+// is called.
+func AddKind(k Kind, name string) (remove func()) {
+	before := kindNames[k]
+	kindNames[k] = name
+	return func() { kindNames[k] = before }
 }
 
 // Carried reports whether blocks of the kind hold what a transaction stored: the changes of

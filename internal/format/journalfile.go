@@ -76,14 +76,6 @@ func OpKindOf(what uint64) OpKind { return OpKind(what >> 56) }
 // ObjectOf returns the index of the object of a packed What.
 func ObjectOf(what uint64) uint64 { return what & AddrMask }
 
-// NewMapOp returns the change that makes an empty map of the kind.
-func NewMapOp(kind Kind) OpKind {
-	if kind == KindSorted {
-		return OpNewSorted
-	}
-	return OpNewMap
-}
-
 // JournalMagic starts a frame of the journal.
 const JournalMagic = "EVJF"
 

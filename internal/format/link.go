@@ -4,6 +4,14 @@ package format
 // is, and the logarithms that a search needs before it touches the block.
 type Link uint64
 
+// Limits of trees: what is deeper or wider is damaged.
+const (
+	FanBits         = 6  // log2 of the slots of a full node of a hash trie, and of a radix vector
+	HashBits        = 64 // of a hash, which is consumed from level to level
+	MaxVectorLevels = 8  // of six bits: more indexes than an ID has
+	MaxTreeLevels   = 15 // of a B+tree: far more than the entries of a window can fill
+)
+
 // LinkKind is what a link of a hash trie leads to.
 type LinkKind uint8
 

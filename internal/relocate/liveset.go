@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // A LiveSet is the set of the blocks that are to be kept.
@@ -25,10 +26,10 @@ type LiveSet struct {
 func FindLive(ctx context.Context, src *Source, newest format.Addr) (*LiveSet, error) {
 	s := &LiveSet{src: src, newest: newest, set: newMarks(src)}
 	w := newWalker(ctx, src)
-	w.visit = func(b *block) []byte {
-		s.set.add(b.addr)
+	w.visit = func(b *object.Block) []byte {
+		s.set.add(b.Addr)
 		s.Blocks++
-		s.Bytes += b.bytes()
+		s.Bytes += b.Bytes()
 		return nil
 	}
 	state, left, err := w.version(newest, 0)
@@ -52,9 +53,9 @@ type walker struct {
 	// visit is called with each block that is met first. It returns the payload of
 	// its copy, as it is so far, in which addresses are to be changed; nil: there
 	// is none.
-	visit func(b *block) []byte
-	place func(a format.Addr) format.Addr // of blocks in the copy; called only if there is one
-	done  func(b *block, copied []byte)   // with visit's copy, when it is changed
+	visit func(b *object.Block) []byte
+	place func(a format.Addr) format.Addr      // of blocks in the copy; called only if there is one
+	done  func(b *object.Block, copied []byte) // with visit's copy, when it is changed
 
 	next   uint64       // index of a new object, at the least
 	pins   []format.Pin // of the newest version, that are kept
@@ -66,20 +67,9 @@ func newWalker(ctx context.Context, src *Source) *walker {
 	return &walker{ctx: ctx, src: src, seen: newMarks(src), types: map[format.Addr]*layout.Type{}, shapes: map[[2]*layout.Type]*entry.Shape{}}
 }
 
-// owner is what must be known of a block's surroundings to understand it.
-type owner struct {
-	version format.Version // the one that is walked
-	table   format.Link    // object table of the version
-	link    format.Link    // that leads to the block
-	shift   uint           // of the hash, at a node of a trie
-	shape   *entry.Shape   // of the entries below
-	item    *layout.Type   // of the elements below, in a list
-	newest  bool           // the version is the newest, and no checkpoint
-}
-
 // block walks the block of the kind at an address, and all below it, unless that was
 // done.
-func (w *walker) block(a format.Addr, kind format.Kind, of owner) error {
+func (w *walker) block(a format.Addr, kind format.Kind, of object.Owner) error {
 	if w.src.contains(a) && w.seen.has(a) {
 		hd := w.src.head(a)
 		if hd.Kind() != kind {
@@ -97,7 +87,7 @@ func (w *walker) block(a format.Addr, kind format.Kind, of owner) error {
 	if err != nil {
 		return err
 	}
-	if err := w.young(a, b.head.Birth(), of); err != nil {
+	if err := w.young(a, b.Head.Birth(), of); err != nil {
 		return err
 	}
 	if w.known != nil && !w.known.has(a) {
@@ -105,17 +95,9 @@ func (w *walker) block(a format.Addr, kind format.Kind, of owner) error {
 	}
 	w.seen.add(a)
 	copied := w.visit(&b)
-	err = w.each(&b, of, func(at int, kind format.Kind, of owner) error {
-		word := b.word(at)
-		to := format.Addr(word & format.AddrMask)
-		if err := w.block(to, kind, of); err != nil {
-			return err
-		}
-		if copied != nil {
-			binary.LittleEndian.PutUint64(copied[at:], word&^format.AddrMask|uint64(w.place(to)))
-		}
-		return nil
-	})
+	if refersTo(kind) {
+		err = w.follow(&b, copied, of)
+	}
 	if err != nil || copied == nil {
 		return err
 	}
@@ -126,11 +108,27 @@ func (w *walker) block(a format.Addr, kind format.Kind, of owner) error {
 	return nil
 }
 
+// follow walks all below a block, and changes the addresses of what it refers to in its
+// copy, if there is one.
+func (w *walker) follow(b *object.Block, copied []byte, of object.Owner) error {
+	return w.each(b, of, func(at int, kind format.Kind, of object.Owner) error {
+		word := b.Word(at)
+		to := format.Addr(word & format.AddrMask)
+		if err := w.block(to, kind, of); err != nil {
+			return err
+		}
+		if copied != nil {
+			binary.LittleEndian.PutUint64(copied[at:], word&^format.AddrMask|uint64(w.place(to)))
+		}
+		return nil
+	})
+}
+
 // young refuses a block that was written after the version that it is reached from: it
 // has taken the place of another one.
-func (w *walker) young(a format.Addr, birth format.Version, of owner) error {
-	if birth > of.version {
-		return w.src.damage(a, "the block was written by version %d, and version %d refers to it", birth, of.version)
+func (w *walker) young(a format.Addr, birth format.Version, of object.Owner) error {
+	if birth > of.Version {
+		return w.src.damage(a, "the block was written by version %d, and version %d refers to it", birth, of.Version)
 	}
 	return nil
 }
@@ -152,7 +150,7 @@ func (w *walker) version(a format.Addr, want uint64) (state *format.State, left 
 	if left, err = w.left(state, want == 0); err != nil {
 		return nil, 0, err
 	}
-	return state, left, w.block(a, format.KindState, owner{version: format.Version(state.Version), table: format.Link(state.Table), newest: want == 0})
+	return state, left, w.block(a, format.KindState, object.Owner{Version: format.Version(state.Version), Table: format.Link(state.Table), Newest: want == 0})
 }
 
 // checkpoints walks what the checkpoints reach besides.
@@ -174,13 +172,13 @@ func (w *walker) pinsOf(state *format.State) (list []format.Pin, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b.payload) < format.PinsHeadSize || b.word(0) > format.MaxPins ||
-		len(b.payload) < format.PinsHeadSize+int(b.word(0))*format.PinSize {
-		return nil, w.src.damage(b.addr, "the list of checkpoints is longer than its block")
+	if len(b.Payload) < format.PinsHeadSize || b.Word(0) > format.MaxPins ||
+		len(b.Payload) < format.PinsHeadSize+int(b.Word(0))*format.PinSize {
+		return nil, w.src.damage(b.Addr, "the list of checkpoints is longer than its block")
 	}
-	for i := range int(b.word(0)) {
+	for i := range int(b.Word(0)) {
 		var p format.Pin
-		if _, err := binary.Decode(b.payload[format.PinsHeadSize+i*format.PinSize:], binary.LittleEndian, &p); err != nil {
+		if _, err := binary.Decode(b.Payload[format.PinsHeadSize+i*format.PinSize:], binary.LittleEndian, &p); err != nil {
 			return nil, err
 		}
 		if p.Restore == 0 {
@@ -196,7 +194,7 @@ func (w *walker) left(state *format.State, newest bool) (n format.ByteCount, err
 	drop := func(a uint64, kind format.Kind) {
 		b, blockErr := w.src.block(format.Addr(a), kind)
 		if blockErr == nil {
-			n += b.bytes()
+			n += b.Bytes()
 		}
 		err = errors.Join(err, blockErr)
 	}

@@ -4,9 +4,8 @@ import (
 	"context"
 	"slices"
 
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // A Move is a block of a version that is to get another place, or one on the way to such
@@ -19,14 +18,7 @@ type Move struct {
 	Away  bool        // it is to get another place itself
 	Size  uint32      // of its payload
 	Below []Move
-	value *value // of a block that holds values; else nil
-}
-
-// value is what must be known to move the values in a block.
-type value struct {
-	shape *entry.Shape // of an entry
-	item  *layout.Type // of an element of a list, or of the object of a reference
-	at    uintptr      // of the value, in the latter
+	held  *object.Held // by the block; nil: no values
 }
 
 // Addr returns where the block lies.
@@ -39,14 +31,10 @@ func (m *Move) To(a format.Addr) uint64 { return m.Word&^format.AddrMask | uint6
 // at another place.
 func (m *Move) Relocate(copied []byte, to format.Addr) error {
 	old, now := uintptr(m.Addr())+format.HeaderSize, uintptr(to)+format.HeaderSize
-	switch v := m.value; {
-	case v == nil:
+	if m.held == nil {
 		return nil
-	case v.shape != nil:
-		return v.shape.Move(copied, old, now)
-	default:
-		return v.item.Move(copied, v.at, old, now)
 	}
+	return m.held.Move(copied, old, now)
 }
 
 // Moves lists what is to be moved of the version with the state at an address, which is
@@ -55,7 +43,7 @@ func (m *Move) Relocate(copied []byte, to format.Addr) error {
 // state and the list of its changes, which the next version replaces anyway.
 func Moves(ctx context.Context, src *Source, state format.Addr, most int, away func(a format.Addr) bool) (list []Move, count int, err error) {
 	w := newWalker(ctx, src)
-	p := &planner{walker: w, away: away, most: most, values: map[value]*value{}}
+	p := &planner{walker: w, away: away, most: most, held: map[object.Held]*object.Held{}}
 	s, err := src.State(state)
 	if err != nil {
 		return nil, 0, err
@@ -64,7 +52,7 @@ func Moves(ctx context.Context, src *Source, state format.Addr, most int, away f
 	if err != nil {
 		return nil, 0, err
 	}
-	list, err = p.below(&b, owner{version: format.Version(s.Version), table: format.Link(s.Table)})
+	list, err = p.below(&b, object.Owner{Version: format.Version(s.Version), Table: format.Link(s.Table)})
 	return list, p.count, err
 }
 
@@ -73,14 +61,14 @@ type planner struct {
 	*walker
 	away        func(a format.Addr) bool
 	count, most int
-	values      map[value]*value // each one once
+	held        map[object.Held]*object.Held // each one once
 }
 
 // below returns the moves below a block. The leaf of a hash trie can be that of several
 // slots of a node: then it is one move.
-func (p *planner) below(b *block, of owner) (list []Move, err error) {
-	err = p.each(b, of, func(at int, kind format.Kind, of owner) error {
-		m := Move{At: at, Word: b.word(at), Kind: kind}
+func (p *planner) below(b *object.Block, of object.Owner) (list []Move, err error) {
+	err = p.each(b, of, func(at int, kind format.Kind, of object.Owner) error {
+		m := Move{At: at, Word: b.Word(at), Kind: kind}
 		if p.count >= p.most || slices.ContainsFunc(list, func(other Move) bool { return other.Addr() == m.Addr() }) {
 			return nil
 		}
@@ -94,7 +82,7 @@ func (p *planner) below(b *block, of owner) (list []Move, err error) {
 }
 
 // plan fills a move, and reports whether it is one.
-func (p *planner) plan(m *Move, of owner) (bool, error) {
+func (p *planner) plan(m *Move, of object.Owner) (bool, error) {
 	if p.steps%1024 == 0 {
 		if err := p.ctx.Err(); err != nil {
 			return false, err
@@ -103,11 +91,7 @@ func (p *planner) plan(m *Move, of owner) (bool, error) {
 	p.steps++
 	a := m.Addr()
 	m.Away = p.src.contains(a) && p.away(a)
-	last := false // nothing is below
-	switch m.Kind {
-	case format.KindEntry, format.KindItem, format.KindValue, format.KindType:
-		last = true
-	}
+	last := !refersTo(m.Kind) // nothing is below
 	if last && !m.Away {
 		return false, nil
 	}
@@ -115,10 +99,10 @@ func (p *planner) plan(m *Move, of owner) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := p.young(a, b.head.Birth(), of); err != nil {
+	if err := p.young(a, b.Head.Birth(), of); err != nil {
 		return false, err
 	}
-	m.Size = b.head.Size
+	m.Size = b.Head.Size
 	if m.Away {
 		p.count++
 		if err := p.holds(m, &b, of); err != nil {
@@ -132,22 +116,15 @@ func (p *planner) plan(m *Move, of owner) (bool, error) {
 }
 
 // holds notes how to move the values in a block.
-func (p *planner) holds(m *Move, b *block, of owner) (err error) {
-	var v value
-	switch m.Kind {
-	case format.KindEntry:
-		v.shape = of.shape
-	case format.KindItem:
-		v.item = of.item
-	case format.KindValue:
-		v.at = uintptr(format.ValueObjectSize)
-		v.item, err = p.typeOfValue(b, of)
-	default:
+func (p *planner) holds(m *Move, b *object.Block, of object.Owner) error {
+	node := object.NodeOf(m.Kind)
+	if node == nil || node.Hold == nil {
 		return nil
 	}
-	if p.values[v] == nil {
-		p.values[v] = &v
+	held, err := node.Hold(p, b, of)
+	if p.held[held] == nil {
+		p.held[held] = &held
 	}
-	m.value = p.values[v]
+	m.held = p.held[held]
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // Placement says where the blocks of a live set go.
@@ -159,22 +160,22 @@ func (a *Placement) Write(ctx context.Context, dst []byte) error {
 	for i, c := range a.classes {
 		dst[format.TableOffset+i] = byte(c)
 	}
-	at := func(b *block) []byte {
-		off := uint64(a.Addr(b.addr)) - a.base
-		return dst[off : off+format.HeaderSize+uint64(b.head.Size)]
+	at := func(b *object.Block) []byte {
+		off := uint64(a.Addr(b.Addr)) - a.base
+		return dst[off : off+format.HeaderSize+uint64(b.Head.Size)]
 	}
 	w := newWalker(ctx, a.live.src)
 	w.known, w.place, w.next = &a.live.set, a.Addr, a.NextIndex
-	w.visit = func(b *block) []byte {
+	w.visit = func(b *object.Block) []byte {
 		to := at(b)
-		copy(to[format.HeaderSize:], b.payload)
+		copy(to[format.HeaderSize:], b.Payload)
 		return to[format.HeaderSize:]
 	}
-	w.done = func(b *block, _ []byte) {
+	w.done = func(b *object.Block, _ []byte) {
 		to := at(b)
-		binary.LittleEndian.PutUint32(to[4:], b.head.Size)
-		binary.LittleEndian.PutUint64(to[8:], b.head.Meta)
-		binary.LittleEndian.PutUint32(to, format.BlockSum(to, uint64(a.Addr(b.addr))-a.base))
+		binary.LittleEndian.PutUint32(to[4:], b.Head.Size)
+		binary.LittleEndian.PutUint64(to[8:], b.Head.Meta)
+		binary.LittleEndian.PutUint32(to, format.BlockSum(to, uint64(a.Addr(b.Addr))-a.base))
 	}
 	if _, _, err := w.version(a.live.newest, 0); err != nil {
 		return err

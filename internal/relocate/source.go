@@ -25,8 +25,8 @@
 // there are no processes; and the lists of checkpoints of checkpoints, which say
 // what else was pinned when they were the newest version.
 //
-// Start reading at rewrite, then FindLive and walker.each: the one place that knows what
-// each kind of block refers to.
+// Start reading at rewrite, then FindLive and walker.each, which asks package object what
+// a kind of block refers to.
 package relocate
 
 import (
@@ -34,6 +34,7 @@ import (
 	"fmt"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // Source is the heap file of a closed space.
@@ -58,24 +59,6 @@ func NewSource(data []byte, h *format.Header, carved uint64) (*Source, error) {
 	return &Source{data: data, classes: classes, base: h.Base, first: first, carved: carved, secret: h.Secret}, nil
 }
 
-// block is one that was verified.
-type block struct {
-	addr    format.Addr
-	head    format.BlockHeader
-	payload []byte // in the source
-}
-
-// bytes returns what the block takes, header and rounding included.
-func (b *block) bytes() format.ByteCount {
-	if c := b.head.Class(); c != format.ClassRun {
-		return c.BlockSize()
-	}
-	return format.ByteCount(format.RunExtents(format.ByteCount(b.head.Size))) << format.ExtentShift
-}
-
-// word returns the word at an offset of the payload.
-func (b *block) word(at int) uint64 { return binary.LittleEndian.Uint64(b.payload[at:]) }
-
 // damage describes what is wrong with the block at an address.
 func (s *Source) damage(a format.Addr, what string, args ...any) error {
 	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - s.base), What: fmt.Sprintf(what, args...)}
@@ -97,9 +80,9 @@ func (s *Source) head(a format.Addr) format.BlockHeader {
 }
 
 // block verifies and returns the block of the kind at an address (N1).
-func (s *Source) block(a format.Addr, kind format.Kind) (block, error) {
+func (s *Source) block(a format.Addr, kind format.Kind) (object.Block, error) {
 	if !s.contains(a) {
-		return block{}, s.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))
+		return object.Block{}, s.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))
 	}
 	hd := s.head(a)
 	off := uint64(a) - s.base
@@ -111,19 +94,19 @@ func (s *Source) block(a format.Addr, kind format.Kind) (block, error) {
 	switch {
 	case room == 0, class == format.ClassRun && within != 0,
 		class != format.ClassRun && (within%uint64(room) != 0 || within+uint64(room) > format.ExtentSize):
-		return block{}, s.damage(a, "no block begins here (a %s was expected, the extent is of class %d)", kind, class)
+		return object.Block{}, s.damage(a, "no block begins here (a %s was expected, the extent is of class %d)", kind, class)
 	case off+uint64(room) > s.carved:
-		return block{}, s.damage(a, "a %s block of %d bytes does not fit where it is", kind, hd.Size)
+		return object.Block{}, s.damage(a, "a %s block of %d bytes does not fit where it is", kind, hd.Size)
 	case hd.Class() != class || class != format.ClassFor(format.ByteCount(hd.Size)):
-		return block{}, s.damage(a, "the header of a %s block has a wrong size or class", kind)
+		return object.Block{}, s.damage(a, "the header of a %s block has a wrong size or class", kind)
 	case hd.Kind() != kind:
-		return block{}, s.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
+		return object.Block{}, s.damage(a, "a %s block was expected, this is of kind %s", kind, hd.Kind())
 	}
 	end := off + format.HeaderSize + uint64(hd.Size)
 	if format.BlockSum(s.data[off:end], off) != hd.Sum {
-		return block{}, s.damage(a, "the checksum of the %s block does not match", kind)
+		return object.Block{}, s.damage(a, "the checksum of the %s block does not match", kind)
 	}
-	return block{addr: a, head: hd, payload: s.data[off+format.HeaderSize : end : end]}, nil
+	return object.Block{Addr: a, Head: hd, Payload: s.data[off+format.HeaderSize : end : end]}, nil
 }
 
 // State verifies and returns the state block at an address.
@@ -133,7 +116,7 @@ func (s *Source) State(a format.Addr) (*format.State, error) {
 		return nil, err
 	}
 	state := new(format.State)
-	if _, err := binary.Decode(b.payload, binary.LittleEndian, state); err != nil || len(b.payload) != format.StateSize {
+	if _, err := binary.Decode(b.Payload, binary.LittleEndian, state); err != nil || len(b.Payload) != format.StateSize {
 		return nil, s.damage(a, "a state block of the wrong size")
 	}
 	return state, nil

@@ -1,16 +1,14 @@
 package salvage
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/dump"
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // replay tells the changes that the journal has of the versions after the one that
@@ -49,8 +47,7 @@ func (s *salvager) change(h format.OpHead, payload []byte) error {
 	if !wanted {
 		return nil
 	}
-	switch format.OpKindOf(h.What) {
-	case format.OpNewType, format.OpNewMap, format.OpNewSorted, format.OpNewList, format.OpNewValue:
+	if op := format.OpKindOf(h.What); object.OfOp(op).About().New == op {
 		s.next = index + 1
 	}
 	return s.put(h, payload)
@@ -58,58 +55,45 @@ func (s *salvager) change(h format.OpHead, payload []byte) error {
 
 // fits reports whether the applier will take a change, and whether it is wanted.
 func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
-	index := format.ObjectOf(h.What)
-	switch kind := format.OpKindOf(h.What); kind {
-	case format.OpNewType:
-		if index < s.next {
-			return false, errors.New("a new type whose index is in use")
-		}
-		_, err := dump.TypeIn(payload)
-		return err == nil, err
-	case format.OpNewMap, format.OpNewSorted:
-		key, value := s.types[h.Addr], s.types[h.Arg]
-		of := format.KindMap
-		if kind == format.OpNewSorted {
-			of = format.KindSorted
-		}
-		if index < s.next || key == nil || value == nil || entry.CheckKeys(key, of) != nil {
-			return false, errors.New("a new map whose types are lost")
-		}
-		return true, nil
-	case format.OpSet, format.OpDelete:
-		return s.entryFits(index, kind, h, payload)
-	case format.OpNewList, format.OpNewValue, format.OpSetValue, format.OpAppend, format.OpSetItem, format.OpTruncate:
-		return s.cellFits(index, kind, h, payload)
-	case format.OpDrop: // no name led to them: they do no harm, and here more is better than less
+	index, op := format.ObjectOf(h.What), format.OpKindOf(h.What)
+	if op == format.OpDrop { // no name led to them: they do no harm, and here more is better than less
 		return false, nil
-	default:
-		return false, fmt.Errorf("changes of kind %d are not known", kind)
 	}
+	t, err := s.told(index, op, h, payload)
+	if err != nil {
+		return false, err
+	}
+	holder, bounds, err := t.Kind.Judge(t, h, payload, s.scratchCopy)
+	if err != nil || holder == nil {
+		return err == nil, err
+	}
+	if t.Shape == s.own {
+		return s.name(index, holder, bounds), nil
+	}
+	return true, t.Kind.Handles(t.Layout, holder, bounds, s.lead(index))
 }
 
-// entryFits is fits for a change of an entry.
-func (s *salvager) entryFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
-	sh, sorted := s.objects[index].shape, s.objects[index].sorted
+// told returns what is known of the object of a change: what it makes, or what was told.
+func (s *salvager) told(index uint64, op format.OpKind, h format.OpHead, payload []byte) (*object.Told, error) {
+	k := object.OfOp(op)
+	if k == nil {
+		return nil, fmt.Errorf("changes of kind %d are not known", op)
+	}
+	if k.About().New == op {
+		if index < s.next {
+			return nil, fmt.Errorf("a new %s whose index is in use", k.About().Called)
+		}
+		t, err := k.Make(known{s}, h, payload)
+		return &t, err
+	}
+	t := s.objects[index]
 	if index == format.CatalogIndex || index == format.TypesIndex {
-		sh = s.own
+		t = &object.Told{Kind: object.Of(format.KindMap), Layout: object.Layout{Shape: s.own}}
 	}
-	if sh == nil {
-		return false, errors.New("changes of entries of a map that is lost")
+	if t == nil || !object.Has(t.Kind, op) {
+		return nil, fmt.Errorf("a change of a %s that is lost", k.About().Called)
 	}
-	e, bounds := s.scratchCopy(payload)
-	err := dump.RelocateEntry(sh, h, e, bounds)
-	if err == nil {
-		err = dump.CheckKey(sh, sh.KeyOf(e), sorted)
-	}
-	if err != nil || kind == format.OpDelete {
-		return err == nil, err
-	}
-	if sh == s.own {
-		return s.name(index, e, bounds), nil
-	}
-	s.meet(index, sh.Key, sh.KeyOf(e), bounds)
-	s.meet(index, sh.Value, sh.ValueOf(e), bounds)
-	return true, nil
+	return t, nil
 }
 
 // scratchCopy copies a payload to where it can be changed.
@@ -119,45 +103,4 @@ func (s *salvager) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	p := unsafe.Pointer(unsafe.SliceData(s.scratch))
 	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
 	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
-}
-
-// cellFits is fits for a change of a list, or of a value that references lead to.
-func (s *salvager) cellFits(index uint64, kind format.OpKind, h format.OpHead, payload []byte) (bool, error) {
-	o := s.objects[index]
-	switch kind {
-	case format.OpNewList, format.OpNewValue:
-		t := s.types[h.Arg]
-		if index < s.next || t == nil {
-			return false, errors.New("a new object whose type is lost")
-		}
-		o = told{cell: entry.NewItem(t, nil)}
-		if kind == format.OpNewValue {
-			o = told{cell: entry.NewValue(t, nil), typeIndex: h.Arg}
-		}
-	case format.OpSetValue:
-		if o.cell == nil || o.list != nil {
-			return false, errors.New("a change of a value that is lost")
-		}
-	default:
-		if o.list == nil {
-			return false, errors.New("a change of a list that is lost")
-		}
-		if err := dump.CheckIndex(h, *o.list); err != nil {
-			return false, err
-		}
-	}
-	if kind == format.OpNewList || kind == format.OpTruncate || len(payload) == 0 && h.Addr == 0 {
-		return true, nil
-	}
-	p, bounds := s.scratchCopy(payload)
-	if err := dump.RelocateCell(o.cell, h, p, bounds); err != nil {
-		return false, err
-	}
-	if o.list == nil {
-		if err := dump.CheckValue(*(*uint64)(p), o.typeIndex); err != nil {
-			return false, err
-		}
-	}
-	s.meet(index, o.cell.Type, o.cell.ValueOf(p), bounds)
-	return true, nil
 }

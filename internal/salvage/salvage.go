@@ -34,6 +34,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -165,9 +166,7 @@ func (s *salvager) open() (err error) {
 	}
 	s.heap = heap.Detached(s.region, min(s.size, s.header.Window))
 	s.r = s.heap.Reader(false)
-	key, _ := layout.For[string]()
-	value, _ := layout.For[uint64]()
-	s.own = s.shape(key, value)
+	s.own = s.shape(object.OwnTypes())
 	return nil
 }
 

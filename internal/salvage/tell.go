@@ -1,7 +1,6 @@
 package salvage
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -12,33 +11,25 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // A telling is what was told so far, and what leads to what.
 type telling struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
-	objects map[uint64]told     // that are no types
-	leads   map[uint64][]uint64 // from an object that holds handles to those that they name
-	named   []uint64            // objects that the catalog names
+	objects map[uint64]*object.Told // that are no types
+	leads   map[uint64][]uint64     // from an object that holds handles to those that they name
+	named   []uint64                // objects that the catalog names
 	names   map[string]bool
 	next    uint64 // index that is free
 	copied  []byte
 	scratch []uint64
 }
 
-// told is what an object is, of which was told that it is there.
-type told struct {
-	shape     *entry.Shape // of a map
-	sorted    bool
-	list      *uint64     // length of a list
-	cell      *entry.Cell // of a list or a value
-	typeIndex uint64      // of a value
-}
-
 // tell writes the backup.
 func (s *salvager) tell(v *candidate, w io.Writer) error {
-	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]told{},
+	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]*object.Told{},
 		leads: map[uint64][]uint64{}, names: map[string]bool{}}
 	limit := s.limit
 	if limit == 0 {
@@ -115,40 +106,29 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 // noteTold notes what comes to be by a change with the copied payload; an error says
 // that it cannot be.
 func (s *salvager) noteTold(h format.OpHead, index uint64) error {
-	switch format.OpKindOf(h.What) {
-	case format.OpNewType:
-		t, err := dump.TypeIn(s.copied)
-		if err != nil {
+	op := format.OpKindOf(h.What)
+	if k := object.OfOp(op); k != nil && k.About().New == op {
+		t, err := k.Make(known{s}, h, s.copied)
+		switch {
+		case err != nil:
 			return err
+		case t.Descriptor != nil:
+			s.types[index] = t.Descriptor
+		default:
+			s.objects[index] = &t
 		}
-		s.types[index] = t
-	case format.OpNewMap, format.OpNewSorted:
-		key, value := s.types[h.Addr], s.types[h.Arg]
-		if key == nil || value == nil {
-			return errors.New("a map whose types are lost")
-		}
-		s.objects[index] = told{shape: s.shape(key, value), sorted: format.OpKindOf(h.What) == format.OpNewSorted}
-	case format.OpNewList, format.OpNewValue:
-		t := s.types[h.Arg]
-		if t == nil {
-			return errors.New("an object whose type is lost")
-		}
-		if format.OpKindOf(h.What) == format.OpNewList {
-			s.objects[index] = told{list: new(uint64), cell: entry.NewItem(t, nil)}
-		} else {
-			s.objects[index] = told{cell: entry.NewValue(t, nil), typeIndex: h.Arg}
-		}
-	case format.OpAppend:
-		if n := s.objects[index].list; n != nil {
-			*n = h.Arg + 1
-		}
-	case format.OpTruncate:
-		if n := s.objects[index].list; n != nil {
-			*n = h.Arg
-		}
+	} else if t := s.objects[index]; t != nil {
+		t.Kind.Note(t, h)
 	}
 	return nil
 }
+
+// known are the types that were told. Its methods implement object.Types.
+type known struct{ *salvager }
+
+func (k known) Type(index uint64) *layout.Type { return k.types[index] }
+
+func (k known) Shape(key, value *layout.Type) *entry.Shape { return k.shape(key, value) }
 
 // has reports whether it was told that there is an object.
 func (s *salvager) has(index uint64) bool {
@@ -156,14 +136,20 @@ func (s *salvager) has(index uint64) bool {
 	return isObject || s.types[index] != nil || index < format.FirstIndex
 }
 
-// meet notes what a key or a value of an object leads to.
+// meet notes what a key or a value of an object, which was checked before, leads to.
 func (s *salvager) meet(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
-	handles(t, p, b, func(id format.ID) {
-		list := s.leads[object]
+	_ = t.Handles(p, b, s.lead(object))
+}
+
+// lead returns what notes where an object leads to.
+func (s *salvager) lead(from uint64) object.Meet {
+	return func(_ layout.HandleKind, handle uint64) bool {
+		list, id := s.leads[from], format.ID(handle)
 		if id.Tag() == s.header.Tag && (len(list) == 0 || list[len(list)-1] != id.Index()) {
-			s.leads[object] = append(list, id.Index())
+			s.leads[from] = append(list, id.Index())
 		}
-	})
+		return true
+	}
 }
 
 // handles calls fn for each handle in a value, which was checked before.

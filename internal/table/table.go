@@ -12,6 +12,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -39,13 +40,13 @@ func find(r *heap.Reader, root format.Link, index uint64, kind format.Kind) (for
 	a := format.Addr(word)
 	p, err := r.Payload(a, kind)
 	if err != nil {
-		if r.Plausible(a) && r.Kind(a).Object() && r.Verify(a, r.Kind(a)) == nil {
+		if r.Plausible(a) && object.Is(r.Kind(a)) && r.Verify(a, r.Kind(a)) == nil {
 			return 0, nil, &KindError{kind, r.Kind(a)}
 		}
 		return 0, nil, err
 	}
 	if got := r.Kind(a); got != kind {
-		if got.Object() {
+		if object.Is(got) {
 			return 0, nil, &KindError{kind, got}
 		}
 		return 0, nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the object table leads to a block of kind %s", got)}
@@ -71,7 +72,7 @@ func Any(r *heap.Reader, root format.Link, index uint64) (format.Kind, unsafe.Po
 		return 0, nil, ErrNoObject
 	}
 	a := format.Addr(word)
-	if !r.Plausible(a) || !r.Kind(a).Object() {
+	if !r.Plausible(a) || !object.Is(r.Kind(a)) {
 		return 0, nil, &format.DamageError{File: "heap", What: fmt.Sprintf("the object table leads to %#x, where no object is", word)}
 	}
 	kind := r.Kind(a)

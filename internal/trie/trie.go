@@ -61,8 +61,8 @@ import (
 )
 
 const (
-	fanBits   = 6  // hash bits that a full inner node consumes
-	hashBits  = 64 // of a hash
+	fanBits   = format.FanBits  // hash bits that a full inner node consumes
+	hashBits  = format.HashBits // of a hash
 	tagBits   = 16
 	maxLevels = (hashBits + fanBits - 1) / fanBits
 )

@@ -30,9 +30,9 @@ import (
 )
 
 const (
-	fanBits   = 6
+	fanBits   = format.FanBits
 	minBits   = 2
-	maxLevels = 8 // of six bits: more indexes than an ID has
+	maxLevels = format.MaxVectorLevels
 )
 
 // MaxIndex is the greatest index of a vector.

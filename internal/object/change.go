@@ -1,4 +1,4 @@
-package dump
+package object
 
 import (
 	"errors"
@@ -12,15 +12,6 @@ import (
 
 // What a change must be, for whoever takes it: the applier, which makes it, and a
 // salvage, which passes on what the applier will make.
-
-// TypeIn returns the type in the payload of a change that stores a descriptor.
-func TypeIn(payload []byte) (*layout.Type, error) {
-	const head = int(unsafe.Sizeof(format.TypeObject{}))
-	if len(payload) < head {
-		return nil, fmt.Errorf("a descriptor of %d bytes is too short", len(payload))
-	}
-	return layout.Decode(append([]byte(nil), payload[head:]...))
-}
 
 // RelocateEntry relocates the entry of a change to where a copy of its payload is: the
 // key, and the value unless the change deletes.

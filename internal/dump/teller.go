@@ -1,0 +1,85 @@
+package dump
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
+)
+
+// teller is a dump as the kinds of objects see it. Its methods implement object.Teller.
+type teller struct{ *Dump }
+
+func (t teller) Pass() object.Pass { return t.pass }
+
+func (t teller) Counts() *object.Counts { return &t.Dump.Counts }
+
+func (t teller) Reader() *heap.Reader { return t.Dump.Reader }
+
+func (t teller) Payload(a format.Addr) ([]byte, format.OpHead) {
+	at := uintptr(a) + format.HeaderSize
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), at)), t.Dump.Reader.Size(a)), format.OpHead{Addr: uint64(at)}
+}
+
+func (t teller) Type(index uint64) *layout.Type { return t.types[index] }
+
+func (t teller) Know(typ *layout.Type) { t.types[t.object] = typ }
+
+func (t teller) Shape(key, value *layout.Type) *entry.Shape { return t.Dump.Shape(key, value) }
+
+func (t teller) Own() *entry.Shape {
+	if t.object == t.State.Catalog || t.object == t.State.Types {
+		return t.Dump.Own
+	}
+	return nil
+}
+
+func (t teller) Things(n uint64) { t.budget = object.BlockBudget(n) }
+
+func (t teller) Visit(a format.Addr, kind format.Kind) (bool, error) { return t.visit(a, kind) }
+
+func (t teller) Damage(a format.Addr, err error) error { return t.damage(a, err) }
+
+func (t teller) Once(err error) error { return t.onlyOnce(err) }
+
+func (t teller) Lead(e unsafe.Pointer, b layout.Bounds) (bool, error) {
+	if t.There != nil {
+		if err := CheckLead(t.Dump.Own, e, b, t.object == t.State.Types, t.types, t.There); err != nil {
+			return false, err
+		}
+	}
+	return t.Name == nil || t.Name(t.object, e, b), nil
+}
+
+func (t teller) Show(typ *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+	if t.Meet != nil {
+		t.Meet(t.object, typ, p, b)
+	}
+}
+
+func (t teller) Tell(op format.OpKind, h format.OpHead, payload []byte) error {
+	h.What = format.MakeWhat(op, t.object)
+	t.Failed = t.Put(h, payload)
+	return t.Failed
+}
+
+// CheckLead returns an error if an entry of one of the space's own maps does not lead to
+// what it should: to a type with the digest, or to an object.
+func CheckLead(own *entry.Shape, e unsafe.Pointer, b layout.Bounds, toType bool, types map[uint64]*layout.Type, there func(index uint64) bool) error {
+	var name string
+	if err := own.Key.CopyOut(unsafe.Pointer(&name), own.KeyOf(e), b); err != nil {
+		return err
+	}
+	index := *layout.Cast[uint64](own.ValueOf(e))
+	switch {
+	case !toType && !there(index):
+		return fmt.Errorf("the name %q leads to object %d, which is not there", name, index)
+	case toType && (types[index] == nil || layout.Digest(types[index].Encode()) != name):
+		return fmt.Errorf("a digest leads to object %d, which is not its type", index)
+	}
+	return nil
+}

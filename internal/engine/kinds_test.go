@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
+)
+
+// A pair is an object of a kind that no other package knows of: two handles. Each of its
+// changes says all that there is in an argument.
+type pairObject struct{ handles [2]uint64 }
+
+const (
+	kindPair  format.Kind   = 31
+	opNewPair format.OpKind = 100 // there is a new pair, of nil handles
+	opFirst   format.OpKind = 101 // the first handle is the argument
+	opSecond  format.OpKind = 102
+
+	pairSize = format.ByteCount(unsafe.Sizeof(pairObject{}))
+)
+
+type pairKind struct{ object.Plain }
+
+var aboutPair = object.About{Kind: kindPair, Name: "pair", Called: "pair", Whole: true,
+	New: opNewPair, Ops: []format.OpKind{opNewPair, opFirst, opSecond}}
+
+func (pairKind) About() *object.About { return &aboutPair }
+
+func (pairKind) Fits(size format.ByteCount) bool { return size == pairSize }
+
+func (pairKind) Nodes() []object.Node { return []object.Node{{Kind: kindPair}} }
+
+func (pairKind) Handles(_ object.Layout, holder unsafe.Pointer, _ layout.Bounds, meet object.Meet) error {
+	for _, id := range (*pairObject)(holder).handles {
+		if id != 0 && !meet(layout.Ref, id) {
+			break
+		}
+	}
+	return nil
+}
+
+func (pairKind) Tell(t object.Teller, a format.Addr) error {
+	payload, _ := t.Payload(a)
+	if len(payload) != int(pairSize) {
+		return errors.New("a pair of the wrong size")
+	}
+	if t.Pass() == object.PassObjects {
+		t.Counts().Objects++
+		return t.Tell(opNewPair, format.OpHead{}, nil)
+	}
+	t.Counts().Entries++
+	for i, id := range (*pairObject)(unsafe.Pointer(unsafe.SliceData(payload))).handles {
+		if err := t.Tell(opFirst+format.OpKind(i), format.OpHead{Arg: id}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k pairKind) Make(object.Types, format.OpHead, []byte) (object.Told, error) {
+	return object.Told{Kind: k}, nil
+}
+
+func (pairKind) Apply(e object.Editor, op format.OpKind, index uint64, h format.OpHead, _ []byte) error {
+	if op == opNewPair {
+		p, err := e.Create(kindPair, index, pairSize)
+		if err == nil {
+			*(*pairObject)(p) = pairObject{}
+		}
+		return err
+	}
+	p, err := e.Edit(kindPair, index, pairSize)
+	if err == nil {
+		(*pairObject)(p).handles[op-opFirst] = h.Arg
+	}
+	return err
+}
+
+func (pairKind) Check(c object.Checker, o object.At, p unsafe.Pointer) error {
+	for _, id := range (*pairObject)(p).handles {
+		if id != 0 && format.ID(id).Index() < format.FirstIndex {
+			c.Find(o.Addr, "a pair leads to an object of the space itself")
+		}
+	}
+	c.Count(1)
+	return nil
+}
+
+// newPair makes a pair, and gives it a name if there is one.
+func (k *knots) newPair(name string, first, second format.ID) (id format.ID) {
+	k.t.Helper()
+	err := k.Change(false, func(tx *Tx) error {
+		if err := tx.writable(); err != nil {
+			return err
+		}
+		defer tx.endChange()
+		index, p, err := tx.newObject(kindPair, pairSize)
+		if err != nil {
+			return err
+		}
+		*(*pairObject)(p) = pairObject{}
+		id = format.MakeID(tx.sp.header.Tag, index)
+		tx.write.Log(format.Op{What: format.MakeWhat(opNewPair, index)})
+		for i, handle := range []format.ID{first, second} {
+			if err := tx.setPair(index, i, handle); err != nil {
+				return err
+			}
+		}
+		if name == "" {
+			return nil
+		}
+		return tx.enroll(tx.state.Catalog, name, index)
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return id
+}
+
+// setPair changes one of the handles of a pair.
+func (tx *Tx) setPair(index uint64, i int, handle format.ID) error {
+	p, err := tx.edit(index, kindPair, pairSize)
+	if err == nil {
+		(*pairObject)(p).handles[i] = uint64(handle)
+		tx.write.Log(format.Op{What: format.MakeWhat(opFirst+format.OpKind(i), index), Arg: uint64(handle)})
+	}
+	return err
+}
+
+// expectPair compares what a pair and the knots that it leads to are.
+func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...format.ID) {
+	t.Helper()
+	err := sp.look(func(tx *Tx) error {
+		p, err := tx.object(id.Index(), kindPair)
+		if err != nil {
+			return err
+		}
+		if got := (*pairObject)(p).handles; got != [2]uint64{uint64(handles[0]), uint64(handles[1])} {
+			return fmt.Errorf("it is %x", got)
+		}
+		for _, id := range handles {
+			var v knot
+			if err := tx.ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v)); err != nil {
+				return fmt.Errorf("it leads to the knot %v: %w", id, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("%s, the pair %v: %v", where, id, err)
+	}
+}
+
+// A kind of object is one type and one line: the rest of the library has what it needs of
+// it from there.
+func TestKinds_OneOfItsOwn(t *testing.T) {
+	t.Cleanup(object.Add(pairKind{}))
+	ctx := context.Background()
+	k := newKnots(t)
+	a, b, c := k.tie(1)[0], k.tie(1)[0], k.tie(1)[0]
+	pair, garbage := k.newPair("pair", a, b), k.newPair("", c, a)
+	expectPair(t, k.Space, "made", pair, a, b)
+
+	// What no name leads to is collected, and what the pair leads to is not.
+	if found, err := k.Collect(ctx); err != nil || found.Dropped != 2 || k.there([]format.ID{a, b, c}) != 2 {
+		t.Errorf("a collection dropped %d objects: %v", found.Dropped, err)
+	}
+	if err := k.look(func(tx *Tx) error { _, err := tx.object(garbage.Index(), kindPair); return err }); err == nil {
+		t.Error("a pair that nothing leads to is there still")
+	}
+	expectPair(t, k.Space, "after a collection", pair, a, b)
+
+	// What it comes to lead to while a collection goes on is not, either.
+	late := k.tie(1)[0]
+	collection := k.marked()
+	err := k.Change(false, func(tx *Tx) error {
+		if err := tx.writable(); err != nil {
+			return err
+		}
+		defer tx.endChange()
+		return tx.setPair(pair.Index(), 1, late)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := collection.dropAll(); err != nil || collection.Rescued != 1 {
+		t.Errorf("the collection rescued %d objects: %v", collection.Rescued, err)
+	}
+	collection.end()
+	expectPair(t, k.Space, "changed during a collection", pair, a, late)
+
+	// It is moved while the space is open, if much was removed around it.
+	k.tie(150_000)
+	for range 3 * format.ExtentSize / 32 {
+		k.newPair("", a, b)
+	}
+	moved := k.newPair("moved", a, b)
+	if _, err := k.Collect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	from := where(t, k.Space, moved)
+	if _, _, err := k.Compact(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if where(t, k.Space, moved) == from {
+		t.Error("a pair that is alone in its extent was not moved")
+	}
+	expectPair(t, k.Space, "moved", moved, a, b)
+	expectPair(t, k.Space, "moved", pair, a, late)
+
+	// A backup has it.
+	var backup bytes.Buffer
+	tx, err := k.View()
+	if err == nil {
+		err = tx.Backup(&backup)
+		tx.DropView()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectRestored(t, &backup, "restored", pair, a, late)
+
+	// The journal has it.
+	dir := k.Dir()
+	sp := recovered(t, dir, k.Space)
+	expectPair(t, sp, "after a loss of power", pair, a, late)
+	verify(t, sp)
+
+	// It is copied when the space is written anew, there or elsewhere.
+	if _, _, err := Compact(ctx, dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if sp, err = Open(dir, Options{Manual: true}); err != nil {
+		t.Fatal(err)
+	}
+	expectPair(t, sp, "compacted", pair, a, late)
+	base := sp.header.Base
+	verify(t, sp)
+	if err := Rebase(ctx, dir, base+sp.header.Window, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if sp, err = Open(dir, Options{Manual: true}); err != nil {
+		t.Fatal(err)
+	}
+	expectPair(t, sp, "rebased", pair, a, late)
+	verify(t, sp)
+
+	// It can be got out of a damaged space.
+	var salvaged bytes.Buffer
+	if report, err := Salvage(dir, &salvaged); err != nil || report.Lost != 0 {
+		t.Fatal(report, err)
+	}
+	expectRestored(t, &salvaged, "salvaged", pair, a, late)
+}
+
+// expectRestored is expectPair in a space that is made of a backup.
+func expectRestored(t *testing.T, backup io.Reader, where string, id format.ID, handles ...format.ID) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "restored")
+	if err := Restore(dir, backup, Options{}, nil); err != nil {
+		t.Fatal(where, err)
+	}
+	sp, err := Open(dir, Options{Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectPair(t, sp, where, id, handles...)
+	verify(t, sp)
+}
+
+// Who does not know a kind says so, and takes its objects for nothing else.
+func TestKinds_OneThatIsNotKnown(t *testing.T) {
+	remove := object.Add(pairKind{})
+	k := newKnots(t)
+	a := k.tie(1)[0]
+	k.newPair("pair", a, a)
+	remove()
+	if list := findings(t, k.Space); len(list) == 0 {
+		t.Error("a check finds nothing wrong with an object of a kind that is not known")
+	}
+	if _, err := k.Collect(context.Background()); err == nil {
+		t.Error("a collection takes an object of a kind that is not known for one")
+	}
+	dir := k.Dir()
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Compact(context.Background(), dir, Options{}); err == nil {
+		t.Error("a space is written anew without an object of a kind that is not known")
+	}
+}
+
+// Each kind of object has what programs do to it, or needs nothing but its own block.
+func TestKinds_HaveTheirActs(t *testing.T) {
+	for number := range 256 {
+		k := object.Of(format.Kind(number))
+		if k == nil {
+			if actsOf[number].apply != nil {
+				t.Errorf("blocks of kind %s are no objects, and there are acts on them", format.Kind(number))
+			}
+			continue
+		}
+		do, about := actsOf[number], k.About()
+		if _, applied := k.(object.Applied); applied == (do.apply != nil) {
+			t.Errorf("the changes of a %s are applied by nobody, or twice", about.Called)
+		}
+		if typed := about.Types > 0; typed != (do.stored != nil) || typed != (do.recast != nil) {
+			t.Errorf("a %s has types, and nobody looks at it by them, or changes them", about.Called)
+		}
+	}
+}
+
+// where returns the address of the block of a pair.
+func where(t *testing.T, sp *Space, id format.ID) (a format.Addr) {
+	t.Helper()
+	if err := sp.look(func(tx *Tx) error {
+		p, err := tx.object(id.Index(), kindPair)
+		a = blockAt(p)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

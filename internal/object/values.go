@@ -1,0 +1,92 @@
+package object
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Layout is how the values of an object lie in its holders.
+type Layout struct {
+	Shape *entry.Shape // of its entries; nil: it has none
+	Cell  *entry.Cell  // of its elements, or of itself; nil: it has none
+}
+
+// Maker is what makes layouts in a space.
+type Maker struct {
+	Shape func(key, value *layout.Type) *entry.Shape
+	Judge entry.Judge // of handles that are to be stored; nil: none are
+}
+
+// Meet is shown a handle, and says whether to go on.
+type Meet = func(handle layout.HandleKind, id uint64) bool
+
+// Version is an object as it is in one version, which is held.
+type Version struct {
+	Reader  *heap.Reader
+	Payload unsafe.Pointer // nil: it is not there
+}
+
+// Pair is what one key has in two versions: payloads of blocks; nil is nothing.
+type Pair struct {
+	Index    uint64 // of the element of a list
+	Was, Now unsafe.Pointer
+}
+
+// Comparison finds the differences of one object between two versions, some at a time.
+type Comparison struct {
+	Key     *layout.Type // nil: there are no keys
+	Value   *layout.Type
+	KeyOf   func(holder unsafe.Pointer) unsafe.Pointer // nil: the index is the key
+	ValueOf func(holder unsafe.Pointer) unsafe.Pointer
+	Step    func(yield func(Pair)) (more bool, err error)
+}
+
+// cellHandles is Kind.Handles for kinds whose holders are cells.
+func cellHandles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error {
+	return l.Cell.Type.Handles(l.Cell.ValueOf(holder), b, meet)
+}
+
+// At is an object that is verified.
+type At struct {
+	Index uint64
+	Addr  format.Addr
+	Kind  format.Kind
+}
+
+// Checker is who verifies a version.
+type Checker interface {
+	Reader() *heap.Reader
+	Visit(a format.Addr, kind format.Kind) (descend bool, err error) // says no for a block that was visited before
+	Find(a format.Addr, what string, args ...any)                    // is told of what is not as it must be
+	Sound() bool                                                     // nothing was found yet
+	Older() bool                                                     // a checkpoint is verified: Visit says no for what the newest version has, too
+	Count(values uint64)                                             // is told how many values there are
+
+	Types
+	Know(index uint64, t *layout.Type)
+}
+
+// typeOf returns a stored type; nil if it is not known.
+func typeOf(c Checker, o At, index uint64) *layout.Type {
+	t := c.Type(index)
+	if t == nil {
+		c.Find(o.Addr, "the type of a %s, object %d, is missing", o.Kind, index)
+	}
+	return t
+}
+
+// checkValue verifies the value that begins at an offset of a block.
+func checkValue(c Checker, a format.Addr, kind format.Kind, at uintptr, typ *layout.Type) error {
+	p, err := c.Reader().Payload(a, kind)
+	if err != nil || typ == nil {
+		return err
+	}
+	if err := typ.Check(unsafe.Add(p, at), entry.Bounds(c.Reader(), p)); err != nil {
+		c.Find(a, "the value of a %s: %v", kind, err)
+	}
+	return nil
+}

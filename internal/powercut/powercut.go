@@ -248,14 +248,20 @@ type file struct {
 }
 
 // touched says that something is done to the file, and looks: at once, and when the
-// function that it returns is called.
-func (f *file) touched() func() int {
+// function that it returns is called. Others may look in between, and find nothing yet: so
+// the last look is at this file in any case.
+func (f *file) touched() func() {
 	d := f.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look()
 	f.h.idle = false
-	return d.Observe
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		f.h.idle = false
+		d.look()
+	}
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {

@@ -174,7 +174,7 @@ var readmeLines = []string{"in-place-tx1000", "get", "put1", "load", "durable-1"
 // Readme is the table of README.md.
 func (r *Run) Readme() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Medians of %d rounds, %s records of about 150 bytes, %d cores shared with others (`make bench`). A speed above 1× is in favour of Everheap. "+
+	fmt.Fprintf(&b, "Medians of %d rounds, %s records of about 150 bytes, %d cores (`make bench`). A speed above 1× is in favour of Everheap. "+
 		"[BENCHMARKS.md](BENCHMARKS.md) has every engine, the ranges, and where Everheap loses and why; [bench/peers](bench/peers) measures it on your machine.\n\n",
 		r.rounds, r.records(), r.machine.Cores)
 	head(&b, "work", "Everheap", "Go's memory", "speed", "best other store", "speed")

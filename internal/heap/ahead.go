@@ -19,6 +19,8 @@ const (
 	aheadGroups  = 8   // of free blocks, of each class
 	aheadReady   = 256 // extents that were populated and not taken: then they are forgotten
 	aheadRoom    = 4   // of a growth: when so small a part of it is left, the next one begins
+
+	aheadGrowth = 64 << 20 // bytes of a file: a smaller one grows in a moment, and is to stay small
 )
 
 // ahead is what the goroutine that has the heap and the one that populates tell each other.
@@ -76,7 +78,7 @@ func (h *Heap) growAhead() {
 
 // roomIsScarce reports whether so little of the file lies above the mark that it should grow.
 func (h *Heap) roomIsScarce(carved, end uint64) bool {
-	return end-min(carved, end) < h.growth(end)/aheadRoom
+	return end >= aheadGrowth && end-min(carved, end) < h.growth(end)/aheadRoom
 }
 
 // wantGrowth tells that the file is to grow, if there is little room left above the mark.

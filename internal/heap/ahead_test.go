@@ -42,17 +42,17 @@ func TestPopulateAhead_SparesTheWaiting(t *testing.T) {
 	}
 }
 
-// The file grows before its end is reached, so that few transactions wait for that.
+// A large file grows before its end is reached, so that few transactions wait for that.
 func TestPopulateAhead_Grows(t *testing.T) {
 	space := heaptest.Open(t, 1<<30)
 	w := space.Live.Words()
 	waited, grown := 0, 0
-	for range 3000 {
+	for range 8000 {
 		before := w.End.Load()
 		if err := space.Update(t, func(txn *heap.Txn) error { fill(t, txn, 30_000, 1); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		if w.End.Load() != before {
+		if before >= 64<<20 && w.End.Load() != before {
 			waited++
 		}
 		select {
@@ -65,7 +65,7 @@ func TestPopulateAhead_Grows(t *testing.T) {
 		default:
 		}
 	}
-	if waited > 3 || grown < 5 {
+	if waited > 3 || grown < 4 {
 		t.Errorf("the file grew %d times ahead, and %d times when it had to", grown, waited)
 	}
 }

@@ -24,6 +24,8 @@ func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 		return err
 	}
 	began := time.Now()
+	sp.own.add()
+	defer sp.own.done()
 	hold := sp.live.HoldCurrent()
 	defer sp.live.Release(&hold)
 	state, err := sp.stateOf(hold)

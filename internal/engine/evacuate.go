@@ -246,6 +246,8 @@ func (sp *Space) noRoom(err error) bool {
 // withheld.
 func (e *evacuation) run(ctx context.Context) error {
 	sp := e.sp
+	ctx, end := sp.own.begin(ctx)
+	defer end()
 	hold := sp.live.HoldCurrent()
 	defer sp.live.Release(&hold)
 	ways, err := e.ways(ctx, hold)

@@ -88,6 +88,8 @@ func (sp *Space) stateOf(h live.Hold) (s format.State, err error) {
 // newestVersion returns the number of the newest version.
 func (sp *Space) newestVersion() (v format.Version, err error) {
 	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
+	sp.own.add()
+	defer sp.own.done()
 	hold := sp.live.HoldCurrent() // else its block could be that of another state before it is read
 	defer sp.live.Release(&hold)
 	return format.Version(stateAt(hold.State).Version), nil

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -19,12 +20,15 @@ import (
 // gone since the scan, or still validates. Such a version may be half reclaimed,
 // and walking it fails. Then all begins again with nothing marked: a walk that
 // stopped has marked nodes whose other children it did not come to.
-func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+func (sp *Space) mark(ctx context.Context, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	for range markTries {
 		var p live.Protected
 		sp.live.Protected(&p, sp.heap)
-		if marks, passing, err = sp.markVersions(&p, floor, limit); err == nil {
+		if marks, passing, err = sp.markVersions(ctx, &p, floor, limit); err == nil {
 			return marks, passing, nil
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	return nil, 0, err
@@ -33,17 +37,18 @@ func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passi
 const markTries = 3
 
 // markVersions marks what the versions up to the limit can reach.
-func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+func (sp *Space) markVersions(ctx context.Context, p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	if p.Unknown {
 		return nil, 0, errors.New("who reads which version cannot be found out")
 	}
 	marks = sp.heap.NewMarks(floor)
+	set := whileNeeded{marks, ctx}
 	last := sp.heap.VersionOf(limit)
 	r := sp.heap.Reader(true)
 	lasting := []format.Addr{limit}
 	sp.heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {
-		if err := check.Mark(&r, state, marks); err != nil {
+		if err := check.Mark(&r, state, set); err != nil {
 			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.heap.VersionOf(state), err)
 		}
 	}
@@ -52,12 +57,24 @@ func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr
 		if p.Versions[i] > last {
 			break
 		}
-		if err := check.Mark(&r, state, marks); err != nil {
+		if err := check.Mark(&r, state, set); err != nil {
 			return nil, 0, fmt.Errorf("sweep of version %d: %w", p.Versions[i], err)
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
 	return marks, marks.Bytes - before, nil
 }
+
+// whileNeeded is a set of blocks that leads to nothing more once the context has ended.
+type whileNeeded struct {
+	*heap.Marks
+	ctx context.Context
+}
+
+// Add implements check.Set.
+func (s whileNeeded) Add(a format.Addr) bool { return s.ctx.Err() == nil && s.Marks.Add(a) }
 
 // Pinned returns, for each held version but the newest, how many bytes it can
 // reach that neither the newest nor a checkpoint can. It walks all of them.

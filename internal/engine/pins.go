@@ -139,11 +139,7 @@ func (tx *Tx) pinned(pin format.Pin) (*format.State, error) {
 // unpinRestored lets go of the versions that were pinned for a restore, if the
 // version that a sweep held, which has ended, was not older (C2).
 func (sp *Space) unpinRestored(swept format.Version) error {
-	var list []format.Pin
-	err := sp.look(func(tx *Tx) (err error) {
-		list, err = tx.pins()
-		return err
-	})
+	list, err := sp.pins()
 	ended := func(p format.Pin) bool { return p.Restore != 0 && p.Restore <= uint64(swept) }
 	if err != nil || !slices.ContainsFunc(list, ended) {
 		return err
@@ -153,12 +149,19 @@ func (sp *Space) unpinRestored(swept format.Version) error {
 	})
 }
 
-// restored reports whether a version is pinned for a restore still.
-func (sp *Space) restored() bool {
-	var list []format.Pin
-	err := sp.look(func(tx *Tx) (err error) {
+// pins returns the list of the checkpoints, those of restores included.
+func (sp *Space) pins() (list []format.Pin, err error) {
+	sp.own.add()
+	defer sp.own.done()
+	err = sp.look(func(tx *Tx) (err error) {
 		list, err = tx.pins()
 		return err
 	})
+	return list, err
+}
+
+// restored reports whether a version is pinned for a restore still.
+func (sp *Space) restored() bool {
+	list, err := sp.pins()
 	return err == nil && slices.ContainsFunc(list, func(p format.Pin) bool { return p.Restore != 0 })
 }

@@ -22,9 +22,11 @@ func (sp *Space) write() error {
 	j.Lock()
 	defer j.Unlock()
 	for {
+		sp.own.add()
 		hold := sp.live.HoldCurrent()
 		err := sp.guarded(func() error { return sp.copyRecords(hold.State) })
 		sp.live.Release(&hold)
+		sp.own.done()
 		damage := (*format.DamageError)(nil)
 		switch {
 		case errors.Is(err, errMoved):

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -62,7 +63,8 @@ func (sp *Space) sweepWithin() bool {
 		w.SweepWish.Store(1)
 		return false
 	}
-	_, swept, err := sp.endSweep(begun, t)
+	sp.awaitOwnHolds() // of the sweep that has just been passed, too
+	_, swept, err := sp.endSweep(context.Background(), begun, t)
 	sp.note(err)
 	return err == nil && swept != 0
 }

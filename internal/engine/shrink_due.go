@@ -107,6 +107,8 @@ func (sp *Space) measure() (disk, bytes uint64, version format.Version, err erro
 	if err != nil {
 		return 0, 0, 0, err
 	}
+	sp.own.add()
+	defer sp.own.done()
 	hold := sp.live.HoldCurrent()
 	defer sp.live.Release(&hold)
 	state, err := sp.stateOf(hold)

@@ -114,7 +114,8 @@ type Space struct {
 	}
 	remedies remedies
 	sweeping sync.Mutex // by one goroutine at a time
-	relieved time.Time  // when a full transaction swept last; of whoever has the queue
+	own      ownHolds
+	relieved time.Time // when a full transaction swept last; of whoever has the queue
 
 	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
 

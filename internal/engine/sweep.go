@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -89,12 +90,18 @@ func (sp *Space) sweep() (found format.ByteCount, swept format.Version, err erro
 // sweepNow is sweep, of the sweeper. choose is nil, or chooses what is left to the next
 // sweep.
 func (sp *Space) sweepNow(choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) (found format.ByteCount, swept format.Version, err error) {
-	begun, err := sp.startSweep()
+	ctx, end := sp.own.begin(context.Background())
+	defer end()
+	begun, err := sp.startSweep(ctx)
 	if err != nil || begun.epoch == 0 {
 		return 0, 0, err
 	}
 	begun.choose = choose
-	return sp.endSweep(begun, nil)
+	found, swept, err = sp.endSweep(ctx, begun, nil)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) { // a writer without space sweeps itself (RV7)
+		err = nil
+	}
+	return found, swept, err
 }
 
 // begunSweep is a sweep that has begun: it decides what is free below the floor.
@@ -106,9 +113,9 @@ type begunSweep struct {
 	choose func(marks *heap.Marks, state format.Addr) (*heap.ExtentSet, error)
 }
 
-// endSweep finds out what is free, and takes it. within is the transaction in which that
-// is done, or nil: what it has written is nobody else's.
-func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
+// endSweep finds out what is free, and takes it, unless ctx ends before. within is the
+// transaction in which that is done, or nil: what it has written is nobody else's.
+func (sp *Space) endSweep(ctx context.Context, begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
 	w, hold, epoch := sp.live.Words(), begun.hold, begun.epoch
 	defer sp.live.Release(&hold)
 	defer func() {
@@ -117,7 +124,7 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 		}
 	}()
 	invariant.Point("sweep.held")
-	marks, passing, err := sp.mark(begun.floor, hold.State)
+	marks, passing, err := sp.mark(ctx, begun.floor, hold.State)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -157,7 +164,7 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 	if within != nil { // it has entered, and has the queue
 		return found, swept, take()
 	}
-	if err := sp.queue.lock(context.Background()); err != nil {
+	if err := sp.queue.lock(ctx); err != nil {
 		return 0, 0, err
 	}
 	defer sp.queue.unlock()
@@ -199,11 +206,11 @@ func (sp *Space) sweepLast() {
 // startSweep raises the epoch and holds the current version, under the writer
 // lock. An epoch of 0 says that it is not the time: a process that was taken over
 // while it wrote is alive, and what it has reserved is not known.
-func (sp *Space) startSweep() (begun begunSweep, err error) {
+func (sp *Space) startSweep(ctx context.Context) (begun begunSweep, err error) {
 	if sp.othersActive() {
 		return begun, nil // before anybody has to wait for the lock
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
+	ctx, cancel := context.WithTimeout(ctx, sweepPatience)
 	defer cancel()
 	if err := sp.takeTurn(ctx); err != nil {
 		return begun, err

@@ -352,7 +352,10 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 	if a, err := h.takeBlock(size, class); err == nil {
 		return a, nil
 	}
-	if h.sweep != nil && h.sweep() {
+	for range sweepTries {
+		if h.sweep == nil || !h.sweep() {
+			break
+		}
 		h.adoptAll(format.StackExtents) // if it was another process that swept
 		if a, err := h.takeBlock(size, class); err == nil {
 			return a, nil
@@ -366,6 +369,10 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 	}
 	return 0, err
 }
+
+// sweepTries is how often a transaction without space sweeps: what another process finds may
+// be of an older version, so the first sweep may be that one's, and the next its own.
+const sweepTries = 2
 
 // takeBlock takes a block of a class, or a run.
 func (h *Heap) takeBlock(size format.ByteCount, class format.Class) (format.Addr, error) {

@@ -88,6 +88,17 @@ type Anchor struct {
 	Sequence uint64
 }
 
+// AnchorWriters returns the other living processes that write an anchor: each holds the
+// version until the anchor is on disk.
+func (v *Live) AnchorWriters() (list []format.Incarnation) {
+	for _, a := range v.anchors() {
+		if a.owner != 0 && a.owner != v.incarnation && v.Alive(a.owner) {
+			list = append(list, a.owner)
+		}
+	}
+	return list
+}
+
 // UsableAnchors returns the two newest confirmed anchors, the newest first; fewer if
 // there are fewer. Until two newer ones are confirmed, their slots and their versions
 // stay as they are.

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/live"
+)
+
+// fullOfRemoved returns a space that has no space left, since a checkpoint keeps what was
+// removed, with the map and a hold that drops the checkpoint.
+func fullOfRemoved(t *testing.T) (*Space, MapOf) {
+	t.Helper()
+	sp, err := Open(t.TempDir()+"/s", Options{MaxSize: 64 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sp.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	id, err := sp.OpenMap("texts", texts(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := texts(id)
+	const most = 1000
+	change := func(fn func(tx *Tx) error) error {
+		return sp.Change(false, fn)
+	}
+	value := strings.Repeat("k", 20_000)
+	for i := range uint64(most) {
+		if err := change(func(tx *Tx) error { return tx.Set(of, pointerTo(i), unsafe.Pointer(&value)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sp.Checkpoint("keeps", false); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(most) {
+		if err := change(func(tx *Tx) error { _, err := tx.Delete(of, pointerTo(i)); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := uint64(most); ; i++ {
+		err := change(func(tx *Tx) error { return tx.Set(of, pointerTo(i), unsafe.Pointer(&value)) })
+		if errors.Is(sp.translate("set", err), ErrNoSpace) {
+			return sp, of
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A writer without space waits for what the space itself holds of an older version: a sweep
+// that has begun, what waits for the queue, and what ends soon.
+func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
+	over := func(sp *Space, hold *live.Hold, end func()) {
+		sp.live.Release(hold)
+		end()
+	}
+	for name, begin := range map[string]func(t *testing.T, sp *Space) func(){
+		"a sweep": func(t *testing.T, sp *Space) func() {
+			ctx, end := sp.own.begin(context.Background())
+			begun, err := sp.startSweep(ctx)
+			if err != nil || begun.epoch == 0 {
+				t.Error(begun.epoch, err)
+			}
+			return func() { // it goes on when another writes
+				defer end()
+				for sp.queue.state.Load() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				if _, swept, err := sp.endSweep(ctx, begun, nil); swept != 0 {
+					t.Errorf("it has swept version %d: %v", swept, err)
+				}
+			}
+		},
+		"a wait for the queue": func(t *testing.T, sp *Space) func() {
+			ctx, end := sp.own.begin(context.Background())
+			hold := sp.live.HoldCurrent()
+			return func() {
+				defer over(sp, &hold, end)
+				for sp.queue.state.Load() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				if sp.queue.lock(ctx) == nil {
+					t.Error("the writer ended first")
+					sp.queue.unlock()
+				}
+			}
+		},
+		"a short look": func(t *testing.T, sp *Space) func() {
+			sp.own.add()
+			hold := sp.live.HoldCurrent()
+			return func() {
+				defer over(sp, &hold, sp.own.done)
+				for sp.queue.state.Load() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(50 * time.Millisecond) // the writer comes to its sweep
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sp, of := fullOfRemoved(t)
+			begun, dropped, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(done)
+				goOn := begin(t, sp)
+				close(begun)
+				<-dropped
+				goOn()
+			}()
+			<-begun
+			if err := sp.DropCheckpoint("keeps"); err != nil {
+				t.Fatal(err)
+			}
+			close(dropped)
+			value := strings.Repeat("y", 300_000)
+			if err := sp.Change(false, func(tx *Tx) error { return tx.Set(of, pointerTo(0), unsafe.Pointer(&value)) }); err != nil {
+				t.Errorf("after the checkpoint was dropped: %v", err)
+			}
+			<-done
+		})
+	}
+}
+
+// Blocks that are moved by a transaction without space do not wait for themselves.
+func TestRelief_MovingDoesNotWaitForItself(t *testing.T) { // RV7
+	sp, _ := fullOfRemoved(t)
+	ctx, end := sp.own.begin(context.Background())
+	defer end()
+	if n := sp.own.cancelLong(); n != 0 || ctx.Err() != nil {
+		t.Errorf("it waits for %d holds: %v", n, ctx.Err())
+	}
+}

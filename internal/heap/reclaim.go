@@ -9,7 +9,7 @@ import (
 
 // reclaimBatch is how many pending blocks make a scan worth while: it costs a
 // look at every reader slot that is in use.
-const reclaimBatch = 512
+const reclaimBatch = 1024
 
 // Reclaim frees the pending blocks that no protected version can see (I2). It puts a block
 // that a version can see aside under that version, and looks at it again only when the

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,9 @@ type Source struct {
 	names    map[string]string // by the stored name and the layout
 	taken    map[string]bool
 	declared []string
-	depth    int // of the declarations that are being written
+	stored   []string          // by which names, in the same order
+	paths    map[string]string // of the packages of types, by stored name, as far as the names of handles tell
+	depth    int               // of the declarations that are being written
 	imports  map[string]bool
 	packages map[string]string // import paths by name
 }
@@ -26,7 +29,7 @@ var standard = map[string]Kind{"time.Duration": Int64, "time.Month": Int, "time.
 // package with the handles.
 func NewSource(library string) *Source {
 	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "everheap": true, "time": true, "netip": true},
-		imports: map[string]bool{}, packages: map[string]string{"everheap": library, "time": "time", "netip": "net/netip"}}
+		imports: map[string]bool{}, paths: map[string]string{}, packages: map[string]string{"everheap": library, "time": "time", "netip": "net/netip"}}
 	for k := Bool; k < kindEnd; k++ {
 		s.taken[scalarKinds[k].name] = true
 	}
@@ -36,7 +39,10 @@ func NewSource(library string) *Source {
 // Type returns a type as Go writes it where it is used, and declares what it names.
 func (s *Source) Type(t *Type) string {
 	switch {
-	case t.name == "", t.isHandle() && strings.HasPrefix(t.name, "everheap."):
+	case t.name == "":
+		return s.literal(t)
+	case t.isHandle() && strings.HasPrefix(t.name, "everheap."):
+		s.learnPaths(t.name)
 		return s.literal(t)
 	case standard[t.name] == t.kind:
 		s.uses("time")
@@ -50,6 +56,7 @@ func (s *Source) Type(t *Type) string {
 	s.names[key] = name
 	i := len(s.declared)
 	s.declared = append(s.declared, "")
+	s.stored = append(s.stored, t.name)
 	s.depth++
 	s.declared[i] = fmt.Sprintf("// %s is stored as %s.\ntype %s %s\n", name, t.name, name, s.literal(t))
 	if t.kind == Binary || t.kind == Text {
@@ -213,9 +220,29 @@ func (s *Source) structure(t *Type) string {
 	return b.String()
 }
 
+// qualified is a type with its package's path in the name of a handle.
+var qualified = regexp.MustCompile(`([^\s\[\],*;{}"]+)/([^\s\[\],*;{}"/.]+)\.([^\s\[\],*;{}"/.]+)`)
+
+// learnPaths notes the paths in the name of a handle.
+func (s *Source) learnPaths(handle string) {
+	for _, m := range qualified.FindAllStringSubmatch(handle, -1) {
+		s.paths[m[2]+"."+m[3]] = m[1] + "/" + m[2]
+	}
+}
+
 // Declarations returns the declarations, in the order in which the types were first
-// used.
-func (s *Source) Declarations() []string { return s.declared }
+// used. Their comments say the stored names, and the paths of packages that are parts of
+// names of handles.
+func (s *Source) Declarations() []string {
+	list := slices.Clone(s.declared)
+	for i, name := range s.stored {
+		base, _, _ := strings.Cut(name, "[")
+		if path := s.paths[base]; path != "" {
+			list[i] = strings.Replace(list[i], " is stored as "+name, " is stored as "+name+", of "+path, 1)
+		}
+	}
+	return list
+}
 
 // Imports returns the paths of the packages that the declarations use.
 func (s *Source) Imports() (paths []string) {

@@ -300,7 +300,12 @@ func (r *reader) handle(e ast.Expr) (*layout.Draft, error) {
 	if len(args) != h.args {
 		return nil, errorAt(e, "everheap.%s has %d type arguments, and not %d", name, h.args, len(args))
 	}
-	d := &layout.Draft{Kind: h.layout}
+	return r.handleDraft(name, args)
+}
+
+// handleDraft returns the type of a handle with arguments.
+func (r *reader) handleDraft(name string, args []ast.Expr) (*layout.Draft, error) {
+	d := &layout.Draft{Kind: handles[name].layout}
 	var texts []string
 	for i, a := range args {
 		part, err := r.draft(a)

@@ -49,9 +49,10 @@ const (
 
 // Collection is the type of a collection.
 type Collection struct {
-	Kind  Kind
-	Key   *layout.Type // nil for a list or a single value
-	Value *layout.Type
+	Kind   Kind
+	Key    *layout.Type // nil for a list or a single value
+	Value  *layout.Type
+	Handle *layout.Type // of handles on such a collection
 }
 
 // Error says what is wrong with a text, and where.
@@ -392,23 +393,37 @@ func (r *reader) collection(e ast.Expr) (*Collection, error) {
 	if kind == "" {
 		return nil, errorAt(e, "a collection is map[K]V, sorted[K]V, []T, or *T for a single value")
 	}
-	c := &Collection{Kind: kind}
-	var err error
+	parts := []ast.Expr{value}
 	if key != nil {
-		if c.Key, err = r.compile(key); err != nil {
+		k, err := r.compile(key)
+		if err != nil {
 			return nil, err
 		}
-		keyErr := c.Key.KeyError()
+		keyErr := k.KeyError()
 		if kind == Sorted {
-			keyErr = c.Key.OrderError()
+			keyErr = k.OrderError()
 		}
 		if keyErr != nil {
 			return nil, errorAt(key, "%s", strings.TrimPrefix(keyErr.Error(), "everheap: "))
 		}
+		parts = []ast.Expr{key, value}
 	}
-	c.Value, err = r.compile(value)
-	return c, err
+	if _, err := r.compile(value); err != nil {
+		return nil, err
+	}
+	d, err := r.handleDraft(names[kind], parts)
+	if err != nil {
+		return nil, err
+	}
+	t, err := d.Compile()
+	if err != nil {
+		return nil, &posError{e.Pos(), err.Error()}
+	}
+	return &Collection{Kind: kind, Key: t.Key(), Value: t.Elem(), Handle: t}, nil
 }
+
+// names are those of the types of handles, by the kinds of collections.
+var names = map[Kind]string{Map: "Map", Sorted: "Sorted", List: "List", Ref: "Ref"}
 
 // compile reads a type and completes it.
 func (r *reader) compile(e ast.Expr) (*layout.Type, error) {

@@ -118,6 +118,9 @@ func TestParse_AsTheGoType(t *testing.T) {
 			if got := c.Value.Encode(); !bytes.Equal(got, want.Encode()) {
 				t.Errorf("the descriptor is\n%q, not\n%q\n%s", got, want.Encode(), text)
 			}
+			if h, _, _ := strings.Cut(c.Handle.Name(), "["); h != "everheap.Map" || c.Handle.Elem() != c.Value {
+				t.Errorf("the handle is %s", c.Handle)
+			}
 			if c.Kind != typetext.Map || !c.Key.IsString() {
 				t.Errorf("it is a %s of %v", c.Kind, c.Key)
 			}

@@ -1,0 +1,181 @@
+package everheap
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/typetext"
+)
+
+// SpecError says what is wrong with the text of a type, and where. It is ErrUnstorable.
+type SpecError struct {
+	Line, Column int // from 1; the column counts bytes
+	What         string
+}
+
+// Error implements error.
+func (e *SpecError) Error() string {
+	return fmt.Sprintf("the type, line %d, column %d: %s", e.Line, e.Column, e.What)
+}
+
+// Is makes the error ErrUnstorable.
+func (e *SpecError) Is(target error) bool { return target == ErrUnstorable }
+
+// Create makes an empty collection of a type that is given as text in Go syntax, for programs
+// without its Go types: map[K]V, sorted[K]V, []T for a list, or *T for a single value, which is
+// zero; and, below, the declarations of the types that it names:
+//
+//	map[string]User
+//
+//	type User struct {
+//		Name string
+//		Tags []string
+//	}
+//
+// What the Go types give is stored, byte for byte. So a Go program opens the collection with
+// its own types, if those have the same names: a type that is declared so is main.User. The
+// comment of the declaration can say another name, as TypeSource prints it: "User is stored as
+// forum.User." A source file of TypeSource is a type as well: that which its package comment
+// gives for the name.
+//
+// Errors: *SpecError, with the place; ErrExists if there is a collection with the name;
+// ErrReadOnly, ErrNoSpace.
+func (s *Space) Create(name, spec string) (*Collection, error) { return create(s, name, spec, false) }
+
+// Create is Space.Create in the transaction.
+func (tx *Tx) Create(name, spec string) (*Collection, error) { return create(tx, name, spec, false) }
+
+// OpenCollection returns the collection with a name. It creates one of the type that spec gives
+// if there is none and sc can write: see Space.Create. A collection of another type is
+// ErrTypeChanged, with the difference.
+func OpenCollection(sc Scope, name, spec string) (*Collection, error) {
+	return create(sc, name, spec, true)
+}
+
+// create makes a collection, or opens the one that is there.
+func create(sc Scope, name, spec string, open bool) (*Collection, error) {
+	s, tx := sc.scope()
+	op := "creating " + name
+	handle, err := parseSpec(name, spec)
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return nil, s.wrap(op, err)
+	}
+	var id format.ID
+	if tx != nil {
+		id, err = tx.engine.Create(name, handle, open)
+	} else {
+		id, err = s.engine.Create(name, handle, open)
+	}
+	if err != nil {
+		return nil, s.wrap(op, err)
+	}
+	c := &Collection{space: s, name: name, id: id, kind: collectionKind(handle), key: handle.Key(), value: handle.Elem()}
+	if c.kind == "list" {
+		c.key, err = layout.For[int]()
+	}
+	return c, err
+}
+
+// collectionKind returns the kind of the collections that handles of a type lead to.
+func collectionKind(handle *layout.Type) string {
+	return map[layout.Kind]string{layout.Map: "map", layout.Sorted: "sorted", layout.List: "list", layout.Ref: "ref"}[handle.Kind()]
+}
+
+// parseSpec reads the type of a collection.
+func parseSpec(name, spec string) (*layout.Type, error) {
+	c, err := typetext.Parse(spec, name, library)
+	if e := (*typetext.Error)(nil); errors.As(err, &e) {
+		return nil, &SpecError{e.Line, e.Column, e.What}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.Handle, nil
+}
+
+// check returns ErrClosed if the handle is closed.
+func (s *Space) check() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// EvolveCollection gives a collection the type of the text spec (see Space.Create), and converts
+// its contents, as an open with Evolve does. It changes nothing if the type is that already.
+// Errors: ErrTypeChanged if the difference is none that Evolve accepts, and as Space.Create.
+func (s *Space) EvolveCollection(name, spec string, opts ...TypeOption) error {
+	op := "evolving " + name
+	handle, err := parseSpec(name, spec)
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return s.wrap(op, err)
+	}
+	set := typeSettings{change: engine.TypeChange{Evolve: true}}
+	for _, o := range opts {
+		o.applyType(&set)
+	}
+	if set.err != nil {
+		return s.wrap(op, set.err)
+	}
+	return s.wrap(op, s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable))
+}
+
+// Differences returns how the stored types of a collection differ from the type of the text
+// spec, one line each, with what EvolveCollection would do: "+ Mail string  new, zero"; a line
+// that begins with "!" is one that it refuses. It is empty if there is no difference. Errors:
+// ErrNotFound, ErrTypeChanged if the collection is one of another kind, and *SpecError.
+func (s *Space) Differences(name, spec string) (lines []string, err error) {
+	handle, err := parseSpec(name, spec)
+	if err == nil {
+		err = s.View(func(tx *Tx) error {
+			c, err := tx.Collection(name)
+			if err != nil {
+				return err
+			}
+			if c.kind != collectionKind(handle) {
+				return fmt.Errorf("%w: %s is a %s, and not a %s", ErrTypeChanged, name, c.kind, collectionKind(handle))
+			}
+			if handle.Key() != nil {
+				for _, l := range layout.Diff(c.key, handle.Key()) {
+					lines = append(lines, l+", in the keys")
+				}
+			}
+			lines = append(lines, layout.Diff(c.value, handle.Elem())...)
+			return nil
+		})
+	}
+	return lines, s.wrap("comparing "+name, err)
+}
+
+// DropCollection removes the name of a collection, and reports whether there was one. What no other
+// name and no handle in a value leads to is collected some time later, with all that it
+// holds; until then, handles of programs work.
+func DropCollection(sc Scope, name string) (removed bool, err error) {
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(func(tx *engine.Tx) (err error) {
+			removed, err = tx.RemoveName(name)
+			return err
+		})
+	}
+	return removed, s.wrap("dropping "+name, err)
+}
+
+// RenameCollection gives a collection another name. Handles stay as they are. Errors:
+// ErrNotFound, and ErrExists if there is a collection with the new name.
+func RenameCollection(sc Scope, from, to string) error {
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(func(tx *engine.Tx) error { return tx.Rename(from, to) })
+	}
+	return s.wrap("renaming "+from, err)
+}

@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"internal/table"},
 	{"internal/object"},
 	{"internal/trie", "internal/btree", "internal/vector"},
-	{"internal/entry"},
+	{"internal/entry", "internal/typetext"},
 	{"internal/layout"},
 	{"internal/heap", "internal/journal", "internal/backup"},
 	{"internal/live"},

@@ -29,6 +29,10 @@ type cli struct {
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Watch      watchCmd      `cmd:"" help:"Print changes of a map, list or single value, or the number of each new version, as JSON lines, until interrupted."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
+	Create     createCmd     `cmd:"" help:"Create an empty map, list or single value of a type in Go syntax."`
+	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
+	Rename     renameCmd     `cmd:"" help:"Give a collection another name."`
+	Drop       dropCmd       `cmd:"" help:"Drop a collection: remove its name. What nothing else refers to is collected."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
 	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`

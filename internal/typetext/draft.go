@@ -128,7 +128,7 @@ func (r *reader) ident(id *ast.Ident) (*layout.Draft, error) {
 	case "any", "error":
 		return nil, errorAt(id, "the interface %s cannot be stored; use a concrete type", id.Name)
 	}
-	return nil, errorAt(id, "the type %s is not declared; declare it below the type of the collection, or use one of %s", id.Name, predeclaredNames())
+	return nil, errorAt(id, "the type %s is not declared; declare it below the type of the collection, or use one of Go, such as string, int, float64 or []byte", id.Name)
 }
 
 // resolve returns the draft of a declared type.

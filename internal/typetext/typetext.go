@@ -30,7 +30,6 @@ import (
 	"go/scanner"
 	"go/token"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/everheap/everheap/internal/layout"
@@ -114,7 +113,6 @@ type reader struct {
 	library     string
 	text        string
 	fset        *token.FileSet
-	shift       int // by so many bytes the first line of what was parsed is longer
 	packageName string
 	path        string
 	declared    map[string]*declaration
@@ -133,8 +131,8 @@ type reader struct {
 // locate turns an error into one with a place in the text.
 func (r *reader) locate(err error) error {
 	place := func(p token.Position, what string) error {
-		if p.Line == 1 {
-			p.Column -= r.shift
+		if p.Line == 1 && p.Filename == afterClause {
+			p.Column -= len(clause)
 		}
 		return &Error{max(p.Line, 1), max(p.Column, 1), what}
 	}
@@ -147,6 +145,12 @@ func (r *reader) locate(err error) error {
 	return &Error{1, 1, err.Error()}
 }
 
+// clause is put before the declarations, which are parsed as the file afterClause.
+const (
+	clause      = "package p;"
+	afterClause = "declarations"
+)
+
 // read splits the text into the type of the collection and the declarations.
 func (r *reader) read(name string) (ast.Expr, error) {
 	first, firstAt, end := r.firstToken()
@@ -156,7 +160,6 @@ func (r *reader) read(name string) (ast.Expr, error) {
 	case "package":
 		return r.readFile(name)
 	}
-	const clause = "package p;"
 	text := []byte(r.text)
 	if first == "sorted" {
 		copy(text[firstAt:], "map   ")
@@ -181,9 +184,8 @@ func (r *reader) read(name string) (ast.Expr, error) {
 			text[i] = ' '
 		}
 	}
-	f, err := parser.ParseFile(r.fset, "", clause+string(text), parser.ParseComments|parser.SkipObjectResolution)
+	f, err := parser.ParseFile(r.fset, afterClause, clause+string(text), parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
-		r.shift = len(clause)
 		return nil, err
 	}
 	return expr, r.declarations(f)
@@ -481,14 +483,4 @@ func (r *reader) pathOf(name string) string {
 		return p
 	}
 	return map[string]string{"time": "time", "netip": "net/netip", "json": "encoding/json", "everheap": r.library}[name]
-}
-
-// predeclaredNames returns the names of the predeclared types that can be stored.
-func predeclaredNames() string {
-	var names []string
-	for name := range predeclared {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }

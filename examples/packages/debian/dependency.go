@@ -3,6 +3,7 @@ package debian
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Dependency is one item of a field such as Depends: any one of the alternatives will do.
@@ -94,7 +95,7 @@ func parseRelation(text string) (Relation, error) {
 		default:
 			return bad("unknown comparison")
 		}
-		if r.Version == "" || strings.ContainsAny(r.Version, " \t(<>=[") {
+		if r.Version == "" || strings.ContainsAny(r.Version, "(<>=[") || strings.ContainsFunc(r.Version, unicode.IsSpace) {
 			return bad("no version")
 		}
 		rest = strings.TrimSpace(after)
@@ -117,5 +118,5 @@ func parseRelation(text string) (Relation, error) {
 // isWord reports whether s can be the name of a package or architecture. dpkg is stricter;
 // what matters here is that a name never holds a character with a meaning of its own.
 func isWord(s string) bool {
-	return s != "" && !strings.ContainsAny(s, " \t,|()[]<>:=")
+	return s != "" && !strings.ContainsAny(s, ",|()[]<>:=") && !strings.ContainsFunc(s, unicode.IsSpace)
 }

@@ -213,12 +213,28 @@ func layoutTrip(t *testing.T, r *region, data []byte) {
 	}
 	runtime.KeepAlive(d)
 	runtime.KeepAlive(j)
+	packed, err := typ.AppendCompact(nil, p, b)
+	if err != nil {
+		t.Fatalf("AppendCompact of %s: %v", typ, err)
+	}
+	c, err := typ.ParseCompact(packed)
+	if err != nil {
+		t.Fatalf("ParseCompact of %s: %v\n%x", typ, err, packed)
+	}
+	same("compact form", c.Pointer(), c.Bounds())
+	if again, err := typ.Detach(c.Pointer(), c.Bounds()); err != nil || !bytes.Equal(again, img) {
+		t.Fatalf("the compact form of %s lost its shape: %v\n%x\n%x\n%x", typ, err, packed, img, again)
+	}
+	runtime.KeepAlive(c)
 	stored, err := Decode(typ.Encode())
 	if err != nil || !Same(stored, typ) || stored.String() == "" {
 		t.Fatalf("Decode of %s: %v", typ, err)
 	}
 	if other, err := stored.AppendJSON(nil, p, b); err != nil || !bytes.Equal(other, text) {
 		t.Fatalf("decoded %s prints differently: %v\n%s\n%s", typ, err, other, text)
+	}
+	if other, err := stored.AppendCompact(nil, p, b); err != nil || !bytes.Equal(other, packed) {
+		t.Fatalf("decoded %s has another compact form: %v\n%x\n%x", typ, err, other, packed)
 	}
 }
 

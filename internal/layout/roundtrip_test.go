@@ -94,6 +94,24 @@ func check[T any](t *testing.T, r *region, v T) {
 	}
 	runtime.KeepAlive(d)
 	runtime.KeepAlive(j)
+
+	packed, err := typ.AppendCompact(nil, p, b)
+	if err != nil {
+		t.Fatalf("AppendCompact: %v", err)
+	}
+	c, err := typ.ParseCompact(packed)
+	if err != nil {
+		t.Fatalf("ParseCompact(%x): %v", packed, err)
+	}
+	var unpacked T
+	if err := typ.CopyOut(unsafe.Pointer(&unpacked), c.Pointer(), c.Bounds()); err != nil {
+		t.Fatalf("CopyOut: %v", err)
+	}
+	same(t, unpacked, v)
+	if again, err := typ.Detach(c.Pointer(), c.Bounds()); err != nil || !bytes.Equal(again, img) {
+		t.Errorf("the compact form %x lost something: %v\n%x\n%x", packed, err, img, again)
+	}
+	runtime.KeepAlive(c)
 }
 
 func TestRoundTrip_Kinds(t *testing.T) {

@@ -1,0 +1,155 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// The bytes are those that the documentation promises to programs in other languages.
+func TestCompact_Bytes(t *testing.T) {
+	type point struct {
+		X    int16
+		Name string
+		_    [5]byte
+		Next *point
+		Tags []string
+		At   time.Time
+		Raw  []byte
+		Pair [2]bool
+		None []int32
+	}
+	r := newRegion(t, 1<<20)
+	v := point{X: -2, Name: "ab", Tags: []string{"", "x"}, At: time.Unix(-1, 5).UTC(), Raw: []byte{7}, Pair: [2]bool{true, false}, None: []int32{}}
+	v.Next = &point{X: 1}
+	v.Next.Next = &v
+	typ := typeFor[point](t)
+	p, b := r.store(t, typ, unsafe.Pointer(&v))
+	got, err := typ.AppendCompact(nil, p, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer(" ", "", "\n", "", "\t", "").Replace(`
+		feff 02000000 6162 02000000 02000000 00000000 01000000 78 ffffffffffffffff 05000000 01000000 07 01 00 00000000
+		0100 00000000 01000000 ffffffff 00096e88f1ffffff 00000000 ffffffff 00 00 ffffffff`)
+	if hex.EncodeToString(got) != want {
+		t.Errorf("the bytes are\n%x, not\n%s", got, want)
+	}
+}
+
+// A list of many nodes takes no recursion.
+func TestCompact_LongList(t *testing.T) {
+	type link struct {
+		N    uint32
+		Next *link
+	}
+	const n = 200_000
+	var head *link
+	for i := range uint32(n) {
+		head = &link{i, head}
+	}
+	r := newRegion(t, 64<<20)
+	typ := typeFor[link](t)
+	p, b := r.store(t, typ, unsafe.Pointer(head))
+	packed, err := typ.AppendCompact(nil, p, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := typ.ParseCompact(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got link
+	if err := typ.CopyOut(unsafe.Pointer(&got), d.Pointer(), d.Bounds()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.KeepAlive(d)
+	seen := uint32(0)
+	for l := &got; l != nil; l = l.Next {
+		if seen++; l.N != n-seen {
+			t.Fatalf("node %d is %d", seen, l.N)
+		}
+	}
+	if seen != n || len(packed) != 8*n {
+		t.Errorf("%d nodes in %d bytes", seen, len(packed))
+	}
+}
+
+// Errors say where, and what.
+func TestParseCompact_Errors(t *testing.T) {
+	type pad struct{ _ [1 << 20]byte }
+	for _, c := range []struct {
+		typ        *Type
+		text, want string
+	}{
+		{typeFor[bool](t), "02", "at byte 0: a bool is 0 or 1, and not 2"},
+		{typeFor[int32](t), "0000", "at byte 0: 4 bytes are expected, and 2 are left"},
+		{typeFor[int8](t), "0000", "at byte 1: 1 bytes too many follow the value"},
+		{typeFor[string](t), "05000000 6161", "at byte 4: 5 bytes are expected, and 2 are left"},
+		{typeFor[[]int64](t), "ffffff7f", "at byte 4: 2147483647 elements of 8 bytes and more are expected, and 0 bytes are left"},
+		{typeFor[[]struct{}](t), "ffffff7f", "value is too large"},
+		{typeFor[[]pad](t), "00000100", "value is too large"},
+		{typeFor[time.Time](t), "0000000000000000 00ca9a3b", "at byte 8: a time has less than 1,000,000,000 nanoseconds"},
+		{typeFor[*int](t), "03000000", "part 3 is mentioned, and the next one is 2"},
+		{typeFor[*int](t), "01000000", "part 1 is mentioned as a int, and is none"},
+		{typeFor[*int](t), "02000000", "8 bytes are expected, and 0 are left"},
+		{typeFor[*struct{}](t), "02000000", "a pointer to a struct {} is 0 or 1, and not 2"},
+		{typeFor[tree](t), "02000000 02000000 00000000 01000000 00", "1 bytes too many"},
+		{typeFor[loop](t), "02000000 01000000 03000000 01000000 05000000", "part 5 is mentioned, and the next one is 4"},
+	} {
+		b, err := hex.DecodeString(strings.ReplaceAll(c.text, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.typ.ParseCompact(b)
+		if e := (*CompactError)(nil); !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s as a %s: %v, not %s", c.text, c.typ, err, c.want)
+		}
+	}
+}
+
+// FuzzParseCompact: any bytes are refused or a value, which has a compact form that is read
+// as the same.
+func FuzzParseCompact(f *testing.F) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for n := range 30 {
+		b := make([]byte, 20+8*n)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		f.Add(b, []byte{2, 0, 0, 0, 1, 0, 0, 0, byte(n)})
+	}
+	f.Fuzz(func(t *testing.T, kind, data []byte) {
+		typ, _, err := generate(kind)
+		if err != nil {
+			return
+		}
+		d, err := typ.ParseCompact(data)
+		if err != nil {
+			if e := (*CompactError)(nil); !errors.As(err, &e) || e.Offset < 0 || e.Offset > len(data) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		packed, err := typ.AppendCompact(nil, d.Pointer(), d.Bounds())
+		if err != nil {
+			t.Fatalf("%s: %v", typ, err)
+		}
+		again, err := typ.ParseCompact(packed)
+		if err != nil {
+			t.Fatalf("%s: %v\n%x\n%x", typ, err, data, packed)
+		}
+		twice, err := typ.AppendCompact(nil, again.Pointer(), again.Bounds())
+		if err != nil || !bytes.Equal(twice, packed) {
+			t.Fatalf("%s: %v\n%x\n%x", typ, err, packed, twice)
+		}
+		runtime.KeepAlive(d)
+		runtime.KeepAlive(again)
+	})
+}

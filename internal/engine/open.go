@@ -122,7 +122,8 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(sp.options.Verify)
-	sp.store.Open(sp.header, &sp.reader, sp.heap.Reader(false), sp.options.HashBits, sp.takeIndex)
+	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
+	sp.store.Open(sp.header, &sp.reader, sp.heap.Reader(false), sp.options.HashBits)
 	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
 	if err := sp.checkCurrent(); err != nil {
 		return err

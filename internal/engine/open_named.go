@@ -5,6 +5,7 @@ import (
 	"errors"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -32,7 +33,7 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 }
 
 // OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
-func (sp *Space) OpenMap(name string, of MapOf) (format.ID, error) {
+func (sp *Space) OpenMap(name string, of edit.MapOf) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
 }
 
@@ -44,6 +45,11 @@ func (sp *Space) OpenList(name string, of layout.Identity) (format.ID, error) {
 // OpenValue is Tx.OpenValue in a transaction of its own: a reading one if the value is there.
 func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
+}
+
+// ChangeTypes gives the object with a name the types of a program: see package recast.
+func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
+	return ChangeTypes(&tx.Editor, name, handle, how)
 }
 
 // ChangeTypes is Tx.ChangeTypes in a transaction of its own: a reading one if there is

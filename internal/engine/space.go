@@ -48,6 +48,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -76,11 +77,12 @@ type Space struct {
 	queue  queue
 	txn    heap.Txn // of the transaction that has the queue
 	writes writer   // reused for transactions without a handle
+	writer *Tx      // that has the queue, or had it last
 	closed atomic.Bool
 	views  atomic.Int64          // operations in progress that hold no slot
 	lost   atomic.Pointer[error] // why nothing begins any more, if live is lost (X1); nil: it is not
 	gone   chan struct{}         // closed then
-	store  Store                 // what transactions know of types and versions
+	store  edit.Store            // what transactions know of types and versions
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/recast"
 )
 
 // What opens an object by its name, in a transaction of its own.
@@ -48,13 +49,13 @@ func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Point
 }
 
 // ChangeTypes gives the object with a name the types of a program: see package recast.
-func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
-	return ChangeTypes(&tx.Editor, name, handle, how)
+func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange) error {
+	return recast.ChangeTypes(&tx.Editor, name, handle, how)
 }
 
 // ChangeTypes is Tx.ChangeTypes in a transaction of its own: a reading one if there is
 // nothing to be done, or it cannot be done. See Change for durable.
-func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
+func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange, durable bool) error {
 	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
 	if !errors.Is(err, ErrReadOnly) || sp.readOnly {
 		return err

@@ -1,4 +1,4 @@
-package engine
+package recast
 
 import (
 	"github.com/everheap/everheap/internal/edit"
@@ -42,11 +42,11 @@ func (c *recast) plan(of planOf) (*plan, error) {
 	var key *layout.Type
 	var err error
 	if of.key != 0 {
-		if key, err = c.tx.StoredType(of.key); err != nil {
+		if key, err = c.ed.StoredType(of.key); err != nil {
 			return nil, err
 		}
 	}
-	value, err := c.tx.StoredType(of.value)
+	value, err := c.ed.StoredType(of.value)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +62,11 @@ func (c *recast) descriptors(p *plan) (key, value uint64, err error) {
 		return p.stored.key, p.stored.value, nil
 	}
 	if p.key != nil {
-		if key, err = c.tx.TypeIndex(p.key.To); err != nil {
+		if key, err = c.ed.TypeIndex(p.key.To); err != nil {
 			return 0, 0, err
 		}
 	}
-	if value, err = c.tx.TypeIndex(p.value.To); err != nil {
+	if value, err = c.ed.TypeIndex(p.value.To); err != nil {
 		return 0, 0, err
 	}
 	p.stored.key, p.stored.value = key, value

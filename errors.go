@@ -1,6 +1,7 @@
 package everheap
 
 import (
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -122,7 +123,7 @@ var (
 
 // TypeError says how a stored type and the program's differ (ErrTypeChanged), or
 // why a type cannot be stored (ErrUnstorable).
-type TypeError = engine.TypeError
+type TypeError = edit.TypeError
 
 // CorruptError says which bytes are damaged: file, offset, what.
 type CorruptError = engine.CorruptError

@@ -25,7 +25,8 @@ var layers = [][]string{
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
-	{"internal/salvage", "internal/relocate"},
+	{"internal/recast"},
+	{"internal/salvage", "internal/relocate", "internal/edit"},
 	{"internal/dump"},
 	{"internal/check", "internal/spacefile"},
 	{"internal/table"},
@@ -92,6 +93,8 @@ var unsafeAllowed = map[string]struct {
 	"internal/dump":      {"gives out the payloads that it tells", nil},
 	"internal/salvage":   {"reads states and entries in place", nil},
 	"internal/spacefile": {"sizes of the first blocks", []string{"newfiles.go"}},
+	"internal/recast":    {"reads and writes the payloads of objects, and passes values on", nil},
+	"internal/edit":      {"reads and writes the payloads of objects in place, and passes pointers to variables of the caller", nil},
 	"internal/engine":    {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":    {"the futex system call takes the address of a word", nil},
 	"internal/format":    {"sizes and offsets for the guards at compile time", nil},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -20,16 +21,16 @@ import (
 var (
 	ErrNotFound     = spacefile.ErrNotFound
 	ErrExists       = spacefile.ErrExists
-	ErrClosed       = errors.New("closed")
+	ErrClosed       = edit.ErrClosed
 	ErrForked       = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
-	ErrReadOnly     = errors.New("opened read-only")
+	ErrReadOnly     = edit.ErrReadOnly
 	ErrBusy         = spacefile.ErrBusy
 	ErrSuspended    = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
 	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
-	ErrTypeChanged  = errors.New("stored with another type")
-	ErrUnstorable   = errors.New("cannot be stored")
-	ErrDangling     = errors.New("dangling handle")
-	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
+	ErrTypeChanged  = edit.ErrTypeChanged
+	ErrUnstorable   = edit.ErrUnstorable
+	ErrDangling     = edit.ErrDangling
+	ErrNilHandle    = edit.ErrNilHandle
 	ErrNoSpace      = errors.New("no space left")
 	ErrTooLarge     = errors.New("too large")
 	ErrCorrupt      = errors.New("damaged")
@@ -43,6 +44,7 @@ var (
 	ErrNotHeld      = errors.New("not held")
 	ErrUnitsDiffer  = errors.New("wrong number of permits")
 	ErrTooManyLocks = live.ErrTooManyLocks
+	ErrShared       = edit.ErrShared
 )
 
 // CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
@@ -59,39 +61,6 @@ func (e *CorruptError) Error() string {
 
 // Is makes the error ErrCorrupt.
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
-
-// TypeError says how a stored type and that of the program differ
-// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable).
-type TypeError struct {
-	Kind  error    // ErrTypeChanged or ErrUnstorable
-	Name  string   // of the collection; "" if it is the type alone
-	Lines []string // the difference, or the reason, field by field
-}
-
-// Error implements error.
-func (e *TypeError) Error() string {
-	s := e.Kind.Error()
-	if e.Name != "" {
-		s = fmt.Sprintf("%s is %s", e.Name, s)
-	}
-	if e.Kind == ErrUnstorable {
-		s = ""
-	}
-	for i, l := range e.Lines {
-		switch {
-		case s == "":
-			s = l
-		case i == 0:
-			s += ":\n" + l
-		default:
-			s += "\n" + l
-		}
-	}
-	return s
-}
-
-// Unwrap returns the kind.
-func (e *TypeError) Unwrap() error { return e.Kind }
 
 // FaultError says at which address a memory access failed; it is ErrFault.
 type FaultError struct {
@@ -217,9 +186,9 @@ func kindOf(dir string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.As(err, &unstorable):
-		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
+		return &edit.TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
 	case errors.As(err, &key):
-		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
+		return &edit.TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
 	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, heap.ErrTooLarge), errors.Is(err, layout.ErrTooLarge):
@@ -234,11 +203,4 @@ func kindOf(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrIO, err)
 	}
 	return err
-}
-
-// Abort is the panic by which an operation without an error result ends its
-// transaction: who runs that recovers it, and returns the error as one of Op.
-type Abort struct {
-	Op  string
-	Err error
 }

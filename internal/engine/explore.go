@@ -134,7 +134,7 @@ func (sp *Space) Depart() error {
 
 // BeFork makes the functions that the space has been given its own: it is a copy of another one.
 func (sp *Space) BeFork() {
-	sp.judge = sp.judgeHandle
+	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
 	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
 }
 
@@ -162,9 +162,6 @@ func (sp *Space) CloseFork() error {
 	}()
 	return sp.Close()
 }
-
-// Inherited returns the transaction that writes, or has written last.
-func (sp *Space) Inherited() *Tx { return sp.writer }
 
 // Parts returns the lower layers.
 func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }
@@ -249,11 +246,11 @@ func (sp *Space) NewestOnDisk() error {
 
 // BigValue stores and drops a block of so many bytes.
 func BigValue(tx *Tx, size format.ByteCount) error {
-	a, err := tx.write.Alloc(format.KindEntry, size)
+	a, err := tx.Write.Alloc(format.KindEntry, size)
 	if err == nil {
-		clear(unsafe.Slice((*byte)(tx.write.Payload(a)), size))
-		tx.write.Unlist()
-		tx.write.Free(a)
+		clear(unsafe.Slice((*byte)(tx.Write.Payload(a)), size))
+		tx.Write.Unlist()
+		tx.Write.Free(a)
 	}
 	return err
 }

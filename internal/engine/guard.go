@@ -141,13 +141,13 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		tx.Abort()
 		return err != nil, err
 	case !sp.queue.mine(): // it has come to no turn, or has given it: the Tx may be another one's
-	case in == beginning && (tx.sp == nil || tx.ended.Load()): // it has not begun
+	case in == beginning && (tx.sp == nil || tx.Ended()): // it has not begun
 		sp.giveTurn()
 	case in == beginning:
 		tx.spoil(err)
 		tx.Abort()
 	default:
-		tx.write.Forget()
+		tx.Write.Forget()
 		sp.anyhow(sp.heap.Abandon)
 		sp.anyhow(func() { sp.live.Release(&tx.hold) })
 		sp.anyhow(sp.heap.Leave)
@@ -200,11 +200,11 @@ func (tx *Tx) Fault(r any) error {
 // program wrote where it must not, nothing that the transaction has written is touched any
 // more when it aborts.
 func (tx *Tx) spoil(err error) {
-	if tx.write == nil {
+	if tx.Write == nil {
 		return
 	}
 	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
-		tx.role = spoiled
+		tx.Spoil()
 	}
 }
 

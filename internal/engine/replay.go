@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
@@ -41,28 +42,29 @@ func (sp *Space) tryReplay(records *journal.History) error {
 		return err
 	}
 	defer tx.Abort()
-	tx.write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
-	tx.write.Replaying()
-	tx.replayed = new(format.RecordHead)
-	apply := newApplier(tx)
+	tx.Write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
+	tx.Write.Replaying()
+	last := new(format.RecordHead)
+	apply := edit.NewApplier(&tx.Editor)
 	err = records.All(func(r format.RecordHead, ops []byte) error {
 		for rest := ops; len(rest) > 0; {
 			h, payload, next, ok := format.NextOp(rest)
 			if !ok {
 				err = &format.DamageError{File: journal.FileName, What: "a change that does not fit its record"}
 			} else {
-				err = apply.apply(h, payload)
+				err = apply.Apply(h, payload)
 			}
 			if err != nil {
 				return fmt.Errorf("the journal's record of version %d: %w", r.Version, err)
 			}
 			rest = next
 		}
-		*tx.replayed = r
+		*last = r
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return tx.Commit()
+	_, err = tx.commit(last)
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/live"
@@ -47,7 +48,7 @@ type Resumption struct {
 	sp        *Space
 	ctx       context.Context // ends waiting for the turn, and nothing else
 	goroutine uintptr
-	state     RefOf
+	state     edit.RefOf
 	birth     format.Version // of the block of the state (S3)
 	tx        *Tx            // nil: nothing was changed since the last checkpoint
 	durable   bool           // all of its checkpoints are
@@ -104,7 +105,7 @@ func (sp *Space) Resumable() error {
 
 // Resume begins a resumption, and copies its state to the variable at dst. End must
 // follow. The caller has the mutex of the state (ResumeMutex).
-func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
+func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
 	if err := sp.Resumable(); err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, du
 		sp.giveTurn()
 	}
 	err := sp.look(func(tx *Tx) (err error) {
-		if r.birth, err = tx.birthOf(state); err != nil {
+		if r.birth, err = tx.Birth(state); err != nil {
 			return err
 		}
 		return tx.ReadValue(state, dst)
@@ -147,20 +148,11 @@ func (r *Resumption) register(change func(list []*Resumption) []*Resumption) {
 	}
 }
 
-// birthOf returns the version that wrote the block of a value.
-func (tx *Tx) birthOf(of RefOf) (format.Version, error) {
-	p, _, err := tx.value(of)
-	if err != nil {
-		return 0, err
-	}
-	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
-}
-
 // Tx returns the transaction that an operation of the goroutine joins; nil if none
 // is open. One that changes types is not for others: who writes gets an error of
 // Begin.
 func (r *Resumption) Tx() *Tx {
-	if r.tx != nil && r.tx.role == recasting {
+	if r.tx != nil && r.tx.Recasts() {
 		return nil
 	}
 	return r.tx
@@ -173,7 +165,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return nil, r.lost
 	}
 	if r.tx != nil {
-		if r.tx.role == recasting {
+		if r.tx.Recasts() {
 			return nil, ErrSelf
 		}
 		r.hasten = r.hasten || durable
@@ -189,7 +181,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return nil, err
 	}
 	r.tx, r.hasten = tx, durable
-	switch birth, err := tx.birthOf(r.state); {
+	switch birth, err := tx.Birth(r.state); {
 	case err != nil:
 		return nil, r.lose(err)
 	case birth != r.birth:
@@ -223,12 +215,12 @@ func (r *Resumption) Checkpoint(src unsafe.Pointer) error {
 		return err
 	}
 	if err := tx.WriteValue(r.state, src); err != nil {
-		if tx.failed != nil {
+		if tx.Failure() != nil {
 			return r.lose(err)
 		}
 		return err
 	}
-	version := tx.write.Version()
+	version := tx.Write.Version()
 	commit := tx.Commit
 	if r.durable || r.hasten {
 		commit = tx.CommitDurable
@@ -254,24 +246,24 @@ func (r *Resumption) Leave() {
 // Failed says that a part of the transaction has failed, which began at the given
 // step of it: what it has changed cannot be taken back alone.
 func (r *Resumption) Failed(from uint64) {
-	if tx := r.tx; tx != nil && r.lost == nil && (tx.failed != nil || tx.role == spoiled || tx.write.Steps() != from) {
+	if tx := r.tx; tx != nil && r.lost == nil && (tx.Failure() != nil || tx.Spoiled() || tx.Write.Steps() != from) {
 		r.lose(errUpdate)
 	}
 }
 
 // Steps tells whether a transaction that writes was changed meanwhile.
-func (tx *Tx) Steps() uint64 { return tx.write.Steps() }
+func (tx *Tx) Steps() uint64 { return tx.Write.Steps() }
 
 // lose gives the transaction up, for good (S4), and returns the reason.
 func (r *Resumption) lose(err error) error {
-	if r.tx.failed != nil {
-		err = r.tx.failed
+	if failed := r.tx.Failure(); failed != nil {
+		err = failed
 	}
 	r.lost = err
 	if r.inside == 0 {
 		r.abort()
 	} else {
-		r.tx.fail(err)
+		r.tx.Fail(err)
 	}
 	return err
 }
@@ -279,8 +271,8 @@ func (r *Resumption) lose(err error) error {
 // abort ends a transaction that was lost. It stays where it is, so that whoever
 // joins it is told.
 func (r *Resumption) abort() {
-	if r.tx.lost == nil {
-		r.tx.lost = r.lost
+	if r.tx.Lost() == nil {
+		r.tx.Lose(r.lost)
 		r.tx.Abort()
 		r.sp.Exit()
 	}
@@ -298,7 +290,7 @@ func (r *Resumption) Fault(recovered any) error {
 func (r *Resumption) End() {
 	r.ended = true
 	r.inside = 0
-	if r.tx != nil && r.tx.lost == nil {
+	if r.tx != nil && r.tx.Lost() == nil {
 		if r.lost == nil {
 			r.lost = errResumptionEnd
 		}
@@ -325,15 +317,12 @@ func (r *Resumption) View() (tx *Tx, err error) {
 	return tx, nil
 }
 
-// snapshot returns a reading transaction on what a writing one has made so far. It
-// may be shared by goroutines, and the writing one may go on: blocks that are there
-// stay as they are until the snapshot ends. The writing one must not end before it
-// (S5).
+// snapshot returns a reading transaction on what a writing one has made so far. That one must
+// not end before it (S5).
 func (tx *Tx) snapshot() *Tx {
-	tx.write.BorrowAll()
-	tx.write.Freeze()
-	state := tx.own
-	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, making: &making{next: tx.next, of: tx}}
+	s := &Tx{sp: tx.sp}
+	s.SnapshotOf(&tx.Editor)
+	return s
 }
 
 // resumes reports whether a program runs under Resume.

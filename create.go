@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/recast"
 	"github.com/everheap/everheap/internal/typetext"
 )
 
@@ -119,7 +120,7 @@ func (s *Space) EvolveCollection(name, spec string, opts ...TypeOption) error {
 	if err != nil {
 		return s.wrap(op, err)
 	}
-	set := typeSettings{change: engine.TypeChange{Evolve: true}}
+	set := typeSettings{change: recast.TypeChange{Evolve: true}}
 	for _, o := range opts {
 		o.applyType(&set)
 	}

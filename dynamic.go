@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
-	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
@@ -14,10 +12,10 @@ import (
 )
 
 // Collection is a collection that a program uses without its Go types, by the types that the
-// space has stored; keys and values are JSON. Struct fields have their Go names, byte slices
-// are base64, times RFC 3339. What JSON lacks is an object with one name that starts with a
-// dollar sign, such as {"$bytes": "…"} for a string that is not UTF-8, and {"$map": "…"} for
-// a handle.
+// space has stored. It passes keys and values as JSON, or in another encoding (As). In JSON,
+// struct fields have their Go names, byte slices are base64, times RFC 3339. What JSON lacks is
+// an object with one name that starts with a dollar sign, such as {"$bytes": "…"} for a string
+// that is not UTF-8, and {"$map": "…"} for a handle.
 //
 // The keys of a list are the indexes of its elements: setting the index after the last
 // appends, and only the last element can be deleted. A single value has no keys: its key is
@@ -99,55 +97,19 @@ func (c *Collection) StringKeys() bool { return c.key != nil && c.key.IsString()
 // StringValues reports whether the values are strings, of whatever named type.
 func (c *Collection) StringValues() bool { return c.value.IsString() }
 
-// GetJSON returns the value of a key, or ErrNotFound.
+// GetJSON is Encoded.Get in JSON.
 func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
-	k, err := c.parseKey(key)
-	if err != nil {
-		return nil, c.space.wrap("get", err)
-	}
-	err = c.read(sc, "get", func(st *edit.Stored) error {
-		part, err := st.Get(k.pointer())
-		if err == nil && part.Pointer == nil {
-			err = fmt.Errorf("key %s in %s: %w", key, c.name, ErrNotFound)
-		}
-		if err == nil {
-			value, err = appendJSON(st.Value, part)
-		}
-		return err
-	})
-	runtime.KeepAlive(k)
-	return value, err
+	return c.As(JSON).Get(sc, key)
 }
 
-// SetJSON stores a value under a key. Fields that the text lacks are zero; an unknown field
-// is a *JSONError.
+// SetJSON is Encoded.Set in JSON.
 func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
-	k, err := c.parseKey(key)
-	if err != nil {
-		return c.space.wrap("set", err)
-	}
-	v, err := parse("value", c.value, value)
-	if err != nil {
-		return c.space.wrap("set", err)
-	}
-	err = c.write(sc, "set", func(st *edit.Stored) error { return st.Set(k.pointer(), v.Pointer()) })
-	runtime.KeepAlive(k)
-	runtime.KeepAlive(v)
-	return err
+	return c.As(JSON).Set(sc, key, value)
 }
 
-// DeleteJSON removes a key and reports whether it was there.
+// DeleteJSON is Encoded.Delete in JSON.
 func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) {
-	k, err := c.parseKey(key)
-	if err != nil {
-		return false, c.space.wrap("delete", err)
-	}
-	err = c.write(sc, "delete", func(st *edit.Stored) (err error) {
-		removed, err = st.Delete(k.pointer())
-		return err
-	})
-	runtime.KeepAlive(k)
-	return removed, err
+	return c.As(JSON).Delete(sc, key)
 }
 
 // Len returns the number of entries.
@@ -159,52 +121,11 @@ func (c *Collection) Len(sc Scope) (n int, err error) {
 	return n, err
 }
 
-// AllJSON returns the entries, as they are when the loop starts: those of a map in no
-// order, those of a sorted map by key, those of a list by index. Both slices are the caller's own.
-func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		err := c.all(tx, func(st *edit.Stored, key, value edit.StoredPart) (bool, error) {
-			k, err := keyText(st, key)
-			if err != nil {
-				return false, err
-			}
-			v, err := appendJSON(st.Value, value)
-			return err == nil && yield(k, v), err
-		})
-		if err != nil {
-			tx.raise("all", err)
-		}
-	}
-}
+// AllJSON is Encoded.All in JSON.
+func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] { return c.As(JSON).All(tx) }
 
-// KeysJSON is AllJSON for the keys alone.
-func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] {
-	return func(yield func(key []byte) bool) {
-		err := c.all(tx, func(st *edit.Stored, key, _ edit.StoredPart) (bool, error) {
-			if st.Key == nil {
-				return false, nil
-			}
-			k, err := keyText(st, key)
-			return err == nil && yield(k), err
-		})
-		if err != nil {
-			tx.raise("keys", err)
-		}
-	}
-}
-
-// keyText renders a key; nil if there are none.
-func keyText(st *edit.Stored, key edit.StoredPart) ([]byte, error) {
-	if st.Key == nil {
-		return nil, nil
-	}
-	return appendJSON(st.Key, key)
-}
-
-// appendJSON renders a key or a value.
-func appendJSON(t *layout.Type, p edit.StoredPart) ([]byte, error) {
-	return t.AppendJSON(nil, p.Pointer, p.Bounds)
-}
+// KeysJSON is Encoded.Keys in JSON.
+func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] { return c.As(JSON).Keys(tx) }
 
 // all walks the entries until each wants no more or fails.
 func (c *Collection) all(tx *Tx, each func(st *edit.Stored, key, value edit.StoredPart) (bool, error)) error {
@@ -272,36 +193,4 @@ func (c *Collection) do(tx *Tx, op string, fn func(*edit.Stored) error) error {
 		err = fn(st)
 	}
 	return tx.space.wrap(op, err)
-}
-
-// key is one that was parsed; nil if the collection has none.
-type key struct{ value *layout.Detached }
-
-// pointer returns the key; who uses it keeps it alive.
-func (k key) pointer() unsafe.Pointer {
-	if k.value == nil {
-		return nil
-	}
-	return k.value.Pointer()
-}
-
-// parseKey reads a key.
-func (c *Collection) parseKey(text []byte) (key, error) {
-	if c.key == nil {
-		if text != nil {
-			return key{}, fmt.Errorf("%s is a single value: it has no keys", c.name)
-		}
-		return key{}, nil
-	}
-	v, err := parse("key", c.key, text)
-	return key{v}, err
-}
-
-// parse reads a JSON text as a value of a stored type.
-func parse(part string, t *layout.Type, text []byte) (*layout.Detached, error) {
-	v, err := t.ParseJSON(text)
-	if e := (*layout.JSONError)(nil); errors.As(err, &e) {
-		return nil, &JSONError{Part: part, Type: t.String(), Path: e.Path, What: e.What}
-	}
-	return v, err
 }

@@ -14,6 +14,7 @@ import (
 // the others.
 var (
 	ErrNotFound    = spacefile.ErrNotFound // to a program, what is not there is one error
+	ErrExists      = spacefile.ErrExists
 	ErrClosed      = errors.New("closed")
 	ErrReadOnly    = errors.New("opened read-only")
 	ErrTypeChanged = errors.New("stored with another type")

@@ -37,6 +37,10 @@ type StoredAccess interface {
 	Delete(key unsafe.Pointer) (bool, error)
 	// All walks the keys and values, as they are when the walk starts.
 	All(yield func(key, value StoredPart) bool) error
+	// Range is All of what lies between two keys, in order or from the last one back.
+	Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error
+	// Append adds a value at the end of a list.
+	Append(value unsafe.Pointer) error
 }
 
 // StoredPart is a key or a value, and the limits of the block that it lies in.
@@ -109,6 +113,33 @@ func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 	})
 }
 
+func (s *storedMap) Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error {
+	if !s.m.sorted() {
+		return errors.New("a map has no order: only a sorted map and a list have ranges")
+	}
+	for _, b := range [2]Bound{from, to} {
+		if b.Key == nil {
+			continue
+		}
+		if err := s.m.shape.CheckOrder(b.Key); err != nil {
+			return err
+		}
+	}
+	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
+	if err != nil {
+		return err
+	}
+	return s.m.walk(s.ed, object, from, to, back, func(e unsafe.Pointer) bool {
+		bounds := s.ed.Bounds(e)
+		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
+	})
+}
+
+func (s *storedMap) Append(unsafe.Pointer) error { return errNoEnd }
+
+// errNoEnd says that there is no end at which something could be added.
+var errNoEnd = errors.New("only a list has an end to append to; set a key instead")
+
 // storedList is a list. Its keys are indexes; who sets the one after the last
 // appends.
 type storedList struct {
@@ -175,6 +206,53 @@ func (s *storedList) All(yield func(key, value StoredPart) bool) error {
 	})
 }
 
+// Range counts what lies between two indexes: a list may change while it is walked, the
+// walk does not.
+func (s *storedList) Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error {
+	object, err := s.ed.listObject(s.index)
+	if err != nil {
+		return err
+	}
+	was := *object
+	lo, hi := 0, int(was.Count)
+	if from.Key != nil {
+		if lo = *(*int)(from.Key); from.After && lo < hi {
+			lo++
+		}
+		lo = max(lo, 0)
+	}
+	if to.Key != nil {
+		end := *(*int)(to.Key)
+		if to.After && end < hi {
+			end++
+		}
+		hi = min(hi, end)
+	}
+	defer s.ed.freeze()()
+	key := new(int)
+	for i := range max(hi-lo, 0) {
+		if *key = lo + i; back {
+			*key = hi - 1 - i
+		}
+		p, err := s.ed.item(&was, uint64(*key))
+		if err != nil {
+			return err
+		}
+		if !yield(StoredPart{unsafe.Pointer(key), everywhere}, StoredPart{p, s.ed.Bounds(p)}) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *storedList) Append(value unsafe.Pointer) error {
+	if err := s.ed.writable(); err != nil {
+		return err
+	}
+	defer s.ed.EndChange()
+	return s.ed.appendItems(s.index, s.cell, value, 1)
+}
+
 // storedValue is a value that references lead to. It has no keys.
 type storedValue struct {
 	ed    *Editor
@@ -206,6 +284,12 @@ func (s *storedValue) Set(_, value unsafe.Pointer) error {
 func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
 	return false, errors.New("a single value cannot be deleted; set it instead")
 }
+
+func (s *storedValue) Range(Bound, Bound, bool, func(key, value StoredPart) bool) error {
+	return errors.New("a single value has no keys, hence no ranges")
+}
+
+func (s *storedValue) Append(unsafe.Pointer) error { return errNoEnd }
 
 func (s *storedValue) All(yield func(key, value StoredPart) bool) error {
 	p, err := s.ed.object(s.index, format.KindValue)

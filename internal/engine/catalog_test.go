@@ -81,13 +81,11 @@ func TestCatalog_Recovered(t *testing.T) {
 		}
 		for _, name := range want[:2] {
 			if err := sp.look(func(tx *Tx) error {
-				index, _, err := tx.Named(name)
-				if err != nil {
-					return err
-				}
-				o, err := tx.describe(name, index)
-				if text := o.Value.String(); err == nil && text != map[string]string{"[]string": "int", "*struct{ A, B int }": "struct { A int; B int }"}[name] {
-					t.Errorf("%s is a %s of %s", name, o.Kind, text)
+				list, err := tx.Names()
+				for _, o := range list {
+					if text := o.Value.String(); o.Name == name && text != map[string]string{"[]string": "int", "*struct{ A, B int }": "struct { A int; B int }"}[name] {
+						t.Errorf("%s is a %s of %s", name, o.Kind, text)
+					}
 				}
 				return err
 			}); err != nil {

@@ -33,6 +33,11 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 	return id, nil
 }
 
+// Create is Tx.Create in a transaction of its own: a reading one if the collection is there.
+func (sp *Space) Create(name string, handle *layout.Type, open bool) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.Create(name, handle, open) })
+}
+
 // OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
 func (sp *Space) OpenMap(name string, of edit.MapOf) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })

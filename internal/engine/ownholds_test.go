@@ -8,12 +8,13 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/live"
 )
 
 // fullOfRemoved returns a space that has no space left, since a checkpoint keeps what was
 // removed, with the map and a hold that drops the checkpoint.
-func fullOfRemoved(t *testing.T) (*Space, MapOf) {
+func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	t.Helper()
 	sp, err := Open(t.TempDir()+"/s", Options{MaxSize: 64 << 20, Manual: true})
 	if err != nil {

@@ -36,7 +36,7 @@ var layers = [][]string{
 	{"internal/heap", "internal/journal", "internal/backup"},
 	{"internal/live"},
 	{"internal/format"},
-	{"internal/mapping", "internal/oslock"},
+	{"internal/mapping", "internal/oslock", "internal/queue"},
 	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/explore/step", "registry"},
 }
 

@@ -134,14 +134,14 @@ func (b *background) tidy() error {
 	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 {
 		return nil
 	}
-	if !sp.queue.tryLock() {
+	if !sp.queue.TryLock() {
 		ctx, cancel := context.WithTimeout(context.Background(), tickInterval)
 		defer cancel()
-		if b.n%idleTicks != 0 || sp.queue.lock(ctx) != nil {
+		if b.n%idleTicks != 0 || sp.queue.Lock(ctx) != nil {
 			return nil
 		}
 	}
-	defer sp.queue.unlock()
+	defer sp.queue.Unlock()
 	if sp.live.OwnsWriter() { // handed over after the waiter had given up
 		sp.live.UnlockWriter()
 	}

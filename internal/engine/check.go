@@ -87,10 +87,10 @@ func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
 		defer cancel()
-		if sp.queue.lock(ctx) != nil {
+		if sp.queue.Lock(ctx) != nil {
 			return nil // a transaction uses the lists
 		}
-		defer sp.queue.unlock()
+		defer sp.queue.Unlock()
 		return sp.usingLists(func() error {
 			sp.heap.Enter()
 			c.Lists()

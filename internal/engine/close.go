@@ -71,10 +71,10 @@ func (sp *Space) beginDrain(m *membership) (token uint64) {
 // drained reports whether no transaction and no other operation is in progress, in the
 // order of E8. What the background does is none: it goes on until the end.
 func (sp *Space) drained() bool {
-	if !sp.queue.tryLock() {
+	if !sp.queue.TryLock() {
 		return false
 	}
-	sp.queue.unlock()
+	sp.queue.Unlock()
 	return sp.views.Load() == 0 && sp.live.Idle()
 }
 

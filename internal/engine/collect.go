@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/queue"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -140,7 +141,7 @@ func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, er
 	if sp.readOnly {
 		return Collection{}, ErrReadOnly
 	}
-	if sp.queue.mine() {
+	if sp.queue.Mine() {
 		return Collection{}, ErrSelf
 	}
 	if err := sp.refused(); err != nil {
@@ -185,7 +186,7 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	select {
 	case c.turn <- struct{}{}:
 	case <-sp.gone:
-		return nil, errGone
+		return nil, queue.ErrGone
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: this process is collecting: %w", ErrBusy, ctx.Err())
 	}

@@ -22,7 +22,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if sp.readOnly {
 		return 0, 0, ErrReadOnly
 	}
-	if sp.queue.mine() {
+	if sp.queue.Mine() {
 		return 0, 0, ErrSelf
 	}
 	before = spacefile.DiskIn(sp.dir.Dir)

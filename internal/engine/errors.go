@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/queue"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -43,6 +44,7 @@ var (
 	ErrNotHeld      = errors.New("not held")
 	ErrUnitsDiffer  = errors.New("wrong number of permits")
 	ErrTooManyLocks = live.ErrTooManyLocks
+	ErrSelf         = queue.ErrSelf
 )
 
 // CorruptError says which bytes of a space are damaged; it is ErrCorrupt.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -140,11 +139,7 @@ func (sp *Space) BeFork() {
 
 // GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have the
 // turn.
-func (sp *Space) GoOnAs(forker uintptr) {
-	if sp.queue.owner.Load() == forker {
-		sp.queue.owner.Store(goroutine.ID())
-	}
-}
+func (sp *Space) GoOnAs(forker uintptr) { sp.queue.GoOnAs(forker) }
 
 // CloseFork closes the only handle that a fork has inherited.
 func (sp *Space) CloseFork() error {

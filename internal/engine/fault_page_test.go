@@ -101,7 +101,11 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 	if !l.sp.live.Idle() {
 		l.t.Errorf("%s: a version is still held", s.name)
 	}
-	if l.sp.queue.state.Load() != 0 || l.sp.live.OwnsWriter() || l.sp.live.Entry().Active.Load() != 0 {
+	free := l.sp.queue.TryLock()
+	if free {
+		l.sp.queue.Unlock()
+	}
+	if !free || l.sp.live.OwnsWriter() || l.sp.live.Entry().Active.Load() != 0 {
 		l.t.Errorf("%s: the turn was not given back", s.name)
 	}
 	if l.sp.live.Words().Failed.Load() != 0 {

@@ -138,7 +138,7 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		tx.spoil(err)
 		tx.Abort()
 		return err != nil, err
-	case !sp.queue.mine(): // it has come to no turn, or has given it: the Tx may be another one's
+	case !sp.queue.Mine(): // it has come to no turn, or has given it: the Tx may be another one's
 	case in == beginning && (tx.sp == nil || tx.ended.Load()): // it has not begun
 		sp.giveTurn()
 	case in == beginning:

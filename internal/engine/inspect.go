@@ -56,10 +56,10 @@ func (sp *Space) Status() (s Status, err error) {
 		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
 		s.Carved, s.MaxSize = w.Carved.Load(), w.Limit.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
-		counted := sp.queue.tryLock() // else a transaction uses the lists
+		counted := sp.queue.TryLock() // else a transaction uses the lists
 		if counted {
 			h := sp.heap.Stats()
-			sp.queue.unlock()
+			sp.queue.Unlock()
 			s.Free, s.Waiting = h.Free, h.Waiting
 		}
 		for _, p := range sp.live.Processes() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/queue"
 )
 
 // Named locks: first the queue of this process, which is the same for all handles
@@ -36,7 +37,7 @@ type lock struct {
 
 	// queue is held as long as the mutex is; of a semaphore, while a unit is waited
 	// for.
-	queue queue
+	queue queue.Queue
 	// serial is the goroutine that locked the mutex; 0: none, or not known.
 	serial atomic.Uint64
 	mutex  struct {
@@ -81,7 +82,7 @@ func (u *LockUser) lock(key lockKey) *lock {
 	l := t.locks[key]
 	if l == nil {
 		l = &lock{key: key}
-		l.queue.over = u.sp.gone
+		l.queue.Over = u.sp.gone
 		l.named, l.bad = live.NewNamedLock(key.name, key.units)
 		if t.locks == nil {
 			t.locks = map[lockKey]*lock{}
@@ -146,7 +147,7 @@ func (u *LockUser) patience(ctx context.Context) (context.Context, func()) {
 
 // queueFor takes the queue of a lock, waiting until ctx or the handle ends.
 func (u *LockUser) queueFor(ctx context.Context, l *lock) error {
-	if l.queue.tryLock() {
+	if l.queue.TryLock() {
 		return nil
 	}
 	if n := goroutine.GoID(); n != 0 && l.serial.Load() == n {
@@ -154,7 +155,7 @@ func (u *LockUser) queueFor(ctx context.Context, l *lock) error {
 	}
 	both, end := u.patience(ctx)
 	defer end()
-	if err := l.queue.lockSlow(both); err == errGone {
+	if err := l.queue.LockSlow(both); err == queue.ErrGone {
 		return err
 	} else if err != nil {
 		return u.gaveUp(ctx, l, u.sp.live.LockBusy(l.named, ctx.Err()))
@@ -214,7 +215,7 @@ func (u *LockUser) Close() {
 	for _, l := range u.sp.locks.locks {
 		if held, ok := l.letGo(u); ok {
 			u.sp.anyhow(func() { u.sp.live.GiveBack(held) })
-			l.queue.unlock()
+			l.queue.Unlock()
 		}
 		for {
 			held, ok := l.letUnitGo(u)

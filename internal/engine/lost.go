@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/queue"
 )
 
 // What becomes of a space whose live file was cut or written over while it is open. What
@@ -71,15 +72,12 @@ func (sp *Space) whyClosed() error {
 	return ErrClosed
 }
 
-// errGone is that of one who has waited for others of this process in vain.
-var errGone = errors.New("what it waits for does not come any more")
-
 // becauseLost returns the error of the loss, if err is one that can come of it (X6).
 func (sp *Space) becauseLost(err error) error {
 	if errors.Is(err, ErrLiveLost) {
 		return nil
 	}
-	for _, kind := range []error{ErrCorrupt, ErrSuspended, ErrNoSpace, ErrIO, ErrBusy, ErrReplaced, ErrUnitsDiffer, ErrTooManyLocks, live.ErrLost, errGone} {
+	for _, kind := range []error{ErrCorrupt, ErrSuspended, ErrNoSpace, ErrIO, ErrBusy, ErrReplaced, ErrUnitsDiffer, ErrTooManyLocks, live.ErrLost, queue.ErrGone} {
 		if errors.Is(err, kind) {
 			return sp.lookLost()
 		}

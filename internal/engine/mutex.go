@@ -52,7 +52,7 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 	}
 	queued := false
 	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	if !l.queue.tryLock() {
+	if !l.queue.TryLock() {
 		return false, nil
 	}
 	queued = true
@@ -75,7 +75,7 @@ func (m *Mutex) end(before bool, queued *bool, err *error) {
 		*err = sp.Fault(r)
 	}
 	if *queued {
-		m.lock.queue.unlock()
+		m.lock.queue.Unlock()
 	}
 	sp.Exit()
 	runtime.KeepAlive(m)
@@ -93,7 +93,7 @@ func (m *Mutex) hold(held live.HeldLock) error {
 	l.mutex.by.Store(u)
 	if u.closed.Load() {
 		if held, ok := l.letGo(u); ok {
-			defer l.queue.unlock()
+			defer l.queue.Unlock()
 			u.sp.live.GiveBack(held)
 		}
 		return ErrClosed

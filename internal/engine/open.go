@@ -78,7 +78,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 		return nil, err
 	}
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
-	sp.queue.over = sp.gone
+	sp.queue.Over = sp.gone
 	sp.writes.tx.making = &sp.writes.making
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)

@@ -96,7 +96,7 @@ func (sp *Space) Resumable() error {
 		return ErrReadOnly
 	case sp.Resumption() != nil:
 		return errInResume
-	case sp.queue.mine():
+	case sp.queue.Mine():
 		return ErrSelf
 	}
 	return nil

@@ -50,7 +50,7 @@ func (s *Semaphore) next(ctx context.Context) (live.HeldLock, error) {
 	if err := s.user.queueFor(ctx, s.lock); err != nil {
 		return live.HeldLock{}, err
 	}
-	defer s.lock.queue.unlock()
+	defer s.lock.queue.Unlock()
 	return s.user.take(ctx, s.lock)
 }
 

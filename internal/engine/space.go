@@ -53,6 +53,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/queue"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/vector"
 )
@@ -75,7 +76,7 @@ type Space struct {
 	heap   *heap.Heap
 	reader heap.Reader
 
-	queue   queue
+	queue   queue.Queue
 	txn     heap.Txn // of the transaction that has the queue
 	writes  writer   // reused for transactions without a handle
 	writer  *Tx      // that has the queue, or had it last

@@ -157,10 +157,10 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 	if within != nil { // it has entered, and has the queue
 		return found, swept, take()
 	}
-	if err := sp.queue.lock(context.Background()); err != nil {
+	if err := sp.queue.Lock(context.Background()); err != nil {
 		return 0, 0, err
 	}
-	defer sp.queue.unlock()
+	defer sp.queue.Unlock()
 	err = sp.usingLists(func() error {
 		sp.heap.Enter()
 		return take()
@@ -278,10 +278,10 @@ func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
 // withLists runs fn while this process may use its lists of free space, and no sweep
 // begins.
 func (sp *Space) withLists(ctx context.Context, fn func()) error {
-	if err := sp.queue.lock(ctx); err != nil {
+	if err := sp.queue.Lock(ctx); err != nil {
 		return err
 	}
-	defer sp.queue.unlock()
+	defer sp.queue.Unlock()
 	if err := sp.refused(); err != nil {
 		return err
 	}

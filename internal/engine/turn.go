@@ -24,7 +24,7 @@ func (sp *Space) takeTurn(ctx context.Context) (err error) {
 		if err = sp.Fault(r); err == nil {
 			panic(r)
 		}
-		if !sp.Forked() && sp.queue.mine() {
+		if !sp.Forked() && sp.queue.Mine() {
 			sp.giveTurn()
 		}
 	}()
@@ -39,21 +39,21 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 	if sp.readOnly {
 		return ErrReadOnly
 	}
-	if err := sp.queue.lock(ctx); err != nil {
+	if err := sp.queue.Lock(ctx); err != nil {
 		return err
 	}
 	if sp.closed.Load() {
-		sp.queue.unlock()
+		sp.queue.Unlock()
 		return sp.whyClosed()
 	}
 	if err := sp.refused(); err != nil {
-		sp.queue.unlock()
+		sp.queue.Unlock()
 		return err
 	}
 	sp.live.Writing()
 	grant, err := sp.live.LockWriter(ctx)
 	if err != nil {
-		sp.queue.unlock()
+		sp.queue.Unlock()
 		return err
 	}
 	if err := sp.refused(); err != nil { // since it has waited
@@ -73,7 +73,7 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 // giveTurn releases what takeTurn took.
 func (sp *Space) giveTurn() {
 	sp.anyhow(sp.live.UnlockWriter)
-	sp.queue.unlock()
+	sp.queue.Unlock()
 }
 
 // outrun publishes a version that changes nothing, so that the swap of a holder

@@ -398,7 +398,7 @@ func (tx *Tx) conclude(c *commitment) error {
 		c.entered = true
 	}
 	sp.live.UnlockWriter()
-	sp.queue.unlock()
+	sp.queue.Unlock()
 	if spool {
 		c.entered = false // from here on it sees to that itself
 		sp.spoolCommitted()

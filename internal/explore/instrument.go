@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -31,7 +31,8 @@ var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pin
 var constants = map[string]map[string]string{
 	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2"},
+	"queue":  {"spins": "1 << 30"},
+	"engine": {"spoolBytes": "1", "activeLooks": "2"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }

@@ -1,4 +1,4 @@
-package engine
+package queue
 
 import (
 	"context"
@@ -26,8 +26,8 @@ func within(t *testing.T, what string, fn func()) {
 }
 
 func TestQueue_OneAtATimeInOrder(t *testing.T) {
-	var q queue
-	if err := q.lock(context.Background()); err != nil {
+	var q Queue
+	if err := q.Lock(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	var order []int
@@ -35,29 +35,29 @@ func TestQueue_OneAtATimeInOrder(t *testing.T) {
 	for i := range 20 {
 		queued := len(waiters(&q))
 		wg.Go(func() {
-			if err := q.lock(context.Background()); err != nil {
+			if err := q.Lock(context.Background()); err != nil {
 				t.Error(err)
 				return
 			}
 			order = append(order, i) // guarded by the queue
-			q.unlock()
+			q.Unlock()
 		})
 		awaitWaiters(t, &q, queued+1)
 	}
-	q.unlock()
+	q.Unlock()
 	within(t, "taking turns", wg.Wait)
 	for i, n := range order {
 		if i != n {
 			t.Fatalf("the order is %v", order)
 		}
 	}
-	if !q.tryLock() {
+	if !q.TryLock() {
 		t.Error("the lock is not free in the end")
 	}
 }
 
 // awaitWaiters waits until so many wait.
-func awaitWaiters(t *testing.T, q *queue, n int) {
+func awaitWaiters(t *testing.T, q *Queue, n int) {
 	t.Helper()
 	for end := time.Now().Add(patience); len(waiters(q)) < n; time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(end) {
@@ -67,26 +67,26 @@ func awaitWaiters(t *testing.T, q *queue, n int) {
 }
 
 // waiters returns those that wait.
-func waiters(q *queue) []chan struct{} {
+func waiters(q *Queue) []chan struct{} {
 	q.wait.Lock()
 	defer q.wait.Unlock()
 	return append([]chan struct{}(nil), q.wait.list...)
 }
 
 func TestQueue_SelfAndContext(t *testing.T) {
-	var q queue
-	if err := q.lock(context.Background()); err != nil {
+	var q Queue
+	if err := q.Lock(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.lock(context.Background()); !errors.Is(err, ErrSelf) {
+	if err := q.Lock(context.Background()); !errors.Is(err, ErrSelf) {
 		t.Errorf("the second lock of one goroutine: %v", err)
 	}
-	if q.tryLock() {
+	if q.TryLock() {
 		t.Error("it was taken twice")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- q.lock(ctx) }()
+	go func() { done <- q.Lock(ctx) }()
 	awaitWaiters(t, &q, 1)
 	cancel()
 	within(t, "giving up", func() {
@@ -94,28 +94,28 @@ func TestQueue_SelfAndContext(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	q.unlock()
-	if err := q.lock(context.Background()); err != nil {
+	q.Unlock()
+	if err := q.Lock(context.Background()); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestQueue_TurnAndContextAtOnce(t *testing.T) { // the turn that comes too late is passed on
-	var q queue
+	var q Queue
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 300 {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Microsecond)
-				if q.lock(ctx) == nil {
-					q.unlock()
+				if q.Lock(ctx) == nil {
+					q.Unlock()
 				}
 				cancel()
 			}
 		})
 	}
 	within(t, "taking turns", wg.Wait)
-	if !q.tryLock() {
+	if !q.TryLock() {
 		t.Error("a turn was lost")
 	}
 }

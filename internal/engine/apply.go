@@ -19,7 +19,7 @@ import (
 // error, and the transaction can only abort then. Only what handles refer to is not
 // looked at (judgeHandle), and the changes say the indexes of new objects (takeIndex).
 type applier struct {
-	tx      *Tx
+	tx      *Editor
 	maps    map[uint64]*Map
 	last    *Map     // used last
 	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
@@ -30,7 +30,7 @@ type applier struct {
 	cells map[uint64]cells // by descriptor
 }
 
-func newApplier(tx *Tx) *applier {
+func newApplier(tx *Editor) *applier {
 	tx.role = applying
 	return &applier{tx: tx, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
 }
@@ -137,8 +137,8 @@ func (a *applier) mapOf(index uint64) (*Map, error) {
 	if m == nil {
 		var err error
 		if index == a.tx.state.Catalog || index == a.tx.state.Types {
-			m = &Map{index: index, kind: format.KindMap, shape: a.tx.sp.catalog}
-		} else if m, _, err = a.tx.StoredMap(format.MakeID(a.tx.sp.header.Tag, index)); err != nil {
+			m = &Map{index: index, kind: format.KindMap, shape: a.tx.store.catalog}
+		} else if m, _, err = a.tx.StoredMap(format.MakeID(a.tx.store.header.Tag, index)); err != nil {
 			return nil, err
 		}
 		a.maps[index] = m

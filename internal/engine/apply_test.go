@@ -216,7 +216,7 @@ func TestApply_DamagedChanges(t *testing.T) {
 	} {
 		for _, anyhow := range []bool{false, true} {
 			err := sp.Change(false, func(tx *Tx) error {
-				a := newApplier(tx)
+				a := newApplier(&tx.Editor)
 				a.anyhow = anyhow
 				return a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 			})
@@ -231,13 +231,13 @@ func TestApply_DamagedChanges(t *testing.T) {
 	}
 	next = empty.Index() + 1
 	err = sp.Change(false, func(tx *Tx) error { // a value without bytes needs no payload
-		return newApplier(tx).apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
+		return newApplier(&tx.Editor).apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
 	})
 	if err != nil {
 		t.Error(err)
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := newApplier(tx)
+		a := newApplier(&tx.Editor)
 		for _, c := range []struct {
 			kind       format.OpKind
 			index, arg uint64

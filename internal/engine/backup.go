@@ -32,7 +32,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return err
 	}
 	r := sp.heap.Reader(true)
-	d := dump.Dump{Reader: &r, State: state, Own: sp.catalog, Shape: sp.shape, Verify: r.Verify, Put: wr.Put}
+	d := dump.Dump{Reader: &r, State: state, Own: sp.store.catalog, Shape: sp.store.shape, Verify: r.Verify, Put: wr.Put}
 	d.There = tx.there(&r)
 	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
 	if err := d.Run(); err != nil {

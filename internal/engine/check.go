@@ -48,7 +48,7 @@ func (sp *Space) verify() *check.Report {
 	defer sp.live.Release(&hold)
 	r := sp.heap.Reader(true)
 	marks := sp.heap.NewMarks(sp.live.Carved())
-	report := check.Verify(&r, hold.State, marks, sp.shape)
+	report := check.Verify(&r, hold.State, marks, sp.store.shape)
 	sp.checkFree(report, marks, sp.pinsIn(hold.State))
 	sp.checkAnchors(report, &r, marks)
 	return report

@@ -313,7 +313,7 @@ func (c *collector) mark() (err error) {
 func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
 	if _, _, n := object.Contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
-		err := c.sp.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
+		err := c.sp.store.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
 			o.rest += c.prev.reader.BlockBytes(a)
 			return c.step()
 		})

@@ -137,8 +137,8 @@ func (c *collector) drop(tx *Tx) error {
 		}
 		size, err := c.dropOne(tx, index)
 		switch {
-		case tx.failed != nil:
-			return tx.failed
+		case tx.Failure() != nil:
+			return tx.Failure()
 		case err != nil:
 			c.spare(index, err)
 		case size > 0:

@@ -121,7 +121,7 @@ func (c *collector) holder(holder unsafe.Pointer) error {
 func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
 	switch index {
 	case tx.state.Catalog:
-		return &object.Layout{Shape: c.sp.catalog}, nil
+		return &object.Layout{Shape: c.sp.store.catalog}, nil
 	case tx.state.Types:
 		return nil, nil
 	}
@@ -149,7 +149,7 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 	}
 	var l *object.Layout
 	if refers {
-		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.shape})
+		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.store.shape})
 		l = &made
 	}
 	c.layouts[of] = l
@@ -160,7 +160,7 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 // P then (G2). After an error K and P are what they were (G4).
 func (c *collector) catchUp(now *Tx) error {
 	c.added, c.next = c.added[:0], now.state.NextIndex
-	err := diffObjects(c.prev, now, func(index uint64, before, after format.Addr) error {
+	err := diffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
 		if after == 0 {
 			return nil
 		}
@@ -210,7 +210,7 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 	if err != nil || l == nil {
 		return err
 	}
-	differences, err := compareObject(c.prev, now, kind, index, p, *l)
+	differences, err := compareObject(&c.prev.Editor, &now.Editor, kind, index, p, *l)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		if err := sp.look(func(tx *Tx) error {
 			m, object, err := tx.Bind(damaged)
 			if err == nil {
-				payload, err = m.find(tx, object, pointerTo(1))
+				payload, err = m.find(&tx.Editor, object, pointerTo(1))
 			}
 			return err
 		}); err != nil {

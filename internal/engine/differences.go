@@ -19,7 +19,7 @@ type pair = object.Pair
 
 // comparison finds the differences of one object between two versions, some at a time.
 type comparison struct {
-	was, now *Tx // was is nil if there is no older version
+	was, now *Editor // was is nil if there is no older version
 	*object.Comparison
 }
 
@@ -28,12 +28,12 @@ type Subject interface {
 	// compare returns what finds the differences of the object between two versions,
 	// nil if there are none. Without an older version everything is new. It is an error
 	// if the object is not there in the newer version, or has other types.
-	compare(was, now *Tx) (*comparison, error)
+	compare(was, now *Editor) (*comparison, error)
 }
 
 // compareObject compares an object, whose payload is p, with what it was; nil if it has
 // not changed.
-func compareObject(was, now *Tx, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*comparison, error) {
+func compareObject(was, now *Editor, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*comparison, error) {
 	from := object.Version{Reader: now.reader}
 	if was != nil {
 		old, err := was.object(index, kind)
@@ -50,7 +50,7 @@ func compareObject(was, now *Tx, kind format.Kind, index uint64, p unsafe.Pointe
 }
 
 // compare implements Subject for maps, sorted or not.
-func (of MapOf) compare(was, now *Tx) (*comparison, error) {
+func (of MapOf) compare(was, now *Editor) (*comparison, error) {
 	m, entries, err := now.Bind(of)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (of MapOf) compare(was, now *Tx) (*comparison, error) {
 }
 
 // compare implements Subject.
-func (of ListOf) compare(was, now *Tx) (*comparison, error) {
+func (of ListOf) compare(was, now *Editor) (*comparison, error) {
 	list, t, err := now.list(of)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (of ListOf) compare(was, now *Tx) (*comparison, error) {
 }
 
 // compare implements Subject.
-func (of RefOf) compare(was, now *Tx) (*comparison, error) {
+func (of RefOf) compare(was, now *Editor) (*comparison, error) {
 	p, t, err := now.value(of)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ type StoredOf struct {
 }
 
 // compare implements Subject.
-func (of StoredOf) compare(was, now *Tx) (*comparison, error) {
+func (of StoredOf) compare(was, now *Editor) (*comparison, error) {
 	s, err := now.Stored(of.ID)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (c *comparison) same(p pair) (bool, error) {
 // two versions, and the addresses of its blocks, 0 where there is none, until each
 // returns an error, which it returns. The cost is that of what changed. Both versions
 // are held; the newer may be the one that a transaction is making.
-func diffObjects(was, now *Tx, each func(index uint64, was, now format.Addr) error) error {
+func diffObjects(was, now *Editor, each func(index uint64, was, now format.Addr) error) error {
 	n := max(was.state.NextIndex, now.state.NextIndex)
 	d, err := vector.NewDiffer(was.reader, format.Link(was.state.Table), now.reader, format.Link(now.state.Table), n)
 	for more := err == nil; more && err == nil; {
@@ -167,7 +167,7 @@ func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
 }
 
 // part returns the value in a block.
-func (c *comparison) part(tx *Tx, payload unsafe.Pointer) StoredPart {
+func (c *comparison) part(tx *Editor, payload unsafe.Pointer) StoredPart {
 	if payload == nil {
 		return StoredPart{}
 	}

@@ -14,13 +14,12 @@ import (
 // What drops objects: a collection, and the applier, for what a collection has logged.
 
 // eachBlock is object.EachBlock. r verifies.
-func (sp *Space) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
-	verified := sp.heap.Reader(false)
-	return object.EachBlock(r, &verified, kind, p, visit)
+func (s *Store) eachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
+	return object.EachBlock(r, &s.verified, kind, p, visit)
 }
 
 // droppable returns the block of an object that may be dropped, and what it is.
-func (tx *Tx) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind, unsafe.Pointer, error) {
+func (tx *Editor) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind, unsafe.Pointer, error) {
 	kind, p, err := table.Any(r, format.Link(tx.state.Table), index)
 	if err == nil && (object.First(kind) || index == tx.state.Catalog || index == tx.state.Types) {
 		err = errors.New("it is one of the space itself")
@@ -34,14 +33,14 @@ func (tx *Tx) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind,
 //
 // All blocks are listed before the first one is freed: one of this transaction may be
 // used again at once.
-func (tx *Tx) dropObject(index uint64, list []format.Addr) (size format.ByteCount, err error) {
+func (tx *Editor) dropObject(index uint64, list []format.Addr) (size format.ByteCount, err error) {
 	r := tx.reader.Verifying()
 	a, kind, p, err := tx.droppable(&r, index)
 	if err != nil {
 		return 0, err
 	}
 	list = append(list[:0], a)
-	if err := tx.sp.eachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
+	if err := tx.store.eachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
 		return 0, err
 	}
 	if err := tx.takeOut(index); err != nil {
@@ -59,7 +58,7 @@ func (tx *Tx) dropObject(index uint64, list []format.Addr) (size format.ByteCoun
 // dropLarge is dropObject for an object of the base with very many blocks, which takes
 // no longer than for a small one: all but the object's own block, so many bytes, are
 // left to a sweep.
-func (tx *Tx) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCount, err error) {
+func (tx *Editor) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCount, err error) {
 	r := tx.reader.Verifying()
 	a, _, _, err := tx.droppable(&r, index)
 	if err != nil {
@@ -75,7 +74,7 @@ func (tx *Tx) dropLarge(index uint64, rest format.ByteCount) (size format.ByteCo
 }
 
 // takeOut takes an object out of the object table.
-func (tx *Tx) takeOut(index uint64) error {
+func (tx *Editor) takeOut(index uint64) error {
 	tx.write.Remove(true, false)
 	defer tx.write.Remove(false, false)
 	root, err := vector.Clear(tx.write, format.Link(tx.state.Table), index)

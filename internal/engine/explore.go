@@ -133,7 +133,7 @@ func (sp *Space) Depart() error {
 
 // BeFork makes the functions that the space has been given its own: it is a copy of another one.
 func (sp *Space) BeFork() {
-	sp.judge = sp.judgeHandle
+	sp.store.Attach(sp.takeIndex)
 	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
 }
 
@@ -157,9 +157,6 @@ func (sp *Space) CloseFork() error {
 	}()
 	return sp.Close()
 }
-
-// Inherited returns the transaction that writes, or has written last.
-func (sp *Space) Inherited() *Tx { return sp.writer }
 
 // Parts returns the lower layers.
 func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }

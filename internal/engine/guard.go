@@ -139,7 +139,7 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		tx.Abort()
 		return err != nil, err
 	case !sp.queue.Mine(): // it has come to no turn, or has given it: the Tx may be another one's
-	case in == beginning && (tx.sp == nil || tx.ended.Load()): // it has not begun
+	case in == beginning && (tx.sp == nil || tx.Ended()): // it has not begun
 		sp.giveTurn()
 	case in == beginning:
 		tx.spoil(err)
@@ -202,7 +202,7 @@ func (tx *Tx) spoil(err error) {
 		return
 	}
 	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
-		tx.role = spoiled
+		tx.Spoil()
 	}
 }
 

@@ -18,11 +18,11 @@ import (
 // Changes that are applied, of a journal or a backup, were judged when they were
 // made; and their handles may refer to what comes later. While types change, handles
 // may refer to what is about to change (R5).
-func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
-	if role := sp.writer.role; role == applying || role == recasting {
+func (s *Store) judgeHandle(handle *layout.Type, id uint64) error {
+	if role := s.writer.role; role == applying || role == recasting {
 		return nil
 	}
-	return sp.writer.judge(handle, format.ID(id))
+	return s.writer.judge(handle, format.ID(id))
 }
 
 // handleError is one that judge returned.
@@ -52,16 +52,16 @@ type fitting struct {
 
 // fits returns where it is remembered what fits a type of handles: many values have the
 // same few.
-func (sp *Space) fits(handle *layout.Type) *fitting {
-	return &sp.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(sp.fitting))]
+func (s *Store) fits(handle *layout.Type) *fitting {
+	return &s.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(s.fitting))]
 }
 
 // judge is judgeHandle in a transaction.
-func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
-	if id.Tag() != tx.sp.header.Tag {
+func (tx *Editor) judge(handle *layout.Type, id format.ID) error {
+	if id.Tag() != tx.store.header.Tag {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", ErrDangling, handle, uint64(id))}
 	}
-	fits := tx.sp.fits(handle)
+	fits := tx.store.fits(handle)
 	if fits.handle != handle {
 		kind := object.OfHandle(handle.Kind())
 		*fits = fitting{handle: handle, kind: kind, of: object.Of(kind)}
@@ -89,7 +89,7 @@ func (tx *Tx) judge(handle *layout.Type, id format.ID) error {
 }
 
 // judgeTypes compares the types that a handle names with those of its object.
-func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
+func (tx *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
 	for _, part := range [2]struct {
 		name   string
 		index  uint64
@@ -117,12 +117,12 @@ func (tx *Tx) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, ke
 
 // usable returns an error if the transaction has ended, or if a handle cannot be one
 // of this space.
-func (tx *Tx) usable(id format.ID) error {
+func (tx *Editor) usable(id format.ID) error {
 	if err := tx.Err(); err != nil {
 		return err
 	}
 	switch {
-	case id.Tag() == tx.sp.header.Tag:
+	case id.Tag() == tx.store.header.Tag:
 		return nil
 	case id == 0:
 		return ErrNilHandle
@@ -131,7 +131,7 @@ func (tx *Tx) usable(id format.ID) error {
 }
 
 // objectError says what it means that a handle leads to no object of its kind.
-func (tx *Tx) objectError(id format.ID, err error) error {
+func (tx *Editor) objectError(id format.ID, err error) error {
 	var kind *table.KindError
 	switch {
 	case errors.Is(err, table.ErrNoObject):

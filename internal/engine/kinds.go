@@ -14,7 +14,7 @@ import (
 // no types that could change, and nobody looks into its objects without Go types.
 type acts struct {
 	apply  func(a *applier, op format.OpKind, index uint64, h format.OpHead, payload []byte) error // makes a change
-	stored func(tx *Tx, id format.ID, s *Stored) error                                             // enters how an object is accessed by its stored types, of which the value's is there
+	stored func(tx *Editor, id format.ID, s *Stored) error                                         // enters how an object is accessed by its stored types, of which the value's is there
 	recast func(c *recast, t task) error                                                           // gives an object other types
 }
 
@@ -22,10 +22,10 @@ type acts struct {
 var actsOf [256]acts
 
 func init() { // what is in it uses it
-	actsOf[format.KindMap] = acts{(*applier).mapping, (*Tx).storedMap, (*recast).recastMap}
+	actsOf[format.KindMap] = acts{(*applier).mapping, (*Editor).storedMap, (*recast).recastMap}
 	actsOf[format.KindSorted] = actsOf[format.KindMap]
-	actsOf[format.KindList] = acts{(*applier).list, (*Tx).storedList, (*recast).recastList}
-	actsOf[format.KindValue] = acts{(*applier).value, (*Tx).storedValue, (*recast).recastValue}
+	actsOf[format.KindList] = acts{(*applier).list, (*Editor).storedList, (*recast).recastList}
+	actsOf[format.KindValue] = acts{(*applier).value, (*Editor).storedValue, (*recast).recastValue}
 	actsOf[format.KindType] = acts{apply: (*applier).newType}
 }
 
@@ -38,7 +38,7 @@ func (c *recast) object(t task) error {
 }
 
 // storedMap is acts.stored for maps, sorted or not.
-func (tx *Tx) storedMap(id format.ID, s *Stored) error {
+func (tx *Editor) storedMap(id format.ID, s *Stored) error {
 	m, _, err := tx.StoredMap(id)
 	if err == nil {
 		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{tx, m}
@@ -47,16 +47,16 @@ func (tx *Tx) storedMap(id format.ID, s *Stored) error {
 }
 
 // storedList is acts.stored for lists.
-func (tx *Tx) storedList(id format.ID, s *Stored) (err error) {
-	cell := entry.NewItem(s.Value, tx.sp.judge)
+func (tx *Editor) storedList(id format.ID, s *Stored) (err error) {
+	cell := entry.NewItem(s.Value, tx.store.judge)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedList{tx, id.Index(), cell}
 	s.Key, err = layout.For[int]()
 	return err
 }
 
 // storedValue is acts.stored for single values.
-func (tx *Tx) storedValue(id format.ID, s *Stored) error {
-	cell := entry.NewValue(s.Value, tx.sp.judge)
+func (tx *Editor) storedValue(id format.ID, s *Stored) error {
+	cell := entry.NewValue(s.Value, tx.store.judge)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedValue{tx, id.Index(), format.MakeValueType(s.valueIndex), cell}
 	return nil
 }

@@ -51,15 +51,15 @@ type lately struct {
 }
 
 // versionOf names the version that a transaction sees.
-func (tx *Tx) versionOf() versionOf { return versionOf{tx.state, tx.state.Version} }
+func (tx *Editor) versionOf() versionOf { return versionOf{tx.state, tx.state.Version} }
 
 // keeps reports whether what the transaction finds out may be kept for others: it reads a
 // published version, and does not verify what it reads.
-func (tx *Tx) keeps() bool { return tx.making == &reading && tx.sp.trusting }
+func (tx *Editor) keeps() bool { return tx.making == &reading && tx.store.trusting }
 
 // binding returns the map that the transaction has bound first; nil if there is none, or if
 // the transaction has ended.
-func (tx *Tx) binding() *binding {
+func (tx *Editor) binding() *binding {
 	if tx.found == nil || tx.ended.Load() {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (tx *Tx) binding() *binding {
 }
 
 // bound notes which map the transaction has bound, if it is the first.
-func (tx *Tx) bound(b *binding) {
+func (tx *Editor) bound(b *binding) {
 	if tx.found != nil {
 		tx.first.CompareAndSwap(nil, b)
 	}
@@ -75,7 +75,7 @@ func (tx *Tx) bound(b *binding) {
 
 // refSearch returns the search for what references lead to; nil if there is none yet, or if
 // the transaction has ended.
-func (tx *Tx) refSearch() *refSearch {
+func (tx *Editor) refSearch() *refSearch {
 	if tx.found == nil || tx.ended.Load() {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (tx *Tx) refSearch() *refSearch {
 }
 
 // find returns the binding for a map in the version that a transaction reads; nil if there is none.
-func (l *lately) find(tx *Tx, of MapOf) *binding {
+func (l *lately) find(tx *Editor, of MapOf) *binding {
 	b := l.maps[of.ID.Index()%uint64(len(l.maps))].bound.Load()
 	if b == nil || b.of != of || b.state != tx.state || b.version != tx.state.Version || !tx.keeps() {
 		return nil
@@ -93,7 +93,7 @@ func (l *lately) find(tx *Tx, of MapOf) *binding {
 
 // note notes that a transaction has come to a map. It is bound if that is worth it: when
 // this is at least the second time in its version.
-func (l *lately) note(tx *Tx, m *Map, object *format.MapObject) {
+func (l *lately) note(tx *Editor, m *Map, object *format.MapObject) {
 	if !tx.keeps() {
 		return
 	}
@@ -112,14 +112,14 @@ func (l *lately) note(tx *Tx, m *Map, object *format.MapObject) {
 
 // prepareRefs lets PeekValue go the short way from now on. The transaction has looked
 // at its state before, so that is a page that can be read.
-func (tx *Tx) prepareRefs() {
+func (tx *Editor) prepareRefs() {
 	if tx.found == nil || tx.refs.Load() != nil || !tx.keeps() {
 		return
 	}
-	s, now := tx.sp.lately.refs.Load(), tx.versionOf()
+	s, now := tx.store.lately.refs.Load(), tx.versionOf()
 	if s == nil || s.versionOf != now {
-		s = &refSearch{tx.sp.finder.Prepare(format.Link(tx.state.Table)), uint64(format.MakeID(tx.sp.header.Tag, 0)), now}
-		tx.sp.lately.refs.Store(s)
+		s = &refSearch{tx.store.finder.Prepare(format.Link(tx.state.Table)), uint64(format.MakeID(tx.store.header.Tag, 0)), now}
+		tx.store.lately.refs.Store(s)
 	}
 	tx.refs.CompareAndSwap(nil, s)
 }

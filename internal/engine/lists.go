@@ -22,7 +22,7 @@ type ListOf struct {
 }
 
 // list returns the object of a list and the type of its elements.
-func (tx *Tx) list(of ListOf) (*format.ListObject, *typed, error) {
+func (tx *Editor) list(of ListOf) (*format.ListObject, *typed, error) {
 	if err := tx.usable(of.ID); err != nil {
 		return nil, nil, err
 	}
@@ -35,13 +35,13 @@ func (tx *Tx) list(of ListOf) (*format.ListObject, *typed, error) {
 }
 
 // listObject returns the object of a list.
-func (tx *Tx) listObject(index uint64) (*format.ListObject, error) {
+func (tx *Editor) listObject(index uint64) (*format.ListObject, error) {
 	p, err := tx.object(index, format.KindList)
 	return (*format.ListObject)(p), err
 }
 
 // editList returns the object of a list, writable, in a block of this transaction.
-func (tx *Tx) editList(index uint64) (*format.ListObject, error) {
+func (tx *Editor) editList(index uint64) (*format.ListObject, error) {
 	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, format.KindList, format.ByteCount(format.ListObjectSize))
 	if err != nil {
 		return nil, tx.fail(err)
@@ -51,13 +51,13 @@ func (tx *Tx) editList(index uint64) (*format.ListObject, error) {
 }
 
 // item returns the payload of an element, nil if there is none with the index.
-func (tx *Tx) item(object *format.ListObject, i uint64) (unsafe.Pointer, error) {
+func (tx *Editor) item(object *format.ListObject, i uint64) (unsafe.Pointer, error) {
 	if i >= object.Count {
 		return nil, nil
 	}
-	if tx.sp.trusting {
-		if word := tx.sp.finder.Word(format.Link(object.Root), i); word != 0 {
-			return tx.sp.finder.Pointer(word), nil
+	if tx.store.trusting {
+		if word := tx.store.finder.Word(format.Link(object.Root), i); word != 0 {
+			return tx.store.finder.Pointer(word), nil
 		}
 	}
 	word, err := vector.Get(tx.reader, format.Link(object.Root), i)
@@ -74,15 +74,15 @@ func indexError(i int, n uint64) error {
 
 // PeekItem returns the stored element itself, or a copy if it is Coded; nil if there is none with the index. In
 // the usual case it is all here: a loop calls it again and again.
-func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
-	sp := tx.sp
-	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.write == nil && !tx.ended.Load() {
-		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
-			p := sp.finder.Pointer(word)
+func (tx *Editor) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
+	s := tx.store
+	if s.trusting && of.ID.Tag() == s.header.Tag && tx.write == nil && !tx.ended.Load() {
+		if word := s.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+			p := s.finder.Pointer(word)
 			l := (*format.ListObject)(p)
-			if isKind(p, format.KindList) && uint64(i) < l.Count && sp.typed.find(of.Value, l.Value).lendsItself() {
-				if word := sp.finder.Word(format.Link(l.Root), uint64(i)); word != 0 {
-					return sp.finder.Pointer(word), nil
+			if isKind(p, format.KindList) && uint64(i) < l.Count && s.typed.find(of.Value, l.Value).lendsItself() {
+				if word := s.finder.Word(format.Link(l.Root), uint64(i)); word != 0 {
+					return s.finder.Pointer(word), nil
 				}
 			}
 		}
@@ -92,7 +92,7 @@ func (tx *Tx) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 
 // peekItem is PeekItem in a transaction that writes, and for what is looked at for
 // the first time, or is not there.
-func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
+func (tx *Editor) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	object, t, err := tx.list(of)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	tx.borrow(p)
-	if !tx.sp.trusting {
+	if !tx.store.trusting {
 		if err = t.item.Type.Check(p, tx.Bounds(p)); err != nil {
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func (tx *Tx) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 }
 
 // ReadItem copies an element to the variable at dst.
-func (tx *Tx) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
+func (tx *Editor) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 	object, t, err := tx.list(of)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (tx *Tx) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 }
 
 // WriteItem makes a copy of the variable at src the element with an index.
-func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
+func (tx *Editor) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (tx *Tx) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 }
 
 // setItem replaces an element that is there.
-func (tx *Tx) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Pointer) error {
+func (tx *Editor) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Pointer) error {
 	a, err := tx.newCell(cell, 0, src)
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func (tx *Tx) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Point
 }
 
 // Append adds copies of the n values that lie in a row at src.
-func (tx *Tx) Append(of ListOf, src unsafe.Pointer, n int) error {
+func (tx *Editor) Append(of ListOf, src unsafe.Pointer, n int) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (tx *Tx) Append(of ListOf, src unsafe.Pointer, n int) error {
 
 // appendItems adds elements, leaf by leaf of the vector. If a value cannot be stored,
 // those before it are taken off again: all are added, or none.
-func (tx *Tx) appendItems(index uint64, cell *entry.Cell, src unsafe.Pointer, n int) error {
+func (tx *Editor) appendItems(index uint64, cell *entry.Cell, src unsafe.Pointer, n int) error {
 	object, err := tx.listObject(index)
 	if err != nil {
 		return err
@@ -235,7 +235,7 @@ func joinFailure(value, failure error) error {
 }
 
 // place adds the items to the list.
-func (tx *Tx) place(index uint64, items []uint64) error {
+func (tx *Editor) place(index uint64, items []uint64) error {
 	object, err := tx.editList(index)
 	if err != nil {
 		return err
@@ -253,7 +253,7 @@ func (tx *Tx) place(index uint64, items []uint64) error {
 }
 
 // Truncate drops all elements but the first n.
-func (tx *Tx) Truncate(of ListOf, n int) error {
+func (tx *Editor) Truncate(of ListOf, n int) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (tx *Tx) Truncate(of ListOf, n int) error {
 }
 
 // truncate drops elements.
-func (tx *Tx) truncate(index, n uint64) error {
+func (tx *Editor) truncate(index, n uint64) error {
 	tx.write.Remove(true, false)
 	defer tx.write.Remove(false, false)
 	object, err := tx.editList(index)
@@ -298,7 +298,7 @@ func (tx *Tx) truncate(index, n uint64) error {
 }
 
 // Pop copies the last element to the variable at dst and drops it.
-func (tx *Tx) Pop(of ListOf, dst unsafe.Pointer) error {
+func (tx *Editor) Pop(of ListOf, dst unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -317,7 +317,7 @@ func (tx *Tx) Pop(of ListOf, dst unsafe.Pointer) error {
 // Items walks the elements, from the first on or from the last one back, as they
 // are when the walk starts: what the transaction writes meanwhile is copied, never
 // edited under the walk.
-func (tx *Tx) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer) bool) error {
+func (tx *Editor) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	object, t, err := tx.list(of)
 	if err != nil {
 		return err
@@ -334,7 +334,7 @@ func (tx *Tx) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer
 }
 
 // walkItems is Items for a list whose object is at hand.
-func (tx *Tx) walkItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
+func (tx *Editor) walkItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
 	if tx.write != nil {
 		tx.write.BorrowAll()
@@ -348,7 +348,7 @@ func (tx *Tx) walkItems(object *format.ListObject, cell *entry.Cell, back bool, 
 	var failed error
 	err := walk(tx.reader, root, count, func(i, word uint64) bool {
 		p, err := tx.reader.Payload(format.Addr(word), format.KindItem)
-		if err == nil && !tx.sp.trusting {
+		if err == nil && !tx.store.trusting {
 			err = cell.Type.Check(p, tx.Bounds(p))
 		}
 		if err != nil {
@@ -361,7 +361,7 @@ func (tx *Tx) walkItems(object *format.ListObject, cell *entry.Cell, back bool, 
 }
 
 // ListLen returns the number of elements.
-func (tx *Tx) ListLen(of ListOf) (int, error) {
+func (tx *Editor) ListLen(of ListOf) (int, error) {
 	object, _, err := tx.list(of)
 	if err != nil {
 		return 0, err
@@ -370,22 +370,22 @@ func (tx *Tx) ListLen(of ListOf) (int, error) {
 }
 
 // NewList creates an empty list without a name.
-func (tx *Tx) NewList(of layout.Identity) (format.ID, error) {
+func (tx *Editor) NewList(of layout.Identity) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
 	defer tx.endChange()
-	t, err := tx.store(of)
+	t, err := tx.typedNew(of)
 	if err != nil {
 		return 0, err
 	}
 	index, err := tx.newList(t.index)
-	return format.MakeID(tx.sp.header.Tag, index), err
+	return format.MakeID(tx.store.header.Tag, index), err
 }
 
 // newList creates an empty list with the descriptor, under the next index, which it
 // returns.
-func (tx *Tx) newList(typeIndex uint64) (uint64, error) {
+func (tx *Editor) newList(typeIndex uint64) (uint64, error) {
 	index, p, err := tx.newObject(format.KindList, format.ByteCount(format.ListObjectSize))
 	if err != nil {
 		return 0, err
@@ -397,15 +397,9 @@ func (tx *Tx) newList(typeIndex uint64) (uint64, error) {
 
 // OpenList returns the ID of the list with a name, creating it if a writing
 // transaction asks for one that is not there.
-func (tx *Tx) OpenList(name string, of layout.Identity) (format.ID, error) {
+func (tx *Editor) OpenList(name string, of layout.Identity) (format.ID, error) {
 	return tx.openNamed(name, func(id format.ID) error {
 		_, _, err := tx.list(ListOf{id, of})
 		return err
 	}, func() (format.ID, error) { return tx.NewList(of) })
-}
-
-// OpenList is the same in a transaction of its own: a reading one if the list is
-// there.
-func (sp *Space) OpenList(name string, of layout.Identity) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenList(name, of) })
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // CopyOut is Get in a transaction.
-func (tx *Tx) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
-	if b := tx.sp.lately.find(tx, of); b != nil && b.fast && !tx.ended.Load() {
+func (tx *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+	if b := tx.store.lately.find(tx, of); b != nil && b.fast && !tx.ended.Load() {
 		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			if dst == nil {
 				return true, nil
@@ -36,7 +36,7 @@ func (tx *Tx) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 
 // Store is Set in a transaction. The change begins before anything is looked at: one
 // who shares the transaction by mistake may come when it has ended.
-func (tx *Tx) Set(of MapOf, key, value unsafe.Pointer) error {
+func (tx *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (tx *Tx) Set(of MapOf, key, value unsafe.Pointer) error {
 }
 
 // Remove is Delete in a transaction.
-func (tx *Tx) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
+func (tx *Editor) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
@@ -72,7 +72,7 @@ func (tx *Tx) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
 
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
 // there.
-func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (tx *Editor) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if b := tx.binding(); b != nil && b.fast && b.of == of {
 		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			return value, nil
@@ -83,7 +83,7 @@ func (tx *Tx) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 
 // peek is Peek for a map that is not the first one of a reading transaction, and
 // for a key that a finder does not find.
-func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (tx *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	tx.borrow(entry)
-	if tx.sp.options.Verify {
+	if !tx.store.trusting {
 		if err := m.shape.Value.Check(m.shape.ValueOf(entry), tx.Bounds(entry)); err != nil {
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func (tx *Tx) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 
 // lend returns what the program gets to see of a stored value, in the block with the
 // payload: itself, or, if it is Coded, a copy (LY9).
-func (tx *Tx) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
+func (tx *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
 	if !t.Coded() {
 		return value, nil
 	}
@@ -116,7 +116,7 @@ func (tx *Tx) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointe
 // Entries walks the entries of a map as they are when the walk starts: it copies
 // each key to the variable whose address next returns, and passes the stored value, or
 // what is lent of it, to yield.
-func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+func (tx *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (tx *Tx) Entries(of MapOf, next func() unsafe.Pointer, yield func(value uns
 }
 
 // copyKeys passes the entries of a walk on as Entries does.
-func (tx *Tx) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
+func (tx *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
 	var failed error
 	err := walk(func(entry unsafe.Pointer) bool {
 		value, err := tx.handOut(m, entry, next())
@@ -140,13 +140,13 @@ func (tx *Tx) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsa
 
 // handOut copies the key of an entry to the variable at dst, and returns the stored
 // value.
-func (tx *Tx) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
+func (tx *Editor) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
 	bounds := tx.Bounds(entry)
 	if err = m.shape.Key.CopyOut(dst, m.shape.KeyOf(entry), bounds); err != nil {
 		return nil, err
 	}
 	value = m.shape.ValueOf(entry)
-	if tx.sp.options.Verify {
+	if !tx.store.trusting {
 		if err = m.shape.Value.Check(value, bounds); err != nil {
 			return nil, err
 		}
@@ -155,7 +155,7 @@ func (tx *Tx) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, 
 }
 
 // Len returns the number of entries.
-func (tx *Tx) Len(of MapOf) (int, error) {
+func (tx *Editor) Len(of MapOf) (int, error) {
 	_, object, err := tx.Bind(of)
 	if err != nil {
 		return 0, err
@@ -165,7 +165,7 @@ func (tx *Tx) Len(of MapOf) (int, error) {
 
 // Get returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
-func (m *Map) find(tx *Tx, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (m *Map) find(tx *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if m.sorted() {
 		return m.findSorted(tx, object, key)
 	}
@@ -183,7 +183,7 @@ func (m *Map) find(tx *Tx, object *format.MapObject, key unsafe.Pointer) (unsafe
 
 // borrow says that pointers into the block with the payload are handed out to the
 // program.
-func (tx *Tx) borrow(payload unsafe.Pointer) {
+func (tx *Editor) borrow(payload unsafe.Pointer) {
 	if tx.write != nil {
 		tx.write.Borrow(blockAt(payload))
 	}
@@ -198,12 +198,12 @@ func blockAt(payload unsafe.Pointer) format.Addr {
 }
 
 // Bounds returns the limits of the payload of an entry.
-func (tx *Tx) Bounds(payload unsafe.Pointer) layout.Bounds {
+func (tx *Editor) Bounds(payload unsafe.Pointer) layout.Bounds {
 	return entry.Bounds(tx.reader, payload)
 }
 
 // Set stores a copy of the value under the key.
-func (m *Map) Set(tx *Tx, key, value unsafe.Pointer) error {
+func (m *Map) Set(tx *Editor, key, value unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (m *Map) Set(tx *Tx, key, value unsafe.Pointer) error {
 }
 
 // set is Set within a change that has begun.
-func (m *Map) set(tx *Tx, key, value unsafe.Pointer) error {
+func (m *Map) set(tx *Editor, key, value unsafe.Pointer) error {
 	hash, err := m.hash(key)
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func isValueError(err error) bool {
 }
 
 // Delete removes the key and reports whether it was there.
-func (m *Map) Delete(tx *Tx, key unsafe.Pointer) (bool, error) {
+func (m *Map) Delete(tx *Editor, key unsafe.Pointer) (bool, error) {
 	if err := tx.writable(); err != nil {
 		return false, err
 	}
@@ -253,7 +253,7 @@ func (m *Map) Delete(tx *Tx, key unsafe.Pointer) (bool, error) {
 }
 
 // remove is Delete within a change that has begun.
-func (m *Map) remove(tx *Tx, key unsafe.Pointer) (bool, error) {
+func (m *Map) remove(tx *Editor, key unsafe.Pointer) (bool, error) {
 	object, err := tx.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err
@@ -288,7 +288,7 @@ func (m *Map) remove(tx *Tx, key unsafe.Pointer) (bool, error) {
 
 // All walks the entries as they are when the walk starts, those of a sorted map in
 // order.
-func (m *Map) All(tx *Tx, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) All(tx *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
 	if m.sorted() {
 		return m.walk(tx, object, Bound{}, Bound{}, false, yield)
 	}
@@ -300,7 +300,7 @@ func (m *Map) All(tx *Tx, object *format.MapObject, yield func(entry unsafe.Poin
 
 // freeze makes what the transaction has written unchangeable, until what it returns
 // is called: what it writes meanwhile is copied, never edited under a walk.
-func (tx *Tx) freeze() (thaw func()) {
+func (tx *Editor) freeze() (thaw func()) {
 	if tx.write == nil {
 		return func() {}
 	}

@@ -24,7 +24,7 @@ type Map struct {
 // Bind returns the map that a handle names, for its Go types of keys and values.
 // The outcome is remembered by the space; what is compared then is that the
 // object still has the descriptors that were compared with the Go types.
-func (tx *Tx) Bind(of MapOf) (*Map, *format.MapObject, error) {
+func (tx *Editor) Bind(of MapOf) (*Map, *format.MapObject, error) {
 	if b := tx.binding(); b != nil && b.of == of {
 		return b.m, b.object, nil
 	}
@@ -32,18 +32,18 @@ func (tx *Tx) Bind(of MapOf) (*Map, *format.MapObject, error) {
 }
 
 // bindAny is Bind for a map that is not the first one of a reading transaction.
-func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
+func (tx *Editor) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	if err := tx.Err(); err != nil {
 		return nil, nil, err
 	}
-	sp := tx.sp
-	if of.ID.Tag() != sp.header.Tag {
+	s := tx.store
+	if of.ID.Tag() != s.header.Tag {
 		if of.ID == 0 {
 			return nil, nil, ErrNilHandle
 		}
 		return nil, nil, otherSpace(of.ID)
 	}
-	if b := tx.sp.lately.find(tx, of); b != nil {
+	if b := tx.store.lately.find(tx, of); b != nil {
 		tx.bound(b)
 		return b.m, b.object, nil
 	}
@@ -52,7 +52,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, tx.objectError(of.ID, err)
 	}
-	m := sp.bound[index%uint64(len(sp.bound))].Load()
+	m := s.bound[index%uint64(len(s.bound))].Load()
 	if !m.fits(of, object) {
 		if m = tx.recent; tx.write == nil || !m.fits(of, object) {
 			if m, err = tx.bind(of, object); err != nil {
@@ -60,7 +60,7 @@ func (tx *Tx) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 			}
 		}
 	}
-	tx.sp.lately.note(tx, m, object)
+	tx.store.lately.note(tx, m, object)
 	return m, object, nil
 }
 
@@ -70,7 +70,7 @@ func (m *Map) fits(of MapOf, object *format.MapObject) bool {
 }
 
 // bind compares the stored types of a map with Go types.
-func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
+func (tx *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	k, v, err := mapTypes(of)
 	if err != nil {
 		return nil, err
@@ -88,9 +88,9 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	}
 	index := of.ID.Index()
 	m := &Map{index: index, kind: of.kind(), of: of, key: object.Key, value: object.Value,
-		shape: tx.sp.shape(k, v)}
+		shape: tx.store.shape(k, v)}
 	if tx.published(index) && tx.published(object.Key) && tx.published(object.Value) { // R1
-		tx.sp.bound[index%uint64(len(tx.sp.bound))].Store(m)
+		tx.store.bound[index%uint64(len(tx.store.bound))].Store(m)
 	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.recent = m
 	}
@@ -98,11 +98,11 @@ func (tx *Tx) bind(of MapOf, object *format.MapObject) (*Map, error) {
 }
 
 // shape returns the layout of the entries of a map of the types.
-func (sp *Space) shape(key, value *layout.Type) *entry.Shape {
-	sh := entry.NewShape(key, value, sp.header.Secret)
-	sh.JudgeHandles(sp.judge)
-	if sp.options.HashBits != 0 {
-		sh.CutHash(sp.options.HashBits)
+func (s *Store) shape(key, value *layout.Type) *entry.Shape {
+	sh := entry.NewShape(key, value, s.header.Secret)
+	sh.JudgeHandles(s.judge)
+	if s.hashBits != 0 {
+		sh.CutHash(s.hashBits)
 	}
 	return sh
 }
@@ -121,7 +121,7 @@ func mapTypes(of MapOf) (k, v *layout.Type, err error) {
 
 // StoredMap returns a map by its stored types alone, for programs that have no
 // Go type for them.
-func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
+func (tx *Editor) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err := tx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -144,13 +144,13 @@ func (tx *Tx) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: tx.sp.shape(key, value)}
+	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: tx.store.shape(key, value)}
 	return m, object, nil
 }
 
 // OpenMap returns the ID of the map with a name and the types of of, creating the map if a writing
 // transaction asks for one that is not there.
-func (tx *Tx) OpenMap(name string, of MapOf) (format.ID, error) {
+func (tx *Editor) OpenMap(name string, of MapOf) (format.ID, error) {
 	return tx.openNamed(name, func(id format.ID) error {
 		of.ID = id
 		_, _, err := tx.Bind(of)
@@ -158,14 +158,8 @@ func (tx *Tx) OpenMap(name string, of MapOf) (format.ID, error) {
 	}, func() (format.ID, error) { return tx.NewMap(of) })
 }
 
-// OpenMap is the same in a transaction of its own: a reading one if the map is
-// there.
-func (sp *Space) OpenMap(name string, of MapOf) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
-}
-
 // NewMap creates an empty map without a name.
-func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
+func (tx *Editor) NewMap(of MapOf) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
@@ -183,12 +177,12 @@ func (tx *Tx) NewMap(of MapOf) (format.ID, error) {
 		return 0, err
 	}
 	index, err := tx.newMap(of.kind(), keyIndex, valueIndex)
-	return format.MakeID(tx.sp.header.Tag, index), err
+	return format.MakeID(tx.store.header.Tag, index), err
 }
 
 // newMap creates an empty map of the kind with the descriptors, under the next index,
 // which it returns.
-func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, error) {
+func (tx *Editor) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, error) {
 	index, p, err := tx.newObject(kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
 		return 0, err
@@ -200,7 +194,7 @@ func (tx *Tx) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, err
 
 // writable begins a change, which endChange ends, or returns an error if the transaction
 // cannot write. Whether it has ended is looked at after the change has begun: see seize.
-func (tx *Tx) writable() error {
+func (tx *Editor) writable() error {
 	if tx.write == nil {
 		if err := tx.Err(); err != nil {
 			return err

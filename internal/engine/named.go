@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"unsafe"
@@ -13,7 +12,7 @@ import (
 
 // openNamed returns the ID of the object with a name. If it is there, bind compares
 // it with what the program expects; else create makes it, if the transaction writes.
-func (tx *Tx) openNamed(name string, bind func(id format.ID) error, create func() (format.ID, error)) (format.ID, error) {
+func (tx *Editor) openNamed(name string, bind func(id format.ID) error, create func() (format.ID, error)) (format.ID, error) {
 	if err := tx.Err(); err != nil {
 		return 0, err
 	}
@@ -22,7 +21,7 @@ func (tx *Tx) openNamed(name string, bind func(id format.ID) error, create func(
 		return 0, err
 	}
 	if found {
-		id := format.MakeID(tx.sp.header.Tag, index)
+		id := format.MakeID(tx.store.header.Tag, index)
 		err := bind(id)
 		if e := (*TypeError)(nil); errors.As(err, &e) {
 			e.Name = name
@@ -43,33 +42,13 @@ func (tx *Tx) openNamed(name string, bind func(id format.ID) error, create func(
 	return id, tx.enroll(tx.state.Catalog, name, id.Index())
 }
 
-// openNamed opens in a transaction of its own: a reading one if the object is there.
-func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
-	do := func(tx *Tx) (err error) {
-		id, err = open(tx)
-		return err
-	}
-	err = sp.look(do)
-	if errors.Is(err, ErrNotFound) && !sp.readOnly {
-		if r := sp.Resumption(); r != nil {
-			err = r.join(false, do)
-		} else {
-			_, err = sp.change(context.Background(), do)
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	return id, nil
-}
-
 // lookup reads a word from one of the space's own maps.
-func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
+func (tx *Editor) lookup(index uint64, key string) (uint64, bool, error) {
 	m, err := tx.mapObject(index)
 	if err != nil {
 		return 0, false, err
 	}
-	sh := tx.sp.catalog
+	sh := tx.store.catalog
 	hash, err := sh.Hash(layout.NoEscape(&key))
 	if err != nil {
 		return 0, false, err
@@ -82,12 +61,12 @@ func (tx *Tx) lookup(index uint64, key string) (uint64, bool, error) {
 }
 
 // enroll stores a word in one of the space's own maps.
-func (tx *Tx) enroll(index uint64, key string, word uint64) error {
+func (tx *Editor) enroll(index uint64, key string, word uint64) error {
 	m, err := tx.editEntries(index, format.KindMap)
 	if err != nil {
 		return err
 	}
-	sh := tx.sp.catalog
+	sh := tx.store.catalog
 	hash, err := sh.Hash(layout.NoEscape(&key))
 	if err != nil {
 		return err
@@ -105,7 +84,7 @@ func (tx *Tx) enroll(index uint64, key string, word uint64) error {
 }
 
 // Named returns the index of the object with a name.
-func (tx *Tx) Named(name string) (uint64, bool, error) {
+func (tx *Editor) Named(name string) (uint64, bool, error) {
 	return tx.lookup(tx.state.Catalog, name)
 }
 
@@ -120,13 +99,13 @@ type NamedObject struct {
 }
 
 // Names lists the catalog, in no order.
-func (tx *Tx) Names() ([]NamedObject, error) {
+func (tx *Editor) Names() ([]NamedObject, error) {
 	m, err := tx.mapObject(tx.state.Catalog)
 	if err != nil {
 		return nil, err
 	}
 	var list []NamedObject
-	sh := tx.sp.catalog
+	sh := tx.store.catalog
 	_, walkErr := trie.All(tx.reader, format.Link(m.Root), m.Count, func(entry unsafe.Pointer) bool {
 		var name string
 		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), tx.Bounds(entry)); err != nil {
@@ -146,8 +125,8 @@ func (tx *Tx) Names() ([]NamedObject, error) {
 }
 
 // describe reads what a named object is.
-func (tx *Tx) describe(name string, index uint64) (NamedObject, error) {
-	id := format.MakeID(tx.sp.header.Tag, index)
+func (tx *Editor) describe(name string, index uint64) (NamedObject, error) {
+	id := format.MakeID(tx.store.header.Tag, index)
 	st, err := tx.Stored(id)
 	if err != nil {
 		return NamedObject{Name: name, ID: id}, err

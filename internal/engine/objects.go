@@ -10,10 +10,10 @@ import (
 // object returns the payload of an object of the kind; a *table.KindError, or
 // table.ErrNoObject, if there is none. A payload is adjacent to its header, so checking
 // the kind costs nothing.
-func (tx *Tx) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
-	if sp := tx.sp; sp.trusting {
-		if word := sp.finder.Word(format.Link(tx.state.Table), index); word != 0 {
-			p := sp.finder.Pointer(word)
+func (tx *Editor) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
+	if s := tx.store; s.trusting {
+		if word := s.finder.Word(format.Link(tx.state.Table), index); word != 0 {
+			p := s.finder.Pointer(word)
 			if isKind(p, kind) {
 				return p, nil
 			}
@@ -29,19 +29,19 @@ func isKind(payload unsafe.Pointer, kind format.Kind) bool {
 
 // mapObject returns the object of a map that is not sorted, such as those of the space
 // itself.
-func (tx *Tx) mapObject(index uint64) (*format.MapObject, error) {
+func (tx *Editor) mapObject(index uint64) (*format.MapObject, error) {
 	return tx.entriesObject(index, format.KindMap)
 }
 
 // entriesObject returns the object of a map of the kind.
-func (tx *Tx) entriesObject(index uint64, kind format.Kind) (*format.MapObject, error) {
+func (tx *Editor) entriesObject(index uint64, kind format.Kind) (*format.MapObject, error) {
 	p, err := tx.object(index, kind)
 	return (*format.MapObject)(p), err
 }
 
 // editEntries returns the object of a map of the kind, writable, in a block of this
 // transaction.
-func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, error) {
+func (tx *Editor) editEntries(index uint64, kind format.Kind) (*format.MapObject, error) {
 	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
 		return nil, tx.fail(err)
@@ -52,7 +52,7 @@ func (tx *Tx) editEntries(index uint64, kind format.Kind) (*format.MapObject, er
 
 // edit returns the payload of an object of the kind, writable, in a block of this
 // transaction.
-func (tx *Tx) edit(index uint64, kind format.Kind, size format.ByteCount) (unsafe.Pointer, error) {
+func (tx *Editor) edit(index uint64, kind format.Kind, size format.ByteCount) (unsafe.Pointer, error) {
 	root, p, err := table.Edit(tx.write, format.Link(tx.state.Table), index, kind, size)
 	if err != nil {
 		return nil, tx.fail(err)
@@ -63,7 +63,7 @@ func (tx *Tx) edit(index uint64, kind format.Kind, size format.ByteCount) (unsaf
 
 // newObject writes a new object with the payload size and returns its index and
 // its payload.
-func (tx *Tx) newObject(kind format.Kind, size format.ByteCount) (uint64, unsafe.Pointer, error) {
+func (tx *Editor) newObject(kind format.Kind, size format.ByteCount) (uint64, unsafe.Pointer, error) {
 	index := tx.takeIndex()
 	root, p, err := table.New(tx.write, format.Link(tx.state.Table), index, kind, size)
 	if err != nil {
@@ -75,7 +75,7 @@ func (tx *Tx) newObject(kind format.Kind, size format.ByteCount) (uint64, unsafe
 }
 
 // enter makes a block of the transaction a new object and returns its index.
-func (tx *Tx) enter(a format.Addr) (uint64, error) {
+func (tx *Editor) enter(a format.Addr) (uint64, error) {
 	index := tx.takeIndex()
 	root, err := table.Enter(tx.write, format.Link(tx.state.Table), index, a)
 	if err != nil {
@@ -86,20 +86,12 @@ func (tx *Tx) enter(a format.Addr) (uint64, error) {
 	return index, nil
 }
 
-// takeIndex returns the index of the next new object. It is never used again, also
-// if the transaction aborts, since the program may keep the ID: so no transaction
-// gets one that another one has had, in whatever process. Who applies changes says
-// the indexes himself.
-func (tx *Tx) takeIndex() uint64 {
+// takeIndex returns the index of the next new object. Who applies changes says the indexes
+// himself.
+func (tx *Editor) takeIndex() uint64 {
 	index := tx.state.NextIndex
 	if tx.role != applying {
-		next := &tx.sp.live.Words().NextIndex
-		for given := next.Load(); ; given = next.Load() {
-			index = max(index, given)
-			if next.CompareAndSwap(given, index+1) {
-				break
-			}
-		}
+		index = tx.store.takeIndex(index)
 	}
 	tx.state.NextIndex = index + 1
 	return index

@@ -10,9 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/spacefile"
-	"github.com/everheap/everheap/internal/vector"
 )
 
 // Supported returns nil if this system can have spaces, and otherwise why it cannot.
@@ -79,7 +77,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	}
 	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
 	sp.queue.Over = sp.gone
-	sp.writes.tx.making = &sp.writes.making
+	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.journal.wish = make(chan struct{}, 1)
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
@@ -124,13 +122,11 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
 	sp.heap = heap.New(sp.region, sp.live)
 	sp.reader = sp.heap.Reader(sp.options.Verify)
-	sp.finder, sp.trusting = vector.NewFinder(&sp.reader)
-	sp.judge = sp.judgeHandle
+	sp.store.Open(sp.header, &sp.reader, sp.heap.Reader(false), sp.options.HashBits, sp.takeIndex)
 	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}
-	sp.catalog = sp.shape(object.OwnTypes())
 	if err := sp.openJournal(); err != nil {
 		return err
 	}

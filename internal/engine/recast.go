@@ -55,7 +55,7 @@ const (
 
 // recast is a recast in progress.
 type recast struct {
-	tx       *Tx
+	tx       *Editor
 	how      *TypeChange
 	r        heap.Reader // of what is converted (R4)
 	plans    map[planOf]*plan
@@ -75,7 +75,7 @@ type task struct {
 
 // ChangeTypes gives the object with a name the types of a program, if they are others
 // and how allows it: handle is the type of its handles.
-func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
+func (tx *Editor) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
 	if err := tx.Err(); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *TypeChange) err
 		return err
 	}
 	c := &recast{tx: tx, how: how, r: tx.reader.Verifying(), plans: map[planOf]*plan{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
-	if err := c.reach(nil, handle, format.MakeID(tx.sp.header.Tag, index)); err != nil {
+	if err := c.reach(nil, handle, format.MakeID(tx.store.header.Tag, index)); err != nil {
 		return nameType(err, name)
 	}
 	if len(c.todo) == 0 {
@@ -109,16 +109,6 @@ func nameType(err error, name string) error {
 		e.Name = name
 	}
 	return err
-}
-
-// ChangeTypes is the same in a transaction of its own: a reading one if there is
-// nothing to be done, or it cannot be done. See Change for durable.
-func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
-	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
-	if !errors.Is(err, ErrReadOnly) || sp.readOnly {
-		return err
-	}
-	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
 }
 
 // run does what is to be done, and what turns out to be on the way.
@@ -152,7 +142,7 @@ func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error)
 // alone, since to use it is an error anyway; but a program must not make such values.
 func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 	index := id.Index()
-	if id.Tag() != c.tx.sp.header.Tag {
+	if id.Tag() != c.tx.store.header.Tag {
 		return c.nowhere(from, handle, id)
 	}
 	if met := c.met.find(index); met != nil {

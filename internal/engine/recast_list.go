@@ -32,7 +32,7 @@ func (c *recast) recastList(t task) error {
 		return err
 	}
 	l := recastList{recast: c, plan: p, was: *(*format.ListObject)(object),
-		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.tx.sp.judge)}
+		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.tx.store.judge)}
 	switch {
 	case !p.same():
 		_, l.value = p.convert()
@@ -131,7 +131,7 @@ func (l *recastList) place() (err error) {
 // is written anew in any case.
 func (c *recast) recastValue(t task) error {
 	p := t.plan
-	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.tx.sp.judge)
+	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.tx.store.judge)
 	object, err := c.payload(t.index, format.KindValue)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func (c *recast) recastMap(t task) error {
 		return err
 	}
 	m := recastMap{recast: c, index: t.index, plan: p, was: *(*format.MapObject)(was),
-		from: c.tx.sp.shape(p.key.From, p.value.From), to: c.tx.sp.shape(p.key.To, p.value.To)}
+		from: c.tx.store.shape(p.key.From, p.value.From), to: c.tx.store.shape(p.key.To, p.value.To)}
 	switch {
 	case !p.same():
 		m.key, m.value = p.convert()

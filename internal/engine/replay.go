@@ -43,8 +43,8 @@ func (sp *Space) tryReplay(records *journal.History) error {
 	defer tx.Abort()
 	tx.write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
 	tx.write.Replaying()
-	tx.replayed = new(format.RecordHead)
-	apply := newApplier(tx)
+	last := new(format.RecordHead)
+	apply := newApplier(&tx.Editor)
 	err = records.All(func(r format.RecordHead, ops []byte) error {
 		for rest := ops; len(rest) > 0; {
 			h, payload, next, ok := format.NextOp(rest)
@@ -58,11 +58,12 @@ func (sp *Space) tryReplay(records *journal.History) error {
 			}
 			rest = next
 		}
-		*tx.replayed = r
+		*last = r
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return tx.Commit()
+	_, err = tx.commit(last)
+	return err
 }

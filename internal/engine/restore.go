@@ -127,7 +127,7 @@ func (sp *Space) load(r *backup.Reader) error {
 // loadSome applies changes up to the size of a transaction, and reports whether
 // there may be more.
 func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
-	a := newApplier(tx)
+	a := newApplier(&tx.Editor)
 	a.lenient, a.anyhow = r.Head.Salvaged == 1, true
 	a.own = true // see backup.Reader.Next
 	for n := 0; n < restoreBytes; {
@@ -174,12 +174,12 @@ func (tx *Tx) ownLead(own uint64) error {
 		return err
 	}
 	types := map[uint64]*layout.Type{}
-	walkErr := (&Map{index: own, kind: format.KindMap, shape: tx.sp.catalog}).All(tx, m, func(e unsafe.Pointer) bool {
-		index := *layout.Cast[uint64](tx.sp.catalog.ValueOf(e))
+	walkErr := (&Map{index: own, kind: format.KindMap, shape: tx.sp.store.catalog}).All(&tx.Editor, m, func(e unsafe.Pointer) bool {
+		index := *layout.Cast[uint64](tx.sp.store.catalog.ValueOf(e))
 		if own == tx.state.Types {
 			types[index], _ = tx.storedType(index)
 		}
-		err = dump.CheckLead(tx.sp.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		err = dump.CheckLead(tx.sp.store.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
 		return err == nil
 	})
 	return errors.Join(err, walkErr)

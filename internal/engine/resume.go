@@ -147,20 +147,11 @@ func (r *Resumption) register(change func(list []*Resumption) []*Resumption) {
 	}
 }
 
-// birthOf returns the version that wrote the block of a value.
-func (tx *Tx) birthOf(of RefOf) (format.Version, error) {
-	p, _, err := tx.value(of)
-	if err != nil {
-		return 0, err
-	}
-	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
-}
-
 // Tx returns the transaction that an operation of the goroutine joins; nil if none
 // is open. One that changes types is not for others: who writes gets an error of
 // Begin.
 func (r *Resumption) Tx() *Tx {
-	if r.tx != nil && r.tx.role == recasting {
+	if r.tx != nil && r.tx.Recasts() {
 		return nil
 	}
 	return r.tx
@@ -173,7 +164,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return nil, r.lost
 	}
 	if r.tx != nil {
-		if r.tx.role == recasting {
+		if r.tx.Recasts() {
 			return nil, ErrSelf
 		}
 		r.hasten = r.hasten || durable
@@ -223,7 +214,7 @@ func (r *Resumption) Checkpoint(src unsafe.Pointer) error {
 		return err
 	}
 	if err := tx.WriteValue(r.state, src); err != nil {
-		if tx.failed != nil {
+		if tx.Failure() != nil {
 			return r.lose(err)
 		}
 		return err
@@ -254,7 +245,7 @@ func (r *Resumption) Leave() {
 // Failed says that a part of the transaction has failed, which began at the given
 // step of it: what it has changed cannot be taken back alone.
 func (r *Resumption) Failed(from uint64) {
-	if tx := r.tx; tx != nil && r.lost == nil && (tx.failed != nil || tx.role == spoiled || tx.write.Steps() != from) {
+	if tx := r.tx; tx != nil && r.lost == nil && (tx.Failure() != nil || tx.Spoiled() || tx.write.Steps() != from) {
 		r.lose(errUpdate)
 	}
 }
@@ -264,8 +255,8 @@ func (tx *Tx) Steps() uint64 { return tx.write.Steps() }
 
 // lose gives the transaction up, for good (S4), and returns the reason.
 func (r *Resumption) lose(err error) error {
-	if r.tx.failed != nil {
-		err = r.tx.failed
+	if failed := r.tx.Failure(); failed != nil {
+		err = failed
 	}
 	r.lost = err
 	if r.inside == 0 {
@@ -279,8 +270,8 @@ func (r *Resumption) lose(err error) error {
 // abort ends a transaction that was lost. It stays where it is, so that whoever
 // joins it is told.
 func (r *Resumption) abort() {
-	if r.tx.lost == nil {
-		r.tx.lost = r.lost
+	if r.tx.Lost() == nil {
+		r.tx.Lose(r.lost)
 		r.tx.Abort()
 		r.sp.Exit()
 	}
@@ -298,7 +289,7 @@ func (r *Resumption) Fault(recovered any) error {
 func (r *Resumption) End() {
 	r.ended = true
 	r.inside = 0
-	if r.tx != nil && r.tx.lost == nil {
+	if r.tx != nil && r.tx.Lost() == nil {
 		if r.lost == nil {
 			r.lost = errResumptionEnd
 		}
@@ -325,15 +316,12 @@ func (r *Resumption) View() (tx *Tx, err error) {
 	return tx, nil
 }
 
-// snapshot returns a reading transaction on what a writing one has made so far. It
-// may be shared by goroutines, and the writing one may go on: blocks that are there
-// stay as they are until the snapshot ends. The writing one must not end before it
-// (S5).
+// snapshot returns a reading transaction on what a writing one has made so far. That one must
+// not end before it (S5).
 func (tx *Tx) snapshot() *Tx {
-	tx.write.BorrowAll()
-	tx.write.Freeze()
-	state := tx.own
-	return &Tx{sp: tx.sp, reader: tx.reader, state: &state, making: &making{next: tx.next, of: tx}}
+	s := &Tx{sp: tx.sp}
+	s.SnapshotOf(&tx.Editor)
+	return s
 }
 
 // resumes reports whether a program runs under Resume.

@@ -28,8 +28,8 @@ type using struct {
 }
 
 // beginChange begins a change; endChange must follow if it returns nil.
-func (tx *Tx) beginChange() error {
-	if tx == &tx.sp.writes.tx { // it has no handle that could be shared
+func (tx *Editor) beginChange() error {
+	if tx.alone { // it has no handle that could be shared
 		return nil
 	}
 	me := goroutine.ID()
@@ -44,9 +44,9 @@ func (tx *Tx) beginChange() error {
 }
 
 // endChange ends a change.
-func (tx *Tx) endChange() {
+func (tx *Editor) endChange() {
 	switch {
-	case tx == &tx.sp.writes.tx:
+	case tx.alone:
 	case tx.using.depth > 0:
 		tx.using.depth--
 	default:
@@ -56,7 +56,7 @@ func (tx *Tx) endChange() {
 
 // shared returns an error if another goroutine changes the transaction right now, or if
 // two have used it at once before.
-func (tx *Tx) shared() error {
+func (tx *Editor) shared() error {
 	if by := atomic.LoadUintptr(&tx.using.by); by != 0 && by != goroutine.ID() {
 		tx.using.found.Store(true)
 	}
@@ -69,8 +69,8 @@ func (tx *Tx) shared() error {
 // seize ends the use of the transaction by others, which has ended: who is in the middle
 // of a change is waited for, since what it writes would be somebody else's soon; and
 // none begins another one. It returns ErrShared if two have used it at once.
-func (tx *Tx) seize() error {
-	if tx == &tx.sp.writes.tx {
+func (tx *Editor) seize() error {
+	if tx.alone {
 		return nil
 	}
 	for me := goroutine.ID(); !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) && atomic.LoadUintptr(&tx.using.by) != me; {

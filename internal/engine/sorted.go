@@ -32,7 +32,7 @@ func (m *Map) hash(key unsafe.Pointer) (uint64, error) {
 }
 
 // put stores an entry in the tree of a map.
-func (m *Map) put(tx *Tx, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
+func (m *Map) put(tx *Editor, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
 	if m.sorted() {
 		return btree.Set(tx.write, root, m.shape, key, value)
 	}
@@ -40,7 +40,7 @@ func (m *Map) put(tx *Tx, root format.Link, hash uint64, key, value unsafe.Point
 }
 
 // take removes an entry from the tree of a map.
-func (m *Map) take(tx *Tx, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+func (m *Map) take(tx *Editor, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	if m.sorted() {
 		return btree.Delete(tx.write, root, m.shape, key)
 	}
@@ -48,7 +48,7 @@ func (m *Map) take(tx *Tx, root format.Link, hash uint64, key unsafe.Pointer) (f
 }
 
 // getSorted is Get of a sorted map.
-func (m *Map) findSorted(tx *Tx, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (m *Map) findSorted(tx *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if err := m.shape.CheckOrder(key); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ type Bound = btree.Bound
 
 // Range walks the entries between two bounds in order, or from the last one back, as
 // they are when the walk starts; see Entries.
-func (tx *Tx) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+func (tx *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return err
@@ -82,14 +82,14 @@ func (tx *Tx) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Poin
 }
 
 // walk is All of a part of a sorted map.
-func (m *Map) walk(tx *Tx, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) walk(tx *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
 	defer tx.freeze()()
 	return btree.Range(tx.reader, root, m.shape, from, to, count, back, yield)
 }
 
 // Rank returns how many keys of a sorted map are less than the key.
-func (tx *Tx) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
+func (tx *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 	m, object, err := tx.Bind(of)
 	if err != nil {
 		return 0, err
@@ -107,7 +107,7 @@ func (tx *Tx) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 // Nth copies the key of the entry of a sorted map with i keys before it to the variable
 // at dst, or, if back is set, of the one with i keys behind it, and returns its stored
 // value; nil if there is none.
-func (tx *Tx) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
+func (tx *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := tx.Bind(of)
 	if err != nil || i < 0 || uint64(i) >= object.Count {
 		return nil, err

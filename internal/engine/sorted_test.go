@@ -65,14 +65,14 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 		"an entry of no map":             {format.OpSet, float, 1000, 0, entry(1)},
 	} {
 		err := sp.Change(false, func(tx *Tx) error {
-			return newApplier(tx).apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+			return newApplier(&tx.Editor).apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 		})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := newApplier(tx)
+		a := newApplier(&tx.Editor)
 		for _, c := range []struct {
 			kind    format.OpKind
 			index   uint64

@@ -48,14 +48,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/queue"
 	"github.com/everheap/everheap/internal/spacefile"
-	"github.com/everheap/everheap/internal/vector"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -76,26 +74,17 @@ type Space struct {
 	heap   *heap.Heap
 	reader heap.Reader
 
-	queue   queue.Queue
-	txn     heap.Txn // of the transaction that has the queue
-	writes  writer   // reused for transactions without a handle
-	writer  *Tx      // that has the queue, or had it last
-	closed  atomic.Bool
-	views   atomic.Int64          // operations in progress that hold no slot
-	lost    atomic.Pointer[error] // why nothing begins any more, if live is lost (X1); nil: it is not
-	gone    chan struct{}         // closed then
-	catalog *entry.Shape          // of the space's own maps
-	types   sync.Map              // uint64 -> *layout.Type: stored descriptors, by index
-	bound   [256]atomic.Pointer[Map]
-	lately  lately
-	typed   typedCache
-	finder  vector.Finder // if trusting
-	judge   entry.Judge
-	fitting [16]fitting // of judge: see fits
+	queue  queue.Queue
+	txn    heap.Txn // of the transaction that has the queue
+	writes writer   // reused for transactions without a handle
+	closed atomic.Bool
+	views  atomic.Int64          // operations in progress that hold no slot
+	lost   atomic.Pointer[error] // why nothing begins any more, if live is lost (X1); nil: it is not
+	gone   chan struct{}         // closed then
+	store  Store                 // what transactions know of types and versions
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 
-	trusting bool      // what is read is not verified
 	locks    lockTable // named ones
 	watching watching
 

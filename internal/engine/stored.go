@@ -49,7 +49,7 @@ type StoredPart struct {
 var everywhere = layout.Bounds{Lo: 0, Hi: ^uintptr(0)}
 
 // Stored returns an object by its stored types.
-func (tx *Tx) Stored(id format.ID) (*Stored, error) {
+func (tx *Editor) Stored(id format.ID) (*Stored, error) {
 	if err := tx.usable(id); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (tx *Tx) Stored(id format.ID) (*Stored, error) {
 
 // storedMap is a map, sorted or not.
 type storedMap struct {
-	tx *Tx
+	tx *Editor
 	m  *Map
 }
 
@@ -112,7 +112,7 @@ func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 // storedList is a list. Its keys are indexes; who sets the one after the last
 // appends.
 type storedList struct {
-	tx    *Tx
+	tx    *Editor
 	index uint64
 	cell  *entry.Cell
 }
@@ -177,7 +177,7 @@ func (s *storedList) All(yield func(key, value StoredPart) bool) error {
 
 // storedValue is a value that references lead to. It has no keys.
 type storedValue struct {
-	tx    *Tx
+	tx    *Editor
 	index uint64
 	word  uint64
 	cell  *entry.Cell

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -13,26 +11,14 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Tx is one transaction: a view of one version, or the making of the next. A
-// reading one may be shared by goroutines. There is one for every View, which is never
-// used again: so it is small, and what it finds out about the version is kept by the space.
+// Tx is one transaction: a view of one version, or the making of the next. What it does to
+// objects is the Editor's part; here is how it begins and ends. A reading one may be shared by
+// goroutines.
 type Tx struct {
-	*making
+	Editor
 	sp     *Space
-	reader *heap.Reader
-	state  *format.State // the version's; a writing transaction's own copy
 	hold   live.Hold
-	ended  atomic.Bool
-
-	*found             // nil: it has no handle, and is over after one operation
 	within *Resumption // a reading one of its goroutine, or nil
-}
-
-// found is what a reading transaction has come to: the map that it used first, since most
-// use but one, and the search for what references lead to.
-type found struct {
-	first atomic.Pointer[binding]
-	refs  atomic.Pointer[refSearch]
 }
 
 // Viewer is a reading transaction that has a handle.
@@ -43,40 +29,9 @@ type Viewer struct {
 
 // Begin begins it, for who has a guard. If it panics DropView must follow.
 func (v *Viewer) Begin(sp *Space) error {
-	v.Tx.found = &v.found
+	v.Keep(&v.found)
 	return v.view(sp)
 }
-
-// making is what a transaction has that writes, and a snapshot of one.
-type making struct {
-	write    *heap.Txn          // nil: reading
-	replayed *format.RecordHead // of the last record, if the changes come from the journal
-	own      format.State
-	using    using  // by which goroutine
-	failed   error  // the tree may be half changed: only an abort is possible
-	next     uint64 // NextIndex of the base: objects below it are published
-	recent   *Map   // bound last to an object of this transaction
-	fresh    fresh
-	unlinked uint64 // values with handles that were replaced or removed: see Space.collectDue
-
-	role role // what its changes are
-
-	of   *Tx   // the writing one that it is a snapshot of, or nil
-	lost error // that of a resumption, ended: why (S4)
-}
-
-// role is what the changes of a transaction that writes are.
-type role uint8
-
-const (
-	editing   role = iota // those of the program
-	applying              // those of a journal or a backup: see applier
-	recasting             // of types: see recast
-	spoiled               // of nobody any more: a page could not be read, and what was written is not touched again
-)
-
-// reading is what all have that read a published version. Nobody writes it.
-var reading making
 
 // Enter says that an operation begins which the space may not be closed under;
 // Exit must follow.
@@ -102,7 +57,7 @@ func (sp *Space) enter() error {
 // View begins a reading transaction on the newest version, for who has no guard; DropView
 // must follow. It takes no lock.
 func (sp *Space) View() (*Tx, error) {
-	v := &Viewer{Tx: Tx{making: &reading}}
+	v := new(Viewer)
 	if err := sp.guarded(func() error { return v.Begin(sp) }); err != nil {
 		v.DropView()
 		return nil, err
@@ -113,7 +68,8 @@ func (sp *Space) View() (*Tx, error) {
 // view begins a reading transaction in a given Tx. If it panics, what there is to be let
 // go of stands in it.
 func (tx *Tx) view(sp *Space) error {
-	tx.sp, tx.making = sp, &reading
+	tx.sp = sp
+	tx.Read(&sp.store)
 	if sp.Forked() {
 		return ErrForked
 	}
@@ -137,12 +93,10 @@ func stateAt(a format.Addr) *format.State {
 // EndView ends a reading transaction, for who has a guard. What was borrowed from it is
 // invalid from now on. If it panics DropView must follow.
 func (tx *Tx) EndView() {
-	if tx.ended.Swap(true) {
+	if !tx.End() {
 		return
 	}
-	if tx.of != nil {
-		tx.of.write.Thaw()
-	} else if !tx.sp.Forked() {
+	if !tx.Thaw() && !tx.sp.Forked() {
 		tx.sp.live.TryRelease(&tx.hold)
 	}
 	if within := tx.within; within != nil {
@@ -176,7 +130,7 @@ type writer struct {
 func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 	w := new(writer)
 	tx := &w.tx
-	tx.making = &w.making
+	tx.Prepare(&w.making, false)
 	if err := tx.begin(ctx, sp); err != nil {
 		return nil, err
 	}
@@ -211,23 +165,17 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	if err := sp.awaitTurn(ctx); err != nil {
 		return err
 	}
-	tx.sp, tx.write, tx.hold = sp, &sp.txn, live.Hold{}
-	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.replayed, tx.role = nil, nil, nil, editing
+	tx.sp, tx.hold = sp, live.Hold{}
+	tx.Start(&sp.store, &sp.txn)
 	sp.heap.Enter()
 	invariant.Point("begin.active")
-	tx.unlinked = 0
-	tx.fresh.reset()
-	sp.writer = tx
 	sp.live.HoldIn(&tx.hold)
 	invariant.Point("begin.slot")
-	tx.own = *stateAt(tx.hold.State)
-	tx.state, tx.next = &tx.own, tx.own.NextIndex
-	tx.write.Begin(sp.heap, tx.hold.State, format.Version(tx.own.Version)+1, sp.reader)
+	tx.From(stateAt(tx.hold.State))
+	tx.write.Begin(sp.heap, tx.hold.State, tx.Version()+1, sp.reader)
 	if sp.options.NoJournal {
 		tx.write.NoLog()
 	}
-	tx.reader = &tx.write.Reader
 	if sp.live.Words().Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {
 			tx.Abort()
@@ -236,12 +184,6 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	}
 	invariant.Point("begin.ready")
 	return nil
-}
-
-// published reports whether the object with the index is one of a published
-// version, and not of this transaction, which may abort.
-func (tx *Tx) published(index uint64) bool {
-	return tx.write == nil && tx.of == nil || index < tx.next
 }
 
 // publish writes the state block, seals what the transaction wrote, and swaps
@@ -312,7 +254,7 @@ func noteSwap(r invariant.Record, published bool, base, next format.Addr, versio
 // transaction that changed nothing publishes nothing. After an error nothing has
 // changed.
 func (tx *Tx) Commit() error {
-	_, err := tx.commit()
+	_, err := tx.commit(nil)
 	return err
 }
 
@@ -321,7 +263,7 @@ func (tx *Tx) Commit() error {
 // version is committed and not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
 	sp := tx.sp
-	version, err := tx.commit()
+	version, err := tx.commit(nil)
 	if err != nil {
 		return err
 	}
@@ -329,10 +271,11 @@ func (tx *Tx) CommitDurable() error {
 }
 
 // commit is Commit; it returns the version that it published, or, if it changed
-// nothing, the one that it saw: who acts on that wants it to last as well.
-func (tx *Tx) commit() (version format.Version, err error) {
+// nothing, the one that it saw: who acts on that wants it to last as well. replayed is the
+// head of the last record if the changes come from the journal; else nil.
+func (tx *Tx) commit(replayed *format.RecordHead) (version format.Version, err error) {
 	sp := tx.sp
-	var c commitment
+	c := commitment{replayed: replayed}
 	before := debug.SetPanicOnFault(true)
 	in := committing
 	defer func() {
@@ -352,6 +295,7 @@ func (tx *Tx) commit() (version format.Version, err error) {
 
 // commitment is what comes of a commit.
 type commitment struct {
+	replayed  *format.RecordHead // of the last record, if the changes come from the journal
 	published bool
 	entered   bool           // it has entered, to write the journal
 	version   format.Version // that was published, or, if nothing was changed, that was seen
@@ -360,33 +304,33 @@ type commitment struct {
 // conclude is commit for who has a guard; endWrite is for what it leaves if it panics. Once
 // the turn is given the Tx may be in use again.
 func (tx *Tx) conclude(c *commitment) error {
-	if tx.ended.Swap(true) {
+	if !tx.End() {
 		return errEnded
 	}
 	sp := tx.sp
 	if sp.Forked() {
 		return ErrForked
 	}
-	c.version = format.Version(tx.own.Version)
+	c.version = tx.Version()
 	failed := tx.seize()
 	if failed == nil {
-		failed = tx.failed
+		failed = tx.Failure()
 	}
-	if failed != nil || !tx.write.Changed() && tx.replayed == nil {
+	if failed != nil || !tx.write.Changed() && c.replayed == nil {
 		tx.end()
 		return failed
 	}
 	spool := false
 	logged, next := tx.write.Logged(), tx.write.Version()
-	err := sp.publish(tx.write, &tx.hold, tx.state, tx.replayed, &c.published)
+	err := sp.publish(tx.write, &tx.hold, tx.state, c.replayed, &c.published)
 	if c.published {
 		c.version = next
 		e := sp.live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
-		if tx.unlinked > 0 {
-			sp.live.Words().Unlinked.Add(tx.unlinked)
+		if n := tx.Unlinked(); n > 0 {
+			sp.live.Words().Unlinked.Add(n)
 		}
-		if tx.replayed == nil && !sp.options.NoJournal {
+		if c.replayed == nil && !sp.options.NoJournal {
 			spool = sp.noteLogged(logged)
 		}
 	} else if err == nil {
@@ -417,7 +361,7 @@ func (sp *Space) spoolCommitted() {
 
 // Abort ends the transaction without a trace.
 func (tx *Tx) Abort() {
-	if !tx.ended.Swap(true) {
+	if tx.End() {
 		_ = tx.seize() // nothing is committed in any case
 		tx.end()
 	}
@@ -430,7 +374,7 @@ func (tx *Tx) end() {
 	if sp.Forked() {
 		return // all that would be given back is the parent's
 	}
-	if tx.role == spoiled || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
+	if tx.Spoiled() || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
 		tx.write.Forget()
 		sp.anyhow(sp.heap.Abandon)
 	}
@@ -439,33 +383,15 @@ func (tx *Tx) end() {
 	sp.giveTurn()
 }
 
-// errEnded says that a transaction is used after its end.
-var errEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
-
-// Err returns an error if the transaction has ended, or can only abort.
-func (tx *Tx) Err() error {
-	if tx.ended.Load() {
-		if tx.lost != nil {
-			return tx.lost
-		}
-		return errEnded
-	}
-	if tx.write != nil {
-		if err := tx.shared(); err != nil {
-			return err
+// takeIndex returns an index for a new object, not below the least one. It is never given
+// again, also if the transaction aborts, since the program may keep the ID: so no transaction
+// gets one that another one has had, in whatever process.
+func (sp *Space) takeIndex(least uint64) uint64 {
+	next := &sp.live.Words().NextIndex
+	for given := next.Load(); ; given = next.Load() {
+		index := max(least, given)
+		if next.CompareAndSwap(given, index+1) {
+			return index
 		}
 	}
-	return tx.failed
-}
-
-// Version returns the version that a reading transaction sees, or the one that
-// a writing transaction starts from.
-func (tx *Tx) Version() format.Version { return format.Version(tx.state.Version) }
-
-// fail marks the transaction as one that can only abort, and returns the error.
-func (tx *Tx) fail(err error) error {
-	if tx.failed == nil {
-		tx.failed = err
-	}
-	return err
 }

@@ -76,8 +76,8 @@ func (t *typed) is(of layout.Identity, first uint64) bool {
 }
 
 // typed compares a stored type with a Go type; kind says what has it.
-func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
-	if t := tx.sp.typed.find(of, index); t != nil {
+func (tx *Editor) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
+	if t := tx.store.typed.find(of, index); t != nil {
 		return t, nil
 	}
 	for _, t := range tx.fresh.typed {
@@ -96,27 +96,27 @@ func (tx *Tx) typed(kind format.Kind, of layout.Identity, index uint64) (*typed,
 	if !layout.Same(stored, program) {
 		return nil, newPlan(kind, nil, stored, nil, program, nil).err(nil)
 	}
-	t := tx.sp.newTyped(of, index, program)
+	t := tx.store.newTyped(of, index, program)
 	if tx.published(index) {
-		tx.sp.typed.remember(t)
+		tx.store.typed.remember(t)
 	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.fresh.typed = append(tx.fresh.typed, t)
 	}
 	return t, nil
 }
 
-func (sp *Space) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
+func (s *Store) newTyped(of layout.Identity, index uint64, program *layout.Type) *typed {
 	first := format.MakeValueType(index)
 	if program.Coded() {
 		first = ^uint64(0)
 	}
-	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, sp.judge), item: entry.NewItem(program, sp.judge)}
+	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, s.judge), item: entry.NewItem(program, s.judge)}
 }
 
-// store returns the descriptor of a Go type that new objects are to have, storing
+// typedNew returns the descriptor of a Go type that new objects are to have, storing
 // it if the space has none yet.
-func (tx *Tx) store(of layout.Identity) (*typed, error) {
-	place := &tx.sp.typed.create[uint64(of.Word())>>5%uint64(len(tx.sp.typed.create))]
+func (tx *Editor) typedNew(of layout.Identity) (*typed, error) {
+	place := &tx.store.typed.create[uint64(of.Word())>>5%uint64(len(tx.store.typed.create))]
 	if t := place.Load(); t != nil && t.of == of {
 		if _, err := table.Object(tx.reader, format.Link(tx.state.Table), t.index, format.KindType); err == nil {
 			return t, nil // else it was there in another version
@@ -135,7 +135,7 @@ func (tx *Tx) store(of layout.Identity) (*typed, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := tx.sp.newTyped(of, index, program)
+	t := tx.store.newTyped(of, index, program)
 	if tx.published(index) {
 		place.Store(t)
 	} else {

@@ -12,8 +12,8 @@ import (
 // storedType returns the type whose descriptor is the object with the index. A
 // descriptor never changes and its index is never used again, so it is decoded
 // once.
-func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
-	if t, ok := tx.sp.types.Load(index); ok {
+func (tx *Editor) storedType(index uint64) (*layout.Type, error) {
+	if t, ok := tx.store.types.Load(index); ok {
 		return t.(*layout.Type), nil
 	}
 	for _, f := range tx.fresh.types {
@@ -28,14 +28,14 @@ func (tx *Tx) storedType(index uint64) (*layout.Type, error) {
 	size := tx.reader.Size(blockAt(p))
 	n := (*format.TypeObject)(p).Length
 	if size < 8 || n > uint64(size-8) {
-		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.sp.header.Base), What: "a type descriptor is longer than its block"}
+		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.store.header.Base), What: "a type descriptor is longer than its block"}
 	}
 	t, err := layout.Decode(append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), n)...))
 	if err != nil {
 		return nil, fmt.Errorf("the descriptor of type %d: %w", index, err)
 	}
 	if tx.published(index) {
-		tx.sp.types.Store(index, t)
+		tx.store.types.Store(index, t)
 	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
 		tx.fresh.types = append(tx.fresh.types, freshType{index, t})
 	}
@@ -63,7 +63,7 @@ func (f *fresh) reset() {
 
 // typeIndex returns the index of the descriptor of a type, storing it if the
 // space has none yet.
-func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
+func (tx *Editor) typeIndex(t *layout.Type) (uint64, error) {
 	encoded := t.Encode()
 	digest := layout.Digest(encoded)
 	index, found, err := tx.lookup(tx.state.Types, digest)
@@ -77,7 +77,7 @@ func (tx *Tx) typeIndex(t *layout.Type) (uint64, error) {
 }
 
 // newType stores an encoded descriptor under the next index, which it returns.
-func (tx *Tx) newType(encoded []byte) (uint64, error) {
+func (tx *Editor) newType(encoded []byte) (uint64, error) {
 	index, p, err := tx.newObject(format.KindType, format.ByteCount(8+len(encoded)))
 	if err != nil {
 		return 0, err

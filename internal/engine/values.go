@@ -22,13 +22,13 @@ type RefOf struct {
 }
 
 // value returns the payload of the object that a reference leads to, and its type.
-func (tx *Tx) value(of RefOf) (unsafe.Pointer, *typed, error) {
-	sp := tx.sp
-	if sp.trusting && of.ID.Tag() == sp.header.Tag && tx.Err() == nil {
-		if word := sp.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
-			p := sp.finder.Pointer(word)
+func (tx *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
+	s := tx.store
+	if s.trusting && of.ID.Tag() == s.header.Tag && tx.Err() == nil {
+		if word := s.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+			p := s.finder.Pointer(word)
 			if index, ok := format.ValueType(*(*uint64)(p)); ok {
-				if t := sp.typed.find(of.Value, index); t != nil {
+				if t := s.typed.find(of.Value, index); t != nil {
 					return p, t, nil
 				}
 			}
@@ -38,7 +38,7 @@ func (tx *Tx) value(of RefOf) (unsafe.Pointer, *typed, error) {
 }
 
 // valueOf is value for what is looked at for the first time, or is not there.
-func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
+func (tx *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	if err := tx.usable(of.ID); err != nil {
 		return nil, nil, err
 	}
@@ -57,7 +57,7 @@ func (tx *Tx) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 // One subtraction tells that the tag of the ID is that of the space, and leaves the
 // index: with another tag it is greater than any. One comparison tells that the object
 // is a value, and of a type that is T.
-func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
+func (tx *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
 	typ := layout.IdentityOfPointer(of)
 	if refs := tx.refSearch(); refs != nil {
 		index := uint64(id) - refs.first
@@ -68,7 +68,7 @@ func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
 		if word != 0 {
 			p := refs.table.Pointer(word)
 			first := *(*uint64)(p)
-			typed := &tx.sp.typed
+			typed := &tx.store.typed
 			if typed.near(first).Load().is(typ, first) || typed.far(typ, first).Load().is(typ, first) {
 				return unsafe.Add(p, format.ValueObjectSize)
 			}
@@ -79,7 +79,7 @@ func (tx *Tx) PeekValue(id format.ID, of any) unsafe.Pointer {
 
 // peekValue is PeekValue in a transaction that writes, and for what is looked at for
 // the first time, or is not there.
-func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
+func (tx *Editor) peekValue(of RefOf) unsafe.Pointer {
 	p, t, err := tx.value(of)
 	if err != nil {
 		panic(Abort{"peek", err})
@@ -87,7 +87,7 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 	tx.prepareRefs()
 	v := t.value.ValueOf(p)
 	tx.borrow(p)
-	if !tx.sp.trusting {
+	if !tx.store.trusting {
 		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
 			panic(Abort{"peek", err})
 		}
@@ -99,7 +99,7 @@ func (tx *Tx) peekValue(of RefOf) unsafe.Pointer {
 }
 
 // ReadValue copies the value to the variable at dst.
-func (tx *Tx) ReadValue(of RefOf, dst unsafe.Pointer) error {
+func (tx *Editor) ReadValue(of RefOf, dst unsafe.Pointer) error {
 	p, t, err := tx.value(of)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (tx *Tx) ReadValue(of RefOf, dst unsafe.Pointer) error {
 }
 
 // WriteValue makes a copy of the variable at src the value.
-func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
+func (tx *Editor) WriteValue(of RefOf, src unsafe.Pointer) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (tx *Tx) WriteValue(of RefOf, src unsafe.Pointer) error {
 }
 
 // setValue replaces a value, whose payload is old. word is the first one of the new one.
-func (tx *Tx) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
+func (tx *Editor) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
 	a, err := tx.newCell(cell, word, src)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (tx *Tx) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word 
 
 // newCell writes a block with a value. An error that is due to the value leaves the
 // transaction usable.
-func (tx *Tx) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
+func (tx *Editor) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
 	a, err := cell.New(tx.write, word, src)
 	if err != nil && !isValueError(err) {
 		err = tx.fail(err)
@@ -152,12 +152,12 @@ func (tx *Tx) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format
 }
 
 // NewValue makes a value without a name.
-func (tx *Tx) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error) {
+func (tx *Editor) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
 	}
 	defer tx.endChange()
-	t, err := tx.store(of)
+	t, err := tx.typedNew(of)
 	if err != nil {
 		return 0, err
 	}
@@ -165,11 +165,11 @@ func (tx *Tx) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error
 		return 0, err
 	}
 	index, err := tx.newValue(t.value, t.index, src)
-	return format.MakeID(tx.sp.header.Tag, index), err
+	return format.MakeID(tx.store.header.Tag, index), err
 }
 
 // newValue makes a value of a stored type, under the next index, which it returns.
-func (tx *Tx) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (uint64, error) {
+func (tx *Editor) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (uint64, error) {
 	a, err := tx.newCell(cell, format.MakeValueType(typeIndex), src)
 	if err != nil {
 		return 0, err
@@ -184,15 +184,9 @@ func (tx *Tx) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (
 
 // OpenValue returns the ID of the value with a name, making it, as a copy of the
 // variable at initial, if a writing transaction asks for one that is not there.
-func (tx *Tx) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
+func (tx *Editor) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
 	return tx.openNamed(name, func(id format.ID) error {
 		_, _, err := tx.value(RefOf{id, of})
 		return err
 	}, func() (format.ID, error) { return tx.NewValue(of, initial) })
-}
-
-// OpenValue is the same in a transaction of its own: a reading one if the value is
-// there.
-func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
 }

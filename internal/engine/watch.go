@@ -53,7 +53,7 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 		err = w.begin(context.Background())
 	} else {
 		w.held = held
-		err = u.sp.guarded(func() error { _, err := subject.compare(nil, &held.tx); return err })
+		err = u.sp.guarded(func() error { _, err := subject.compare(nil, &held.tx.Editor); return err })
 	}
 	if err != nil {
 		w.letGo()
@@ -136,11 +136,11 @@ func (w *Watch) advance(ctx context.Context) error {
 // begin compares the two versions, up to the first difference.
 func (w *Watch) begin(ctx context.Context) error {
 	return w.user.sp.guarded(func() (err error) {
-		var was *Tx
+		var was *Editor
 		if w.held != nil {
-			was = &w.held.tx
+			was = &w.held.tx.Editor
 		}
-		if w.found, err = w.subject.compare(was, &w.next.tx); err != nil {
+		if w.found, err = w.subject.compare(was, &w.next.tx.Editor); err != nil {
 			return err
 		}
 		w.more = w.found != nil

@@ -36,7 +36,7 @@ func TestDiffObjects(t *testing.T) {
 	}
 	compare := func(was, now *Tx) (n int) {
 		before, after := objects(was), objects(now)
-		err := diffObjects(was, now, func(index uint64, old, new format.Addr) error {
+		err := diffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
 			if before[index] != old || after[index] != new || old == new {
 				t.Fatalf("object %d: told %#x and %#x, is %#x and %#x", index, old, new, before[index], after[index])
 			}
@@ -171,7 +171,7 @@ type metered struct {
 	cost *int
 }
 
-func (m metered) compare(was, now *Tx) (*comparison, error) {
+func (m metered) compare(was, now *Editor) (*comparison, error) {
 	found, err := m.Subject.compare(was, now)
 	if found != nil {
 		step := found.Step

@@ -346,8 +346,8 @@ var Mutants = []Mutant{
 			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.live.HoldUnless(",
 			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.live.HoldUnless("},
 			{"engine/tx.go",
-				"\t} else if !tx.sp.Forked() {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n",
-				"\t} else if explored.Mutant(\"fork-views\") || explored.Mutant(\"fork-ends-view\") || !tx.sp.Forked() {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n"}},
+				"\tif !tx.Thaw() && !tx.sp.Forked() {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n",
+				"\tif !tx.Thaw() && (explored.Mutant(\"fork-views\") || explored.Mutant(\"fork-ends-view\") || !tx.sp.Forked()) {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n"}},
 	},
 	{
 		Name: "fork-ends-view", Finds: "a fork in a view",

@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// What opens an object by its name, in a transaction of its own.
+
+// openNamed opens in a transaction of its own: a reading one if the object is there.
+func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
+	do := func(tx *Tx) (err error) {
+		id, err = open(tx)
+		return err
+	}
+	err = sp.look(do)
+	if errors.Is(err, ErrNotFound) && !sp.readOnly {
+		if r := sp.Resumption(); r != nil {
+			err = r.join(false, do)
+		} else {
+			_, err = sp.change(context.Background(), do)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
+// OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
+func (sp *Space) OpenMap(name string, of MapOf) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
+}
+
+// OpenList is Tx.OpenList in a transaction of its own: a reading one if the list is there.
+func (sp *Space) OpenList(name string, of layout.Identity) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenList(name, of) })
+}
+
+// OpenValue is Tx.OpenValue in a transaction of its own: a reading one if the value is there.
+func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
+	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
+}
+
+// ChangeTypes is Tx.ChangeTypes in a transaction of its own: a reading one if there is
+// nothing to be done, or it cannot be done. See Change for durable.
+func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
+	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
+	if !errors.Is(err, ErrReadOnly) || sp.readOnly {
+		return err
+	}
+	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
+}

@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
 	{"internal/salvage", "internal/relocate"},
-	{"internal/dump"},
+	{"internal/dump", "internal/failure"},
 	{"internal/check", "internal/spacefile"},
 	{"internal/table"},
 	{"internal/object"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -25,15 +26,12 @@ import (
 //	Z4  The header tells the window, and changes with the whole file only (W2). A larger
 //	    window has a larger extent table, so every block gets another place.
 
-// ErrMaxSize says that a space has another maximum size than its opener asks for.
-var ErrMaxSize = spacefile.ErrMaxSize
-
 // WindowSize returns the size of the window of a space that is to hold the given
 // number of bytes at the most; 0: the default.
 func WindowSize(bytes uint64) (uint64, error) {
 	_, window, err := spacefile.Sizes(bytes)
 	if err != nil {
-		return 0, kindOf("", err)
+		return 0, failure.Kind("", err)
 	}
 	return window, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -41,7 +42,7 @@ func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.File == backupName {
 		err = &CorruptError{File: "the " + backupName, Offset: d.Offset, What: d.What}
 	}
-	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
 
 // backupName is what damage errors call the file that a backup comes from.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/relocate"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -38,5 +39,5 @@ func rewriteError(op, dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &OpError{Op: op, Space: filepath.Base(dir), Err: kindOf(dir, err)}
+	return &OpError{Op: op, Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }

@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
 	{"internal/salvage", "internal/relocate"},
+	{"internal/member"},
 	{"internal/dump", "internal/failure"},
 	{"internal/check", "internal/spacefile"},
 	{"internal/table"},
@@ -92,6 +93,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/dump":      {"gives out the payloads that it tells", nil},
 	"internal/salvage":   {"reads states and entries in place", nil},
 	"internal/spacefile": {"sizes of the first blocks", []string{"newfiles.go"}},
+	"internal/member":    {"reads states in place", nil},
 	"internal/engine":    {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":    {"the futex system call takes the address of a word", nil},
 	"internal/format":    {"sizes and offsets for the guards at compile time", nil},

@@ -17,35 +17,35 @@ import (
 // the version is there already and stacks is nil, there is nothing to do, but for
 // one that is wanted again.
 func (sp *Space) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	sp.anchor.Lock()
 	defer sp.anchor.Unlock()
 	if err := sp.refused(); err != nil {
 		return err
 	}
 	began := time.Now()
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	state, err := sp.stateOf(hold)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
+	state, err := sp.StateOf(hold)
 	if err != nil {
 		return err
 	}
 	version := format.Version(state.Version)
-	if !again && stacks == nil && sp.live.NewestAnchor() >= version && sp.live.Words().Clean.Load() == 0 {
+	if !again && stacks == nil && sp.Live.NewestAnchor() >= version && sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // what is not there cannot be made durable
+	if m := sp.Files.ExamineHeap(sp.Live.Words()); m != nil { // what is not there cannot be made durable
 		return sp.stop(m)
 	}
 	claim, err := sp.claimAnchor(again || stacks != nil)
 	if err != nil {
 		return err
 	}
-	if err := sp.syncAnchor(sp.dir.Heap, claim, hold.State, version, stacks); err != nil {
-		sp.live.AbandonAnchor(claim)
+	if err := sp.syncAnchor(sp.Files.Heap, claim, hold.State, version, stacks); err != nil {
+		sp.Live.AbandonAnchor(claim)
 		return err
 	}
-	sp.live.ConfirmAnchor(claim)
+	sp.Live.ConfirmAnchor(claim)
 	sp.anchor.last, sp.anchor.duration = time.Now(), time.Since(began)
 	return nil
 }
@@ -60,7 +60,7 @@ const (
 // unless its process stands still.
 func (sp *Space) claimAnchor(needed bool) (live.AnchorClaim, error) {
 	for began := time.Now(); ; time.Sleep(anchorLook) {
-		claim, ok := sp.live.ClaimAnchor()
+		claim, ok := sp.Live.ClaimAnchor()
 		if ok {
 			return claim, nil
 		}
@@ -79,17 +79,17 @@ func (sp *Space) syncAnchor(file mapping.File, claim live.AnchorClaim, state for
 			return err
 		}
 	}
-	sp.live.BeginSync(live.HeapFile)
+	sp.Live.BeginSync(live.HeapFile)
 	err := sp.fillAnchor(file, claim, state, version, stacks)
 	if err != nil && (errors.Is(err, mapping.ErrIO) || !errors.Is(err, mapping.ErrNoSpace)) {
 		err = sp.fail(err)
 	}
-	sp.live.EndSync(live.HeapFile)
+	sp.Live.EndSync(live.HeapFile)
 	if err == nil {
 		err = sp.refused()
 	}
 	if err == nil {
-		if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil { // F1
+		if m := sp.Files.ExamineHeap(sp.Live.Words()); m != nil { // F1
 			err = sp.stop(m)
 		}
 	}
@@ -107,18 +107,18 @@ func (sp *Space) fillAnchor(file mapping.File, claim live.AnchorClaim, state for
 		if err := writeAndSync(file, make([]byte, format.PageSize), off); err != nil {
 			return err
 		}
-		sp.live.WipedAnchor(claim)
+		sp.Live.WipedAnchor(claim)
 	}
-	sp.live.NameAnchor(claim, state, version)
-	limit := sp.live.Words().Limit.Load()
+	sp.Live.NameAnchor(claim, state, version)
+	limit := sp.Live.Words().Limit.Load()
 	a := &format.Anchor{
-		SpaceID: sp.header.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
-		Carved: sp.live.Carved(), Limit: limit, UnixNano: uint64(time.Now().UnixNano()),
+		SpaceID: sp.Head.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
+		Carved: sp.Live.Carved(), Limit: limit, UnixNano: uint64(time.Now().UnixNano()),
 	}
 	if stacks != nil {
 		a.Clean, a.Stacks = 1, *stacks
 	}
-	if err := sp.region.Sync(a.Carved); err != nil {
+	if err := sp.Region.Sync(a.Carved); err != nil {
 		return err
 	}
 	invariant.Point("anchor.synced")
@@ -140,7 +140,7 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 // Anchor writes an anchor of the newest version, as the background does from time to
 // time; twice: two, so that no record of the journal is needed any more.
 func (sp *Space) Anchor(twice bool) error {
-	return sp.within(func() error {
+	return sp.Within(func() error {
 		if twice {
 			return sp.anchorTwice()
 		}
@@ -152,7 +152,7 @@ func (sp *Space) Anchor(twice bool) error {
 // of the usable anchors a recovery starts from, it needs no record of a version
 // up to that one (J1).
 func (sp *Space) anchorTwice() error {
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err != nil {
 		return err
 	}
@@ -161,8 +161,8 @@ func (sp *Space) anchorTwice() error {
 			return err
 		}
 	}
-	sp.live.RaiseWritten(version)
-	sp.live.RaiseDurable(version)
+	sp.Live.RaiseWritten(version)
+	sp.Live.RaiseDurable(version)
 	return nil
 }
 
@@ -172,6 +172,6 @@ func (sp *Space) makeUnclean() error {
 	if err := sp.writeAnchor(nil, false); err != nil {
 		return err
 	}
-	sp.live.Words().Clean.Store(0)
+	sp.Live.Words().Clean.Store(0)
 	return nil
 }

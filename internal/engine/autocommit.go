@@ -126,7 +126,7 @@ func (sp *Space) readValue(of RefOf, dst unsafe.Pointer) (err error) {
 }
 
 // drop ends a reading transaction that nobody else knows: it need not look ended.
-func (tx *Tx) drop() { tx.sp.live.TryRelease(&tx.hold) }
+func (tx *Tx) drop() { tx.sp.Live.TryRelease(&tx.hold) }
 
 // Set is Tx.Set.
 func (a Scope) Set(of MapOf, key, value unsafe.Pointer) error {
@@ -224,7 +224,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 		_, err := sp.change(context.Background(), fn)
 		return err
 	}
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()

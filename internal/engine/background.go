@@ -23,7 +23,7 @@ const (
 
 // runBackground does what no transaction should have to wait for.
 func (sp *Space) runBackground() {
-	defer sp.done.Done()
+	defer sp.Done.Done()
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	early := time.NewTicker(aheadEarly)
@@ -33,7 +33,7 @@ func (sp *Space) runBackground() {
 	b.readAhead(1)
 	for looks := 0; ; {
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			return
 		case <-early.C:
 			if sp.Forked() {
@@ -53,16 +53,16 @@ func (sp *Space) runBackground() {
 
 // runAhead makes the pages present, and the file as long, as transactions will need soon.
 func (sp *Space) runAhead() {
-	defer sp.done.Done()
+	defer sp.Done.Done()
 	for {
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			return
-		case <-sp.heap.Ahead():
+		case <-sp.Heap.Ahead():
 			if sp.Forked() {
 				return
 			}
-			sp.note(sp.guarded(func() error { sp.heap.PopulateAhead(); return nil }))
+			sp.Note(sp.Guarded(func() error { sp.Heap.PopulateAhead(); return nil }))
 		}
 	}
 }
@@ -72,8 +72,8 @@ func (b *background) onTick() bool {
 	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
 		return false
 	}
-	err := b.sp.guarded(b.tick)
-	b.sp.note(err)
+	err := b.sp.Guarded(b.tick)
+	b.sp.Note(err)
 	return !errors.Is(err, ErrLiveLost)
 }
 
@@ -96,30 +96,30 @@ type background struct {
 // which nobody does anything.
 func (b *background) tick() error {
 	sp := b.sp
-	if !sp.live.Look() {
-		return sp.lose()
+	if !sp.Live.Look() {
+		return sp.Lose()
 	}
 	b.n++
-	sp.live.Tick()
+	sp.Live.Tick()
 	b.readAhead(aheadFaults)
 	if b.n%reapTicks == 0 {
-		sp.live.Reap()
+		sp.Live.Reap()
 	}
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return nil
 	}
-	if commits := sp.live.Entry().Commits.Load(); commits != b.commits {
+	if commits := sp.Live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
 	} else {
 		b.idle++
 	}
-	sp.note(b.tidy())
-	sp.note(sp.guarded(b.anchor))
-	sp.note(b.maybeSweep())
+	sp.Note(b.tidy())
+	sp.Note(sp.Guarded(b.anchor))
+	sp.Note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
-		sp.note(b.lookAround())
-		sp.note(sp.guarded(func() error { return b.journal.look(sp) }))
-		sp.note(sp.guarded(func() error { return b.shrink.look(sp, &b.journal) }))
+		sp.Note(b.lookAround())
+		sp.Note(sp.Guarded(func() error { return b.journal.look(sp) }))
+		sp.Note(sp.Guarded(func() error { return b.shrink.look(sp, &b.journal) }))
 		sp.maybeCollect()
 	}
 	return nil
@@ -131,30 +131,30 @@ func (b *background) tick() error {
 // then in any case.
 func (b *background) tidy() error {
 	sp := b.sp
-	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 {
+	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.Live.Words().Clean.Load() != 0 {
 		return nil
 	}
-	if !sp.queue.TryLock() {
+	if !sp.Queue.TryLock() {
 		ctx, cancel := context.WithTimeout(context.Background(), tickInterval)
 		defer cancel()
-		if b.n%idleTicks != 0 || sp.queue.Lock(ctx) != nil {
+		if b.n%idleTicks != 0 || sp.Queue.Lock(ctx) != nil {
 			return nil
 		}
 	}
-	defer sp.queue.Unlock()
-	if sp.live.OwnsWriter() { // handed over after the waiter had given up
-		sp.live.UnlockWriter()
+	defer sp.Queue.Unlock()
+	if sp.Live.OwnsWriter() { // handed over after the waiter had given up
+		sp.Live.UnlockWriter()
 	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
-		if sp.live.Words().Clean.Load() != 0 {
+	return sp.UsingLists(func() error {
+		sp.Heap.Enter()
+		if sp.Live.Words().Clean.Load() != 0 {
 			return nil
 		}
 		if b.n%idleTicks == 0 {
-			sp.heap.Adopt()
+			sp.Heap.Adopt()
 		}
-		sp.heap.Reclaim()
-		sp.heap.GiveBack(false)
+		sp.Heap.Reclaim()
+		sp.Heap.GiveBack(false)
 		return nil
 	})
 }
@@ -169,11 +169,11 @@ func (b *background) anchor() error {
 	if interval == 0 {
 		interval = DefaultAnchorInterval
 	}
-	newest := sp.live.NewestAnchor()
-	switch bytes := sp.live.JournalBytes(newest); {
+	newest := sp.Live.NewestAnchor()
+	switch bytes := sp.Live.JournalBytes(newest); {
 	case bytes >= urgentJournal:
 		interval = 0
-	case bytes >= longJournal, sp.heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.live.Words().Carved.Load()/4)):
+	case bytes >= longJournal, sp.Heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.Live.Words().Carved.Load()/4)):
 		interval = min(interval, time.Second)
 	}
 	sp.anchor.Lock()
@@ -182,7 +182,7 @@ func (b *background) anchor() error {
 	if !due || time.Now().Before(b.retry) {
 		return nil
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil && version <= newest {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (b *background) anchor() error {
 // maybeSweep sweeps when somebody wishes it, or when what the dead had reserved
 // is worth it, but spends no more than a tenth of the time on it.
 func (b *background) maybeSweep() error {
-	w := b.sp.live.Words()
+	w := b.sp.Live.Words()
 	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.restored()
 	if !wish || time.Since(b.swept) < max(b.pause, anchorLoad*b.sweep) {
 		return nil
@@ -215,21 +215,4 @@ func (b *background) maybeSweep() error {
 		b.pause = time.Second
 	}
 	return err
-}
-
-// quitting reports whether the background work is to end.
-func (sp *Space) quitting() bool {
-	select {
-	case <-sp.quit:
-		return true
-	default:
-		return false
-	}
-}
-
-// note remembers the outcome of work that nobody waits for, for Stats.
-func (sp *Space) note(err error) {
-	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
-		sp.failure.Store(&err)
-	}
 }

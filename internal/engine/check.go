@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -25,7 +26,7 @@ import (
 // all that their versions can reach, and the journal. A page that cannot be read is
 // a finding.
 func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
-	err = sp.within(func() error {
+	err = sp.Within(func() error {
 		report = sp.verify()
 		if err := ctx.Err(); err != nil {
 			return err
@@ -33,7 +34,7 @@ func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
 		if err := sp.checkJournal(report); err != nil {
 			return err
 		}
-		sp.live.Assure() // what was found was not found because of words that are lost
+		sp.Live.Assure() // what was found was not found because of words that are lost
 		return ctx.Err()
 	})
 	if err != nil {
@@ -44,10 +45,10 @@ func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
 
 // verify is Check, but for the journal.
 func (sp *Space) verify() *check.Report {
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	r := sp.heap.Reader(true)
-	marks := sp.heap.NewMarks(sp.live.Carved())
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
+	r := sp.Heap.Reader(true)
+	marks := sp.Heap.NewMarks(sp.Live.Carved())
 	report := check.Verify(&r, hold.State, marks, sp.store.shape)
 	sp.checkFree(report, marks, sp.pinsIn(hold.State))
 	sp.checkAnchors(report, &r, marks)
@@ -57,7 +58,7 @@ func (sp *Space) verify() *check.Report {
 // pinsIn reports whether a version, which is held, pins others, or may.
 func (sp *Space) pinsIn(state format.Addr) bool {
 	pins := true
-	_ = sp.guarded(func() error { pins = stateAt(state).Pins != 0; return nil })
+	_ = sp.Guarded(func() error { pins = member.StateAt(state).Pins != 0; return nil })
 	return pins
 }
 
@@ -69,30 +70,30 @@ const listPatience = 100 * time.Millisecond
 // held, and all of which is in marks. If blocks of it are damaged, the set has holes,
 // but nothing that does not belong there.
 func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
-	_ = sp.guarded(func() error { // a page that cannot be read was found where it is used, or is not used
-		c := sp.heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
+	_ = sp.Guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+		c := sp.Heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
 			report.Add(check.Finding{Addr: a, What: what})
 		})
 		defer func() { report.Free = c.Bytes }()
 		c.Pinned = pinned
-		w := sp.live.Words()
+		w := sp.Live.Words()
 		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
 		stacks := len(report.Findings)
 		c.Stacks(clean)
 		if clean && w.Clean.Load() == 0 {
 			report.Findings = report.Findings[:stacks]
 		}
-		if sp.readOnly {
+		if sp.ReadOnly {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
 		defer cancel()
-		if sp.queue.Lock(ctx) != nil {
+		if sp.Queue.Lock(ctx) != nil {
 			return nil // a transaction uses the lists
 		}
-		defer sp.queue.Unlock()
-		return sp.usingLists(func() error {
-			sp.heap.Enter()
+		defer sp.Queue.Unlock()
+		return sp.UsingLists(func() error {
+			sp.Heap.Enter()
 			c.Lists()
 			return nil
 		})
@@ -104,12 +105,12 @@ func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool)
 // when two newer ones are confirmed; so if an anchor still is one of the two newest
 // afterwards, it was all the time.
 func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
-	if h, err := spacefile.ReadHeader(sp.dir.Heap); err != nil || *h != *sp.header {
+	if h, err := spacefile.ReadHeader(sp.Files.Heap); err != nil || *h != *sp.Head {
 		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
 	}
-	for _, a := range sp.live.UsableAnchors() {
-		finding := sp.checkAnchor(sp.dir.Heap, a, r, marks)
-		if finding != nil && sp.live.Usable(a) {
+	for _, a := range sp.Live.UsableAnchors() {
+		finding := sp.checkAnchor(sp.Files.Heap, a, r, marks)
+		if finding != nil && sp.Live.Usable(a) {
 			report.Add(*finding)
 		}
 	}
@@ -122,7 +123,7 @@ func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, m
 	var found *format.Anchor
 	_, err := file.ReadAt(page, off)
 	if err == nil || errors.Is(err, io.EOF) {
-		found, err = format.DecodeAnchor(page, a.Slot, sp.header)
+		found, err = format.DecodeAnchor(page, a.Slot, sp.Head)
 	}
 	if err == nil && (found.State != uint64(a.State) || found.Version != uint64(a.Version) || found.Sequence != a.Sequence) {
 		err = errors.New("it is another anchor than the one that was written there")
@@ -133,7 +134,7 @@ func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, m
 	if err := check.Complete(r, a.State, marks); err != nil {
 		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", a.Version, err), Addr: a.State}
 		if d := (*format.DamageError)(nil); errors.As(err, &d) {
-			f.Addr = format.Addr(sp.header.Base + uint64(d.Offset))
+			f.Addr = format.Addr(sp.Head.Base + uint64(d.Offset))
 		}
 		return &f
 	}
@@ -145,14 +146,14 @@ func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, m
 // as long as that anchor is the newest.
 func (sp *Space) checkJournal(report *check.Report) error {
 	for range 3 {
-		durable := sp.live.Words().Durable.Load()
-		anchors := sp.live.UsableAnchors()
+		durable := sp.Live.Words().Durable.Load()
+		anchors := sp.Live.UsableAnchors()
 		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || sp.options.NoJournal {
 			return nil
 		}
 		newest := anchors[0]
 		var chain uint64
-		err := sp.guarded(func() error { chain = stateAt(newest.State).Chain; return nil })
+		err := sp.Guarded(func() error { chain = member.StateAt(newest.State).Chain; return nil })
 		if err != nil {
 			return nil // checkAnchors has found it
 		}
@@ -160,7 +161,7 @@ func (sp *Space) checkJournal(report *check.Report) error {
 		if finding == nil {
 			return nil
 		}
-		if now := sp.live.UsableAnchors(); len(now) > 0 && now[0] == newest {
+		if now := sp.Live.UsableAnchors(); len(now) > 0 && now[0] == newest {
 			report.Add(*finding)
 			return nil
 		}
@@ -171,7 +172,7 @@ func (sp *Space) checkJournal(report *check.Report) error {
 // checkRecords verifies the records that follow the version, up to the durable one.
 func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *check.Finding {
 	f := &check.Finding{File: journal.FileName}
-	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, version)
+	log, err := journal.Load(sp.journal.file, sp.Head.SpaceID, version)
 	var history *journal.History
 	if err == nil {
 		history, err = log.Follow(version, chain)
@@ -196,7 +197,7 @@ func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *ch
 	case uint64(history.Last) < durable:
 		next := uint64(history.Last) + 1
 		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
-		if off, ok := journal.Damaged(sp.journal.file, sp.header.SpaceID, next); ok {
+		if off, ok := journal.Damaged(sp.journal.file, sp.Head.SpaceID, next); ok {
 			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
 		}
 	default:

@@ -9,6 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Checkpoints: a version that is listed in the pins of a later one stays readable
@@ -48,7 +49,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 	if err := validPinName(name); err != nil {
 		return err
 	}
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()
@@ -67,7 +68,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 		return tx.setPins(append(list, p))
 	})
 	if err == nil {
-		err = sp.guarded(sp.assured) // F1: of a checkpoint more is expected than of a commit
+		err = sp.Guarded(sp.assured) // F1: of a checkpoint more is expected than of a commit
 	}
 	return err
 }
@@ -134,7 +135,7 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = sp.guarded(func() error {
+	err = sp.Guarded(func() error {
 		list, err := tx.pins()
 		if err != nil {
 			return err
@@ -170,9 +171,9 @@ func (tx *Tx) checkpoints() ([]Checkpoint, error) {
 	if err != nil || len(pins) == 0 {
 		return nil, err
 	}
-	own := owners{heap: sp.heap, below: sp.live.Carved()}
-	own.shared = sp.heap.NewMarks(own.below)
-	r := sp.heap.Reader(false)
+	own := owners{heap: sp.Heap, below: sp.Live.Carved()}
+	own.shared = sp.Heap.NewMarks(own.below)
+	r := sp.Heap.Reader(false)
 	var list []Checkpoint
 	if err := own.walk(&r, tx.hold.State); err != nil {
 		return nil, err
@@ -188,7 +189,7 @@ func (tx *Tx) checkpoints() ([]Checkpoint, error) {
 	for i, p := range pins {
 		if p.Restore == 0 {
 			list = append(list, Checkpoint{Name: p.NameOf(), Version: format.Version(p.Version), Created: time.Unix(0, int64(p.Created)),
-				Committed: time.Unix(0, int64(stateAt(format.Addr(p.State)).UnixNano)), Bytes: own.bytes[i+1]})
+				Committed: time.Unix(0, int64(member.StateAt(format.Addr(p.State)).UnixNano)), Bytes: own.bytes[i+1]})
 		}
 	}
 	return list, nil

@@ -14,20 +14,20 @@ const compactTries = 200
 // Compact gives space back to the file system, while others go on reading and writing, and
 // returns what the files took on disk before and take after.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return 0, 0, err
 	}
-	defer sp.views.Add(-1)
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	if sp.readOnly {
+	defer sp.Exit()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	if sp.ReadOnly {
 		return 0, 0, ErrReadOnly
 	}
-	if sp.queue.Mine() {
+	if sp.Queue.Mine() {
 		return 0, 0, ErrSelf
 	}
-	before = spacefile.DiskIn(sp.dir.Dir)
+	before = spacefile.DiskIn(sp.Files.Dir)
 	if err = sp.shrinkAll(ctx, compactTries); err == nil {
 		err = sp.compactJournal()
 	}
-	return before, spacefile.DiskIn(sp.dir.Dir), err
+	return before, spacefile.DiskIn(sp.Files.Dir), err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/relocate"
 )
 
@@ -87,7 +88,7 @@ func roomy(bytes format.ByteCount) uint64 {
 // chooser returns choose, or nil if the file is so short that it is not worth it.
 func (e *evacuation) chooser() (func(*heap.Marks, format.Addr) (*heap.ExtentSet, error), error) {
 	_, bytes, _, err := e.sp.measure()
-	if extents := e.sp.live.Words().Carved.Load() >> format.ExtentShift; err != nil || extents-e.sp.heap.First() <= roomy(format.ByteCount(bytes)) {
+	if extents := e.sp.Live.Words().Carved.Load() >> format.ExtentShift; err != nil || extents-e.sp.Heap.First() <= roomy(format.ByteCount(bytes)) {
 		return nil, err
 	}
 	return e.choose, nil
@@ -113,7 +114,7 @@ func (e *evacuation) choose(marks *heap.Marks, state format.Addr) (*heap.ExtentS
 			stay += o.Count
 		}
 	}
-	first := e.sp.heap.First()
+	first := e.sp.Heap.First()
 	end := list[len(list)-1].Extent + list[len(list)-1].Count
 	goal := roomy(marks.Bytes)
 	long := end-first > 2*goal+stay
@@ -145,12 +146,12 @@ func below(list []heap.Occupied, cut uint64) (n uint64) {
 func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	set := new(heap.ExtentSet)
 	var pins []format.Addr
-	e.sp.heap.Pins(state, func(pin format.Addr, _ format.Version) { pins = append(pins, pin) })
+	e.sp.Heap.Pins(state, func(pin format.Addr, _ format.Version) { pins = append(pins, pin) })
 	if len(pins) == 0 {
 		return set, nil
 	}
-	marks := e.sp.heap.NewMarks(e.sp.live.Words().Carved.Load())
-	r := e.sp.heap.Reader(true)
+	marks := e.sp.Heap.NewMarks(e.sp.Live.Words().Carved.Load())
+	r := e.sp.Heap.Reader(true)
 	for _, pin := range pins {
 		if err := check.Mark(&r, pin, marks); err != nil {
 			return nil, err
@@ -159,7 +160,7 @@ func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	for o := range marks.Occupied() {
 		set.Add(o.Extent)
 	}
-	set.Add(e.sp.heap.ExtentOf(format.Addr(stateAt(state).Pins)))
+	set.Add(e.sp.Heap.ExtentOf(format.Addr(member.StateAt(state).Pins)))
 	return set, nil
 }
 
@@ -194,8 +195,8 @@ func (e *evacuation) pick(list []heap.Occupied, fixed *heap.ExtentSet, cut uint6
 // empty moves what is in the extents that were chosen.
 func (e *evacuation) empty(ctx context.Context) error {
 	if err := e.sp.asSweeper(ctx, func() {
-		e.sp.heap.Avoid(&e.chosen)
-		e.sp.heap.SortExtents(e.cut)
+		e.sp.Heap.Avoid(&e.chosen)
+		e.sp.Heap.SortExtents(e.cut)
 	}); err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (e *evacuation) empty(ctx context.Context) error {
 	if err == nil {
 		err = e.renew(ctx)
 	}
-	if avoidErr := e.sp.withLists(context.Background(), func() { e.sp.heap.Avoid(nil) }); avoidErr != nil {
+	if avoidErr := e.sp.withLists(context.Background(), func() { e.sp.Heap.Avoid(nil) }); avoidErr != nil {
 		return avoidErr // what the space is refused for, whatever came of the moving
 	}
 	return err
@@ -214,10 +215,10 @@ func (e *evacuation) empty(ctx context.Context) error {
 // version has its own.
 func (e *evacuation) renew(ctx context.Context) error {
 	sp := e.sp
-	hold := sp.live.HoldCurrent()
-	state, err := sp.stateOf(hold)
-	sp.live.Release(&hold)
-	in := func(a uint64) bool { return e.chosen.Has(sp.heap.ExtentOf(format.Addr(a))) }
+	hold := sp.Live.HoldCurrent()
+	state, err := sp.StateOf(hold)
+	sp.Live.Release(&hold)
+	in := func(a uint64) bool { return e.chosen.Has(sp.Heap.ExtentOf(format.Addr(a))) }
 	if err != nil || !in(uint64(hold.State)) && !(format.OpKindOf(state.OpWhat) == format.OpList && in(state.OpBlock)) {
 		return err
 	}
@@ -238,7 +239,7 @@ func (e *evacuation) renew(ctx context.Context) error {
 
 // noRoom reports whether an error says that there is no space left.
 func (sp *Space) noRoom(err error) bool {
-	return err != nil && (errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.translate("compact", err), ErrNoSpace))
+	return err != nil && (errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("compact", err), ErrNoSpace))
 }
 
 // run moves all blocks of the newest version that lie in the extents. It ends early where
@@ -246,8 +247,8 @@ func (sp *Space) noRoom(err error) bool {
 // withheld.
 func (e *evacuation) run(ctx context.Context) error {
 	sp := e.sp
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
 	ways, err := e.ways(ctx, hold)
 	if err != nil {
 		return err
@@ -271,7 +272,7 @@ func (e *evacuation) run(ctx context.Context) error {
 		if len(ways[0].Below) == 0 && !ways[0].Away {
 			ways = ways[1:]
 		}
-		if sp.quitting() {
+		if sp.Quitting() {
 			return ErrClosed
 		}
 	}
@@ -282,12 +283,12 @@ func (e *evacuation) run(ctx context.Context) error {
 // ways finds the blocks in the version that is held.
 func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.Move, err error) {
 	sp := e.sp
-	carved := sp.live.Words().Carved.Load()
-	err = sp.guarded(func() error {
-		data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(sp.header.Base))), carved)
-		src, err := relocate.NewSource(data, sp.header, carved)
+	carved := sp.Live.Words().Carved.Load()
+	err = sp.Guarded(func() error {
+		data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(sp.Head.Base))), carved)
+		src, err := relocate.NewSource(data, sp.Head, carved)
 		if err == nil {
-			list, _, err = relocate.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(sp.heap.ExtentOf(a)) })
+			list, _, err = relocate.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(sp.Heap.ExtentOf(a)) })
 		}
 		return err
 	})
@@ -298,7 +299,7 @@ func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.
 // published.
 func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Version, error) {
 	sp := e.sp
-	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
+	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
 	w.Mover.Store(me)
 	defer w.Mover.CompareAndSwap(me, 0)
 	e.values = !sp.resumes()

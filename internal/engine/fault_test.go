@@ -575,7 +575,7 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	}
 	l.disk.Repair()
 	l.must(l.open())
-	if newest, current := l.sp.live.NewestAnchor(), l.sp.heap.VersionOf(l.sp.live.Current()); newest < current {
+	if newest, current := l.sp.Live.NewestAnchor(), l.sp.Heap.VersionOf(l.sp.Live.Current()); newest < current {
 		t.Errorf("nothing was made good: the newest anchor is of version %d, current is %d", newest, current)
 	}
 	l.close()

@@ -37,10 +37,10 @@ import (
 // examine looks whether the files of the space are what they were, by one system call
 // for each. It returns nil if they are.
 func (sp *Space) examine() *spacefile.Missing {
-	if m := sp.dir.ExamineHeap(sp.live.Words()); m != nil {
+	if m := sp.Files.ExamineHeap(sp.Live.Words()); m != nil {
 		return m
 	}
-	return sp.dir.ExamineJournal(sp.live.Words(), sp.journal.id)
+	return sp.Files.ExamineJournal(sp.Live.Words(), sp.journal.id)
 }
 
 // assured is what one calls who is about to say that something is durable, after the
@@ -57,7 +57,7 @@ func (sp *Space) assured() error {
 // mend does what can be done about a file that is missing (F2, F3), and returns the
 // error that tells of it.
 func (sp *Space) mend(m *spacefile.Missing) error {
-	sp.live.Assure() // else nothing may be missing (L16)
+	sp.Live.Assure() // else nothing may be missing (L16)
 	if m.File != journal.FileName {
 		return sp.stop(m)
 	}
@@ -72,16 +72,16 @@ func (sp *Space) mend(m *spacefile.Missing) error {
 	} else if err != nil {
 		return sp.stop(&spacefile.Missing{File: m.File, Err: errors.Join(m.Err, err)})
 	}
-	sp.live.Words().JournalLosses.Add(1)
+	sp.Live.Words().JournalLosses.Add(1)
 	return m.Err
 }
 
 // lengthen gives the journal the space back that all its segments have. On a full disk
 // that fails, and the space goes on: everything durable takes anchors then.
 func (sp *Space) lengthen() error {
-	count := sp.live.Words().SegmentCount.Load()
-	sp.live.Assure() // L16
-	if count == 0 || sp.readOnly {
+	count := sp.Live.Words().SegmentCount.Load()
+	sp.Live.Assure() // L16
+	if count == 0 || sp.ReadOnly {
 		return nil
 	}
 	return sp.journal.file.Allocate(0, int64(min(count, format.NumSegments))*format.SegmentSize)
@@ -90,7 +90,7 @@ func (sp *Space) lengthen() error {
 // told returns an error if the journal was found cut, by whatever process, since one who
 // waits for it in this process was told last: once.
 func (sp *Space) told() error {
-	losses := sp.live.Words().JournalLosses.Load()
+	losses := sp.Live.Words().JournalLosses.Load()
 	if sp.journal.losses.Swap(losses) == losses {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (sp *Space) told() error {
 
 // stop stops all writing (F5), and remembers why.
 func (sp *Space) stop(m *spacefile.Missing) error {
-	err := sp.kind(m.Err)
+	err := sp.Kind(m.Err)
 	if !errors.Is(err, errFailed) {
 		err = fmt.Errorf("%w: %w", err, errFailed)
 	}
@@ -110,10 +110,10 @@ func (sp *Space) stop(m *spacefile.Missing) error {
 
 // whyFailed returns the error of one who wants to write after the space has failed.
 func (sp *Space) whyFailed() error {
-	if lost := sp.lookLost(); lost != nil {
+	if lost := sp.LookLost(); lost != nil {
 		return lost
 	}
-	if sp.stopped.Load() == nil && !sp.readOnly {
+	if sp.stopped.Load() == nil && !sp.ReadOnly {
 		if m := sp.examine(); m != nil && (m.File == HeapName || !m.Cut) { // another process may have found it
 			_ = sp.stop(m)
 		}
@@ -139,14 +139,14 @@ func (b *background) lookAround() error {
 	if sp.refused() != nil {
 		return nil
 	}
-	return sp.guarded(sp.assured)
+	return sp.Guarded(sp.assured)
 }
 
 // settleJournal sees to it that the journal is the one of all processes, and whole (F4).
 // created says that there was none, and this process has made it. The caller has the
 // gate, and has joined.
 func (sp *Space) settleJournal(created bool) error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return mapping.StatusOfFile(sp.journal.file) })
 	if err != nil {
 		return err
@@ -156,27 +156,27 @@ func (sp *Space) settleJournal(created bool) error {
 	known := mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()}
 	same := known == s.FileID || known == mapping.FileID{}
 	if !same || w.Recovering.Load() != 0 {
-		foreign, err := journal.ForeignTo(sp.journal.file, sp.header.SpaceID)
+		foreign, err := journal.ForeignTo(sp.journal.file, sp.Head.SpaceID)
 		if err != nil {
 			return err
 		}
 		if foreign {
-			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", ErrReplaced, sp.dir.Join(journal.FileName))
+			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", ErrReplaced, sp.Files.Join(journal.FileName))
 		}
 	}
-	if sp.readOnly || same && spacefile.Whole(s, size) && !created {
-		if !sp.readOnly {
+	if sp.ReadOnly || same && spacefile.Whole(s, size) && !created {
+		if !sp.ReadOnly {
 			sp.nameJournal()
 		}
 		return nil
 	}
 	if !same {
-		alone, err := sp.dir.Alone()
+		alone, err := sp.Files.Alone()
 		if err != nil {
 			return err
 		}
 		if !alone {
-			return fmt.Errorf("%w: %s is another file than the one that other processes have open; close the space there first", ErrReplaced, sp.dir.Join(journal.FileName))
+			return fmt.Errorf("%w: %s is another file than the one that other processes have open; close the space there first", ErrReplaced, sp.Files.Join(journal.FileName))
 		}
 	}
 	if w.Recovering.Load() == 0 && sp.refused() == nil { // else what comes then does so: recover, heal
@@ -201,7 +201,7 @@ func (sp *Space) settleJournal(created bool) error {
 
 // nameJournal says which journal it is that all processes write.
 func (sp *Space) nameJournal() {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	w.JournalDevice.Store(sp.journal.id.Device)
 	w.JournalInode.Store(sp.journal.id.Inode)
 }

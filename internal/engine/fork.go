@@ -33,7 +33,3 @@ func forgetOpened() {
 	opened.Mutex = sync.Mutex{}
 	opened.spaces = nil
 }
-
-// Forked reports whether the space was opened by another process than this one, which is
-// a fork of it (Q2).
-func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }

@@ -57,30 +57,30 @@ var (
 
 // openJournal opens the journal file.
 func (sp *Space) openJournal() (err error) {
-	if sp.guest {
+	if sp.Guest {
 		return sp.openGuestJournal()
 	}
 	mode, created := os.O_RDWR, false
-	if sp.readOnly {
+	if sp.ReadOnly {
 		mode = os.O_RDONLY
 	}
-	sp.journal.file, err = sp.dir.OpenFile(journal.FileName, mode, 0)
+	sp.journal.file, err = sp.Files.OpenFile(journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		if alone, aloneErr := sp.dir.Alone(); !sp.readOnly && (aloneErr != nil || !alone) { // F4
-			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.dir.Join(journal.FileName)), aloneErr)
+		if alone, aloneErr := sp.Files.Alone(); !sp.ReadOnly && (aloneErr != nil || !alone) { // F4
+			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.Files.Join(journal.FileName)), aloneErr)
 		}
-		if w := sp.live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
+		if w := sp.Live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
 			return spacefile.ErrNoJournal
 		}
-		if sp.journal.file, err = sp.dir.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, sp.dir.Perm()); err == nil {
-			err = sp.dir.SyncNames()
+		if sp.journal.file, err = sp.Files.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, sp.Files.Perm()); err == nil {
+			err = sp.Files.SyncNames()
 		}
-		created = err == nil && !sp.readOnly
+		created = err == nil && !sp.ReadOnly
 	}
 	if err != nil {
 		return err
 	}
-	sp.journal.writer = journal.NewWriter(sp.journal.file, sp.live, sp.header.SpaceID)
+	sp.journal.writer = journal.NewWriter(sp.journal.file, sp.Live, sp.Head.SpaceID)
 	sp.lookForDoubt()
 	return sp.settleJournal(created)
 }
@@ -106,7 +106,7 @@ func (sp *Space) noteLogged(bytes uint64) bool {
 // runJournal writes and syncs what was committed, in the background: twice in the
 // flush interval, so that nothing gets older than that before it is on disk.
 func (sp *Space) runJournal() {
-	defer sp.done.Done()
+	defer sp.Done.Done()
 	interval := sp.options.FlushInterval
 	if interval == 0 {
 		interval = DefaultFlushInterval
@@ -117,7 +117,7 @@ func (sp *Space) runJournal() {
 	for {
 		write := sp.flushSoon
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			return
 		case <-sp.journal.wish:
 			write = sp.spool
@@ -139,7 +139,7 @@ func (sp *Space) inBackground(write func() error, retry *time.Time) bool {
 		return true
 	}
 	if err := write(); err != nil {
-		sp.note(err)
+		sp.Note(err)
 		*retry = time.Now().Add(time.Second)
 	}
 	return true
@@ -148,40 +148,40 @@ func (sp *Space) inBackground(write func() error, retry *time.Time) bool {
 // flushSoon makes the newest version durable, unless the space is closed
 // meanwhile: then closing does it.
 func (sp *Space) flushSoon() (err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	w := sp.live.Words()
-	version, err := sp.newestVersion()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	w := sp.Live.Words()
+	version, err := sp.NewestVersion()
 	if err != nil {
 		return err
 	}
 	return sp.lead(false, func() bool {
-		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.quitting()
+		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.Quitting()
 	})
 }
 
 // spool writes what was committed to the file, without a sync, unless somebody is
 // at it.
 func (sp *Space) spool() (err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	if sp.live.Words().Failed.Load() != 0 || !sp.live.TryLeadJournal() {
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	if sp.Live.Words().Failed.Load() != 0 || !sp.Live.TryLeadJournal() {
 		return nil
 	}
-	defer sp.live.UnleadJournal()
+	defer sp.Live.UnleadJournal()
 	return sp.write()
 }
 
 // Spool writes what was committed to the journal, without a sync, as is done from
 // time to time.
-func (sp *Space) Spool() error { return sp.within(sp.spool) }
+func (sp *Space) Spool() error { return sp.Within(sp.spool) }
 
 // spoolTo writes at least the versions up to the state's, which is held. It does
 // not wait for whoever leads, and may be syncing: writing twice does no harm.
 func (sp *Space) spoolTo(h live.Hold) error {
-	state, err := sp.stateOf(h)
+	state, err := sp.StateOf(h)
 	if err != nil {
 		return err
 	}
-	w, version := sp.live.Words(), state.Version
+	w, version := sp.Live.Words(), state.Version
 	for w.Written.Load() < version {
 		if err := sp.refused(); err != nil {
 			return err
@@ -195,8 +195,8 @@ func (sp *Space) spoolTo(h live.Hold) error {
 
 // awaitDurable returns when the version survives power loss.
 func (sp *Space) awaitDurable(version format.Version) (err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	w := sp.live.Words()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	w := sp.Live.Words()
 	w.Wishes.Add(1)
 	err = sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
@@ -206,7 +206,7 @@ func (sp *Space) awaitDurable(version format.Version) (err error) {
 		err = lost
 	}
 	if err == nil {
-		sp.live.Assure() // X3
+		sp.Live.Assure() // X3
 	}
 	return err
 }
@@ -248,17 +248,17 @@ func (sp *Space) leadMine(mine chan struct{}, gather bool, done func() bool) err
 // leadRound makes everything that is committed durable, once this process leads;
 // if it is done before, there is nothing to do.
 func (sp *Space) leadRound(gather bool, done func() bool) error {
-	if !sp.live.LeadJournal(done) {
+	if !sp.Live.LeadJournal(done) {
 		return nil
 	}
-	defer sp.live.UnleadJournal()
+	defer sp.Live.UnleadJournal()
 	if done() {
 		return nil
 	}
 	if gather {
 		sp.gather()
 	}
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	wishes := w.Wishes.Load()
 	if err := sp.write(); err != nil {
 		return err
@@ -276,7 +276,7 @@ func (sp *Space) leadRound(gather bool, done func() bool) error {
 // every other one. It waits for a fraction of what a sync takes, no longer: those
 // others may never come. Who commits alone waits for nothing.
 func (sp *Space) gather() {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	for began := time.Now(); w.Wishes.Load()-w.Served.Load() < uint64(w.Group.Load()) && time.Since(began) < sp.journal.syncTime/2; {
 		runtime.Gosched()
 		oslock.Yield()

@@ -44,7 +44,7 @@ func (r *journalRest) look(sp *Space) error {
 	if sp.options.NoJournal || sp.refused() != nil {
 		return nil
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (r *journalRest) look(sp *Space) error {
 	if version != r.version {
 		r.version, r.still = version, 0
 	}
-	_, last := sp.live.SegmentsInUse()
+	_, last := sp.Live.SegmentsInUse()
 	r.used[r.looks%usedLooks] = last
 	r.looks++
 	switch {
@@ -87,13 +87,13 @@ func (r *journalRest) most() int {
 
 // trim leaves what was in use lately (J8).
 func (r *journalRest) trim(sp *Space) error {
-	if r.looks < usedLooks || sp.live.Segments() <= keptSegments {
+	if r.looks < usedLooks || sp.Live.Segments() <= keptSegments {
 		return nil
 	}
-	if most := max(keptSegments, r.most()); sp.live.Segments() > most {
-		return journal.Cut(sp.journal.file, sp.live, most)
+	if most := max(keptSegments, r.most()); sp.Live.Segments() > most {
+		return journal.Cut(sp.journal.file, sp.Live, most)
 	}
-	if used, last := sp.live.SegmentsInUse(); last > used && sp.journal.TryLock() {
+	if used, last := sp.Live.SegmentsInUse(); last > used && sp.journal.TryLock() {
 		defer sp.journal.Unlock()
 		if w := sp.journal.writer; w.Segment() >= used {
 			w.Release()
@@ -107,7 +107,7 @@ func (sp *Space) restJournal(version format.Version) error {
 	if long, err := sp.journalIsLong(); err != nil || !long {
 		return err
 	}
-	if err := sp.coverJournal(version); err != nil || sp.live.JournalFloor() < version {
+	if err := sp.coverJournal(version); err != nil || sp.Live.JournalFloor() < version {
 		return err
 	}
 	return sp.cutJournal()
@@ -118,7 +118,7 @@ func (sp *Space) journalIsLong() (bool, error) {
 	if sp.options.NoJournal {
 		return false, nil
 	}
-	if sp.live.Segments() > keptSegments {
+	if sp.Live.Segments() > keptSegments {
 		return true, nil
 	}
 	size, err := sp.journal.file.Size()
@@ -129,8 +129,8 @@ func (sp *Space) journalIsLong() (bool, error) {
 // newer one. After a clean close it leaves the anchor that lists the free space.
 func (sp *Space) coverJournal(version format.Version) error {
 	for range 2 {
-		newest, err := sp.newestVersion()
-		if err != nil || newest != version || sp.live.JournalFloor() >= version || sp.live.Words().Clean.Load() != 0 {
+		newest, err := sp.NewestVersion()
+		if err != nil || newest != version || sp.Live.JournalFloor() >= version || sp.Live.Words().Clean.Load() != 0 {
 			return err
 		}
 		if err := sp.writeAnchor(nil, true); errors.Is(err, ErrBusy) {
@@ -148,7 +148,7 @@ func (sp *Space) compactJournal() error {
 	if err != nil || !long {
 		return err
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil {
 		err = sp.coverJournal(version)
 	}
@@ -167,5 +167,5 @@ func (sp *Space) cutJournal() error {
 	}
 	defer j.Unlock()
 	j.writer.Release()
-	return journal.Cut(j.file, sp.live, keptSegments)
+	return journal.Cut(j.file, sp.Live, keptSegments)
 }

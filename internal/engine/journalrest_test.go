@@ -98,7 +98,7 @@ func (c *restRun) shorten() {
 		}
 	case 2:
 		var version format.Version
-		if version, err = c.sp.newestVersion(); err == nil {
+		if version, err = c.sp.NewestVersion(); err == nil {
 			err = c.sp.restJournal(version)
 		}
 	}

@@ -108,7 +108,7 @@ func (k *knots) newPair(name string, first, second format.ID) (id format.ID) {
 			return err
 		}
 		*(*pairObject)(p) = pairObject{}
-		id = format.MakeID(tx.sp.header.Tag, index)
+		id = format.MakeID(tx.sp.Head.Tag, index)
 		tx.write.Log(format.Op{What: format.MakeWhat(opNewPair, index)})
 		for i, handle := range []format.ID{first, second} {
 			if err := tx.setPair(index, i, handle); err != nil {
@@ -243,9 +243,9 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectPair(t, sp, "compacted", pair, a, late)
-	base := sp.header.Base
+	base := sp.Head.Base
 	verify(t, sp)
-	if err := Rebase(ctx, dir, base+sp.header.Window, Options{}); err != nil {
+	if err := Rebase(ctx, dir, base+sp.Head.Window, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if sp, err = Open(dir, Options{Manual: true}); err != nil {

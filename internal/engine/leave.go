@@ -12,27 +12,27 @@ import (
 // end ends the membership of this process. No transaction is in progress, and none
 // can begin. What is long comes first, without the gate (K6).
 func (sp *Space) end() error {
-	close(sp.quit)
-	sp.done.Wait()
+	close(sp.Quit)
+	sp.Done.Wait()
 	sp.stopWatching()
 	clean := false
-	err := sp.guarded(func() (err error) { clean, err = sp.handOver(); return err })
-	if err == nil && !sp.readOnly {
-		if gate, gateErr := sp.dir.GateAtEnd(); gateErr == nil {
+	err := sp.Guarded(func() (err error) { clean, err = sp.handOver(); return err })
+	if err == nil && !sp.ReadOnly {
+		if gate, gateErr := sp.Files.GateAtEnd(); gateErr == nil {
 			defer spacefile.CloseLocks(gate) // after presence was let go of: K5
-			err = sp.guarded(func() (err error) { clean, err = sp.closeLast(); return err })
+			err = sp.Guarded(func() (err error) { clean, err = sp.closeLast(); return err })
 		}
 	}
-	if lost := sp.lookLost(); lost != nil { // X5
+	if lost := sp.LookLost(); lost != nil { // X5
 		clean, err = false, lost
 	}
-	sp.live.Leave(clean)
+	sp.Live.Leave(clean)
 	if sp.journal.file != nil { // a guest may have none
 		sp.journal.file.Close()
 	}
-	sp.region.Close()
+	sp.Region.Close()
 	sp.closeGate()
-	sp.dir.Close()
+	sp.Files.Close()
 	return err
 }
 
@@ -40,10 +40,10 @@ func (sp *Space) end() error {
 // reserved. It reports whether nothing is left to clean up after. The caller has the
 // queue.
 func (sp *Space) handOver() (bool, error) {
-	if lost := sp.lookLost(); lost != nil { // X5
+	if lost := sp.LookLost(); lost != nil { // X5
 		return false, lost
 	}
-	if sp.readOnly || sp.live.Words().Clean.Load() != 0 {
+	if sp.ReadOnly || sp.Live.Words().Clean.Load() != 0 {
 		return true, nil // nothing was written since the last clean close, and nothing reserved
 	}
 	ok, err := sp.giveAllBack(false)
@@ -54,11 +54,11 @@ func (sp *Space) handOver() (bool, error) {
 	if sp.refused() != nil {
 		return true, sp.whyStopped() // what was committed is durable, in the journal
 	}
-	if sp.live.Accompanied() { // those who stay may only read
+	if sp.Live.Accompanied() { // those who stay may only read
 		if err = sp.writeAnchor(nil, false); errors.Is(err, ErrBusy) {
 			err = nil // so many others write one
 		} else if err == nil {
-			if version, vErr := sp.newestVersion(); vErr == nil {
+			if version, vErr := sp.NewestVersion(); vErr == nil {
 				err = sp.restJournal(version)
 			}
 		}
@@ -71,11 +71,11 @@ func (sp *Space) handOver() (bool, error) {
 func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 	if sp.refused() == nil {
 		if m := sp.examine(); m != nil {
-			_ = sp.guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
+			_ = sp.Guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
 		}
 	}
 	// Before blocks are given back: those that wait for the journal need not wait on.
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil {
 		err = sp.awaitDurable(version)
 	}
@@ -83,14 +83,14 @@ func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 		return false, err
 	}
 	sp.journal.release()
-	listed := sp.usingLists(func() error {
-		sp.heap.Enter()
-		sp.heap.Adopt() // else what short-lived processes hand over is handed on for ever
-		sp.heap.Reclaim()
+	listed := sp.UsingLists(func() error {
+		sp.Heap.Enter()
+		sp.Heap.Adopt() // else what short-lived processes hand over is handed on for ever
+		sp.Heap.Reclaim()
 		if last {
-			sp.heap.EmptyReserve()
+			sp.Heap.EmptyReserve()
 		}
-		sp.heap.GiveBack(true)
+		sp.Heap.GiveBack(true)
 		return nil
 	})
 	return listed == nil, errors.Join(err, listed)
@@ -100,14 +100,14 @@ func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 // open. It reports whether nothing is left to clean up after, as was so before. The
 // caller has the gate. Nobody joins meanwhile: presence is held exclusively.
 func (sp *Space) closeLast() (ok bool, err error) {
-	sp.dir.UnpinPresence()
-	last, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, false)
+	sp.Files.UnpinPresence()
+	last, err := oslock.TryLock(sp.Files.Locks, format.LockPresence, false)
 	if err != nil || !last {
 		return true, err // without presence, but with the gate, so nobody has it exclusively
 	}
 	invariant.Point("close.last")
-	w := sp.live.Words()
-	sp.live.Reap() // what the dead held is nobody's now
+	w := sp.Live.Words()
+	sp.Live.Reap() // what the dead held is nobody's now
 	if w.Clean.Load() != 0 {
 		return true, sp.cutFiles() // if the last one who closed has died before
 	}
@@ -153,7 +153,7 @@ func (sp *Space) cutFiles() error {
 // lastAnchor writes the anchor of the last one who closes the space: a clean one, if the
 // free space is known; again says that one is wanted in any case.
 func (sp *Space) lastAnchor(again bool) error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
@@ -161,7 +161,7 @@ func (sp *Space) lastAnchor(again bool) error {
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
-		stacks[i] = sp.live.StackHead(i)
+		stacks[i] = sp.Live.StackHead(i)
 	}
 	if invariant.Enabled {
 		for i := range w.Reserve {

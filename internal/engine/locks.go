@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/queue"
 )
 
@@ -82,7 +83,7 @@ func (u *LockUser) lock(key lockKey) *lock {
 	l := t.locks[key]
 	if l == nil {
 		l = &lock{key: key}
-		l.queue.Over = u.sp.gone
+		l.queue.Over = u.sp.Gone
 		l.named, l.bad = live.NewNamedLock(key.name, key.units)
 		if t.locks == nil {
 			t.locks = map[lockKey]*lock{}
@@ -125,10 +126,10 @@ func (u *LockUser) enter(l *lock) error {
 	if l.bad != nil {
 		return l.bad
 	}
-	if u.sp.guest {
+	if u.sp.Guest {
 		return fmt.Errorf("%w, by a user who may not write its files: named locks cannot be taken", ErrReadOnly)
 	}
-	if err := u.sp.enter(); err != nil {
+	if err := u.sp.Enter(); err != nil {
 		return err
 	}
 	if u.closed.Load() {
@@ -158,20 +159,20 @@ func (u *LockUser) queueFor(ctx context.Context, l *lock) error {
 	if err := l.queue.LockSlow(both); err == queue.ErrGone {
 		return err
 	} else if err != nil {
-		return u.gaveUp(ctx, l, u.sp.live.LockBusy(l.named, ctx.Err()))
+		return u.gaveUp(ctx, l, u.sp.Live.LockBusy(l.named, ctx.Err()))
 	}
 	return nil
 }
 
 // take waits for the lock of the space. The caller has the queue.
 func (u *LockUser) take(ctx context.Context, l *lock) (live.HeldLock, error) {
-	held, ok, err := u.sp.live.TakeFree(l.named)
+	held, ok, err := u.sp.Live.TakeFree(l.named)
 	if ok || err != nil {
 		return held, err
 	}
 	both, end := u.patience(ctx)
 	defer end()
-	held, err = u.sp.live.Take(both, l.named)
+	held, err = u.sp.Live.Take(both, l.named)
 	return held, u.gaveUp(ctx, l, err)
 }
 
@@ -185,7 +186,7 @@ func (u *LockUser) gaveUp(ctx context.Context, l *lock, err error) error {
 		return ErrClosed
 	}
 	busy.Cause = ctx.Err()
-	busy.Stopped = busy.PID != 0 && stopped(live.Process{PID: busy.PID, Foreign: busy.Foreign, Command: busy.Command})
+	busy.Stopped = busy.PID != 0 && member.Stopped(live.Process{PID: busy.PID, Foreign: busy.Foreign, Command: busy.Command})
 	return busy
 }
 
@@ -205,7 +206,7 @@ func (u *LockUser) Close() {
 		return // who waits is the parent's
 	}
 	u.end()
-	if u.sp.enter() != nil {
+	if u.sp.Enter() != nil {
 		return
 	}
 	defer u.sp.Exit()
@@ -214,7 +215,7 @@ func (u *LockUser) Close() {
 	defer u.sp.locks.Unlock()
 	for _, l := range u.sp.locks.locks {
 		if held, ok := l.letGo(u); ok {
-			u.sp.anyhow(func() { u.sp.live.GiveBack(held) })
+			u.sp.Anyhow(func() { u.sp.Live.GiveBack(held) })
 			l.queue.Unlock()
 		}
 		for {
@@ -222,7 +223,7 @@ func (u *LockUser) Close() {
 			if !ok {
 				break
 			}
-			u.sp.anyhow(func() { u.sp.live.GiveBack(held) })
+			u.sp.Anyhow(func() { u.sp.Live.GiveBack(held) })
 		}
 		u.sp.locks.forget(l)
 	}
@@ -254,10 +255,10 @@ func (l *lock) letUnitGo(u *LockUser) (held live.HeldLock, ok bool) {
 // Locks lists the named locks in use.
 func (sp *Space) Locks() (list []NamedLock, err error) {
 	err = sp.Inspect(func() error {
-		for _, l := range sp.live.Locks() {
+		for _, l := range sp.Live.Locks() {
 			n := NamedLock{LockState: l}
 			for _, h := range l.Holders {
-				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && stopped(h.Process))
+				n.Stopped = append(n.Stopped, !h.Dead && h.PID != 0 && member.Stopped(h.Process))
 			}
 			list = append(list, n)
 		}

@@ -22,7 +22,7 @@ import (
 func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	for range markTries {
 		var p live.Protected
-		sp.live.Protected(&p, sp.heap)
+		sp.Live.Protected(&p, sp.Heap)
 		if marks, passing, err = sp.markVersions(&p, floor, limit); err == nil {
 			return marks, passing, nil
 		}
@@ -37,14 +37,14 @@ func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr
 	if p.Unknown {
 		return nil, 0, errors.New("who reads which version cannot be found out")
 	}
-	marks = sp.heap.NewMarks(floor)
-	last := sp.heap.VersionOf(limit)
-	r := sp.heap.Reader(true)
+	marks = sp.Heap.NewMarks(floor)
+	last := sp.Heap.VersionOf(limit)
+	r := sp.Heap.Reader(true)
 	lasting := []format.Addr{limit}
-	sp.heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+	sp.Heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {
 		if err := check.Mark(&r, state, marks); err != nil {
-			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.heap.VersionOf(state), err)
+			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.Heap.VersionOf(state), err)
 		}
 	}
 	before := marks.Bytes
@@ -67,10 +67,10 @@ func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCoun
 		return nil, err
 	}
 	defer tx.DropView()
-	r := sp.heap.Reader(false)
-	marks := sp.heap.NewMarks(sp.live.Carved())
+	r := sp.Heap.Reader(false)
+	marks := sp.Heap.NewMarks(sp.Live.Carved())
 	lasting := []format.Addr{tx.hold.State}
-	sp.heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+	sp.Heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {
 		if err := check.Mark(&r, state, marks); err != nil {
 			return nil, err

@@ -56,7 +56,7 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 		return false, nil
 	}
 	queued = true
-	held, ok, err := u.sp.live.TryTake(l.named)
+	held, ok, err := u.sp.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
@@ -94,7 +94,7 @@ func (m *Mutex) hold(held live.HeldLock) error {
 	if u.closed.Load() {
 		if held, ok := l.letGo(u); ok {
 			defer l.queue.Unlock()
-			u.sp.live.GiveBack(held)
+			u.sp.Live.GiveBack(held)
 		}
 		return ErrClosed
 	}
@@ -117,7 +117,7 @@ func (m *Mutex) Unlock() (err error) {
 		return u.notHeld("%v is not locked by this handle on the space", l)
 	}
 	queued = true
-	u.sp.live.Give(held)
+	u.sp.Live.Give(held)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // pins reads the checkpoints that the transaction's version lists.
@@ -17,7 +18,7 @@ func (tx *Tx) pins() ([]format.Pin, error) {
 	if a == 0 {
 		return nil, nil
 	}
-	r := tx.sp.heap.Reader(true)
+	r := tx.sp.Heap.Reader(true)
 	p, err := r.Payload(a, format.KindPins)
 	if err != nil {
 		return nil, err
@@ -87,7 +88,7 @@ func validPinName(name string) error {
 // changePins changes the list of checkpoints in a transaction, waits until no
 // usable anchor has the former list, and asks for a sweep (C3).
 func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []format.Pin) ([]format.Pin, error)) error {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()
@@ -105,10 +106,10 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 	if err != nil {
 		return err
 	}
-	return sp.guarded(func() error {
-		sp.live.Words().SweepWish.Store(1) // also if this process dies now
-		sp.live.Words().ShrunkDisk.Store(0)
-		sp.live.Words().ShrunkLong.Store(0)
+	return sp.Guarded(func() error {
+		sp.Live.Words().SweepWish.Store(1) // also if this process dies now
+		sp.Live.Words().ShrunkDisk.Store(0)
+		sp.Live.Words().ShrunkLong.Store(0)
 		err := sp.awaitDurable(version)
 		if err == nil {
 			err = sp.assured() // F1: also if it was anchors that made it durable
@@ -116,7 +117,7 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 		if err != nil {
 			return err
 		}
-		sp.live.Words().SweepWish.Store(1)
+		sp.Live.Words().SweepWish.Store(1)
 		return nil
 	})
 }
@@ -125,11 +126,11 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 // of the transaction is held.
 func (tx *Tx) pinned(pin format.Pin) (*format.State, error) {
 	a := format.Addr(pin.State)
-	r := tx.sp.heap.Reader(true)
+	r := tx.sp.Heap.Reader(true)
 	if _, err := r.Payload(a, format.KindState); err != nil {
 		return nil, err
 	}
-	if s := stateAt(a); s.Version == pin.Version {
+	if s := member.StateAt(a); s.Version == pin.Version {
 		return s, nil
 	}
 	_, off := tx.sp.HeapFile(a)

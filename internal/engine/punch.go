@@ -12,15 +12,15 @@ import (
 func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 	defer func() {
 		listErr := sp.withLists(context.Background(), func() {
-			sp.heap.ReturnAside()
-			sp.heap.GiveBack(false)
+			sp.Heap.ReturnAside()
+			sp.Heap.GiveBack(false)
 		})
 		if err == nil {
 			err = listErr
 		}
 	}()
 	var marked format.ByteCount
-	if err := sp.asSweeper(ctx, func() { marked = sp.heap.MarkHoles(below) }); err != nil {
+	if err := sp.asSweeper(ctx, func() { marked = sp.Heap.MarkHoles(below) }); err != nil {
 		return err
 	}
 	if marked == 0 {
@@ -34,9 +34,9 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 		var punchErr error
 		if err := sp.asSweeper(ctx, func() {
 			if first {
-				sp.heap.TakeAside(below)
+				sp.Heap.TakeAside(below)
 			}
-			more, punchErr = sp.heap.PunchAside()
+			more, punchErr = sp.Heap.PunchAside()
 		}); err != nil {
 			return err
 		}

@@ -63,16 +63,16 @@ func (b *background) readAhead(least int64) {
 	if waited < least || !a.busy.CompareAndSwap(false, true) {
 		return
 	}
-	sp.done.Add(1)
+	sp.Done.Add(1)
 	go func() {
-		defer sp.done.Done()
+		defer sp.Done.Done()
 		defer a.busy.Store(false)
 		if a.over {
 			return
 		}
-		err := sp.guarded(func() error {
-			a.piece(sp.live.Carved(), memoryThere()/2, sp.heap.ExtentInUse, func(off, n uint64) bool {
-				return !sp.quitting() && sp.region.ReadAhead(int64(off), int64(n))
+		err := sp.Guarded(func() error {
+			a.piece(sp.Live.Carved(), memoryThere()/2, sp.Heap.ExtentInUse, func(off, n uint64) bool {
+				return !sp.Quitting() && sp.Region.ReadAhead(int64(off), int64(n))
 			})
 			return nil
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // write brings the file up to the newest version. Where it cannot, because a
@@ -22,9 +23,9 @@ func (sp *Space) write() error {
 	j.Lock()
 	defer j.Unlock()
 	for {
-		hold := sp.live.HoldCurrent()
-		err := sp.guarded(func() error { return sp.copyRecords(hold.State) })
-		sp.live.Release(&hold)
+		hold := sp.Live.HoldCurrent()
+		err := sp.Guarded(func() error { return sp.copyRecords(hold.State) })
+		sp.Live.Release(&hold)
 		damage := (*format.DamageError)(nil)
 		switch {
 		case errors.Is(err, errMoved):
@@ -34,7 +35,7 @@ func (sp *Space) write() error {
 		case errors.Is(err, mapping.ErrIO):
 			return sp.fail(err)
 		case errors.Is(err, ErrFault), errors.As(err, &damage):
-			sp.note(err)
+			sp.Note(err)
 			return sp.anchorTwice()
 		}
 		return err
@@ -49,9 +50,9 @@ func (sp *Space) write() error {
 // it has, another process leads as well, and the copy is thrown away (J2). Until
 // that is known, everything that is read may be nonsense.
 func (sp *Space) copyRecords(newest format.Addr) error {
-	j, w := &sp.journal, sp.live.Words()
+	j, w := &sp.journal, sp.Live.Words()
 	written := w.Written.Load()
-	if stateAt(newest).Version <= written {
+	if member.StateAt(newest).Version <= written {
 		return nil
 	}
 	before, err := sp.walkBack(newest, written)
@@ -61,7 +62,7 @@ func (sp *Space) copyRecords(newest format.Addr) error {
 	j.writer.Begin(format.Version(written), before)
 	last := written
 	for i := len(j.states) - 1; i >= 0; i-- {
-		state := stateAt(j.states[i])
+		state := member.StateAt(j.states[i])
 		h := format.RecordHead{Version: state.Version, Chain: state.Chain, UnixNano: state.UnixNano}
 		j.ops, err = sp.appendChanges(j.ops[:0], state)
 		if err == nil {
@@ -86,7 +87,7 @@ func (sp *Space) copyRecords(newest format.Addr) error {
 
 // writePiece writes what was copied since Written was the version, if it still is.
 func (sp *Space) writePiece(written, last uint64) error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	if w.Written.Load() != written {
 		return errMoved
 	}
@@ -94,7 +95,7 @@ func (sp *Space) writePiece(written, last uint64) error {
 		return err
 	}
 	invariant.Point("journal.written")
-	sp.live.RaiseWritten(format.Version(last))
+	sp.Live.RaiseWritten(format.Version(last))
 	if w.Written.Load() != last {
 		return errMoved
 	}
@@ -103,7 +104,7 @@ func (sp *Space) writePiece(written, last uint64) error {
 
 // unlessMoved returns the error, or errMoved if that explains it.
 func (sp *Space) unlessMoved(written uint64, err error) error {
-	if sp.live.Words().Written.Load() != written {
+	if sp.Live.Words().Written.Load() != written {
 		return errMoved
 	}
 	return err
@@ -114,12 +115,12 @@ func (sp *Space) unlessMoved(written uint64, err error) error {
 func (sp *Space) walkBack(newest format.Addr, version uint64) (chain uint64, err error) {
 	j := &sp.journal
 	j.states = j.states[:0]
-	want := stateAt(newest).Version
+	want := member.StateAt(newest).Version
 	for a := newest; ; want-- {
-		if uint64(sp.heap.VersionOf(a)) != want {
+		if uint64(sp.Heap.VersionOf(a)) != want {
 			return 0, sp.damagedLog(a, want, "its state is not where the next one says")
 		}
-		state := stateAt(a)
+		state := member.StateAt(a)
 		if want == version {
 			return state.Chain, nil
 		}
@@ -164,7 +165,7 @@ func (sp *Space) changesBytes(ops []format.Op) int {
 	for _, op := range ops {
 		n += format.OpHeadSize
 		if a := op.Carried(); a != 0 {
-			n += int(sp.reader.PayloadSize(a)+7) &^ 7
+			n += int(sp.Reader.PayloadSize(a)+7) &^ 7
 		}
 	}
 	return min(n, heap.MaxLogged)
@@ -188,7 +189,7 @@ func (sp *Space) appendChange(b []byte, op format.Op, version uint64) ([]byte, e
 // loggedBlock returns the payload of a block that a version logs, or of whatever
 // lies there now.
 func (sp *Space) loggedBlock(a format.Addr, version uint64) ([]byte, error) {
-	size := sp.reader.PayloadSize(a)
+	size := sp.Reader.PayloadSize(a)
 	if size == 0 {
 		return nil, sp.damagedLog(a, version, "a block that it names lies outside the heap")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // recover replays the journal onto the anchored version from which live was
@@ -17,15 +18,15 @@ import (
 // cut short anywhere: until Recovering is 0 the next opener rebuilds live and
 // begins anew, from the same anchor and the same records.
 func (sp *Space) recover() error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	sp.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
 	defer func() { sp.healing = false }()
-	floor := sp.live.JournalFloor()
-	log, err := journal.Load(sp.journal.file, sp.header.SpaceID, floor)
+	floor := sp.Live.JournalFloor()
+	log, err := journal.Load(sp.journal.file, sp.Head.SpaceID, floor)
 	if err != nil {
 		return err
 	}
-	base := *stateAt(sp.live.Current())
+	base := *member.StateAt(sp.Live.Current())
 	if err := sp.trustAnchor(format.Version(base.Version)); err != nil {
 		return err
 	}
@@ -34,12 +35,12 @@ func (sp *Space) recover() error {
 		return err
 	}
 	last := base.Version
-	if err := sp.dir.Reached(sp.anchorDoubts, records.Last); err != nil {
+	if err := sp.Files.Reached(sp.anchorDoubts, records.Last); err != nil {
 		return err
 	}
 	if !records.Empty() {
-		if sp.readOnly {
-			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.dir.Path())
+		if sp.ReadOnly {
+			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", ErrReadOnly, sp.Files.Path())
 		}
 		last = uint64(records.Last)
 		sp.prefault()
@@ -49,19 +50,19 @@ func (sp *Space) recover() error {
 		}
 		invariant.Point("recover.replayed")
 		// It may be that only live was lost, and the records were never synced.
-		sp.live.BeginSync(live.JournalFile)
+		sp.Live.BeginSync(live.JournalFile)
 		err := sp.journal.file.Datasync()
 		if err != nil {
 			err = sp.fail(err)
 		}
-		sp.live.EndSync(live.JournalFile)
+		sp.Live.EndSync(live.JournalFile)
 		if err != nil {
 			return err
 		}
 	}
 	for i, newest := range log.Segments(format.Version(last)) {
 		w.Segments[i].Last.Store(uint64(newest))
-		sp.live.AddSegment(i)
+		sp.Live.AddSegment(i)
 	}
 	if err := sp.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may have been cut
 		return err
@@ -76,7 +77,7 @@ func (sp *Space) recover() error {
 // versions after it, so another anchor came before them, which is damaged now;
 // the lists, and the blocks that they lie in, may have been used since (E5).
 func (sp *Space) distrustFree() {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	for i := range format.NumStacks {
 		live.SetStack(w, i, 0)
 	}
@@ -92,11 +93,11 @@ func (sp *Space) trustAnchor(version format.Version) error {
 	if sp.anchorDoubts.Damaged < 2 {
 		return nil
 	}
-	r := sp.heap.Reader(true)
-	err := check.Complete(&r, sp.live.Current(), sp.heap.NewMarks(sp.live.Carved()))
+	r := sp.Heap.Reader(true)
+	err := check.Complete(&r, sp.Live.Current(), sp.Heap.NewMarks(sp.Live.Carved()))
 	if err != nil {
 		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.Damaged, version, err, sp.dir.WayOut())}
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", sp.anchorDoubts.Damaged, version, err, sp.Files.WayOut())}
 	}
 	return nil
 }

@@ -22,9 +22,9 @@ const (
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
 func (sp *Space) relieve() {
-	sp.live.Reap()
-	version, err := sp.newestVersion()
-	if err == nil && sp.spool() == nil && sp.live.JournalFloor() < version { // the older usable anchor keeps something, too
+	sp.Live.Reap()
+	version, err := sp.NewestVersion()
+	if err == nil && sp.spool() == nil && sp.Live.JournalFloor() < version { // the older usable anchor keeps something, too
 		_ = sp.anchorTwice()
 	}
 }
@@ -44,7 +44,7 @@ func (sp *Space) sweepWithin() bool {
 	if !sp.maySweepFind() {
 		return false
 	}
-	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
+	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
 	release, ok := sp.beSweeper()
 	switch {
 	case ok:
@@ -58,12 +58,12 @@ func (sp *Space) sweepWithin() bool {
 		return false
 	}
 	if begun.hold.State != t.Base() { // this process stood still, and others have gone on
-		sp.live.Release(&begun.hold)
+		sp.Live.Release(&begun.hold)
 		w.SweepWish.Store(1)
 		return false
 	}
 	_, swept, err := sp.endSweep(begun, t)
-	sp.note(err)
+	sp.Note(err)
 	return err == nil && swept != 0
 }
 
@@ -71,7 +71,7 @@ func (sp *Space) sweepWithin() bool {
 // has in his lists what it will find, was never made since the live file is there, or would
 // make others give what they have set aside.
 func (sp *Space) maySweepFind() bool {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	if w.SweepWish.Load() == 1 || w.Sweeper.Load() != 0 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
 		return true
 	}
@@ -79,7 +79,7 @@ func (sp *Space) maySweepFind() bool {
 		return false
 	}
 	var aside format.ByteCount
-	for _, p := range sp.live.Processes() {
+	for _, p := range sp.Live.Processes() {
 		if !p.Self {
 			aside += p.Reserved
 		}
@@ -90,7 +90,7 @@ func (sp *Space) maySweepFind() bool {
 // awaitSweeper waits for the sweep of another process, and reports whether it has ended:
 // what it found is on the stacks then. One that stands still is not waited for (moves).
 func (sp *Space) awaitSweeper() bool {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	swept := w.Swept.Load()
 	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
 		if w.Swept.Load() != swept {

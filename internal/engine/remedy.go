@@ -30,10 +30,10 @@ type remedies struct {
 
 // fullError adds to an error for want of space what would help.
 func (sp *Space) fullError(err error) error {
-	if sp.heap == nil || sp.enter() != nil { // not open
+	if sp.Heap == nil || sp.Enter() != nil { // not open
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
-	defer sp.views.Add(-1)
+	defer sp.Exit()
 	helps := "removing something, which works still"
 	if errors.Is(err, heap.ErrFull) {
 		helps += "; a larger maximum size (Resize, or everheap resize)"
@@ -48,12 +48,12 @@ func (sp *Space) pinning() string {
 	r := &sp.remedies
 	r.Lock()
 	defer r.Unlock()
-	version, _ := sp.newestVersion()
+	version, _ := sp.NewestVersion()
 	if time.Since(r.found) < remedyAge && version < r.version+remedyVersions {
 		return r.text
 	}
 	var parts []string
-	if err := sp.guarded(func() error {
+	if err := sp.Guarded(func() error {
 		parts = append(sp.pinningPins(), sp.pinningReaders()...)
 		return nil
 	}); err != nil {
@@ -68,7 +68,7 @@ func (sp *Space) pinning() string {
 }
 
 // walks reports whether the space is small enough for a walk of its versions.
-func (sp *Space) walks() bool { return sp.live.Words().Carved.Load() <= remedyWalk }
+func (sp *Space) walks() bool { return sp.Live.Words().Carved.Load() <= remedyWalk }
 
 // pinningPins names checkpoints.
 func (sp *Space) pinningPins() (parts []string) {

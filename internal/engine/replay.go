@@ -16,8 +16,8 @@ const prefaultBytes = 1 << 30
 // prefault maps the heap of a space that is not huge: a replay looks for keys all
 // over it.
 func (sp *Space) prefault() {
-	if carved := sp.live.Carved(); carved <= prefaultBytes {
-		sp.region.Prefault(0, int64(carved))
+	if carved := sp.Live.Carved(); carved <= prefaultBytes {
+		sp.Region.Prefault(0, int64(carved))
 	}
 }
 
@@ -25,7 +25,7 @@ func (sp *Space) prefault() {
 // anchor uses, it makes room by a sweep, and tries again.
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
-	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.translate("recover", err), ErrNoSpace) {
+	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), ErrNoSpace) {
 		if _, _, sweepErr := sp.sweep(); sweepErr != nil {
 			return errors.Join(err, sweepErr)
 		}
@@ -41,7 +41,7 @@ func (sp *Space) tryReplay(records *journal.History) error {
 		return err
 	}
 	defer tx.Abort()
-	tx.write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
+	tx.write.Begin(sp.Heap, tx.hold.State, records.Last, sp.Reader)
 	tx.write.Replaying()
 	last := new(format.RecordHead)
 	apply := newApplier(&tx.Editor)

@@ -101,7 +101,7 @@ func fill(dir string, r *backup.Reader, o Options) error {
 		err = sp.anchorTwice() // whichever of the usable anchors is lost later, the other one is as good
 	}
 	if err != nil {
-		sp.closed.Store(true)
+		sp.Shut.Store(true)
 		sp.release()
 		return err
 	}

@@ -92,11 +92,11 @@ func resumptionOf(list []*Resumption) *Resumption {
 // Resumable returns why this goroutine cannot begin a resumption.
 func (sp *Space) Resumable() error {
 	switch {
-	case sp.readOnly:
+	case sp.ReadOnly:
 		return ErrReadOnly
 	case sp.Resumption() != nil:
 		return errInResume
-	case sp.queue.Mine():
+	case sp.Queue.Mine():
 		return ErrSelf
 	}
 	return nil
@@ -109,7 +109,7 @@ func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, du
 		return nil, err
 	}
 	r := &Resumption{sp: sp, ctx: ctx, goroutine: goroutine.ID(), state: state, durable: durable}
-	if sp.live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
+	if sp.Live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
 		if err := sp.takeTurn(ctx); err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return r.tx, nil
 	}
 	sp := r.sp
-	if err := sp.enter(); err != nil { // a durable commit has
+	if err := sp.Enter(); err != nil { // a durable commit has
 		return nil, err
 	}
 	tx, err := sp.Begin(ctx)
@@ -326,7 +326,7 @@ func (tx *Tx) snapshot() *Tx {
 
 // resumes reports whether a program runs under Resume.
 func (sp *Space) resumes() bool {
-	return slices.ContainsFunc(sp.live.Locks(), func(l live.LockState) bool {
+	return slices.ContainsFunc(sp.Live.Locks(), func(l live.LockState) bool {
 		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
 	})
 }

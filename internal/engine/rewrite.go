@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/relocate"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -31,7 +32,7 @@ func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Optio
 
 // rewriting returns what a rewriting needs of the options.
 func (o *Options) rewriting() relocate.Options {
-	return relocate.Options{System: o.system(), Guard: guardClosed}
+	return relocate.Options{System: o.system(), Guard: member.Guarded}
 }
 
 // rewriteError wraps an error of a rewriting.

@@ -37,7 +37,7 @@ func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	held, err := s.next(ctx)
 	if err != nil {
 		return err
@@ -61,8 +61,8 @@ func (s *Semaphore) TryAcquire() (ok bool, err error) {
 		return false, err
 	}
 	defer s.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
-	held, ok, err := u.sp.live.TryTake(l.named)
+	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	held, ok, err := u.sp.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
@@ -86,7 +86,7 @@ func (s *Semaphore) hold(held live.HeldLock) error {
 	}
 	l.units.Unlock()
 	if closed {
-		u.sp.live.GiveBack(held)
+		u.sp.Live.GiveBack(held)
 		return ErrClosed
 	}
 	if held.OwnerDied() {
@@ -102,12 +102,12 @@ func (s *Semaphore) Release() (err error) {
 		return err
 	}
 	defer s.exit()
-	defer u.sp.endGuard(debug.SetPanicOnFault(true), &err)
+	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	held, ok := l.letUnitGo(u)
 	if !ok {
 		return u.notHeld("this handle on the space has no unit of %v", l)
 	}
-	u.sp.live.Give(held)
+	u.sp.Live.Give(held)
 	return nil
 }
 

@@ -30,9 +30,9 @@ import (
 // lengthDue reports whether the heap file is much longer than what it holds, and it may
 // help to do something about it (H2).
 func (sp *Space) lengthDue() bool {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	_, bytes, _, err := sp.measure()
-	length := w.Carved.Load() - sp.heap.First()<<format.ExtentShift
+	length := w.Carved.Load() - sp.Heap.First()<<format.ExtentShift
 	return err == nil && sp.outgrown(length, bytes, w.ShrunkLong.Load())
 }
 
@@ -41,11 +41,11 @@ const lastTries = 20
 
 // shrinkLast is shrink for the last user, before he closes the space.
 func (sp *Space) shrinkLast() (err error) {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return err
 	}
-	defer sp.views.Add(-1)
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
+	defer sp.Exit()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	return sp.shrinkAll(context.Background(), lastTries)
 }
 
@@ -54,7 +54,7 @@ func (sp *Space) shrinkLast() (err error) {
 // reports whether it did so: then it has written one anchor. The caller is the last one
 // who has the space open, and has given all back.
 func (sp *Space) shorten() (done bool, err error) {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	disk, bytes, _, err := sp.measure()
 	large := sp.outgrown(disk, bytes, w.ShrunkDisk.Load())
 	if err != nil || !large && !sp.lengthDue() {
@@ -80,7 +80,7 @@ func (sp *Space) shorten() (done bool, err error) {
 			return false, err
 		}
 	}
-	w.ShrunkLong.Store(w.Carved.Load() - sp.heap.First()<<format.ExtentShift)
+	w.ShrunkLong.Store(w.Carved.Load() - sp.Heap.First()<<format.ExtentShift)
 	w.ShrunkLive.Store(bytes)
 	if disk, _, _, err = sp.measure(); err == nil {
 		w.ShrunkDisk.Store(disk)
@@ -108,9 +108,9 @@ func (sp *Space) punchLast(below uint64) error {
 
 // lastLists runs fn while the last user uses the lists.
 func (sp *Space) lastLists(fn func(h *heap.Heap)) error {
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
-		fn(sp.heap)
+	return sp.UsingLists(func() error {
+		sp.Heap.Enter()
+		fn(sp.Heap)
 		return nil
 	})
 }
@@ -118,22 +118,22 @@ func (sp *Space) lastLists(fn func(h *heap.Heap)) error {
 // cutHeap cuts the heap file off at the end that live tells of, when both usable anchors
 // know of it: one that is missing it writes (U1).
 func (sp *Space) cutHeap() error {
-	status, err := mapping.StatusOfFile(sp.dir.Heap)
+	status, err := mapping.StatusOfFile(sp.Files.Heap)
 	if err != nil {
 		return err
 	}
-	end := sp.live.Words().End.Load()
-	sp.live.Assure() // that is the end
+	end := sp.Live.Words().End.Load()
+	sp.Live.Assure() // that is the end
 	if uint64(status.Size) <= end {
 		return nil
 	}
 	for range 2 {
-		if anchors, _, err := sp.dir.Anchors(); err != nil || !spacefile.ReachBeyond(anchors, end) {
+		if anchors, _, err := sp.Files.Anchors(); err != nil || !spacefile.ReachBeyond(anchors, end) {
 			if err != nil {
 				return err
 			}
 			invariant.Point("shorten.cut")
-			return sp.dir.Heap.Truncate(int64(end))
+			return sp.Files.Heap.Truncate(int64(end))
 		}
 		if err := sp.lastAnchor(true); err != nil {
 			return err

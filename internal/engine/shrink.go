@@ -69,20 +69,20 @@ func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := sp.asSweeper(ctx, sp.heap.TakeTail); err != nil {
+	if err := sp.asSweeper(ctx, sp.Heap.TakeTail); err != nil {
 		return s, err
 	}
-	below := sp.live.Words().Carved.Load()
+	below := sp.Live.Words().Carved.Load()
 	if err := sp.findFree(ctx, tries, choose); err != nil {
 		return s, err
 	}
 	if e.extents > 0 {
-		sp.live.Words().SweepWish.Store(1) // P3
+		sp.Live.Words().SweepWish.Store(1) // P3
 		if s.busy, err = afterMoving(e.empty(ctx), sp.findFree(ctx, secondTries, nil)); err != nil {
 			return s, err
 		}
 		if !s.busy {
-			below = sp.live.Words().Carved.Load()
+			below = sp.Live.Words().Carved.Load()
 			s.more, s.long = e.more && e.moved > 0, e.long && e.moved > 0
 		}
 	}
@@ -130,14 +130,14 @@ func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
 // unclean makes the space one that is in use: an anchor of a clean close lists free
 // space, and must not be believed once that is punched (E5).
 func (sp *Space) unclean(ctx context.Context) error {
-	if sp.live.Words().Clean.Load() == 0 {
+	if sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
 	if err := sp.takeTurn(ctx); err != nil {
 		return err
 	}
 	defer sp.giveTurn()
-	if sp.live.Words().Clean.Load() == 0 {
+	if sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
 	return sp.makeUnclean()

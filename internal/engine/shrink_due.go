@@ -92,7 +92,7 @@ func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -103,20 +103,20 @@ func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
 // measure returns what the heap file takes on disk, and how many bytes the newest
 // version can reach.
 func (sp *Space) measure() (disk, bytes uint64, version format.Version, err error) {
-	s, err := mapping.StatusOfFile(sp.dir.Heap)
+	s, err := mapping.StatusOfFile(sp.Files.Heap)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	state, err := sp.stateOf(hold)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
+	state, err := sp.StateOf(hold)
 	return uint64(s.Disk), state.BlockBytes, format.Version(state.Version), err
 }
 
 // shrinkDue reports whether the heap file takes too much of the disk (H1), and a try may
 // bring something (H2).
 func (sp *Space) shrinkDue() bool {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	if w.Carved.Load() <= shrinkBytes || sp.refused() != nil || w.Clean.Load() != 0 {
 		return false
 	}
@@ -138,7 +138,7 @@ func ample(bytes uint64) uint64 { return shrinkFactor*bytes + shrinkBytes }
 // last one it was so many bytes (H2); 0: there was none.
 func (sp *Space) outgrown(now, bytes, before uint64) bool {
 	return now > ample(bytes) &&
-		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < sp.live.Words().ShrunkLive.Load()/4*3)
+		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < sp.Live.Words().ShrunkLive.Load()/4*3)
 }
 
 // noteShrunk notes what the file takes after a try, and took before it. Who holds an
@@ -149,7 +149,7 @@ func (sp *Space) noteShrunk(before uint64) {
 	if err != nil {
 		return
 	}
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	again := w.ShrunkAt.Load() != 0 && w.ShrunkHeld.Load() != 0
 	w.ShrunkAt.Store(uint64(version))
 	w.ShrunkLive.Store(bytes)
@@ -163,10 +163,10 @@ func (sp *Space) noteShrunk(before uint64) {
 
 // heldVersions returns the versions but the newest that readers hold.
 func (sp *Space) heldVersions() (list []uint64) {
-	_ = sp.guarded(func() error {
-		newest, err := sp.newestVersion()
-		for _, r := range sp.live.Readers() {
-			if v := sp.heap.VersionOf(r.State); err == nil && v != 0 && v < newest {
+	_ = sp.Guarded(func() error {
+		newest, err := sp.NewestVersion()
+		for _, r := range sp.Live.Readers() {
+			if v := sp.Heap.VersionOf(r.State); err == nil && v != 0 && v < newest {
 				list = append(list, uint64(v))
 			}
 		}

@@ -141,10 +141,10 @@ func (c *shrinkRun) shrink() {
 			}
 		}
 	}()
-	before, err := c.sp.newestVersion()
+	before, err := c.sp.NewestVersion()
 	if err == nil && c.r.IntN(3) > 0 {
 		_, _, err = c.sp.Compact(context.Background())
-		if after, vErr := c.sp.newestVersion(); vErr == nil {
+		if after, vErr := c.sp.NewestVersion(); vErr == nil {
 			c.moved += uint64(after - before)
 		}
 	}
@@ -298,7 +298,7 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 	c.disk.Ignore["live"], c.disk.Ignore["heap"], c.disk.Ignore["journal"] = true, true, true
 	c.open()
 	c.fill()
-	header, length := c.sp.header, c.length()
+	header, length := c.sp.Head, c.length()
 	if err := c.sp.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatalf("with %d anchors torn: %v", torn, err)
 		}
-		if got, most := sp.live.Carved(), uint64(len(b[HeapName])); got > most {
+		if got, most := sp.Live.Carved(), uint64(len(b[HeapName])); got > most {
 			t.Errorf("with %d anchors torn %d bytes are reserved, of a file of %d", torn, got, most)
 		}
 		last := len(c.states) - 1

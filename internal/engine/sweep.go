@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Sweep finds what no protected version can reach and gives it to the lists of
@@ -26,11 +27,11 @@ import (
 // reachable in C. What the journal still has to read of versions up to C may be
 // unmarked: therefore nothing is taken before C is written to it.
 func (sp *Space) Sweep() (found format.ByteCount, err error) {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return 0, err
 	}
-	defer sp.views.Add(-1)
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
+	defer sp.Exit()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	found, swept, err := sp.sweep()
 	if err == nil && swept != 0 {
 		err = sp.unpinRestored(swept)
@@ -50,8 +51,8 @@ func (sp *Space) beSweeper() (release func(), ok bool) {
 			sp.sweeping.Unlock()
 		}
 	}()
-	w := sp.live.Words()
-	me, other := uint64(sp.live.Incarnation()), w.Sweeper.Load()
+	w := sp.Live.Words()
+	me, other := uint64(sp.Live.Incarnation()), w.Sweeper.Load()
 	if other != me && (other != 0 && sp.moves(format.Incarnation(other)) || !w.Sweeper.CompareAndSwap(other, me)) {
 		return nil, false
 	}
@@ -64,12 +65,12 @@ func (sp *Space) beSweeper() (release func(), ok bool) {
 // moves reports whether a process has the space open, and is not stopped as far as the
 // system says.
 func (sp *Space) moves(who format.Incarnation) bool {
-	if !sp.live.Alive(who) {
+	if !sp.Live.Alive(who) {
 		return false
 	}
-	for _, p := range sp.live.Processes() {
+	for _, p := range sp.Live.Processes() {
 		if p.Incarnation == who {
-			return !stopped(p)
+			return !member.Stopped(p)
 		}
 	}
 	return false
@@ -109,8 +110,8 @@ type begunSweep struct {
 // endSweep finds out what is free, and takes it. within is the transaction in which that
 // is done, or nil: what it has written is nobody else's.
 func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
-	w, hold, epoch := sp.live.Words(), begun.hold, begun.epoch
-	defer sp.live.Release(&hold)
+	w, hold, epoch := sp.Live.Words(), begun.hold, begun.epoch
+	defer sp.Live.Release(&hold)
 	defer func() {
 		if w.Swept.Load() < epoch {
 			w.SweepWish.Store(1)
@@ -138,31 +139,31 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 		return 0, 0, err
 	}
 	take := func() error {
-		if !sp.heap.Take(unmarked, epoch) {
+		if !sp.Heap.Take(unmarked, epoch) {
 			return nil // a later sweep decides
 		}
 		w.Swept.Store(epoch)
 		if invariant.Enabled {
-			sp.live.Record().Note(invariant.Swept, 0, epoch, uint64(unmarked.Bytes))
+			sp.Live.Record().Note(invariant.Swept, 0, epoch, uint64(unmarked.Bytes))
 		}
 		if passing > 0 {
 			w.Leaked.Store(uint64(passing))
 		}
-		found, swept = unmarked.Bytes, format.Version(stateAt(hold.State).Version)
+		found, swept = unmarked.Bytes, format.Version(member.StateAt(hold.State).Version)
 		if within == nil {
-			sp.heap.GiveBack(false)
+			sp.Heap.GiveBack(false)
 		}
 		return nil
 	}
 	if within != nil { // it has entered, and has the queue
 		return found, swept, take()
 	}
-	if err := sp.queue.Lock(context.Background()); err != nil {
+	if err := sp.Queue.Lock(context.Background()); err != nil {
 		return 0, 0, err
 	}
-	defer sp.queue.Unlock()
-	err = sp.usingLists(func() error {
-		sp.heap.Enter()
+	defer sp.Queue.Unlock()
+	err = sp.UsingLists(func() error {
+		sp.Heap.Enter()
 		return take()
 	})
 	return found, swept, err
@@ -173,19 +174,19 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 // swept at all, and every loss of power would leak what was free. If the heap file is much
 // longer than what it holds, it also brings that together, so that the end can be cut off.
 func (sp *Space) sweepLast() {
-	sp.anyhow(func() {
-		w := sp.live.Words()
-		if sp.readOnly || w.Failed.Load() != 0 {
+	sp.Anyhow(func() {
+		w := sp.Live.Words()
+		if sp.ReadOnly || w.Failed.Load() != 0 {
 			return
 		}
 		long := sp.lengthDue()
 		if w.SweepWish.Load() == 0 && !long {
 			return
 		}
-		hold := sp.live.HoldCurrent()
-		state, err := sp.stateOf(hold)
-		sp.live.Release(&hold)
-		if err != nil || state.BlockBytes > smallSpace || len(sp.live.Processes()) != 1 {
+		hold := sp.Live.HoldCurrent()
+		state, err := sp.StateOf(hold)
+		sp.Live.Release(&hold)
+		if err != nil || state.BlockBytes > smallSpace || len(sp.Live.Processes()) != 1 {
 			return
 		}
 		if long { // what fails stays due
@@ -209,13 +210,13 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 		return begun, err
 	}
 	defer sp.giveTurn()
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	if w.Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {
 			return begun, err
 		}
 	}
-	err = sp.usingLists(func() error {
+	err = sp.UsingLists(func() error {
 		begun = sp.beginSweep()
 		return nil
 	})
@@ -225,20 +226,20 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 // beginSweep raises the epoch and holds the current version. The caller has the writer
 // lock and uses the lists.
 func (sp *Space) beginSweep() (begun begunSweep) {
-	w := sp.live.Words()
-	sp.live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its heart beats, and has not written else
-	hold := sp.live.HoldCurrent()
+	w := sp.Live.Words()
+	sp.Live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its heart beats, and has not written else
+	hold := sp.Live.HoldCurrent()
 	ok := false
 	defer func() {
 		if !ok { // or a page could not be read
-			sp.live.Release(&hold)
+			sp.Live.Release(&hold)
 			w.SweepWish.Store(1)
 		}
 	}()
-	epoch, floor, spared, begins := sp.heap.BeginSweep(sp.othersActive)
-	if !begins || sp.live.Current() != hold.State { // a former holder of the lock woke up and published
+	epoch, floor, spared, begins := sp.Heap.BeginSweep(sp.othersActive)
+	if !begins || sp.Live.Current() != hold.State { // a former holder of the lock woke up and published
 		if invariant.Enabled {
-			sp.live.Record().Note(invariant.GaveUp, 0, w.Epoch.Load(), 0)
+			sp.Live.Record().Note(invariant.GaveUp, 0, w.Epoch.Load(), 0)
 		}
 		return begun
 	}
@@ -252,7 +253,7 @@ func (sp *Space) beginSweep() (begun begunSweep) {
 // that tidies does so for a moment only: it is waited for.
 func (sp *Space) othersActive() bool {
 	for range activeLooks {
-		if !sp.live.OtherActive() {
+		if !sp.Live.OtherActive() {
 			return false
 		}
 		time.Sleep(time.Millisecond)
@@ -264,8 +265,8 @@ func (sp *Space) othersActive() bool {
 func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
 	is := false
 	err := sp.withLists(ctx, func() {
-		if is = sp.live.Words().Sweeper.Load() == uint64(sp.live.Incarnation()); is {
-			sp.live.Assure() // L16
+		if is = sp.Live.Words().Sweeper.Load() == uint64(sp.Live.Incarnation()); is {
+			sp.Live.Assure() // L16
 			fn()
 		}
 	})
@@ -278,15 +279,15 @@ func (sp *Space) asSweeper(ctx context.Context, fn func()) error {
 // withLists runs fn while this process may use its lists of free space, and no sweep
 // begins.
 func (sp *Space) withLists(ctx context.Context, fn func()) error {
-	if err := sp.queue.Lock(ctx); err != nil {
+	if err := sp.Queue.Lock(ctx); err != nil {
 		return err
 	}
-	defer sp.queue.Unlock()
+	defer sp.Queue.Unlock()
 	if err := sp.refused(); err != nil {
 		return err
 	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
+	return sp.UsingLists(func() error {
+		sp.Heap.Enter()
 		fn()
 		return nil
 	})

@@ -33,17 +33,17 @@ import (
 var errFailed = fmt.Errorf("%w: the space takes no more writes until all processes have closed it and it is opened again", ErrIO)
 
 // Sync returns when everything that was committed before the call is on disk.
-func (sp *Space) Sync() error { return sp.within(sp.sync) }
+func (sp *Space) Sync() error { return sp.Within(sp.sync) }
 
 // sync is Sync.
 func (sp *Space) sync() error {
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return ErrReadOnly
 	}
 	if err := sp.refused(); err != nil { // also if all is durable already: who asks is to know
 		return err
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil {
 		err = sp.awaitDurable(version)
 	}
@@ -52,7 +52,7 @@ func (sp *Space) sync() error {
 		_ = sp.told()
 	}
 	if err == nil {
-		sp.live.Assure() // X3
+		sp.Live.Assure() // X3
 	}
 	return err
 }
@@ -60,7 +60,7 @@ func (sp *Space) sync() error {
 // fail marks the space as one whose disk has failed: nothing is written any more
 // until it is healed.
 func (sp *Space) fail(err error) error {
-	sp.live.Words().Failed.Store(1)
+	sp.Live.Words().Failed.Store(1)
 	if errors.Is(err, errFailed) {
 		return err
 	}
@@ -69,7 +69,7 @@ func (sp *Space) fail(err error) error {
 
 // refused returns an error if nothing may be written because the disk has failed.
 func (sp *Space) refused() error {
-	if sp.live.Words().Failed.Load() != 0 && !sp.healing {
+	if sp.Live.Words().Failed.Load() != 0 && !sp.healing {
 		return sp.whyFailed()
 	}
 	return nil
@@ -78,8 +78,8 @@ func (sp *Space) refused() error {
 // lookForDoubt finds out whether there were syncs of which this process will not be
 // told that they failed. It has joined and opened all files.
 func (sp *Space) lookForDoubt() {
-	if !sp.readOnly {
-		sp.doubt.heap, sp.doubt.journal = sp.live.Doubt(live.HeapFile), sp.live.Doubt(live.JournalFile)
+	if !sp.ReadOnly {
+		sp.doubt.heap, sp.doubt.journal = sp.Live.Doubt(live.HeapFile), sp.Live.Doubt(live.JournalFile)
 	}
 }
 
@@ -94,7 +94,7 @@ func unresolved(d **live.Doubt) *live.Doubt {
 // syncJournal makes what is in the journal file durable (J1): what Written says
 // before the sync.
 func (sp *Space) syncJournal() error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	doubt := unresolved(&sp.doubt.journal)
 	if doubt != nil && w.Written.Load() > w.Durable.Load() {
 		if again, err := sp.repeatJournal(); err != nil || !again {
@@ -105,12 +105,12 @@ func (sp *Space) syncJournal() error {
 	if written <= w.Durable.Load() {
 		return nil
 	}
-	sp.live.BeginSync(live.JournalFile)
+	sp.Live.BeginSync(live.JournalFile)
 	err := sp.journal.writer.Sync()
 	if err != nil {
 		err = sp.fail(err)
 	}
-	sp.live.EndSync(live.JournalFile)
+	sp.Live.EndSync(live.JournalFile)
 	if err == nil {
 		err = sp.refused()
 	}
@@ -121,7 +121,7 @@ func (sp *Space) syncJournal() error {
 		return err
 	}
 	invariant.Point("journal.synced")
-	sp.live.RaiseDurable(format.Version(written))
+	sp.Live.RaiseDurable(format.Version(written))
 	if doubt != nil {
 		doubt.MadeGood()
 		sp.doubt.journal = nil
@@ -134,7 +134,7 @@ func (sp *Space) syncJournal() error {
 func (sp *Space) repeatJournal() (bool, error) {
 	sp.journal.Lock()
 	defer sp.journal.Unlock()
-	err := sp.journal.writer.Repeat(format.Version(sp.live.Words().Durable.Load()))
+	err := sp.journal.writer.Repeat(format.Version(sp.Live.Words().Durable.Load()))
 	switch {
 	case errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
 		return false, sp.anchorTwice()
@@ -150,20 +150,20 @@ func (sp *Space) repeatJournal() (bool, error) {
 // change. What parcels hold is not found by that, and is not listed in an anchor any
 // more.
 func (sp *Space) makeGood(state format.Addr) error {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	w.ParcelDoubt.Store(1)
-	since := sp.live.NewestAnchor()
-	r := sp.heap.Reader(true)
-	err := sp.guarded(func() error {
+	since := sp.Live.NewestAnchor()
+	r := sp.Heap.Reader(true)
+	err := sp.Guarded(func() error {
 		return check.Newer(&r, state, since, func(a format.Addr, size format.ByteCount) {
-			sp.region.Redirty(int64(uint64(a)-sp.header.Base), int64(size))
+			sp.Region.Redirty(int64(uint64(a)-sp.Head.Base), int64(size))
 		})
 	})
 	if err != nil { // damage hides what lies behind it
-		return sp.guarded(func() error { sp.heap.Rewrite(); return nil })
+		return sp.Guarded(func() error { sp.Heap.Rewrite(); return nil })
 	}
-	return sp.guarded(func() error {
-		sp.region.Redirty(format.TableOffset, int64(sp.live.Carved()>>format.ExtentShift))
+	return sp.Guarded(func() error {
+		sp.Region.Redirty(format.TableOffset, int64(sp.Live.Carved()>>format.ExtentShift))
 		return nil
 	})
 }
@@ -174,17 +174,17 @@ func (sp *Space) makeGood(state format.Addr) error {
 // all that is on disk is the mark taken away: who dies before leaves it to the next.
 // It needs the space for itself; while others have it open, writing stays refused.
 func (sp *Space) heal() error {
-	w := sp.live.Words()
-	if w.Failed.Load() == 0 || sp.readOnly {
+	w := sp.Live.Words()
+	if w.Failed.Load() == 0 || sp.ReadOnly {
 		return nil
 	}
-	alone, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, false)
+	alone, err := oslock.TryLock(sp.Files.Locks, format.LockPresence, false)
 	if err != nil || !alone {
 		return err
 	}
 	sp.healing = true
 	defer func() { sp.healing = false }()
-	sp.heap.Rewrite()
+	sp.Heap.Rewrite()
 	if err := sp.anchorTwice(); err != nil {
 		return err
 	}
@@ -193,6 +193,6 @@ func (sp *Space) heal() error {
 	}
 	sp.doubt.heap, sp.doubt.journal = nil, nil
 	w.Failed.Store(0)
-	_, err = oslock.TryLock(sp.dir.Locks, format.LockPresence, true)
+	_, err = oslock.TryLock(sp.Files.Locks, format.LockPresence, true)
 	return err
 }

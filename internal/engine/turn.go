@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Who has the turn: the queue of the process, and the writer lock of the space.
@@ -24,7 +25,7 @@ func (sp *Space) takeTurn(ctx context.Context) (err error) {
 		if err = sp.Fault(r); err == nil {
 			panic(r)
 		}
-		if !sp.Forked() && sp.queue.Mine() {
+		if !sp.Forked() && sp.Queue.Mine() {
 			sp.giveTurn()
 		}
 	}()
@@ -36,31 +37,31 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 	if sp.Forked() {
 		return ErrForked
 	}
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return ErrReadOnly
 	}
-	if err := sp.queue.Lock(ctx); err != nil {
+	if err := sp.Queue.Lock(ctx); err != nil {
 		return err
 	}
-	if sp.closed.Load() {
-		sp.queue.Unlock()
-		return sp.whyClosed()
+	if sp.Shut.Load() {
+		sp.Queue.Unlock()
+		return sp.WhyClosed()
 	}
 	if err := sp.refused(); err != nil {
-		sp.queue.Unlock()
+		sp.Queue.Unlock()
 		return err
 	}
-	sp.live.Writing()
-	grant, err := sp.live.LockWriter(ctx)
+	sp.Live.Writing()
+	grant, err := sp.Live.LockWriter(ctx)
 	if err != nil {
-		sp.queue.Unlock()
+		sp.Queue.Unlock()
 		return err
 	}
 	if err := sp.refused(); err != nil { // since it has waited
 		sp.giveTurn()
 		return err
 	}
-	sp.live.Writing() // the heart may have gone to sleep while this process waited
+	sp.Live.Writing() // the heart may have gone to sleep while this process waited
 	if grant == live.FromSuspended {
 		if err := sp.outrun(); err != nil {
 			sp.giveTurn()
@@ -72,21 +73,21 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 
 // giveTurn releases what takeTurn took.
 func (sp *Space) giveTurn() {
-	sp.anyhow(sp.live.UnlockWriter)
-	sp.queue.Unlock()
+	sp.Anyhow(sp.Live.UnlockWriter)
+	sp.Queue.Unlock()
 }
 
 // outrun publishes a version that changes nothing, so that the swap of a holder
 // that was taken over can only fail (E3). If the sleeper was faster, its version
 // is the base of the next try.
 func (sp *Space) outrun() error {
-	if sp.live.Words().Clean.Load() != 0 { // E5
+	if sp.Live.Words().Clean.Load() != 0 { // E5
 		if err := sp.makeUnclean(); err != nil {
 			return err
 		}
 	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
+	return sp.UsingLists(func() error {
+		sp.Heap.Enter()
 		for {
 			published, err := sp.publishNothing()
 			if published || err != nil {
@@ -98,10 +99,10 @@ func (sp *Space) outrun() error {
 
 // publishNothing publishes a version that changes nothing.
 func (sp *Space) publishNothing() (published bool, err error) {
-	hold, t := sp.live.HoldCurrent(), &sp.txn
+	hold, t := sp.Live.HoldCurrent(), &sp.txn
 	defer sp.endPublish(debug.SetPanicOnFault(true), t, &hold, &published, &err)
-	state := *stateAt(hold.State)
-	t.Begin(sp.heap, hold.State, format.Version(state.Version)+1, sp.reader)
+	state := *member.StateAt(hold.State)
+	t.Begin(sp.Heap, hold.State, format.Version(state.Version)+1, sp.Reader)
 	err = sp.publish(t, &hold, &state, nil, &published)
 	return published, err
 }
@@ -119,14 +120,14 @@ func (sp *Space) endPublish(before bool, t *heap.Txn, hold *live.Hold, published
 			return
 		}
 		t.Forget()
-		sp.anyhow(sp.heap.Abandon)
+		sp.Anyhow(sp.Heap.Abandon)
 		if *published {
-			sp.note(fault)
+			sp.Note(fault)
 		} else {
 			*err = fault
 		}
 	}
 	if hold.Held() {
-		sp.anyhow(func() { sp.live.Release(hold) })
+		sp.Anyhow(func() { sp.Live.Release(hold) })
 	}
 }

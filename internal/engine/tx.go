@@ -3,12 +3,12 @@ package engine
 import (
 	"context"
 	"runtime/debug"
-	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Tx is one transaction: a view of one version, or the making of the next. What it does to
@@ -33,32 +33,11 @@ func (v *Viewer) Begin(sp *Space) error {
 	return v.view(sp)
 }
 
-// Enter says that an operation begins which the space may not be closed under;
-// Exit must follow.
-func (sp *Space) Enter() error { return sp.enter() }
-
-// Exit ends what Enter began.
-func (sp *Space) Exit() { sp.views.Add(-1) }
-
-// enter counts an operation that holds no slot and no turn, so that Close waits
-// for it.
-func (sp *Space) enter() error {
-	if sp.Forked() {
-		return ErrForked
-	}
-	sp.views.Add(1)
-	if sp.closed.Load() {
-		sp.views.Add(-1)
-		return sp.whyClosed()
-	}
-	return nil
-}
-
 // View begins a reading transaction on the newest version, for who has no guard; DropView
 // must follow. It takes no lock.
 func (sp *Space) View() (*Tx, error) {
 	v := new(Viewer)
-	if err := sp.guarded(func() error { return v.Begin(sp) }); err != nil {
+	if err := sp.Guarded(func() error { return v.Begin(sp) }); err != nil {
 		v.DropView()
 		return nil, err
 	}
@@ -73,21 +52,16 @@ func (tx *Tx) view(sp *Space) error {
 	if sp.Forked() {
 		return ErrForked
 	}
-	if !sp.live.HoldUnless(&tx.hold, &sp.closed) {
-		return sp.whyClosed()
+	if !sp.Live.HoldUnless(&tx.hold, &sp.Shut) {
+		return sp.WhyClosed()
 	}
-	tx.reader = &sp.reader
-	if sp.reader.Verifies() {
-		r := sp.reader.Of(tx.hold.State)
+	tx.reader = &sp.Reader
+	if sp.Reader.Verifies() {
+		r := sp.Reader.Of(tx.hold.State)
 		tx.reader = &r
 	}
-	tx.state = stateAt(tx.hold.State)
+	tx.state = member.StateAt(tx.hold.State)
 	return nil
-}
-
-// stateAt returns the state in a block that is held and was published.
-func stateAt(a format.Addr) *format.State {
-	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }
 
 // EndView ends a reading transaction, for who has a guard. What was borrowed from it is
@@ -97,7 +71,7 @@ func (tx *Tx) EndView() {
 		return
 	}
 	if !tx.Thaw() && !tx.sp.Forked() {
-		tx.sp.live.TryRelease(&tx.hold)
+		tx.sp.Live.TryRelease(&tx.hold)
 	}
 	if within := tx.within; within != nil {
 		tx.within = nil
@@ -109,9 +83,9 @@ func (tx *Tx) EndView() {
 // has failed.
 func (tx *Tx) DropView() {
 	sp := tx.sp
-	sp.anyhow(tx.EndView)
+	sp.Anyhow(tx.EndView)
 	if tx.hold.Held() && !sp.Forked() {
-		sp.anyhow(func() { sp.live.Release(&tx.hold) })
+		sp.Anyhow(func() { sp.Live.Release(&tx.hold) })
 	}
 	if within := tx.within; within != nil {
 		tx.within = nil
@@ -167,16 +141,16 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	}
 	tx.sp, tx.hold = sp, live.Hold{}
 	tx.Start(&sp.store, &sp.txn)
-	sp.heap.Enter()
+	sp.Heap.Enter()
 	invariant.Point("begin.active")
-	sp.live.HoldIn(&tx.hold)
+	sp.Live.HoldIn(&tx.hold)
 	invariant.Point("begin.slot")
-	tx.From(stateAt(tx.hold.State))
-	tx.write.Begin(sp.heap, tx.hold.State, tx.Version()+1, sp.reader)
+	tx.From(member.StateAt(tx.hold.State))
+	tx.write.Begin(sp.Heap, tx.hold.State, tx.Version()+1, sp.Reader)
 	if sp.options.NoJournal {
 		tx.write.NoLog()
 	}
-	if sp.live.Words().Clean.Load() != 0 {
+	if sp.Live.Words().Clean.Load() != 0 {
 		if err := sp.makeUnclean(); err != nil {
 			tx.Abort()
 			return err
@@ -202,7 +176,7 @@ func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *
 	}
 	if err != nil {
 		t.Aborted()
-		sp.live.Release(hold)
+		sp.Live.Release(hold)
 		return err
 	}
 	t.Free(hold.State)
@@ -213,8 +187,8 @@ func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *
 	state.Previous = uint64(hold.State)
 	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
 	if as == nil {
-		state.UnixNano = uint64(sp.live.Now())
-		state.Chain = format.NextChain(state.Chain, sp.live.Words().Salt.Load(), state.Version)
+		state.UnixNano = uint64(sp.Live.Now())
+		state.Chain = format.NextChain(state.Chain, sp.Live.Words().Salt.Load(), state.Version)
 	} else {
 		state.UnixNano, state.Chain = as.UnixNano, as.Chain
 	}
@@ -223,15 +197,15 @@ func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *
 	t.Seal()
 	invariant.Point("commit.sealed")
 	invariant.Point("commit.swap")
-	*published = sp.live.Publish(hold.State, a)
+	*published = sp.Live.Publish(hold.State, a)
 	if invariant.Enabled {
-		noteSwap(sp.live.Record(), *published, hold.State, a, t.Version())
+		noteSwap(sp.Live.Record(), *published, hold.State, a, t.Version())
 	}
 	invariant.Point("commit.swapped")
 	if *published {
-		sp.live.Announce()
+		sp.Live.Announce()
 	}
-	sp.live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
+	sp.Live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
 	if !*published {
 		t.Aborted()
 		return nil
@@ -325,10 +299,10 @@ func (tx *Tx) conclude(c *commitment) error {
 	err := sp.publish(tx.write, &tx.hold, tx.state, c.replayed, &c.published)
 	if c.published {
 		c.version = next
-		e := sp.live.Entry()
+		e := sp.Live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
 		if n := tx.Unlinked(); n > 0 {
-			sp.live.Words().Unlinked.Add(n)
+			sp.Live.Words().Unlinked.Add(n)
 		}
 		if c.replayed == nil && !sp.options.NoJournal {
 			spool = sp.noteLogged(logged)
@@ -336,13 +310,13 @@ func (tx *Tx) conclude(c *commitment) error {
 	} else if err == nil {
 		err = ErrSuspended
 	}
-	sp.heap.Leave()
+	sp.Heap.Leave()
 	if spool {
-		sp.views.Add(1) // before the turn is given, which holds Close off so far (E8)
+		sp.Stay() // before the turn is given, which holds Close off so far (E8)
 		c.entered = true
 	}
-	sp.live.UnlockWriter()
-	sp.queue.Unlock()
+	sp.Live.UnlockWriter()
+	sp.Queue.Unlock()
 	if spool {
 		c.entered = false // from here on it sees to that itself
 		sp.spoolCommitted()
@@ -356,7 +330,7 @@ func (tx *Tx) conclude(c *commitment) error {
 func (sp *Space) spoolCommitted() {
 	defer sp.Exit()
 	invariant.Point("commit.given")
-	sp.note(sp.spool())
+	sp.Note(sp.spool())
 }
 
 // Abort ends the transaction without a trace.
@@ -374,12 +348,12 @@ func (tx *Tx) end() {
 	if sp.Forked() {
 		return // all that would be given back is the parent's
 	}
-	if tx.Spoiled() || sp.guarded(func() error { tx.write.Aborted(); return nil }) != nil {
+	if tx.Spoiled() || sp.Guarded(func() error { tx.write.Aborted(); return nil }) != nil {
 		tx.write.Forget()
-		sp.anyhow(sp.heap.Abandon)
+		sp.Anyhow(sp.Heap.Abandon)
 	}
-	sp.anyhow(func() { sp.live.Release(&tx.hold) }) // if it has come so far
-	sp.anyhow(sp.heap.Leave)
+	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if it has come so far
+	sp.Anyhow(sp.Heap.Leave)
 	sp.giveTurn()
 }
 
@@ -387,7 +361,7 @@ func (tx *Tx) end() {
 // again, also if the transaction aborts, since the program may keep the ID: so no transaction
 // gets one that another one has had, in whatever process.
 func (sp *Space) takeIndex(least uint64) uint64 {
-	next := &sp.live.Words().NextIndex
+	next := &sp.Live.Words().NextIndex
 	for given := next.Load(); ; given = next.Load() {
 		index := max(least, given)
 		if next.CompareAndSwap(given, index+1) {

@@ -53,7 +53,7 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 		err = w.begin(context.Background())
 	} else {
 		w.held = held
-		err = u.sp.guarded(func() error { _, err := subject.compare(nil, &held.tx.Editor); return err })
+		err = u.sp.Guarded(func() error { _, err := subject.compare(nil, &held.tx.Editor); return err })
 	}
 	if err != nil {
 		w.letGo()
@@ -116,7 +116,7 @@ func (w *Watch) Next(ctx context.Context, take func(d *Difference) error) error 
 	if err := w.user.over(ctx); err != nil {
 		return err
 	}
-	return w.user.sp.guarded(func() error { return w.tell(ctx, take) })
+	return w.user.sp.Guarded(func() error { return w.tell(ctx, take) })
 }
 
 // advance waits for a newer version and looks for its first difference.
@@ -135,7 +135,7 @@ func (w *Watch) advance(ctx context.Context) error {
 
 // begin compares the two versions, up to the first difference.
 func (w *Watch) begin(ctx context.Context) error {
-	return w.user.sp.guarded(func() (err error) {
+	return w.user.sp.Guarded(func() (err error) {
 		var was *Editor
 		if w.held != nil {
 			was = &w.held.tx.Editor

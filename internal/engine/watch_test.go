@@ -158,7 +158,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		}
 	}
 	within(t, "the end of the loops", done.Wait)
-	if !sp.live.Idle() || sp.watching.newest != nil {
+	if !sp.Live.Idle() || sp.watching.newest != nil {
 		t.Error("a version is held after the watchers have ended")
 	}
 	user.Close()

@@ -43,9 +43,9 @@ func (sp *Space) holdNewest() (h *heldVersion, err error) {
 	defer w.Unlock()
 	h = &heldVersion{refs: 1}
 	h.tx.sp = sp
-	err = sp.guarded(func() error {
+	err = sp.Guarded(func() error {
 		// A version that is held keeps its address, and the words of live stay mapped.
-		if w.newest != nil && w.newest.tx.hold.State == sp.live.Current() {
+		if w.newest != nil && w.newest.tx.hold.State == sp.Live.Current() {
 			h = w.newest
 			h.refs++
 			return nil
@@ -154,7 +154,7 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 		return nil
 	case <-ctx.Done():
 	case <-u.Closed():
-	case <-u.sp.gone:
+	case <-u.sp.Gone:
 	}
 	w.Lock()
 	if w.moved == moved { // else it was closed, and the waiting were counted anew
@@ -164,16 +164,16 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 	if err := u.over(ctx); err != nil {
 		return err
 	}
-	return u.sp.isLost()
+	return u.sp.IsLost()
 }
 
 // watchCommits is the goroutine that waits for commits while somebody waits for it.
 // What it looks at after it has armed, and before it sleeps, is L10 of live.
 func (sp *Space) watchCommits() {
 	for sp.watching.wanted() && !sp.Forked() {
-		_ = sp.guarded(func() error { // what fails those who wait find themselves
-			if seen := sp.live.Arm(); !sp.tellWatchers() {
-				sp.live.AwaitCommit(seen, watchTick)
+		_ = sp.Guarded(func() error { // what fails those who wait find themselves
+			if seen := sp.Live.Arm(); !sp.tellWatchers() {
+				sp.Live.AwaitCommit(seen, watchTick)
 			}
 			return nil
 		})
@@ -226,7 +226,7 @@ func (sp *Space) stopWatching() {
 	ended := w.ended
 	w.Unlock()
 	if ended != nil {
-		sp.anyhow(sp.live.WakeWatchers) // after closed was set: the goroutine sees that, or does not sleep
+		sp.Anyhow(sp.Live.WakeWatchers) // after closed was set: the goroutine sees that, or does not sleep
 		<-ended
 	}
 }

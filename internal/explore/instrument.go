@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -59,6 +59,7 @@ var replaced = map[string]string{
 	"context.WithTimeout": "explored.WithTimeout",
 	"invariant.Point":     "explored.Passed",
 	"mapping.Map":         "mapShared",
+	"member.Stopped":      "explored.Stopped",
 	"mapping.Forked":      "explored.Forked",
 }
 
@@ -232,10 +233,6 @@ func (w *rewriter) visit(n ast.Node) bool {
 	if !ok {
 		return true
 	}
-	if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "stopped" && w.pkg == "engine" {
-		w.replace(id, "explored.Stopped")
-		w.used["explored.Stopped"] = true
-	}
 	sel, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
 		return true
@@ -245,7 +242,7 @@ func (w *rewriter) visit(n ast.Node) bool {
 		w.used["opening"] = true
 		return false
 	}
-	if w.source(sel) == "sp.region.Close" {
+	if w.source(sel) == "sp.Region.Close" {
 		w.replace(call, "closeShared(sp)")
 		w.used["closeShared"] = true
 		return false

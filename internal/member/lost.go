@@ -1,9 +1,10 @@
-package engine
+package member
 
 import (
 	"errors"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/queue"
 )
@@ -29,57 +30,57 @@ import (
 //	    one that is killed. Who opens the space next rebuilds live, when all have left,
 //	    from the heap and the journal.
 //	X6  What is an error because of words that were lost already is the error of X1, and
-//	    not what it looked like: see kind.
+//	    not what it looked like: see Kind.
 
-// lose says that live is lost, if nobody of this process has said so before, and returns
+// Lose says that live is lost, if nobody of this process has said so before, and returns
 // the error (X1).
-func (sp *Space) lose() error {
-	sp.live.Lose()
+func (m *Member) Lose() error {
+	m.Live.Lose()
 	err := fmt.Errorf("%w: %s; nothing of it is used here any more, and this process reads and writes nothing more in the space. "+
 		"What was durable is safe, in the heap and the journal; of other commits the last ones may be gone, as after a loss of power. "+
-		"Close the space in all processes and open it again: that recovers it", ErrLiveLost, sp.dir.Join(live.FileName))
-	if sp.lost.CompareAndSwap(nil, &err) {
-		sp.closed.Store(true)
-		close(sp.gone)
+		"Close the space in all processes and open it again: that recovers it", failure.ErrLiveLost, m.Files.Join(live.FileName))
+	if m.lost.CompareAndSwap(nil, &err) {
+		m.Shut.Store(true)
+		close(m.Gone)
 	}
-	return *sp.lost.Load()
+	return *m.lost.Load()
 }
 
-// lookLost returns the error if live is lost, as far as one look shows.
-func (sp *Space) lookLost() error {
-	if err := sp.isLost(); err != nil {
+// LookLost returns the error if live is lost, as far as one look shows.
+func (m *Member) LookLost() error {
+	if err := m.IsLost(); err != nil {
 		return err
 	}
-	if sp.live != nil && !sp.live.Whole() {
-		return sp.lose()
+	if m.Live != nil && !m.Live.Whole() {
+		return m.Lose()
 	}
 	return nil
 }
 
-// isLost returns the error if live is known to be lost.
-func (sp *Space) isLost() error {
-	if lost := sp.lost.Load(); lost != nil {
+// IsLost returns the error if live is known to be lost.
+func (m *Member) IsLost() error {
+	if lost := m.lost.Load(); lost != nil {
 		return *lost
 	}
 	return nil
 }
 
-// whyClosed returns the error of one who finds that the space is closed.
-func (sp *Space) whyClosed() error {
-	if err := sp.isLost(); err != nil {
+// WhyClosed returns the error of one who finds that the space is closed.
+func (m *Member) WhyClosed() error {
+	if err := m.IsLost(); err != nil {
 		return err
 	}
-	return ErrClosed
+	return failure.ErrClosed
 }
 
 // becauseLost returns the error of the loss, if err is one that can come of it (X6).
-func (sp *Space) becauseLost(err error) error {
-	if errors.Is(err, ErrLiveLost) {
+func (m *Member) becauseLost(err error) error {
+	if errors.Is(err, failure.ErrLiveLost) {
 		return nil
 	}
-	for _, kind := range []error{ErrCorrupt, ErrSuspended, ErrNoSpace, ErrIO, ErrBusy, ErrReplaced, ErrUnitsDiffer, ErrTooManyLocks, live.ErrLost, queue.ErrGone} {
+	for _, kind := range []error{failure.ErrCorrupt, failure.ErrSuspended, failure.ErrNoSpace, failure.ErrIO, failure.ErrBusy, failure.ErrReplaced, failure.ErrUnitsDiffer, failure.ErrTooManyLocks, live.ErrLost, queue.ErrGone} {
 		if errors.Is(err, kind) {
-			return sp.lookLost()
+			return m.LookLost()
 		}
 	}
 	return nil

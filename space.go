@@ -21,7 +21,7 @@ type Space struct {
 	engine     *engine.Space
 	name       string
 	durability Durability
-	locks      *engine.LockUser
+	locks      *engine.User
 	closed     atomic.Bool
 }
 
@@ -62,7 +62,7 @@ func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewLockUser()}, nil
+	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewUser()}, nil
 }
 
 // openDirectory opens a space that the registry need not know. If it is created,

@@ -50,6 +50,7 @@ import (
 
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -70,7 +71,7 @@ type Space struct {
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 
-	locks    lockTable // named ones
+	locks    locks.Table // named ones
 	watching watching
 
 	collecting collecting

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/locks"
 )
 
 // Watch follows one object from version to version. It holds the version that it has
@@ -18,7 +19,7 @@ import (
 // the mutex, and it looks after it has given it back whether the handle is closed; closing
 // sets that first, and then tries to take the mutex. So one of the two lets go.
 type Watch struct {
-	user    *LockUser
+	user    *User
 	subject Subject
 
 	mu   sync.Mutex
@@ -34,10 +35,24 @@ type Watch struct {
 	failed error        // when what comes after ahead was looked for
 }
 
+// User is one handle on the space: what it has taken and holds is let go of when it is
+// closed.
+type User struct {
+	locks.User
+	sp *Space
+}
+
+// NewUser returns a new handle.
+func (sp *Space) NewUser() *User {
+	u := &User{sp: sp}
+	u.Init(&sp.Member, &sp.locks)
+	return u
+}
+
 // Watch begins to follow an object, from the newest version on; with initial, from
 // nothing on, so that what it holds now is told of first. Close must follow.
-func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
-	if u.closed.Load() {
+func (u *User) Watch(subject Subject, initial bool) (*Watch, error) {
+	if u.IsClosed() {
 		return nil, ErrClosed
 	}
 	w := &Watch{user: u, subject: subject}
@@ -47,7 +62,7 @@ func (u *LockUser) Watch(subject Subject, initial bool) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.watches.Store(w, nil)
+	u.Keep(w)
 	if initial {
 		w.next = held
 		err = w.begin(context.Background())
@@ -72,13 +87,13 @@ func (w *Watch) Close() {
 // leave gives the mutex back.
 func (w *Watch) leave() {
 	w.mu.Unlock()
-	if w.user.closed.Load() {
-		w.closeIdle()
+	if w.user.IsClosed() {
+		w.CloseIdle()
 	}
 }
 
-// closeIdle is Close, unless Next runs.
-func (w *Watch) closeIdle() {
+// CloseIdle is Close, unless Next runs.
+func (w *Watch) CloseIdle() {
 	if w.mu.TryLock() {
 		defer w.mu.Unlock()
 		w.letGo()
@@ -88,7 +103,7 @@ func (w *Watch) closeIdle() {
 // letGo lets go of what the watch holds. The caller has the mutex.
 func (w *Watch) letGo() {
 	w.over = true
-	w.user.watches.Delete(w)
+	w.user.Drop(w)
 	w.user.sp.letGo(w.held)
 	w.user.sp.letGo(w.next)
 	w.held, w.next, w.found, w.pairs = nil, nil, nil, nil
@@ -113,7 +128,7 @@ func (w *Watch) Next(ctx context.Context, take func(d *Difference) error) error 
 			return err
 		}
 	}
-	if err := w.user.over(ctx); err != nil {
+	if err := w.user.Over(ctx); err != nil {
 		return err
 	}
 	return w.user.sp.Guarded(func() error { return w.tell(ctx, take) })
@@ -171,7 +186,7 @@ func (w *Watch) seek(ctx context.Context) error {
 		if !w.more {
 			return nil
 		}
-		if err := w.user.over(ctx); err != nil {
+		if err := w.user.Over(ctx); err != nil {
 			return err
 		}
 		if err := w.search(); err != nil {

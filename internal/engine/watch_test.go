@@ -122,7 +122,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
 	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
-	user := sp.NewLockUser()
+	user := sp.NewUser()
 	for range watchers {
 		w, err := user.Watch(of, false)
 		if err != nil {
@@ -237,7 +237,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 			return nil
 		})
 	}
-	user := sp.NewLockUser()
+	user := sp.NewUser()
 	defer user.Close()
 	for what, subject := range map[string]Subject{"map": plain, "sorted": ordered, "list": list} {
 		cost := 0

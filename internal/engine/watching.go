@@ -81,20 +81,9 @@ func (sp *Space) letGo(h *heldVersion) {
 	h.tx.DropView()
 }
 
-// Closed returns a channel that is closed with the handle.
-func (u *LockUser) Closed() <-chan struct{} { return u.open.Done() }
-
-// over returns why waiting is to end: the error of the context, or ErrClosed.
-func (u *LockUser) over(ctx context.Context) error {
-	if u.closed.Load() {
-		return ErrClosed
-	}
-	return ctx.Err()
-}
-
 // NewestVersion returns the newest version. Error: ErrClosed.
-func (u *LockUser) NewestVersion() (format.Version, error) {
-	if u.closed.Load() {
+func (u *User) NewestVersion() (format.Version, error) {
+	if u.IsClosed() {
 		return 0, ErrClosed
 	}
 	return u.sp.newestSeen()
@@ -102,9 +91,9 @@ func (u *LockUser) NewestVersion() (format.Version, error) {
 
 // AwaitVersion returns the newest version, once it is newer than last. Errors: that of
 // the context, ErrClosed.
-func (u *LockUser) AwaitVersion(ctx context.Context, last format.Version) (format.Version, error) {
+func (u *User) AwaitVersion(ctx context.Context, last format.Version) (format.Version, error) {
 	for {
-		if err := u.over(ctx); err != nil {
+		if err := u.Over(ctx); err != nil {
 			return 0, err
 		}
 		newest, err := u.sp.newestSeen()
@@ -124,7 +113,7 @@ func (sp *Space) newestSeen() (v format.Version, err error) {
 }
 
 // sleep returns when there may be a version newer than last.
-func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
+func (u *User) sleep(ctx context.Context, last format.Version) error {
 	w := &u.sp.watching
 	w.Lock()
 	if w.closed {
@@ -161,7 +150,7 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 		w.waiting--
 	}
 	w.Unlock()
-	if err := u.over(ctx); err != nil {
+	if err := u.Over(ctx); err != nil {
 		return err
 	}
 	return u.sp.IsLost()

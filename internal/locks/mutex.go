@@ -1,4 +1,4 @@
-package engine
+package locks
 
 import (
 	"context"
@@ -6,20 +6,22 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/queue"
 )
 
 // Mutex is a handle on a named mutex.
 type Mutex struct {
-	user *LockUser
+	user *User
 	lock *lock
 }
 
 // Mutex returns a handle on the mutex of a name.
-func (u *LockUser) Mutex(name string) *Mutex {
+func (u *User) Mutex(name string) *Mutex {
 	m := &Mutex{u, u.lock(lockKey{name: name})}
-	runtime.AddCleanup(m, dropped.drop, dropped{&u.sp.locks, m.lock})
+	runtime.AddCleanup(m, dropped.drop, dropped{u.table, m.lock})
 	return m
 }
 
@@ -56,19 +58,19 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 		return false, nil
 	}
 	queued = true
-	held, ok, err := u.sp.Live.TryTake(l.named)
+	held, ok, err := u.m.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
 	queued = false
 	err = m.hold(held)
-	return err == nil || err == ErrOwnerDied, err
+	return err == nil || err == failure.ErrOwnerDied, err
 }
 
 // end ends an operation, and its guard; if queued is set, what it has is the queue. Until
 // then the handle is not garbage, so the lock stays in the table.
 func (m *Mutex) end(before bool, queued *bool, err *error) {
-	sp := m.user.sp
+	sp := m.user.m
 	debug.SetPanicOnFault(before)
 	r := recover()
 	if r != nil {
@@ -94,12 +96,12 @@ func (m *Mutex) hold(held live.HeldLock) error {
 	if u.closed.Load() {
 		if held, ok := l.letGo(u); ok {
 			defer l.queue.Unlock()
-			u.sp.Live.GiveBack(held)
+			u.m.Live.GiveBack(held)
 		}
-		return ErrClosed
+		return failure.ErrClosed
 	}
 	if held.OwnerDied() {
-		return ErrOwnerDied
+		return failure.ErrOwnerDied
 	}
 	return nil
 }
@@ -117,7 +119,7 @@ func (m *Mutex) Unlock() (err error) {
 		return u.notHeld("%v is not locked by this handle on the space", l)
 	}
 	queued = true
-	u.sp.Live.Give(held)
+	u.m.Live.Give(held)
 	return nil
 }
 
@@ -133,4 +135,4 @@ func (e *selfLockError) Error() string {
 }
 
 // Is makes the error ErrSelf.
-func (e *selfLockError) Is(target error) bool { return target == ErrSelf }
+func (e *selfLockError) Is(target error) bool { return target == queue.ErrSelf }

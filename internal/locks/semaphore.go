@@ -1,4 +1,4 @@
-package engine
+package locks
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
 )
 
@@ -14,18 +15,18 @@ const MaxUnits = 1024
 
 // Semaphore is a handle on a named semaphore.
 type Semaphore struct {
-	user *LockUser
+	user *User
 	lock *lock
 }
 
 // Semaphore returns a handle on the semaphore of a name, which has so many units.
-func (u *LockUser) Semaphore(name string, units int) *Semaphore {
+func (u *User) Semaphore(name string, units int) *Semaphore {
 	key := lockKey{name: name, units: units}
 	if units < 1 || units > MaxUnits {
-		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", ErrUnitsDiffer, units, MaxUnits)}}
+		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", failure.ErrUnitsDiffer, units, MaxUnits)}}
 	}
 	s := &Semaphore{u, u.lock(key)}
-	runtime.AddCleanup(s, dropped.drop, dropped{&u.sp.locks, s.lock})
+	runtime.AddCleanup(s, dropped.drop, dropped{u.table, s.lock})
 	return s
 }
 
@@ -37,7 +38,7 @@ func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.exit()
-	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
 	held, err := s.next(ctx)
 	if err != nil {
 		return err
@@ -61,18 +62,18 @@ func (s *Semaphore) TryAcquire() (ok bool, err error) {
 		return false, err
 	}
 	defer s.exit()
-	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	held, ok, err := u.sp.Live.TryTake(l.named)
+	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
+	held, ok, err := u.m.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
 	err = s.hold(held)
-	return err == nil || err == ErrOwnerDied, err
+	return err == nil || err == failure.ErrOwnerDied, err
 }
 
 // exit ends an operation, as that of a mutex does.
 func (s *Semaphore) exit() {
-	s.user.sp.Exit()
+	s.user.m.Exit()
 	runtime.KeepAlive(s)
 }
 
@@ -86,11 +87,11 @@ func (s *Semaphore) hold(held live.HeldLock) error {
 	}
 	l.units.Unlock()
 	if closed {
-		u.sp.Live.GiveBack(held)
-		return ErrClosed
+		u.m.Live.GiveBack(held)
+		return failure.ErrClosed
 	}
 	if held.OwnerDied() {
-		return ErrOwnerDied
+		return failure.ErrOwnerDied
 	}
 	return nil
 }
@@ -102,12 +103,12 @@ func (s *Semaphore) Release() (err error) {
 		return err
 	}
 	defer s.exit()
-	defer u.sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
 	held, ok := l.letUnitGo(u)
 	if !ok {
 		return u.notHeld("this handle on the space has no unit of %v", l)
 	}
-	u.sp.Live.Give(held)
+	u.m.Live.Give(held)
 	return nil
 }
 

@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
 	{"internal/salvage", "internal/relocate"},
-	{"internal/locks"},
+	{"internal/locks", "internal/durable"},
 	{"internal/member"},
 	{"internal/dump", "internal/failure"},
 	{"internal/check", "internal/spacefile"},
@@ -94,6 +94,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/dump":      {"gives out the payloads that it tells", nil},
 	"internal/salvage":   {"reads states and entries in place", nil},
 	"internal/spacefile": {"sizes of the first blocks", []string{"newfiles.go"}},
+	"internal/durable":   {"reads the blocks that versions log in place", nil},
 	"internal/member":    {"reads states in place", nil},
 	"internal/engine":    {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":    {"the futex system call takes the address of a word", nil},

@@ -232,7 +232,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
 	}
-	return sp.awaitDurable(version)
+	return sp.durable.Await(version)
 }
 
 // change runs one operation in a writing transaction, in one guard from its beginning to

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 )
 
@@ -88,7 +89,7 @@ type background struct {
 	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
 	ahead   readAhead
-	journal journalRest
+	journal durable.Rest
 	shrink  shrinking
 }
 
@@ -117,8 +118,8 @@ func (b *background) tick() error {
 	sp.Note(sp.Guarded(b.anchor))
 	sp.Note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
-		sp.Note(b.lookAround())
-		sp.Note(sp.Guarded(func() error { return b.journal.look(sp) }))
+		sp.Note(sp.durable.LookAround())
+		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
 		sp.Note(sp.Guarded(func() error { return b.shrink.look(sp, &b.journal) }))
 		sp.maybeCollect()
 	}
@@ -176,10 +177,7 @@ func (b *background) anchor() error {
 	case bytes >= longJournal, sp.Heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.Live.Words().Carved.Load()/4)):
 		interval = min(interval, time.Second)
 	}
-	sp.anchor.Lock()
-	due := interval == 0 || time.Since(sp.anchor.last) >= max(interval, anchorLoad*sp.anchor.duration)
-	sp.anchor.Unlock()
-	if !due || time.Now().Before(b.retry) {
+	if !sp.durable.AnchorDue(interval, anchorLoad) || time.Now().Before(b.retry) {
 		return nil
 	}
 	version, err := sp.NewestVersion()
@@ -187,7 +185,7 @@ func (b *background) anchor() error {
 		return nil
 	}
 	if err == nil {
-		err = sp.writeAnchor(nil, false)
+		err = sp.durable.WriteAnchor(nil, false)
 	}
 	if err != nil {
 		b.retry = time.Now().Add(time.Second)

@@ -172,7 +172,7 @@ func (sp *Space) checkJournal(report *check.Report) error {
 // checkRecords verifies the records that follow the version, up to the durable one.
 func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *check.Finding {
 	f := &check.Finding{File: journal.FileName}
-	log, err := journal.Load(sp.journal.file, sp.Head.SpaceID, version)
+	log, err := journal.Load(sp.durable.Journal(), sp.Head.SpaceID, version)
 	var history *journal.History
 	if err == nil {
 		history, err = log.Follow(version, chain)
@@ -197,7 +197,7 @@ func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *ch
 	case uint64(history.Last) < durable:
 		next := uint64(history.Last) + 1
 		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
-		if off, ok := journal.Damaged(sp.journal.file, sp.Head.SpaceID, next); ok {
+		if off, ok := journal.Damaged(sp.durable.Journal(), sp.Head.SpaceID, next); ok {
 			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
 		}
 	default:

@@ -68,7 +68,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 		return tx.setPins(append(list, p))
 	})
 	if err == nil {
-		err = sp.Guarded(sp.assured) // F1: of a checkpoint more is expected than of a commit
+		err = sp.Guarded(sp.durable.Assured) // F1: of a checkpoint more is expected than of a commit
 	}
 	return err
 }

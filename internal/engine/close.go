@@ -85,7 +85,7 @@ func (sp *Space) makeDurable() error {
 	}
 	version, err := sp.NewestVersion()
 	if err == nil {
-		err = sp.awaitDurable(version)
+		err = sp.durable.Await(version)
 	}
 	return err
 }

@@ -144,7 +144,7 @@ func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, er
 	if sp.Queue.Mine() {
 		return Collection{}, ErrSelf
 	}
-	if err := sp.refused(); err != nil {
+	if err := sp.durable.Refused(); err != nil {
 		return Collection{}, err
 	}
 	release, err := sp.claimCollection(ctx, background)

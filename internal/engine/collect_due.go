@@ -41,7 +41,7 @@ func (sp *Space) noteCollection(c *Collection, activity uint64) {
 
 // maybeCollect begins a collection in the background if one is due.
 func (sp *Space) maybeCollect() {
-	if sp.options.NoCollect || !sp.collectDue() || sp.refused() != nil {
+	if sp.options.NoCollect || !sp.collectDue() || sp.durable.Refused() != nil {
 		return
 	}
 	s := &sp.collecting

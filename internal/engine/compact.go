@@ -27,7 +27,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	}
 	before = spacefile.DiskIn(sp.Files.Dir)
 	if err = sp.shrinkAll(ctx, compactTries); err == nil {
-		err = sp.compactJournal()
+		err = sp.durable.CompactJournal()
 	}
 	return before, spacefile.DiskIn(sp.Files.Dir), err
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
@@ -105,9 +104,7 @@ func (sp *Space) closeFiles() {
 	if sp.Files.Locks != nil {
 		sp.closeGate()
 	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
-	}
+	sp.durable.Close()
 	if sp.Files != nil {
 		sp.Files.Close()
 	}
@@ -180,13 +177,13 @@ func (sp *Space) OnTick() bool {
 }
 
 // OnJournalTick is what the background does with the journal; it reports whether it goes on.
-func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new(time.Time)) }
+func (sp *Space) OnJournalTick() bool { return sp.durable.OnTick() }
 
 // CutJournal gives back what is not needed of the journal.
-func (sp *Space) CutJournal() error { return sp.Within(sp.compactJournal) }
+func (sp *Space) CutJournal() error { return sp.Within(sp.durable.CompactJournal) }
 
 // ReleaseJournal gives up the segment that the process writes.
-func (sp *Space) ReleaseJournal() { sp.journal.release() }
+func (sp *Space) ReleaseJournal() { sp.durable.Release() }
 
 // Journaled returns an error if a version that is said to be in the journal is neither there
 // nor in both usable anchors (J1 of package journal). Nobody is doing anything.

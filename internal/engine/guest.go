@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -32,7 +30,7 @@ func (sp *Space) openGuest(ctx context.Context) error {
 		}
 		if err = sp.Files.SameHeap(); err == nil {
 			if ok = sp.liveReady(); !ok {
-				sp.Live, sp.anchorDoubts, err = sp.Files.Freeze()
+				sp.Live, sp.durable.Doubts, err = sp.Files.Freeze()
 			}
 		}
 		spacefile.CloseLocks(gate)
@@ -79,18 +77,4 @@ func (sp *Space) visit() (bool, error) {
 		}
 	}
 	return false, errors.Join(err, oslock.Unlock(sp.Files.Locks, format.LockPresence))
-}
-
-// openGuestJournal opens the journal for a guest, which only looks whether there is
-// something to recover. Nothing can be missing from where it was closed in order.
-func (sp *Space) openGuestJournal() (err error) {
-	sp.journal.file, err = sp.Files.OpenFile(journal.FileName, os.O_RDONLY, 0)
-	if w := sp.Live.Words(); errors.Is(err, os.ErrNotExist) {
-		if w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
-			return spacefile.ErrNoJournal
-		}
-		sp.Live.Recovered(w.Written.Load())
-		return nil
-	}
-	return err
 }

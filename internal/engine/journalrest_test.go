@@ -99,7 +99,7 @@ func (c *restRun) shorten() {
 	case 2:
 		var version format.Version
 		if version, err = c.sp.NewestVersion(); err == nil {
-			err = c.sp.restJournal(version)
+			err = c.sp.durable.RestJournal(version)
 		}
 	}
 	if err != nil {

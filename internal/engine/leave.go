@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/oslock"
@@ -27,9 +28,7 @@ func (sp *Space) end() error {
 		clean, err = false, lost
 	}
 	sp.Live.Leave(clean)
-	if sp.journal.file != nil { // a guest may have none
-		sp.journal.file.Close()
-	}
+	sp.durable.Close()
 	sp.Region.Close()
 	sp.closeGate()
 	sp.Files.Close()
@@ -51,15 +50,15 @@ func (sp *Space) handOver() (bool, error) {
 		return ok, err
 	}
 	invariant.Point("close.handed")
-	if sp.refused() != nil {
-		return true, sp.whyStopped() // what was committed is durable, in the journal
+	if sp.durable.Refused() != nil {
+		return true, sp.durable.WhyStopped() // what was committed is durable, in the journal
 	}
 	if sp.Live.Accompanied() { // those who stay may only read
-		if err = sp.writeAnchor(nil, false); errors.Is(err, ErrBusy) {
+		if err = sp.durable.WriteAnchor(nil, false); errors.Is(err, ErrBusy) {
 			err = nil // so many others write one
 		} else if err == nil {
 			if version, vErr := sp.NewestVersion(); vErr == nil {
-				err = sp.restJournal(version)
+				err = sp.durable.RestJournal(version)
 			}
 		}
 	}
@@ -69,20 +68,20 @@ func (sp *Space) handOver() (bool, error) {
 // giveAllBack makes what was committed durable and gives back what is reserved; ok says
 // that it did the latter.
 func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
-	if sp.refused() == nil {
-		if m := sp.examine(); m != nil {
-			_ = sp.Guarded(func() error { return sp.mend(m) }) // what cannot be mended is said below
+	if sp.durable.Refused() == nil {
+		if m := sp.durable.Examine(); m != nil {
+			_ = sp.Guarded(func() error { return sp.durable.Mend(m) }) // what cannot be mended is said below
 		}
 	}
 	// Before blocks are given back: those that wait for the journal need not wait on.
 	version, err := sp.NewestVersion()
 	if err == nil {
-		err = sp.awaitDurable(version)
+		err = sp.durable.Await(version)
 	}
-	if err != nil && !errors.Is(err, errFailed) {
+	if err != nil && !errors.Is(err, durable.ErrFailed) {
 		return false, err
 	}
-	sp.journal.release()
+	sp.durable.Release()
 	listed := sp.UsingLists(func() error {
 		sp.Heap.Enter()
 		sp.Heap.Adopt() // else what short-lived processes hand over is handed on for ever
@@ -114,10 +113,10 @@ func (sp *Space) closeLast() (ok bool, err error) {
 	if ok, err := sp.giveAllBack(true); err != nil { // of the dead
 		return ok, err
 	}
-	if sp.refused() != nil {
-		return true, sp.whyStopped()
+	if sp.durable.Refused() != nil {
+		return true, sp.durable.WhyStopped()
 	}
-	if unresolved(&sp.doubt.heap) != nil {
+	if sp.durable.HeapInDoubt() {
 		w.ParcelDoubt.Store(1)
 	}
 	return true, sp.endFiles()
@@ -125,13 +124,13 @@ func (sp *Space) closeLast() (ok bool, err error) {
 
 // endFiles writes the last anchors, and leaves the files as short as they can be.
 func (sp *Space) endFiles() error {
-	long, err := sp.journalIsLong()
+	long, err := sp.durable.JournalIsLong()
 	if err != nil {
 		return err
 	}
 	done, err := sp.shorten()
 	if err == nil && long && !done { // this one, and the one below: then nothing of the journal is needed (J7)
-		err = sp.writeAnchor(nil, false)
+		err = sp.durable.WriteAnchor(nil, false)
 	}
 	if err == nil {
 		err = sp.lastAnchor(long || done)
@@ -144,10 +143,10 @@ func (sp *Space) endFiles() error {
 
 // cutFiles cuts the ends off the files that nobody needs, after the last anchors.
 func (sp *Space) cutFiles() error {
-	if sp.refused() != nil {
+	if sp.durable.Refused() != nil {
 		return nil
 	}
-	return errors.Join(sp.cutHeap(), sp.cutJournal())
+	return errors.Join(sp.cutHeap(), sp.durable.CutJournal())
 }
 
 // lastAnchor writes the anchor of the last one who closes the space: a clean one, if the
@@ -157,7 +156,7 @@ func (sp *Space) lastAnchor(again bool) error {
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
-		return sp.writeAnchor(nil, again)
+		return sp.durable.WriteAnchor(nil, again)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
@@ -169,5 +168,5 @@ func (sp *Space) lastAnchor(again bool) error {
 		}
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return sp.writeAnchor(&stacks, false)
+	return sp.durable.WriteAnchor(&stacks, false)
 }

@@ -39,7 +39,7 @@ func (sp *Space) openLive() error {
 		if !ok {
 			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
 		}
-		if sp.anchorDoubts, err = sp.Files.RebuildLive(heapInfo, failed); err == nil {
+		if sp.durable.Doubts, err = sp.Files.RebuildLive(heapInfo, failed); err == nil {
 			sp.Live, err = live.Open(sp.Files.Dir, sp.Head.SpaceID, heapInfo)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/mapping"
@@ -78,7 +79,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp := &Space{options: o, faults: mapping.MajorFaults()}
 	sp.Start(dir, o.ReadOnly)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
-	sp.journal.wish = make(chan struct{}, 1)
+	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collecting.turn = make(chan struct{}, 1)
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		sp.release()
@@ -89,7 +90,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 		go sp.runBackground()
 		if !sp.ReadOnly {
 			sp.Done.Add(2)
-			go sp.runJournal()
+			go sp.durable.RunJournal()
 			go sp.runAhead()
 		}
 	}
@@ -127,18 +128,18 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}
-	if err := sp.openJournal(); err != nil {
+	if err := sp.durable.OpenJournal(); err != nil {
 		return err
 	}
 	if sp.Live.Words().Recovering.Load() != 0 {
-		if err := sp.recover(); err != nil {
+		if err := sp.durable.Recover(sp.replay); err != nil {
 			return err
 		}
 	}
 	if sp.options.NoJournal {
 		sp.Live.RaiseWritten(math.MaxInt64)
 	}
-	if err := sp.heal(); err != nil {
+	if err := sp.durable.Heal(); err != nil {
 		return err
 	}
 	sp.Live.Assure() // all of that was read from words that others share
@@ -189,9 +190,7 @@ func (sp *Space) release() {
 	if sp.Live != nil {
 		sp.Live.Leave(false)
 	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
-	}
+	sp.durable.Close()
 	if sp.Region != nil {
 		sp.Region.Close()
 	}

@@ -110,9 +110,9 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 		sp.Live.Words().SweepWish.Store(1) // also if this process dies now
 		sp.Live.Words().ShrunkDisk.Store(0)
 		sp.Live.Words().ShrunkLong.Store(0)
-		err := sp.awaitDurable(version)
+		err := sp.durable.Await(version)
 		if err == nil {
-			err = sp.assured() // F1: also if it was anchors that made it durable
+			err = sp.durable.Assured() // F1: also if it was anchors that made it durable
 		}
 		if err != nil {
 			return err

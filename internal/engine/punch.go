@@ -26,7 +26,7 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 	if marked == 0 {
 		return nil
 	}
-	if err := sp.writeAnchor(nil, true); err != nil { // the marks are on disk with all else
+	if err := sp.durable.WriteAnchor(nil, true); err != nil { // the marks are on disk with all else
 		return err
 	}
 	invariant.Point("punch.synced")
@@ -44,5 +44,5 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 			return punchErr
 		}
 	}
-	return sp.refused()
+	return sp.durable.Refused()
 }

@@ -116,7 +116,7 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	sp, id := begin(t, dir)
 	for i := range uint64(3) {
 		store(t, sp, id, 1, 100+i)
-		if err := sp.writeAnchor(nil, false); err != nil {
+		if err := sp.durable.WriteAnchor(nil, false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,8 +24,8 @@ const (
 func (sp *Space) relieve() {
 	sp.Live.Reap()
 	version, err := sp.NewestVersion()
-	if err == nil && sp.spool() == nil && sp.Live.JournalFloor() < version { // the older usable anchor keeps something, too
-		_ = sp.anchorTwice()
+	if err == nil && sp.durable.Spool() == nil && sp.Live.JournalFloor() < version { // the older usable anchor keeps something, too
+		_ = sp.durable.AnchorTwice()
 	}
 }
 

@@ -10,17 +10,6 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// prefaultBytes is how much of a heap a replay maps at once.
-const prefaultBytes = 1 << 30
-
-// prefault maps the heap of a space that is not huge: a replay looks for keys all
-// over it.
-func (sp *Space) prefault() {
-	if carved := sp.Live.Carved(); carved <= prefaultBytes {
-		sp.Region.Prefault(0, int64(carved))
-	}
-}
-
 // replay applies records in one transaction. If there is no room above what the
 // anchor uses, it makes room by a sweep, and tries again.
 func (sp *Space) replay(records *journal.History) error {

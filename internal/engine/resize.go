@@ -84,7 +84,7 @@ func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 	}
 	before := w.Limit.Swap(limit)
 	invariant.Point("resize.told")
-	err := sp.writeAnchor(nil, true)
+	err := sp.durable.WriteAnchor(nil, true)
 	if err != nil {
 		w.Limit.CompareAndSwap(limit, before)
 	}

@@ -98,7 +98,7 @@ func fill(dir string, r *backup.Reader, o Options) error {
 		return err
 	}
 	if err = sp.load(r); err == nil {
-		err = sp.anchorTwice() // whichever of the usable anchors is lost later, the other one is as good
+		err = sp.durable.AnchorTwice() // whichever of the usable anchors is lost later, the other one is as good
 	}
 	if err != nil {
 		sp.Shut.Store(true)

@@ -71,7 +71,7 @@ func (sp *Space) shorten() (done bool, err error) {
 	}); err != nil {
 		return false, err
 	}
-	if err := sp.writeAnchor(nil, true); err != nil {
+	if err := sp.durable.WriteAnchor(nil, true); err != nil {
 		return false, err
 	}
 	invariant.Point("shorten.synced")

@@ -94,7 +94,7 @@ func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
 	for again := true; again; {
 		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
-		if err := sp.anchorTwice(); err != nil {
+		if err := sp.durable.AnchorTwice(); err != nil {
 			return err
 		}
 		if err := tryAgain(ctx, tries, func() (bool, error) {
@@ -140,5 +140,5 @@ func (sp *Space) unclean(ctx context.Context) error {
 	if sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	return sp.makeUnclean()
+	return sp.durable.MakeUnclean()
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
 )
@@ -31,15 +32,14 @@ import (
 //	H3  Nobody waits for it longer than for any small transaction, nor is anything
 //	    begun while a process stands still in the middle of one: no sweep could begin.
 const (
-	shrinkFactor  = 6
-	shrinkBytes   = 12 << 20
-	shrinkTries   = 8               // to be the sweeper, and to sweep
-	shrinkPause   = 5 * time.Second // after a try that came to nothing since others were at it, at first
-	longestPause  = time.Minute     // after many of those
-	shrinkLoad    = 10              // one begins at the earliest after that many times the last one's duration
-	grownBytes    = 8 << 20         // and a quarter more than it took: the file has grown
-	quietSegments = 2               // of the journal in use, at any look of late: little is written
-	worthwhile    = 16              // a try that makes the file take less by one of so many parts has helped
+	shrinkFactor = 6
+	shrinkBytes  = 12 << 20
+	shrinkTries  = 8               // to be the sweeper, and to sweep
+	shrinkPause  = 5 * time.Second // after a try that came to nothing since others were at it, at first
+	longestPause = time.Minute     // after many of those
+	shrinkLoad   = 10              // one begins at the earliest after that many times the last one's duration
+	grownBytes   = 8 << 20         // and a quarter more than it took: the file has grown
+	worthwhile   = 16              // a try that makes the file take less by one of so many parts has helped
 )
 
 // shrinking is what the background of this process remembers of its tries.
@@ -50,8 +50,8 @@ type shrinking struct {
 }
 
 // look makes the heap file take less, if that is due. It is called once a second.
-func (s *shrinking) look(sp *Space, rest *journalRest) error {
-	if s.never || time.Now().Before(s.next) || !rest.quiet() || !sp.shrinkDue() || sp.othersActive() {
+func (s *shrinking) look(sp *Space, rest *durable.Rest) error {
+	if s.never || time.Now().Before(s.next) || !rest.Quiet() || !sp.shrinkDue() || sp.othersActive() {
 		return nil
 	}
 	began := time.Now()
@@ -117,7 +117,7 @@ func (sp *Space) measure() (disk, bytes uint64, version format.Version, err erro
 // bring something (H2).
 func (sp *Space) shrinkDue() bool {
 	w := sp.Live.Words()
-	if w.Carved.Load() <= shrinkBytes || sp.refused() != nil || w.Clean.Load() != 0 {
+	if w.Carved.Load() <= shrinkBytes || sp.durable.Refused() != nil || w.Clean.Load() != 0 {
 		return false
 	}
 	disk, bytes, version, err := sp.measure()

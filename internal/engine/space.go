@@ -1,6 +1,7 @@
-// Package engine runs the transactions of a space: begin, commit, view, open,
-// recover, anchor, sweep. Each is a sequence of named steps; the parts are those
-// of the packages below.
+// Package engine runs the transactions of a space: begin, commit, view; and it puts the space
+// together: open, close, what is done in the background. Each is a sequence of named
+// steps; the parts are those of the packages below. What one process has of the space, and
+// who may touch it, is package member; what makes a version last is package durable.
 //
 // Invariants of this package (those of blocks, I1 to I9, are in package heap;
 // those of coordination, L1 to L16, in package live):
@@ -28,8 +29,8 @@
 //	    or a list of free space in the middle of something: see package member and, for
 //	    live, X2.
 //	E7  After a failed write or sync nothing is acknowledged as durable, by
-//	    whatever process, before what may be lost was written anew: see syncJournal,
-//	    makeGood and heal.
+//	    whatever process, before what may be lost was written anew: see package
+//	    durable, sync.go.
 //	E8  Whoever touches the memory or the files of a space has something meanwhile
 //	    that Close waits for: the queue, a slot, an entry in the count of views, or,
 //	    a goroutine of the background, one in done; and who lets go of one of them
@@ -48,8 +49,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
@@ -76,23 +77,10 @@ type Space struct {
 
 	collecting collecting
 
-	journal journaling
-	anchor  struct {
-		sync.Mutex
-		last     time.Time
-		duration time.Duration
-	}
-	anchorDoubts spacefile.Doubts // of the recovery, if there was one
-
-	healing bool // this process writes anew what a failed sync may have lost
-	doubt   struct {
-		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
-	}
+	durable  durable.Writer
 	remedies remedies
 	sweeping sync.Mutex // by one goroutine at a time
 	relieved time.Time  // when a full transaction swept last; of whoever has the queue
-
-	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
 
 	faults int64 // pages that the process had waited for before the space was opened
 }

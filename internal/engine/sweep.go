@@ -135,7 +135,7 @@ func (sp *Space) endSweep(begun begunSweep, within *heap.Txn) (found format.Byte
 		marks.Withhold(withheld)
 	}
 	unmarked := marks.Unmarked()
-	if err := sp.spoolTo(hold); err != nil {
+	if err := sp.durable.SpoolTo(hold); err != nil {
 		return 0, 0, err
 	}
 	take := func() error {
@@ -212,7 +212,7 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 	defer sp.giveTurn()
 	w := sp.Live.Words()
 	if w.Clean.Load() != 0 {
-		if err := sp.makeUnclean(); err != nil {
+		if err := sp.durable.MakeUnclean(); err != nil {
 			return begun, err
 		}
 	}
@@ -283,7 +283,7 @@ func (sp *Space) withLists(ctx context.Context, fn func()) error {
 		return err
 	}
 	defer sp.Queue.Unlock()
-	if err := sp.refused(); err != nil {
+	if err := sp.durable.Refused(); err != nil {
 		return err
 	}
 	return sp.UsingLists(func() error {

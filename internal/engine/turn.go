@@ -47,7 +47,7 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 		sp.Queue.Unlock()
 		return sp.WhyClosed()
 	}
-	if err := sp.refused(); err != nil {
+	if err := sp.durable.Refused(); err != nil {
 		sp.Queue.Unlock()
 		return err
 	}
@@ -57,7 +57,7 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 		sp.Queue.Unlock()
 		return err
 	}
-	if err := sp.refused(); err != nil { // since it has waited
+	if err := sp.durable.Refused(); err != nil { // since it has waited
 		sp.giveTurn()
 		return err
 	}
@@ -82,7 +82,7 @@ func (sp *Space) giveTurn() {
 // is the base of the next try.
 func (sp *Space) outrun() error {
 	if sp.Live.Words().Clean.Load() != 0 { // E5
-		if err := sp.makeUnclean(); err != nil {
+		if err := sp.durable.MakeUnclean(); err != nil {
 			return err
 		}
 	}

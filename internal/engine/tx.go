@@ -151,7 +151,7 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 		tx.write.NoLog()
 	}
 	if sp.Live.Words().Clean.Load() != 0 {
-		if err := sp.makeUnclean(); err != nil {
+		if err := sp.durable.MakeUnclean(); err != nil {
 			tx.Abort()
 			return err
 		}
@@ -241,7 +241,7 @@ func (tx *Tx) CommitDurable() error {
 	if err != nil {
 		return err
 	}
-	return sp.awaitDurable(version)
+	return sp.durable.Await(version)
 }
 
 // commit is Commit; it returns the version that it published, or, if it changed
@@ -305,7 +305,7 @@ func (tx *Tx) conclude(c *commitment) error {
 			sp.Live.Words().Unlinked.Add(n)
 		}
 		if c.replayed == nil && !sp.options.NoJournal {
-			spool = sp.noteLogged(logged)
+			spool = sp.durable.NoteLogged(logged)
 		}
 	} else if err == nil {
 		err = ErrSuspended
@@ -330,7 +330,7 @@ func (tx *Tx) conclude(c *commitment) error {
 func (sp *Space) spoolCommitted() {
 	defer sp.Exit()
 	invariant.Point("commit.given")
-	sp.Note(sp.spool())
+	sp.Note(sp.durable.Spool())
 }
 
 // Abort ends the transaction without a trace.

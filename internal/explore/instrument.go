@@ -13,12 +13,12 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
-var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
+var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
 
@@ -29,10 +29,11 @@ var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pin
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
-	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
-	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"queue":  {"spins": "1 << 30"},
-	"engine": {"spoolBytes": "1", "activeLooks": "2"},
+	"live":    {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
+	"heap":    {"reclaimBatch": "1", "keepBytes": "0"},
+	"queue":   {"spins": "1 << 30"},
+	"durable": {"spoolBytes": "1"},
+	"engine":  {"activeLooks": "2"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }
@@ -47,7 +48,7 @@ var always = []Change{
 	{"live/slots.go",
 		"\tclear64(&v.slots.local[i].words.State)\n",
 		"\tv.slots.local[i].words.State.Store(0)\n"},
-	{"engine/records.go",
+	{"durable/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
 }

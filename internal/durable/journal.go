@@ -1,4 +1,4 @@
-package engine
+package durable
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
@@ -55,47 +56,61 @@ var (
 	errUnlisted = errors.New("a version does not list its changes")
 )
 
-// openJournal opens the journal file.
-func (sp *Space) openJournal() (err error) {
-	if sp.Guest {
-		return sp.openGuestJournal()
+// OpenJournal opens the journal file.
+func (d *Writer) OpenJournal() (err error) {
+	if d.Guest {
+		return d.openGuestJournal()
 	}
 	mode, created := os.O_RDWR, false
-	if sp.ReadOnly {
+	if d.ReadOnly {
 		mode = os.O_RDONLY
 	}
-	sp.journal.file, err = sp.Files.OpenFile(journal.FileName, mode, 0)
+	d.journal.file, err = d.Files.OpenFile(journal.FileName, mode, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		if alone, aloneErr := sp.Files.Alone(); !sp.ReadOnly && (aloneErr != nil || !alone) { // F4
-			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", ErrReplaced, sp.Files.Join(journal.FileName)), aloneErr)
+		if alone, aloneErr := d.Files.Alone(); !d.ReadOnly && (aloneErr != nil || !alone) { // F4
+			return errors.Join(fmt.Errorf("%w: %s is not there, and other processes have the space open; close it there first", failure.ErrReplaced, d.Files.Join(journal.FileName)), aloneErr)
 		}
-		if w := sp.Live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
+		if w := d.Live.Words(); w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
 			return spacefile.ErrNoJournal
 		}
-		if sp.journal.file, err = sp.Files.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, sp.Files.Perm()); err == nil {
-			err = sp.Files.SyncNames()
+		if d.journal.file, err = d.Files.OpenFile(journal.FileName, os.O_RDWR|os.O_CREATE, d.Files.Perm()); err == nil {
+			err = d.Files.SyncNames()
 		}
-		created = err == nil && !sp.ReadOnly
+		created = err == nil && !d.ReadOnly
 	}
 	if err != nil {
 		return err
 	}
-	sp.journal.writer = journal.NewWriter(sp.journal.file, sp.Live, sp.Head.SpaceID)
-	sp.lookForDoubt()
-	return sp.settleJournal(created)
+	d.journal.writer = journal.NewWriter(d.journal.file, d.Live, d.Head.SpaceID)
+	d.lookForDoubt()
+	return d.settleJournal(created)
 }
 
-// release gives up the segment that this process writes.
-func (j *journaling) release() {
-	j.Lock()
-	defer j.Unlock()
-	j.writer.Release()
+// openGuestJournal opens the journal for a guest, which only looks whether there is
+// something to recover. Nothing can be missing from where it was closed in order.
+func (d *Writer) openGuestJournal() (err error) {
+	d.journal.file, err = d.Files.OpenFile(journal.FileName, os.O_RDONLY, 0)
+	if w := d.Live.Words(); errors.Is(err, os.ErrNotExist) {
+		if w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
+			return spacefile.ErrNoJournal
+		}
+		d.Live.Recovered(w.Written.Load())
+		return nil
+	}
+	return err
 }
 
-// noteLogged counts what a commit has logged, and reports whether it is so much
+// Release gives up the segment of the journal that this process writes.
+func (d *Writer) Release() {
+	d.journal.Lock()
+	defer d.journal.Unlock()
+	d.journal.writer.Release()
+}
+
+// NoteLogged counts what a commit has logged, and reports whether it is so much
 // that it should be written. The caller has the queue.
-func (sp *Space) noteLogged(bytes uint64) bool {
-	j := &sp.journal
+func (d *Writer) NoteLogged(bytes uint64) bool {
+	j := &d.journal
 	if j.pending += bytes + uint64(format.RecordHeadSize); j.pending < spoolBytes {
 		return false
 	}
@@ -103,11 +118,11 @@ func (sp *Space) noteLogged(bytes uint64) bool {
 	return true
 }
 
-// runJournal writes and syncs what was committed, in the background: twice in the
+// RunJournal writes and syncs what was committed, in the background: twice in the
 // flush interval, so that nothing gets older than that before it is on disk.
-func (sp *Space) runJournal() {
-	defer sp.Done.Done()
-	interval := sp.options.FlushInterval
+func (d *Writer) RunJournal() {
+	defer d.Done.Done()
+	interval := d.options.FlushInterval
 	if interval == 0 {
 		interval = DefaultFlushInterval
 	}
@@ -115,15 +130,15 @@ func (sp *Space) runJournal() {
 	defer ticker.Stop()
 	var retry time.Time
 	for {
-		write := sp.flushSoon
+		write := d.flushSoon
 		select {
-		case <-sp.Quit:
+		case <-d.Quit:
 			return
-		case <-sp.journal.wish:
-			write = sp.spool
+		case <-d.journal.wish:
+			write = d.Spool
 		case <-ticker.C:
 		}
-		if !sp.inBackground(write, &retry) {
+		if !d.inBackground(write, &retry) {
 			return
 		}
 	}
@@ -131,15 +146,15 @@ func (sp *Space) runJournal() {
 
 // inBackground writes the journal, unless that has failed a moment ago. It reports false in a
 // fork, whose runtime runs what waits for the parent's timers.
-func (sp *Space) inBackground(write func() error, retry *time.Time) bool {
-	if sp.Forked() {
+func (d *Writer) inBackground(write func() error, retry *time.Time) bool {
+	if d.Forked() {
 		return false
 	}
 	if time.Now().Before(*retry) {
 		return true
 	}
 	if err := write(); err != nil {
-		sp.Note(err)
+		d.Note(err)
 		*retry = time.Now().Add(time.Second)
 	}
 	return true
@@ -147,66 +162,62 @@ func (sp *Space) inBackground(write func() error, retry *time.Time) bool {
 
 // flushSoon makes the newest version durable, unless the space is closed
 // meanwhile: then closing does it.
-func (sp *Space) flushSoon() (err error) {
-	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	w := sp.Live.Words()
-	version, err := sp.NewestVersion()
+func (d *Writer) flushSoon() (err error) {
+	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
+	w := d.Live.Words()
+	version, err := d.NewestVersion()
 	if err != nil {
 		return err
 	}
-	return sp.lead(false, func() bool {
-		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || sp.Quitting()
+	return d.lead(false, func() bool {
+		return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 || d.Quitting()
 	})
 }
 
-// spool writes what was committed to the file, without a sync, unless somebody is
+// Spool writes what was committed to the file, without a sync, unless somebody is
 // at it.
-func (sp *Space) spool() (err error) {
-	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	if sp.Live.Words().Failed.Load() != 0 || !sp.Live.TryLeadJournal() {
+func (d *Writer) Spool() (err error) {
+	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
+	if d.Live.Words().Failed.Load() != 0 || !d.Live.TryLeadJournal() {
 		return nil
 	}
-	defer sp.Live.UnleadJournal()
-	return sp.write()
+	defer d.Live.UnleadJournal()
+	return d.write()
 }
 
-// Spool writes what was committed to the journal, without a sync, as is done from
-// time to time.
-func (sp *Space) Spool() error { return sp.Within(sp.spool) }
-
-// spoolTo writes at least the versions up to the state's, which is held. It does
+// SpoolTo writes at least the versions up to the state's, which is held. It does
 // not wait for whoever leads, and may be syncing: writing twice does no harm.
-func (sp *Space) spoolTo(h live.Hold) error {
-	state, err := sp.StateOf(h)
+func (d *Writer) SpoolTo(h live.Hold) error {
+	state, err := d.StateOf(h)
 	if err != nil {
 		return err
 	}
-	w, version := sp.Live.Words(), state.Version
+	w, version := d.Live.Words(), state.Version
 	for w.Written.Load() < version {
-		if err := sp.refused(); err != nil {
+		if err := d.Refused(); err != nil {
 			return err
 		}
-		if err := sp.write(); err != nil {
+		if err := d.write(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitDurable returns when the version survives power loss.
-func (sp *Space) awaitDurable(version format.Version) (err error) {
-	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	w := sp.Live.Words()
+// Await returns when the version survives power loss.
+func (d *Writer) Await(version format.Version) (err error) {
+	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
+	w := d.Live.Words()
 	w.Wishes.Add(1)
-	err = sp.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
+	err = d.lead(true, func() bool { return w.Durable.Load() >= uint64(version) || w.Failed.Load() != 0 })
 	if err == nil && w.Durable.Load() < uint64(version) {
-		return sp.whyFailed()
+		return d.whyFailed()
 	}
-	if lost := sp.told(); err == nil {
+	if lost := d.told(); err == nil {
 		err = lost
 	}
 	if err == nil {
-		sp.Live.Assure() // X3
+		d.Live.Assure() // X3
 	}
 	return err
 }
@@ -214,8 +225,8 @@ func (sp *Space) awaitDurable(version format.Version) (err error) {
 // lead makes versions durable until done: by leading a round, or by waiting for
 // the one that another goroutine or another process leads. gather says that a
 // commit waits for it.
-func (sp *Space) lead(gather bool, done func() bool) error {
-	r := &sp.journal.round
+func (d *Writer) lead(gather bool, done func() bool) error {
+	r := &d.journal.round
 	for !done() {
 		r.Lock()
 		if running := r.done; running != nil {
@@ -226,7 +237,7 @@ func (sp *Space) lead(gather bool, done func() bool) error {
 		mine := make(chan struct{})
 		r.done = mine
 		r.Unlock()
-		if err := sp.leadMine(mine, gather, done); err != nil {
+		if err := d.leadMine(mine, gather, done); err != nil {
 			return err
 		}
 	}
@@ -234,38 +245,38 @@ func (sp *Space) lead(gather bool, done func() bool) error {
 }
 
 // leadMine leads a round of this process, and ends it.
-func (sp *Space) leadMine(mine chan struct{}, gather bool, done func() bool) error {
-	r := &sp.journal.round
+func (d *Writer) leadMine(mine chan struct{}, gather bool, done func() bool) error {
+	r := &d.journal.round
 	defer func() { // after a panic, too
 		r.Lock()
 		r.done = nil
 		r.Unlock()
 		close(mine)
 	}()
-	return sp.leadRound(gather, done)
+	return d.leadRound(gather, done)
 }
 
 // leadRound makes everything that is committed durable, once this process leads;
 // if it is done before, there is nothing to do.
-func (sp *Space) leadRound(gather bool, done func() bool) error {
-	if !sp.Live.LeadJournal(done) {
+func (d *Writer) leadRound(gather bool, done func() bool) error {
+	if !d.Live.LeadJournal(done) {
 		return nil
 	}
-	defer sp.Live.UnleadJournal()
+	defer d.Live.UnleadJournal()
 	if done() {
 		return nil
 	}
 	if gather {
-		sp.gather()
+		d.gather()
 	}
-	w := sp.Live.Words()
+	w := d.Live.Words()
 	wishes := w.Wishes.Load()
-	if err := sp.write(); err != nil {
+	if err := d.write(); err != nil {
 		return err
 	}
 	began := time.Now()
-	err := sp.syncJournal()
-	sp.journal.syncTime = time.Since(began)
+	err := d.syncJournal()
+	d.journal.syncTime = time.Since(began)
 	w.Group.Store(uint32(w.Wishes.Load() - w.Served.Swap(wishes)))
 	return err
 }
@@ -275,9 +286,9 @@ func (sp *Space) leadRound(gather bool, done func() bool) error {
 // miss this one. So all that commit one after the other share each sync, and not
 // every other one. It waits for a fraction of what a sync takes, no longer: those
 // others may never come. Who commits alone waits for nothing.
-func (sp *Space) gather() {
-	w := sp.Live.Words()
-	for began := time.Now(); w.Wishes.Load()-w.Served.Load() < uint64(w.Group.Load()) && time.Since(began) < sp.journal.syncTime/2; {
+func (d *Writer) gather() {
+	w := d.Live.Words()
+	for began := time.Now(); w.Wishes.Load()-w.Served.Load() < uint64(w.Group.Load()) && time.Since(began) < d.journal.syncTime/2; {
 		runtime.Gosched()
 		oslock.Yield()
 	}

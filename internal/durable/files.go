@@ -1,9 +1,10 @@
-package engine
+package durable
 
 import (
 	"errors"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
@@ -16,11 +17,11 @@ import (
 //
 //	F1  Nothing is acknowledged as durable unless, after the sync, the names in the
 //	    directory of the space still led to the files that were synced, and these
-//	    were as long as they must be (examine). One who is told so later has lost
+//	    were as long as they must be (Examine). One who is told so later has lost
 //	    what was made durable and then taken away, and no more.
 //	F2  Where the heap is in its place, nothing is lost: two anchors make everything
 //	    durable that is committed, and the journal needless (J1), before anybody is
-//	    told of the loss of a journal (mend).
+//	    told of the loss of a journal (Mend).
 //	F3  A journal that was cut, and is in its place, becomes whole again when two
 //	    anchors were written after the cut was seen: then nothing that was in it is
 //	    needed. Nothing else is written over: what others have claimed in it, and
@@ -34,64 +35,64 @@ import (
 // The file of the heap may have been moved within its file system, with its directory:
 // the names in that directory are looked at, not the path.
 
-// examine looks whether the files of the space are what they were, by one system call
+// Examine looks whether the files of the space are what they were, by one system call
 // for each. It returns nil if they are.
-func (sp *Space) examine() *spacefile.Missing {
-	if m := sp.Files.ExamineHeap(sp.Live.Words()); m != nil {
+func (d *Writer) Examine() *spacefile.Missing {
+	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil {
 		return m
 	}
-	return sp.Files.ExamineJournal(sp.Live.Words(), sp.journal.id)
+	return d.Files.ExamineJournal(d.Live.Words(), d.journal.id)
 }
 
-// assured is what one calls who is about to say that something is durable, after the
+// Assured is what one calls who is about to say that something is durable, after the
 // sync: it returns an error if that may not be said. If only the journal is missing,
 // everything that is committed is made durable in another way first (F2).
-func (sp *Space) assured() error {
-	m := sp.examine()
+func (d *Writer) Assured() error {
+	m := d.Examine()
 	if m == nil {
 		return nil
 	}
-	return sp.mend(m)
+	return d.Mend(m)
 }
 
-// mend does what can be done about a file that is missing (F2, F3), and returns the
+// Mend does what can be done about a file that is missing (F2, F3), and returns the
 // error that tells of it.
-func (sp *Space) mend(m *spacefile.Missing) error {
-	sp.Live.Assure() // else nothing may be missing (L16)
+func (d *Writer) Mend(m *spacefile.Missing) error {
+	d.Live.Assure() // else nothing may be missing (L16)
 	if m.File != journal.FileName {
-		return sp.stop(m)
+		return d.stop(m)
 	}
-	if err := sp.anchorTwice(); err != nil {
+	if err := d.AnchorTwice(); err != nil {
 		return errors.Join(m.Err, err)
 	}
 	if !m.Cut {
-		return sp.stop(m)
+		return d.stop(m)
 	}
-	if err := sp.lengthen(); errors.Is(err, mapping.ErrNoSpace) {
+	if err := d.lengthen(); errors.Is(err, mapping.ErrNoSpace) {
 		return m.Err
 	} else if err != nil {
-		return sp.stop(&spacefile.Missing{File: m.File, Err: errors.Join(m.Err, err)})
+		return d.stop(&spacefile.Missing{File: m.File, Err: errors.Join(m.Err, err)})
 	}
-	sp.Live.Words().JournalLosses.Add(1)
+	d.Live.Words().JournalLosses.Add(1)
 	return m.Err
 }
 
 // lengthen gives the journal the space back that all its segments have. On a full disk
 // that fails, and the space goes on: everything durable takes anchors then.
-func (sp *Space) lengthen() error {
-	count := sp.Live.Words().SegmentCount.Load()
-	sp.Live.Assure() // L16
-	if count == 0 || sp.ReadOnly {
+func (d *Writer) lengthen() error {
+	count := d.Live.Words().SegmentCount.Load()
+	d.Live.Assure() // L16
+	if count == 0 || d.ReadOnly {
 		return nil
 	}
-	return sp.journal.file.Allocate(0, int64(min(count, format.NumSegments))*format.SegmentSize)
+	return d.journal.file.Allocate(0, int64(min(count, format.NumSegments))*format.SegmentSize)
 }
 
 // told returns an error if the journal was found cut, by whatever process, since one who
 // waits for it in this process was told last: once.
-func (sp *Space) told() error {
-	losses := sp.Live.Words().JournalLosses.Load()
-	if sp.journal.losses.Swap(losses) == losses {
+func (d *Writer) told() error {
+	losses := d.Live.Words().JournalLosses.Load()
+	if d.journal.losses.Swap(losses) == losses {
 		return nil
 	}
 	return &format.DamageError{File: journal.FileName,
@@ -99,88 +100,87 @@ func (sp *Space) told() error {
 }
 
 // stop stops all writing (F5), and remembers why.
-func (sp *Space) stop(m *spacefile.Missing) error {
-	err := sp.Kind(m.Err)
-	if !errors.Is(err, errFailed) {
-		err = fmt.Errorf("%w: %w", err, errFailed)
+func (d *Writer) stop(m *spacefile.Missing) error {
+	err := d.Kind(m.Err)
+	if !errors.Is(err, ErrFailed) {
+		err = fmt.Errorf("%w: %w", err, ErrFailed)
 	}
-	sp.stopped.CompareAndSwap(nil, &err)
-	return sp.fail(err)
+	d.stopped.CompareAndSwap(nil, &err)
+	return d.Fail(err)
 }
 
 // whyFailed returns the error of one who wants to write after the space has failed.
-func (sp *Space) whyFailed() error {
-	if lost := sp.LookLost(); lost != nil {
+func (d *Writer) whyFailed() error {
+	if lost := d.LookLost(); lost != nil {
 		return lost
 	}
-	if sp.stopped.Load() == nil && !sp.ReadOnly {
-		if m := sp.examine(); m != nil && (m.File == HeapName || !m.Cut) { // another process may have found it
-			_ = sp.stop(m)
+	if d.stopped.Load() == nil && !d.ReadOnly {
+		if m := d.Examine(); m != nil && (m.File == spacefile.HeapName || !m.Cut) { // another process may have found it
+			_ = d.stop(m)
 		}
 	}
-	if why := sp.stopped.Load(); why != nil {
+	if why := d.stopped.Load(); why != nil {
 		return *why
 	}
-	return errFailed
+	return ErrFailed
 }
 
-// whyStopped returns why nothing is written any more, if this process has found that out.
-func (sp *Space) whyStopped() error {
-	if why := sp.stopped.Load(); why != nil {
+// WhyStopped returns why nothing is written any more, if this process has found that out.
+func (d *Writer) WhyStopped() error {
+	if why := d.stopped.Load(); why != nil {
 		return *why
 	}
 	return nil
 }
 
-// lookAround looks at the files in the background: what was durable is made so again
+// LookAround looks at the files in the background: what was durable is made so again
 // before anybody asks.
-func (b *background) lookAround() error {
-	sp := b.sp
-	if sp.refused() != nil {
+func (d *Writer) LookAround() error {
+	if d.Refused() != nil {
 		return nil
 	}
-	return sp.Guarded(sp.assured)
+	return d.Guarded(d.Assured)
 }
 
 // settleJournal sees to it that the journal is the one of all processes, and whole (F4).
 // created says that there was none, and this process has made it. The caller has the
 // gate, and has joined.
-func (sp *Space) settleJournal(created bool) error {
-	w := sp.Live.Words()
-	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return mapping.StatusOfFile(sp.journal.file) })
+func (d *Writer) settleJournal(created bool) error {
+	w := d.Live.Words()
+	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return mapping.StatusOfFile(d.journal.file) })
 	if err != nil {
 		return err
 	}
-	sp.journal.id = s.FileID
-	defer func() { sp.journal.losses.Store(w.JournalLosses.Load()) }()
+	d.journal.id = s.FileID
+	defer func() { d.journal.losses.Store(w.JournalLosses.Load()) }()
 	known := mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()}
 	same := known == s.FileID || known == mapping.FileID{}
 	if !same || w.Recovering.Load() != 0 {
-		foreign, err := journal.ForeignTo(sp.journal.file, sp.Head.SpaceID)
+		foreign, err := journal.ForeignTo(d.journal.file, d.Head.SpaceID)
 		if err != nil {
 			return err
 		}
 		if foreign {
-			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", ErrReplaced, sp.Files.Join(journal.FileName))
+			return fmt.Errorf("%w: %s is the journal of another space; bring back the right one", failure.ErrReplaced, d.Files.Join(journal.FileName))
 		}
 	}
-	if sp.ReadOnly || same && spacefile.Whole(s, size) && !created {
-		if !sp.ReadOnly {
-			sp.nameJournal()
+	if d.ReadOnly || same && spacefile.Whole(s, size) && !created {
+		if !d.ReadOnly {
+			d.nameJournal()
 		}
 		return nil
 	}
 	if !same {
-		alone, err := sp.Files.Alone()
+		alone, err := d.Files.Alone()
 		if err != nil {
 			return err
 		}
 		if !alone {
-			return fmt.Errorf("%w: %s is another file than the one that other processes have open; close the space there first", ErrReplaced, sp.Files.Join(journal.FileName))
+			return fmt.Errorf("%w: %s is another file than the one that other processes have open; close the space there first", failure.ErrReplaced, d.Files.Join(journal.FileName))
 		}
 	}
-	if w.Recovering.Load() == 0 && sp.refused() == nil { // else what comes then does so: recover, heal
-		if err := sp.anchorTwice(); err != nil { // F2: nothing depends on what was in the file then
+	if w.Recovering.Load() == 0 && d.Refused() == nil { // else what comes then does so: Recover, Heal
+		if err := d.AnchorTwice(); err != nil { // F2: nothing depends on what was in the file then
 			return err
 		}
 	}
@@ -189,19 +189,19 @@ func (sp *Space) settleJournal(created bool) error {
 			w.Segments[i].Owner.Store(0)
 		}
 	}
-	if err := sp.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) {
+	if err := d.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) {
 		return err
 	}
 	if same {
 		w.JournalLosses.Add(1)
 	}
-	sp.nameJournal()
+	d.nameJournal()
 	return nil
 }
 
 // nameJournal says which journal it is that all processes write.
-func (sp *Space) nameJournal() {
-	w := sp.Live.Words()
-	w.JournalDevice.Store(sp.journal.id.Device)
-	w.JournalInode.Store(sp.journal.id.Inode)
+func (d *Writer) nameJournal() {
+	w := d.Live.Words()
+	w.JournalDevice.Store(d.journal.id.Device)
+	w.JournalInode.Store(d.journal.id.Inode)
 }

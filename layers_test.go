@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
 	{"internal/salvage", "internal/relocate"},
+	{"internal/turn"},
 	{"internal/locks", "internal/durable"},
 	{"internal/member"},
 	{"internal/dump", "internal/failure"},

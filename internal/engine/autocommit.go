@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/turn"
 )
 
 // Scope says where an act on the objects of a space happens: in a transaction; or alone, each
@@ -265,4 +266,11 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	}
 	in = over
 	return c.version, err
+}
+
+// changeBare is change for who changes no objects.
+func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) (format.Version, error) {
+	return sp.change(ctx, func(tx *Tx) error {
+		return fn(turn.Writing{Txn: tx.write, State: tx.state, Base: tx.hold.State})
+	})
 }

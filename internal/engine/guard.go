@@ -52,7 +52,7 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		return err != nil, err
 	case !sp.Queue.Mine(): // it has come to no turn, or has given it: the Tx may be another one's
 	case in == beginning && (tx.sp == nil || tx.Ended()): // it has not begun
-		sp.giveTurn()
+		sp.turn.Give()
 	case in == beginning:
 		tx.spoil(err)
 		tx.Abort()
@@ -61,7 +61,7 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		sp.Anyhow(sp.Heap.Abandon)
 		sp.Anyhow(func() { sp.Live.Release(&tx.hold) })
 		sp.Anyhow(sp.Heap.Leave)
-		sp.giveTurn()
+		sp.turn.Give()
 	}
 	if in != committing {
 		return true, err

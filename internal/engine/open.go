@@ -78,6 +78,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	}
 	sp := &Space{options: o, faults: mapping.MajorFaults()}
 	sp.Start(dir, o.ReadOnly)
+	sp.turn.Init(&sp.Member, &sp.durable)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collecting.turn = make(chan struct{}, 1)
@@ -153,6 +154,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 func (sp *Space) attach() {
 	sp.Heap.SetRelief(sp.relieve, sp.sweepWithin)
 	sp.Full = sp.fullError
+	sp.turn.Change = sp.changeBare
 }
 
 // openHeap opens and maps the heap file.

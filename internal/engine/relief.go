@@ -40,7 +40,7 @@ func (sp *Space) relieve() {
 // The lists of this process are forgotten below the floor, as if it had just entered. A
 // sweep that this very process has in progress finds another epoch and decides nothing.
 func (sp *Space) sweepWithin() bool {
-	t := &sp.txn
+	t := &sp.turn.Txn
 	if !sp.maySweepFind() {
 		return false
 	}

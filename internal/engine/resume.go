@@ -110,10 +110,10 @@ func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, du
 	}
 	r := &Resumption{sp: sp, ctx: ctx, goroutine: goroutine.ID(), state: state, durable: durable}
 	if sp.Live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
-		if err := sp.takeTurn(ctx); err != nil {
+		if err := sp.turn.Take(ctx); err != nil {
 			return nil, err
 		}
-		sp.giveTurn()
+		sp.turn.Give()
 	}
 	err := sp.look(func(tx *Tx) (err error) {
 		if r.birth, err = tx.birthOf(state); err != nil {

@@ -133,10 +133,10 @@ func (sp *Space) unclean(ctx context.Context) error {
 	if sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if err := sp.takeTurn(ctx); err != nil {
+	if err := sp.turn.Take(ctx); err != nil {
 		return err
 	}
-	defer sp.giveTurn()
+	defer sp.turn.Give()
 	if sp.Live.Words().Clean.Load() == 0 {
 		return nil
 	}

@@ -37,7 +37,7 @@
 //	    and goes on has taken another one before. Close says that the space is
 //	    closed and waits for all of them after that, for the queue first, since who
 //	    has it may enter; and whoever takes one later finds the space closed, and
-//	    touches nothing. (beginDrain, drained, member.Enter, takeTurn, live.HoldUnless)
+//	    touches nothing. (beginDrain, drained, member.Enter, turn.Take, live.HoldUnless)
 //
 // Start reading at Space, then Space.Begin and Tx.Commit.
 package engine
@@ -50,11 +50,11 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/turn"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -66,9 +66,9 @@ type Space struct {
 	member.Member
 	options Options
 
-	txn    heap.Txn // of the transaction that has the queue
-	writes writer   // reused for transactions without a handle
-	store  Store    // what transactions know of types and versions
+	turn   turn.Turn
+	writes writer // reused for transactions without a handle
+	store  Store  // what transactions know of types and versions
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 

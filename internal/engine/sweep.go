@@ -206,10 +206,10 @@ func (sp *Space) startSweep() (begun begunSweep, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
 	defer cancel()
-	if err := sp.takeTurn(ctx); err != nil {
+	if err := sp.turn.Take(ctx); err != nil {
 		return begun, err
 	}
-	defer sp.giveTurn()
+	defer sp.turn.Give()
 	w := sp.Live.Words()
 	if w.Clean.Load() != 0 {
 		if err := sp.durable.MakeUnclean(); err != nil {

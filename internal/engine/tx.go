@@ -5,7 +5,6 @@ import (
 	"runtime/debug"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/member"
@@ -136,11 +135,11 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 // the base is held and before anything is allocated (I7); the base is read after
 // the lock was taken, so that what the former holder published is seen.
 func (tx *Tx) start(ctx context.Context, sp *Space) error {
-	if err := sp.awaitTurn(ctx); err != nil {
+	if err := sp.turn.Await(ctx); err != nil {
 		return err
 	}
 	tx.sp, tx.hold = sp, live.Hold{}
-	tx.Start(&sp.store, &sp.txn)
+	tx.Start(&sp.store, &sp.turn.Txn)
 	sp.Heap.Enter()
 	invariant.Point("begin.active")
 	sp.Live.HoldIn(&tx.hold)
@@ -158,70 +157,6 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	}
 	invariant.Point("begin.ready")
 	return nil
-}
-
-// publish writes the state block, seals what the transaction wrote, and swaps
-// the current state from the held base to the new one (E1, E2, I3). It ends the
-// heap's transaction and releases the hold either way, unless it panics, and says in
-// published whether there was a swap. An error that is nil, without a swap, says that
-// others have published something since.
-//
-// as is the head of the last record if the changes come from the journal; else nil.
-func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *format.RecordHead, published *bool) error {
-	t.Conclude()
-	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
-	var op format.Op
-	if err == nil {
-		op, err = t.SealLog()
-	}
-	if err != nil {
-		t.Aborted()
-		sp.Live.Release(hold)
-		return err
-	}
-	t.Free(hold.State)
-	if ops := format.Addr(state.OpBlock); format.OpKindOf(state.OpWhat) == format.OpList && t.Plausible(ops) {
-		t.Free(ops)
-	}
-	state.Version = uint64(t.Version())
-	state.Previous = uint64(hold.State)
-	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
-	if as == nil {
-		state.UnixNano = uint64(sp.Live.Now())
-		state.Chain = format.NextChain(state.Chain, sp.Live.Words().Salt.Load(), state.Version)
-	} else {
-		state.UnixNano, state.Chain = as.UnixNano, as.Chain
-	}
-	state.BlockBytes += uint64(t.Bytes())
-	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
-	t.Seal()
-	invariant.Point("commit.sealed")
-	invariant.Point("commit.swap")
-	*published = sp.Live.Publish(hold.State, a)
-	if invariant.Enabled {
-		noteSwap(sp.Live.Record(), *published, hold.State, a, t.Version())
-	}
-	invariant.Point("commit.swapped")
-	if *published {
-		sp.Live.Announce()
-	}
-	sp.Live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
-	if !*published {
-		t.Aborted()
-		return nil
-	}
-	t.Committed()
-	invariant.Point("commit.freed")
-	return nil
-}
-
-// noteSwap notes the outcome of a commit's swap.
-func noteSwap(r invariant.Record, published bool, base, next format.Addr, version format.Version) {
-	event := invariant.Lost
-	if published {
-		event = invariant.Swapped
-	}
-	r.Note(event, uint64(next), uint64(version), uint64(base))
 }
 
 // Commit publishes the transaction's version and ends the transaction; a
@@ -296,7 +231,7 @@ func (tx *Tx) conclude(c *commitment) error {
 	}
 	spool := false
 	logged, next := tx.write.Logged(), tx.write.Version()
-	err := sp.publish(tx.write, &tx.hold, tx.state, c.replayed, &c.published)
+	err := sp.turn.Publish(tx.write, &tx.hold, tx.state, c.replayed, &c.published)
 	if c.published {
 		c.version = next
 		e := sp.Live.Entry()
@@ -354,7 +289,7 @@ func (tx *Tx) end() {
 	}
 	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if it has come so far
 	sp.Anyhow(sp.Heap.Leave)
-	sp.giveTurn()
+	sp.turn.Give()
 }
 
 // takeIndex returns an index for a new object, not below the least one. It is never given

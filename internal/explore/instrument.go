@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -366,6 +366,7 @@ func (w *rewriter) keep(f *ast.File) string {
 		"github.com/everheap/everheap/internal/oslock":    "var _ = oslock.Yield",
 		"github.com/everheap/everheap/internal/invariant": "const _ = invariant.Enabled",
 		"github.com/everheap/everheap/internal/mapping":   "var _ mapping.Region",
+		"github.com/everheap/everheap/internal/member":    "var _ member.Member",
 	}
 	var b strings.Builder
 	for _, spec := range f.Imports {

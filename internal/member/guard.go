@@ -80,6 +80,24 @@ func (m *Member) UsingLists(fn func() error) error {
 	return err
 }
 
+// Look runs fn, guarded, with the state of the newest version, which is held meanwhile.
+func (m *Member) Look(fn func(state format.Addr) error) (err error) {
+	if m.Forked() {
+		return failure.ErrForked
+	}
+	var hold live.Hold
+	defer m.Anyhow(func() {
+		if hold.Held() && !m.Forked() {
+			m.Live.Release(&hold)
+		}
+	})
+	defer m.EndGuard(debug.SetPanicOnFault(true), &err)
+	if !m.Live.HoldUnless(&hold, &m.Shut) {
+		return m.WhyClosed()
+	}
+	return fn(hold.State)
+}
+
 // StateOf returns a copy of a held state.
 func (m *Member) StateOf(h live.Hold) (s format.State, err error) {
 	defer m.EndGuard(debug.SetPanicOnFault(true), &err)

@@ -18,7 +18,7 @@ import (
 //	    do, asks Forked first, at its beginning: readers in Tx.view, writers in turn.Take,
 //	    all else in member.Enter; the background at each tick. What was in progress in the
 //	    parent at the fork cannot go on in it, and asks at its end, where it would let go
-//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, publishNothing, Fault.
+//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, turn.endPublish, Fault.
 //	Q3  Locks by which others see that the parent lives, or has the space open, are
 //	    those of descriptions that a fork does not get (mapping.Pin; L2). The gate is
 //	    locked through a descriptor, for a moment, and is unlocked before that is

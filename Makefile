@@ -39,7 +39,7 @@ race: race-library
 
 # What stores pointers, and where: once a release, since it builds all of Go anew.
 pointers:
-	GOEXPERIMENT=cgocheck2 go test -short $(SPACES) ./internal/layout ./internal/heap ./internal/engine
+	GOEXPERIMENT=cgocheck2 go test -short $(SPACES) ./internal/layout ./internal/heap ./internal/edit ./internal/engine
 	GOGC=1 go test -count 1 -short $(SPACES)
 
 # Behind every point: go test -short takes every third.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -11,7 +12,7 @@ import (
 // What Map and Sorted have in common. Which of them it is, and of which types, is in of.
 
 // setEntry stores a copy of v under the key.
-func setEntry[K comparable, V any](sc Scope, of engine.MapOf, key K, v V) error {
+func setEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, v V) error {
 	s, in, err := sc.on()
 	if err == nil {
 		err = in.Set(of, layout.NoEscapeKey(&key), layout.NoEscape(&v))
@@ -20,7 +21,7 @@ func setEntry[K comparable, V any](sc Scope, of engine.MapOf, key K, v V) error 
 }
 
 // getEntry copies the value of the key to dst, which is a *V that does not escape.
-func getEntry[K comparable](sc Scope, of engine.MapOf, key K, dst unsafe.Pointer) error {
+func getEntry[K comparable](sc Scope, of edit.MapOf, key K, dst unsafe.Pointer) error {
 	s, in, err := sc.on()
 	if err == nil {
 		var found bool
@@ -32,7 +33,7 @@ func getEntry[K comparable](sc Scope, of engine.MapOf, key K, dst unsafe.Pointer
 }
 
 // hasEntry reports whether the map has the key.
-func hasEntry[K comparable](sc Scope, of engine.MapOf, key K) (found bool, err error) {
+func hasEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
 	s, in, err := sc.on()
 	if err == nil {
 		found, err = in.Get(of, layout.NoEscapeKey(&key), nil)
@@ -41,7 +42,7 @@ func hasEntry[K comparable](sc Scope, of engine.MapOf, key K) (found bool, err e
 }
 
 // modifyEntry is changeEntry for a key that must be there.
-func modifyEntry[K comparable, V any](sc Scope, of engine.MapOf, key K, fn func(v *V) error) error {
+func modifyEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, fn func(v *V) error) error {
 	return changeEntry(sc, of, "modify", key, func(v *V, found bool) error {
 		if !found {
 			return fmt.Errorf("key %v: %w", key, ErrNotFound)
@@ -51,7 +52,7 @@ func modifyEntry[K comparable, V any](sc Scope, of engine.MapOf, key K, fn func(
 }
 
 // changeEntry reads, lets fn change, and writes one entry, in one transaction.
-func changeEntry[K comparable, V any](sc Scope, of engine.MapOf, op string, key K, fn func(v *V, found bool) error) error {
+func changeEntry[K comparable, V any](sc Scope, of edit.MapOf, op string, key K, fn func(v *V, found bool) error) error {
 	s, in, err := sc.on()
 	if err == nil {
 		err = in.Edit(func(tx *engine.Tx) error {
@@ -70,7 +71,7 @@ func changeEntry[K comparable, V any](sc Scope, of engine.MapOf, op string, key 
 }
 
 // deleteEntry removes the key.
-func deleteEntry[K comparable](sc Scope, of engine.MapOf, key K) (removed bool, err error) {
+func deleteEntry[K comparable](sc Scope, of edit.MapOf, key K) (removed bool, err error) {
 	s, in, err := sc.on()
 	if err == nil {
 		removed, err = in.Delete(of, layout.NoEscapeKey(&key))
@@ -79,7 +80,7 @@ func deleteEntry[K comparable](sc Scope, of engine.MapOf, key K) (removed bool, 
 }
 
 // countEntries returns the number of entries.
-func countEntries(sc Scope, of engine.MapOf) (n int, err error) {
+func countEntries(sc Scope, of edit.MapOf) (n int, err error) {
 	s, in, err := sc.on()
 	if err == nil {
 		n, err = in.Len(of)

@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -105,7 +105,7 @@ func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
 	if err != nil {
 		return nil, c.space.wrap("get", err)
 	}
-	err = c.read(sc, "get", func(st *engine.Stored) error {
+	err = c.read(sc, "get", func(st *edit.Stored) error {
 		part, err := st.Get(k.pointer())
 		if err == nil && part.Pointer == nil {
 			err = fmt.Errorf("key %s in %s: %w", key, c.name, ErrNotFound)
@@ -130,7 +130,7 @@ func (c *Collection) SetJSON(sc Scope, key, value []byte) error {
 	if err != nil {
 		return c.space.wrap("set", err)
 	}
-	err = c.write(sc, "set", func(st *engine.Stored) error { return st.Set(k.pointer(), v.Pointer()) })
+	err = c.write(sc, "set", func(st *edit.Stored) error { return st.Set(k.pointer(), v.Pointer()) })
 	runtime.KeepAlive(k)
 	runtime.KeepAlive(v)
 	return err
@@ -142,7 +142,7 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 	if err != nil {
 		return false, c.space.wrap("delete", err)
 	}
-	err = c.write(sc, "delete", func(st *engine.Stored) (err error) {
+	err = c.write(sc, "delete", func(st *edit.Stored) (err error) {
 		removed, err = st.Delete(k.pointer())
 		return err
 	})
@@ -152,7 +152,7 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 
 // Len returns the number of entries.
 func (c *Collection) Len(sc Scope) (n int, err error) {
-	err = c.read(sc, "len", func(st *engine.Stored) error {
+	err = c.read(sc, "len", func(st *edit.Stored) error {
 		n = int(st.Count)
 		return nil
 	})
@@ -163,7 +163,7 @@ func (c *Collection) Len(sc Scope) (n int, err error) {
 // order, those of a sorted map by key, those of a list by index. Both slices are the caller's own.
 func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		err := c.all(tx, func(st *engine.Stored, key, value engine.StoredPart) (bool, error) {
+		err := c.all(tx, func(st *edit.Stored, key, value edit.StoredPart) (bool, error) {
 			k, err := keyText(st, key)
 			if err != nil {
 				return false, err
@@ -180,7 +180,7 @@ func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] {
 // KeysJSON is AllJSON for the keys alone.
 func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] {
 	return func(yield func(key []byte) bool) {
-		err := c.all(tx, func(st *engine.Stored, key, _ engine.StoredPart) (bool, error) {
+		err := c.all(tx, func(st *edit.Stored, key, _ edit.StoredPart) (bool, error) {
 			if st.Key == nil {
 				return false, nil
 			}
@@ -194,7 +194,7 @@ func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] {
 }
 
 // keyText renders a key; nil if there are none.
-func keyText(st *engine.Stored, key engine.StoredPart) ([]byte, error) {
+func keyText(st *edit.Stored, key edit.StoredPart) ([]byte, error) {
 	if st.Key == nil {
 		return nil, nil
 	}
@@ -202,18 +202,18 @@ func keyText(st *engine.Stored, key engine.StoredPart) ([]byte, error) {
 }
 
 // appendJSON renders a key or a value.
-func appendJSON(t *layout.Type, p engine.StoredPart) ([]byte, error) {
+func appendJSON(t *layout.Type, p edit.StoredPart) ([]byte, error) {
 	return t.AppendJSON(nil, p.Pointer, p.Bounds)
 }
 
 // all walks the entries until each wants no more or fails.
-func (c *Collection) all(tx *Tx, each func(st *engine.Stored, key, value engine.StoredPart) (bool, error)) error {
+func (c *Collection) all(tx *Tx, each func(st *edit.Stored, key, value edit.StoredPart) (bool, error)) error {
 	st, err := c.bind(tx)
 	if err != nil {
 		return err
 	}
 	var failed error
-	err = st.All(func(key, value engine.StoredPart) bool {
+	err = st.All(func(key, value edit.StoredPart) bool {
 		more, err := each(st, key, value)
 		failed = err
 		return more && err == nil
@@ -223,7 +223,7 @@ func (c *Collection) all(tx *Tx, each func(st *engine.Stored, key, value engine.
 
 // bind finds the collection in a transaction. The stored types of a collection
 // can change, and what was parsed for one type is nothing to another.
-func (c *Collection) bind(tx *Tx) (*engine.Stored, error) {
+func (c *Collection) bind(tx *Tx) (*edit.Stored, error) {
 	st, err := tx.engine.Stored(c.id)
 	if err != nil {
 		return nil, err
@@ -248,7 +248,7 @@ func typeText(t *layout.Type) string {
 }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
-func (c *Collection) read(sc Scope, op string, fn func(*engine.Stored) error) error {
+func (c *Collection) read(sc Scope, op string, fn func(*edit.Stored) error) error {
 	s, tx := sc.scope()
 	if tx != nil {
 		return c.do(tx, op, fn)
@@ -257,7 +257,7 @@ func (c *Collection) read(sc Scope, op string, fn func(*engine.Stored) error) er
 }
 
 // write runs fn in the scope: in its transaction, or in an Update of its own.
-func (c *Collection) write(sc Scope, op string, fn func(*engine.Stored) error) error {
+func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) error {
 	s, tx := sc.scope()
 	if tx != nil {
 		return c.do(tx, op, fn)
@@ -266,7 +266,7 @@ func (c *Collection) write(sc Scope, op string, fn func(*engine.Stored) error) e
 }
 
 // do runs fn with the collection in a transaction.
-func (c *Collection) do(tx *Tx, op string, fn func(*engine.Stored) error) error {
+func (c *Collection) do(tx *Tx, op string, fn func(*edit.Stored) error) error {
 	st, err := c.bind(tx)
 	if err == nil {
 		err = fn(st)

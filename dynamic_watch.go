@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 )
 
 // ChangeJSON is a Change without Go types: key and values are JSON, nil where there
@@ -26,8 +26,8 @@ func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), n
 // value has no key. If its types change, the loop ends with ErrTypeChanged, and the program
 // looks the collection up again.
 func (c *Collection) WatchJSON(ctx context.Context, opts ...WatchOption) iter.Seq2[ChangeJSON, error] {
-	of := engine.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
-	return follow(ctx, c.space, of, opts, func(d *engine.Difference) (j ChangeJSON, err error) {
+	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
+	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (j ChangeJSON, err error) {
 		j.Version, j.More = Version(d.Version), d.More
 		j.Kind = kindOf(d.Was.Pointer != nil, d.Now.Pointer != nil)
 		if j.Key, err = d.KeyJSON(); err != nil {

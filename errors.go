@@ -1,7 +1,7 @@
 package everheap
 
 import (
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -47,7 +47,7 @@ var (
 	// ErrShared: several goroutines used the Tx of an Update at once; it belongs to the
 	// goroutine that runs its function. Nothing was changed. The check catches two
 	// changes that meet, and a read that begins in the middle of a change.
-	ErrShared = engine.ErrShared
+	ErrShared = edit.ErrShared
 	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
 	ErrReadOnly = failure.ErrReadOnly
 	// ErrBusy: the context ended while the call waited for another process or goroutine;

@@ -3,9 +3,9 @@ package everheap
 import (
 	"errors"
 
-	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/recast"
 )
 
 // TypeOption says how to open a collection whose stored types are not the program's. Without
@@ -34,7 +34,7 @@ type TypeOption interface{ applyType(*typeSettings) }
 
 // typeSettings is what the options add up to.
 type typeSettings struct {
-	change engine.TypeChange
+	change recast.TypeChange
 	err    error // a type of a Migrate cannot be stored
 }
 

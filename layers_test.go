@@ -25,7 +25,8 @@ var layers = [][]string{
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
-	{"internal/salvage", "internal/relocate"},
+	{"internal/recast"},
+	{"internal/salvage", "internal/relocate", "internal/edit"},
 	{"internal/turn"},
 	{"internal/locks", "internal/durable"},
 	{"internal/member"},
@@ -97,6 +98,8 @@ var unsafeAllowed = map[string]struct {
 	"internal/spacefile": {"sizes of the first blocks", []string{"newfiles.go"}},
 	"internal/durable":   {"reads the blocks that versions log in place", nil},
 	"internal/member":    {"reads states in place", nil},
+	"internal/recast":    {"reads and writes the payloads of objects, and passes values on", nil},
+	"internal/edit":      {"reads and writes the payloads of objects in place, and passes pointers to variables of the caller", nil},
 	"internal/engine":    {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":    {"the futex system call takes the address of a word", nil},
 	"internal/format":    {"sizes and offsets for the guards at compile time", nil},

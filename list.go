@@ -4,6 +4,7 @@ import (
 	"iter"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -44,8 +45,8 @@ func (l List[T]) ID() ID { return l.id }
 func (l List[T]) IsNil() bool { return l.id == 0 }
 
 // of names the list and its type to the engine.
-func (l List[T]) of() engine.ListOf {
-	return engine.ListOf{ID: format.ID(l.id), Value: layout.IdentityOf[T]()}
+func (l List[T]) of() edit.ListOf {
+	return edit.ListOf{ID: format.ID(l.id), Value: layout.IdentityOf[T]()}
 }
 
 // Append adds copies of the values, with everything they own, at the end: all or none.

@@ -4,7 +4,7 @@ import (
 	"iter"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -49,8 +49,8 @@ func (m Map[K, V]) ID() ID { return m.id }
 func (m Map[K, V]) IsNil() bool { return m.id == 0 }
 
 // of names the map and its types to the engine.
-func (m Map[K, V]) of() engine.MapOf {
-	return engine.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V]()}
+func (m Map[K, V]) of() edit.MapOf {
+	return edit.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V]()}
 }
 
 // Set stores a copy of v, with everything it owns, under the key.

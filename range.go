@@ -4,7 +4,7 @@ import (
 	"iter"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -49,17 +49,17 @@ func Prefix[K ~string](p K) (from, to Bound[K]) {
 }
 
 // lower returns the bound as the lower end of a range.
-func (b *Bound[K]) lower() engine.Bound { return b.end(excluding) }
+func (b *Bound[K]) lower() edit.Bound { return b.end(excluding) }
 
 // upper returns the bound as the upper end of a range.
-func (b *Bound[K]) upper() engine.Bound { return b.end(including) }
+func (b *Bound[K]) upper() edit.Bound { return b.end(including) }
 
 // end returns the bound as an end that lies behind the key if the kind is after.
-func (b *Bound[K]) end(after boundKind) engine.Bound {
+func (b *Bound[K]) end(after boundKind) edit.Bound {
 	if b.kind == unbounded {
-		return engine.Bound{}
+		return edit.Bound{}
 	}
-	return engine.Bound{Key: layout.NoEscapeKey(&b.key), After: b.kind == after}
+	return edit.Bound{Key: layout.NoEscapeKey(&b.key), After: b.kind == after}
 }
 
 // All returns the entries in order, as they are when the loop starts, even if its body

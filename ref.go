@@ -1,6 +1,7 @@
 package everheap
 
 import (
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -42,8 +43,8 @@ func (r Ref[T]) ID() ID { return r.id }
 func (r Ref[T]) IsNil() bool { return r.id == 0 }
 
 // of names the value and its type to the engine.
-func (r Ref[T]) of() engine.RefOf {
-	return engine.RefOf{ID: format.ID(r.id), Value: layout.IdentityOf[T]()}
+func (r Ref[T]) of() edit.RefOf {
+	return edit.RefOf{ID: format.ID(r.id), Value: layout.IdentityOf[T]()}
 }
 
 // Get returns a private copy of the value, or ErrNotFound if it no longer exists.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -117,7 +118,7 @@ func (s *Space) resume(r *engine.Resumption, fn func() error) (err error) {
 			return
 		}
 		p := recover() // nil: Goexit
-		a, aborted := p.(engine.Abort)
+		a, aborted := p.(edit.Abort)
 		if aborted {
 			err = s.wrap(a.Op, a.Err)
 		} else if p != nil {

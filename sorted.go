@@ -1,7 +1,7 @@
 package everheap
 
 import (
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -50,8 +50,8 @@ func (m Sorted[K, V]) ID() ID { return m.id }
 func (m Sorted[K, V]) IsNil() bool { return m.id == 0 }
 
 // of names the sorted map and its types to the engine.
-func (m Sorted[K, V]) of() engine.MapOf {
-	return engine.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V](), Sorted: true}
+func (m Sorted[K, V]) of() edit.MapOf {
+	return edit.MapOf{ID: format.ID(m.id), Key: layout.IdentityOf[K](), Value: layout.IdentityOf[V](), Sorted: true}
 }
 
 // Set stores a copy of v, with everything it owns, under the key.

@@ -3,6 +3,7 @@ package everheap
 import (
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 )
 
@@ -72,11 +73,11 @@ type Version uint64
 
 // raise ends the transaction with an error, from a method without an error result:
 // by a private panic, of which View and Update make the error that they return.
-func (tx *Tx) raise(op string, err error) { panic(engine.Abort{Op: op, Err: err}) }
+func (tx *Tx) raise(op string, err error) { panic(edit.Abort{Op: op, Err: err}) }
 
 // failure returns the error for a recovered panic; nil if it is to go on.
 func (tx *Tx) failure(r any) error {
-	if a, aborted := r.(engine.Abort); aborted {
+	if a, aborted := r.(edit.Abort); aborted {
 		return tx.space.wrap(a.Op, a.Err)
 	}
 	return tx.engine.Fault(r)

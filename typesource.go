@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -20,7 +20,7 @@ const library = "github.com/everheap/everheap"
 // declarations have the stored layout, tags included, and can serve as the former types of
 // Migrate. Different types of the same name get a number. Errors: ErrNotFound.
 func (s *Space) TypeSource(names ...string) ([]byte, error) {
-	var list []engine.NamedObject
+	var list []edit.NamedObject
 	err := s.View(func(tx *Tx) (err error) {
 		list, err = tx.engine.Names()
 		return err
@@ -29,14 +29,14 @@ func (s *Space) TypeSource(names ...string) ([]byte, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(list, func(o engine.NamedObject) bool { return o.Name == name }) {
+		if !slices.ContainsFunc(list, func(o edit.NamedObject) bool { return o.Name == name }) {
 			return nil, s.wrap("types", fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name))
 		}
 	}
 	if len(names) > 0 {
-		list = slices.DeleteFunc(list, func(o engine.NamedObject) bool { return !slices.Contains(names, o.Name) })
+		list = slices.DeleteFunc(list, func(o edit.NamedObject) bool { return !slices.Contains(names, o.Name) })
 	}
-	slices.SortFunc(list, func(a, b engine.NamedObject) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b edit.NamedObject) int { return cmp.Compare(a.Name, b.Name) })
 	source := layout.NewSource(library)
 	var head strings.Builder
 	fmt.Fprintf(&head, "// Package stored declares the types of what is stored in the space %s:\n//\n", oneLine(filepath.Base(s.name)))
@@ -55,7 +55,7 @@ func oneLine(name string) string {
 }
 
 // handleText returns the type of the handles of an object, on one line.
-func handleText(source *layout.Source, o engine.NamedObject) string {
+func handleText(source *layout.Source, o edit.NamedObject) string {
 	kinds := map[string]layout.HandleKind{"map": layout.Map, "sorted": layout.Sorted, "list": layout.List, "ref": layout.Ref}
 	kind := kinds[o.Kind]
 	parts := []*layout.Type{o.Value}

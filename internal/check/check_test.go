@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
@@ -46,31 +47,31 @@ func newWorld(t *testing.T, entries int) *world {
 	must(t, err)
 	text, number := layout.IdentityOf[string](), layout.IdentityOf[uint64]()
 	must(t, sp.Change(false, func(tx *engine.Tx) error {
-		hashed, err := tx.OpenMap("hashed", engine.MapOf{Key: text, Value: text})
+		hashed, err := tx.OpenMap("hashed", edit.MapOf{Key: text, Value: text})
 		must(t, err)
-		sorted, err := tx.OpenMap("sorted", engine.MapOf{Key: number, Value: text, Sorted: true})
+		sorted, err := tx.OpenMap("sorted", edit.MapOf{Key: number, Value: text, Sorted: true})
 		must(t, err)
-		links, err := tx.OpenMap("links", engine.MapOf{Key: number, Value: layout.IdentityOf[link]()})
+		links, err := tx.OpenMap("links", edit.MapOf{Key: number, Value: layout.IdentityOf[link]()})
 		must(t, err)
 		list, err := tx.OpenList("list", text)
 		must(t, err)
 		for i := range uint64(entries) {
 			key, value := fmt.Sprint("key ", i), strings.Repeat("value ", int(i%40))
-			must(t, tx.Set(engine.MapOf{ID: hashed, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
-			must(t, tx.Set(engine.MapOf{ID: sorted, Key: number, Value: text, Sorted: true}, unsafe.Pointer(&i), unsafe.Pointer(&value)))
-			must(t, tx.Append(engine.ListOf{ID: list, Value: text}, unsafe.Pointer(&value), 1))
+			must(t, tx.Set(edit.MapOf{ID: hashed, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
+			must(t, tx.Set(edit.MapOf{ID: sorted, Key: number, Value: text, Sorted: true}, unsafe.Pointer(&i), unsafe.Pointer(&value)))
+			must(t, tx.Append(edit.ListOf{ID: list, Value: text}, unsafe.Pointer(&value), 1))
 			id, err := tx.NewValue(text, unsafe.Pointer(&value))
 			must(t, err)
 			l := link{ID: uint64(id)}
-			must(t, tx.Set(engine.MapOf{ID: links, Key: number, Value: layout.IdentityOf[link]()}, unsafe.Pointer(&i), unsafe.Pointer(&l)))
+			must(t, tx.Set(edit.MapOf{ID: links, Key: number, Value: layout.IdentityOf[link]()}, unsafe.Pointer(&i), unsafe.Pointer(&l)))
 		}
 		return nil
 	}))
 	for i := range uint64(entries / 10) { // versions of their own
 		key, value := fmt.Sprint("key ", i), "another value"
-		id, err := sp.OpenMap("hashed", engine.MapOf{Key: text, Value: text})
+		id, err := sp.OpenMap("hashed", edit.MapOf{Key: text, Value: text})
 		must(t, err)
-		must(t, sp.Alone(false).Set(engine.MapOf{ID: id, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
+		must(t, sp.Alone(false).Set(edit.MapOf{ID: id, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
 	}
 	h := sp.Header()
 	must(t, sp.Close())

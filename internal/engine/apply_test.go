@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -42,7 +43,7 @@ func wordsOf(t *testing.T, sp *Space, id format.ID) (list []uint64) {
 		t.Fatal(err)
 	}
 	defer tx.EndView()
-	if err := tx.Items(ListOf{id, wordType}, false, func(_ int, v unsafe.Pointer) bool {
+	if err := tx.Items(edit.ListOf{ID: id, Value: wordType}, false, func(_ int, v unsafe.Pointer) bool {
 		list = append(list, *(*uint64)(v))
 		return true
 	}); err != nil {
@@ -54,7 +55,7 @@ func wordsOf(t *testing.T, sp *Space, id format.ID) (list []uint64) {
 // wordOf reads a value.
 func wordOf(t *testing.T, sp *Space, id format.ID) (word uint64) {
 	t.Helper()
-	if err := sp.Alone(false).ReadValue(RefOf{id, wordType}, unsafe.Pointer(&word)); err != nil {
+	if err := sp.Alone(false).ReadValue(edit.RefOf{ID: id, Value: wordType}, unsafe.Pointer(&word)); err != nil {
 		t.Fatal(err)
 	}
 	return word
@@ -113,22 +114,22 @@ func changeListsAndValues(t *testing.T, tx *Tx, r *rand.Rand, lists map[format.I
 			values[ref] = word
 		}
 	case k < 4:
-		err = tx.WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&word))
+		err = tx.WriteValue(edit.RefOf{ID: ref, Value: wordType}, unsafe.Pointer(&word))
 		values[ref] = word
 	case k < 8 || len(lists[id]) == 0:
 		many := make([]uint64, 1+r.IntN(5))
 		for i := range many {
 			many[i] = r.Uint64()
 		}
-		err = tx.Append(ListOf{id, wordType}, unsafe.Pointer(&many[0]), len(many))
+		err = tx.Append(edit.ListOf{ID: id, Value: wordType}, unsafe.Pointer(&many[0]), len(many))
 		lists[id] = append(slices.Clone(lists[id]), many...)
 	case k < 10:
 		i := r.IntN(len(lists[id]))
-		err = tx.WriteItem(ListOf{id, wordType}, i, unsafe.Pointer(&word))
+		err = tx.WriteItem(edit.ListOf{ID: id, Value: wordType}, i, unsafe.Pointer(&word))
 		lists[id][i] = word
 	default:
 		n := len(lists[id]) - r.IntN(min(len(lists[id]), 20)+1)
-		err = tx.Truncate(ListOf{id, wordType}, n)
+		err = tx.Truncate(edit.ListOf{ID: id, Value: wordType}, n)
 		lists[id] = lists[id][:n]
 	}
 	if err != nil {
@@ -169,11 +170,11 @@ func TestApply_DamagedChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	object, err := tx.listObject(list.Index())
+	object, err := objectIn(tx, list.Index(), format.KindList)
 	if err != nil {
 		t.Fatal(err)
 	}
-	typeIndex, next := object.Value, tx.state.NextIndex
+	typeIndex, next := (*format.ListObject)(object).Value, tx.State.NextIndex
 	tx.EndView()
 	word := func(list ...uint64) (b []byte) {
 		for _, w := range list {
@@ -216,9 +217,9 @@ func TestApply_DamagedChanges(t *testing.T) {
 	} {
 		for _, anyhow := range []bool{false, true} {
 			err := sp.Change(false, func(tx *Tx) error {
-				a := newApplier(&tx.Editor)
-				a.anyhow = anyhow
-				return a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+				a := edit.NewApplier(&tx.Editor)
+				a.Anyhow = anyhow
+				return a.Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 			})
 			if err == nil {
 				t.Errorf("%s: no error", name)
@@ -231,13 +232,13 @@ func TestApply_DamagedChanges(t *testing.T) {
 	}
 	next = empty.Index() + 1
 	err = sp.Change(false, func(tx *Tx) error { // a value without bytes needs no payload
-		return newApplier(&tx.Editor).apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
+		return edit.NewApplier(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
 	})
 	if err != nil {
 		t.Error(err)
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := newApplier(&tx.Editor)
+		a := edit.NewApplier(&tx.Editor)
 		for _, c := range []struct {
 			kind       format.OpKind
 			index, arg uint64
@@ -251,7 +252,7 @@ func TestApply_DamagedChanges(t *testing.T) {
 			if c.payload != nil {
 				addr = 1000 + uint64(len(good)-len(c.payload))
 			}
-			if err := a.apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: addr, Arg: c.arg}, c.payload); err != nil {
+			if err := a.Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: addr, Arg: c.arg}, c.payload); err != nil {
 				t.Errorf("%d: %v", c.kind, err)
 			}
 		}
@@ -261,7 +262,7 @@ func TestApply_DamagedChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got string
-	if err := sp.Alone(false).ReadItem(ListOf{list, layout.IdentityOf[string]()}, 1, unsafe.Pointer(&got)); err != nil || got != "ab" {
+	if err := sp.Alone(false).ReadItem(edit.ListOf{ID: list, Value: layout.IdentityOf[string]()}, 1, unsafe.Pointer(&got)); err != nil || got != "ab" {
 		t.Errorf("%q (%v)", got, err)
 	}
 	if report, err := sp.Check(context.Background()); err != nil || len(report.Findings) > 0 {

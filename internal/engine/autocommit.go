@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/turn"
 )
@@ -27,7 +28,7 @@ func (tx *Tx) Scope() Scope { return Scope{tx: tx} }
 func (sp *Space) Alone(durable bool) Scope { return Scope{sp: sp, durable: durable} }
 
 // Get is Tx.Get.
-func (a Scope) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+func (a Scope) Get(of edit.MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if a.tx != nil {
 		return a.tx.Get(of, key, dst)
 	}
@@ -35,7 +36,7 @@ func (a Scope) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 }
 
 // get is Scope.Get alone.
-func (sp *Space) get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) {
+func (sp *Space) get(of edit.MapOf, key, dst unsafe.Pointer) (found bool, err error) {
 	var tx Tx
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
@@ -47,7 +48,7 @@ func (sp *Space) get(of MapOf, key, dst unsafe.Pointer) (found bool, err error) 
 }
 
 // Len is Tx.Len.
-func (a Scope) Len(of MapOf) (int, error) {
+func (a Scope) Len(of edit.MapOf) (int, error) {
 	if a.tx != nil {
 		return a.tx.Len(of)
 	}
@@ -55,7 +56,7 @@ func (a Scope) Len(of MapOf) (int, error) {
 }
 
 // count is Scope.Len alone.
-func (sp *Space) count(of MapOf) (n int, err error) {
+func (sp *Space) count(of edit.MapOf) (n int, err error) {
 	var tx Tx // not by look, which has to put it on the heap; so do those below
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
@@ -67,7 +68,7 @@ func (sp *Space) count(of MapOf) (n int, err error) {
 }
 
 // ReadItem is Tx.ReadItem.
-func (a Scope) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
+func (a Scope) ReadItem(of edit.ListOf, i int, dst unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.ReadItem(of, i, dst)
 	}
@@ -75,7 +76,7 @@ func (a Scope) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 }
 
 // readItem is Scope.ReadItem alone.
-func (sp *Space) readItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
+func (sp *Space) readItem(of edit.ListOf, i int, dst unsafe.Pointer) (err error) {
 	var tx Tx
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
@@ -87,7 +88,7 @@ func (sp *Space) readItem(of ListOf, i int, dst unsafe.Pointer) (err error) {
 }
 
 // ListLen is Tx.ListLen.
-func (a Scope) ListLen(of ListOf) (int, error) {
+func (a Scope) ListLen(of edit.ListOf) (int, error) {
 	if a.tx != nil {
 		return a.tx.ListLen(of)
 	}
@@ -95,7 +96,7 @@ func (a Scope) ListLen(of ListOf) (int, error) {
 }
 
 // listLen is Scope.ListLen alone.
-func (sp *Space) listLen(of ListOf) (n int, err error) {
+func (sp *Space) listLen(of edit.ListOf) (n int, err error) {
 	var tx Tx
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
@@ -107,7 +108,7 @@ func (sp *Space) listLen(of ListOf) (n int, err error) {
 }
 
 // ReadValue is Tx.ReadValue.
-func (a Scope) ReadValue(of RefOf, dst unsafe.Pointer) error {
+func (a Scope) ReadValue(of edit.RefOf, dst unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.ReadValue(of, dst)
 	}
@@ -115,7 +116,7 @@ func (a Scope) ReadValue(of RefOf, dst unsafe.Pointer) error {
 }
 
 // readValue is Scope.ReadValue alone.
-func (sp *Space) readValue(of RefOf, dst unsafe.Pointer) (err error) {
+func (sp *Space) readValue(of edit.RefOf, dst unsafe.Pointer) (err error) {
 	var tx Tx
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
@@ -130,7 +131,7 @@ func (sp *Space) readValue(of RefOf, dst unsafe.Pointer) (err error) {
 func (tx *Tx) drop() { tx.sp.Live.TryRelease(&tx.hold) }
 
 // Set is Tx.Set.
-func (a Scope) Set(of MapOf, key, value unsafe.Pointer) error {
+func (a Scope) Set(of edit.MapOf, key, value unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.Set(of, key, value)
 	}
@@ -138,7 +139,7 @@ func (a Scope) Set(of MapOf, key, value unsafe.Pointer) error {
 }
 
 // Delete is Tx.Delete.
-func (a Scope) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) {
+func (a Scope) Delete(of edit.MapOf, key unsafe.Pointer) (removed bool, err error) {
 	if a.tx != nil {
 		return a.tx.Delete(of, key)
 	}
@@ -150,7 +151,7 @@ func (a Scope) Delete(of MapOf, key unsafe.Pointer) (removed bool, err error) {
 }
 
 // WriteItem is Tx.WriteItem.
-func (a Scope) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
+func (a Scope) WriteItem(of edit.ListOf, i int, src unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.WriteItem(of, i, src)
 	}
@@ -158,7 +159,7 @@ func (a Scope) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 }
 
 // Append is Tx.Append.
-func (a Scope) Append(of ListOf, src unsafe.Pointer, n int) error {
+func (a Scope) Append(of edit.ListOf, src unsafe.Pointer, n int) error {
 	if a.tx != nil {
 		return a.tx.Append(of, src, n)
 	}
@@ -166,7 +167,7 @@ func (a Scope) Append(of ListOf, src unsafe.Pointer, n int) error {
 }
 
 // Truncate is Tx.Truncate.
-func (a Scope) Truncate(of ListOf, n int) error {
+func (a Scope) Truncate(of edit.ListOf, n int) error {
 	if a.tx != nil {
 		return a.tx.Truncate(of, n)
 	}
@@ -174,7 +175,7 @@ func (a Scope) Truncate(of ListOf, n int) error {
 }
 
 // Pop is Tx.Pop.
-func (a Scope) Pop(of ListOf, dst unsafe.Pointer) error {
+func (a Scope) Pop(of edit.ListOf, dst unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.Pop(of, dst)
 	}
@@ -182,7 +183,7 @@ func (a Scope) Pop(of ListOf, dst unsafe.Pointer) error {
 }
 
 // WriteValue is Tx.WriteValue.
-func (a Scope) WriteValue(of RefOf, src unsafe.Pointer) error {
+func (a Scope) WriteValue(of edit.RefOf, src unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.WriteValue(of, src)
 	}
@@ -271,6 +272,6 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 // changeBare is change for who changes no objects.
 func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) (format.Version, error) {
 	return sp.change(ctx, func(tx *Tx) error {
-		return fn(turn.Writing{Txn: tx.write, State: tx.state, Base: tx.hold.State})
+		return fn(turn.Writing{Txn: tx.Write, State: tx.State, Base: tx.hold.State})
 	})
 }

@@ -20,10 +20,10 @@ func (tx *Tx) Backup(w io.Writer) error {
 	if err := tx.Err(); err != nil {
 		return err
 	}
-	if tx.write != nil {
+	if tx.Write != nil {
 		return errors.New("a backup is made of a committed version: use View")
 	}
-	sp, state := tx.sp, tx.state
+	sp, state := tx.sp, tx.State
 	limit := sp.MaxSize()
 	if lost := sp.LookLost(); lost != nil {
 		return lost
@@ -33,7 +33,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return err
 	}
 	r := sp.Heap.Reader(true)
-	d := dump.Dump{Reader: &r, State: state, Own: sp.store.catalog, Shape: sp.store.shape, Verify: r.Verify, Put: wr.Put}
+	d := dump.Dump{Reader: &r, State: state, Own: sp.store.Catalog, Shape: sp.store.Shape, Verify: r.Verify, Put: wr.Put}
 	d.There = tx.there(&r)
 	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
 	if err := d.Run(); err != nil {
@@ -50,7 +50,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 // there returns a function that says whether there is an object with an index.
 func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 	return func(index uint64) bool {
-		word, err := vector.Get(r, format.Link(tx.state.Table), index)
+		word, err := vector.Get(r, format.Link(tx.State.Table), index)
 		return err == nil && word != 0
 	}
 }

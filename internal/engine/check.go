@@ -49,7 +49,7 @@ func (sp *Space) verify() *check.Report {
 	defer sp.Live.Release(&hold)
 	r := sp.Heap.Reader(true)
 	marks := sp.Heap.NewMarks(sp.Live.Carved())
-	report := check.Verify(&r, hold.State, marks, sp.store.shape)
+	report := check.Verify(&r, hold.State, marks, sp.store.Shape)
 	sp.checkFree(report, marks, sp.pinsIn(hold.State))
 	sp.checkAnchors(report, &r, marks)
 	return report

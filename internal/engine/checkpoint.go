@@ -63,7 +63,7 @@ func (sp *Space) Checkpoint(name string, durable bool) error {
 		case len(list) >= format.MaxPins:
 			return fmt.Errorf("%w: a space has at most %d checkpoints; drop some", ErrTooLarge, format.MaxPins)
 		}
-		p := format.Pin{Version: tx.own.Version, State: uint64(tx.hold.State), Created: uint64(time.Now().UnixNano())}
+		p := format.Pin{Version: uint64(tx.Version()), State: uint64(tx.hold.State), Created: uint64(time.Now().UnixNano())}
 		copy(p.Name[:], name)
 		return tx.setPins(append(list, p))
 	})
@@ -106,7 +106,7 @@ func (tx *Tx) restore(list []format.Pin, pin format.Pin) ([]format.Pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := tx.state
+	s := tx.State
 	bytes := old.BlockBytes - tx.ownBytes(old) + tx.ownBytes(s)
 	s.Table, s.Objects, s.Catalog, s.Types, s.BlockBytes = old.Table, old.Objects, old.Catalog, old.Types, bytes
 	s.NextIndex = max(s.NextIndex, old.NextIndex)
@@ -120,10 +120,10 @@ func (tx *Tx) restore(list []format.Pin, pin format.Pin) ([]format.Pin, error) {
 // the same size.
 func (tx *Tx) ownBytes(s *format.State) (n uint64) {
 	if format.OpKindOf(s.OpWhat) == format.OpList {
-		n += uint64(tx.reader.BlockBytes(format.Addr(s.OpBlock)))
+		n += uint64(tx.Reader.BlockBytes(format.Addr(s.OpBlock)))
 	}
 	if s.Pins != 0 {
-		n += uint64(tx.reader.BlockBytes(format.Addr(s.Pins)))
+		n += uint64(tx.Reader.BlockBytes(format.Addr(s.Pins)))
 	}
 	return n
 }
@@ -144,7 +144,7 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 		if i < 0 {
 			return noPin(list, name)
 		}
-		tx.state, err = tx.pinned(list[i])
+		tx.State, err = tx.pinned(list[i])
 		return err
 	})
 	if err != nil {

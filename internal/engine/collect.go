@@ -241,7 +241,7 @@ func (c *collector) view() (*Tx, error) {
 		return nil, err
 	}
 	r := c.sp.Heap.Reader(true).Of(tx.hold.State)
-	tx.reader = &r
+	tx.Reader = &r
 	return tx, nil
 }
 
@@ -276,7 +276,7 @@ func (c *collector) mark() (err error) {
 	if c.prev, err = c.view(); err != nil {
 		return err
 	}
-	s := c.prev.state
+	s := c.prev.State
 	c.Version, c.next = c.prev.Version(), s.NextIndex
 	c.marks = true
 	c.keep(s.Types)
@@ -286,7 +286,7 @@ func (c *collector) mark() (err error) {
 	}
 	c.marks = false
 	visit := func(format.Addr, format.Kind) (bool, error) { return true, nil }
-	return table.Walk(c.prev.reader, format.Link(s.Table), visit, func(index uint64, a format.Addr) error {
+	return table.Walk(c.prev.Reader, format.Link(s.Table), visit, func(index uint64, a format.Addr) error {
 		if err := c.step(); err != nil {
 			return err
 		}
@@ -313,8 +313,8 @@ func (c *collector) mark() (err error) {
 func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
 	if _, _, n := object.Contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
-		err := c.sp.store.eachBlock(c.prev.reader, kind, p, func(a format.Addr) error {
-			o.rest += c.prev.reader.BlockBytes(a)
+		err := c.sp.store.EachBlock(c.prev.Reader, kind, p, func(a format.Addr) error {
+			o.rest += c.prev.Reader.BlockBytes(a)
 			return c.step()
 		})
 		if over := c.over(); over != nil {
@@ -339,7 +339,7 @@ func (c *collector) spare(index uint64, err error) {
 
 // open returns the kind and the payload of an object's block.
 func (c *collector) open(tx *Tx, a format.Addr) (format.Kind, unsafe.Pointer, error) {
-	return objectAt(tx.reader, a)
+	return objectAt(tx.Reader, a)
 }
 
 // objectAt returns the kind and the payload of the object whose block the object table names.

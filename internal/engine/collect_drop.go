@@ -157,7 +157,7 @@ func (c *collector) drop(tx *Tx) error {
 // dropOne drops an object, and returns the bytes of its blocks; 0 if another collection
 // has dropped it.
 func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
-	word, err := vector.Get(tx.reader, format.Link(tx.state.Table), index)
+	word, err := vector.Get(tx.Reader, format.Link(tx.State.Table), index)
 	if err != nil || word == 0 {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 	}
 	o, large := c.large[index]
 	if !large {
-		return tx.dropObject(index, c.list)
+		return tx.Drop(index, c.list)
 	}
 	if invariant.Enabled {
 		tx.sp.Live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
@@ -174,7 +174,7 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 	if o.addr != format.Addr(word) {
 		return 0, nil
 	}
-	return tx.dropLarge(index, o.rest)
+	return tx.DropLarge(index, o.rest)
 }
 
 // dropLog logs what is dropped, in the order of the indexes.
@@ -198,7 +198,7 @@ func (l *dropLog) add(index uint64) {
 // flush logs what was added.
 func (l *dropLog) flush() {
 	if l.mask != 0 {
-		l.tx.write.Log(format.Op{What: format.MakeWhat(format.OpDrop, l.from), Arg: l.mask})
+		l.tx.Write.Log(format.Op{What: format.MakeWhat(format.OpDrop, l.from), Arg: l.mask})
 	}
 	l.mask = 0
 }

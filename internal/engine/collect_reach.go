@@ -3,6 +3,7 @@ package engine
 import (
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -68,7 +69,7 @@ func (c *collector) drain(tx *Tx) error {
 		last := len(c.todo) - 1
 		index := c.todo[last]
 		c.todo = c.todo[:last]
-		word, err := vector.Get(tx.reader, format.Link(tx.state.Table), index)
+		word, err := vector.Get(tx.Reader, format.Link(tx.State.Table), index)
 		if err == nil && word != 0 { // else a handle leads nowhere
 			err = c.references(tx, index, format.Addr(word))
 		}
@@ -93,7 +94,7 @@ func (c *collector) references(tx *Tx, index uint64, a format.Addr) error {
 		return err
 	}
 	c.holding = holding{tx, index, object.Of(kind), l}
-	return c.holding.kind.Holders(tx.reader, index, p, *l, c.each)
+	return c.holding.kind.Holders(tx.Reader, index, p, *l, c.each)
 }
 
 // holding is the object whose blocks with values are looked at.
@@ -108,7 +109,7 @@ type holding struct {
 // name by the index that it stands for.
 func (c *collector) holder(holder unsafe.Pointer) error {
 	of := &c.holding
-	if of.index == of.tx.state.Catalog {
+	if of.index == of.tx.State.Catalog {
 		c.keep(*layout.Cast[uint64](of.layout.Shape.ValueOf(holder)))
 	} else if err := of.kind.Handles(*of.layout, holder, of.tx.Bounds(holder), c.meet); err != nil {
 		return err
@@ -120,9 +121,9 @@ func (c *collector) holder(holder unsafe.Pointer) error {
 // nothing.
 func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
 	switch index {
-	case tx.state.Catalog:
-		return &object.Layout{Shape: c.sp.store.catalog}, nil
-	case tx.state.Types:
+	case tx.State.Catalog:
+		return &object.Layout{Shape: c.sp.store.Catalog}, nil
+	case tx.State.Types:
 		return nil, nil
 	}
 	of := layoutOf{kind: kind}
@@ -141,7 +142,7 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 		if i < 2-about.Types {
 			continue
 		}
-		t, err := tx.storedType(index)
+		t, err := tx.StoredType(index)
 		if err != nil {
 			return nil, err
 		}
@@ -149,7 +150,7 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 	}
 	var l *object.Layout
 	if refers {
-		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.store.shape})
+		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.store.Shape})
 		l = &made
 	}
 	c.layouts[of] = l
@@ -159,8 +160,8 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 // catchUp makes K, which fits the version P, fit a newer one, which takes the place of
 // P then (G2). After an error K and P are what they were (G4).
 func (c *collector) catchUp(now *Tx) error {
-	c.added, c.next = c.added[:0], now.state.NextIndex
-	err := diffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
+	c.added, c.next = c.added[:0], now.State.NextIndex
+	err := edit.DiffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
 		if after == 0 {
 			return nil
 		}
@@ -172,8 +173,8 @@ func (c *collector) catchUp(now *Tx) error {
 		}
 		return c.step()
 	})
-	if now.state.Catalog != c.prev.state.Catalog {
-		c.todo = append(c.todo, now.state.Catalog)
+	if now.State.Catalog != c.prev.State.Catalog {
+		c.todo = append(c.todo, now.State.Catalog)
 	}
 	if err == nil {
 		err = c.drain(now)
@@ -210,7 +211,7 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 	if err != nil || l == nil {
 		return err
 	}
-	differences, err := compareObject(&c.prev.Editor, &now.Editor, kind, index, p, *l)
+	differences, err := edit.CompareObject(&c.prev.Editor, &now.Editor, kind, index, p, *l)
 	if err != nil {
 		return err
 	}
@@ -219,16 +220,19 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 }
 
 // inAll puts into K what that refers to which is new in a comparison.
-func (c *collector) inAll(differences *comparison) error {
+func (c *collector) inAll(differences *edit.Comparison) error {
 	var failed error
 	for more := differences != nil; more && failed == nil; {
 		var err error
-		more, err = differences.Step(func(p pair) {
+		more, err = differences.Step(func(p object.Pair) {
 			if failed == nil && p.Now != nil {
 				failed = c.holder(p.Now)
 			}
 		})
-		if failed = joinFailure(err, failed); failed == nil {
+		if failed == nil {
+			failed = err
+		}
+		if failed == nil {
 			failed = c.step()
 		}
 	}

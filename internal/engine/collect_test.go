@@ -9,8 +9,10 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/table"
 )
 
 // A knot is a value that refers to another one.
@@ -26,14 +28,19 @@ type knotRef struct {
 
 var (
 	knotType = layout.IdentityOf[knot]()
-	knotMap  = MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[knotRef]()}
+	knotMap  = edit.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[knotRef]()}
 )
+
+// objectIn returns the payload of an object of the kind.
+func objectIn(tx *Tx, index uint64, kind format.Kind) (unsafe.Pointer, error) {
+	return table.Object(tx.Reader, format.Link(tx.State.Table), index, kind)
+}
 
 // knots is a space with a map of knots.
 type knots struct {
 	*Space
 	t  *testing.T
-	of MapOf
+	of edit.MapOf
 }
 
 func newKnots(t *testing.T) *knots {
@@ -93,7 +100,7 @@ func (k *knots) there(ids []format.ID) (n int) {
 	k.t.Helper()
 	for _, id := range ids {
 		var v knot
-		err := k.Alone(false).ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v))
+		err := k.Alone(false).ReadValue(edit.RefOf{ID: id, Value: knotType}, unsafe.Pointer(&v))
 		if err == nil {
 			n++
 		} else if !errors.Is(err, ErrNotFound) {
@@ -199,7 +206,7 @@ func (k *knots) damaged(id format.ID) (restore func()) {
 	k.t.Helper()
 	var off int64
 	err := k.look(func(tx *Tx) error {
-		p, err := tx.object(id.Index(), format.KindValue)
+		p, err := objectIn(tx, id.Index(), format.KindValue)
 		off = int64(uint64(uintptr(p)) - k.Head.Base)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -19,7 +20,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		open := func(name string, of MapOf) MapOf {
+		open := func(name string, of edit.MapOf) edit.MapOf {
 			of.Sorted = sorted
 			if of.ID, err = sp.OpenMap(name, of); err != nil {
 				t.Fatal(err)
@@ -27,7 +28,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 			return of
 		}
 		damaged, whole := open("damaged", words(0)), open("whole", words(0))
-		floats := open("floats", MapOf{Key: layout.IdentityOf[float64](), Value: wordType})
+		floats := open("floats", edit.MapOf{Key: layout.IdentityOf[float64](), Value: wordType})
 		for i := range uint64(3) {
 			if err := sp.Alone(false).Set(damaged, pointerTo(i), pointerTo(i)); err != nil {
 				t.Fatal(err)
@@ -35,9 +36,13 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		}
 		var payload unsafe.Pointer // of the entry with the key 1
 		if err := sp.look(func(tx *Tx) error {
-			m, object, err := tx.Bind(damaged)
+			s, err := tx.Stored(damaged.ID)
+			if err != nil {
+				return err
+			}
+			part, err := s.Get(pointerTo(1))
 			if err == nil {
-				payload, err = m.find(&tx.Editor, object, pointerTo(1))
+				payload = unsafe.Add(part.Pointer, -int(uintptr(part.Pointer)-part.Bounds.Lo))
 			}
 			return err
 		}); err != nil {

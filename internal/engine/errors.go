@@ -49,10 +49,3 @@ type (
 func openError(dir string, err error) error {
 	return &OpError{Op: "open", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
-
-// Abort is the panic by which an operation without an error result ends its
-// transaction: who runs that recovers it, and returns the error as one of Op.
-type Abort struct {
-	Op  string
-	Err error
-}

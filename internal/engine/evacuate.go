@@ -223,12 +223,12 @@ func (e *evacuation) renew(ctx context.Context) error {
 		return err
 	}
 	_, err = sp.change(ctx, func(tx *Tx) error {
-		root := format.Link(tx.state.Table)
-		a, err := tx.write.Copy(root.Addr(), format.KindTable, tx.reader.Size(root.Addr()))
+		root := format.Link(tx.State.Table)
+		a, err := tx.Write.Copy(root.Addr(), format.KindTable, tx.Reader.Size(root.Addr()))
 		if err != nil {
-			return tx.fail(err)
+			return tx.Fail(err)
 		}
-		tx.state.Table = uint64(root)&^format.AddrMask | uint64(a)
+		tx.State.Table = uint64(root)&^format.AddrMask | uint64(a)
 		return nil
 	})
 	if sp.noRoom(err) {
@@ -305,7 +305,7 @@ func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Vers
 	e.values = !sp.resumes()
 	return sp.change(ctx, func(tx *Tx) error {
 		e.deadline, e.looks = time.Now().Add(moveTime), 0
-		word := tx.state.Table
+		word := tx.State.Table
 		table := format.Addr(word & format.AddrMask)
 		if way.To(table) != word { // it has another number of levels by now
 			way.Away, way.Below = false, nil
@@ -313,9 +313,9 @@ func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Vers
 		}
 		to, err := e.move(tx, table, way)
 		if err != nil {
-			return tx.fail(err)
+			return tx.Fail(err)
 		}
-		tx.state.Table = way.To(to)
+		tx.State.Table = way.To(to)
 		invariant.Point("move.moved")
 		return nil
 	})
@@ -333,7 +333,7 @@ func (e *evacuation) enough() bool {
 // moved, and those below it, and returns where it lies then (P2). What is done is taken
 // off the way.
 func (e *evacuation) move(tx *Tx, a format.Addr, m *relocate.Move) (format.Addr, error) {
-	r, t := tx.reader, tx.write
+	r, t := tx.Reader, tx.Write
 	if !r.Plausible(a) || r.Kind(a) != m.Kind || r.Size(a) != format.ByteCount(m.Size) {
 		m.Away, m.Below = false, nil
 		return a, nil
@@ -393,7 +393,7 @@ func wordAt(payload uintptr, at int) *uint64 {
 
 // copy writes a block anew, and leaves the old one to the sweep that follows (P3).
 func (e *evacuation) copy(tx *Tx, m *relocate.Move) (format.Addr, error) {
-	t, old := tx.write, m.Addr()
+	t, old := tx.Write, m.Addr()
 	a, err := t.Alloc(m.Kind, format.ByteCount(m.Size))
 	if err != nil {
 		return 0, err

@@ -131,7 +131,7 @@ func (sp *Space) Depart() error {
 
 // BeFork makes the functions that the space has been given its own: it is a copy of another one.
 func (sp *Space) BeFork() {
-	sp.store.Attach(sp.takeIndex)
+	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
 	sp.attach()
 }
 
@@ -239,11 +239,11 @@ func (sp *Space) NewestOnDisk() error {
 
 // BigValue stores and drops a block of so many bytes.
 func BigValue(tx *Tx, size format.ByteCount) error {
-	a, err := tx.write.Alloc(format.KindEntry, size)
+	a, err := tx.Write.Alloc(format.KindEntry, size)
 	if err == nil {
-		clear(unsafe.Slice((*byte)(tx.write.Payload(a)), size))
-		tx.write.Unlist()
-		tx.write.Free(a)
+		clear(unsafe.Slice((*byte)(tx.Write.Payload(a)), size))
+		tx.Write.Unlist()
+		tx.Write.Free(a)
 	}
 	return err
 }

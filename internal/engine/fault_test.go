@@ -15,6 +15,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/format"
@@ -55,8 +56,8 @@ type faultStep struct {
 }
 
 // texts names the map of strings.
-func texts(id format.ID) MapOf {
-	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
+func texts(id format.ID) edit.MapOf {
+	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
 }
 
 func setWord(key, value uint64, durable bool) faultStep {
@@ -159,7 +160,7 @@ func (l *faultLife) open() error {
 		return err
 	}
 	l.sp = sp
-	for i, of := range []MapOf{words(0), texts(0)} {
+	for i, of := range []edit.MapOf{words(0), texts(0)} {
 		if l.id[i], err = sp.OpenMap(fmt.Sprint("m", i), of); err != nil {
 			return sp.Explain("open", err)
 		}

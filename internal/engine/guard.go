@@ -57,7 +57,7 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, 
 		tx.spoil(err)
 		tx.Abort()
 	default:
-		tx.write.Forget()
+		tx.Write.Forget()
 		sp.Anyhow(sp.Heap.Abandon)
 		sp.Anyhow(func() { sp.Live.Release(&tx.hold) })
 		sp.Anyhow(sp.Heap.Leave)
@@ -87,7 +87,7 @@ func (tx *Tx) Fault(r any) error {
 // program wrote where it must not, nothing that the transaction has written is touched any
 // more when it aborts.
 func (tx *Tx) spoil(err error) {
-	if tx.write == nil {
+	if tx.Write == nil {
 		return
 	}
 	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {

@@ -47,11 +47,11 @@ func (sp *Space) Status() (s Status, err error) {
 		}
 		defer tx.DropView()
 		w := sp.Live.Words()
-		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.state.UnixNano))
+		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.State.UnixNano))
 		s.Anchored = sp.Live.NewestAnchor()
 		s.Durable = max(s.Anchored, format.Version(w.Durable.Load()))
 		s.Journal = sp.Live.JournalBytes(s.Anchored)
-		s.Objects, s.Live = tx.state.Objects, format.ByteCount(tx.state.BlockBytes)
+		s.Objects, s.Live = tx.State.Objects, format.ByteCount(tx.State.BlockBytes)
 		s.Carved, s.MaxSize = w.Carved.Load(), w.Limit.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
 		counted := sp.Queue.TryLock() // else a transaction uses the lists

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/powercut"
 )
@@ -22,7 +23,7 @@ type restRun struct {
 	disk  *powercut.Disk
 	dir   string
 	sp    *Space
-	texts MapOf
+	texts edit.MapOf
 	n     uint64
 	begun [][2]int // moment and entry: begun
 	acked [][2]int // and acknowledged

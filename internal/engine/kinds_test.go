@@ -10,9 +10,11 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/table"
 )
 
 // A pair is an object of a kind that no other package knows of: two handles. Each of its
@@ -98,27 +100,14 @@ func (pairKind) Check(c object.Checker, o object.At, p unsafe.Pointer) error {
 // newPair makes a pair, and gives it a name if there is one.
 func (k *knots) newPair(name string, first, second format.ID) (id format.ID) {
 	k.t.Helper()
-	err := k.Change(false, func(tx *Tx) error {
-		if err := tx.writable(); err != nil {
-			return err
-		}
-		defer tx.endChange()
-		index, p, err := tx.newObject(kindPair, pairSize)
-		if err != nil {
-			return err
-		}
-		*(*pairObject)(p) = pairObject{}
-		id = format.MakeID(tx.sp.Head.Tag, index)
-		tx.write.Log(format.Op{What: format.MakeWhat(opNewPair, index)})
-		for i, handle := range []format.ID{first, second} {
-			if err := tx.setPair(index, i, handle); err != nil {
-				return err
-			}
-		}
+	err := k.Change(false, func(tx *Tx) (err error) {
+		create := func() (format.ID, error) { return tx.newPair(first, second) }
 		if name == "" {
-			return nil
+			id, err = create()
+		} else {
+			id, err = tx.OpenNamed(name, nil, create)
 		}
-		return tx.enroll(tx.state.Catalog, name, index)
+		return err
 	})
 	if err != nil {
 		k.t.Fatal(err)
@@ -126,12 +115,33 @@ func (k *knots) newPair(name string, first, second format.ID) (id format.ID) {
 	return id
 }
 
+// newPair makes a pair.
+func (tx *Tx) newPair(first, second format.ID) (format.ID, error) {
+	index := tx.sp.takeIndex(tx.State.NextIndex)
+	tx.State.NextIndex = index + 1
+	root, p, err := table.New(tx.Write, format.Link(tx.State.Table), index, kindPair, pairSize)
+	if err != nil {
+		return 0, err
+	}
+	tx.State.Table = uint64(root)
+	tx.State.Objects++
+	*(*pairObject)(p) = pairObject{}
+	tx.Write.Log(format.Op{What: format.MakeWhat(opNewPair, index)})
+	for i, handle := range []format.ID{first, second} {
+		if err := tx.setPair(index, i, handle); err != nil {
+			return 0, err
+		}
+	}
+	return format.MakeID(tx.sp.Head.Tag, index), nil
+}
+
 // setPair changes one of the handles of a pair.
 func (tx *Tx) setPair(index uint64, i int, handle format.ID) error {
-	p, err := tx.edit(index, kindPair, pairSize)
+	root, p, err := table.Edit(tx.Write, format.Link(tx.State.Table), index, kindPair, pairSize)
 	if err == nil {
+		tx.State.Table = uint64(root)
 		(*pairObject)(p).handles[i] = uint64(handle)
-		tx.write.Log(format.Op{What: format.MakeWhat(opFirst+format.OpKind(i), index), Arg: uint64(handle)})
+		tx.Write.Log(format.Op{What: format.MakeWhat(opFirst+format.OpKind(i), index), Arg: uint64(handle)})
 	}
 	return err
 }
@@ -140,7 +150,7 @@ func (tx *Tx) setPair(index uint64, i int, handle format.ID) error {
 func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...format.ID) {
 	t.Helper()
 	err := sp.look(func(tx *Tx) error {
-		p, err := tx.object(id.Index(), kindPair)
+		p, err := objectIn(tx, id.Index(), kindPair)
 		if err != nil {
 			return err
 		}
@@ -149,7 +159,7 @@ func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...
 		}
 		for _, id := range handles {
 			var v knot
-			if err := tx.ReadValue(RefOf{id, knotType}, unsafe.Pointer(&v)); err != nil {
+			if err := tx.ReadValue(edit.RefOf{ID: id, Value: knotType}, unsafe.Pointer(&v)); err != nil {
 				return fmt.Errorf("it leads to the knot %v: %w", id, err)
 			}
 		}
@@ -174,7 +184,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	if found, err := k.Collect(ctx); err != nil || found.Dropped != 2 || k.there([]format.ID{a, b, c}) != 2 {
 		t.Errorf("a collection dropped %d objects: %v", found.Dropped, err)
 	}
-	if err := k.look(func(tx *Tx) error { _, err := tx.object(garbage.Index(), kindPair); return err }); err == nil {
+	if err := k.look(func(tx *Tx) error { _, err := objectIn(tx, garbage.Index(), kindPair); return err }); err == nil {
 		t.Error("a pair that nothing leads to is there still")
 	}
 	expectPair(t, k.Space, "after a collection", pair, a, b)
@@ -182,13 +192,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	// What it comes to lead to while a collection goes on is not, either.
 	late := k.tie(1)[0]
 	collection := k.marked()
-	err := k.Change(false, func(tx *Tx) error {
-		if err := tx.writable(); err != nil {
-			return err
-		}
-		defer tx.endChange()
-		return tx.setPair(pair.Index(), 1, late)
-	})
+	err := k.Change(false, func(tx *Tx) error { return tx.setPair(pair.Index(), 1, late) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,32 +303,12 @@ func TestKinds_OneThatIsNotKnown(t *testing.T) {
 	}
 }
 
-// Each kind of object has what programs do to it, or needs nothing but its own block.
-func TestKinds_HaveTheirActs(t *testing.T) {
-	for number := range 256 {
-		k := object.Of(format.Kind(number))
-		if k == nil {
-			if actsOf[number].apply != nil {
-				t.Errorf("blocks of kind %s are no objects, and there are acts on them", format.Kind(number))
-			}
-			continue
-		}
-		do, about := actsOf[number], k.About()
-		if _, applied := k.(object.Applied); applied == (do.apply != nil) {
-			t.Errorf("the changes of a %s are applied by nobody, or twice", about.Called)
-		}
-		if typed := about.Types > 0; typed != (do.stored != nil) || typed != (do.recast != nil) {
-			t.Errorf("a %s has types, and nobody looks at it by them, or changes them", about.Called)
-		}
-	}
-}
-
 // where returns the address of the block of a pair.
 func where(t *testing.T, sp *Space, id format.ID) (a format.Addr) {
 	t.Helper()
 	if err := sp.look(func(tx *Tx) error {
-		p, err := tx.object(id.Index(), kindPair)
-		a = blockAt(p)
+		p, err := objectIn(tx, id.Index(), kindPair)
+		a = format.Addr(uintptr(p) - format.HeaderSize)
 		return err
 	}); err != nil {
 		t.Fatal(err)

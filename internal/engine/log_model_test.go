@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -20,9 +21,9 @@ var textType = layout.IdentityOf[string]()
 type logModel struct {
 	sp    *Space
 	r     *rand.Rand
-	maps  [2]MapOf // a plain one, and a sorted one
-	list  ListOf
-	value RefOf
+	maps  [2]edit.MapOf // a plain one, and a sorted one
+	list  edit.ListOf
+	value edit.RefOf
 	now   logContents
 	lent  []lentText // in the transaction
 }
@@ -157,8 +158,8 @@ func (m *logModel) walk(tx *Tx) error {
 		}
 		return true
 	})
-	if err != nil || failed != nil {
-		return joinFailure(err, failed)
+	if err := errors.Join(err, failed); err != nil {
+		return err
 	}
 	if !maps.Equal(got, want.maps[k]) {
 		return fmt.Errorf("a walk over %d entries met %d others", len(want.maps[k]), len(got))
@@ -212,7 +213,7 @@ func (m *logModel) change() error {
 		steps := []int{2, 30, 500, 6000}[m.r.IntN(4)]
 		for i := range steps {
 			if unlist && i == steps/2 {
-				tx.write.Unlist()
+				tx.Write.Unlist()
 			}
 			if err := m.step(tx); err != nil {
 				return err
@@ -254,7 +255,7 @@ func TestLog_Model(t *testing.T) {
 		}
 		m.sp = sp
 		for k := range m.maps {
-			m.maps[k] = MapOf{Key: textType, Value: textType, Sorted: k == 1}
+			m.maps[k] = edit.MapOf{Key: textType, Value: textType, Sorted: k == 1}
 			if m.maps[k].ID, err = sp.OpenMap(fmt.Sprint("map ", k), m.maps[k]); err != nil {
 				t.Fatal(err)
 			}

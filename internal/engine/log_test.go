@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/everheap/everheap/internal/edit"
 )
 
 // What later changes of a transaction undo takes no room in the journal.
@@ -21,7 +23,7 @@ func TestLog_OfAStack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := ListOf{id, wordType}
+	of := edit.ListOf{ID: id, Value: wordType}
 	err = sp.Change(false, func(tx *Tx) error {
 		for i := range uint64(100_000) {
 			if err := tx.Append(of, unsafe.Pointer(&[2]uint64{i, i}), 2); err != nil {
@@ -34,7 +36,7 @@ func TestLog_OfAStack(t *testing.T) {
 				return err
 			}
 		}
-		if n := tx.write.Logged(); n > 1<<20 {
+		if n := tx.Write.Logged(); n > 1<<20 {
 			t.Errorf("a list of one element has %d bytes of changes", n)
 		}
 		return nil
@@ -68,16 +70,16 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	}
 	for i := range uint64(40_000) { // each version drops what the one before has logged; nothing is written meanwhile
 		for _, err := range []error{
-			sp.Alone(false).Append(ListOf{list, wordType}, unsafe.Pointer(&i), 1),
-			sp.Alone(false).WriteItem(ListOf{list, wordType}, 0, unsafe.Pointer(&i)),
-			sp.Alone(false).WriteValue(RefOf{ref, wordType}, unsafe.Pointer(&i)),
+			sp.Alone(false).Append(edit.ListOf{ID: list, Value: wordType}, unsafe.Pointer(&i), 1),
+			sp.Alone(false).WriteItem(edit.ListOf{ID: list, Value: wordType}, 0, unsafe.Pointer(&i)),
+			sp.Alone(false).WriteValue(edit.RefOf{ID: ref, Value: wordType}, unsafe.Pointer(&i)),
 		} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		if i%100 == 99 {
-			if err := sp.Alone(false).Truncate(ListOf{list, wordType}, 1); err != nil {
+			if err := sp.Alone(false).Truncate(edit.ListOf{ID: list, Value: wordType}, 1); err != nil {
 				t.Fatal(err)
 			}
 			sp.Heap.Enter()
@@ -105,9 +107,9 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		of, model := map[string]MapOf{}, map[string]map[uint64]uint64{}
+		of, model := map[string]edit.MapOf{}, map[string]map[uint64]uint64{}
 		for _, name := range []string{"plain", "sorted"} {
-			m := MapOf{Key: wordType, Value: wordType, Sorted: name == "sorted"}
+			m := edit.MapOf{Key: wordType, Value: wordType, Sorted: name == "sorted"}
 			if m.ID, err = sp.OpenMap(name, m); err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +133,7 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 						return errors.Join(err, errors.New("a key is there, or it is not"))
 					}
 				}
-				if n := tx.write.Logged(); n > 1<<20 {
+				if n := tx.Write.Logged(); n > 1<<20 {
 					t.Errorf("seed %d: %d changes of 40 keys are %d bytes", seed, changes, n)
 				}
 				return nil
@@ -151,7 +153,7 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 }
 
 // wordsByWord reads a map of words.
-func wordsByWord(t *testing.T, sp *Space, of MapOf) map[uint64]uint64 {
+func wordsByWord(t *testing.T, sp *Space, of edit.MapOf) map[uint64]uint64 {
 	t.Helper()
 	tx, err := sp.View()
 	if err != nil {

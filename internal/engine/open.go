@@ -124,7 +124,8 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.Live.SeeGuests(sp.Files.Locks, sp.Head.Base, sp.Head.Window)
 	sp.Heap = heap.New(sp.Region, sp.Live)
 	sp.Reader = sp.Heap.Reader(sp.options.Verify)
-	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits, sp.takeIndex)
+	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
+	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits)
 	sp.attach()
 	if err := sp.checkCurrent(); err != nil {
 		return err

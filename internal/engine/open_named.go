@@ -5,8 +5,10 @@ import (
 	"errors"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/recast"
 )
 
 // What opens an object by its name, in a transaction of its own.
@@ -32,7 +34,7 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 }
 
 // OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
-func (sp *Space) OpenMap(name string, of MapOf) (format.ID, error) {
+func (sp *Space) OpenMap(name string, of edit.MapOf) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
 }
 
@@ -46,9 +48,14 @@ func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Point
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
 }
 
+// ChangeTypes gives the object with a name the types of a program: see package recast.
+func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange) error {
+	return recast.ChangeTypes(&tx.Editor, name, handle, how)
+}
+
 // ChangeTypes is Tx.ChangeTypes in a transaction of its own: a reading one if there is
 // nothing to be done, or it cannot be done. See Change for durable.
-func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *TypeChange, durable bool) error {
+func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange, durable bool) error {
 	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
 	if !errors.Is(err, ErrReadOnly) || sp.ReadOnly {
 		return err

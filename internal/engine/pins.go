@@ -14,7 +14,7 @@ import (
 
 // pins reads the checkpoints that the transaction's version lists.
 func (tx *Tx) pins() ([]format.Pin, error) {
-	a := format.Addr(tx.state.Pins)
+	a := format.Addr(tx.State.Pins)
 	if a == 0 {
 		return nil, nil
 	}
@@ -33,21 +33,21 @@ func (tx *Tx) pins() ([]format.Pin, error) {
 
 // setPins makes the list that of the transaction's version.
 func (tx *Tx) setPins(list []format.Pin) error {
-	tx.write.Unlist()
-	old := format.Addr(tx.state.Pins)
-	tx.state.Pins = 0
+	tx.Write.Unlist()
+	old := format.Addr(tx.State.Pins)
+	tx.State.Pins = 0
 	if len(list) > 0 {
-		a, err := tx.write.Alloc(format.KindPins, format.ByteCount(format.PinsHeadSize+len(list)*format.PinSize))
+		a, err := tx.Write.Alloc(format.KindPins, format.ByteCount(format.PinsHeadSize+len(list)*format.PinSize))
 		if err != nil {
-			return tx.fail(err)
+			return tx.Fail(err)
 		}
-		p := tx.write.Payload(a)
+		p := tx.Write.Payload(a)
 		(*format.Pins)(p).Count = uint64(len(list))
 		copy(unsafe.Slice((*format.Pin)(unsafe.Add(p, format.PinsHeadSize)), len(list)), list)
-		tx.state.Pins = uint64(a)
+		tx.State.Pins = uint64(a)
 	}
 	if old != 0 {
-		tx.write.Free(old)
+		tx.Write.Free(old)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (sp *Space) changePins(ctx context.Context, change func(tx *Tx, list []form
 		if err != nil {
 			return err
 		}
-		tx.write.Remove(true, true) // up to the commit
+		tx.Write.Remove(true, true) // up to the commit
 		return tx.setPins(list)
 	})
 	if err != nil {

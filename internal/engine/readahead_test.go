@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
@@ -114,7 +115,7 @@ func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 	large := string(make([]byte, 20_000))
 	if err := sp.Change(false, func(tx *Tx) error {
 		for range 1000 {
-			if err := tx.Append(ListOf{list, text}, unsafe.Pointer(&large), 1); err != nil {
+			if err := tx.Append(edit.ListOf{ID: list, Value: text}, unsafe.Pointer(&large), 1); err != nil {
 				return err
 			}
 		}
@@ -160,7 +161,7 @@ func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 			before := mapping.MajorFaults()
 			for i := 0; i < 1000 && mapping.MajorFaults() < before+2*aheadFaults; i++ {
 				err := sp.look(func(tx *Tx) error {
-					p, err := tx.PeekItem(ListOf{list, text}, i)
+					p, err := tx.PeekItem(edit.ListOf{ID: list, Value: text}, i)
 					if err == nil && len(*(*string)(p)) != len(large) { // the page is touched
 						err = fmt.Errorf("element %d is another one", i)
 					}

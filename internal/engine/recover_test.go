@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
@@ -24,8 +25,8 @@ func store(t *testing.T, sp *Space, id format.ID, key, value uint64) {
 	}
 }
 
-func words(id format.ID) MapOf {
-	return MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
+func words(id format.ID) edit.MapOf {
+	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
 }
 
 // pointerTo returns a pointer to a copy of a word.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -128,9 +129,9 @@ func (sp *Space) load(r *backup.Reader) error {
 // loadSome applies changes up to the size of a transaction, and reports whether
 // there may be more.
 func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
-	a := newApplier(&tx.Editor)
-	a.lenient, a.anyhow = r.Head.Salvaged == 1, true
-	a.own = true // see backup.Reader.Next
+	a := edit.NewApplier(&tx.Editor)
+	a.Lenient, a.Anyhow = r.Head.Salvaged == 1, true
+	a.Own = true // see backup.Reader.Next
 	for n := 0; n < restoreBytes; {
 		h, payload, err := r.Next()
 		if err == io.EOF {
@@ -139,7 +140,7 @@ func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if err := a.apply(h, payload); err != nil {
+		if err := a.Apply(h, payload); err != nil {
 			return false, blame(r, err)
 		}
 		n += format.OpHeadSize + len(payload)
@@ -150,7 +151,7 @@ func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
 // loaded compares the outcome with what the end of the backup says, and sees to it
 // that no index is used again.
 func (tx *Tx) loaded(r *backup.Reader) error {
-	end, state := r.End(), tx.state
+	end, state := r.End(), tx.State
 	if end.Objects != state.Objects || end.NextIndex < state.NextIndex || end.NextIndex > format.AddrMask {
 		return blame(r, fmt.Errorf("it says %d objects, the next one with index %d; there are %d, and that index is %d",
 			end.Objects, end.NextIndex, state.Objects, state.NextIndex))
@@ -160,7 +161,7 @@ func (tx *Tx) loaded(r *backup.Reader) error {
 			return blame(r, err)
 		}
 	}
-	if _, err := tx.editEntries(state.Catalog, format.KindMap); err != nil { // else a transaction without changes would publish nothing
+	if err := tx.Touch(); err != nil { // else a transaction without changes would publish nothing
 		return err
 	}
 	state.NextIndex = end.NextIndex
@@ -170,17 +171,14 @@ func (tx *Tx) loaded(r *backup.Reader) error {
 // ownLead verifies that the entries of one of the space's own maps lead to what they
 // should: programs would write what nobody can read otherwise.
 func (tx *Tx) ownLead(own uint64) error {
-	m, err := tx.mapObject(own)
-	if err != nil {
-		return err
-	}
+	var err error
 	types := map[uint64]*layout.Type{}
-	walkErr := (&Map{index: own, kind: format.KindMap, shape: tx.sp.store.catalog}).All(&tx.Editor, m, func(e unsafe.Pointer) bool {
-		index := *layout.Cast[uint64](tx.sp.store.catalog.ValueOf(e))
-		if own == tx.state.Types {
-			types[index], _ = tx.storedType(index)
+	walkErr := tx.OwnEntries(own, func(e unsafe.Pointer) bool {
+		index := *layout.Cast[uint64](tx.sp.store.Catalog.ValueOf(e))
+		if own == tx.State.Types {
+			types[index], _ = tx.StoredType(index)
 		}
-		err = dump.CheckLead(tx.sp.store.catalog, e, tx.Bounds(e), own == tx.state.Types, types, tx.there(tx.reader))
+		err = dump.CheckLead(tx.sp.store.Catalog, e, tx.Bounds(e), own == tx.State.Types, types, tx.there(tx.Reader))
 		return err == nil
 	})
 	return errors.Join(err, walkErr)

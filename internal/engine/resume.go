@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/live"
@@ -47,7 +48,7 @@ type Resumption struct {
 	sp        *Space
 	ctx       context.Context // ends waiting for the turn, and nothing else
 	goroutine uintptr
-	state     RefOf
+	state     edit.RefOf
 	birth     format.Version // of the block of the state (S3)
 	tx        *Tx            // nil: nothing was changed since the last checkpoint
 	durable   bool           // all of its checkpoints are
@@ -104,7 +105,7 @@ func (sp *Space) Resumable() error {
 
 // Resume begins a resumption, and copies its state to the variable at dst. End must
 // follow. The caller has the mutex of the state (ResumeMutex).
-func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
+func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
 	if err := sp.Resumable(); err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (sp *Space) Resume(ctx context.Context, state RefOf, dst unsafe.Pointer, du
 		sp.turn.Give()
 	}
 	err := sp.look(func(tx *Tx) (err error) {
-		if r.birth, err = tx.birthOf(state); err != nil {
+		if r.birth, err = tx.Birth(state); err != nil {
 			return err
 		}
 		return tx.ReadValue(state, dst)
@@ -180,7 +181,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return nil, err
 	}
 	r.tx, r.hasten = tx, durable
-	switch birth, err := tx.birthOf(r.state); {
+	switch birth, err := tx.Birth(r.state); {
 	case err != nil:
 		return nil, r.lose(err)
 	case birth != r.birth:
@@ -219,7 +220,7 @@ func (r *Resumption) Checkpoint(src unsafe.Pointer) error {
 		}
 		return err
 	}
-	version := tx.write.Version()
+	version := tx.Write.Version()
 	commit := tx.Commit
 	if r.durable || r.hasten {
 		commit = tx.CommitDurable
@@ -245,13 +246,13 @@ func (r *Resumption) Leave() {
 // Failed says that a part of the transaction has failed, which began at the given
 // step of it: what it has changed cannot be taken back alone.
 func (r *Resumption) Failed(from uint64) {
-	if tx := r.tx; tx != nil && r.lost == nil && (tx.Failure() != nil || tx.Spoiled() || tx.write.Steps() != from) {
+	if tx := r.tx; tx != nil && r.lost == nil && (tx.Failure() != nil || tx.Spoiled() || tx.Write.Steps() != from) {
 		r.lose(errUpdate)
 	}
 }
 
 // Steps tells whether a transaction that writes was changed meanwhile.
-func (tx *Tx) Steps() uint64 { return tx.write.Steps() }
+func (tx *Tx) Steps() uint64 { return tx.Write.Steps() }
 
 // lose gives the transaction up, for good (S4), and returns the reason.
 func (r *Resumption) lose(err error) error {
@@ -262,7 +263,7 @@ func (r *Resumption) lose(err error) error {
 	if r.inside == 0 {
 		r.abort()
 	} else {
-		r.tx.fail(err)
+		r.tx.Fail(err)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/powercut"
 )
 
@@ -27,7 +28,7 @@ type shrinkRun struct {
 	disk   *powercut.Disk
 	dir    string
 	sp     *Space
-	texts  MapOf
+	texts  edit.MapOf
 	now    map[uint64]uint64   // what the entries hold, by key: where their texts come from
 	states []map[uint64]uint64 // by number of transactions
 	begun  [][2]int            // moment and transaction: begun

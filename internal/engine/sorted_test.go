@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -18,13 +19,13 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sp.Close()
-	of := MapOf{Key: layout.IdentityOf[float64](), Value: layout.IdentityOf[uint64](), Sorted: true}
+	of := edit.MapOf{Key: layout.IdentityOf[float64](), Value: layout.IdentityOf[uint64](), Sorted: true}
 	id, err := sp.OpenMap("sorted", of)
 	if err != nil {
 		t.Fatal(err)
 	}
 	of.ID = id
-	other, err := sp.OpenMap("map", MapOf{Key: layout.IdentityOf[complex128](), Value: layout.IdentityOf[uint64]()})
+	other, err := sp.OpenMap("map", edit.MapOf{Key: layout.IdentityOf[complex128](), Value: layout.IdentityOf[uint64]()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,15 +33,16 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sorted, err := tx.entriesObject(id.Index(), format.KindSorted)
+	p, err := objectIn(tx, id.Index(), format.KindSorted)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unordered, err := tx.mapObject(other.Index())
-	if err != nil {
+	sorted := (*format.MapObject)(p)
+	if p, err = objectIn(tx, other.Index(), format.KindMap); err != nil {
 		t.Fatal(err)
 	}
-	float, word, complex, next := sorted.Key, sorted.Value, unordered.Key, tx.state.NextIndex
+	unordered := (*format.MapObject)(p)
+	float, word, complex, next := sorted.Key, sorted.Value, unordered.Key, tx.State.NextIndex
 	tx.EndView()
 	entry := func(key float64) (b []byte) {
 		for _, w := range []uint64{0, math.Float64bits(key), 7} {
@@ -65,14 +67,14 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 		"an entry of no map":             {format.OpSet, float, 1000, 0, entry(1)},
 	} {
 		err := sp.Change(false, func(tx *Tx) error {
-			return newApplier(&tx.Editor).apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+			return edit.NewApplier(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 		})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := newApplier(&tx.Editor)
+		a := edit.NewApplier(&tx.Editor)
 		for _, c := range []struct {
 			kind    format.OpKind
 			index   uint64
@@ -85,7 +87,7 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 			if c.payload == nil {
 				h.Addr, h.Arg = float, word
 			}
-			if err := a.apply(h, c.payload); err != nil {
+			if err := a.Apply(h, c.payload); err != nil {
 				return err
 			}
 		}
@@ -105,7 +107,7 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 	if err != nil || len(keys) != 2 || keys[0] != 1 || keys[1] != 3 {
 		t.Errorf("%v (%v)", keys, err)
 	}
-	if n, err := tx.Len(MapOf{ID: format.MakeID(id.Tag(), next+4), Key: of.Key, Value: of.Value, Sorted: true}); n != 1 || err != nil {
+	if n, err := tx.Len(edit.MapOf{ID: format.MakeID(id.Tag(), next+4), Key: of.Key, Value: of.Value, Sorted: true}); n != 1 || err != nil {
 		t.Errorf("the new map has %d entries (%v)", n, err)
 	}
 }

@@ -50,6 +50,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
@@ -67,8 +68,9 @@ type Space struct {
 	options Options
 
 	turn   turn.Turn
-	writes writer // reused for transactions without a handle
-	store  Store  // what transactions know of types and versions
+	writes writer     // reused for transactions without a handle
+	writer *Tx        // that has the queue, or had it last
+	store  edit.Store // what transactions know of types and versions
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 

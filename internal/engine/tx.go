@@ -4,8 +4,10 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/member"
 )
@@ -14,7 +16,7 @@ import (
 // objects is the Editor's part; here is how it begins and ends. A reading one may be shared by
 // goroutines.
 type Tx struct {
-	Editor
+	edit.Editor
 	sp     *Space
 	hold   live.Hold
 	within *Resumption // a reading one of its goroutine, or nil
@@ -23,7 +25,7 @@ type Tx struct {
 // Viewer is a reading transaction that has a handle.
 type Viewer struct {
 	Tx
-	found found
+	found edit.Found
 }
 
 // Begin begins it, for who has a guard. If it panics DropView must follow.
@@ -54,12 +56,12 @@ func (tx *Tx) view(sp *Space) error {
 	if !sp.Live.HoldUnless(&tx.hold, &sp.Shut) {
 		return sp.WhyClosed()
 	}
-	tx.reader = &sp.Reader
+	tx.Reader = &sp.Reader
 	if sp.Reader.Verifies() {
 		r := sp.Reader.Of(tx.hold.State)
-		tx.reader = &r
+		tx.Reader = &r
 	}
-	tx.state = member.StateAt(tx.hold.State)
+	tx.State = member.StateAt(tx.hold.State)
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (tx *Tx) DropView() {
 // writer is a transaction that writes, with what it has for that.
 type writer struct {
 	tx     Tx
-	making making
+	making edit.Making
 }
 
 // Begin begins a writing transaction. It waits for its turn: first in this
@@ -140,14 +142,15 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	}
 	tx.sp, tx.hold = sp, live.Hold{}
 	tx.Start(&sp.store, &sp.turn.Txn)
+	sp.writer = tx
 	sp.Heap.Enter()
 	invariant.Point("begin.active")
 	sp.Live.HoldIn(&tx.hold)
 	invariant.Point("begin.slot")
 	tx.From(member.StateAt(tx.hold.State))
-	tx.write.Begin(sp.Heap, tx.hold.State, tx.Version()+1, sp.Reader)
+	tx.Write.Begin(sp.Heap, tx.hold.State, tx.Version()+1, sp.Reader)
 	if sp.options.NoJournal {
-		tx.write.NoLog()
+		tx.Write.NoLog()
 	}
 	if sp.Live.Words().Clean.Load() != 0 {
 		if err := sp.durable.MakeUnclean(); err != nil {
@@ -214,24 +217,24 @@ type commitment struct {
 // the turn is given the Tx may be in use again.
 func (tx *Tx) conclude(c *commitment) error {
 	if !tx.End() {
-		return errEnded
+		return edit.ErrEnded
 	}
 	sp := tx.sp
 	if sp.Forked() {
 		return ErrForked
 	}
 	c.version = tx.Version()
-	failed := tx.seize()
+	failed := tx.Seize()
 	if failed == nil {
 		failed = tx.Failure()
 	}
-	if failed != nil || !tx.write.Changed() && c.replayed == nil {
+	if failed != nil || !tx.Write.Changed() && c.replayed == nil {
 		tx.end()
 		return failed
 	}
 	spool := false
-	logged, next := tx.write.Logged(), tx.write.Version()
-	err := sp.turn.Publish(tx.write, &tx.hold, tx.state, c.replayed, &c.published)
+	logged, next := tx.Write.Logged(), tx.Write.Version()
+	err := sp.turn.Publish(tx.Write, &tx.hold, tx.State, c.replayed, &c.published)
 	if c.published {
 		c.version = next
 		e := sp.Live.Entry()
@@ -271,7 +274,7 @@ func (sp *Space) spoolCommitted() {
 // Abort ends the transaction without a trace.
 func (tx *Tx) Abort() {
 	if tx.End() {
-		_ = tx.seize() // nothing is committed in any case
+		_ = tx.Seize() // nothing is committed in any case
 		tx.end()
 	}
 }
@@ -283,13 +286,18 @@ func (tx *Tx) end() {
 	if sp.Forked() {
 		return // all that would be given back is the parent's
 	}
-	if tx.Spoiled() || sp.Guarded(func() error { tx.write.Aborted(); return nil }) != nil {
-		tx.write.Forget()
+	if tx.Spoiled() || sp.Guarded(func() error { tx.Write.Aborted(); return nil }) != nil {
+		tx.Write.Forget()
 		sp.Anyhow(sp.Heap.Abandon)
 	}
 	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if it has come so far
 	sp.Anyhow(sp.Heap.Leave)
 	sp.turn.Give()
+}
+
+// judgeHandle says whether a handle may be stored: see Editor.JudgeHandle.
+func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
+	return sp.writer.JudgeHandle(handle, id)
 }
 
 // takeIndex returns an index for a new object, not below the least one. It is never given

@@ -4,10 +4,11 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/locks"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // Watch follows one object from version to version. It holds the version that it has
@@ -20,19 +21,19 @@ import (
 // sets that first, and then tries to take the mutex. So one of the two lets go.
 type Watch struct {
 	user    *User
-	subject Subject
+	subject edit.Subject
 
 	mu   sync.Mutex
 	over bool // nothing is held any more
 
-	held   *heldVersion // told of; nil: none yet
-	next   *heldVersion // being told of; nil: none
-	found  *comparison  // of the two
-	pairs  []pair       // found, in reverse
-	more   bool         // there may be more than these
-	ahead  pair         // to be told of next
-	primed bool         // there is one
-	failed error        // when what comes after ahead was looked for
+	held   *heldVersion     // told of; nil: none yet
+	next   *heldVersion     // being told of; nil: none
+	found  *edit.Comparison // of the two
+	pairs  []object.Pair    // found, in reverse
+	more   bool             // there may be more than these
+	ahead  object.Pair      // to be told of next
+	primed bool             // there is one
+	failed error            // when what comes after ahead was looked for
 }
 
 // User is one handle on the space: what it has taken and holds is let go of when it is
@@ -51,7 +52,7 @@ func (sp *Space) NewUser() *User {
 
 // Watch begins to follow an object, from the newest version on; with initial, from
 // nothing on, so that what it holds now is told of first. Close must follow.
-func (u *User) Watch(subject Subject, initial bool) (*Watch, error) {
+func (u *User) Watch(subject edit.Subject, initial bool) (*Watch, error) {
 	if u.IsClosed() {
 		return nil, ErrClosed
 	}
@@ -68,7 +69,7 @@ func (u *User) Watch(subject Subject, initial bool) (*Watch, error) {
 		err = w.begin(context.Background())
 	} else {
 		w.held = held
-		err = u.sp.Guarded(func() error { _, err := subject.compare(nil, &held.tx.Editor); return err })
+		err = u.sp.Guarded(func() error { _, err := subject.Compare(nil, &held.tx.Editor); return err })
 	}
 	if err != nil {
 		w.letGo()
@@ -114,7 +115,7 @@ func (w *Watch) letGo() {
 // more differences of it, the one that was told of. Errors: that of the context,
 // ErrClosed, ErrNotFound if the object does not exist any more, ErrTypeChanged, and
 // that of take.
-func (w *Watch) Next(ctx context.Context, take func(d *Difference) error) error {
+func (w *Watch) Next(ctx context.Context, take func(d *edit.Difference) error) error {
 	w.mu.Lock()
 	defer w.leave()
 	if w.over {
@@ -151,11 +152,11 @@ func (w *Watch) advance(ctx context.Context) error {
 // begin compares the two versions, up to the first difference.
 func (w *Watch) begin(ctx context.Context) error {
 	return w.user.sp.Guarded(func() (err error) {
-		var was *Editor
+		var was *edit.Editor
 		if w.held != nil {
 			was = &w.held.tx.Editor
 		}
-		if w.found, err = w.subject.compare(was, &w.next.tx.Editor); err != nil {
+		if w.found, err = w.subject.Compare(was, &w.next.tx.Editor); err != nil {
 			return err
 		}
 		w.more = w.found != nil
@@ -174,7 +175,7 @@ func (w *Watch) seek(ctx context.Context) error {
 			last := len(w.pairs) - 1
 			p := w.pairs[last]
 			w.pairs = w.pairs[:last]
-			same, err := w.found.same(p)
+			same, err := w.found.Same(p)
 			if err != nil {
 				return err
 			}
@@ -197,7 +198,7 @@ func (w *Watch) seek(ctx context.Context) error {
 
 // search goes on with the comparison.
 func (w *Watch) search() (err error) {
-	w.more, err = w.found.Step(func(p pair) { w.pairs = append(w.pairs, p) })
+	w.more, err = w.found.Step(func(p object.Pair) { w.pairs = append(w.pairs, p) })
 	slices.Reverse(w.pairs) // the first one is taken first
 	return err
 }
@@ -209,19 +210,8 @@ func (w *Watch) settle() {
 }
 
 // tell passes the difference that was found to take, after a look for the next one.
-func (w *Watch) tell(ctx context.Context, take func(d *Difference) error) error {
-	c, p := w.found, w.ahead
-	d := &Difference{Version: w.next.version, index: int(p.Index), key: c.Key, value: c.Value}
-	d.Was, d.Now = c.part(c.was, p.Was), c.part(c.now, p.Now)
-	switch {
-	case c.Key == nil:
-	case c.KeyOf == nil:
-		d.Key = StoredPart{unsafe.Pointer(&d.index), everywhere}
-	case p.Now != nil:
-		d.Key = StoredPart{c.KeyOf(p.Now), c.now.Bounds(p.Now)}
-	default:
-		d.Key = StoredPart{c.KeyOf(p.Was), c.was.Bounds(p.Was)}
-	}
+func (w *Watch) tell(ctx context.Context, take func(d *edit.Difference) error) error {
+	d := w.found.Difference(w.ahead)
 	w.failed = w.seek(ctx)
 	d.More = w.primed || w.failed != nil
 	if err := take(d); err != nil {

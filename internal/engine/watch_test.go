@@ -9,8 +9,10 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -25,7 +27,7 @@ func TestDiffObjects(t *testing.T) {
 	objects := func(tx *Tx) map[uint64]format.Addr {
 		all := map[uint64]format.Addr{}
 		visit := func(format.Addr, format.Kind) (bool, error) { return true, nil }
-		err := table.Walk(tx.reader, format.Link(tx.state.Table), visit, func(index uint64, a format.Addr) error {
+		err := table.Walk(tx.Reader, format.Link(tx.State.Table), visit, func(index uint64, a format.Addr) error {
 			all[index] = a
 			return nil
 		})
@@ -36,7 +38,7 @@ func TestDiffObjects(t *testing.T) {
 	}
 	compare := func(was, now *Tx) (n int) {
 		before, after := objects(was), objects(now)
-		err := diffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
+		err := edit.DiffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
 			if before[index] != old || after[index] != new || old == new {
 				t.Fatalf("object %d: told %#x and %#x, is %#x and %#x", index, old, new, before[index], after[index])
 			}
@@ -81,7 +83,7 @@ func TestDiffObjects(t *testing.T) {
 					t.Fatal(err)
 				}
 				ids = append(ids, id)
-			} else if err := tx.WriteValue(RefOf{ids[random.IntN(len(ids))], wordType}, unsafe.Pointer(&word)); err != nil {
+			} else if err := tx.WriteValue(edit.RefOf{ID: ids[random.IntN(len(ids))], Value: wordType}, unsafe.Pointer(&word)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,7 +120,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	of := RefOf{id, wordType}
+	of := edit.RefOf{ID: id, Value: wordType}
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
 	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
@@ -131,7 +133,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		done.Go(func() {
 			defer w.Close()
 			for last := uint64(0); last < commits; {
-				err := w.Next(context.Background(), func(d *Difference) error {
+				err := w.Next(context.Background(), func(d *edit.Difference) error {
 					return d.CopyValue(layout.NoEscapeKey(&last), d.Now)
 				})
 				if err != nil {
@@ -167,17 +169,17 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 // metered is a subject of which the steps of comparisons are counted, and what they find.
 // (How many blocks a step looks at is for the tests of the structures.)
 type metered struct {
-	Subject
+	edit.Subject
 	cost *int
 }
 
-func (m metered) compare(was, now *Editor) (*comparison, error) {
-	found, err := m.Subject.compare(was, now)
+func (m metered) Compare(was, now *edit.Editor) (*edit.Comparison, error) {
+	found, err := m.Subject.Compare(was, now)
 	if found != nil {
 		step := found.Step
-		found.Step = func(yield func(pair)) (bool, error) {
+		found.Step = func(yield func(object.Pair)) (bool, error) {
 			*m.cost++
-			return step(func(p pair) { *m.cost++; yield(p) })
+			return step(func(p object.Pair) { *m.cost++; yield(p) })
 		}
 	}
 	return found, err
@@ -194,7 +196,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 	const many = 30_000
 	plain, ordered := words(0), words(0)
 	ordered.Sorted = true
-	list := ListOf{Value: wordType}
+	list := edit.ListOf{Value: wordType}
 	change := func(fn func(tx *Tx) error) {
 		t.Helper()
 		if err := sp.Change(false, fn); err != nil {
@@ -239,7 +241,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 	}
 	user := sp.NewUser()
 	defer user.Close()
-	for what, subject := range map[string]Subject{"map": plain, "sorted": ordered, "list": list} {
+	for what, subject := range map[string]edit.Subject{"map": plain, "sorted": ordered, "list": list} {
 		cost := 0
 		w, err := user.Watch(metered{subject, &cost}, true)
 		if err != nil {
@@ -248,7 +250,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		told := func() (n int) {
 			t.Helper()
 			for more := true; more; n++ {
-				if err := w.Next(context.Background(), func(d *Difference) error { more = d.More; return nil }); err != nil {
+				if err := w.Next(context.Background(), func(d *edit.Difference) error { more = d.More; return nil }); err != nil {
 					t.Fatal(err)
 				}
 			}

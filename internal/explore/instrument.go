@@ -24,7 +24,7 @@ var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned
 
 // own are parts of the names of words that only one process can see, and only one thread
 // of it uses in an exploration.
-var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pinned", "tx.first", "tx.refs", "place.", ".bound.", "lately.", "bound[", ".failure", ".resuming"}
+var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pinned", "place.", ".failure", ".resuming"}
 
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
@@ -64,8 +64,8 @@ var replaced = map[string]string{
 	"mapping.Forked":      "explored.Forked",
 }
 
-// edit replaces the text from one offset of a file to another one.
-type edit struct {
+// splice replaces the text from one offset of a file to another one.
+type splice struct {
 	from, to int
 	text     string
 }
@@ -195,7 +195,7 @@ type rewriter struct {
 	pkg, name, text string
 	fset            *token.FileSet
 	used            map[string]bool
-	edits           []edit
+	edits           []splice
 	err             error
 }
 
@@ -207,7 +207,7 @@ func (w *rewriter) source(n ast.Node) string { return w.text[w.offset(n.Pos()):w
 
 // replace replaces the text of a node.
 func (w *rewriter) replace(n ast.Node, text string) {
-	w.edits = append(w.edits, edit{w.offset(n.Pos()), w.offset(n.End()), text})
+	w.edits = append(w.edits, splice{w.offset(n.Pos()), w.offset(n.End()), text})
 }
 
 // constants changes the values of constants.
@@ -284,8 +284,8 @@ func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where strin
 	if last := len(call.Args) - 1; last >= 0 && w.nested(call) {
 		if _, literal := call.Args[last].(*ast.BasicLit); !literal {
 			w.edits = append(w.edits,
-				edit{w.offset(call.Args[last].Pos()), w.offset(call.Args[last].Pos()), "explored.Then("},
-				edit{w.offset(call.Args[last].End()), w.offset(call.Args[last].End()), fmt.Sprintf(", %s, %s)", kind, where)})
+				splice{w.offset(call.Args[last].Pos()), w.offset(call.Args[last].Pos()), "explored.Then("},
+				splice{w.offset(call.Args[last].End()), w.offset(call.Args[last].End()), fmt.Sprintf(", %s, %s)", kind, where)})
 			return
 		}
 		w.err = fmt.Errorf("%s: an atomic operation on what another one yields, with a last argument that is a literal", where)
@@ -297,8 +297,8 @@ func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where strin
 		amp = ""
 	}
 	w.edits = append(w.edits,
-		edit{w.offset(sel.X.Pos()), w.offset(sel.X.Pos()), "explored.At(" + amp},
-		edit{w.offset(sel.X.End()), w.offset(sel.X.End()), fmt.Sprintf(", %s, %s)", kind, where)})
+		splice{w.offset(sel.X.Pos()), w.offset(sel.X.Pos()), "explored.At(" + amp},
+		splice{w.offset(sel.X.End()), w.offset(sel.X.End()), fmt.Sprintf(", %s, %s)", kind, where)})
 }
 
 // isAtomic tells operations on words from methods of other types with the same names.
@@ -337,7 +337,7 @@ func (w *rewriter) nested(call *ast.CallExpr) bool {
 
 // apply makes the edits, and imports package step.
 func (w *rewriter) apply(f *ast.File) string {
-	slices.SortStableFunc(w.edits, func(a, b edit) int { return a.from - b.from })
+	slices.SortStableFunc(w.edits, func(a, b splice) int { return a.from - b.from })
 	var b strings.Builder
 	at := 0
 	for _, e := range w.edits {

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
@@ -23,14 +24,14 @@ import (
 const windowSize = 64 << 20
 
 // tableOf is the map that all processes change.
-var tableOf = engine.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
+var tableOf = edit.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
 
 // A World is a space on disk, as it is before every run, and the memory in which the runs
 // happen.
 type World struct {
 	dir     string
 	options engine.Options
-	of      engine.MapOf
+	of      edit.MapOf
 	space   [16]byte
 	region  *mapping.Region
 	holes   *holes          // the file of the region

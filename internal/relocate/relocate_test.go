@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -32,7 +33,7 @@ func newHeapFile(t *testing.T) *heapFile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := engine.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
+	of := edit.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
 	if of.ID, err = sp.OpenMap("m", of); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/backup"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -244,8 +245,8 @@ func imageOf(t *testing.T, dir string) files {
 }
 
 // words names a map of words.
-func words(id format.ID) engine.MapOf {
-	return engine.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
+func words(id format.ID) edit.MapOf {
+	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
 }
 
 // begin opens a space whose background writes no anchors, and its map.
@@ -514,6 +515,6 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 }
 
 // textOf names a map of words to strings.
-func textOf(id format.ID) engine.MapOf {
-	return engine.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
+func textOf(id format.ID) edit.MapOf {
+	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"sync/atomic"
@@ -76,11 +76,11 @@ func (t *typed) is(of layout.Identity, first uint64) bool {
 }
 
 // typed compares a stored type with a Go type; kind says what has it.
-func (tx *Editor) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
-	if t := tx.store.typed.find(of, index); t != nil {
+func (ed *Editor) typed(kind format.Kind, of layout.Identity, index uint64) (*typed, error) {
+	if t := ed.store.typed.find(of, index); t != nil {
 		return t, nil
 	}
-	for _, t := range tx.fresh.typed {
+	for _, t := range ed.fresh.typed {
 		if t.fits(of, index) {
 			return t, nil
 		}
@@ -89,18 +89,18 @@ func (tx *Editor) typed(kind format.Kind, of layout.Identity, index uint64) (*ty
 	if err != nil {
 		return nil, err
 	}
-	stored, err := tx.storedType(index)
+	stored, err := ed.StoredType(index)
 	if err != nil {
 		return nil, err
 	}
 	if !layout.Same(stored, program) {
-		return nil, newPlan(kind, nil, stored, nil, program, nil).err(nil)
+		return nil, TypesDiffer(kind, nil, layout.NewConversion(stored, program, nil), false)
 	}
-	t := tx.store.newTyped(of, index, program)
-	if tx.published(index) {
-		tx.store.typed.remember(t)
-	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
-		tx.fresh.typed = append(tx.fresh.typed, t)
+	t := ed.store.newTyped(of, index, program)
+	if ed.published(index) {
+		ed.store.typed.remember(t)
+	} else if ed.Write != nil { // a snapshot is shared, and remembers nothing
+		ed.fresh.typed = append(ed.fresh.typed, t)
 	}
 	return t, nil
 }
@@ -110,19 +110,19 @@ func (s *Store) newTyped(of layout.Identity, index uint64, program *layout.Type)
 	if program.Coded() {
 		first = ^uint64(0)
 	}
-	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, s.judge), item: entry.NewItem(program, s.judge)}
+	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, s.Judge), item: entry.NewItem(program, s.Judge)}
 }
 
 // typedNew returns the descriptor of a Go type that new objects are to have, storing
 // it if the space has none yet.
-func (tx *Editor) typedNew(of layout.Identity) (*typed, error) {
-	place := &tx.store.typed.create[uint64(of.Word())>>5%uint64(len(tx.store.typed.create))]
+func (ed *Editor) typedNew(of layout.Identity) (*typed, error) {
+	place := &ed.store.typed.create[uint64(of.Word())>>5%uint64(len(ed.store.typed.create))]
 	if t := place.Load(); t != nil && t.of == of {
-		if _, err := table.Object(tx.reader, format.Link(tx.state.Table), t.index, format.KindType); err == nil {
+		if _, err := table.Object(ed.Reader, format.Link(ed.State.Table), t.index, format.KindType); err == nil {
 			return t, nil // else it was there in another version
 		}
 	}
-	for _, t := range tx.fresh.typed {
+	for _, t := range ed.fresh.typed {
 		if t.of == of {
 			return t, nil
 		}
@@ -131,15 +131,15 @@ func (tx *Editor) typedNew(of layout.Identity) (*typed, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := tx.typeIndex(program)
+	index, err := ed.TypeIndex(program)
 	if err != nil {
 		return nil, err
 	}
-	t := tx.store.newTyped(of, index, program)
-	if tx.published(index) {
+	t := ed.store.newTyped(of, index, program)
+	if ed.published(index) {
 		place.Store(t)
 	} else {
-		tx.fresh.typed = append(tx.fresh.typed, t)
+		ed.fresh.typed = append(ed.fresh.typed, t)
 	}
 	return t, nil
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"fmt"
@@ -15,25 +15,25 @@ import (
 // is one for every View, which is never used again: so it is small, and what it finds out about
 // the version is kept in the Store.
 type Editor struct {
-	*making
+	*Making
 	store  *Store
-	reader *heap.Reader
-	state  *format.State // the version's; one that writes has a copy of its own
+	Reader *heap.Reader
+	State  *format.State // the version's; one that writes has a copy of its own
 	ended  atomic.Bool
 
-	*found // nil: it has no handle, and is over after one operation
+	*Found // nil: it has no handle, and is over after one operation
 }
 
-// found is what a reading editor has come to: the map that it used first, since most
+// Found is what a reading editor has come to: the map that it used first, since most
 // use but one, and the search for what references lead to.
-type found struct {
+type Found struct {
 	first atomic.Pointer[binding]
 	refs  atomic.Pointer[refSearch]
 }
 
-// making is what an editor has that writes, and a snapshot of one.
-type making struct {
-	write    *heap.Txn // nil: reading
+// Making is what an editor has that writes, and a snapshot of one.
+type Making struct {
+	Write    *heap.Txn // nil: reading
 	own      format.State
 	alone    bool   // it has no handle, so nobody can share it
 	using    using  // by which goroutine
@@ -54,132 +54,148 @@ type role uint8
 
 const (
 	editing   role = iota // those of the program
-	applying              // those of a journal or a backup: see applier
-	recasting             // of types: see recast
+	applying              // those of a journal or a backup: see Applier
+	recasting             // of types: see package recast
 	spoiled               // of nobody any more: a page could not be read, and what was written is not touched again
 )
 
 // reading is what all have that read a published version. Nobody writes it.
-var reading making
+var reading Making
 
 // Read makes it one that reads; its reader and its state are still to be set.
-func (tx *Editor) Read(s *Store) { tx.store, tx.making = s, &reading }
+func (ed *Editor) Read(s *Store) { ed.store, ed.Making = s, &reading }
 
 // Keep gives it room for what it finds out: it has a handle, and is used more than once.
-func (tx *Editor) Keep(f *found) { tx.found = f }
+func (ed *Editor) Keep(f *Found) { ed.Found = f }
 
 // Prepare gives it what it takes to write. An editor that is alone has no handle, so
 // nobody can share it.
-func (tx *Editor) Prepare(m *making, alone bool) {
-	tx.making = m
+func (ed *Editor) Prepare(m *Making, alone bool) {
+	ed.Making = m
 	m.alone = alone
 }
 
 // Start makes it one that writes. It is used by nobody else, and may have been used before.
 // The base is still to be set, by From; until then it can only abort.
-func (tx *Editor) Start(s *Store, write *heap.Txn) {
-	tx.store, tx.write = s, write
-	tx.ended.Store(false)
-	tx.failed, tx.recent, tx.role = nil, nil, editing
-	tx.unlinked = 0
-	tx.fresh.reset()
-	s.writer = tx
+func (ed *Editor) Start(s *Store, write *heap.Txn) {
+	ed.store, ed.Write = s, write
+	ed.ended.Store(false)
+	ed.failed, ed.recent, ed.role = nil, nil, editing
+	ed.unlinked = 0
+	ed.fresh.reset()
 }
 
 // From sets the state that it starts from.
-func (tx *Editor) From(base *format.State) {
-	tx.own = *base
-	tx.state, tx.next = &tx.own, tx.own.NextIndex
-	tx.reader = &tx.write.Reader
+func (ed *Editor) From(base *format.State) {
+	ed.own = *base
+	ed.State, ed.next = &ed.own, ed.own.NextIndex
+	ed.Reader = &ed.Write.Reader
 }
 
 // SnapshotOf makes it one that reads what a writing one has made so far. It may be shared by
 // goroutines, and the writing one may go on: blocks that are there stay as they are until
 // Thaw. The writing one must not end before it.
-func (tx *Editor) SnapshotOf(of *Editor) {
-	of.write.BorrowAll()
-	of.write.Freeze()
+func (ed *Editor) SnapshotOf(of *Editor) {
+	of.Write.BorrowAll()
+	of.Write.Freeze()
 	state := of.own
-	tx.store, tx.reader, tx.state = of.store, of.reader, &state
-	tx.making = &making{next: of.next, of: of.write}
+	ed.store, ed.Reader, ed.State = of.store, of.Reader, &state
+	ed.Making = &Making{next: of.next, of: of.Write}
 }
 
 // Thaw lets go of what a snapshot is of, and reports whether it is one.
-func (tx *Editor) Thaw() bool {
-	if tx.of == nil {
+func (ed *Editor) Thaw() bool {
+	if ed.of == nil {
 		return false
 	}
-	tx.of.Thaw()
+	ed.of.Thaw()
 	return true
 }
 
 // End ends it, and reports whether it had not ended before.
-func (tx *Editor) End() bool { return !tx.ended.Swap(true) }
+func (ed *Editor) End() bool { return !ed.ended.Swap(true) }
 
 // Ended reports whether it has ended.
-func (tx *Editor) Ended() bool { return tx.ended.Load() }
+func (ed *Editor) Ended() bool { return ed.ended.Load() }
 
-// errEnded says that a transaction is used after its end.
-var errEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
+// ErrEnded says that a transaction is used after its end.
+var ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
 
 // Err returns an error if the transaction has ended, or can only abort.
-func (tx *Editor) Err() error {
-	if tx.ended.Load() {
-		if tx.lost != nil {
-			return tx.lost
+func (ed *Editor) Err() error {
+	if ed.ended.Load() {
+		if ed.lost != nil {
+			return ed.lost
 		}
-		return errEnded
+		return ErrEnded
 	}
-	if tx.write != nil {
-		if err := tx.shared(); err != nil {
+	if ed.Write != nil {
+		if err := ed.shared(); err != nil {
 			return err
 		}
 	}
-	return tx.failed
+	return ed.failed
 }
 
-// fail marks the transaction as one that can only abort, and returns the error.
-func (tx *Editor) fail(err error) error {
-	if tx.failed == nil {
-		tx.failed = err
+// Fail marks the transaction as one that can only abort, and returns the error.
+func (ed *Editor) Fail(err error) error {
+	if ed.failed == nil {
+		ed.failed = err
 	}
 	return err
 }
 
 // Failure returns why it can only abort; nil: it can commit.
-func (tx *Editor) Failure() error { return tx.failed }
+func (ed *Editor) Failure() error { return ed.failed }
 
 // Spoil says that a page could not be read: what was written is not touched any more.
-func (tx *Editor) Spoil() { tx.role = spoiled }
+func (ed *Editor) Spoil() { ed.role = spoiled }
 
 // Spoiled reports whether Spoil was called.
-func (tx *Editor) Spoiled() bool { return tx.role == spoiled }
+func (ed *Editor) Spoiled() bool { return ed.role == spoiled }
+
+// BeginRecast says that it changes types from now on: handles are not judged until EndRecast
+// (R5).
+func (ed *Editor) BeginRecast() { ed.role = recasting }
+
+// EndRecast ends that.
+func (ed *Editor) EndRecast() {
+	if ed.role == recasting {
+		ed.role = editing
+	}
+}
 
 // Recasts reports whether it changes types right now: then it is not for others.
-func (tx *Editor) Recasts() bool { return tx.role == recasting }
+func (ed *Editor) Recasts() bool { return ed.role == recasting }
 
 // Lose says why the transaction is to end, or has ended: Err returns it then.
-func (tx *Editor) Lose(err error) { tx.lost = err }
+func (ed *Editor) Lose(err error) { ed.lost = err }
 
 // Lost returns what Lose was told.
-func (tx *Editor) Lost() error { return tx.lost }
+func (ed *Editor) Lost() error { return ed.lost }
 
 // Unlinked returns how many values with handles were replaced or removed.
-func (tx *Editor) Unlinked() uint64 { return tx.unlinked }
+func (ed *Editor) Unlinked() uint64 { return ed.unlinked }
+
+// Store returns what it has in common with other editors of the space.
+func (ed *Editor) Store() *Store { return ed.store }
+
+// Tag returns the tag of the IDs of its space.
+func (ed *Editor) Tag() uint16 { return ed.store.header.Tag }
 
 // Version returns the version that a reading transaction sees, or the one that
 // a writing transaction starts from.
-func (tx *Editor) Version() format.Version { return format.Version(tx.state.Version) }
+func (ed *Editor) Version() format.Version { return format.Version(ed.State.Version) }
 
 // published reports whether the object with the index is one of a published
 // version, and not of this transaction, which may abort.
-func (tx *Editor) published(index uint64) bool {
-	return tx.write == nil && tx.of == nil || index < tx.next
+func (ed *Editor) published(index uint64) bool {
+	return ed.Write == nil && ed.of == nil || index < ed.next
 }
 
-// birthOf returns the version that wrote the block of a value.
-func (tx *Editor) birthOf(of RefOf) (format.Version, error) {
-	p, _, err := tx.value(of)
+// Birth returns the version that wrote the block of a value.
+func (ed *Editor) Birth(of RefOf) (format.Version, error) {
+	p, _, err := ed.value(of)
 	if err != nil {
 		return 0, err
 	}

@@ -1,29 +1,17 @@
-package engine
-
-import (
-	"errors"
-	"fmt"
-	"time"
-	"unsafe"
-
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/object"
-	"github.com/everheap/everheap/internal/table"
-)
-
-// A recast is the change of the stored types of an object, and of all objects that it
-// reaches by handles whose types change with it: what a value's type says about the
-// objects that its handles refer to has to be true. It is part of one transaction,
-// which the journal does not tell (heap.Txn.Unlist): it knows the changes of entries,
-// not of types.
+// Package recast changes the stored types of objects to those of a program. A recast is
+// the change of the types of an object, and of all objects that it reaches by handles whose
+// types change with it: what a value's type says about the objects that its handles refer
+// to has to be true. It is part of one transaction, which the journal does not tell
+// (heap.Txn.Unlist): it knows the changes of entries, not of types.
+//
+// What becomes of a type is a plan, which layout.Conversion carries out value by value. The tree
+// or vector of an object whose contents change is built anew beside the old one.
 //
 // Invariants:
 //
 //	R1  An object's types and its contents change in one transaction, so in every
 //	    version they agree; and a program's types are compared with the object's of
-//	    the version that it sees, in every operation (Map.fits, typed.fits). So a
+//	    the version that it sees, in every operation (edit.Map.fits, edit.typed.fits). So a
 //	    program with other types gets an error and never a wrong value, whenever it
 //	    has opened the object. Descriptors never change: a comparison that was made
 //	    stays right. One with a descriptor of a transaction that may abort yet is
@@ -36,9 +24,26 @@ import (
 //	    another type in mind, gets an error, and nothing has changed.
 //	R4  Everything that is converted is verified before, checksums included: else
 //	    damage would get a sound checksum.
-//	R5  While a recast runs, handles that are stored are not judged (judgeHandle):
+//	R5  While a recast runs, handles that are stored are not judged (edit.Editor.JudgeHandle):
 //	    the object may not have its new types yet. Those that can be wrong are
 //	    followed, and so all of them are right when it ends.
+//
+// Start reading at ChangeTypes.
+package recast
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/table"
+)
 
 // TypeChange says which changes of its types a program accepts when it opens an
 // object, and how.
@@ -55,7 +60,7 @@ const (
 
 // recast is a recast in progress.
 type recast struct {
-	tx       *Editor
+	ed       *edit.Editor
 	how      *TypeChange
 	r        heap.Reader // of what is converted (R4)
 	plans    map[planOf]*plan
@@ -75,37 +80,37 @@ type task struct {
 
 // ChangeTypes gives the object with a name the types of a program, if they are others
 // and how allows it: handle is the type of its handles.
-func (tx *Editor) ChangeTypes(name string, handle *layout.Type, how *TypeChange) error {
-	if err := tx.Err(); err != nil {
+func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeChange) error {
+	if err := ed.Err(); err != nil {
 		return err
 	}
-	index, found, err := tx.Named(name)
+	index, found, err := ed.Named(name)
 	if err != nil || !found {
 		return err
 	}
-	c := &recast{tx: tx, how: how, r: tx.reader.Verifying(), plans: map[planOf]*plan{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
-	if err := c.reach(nil, handle, format.MakeID(tx.store.header.Tag, index)); err != nil {
+	c := &recast{ed: ed, how: how, r: ed.Reader.Verifying(), plans: map[planOf]*plan{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
+	if err := c.reach(nil, handle, format.MakeID(ed.Tag(), index)); err != nil {
 		return nameType(err, name)
 	}
 	if len(c.todo) == 0 {
 		return nil
 	}
-	if tx.write == nil {
-		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", ErrReadOnly, c.todo[0].plan.err(how)), name)
+	if ed.Write == nil {
+		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", edit.ErrReadOnly, c.todo[0].plan.err(how)), name)
 	}
-	if err := tx.beginChange(); err != nil {
+	if err := ed.BeginChange(); err != nil {
 		return err
 	}
-	defer tx.endChange()
+	defer ed.EndChange()
 	if err := c.run(); err != nil {
-		return tx.fail(nameType(err, name))
+		return ed.Fail(nameType(err, name))
 	}
 	return nil
 }
 
 // nameType enters the name of an object into an error about its types.
 func nameType(err error, name string) error {
-	if e := (*TypeError)(nil); errors.As(err, &e) && e.Name == "" {
+	if e := (*edit.TypeError)(nil); errors.As(err, &e) && e.Name == "" {
 		e.Name = name
 	}
 	return err
@@ -113,13 +118,9 @@ func nameType(err error, name string) error {
 
 // run does what is to be done, and what turns out to be on the way.
 func (c *recast) run() error {
-	c.tx.write.Unlist()
-	c.tx.role = recasting
-	defer func() {
-		if c.tx.role == recasting {
-			c.tx.role = editing
-		}
-	}()
+	c.ed.Write.Unlist()
+	c.ed.BeginRecast()
+	defer c.ed.EndRecast()
 	for len(c.todo) > 0 {
 		last := len(c.todo) - 1
 		t := c.todo[last]
@@ -132,9 +133,27 @@ func (c *recast) run() error {
 	return nil
 }
 
+// recastsOf gives an object other types, by kind. One that is not there has no types.
+var recastsOf map[format.Kind]func(c *recast, t task) error
+
+func init() { // what is in it uses it
+	recastsOf = map[format.Kind]func(c *recast, t task) error{
+		format.KindMap: (*recast).recastMap, format.KindSorted: (*recast).recastMap,
+		format.KindList: (*recast).recastList, format.KindValue: (*recast).recastValue,
+	}
+}
+
+// object recasts one object.
+func (c *recast) object(t task) error {
+	if do := recastsOf[t.plan.kind]; do != nil {
+		return do(c, t)
+	}
+	return fmt.Errorf("a %s has no types", t.plan.kind)
+}
+
 // payload returns the payload of an object of the kind.
 func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error) {
-	return table.Object(&c.r, format.Link(c.tx.state.Table), index, kind)
+	return table.Object(&c.r, format.Link(c.ed.State.Table), index, kind)
 }
 
 // reach enters an object that a handle leads to, unless it was met before; from is
@@ -142,12 +161,12 @@ func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error)
 // alone, since to use it is an error anyway; but a program must not make such values.
 func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 	index := id.Index()
-	if id.Tag() != c.tx.store.header.Tag {
+	if id.Tag() != c.ed.Tag() {
 		return c.nowhere(from, handle, id)
 	}
 	if met := c.met.find(index); met != nil {
 		if met != handle && !layout.Same(met, handle) { // R3
-			return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+			return &edit.TypeError{Kind: edit.ErrTypeChanged, Lines: []string{
 				fmt.Sprintf("  the object %016x would have to become two: handles refer to it as", uint64(id)),
 				"  " + met.String() + " and as", "  " + handle.String()}}
 		}
@@ -159,7 +178,7 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 		return c.nowhere(from, handle, id)
 	}
 	if err != nil {
-		return c.tx.objectError(id, err)
+		return c.ed.ObjectError(id, err)
 	}
 	key, value, count := object.Contents(kind, payload)
 	if value == 0 { // one of the space itself
@@ -189,7 +208,7 @@ func (c *recast) nowhere(from *plan, handle *layout.Type, id format.ID) error {
 	if from == nil || !from.made() {
 		return nil
 	}
-	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", ErrDangling, handle, uint64(id))
+	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", edit.ErrDangling, handle, uint64(id))
 }
 
 // follow enters the objects that the handles in a value lead to, those of the types
@@ -207,7 +226,7 @@ func (c *recast) follow(p *plan, typ *layout.Type, value unsafe.Pointer, bounds 
 // before: walk calls its argument with each. What this transaction may use again at
 // once is freed after the walk.
 func (c *recast) giveUp(n uint64, walk func(free func(a format.Addr)) error) error {
-	t := c.tx.write
+	t := c.ed.Write
 	free := t.Free
 	if n > maxListed {
 		free = t.LeaveToSweep

@@ -1,8 +1,7 @@
-package engine
+package recast
 
 import (
-	"fmt"
-
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -43,11 +42,11 @@ func (c *recast) plan(of planOf) (*plan, error) {
 	var key *layout.Type
 	var err error
 	if of.key != 0 {
-		if key, err = c.tx.storedType(of.key); err != nil {
+		if key, err = c.ed.StoredType(of.key); err != nil {
 			return nil, err
 		}
 	}
-	value, err := c.tx.storedType(of.value)
+	value, err := c.ed.StoredType(of.value)
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +62,11 @@ func (c *recast) descriptors(p *plan) (key, value uint64, err error) {
 		return p.stored.key, p.stored.value, nil
 	}
 	if p.key != nil {
-		if key, err = c.tx.typeIndex(p.key.To); err != nil {
+		if key, err = c.ed.TypeIndex(p.key.To); err != nil {
 			return 0, 0, err
 		}
 	}
-	if value, err = c.tx.typeIndex(p.value.To); err != nil {
+	if value, err = c.ed.TypeIndex(p.value.To); err != nil {
 		return 0, 0, err
 	}
 	p.stored.key, p.stored.value = key, value
@@ -122,31 +121,6 @@ func (p *plan) affectsAny() bool {
 
 // err is the error for types that differ, and for options, if there are any, that do
 // not accept that.
-func (p *plan) err(how *TypeChange) *TypeError {
-	stored, program := p.value.From.String(), p.value.To.String()
-	if p.key != nil {
-		stored, program = p.key.From.String()+" to "+stored, p.key.To.String()+" to "+program
-	}
-	e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
-		fmt.Sprintf("  stored:  %s of %s", object.Called(p.kind), stored),
-		fmt.Sprintf("  program: %s of %s", object.Called(p.kind), program)}}
-	for _, part := range [2]struct {
-		what string
-		c    *layout.Conversion
-	}{{"keys:", p.key}, {"values:", p.value}} {
-		if part.c == nil || layout.Same(part.c.From, part.c.To) {
-			continue
-		}
-		if p.key != nil {
-			e.Lines = append(e.Lines, part.what)
-		}
-		e.Lines = append(e.Lines, part.c.Lines()...)
-	}
-	switch {
-	case !p.possible(true):
-		e.Lines = append(e.Lines, "Evolve does not accept the lines that begin with an exclamation mark; Migrate can convert such values")
-	case how == nil || !how.Evolve:
-		e.Lines = append(e.Lines, "open it with the option Evolve to accept that")
-	}
-	return e
+func (p *plan) err(how *TypeChange) *edit.TypeError {
+	return edit.TypesDiffer(p.kind, p.key, p.value, how != nil && how.Evolve)
 }

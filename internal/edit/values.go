@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"unsafe"
@@ -22,10 +22,10 @@ type RefOf struct {
 }
 
 // value returns the payload of the object that a reference leads to, and its type.
-func (tx *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
-	s := tx.store
-	if s.trusting && of.ID.Tag() == s.header.Tag && tx.Err() == nil {
-		if word := s.finder.Word(format.Link(tx.state.Table), of.ID.Index()); word != 0 {
+func (ed *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
+	s := ed.store
+	if s.trusting && of.ID.Tag() == s.header.Tag && ed.Err() == nil {
+		if word := s.finder.Word(format.Link(ed.State.Table), of.ID.Index()); word != 0 {
 			p := s.finder.Pointer(word)
 			if index, ok := format.ValueType(*(*uint64)(p)); ok {
 				if t := s.typed.find(of.Value, index); t != nil {
@@ -34,20 +34,20 @@ func (tx *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
 			}
 		}
 	}
-	return tx.valueOf(of)
+	return ed.valueOf(of)
 }
 
 // valueOf is value for what is looked at for the first time, or is not there.
-func (tx *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
-	if err := tx.usable(of.ID); err != nil {
+func (ed *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
+	if err := ed.usable(of.ID); err != nil {
 		return nil, nil, err
 	}
-	p, err := tx.object(of.ID.Index(), format.KindValue)
+	p, err := ed.object(of.ID.Index(), format.KindValue)
 	if err != nil {
-		return nil, nil, tx.objectError(of.ID, err)
+		return nil, nil, ed.ObjectError(of.ID, err)
 	}
 	index, _ := format.ValueType(*(*uint64)(p))
-	t, err := tx.typed(format.KindValue, of.Value, index)
+	t, err := ed.typed(format.KindValue, of.Value, index)
 	return p, t, err
 }
 
@@ -57,9 +57,9 @@ func (tx *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 // One subtraction tells that the tag of the ID is that of the space, and leaves the
 // index: with another tag it is greater than any. One comparison tells that the object
 // is a value, and of a type that is T.
-func (tx *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
+func (ed *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
 	typ := layout.IdentityOfPointer(of)
-	if refs := tx.refSearch(); refs != nil {
+	if refs := ed.refSearch(); refs != nil {
 		index := uint64(id) - refs.first
 		word := refs.table.Word(index)
 		if word == 0 {
@@ -68,125 +68,125 @@ func (tx *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
 		if word != 0 {
 			p := refs.table.Pointer(word)
 			first := *(*uint64)(p)
-			typed := &tx.store.typed
+			typed := &ed.store.typed
 			if typed.near(first).Load().is(typ, first) || typed.far(typ, first).Load().is(typ, first) {
 				return unsafe.Add(p, format.ValueObjectSize)
 			}
 		}
 	}
-	return tx.peekValue(RefOf{id, typ})
+	return ed.peekValue(RefOf{id, typ})
 }
 
 // peekValue is PeekValue in a transaction that writes, and for what is looked at for
 // the first time, or is not there.
-func (tx *Editor) peekValue(of RefOf) unsafe.Pointer {
-	p, t, err := tx.value(of)
+func (ed *Editor) peekValue(of RefOf) unsafe.Pointer {
+	p, t, err := ed.value(of)
 	if err != nil {
 		panic(Abort{"peek", err})
 	}
-	tx.prepareRefs()
+	ed.prepareRefs()
 	v := t.value.ValueOf(p)
-	tx.borrow(p)
-	if !tx.store.trusting {
-		if err := t.value.Type.Check(v, tx.Bounds(p)); err != nil {
+	ed.borrow(p)
+	if !ed.store.trusting {
+		if err := t.value.Type.Check(v, ed.Bounds(p)); err != nil {
 			panic(Abort{"peek", err})
 		}
 	}
-	if v, err = tx.lend(t.value.Type, v, p); err != nil {
+	if v, err = ed.lend(t.value.Type, v, p); err != nil {
 		panic(Abort{"peek", err})
 	}
 	return v
 }
 
 // ReadValue copies the value to the variable at dst.
-func (tx *Editor) ReadValue(of RefOf, dst unsafe.Pointer) error {
-	p, t, err := tx.value(of)
+func (ed *Editor) ReadValue(of RefOf, dst unsafe.Pointer) error {
+	p, t, err := ed.value(of)
 	if err != nil {
 		return err
 	}
-	return t.value.Type.CopyOut(dst, t.value.ValueOf(p), tx.Bounds(p))
+	return t.value.Type.CopyOut(dst, t.value.ValueOf(p), ed.Bounds(p))
 }
 
 // WriteValue makes a copy of the variable at src the value.
-func (tx *Editor) WriteValue(of RefOf, src unsafe.Pointer) error {
-	if err := tx.writable(); err != nil {
+func (ed *Editor) WriteValue(of RefOf, src unsafe.Pointer) error {
+	if err := ed.writable(); err != nil {
 		return err
 	}
-	defer tx.endChange()
-	p, t, err := tx.value(of)
+	defer ed.EndChange()
+	p, t, err := ed.value(of)
 	if err != nil {
 		return err
 	}
 	if src, err = t.value.Type.Stored(src); err != nil {
 		return err
 	}
-	return tx.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
+	return ed.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
 }
 
 // setValue replaces a value, whose payload is old. word is the first one of the new one.
-func (tx *Editor) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
-	a, err := tx.newCell(cell, word, src)
+func (ed *Editor) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
+	a, err := ed.newCell(cell, word, src)
 	if err != nil {
 		return err
 	}
-	root, err := table.Replace(tx.write, format.Link(tx.state.Table), index, blockAt(old), a)
+	root, err := table.Replace(ed.Write, format.Link(ed.State.Table), index, blockAt(old), a)
 	if err != nil {
-		return tx.fail(err)
+		return ed.Fail(err)
 	}
-	tx.state.Table = uint64(root)
+	ed.State.Table = uint64(root)
 	if cell.Type.HasHandles() {
-		tx.unlinked++
+		ed.unlinked++
 	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpSetValue, index), Block: uint64(a)})
+	ed.Write.Log(format.Op{What: format.MakeWhat(format.OpSetValue, index), Block: uint64(a)})
 	return nil
 }
 
 // newCell writes a block with a value. An error that is due to the value leaves the
 // transaction usable.
-func (tx *Editor) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
-	a, err := cell.New(tx.write, word, src)
+func (ed *Editor) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
+	a, err := cell.New(ed.Write, word, src)
 	if err != nil && !isValueError(err) {
-		err = tx.fail(err)
+		err = ed.Fail(err)
 	}
 	return a, err
 }
 
 // NewValue makes a value without a name.
-func (tx *Editor) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error) {
-	if err := tx.writable(); err != nil {
+func (ed *Editor) NewValue(of layout.Identity, src unsafe.Pointer) (format.ID, error) {
+	if err := ed.writable(); err != nil {
 		return 0, err
 	}
-	defer tx.endChange()
-	t, err := tx.typedNew(of)
+	defer ed.EndChange()
+	t, err := ed.typedNew(of)
 	if err != nil {
 		return 0, err
 	}
 	if src, err = t.value.Type.Stored(src); err != nil {
 		return 0, err
 	}
-	index, err := tx.newValue(t.value, t.index, src)
-	return format.MakeID(tx.store.header.Tag, index), err
+	index, err := ed.newValue(t.value, t.index, src)
+	return format.MakeID(ed.store.header.Tag, index), err
 }
 
 // newValue makes a value of a stored type, under the next index, which it returns.
-func (tx *Editor) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (uint64, error) {
-	a, err := tx.newCell(cell, format.MakeValueType(typeIndex), src)
+func (ed *Editor) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointer) (uint64, error) {
+	a, err := ed.newCell(cell, format.MakeValueType(typeIndex), src)
 	if err != nil {
 		return 0, err
 	}
-	index, err := tx.enter(a)
+	index, err := ed.enter(a)
 	if err != nil {
 		return 0, err
 	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewValue, index), Block: uint64(a), Arg: typeIndex})
+	ed.Write.Log(format.Op{What: format.MakeWhat(format.OpNewValue, index), Block: uint64(a), Arg: typeIndex})
 	return index, nil
 }
 
 // OpenValue returns the ID of the value with a name, making it, as a copy of the
 // variable at initial, if a writing transaction asks for one that is not there.
-func (tx *Editor) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
-	return tx.openNamed(name, func(id format.ID) error {
-		_, _, err := tx.value(RefOf{id, of})
+func (ed *Editor) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
+	return ed.OpenNamed(name, func(id format.ID) error {
+		_, _, err := ed.value(RefOf{id, of})
 		return err
-	}, func() (format.ID, error) { return tx.NewValue(of, initial) })
+	}, func() (format.ID, error) { return ed.NewValue(of, initial) })
 }

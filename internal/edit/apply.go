@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"errors"
@@ -14,41 +14,42 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// applier applies logical changes, of the journal or of a backup, in a writing
+// Applier applies logical changes, of the journal or of a backup, in a writing
 // transaction. It believes nothing that they say: a change that cannot be is an
 // error, and the transaction can only abort then. Only what handles refer to is not
-// looked at (judgeHandle), and the changes say the indexes of new objects (takeIndex).
-type applier struct {
-	tx      *Editor
+// looked at (Editor.JudgeHandle), and the changes say the indexes of new objects (takeIndex).
+type Applier struct {
+	ed      *Editor
 	maps    map[uint64]*Map
 	last    *Map     // used last
 	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
-	lenient bool     // a key that is to be deleted need not be there
-	own     bool     // payloads are the applier's to change, in Go memory, aligned: they need no copy
-	anyhow  bool     // objects need not come in the order of their indexes
+	Lenient bool     // a key that is to be deleted need not be there
+	Own     bool     // payloads are the applier's to change, in Go memory, aligned: they need no copy
+	Anyhow  bool     // objects need not come in the order of their indexes
 
 	cells map[uint64]cells // by descriptor
 }
 
-func newApplier(tx *Editor) *applier {
-	tx.role = applying
-	return &applier{tx: tx, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
+// NewApplier returns one that applies changes in the transaction, which then makes no others.
+func NewApplier(ed *Editor) *Applier {
+	ed.role = applying
+	return &Applier{ed: ed, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
 }
 
-// apply applies one change.
-func (a *applier) apply(h format.OpHead, payload []byte) error {
+// Apply applies one change.
+func (a *Applier) Apply(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
 	err := a.change(format.OpKindOf(h.What), index, h, payload)
 	runtime.KeepAlive(a.buf)
 	runtime.KeepAlive(payload)
 	if err != nil {
-		return a.tx.fail(fmt.Errorf("object %d: %w", index, err))
+		return a.ed.Fail(fmt.Errorf("object %d: %w", index, err))
 	}
 	return nil
 }
 
 // change applies one change of an object of whatever kind.
-func (a *applier) change(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	if op == format.OpDrop {
 		return a.drop(index, h.Arg)
 	}
@@ -60,29 +61,29 @@ func (a *applier) change(op format.OpKind, index uint64, h format.OpHead, payloa
 		return do(a, op, index, h, payload)
 	}
 	if k, ok := k.(object.Applied); ok {
-		return k.Apply(editor{a}, op, index, h, payload)
+		return k.Apply(kindEditor{a}, op, index, h, payload)
 	}
 	return fmt.Errorf("changes of a %s are not known", k.About().Called)
 }
 
-// editor is an applier as the kinds of objects see it. Its methods implement
+// kindEditor is an applier as the kinds of objects see it. Its methods implement
 // object.Editor.
-type editor struct{ *applier }
+type kindEditor struct{ *Applier }
 
-func (e editor) Create(kind format.Kind, index uint64, size format.ByteCount) (p unsafe.Pointer, err error) {
+func (e kindEditor) Create(kind format.Kind, index uint64, size format.ByteCount) (p unsafe.Pointer, err error) {
 	err = e.create(index, func() error {
-		_, p, err = e.tx.newObject(kind, size)
+		_, p, err = e.ed.newObject(kind, size)
 		return err
 	})
 	return p, err
 }
 
-func (e editor) Edit(kind format.Kind, index uint64, size format.ByteCount) (unsafe.Pointer, error) {
-	return e.tx.edit(index, kind, size)
+func (e kindEditor) Edit(kind format.Kind, index uint64, size format.ByteCount) (unsafe.Pointer, error) {
+	return e.ed.edit(index, kind, size)
 }
 
 // mapping makes a map, sorted or not, or changes one.
-func (a *applier) mapping(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+func (a *Applier) mapping(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	if op == format.OpSet || op == format.OpDelete {
 		return a.entry(op, index, h, payload)
 	}
@@ -90,7 +91,7 @@ func (a *applier) mapping(op format.OpKind, index uint64, h format.OpHead, paylo
 }
 
 // entry stores or deletes the key of an entry.
-func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+func (a *Applier) entry(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	m, err := a.mapOf(index)
 	if err != nil {
 		return err
@@ -101,19 +102,19 @@ func (a *applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	}
 	key := m.shape.KeyOf(entry)
 	if kind == format.OpDelete {
-		removed, err := m.Delete(a.tx, key)
-		if err == nil && !removed && !a.lenient {
+		removed, err := m.Delete(a.ed, key)
+		if err == nil && !removed && !a.Lenient {
 			err = fmt.Errorf("the key to be deleted is not there")
 		}
 		return err
 	}
-	return m.Set(a.tx, key, m.shape.ValueOf(entry))
+	return m.Set(a.ed, key, m.shape.ValueOf(entry))
 }
 
 // copy returns a payload where Relocate may change it: itself, or a copy in the buffer.
-func (a *applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
+func (a *Applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	p := unsafe.Pointer(unsafe.SliceData(payload))
-	if !a.own || uintptr(p)%8 != 0 || len(payload) == 0 {
+	if !a.Own || uintptr(p)%8 != 0 || len(payload) == 0 {
 		p = a.room(len(payload))
 		copy(unsafe.Slice((*byte)(p), len(payload)), payload)
 	}
@@ -121,7 +122,7 @@ func (a *applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 }
 
 // room returns the buffer, with room for n bytes, and for a word at least.
-func (a *applier) room(n int) unsafe.Pointer {
+func (a *Applier) room(n int) unsafe.Pointer {
 	if n = max((n+7)/8, 1); n > len(a.buf) {
 		a.buf = make([]uint64, max(n, 64))
 	}
@@ -129,16 +130,16 @@ func (a *applier) room(n int) unsafe.Pointer {
 }
 
 // mapOf returns a map by its stored types.
-func (a *applier) mapOf(index uint64) (*Map, error) {
+func (a *Applier) mapOf(index uint64) (*Map, error) {
 	if a.last != nil && a.last.index == index {
 		return a.last, nil
 	}
 	m := a.maps[index]
 	if m == nil {
 		var err error
-		if index == a.tx.state.Catalog || index == a.tx.state.Types {
-			m = &Map{index: index, kind: format.KindMap, shape: a.tx.store.catalog}
-		} else if m, _, err = a.tx.StoredMap(format.MakeID(a.tx.store.header.Tag, index)); err != nil {
+		if index == a.ed.State.Catalog || index == a.ed.State.Types {
+			m = &Map{index: index, kind: format.KindMap, shape: a.ed.store.Catalog}
+		} else if m, _, err = a.ed.StoredMap(format.MakeID(a.ed.store.header.Tag, index)); err != nil {
 			return nil, err
 		}
 		a.maps[index] = m
@@ -150,52 +151,52 @@ func (a *applier) mapOf(index uint64) (*Map, error) {
 // create runs a function that makes a new object, whose index will be the given one,
 // which must not be in use. A journal tells of objects in the order of their indexes.
 // A backup tells of types before all others; there an index is free if nothing is there.
-func (a *applier) create(index uint64, fn func() error) error {
-	next := a.tx.state.NextIndex
+func (a *Applier) create(index uint64, fn func() error) error {
+	next := a.ed.State.NextIndex
 	used := index < next
-	if used && a.anyhow && index >= format.FirstIndex {
-		_, _, err := table.Any(a.tx.reader, format.Link(a.tx.state.Table), index)
+	if used && a.Anyhow && index >= format.FirstIndex {
+		_, _, err := table.Any(a.ed.Reader, format.Link(a.ed.State.Table), index)
 		used = !errors.Is(err, table.ErrNoObject)
 	}
 	if used || index >= format.AddrMask {
 		return fmt.Errorf("the index is in use, or impossible")
 	}
-	a.tx.state.NextIndex = index
+	a.ed.State.NextIndex = index
 	err := fn()
-	a.tx.state.NextIndex = max(a.tx.state.NextIndex, next)
+	a.ed.State.NextIndex = max(a.ed.State.NextIndex, next)
 	return err
 }
 
 // newMap creates an empty map of the kind.
-func (a *applier) newMap(kind format.Kind, index uint64, h format.OpHead) error {
-	key, err := a.tx.storedType(h.Addr)
+func (a *Applier) newMap(kind format.Kind, index uint64, h format.OpHead) error {
+	key, err := a.ed.StoredType(h.Addr)
 	if err != nil {
 		return err
 	}
 	if err := entry.CheckKeys(key, kind); err != nil {
 		return err
 	}
-	if _, err := a.tx.storedType(h.Arg); err != nil {
+	if _, err := a.ed.StoredType(h.Arg); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.tx.newMap(kind, h.Addr, h.Arg)) })
+	return a.create(index, func() error { return second(a.ed.newMap(kind, h.Addr, h.Arg)) })
 }
 
 // second returns the second of two results.
 func second[T any](_ T, err error) error { return err }
 
 // newType stores a descriptor.
-func (a *applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payload []byte) error {
+func (a *Applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payload []byte) error {
 	const head = int(unsafe.Sizeof(format.TypeObject{}))
 	if _, err := object.TypeIn(payload); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.tx.newType(payload[head:])) })
+	return a.create(index, func() error { return second(a.ed.newType(payload[head:])) })
 }
 
 // drop drops objects: those of the bits of the mask, the lowest of which is that of the
 // object with the first index.
-func (a *applier) drop(first, mask uint64) error {
+func (a *Applier) drop(first, mask uint64) error {
 	if mask == 0 {
 		return errors.New("objects are to go, and none is named")
 	}
@@ -203,7 +204,7 @@ func (a *applier) drop(first, mask uint64) error {
 		index := first + uint64(bits.TrailingZeros64(mask))
 		delete(a.maps, index)
 		a.last = nil
-		if _, err := a.tx.dropObject(index, nil); err != nil {
+		if _, err := a.ed.Drop(index, nil); err != nil {
 			return fmt.Errorf("object %d is to go: %w", index, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"errors"
@@ -27,57 +27,57 @@ type using struct {
 	found atomic.Bool // another one has come upon it
 }
 
-// beginChange begins a change; endChange must follow if it returns nil.
-func (tx *Editor) beginChange() error {
-	if tx.alone { // it has no handle that could be shared
+// BeginChange begins a change; endChange must follow if it returns nil.
+func (ed *Editor) BeginChange() error {
+	if ed.alone { // it has no handle that could be shared
 		return nil
 	}
 	me := goroutine.ID()
-	if !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) {
-		if atomic.LoadUintptr(&tx.using.by) != me {
-			tx.using.found.Store(true)
+	if !atomic.CompareAndSwapUintptr(&ed.using.by, 0, me) {
+		if atomic.LoadUintptr(&ed.using.by) != me {
+			ed.using.found.Store(true)
 			return ErrShared
 		}
-		tx.using.depth++
+		ed.using.depth++
 	}
 	return nil
 }
 
-// endChange ends a change.
-func (tx *Editor) endChange() {
+// EndChange ends a change.
+func (ed *Editor) EndChange() {
 	switch {
-	case tx.alone:
-	case tx.using.depth > 0:
-		tx.using.depth--
+	case ed.alone:
+	case ed.using.depth > 0:
+		ed.using.depth--
 	default:
-		release(&tx.using.by)
+		release(&ed.using.by)
 	}
 }
 
 // shared returns an error if another goroutine changes the transaction right now, or if
 // two have used it at once before.
-func (tx *Editor) shared() error {
-	if by := atomic.LoadUintptr(&tx.using.by); by != 0 && by != goroutine.ID() {
-		tx.using.found.Store(true)
+func (ed *Editor) shared() error {
+	if by := atomic.LoadUintptr(&ed.using.by); by != 0 && by != goroutine.ID() {
+		ed.using.found.Store(true)
 	}
-	if tx.using.found.Load() {
+	if ed.using.found.Load() {
 		return ErrShared
 	}
 	return nil
 }
 
-// seize ends the use of the transaction by others, which has ended: who is in the middle
+// Seize ends the use of the transaction by others, which has ended: who is in the middle
 // of a change is waited for, since what it writes would be somebody else's soon; and
 // none begins another one. It returns ErrShared if two have used it at once.
-func (tx *Editor) seize() error {
-	if tx.alone {
+func (ed *Editor) Seize() error {
+	if ed.alone {
 		return nil
 	}
-	for me := goroutine.ID(); !atomic.CompareAndSwapUintptr(&tx.using.by, 0, me) && atomic.LoadUintptr(&tx.using.by) != me; {
-		tx.using.found.Store(true)
+	for me := goroutine.ID(); !atomic.CompareAndSwapUintptr(&ed.using.by, 0, me) && atomic.LoadUintptr(&ed.using.by) != me; {
+		ed.using.found.Store(true)
 		runtime.Gosched()
 	}
-	if tx.using.found.Load() {
+	if ed.using.found.Load() {
 		return ErrShared
 	}
 	return nil

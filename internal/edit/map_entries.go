@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"errors"
@@ -10,38 +10,39 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// CopyOut is Get in a transaction.
-func (tx *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
-	if b := tx.store.lately.find(tx, of); b != nil && b.fast && !tx.ended.Load() {
+// Get copies the value of the key to the variable at dst, unless that is nil, and reports
+// whether it is there.
+func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
+	if b := ed.store.lately.find(ed, of); b != nil && b.fast && !ed.ended.Load() {
 		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			if dst == nil {
 				return true, nil
 			}
-			return true, b.m.shape.Value.CopyOut(dst, value, tx.Bounds(b.m.shape.Of(value)))
+			return true, b.m.shape.Value.CopyOut(dst, value, ed.Bounds(b.m.shape.Of(value)))
 		}
 	}
-	m, object, err := tx.Bind(of)
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return false, err
 	}
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	entry, err := m.find(tx, object, key)
+	entry, err := m.find(ed, object, key)
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
 	}
-	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), tx.Bounds(entry))
+	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), ed.Bounds(entry))
 }
 
-// Store is Set in a transaction. The change begins before anything is looked at: one
+// Set stores a copy of the value under the key. The change begins before anything is looked at: one
 // who shares the transaction by mistake may come when it has ended.
-func (tx *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
-	if err := tx.writable(); err != nil {
+func (ed *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
+	if err := ed.writable(); err != nil {
 		return err
 	}
-	defer tx.endChange()
-	m, _, err := tx.Bind(of)
+	defer ed.EndChange()
+	m, _, err := ed.Bind(of)
 	if err != nil {
 		return err
 	}
@@ -51,84 +52,84 @@ func (tx *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
 	if value, err = m.shape.Value.Stored(value); err != nil {
 		return err
 	}
-	return m.set(tx, key, value)
+	return m.set(ed, key, value)
 }
 
-// Remove is Delete in a transaction.
-func (tx *Editor) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
-	if err := tx.writable(); err != nil {
+// Delete removes the key and reports whether it was there.
+func (ed *Editor) Delete(of MapOf, key unsafe.Pointer) (bool, error) {
+	if err := ed.writable(); err != nil {
 		return false, err
 	}
-	defer tx.endChange()
-	m, _, err := tx.Bind(of)
+	defer ed.EndChange()
+	m, _, err := ed.Bind(of)
 	if err != nil {
 		return false, err
 	}
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	return m.remove(tx, key)
+	return m.remove(ed, key)
 }
 
 // Peek returns the stored value of the key, or a copy if it is Coded; nil if it is not
 // there.
-func (tx *Editor) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
-	if b := tx.binding(); b != nil && b.fast && b.of == of {
+func (ed *Editor) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+	if b := ed.binding(); b != nil && b.fast && b.of == of {
 		if value, ok := b.finder.Value(*(*string)(key)); ok {
 			return value, nil
 		}
 	}
-	return tx.peek(of, key)
+	return ed.peek(of, key)
 }
 
 // peek is Peek for a map that is not the first one of a reading transaction, and
 // for a key that a finder does not find.
-func (tx *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
-	m, object, err := tx.Bind(of)
+func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return nil, err
 	}
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return nil, err
 	}
-	entry, err := m.find(tx, object, key)
+	entry, err := m.find(ed, object, key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
-	tx.borrow(entry)
-	if !tx.store.trusting {
-		if err := m.shape.Value.Check(m.shape.ValueOf(entry), tx.Bounds(entry)); err != nil {
+	ed.borrow(entry)
+	if !ed.store.trusting {
+		if err := m.shape.Value.Check(m.shape.ValueOf(entry), ed.Bounds(entry)); err != nil {
 			return nil, err
 		}
 	}
-	return tx.lend(m.shape.Value, m.shape.ValueOf(entry), entry)
+	return ed.lend(m.shape.Value, m.shape.ValueOf(entry), entry)
 }
 
 // lend returns what the program gets to see of a stored value, in the block with the
 // payload: itself, or, if it is Coded, a copy (LY9).
-func (tx *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
+func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
 	if !t.Coded() {
 		return value, nil
 	}
-	return t.CopyNew(value, tx.Bounds(payload))
+	return t.CopyNew(value, ed.Bounds(payload))
 }
 
 // Entries walks the entries of a map as they are when the walk starts: it copies
 // each key to the variable whose address next returns, and passes the stored value, or
 // what is lent of it, to yield.
-func (tx *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
-	m, object, err := tx.Bind(of)
+func (ed *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return err
 	}
-	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.All(tx, object, yield) })
+	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.All(ed, object, yield) })
 }
 
 // copyKeys passes the entries of a walk on as Entries does.
-func (tx *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
+func (ed *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
 	var failed error
 	err := walk(func(entry unsafe.Pointer) bool {
-		value, err := tx.handOut(m, entry, next())
+		value, err := ed.handOut(m, entry, next())
 		failed = err
 		return err == nil && yield(value)
 	})
@@ -140,36 +141,36 @@ func (tx *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value 
 
 // handOut copies the key of an entry to the variable at dst, and returns the stored
 // value.
-func (tx *Editor) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
-	bounds := tx.Bounds(entry)
+func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
+	bounds := ed.Bounds(entry)
 	if err = m.shape.Key.CopyOut(dst, m.shape.KeyOf(entry), bounds); err != nil {
 		return nil, err
 	}
 	value = m.shape.ValueOf(entry)
-	if !tx.store.trusting {
+	if !ed.store.trusting {
 		if err = m.shape.Value.Check(value, bounds); err != nil {
 			return nil, err
 		}
 	}
-	return tx.lend(m.shape.Value, value, entry)
+	return ed.lend(m.shape.Value, value, entry)
 }
 
 // Len returns the number of entries.
-func (tx *Editor) Len(of MapOf) (int, error) {
-	_, object, err := tx.Bind(of)
+func (ed *Editor) Len(of MapOf) (int, error) {
+	_, object, err := ed.Bind(of)
 	if err != nil {
 		return 0, err
 	}
 	return int(object.Count), nil
 }
 
-// Get returns the payload of the entry with the key, nil if there is none. It is
+// find returns the payload of the entry with the key, nil if there is none. It is
 // valid until the transaction ends.
-func (m *Map) find(tx *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+func (m *Map) find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if m.sorted() {
-		return m.findSorted(tx, object, key)
+		return m.findSorted(ed, object, key)
 	}
-	if f, ok := trie.NewFinder(tx.reader, format.Link(object.Root), m.shape); ok {
+	if f, ok := trie.NewFinder(ed.Reader, format.Link(object.Root), m.shape); ok {
 		if value, ok := f.Value(*(*string)(key)); ok {
 			return m.shape.Of(value), nil
 		}
@@ -178,14 +179,14 @@ func (m *Map) find(tx *Editor, object *format.MapObject, key unsafe.Pointer) (un
 	if err != nil {
 		return nil, err
 	}
-	return trie.Get(tx.reader, format.Link(object.Root), m.shape, hash, key)
+	return trie.Get(ed.Reader, format.Link(object.Root), m.shape, hash, key)
 }
 
 // borrow says that pointers into the block with the payload are handed out to the
 // program.
-func (tx *Editor) borrow(payload unsafe.Pointer) {
-	if tx.write != nil {
-		tx.write.Borrow(blockAt(payload))
+func (ed *Editor) borrow(payload unsafe.Pointer) {
+	if ed.Write != nil {
+		ed.Write.Borrow(blockAt(payload))
 	}
 }
 
@@ -198,43 +199,43 @@ func blockAt(payload unsafe.Pointer) format.Addr {
 }
 
 // Bounds returns the limits of the payload of an entry.
-func (tx *Editor) Bounds(payload unsafe.Pointer) layout.Bounds {
-	return entry.Bounds(tx.reader, payload)
+func (ed *Editor) Bounds(payload unsafe.Pointer) layout.Bounds {
+	return entry.Bounds(ed.Reader, payload)
 }
 
 // Set stores a copy of the value under the key.
-func (m *Map) Set(tx *Editor, key, value unsafe.Pointer) error {
-	if err := tx.writable(); err != nil {
+func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
+	if err := ed.writable(); err != nil {
 		return err
 	}
-	defer tx.endChange()
-	return m.set(tx, key, value)
+	defer ed.EndChange()
+	return m.set(ed, key, value)
 }
 
 // set is Set within a change that has begun.
-func (m *Map) set(tx *Editor, key, value unsafe.Pointer) error {
-	hash, err := m.hash(key)
+func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
+	hash, err := m.Hash(key)
 	if err != nil {
 		return err
 	}
-	object, err := tx.editEntries(m.index, m.kind)
+	object, err := ed.EditMap(m.index, m.kind)
 	if err != nil {
 		return err
 	}
-	root, entry, old, err := m.put(tx, format.Link(object.Root), hash, key, value)
+	root, entry, old, err := m.Put(ed, format.Link(object.Root), hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
 			return err
 		}
-		return tx.fail(err)
+		return ed.Fail(err)
 	}
 	object.Root = uint64(root)
 	if old == nil {
 		object.Count++
 	} else if m.shape.Value.HasHandles() {
-		tx.unlinked++
+		ed.unlinked++
 	}
-	tx.write.LogSet(m.index, entry, blockAt(old))
+	ed.Write.LogSet(m.index, entry, blockAt(old))
 	return nil
 }
 
@@ -244,67 +245,67 @@ func isValueError(err error) bool {
 }
 
 // Delete removes the key and reports whether it was there.
-func (m *Map) Delete(tx *Editor, key unsafe.Pointer) (bool, error) {
-	if err := tx.writable(); err != nil {
+func (m *Map) Delete(ed *Editor, key unsafe.Pointer) (bool, error) {
+	if err := ed.writable(); err != nil {
 		return false, err
 	}
-	defer tx.endChange()
-	return m.remove(tx, key)
+	defer ed.EndChange()
+	return m.remove(ed, key)
 }
 
 // remove is Delete within a change that has begun.
-func (m *Map) remove(tx *Editor, key unsafe.Pointer) (bool, error) {
-	object, err := tx.entriesObject(m.index, m.kind)
+func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
+	object, err := ed.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err
 	}
-	hash, err := m.hash(key)
+	hash, err := m.Hash(key)
 	if err != nil {
 		return false, err
 	}
-	tx.write.Remove(true, false)
-	defer tx.write.Remove(false, false)
-	root, block, err := m.take(tx, format.Link(object.Root), hash, key)
+	ed.Write.Remove(true, false)
+	defer ed.Write.Remove(false, false)
+	root, block, err := m.take(ed, format.Link(object.Root), hash, key)
 	switch {
 	case err != nil && root == 0:
-		return false, tx.fail(err)
+		return false, ed.Fail(err)
 	case err != nil: // found before the tree was touched
 		return false, err
 	}
 	if block == 0 {
 		return false, nil
 	}
-	if object, err = tx.editEntries(m.index, m.kind); err != nil {
+	if object, err = ed.EditMap(m.index, m.kind); err != nil {
 		return false, err
 	}
 	object.Root = uint64(root)
 	object.Count--
 	if m.shape.Value.HasHandles() || m.shape.Key.HasHandles() {
-		tx.unlinked++
+		ed.unlinked++
 	}
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
+	ed.Write.Log(format.Op{What: format.MakeWhat(format.OpDelete, m.index), Block: uint64(block)})
 	return true, nil
 }
 
 // All walks the entries as they are when the walk starts, those of a sorted map in
 // order.
-func (m *Map) All(tx *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) All(ed *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
 	if m.sorted() {
-		return m.walk(tx, object, Bound{}, Bound{}, false, yield)
+		return m.walk(ed, object, Bound{}, Bound{}, false, yield)
 	}
 	root, count := format.Link(object.Root), object.Count
-	defer tx.freeze()()
-	_, err := trie.All(tx.reader, root, count, yield)
+	defer ed.freeze()()
+	_, err := trie.All(ed.Reader, root, count, yield)
 	return err
 }
 
 // freeze makes what the transaction has written unchangeable, until what it returns
 // is called: what it writes meanwhile is copied, never edited under a walk.
-func (tx *Editor) freeze() (thaw func()) {
-	if tx.write == nil {
+func (ed *Editor) freeze() (thaw func()) {
+	if ed.Write == nil {
 		return func() {}
 	}
-	tx.write.BorrowAll()
-	tx.write.Freeze()
-	return tx.write.Thaw
+	ed.Write.BorrowAll()
+	ed.Write.Freeze()
+	return ed.Write.Thaw
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"fmt"
@@ -24,43 +24,43 @@ type Map struct {
 // Bind returns the map that a handle names, for its Go types of keys and values.
 // The outcome is remembered by the space; what is compared then is that the
 // object still has the descriptors that were compared with the Go types.
-func (tx *Editor) Bind(of MapOf) (*Map, *format.MapObject, error) {
-	if b := tx.binding(); b != nil && b.of == of {
+func (ed *Editor) Bind(of MapOf) (*Map, *format.MapObject, error) {
+	if b := ed.binding(); b != nil && b.of == of {
 		return b.m, b.object, nil
 	}
-	return tx.bindAny(of)
+	return ed.bindAny(of)
 }
 
 // bindAny is Bind for a map that is not the first one of a reading transaction.
-func (tx *Editor) bindAny(of MapOf) (*Map, *format.MapObject, error) {
-	if err := tx.Err(); err != nil {
+func (ed *Editor) bindAny(of MapOf) (*Map, *format.MapObject, error) {
+	if err := ed.Err(); err != nil {
 		return nil, nil, err
 	}
-	s := tx.store
+	s := ed.store
 	if of.ID.Tag() != s.header.Tag {
 		if of.ID == 0 {
 			return nil, nil, ErrNilHandle
 		}
 		return nil, nil, otherSpace(of.ID)
 	}
-	if b := tx.store.lately.find(tx, of); b != nil {
-		tx.bound(b)
+	if b := ed.store.lately.find(ed, of); b != nil {
+		ed.bound(b)
 		return b.m, b.object, nil
 	}
 	index := of.ID.Index()
-	object, err := tx.entriesObject(index, of.kind())
+	object, err := ed.entriesObject(index, of.kind())
 	if err != nil {
-		return nil, nil, tx.objectError(of.ID, err)
+		return nil, nil, ed.ObjectError(of.ID, err)
 	}
 	m := s.bound[index%uint64(len(s.bound))].Load()
 	if !m.fits(of, object) {
-		if m = tx.recent; tx.write == nil || !m.fits(of, object) {
-			if m, err = tx.bind(of, object); err != nil {
+		if m = ed.recent; ed.Write == nil || !m.fits(of, object) {
+			if m, err = ed.bind(of, object); err != nil {
 				return nil, nil, err
 			}
 		}
 	}
-	tx.store.lately.note(tx, m, object)
+	ed.store.lately.note(ed, m, object)
 	return m, object, nil
 }
 
@@ -70,37 +70,40 @@ func (m *Map) fits(of MapOf, object *format.MapObject) bool {
 }
 
 // bind compares the stored types of a map with Go types.
-func (tx *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
+func (ed *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	k, v, err := mapTypes(of)
 	if err != nil {
 		return nil, err
 	}
-	storedKey, err := tx.storedType(object.Key)
+	storedKey, err := ed.StoredType(object.Key)
 	if err != nil {
 		return nil, err
 	}
-	storedValue, err := tx.storedType(object.Value)
+	storedValue, err := ed.StoredType(object.Value)
 	if err != nil {
 		return nil, err
 	}
 	if !layout.Same(storedKey, k) || !layout.Same(storedValue, v) {
-		return nil, newPlan(of.kind(), storedKey, storedValue, k, v, nil).err(nil)
+		return nil, TypesDiffer(of.kind(), layout.NewConversion(storedKey, k, nil), layout.NewConversion(storedValue, v, nil), false)
 	}
 	index := of.ID.Index()
 	m := &Map{index: index, kind: of.kind(), of: of, key: object.Key, value: object.Value,
-		shape: tx.store.shape(k, v)}
-	if tx.published(index) && tx.published(object.Key) && tx.published(object.Value) { // R1
-		tx.store.bound[index%uint64(len(tx.store.bound))].Store(m)
-	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
-		tx.recent = m
+		shape: ed.store.Shape(k, v)}
+	if ed.published(index) && ed.published(object.Key) && ed.published(object.Value) { // R1
+		ed.store.bound[index%uint64(len(ed.store.bound))].Store(m)
+	} else if ed.Write != nil { // a snapshot is shared, and remembers nothing
+		ed.recent = m
 	}
 	return m, nil
 }
 
-// shape returns the layout of the entries of a map of the types.
-func (s *Store) shape(key, value *layout.Type) *entry.Shape {
+// NewTree returns a map of the kind that is no object yet: what can be put into its tree.
+func NewTree(kind format.Kind, shape *entry.Shape) *Map { return &Map{kind: kind, shape: shape} }
+
+// Shape returns the layout of the entries of a map of the types.
+func (s *Store) Shape(key, value *layout.Type) *entry.Shape {
 	sh := entry.NewShape(key, value, s.header.Secret)
-	sh.JudgeHandles(s.judge)
+	sh.JudgeHandles(s.Judge)
 	if s.hashBits != 0 {
 		sh.CutHash(s.hashBits)
 	}
@@ -121,91 +124,91 @@ func mapTypes(of MapOf) (k, v *layout.Type, err error) {
 
 // StoredMap returns a map by its stored types alone, for programs that have no
 // Go type for them.
-func (tx *Editor) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
-	if err := tx.Err(); err != nil {
+func (ed *Editor) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
+	if err := ed.Err(); err != nil {
 		return nil, nil, err
 	}
-	kind, p, err := table.Any(tx.reader, format.Link(tx.state.Table), id.Index())
+	kind, p, err := table.Any(ed.Reader, format.Link(ed.State.Table), id.Index())
 	if err == nil && kind != format.KindMap && kind != format.KindSorted {
 		err = &table.KindError{Want: format.KindMap, Got: kind}
 	}
 	if err != nil {
-		return nil, nil, tx.objectError(id, err)
+		return nil, nil, ed.ObjectError(id, err)
 	}
 	object := (*format.MapObject)(p)
-	key, err := tx.storedType(object.Key)
+	key, err := ed.StoredType(object.Key)
 	if err == nil {
 		err = entry.CheckKeys(key, kind)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	value, err := tx.storedType(object.Value)
+	value, err := ed.StoredType(object.Value)
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: tx.store.shape(key, value)}
+	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: ed.store.Shape(key, value)}
 	return m, object, nil
 }
 
 // OpenMap returns the ID of the map with a name and the types of of, creating the map if a writing
 // transaction asks for one that is not there.
-func (tx *Editor) OpenMap(name string, of MapOf) (format.ID, error) {
-	return tx.openNamed(name, func(id format.ID) error {
+func (ed *Editor) OpenMap(name string, of MapOf) (format.ID, error) {
+	return ed.OpenNamed(name, func(id format.ID) error {
 		of.ID = id
-		_, _, err := tx.Bind(of)
+		_, _, err := ed.Bind(of)
 		return err
-	}, func() (format.ID, error) { return tx.NewMap(of) })
+	}, func() (format.ID, error) { return ed.NewMap(of) })
 }
 
 // NewMap creates an empty map without a name.
-func (tx *Editor) NewMap(of MapOf) (format.ID, error) {
-	if err := tx.writable(); err != nil {
+func (ed *Editor) NewMap(of MapOf) (format.ID, error) {
+	if err := ed.writable(); err != nil {
 		return 0, err
 	}
-	defer tx.endChange()
+	defer ed.EndChange()
 	k, v, err := mapTypes(of)
 	if err != nil {
 		return 0, err
 	}
-	keyIndex, err := tx.typeIndex(k)
+	keyIndex, err := ed.TypeIndex(k)
 	if err != nil {
 		return 0, err
 	}
-	valueIndex, err := tx.typeIndex(v)
+	valueIndex, err := ed.TypeIndex(v)
 	if err != nil {
 		return 0, err
 	}
-	index, err := tx.newMap(of.kind(), keyIndex, valueIndex)
-	return format.MakeID(tx.store.header.Tag, index), err
+	index, err := ed.newMap(of.kind(), keyIndex, valueIndex)
+	return format.MakeID(ed.store.header.Tag, index), err
 }
 
 // newMap creates an empty map of the kind with the descriptors, under the next index,
 // which it returns.
-func (tx *Editor) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, error) {
-	index, p, err := tx.newObject(kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
+func (ed *Editor) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64, error) {
+	index, p, err := ed.newObject(kind, format.ByteCount(unsafe.Sizeof(format.MapObject{})))
 	if err != nil {
 		return 0, err
 	}
 	*(*format.MapObject)(p) = format.MapObject{Key: keyIndex, Value: valueIndex}
-	tx.write.Log(format.Op{What: format.MakeWhat(object.Of(kind).About().New, index), Block: keyIndex, Arg: valueIndex})
+	ed.Write.Log(format.Op{What: format.MakeWhat(object.Of(kind).About().New, index), Block: keyIndex, Arg: valueIndex})
 	return index, nil
 }
 
 // writable begins a change, which endChange ends, or returns an error if the transaction
 // cannot write. Whether it has ended is looked at after the change has begun: see seize.
-func (tx *Editor) writable() error {
-	if tx.write == nil {
-		if err := tx.Err(); err != nil {
+func (ed *Editor) writable() error {
+	if ed.Write == nil {
+		if err := ed.Err(); err != nil {
 			return err
 		}
 		return fmt.Errorf("%w: a View cannot write; use Update", ErrReadOnly)
 	}
-	if err := tx.beginChange(); err != nil {
+	if err := ed.BeginChange(); err != nil {
 		return err
 	}
-	if err := tx.Err(); err != nil {
-		tx.endChange()
+	if err := ed.Err(); err != nil {
+		ed.EndChange()
 		return err
 	}
 	return nil

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"fmt"
@@ -17,75 +17,75 @@ import (
 // pair is what one key has in two versions.
 type pair = object.Pair
 
-// comparison finds the differences of one object between two versions, some at a time.
-type comparison struct {
+// Comparison finds the differences of one object between two versions, some at a time.
+type Comparison struct {
 	was, now *Editor // was is nil if there is no older version
 	*object.Comparison
 }
 
 // Subject is an object that can be watched, and how it is looked at.
 type Subject interface {
-	// compare returns what finds the differences of the object between two versions,
+	// Compare returns what finds the differences of the object between two versions,
 	// nil if there are none. Without an older version everything is new. It is an error
 	// if the object is not there in the newer version, or has other types.
-	compare(was, now *Editor) (*comparison, error)
+	Compare(was, now *Editor) (*Comparison, error)
 }
 
-// compareObject compares an object, whose payload is p, with what it was; nil if it has
+// CompareObject compares an object, whose payload is p, with what it was; nil if it has
 // not changed.
-func compareObject(was, now *Editor, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*comparison, error) {
-	from := object.Version{Reader: now.reader}
+func CompareObject(was, now *Editor, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*Comparison, error) {
+	from := object.Version{Reader: now.Reader}
 	if was != nil {
 		old, err := was.object(index, kind)
 		if err != nil || old == p {
 			return nil, err
 		}
-		from = object.Version{Reader: was.reader, Payload: old}
+		from = object.Version{Reader: was.Reader, Payload: old}
 	}
-	c, err := object.Of(kind).Compare(from, object.Version{Reader: now.reader, Payload: p}, l)
+	c, err := object.Of(kind).Compare(from, object.Version{Reader: now.Reader, Payload: p}, l)
 	if err != nil {
 		return nil, err
 	}
-	return &comparison{was, now, c}, nil
+	return &Comparison{was, now, c}, nil
 }
 
-// compare implements Subject for maps, sorted or not.
-func (of MapOf) compare(was, now *Editor) (*comparison, error) {
+// Compare implements Subject for maps, sorted or not.
+func (of MapOf) Compare(was, now *Editor) (*Comparison, error) {
 	m, entries, err := now.Bind(of)
 	if err != nil {
 		return nil, err
 	}
-	return compareObject(was, now, m.kind, m.index, unsafe.Pointer(entries), object.Layout{Shape: m.shape})
+	return CompareObject(was, now, m.kind, m.index, unsafe.Pointer(entries), object.Layout{Shape: m.shape})
 }
 
-// compare implements Subject.
-func (of ListOf) compare(was, now *Editor) (*comparison, error) {
+// Compare implements Subject.
+func (of ListOf) Compare(was, now *Editor) (*Comparison, error) {
 	list, t, err := now.list(of)
 	if err != nil {
 		return nil, err
 	}
-	return compareObject(was, now, format.KindList, of.ID.Index(), unsafe.Pointer(list), object.Layout{Cell: t.item})
+	return CompareObject(was, now, format.KindList, of.ID.Index(), unsafe.Pointer(list), object.Layout{Cell: t.item})
 }
 
-// compare implements Subject.
-func (of RefOf) compare(was, now *Editor) (*comparison, error) {
+// Compare implements Subject.
+func (of RefOf) Compare(was, now *Editor) (*Comparison, error) {
 	p, t, err := now.value(of)
 	if err != nil {
 		return nil, err
 	}
-	return compareObject(was, now, format.KindValue, of.ID.Index(), p, object.Layout{Cell: t.value})
+	return CompareObject(was, now, format.KindValue, of.ID.Index(), p, object.Layout{Cell: t.value})
 }
 
 // StoredOf names an object that is watched by its stored types alone. They are those
-// that Tx.Stored returned.
+// that Editor.Stored returned.
 type StoredOf struct {
 	ID         format.ID
 	Kind       string
 	Key, Value *layout.Type
 }
 
-// compare implements Subject.
-func (of StoredOf) compare(was, now *Editor) (*comparison, error) {
+// Compare implements Subject.
+func (of StoredOf) Compare(was, now *Editor) (*Comparison, error) {
 	s, err := now.Stored(of.ID)
 	if err != nil {
 		return nil, err
@@ -97,25 +97,49 @@ func (of StoredOf) compare(was, now *Editor) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compareObject(was, now, s.kind, of.ID.Index(), p, s.layout)
+	return CompareObject(was, now, s.kind, of.ID.Index(), p, s.layout)
 }
 
-// same reports whether both versions have the key, with equal values: it was set to
+// Same reports whether both versions have the key, with equal values: it was set to
 // what it was, or several times.
-func (c *comparison) same(p pair) (bool, error) {
+func (c *Comparison) Same(p pair) (bool, error) {
 	if p.Was == nil || p.Now == nil {
 		return false, nil
 	}
 	return c.Value.SameStored(c.ValueOf(p.Was), c.was.Bounds(p.Was), c.ValueOf(p.Now), c.now.Bounds(p.Now))
 }
 
-// diffObjects calls each with the index of every object that is not the same block in
+// Difference returns what a pair says.
+func (c *Comparison) Difference(p pair) *Difference {
+	d := &Difference{Version: c.now.Version(), index: int(p.Index), key: c.Key, value: c.Value}
+	d.Was, d.Now = c.part(c.was, p.Was), c.part(c.now, p.Now)
+	switch {
+	case c.Key == nil:
+	case c.KeyOf == nil:
+		d.Key = StoredPart{unsafe.Pointer(&d.index), everywhere}
+	case p.Now != nil:
+		d.Key = StoredPart{c.KeyOf(p.Now), c.now.Bounds(p.Now)}
+	default:
+		d.Key = StoredPart{c.KeyOf(p.Was), c.was.Bounds(p.Was)}
+	}
+	return d
+}
+
+// part returns the value in a block.
+func (c *Comparison) part(ed *Editor, payload unsafe.Pointer) StoredPart {
+	if payload == nil {
+		return StoredPart{}
+	}
+	return StoredPart{c.ValueOf(payload), ed.Bounds(payload)}
+}
+
+// DiffObjects calls each with the index of every object that is not the same block in
 // two versions, and the addresses of its blocks, 0 where there is none, until each
 // returns an error, which it returns. The cost is that of what changed. Both versions
 // are held; the newer may be the one that a transaction is making.
-func diffObjects(was, now *Editor, each func(index uint64, was, now format.Addr) error) error {
-	n := max(was.state.NextIndex, now.state.NextIndex)
-	d, err := vector.NewDiffer(was.reader, format.Link(was.state.Table), now.reader, format.Link(now.state.Table), n)
+func DiffObjects(was, now *Editor, each func(index uint64, was, now format.Addr) error) error {
+	n := max(was.State.NextIndex, now.State.NextIndex)
+	d, err := vector.NewDiffer(was.Reader, format.Link(was.State.Table), now.Reader, format.Link(now.State.Table), n)
 	for more := err == nil; more && err == nil; {
 		var failed error
 		more, err = d.Step(func(i, was, now uint64) {
@@ -164,12 +188,4 @@ func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
 		return nil, nil
 	}
 	return t.AppendJSON(nil, p.Pointer, p.Bounds)
-}
-
-// part returns the value in a block.
-func (c *comparison) part(tx *Editor, payload unsafe.Pointer) StoredPart {
-	if payload == nil {
-		return StoredPart{}
-	}
-	return StoredPart{c.ValueOf(payload), tx.Bounds(payload)}
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"sync/atomic"
@@ -51,41 +51,41 @@ type lately struct {
 }
 
 // versionOf names the version that a transaction sees.
-func (tx *Editor) versionOf() versionOf { return versionOf{tx.state, tx.state.Version} }
+func (ed *Editor) versionOf() versionOf { return versionOf{ed.State, ed.State.Version} }
 
 // keeps reports whether what the transaction finds out may be kept for others: it reads a
 // published version, and does not verify what it reads.
-func (tx *Editor) keeps() bool { return tx.making == &reading && tx.store.trusting }
+func (ed *Editor) keeps() bool { return ed.Making == &reading && ed.store.trusting }
 
 // binding returns the map that the transaction has bound first; nil if there is none, or if
 // the transaction has ended.
-func (tx *Editor) binding() *binding {
-	if tx.found == nil || tx.ended.Load() {
+func (ed *Editor) binding() *binding {
+	if ed.Found == nil || ed.ended.Load() {
 		return nil
 	}
-	return tx.first.Load()
+	return ed.first.Load()
 }
 
 // bound notes which map the transaction has bound, if it is the first.
-func (tx *Editor) bound(b *binding) {
-	if tx.found != nil {
-		tx.first.CompareAndSwap(nil, b)
+func (ed *Editor) bound(b *binding) {
+	if ed.Found != nil {
+		ed.first.CompareAndSwap(nil, b)
 	}
 }
 
 // refSearch returns the search for what references lead to; nil if there is none yet, or if
 // the transaction has ended.
-func (tx *Editor) refSearch() *refSearch {
-	if tx.found == nil || tx.ended.Load() {
+func (ed *Editor) refSearch() *refSearch {
+	if ed.Found == nil || ed.ended.Load() {
 		return nil
 	}
-	return tx.refs.Load()
+	return ed.refs.Load()
 }
 
 // find returns the binding for a map in the version that a transaction reads; nil if there is none.
-func (l *lately) find(tx *Editor, of MapOf) *binding {
+func (l *lately) find(ed *Editor, of MapOf) *binding {
 	b := l.maps[of.ID.Index()%uint64(len(l.maps))].bound.Load()
-	if b == nil || b.of != of || b.state != tx.state || b.version != tx.state.Version || !tx.keeps() {
+	if b == nil || b.of != of || b.state != ed.State || b.version != ed.State.Version || !ed.keeps() {
 		return nil
 	}
 	return b
@@ -93,33 +93,33 @@ func (l *lately) find(tx *Editor, of MapOf) *binding {
 
 // note notes that a transaction has come to a map. It is bound if that is worth it: when
 // this is at least the second time in its version.
-func (l *lately) note(tx *Editor, m *Map, object *format.MapObject) {
-	if !tx.keeps() {
+func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
+	if !ed.keeps() {
 		return
 	}
 	place := &l.maps[m.index%uint64(len(l.maps))]
-	if state := uintptr(unsafe.Pointer(tx.state)); place.seen.Load() != state {
+	if state := uintptr(unsafe.Pointer(ed.State)); place.seen.Load() != state {
 		place.seen.Store(state)
 		return
 	}
-	b := &binding{of: m.of, m: m, object: object, versionOf: tx.versionOf()}
+	b := &binding{of: m.of, m: m, object: object, versionOf: ed.versionOf()}
 	if !m.of.Sorted && !m.shape.Value.Coded() {
-		b.finder, b.fast = trie.NewFinder(tx.reader, format.Link(object.Root), m.shape)
+		b.finder, b.fast = trie.NewFinder(ed.Reader, format.Link(object.Root), m.shape)
 	}
 	place.bound.Store(b)
-	tx.bound(b)
+	ed.bound(b)
 }
 
 // prepareRefs lets PeekValue go the short way from now on. The transaction has looked
 // at its state before, so that is a page that can be read.
-func (tx *Editor) prepareRefs() {
-	if tx.found == nil || tx.refs.Load() != nil || !tx.keeps() {
+func (ed *Editor) prepareRefs() {
+	if ed.Found == nil || ed.refs.Load() != nil || !ed.keeps() {
 		return
 	}
-	s, now := tx.store.lately.refs.Load(), tx.versionOf()
+	s, now := ed.store.lately.refs.Load(), ed.versionOf()
 	if s == nil || s.versionOf != now {
-		s = &refSearch{tx.store.finder.Prepare(format.Link(tx.state.Table)), uint64(format.MakeID(tx.store.header.Tag, 0)), now}
-		tx.store.lately.refs.Store(s)
+		s = &refSearch{ed.store.finder.Prepare(format.Link(ed.State.Table)), uint64(format.MakeID(ed.store.header.Tag, 0)), now}
+		ed.store.lately.refs.Store(s)
 	}
-	tx.refs.CompareAndSwap(nil, s)
+	ed.refs.CompareAndSwap(nil, s)
 }

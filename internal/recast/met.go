@@ -1,4 +1,4 @@
-package engine
+package recast
 
 import "github.com/everheap/everheap/internal/layout"
 

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"sync"
@@ -19,29 +19,28 @@ type Store struct {
 	verified heap.Reader   // of what was verified before
 	trusting bool          // what is read is not verified
 	finder   vector.Finder // if trusting
-	catalog  *entry.Shape  // of the space's own maps
+	Catalog  *entry.Shape  // of the space's own maps
 	types    sync.Map      // uint64 -> *layout.Type: stored descriptors, by index
 	bound    [256]atomic.Pointer[Map]
 	lately   lately
 	typed    typedCache
-	judge    entry.Judge
+	Judge    entry.Judge
 	fitting  [16]fitting // of judge: see fits
 
-	writer    *Editor // that writes, or has written last
 	takeIndex func(least uint64) uint64
 }
 
 // Open sets it up for a space. r is what versions are read by; verified reads what was verified
-// before. Of hashes so many bits are used; 0 is all. See Attach for takeIndex.
-func (s *Store) Open(header *format.Header, r *heap.Reader, verified heap.Reader, hashBits uint, takeIndex func(least uint64) uint64) {
+// before. Of hashes so many bits are used; 0 is all. Attach must come before.
+func (s *Store) Open(header *format.Header, r *heap.Reader, verified heap.Reader, hashBits uint) {
 	s.header, s.hashBits, s.verified = header, hashBits, verified
 	s.finder, s.trusting = vector.NewFinder(r)
-	s.Attach(takeIndex)
-	s.catalog = s.shape(object.OwnTypes())
+	s.Catalog = s.Shape(object.OwnTypes())
 }
 
-// Attach sets the functions that it calls. takeIndex returns an index for a new object, not
-// below the least one, that no other object of the space gets or has got.
-func (s *Store) Attach(takeIndex func(least uint64) uint64) {
-	s.judge, s.takeIndex = s.judgeHandle, takeIndex
+// Attach sets the functions that it calls. judge is the JudgeHandle of whoever writes;
+// takeIndex returns an index for a new object, not below the least one, that no other object
+// of the space gets or has got.
+func (s *Store) Attach(judge entry.Judge, takeIndex func(least uint64) uint64) {
+	s.Judge, s.takeIndex = judge, takeIndex
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"fmt"
@@ -13,12 +13,12 @@ import (
 type cells struct{ value, item *entry.Cell }
 
 // cellsOf returns the layouts for a stored type.
-func (a *applier) cellsOf(typeIndex uint64) (cells, error) {
+func (a *Applier) cellsOf(typeIndex uint64) (cells, error) {
 	c, ok := a.cells[typeIndex]
 	if ok {
 		return c, nil
 	}
-	t, err := a.tx.storedType(typeIndex)
+	t, err := a.ed.StoredType(typeIndex)
 	if err == nil {
 		c = cells{entry.NewValue(t, nil), entry.NewItem(t, nil)}
 		a.cells[typeIndex] = c
@@ -27,7 +27,7 @@ func (a *applier) cellsOf(typeIndex uint64) (cells, error) {
 }
 
 // cell returns the value in a payload, or the zero value if there is none.
-func (a *applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word uint64, value unsafe.Pointer, err error) {
+func (a *Applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word uint64, value unsafe.Pointer, err error) {
 	if h.Addr == 0 && len(payload) == 0 {
 		p := a.room(cell.FixedSize())
 		clear(a.buf[:(cell.FixedSize()+7)/8])
@@ -41,7 +41,7 @@ func (a *applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word 
 }
 
 // value makes a value, or sets one.
-func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+func (a *Applier) value(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	typeIndex := h.Arg
 	if kind == format.OpSetValue {
 		if len(payload) < format.ValueObjectSize {
@@ -64,21 +64,21 @@ func (a *applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 		}
 	}
 	if kind == format.OpSetValue {
-		old, err := a.tx.object(index, format.KindValue)
+		old, err := a.ed.object(index, format.KindValue)
 		if err != nil {
 			return err
 		}
-		return a.tx.setValue(index, old, c.value, word, value)
+		return a.ed.setValue(index, old, c.value, word, value)
 	}
-	return a.create(index, func() error { return second(a.tx.newValue(c.value, typeIndex, value)) })
+	return a.create(index, func() error { return second(a.ed.newValue(c.value, typeIndex, value)) })
 }
 
 // list makes a list, or changes one.
-func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
+func (a *Applier) list(kind format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	if kind == format.OpNewList {
 		return a.newList(index, h.Arg)
 	}
-	list, err := a.tx.listObject(index)
+	list, err := a.ed.listObject(index)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 		return err
 	}
 	if kind == format.OpTruncate {
-		return a.tx.truncate(index, h.Arg)
+		return a.ed.truncate(index, h.Arg)
 	}
 	c, err := a.cellsOf(list.Value)
 	if err != nil {
@@ -97,15 +97,15 @@ func (a *applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 		return err
 	}
 	if kind == format.OpSetItem {
-		return a.tx.setItem(index, c.item, h.Arg, value)
+		return a.ed.setItem(index, c.item, h.Arg, value)
 	}
-	return a.tx.appendItems(index, c.item, value, 1)
+	return a.ed.appendItems(index, c.item, value, 1)
 }
 
 // newList creates an empty list.
-func (a *applier) newList(index, typeIndex uint64) error {
-	if _, err := a.tx.storedType(typeIndex); err != nil {
+func (a *Applier) newList(index, typeIndex uint64) error {
+	if _, err := a.ed.StoredType(typeIndex); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.tx.newList(typeIndex)) })
+	return a.create(index, func() error { return second(a.ed.newList(typeIndex)) })
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 // release clears a word after all that was written before. This processor keeps the
 // order of writes, and an atomic write would cost as much as taking the word.

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"errors"
@@ -49,28 +49,28 @@ type StoredPart struct {
 var everywhere = layout.Bounds{Lo: 0, Hi: ^uintptr(0)}
 
 // Stored returns an object by its stored types.
-func (tx *Editor) Stored(id format.ID) (*Stored, error) {
-	if err := tx.usable(id); err != nil {
+func (ed *Editor) Stored(id format.ID) (*Stored, error) {
+	if err := ed.usable(id); err != nil {
 		return nil, err
 	}
 	index := id.Index()
-	kind, p, err := table.Any(tx.reader, format.Link(tx.state.Table), index)
+	kind, p, err := table.Any(ed.Reader, format.Link(ed.State.Table), index)
 	if err != nil {
-		return nil, tx.objectError(id, err)
+		return nil, ed.ObjectError(id, err)
 	}
 	s := &Stored{Kind: object.Name(kind), kind: kind}
 	_, s.valueIndex, s.Count = object.Contents(kind, p)
 	if s.valueIndex == 0 {
 		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", ErrNotFound, uint64(id))
 	}
-	if s.Value, err = tx.storedType(s.valueIndex); err != nil {
+	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
 		return nil, err
 	}
 	access := actsOf[kind].stored
 	if access == nil {
 		return nil, fmt.Errorf("a %s cannot be accessed without its Go types", s.Kind)
 	}
-	if err := access(tx, id, s); err != nil {
+	if err := access(ed, id, s); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -78,33 +78,33 @@ func (tx *Editor) Stored(id format.ID) (*Stored, error) {
 
 // storedMap is a map, sorted or not.
 type storedMap struct {
-	tx *Editor
+	ed *Editor
 	m  *Map
 }
 
 func (s *storedMap) Get(key unsafe.Pointer) (StoredPart, error) {
-	object, err := s.tx.entriesObject(s.m.index, s.m.kind)
+	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
 	if err != nil {
 		return StoredPart{}, err
 	}
-	e, err := s.m.find(s.tx, object, key)
+	e, err := s.m.find(s.ed, object, key)
 	if err != nil || e == nil {
 		return StoredPart{}, err
 	}
-	return StoredPart{s.m.shape.ValueOf(e), s.tx.Bounds(e)}, nil
+	return StoredPart{s.m.shape.ValueOf(e), s.ed.Bounds(e)}, nil
 }
 
-func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.m.Set(s.tx, key, value) }
+func (s *storedMap) Set(key, value unsafe.Pointer) error { return s.m.Set(s.ed, key, value) }
 
-func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.m.Delete(s.tx, key) }
+func (s *storedMap) Delete(key unsafe.Pointer) (bool, error) { return s.m.Delete(s.ed, key) }
 
 func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
-	object, err := s.tx.entriesObject(s.m.index, s.m.kind)
+	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
 	if err != nil {
 		return err
 	}
-	return s.m.All(s.tx, object, func(e unsafe.Pointer) bool {
-		bounds := s.tx.Bounds(e)
+	return s.m.All(s.ed, object, func(e unsafe.Pointer) bool {
+		bounds := s.ed.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})
 }
@@ -112,47 +112,47 @@ func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 // storedList is a list. Its keys are indexes; who sets the one after the last
 // appends.
 type storedList struct {
-	tx    *Editor
+	ed    *Editor
 	index uint64
 	cell  *entry.Cell
 }
 
 func (s *storedList) Get(key unsafe.Pointer) (StoredPart, error) {
-	object, err := s.tx.listObject(s.index)
+	object, err := s.ed.listObject(s.index)
 	if err != nil {
 		return StoredPart{}, err
 	}
-	p, err := s.tx.item(object, uint64(*(*int)(key)))
+	p, err := s.ed.item(object, uint64(*(*int)(key)))
 	if err != nil || p == nil {
 		return StoredPart{}, err
 	}
-	return StoredPart{p, s.tx.Bounds(p)}, nil
+	return StoredPart{p, s.ed.Bounds(p)}, nil
 }
 
 func (s *storedList) Set(key, value unsafe.Pointer) error {
-	if err := s.tx.writable(); err != nil {
+	if err := s.ed.writable(); err != nil {
 		return err
 	}
-	defer s.tx.endChange()
-	object, err := s.tx.listObject(s.index)
+	defer s.ed.EndChange()
+	object, err := s.ed.listObject(s.index)
 	if err != nil {
 		return err
 	}
 	switch i := *(*int)(key); {
 	case uint64(i) < object.Count:
-		return s.tx.setItem(s.index, s.cell, uint64(i), value)
+		return s.ed.setItem(s.index, s.cell, uint64(i), value)
 	case uint64(i) > object.Count:
 		return indexError(i, object.Count)
 	}
-	return s.tx.appendItems(s.index, s.cell, value, 1)
+	return s.ed.appendItems(s.index, s.cell, value, 1)
 }
 
 func (s *storedList) Delete(key unsafe.Pointer) (bool, error) {
-	if err := s.tx.writable(); err != nil {
+	if err := s.ed.writable(); err != nil {
 		return false, err
 	}
-	defer s.tx.endChange()
-	object, err := s.tx.listObject(s.index)
+	defer s.ed.EndChange()
+	object, err := s.ed.listObject(s.index)
 	i := *(*int)(key)
 	if err != nil || uint64(i) >= object.Count {
 		return false, err
@@ -160,47 +160,47 @@ func (s *storedList) Delete(key unsafe.Pointer) (bool, error) {
 	if uint64(i) != object.Count-1 {
 		return false, fmt.Errorf("only the last element of a list can be deleted, which has index %d", object.Count-1)
 	}
-	return true, s.tx.truncate(s.index, uint64(i))
+	return true, s.ed.truncate(s.index, uint64(i))
 }
 
 func (s *storedList) All(yield func(key, value StoredPart) bool) error {
-	object, err := s.tx.listObject(s.index)
+	object, err := s.ed.listObject(s.index)
 	if err != nil {
 		return err
 	}
 	key := new(int)
-	return s.tx.walkItems(object, s.cell, false, func(i int, p unsafe.Pointer) bool {
+	return s.ed.walkItems(object, s.cell, false, func(i int, p unsafe.Pointer) bool {
 		*key = i
-		return yield(StoredPart{unsafe.Pointer(key), everywhere}, StoredPart{p, s.tx.Bounds(p)})
+		return yield(StoredPart{unsafe.Pointer(key), everywhere}, StoredPart{p, s.ed.Bounds(p)})
 	})
 }
 
 // storedValue is a value that references lead to. It has no keys.
 type storedValue struct {
-	tx    *Editor
+	ed    *Editor
 	index uint64
 	word  uint64
 	cell  *entry.Cell
 }
 
 func (s *storedValue) Get(unsafe.Pointer) (StoredPart, error) {
-	p, err := s.tx.object(s.index, format.KindValue)
+	p, err := s.ed.object(s.index, format.KindValue)
 	if err != nil {
 		return StoredPart{}, err
 	}
-	return StoredPart{s.cell.ValueOf(p), s.tx.Bounds(p)}, nil
+	return StoredPart{s.cell.ValueOf(p), s.ed.Bounds(p)}, nil
 }
 
 func (s *storedValue) Set(_, value unsafe.Pointer) error {
-	if err := s.tx.writable(); err != nil {
+	if err := s.ed.writable(); err != nil {
 		return err
 	}
-	defer s.tx.endChange()
-	p, err := s.tx.object(s.index, format.KindValue)
+	defer s.ed.EndChange()
+	p, err := s.ed.object(s.index, format.KindValue)
 	if err != nil {
 		return err
 	}
-	return s.tx.setValue(s.index, p, s.cell, s.word, value)
+	return s.ed.setValue(s.index, p, s.cell, s.word, value)
 }
 
 func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
@@ -208,10 +208,10 @@ func (s *storedValue) Delete(unsafe.Pointer) (bool, error) {
 }
 
 func (s *storedValue) All(yield func(key, value StoredPart) bool) error {
-	p, err := s.tx.object(s.index, format.KindValue)
+	p, err := s.ed.object(s.index, format.KindValue)
 	if err == nil {
-		s.tx.borrow(p)
-		yield(StoredPart{}, StoredPart{s.cell.ValueOf(p), s.tx.Bounds(p)})
+		s.ed.borrow(p)
+		yield(StoredPart{}, StoredPart{s.cell.ValueOf(p), s.ed.Bounds(p)})
 	}
 	return err
 }

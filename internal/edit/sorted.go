@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"unsafe"
@@ -22,37 +22,37 @@ func (of *MapOf) kind() format.Kind {
 // sorted reports whether the map is one.
 func (m *Map) sorted() bool { return m.kind == format.KindSorted }
 
-// hash returns the hash of a key, 0 in a sorted map; an error if there can be no such
+// Hash returns the hash of a key, 0 in a sorted map; an error if there can be no such
 // key, as NaN.
-func (m *Map) hash(key unsafe.Pointer) (uint64, error) {
+func (m *Map) Hash(key unsafe.Pointer) (uint64, error) {
 	if m.sorted() {
 		return 0, m.shape.CheckOrder(key)
 	}
 	return m.shape.Hash(key)
 }
 
-// put stores an entry in the tree of a map.
-func (m *Map) put(tx *Editor, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
+// Put stores an entry in the tree of a map.
+func (m *Map) Put(ed *Editor, root format.Link, hash uint64, key, value unsafe.Pointer) (format.Link, format.Addr, unsafe.Pointer, error) {
 	if m.sorted() {
-		return btree.Set(tx.write, root, m.shape, key, value)
+		return btree.Set(ed.Write, root, m.shape, key, value)
 	}
-	return trie.Set(tx.write, root, m.shape, hash, key, value)
+	return trie.Set(ed.Write, root, m.shape, hash, key, value)
 }
 
 // take removes an entry from the tree of a map.
-func (m *Map) take(tx *Editor, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+func (m *Map) take(ed *Editor, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	if m.sorted() {
-		return btree.Delete(tx.write, root, m.shape, key)
+		return btree.Delete(ed.Write, root, m.shape, key)
 	}
-	return trie.Delete(tx.write, root, m.shape, hash, key)
+	return trie.Delete(ed.Write, root, m.shape, hash, key)
 }
 
-// getSorted is Get of a sorted map.
-func (m *Map) findSorted(tx *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+// findSorted is find for a sorted map.
+func (m *Map) findSorted(ed *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if err := m.shape.CheckOrder(key); err != nil {
 		return nil, err
 	}
-	return btree.Get(tx.reader, format.Link(object.Root), m.shape, key)
+	return btree.Get(ed.Reader, format.Link(object.Root), m.shape, key)
 }
 
 // Bound is an end of a range of keys.
@@ -60,8 +60,8 @@ type Bound = btree.Bound
 
 // Range walks the entries between two bounds in order, or from the last one back, as
 // they are when the walk starts; see Entries.
-func (tx *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
-	m, object, err := tx.Bind(of)
+func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return err
 	}
@@ -76,21 +76,21 @@ func (tx *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.
 			return err
 		}
 	}
-	return tx.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
-		return m.walk(tx, object, from, to, back, yield)
+	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
+		return m.walk(ed, object, from, to, back, yield)
 	})
 }
 
 // walk is All of a part of a sorted map.
-func (m *Map) walk(tx *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) walk(ed *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
-	defer tx.freeze()()
-	return btree.Range(tx.reader, root, m.shape, from, to, count, back, yield)
+	defer ed.freeze()()
+	return btree.Range(ed.Reader, root, m.shape, from, to, count, back, yield)
 }
 
 // Rank returns how many keys of a sorted map are less than the key.
-func (tx *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
-	m, object, err := tx.Bind(of)
+func (ed *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return 0, err
 	}
@@ -100,15 +100,15 @@ func (tx *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 	if err := m.shape.CheckOrder(key); err != nil {
 		return 0, err
 	}
-	rank, _, err := btree.Rank(tx.reader, format.Link(object.Root), m.shape, key)
+	rank, _, err := btree.Rank(ed.Reader, format.Link(object.Root), m.shape, key)
 	return rank, err
 }
 
 // Nth copies the key of the entry of a sorted map with i keys before it to the variable
 // at dst, or, if back is set, of the one with i keys behind it, and returns its stored
 // value; nil if there is none.
-func (tx *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
-	m, object, err := tx.Bind(of)
+func (ed *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
+	m, object, err := ed.Bind(of)
 	if err != nil || i < 0 || uint64(i) >= object.Count {
 		return nil, err
 	}
@@ -116,10 +116,10 @@ func (tx *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Po
 	if back {
 		n = object.Count - 1 - n
 	}
-	entry, err := btree.Nth(tx.reader, format.Link(object.Root), n)
+	entry, err := btree.Nth(ed.Reader, format.Link(object.Root), n)
 	if err != nil || entry == nil {
 		return nil, err
 	}
-	tx.borrow(entry)
-	return tx.handOut(m, entry, dst)
+	ed.borrow(entry)
+	return ed.handOut(m, entry, dst)
 }

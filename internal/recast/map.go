@@ -1,10 +1,11 @@
-package engine
+package recast
 
 import (
 	"fmt"
 	"runtime"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -33,7 +34,7 @@ func (c *recast) recastMap(t task) error {
 		return err
 	}
 	m := recastMap{recast: c, index: t.index, plan: p, was: *(*format.MapObject)(was),
-		from: c.tx.store.shape(p.key.From, p.value.From), to: c.tx.store.shape(p.key.To, p.value.To)}
+		from: c.ed.Store().Shape(p.key.From, p.value.From), to: c.ed.Store().Shape(p.key.To, p.value.To)}
 	switch {
 	case !p.same():
 		m.key, m.value = p.convert()
@@ -52,7 +53,7 @@ func (c *recast) recastMap(t task) error {
 	if !p.same() {
 		now.Root = uint64(m.root)
 	}
-	edited, err := c.tx.editEntries(t.index, p.kind)
+	edited, err := c.ed.EditMap(t.index, p.kind)
 	if err != nil {
 		return err
 	}
@@ -97,14 +98,14 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 	if err != nil {
 		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
 	}
-	to := &Map{kind: m.plan.kind, shape: m.to}
+	to := edit.NewTree(m.plan.kind, m.to)
 	hash := *(*uint64)(e)
 	if !m.plan.key.Same() {
-		if hash, err = to.hash(key); err != nil {
+		if hash, err = to.Hash(key); err != nil {
 			return fmt.Errorf("converting the key %s: %w", m.name(e), err)
 		}
 	}
-	root, a, old, err := to.put(m.tx, m.root, hash, key, value)
+	root, a, old, err := to.Put(m.ed, m.root, hash, key, value)
 	if err != nil {
 		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
 	}
@@ -115,7 +116,7 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 	if !m.plan.affectsAny() {
 		return nil
 	}
-	made, err := m.tx.reader.Payload(a, format.KindEntry)
+	made, err := m.ed.Reader.Payload(a, format.KindEntry)
 	if err != nil {
 		return err
 	}
@@ -125,9 +126,9 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 // twice is the error for an entry whose new key is there already.
 func (m *recastMap) twice(e unsafe.Pointer) error {
 	if m.plan.key.Same() {
-		return &format.DamageError{File: HeapName, What: "a map has the key " + m.name(e) + " twice"}
+		return &format.DamageError{File: "heap", What: "a map has the key " + m.name(e) + " twice"}
 	}
-	return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+	return &edit.TypeError{Kind: edit.ErrTypeChanged, Lines: []string{
 		"  the key " + m.name(e) + " and another one would become equal; drop one of them, or tell them apart by Migrate"}}
 }
 

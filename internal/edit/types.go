@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"fmt"
@@ -9,35 +9,35 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// storedType returns the type whose descriptor is the object with the index. A
+// StoredType returns the type whose descriptor is the object with the index. A
 // descriptor never changes and its index is never used again, so it is decoded
 // once.
-func (tx *Editor) storedType(index uint64) (*layout.Type, error) {
-	if t, ok := tx.store.types.Load(index); ok {
+func (ed *Editor) StoredType(index uint64) (*layout.Type, error) {
+	if t, ok := ed.store.types.Load(index); ok {
 		return t.(*layout.Type), nil
 	}
-	for _, f := range tx.fresh.types {
+	for _, f := range ed.fresh.types {
 		if f.index == index {
 			return f.typ, nil
 		}
 	}
-	p, err := table.Object(tx.reader, format.Link(tx.state.Table), index, format.KindType)
+	p, err := table.Object(ed.Reader, format.Link(ed.State.Table), index, format.KindType)
 	if err != nil {
 		return nil, err
 	}
-	size := tx.reader.Size(blockAt(p))
+	size := ed.Reader.Size(blockAt(p))
 	n := (*format.TypeObject)(p).Length
 	if size < 8 || n > uint64(size-8) {
-		return nil, &format.DamageError{File: HeapName, Offset: int64(uint64(uintptr(p)) - tx.store.header.Base), What: "a type descriptor is longer than its block"}
+		return nil, &format.DamageError{File: "heap", Offset: int64(uint64(uintptr(p)) - ed.store.header.Base), What: "a type descriptor is longer than its block"}
 	}
 	t, err := layout.Decode(append([]byte(nil), unsafe.Slice((*byte)(unsafe.Add(p, 8)), n)...))
 	if err != nil {
 		return nil, fmt.Errorf("the descriptor of type %d: %w", index, err)
 	}
-	if tx.published(index) {
-		tx.store.types.Store(index, t)
-	} else if tx.write != nil { // a snapshot is shared, and remembers nothing
-		tx.fresh.types = append(tx.fresh.types, freshType{index, t})
+	if ed.published(index) {
+		ed.store.types.Store(index, t)
+	} else if ed.Write != nil { // a snapshot is shared, and remembers nothing
+		ed.fresh.types = append(ed.fresh.types, freshType{index, t})
 	}
 	return t, nil
 }
@@ -61,29 +61,29 @@ func (f *fresh) reset() {
 	f.types, f.typed = f.types[:0], f.typed[:0]
 }
 
-// typeIndex returns the index of the descriptor of a type, storing it if the
+// TypeIndex returns the index of the descriptor of a type, storing it if the
 // space has none yet.
-func (tx *Editor) typeIndex(t *layout.Type) (uint64, error) {
+func (ed *Editor) TypeIndex(t *layout.Type) (uint64, error) {
 	encoded := t.Encode()
 	digest := layout.Digest(encoded)
-	index, found, err := tx.lookup(tx.state.Types, digest)
+	index, found, err := ed.lookup(ed.State.Types, digest)
 	if err != nil || found {
 		return index, err
 	}
-	if index, err = tx.newType(encoded); err != nil {
+	if index, err = ed.newType(encoded); err != nil {
 		return 0, err
 	}
-	return index, tx.enroll(tx.state.Types, digest, index)
+	return index, ed.enroll(ed.State.Types, digest, index)
 }
 
 // newType stores an encoded descriptor under the next index, which it returns.
-func (tx *Editor) newType(encoded []byte) (uint64, error) {
-	index, p, err := tx.newObject(format.KindType, format.ByteCount(8+len(encoded)))
+func (ed *Editor) newType(encoded []byte) (uint64, error) {
+	index, p, err := ed.newObject(format.KindType, format.ByteCount(8+len(encoded)))
 	if err != nil {
 		return 0, err
 	}
 	(*format.TypeObject)(p).Length = uint64(len(encoded))
 	copy(unsafe.Slice((*byte)(unsafe.Add(p, 8)), len(encoded)), encoded)
-	tx.write.Log(format.Op{What: format.MakeWhat(format.OpNewType, index), Block: uint64(tx.write.BlockOf(p))})
+	ed.Write.Log(format.Op{What: format.MakeWhat(format.OpNewType, index), Block: uint64(ed.Write.BlockOf(p))})
 	return index, nil
 }

@@ -1,4 +1,4 @@
-package engine
+package edit
 
 import (
 	"errors"
@@ -11,18 +11,18 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// judgeHandle says whether a handle may be stored: the object that it refers to is
-// there, of its kind and with its types. It is asked while a value is written, by
+// JudgeHandle says whether a handle may be stored: the object that it refers to is
+// there, of its kind and with its types. It is asked while a value is written, of
 // the transaction that has the queue, before any tree is touched.
 //
 // Changes that are applied, of a journal or a backup, were judged when they were
 // made; and their handles may refer to what comes later. While types change, handles
 // may refer to what is about to change (R5).
-func (s *Store) judgeHandle(handle *layout.Type, id uint64) error {
-	if role := s.writer.role; role == applying || role == recasting {
+func (ed *Editor) JudgeHandle(handle *layout.Type, id uint64) error {
+	if ed.role == applying || ed.role == recasting {
 		return nil
 	}
-	return s.writer.judge(handle, format.ID(id))
+	return ed.judge(handle, format.ID(id))
 }
 
 // handleError is one that judge returned.
@@ -56,17 +56,17 @@ func (s *Store) fits(handle *layout.Type) *fitting {
 	return &s.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(s.fitting))]
 }
 
-// judge is judgeHandle in a transaction.
-func (tx *Editor) judge(handle *layout.Type, id format.ID) error {
-	if id.Tag() != tx.store.header.Tag {
+// judge is JudgeHandle for changes of the program.
+func (ed *Editor) judge(handle *layout.Type, id format.ID) error {
+	if id.Tag() != ed.store.header.Tag {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", ErrDangling, handle, uint64(id))}
 	}
-	fits := tx.store.fits(handle)
+	fits := ed.store.fits(handle)
 	if fits.handle != handle {
 		kind := object.OfHandle(handle.Kind())
 		*fits = fitting{handle: handle, kind: kind, of: object.Of(kind)}
 	}
-	p, err := tx.object(id.Index(), fits.kind)
+	p, err := ed.object(id.Index(), fits.kind)
 	other := (*table.KindError)(nil)
 	switch {
 	case errors.Is(err, table.ErrNoObject):
@@ -82,14 +82,14 @@ func (tx *Editor) judge(handle *layout.Type, id format.ID) error {
 	if fits.value == value && fits.key == key && value != 0 {
 		return nil
 	}
-	if err = tx.judgeTypes(handle, id, fits.kind, key, value); err == nil && tx.published(key) && tx.published(value) {
+	if err = ed.judgeTypes(handle, id, fits.kind, key, value); err == nil && ed.published(key) && ed.published(value) {
 		fits.key, fits.value = key, value
 	}
 	return err
 }
 
 // judgeTypes compares the types that a handle names with those of its object.
-func (tx *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
+func (ed *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
 	for _, part := range [2]struct {
 		name   string
 		index  uint64
@@ -101,7 +101,7 @@ func (tx *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind
 		if part.index == 0 {
 			return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object of the space itself", ErrDangling, handle, uint64(id))}
 		}
-		stored, err := tx.storedType(part.index)
+		stored, err := ed.StoredType(part.index)
 		if err != nil {
 			return err
 		}
@@ -117,12 +117,12 @@ func (tx *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind
 
 // usable returns an error if the transaction has ended, or if a handle cannot be one
 // of this space.
-func (tx *Editor) usable(id format.ID) error {
-	if err := tx.Err(); err != nil {
+func (ed *Editor) usable(id format.ID) error {
+	if err := ed.Err(); err != nil {
 		return err
 	}
 	switch {
-	case id.Tag() == tx.store.header.Tag:
+	case id.Tag() == ed.store.header.Tag:
 		return nil
 	case id == 0:
 		return ErrNilHandle
@@ -130,8 +130,8 @@ func (tx *Editor) usable(id format.ID) error {
 	return otherSpace(id)
 }
 
-// objectError says what it means that a handle leads to no object of its kind.
-func (tx *Editor) objectError(id format.ID, err error) error {
+// ObjectError says what it means that a handle leads to no object of its kind.
+func (ed *Editor) ObjectError(id format.ID, err error) error {
 	var kind *table.KindError
 	switch {
 	case errors.Is(err, table.ErrNoObject):

@@ -1,4 +1,4 @@
-package engine
+package recast
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ func (c *recast) recastList(t task) error {
 		return err
 	}
 	l := recastList{recast: c, plan: p, was: *(*format.ListObject)(object),
-		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.tx.store.judge)}
+		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.ed.Store().Judge)}
 	switch {
 	case !p.same():
 		_, l.value = p.convert()
@@ -53,7 +53,7 @@ func (c *recast) recastList(t task) error {
 	if !p.same() {
 		now.Root = uint64(l.root)
 	}
-	edited, err := c.tx.editList(t.index)
+	edited, err := c.ed.EditList(t.index)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,10 @@ func (l *recastList) all(each func(i uint64, item unsafe.Pointer) error) error {
 		l.step()
 		return failed == nil
 	})
-	return joinFailure(err, failed)
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 // visit follows the handles of an element that has its new form.
@@ -97,7 +100,7 @@ func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 	if err != nil {
 		return fmt.Errorf("converting the element %d: %w", i, err)
 	}
-	a, err := l.to.New(l.tx.write, 0, value)
+	a, err := l.to.New(l.ed.Write, 0, value)
 	if err != nil {
 		return fmt.Errorf("converting the element %d: %w", i, err)
 	}
@@ -110,7 +113,7 @@ func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 	if !l.plan.affectsAny() {
 		return nil
 	}
-	made, err := l.tx.reader.Payload(a, format.KindItem)
+	made, err := l.ed.Reader.Payload(a, format.KindItem)
 	if err != nil {
 		return err
 	}
@@ -120,7 +123,7 @@ func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 // place puts the elements that were converted into the new vector.
 func (l *recastList) place() (err error) {
 	if len(l.run) > 0 {
-		l.root, err = vector.SetRun(l.tx.write, l.root, l.placed, l.run)
+		l.root, err = vector.SetRun(l.ed.Write, l.root, l.placed, l.run)
 		l.placed += uint64(len(l.run))
 		l.run = l.run[:0]
 	}
@@ -131,7 +134,7 @@ func (l *recastList) place() (err error) {
 // is written anew in any case.
 func (c *recast) recastValue(t task) error {
 	p := t.plan
-	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.tx.store.judge)
+	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.ed.Store().Judge)
 	object, err := c.payload(t.index, format.KindValue)
 	if err != nil {
 		return err
@@ -145,19 +148,19 @@ func (c *recast) recastValue(t task) error {
 	if err != nil {
 		return fmt.Errorf("converting the value %d: %w", t.index, err)
 	}
-	a, err := to.New(c.tx.write, format.MakeValueType(descriptor), value)
+	a, err := to.New(c.ed.Write, format.MakeValueType(descriptor), value)
 	runtime.KeepAlive(x)
 	if err != nil {
 		return fmt.Errorf("converting the value %d: %w", t.index, err)
 	}
-	root, err := table.Enter(c.tx.write, format.Link(c.tx.state.Table), t.index, a)
+	root, err := table.Enter(c.ed.Write, format.Link(c.ed.State.Table), t.index, a)
 	if err != nil {
 		return err
 	}
-	c.tx.state.Table = uint64(root)
+	c.ed.State.Table = uint64(root)
 	c.values++
 	err = c.giveUp(c.values, func(free func(a format.Addr)) error {
-		free(blockAt(unsafe.Pointer(object)))
+		free(format.Addr(uintptr(object) - format.HeaderSize))
 		return nil
 	})
 	if err != nil {
@@ -167,7 +170,7 @@ func (c *recast) recastValue(t task) error {
 	if !p.affectsAny() {
 		return nil
 	}
-	made, err := c.tx.reader.Payload(a, format.KindValue)
+	made, err := c.ed.Reader.Payload(a, format.KindValue)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,87 @@
+package edit
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/vector"
+)
+
+// What drops objects: a collection, and the applier, for what a collection has logged.
+
+// EachBlock is object.EachBlock. r verifies.
+func (s *Store) EachBlock(r *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
+	return object.EachBlock(r, &s.verified, kind, p, visit)
+}
+
+// droppable returns the block of an object that may be dropped, and what it is.
+func (ed *Editor) droppable(r *heap.Reader, index uint64) (format.Addr, format.Kind, unsafe.Pointer, error) {
+	kind, p, err := table.Any(r, format.Link(ed.State.Table), index)
+	if err == nil && (object.First(kind) || index == ed.State.Catalog || index == ed.State.Types) {
+		err = errors.New("it is one of the space itself")
+	}
+	return blockAt(p), kind, p, err
+}
+
+// Drop takes an object out of the object table and frees its blocks, those of
+// its entries or elements included. It returns their bytes. list is room for their
+// addresses. After an error nothing has changed, unless the transaction can only abort.
+//
+// All blocks are listed before the first one is freed: one of this transaction may be
+// used again at once.
+func (ed *Editor) Drop(index uint64, list []format.Addr) (size format.ByteCount, err error) {
+	r := ed.Reader.Verifying()
+	a, kind, p, err := ed.droppable(&r, index)
+	if err != nil {
+		return 0, err
+	}
+	list = append(list[:0], a)
+	if err := ed.store.EachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
+		return 0, err
+	}
+	if err := ed.takeOut(index); err != nil {
+		return 0, err
+	}
+	for _, a := range list {
+		size += r.BlockBytes(a)
+	}
+	for _, a := range list {
+		ed.Write.Free(a)
+	}
+	return size, nil
+}
+
+// DropLarge is Drop for an object of the base with very many blocks, which takes
+// no longer than for a small one: all but the object's own block, so many bytes, are
+// left to a sweep.
+func (ed *Editor) DropLarge(index uint64, rest format.ByteCount) (size format.ByteCount, err error) {
+	r := ed.Reader.Verifying()
+	a, _, _, err := ed.droppable(&r, index)
+	if err != nil {
+		return 0, err
+	}
+	if err := ed.takeOut(index); err != nil {
+		return 0, err
+	}
+	size = r.BlockBytes(a) + rest
+	ed.Write.Free(a)
+	ed.Write.LeaveBytesToSweep(rest)
+	return size, nil
+}
+
+// takeOut takes an object out of the object table.
+func (ed *Editor) takeOut(index uint64) error {
+	ed.Write.Remove(true, false)
+	defer ed.Write.Remove(false, false)
+	root, err := vector.Clear(ed.Write, format.Link(ed.State.Table), index)
+	if err != nil {
+		return ed.Fail(err)
+	}
+	ed.State.Table = uint64(root)
+	ed.State.Objects--
+	return nil
+}

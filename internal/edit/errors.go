@@ -1,0 +1,63 @@
+package edit
+
+import (
+	"fmt"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
+)
+
+// The errors of the public interface that come of what is done to objects.
+var (
+	ErrNotFound    = failure.ErrNotFound
+	ErrClosed      = failure.ErrClosed
+	ErrReadOnly    = failure.ErrReadOnly
+	ErrTypeChanged = failure.ErrTypeChanged
+	ErrUnstorable  = failure.ErrUnstorable
+	ErrDangling    = failure.ErrDangling
+	ErrNilHandle   = failure.ErrNilHandle
+)
+
+// TypeError says how types differ, or why one cannot be stored.
+type TypeError = failure.TypeError
+
+// TypesDiffer is the error for stored types of an object of the kind that are not those of a
+// program. key is nil if there are no keys. evolve says that the program accepts what Evolve
+// does.
+func TypesDiffer(kind format.Kind, key, value *layout.Conversion, evolve bool) *TypeError {
+	stored, program := value.From.String(), value.To.String()
+	if key != nil {
+		stored, program = key.From.String()+" to "+stored, key.To.String()+" to "+program
+	}
+	e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
+		fmt.Sprintf("  stored:  %s of %s", object.Called(kind), stored),
+		fmt.Sprintf("  program: %s of %s", object.Called(kind), program)}}
+	for _, part := range [2]struct {
+		what string
+		c    *layout.Conversion
+	}{{"keys:", key}, {"values:", value}} {
+		if part.c == nil || layout.Same(part.c.From, part.c.To) {
+			continue
+		}
+		if key != nil {
+			e.Lines = append(e.Lines, part.what)
+		}
+		e.Lines = append(e.Lines, part.c.Lines()...)
+	}
+	switch {
+	case !value.Possible(true) || key != nil && !key.Possible(true):
+		e.Lines = append(e.Lines, "Evolve does not accept the lines that begin with an exclamation mark; Migrate can convert such values")
+	case !evolve:
+		e.Lines = append(e.Lines, "open it with the option Evolve to accept that")
+	}
+	return e
+}
+
+// Abort is the panic by which an operation without an error result ends its
+// transaction: who runs that recovers it, and returns the error as one of Op.
+type Abort struct {
+	Op  string
+	Err error
+}

@@ -197,7 +197,7 @@ func (b *background) anchor() error {
 // is worth it, but spends no more than a tenth of the time on it.
 func (b *background) maybeSweep() error {
 	w := b.sp.Live.Words()
-	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.restored()
+	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.Checkpoints.Restored()
 	if !wish || time.Since(b.swept) < max(b.pause, anchorLoad*b.sweep) {
 		return nil
 	}

@@ -79,6 +79,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp := &Space{options: o, faults: mapping.MajorFaults()}
 	sp.Start(dir, o.ReadOnly)
 	sp.turn.Init(&sp.Member, &sp.durable)
+	sp.Checkpoints.Init(&sp.turn, &sp.durable)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collecting.turn = make(chan struct{}, 1)

@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/member"
 )
 
 const (
@@ -72,15 +74,15 @@ func (sp *Space) walks() bool { return sp.Live.Words().Carved.Load() <= remedyWa
 
 // pinningPins names checkpoints.
 func (sp *Space) pinningPins() (parts []string) {
-	var list []Checkpoint
+	var list []checkpoint.Checkpoint
 	if sp.walks() {
-		list, _ = sp.Checkpoints() // as far as it can be read
+		list, _ = sp.Checkpoints.List() // as far as it can be read
 	} else {
-		_ = sp.look(func(tx *Tx) error {
-			pins, err := tx.pins()
+		_ = sp.Look(func(state format.Addr) error {
+			pins, err := sp.Checkpoints.Pins(member.StateAt(state))
 			for _, p := range pins {
-				if s, stateErr := tx.pinned(p); p.Restore == 0 && stateErr == nil {
-					list = append(list, Checkpoint{Name: p.NameOf(), Bytes: format.ByteCount(s.BlockBytes)})
+				if s, stateErr := sp.Checkpoints.State(p); p.Restore == 0 && stateErr == nil {
+					list = append(list, checkpoint.Checkpoint{Name: p.NameOf(), Bytes: format.ByteCount(s.BlockBytes)})
 				}
 			}
 			return err

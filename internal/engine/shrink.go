@@ -93,7 +93,7 @@ func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 // what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
 func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
 	for again := true; again; {
-		again = sp.restored() // the sweep lets go of what that pinned, and the next one finds it
+		again = sp.Checkpoints.Restored() // the sweep lets go of what that pinned, and the next one finds it
 		if err := sp.durable.AnchorTwice(); err != nil {
 			return err
 		}
@@ -103,13 +103,13 @@ func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Mark
 				return false, nil
 			}
 			if err == nil && swept != 0 {
-				err = sp.unpinRestored(swept)
+				err = sp.Checkpoints.UnpinRestored(swept)
 			}
 			return swept != 0, err
 		}); err != nil {
 			return err
 		}
-		again = again && !sp.restored()
+		again = again && !sp.Checkpoints.Restored()
 	}
 	return nil
 }

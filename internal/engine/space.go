@@ -49,6 +49,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/locks"
@@ -67,10 +68,11 @@ type Space struct {
 	member.Member
 	options Options
 
-	turn   turn.Turn
-	writes writer     // reused for transactions without a handle
-	writer *Tx        // that has the queue, or had it last
-	store  edit.Store // what transactions know of types and versions
+	turn        turn.Turn
+	Checkpoints checkpoint.Keeper
+	writes      writer     // reused for transactions without a handle
+	writer      *Tx        // that has the queue, or had it last
+	store       edit.Store // what transactions know of types and versions
 
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 

@@ -34,7 +34,7 @@ func (sp *Space) Sweep() (found format.ByteCount, err error) {
 	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	found, swept, err := sp.sweep()
 	if err == nil && swept != 0 {
-		err = sp.unpinRestored(swept)
+		err = sp.Checkpoints.UnpinRestored(swept)
 	}
 	return found, err
 }

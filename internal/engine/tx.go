@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
@@ -43,6 +44,32 @@ func (sp *Space) View() (*Tx, error) {
 		return nil, err
 	}
 	return &v.Tx, nil
+}
+
+// ViewAt is View of a checkpoint. The slot holds the version that lists it, which
+// protects the checkpoint as long as itself, whatever becomes of the list.
+func (sp *Space) ViewAt(name string) (*Tx, error) {
+	tx, err := sp.View()
+	if err != nil {
+		return nil, err
+	}
+	err = sp.Guarded(func() error {
+		list, err := sp.Checkpoints.Pins(tx.State)
+		if err != nil {
+			return err
+		}
+		i := checkpoint.Find(list, name)
+		if i < 0 {
+			return checkpoint.None(list, name)
+		}
+		tx.State, err = sp.Checkpoints.State(list[i])
+		return err
+	})
+	if err != nil {
+		tx.DropView()
+		return nil, err
+	}
+	return tx, nil
 }
 
 // view begins a reading transaction in a given Tx. If it panics, what there is to be let

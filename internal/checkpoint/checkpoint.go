@@ -1,18 +1,6 @@
-package engine
-
-import (
-	"context"
-	"fmt"
-	"slices"
-	"time"
-
-	"github.com/everheap/everheap/internal/check"
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/member"
-)
-
-// Checkpoints: a version that is listed in the pins of a later one stays readable
+// Package checkpoint keeps versions that have a name, and goes back to them.
+//
+// A version that is listed in the pins of a later one stays readable
 // as long as that later one, or any that lists it as well, is protected
 // (live.Protected). So a checkpoint costs one block, whatever the size of the
 // space, and goes wherever the state goes: into anchors, through a recovery.
@@ -34,6 +22,24 @@ import (
 //	C3  What only the former versions reach after a restore, or a dropped
 //	    checkpoint alone, is in nobody's lists for sure: a sweep finds it. It is
 //	    asked for once no usable anchor protects it any more.
+//
+// Start reading at Keeper.Add and Keeper.Restore.
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/member"
+	"github.com/everheap/everheap/internal/turn"
+)
 
 // Checkpoint is one that has a name.
 type Checkpoint struct {
@@ -44,42 +50,55 @@ type Checkpoint struct {
 	Bytes     format.ByteCount // that neither the newest version nor another checkpoint can reach
 }
 
-// Checkpoint pins the newest version under a name; see Change for durable.
-func (sp *Space) Checkpoint(name string, durable bool) error {
+// Keeper keeps the checkpoints of a space, as one process does.
+type Keeper struct {
+	*turn.Turn
+	durable *durable.Writer
+}
+
+// Init sets it up for a member that is about to open the space.
+func (k *Keeper) Init(t *turn.Turn, d *durable.Writer) { k.Turn, k.durable = t, d }
+
+// Add pins the newest version under a name. With durable it returns when that survives a loss
+// of power.
+func (k *Keeper) Add(name string, durable bool) error {
 	if err := validPinName(name); err != nil {
 		return err
 	}
-	if err := sp.Enter(); err != nil {
+	if err := k.Enter(); err != nil {
 		return err
 	}
-	defer sp.Exit()
-	err := sp.changeAlone(durable, func(tx *Tx) error {
-		list, err := tx.pins()
+	defer k.Exit()
+	version, err := k.Change(context.Background(), func(w turn.Writing) error {
+		list, err := k.Pins(w.State)
 		switch {
 		case err != nil:
 			return err
-		case findPin(list, name) >= 0:
-			return fmt.Errorf("%w: a checkpoint %q; drop it first, or take another name", ErrExists, name)
+		case Find(list, name) >= 0:
+			return fmt.Errorf("%w: a checkpoint %q; drop it first, or take another name", failure.ErrExists, name)
 		case len(list) >= format.MaxPins:
-			return fmt.Errorf("%w: a space has at most %d checkpoints; drop some", ErrTooLarge, format.MaxPins)
+			return fmt.Errorf("%w: a space has at most %d checkpoints; drop some", failure.ErrTooLarge, format.MaxPins)
 		}
-		p := format.Pin{Version: uint64(tx.Version()), State: uint64(tx.hold.State), Created: uint64(time.Now().UnixNano())}
+		p := format.Pin{Version: w.State.Version, State: uint64(w.Base), Created: uint64(time.Now().UnixNano())}
 		copy(p.Name[:], name)
-		return tx.setPins(append(list, p))
+		return setPins(w, append(list, p))
 	})
+	if err == nil && durable {
+		err = k.durable.Await(version)
+	}
 	if err == nil {
-		err = sp.Guarded(sp.durable.Assured) // F1: of a checkpoint more is expected than of a commit
+		err = k.Guarded(k.durable.Assured) // F1: of a checkpoint more is expected than of a commit
 	}
 	return err
 }
 
-// DropCheckpoint lets go of a checkpoint. When it returns, that is on disk, and
+// Drop lets go of a checkpoint. When it returns, that is on disk, and
 // what only the checkpoint could reach is about to be swept.
-func (sp *Space) DropCheckpoint(name string) error {
-	return sp.changePins(context.Background(), func(tx *Tx, list []format.Pin) ([]format.Pin, error) {
-		i := findPin(list, name)
+func (k *Keeper) Drop(name string) error {
+	return k.changePins(context.Background(), func(w turn.Writing, list []format.Pin) ([]format.Pin, error) {
+		i := Find(list, name)
 		if i < 0 {
-			return nil, noPin(list, name)
+			return nil, None(list, name)
 		}
 		return slices.Delete(list, i, i+1), nil
 	})
@@ -87,13 +106,13 @@ func (sp *Space) DropCheckpoint(name string) error {
 
 // Restore publishes a version with the contents of a checkpoint. Checkpoints stay.
 // When it returns, that is on disk.
-func (sp *Space) Restore(ctx context.Context, name string) error {
-	return sp.changePins(ctx, func(tx *Tx, list []format.Pin) ([]format.Pin, error) {
-		i := findPin(list, name)
+func (k *Keeper) Restore(ctx context.Context, name string) error {
+	return k.changePins(ctx, func(w turn.Writing, list []format.Pin) ([]format.Pin, error) {
+		i := Find(list, name)
 		if i < 0 {
-			return nil, noPin(list, name)
+			return nil, None(list, name)
 		}
-		return tx.restore(list, list[i])
+		return k.restore(w, list, list[i])
 	})
 }
 
@@ -101,13 +120,13 @@ func (sp *Space) Restore(ctx context.Context, name string) error {
 // returns the list with that version pinned once more (C2).
 //
 // Indexes of objects go on from where they are: an ID is never used twice.
-func (tx *Tx) restore(list []format.Pin, pin format.Pin) ([]format.Pin, error) {
-	old, err := tx.pinned(pin)
+func (k *Keeper) restore(w turn.Writing, list []format.Pin, pin format.Pin) ([]format.Pin, error) {
+	old, err := k.State(pin)
 	if err != nil {
 		return nil, err
 	}
-	s := tx.State
-	bytes := old.BlockBytes - tx.ownBytes(old) + tx.ownBytes(s)
+	s := w.State
+	bytes := old.BlockBytes - k.ownBytes(old) + k.ownBytes(s)
 	s.Table, s.Objects, s.Catalog, s.Types, s.BlockBytes = old.Table, old.Objects, old.Catalog, old.Types, bytes
 	s.NextIndex = max(s.NextIndex, old.NextIndex)
 	pin.Restore, pin.Name = s.Version+1, [format.MaxPinName]byte{}
@@ -118,68 +137,41 @@ func (tx *Tx) restore(list []format.Pin, pin format.Pin) ([]format.Pin, error) {
 // ownBytes returns the bytes of the blocks of a version that are not part of its
 // contents: the list of its changes, and that of its checkpoints. All states have
 // the same size.
-func (tx *Tx) ownBytes(s *format.State) (n uint64) {
+func (k *Keeper) ownBytes(s *format.State) (n uint64) {
 	if format.OpKindOf(s.OpWhat) == format.OpList {
-		n += uint64(tx.Reader.BlockBytes(format.Addr(s.OpBlock)))
+		n += uint64(k.Heap.BlockBytes(format.Addr(s.OpBlock)))
 	}
 	if s.Pins != 0 {
-		n += uint64(tx.Reader.BlockBytes(format.Addr(s.Pins)))
+		n += uint64(k.Heap.BlockBytes(format.Addr(s.Pins)))
 	}
 	return n
 }
 
-// ViewAt is View of a checkpoint. The slot holds the version that lists it, which
-// protects the checkpoint as long as itself, whatever becomes of the list.
-func (sp *Space) ViewAt(name string) (*Tx, error) {
-	tx, err := sp.View()
-	if err != nil {
-		return nil, err
-	}
-	err = sp.Guarded(func() error {
-		list, err := tx.pins()
-		if err != nil {
-			return err
-		}
-		i := findPin(list, name)
-		if i < 0 {
-			return noPin(list, name)
-		}
-		tx.State, err = tx.pinned(list[i])
-		return err
-	})
-	if err != nil {
-		tx.DropView()
-		return nil, err
-	}
-	return tx, nil
-}
-
-// Checkpoints lists the checkpoints by age, the oldest first. To know what each
+// List lists the checkpoints by age, the oldest first. To know what each
 // one pins it walks whatever of the checkpoints the newest version does not have.
-func (sp *Space) Checkpoints() (list []Checkpoint, err error) {
-	err = sp.look(func(tx *Tx) error {
-		list, err = tx.checkpoints()
+func (k *Keeper) List() (list []Checkpoint, err error) {
+	err = k.Look(func(state format.Addr) error {
+		list, err = k.list(state)
 		return err
 	})
 	return list, err
 }
 
-// checkpoints is Checkpoints in a transaction.
-func (tx *Tx) checkpoints() ([]Checkpoint, error) {
-	sp := tx.sp
-	pins, err := tx.pins()
+// list is List in a version that is held.
+func (k *Keeper) list(state format.Addr) ([]Checkpoint, error) {
+	pins, err := k.Pins(member.StateAt(state))
 	if err != nil || len(pins) == 0 {
 		return nil, err
 	}
-	own := owners{heap: sp.Heap, below: sp.Live.Carved()}
-	own.shared = sp.Heap.NewMarks(own.below)
-	r := sp.Heap.Reader(false)
+	own := owners{heap: k.Heap, below: k.Live.Carved()}
+	own.shared = k.Heap.NewMarks(own.below)
+	r := k.Heap.Reader(false)
 	var list []Checkpoint
-	if err := own.walk(&r, tx.hold.State); err != nil {
+	if err := own.walk(&r, state); err != nil {
 		return nil, err
 	}
 	for _, p := range pins {
-		if _, err := tx.pinned(p); err != nil {
+		if _, err := k.State(p); err != nil {
 			return nil, err
 		}
 		if err := own.walk(&r, format.Addr(p.State)); err != nil {

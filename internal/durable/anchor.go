@@ -173,3 +173,25 @@ func (d *Writer) MakeUnclean() error {
 	d.Live.Words().Clean.Store(0)
 	return nil
 }
+
+// LastAnchor writes the anchor of the last one who closes the space: a clean one, if the
+// free space is known; again says that one is wanted in any case.
+func (d *Writer) LastAnchor(again bool) error {
+	w := d.Live.Words()
+	// The stacks may not list all, or not all of what they list is on disk for sure:
+	// the next opener sweeps.
+	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
+		return d.WriteAnchor(nil, again)
+	}
+	var stacks [format.NumStacks]uint64
+	for i := range stacks {
+		stacks[i] = d.Live.StackHead(i)
+	}
+	if invariant.Enabled {
+		for i := range w.Reserve {
+			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
+		}
+	}
+	w.Clean.Store(1) // E5: before it is written
+	return d.WriteAnchor(&stacks, false)
+}

@@ -7,19 +7,17 @@ import (
 
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 const (
 	tickInterval  = 100 * time.Millisecond
-	reapTicks     = 5                      // ticks between looks for dead members
-	idleTicks     = 10                     // ticks without a commit after which free space is handed over
-	anchorLoad    = 10                     // an anchor comes at the earliest after that many times the last one's duration
-	longJournal   = 64 << 20               // bytes since the newest anchor: time for another
-	urgentJournal = 96 << 20               // more than should be
-	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
-	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
-	sweepPatience = 100 * time.Millisecond // for the writer lock
-	activeLooks   = 20                     // a millisecond apart, whether others use their lists
+	reapTicks     = 5        // ticks between looks for dead members
+	idleTicks     = 10       // ticks without a commit after which free space is handed over
+	anchorLoad    = 10       // an anchor comes at the earliest after that many times the last one's duration
+	longJournal   = 64 << 20 // bytes since the newest anchor: time for another
+	urgentJournal = 96 << 20 // more than should be
+	pinnedBytes   = 4 << 20  // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 )
 
 // runBackground does what no transaction should have to wait for.
@@ -90,7 +88,7 @@ type background struct {
 	swept   time.Time
 	ahead   readAhead
 	journal durable.Rest
-	shrink  shrinking
+	shrink  upkeep.Shrinking
 }
 
 // tick runs every tenth of a second. It is how a process finds out that live is lost in
@@ -120,7 +118,7 @@ func (b *background) tick() error {
 	if b.n%idleTicks == 0 {
 		sp.Note(sp.durable.LookAround())
 		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
-		sp.Note(sp.Guarded(func() error { return b.shrink.look(sp, &b.journal) }))
+		sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
 		sp.maybeCollect()
 	}
 	return nil

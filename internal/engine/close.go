@@ -25,7 +25,7 @@ func (sp *Space) dropHandle(inside bool) error {
 	}
 	id, m, last := sp.lastHandle()
 	if last {
-		sp.sweepLast() // while it is open still
+		sp.upkeep.SweepLast() // while it is open still
 	}
 	token := sp.beginDrain(m)
 	if token == 0 {
@@ -123,7 +123,7 @@ const drainPause = 100 * time.Microsecond
 
 // close ends the membership of a space that is in no table, and in no transaction.
 func (sp *Space) close() error {
-	sp.sweepLast()
+	sp.upkeep.SweepLast()
 	sp.Shut.Store(true)
 	for !sp.drained() {
 		invariant.Point("close.waits")

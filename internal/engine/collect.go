@@ -198,7 +198,7 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
 	for {
 		other := w.Collector.Load()
-		if background && other != 0 && sp.moves(format.Incarnation(other)) { // one that is stopped is not waited for
+		if background && other != 0 && sp.Moves(format.Incarnation(other)) { // one that is stopped is not waited for
 			return nil, errReplaced
 		}
 		if w.Collector.CompareAndSwap(other, me) {

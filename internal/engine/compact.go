@@ -4,7 +4,9 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 // compactTries is how often it is tried to be the sweeper, and to sweep, while others are
@@ -26,8 +28,14 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, ErrSelf
 	}
 	before = spacefile.DiskIn(sp.Files.Dir)
-	if err = sp.shrinkAll(ctx, compactTries); err == nil {
+	if err = sp.upkeep.ShrinkAll(ctx, compactTries); err == nil {
 		err = sp.durable.CompactJournal()
 	}
 	return before, spacefile.DiskIn(sp.Files.Dir), err
 }
+
+// Sweep finds what no protected version can reach, and returns how many bytes that are.
+func (sp *Space) Sweep() (format.ByteCount, error) { return sp.upkeep.Sweep() }
+
+// Claims lists the claims on versions, and what each one of an older version pins.
+func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }

@@ -121,53 +121,6 @@ func (sp *Space) heartbeat(i format.Incarnation) uint64 {
 	return sp.Live.Words().Processes[i.Entry()].Heartbeat.Load()
 }
 
-// Claim is a reader's claim on a version.
-type Claim struct {
-	live.Reader
-	PID     int
-	Foreign bool // see live.Process
-	Command string
-	Self    bool
-	Version format.Version   // 0: it was let go meanwhile
-	Pins    format.ByteCount // what the version can reach that the newest cannot
-}
-
-// Claims lists the claims on versions, and what each one of an older version pins:
-// for that it walks those versions.
-func (sp *Space) Claims() (list []Claim, err error) {
-	err = sp.Inspect(func() error {
-		current := sp.Live.Current()
-		var older []format.Addr
-		for _, r := range sp.Live.Readers() {
-			c := Claim{Reader: r, Version: sp.Heap.VersionOf(r.State)}
-			if c.Version == 0 {
-				continue
-			}
-			for _, p := range sp.Live.Processes() {
-				if p.Incarnation == r.Owner {
-					c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
-				}
-			}
-			if c.PID == 0 {
-				continue // of a dead process: it holds nothing
-			}
-			list = append(list, c)
-			if r.State != current {
-				older = append(older, r.State)
-			}
-		}
-		if len(older) == 0 {
-			return nil
-		}
-		pins, err := sp.Pinned(older)
-		for i := range list {
-			list[i].Pins = pins[list[i].State]
-		}
-		return err
-	})
-	return list, err
-}
-
 // Look reads what can be told of the space in a directory without opening it.
 func Look(dir string) (spacefile.Outline, error) {
 	o, err := spacefile.Look(dir)

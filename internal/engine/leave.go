@@ -128,12 +128,12 @@ func (sp *Space) endFiles() error {
 	if err != nil {
 		return err
 	}
-	done, err := sp.shorten()
+	done, err := sp.upkeep.Shorten()
 	if err == nil && long && !done { // this one, and the one below: then nothing of the journal is needed (J7)
 		err = sp.durable.WriteAnchor(nil, false)
 	}
 	if err == nil {
-		err = sp.lastAnchor(long || done)
+		err = sp.durable.LastAnchor(long || done)
 	}
 	if err != nil {
 		return err
@@ -146,27 +146,5 @@ func (sp *Space) cutFiles() error {
 	if sp.durable.Refused() != nil {
 		return nil
 	}
-	return errors.Join(sp.cutHeap(), sp.durable.CutJournal())
-}
-
-// lastAnchor writes the anchor of the last one who closes the space: a clean one, if the
-// free space is known; again says that one is wanted in any case.
-func (sp *Space) lastAnchor(again bool) error {
-	w := sp.Live.Words()
-	// The stacks may not list all, or not all of what they list is on disk for sure:
-	// the next opener sweeps.
-	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
-		return sp.durable.WriteAnchor(nil, again)
-	}
-	var stacks [format.NumStacks]uint64
-	for i := range stacks {
-		stacks[i] = sp.Live.StackHead(i)
-	}
-	if invariant.Enabled {
-		for i := range w.Reserve {
-			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
-		}
-	}
-	w.Clean.Store(1) // E5: before it is written
-	return sp.durable.WriteAnchor(&stacks, false)
+	return errors.Join(sp.upkeep.CutHeap(), sp.durable.CutJournal())
 }

@@ -80,6 +80,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.Start(dir, o.ReadOnly)
 	sp.turn.Init(&sp.Member, &sp.durable)
 	sp.Checkpoints.Init(&sp.turn, &sp.durable)
+	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collecting.turn = make(chan struct{}, 1)
@@ -154,8 +155,8 @@ func (sp *Space) open(ctx context.Context) (err error) {
 
 // attach sets the functions that the lower layers call.
 func (sp *Space) attach() {
-	sp.Heap.SetRelief(sp.relieve, sp.sweepWithin)
-	sp.Full = sp.fullError
+	sp.Heap.SetRelief(sp.upkeep.Relieve, sp.upkeep.SweepWithin)
+	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
 }
 

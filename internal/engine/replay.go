@@ -16,7 +16,7 @@ import (
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
 	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), ErrNoSpace) {
-		if _, _, sweepErr := sp.sweep(); sweepErr != nil {
+		if _, _, sweepErr := sp.upkeep.SweepOnce(); sweepErr != nil {
 			return errors.Join(err, sweepErr)
 		}
 		err = sp.tryReplay(records)

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
-	"github.com/everheap/everheap/internal/live"
 )
 
 // A resumption makes one transaction of what a goroutine does between two
@@ -58,9 +56,6 @@ type Resumption struct {
 	ended     bool
 }
 
-// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
-const ResumeMutex = "resume "
-
 // Reasons why a resumption refuses something.
 var (
 	errInResume      = fmt.Errorf("%w; that one is a Resume", ErrSelf)
@@ -104,7 +99,7 @@ func (sp *Space) Resumable() error {
 }
 
 // Resume begins a resumption, and copies its state to the variable at dst. End must
-// follow. The caller has the mutex of the state (ResumeMutex).
+// follow. The caller has the mutex of the state (locks.ResumeMutex).
 func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
 	if err := sp.Resumable(); err != nil {
 		return nil, err
@@ -323,11 +318,4 @@ func (tx *Tx) snapshot() *Tx {
 	s := &Tx{sp: tx.sp}
 	s.SnapshotOf(&tx.Editor)
 	return s
-}
-
-// resumes reports whether a program runs under Resume.
-func (sp *Space) resumes() bool {
-	return slices.ContainsFunc(sp.Live.Locks(), func(l live.LockState) bool {
-		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
-	})
 }

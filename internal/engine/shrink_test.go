@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -325,49 +324,6 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 		}
 		if err := sp.Close(); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-// Others who are at it are no error of a try; whatever else went wrong is, even if others were
-// at it too.
-func TestAfterMoving(t *testing.T) {
-	busy, fault := fmt.Errorf("sweeping: %w", ErrBusy), fmt.Errorf("writing: %w", ErrIO)
-	for _, c := range []struct {
-		move, sweep, err error
-		busy             bool
-	}{
-		{nil, nil, nil, false},
-		{nil, busy, nil, true},
-		{busy, nil, nil, true},
-		{busy, busy, nil, true},
-		{fault, busy, ErrIO, true},
-		{busy, fault, ErrIO, true},
-		{fault, nil, ErrIO, false},
-	} {
-		if busy, err := afterMoving(c.move, c.sweep); busy != c.busy || !errors.Is(err, c.err) || errors.Is(err, ErrBusy) {
-			t.Errorf("moving %v, sweeping %v: %t, %v", c.move, c.sweep, busy, err)
-		}
-	}
-}
-
-// A try counts only if it came to its end.
-func TestShrunk_Futile(t *testing.T) { // H2
-	fault := fmt.Errorf("writing: %w", ErrIO)
-	for _, c := range []struct {
-		s      shrunk
-		err    error
-		futile bool
-	}{
-		{shrunk{}, nil, false},
-		{shrunk{more: true}, nil, false},
-		{shrunk{busy: true}, nil, true},
-		{shrunk{busy: true}, fault, false},
-		{shrunk{}, fmt.Errorf("sweeping: %w", ErrBusy), true},
-		{shrunk{}, fmt.Errorf("sweeping: %w", ErrSuspended), true},
-	} {
-		if got := c.s.futile(c.err); got != c.futile {
-			t.Errorf("%+v with %v: %t", c.s, c.err, got)
 		}
 	}
 }

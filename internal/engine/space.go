@@ -45,9 +45,7 @@ package engine
 import (
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/durable"
@@ -57,6 +55,7 @@ import (
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/turn"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -81,10 +80,8 @@ type Space struct {
 
 	collecting collecting
 
-	durable  durable.Writer
-	remedies remedies
-	sweeping sync.Mutex // by one goroutine at a time
-	relieved time.Time  // when a full transaction swept last; of whoever has the queue
+	durable durable.Writer
+	upkeep  upkeep.Upkeep
 
 	faults int64 // pages that the process had waited for before the space was opened
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn", "checkpoint", "upkeep"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -233,6 +233,9 @@ func (w *rewriter) visit(n ast.Node) bool {
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
 		return true
+	}
+	if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "Stopped" && w.pkg == "member" {
+		w.replace(id, "explored.Stopped")
 	}
 	sel, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -309,4 +310,14 @@ func List(m *member.Member) (list []NamedLock, err error) {
 type NamedLock struct {
 	live.LockState
 	Stopped []bool // of the holders: the system says that it is stopped
+}
+
+// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
+const ResumeMutex = "resume "
+
+// Resumes reports whether a program runs under Resume, in whatever process.
+func Resumes(m *member.Member) bool {
+	return slices.ContainsFunc(m.Live.Locks(), func(l live.LockState) bool {
+		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 )
 
@@ -24,4 +25,18 @@ func Stopped(p live.Process) bool {
 		return false
 	}
 	return s[to+2] == 'T' || s[to+2] == 't'
+}
+
+// Moves reports whether a process has the space open, and is not stopped as far as the
+// system says.
+func (m *Member) Moves(who format.Incarnation) bool {
+	if !m.Live.Alive(who) {
+		return false
+	}
+	for _, p := range m.Live.Processes() {
+		if p.Incarnation == who {
+			return !Stopped(p)
+		}
+	}
+	return false
 }

@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"time"
@@ -18,18 +18,18 @@ const (
 	worthAsking = 4 * format.ExtentSize // bytes that others have set aside
 )
 
-// relieve lets go of what the dead, the journal and the old anchors keep from reuse. The
+// Relieve lets go of what the dead, the journal and the old anchors keep from reuse. The
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
-func (sp *Space) relieve() {
-	sp.Live.Reap()
-	version, err := sp.NewestVersion()
-	if err == nil && sp.durable.Spool() == nil && sp.Live.JournalFloor() < version { // the older usable anchor keeps something, too
-		_ = sp.durable.AnchorTwice()
+func (u *Upkeep) Relieve() {
+	u.Live.Reap()
+	version, err := u.NewestVersion()
+	if err == nil && u.durable.Spool() == nil && u.Live.JournalFloor() < version { // the older usable anchor keeps something, too
+		_ = u.durable.AnchorTwice()
 	}
 }
 
-// sweepWithin is Sweep in the middle of a transaction that has no space left, if a sweep
+// SweepWithin is Sweep in the middle of a transaction that has no space left, if a sweep
 // may find some: what the dead had reserved, what was pinned, what processes have set
 // aside, all of which forget that. It reports whether there was one.
 //
@@ -39,47 +39,47 @@ func (sp *Space) relieve() {
 // has freed is of the base, hence marked, and becomes pending when it commits, as ever.
 // The lists of this process are forgotten below the floor, as if it had just entered. A
 // sweep that this very process has in progress finds another epoch and decides nothing.
-func (sp *Space) sweepWithin() bool {
-	t := &sp.turn.Txn
-	if !sp.maySweepFind() {
+func (u *Upkeep) SweepWithin() bool {
+	t := &u.Txn
+	if !u.maySweepFind() {
 		return false
 	}
-	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
-	release, ok := sp.beSweeper()
+	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
+	release, ok := u.beSweeper()
 	switch {
 	case ok:
 		defer release()
 	case w.Sweeper.Load() != me:
-		return sp.awaitSweeper()
+		return u.awaitSweeper()
 	}
-	sp.relieved = time.Now()
-	begun := sp.beginSweep()
+	u.relieved = time.Now()
+	begun := u.beginSweep()
 	if begun.epoch == 0 {
 		return false
 	}
 	if begun.hold.State != t.Base() { // this process stood still, and others have gone on
-		sp.Live.Release(&begun.hold)
+		u.Live.Release(&begun.hold)
 		w.SweepWish.Store(1)
 		return false
 	}
-	_, swept, err := sp.endSweep(begun, t)
-	sp.Note(err)
+	_, swept, err := u.endSweep(begun, t)
+	u.Note(err)
 	return err == nil && swept != 0
 }
 
 // maySweepFind reports whether a sweep is due for certain, is in progress, so that nobody
 // has in his lists what it will find, was never made since the live file is there, or would
 // make others give what they have set aside.
-func (sp *Space) maySweepFind() bool {
-	w := sp.Live.Words()
+func (u *Upkeep) maySweepFind() bool {
+	w := u.Live.Words()
 	if w.SweepWish.Load() == 1 || w.Sweeper.Load() != 0 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
 		return true
 	}
-	if time.Since(sp.relieved) < reliefPause {
+	if time.Since(u.relieved) < reliefPause {
 		return false
 	}
 	var aside format.ByteCount
-	for _, p := range sp.Live.Processes() {
+	for _, p := range u.Live.Processes() {
 		if !p.Self {
 			aside += p.Reserved
 		}
@@ -89,8 +89,8 @@ func (sp *Space) maySweepFind() bool {
 
 // awaitSweeper waits for the sweep of another process, and reports whether it has ended:
 // what it found is on the stacks then. One that stands still is not waited for (moves).
-func (sp *Space) awaitSweeper() bool {
-	w := sp.Live.Words()
+func (u *Upkeep) awaitSweeper() bool {
+	w := u.Live.Words()
 	swept := w.Swept.Load()
 	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
 		if w.Swept.Load() != swept {

@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"cmp"
@@ -9,13 +9,16 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/relocate"
+	"github.com/everheap/everheap/internal/turn"
 )
 
 // Blocks lie where they were written, so what is left of much that was removed can lie
@@ -65,7 +68,7 @@ const (
 
 // evacuation is the emptying of some extents.
 type evacuation struct {
-	sp      *Space
+	u       *Upkeep
 	chosen  heap.ExtentSet // to be emptied
 	extents uint64         // in it
 	cut     uint64         // extent from which on nothing is to be in use, if possible
@@ -87,8 +90,8 @@ func roomy(bytes format.ByteCount) uint64 {
 
 // chooser returns choose, or nil if the file is so short that it is not worth it.
 func (e *evacuation) chooser() (func(*heap.Marks, format.Addr) (*heap.ExtentSet, error), error) {
-	_, bytes, _, err := e.sp.measure()
-	if extents := e.sp.Live.Words().Carved.Load() >> format.ExtentShift; err != nil || extents-e.sp.Heap.First() <= roomy(format.ByteCount(bytes)) {
+	_, bytes, _, err := e.u.measure()
+	if extents := e.u.Live.Words().Carved.Load() >> format.ExtentShift; err != nil || extents-e.u.Heap.First() <= roomy(format.ByteCount(bytes)) {
 		return nil, err
 	}
 	return e.choose, nil
@@ -98,7 +101,7 @@ func (e *evacuation) chooser() (func(*heap.Marks, format.Addr) (*heap.ExtentSet,
 // are those of all that is protected; the state is that of the version that the sweep
 // holds.
 func (e *evacuation) choose(marks *heap.Marks, state format.Addr) (*heap.ExtentSet, error) {
-	*e = evacuation{sp: e.sp}
+	*e = evacuation{u: e.u}
 	fixed, err := e.pinned(state)
 	if err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func (e *evacuation) choose(marks *heap.Marks, state format.Addr) (*heap.ExtentS
 			stay += o.Count
 		}
 	}
-	first := e.sp.Heap.First()
+	first := e.u.Heap.First()
 	end := list[len(list)-1].Extent + list[len(list)-1].Count
 	goal := roomy(marks.Bytes)
 	long := end-first > 2*goal+stay
@@ -146,12 +149,12 @@ func below(list []heap.Occupied, cut uint64) (n uint64) {
 func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	set := new(heap.ExtentSet)
 	var pins []format.Addr
-	e.sp.Heap.Pins(state, func(pin format.Addr, _ format.Version) { pins = append(pins, pin) })
+	e.u.Heap.Pins(state, func(pin format.Addr, _ format.Version) { pins = append(pins, pin) })
 	if len(pins) == 0 {
 		return set, nil
 	}
-	marks := e.sp.Heap.NewMarks(e.sp.Live.Words().Carved.Load())
-	r := e.sp.Heap.Reader(true)
+	marks := e.u.Heap.NewMarks(e.u.Live.Words().Carved.Load())
+	r := e.u.Heap.Reader(true)
 	for _, pin := range pins {
 		if err := check.Mark(&r, pin, marks); err != nil {
 			return nil, err
@@ -160,7 +163,7 @@ func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	for o := range marks.Occupied() {
 		set.Add(o.Extent)
 	}
-	set.Add(e.sp.Heap.ExtentOf(format.Addr(member.StateAt(state).Pins)))
+	set.Add(e.u.Heap.ExtentOf(format.Addr(member.StateAt(state).Pins)))
 	return set, nil
 }
 
@@ -168,7 +171,7 @@ func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 // be used: those with the least in them first, as many as one pass can empty. many says
 // that there are more than need be, and not only too far back.
 func (e *evacuation) pick(list []heap.Occupied, fixed *heap.ExtentSet, cut uint64, many bool) {
-	*e = evacuation{sp: e.sp, cut: cut}
+	*e = evacuation{u: e.u, cut: cut}
 	var worth []heap.Occupied
 	for _, o := range list {
 		if !fixed.Has(o.Extent) && (o.Extent >= cut || many && !o.Run && o.Used < format.ExtentSize/sparse) {
@@ -194,9 +197,9 @@ func (e *evacuation) pick(list []heap.Occupied, fixed *heap.ExtentSet, cut uint6
 
 // empty moves what is in the extents that were chosen.
 func (e *evacuation) empty(ctx context.Context) error {
-	if err := e.sp.asSweeper(ctx, func() {
-		e.sp.Heap.Avoid(&e.chosen)
-		e.sp.Heap.SortExtents(e.cut)
+	if err := e.u.asSweeper(ctx, func() {
+		e.u.Heap.Avoid(&e.chosen)
+		e.u.Heap.SortExtents(e.cut)
 	}); err != nil {
 		return err
 	}
@@ -204,7 +207,7 @@ func (e *evacuation) empty(ctx context.Context) error {
 	if err == nil {
 		err = e.renew(ctx)
 	}
-	if avoidErr := e.sp.withLists(context.Background(), func() { e.sp.Heap.Avoid(nil) }); avoidErr != nil {
+	if avoidErr := e.u.withLists(context.Background(), func() { e.u.Heap.Avoid(nil) }); avoidErr != nil {
 		return avoidErr // what the space is refused for, whatever came of the moving
 	}
 	return err
@@ -214,41 +217,41 @@ func (e *evacuation) empty(ctx context.Context) error {
 // list of its changes lies in what is to be emptied: those no walk comes to, and the next
 // version has its own.
 func (e *evacuation) renew(ctx context.Context) error {
-	sp := e.sp
-	hold := sp.Live.HoldCurrent()
-	state, err := sp.StateOf(hold)
-	sp.Live.Release(&hold)
-	in := func(a uint64) bool { return e.chosen.Has(sp.Heap.ExtentOf(format.Addr(a))) }
+	u := e.u
+	hold := u.Live.HoldCurrent()
+	state, err := u.StateOf(hold)
+	u.Live.Release(&hold)
+	in := func(a uint64) bool { return e.chosen.Has(u.Heap.ExtentOf(format.Addr(a))) }
 	if err != nil || !in(uint64(hold.State)) && !(format.OpKindOf(state.OpWhat) == format.OpList && in(state.OpBlock)) {
 		return err
 	}
-	_, err = sp.change(ctx, func(tx *Tx) error {
-		root := format.Link(tx.State.Table)
-		a, err := tx.Write.Copy(root.Addr(), format.KindTable, tx.Reader.Size(root.Addr()))
+	_, err = u.Change(ctx, func(w turn.Writing) error {
+		root := format.Link(w.State.Table)
+		a, err := w.Txn.Copy(root.Addr(), format.KindTable, w.Txn.Reader.Size(root.Addr()))
 		if err != nil {
-			return tx.Fail(err)
+			return err
 		}
-		tx.State.Table = uint64(root)&^format.AddrMask | uint64(a)
+		w.State.Table = uint64(root)&^format.AddrMask | uint64(a)
 		return nil
 	})
-	if sp.noRoom(err) {
+	if u.noRoom(err) {
 		return nil
 	}
 	return err
 }
 
 // noRoom reports whether an error says that there is no space left.
-func (sp *Space) noRoom(err error) bool {
-	return err != nil && (errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("compact", err), ErrNoSpace))
+func (u *Upkeep) noRoom(err error) bool {
+	return err != nil && (errors.Is(err, mapping.ErrNoSpace) || errors.Is(u.Explain("compact", err), failure.ErrNoSpace))
 }
 
 // run moves all blocks of the newest version that lie in the extents. It ends early where
 // there is no room for that, or when others may have waited long enough for what is
 // withheld.
 func (e *evacuation) run(ctx context.Context) error {
-	sp := e.sp
-	hold := sp.Live.HoldCurrent()
-	defer sp.Live.Release(&hold)
+	u := e.u
+	hold := u.Live.HoldCurrent()
+	defer u.Live.Release(&hold)
 	ways, err := e.ways(ctx, hold)
 	if err != nil {
 		return err
@@ -258,7 +261,7 @@ func (e *evacuation) run(ctx context.Context) error {
 	for began := time.Now(); len(ways) > 0 && time.Since(began) < movePatience; {
 		one := time.Now()
 		version, err := e.batch(ctx, &ways[0])
-		if sp.noRoom(err) {
+		if u.noRoom(err) {
 			return nil
 		}
 		if err != nil {
@@ -272,8 +275,8 @@ func (e *evacuation) run(ctx context.Context) error {
 		if len(ways[0].Below) == 0 && !ways[0].Away {
 			ways = ways[1:]
 		}
-		if sp.Quitting() {
-			return ErrClosed
+		if u.Quitting() {
+			return failure.ErrClosed
 		}
 	}
 	e.more = e.more || len(ways) > 0
@@ -282,13 +285,13 @@ func (e *evacuation) run(ctx context.Context) error {
 
 // ways finds the blocks in the version that is held.
 func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.Move, err error) {
-	sp := e.sp
-	carved := sp.Live.Words().Carved.Load()
-	err = sp.Guarded(func() error {
-		data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(sp.Head.Base))), carved)
-		src, err := relocate.NewSource(data, sp.Head, carved)
+	u := e.u
+	carved := u.Live.Words().Carved.Load()
+	err = u.Guarded(func() error {
+		data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(u.Head.Base))), carved)
+		src, err := relocate.NewSource(data, u.Head, carved)
 		if err == nil {
-			list, _, err = relocate.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(sp.Heap.ExtentOf(a)) })
+			list, _, err = relocate.Moves(ctx, src, hold.State, 2*moveBlocks, func(a format.Addr) bool { return e.chosen.Has(u.Heap.ExtentOf(a)) })
 		}
 		return err
 	})
@@ -298,24 +301,24 @@ func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.
 // batch is one transaction that moves blocks (P1, P5). It returns the version that it has
 // published.
 func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Version, error) {
-	sp := e.sp
-	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
+	u := e.u
+	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
 	w.Mover.Store(me)
 	defer w.Mover.CompareAndSwap(me, 0)
-	e.values = !sp.resumes()
-	return sp.change(ctx, func(tx *Tx) error {
+	e.values = !locks.Resumes(u.Member)
+	return u.Change(ctx, func(w turn.Writing) error {
 		e.deadline, e.looks = time.Now().Add(moveTime), 0
-		word := tx.State.Table
+		word := w.State.Table
 		table := format.Addr(word & format.AddrMask)
 		if way.To(table) != word { // it has another number of levels by now
 			way.Away, way.Below = false, nil
 			return nil
 		}
-		to, err := e.move(tx, table, way)
+		to, err := e.move(w, table, way)
 		if err != nil {
-			return tx.Fail(err)
+			return err
 		}
-		tx.State.Table = way.To(to)
+		w.State.Table = way.To(to)
 		invariant.Point("move.moved")
 		return nil
 	})
@@ -332,14 +335,14 @@ func (e *evacuation) enough() bool {
 // move moves the block at an address, if it is the one that the way leads to and that is to be
 // moved, and those below it, and returns where it lies then (P2). What is done is taken
 // off the way.
-func (e *evacuation) move(tx *Tx, a format.Addr, m *relocate.Move) (format.Addr, error) {
-	r, t := tx.Reader, tx.Write
+func (e *evacuation) move(w turn.Writing, a format.Addr, m *relocate.Move) (format.Addr, error) {
+	r, t := &w.Txn.Reader, w.Txn
 	if !r.Plausible(a) || r.Kind(a) != m.Kind || r.Size(a) != format.ByteCount(m.Size) {
 		m.Away, m.Below = false, nil
 		return a, nil
 	}
 	if m.Away && a == m.Addr() && (e.values || m.Kind != format.KindValue) {
-		to, err := e.copy(tx, m)
+		to, err := e.copy(w, m)
 		if err != nil {
 			return 0, err
 		}
@@ -350,7 +353,7 @@ func (e *evacuation) move(tx *Tx, a format.Addr, m *relocate.Move) (format.Addr,
 		child := &m.Below[last]
 		word := *wordAt(uintptr(a)+format.HeaderSize, child.At)
 		if from := format.Addr(word & format.AddrMask); child.To(from) == word {
-			to, err := e.move(tx, from, child)
+			to, err := e.move(w, from, child)
 			if err == nil && to != from {
 				if !t.Editable(a) {
 					a, err = t.Copy(a, m.Kind, format.ByteCount(m.Size))
@@ -392,8 +395,8 @@ func wordAt(payload uintptr, at int) *uint64 {
 }
 
 // copy writes a block anew, and leaves the old one to the sweep that follows (P3).
-func (e *evacuation) copy(tx *Tx, m *relocate.Move) (format.Addr, error) {
-	t, old := tx.Write, m.Addr()
+func (e *evacuation) copy(w turn.Writing, m *relocate.Move) (format.Addr, error) {
+	t, old := w.Txn, m.Addr()
 	a, err := t.Alloc(m.Kind, format.ByteCount(m.Size))
 	if err != nil {
 		return 0, err

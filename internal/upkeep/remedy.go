@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/checkpoint"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/member"
@@ -30,33 +31,33 @@ type remedies struct {
 	text    string         // of checkpoints and readers
 }
 
-// fullError adds to an error for want of space what would help.
-func (sp *Space) fullError(err error) error {
-	if sp.Heap == nil || sp.Enter() != nil { // not open
-		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+// FullError adds to an error for want of space what would help.
+func (u *Upkeep) FullError(err error) error {
+	if u.Heap == nil || u.Enter() != nil { // not open
+		return fmt.Errorf("%w: %w", failure.ErrNoSpace, err)
 	}
-	defer sp.Exit()
+	defer u.Exit()
 	helps := "removing something, which works still"
 	if errors.Is(err, heap.ErrFull) {
 		helps += "; a larger maximum size (Resize, or everheap resize)"
 	} else {
 		helps += "; freeing some of the disk"
 	}
-	return fmt.Errorf("%w: %w; what helps: %s%s", ErrNoSpace, err, sp.pinning(), helps)
+	return fmt.Errorf("%w: %w; what helps: %s%s", failure.ErrNoSpace, err, u.pinning(), helps)
 }
 
 // pinning names the checkpoints and the readers that keep what was removed.
-func (sp *Space) pinning() string {
-	r := &sp.remedies
+func (u *Upkeep) pinning() string {
+	r := &u.remedies
 	r.Lock()
 	defer r.Unlock()
-	version, _ := sp.NewestVersion()
+	version, _ := u.NewestVersion()
 	if time.Since(r.found) < remedyAge && version < r.version+remedyVersions {
 		return r.text
 	}
 	var parts []string
-	if err := sp.Guarded(func() error {
-		parts = append(sp.pinningPins(), sp.pinningReaders()...)
+	if err := u.Guarded(func() error {
+		parts = append(u.pinningPins(), u.pinningReaders()...)
 		return nil
 	}); err != nil {
 		return ""
@@ -70,18 +71,18 @@ func (sp *Space) pinning() string {
 }
 
 // walks reports whether the space is small enough for a walk of its versions.
-func (sp *Space) walks() bool { return sp.Live.Words().Carved.Load() <= remedyWalk }
+func (u *Upkeep) walks() bool { return u.Live.Words().Carved.Load() <= remedyWalk }
 
 // pinningPins names checkpoints.
-func (sp *Space) pinningPins() (parts []string) {
+func (u *Upkeep) pinningPins() (parts []string) {
 	var list []checkpoint.Checkpoint
-	if sp.walks() {
-		list, _ = sp.Checkpoints.List() // as far as it can be read
+	if u.walks() {
+		list, _ = u.checkpoints.List() // as far as it can be read
 	} else {
-		_ = sp.Look(func(state format.Addr) error {
-			pins, err := sp.Checkpoints.Pins(member.StateAt(state))
+		_ = u.Look(func(state format.Addr) error {
+			pins, err := u.checkpoints.Pins(member.StateAt(state))
 			for _, p := range pins {
-				if s, stateErr := sp.Checkpoints.State(p); p.Restore == 0 && stateErr == nil {
+				if s, stateErr := u.checkpoints.State(p); p.Restore == 0 && stateErr == nil {
 					list = append(list, checkpoint.Checkpoint{Name: p.NameOf(), Bytes: format.ByteCount(s.BlockBytes)})
 				}
 			}
@@ -93,7 +94,7 @@ func (sp *Space) pinningPins() (parts []string) {
 		case len(parts) == remedyMost:
 			return append(parts, fmt.Sprintf("dropping others of the %d checkpoints", len(list)))
 		case c.Bytes < worthNote:
-		case sp.walks():
+		case u.walks():
 			parts = append(parts, fmt.Sprintf("dropping the checkpoint %q, which alone keeps %d bytes", c.Name, c.Bytes))
 		default:
 			parts = append(parts, fmt.Sprintf("dropping the checkpoint %q, which keeps up to %d bytes", c.Name, c.Bytes))
@@ -103,11 +104,11 @@ func (sp *Space) pinningPins() (parts []string) {
 }
 
 // pinningReaders names those who hold an old version.
-func (sp *Space) pinningReaders() (parts []string) {
-	if !sp.walks() {
+func (u *Upkeep) pinningReaders() (parts []string) {
+	if !u.walks() {
 		return nil
 	}
-	claims, _ := sp.Claims() // as far as they can be read
+	claims, _ := u.Claims() // as far as they can be read
 	for _, c := range claims {
 		if c.Pins < worthNote || len(parts) == remedyMost {
 			continue

@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"context"
@@ -29,39 +29,39 @@ import (
 
 // lengthDue reports whether the heap file is much longer than what it holds, and it may
 // help to do something about it (H2).
-func (sp *Space) lengthDue() bool {
-	w := sp.Live.Words()
-	_, bytes, _, err := sp.measure()
-	length := w.Carved.Load() - sp.Heap.First()<<format.ExtentShift
-	return err == nil && sp.outgrown(length, bytes, w.ShrunkLong.Load())
+func (u *Upkeep) lengthDue() bool {
+	w := u.Live.Words()
+	_, bytes, _, err := u.measure()
+	length := w.Carved.Load() - u.Heap.First()<<format.ExtentShift
+	return err == nil && u.outgrown(length, bytes, w.ShrunkLong.Load())
 }
 
 // lastTries is how often the last user tries to be the sweeper: the background may be at it.
 const lastTries = 20
 
 // shrinkLast is shrink for the last user, before he closes the space.
-func (sp *Space) shrinkLast() (err error) {
-	if err := sp.Enter(); err != nil {
+func (u *Upkeep) shrinkLast() (err error) {
+	if err := u.Enter(); err != nil {
 		return err
 	}
-	defer sp.Exit()
-	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	return sp.shrinkAll(context.Background(), lastTries)
+	defer u.Exit()
+	defer u.EndGuard(debug.SetPanicOnFault(true), &err)
+	return u.ShrinkAll(context.Background(), lastTries)
 }
 
-// shorten prepares to cut the end of the heap file off, if the file is much longer than what it
+// Shorten prepares to cut the end of the heap file off, if the file is much longer than what it
 // holds, and gives the space of free extents back if it takes much more of the disk. It
 // reports whether it did so: then it has written one anchor. The caller is the last one
 // who has the space open, and has given all back.
-func (sp *Space) shorten() (done bool, err error) {
-	w := sp.Live.Words()
-	disk, bytes, _, err := sp.measure()
-	large := sp.outgrown(disk, bytes, w.ShrunkDisk.Load())
-	if err != nil || !large && !sp.lengthDue() {
+func (u *Upkeep) Shorten() (done bool, err error) {
+	w := u.Live.Words()
+	disk, bytes, _, err := u.measure()
+	large := u.outgrown(disk, bytes, w.ShrunkDisk.Load())
+	if err != nil || !large && !u.lengthDue() {
 		return false, err
 	}
 	below := uint64(0)
-	if err := sp.lastLists(func(h *heap.Heap) {
+	if err := u.lastLists(func(h *heap.Heap) {
 		h.TakeTail()
 		h.Gather()
 		below = h.CutTail()
@@ -71,18 +71,18 @@ func (sp *Space) shorten() (done bool, err error) {
 	}); err != nil {
 		return false, err
 	}
-	if err := sp.durable.WriteAnchor(nil, true); err != nil {
+	if err := u.durable.WriteAnchor(nil, true); err != nil {
 		return false, err
 	}
 	invariant.Point("shorten.synced")
 	if large {
-		if err := sp.punchLast(below); err != nil {
+		if err := u.punchLast(below); err != nil {
 			return false, err
 		}
 	}
-	w.ShrunkLong.Store(w.Carved.Load() - sp.Heap.First()<<format.ExtentShift)
+	w.ShrunkLong.Store(w.Carved.Load() - u.Heap.First()<<format.ExtentShift)
 	w.ShrunkLive.Store(bytes)
-	if disk, _, _, err = sp.measure(); err == nil {
+	if disk, _, _, err = u.measure(); err == nil {
 		w.ShrunkDisk.Store(disk)
 	}
 	return true, err
@@ -90,9 +90,9 @@ func (sp *Space) shorten() (done bool, err error) {
 
 // punchLast gives the space of the free extents below the end back to the file system,
 // whose marks are on disk.
-func (sp *Space) punchLast(below uint64) error {
+func (u *Upkeep) punchLast(below uint64) error {
 	var failed error
-	err := sp.lastLists(func(h *heap.Heap) {
+	err := u.lastLists(func(h *heap.Heap) {
 		h.TakeAside(below)
 		for more := true; more && failed == nil; {
 			more, failed = h.PunchAside()
@@ -107,35 +107,35 @@ func (sp *Space) punchLast(below uint64) error {
 }
 
 // lastLists runs fn while the last user uses the lists.
-func (sp *Space) lastLists(fn func(h *heap.Heap)) error {
-	return sp.UsingLists(func() error {
-		sp.Heap.Enter()
-		fn(sp.Heap)
+func (u *Upkeep) lastLists(fn func(h *heap.Heap)) error {
+	return u.UsingLists(func() error {
+		u.Heap.Enter()
+		fn(u.Heap)
 		return nil
 	})
 }
 
-// cutHeap cuts the heap file off at the end that live tells of, when both usable anchors
+// CutHeap cuts the heap file off at the end that live tells of, when both usable anchors
 // know of it: one that is missing it writes (U1).
-func (sp *Space) cutHeap() error {
-	status, err := mapping.StatusOfFile(sp.Files.Heap)
+func (u *Upkeep) CutHeap() error {
+	status, err := mapping.StatusOfFile(u.Files.Heap)
 	if err != nil {
 		return err
 	}
-	end := sp.Live.Words().End.Load()
-	sp.Live.Assure() // that is the end
+	end := u.Live.Words().End.Load()
+	u.Live.Assure() // that is the end
 	if uint64(status.Size) <= end {
 		return nil
 	}
 	for range 2 {
-		if anchors, _, err := sp.Files.Anchors(); err != nil || !spacefile.ReachBeyond(anchors, end) {
+		if anchors, _, err := u.Files.Anchors(); err != nil || !spacefile.ReachBeyond(anchors, end) {
 			if err != nil {
 				return err
 			}
 			invariant.Point("shorten.cut")
-			return sp.Files.Heap.Truncate(int64(end))
+			return u.Files.Heap.Truncate(int64(end))
 		}
-		if err := sp.lastAnchor(true); err != nil {
+		if err := u.durable.LastAnchor(true); err != nil {
 			return err
 		}
 	}

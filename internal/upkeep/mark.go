@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"errors"
@@ -19,11 +19,11 @@ import (
 // gone since the scan, or still validates. Such a version may be half reclaimed,
 // and walking it fails. Then all begins again with nothing marked: a walk that
 // stopped has marked nodes whose other children it did not come to.
-func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+func (u *Upkeep) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	for range markTries {
 		var p live.Protected
-		sp.Live.Protected(&p, sp.Heap)
-		if marks, passing, err = sp.markVersions(&p, floor, limit); err == nil {
+		u.Live.Protected(&p, u.Heap)
+		if marks, passing, err = u.markVersions(&p, floor, limit); err == nil {
 			return marks, passing, nil
 		}
 	}
@@ -33,18 +33,18 @@ func (sp *Space) mark(floor uint64, limit format.Addr) (marks *heap.Marks, passi
 const markTries = 3
 
 // markVersions marks what the versions up to the limit can reach.
-func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
+func (u *Upkeep) markVersions(p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	if p.Unknown {
 		return nil, 0, errors.New("who reads which version cannot be found out")
 	}
-	marks = sp.Heap.NewMarks(floor)
-	last := sp.Heap.VersionOf(limit)
-	r := sp.Heap.Reader(true)
+	marks = u.Heap.NewMarks(floor)
+	last := u.Heap.VersionOf(limit)
+	r := u.Heap.Reader(true)
 	lasting := []format.Addr{limit}
-	sp.Heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+	u.Heap.Pins(limit, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {
 		if err := check.Mark(&r, state, marks); err != nil {
-			return nil, 0, fmt.Errorf("sweep of version %d: %w", sp.Heap.VersionOf(state), err)
+			return nil, 0, fmt.Errorf("sweep of version %d: %w", u.Heap.VersionOf(state), err)
 		}
 	}
 	before := marks.Bytes
@@ -61,16 +61,20 @@ func (sp *Space) markVersions(p *live.Protected, floor uint64, limit format.Addr
 
 // Pinned returns, for each held version but the newest, how many bytes it can
 // reach that neither the newest nor a checkpoint can. It walks all of them.
-func (sp *Space) Pinned(versions []format.Addr) (map[format.Addr]format.ByteCount, error) {
-	tx, err := sp.View()
-	if err != nil {
-		return nil, err
-	}
-	defer tx.DropView()
-	r := sp.Heap.Reader(false)
-	marks := sp.Heap.NewMarks(sp.Live.Carved())
-	lasting := []format.Addr{tx.hold.State}
-	sp.Heap.Pins(tx.hold.State, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
+func (u *Upkeep) Pinned(versions []format.Addr) (pinned map[format.Addr]format.ByteCount, err error) {
+	err = u.Look(func(newest format.Addr) error {
+		pinned, err = u.pinnedBeside(newest, versions)
+		return err
+	})
+	return pinned, err
+}
+
+// pinnedBeside is Pinned, if the newest version is held.
+func (u *Upkeep) pinnedBeside(newest format.Addr, versions []format.Addr) (map[format.Addr]format.ByteCount, error) {
+	r := u.Heap.Reader(false)
+	marks := u.Heap.NewMarks(u.Live.Carved())
+	lasting := []format.Addr{newest}
+	u.Heap.Pins(newest, func(state format.Addr, _ format.Version) { lasting = append(lasting, state) })
 	for _, state := range lasting {
 		if err := check.Mark(&r, state, marks); err != nil {
 			return nil, err

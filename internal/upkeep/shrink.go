@@ -1,9 +1,10 @@
-package engine
+package upkeep
 
 import (
 	"context"
 	"errors"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 )
@@ -13,10 +14,10 @@ const (
 	secondTries = 20 // to sweep once more, after blocks were moved
 )
 
-// shrinkAll is shrink, until it brings no more.
-func (sp *Space) shrinkAll(ctx context.Context, tries int) error {
+// ShrinkAll is shrink, until it brings no more.
+func (u *Upkeep) ShrinkAll(ctx context.Context, tries int) error {
 	for again := 0; ; {
-		s, err := sp.shrink(ctx, tries)
+		s, err := u.shrink(ctx, tries)
 		if err != nil || !s.more && !s.long {
 			return err
 		}
@@ -52,64 +53,64 @@ type shrunk struct {
 // took its place looks for active processes after that, before it sweeps (I7), and marks
 // nothing before it has swept. So either this one sees the other, or the other sees this
 // one, and no sweep begins.
-func (sp *Space) shrink(ctx context.Context, tries int) (s shrunk, err error) {
+func (u *Upkeep) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 	release := func() {}
 	if err := tryAgain(ctx, tries, func() (ok bool, err error) {
-		release, ok = sp.beSweeper()
+		release, ok = u.beSweeper()
 		return ok, nil
 	}); err != nil {
 		return s, err
 	}
 	defer release()
-	if err := sp.unclean(ctx); err != nil {
+	if err := u.unclean(ctx); err != nil {
 		return s, err
 	}
-	e := &evacuation{sp: sp}
+	e := &evacuation{u: u}
 	choose, err := e.chooser()
 	if err != nil {
 		return s, err
 	}
-	if err := sp.asSweeper(ctx, sp.Heap.TakeTail); err != nil {
+	if err := u.asSweeper(ctx, u.Heap.TakeTail); err != nil {
 		return s, err
 	}
-	below := sp.Live.Words().Carved.Load()
-	if err := sp.findFree(ctx, tries, choose); err != nil {
+	below := u.Live.Words().Carved.Load()
+	if err := u.findFree(ctx, tries, choose); err != nil {
 		return s, err
 	}
 	if e.extents > 0 {
-		sp.Live.Words().SweepWish.Store(1) // P3
-		if s.busy, err = afterMoving(e.empty(ctx), sp.findFree(ctx, secondTries, nil)); err != nil {
+		u.Live.Words().SweepWish.Store(1) // P3
+		if s.busy, err = afterMoving(e.empty(ctx), u.findFree(ctx, secondTries, nil)); err != nil {
 			return s, err
 		}
 		if !s.busy {
-			below = sp.Live.Words().Carved.Load()
+			below = u.Live.Words().Carved.Load()
 			s.more, s.long = e.more && e.moved > 0, e.long && e.moved > 0
 		}
 	}
-	return s, sp.punch(ctx, below)
+	return s, u.punch(ctx, below)
 }
 
 // findFree sees to it that all that is free is known to be, and that this process has
 // what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
-func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
+func (u *Upkeep) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
 	for again := true; again; {
-		again = sp.Checkpoints.Restored() // the sweep lets go of what that pinned, and the next one finds it
-		if err := sp.durable.AnchorTwice(); err != nil {
+		again = u.checkpoints.Restored() // the sweep lets go of what that pinned, and the next one finds it
+		if err := u.durable.AnchorTwice(); err != nil {
 			return err
 		}
 		if err := tryAgain(ctx, tries, func() (bool, error) {
-			_, swept, err := sp.sweepNow(choose)
+			_, swept, err := u.sweepNow(choose)
 			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
 				return false, nil
 			}
 			if err == nil && swept != 0 {
-				err = sp.Checkpoints.UnpinRestored(swept)
+				err = u.checkpoints.UnpinRestored(swept)
 			}
 			return swept != 0, err
 		}); err != nil {
 			return err
 		}
-		again = again && !sp.Checkpoints.Restored()
+		again = again && !u.checkpoints.Restored()
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (sp *Space) findFree(ctx context.Context, tries int, choose func(*heap.Mark
 // more than others at work: then what is known to be free is punched all the same.
 func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
 	for _, e := range []error{moveErr, sweepErr} {
-		if errors.Is(e, ErrBusy) {
+		if errors.Is(e, failure.ErrBusy) {
 			busy = true
 		} else {
 			err = errors.Join(err, e)
@@ -129,16 +130,16 @@ func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
 
 // unclean makes the space one that is in use: an anchor of a clean close lists free
 // space, and must not be believed once that is punched (E5).
-func (sp *Space) unclean(ctx context.Context) error {
-	if sp.Live.Words().Clean.Load() == 0 {
+func (u *Upkeep) unclean(ctx context.Context) error {
+	if u.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if err := sp.turn.Take(ctx); err != nil {
+	if err := u.Take(ctx); err != nil {
 		return err
 	}
-	defer sp.turn.Give()
-	if sp.Live.Words().Clean.Load() == 0 {
+	defer u.Give()
+	if u.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	return sp.durable.MakeUnclean()
+	return u.durable.MakeUnclean()
 }

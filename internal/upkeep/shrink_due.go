@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
 )
@@ -42,26 +43,26 @@ const (
 	worthwhile   = 16              // a try that makes the file take less by one of so many parts has helped
 )
 
-// shrinking is what the background of this process remembers of its tries.
-type shrinking struct {
+// Shrinking is what the background of this process remembers of its tries.
+type Shrinking struct {
 	next  time.Time
 	pause time.Duration
 	never bool // the file system cannot give space back
 }
 
-// look makes the heap file take less, if that is due. It is called once a second.
-func (s *shrinking) look(sp *Space, rest *durable.Rest) error {
-	if s.never || time.Now().Before(s.next) || !rest.Quiet() || !sp.shrinkDue() || sp.othersActive() {
+// Look makes the heap file take less, if that is due. It is called once a second.
+func (s *Shrinking) Look(u *Upkeep, rest *durable.Rest) error {
+	if s.never || time.Now().Before(s.next) || !rest.Quiet() || !u.shrinkDue() || u.othersActive() {
 		return nil
 	}
 	began := time.Now()
-	before, _, _, err := sp.measure()
+	before, _, _, err := u.measure()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := sp.untilQuit()
+	ctx, cancel := u.untilQuit()
 	defer cancel()
-	shrunk, err := sp.shrink(ctx, shrinkTries)
+	shrunk, err := u.shrink(ctx, shrinkTries)
 	s.next = time.Now().Add(shrinkLoad * time.Since(began))
 	switch {
 	case errors.Is(err, mapping.ErrUnsupported):
@@ -74,7 +75,7 @@ func (s *shrinking) look(sp *Space, rest *durable.Rest) error {
 		return nil // H2
 	}
 	s.pause = 0
-	sp.noteShrunk(before)
+	u.noteShrunk(before)
 	return err
 }
 
@@ -84,15 +85,15 @@ func (s shrunk) futile(err error) bool {
 	if err == nil {
 		return s.busy
 	}
-	return slices.ContainsFunc([]error{ErrBusy, ErrSuspended, ErrClosed, context.Canceled}, func(kind error) bool { return errors.Is(err, kind) })
+	return slices.ContainsFunc([]error{failure.ErrBusy, failure.ErrSuspended, failure.ErrClosed, context.Canceled}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // untilQuit returns a context that ends when the background does.
-func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
+func (u *Upkeep) untilQuit() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		select {
-		case <-sp.Quit:
+		case <-u.Quit:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -102,32 +103,32 @@ func (sp *Space) untilQuit() (context.Context, context.CancelFunc) {
 
 // measure returns what the heap file takes on disk, and how many bytes the newest
 // version can reach.
-func (sp *Space) measure() (disk, bytes uint64, version format.Version, err error) {
-	s, err := mapping.StatusOfFile(sp.Files.Heap)
+func (u *Upkeep) measure() (disk, bytes uint64, version format.Version, err error) {
+	s, err := mapping.StatusOfFile(u.Files.Heap)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	hold := sp.Live.HoldCurrent()
-	defer sp.Live.Release(&hold)
-	state, err := sp.StateOf(hold)
+	hold := u.Live.HoldCurrent()
+	defer u.Live.Release(&hold)
+	state, err := u.StateOf(hold)
 	return uint64(s.Disk), state.BlockBytes, format.Version(state.Version), err
 }
 
 // shrinkDue reports whether the heap file takes too much of the disk (H1), and a try may
 // bring something (H2).
-func (sp *Space) shrinkDue() bool {
-	w := sp.Live.Words()
-	if w.Carved.Load() <= shrinkBytes || sp.durable.Refused() != nil || w.Clean.Load() != 0 {
+func (u *Upkeep) shrinkDue() bool {
+	w := u.Live.Words()
+	if w.Carved.Load() <= shrinkBytes || u.durable.Refused() != nil || w.Clean.Load() != 0 {
 		return false
 	}
-	disk, bytes, version, err := sp.measure()
+	disk, bytes, version, err := u.measure()
 	if err != nil || disk <= ample(bytes) {
 		return false
 	}
-	if held := w.ShrunkHeld.Load(); held != 0 && !slices.Contains(sp.heldVersions(), held) {
+	if held := w.ShrunkHeld.Load(); held != 0 && !slices.Contains(u.heldVersions(), held) {
 		return true
 	}
-	return w.ShrunkAt.Load() != uint64(version) && sp.outgrown(disk, bytes, w.ShrunkDisk.Load())
+	return w.ShrunkAt.Load() != uint64(version) && u.outgrown(disk, bytes, w.ShrunkDisk.Load())
 }
 
 // ample returns how many bytes a file may have or take, for so many that the newest
@@ -136,37 +137,37 @@ func ample(bytes uint64) uint64 { return shrinkFactor*bytes + shrinkBytes }
 
 // outgrown reports whether a file has or takes too much, and a try may help: after the
 // last one it was so many bytes (H2); 0: there was none.
-func (sp *Space) outgrown(now, bytes, before uint64) bool {
+func (u *Upkeep) outgrown(now, bytes, before uint64) bool {
 	return now > ample(bytes) &&
-		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < sp.Live.Words().ShrunkLive.Load()/4*3)
+		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < u.Live.Words().ShrunkLive.Load()/4*3)
 }
 
 // noteShrunk notes what the file takes after a try, and took before it. Who holds an
 // old version then may be why it is not less; but not if it was tried again for another
 // one of those, and has not helped.
-func (sp *Space) noteShrunk(before uint64) {
-	disk, bytes, version, err := sp.measure()
+func (u *Upkeep) noteShrunk(before uint64) {
+	disk, bytes, version, err := u.measure()
 	if err != nil {
 		return
 	}
-	w := sp.Live.Words()
+	w := u.Live.Words()
 	again := w.ShrunkAt.Load() != 0 && w.ShrunkHeld.Load() != 0
 	w.ShrunkAt.Store(uint64(version))
 	w.ShrunkLive.Store(bytes)
 	w.ShrunkDisk.Store(disk)
 	held := uint64(0)
-	if list := sp.heldVersions(); len(list) > 0 && (!again || disk < before-before/worthwhile) {
+	if list := u.heldVersions(); len(list) > 0 && (!again || disk < before-before/worthwhile) {
 		held = slices.Min(list)
 	}
 	w.ShrunkHeld.Store(held)
 }
 
 // heldVersions returns the versions but the newest that readers hold.
-func (sp *Space) heldVersions() (list []uint64) {
-	_ = sp.Guarded(func() error {
-		newest, err := sp.NewestVersion()
-		for _, r := range sp.Live.Readers() {
-			if v := sp.Heap.VersionOf(r.State); err == nil && v != 0 && v < newest {
+func (u *Upkeep) heldVersions() (list []uint64) {
+	_ = u.Guarded(func() error {
+		newest, err := u.NewestVersion()
+		for _, r := range u.Live.Readers() {
+			if v := u.Heap.VersionOf(r.State); err == nil && v != 0 && v < newest {
 				list = append(list, uint64(v))
 			}
 		}

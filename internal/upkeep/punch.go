@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"context"
@@ -9,34 +9,34 @@ import (
 
 // punch gives the space of the free extents below an offset back to the file system, as
 // far as they stay this process's.
-func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
+func (u *Upkeep) punch(ctx context.Context, below uint64) (err error) {
 	defer func() {
-		listErr := sp.withLists(context.Background(), func() {
-			sp.Heap.ReturnAside()
-			sp.Heap.GiveBack(false)
+		listErr := u.withLists(context.Background(), func() {
+			u.Heap.ReturnAside()
+			u.Heap.GiveBack(false)
 		})
 		if err == nil {
 			err = listErr
 		}
 	}()
 	var marked format.ByteCount
-	if err := sp.asSweeper(ctx, func() { marked = sp.Heap.MarkHoles(below) }); err != nil {
+	if err := u.asSweeper(ctx, func() { marked = u.Heap.MarkHoles(below) }); err != nil {
 		return err
 	}
 	if marked == 0 {
 		return nil
 	}
-	if err := sp.durable.WriteAnchor(nil, true); err != nil { // the marks are on disk with all else
+	if err := u.durable.WriteAnchor(nil, true); err != nil { // the marks are on disk with all else
 		return err
 	}
 	invariant.Point("punch.synced")
 	for first, more := true, true; more; first = false {
 		var punchErr error
-		if err := sp.asSweeper(ctx, func() {
+		if err := u.asSweeper(ctx, func() {
 			if first {
-				sp.Heap.TakeAside(below)
+				u.Heap.TakeAside(below)
 			}
-			more, punchErr = sp.Heap.PunchAside()
+			more, punchErr = u.Heap.PunchAside()
 		}); err != nil {
 			return err
 		}
@@ -44,5 +44,5 @@ func (sp *Space) punch(ctx context.Context, below uint64) (err error) {
 			return punchErr
 		}
 	}
-	return sp.durable.Refused()
+	return u.durable.Refused()
 }

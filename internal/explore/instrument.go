@@ -33,7 +33,7 @@ var constants = map[string]map[string]string{
 	"heap":    {"reclaimBatch": "1", "keepBytes": "0"},
 	"queue":   {"spins": "1 << 30"},
 	"durable": {"spoolBytes": "1"},
-	"engine":  {"activeLooks": "2"},
+	"upkeep":  {"activeLooks": "2"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }

@@ -60,6 +60,9 @@ func (d *Writer) Init(m *member.Member, o Options) {
 // Journal returns the file of the journal; nil: a guest may have none.
 func (d *Writer) Journal() mapping.File { return d.journal.file }
 
+// NoJournal reports whether changes are not logged.
+func (d *Writer) NoJournal() bool { return d.options.NoJournal }
+
 // Close closes the file of the journal.
 func (d *Writer) Close() {
 	if d.journal.file != nil {

@@ -7,17 +7,20 @@ import (
 
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/readahead"
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
 const (
 	tickInterval  = 100 * time.Millisecond
-	reapTicks     = 5        // ticks between looks for dead members
-	idleTicks     = 10       // ticks without a commit after which free space is handed over
-	anchorLoad    = 10       // an anchor comes at the earliest after that many times the last one's duration
-	longJournal   = 64 << 20 // bytes since the newest anchor: time for another
-	urgentJournal = 96 << 20 // more than should be
-	pinnedBytes   = 4 << 20  // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
+	aheadEarly    = 5 * time.Millisecond // between looks at what is waited for after the start,
+	aheadLooks    = 200                  // as many as that
+	reapTicks     = 5                    // ticks between looks for dead members
+	idleTicks     = 10                   // ticks without a commit after which free space is handed over
+	anchorLoad    = 10                   // an anchor comes at the earliest after that many times the last one's duration
+	longJournal   = 64 << 20             // bytes since the newest anchor: time for another
+	urgentJournal = 96 << 20             // more than should be
+	pinnedBytes   = 4 << 20              // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 )
 
 // runBackground does what no transaction should have to wait for.
@@ -28,8 +31,8 @@ func (sp *Space) runBackground() {
 	early := time.NewTicker(aheadEarly)
 	defer early.Stop()
 	b := background{sp: sp}
-	b.ahead.faults = sp.faults
-	b.readAhead(1)
+	b.ahead.Begin(sp.faults)
+	b.ahead.Look(&sp.Member, 1)
 	for looks := 0; ; {
 		select {
 		case <-sp.Quit:
@@ -38,7 +41,7 @@ func (sp *Space) runBackground() {
 			if sp.Forked() {
 				return
 			}
-			b.readAhead(aheadFaults / 4)
+			b.ahead.Look(&sp.Member, readahead.Faults/4)
 			if looks++; looks == aheadLooks {
 				early.Stop()
 			}
@@ -86,7 +89,7 @@ type background struct {
 	sweep   time.Duration // the last one took
 	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
-	ahead   readAhead
+	ahead   readahead.Reader
 	journal durable.Rest
 	shrink  upkeep.Shrinking
 }
@@ -100,7 +103,7 @@ func (b *background) tick() error {
 	}
 	b.n++
 	sp.Live.Tick()
-	b.readAhead(aheadFaults)
+	b.ahead.Look(&sp.Member, readahead.Faults)
 	if b.n%reapTicks == 0 {
 		sp.Live.Reap()
 	}

@@ -194,7 +194,7 @@ func (sp *Space) Journaled() error {
 		if sp.options.NoJournal || uint64(a.Version) >= written {
 			continue
 		}
-		if f := sp.checkRecords(a.Version, member.StateAt(a.State).Chain, written); f != nil {
+		if f := sp.audit().Records(a.Version, member.StateAt(a.State).Chain, written); f != nil {
 			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
 		}
 	}

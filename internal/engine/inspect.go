@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
 	"time"
 
+	"github.com/everheap/everheap/internal/audit"
+	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/member"
@@ -14,6 +17,15 @@ import (
 // Inspect runs fn while the space cannot be closed. A memory fault in fn, which a
 // file that was cut can cause, becomes an error.
 func (sp *Space) Inspect(fn func() error) error { return sp.Within(fn) }
+
+// Check verifies everything that the newest version can reach; that nothing of it is
+// listed as free; and what a recovery would need.
+func (sp *Space) Check(ctx context.Context) (*check.Report, error) { return sp.audit().Check(ctx) }
+
+// audit returns what checks the space.
+func (sp *Space) audit() *audit.Audit {
+	return audit.Of(&sp.Member, &sp.durable, sp.store.Shape)
+}
 
 // Status is the state of a space at a moment.
 type Status struct {

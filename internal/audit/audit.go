@@ -1,4 +1,12 @@
-package engine
+// Package audit checks an open space: everything that the newest version can reach, what is
+// listed as free, and what a recovery would need.
+//
+// It goes on beside whatever else does, and what others do meanwhile must never
+// look like damage. So each part says why what it looks at cannot change, or looks
+// afterwards whether it has, and then says nothing.
+//
+// Start reading at Audit.Check.
+package audit
 
 import (
 	"context"
@@ -8,33 +16,44 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Check goes on beside whatever else does, and what others do meanwhile must never
-// look like damage. So each part says why what it looks at cannot change, or looks
-// afterwards whether it has, and then says nothing.
+// Audit is what it takes to check the space of a member.
+type Audit struct {
+	*member.Member
+	durable *durable.Writer
+	shape   func(key, value *layout.Type) *entry.Shape // of the entries of maps
+}
+
+// Of returns the audit of a space.
+func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type) *entry.Shape) *Audit {
+	return &Audit{m, d, shape}
+}
 
 // Check verifies everything that the newest version can reach; that nothing of it is
 // listed as free; and what a recovery would need: the header, the two anchors with
 // all that their versions can reach, and the journal. A page that cannot be read is
 // a finding.
-func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
-	err = sp.Within(func() error {
-		report = sp.verify()
+func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
+	err = a.Within(func() error {
+		report = a.verify()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := sp.checkJournal(report); err != nil {
+		if err := a.checkJournal(report); err != nil {
 			return err
 		}
-		sp.Live.Assure() // what was found was not found because of words that are lost
+		a.Live.Assure() // what was found was not found because of words that are lost
 		return ctx.Err()
 	})
 	if err != nil {
@@ -44,21 +63,21 @@ func (sp *Space) Check(ctx context.Context) (report *check.Report, err error) {
 }
 
 // verify is Check, but for the journal.
-func (sp *Space) verify() *check.Report {
-	hold := sp.Live.HoldCurrent()
-	defer sp.Live.Release(&hold)
-	r := sp.Heap.Reader(true)
-	marks := sp.Heap.NewMarks(sp.Live.Carved())
-	report := check.Verify(&r, hold.State, marks, sp.store.Shape)
-	sp.checkFree(report, marks, sp.pinsIn(hold.State))
-	sp.checkAnchors(report, &r, marks)
+func (a *Audit) verify() *check.Report {
+	hold := a.Live.HoldCurrent()
+	defer a.Live.Release(&hold)
+	r := a.Heap.Reader(true)
+	marks := a.Heap.NewMarks(a.Live.Carved())
+	report := check.Verify(&r, hold.State, marks, a.shape)
+	a.checkFree(report, marks, a.pinsIn(hold.State))
+	a.checkAnchors(report, &r, marks)
 	return report
 }
 
 // pinsIn reports whether a version, which is held, pins others, or may.
-func (sp *Space) pinsIn(state format.Addr) bool {
+func (a *Audit) pinsIn(state format.Addr) bool {
 	pins := true
-	_ = sp.Guarded(func() error { pins = member.StateAt(state).Pins != 0; return nil })
+	_ = a.Guarded(func() error { pins = member.StateAt(state).Pins != 0; return nil })
 	return pins
 }
 
@@ -69,31 +88,31 @@ const listPatience = 100 * time.Millisecond
 // checkFree compares what is listed as free with the version of the report, which is
 // held, and all of which is in marks. If blocks of it are damaged, the set has holes,
 // but nothing that does not belong there.
-func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
-	_ = sp.Guarded(func() error { // a page that cannot be read was found where it is used, or is not used
-		c := sp.Heap.NewFreeCheck(marks, report.Version, func(a format.Addr, what string) {
-			report.Add(check.Finding{Addr: a, What: what})
+func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
+	_ = a.Guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+		c := a.Heap.NewFreeCheck(marks, report.Version, func(at format.Addr, what string) {
+			report.Add(check.Finding{Addr: at, What: what})
 		})
 		defer func() { report.Free = c.Bytes }()
 		c.Pinned = pinned
-		w := sp.Live.Words()
+		w := a.Live.Words()
 		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
 		stacks := len(report.Findings)
 		c.Stacks(clean)
 		if clean && w.Clean.Load() == 0 {
 			report.Findings = report.Findings[:stacks]
 		}
-		if sp.ReadOnly {
+		if a.ReadOnly {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
 		defer cancel()
-		if sp.Queue.Lock(ctx) != nil {
+		if a.Queue.Lock(ctx) != nil {
 			return nil // a transaction uses the lists
 		}
-		defer sp.Queue.Unlock()
-		return sp.UsingLists(func() error {
-			sp.Heap.Enter()
+		defer a.Queue.Unlock()
+		return a.UsingLists(func() error {
+			a.Heap.Enter()
 			c.Lists()
 			return nil
 		})
@@ -104,37 +123,37 @@ func (sp *Space) checkFree(report *check.Report, marks *heap.Marks, pinned bool)
 // Their slots are written again, and what only their versions can reach is reclaimed,
 // when two newer ones are confirmed; so if an anchor still is one of the two newest
 // afterwards, it was all the time.
-func (sp *Space) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
-	if h, err := spacefile.ReadHeader(sp.Files.Heap); err != nil || *h != *sp.Head {
-		report.Add(check.Finding{File: HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
+func (a *Audit) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
+	if h, err := spacefile.ReadHeader(a.Files.Heap); err != nil || *h != *a.Head {
+		report.Add(check.Finding{File: spacefile.HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
 	}
-	for _, a := range sp.Live.UsableAnchors() {
-		finding := sp.checkAnchor(sp.Files.Heap, a, r, marks)
-		if finding != nil && sp.Live.Usable(a) {
+	for _, anchor := range a.Live.UsableAnchors() {
+		finding := a.checkAnchor(a.Files.Heap, anchor, r, marks)
+		if finding != nil && a.Live.Usable(anchor) {
 			report.Add(*finding)
 		}
 	}
 }
 
 // checkAnchor verifies one anchor.
-func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, marks *heap.Marks) *check.Finding {
-	off := format.AnchorOffset + int64(a.Slot)*format.PageSize
+func (a *Audit) checkAnchor(file mapping.File, of live.Anchor, r *heap.Reader, marks *heap.Marks) *check.Finding {
+	off := format.AnchorOffset + int64(of.Slot)*format.PageSize
 	page := make([]byte, format.PageSize)
 	var found *format.Anchor
 	_, err := file.ReadAt(page, off)
 	if err == nil || errors.Is(err, io.EOF) {
-		found, err = format.DecodeAnchor(page, a.Slot, sp.Head)
+		found, err = format.DecodeAnchor(page, of.Slot, a.Head)
 	}
-	if err == nil && (found.State != uint64(a.State) || found.Version != uint64(a.Version) || found.Sequence != a.Sequence) {
+	if err == nil && (found.State != uint64(of.State) || found.Version != uint64(of.Version) || found.Sequence != of.Sequence) {
 		err = errors.New("it is another anchor than the one that was written there")
 	}
 	if err != nil {
-		return &check.Finding{File: HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", a.Version, err)}
+		return &check.Finding{File: spacefile.HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", of.Version, err)}
 	}
-	if err := check.Complete(r, a.State, marks); err != nil {
-		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", a.Version, err), Addr: a.State}
+	if err := check.Complete(r, of.State, marks); err != nil {
+		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", of.Version, err), Addr: of.State}
 		if d := (*format.DamageError)(nil); errors.As(err, &d) {
-			f.Addr = format.Addr(sp.Head.Base + uint64(d.Offset))
+			f.Addr = format.Addr(a.Head.Base + uint64(d.Offset))
 		}
 		return &f
 	}
@@ -144,24 +163,24 @@ func (sp *Space) checkAnchor(file mapping.File, a live.Anchor, r *heap.Reader, m
 // checkJournal verifies that a recovery from the newest anchor would come to the
 // newest durable version. The records that it needs are in the file, and stay there,
 // as long as that anchor is the newest.
-func (sp *Space) checkJournal(report *check.Report) error {
+func (a *Audit) checkJournal(report *check.Report) error {
 	for range 3 {
-		durable := sp.Live.Words().Durable.Load()
-		anchors := sp.Live.UsableAnchors()
-		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || sp.options.NoJournal {
+		durable := a.Live.Words().Durable.Load()
+		anchors := a.Live.UsableAnchors()
+		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || a.durable.NoJournal() {
 			return nil
 		}
 		newest := anchors[0]
 		var chain uint64
-		err := sp.Guarded(func() error { chain = member.StateAt(newest.State).Chain; return nil })
+		err := a.Guarded(func() error { chain = member.StateAt(newest.State).Chain; return nil })
 		if err != nil {
 			return nil // checkAnchors has found it
 		}
-		finding := sp.checkRecords(newest.Version, chain, durable)
+		finding := a.Records(newest.Version, chain, durable)
 		if finding == nil {
 			return nil
 		}
-		if now := sp.Live.UsableAnchors(); len(now) > 0 && now[0] == newest {
+		if now := a.Live.UsableAnchors(); len(now) > 0 && now[0] == newest {
 			report.Add(*finding)
 			return nil
 		}
@@ -169,10 +188,10 @@ func (sp *Space) checkJournal(report *check.Report) error {
 	return nil // anchors come faster than the journal can be read: nothing of it is needed for long
 }
 
-// checkRecords verifies the records that follow the version, up to the durable one.
-func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *check.Finding {
+// Records verifies the journal: the records that follow the version, up to the durable one.
+func (a *Audit) Records(version format.Version, chain, durable uint64) *check.Finding {
 	f := &check.Finding{File: journal.FileName}
-	log, err := journal.Load(sp.durable.Journal(), sp.Head.SpaceID, version)
+	log, err := journal.Load(a.durable.Journal(), a.Head.SpaceID, version)
 	var history *journal.History
 	if err == nil {
 		history, err = log.Follow(version, chain)
@@ -197,7 +216,7 @@ func (sp *Space) checkRecords(version format.Version, chain, durable uint64) *ch
 	case uint64(history.Last) < durable:
 		next := uint64(history.Last) + 1
 		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
-		if off, ok := journal.Damaged(sp.durable.Journal(), sp.Head.SpaceID, next); ok {
+		if off, ok := journal.Damaged(a.durable.Journal(), a.Head.SpaceID, next); ok {
 			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
 		}
 	default:

@@ -1,22 +1,7 @@
-package engine
-
-import (
-	"bytes"
-	"math"
-	"os"
-	"path"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-	"sync/atomic"
-	"time"
-
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/mapping"
-)
-
-// Reading ahead. The views of a heap are mapped for random access, since pages that the
+// Package readahead reads the heap ahead, in the background, in a process that has to wait for
+// many of its pages.
+//
+// The views of a heap are mapped for random access, since pages that the
 // kernel reads together on its own would be changed and written together. So after a
 // start without the heap in memory, each page that is touched first waits for a read of
 // its own, and disks deliver many times as much in order. What is here makes up for it:
@@ -35,17 +20,37 @@ import (
 //	    wait behind more than that.
 //	A5  It is only advice: a page that cannot be read ends it, and whoever needs the page
 //	    is told.
-const (
-	aheadPiece  = 64 << 20 // bytes that are read before there is another look
-	aheadStep   = 1 << 20  // bytes that are read at once
-	aheadFaults = 32       // pages that were waited for in a tick: that many are worth it
+//
+// Start reading at Reader.Look.
+package readahead
 
-	aheadEarly = 5 * time.Millisecond // between looks after the start,
-	aheadLooks = 200                  // as many as that
+import (
+	"bytes"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 )
 
-// readAhead is how far this process has read ahead.
-type readAhead struct {
+// Faults is how many pages that were waited for in a tenth of a second are worth it.
+const Faults = 32
+
+const (
+	aheadPiece = 64 << 20 // bytes that are read before there is another look
+	aheadStep  = 1 << 20  // bytes that are read at once
+
+)
+
+// Reader is how far this process has read ahead.
+type Reader struct {
 	faults int64       // pages that the process had waited for at the last look
 	busy   atomic.Bool // a piece is being read; whoever set it has what follows
 	at     uint64      // offset in the heap up to which it was read
@@ -53,26 +58,28 @@ type readAhead struct {
 	over   bool
 }
 
-// readAhead reads the next piece, in another goroutine, if so many pages were waited for
+// Begin says how many pages the process had waited for before it opened the space.
+func (a *Reader) Begin(faults int64) { a.faults = faults }
+
+// Look reads the next piece of the heap, in another goroutine, if so many pages were waited for
 // since the last look.
-func (b *background) readAhead(least int64) {
-	a, sp := &b.ahead, b.sp
+func (a *Reader) Look(m *member.Member, least int64) {
 	faults := mapping.MajorFaults()
 	waited := faults - a.faults
 	a.faults = faults
 	if waited < least || !a.busy.CompareAndSwap(false, true) {
 		return
 	}
-	sp.Done.Add(1)
+	m.Done.Add(1)
 	go func() {
-		defer sp.Done.Done()
+		defer m.Done.Done()
 		defer a.busy.Store(false)
 		if a.over {
 			return
 		}
-		err := sp.Guarded(func() error {
-			a.piece(sp.Live.Carved(), memoryThere()/2, sp.Heap.ExtentInUse, func(off, n uint64) bool {
-				return !sp.Quitting() && sp.Region.ReadAhead(int64(off), int64(n))
+		err := m.Guarded(func() error {
+			a.piece(m.Live.Carved(), memoryThere()/2, m.Heap.ExtentInUse, func(off, n uint64) bool {
+				return !m.Quitting() && m.Region.ReadAhead(int64(off), int64(n))
 			})
 			return nil
 		})
@@ -82,7 +89,7 @@ func (b *background) readAhead(least int64) {
 
 // piece reads the next piece of what is in use up to end, if no more than limit was read
 // then in all.
-func (a *readAhead) piece(end, limit uint64, inUse func(off uint64) bool, read func(off, n uint64) bool) {
+func (a *Reader) piece(end, limit uint64, inUse func(off uint64) bool, read func(off, n uint64) bool) {
 	for left := int64(aheadPiece); left > 0 && !a.over; {
 		n := uint64(0)
 		for n < aheadStep && a.at+n < end && inUse(a.at+n) {

@@ -25,7 +25,7 @@ func (s *Space) Checkpoint(name string) error {
 	if s.closed.Load() {
 		return s.wrap("checkpoint", ErrClosed)
 	}
-	return s.wrap("checkpoint", s.engine.Checkpoint(name, s.durability == Durable))
+	return s.wrap("checkpoint", s.engine.Checkpoints.Add(name, s.durability == Durable))
 }
 
 // Checkpoints lists the checkpoints, oldest first. It finds what each pins by a walk over
@@ -33,7 +33,7 @@ func (s *Space) Checkpoint(name string) error {
 func (s *Space) Checkpoints() ([]CheckpointInfo, error) {
 	var list []CheckpointInfo
 	err := s.inspect("checkpoints", func() error {
-		found, err := s.engine.Checkpoints()
+		found, err := s.engine.Checkpoints.List()
 		for _, c := range found {
 			list = append(list, CheckpointInfo{Name: c.Name, Version: Version(c.Version), Created: c.Created,
 				Committed: c.Committed, Exclusive: uint64(c.Bytes)})
@@ -51,7 +51,7 @@ func (s *Space) DropCheckpoint(name string) error {
 	if s.closed.Load() {
 		return s.wrap("drop checkpoint", ErrClosed)
 	}
-	return s.wrap("drop checkpoint", s.engine.DropCheckpoint(name))
+	return s.wrap("drop checkpoint", s.engine.Checkpoints.Drop(name))
 }
 
 // Restore makes the contents of a checkpoint the newest version: one commit undoes
@@ -64,7 +64,7 @@ func (s *Space) Restore(ctx context.Context, name string) error {
 	if s.closed.Load() {
 		return s.wrap("restore", ErrClosed)
 	}
-	return s.wrap("restore", s.engine.Restore(ctx, name))
+	return s.wrap("restore", s.engine.Checkpoints.Restore(ctx, name))
 }
 
 // ViewAt is View of the version that a checkpoint pins. The checkpoint may be dropped

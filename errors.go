@@ -2,7 +2,7 @@ package everheap
 
 import (
 	"github.com/everheap/everheap/internal/edit"
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -10,16 +10,16 @@ import (
 var (
 	// ErrNotFound: the map lacks the key, the list lacks the index, the object no longer
 	// exists, or the collection or space is missing and may not be created here.
-	ErrNotFound = engine.ErrNotFound
+	ErrNotFound = failure.ErrNotFound
 	// ErrExists: the name is in use.
-	ErrExists = engine.ErrExists
+	ErrExists = failure.ErrExists
 	// ErrNilHandle: the handle is the zero value; it refers to nothing.
-	ErrNilHandle = engine.ErrNilHandle
+	ErrNilHandle = failure.ErrNilHandle
 	// ErrDangling: the handle belongs to another space; or a value to be stored holds a
 	// handle of another space, or of an object that does not exist.
-	ErrDangling = engine.ErrDangling
+	ErrDangling = failure.ErrDangling
 	// ErrTooLarge: one value is larger than a block can be.
-	ErrTooLarge = engine.ErrTooLarge
+	ErrTooLarge = failure.ErrTooLarge
 	// ErrNaN: a key is or contains a floating-point NaN, which equals nothing.
 	ErrNaN = layout.ErrNaN
 	// ErrChanged: another goroutine changed the value while it was copied.
@@ -30,40 +30,40 @@ var (
 var (
 	// ErrTypeChanged: the object is stored with another type than the program's, or is
 	// of another kind. The TypeError shows the difference, field by field.
-	ErrTypeChanged = engine.ErrTypeChanged
+	ErrTypeChanged = failure.ErrTypeChanged
 	// ErrUnstorable: the type cannot be stored. The TypeError names the field and says
 	// what to use instead.
-	ErrUnstorable = engine.ErrUnstorable
+	ErrUnstorable = failure.ErrUnstorable
 )
 
 // Errors about the state of the space or the transaction.
 var (
 	// ErrClosed: the space is closed, or the transaction has ended.
-	ErrClosed = engine.ErrClosed
+	ErrClosed = failure.ErrClosed
 	// ErrForked: this process is a fork without exec of the process that opened the
 	// space. The parent's handles work in the parent only; a fork opens the space again.
 	// A fork made inside a transaction is not in it.
-	ErrForked = engine.ErrForked
+	ErrForked = failure.ErrForked
 	// ErrShared: several goroutines used the Tx of an Update at once; it belongs to the
 	// goroutine that runs its function. Nothing was changed. The check catches two
 	// changes that meet, and a read that begins in the middle of a change.
-	ErrShared = engine.ErrShared
+	ErrShared = edit.ErrShared
 	// ErrReadOnly: the space was opened with WithReadOnly, or the transaction is a View.
-	ErrReadOnly = engine.ErrReadOnly
+	ErrReadOnly = failure.ErrReadOnly
 	// ErrBusy: the context ended while the call waited for another process or goroutine;
 	// the error names the process.
-	ErrBusy = engine.ErrBusy
+	ErrBusy = failure.ErrBusy
 	// ErrSuspended: this process stood still in the middle of the transaction, and
 	// another process took over. Nothing was changed; try again.
-	ErrSuspended = engine.ErrSuspended
+	ErrSuspended = failure.ErrSuspended
 	// ErrSuperseded: somebody else changed the state of a Resume since this run read it,
 	// by Restore or by setting it. The run's changes since its last checkpoint are
 	// undone; Resume, called again, continues from the state as it is.
-	ErrSuperseded = engine.ErrSuperseded
+	ErrSuperseded = failure.ErrSuperseded
 	// ErrSelf: the call would wait for its own goroutine. That is in an Update of the
 	// space (use the Tx instead of the Space), holds the Mutex, is in a Resume, or is in
 	// the middle of something that cannot be interrupted there.
-	ErrSelf = engine.ErrSelf
+	ErrSelf = failure.ErrSelf
 )
 
 // Errors of named locks, besides ErrBusy, ErrSelf and ErrClosed.
@@ -71,40 +71,40 @@ var (
 	// ErrOwnerDied: the caller holds the lock now. The previous holder died, or ended
 	// without releasing it, so what the lock protects may be inconsistent: repair it,
 	// then release the lock as usual.
-	ErrOwnerDied = engine.ErrOwnerDied
+	ErrOwnerDied = failure.ErrOwnerDied
 	// ErrNotHeld: this handle on the space does not hold the Mutex, or holds no permit of
 	// the Semaphore.
-	ErrNotHeld = engine.ErrNotHeld
+	ErrNotHeld = failure.ErrNotHeld
 	// ErrUnitsDiffer: others use the Semaphore with another number of permits; or no
 	// semaphore can have that many.
-	ErrUnitsDiffer = engine.ErrUnitsDiffer
+	ErrUnitsDiffer = failure.ErrUnitsDiffer
 	// ErrTooManyLocks: too many names of locks, or permits of semaphores, are in use at
 	// once. everheap locks shows which process holds what.
-	ErrTooManyLocks = engine.ErrTooManyLocks
+	ErrTooManyLocks = failure.ErrTooManyLocks
 )
 
 // Errors of the machine.
 var (
 	// ErrNoSpace: the disk is full, or the space has reached its maximum size. The
 	// transaction has failed; everything else continues.
-	ErrNoSpace = engine.ErrNoSpace
+	ErrNoSpace = failure.ErrNoSpace
 	// ErrMaxSize: the space has another maximum size than WithMaxSize says; or Resize
 	// cannot give it the requested one. The error says the size, and what to do.
-	ErrMaxSize = engine.ErrMaxSize
+	ErrMaxSize = failure.ErrMaxSize
 	// ErrCorrupt: bytes of the space are damaged; errors.As finds the *CorruptError.
-	ErrCorrupt = engine.ErrCorrupt
+	ErrCorrupt = failure.ErrCorrupt
 	// ErrFault: the program wrote through a borrowed pointer, or a page could not be read.
-	ErrFault = engine.ErrFault
+	ErrFault = failure.ErrFault
 	// ErrIO: a write or sync to disk failed. Reads continue; writes fail in all processes
 	// until every process has closed the space and one opens it again. A commit that was
 	// not acknowledged as durable may be visible, and is lost if the power fails before
 	// that. From Open: a file could not be read.
-	ErrIO = engine.ErrIO
+	ErrIO = failure.ErrIO
 	// ErrReplaced: a file of the space was removed, moved out of its directory, or
 	// replaced, while the space is open; the error names it. No later opener would find
 	// what is written now, so writes fail as with ErrIO, which it is as well; reads and
 	// backups continue. If the whole directory was moved, the space continues to work.
-	ErrReplaced = engine.ErrReplaced
+	ErrReplaced = failure.ErrReplaced
 	// ErrLiveLost: the live file, through which the processes coordinate, was truncated or
 	// overwritten while the space is open. It is ErrReplaced as well. Nobody knows any more
 	// which process reads or writes what, so every call in this process returns this error,
@@ -112,21 +112,21 @@ var (
 	// call, or within a moment. What was durable is safe. Of other commits the last flush
 	// interval may be lost, as after a power loss. Close the space in all processes (Close
 	// returns this error too, and frees what it can), then open it again: Open recovers it.
-	ErrLiveLost = engine.ErrLiveLost
+	ErrLiveLost = failure.ErrLiveLost
 	// ErrUnsupported: the operating system, the processor or the file system lacks what
 	// spaces need; the error says what, and what to do.
-	ErrUnsupported = engine.ErrUnsupported
+	ErrUnsupported = failure.ErrUnsupported
 	// ErrAddressInUse: this process uses the addresses of the space's window already,
 	// perhaps for a space of which this one is a copy: Rebase gives the copy others.
-	ErrAddressInUse = engine.ErrAddressInUse
+	ErrAddressInUse = failure.ErrAddressInUse
 )
 
 // TypeError says how a stored type and the program's differ (ErrTypeChanged), or
 // why a type cannot be stored (ErrUnstorable).
-type TypeError = edit.TypeError
+type TypeError = failure.TypeError
 
 // CorruptError says which bytes are damaged: file, offset, what.
-type CorruptError = engine.CorruptError
+type CorruptError = failure.CorruptError
 
 // FaultError says at which address a memory access failed.
-type FaultError = engine.FaultError
+type FaultError = failure.FaultError

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/everheap/everheap/internal/locks"
 )
 
 // LockInfo is a named lock that somebody holds or waits for.
@@ -33,12 +35,12 @@ func (s *Space) Locks() ([]LockInfo, error) {
 	if s.closed.Load() {
 		return nil, s.wrap("locks", ErrClosed)
 	}
-	locks, err := s.engine.Locks()
+	inUse, err := locks.List(&s.engine.Member)
 	if err != nil {
 		return nil, s.wrap("locks", err)
 	}
-	list := make([]LockInfo, 0, len(locks))
-	for _, l := range locks {
+	list := make([]LockInfo, 0, len(inUse))
+	for _, l := range inUse {
 		info := LockInfo{Name: l.Name, Kind: "semaphore", Units: l.Units, Waiters: l.Waiters}
 		if l.Units == 0 {
 			info.Kind, info.Units = "mutex", 1

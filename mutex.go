@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/locks"
 )
 
 // Mutex is a named lock that all processes of a space share: one call of Lock at a time
@@ -27,7 +27,7 @@ import (
 // others from writing while it waits: lock first, then update.
 type Mutex struct {
 	space  *Space
-	engine *engine.Mutex
+	engine *locks.Mutex
 }
 
 // Mutex returns the mutex with a name of up to 128 bytes. It need not be created, and costs

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/locks"
 )
 
 // Resume runs a program that can be killed at any moment and started again: it continues
@@ -87,7 +88,7 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 	if err != nil {
 		return err
 	}
-	turn := s.Mutex(engine.ResumeMutex + name)
+	turn := s.Mutex(locks.ResumeMutex + name)
 	if err := turn.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) { // whoever died left a whole state
 		return s.wrap(op, err)
 	}

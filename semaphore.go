@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/locks"
 )
 
 // Semaphore is a named number of permits that all processes of a space share: each permit
@@ -12,7 +12,7 @@ import (
 // that are only stopped.
 type Semaphore struct {
 	space  *Space
-	engine *engine.Semaphore
+	engine *locks.Semaphore
 }
 
 // Semaphore returns the semaphore with a name of up to 128 bytes and n permits in total, 1

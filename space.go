@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/registry"
 )
@@ -20,7 +21,7 @@ type Space struct {
 	engine     *engine.Space
 	name       string
 	durability Durability
-	locks      *engine.LockUser
+	locks      *engine.User
 	closed     atomic.Bool
 }
 
@@ -61,7 +62,7 @@ func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewLockUser()}, nil
+	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewUser()}, nil
 }
 
 // openDirectory opens a space that the registry need not know. If it is created,
@@ -75,7 +76,7 @@ func openDirectory(ctx context.Context, dir string, o engine.Options) (*engine.S
 
 // openNamed opens a space by its name, and registers a new one.
 func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Space, error) {
-	fail := func(err error) (*engine.Space, error) { return nil, engine.OpenError(name, err) }
+	fail := func(err error) (*engine.Space, error) { return nil, failure.OfOpen(name, err) }
 	if err := engine.Supported(); err != nil { // before the registry is touched
 		return fail(err)
 	}
@@ -129,7 +130,7 @@ func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
 func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
 	size, err := engine.WindowSize(o.MaxSize)
 	if err != nil {
-		return nil, engine.OpenError(name, err)
+		return nil, failure.OfOpen(name, err)
 	}
 	place := func(taken func(base, size uint64) bool) (uint64, error) {
 		return spacefile.PickPlace(size, taken)
@@ -147,7 +148,7 @@ func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o 
 			o.MustExist = true
 			return engine.OpenContext(ctx, found.Dir, o)
 		}
-		return nil, engine.OpenError(name, err)
+		return nil, failure.OfOpen(name, err)
 	}
 	return e, nil
 }

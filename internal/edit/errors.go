@@ -1,60 +1,28 @@
 package edit
 
 import (
-	"errors"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
-	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// The errors of the public interface that come of what is done to objects. Package engine has
-// the others.
+// The errors of the public interface that come of what is done to objects.
 var (
-	ErrNotFound    = spacefile.ErrNotFound // to a program, what is not there is one error
-	ErrExists      = spacefile.ErrExists
-	ErrClosed      = errors.New("closed")
-	ErrReadOnly    = errors.New("opened read-only")
-	ErrTypeChanged = errors.New("stored with another type")
-	ErrUnstorable  = errors.New("cannot be stored")
-	ErrDangling    = errors.New("dangling handle")
-	ErrNilHandle   = errors.New("the handle is nil: open or create the object first")
+	ErrNotFound    = failure.ErrNotFound
+	ErrExists      = failure.ErrExists
+	ErrClosed      = failure.ErrClosed
+	ErrReadOnly    = failure.ErrReadOnly
+	ErrTypeChanged = failure.ErrTypeChanged
+	ErrUnstorable  = failure.ErrUnstorable
+	ErrDangling    = failure.ErrDangling
+	ErrNilHandle   = failure.ErrNilHandle
 )
 
-// TypeError says how a stored type and that of the program differ
-// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable).
-type TypeError struct {
-	Kind  error    // ErrTypeChanged or ErrUnstorable
-	Name  string   // of the collection; "" if it is the type alone
-	Lines []string // the difference, or the reason, field by field
-}
-
-// Error implements error.
-func (e *TypeError) Error() string {
-	s := e.Kind.Error()
-	if e.Name != "" {
-		s = fmt.Sprintf("%s is %s", e.Name, s)
-	}
-	if e.Kind == ErrUnstorable {
-		s = ""
-	}
-	for i, l := range e.Lines {
-		switch {
-		case s == "":
-			s = l
-		case i == 0:
-			s += ":\n" + l
-		default:
-			s += "\n" + l
-		}
-	}
-	return s
-}
-
-// Unwrap returns the kind.
-func (e *TypeError) Unwrap() error { return e.Kind }
+// TypeError says how types differ, or why one cannot be stored.
+type TypeError = failure.TypeError
 
 // TypesDiffer is the error for stored types of an object of the kind that are not those of a
 // program. key is nil if there are no keys. evolve says that the program accepts what Evolve

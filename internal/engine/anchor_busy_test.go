@@ -19,7 +19,7 @@ func TestAnchor_WaitsForASlot(t *testing.T) {
 	defer sp.Close()
 	var claims []live.AnchorClaim
 	for {
-		c, ok := sp.live.ClaimAnchor()
+		c, ok := sp.Live.ClaimAnchor()
 		if !ok {
 			break
 		}
@@ -31,7 +31,7 @@ func TestAnchor_WaitsForASlot(t *testing.T) {
 	go func() {
 		time.Sleep(50 * time.Millisecond)
 		for _, c := range claims {
-			sp.live.AbandonAnchor(c)
+			sp.Live.AbandonAnchor(c)
 		}
 	}()
 	if err := sp.Anchor(true); err != nil {

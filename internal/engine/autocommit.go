@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/turn"
 )
 
 // Scope says where an act on the objects of a space happens: in a transaction; or alone, each
@@ -127,7 +128,7 @@ func (sp *Space) readValue(of edit.RefOf, dst unsafe.Pointer) (err error) {
 }
 
 // drop ends a reading transaction that nobody else knows: it need not look ended.
-func (tx *Tx) drop() { tx.sp.live.TryRelease(&tx.hold) }
+func (tx *Tx) drop() { tx.sp.Live.TryRelease(&tx.hold) }
 
 // Set is Tx.Set.
 func (a Scope) Set(of edit.MapOf, key, value unsafe.Pointer) error {
@@ -225,7 +226,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 		_, err := sp.change(context.Background(), fn)
 		return err
 	}
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()
@@ -233,7 +234,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
 	}
-	return sp.awaitDurable(version)
+	return sp.durable.Await(version)
 }
 
 // change runs one operation in a writing transaction, in one guard from its beginning to
@@ -266,4 +267,11 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	}
 	in = over
 	return c.version, err
+}
+
+// changeBare is change for who changes no objects.
+func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) (format.Version, error) {
+	return sp.change(ctx, func(tx *Tx) error {
+		return fn(turn.Writing{Txn: tx.Write, State: tx.State, Base: tx.hold.State})
+	})
 }

@@ -5,41 +5,43 @@ import (
 	"errors"
 	"time"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/readahead"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 const (
 	tickInterval  = 100 * time.Millisecond
-	reapTicks     = 5                      // ticks between looks for dead members
-	idleTicks     = 10                     // ticks without a commit after which free space is handed over
-	anchorLoad    = 10                     // an anchor comes at the earliest after that many times the last one's duration
-	longJournal   = 64 << 20               // bytes since the newest anchor: time for another
-	urgentJournal = 96 << 20               // more than should be
-	pinnedBytes   = 4 << 20                // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
-	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
-	sweepPatience = 100 * time.Millisecond // for the writer lock
-	activeLooks   = 20                     // a millisecond apart, whether others use their lists
+	aheadEarly    = 5 * time.Millisecond // between looks at what is waited for after the start,
+	aheadLooks    = 200                  // as many as that
+	reapTicks     = 5                    // ticks between looks for dead members
+	idleTicks     = 10                   // ticks without a commit after which free space is handed over
+	anchorLoad    = 10                   // an anchor comes at the earliest after that many times the last one's duration
+	longJournal   = 64 << 20             // bytes since the newest anchor: time for another
+	urgentJournal = 96 << 20             // more than should be
+	pinnedBytes   = 4 << 20              // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
 )
 
 // runBackground does what no transaction should have to wait for.
 func (sp *Space) runBackground() {
-	defer sp.done.Done()
+	defer sp.Done.Done()
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	early := time.NewTicker(aheadEarly)
 	defer early.Stop()
 	b := background{sp: sp}
-	b.ahead.faults = sp.faults
-	b.readAhead(1)
+	b.ahead.Begin(sp.faults)
+	b.ahead.Look(&sp.Member, 1)
 	for looks := 0; ; {
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			return
 		case <-early.C:
 			if sp.Forked() {
 				return
 			}
-			b.readAhead(aheadFaults / 4)
+			b.ahead.Look(&sp.Member, readahead.Faults/4)
 			if looks++; looks == aheadLooks {
 				early.Stop()
 			}
@@ -53,16 +55,16 @@ func (sp *Space) runBackground() {
 
 // runAhead makes the pages present, and the file as long, as transactions will need soon.
 func (sp *Space) runAhead() {
-	defer sp.done.Done()
+	defer sp.Done.Done()
 	for {
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			return
-		case <-sp.heap.Ahead():
+		case <-sp.Heap.Ahead():
 			if sp.Forked() {
 				return
 			}
-			sp.note(sp.guarded(func() error { sp.heap.PopulateAhead(); return nil }))
+			sp.Note(sp.Guarded(func() error { sp.Heap.PopulateAhead(); return nil }))
 		}
 	}
 }
@@ -72,8 +74,8 @@ func (b *background) onTick() bool {
 	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
 		return false
 	}
-	err := b.sp.guarded(b.tick)
-	b.sp.note(err)
+	err := b.sp.Guarded(b.tick)
+	b.sp.Note(err)
 	return !errors.Is(err, ErrLiveLost)
 }
 
@@ -87,39 +89,39 @@ type background struct {
 	sweep   time.Duration // the last one took
 	pause   time.Duration // after a sweep that came to nothing
 	swept   time.Time
-	ahead   readAhead
-	journal journalRest
-	shrink  shrinking
+	ahead   readahead.Reader
+	journal durable.Rest
+	shrink  upkeep.Shrinking
 }
 
 // tick runs every tenth of a second. It is how a process finds out that live is lost in
 // which nobody does anything.
 func (b *background) tick() error {
 	sp := b.sp
-	if !sp.live.Look() {
-		return sp.lose()
+	if !sp.Live.Look() {
+		return sp.Lose()
 	}
 	b.n++
-	sp.live.Tick()
-	b.readAhead(aheadFaults)
+	sp.Live.Tick()
+	b.ahead.Look(&sp.Member, readahead.Faults)
 	if b.n%reapTicks == 0 {
-		sp.live.Reap()
+		sp.Live.Reap()
 	}
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return nil
 	}
-	if commits := sp.live.Entry().Commits.Load(); commits != b.commits {
+	if commits := sp.Live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
 	} else {
 		b.idle++
 	}
-	sp.note(b.tidy())
-	sp.note(sp.guarded(b.anchor))
-	sp.note(b.maybeSweep())
+	sp.Note(b.tidy())
+	sp.Note(sp.Guarded(b.anchor))
+	sp.Note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
-		sp.note(b.lookAround())
-		sp.note(sp.guarded(func() error { return b.journal.look(sp) }))
-		sp.note(sp.guarded(func() error { return b.shrink.look(sp, &b.journal) }))
+		sp.Note(sp.durable.LookAround())
+		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
+		sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
 		sp.maybeCollect()
 	}
 	return nil
@@ -131,30 +133,30 @@ func (b *background) tick() error {
 // then in any case.
 func (b *background) tidy() error {
 	sp := b.sp
-	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.live.Words().Clean.Load() != 0 {
+	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.Live.Words().Clean.Load() != 0 {
 		return nil
 	}
-	if !sp.queue.tryLock() {
+	if !sp.Queue.TryLock() {
 		ctx, cancel := context.WithTimeout(context.Background(), tickInterval)
 		defer cancel()
-		if b.n%idleTicks != 0 || sp.queue.lock(ctx) != nil {
+		if b.n%idleTicks != 0 || sp.Queue.Lock(ctx) != nil {
 			return nil
 		}
 	}
-	defer sp.queue.unlock()
-	if sp.live.OwnsWriter() { // handed over after the waiter had given up
-		sp.live.UnlockWriter()
+	defer sp.Queue.Unlock()
+	if sp.Live.OwnsWriter() { // handed over after the waiter had given up
+		sp.Live.UnlockWriter()
 	}
-	return sp.usingLists(func() error {
-		sp.heap.Enter()
-		if sp.live.Words().Clean.Load() != 0 {
+	return sp.UsingLists(func() error {
+		sp.Heap.Enter()
+		if sp.Live.Words().Clean.Load() != 0 {
 			return nil
 		}
 		if b.n%idleTicks == 0 {
-			sp.heap.Adopt()
+			sp.Heap.Adopt()
 		}
-		sp.heap.Reclaim()
-		sp.heap.GiveBack(false)
+		sp.Heap.Reclaim()
+		sp.Heap.GiveBack(false)
 		return nil
 	})
 }
@@ -169,25 +171,22 @@ func (b *background) anchor() error {
 	if interval == 0 {
 		interval = DefaultAnchorInterval
 	}
-	newest := sp.live.NewestAnchor()
-	switch bytes := sp.live.JournalBytes(newest); {
+	newest := sp.Live.NewestAnchor()
+	switch bytes := sp.Live.JournalBytes(newest); {
 	case bytes >= urgentJournal:
 		interval = 0
-	case bytes >= longJournal, sp.heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.live.Words().Carved.Load()/4)):
+	case bytes >= longJournal, sp.Heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.Live.Words().Carved.Load()/4)):
 		interval = min(interval, time.Second)
 	}
-	sp.anchor.Lock()
-	due := interval == 0 || time.Since(sp.anchor.last) >= max(interval, anchorLoad*sp.anchor.duration)
-	sp.anchor.Unlock()
-	if !due || time.Now().Before(b.retry) {
+	if !sp.durable.AnchorDue(interval, anchorLoad) || time.Now().Before(b.retry) {
 		return nil
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil && version <= newest {
 		return nil
 	}
 	if err == nil {
-		err = sp.writeAnchor(nil, false)
+		err = sp.durable.WriteAnchor(nil, false)
 	}
 	if err != nil {
 		b.retry = time.Now().Add(time.Second)
@@ -198,8 +197,8 @@ func (b *background) anchor() error {
 // maybeSweep sweeps when somebody wishes it, or when what the dead had reserved
 // is worth it, but spends no more than a tenth of the time on it.
 func (b *background) maybeSweep() error {
-	w := b.sp.live.Words()
-	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.restored()
+	w := b.sp.Live.Words()
+	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.Checkpoints.Restored()
 	if !wish || time.Since(b.swept) < max(b.pause, anchorLoad*b.sweep) {
 		return nil
 	}
@@ -215,21 +214,4 @@ func (b *background) maybeSweep() error {
 		b.pause = time.Second
 	}
 	return err
-}
-
-// quitting reports whether the background work is to end.
-func (sp *Space) quitting() bool {
-	select {
-	case <-sp.quit:
-		return true
-	default:
-		return false
-	}
-}
-
-// note remembers the outcome of work that nobody waits for, for Stats.
-func (sp *Space) note(err error) {
-	if err != nil && !errors.Is(err, ErrClosed) { // which is none of the background's
-		sp.failure.Store(&err)
-	}
 }

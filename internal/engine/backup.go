@@ -9,6 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/vector"
 )
 
@@ -24,14 +25,14 @@ func (tx *Tx) Backup(w io.Writer) error {
 	}
 	sp, state := tx.sp, tx.State
 	limit := sp.MaxSize()
-	if lost := sp.lookLost(); lost != nil {
+	if lost := sp.LookLost(); lost != nil {
 		return lost
 	}
-	wr, err := backup.NewWriter(w, dump.Head(sp.header, limit, state))
+	wr, err := backup.NewWriter(w, dump.Head(sp.Head, limit, state))
 	if err != nil {
 		return err
 	}
-	r := sp.heap.Reader(true)
+	r := sp.Heap.Reader(true)
 	d := dump.Dump{Reader: &r, State: state, Own: sp.store.Catalog, Shape: sp.store.Shape, Verify: r.Verify, Put: wr.Put}
 	d.There = tx.there(&r)
 	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
@@ -42,7 +43,7 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.Objects))
 	}
 	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
-	next := max(state.NextIndex, stateAt(tx.hold.State).NextIndex)
+	next := max(state.NextIndex, member.StateAt(tx.hold.State).NextIndex)
 	return wr.Close(next, state.Objects, 0)
 }
 

@@ -16,7 +16,7 @@ func TestBackup_OfACheckpoint(t *testing.T) {
 	for key := range uint64(300) {
 		store(t, sp, id, key+1, key+1000)
 	}
-	if err := sp.Checkpoint("then", false); err != nil {
+	if err := sp.Checkpoints.Add("then", false); err != nil {
 		t.Fatal(err)
 	}
 	var later format.ID

@@ -46,7 +46,7 @@ func TestCatalog_Recovered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := sp.writeAnchor(nil, false); err != nil {
+	if err := sp.durable.WriteAnchor(nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := sp.Change(false, func(tx *Tx) error {

@@ -27,7 +27,7 @@ func findings(t *testing.T, sp *Space) []check.Finding {
 // flip changes a byte of a file of the space, and returns what changes it back.
 func flip(t *testing.T, sp *Space, name string, off int64) (restore func()) {
 	t.Helper()
-	f, err := os.OpenFile(sp.dir.Join(name), os.O_RDWR, 0)
+	f, err := os.OpenFile(sp.Files.Join(name), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func expectFinding(t *testing.T, sp *Space, file string, off int64, what string)
 	for _, f := range list {
 		at, where := f.Offset, f.File
 		if where == "" {
-			where, at = HeapName, int64(uint64(f.Addr)-sp.header.Base)
+			where, at = HeapName, int64(uint64(f.Addr)-sp.Head.Base)
 		}
 		if where == file && at == off && strings.Contains(f.What, what) {
 			return
@@ -84,7 +84,7 @@ func TestCheck_HeaderAndAnchors(t *testing.T) {
 		if err := sp.Anchor(false); err != nil {
 			t.Fatal(err)
 		}
-		states = append(states, sp.live.Current())
+		states = append(states, sp.Live.Current())
 	}
 	store(t, sp, id, 9, 9)
 	if list := findings(t, sp); len(list) > 0 {
@@ -94,7 +94,7 @@ func TestCheck_HeaderAndAnchors(t *testing.T) {
 	expectFinding(t, sp, HeapName, 0, "header")
 	restore()
 	usable := map[int]bool{}
-	for _, a := range sp.live.UsableAnchors() {
+	for _, a := range sp.Live.UsableAnchors() {
 		usable[a.Slot] = true
 		off := format.AnchorOffset + int64(a.Slot)*format.PageSize
 		restore := flip(t, sp, HeapName, off+100)
@@ -107,7 +107,7 @@ func TestCheck_HeaderAndAnchors(t *testing.T) {
 		}
 	}
 	for i, state := range states {
-		off := int64(uint64(state)-sp.header.Base) + format.HeaderSize + 32
+		off := int64(uint64(state)-sp.Head.Base) + format.HeaderSize + 32
 		restore := flip(t, sp, HeapName, off)
 		if i >= len(states)-2 { // reached by the anchors alone
 			expectFinding(t, sp, HeapName, off-format.HeaderSize-32, "anchored version")
@@ -138,12 +138,12 @@ func TestCheck_Journal(t *testing.T) {
 	if list := findings(t, sp); len(list) > 0 {
 		t.Fatalf("%v", list)
 	}
-	b, err := os.ReadFile(sp.dir.Join(journal.FileName))
+	b, err := os.ReadFile(sp.Files.Join(journal.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	newest := sp.live.UsableAnchors()[0].Version
-	durable := sp.live.Words().Durable.Load()
+	newest := sp.Live.UsableAnchors()[0].Version
+	durable := sp.Live.Words().Durable.Load()
 	frames := 0
 	for off := 0; off < len(b); off += format.FrameAlign {
 		h, ok := format.DecodeFrameHead(b[off:])
@@ -182,8 +182,8 @@ func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	defer sp.Close()
 	store(t, sp, id, 1, 1)
 	var block format.Addr
-	r := sp.heap.Reader(true)
-	err := check.Newer(&r, sp.live.Current(), 0, func(a format.Addr, _ format.ByteCount) {
+	r := sp.Heap.Reader(true)
+	err := check.Newer(&r, sp.Live.Current(), 0, func(a format.Addr, _ format.ByteCount) {
 		if r.Kind(a) == format.KindEntry {
 			block = a
 		}
@@ -191,11 +191,11 @@ func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hd := (*format.BlockHeader)(unsafe.Add(unsafe.Pointer(nil), uintptr(block)+sp.region.Delta()))
+	hd := (*format.BlockHeader)(unsafe.Add(unsafe.Pointer(nil), uintptr(block)+sp.Region.Delta()))
 	meta, sum := hd.Meta, hd.Sum
 	hd.Meta = format.MakeMeta(hd.Birth()+100, hd.Kind(), hd.Class())
-	hd.Sum = format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(block)-sp.header.Base)
-	expectFinding(t, sp, HeapName, int64(uint64(block)-sp.header.Base), "written by version")
+	hd.Sum = format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(block)-sp.Head.Base)
+	expectFinding(t, sp, HeapName, int64(uint64(block)-sp.Head.Base), "written by version")
 	hd.Meta, hd.Sum = meta, sum
 	if list := findings(t, sp); len(list) > 0 {
 		t.Error(list)
@@ -222,7 +222,7 @@ func TestCheck_ParcelsOfACleanSpace(t *testing.T) {
 	}
 	parcels := 0
 	for stack := range format.NumStacks {
-		if off := sp.live.StackHead(stack); off != 0 {
+		if off := sp.Live.StackHead(stack); off != 0 {
 			restore := flip(t, sp, HeapName, int64(off)+40)
 			expectFinding(t, sp, HeapName, int64(off), "parcel")
 			restore()

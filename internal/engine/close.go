@@ -21,21 +21,21 @@ func (sp *Space) CloseInside() error { return sp.dropHandle(true) }
 // dropHandle is Close.
 func (sp *Space) dropHandle(inside bool) error {
 	if sp.Forked() {
-		return sp.translate("close", ErrForked)
+		return sp.Explain("close", ErrForked)
 	}
 	id, m, last := sp.lastHandle()
 	if last {
-		sp.sweepLast() // while it is open still
+		sp.upkeep.SweepLast() // while it is open still
 	}
 	token := sp.beginDrain(m)
 	if token == 0 {
 		return nil
 	}
 	if inside && !sp.drained() {
-		go func() { sp.note(sp.finish(id, m, token)) }()
-		return sp.translate("close", sp.makeDurable())
+		go func() { sp.Note(sp.finish(id, m, token)) }()
+		return sp.Explain("close", sp.makeDurable())
 	}
-	return sp.translate("close", sp.finish(id, m, token))
+	return sp.Explain("close", sp.finish(id, m, token))
 }
 
 // lastHandle finds the entry of the space, and says whether it has one handle.
@@ -63,7 +63,7 @@ func (sp *Space) beginDrain(m *membership) (token uint64) {
 		return 0
 	}
 	m.closing++
-	sp.closed.Store(true) // who waits for his turn gets ErrClosed
+	sp.Shut.Store(true) // who waits for his turn gets ErrClosed
 	m.turn(phaseDraining)
 	return m.closing
 }
@@ -71,21 +71,21 @@ func (sp *Space) beginDrain(m *membership) (token uint64) {
 // drained reports whether no transaction and no other operation is in progress, in the
 // order of E8. What the background does is none: it goes on until the end.
 func (sp *Space) drained() bool {
-	if !sp.queue.tryLock() {
+	if !sp.Queue.TryLock() {
 		return false
 	}
-	sp.queue.unlock()
-	return sp.views.Load() == 0 && sp.live.Idle()
+	sp.Queue.Unlock()
+	return !sp.Views() && sp.Live.Idle()
 }
 
 // makeDurable makes what is committed durable, for one who does not wait for the end.
 func (sp *Space) makeDurable() error {
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return nil
 	}
-	version, err := sp.newestVersion()
+	version, err := sp.NewestVersion()
 	if err == nil {
-		err = sp.awaitDurable(version)
+		err = sp.durable.Await(version)
 	}
 	return err
 }
@@ -123,8 +123,8 @@ const drainPause = 100 * time.Microsecond
 
 // close ends the membership of a space that is in no table, and in no transaction.
 func (sp *Space) close() error {
-	sp.sweepLast()
-	sp.closed.Store(true)
+	sp.upkeep.SweepLast()
+	sp.Shut.Store(true)
 	for !sp.drained() {
 		invariant.Point("close.waits")
 		time.Sleep(drainPause)
@@ -134,9 +134,9 @@ func (sp *Space) close() error {
 
 // closeGate lets go of the gate file and its locks.
 func (sp *Space) closeGate() {
-	sp.dir.UnpinPresence()
-	if sp.guest && sp.header != nil {
-		_ = sp.dir.UnlockVersions() // what fails protects too much
+	sp.Files.UnpinPresence()
+	if sp.Guest && sp.Head != nil {
+		_ = sp.Files.UnlockVersions() // what fails protects too much
 	}
-	spacefile.CloseLocks(sp.dir.Locks)
+	spacefile.CloseLocks(sp.Files.Locks)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/queue"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -127,7 +128,7 @@ type largeObject struct {
 // Collect drops the objects that no name reaches, and returns when all that there were
 // when it began are gone, but for those that were linked again meanwhile.
 func (sp *Space) Collect(ctx context.Context) (Collection, error) {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return Collection{}, err
 	}
 	defer sp.Exit()
@@ -136,14 +137,14 @@ func (sp *Space) Collect(ctx context.Context) (Collection, error) {
 
 // collect is Collect, or what is done by itself.
 func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, err error) {
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	if sp.readOnly {
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	if sp.ReadOnly {
 		return Collection{}, ErrReadOnly
 	}
-	if sp.queue.mine() {
+	if sp.Queue.Mine() {
 		return Collection{}, ErrSelf
 	}
-	if err := sp.refused(); err != nil {
+	if err := sp.durable.Refused(); err != nil {
 		return Collection{}, err
 	}
 	release, err := sp.claimCollection(ctx, background)
@@ -155,7 +156,7 @@ func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, er
 	began := time.Now()
 	c := newCollector(ctx, sp, background)
 	defer c.end()
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	activity := w.NextIndex.Load() + w.Unlinked.Load() // before S: what comes later counts for the next one
 	if err := c.guarded(c.mark); err != nil {
 		return c.Collection, err
@@ -184,8 +185,8 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	}
 	select {
 	case c.turn <- struct{}{}:
-	case <-sp.gone:
-		return nil, errGone
+	case <-sp.Gone:
+		return nil, queue.ErrGone
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: this process is collecting: %w", ErrBusy, ctx.Err())
 	}
@@ -194,10 +195,10 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 			<-c.turn
 		}
 	}()
-	w, me := sp.live.Words(), uint64(sp.live.Incarnation())
+	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
 	for {
 		other := w.Collector.Load()
-		if background && other != 0 && sp.moves(format.Incarnation(other)) { // one that is stopped is not waited for
+		if background && other != 0 && sp.Moves(format.Incarnation(other)) { // one that is stopped is not waited for
 			return nil, errReplaced
 		}
 		if w.Collector.CompareAndSwap(other, me) {
@@ -214,7 +215,7 @@ func newCollector(ctx context.Context, sp *Space, background bool) *collector {
 	c := &collector{sp: sp, ctx: ctx, background: background, layouts: map[layoutOf]*object.Layout{}, large: map[uint64]largeObject{}}
 	c.each = c.holder
 	c.meet = func(_ layout.HandleKind, id uint64) bool {
-		if id := format.ID(id); id.Tag() == sp.header.Tag {
+		if id := format.ID(id); id.Tag() == sp.Head.Tag {
 			c.keep(id.Index())
 		}
 		return true
@@ -230,7 +231,7 @@ func (c *collector) end() {
 }
 
 // guarded is Space.guarded.
-func (c *collector) guarded(fn func() error) error { return c.sp.guarded(fn) }
+func (c *collector) guarded(fn func() error) error { return c.sp.Guarded(fn) }
 
 // view holds the newest version. All that is read of it is verified: damage must not
 // look like an object that nothing refers to.
@@ -239,7 +240,7 @@ func (c *collector) view() (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := c.sp.heap.Reader(true).Of(tx.hold.State)
+	r := c.sp.Heap.Reader(true).Of(tx.hold.State)
 	tx.Reader = &r
 	return tx, nil
 }
@@ -260,11 +261,11 @@ func (c *collector) over() error {
 	switch {
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
-	case c.sp.quitting():
+	case c.sp.Quitting():
 		return ErrClosed
-	case c.sp.isLost() != nil:
-		return c.sp.isLost()
-	case c.background && c.sp.live.Words().Collector.Load() != uint64(c.sp.live.Incarnation()):
+	case c.sp.IsLost() != nil:
+		return c.sp.IsLost()
+	case c.background && c.sp.Live.Words().Collector.Load() != uint64(c.sp.Live.Incarnation()):
 		return errReplaced
 	}
 	return nil

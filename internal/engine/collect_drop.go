@@ -67,7 +67,7 @@ func (c *collector) pause(d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-c.ctx.Done():
-	case <-c.sp.quit:
+	case <-c.sp.Quit:
 	}
 }
 
@@ -169,7 +169,7 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 		return tx.Drop(index, c.list)
 	}
 	if invariant.Enabled {
-		tx.sp.live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
+		tx.sp.Live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
 	}
 	if o.addr != format.Addr(word) {
 		return 0, nil

@@ -20,7 +20,7 @@ const (
 // they refer to; so if a collection finds little, the next one is due later. What was
 // counted is lost with live; then a collection comes early.
 func (sp *Space) collectDue() bool {
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	return w.NextIndex.Load()+w.Unlinked.Load() >= max(w.CollectDue.Load(), leastActivity)
 }
 
@@ -31,7 +31,7 @@ func (sp *Space) noteCollection(c *Collection, activity uint64) {
 	if c.Dropped < worth/fruitless {
 		worth *= collectLater
 	}
-	sp.live.Words().CollectDue.Store(activity + worth)
+	sp.Live.Words().CollectDue.Store(activity + worth)
 	s := &sp.collecting
 	s.Lock()
 	defer s.Unlock()
@@ -41,7 +41,7 @@ func (sp *Space) noteCollection(c *Collection, activity uint64) {
 
 // maybeCollect begins a collection in the background if one is due.
 func (sp *Space) maybeCollect() {
-	if sp.options.NoCollect || !sp.collectDue() || sp.refused() != nil {
+	if sp.options.NoCollect || !sp.collectDue() || sp.durable.Refused() != nil {
 		return
 	}
 	s := &sp.collecting
@@ -52,17 +52,17 @@ func (sp *Space) maybeCollect() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	sp.done.Add(2)
+	sp.Done.Add(2)
 	go func() { // waiting for the writer lock ends with the space
-		defer sp.done.Done()
+		defer sp.Done.Done()
 		select {
-		case <-sp.quit:
+		case <-sp.Quit:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	go func() {
-		defer sp.done.Done()
+		defer sp.Done.Done()
 		defer cancel()
 		_, err := sp.collect(ctx, true)
 		s.Lock()
@@ -71,7 +71,7 @@ func (sp *Space) maybeCollect() {
 		if err != nil && ctx.Err() == nil {
 			s.next = time.Now().Add(collectFailure)
 			if !isReplaced(err) {
-				sp.note(err)
+				sp.Note(err)
 			}
 		}
 	}()

@@ -114,7 +114,7 @@ func (k *knots) there(ids []format.ID) (n int) {
 func (k *knots) marked() *collector {
 	k.t.Helper()
 	c := newCollector(context.Background(), k.Space, false)
-	if err := k.guarded(c.mark); err != nil {
+	if err := k.Guarded(c.mark); err != nil {
 		k.t.Fatal(err)
 	}
 	return c
@@ -132,7 +132,7 @@ func TestCollect_ComparisonThatIsCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.deadline = time.Now()
-	if err := k.guarded(func() error { return c.catchUp(now) }); !errors.Is(err, errBehind) {
+	if err := k.Guarded(func() error { return c.catchUp(now) }); !errors.Is(err, errBehind) {
 		t.Fatalf("after the deadline: %v", err)
 	}
 	now.EndView()
@@ -207,7 +207,7 @@ func (k *knots) damaged(id format.ID) (restore func()) {
 	var off int64
 	err := k.look(func(tx *Tx) error {
 		p, err := objectIn(tx, id.Index(), format.KindValue)
-		off = int64(uint64(uintptr(p)) - k.header.Base)
+		off = int64(uint64(uintptr(p)) - k.Head.Base)
 		return err
 	})
 	if err != nil {
@@ -245,7 +245,7 @@ func TestCollect_Damage(t *testing.T) {
 // A collection is due when much was made or unlinked; later if it was in vain.
 func TestCollect_Due(t *testing.T) {
 	k := newKnots(t)
-	w := k.live.Words()
+	w := k.Live.Words()
 	expect := func(want bool, after string) {
 		t.Helper()
 		if got := k.collectDue(); got != want {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 // compactTries is how often it is tried to be the sweeper, and to sweep, while others are
@@ -14,20 +16,26 @@ const compactTries = 200
 // Compact gives space back to the file system, while others go on reading and writing, and
 // returns what the files took on disk before and take after.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
-	if err := sp.enter(); err != nil {
+	if err := sp.Enter(); err != nil {
 		return 0, 0, err
 	}
-	defer sp.views.Add(-1)
-	defer sp.endGuard(debug.SetPanicOnFault(true), &err)
-	if sp.readOnly {
+	defer sp.Exit()
+	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
+	if sp.ReadOnly {
 		return 0, 0, ErrReadOnly
 	}
-	if sp.queue.mine() {
+	if sp.Queue.Mine() {
 		return 0, 0, ErrSelf
 	}
-	before = spacefile.DiskIn(sp.dir.Dir)
-	if err = sp.shrinkAll(ctx, compactTries); err == nil {
-		err = sp.compactJournal()
+	before = spacefile.DiskIn(sp.Files.Dir)
+	if err = sp.upkeep.ShrinkAll(ctx, compactTries); err == nil {
+		err = sp.durable.CompactJournal()
 	}
-	return before, spacefile.DiskIn(sp.dir.Dir), err
+	return before, spacefile.DiskIn(sp.Files.Dir), err
 }
+
+// Sweep finds what no protected version can reach, and returns how many bytes that are.
+func (sp *Space) Sweep() (format.ByteCount, error) { return sp.upkeep.Sweep() }
+
+// Claims lists the claims on versions, and what each one of an older version pins.
+func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }

@@ -48,7 +48,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		hd := (*format.BlockHeader)(unsafe.Add(payload, sp.region.Delta()-format.HeaderSize))
+		hd := (*format.BlockHeader)(unsafe.Add(payload, sp.Region.Delta()-format.HeaderSize))
 		hd.Sum ^= 1
 		nan := math.NaN()
 		err = sp.Change(false, func(tx *Tx) error {

@@ -1,206 +1,51 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
-	"syscall"
 
-	"github.com/everheap/everheap/internal/edit"
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/live"
-	"github.com/everheap/everheap/internal/mapping"
-	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/failure"
 )
 
-// The errors of the public interface. The root package documents and re-exports
-// them; here is where they are attached to what went wrong.
+// The errors of the public interface, which package failure has.
 var (
-	ErrNotFound     = spacefile.ErrNotFound
-	ErrExists       = spacefile.ErrExists
-	ErrClosed       = edit.ErrClosed
-	ErrForked       = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
-	ErrReadOnly     = edit.ErrReadOnly
-	ErrBusy         = spacefile.ErrBusy
-	ErrSuspended    = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
-	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
-	ErrTypeChanged  = edit.ErrTypeChanged
-	ErrUnstorable   = edit.ErrUnstorable
-	ErrDangling     = edit.ErrDangling
-	ErrNilHandle    = edit.ErrNilHandle
-	ErrNoSpace      = errors.New("no space left")
-	ErrTooLarge     = errors.New("too large")
-	ErrCorrupt      = errors.New("damaged")
-	ErrFault        = errors.New("memory fault")
-	ErrIO           = spacefile.ErrIO
-	ErrReplaced     = spacefile.ErrReplaced
-	ErrLiveLost     = fmt.Errorf("%w: the live file was truncated or overwritten while the space is open", ErrReplaced)
-	ErrUnsupported  = errors.New("not supported")
-	ErrAddressInUse = errors.New("the window's addresses are in use")
-	ErrOwnerDied    = errors.New("the previous holder died; this handle holds the lock now, and what it protects may be inconsistent")
-	ErrNotHeld      = errors.New("not held")
-	ErrUnitsDiffer  = errors.New("wrong number of permits")
-	ErrTooManyLocks = live.ErrTooManyLocks
-	ErrShared       = edit.ErrShared
+	ErrNotFound     = failure.ErrNotFound
+	ErrExists       = failure.ErrExists
+	ErrClosed       = failure.ErrClosed
+	ErrForked       = failure.ErrForked
+	ErrReadOnly     = failure.ErrReadOnly
+	ErrBusy         = failure.ErrBusy
+	ErrSuspended    = failure.ErrSuspended
+	ErrSuperseded   = failure.ErrSuperseded
+	ErrTypeChanged  = failure.ErrTypeChanged
+	ErrUnstorable   = failure.ErrUnstorable
+	ErrDangling     = failure.ErrDangling
+	ErrNilHandle    = failure.ErrNilHandle
+	ErrNoSpace      = failure.ErrNoSpace
+	ErrTooLarge     = failure.ErrTooLarge
+	ErrCorrupt      = failure.ErrCorrupt
+	ErrFault        = failure.ErrFault
+	ErrIO           = failure.ErrIO
+	ErrReplaced     = failure.ErrReplaced
+	ErrLiveLost     = failure.ErrLiveLost
+	ErrUnsupported  = failure.ErrUnsupported
+	ErrAddressInUse = failure.ErrAddressInUse
+	ErrOwnerDied    = failure.ErrOwnerDied
+	ErrNotHeld      = failure.ErrNotHeld
+	ErrUnitsDiffer  = failure.ErrUnitsDiffer
+	ErrMaxSize      = failure.ErrMaxSize
+	ErrTooManyLocks = failure.ErrTooManyLocks
+	ErrSelf         = failure.ErrSelf
 )
 
-// CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
-type CorruptError struct {
-	File   string // path of the file
-	Offset int64  // of the record
-	What   string
-}
-
-// Error implements error.
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("damaged: %s at offset %d: %s", e.File, e.Offset, e.What)
-}
-
-// Is makes the error ErrCorrupt.
-func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
-
-// FaultError says at which address a memory access failed; it is ErrFault.
-type FaultError struct {
-	Addr  uintptr
-	Write bool // the address is in a window: the file is there, so it was a write
-	Cause error
-}
-
-// Error implements error.
-func (e *FaultError) Error() string {
-	if e.Write {
-		return fmt.Sprintf("memory fault at %#x: stored values are read-only; change them with Set, Modify or Upsert", e.Addr)
-	}
-	return fmt.Sprintf("memory fault at %#x: the page could not be read, or a damaged value points there", e.Addr)
-}
-
-// Unwrap returns the runtime's error.
-func (e *FaultError) Unwrap() error { return e.Cause }
-
-// Is makes the error ErrFault.
-func (e *FaultError) Is(target error) bool { return target == ErrFault }
-
-// OpenError is the error of opening the space with a name, for the layer above.
-func OpenError(name string, err error) error {
-	if e := (*OpError)(nil); errors.As(err, &e) {
-		return err
-	}
-	return &OpError{Op: "open", Space: name, Err: kindOf("", err)}
-}
+// The errors that say more.
+type (
+	CorruptError = failure.CorruptError
+	TypeError    = failure.TypeError
+	FaultError   = failure.FaultError
+	OpError      = failure.OpError
+)
 
 // openError wraps an error of Open.
 func openError(dir string, err error) error {
-	return &OpError{Op: "open", Space: filepath.Base(dir), Err: kindOf(dir, err)}
-}
-
-// translate turns an error of the lower layers into one of the interface; op
-// says what was being done, and to what.
-func (sp *Space) translate(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if e := (*OpError)(nil); errors.As(err, &e) {
-		return err // explained already, by the operation that failed
-	}
-	return &OpError{Op: op, Space: sp.name(), Err: sp.kind(err)}
-}
-
-// Explain is translate for the layer above.
-func (sp *Space) Explain(op string, err error) error { return sp.translate(op, err) }
-
-// ExplainEnd is Explain for one who waits for nothing in particular: the end of his
-// context is not ErrBusy.
-func (sp *Space) ExplainEnd(op string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &OpError{Op: op, Space: sp.name(), Err: err}
-	}
-	return sp.translate(op, err)
-}
-
-// OpError says what was being done.
-type OpError struct {
-	Op    string
-	Space string
-	Err   error
-}
-
-// Error implements error.
-func (e *OpError) Error() string { return "everheap: " + e.Op + " (" + e.Space + "): " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *OpError) Unwrap() error { return e.Err }
-
-// kind attaches the error of the interface to one of a lower layer.
-func (sp *Space) kind(err error) error {
-	if sp != nil {
-		if lost := sp.becauseLost(kindOf("", err)); lost != nil {
-			return lost
-		}
-	}
-	dir := ""
-	if sp != nil && damaged(err) {
-		dir = sp.dir.Path()
-	}
-	kind := kindOf(dir, err)
-	if sp != nil && errors.Is(kind, ErrNoSpace) && !errors.Is(err, ErrNoSpace) {
-		return sp.fullError(err)
-	}
-	return kind
-}
-
-// damaged reports whether the error is one of bytes of a file: then it names the file.
-func damaged(err error) bool {
-	var block *format.DamageError
-	var value *layout.DamageError
-	return errors.As(err, &block) || errors.As(err, &value)
-}
-
-// kindOf is kind for a space that is not open.
-func kindOf(dir string, err error) error {
-	var block *format.DamageError
-	var value *layout.DamageError
-	var busy *live.BusyError
-	var unstorable *layout.UnstorableError
-	var key *layout.KeyError
-	var units *live.UnitsError
-	switch {
-	case errors.As(err, &units):
-		return fmt.Errorf("%w: %w", ErrUnitsDiffer, units)
-	case errors.Is(err, live.ErrNameTooLong):
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, ErrIO), errors.Is(err, ErrReplaced):
-		return err
-	case errors.As(err, &block):
-		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
-	case errors.As(err, &value):
-		return &CorruptError{File: dir + "/heap", What: value.Error()}
-	case errors.Is(err, ErrBusy):
-		return err // the end of a context in it is why
-	case errors.As(err, &busy):
-		return fmt.Errorf("%w: %w", ErrBusy, busy)
-	case errors.Is(err, live.ErrTooManyProcesses):
-		return fmt.Errorf("%w: %w", ErrBusy, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: %w", ErrBusy, err)
-	case errors.As(err, &unstorable):
-		return &edit.TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
-	case errors.As(err, &key):
-		return &edit.TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
-	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: %w", ErrNoSpace, err)
-	case errors.Is(err, heap.ErrTooLarge), errors.Is(err, layout.ErrTooLarge):
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, mapping.ErrAddressInUse):
-		return fmt.Errorf("%w: %w", ErrAddressInUse, err)
-	case errors.Is(err, mapping.ErrUnsupported):
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
-	case errors.Is(err, mapping.ErrReplaced):
-		return fmt.Errorf("%w: %w", ErrReplaced, err)
-	case errors.Is(err, mapping.ErrIO), errors.Is(err, syscall.EIO):
-		return fmt.Errorf("%w: %w", ErrIO, err)
-	}
-	return err
+	return &OpError{Op: "open", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }

@@ -7,15 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -42,10 +41,10 @@ func mapShared(f mapping.File, base, size uint64, readOnly bool) (*mapping.Regio
 // closeShared stands for Region.Close: the mapping stays, and the file of the process is
 // closed.
 func closeShared(sp *Space) {
-	if sp.region != shared.region {
-		sp.region.Close()
-	} else if sp.dir.Heap != nil {
-		sp.dir.Heap.Close()
+	if sp.Region != shared.region {
+		sp.Region.Close()
+	} else if sp.Files.Heap != nil {
+		sp.Files.Heap.Close()
 	}
 }
 
@@ -91,43 +90,41 @@ func (sp *Space) CloseApart() error { return sp.close() }
 
 // Die is what a kill does to a process: its locks are gone, and nothing else happens.
 func (sp *Space) Die() {
-	if sp.live != nil {
-		sp.live.Die()
+	if sp.Live != nil {
+		sp.Live.Die()
 	}
 	sp.closeFiles()
 }
 
 // closeFiles closes what the process has open, but for the live file.
 func (sp *Space) closeFiles() {
-	if sp.region != nil {
+	if sp.Region != nil {
 		closeShared(sp)
 	}
-	if sp.dir.Locks != nil {
+	if sp.Files.Locks != nil {
 		sp.closeGate()
 	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
-	}
-	if sp.dir != nil {
-		sp.dir.Close()
+	sp.durable.Close()
+	if sp.Files != nil {
+		sp.Files.Close()
 	}
 }
 
 // Bury gives back the memory of one that has died.
 func (sp *Space) Bury() {
-	if sp.live != nil {
-		sp.live.Bury()
+	if sp.Live != nil {
+		sp.Live.Bury()
 	}
 }
 
 // Depart hands over all that the process has, and leaves without an anchor.
 func (sp *Space) Depart() error {
-	err := sp.usingLists(func() error {
-		sp.heap.Enter()
-		sp.heap.GiveBack(true)
+	err := sp.UsingLists(func() error {
+		sp.Heap.Enter()
+		sp.Heap.GiveBack(true)
 		return nil
 	})
-	sp.live.Leave(true)
+	sp.Live.Leave(true)
 	sp.closeFiles()
 	return err
 }
@@ -135,16 +132,12 @@ func (sp *Space) Depart() error {
 // BeFork makes the functions that the space has been given its own: it is a copy of another one.
 func (sp *Space) BeFork() {
 	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
-	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
+	sp.attach()
 }
 
 // GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have the
 // turn.
-func (sp *Space) GoOnAs(forker uintptr) {
-	if sp.queue.owner.Load() == forker {
-		sp.queue.owner.Store(goroutine.ID())
-	}
-}
+func (sp *Space) GoOnAs(forker uintptr) { sp.Queue.GoOnAs(forker) }
 
 // CloseFork closes the only handle that a fork has inherited.
 func (sp *Space) CloseFork() error {
@@ -152,7 +145,7 @@ func (sp *Space) CloseFork() error {
 	if opened.spaces == nil {
 		opened.spaces = map[mapping.FileID]*membership{}
 	}
-	id := sp.dir.HeapID
+	id := sp.Files.HeapID
 	opened.spaces[id] = &membership{space: sp, refs: 1, phase: phaseOpen, changed: make(chan struct{})}
 	opened.Unlock()
 	defer func() {
@@ -164,7 +157,7 @@ func (sp *Space) CloseFork() error {
 }
 
 // Parts returns the lower layers.
-func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.live, sp.heap }
+func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.Live, sp.Heap }
 
 // Write is Change, and returns the version.
 func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
@@ -184,24 +177,24 @@ func (sp *Space) OnTick() bool {
 }
 
 // OnJournalTick is what the background does with the journal; it reports whether it goes on.
-func (sp *Space) OnJournalTick() bool { return sp.inBackground(sp.flushSoon, new(time.Time)) }
+func (sp *Space) OnJournalTick() bool { return sp.durable.OnTick() }
 
 // CutJournal gives back what is not needed of the journal.
-func (sp *Space) CutJournal() error { return sp.within(sp.compactJournal) }
+func (sp *Space) CutJournal() error { return sp.Within(sp.durable.CompactJournal) }
 
 // ReleaseJournal gives up the segment that the process writes.
-func (sp *Space) ReleaseJournal() { sp.journal.release() }
+func (sp *Space) ReleaseJournal() { sp.durable.Release() }
 
 // Journaled returns an error if a version that is said to be in the journal is neither there
 // nor in both usable anchors (J1 of package journal). Nobody is doing anything.
 func (sp *Space) Journaled() error {
-	written := sp.live.Words().Written.Load()
-	usable := sp.live.UsableAnchors()
+	written := sp.Live.Words().Written.Load()
+	usable := sp.Live.UsableAnchors()
 	for _, a := range usable[max(0, len(usable)-1):] { // what the older one needs is more than the newer does
 		if sp.options.NoJournal || uint64(a.Version) >= written {
 			continue
 		}
-		if f := sp.checkRecords(a.Version, stateAt(a.State).Chain, written); f != nil {
+		if f := sp.audit().Records(a.Version, member.StateAt(a.State).Chain, written); f != nil {
 			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
 		}
 	}
@@ -210,35 +203,35 @@ func (sp *Space) Journaled() error {
 
 // Doubt returns the damage that was found last by work that nobody waits for; nil: none.
 func (sp *Space) Doubt() error {
-	err := sp.failure.Load()
-	if d := (*format.DamageError)(nil); err == nil || !errors.As(*err, &d) {
+	err := sp.Failure()
+	if d := (*format.DamageError)(nil); !errors.As(err, &d) {
 		return nil
 	}
-	return *err
+	return err
 }
 
 // Reachable marks all that the newest version, the usable anchors and the held versions
 // can reach. Nobody is doing anything.
 func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) error {
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	r := sp.heap.Reader(true)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
+	r := sp.Heap.Reader(true)
 	return check.Newer(&r, hold.State, 0, visit)
 }
 
 // NewestOnDisk walks the version that a recovery would start from, if all that was written
 // was on disk.
 func (sp *Space) NewestOnDisk() error {
-	anchors, doubts, err := sp.dir.Anchors()
+	anchors, doubts, err := sp.Files.Anchors()
 	if err != nil {
 		return err
 	}
 	if doubts.Damaged > 0 {
 		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.Damaged)
 	}
-	r := sp.heap.Reader(true)
+	r := sp.Heap.Reader(true)
 	a := spacefile.NewestAnchor(anchors)
-	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Carved())); err != nil {
+	if err := check.Complete(&r, format.Addr(a.State), sp.Heap.NewMarks(sp.Live.Carved())); err != nil {
 		return fmt.Errorf("version %d, which an anchor on disk names: %w", a.Version, err)
 	}
 	return nil

@@ -26,7 +26,7 @@ func protect(t *testing.T, sp *Space, h hidden, hide bool) {
 	for _, view := range []struct {
 		at   uintptr
 		prot int
-	}{{uintptr(sp.header.Base), unix.PROT_READ}, {uintptr(sp.header.Base) + sp.region.Delta(), unix.PROT_READ | unix.PROT_WRITE}} {
+	}{{uintptr(sp.Head.Base), unix.PROT_READ}, {uintptr(sp.Head.Base) + sp.Region.Delta(), unix.PROT_READ | unix.PROT_WRITE}} {
 		page := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), view.at+uintptr(h.off))), h.n)
 		if hide {
 			view.prot = unix.PROT_NONE
@@ -73,11 +73,12 @@ func pageSteps(n uint64) []faultStep {
 		plain("compaction", false, func(sp *Space) error { _, _, err := sp.Compact(context.Background()); return err }),
 		plain("collection", false, func(sp *Space) error { _, err := sp.Collect(context.Background()); return err }),
 		plain("background", false, func(sp *Space) error {
-			sp.failure.Store(nil)
+			none := errors.New("none")
+			sp.Note(none)
 			b.sp, b.n = sp, 19
 			b.tick()
-			if failure := sp.failure.Load(); failure != nil {
-				return *failure
+			if failure := sp.Failure(); failure != none {
+				return failure
 			}
 			return nil
 		}),
@@ -98,13 +99,17 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 	if debug.SetPanicOnFault(false) {
 		l.t.Errorf("%s: the goroutine's setting is not restored", s.name)
 	}
-	if !l.sp.live.Idle() {
+	if !l.sp.Live.Idle() {
 		l.t.Errorf("%s: a version is still held", s.name)
 	}
-	if l.sp.queue.state.Load() != 0 || l.sp.live.OwnsWriter() || l.sp.live.Entry().Active.Load() != 0 {
+	free := l.sp.Queue.TryLock()
+	if free {
+		l.sp.Queue.Unlock()
+	}
+	if !free || l.sp.Live.OwnsWriter() || l.sp.Live.Entry().Active.Load() != 0 {
 		l.t.Errorf("%s: the turn was not given back", s.name)
 	}
-	if l.sp.live.Words().Failed.Load() != 0 {
+	if l.sp.Live.Words().Failed.Load() != 0 {
 		l.t.Errorf("%s: a page that cannot be read is no failed write", s.name)
 	}
 	after := maps.Clone(l.now)
@@ -127,9 +132,9 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 func someBlock(t *testing.T, sp *Space, i int) hidden {
 	t.Helper()
 	var small []format.Addr
-	r := sp.heap.Reader(true)
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
+	r := sp.Heap.Reader(true)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
 	err := check.Newer(&r, hold.State, 0, func(a format.Addr, size format.ByteCount) {
 		if size < format.PageSize {
 			small = append(small, a)
@@ -138,16 +143,16 @@ func someBlock(t *testing.T, sp *Space, i int) hidden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hidden{(uint64(small[i%len(small)]) - sp.header.Base) &^ (format.PageSize - 1), format.PageSize}
+	return hidden{(uint64(small[i%len(small)]) - sp.Head.Base) &^ (format.PageSize - 1), format.PageSize}
 }
 
 // hideable lists what is hidden, one after the other: the extent table, and every
 // page.
 func hideable(sp *Space) (list []hidden) {
-	first, carved := format.FirstExtent(sp.header.Window), sp.live.Words().Carved.Load()
+	first, carved := format.FirstExtent(sp.Head.Window), sp.Live.Words().Carved.Load()
 	list = append(list, hidden{format.TableOffset, format.PageSize})
 	for off := first; off < carved; off += format.PageSize {
-		if sp.heap.ExtentInUse(off) {
+		if sp.Heap.ExtentInUse(off) {
 			list = append(list, hidden{off, format.PageSize})
 		}
 	}

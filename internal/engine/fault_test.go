@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -575,7 +576,7 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	}
 	l.disk.Repair()
 	l.must(l.open())
-	if newest, current := l.sp.live.NewestAnchor(), l.sp.heap.VersionOf(l.sp.live.Current()); newest < current {
+	if newest, current := l.sp.Live.NewestAnchor(), l.sp.Heap.VersionOf(l.sp.Live.Current()); newest < current {
 		t.Errorf("nothing was made good: the newest anchor is of version %d, current is %d", newest, current)
 	}
 	l.close()
@@ -583,13 +584,13 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 }
 
 // What the system says of the disk has the name of the interface, wherever it is met.
-func TestOpenError_OfTheSystem(t *testing.T) {
+func TestOfOpen_OfTheSystem(t *testing.T) {
 	for errno, want := range map[syscall.Errno]error{syscall.ENOSPC: ErrNoSpace, syscall.EDQUOT: ErrNoSpace, syscall.EIO: ErrIO} {
-		err := OpenError("s", fmt.Errorf("registry: %w", &os.PathError{Op: "write", Path: "/x", Err: errno}))
+		err := failure.OfOpen("s", fmt.Errorf("registry: %w", &os.PathError{Op: "write", Path: "/x", Err: errno}))
 		if !errors.Is(err, want) || !errors.Is(err, errno) {
 			t.Errorf("%v: %v", errno, err)
 		}
-		if again := OpenError("s", err); again != err {
+		if again := failure.OfOpen("s", err); again != err {
 			t.Errorf("explained twice: %v", again)
 		}
 	}

@@ -15,10 +15,10 @@ import (
 //	    words of live are not in its memory (M8). So what it does by mistake faults,
 //	    and the parent does not notice.
 //	Q2  Whatever touches one of those, or waits for what the parent's goroutines would
-//	    do, asks Forked first, at its beginning: readers in Tx.view, writers in takeTurn,
-//	    all else in enter; the background at each tick. What was in progress in the
+//	    do, asks Forked first, at its beginning: readers in Tx.view, writers in turn.Take,
+//	    all else in member.Enter; the background at each tick. What was in progress in the
 //	    parent at the fork cannot go on in it, and asks at its end, where it would let go
-//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, endPublish, Fault.
+//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, turn.endPublish, Fault.
 //	Q3  Locks by which others see that the parent lives, or has the space open, are
 //	    those of descriptions that a fork does not get (mapping.Pin; L2). The gate is
 //	    locked through a descriptor, for a moment, and is unlocked before that is
@@ -33,7 +33,3 @@ func forgetOpened() {
 	opened.Mutex = sync.Mutex{}
 	opened.spaces = nil
 }
-
-// Forked reports whether the space was opened by another process than this one, which is
-// a fork of it (Q2).
-func (sp *Space) Forked() bool { return mapping.Forked(sp.process) }

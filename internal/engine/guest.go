@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/oslock"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -19,20 +17,20 @@ import (
 // openGuest makes this process a guest: of those who have the space open, or could as it
 // is, or else of what is on disk.
 func (sp *Space) openGuest(ctx context.Context) error {
-	sp.guest = true
+	sp.Guest = true
 	for {
 		ok, err := sp.visit()
 		if ok || err != nil {
 			return err
 		}
 		// Not while somebody recovers the space, or closes it as the last one.
-		gate, err := sp.dir.TakeGate(ctx, true)
+		gate, err := sp.Files.TakeGate(ctx, true)
 		if err != nil {
 			return err
 		}
-		if err = sp.dir.SameHeap(); err == nil {
+		if err = sp.Files.SameHeap(); err == nil {
 			if ok = sp.liveReady(); !ok {
-				sp.live, sp.anchorDoubts, err = sp.dir.Freeze()
+				sp.Live, sp.durable.Doubts, err = sp.Files.Freeze()
 			}
 		}
 		spacefile.CloseLocks(gate)
@@ -44,11 +42,11 @@ func (sp *Space) openGuest(ctx context.Context) error {
 
 // liveReady reports whether the live file can be joined, as far as can be seen.
 func (sp *Space) liveReady() bool {
-	info, err := sp.dir.Locks.Stat()
+	info, err := sp.Files.Locks.Stat()
 	if err != nil {
 		return false
 	}
-	ready, _ := live.Ready(sp.dir.Dir, sp.header.SpaceID, info)
+	ready, _ := live.Ready(sp.Files.Dir, sp.Head.SpaceID, info)
 	return ready
 }
 
@@ -58,19 +56,19 @@ func (sp *Space) visit() (bool, error) {
 	if !sp.liveReady() {
 		return false, nil
 	}
-	if ok, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, true); err != nil || !ok {
+	if ok, err := oslock.TryLock(sp.Files.Locks, format.LockPresence, true); err != nil || !ok {
 		return false, err
 	}
-	err := sp.dir.SameHeap()
+	err := sp.Files.SameHeap()
 	if err == nil {
-		sp.live, err = live.OpenGuest(sp.dir.Dir, sp.header.SpaceID, sp.dir.Locks, sp.header.Base)
+		sp.Live, err = live.OpenGuest(sp.Files.Dir, sp.Head.SpaceID, sp.Files.Locks, sp.Head.Base)
 	}
 	if err == nil {
 		if err = sp.plausible(); err == nil {
 			return true, nil
 		}
-		sp.live.Leave(false)
-		sp.live = nil
+		sp.Live.Leave(false)
+		sp.Live = nil
 		var damage *format.DamageError
 		if errors.As(err, &damage) {
 			err = damage
@@ -78,19 +76,5 @@ func (sp *Space) visit() (bool, error) {
 			err = fmt.Errorf("%w: it has to be mended first, by a program that may write", err)
 		}
 	}
-	return false, errors.Join(err, oslock.Unlock(sp.dir.Locks, format.LockPresence))
-}
-
-// openGuestJournal opens the journal for a guest, which only looks whether there is
-// something to recover. Nothing can be missing from where it was closed in order.
-func (sp *Space) openGuestJournal() (err error) {
-	sp.journal.file, err = sp.dir.OpenFile(journal.FileName, os.O_RDONLY, 0)
-	if w := sp.live.Words(); errors.Is(err, os.ErrNotExist) {
-		if w.Recovering.Load() != 0 && w.Clean.Load() == 0 {
-			return spacefile.ErrNoJournal
-		}
-		sp.live.Recovered(w.Written.Load())
-		return nil
-	}
-	return err
+	return false, errors.Join(err, oslock.Unlock(sp.Files.Locks, format.LockPresence))
 }

@@ -1,13 +1,14 @@
 package engine
 
 import (
-	"os"
-	"strconv"
-	"strings"
+	"context"
 	"time"
 
+	"github.com/everheap/everheap/internal/audit"
+	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
@@ -15,7 +16,16 @@ import (
 
 // Inspect runs fn while the space cannot be closed. A memory fault in fn, which a
 // file that was cut can cause, becomes an error.
-func (sp *Space) Inspect(fn func() error) error { return sp.within(fn) }
+func (sp *Space) Inspect(fn func() error) error { return sp.Within(fn) }
+
+// Check verifies everything that the newest version can reach; that nothing of it is
+// listed as free; and what a recovery would need.
+func (sp *Space) Check(ctx context.Context) (*check.Report, error) { return sp.audit().Check(ctx) }
+
+// audit returns what checks the space.
+func (sp *Space) audit() *audit.Audit {
+	return audit.Of(&sp.Member, &sp.durable, sp.store.Shape)
+}
 
 // Status is the state of a space at a moment.
 type Status struct {
@@ -48,21 +58,21 @@ func (sp *Space) Status() (s Status, err error) {
 			return err
 		}
 		defer tx.DropView()
-		w := sp.live.Words()
+		w := sp.Live.Words()
 		s.Version, s.Committed = tx.Version(), time.Unix(0, int64(tx.State.UnixNano))
-		s.Anchored = sp.live.NewestAnchor()
+		s.Anchored = sp.Live.NewestAnchor()
 		s.Durable = max(s.Anchored, format.Version(w.Durable.Load()))
-		s.Journal = sp.live.JournalBytes(s.Anchored)
+		s.Journal = sp.Live.JournalBytes(s.Anchored)
 		s.Objects, s.Live = tx.State.Objects, format.ByteCount(tx.State.BlockBytes)
 		s.Carved, s.MaxSize = w.Carved.Load(), w.Limit.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
-		counted := sp.queue.tryLock() // else a transaction uses the lists
+		counted := sp.Queue.TryLock() // else a transaction uses the lists
 		if counted {
-			h := sp.heap.Stats()
-			sp.queue.unlock()
+			h := sp.Heap.Stats()
+			sp.Queue.Unlock()
 			s.Free, s.Waiting = h.Free, h.Waiting
 		}
-		for _, p := range sp.live.Processes() {
+		for _, p := range sp.Live.Processes() {
 			s.Processes++
 			if p.Self && counted {
 				p.Reserved = s.Free + s.Waiting // its entry says how much it was a while ago
@@ -72,13 +82,11 @@ func (sp *Space) Status() (s Status, err error) {
 		sp.collecting.Lock()
 		s.Collected = sp.collecting.last
 		sp.collecting.Unlock()
-		if failure := sp.failure.Load(); failure != nil {
-			s.Failure = *failure
-		}
-		if info, err := sp.dir.Locks.Stat(); err == nil {
+		s.Failure = sp.Failure()
+		if info, err := sp.Files.Locks.Stat(); err == nil {
 			s.File = info.Size()
 		}
-		s.Disk = spacefile.DiskIn(sp.dir.Dir)
+		s.Disk = spacefile.DiskIn(sp.Files.Dir)
 		return nil
 	})
 	return s, err
@@ -98,8 +106,8 @@ const heartPause = 100 * time.Millisecond
 func (sp *Space) Members() (list []Member, err error) {
 	err = sp.Inspect(func() error {
 		before := map[format.Incarnation]uint64{}
-		for _, p := range sp.live.Processes() {
-			list = append(list, Member{p, stopped(p)})
+		for _, p := range sp.Live.Processes() {
+			list = append(list, Member{p, member.Stopped(p)})
 			if p.Writing && !p.Self {
 				before[p.Incarnation] = sp.heartbeat(p.Incarnation)
 			}
@@ -108,7 +116,7 @@ func (sp *Space) Members() (list []Member, err error) {
 			return nil
 		}
 		time.Sleep(heartPause)
-		owner := sp.live.Words().Owner.Load()
+		owner := sp.Live.Words().Owner.Load()
 		for i, p := range list {
 			beat, ok := before[p.Incarnation]
 			if ok && owner == uint64(p.Incarnation) && sp.heartbeat(p.Incarnation) == beat {
@@ -122,72 +130,7 @@ func (sp *Space) Members() (list []Member, err error) {
 
 // heartbeat reads the heartbeat of a member.
 func (sp *Space) heartbeat(i format.Incarnation) uint64 {
-	return sp.live.Words().Processes[i.Entry()].Heartbeat.Load()
-}
-
-// stopped reports whether the system shows the process as stopped or traced. The
-// command is compared, since the number may be a later process's.
-func stopped(p live.Process) bool {
-	if p.Foreign {
-		return false
-	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/stat")
-	if err != nil {
-		return false
-	}
-	s := string(b)
-	from, to := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
-	if from < 0 || to+2 >= len(s) || !strings.HasPrefix(p.Command, s[from+1:to]) {
-		return false
-	}
-	return s[to+2] == 'T' || s[to+2] == 't'
-}
-
-// Claim is a reader's claim on a version.
-type Claim struct {
-	live.Reader
-	PID     int
-	Foreign bool // see live.Process
-	Command string
-	Self    bool
-	Version format.Version   // 0: it was let go meanwhile
-	Pins    format.ByteCount // what the version can reach that the newest cannot
-}
-
-// Claims lists the claims on versions, and what each one of an older version pins:
-// for that it walks those versions.
-func (sp *Space) Claims() (list []Claim, err error) {
-	err = sp.Inspect(func() error {
-		current := sp.live.Current()
-		var older []format.Addr
-		for _, r := range sp.live.Readers() {
-			c := Claim{Reader: r, Version: sp.heap.VersionOf(r.State)}
-			if c.Version == 0 {
-				continue
-			}
-			for _, p := range sp.live.Processes() {
-				if p.Incarnation == r.Owner {
-					c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
-				}
-			}
-			if c.PID == 0 {
-				continue // of a dead process: it holds nothing
-			}
-			list = append(list, c)
-			if r.State != current {
-				older = append(older, r.State)
-			}
-		}
-		if len(older) == 0 {
-			return nil
-		}
-		pins, err := sp.Pinned(older)
-		for i := range list {
-			list[i].Pins = pins[list[i].State]
-		}
-		return err
-	})
-	return list, err
+	return sp.Live.Words().Processes[i.Entry()].Heartbeat.Load()
 }
 
 // Look reads what can be told of the space in a directory without opening it.

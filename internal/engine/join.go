@@ -16,45 +16,45 @@ import (
 // join becomes a member if the space is alive, or whole since it was used last in this
 // boot, without the gate (K4). It reports false if the gate is needed.
 func (sp *Space) join() (bool, error) {
-	info, err := sp.dir.Locks.Stat()
+	info, err := sp.Files.Locks.Stat()
 	if err != nil {
 		return false, err
 	}
 	// Before presence is touched: who recovers the space needs that for himself.
-	if ready, failed := live.Ready(sp.dir.Dir, sp.header.SpaceID, info); !ready || failed && !sp.readOnly {
+	if ready, failed := live.Ready(sp.Files.Dir, sp.Head.SpaceID, info); !ready || failed && !sp.ReadOnly {
 		return false, nil
 	}
-	if ok, err := oslock.TryLock(sp.dir.Locks, format.LockPresence, true); err != nil || !ok {
+	if ok, err := oslock.TryLock(sp.Files.Locks, format.LockPresence, true); err != nil || !ok {
 		return false, err
 	}
-	err = sp.dir.SameHeap()
+	err = sp.Files.SameHeap()
 	if err == nil {
-		sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, info)
+		sp.Live, err = live.Open(sp.Files.Dir, sp.Head.SpaceID, info)
 	}
 	if err == nil {
 		if err = sp.plausible(); err != nil {
-			sp.live.Leave(false)
-			sp.live = nil
+			sp.Live.Leave(false)
+			sp.Live = nil
 		}
 	}
 	if err == nil {
 		if sp.journalInOrder() {
 			return true, nil
 		}
-		sp.live.Leave(false)
-		sp.live = nil
+		sp.Live.Leave(false)
+		sp.Live = nil
 	}
 	if errors.Is(err, live.ErrUntrusted) {
 		err = nil
 	}
-	return false, errors.Join(err, oslock.Unlock(sp.dir.Locks, format.LockPresence))
+	return false, errors.Join(err, oslock.Unlock(sp.Files.Locks, format.LockPresence))
 }
 
 // journalInOrder reports whether the journal of that name is whole, and the one that all
 // processes write: else opening it needs the gate (F4).
 func (sp *Space) journalInOrder() bool {
-	w := sp.live.Words()
-	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return sp.dir.Stat(journal.FileName) })
+	w := sp.Live.Words()
+	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return sp.Files.Stat(journal.FileName) })
 	return err == nil && s.FileID == mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()} && spacefile.Whole(s, size)
 }
 
@@ -62,15 +62,15 @@ func (sp *Space) journalInOrder() bool {
 // with it. The gate is returned for as long as there is to recover or to heal something;
 // nil: it is not needed any more.
 func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
-	if sp.guest {
+	if sp.Guest {
 		return nil, sp.openGuest(ctx)
 	}
 	gate, err = sp.joinOrRecover(ctx)
-	if err != nil && sp.readOnly && spacefile.Forbidden(err) { // it may write the heap, but not beside it
+	if err != nil && sp.ReadOnly && spacefile.Forbidden(err) { // it may write the heap, but not beside it
 		if gate != nil {
 			spacefile.CloseLocks(gate)
 		}
-		if err := oslock.Unlock(sp.dir.Locks, format.LockPresence); err != nil {
+		if err := oslock.Unlock(sp.Files.Locks, format.LockPresence); err != nil {
 			return nil, err
 		}
 		return nil, sp.openGuest(ctx)
@@ -81,24 +81,24 @@ func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 // joinOrRecover is openMember for one who may write.
 func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	ok, err := sp.join()
-	if ok && err == nil && !sp.readOnly { // left behind by one who died, since nobody rewrites while presence is held
-		_ = sp.dir.Remove(spacefile.NewHeapName)
+	if ok && err == nil && !sp.ReadOnly { // left behind by one who died, since nobody rewrites while presence is held
+		_ = sp.Files.Remove(spacefile.NewHeapName)
 	}
 	if ok || err != nil {
 		return nil, err
 	}
-	gate, err = sp.dir.TakeGate(ctx, false)
+	gate, err = sp.Files.TakeGate(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	// Who had the gate may have put another heap in the place of this one.
-	if err = sp.dir.SameHeap(); err == nil {
-		if !sp.readOnly { // left behind by one who died, since nobody rewrites while the gate is held
-			_ = sp.dir.Remove(spacefile.NewHeapName) // what cannot be removed is in nobody's way
+	if err = sp.Files.SameHeap(); err == nil {
+		if !sp.ReadOnly { // left behind by one who died, since nobody rewrites while the gate is held
+			_ = sp.Files.Remove(spacefile.NewHeapName) // what cannot be removed is in nobody's way
 		}
 		err = sp.openLive()
 	}
-	if w := sp.live; err == nil && w.Words().Recovering.Load() == 0 && w.Words().Failed.Load() == 0 && sp.journalInOrder() {
+	if w := sp.Live; err == nil && w.Words().Recovering.Load() == 0 && w.Words().Failed.Load() == 0 && sp.journalInOrder() {
 		spacefile.CloseLocks(gate) // presence is held: K4
 		return nil, nil
 	}

@@ -99,8 +99,8 @@ func (c *restRun) shorten() {
 		}
 	case 2:
 		var version format.Version
-		if version, err = c.sp.newestVersion(); err == nil {
-			err = c.sp.restJournal(version)
+		if version, err = c.sp.NewestVersion(); err == nil {
+			err = c.sp.durable.RestJournal(version)
 		}
 	}
 	if err != nil {

@@ -132,7 +132,7 @@ func (tx *Tx) newPair(first, second format.ID) (format.ID, error) {
 			return 0, err
 		}
 	}
-	return format.MakeID(tx.sp.header.Tag, index), nil
+	return format.MakeID(tx.sp.Head.Tag, index), nil
 }
 
 // setPair changes one of the handles of a pair.
@@ -247,9 +247,9 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectPair(t, sp, "compacted", pair, a, late)
-	base := sp.header.Base
+	base := sp.Head.Base
 	verify(t, sp)
-	if err := Rebase(ctx, dir, base+sp.header.Window, Options{}); err != nil {
+	if err := Rebase(ctx, dir, base+sp.Head.Window, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if sp, err = Open(dir, Options{Manual: true}); err != nil {

@@ -38,10 +38,10 @@ func TestLately_AnotherVersionInTheSamePlace(t *testing.T) {
 		if first, second := get(), get(); first != "then" || second != "then" { // twice: then it is kept
 			t.Fatalf("%q and %q were read", first, second)
 		}
-		kept := sp.live.Current()
+		kept := sp.Live.Current()
 		for range 20_000 {
 			set("now")
-			if sp.live.Current() != kept {
+			if sp.Live.Current() != kept {
 				continue
 			}
 			again++

@@ -15,21 +15,21 @@ import (
 // The presence byte is shared by every process that has the space open; who
 // rebuilds needs it exclusively, so the file is never replaced under a process.
 func (sp *Space) openLive() error {
-	heapInfo, err := sp.dir.Locks.Stat()
+	heapInfo, err := sp.Files.Locks.Stat()
 	if err != nil {
 		return err
 	}
 	failed := false
-	sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
+	sp.Live, err = live.Open(sp.Files.Dir, sp.Head.SpaceID, heapInfo)
 	if err == nil {
 		if err = sp.plausible(); err != nil {
-			failed = sp.live.Words().Failed.Load() != 0 || sp.live.InDoubt()
-			sp.live.Leave(false)
-			sp.live = nil
+			failed = sp.Live.Words().Failed.Load() != 0 || sp.Live.InDoubt()
+			sp.Live.Leave(false)
+			sp.Live = nil
 		}
 	}
 	if errors.Is(err, live.ErrUntrusted) {
-		ok, lockErr := sp.dir.Presence(false)
+		ok, lockErr := sp.Files.Presence(false)
 		if lockErr != nil {
 			return lockErr
 		}
@@ -39,14 +39,14 @@ func (sp *Space) openLive() error {
 		if !ok {
 			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
 		}
-		if sp.anchorDoubts, err = sp.dir.RebuildLive(heapInfo, failed); err == nil {
-			sp.live, err = live.Open(sp.dir.Dir, sp.header.SpaceID, heapInfo)
+		if sp.durable.Doubts, err = sp.Files.RebuildLive(heapInfo, failed); err == nil {
+			sp.Live, err = live.Open(sp.Files.Dir, sp.Head.SpaceID, heapInfo)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	ok, err := sp.dir.Presence(true)
+	ok, err := sp.Files.Presence(true)
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
 	}
@@ -56,10 +56,10 @@ func (sp *Space) openLive() error {
 // plausible refuses a live file whose words cannot be: its state must verify,
 // and the marks must lie in the file, beyond what is anchored.
 func (sp *Space) plausible() error {
-	if err := sp.dir.CheckMarks(sp.live.Words()); err != nil {
+	if err := sp.Files.CheckMarks(sp.Live.Words()); err != nil {
 		return err
 	}
-	r := heap.New(sp.region, sp.live).Reader(true)
+	r := heap.New(sp.Region, sp.Live).Reader(true)
 	if err := sp.verifyNewest(&r); err != nil {
 		return fmt.Errorf("%w: %w", live.ErrUntrusted, err)
 	}
@@ -73,12 +73,12 @@ func (sp *Space) plausible() error {
 func (sp *Space) verifyNewest(r *heap.Reader) error {
 	const tries = 3
 	for failures := 0; ; {
-		state := sp.live.Current()
+		state := sp.Live.Current()
 		err := r.Verify(state, format.KindState)
 		if err == nil {
 			return nil
 		}
-		if sp.live.Current() != state {
+		if sp.Live.Current() != state {
 			continue
 		}
 		if failures++; failures == tries {

@@ -9,13 +9,6 @@ import (
 	"time"
 )
 
-// known returns how many locks the process knows.
-func (t *lockTable) known() int {
-	t.Lock()
-	defer t.Unlock()
-	return len(t.locks)
-}
-
 // Locks that nobody has a handle on cost no memory, unless they are held: then a new
 // handle finds them so.
 func TestLockTable_ForgetsGarbage(t *testing.T) {
@@ -24,7 +17,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sp.Close()
-	u := sp.NewLockUser()
+	u := sp.NewUser()
 	ctx := context.Background()
 	for i := range 5000 {
 		m, s := u.Mutex(fmt.Sprint(i)), u.Semaphore(fmt.Sprint(i), 2)
@@ -44,9 +37,9 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(patience); sp.locks.known() > 6; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); sp.locks.Len() > 6; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", sp.locks.known())
+			t.Fatalf("%d locks are known still", sp.locks.Len())
 		}
 		runtime.GC()
 	}
@@ -63,9 +56,9 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 		}
 	}
 	u.Close()
-	for end := time.Now().Add(patience); sp.locks.known() > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); sp.locks.Len() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", sp.locks.known())
+			t.Fatalf("%d locks are known still", sp.locks.Len())
 		}
 		runtime.GC()
 	}

@@ -82,9 +82,9 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 			if err := sp.Alone(false).Truncate(edit.ListOf{ID: list, Value: wordType}, 1); err != nil {
 				t.Fatal(err)
 			}
-			sp.heap.Enter()
-			sp.heap.Reclaim()
-			sp.heap.Leave()
+			sp.Heap.Enter()
+			sp.Heap.Reclaim()
+			sp.Heap.Leave()
 		}
 	}
 	sp = recovered(t, dir, sp)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/mapping"
@@ -75,21 +76,24 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	if err != nil {
 		return nil, err
 	}
-	sp := &Space{dir: dir, options: o, readOnly: o.ReadOnly, process: mapping.Generation(), quit: make(chan struct{}), gone: make(chan struct{}), faults: mapping.MajorFaults()}
-	sp.queue.over = sp.gone
+	sp := &Space{options: o, faults: mapping.MajorFaults()}
+	sp.Start(dir, o.ReadOnly)
+	sp.turn.Init(&sp.Member, &sp.durable)
+	sp.Checkpoints.Init(&sp.turn, &sp.durable)
+	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
-	sp.journal.wish = make(chan struct{}, 1)
+	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collecting.turn = make(chan struct{}, 1)
-	if err := sp.guarded(func() error { return sp.open(ctx) }); err != nil {
+	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		sp.release()
 		return nil, err
 	}
 	if !o.Manual {
-		sp.done.Add(1)
+		sp.Done.Add(1)
 		go sp.runBackground()
-		if !sp.readOnly {
-			sp.done.Add(2)
-			go sp.runJournal()
+		if !sp.ReadOnly {
+			sp.Done.Add(2)
+			go sp.durable.RunJournal()
 			go sp.runAhead()
 		}
 	}
@@ -98,7 +102,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 
 // open does what open does before anything else can go on.
 func (sp *Space) open(ctx context.Context) (err error) {
-	if sp.guest, err = sp.dir.OpenLocks(sp.readOnly); err != nil {
+	if sp.Guest, err = sp.Files.OpenLocks(sp.ReadOnly); err != nil {
 		return err
 	}
 	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
@@ -116,56 +120,63 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.suits(sp.options); err != nil {
 		return err
 	}
-	if err := sp.live.Join(); err != nil {
+	if err := sp.Live.Join(); err != nil {
 		return err
 	}
-	sp.live.SeeGuests(sp.dir.Locks, sp.header.Base, sp.header.Window)
-	sp.heap = heap.New(sp.region, sp.live)
-	sp.reader = sp.heap.Reader(sp.options.Verify)
+	sp.Live.SeeGuests(sp.Files.Locks, sp.Head.Base, sp.Head.Window)
+	sp.Heap = heap.New(sp.Region, sp.Live)
+	sp.Reader = sp.Heap.Reader(sp.options.Verify)
 	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
-	sp.store.Open(sp.header, &sp.reader, sp.heap.Reader(false), sp.options.HashBits)
-	sp.heap.SetRelief(sp.relieve, sp.sweepWithin)
+	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits)
+	sp.attach()
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}
-	if err := sp.openJournal(); err != nil {
+	if err := sp.durable.OpenJournal(); err != nil {
 		return err
 	}
-	if sp.live.Words().Recovering.Load() != 0 {
-		if err := sp.recover(); err != nil {
+	if sp.Live.Words().Recovering.Load() != 0 {
+		if err := sp.durable.Recover(sp.replay); err != nil {
 			return err
 		}
 	}
 	if sp.options.NoJournal {
-		sp.live.RaiseWritten(math.MaxInt64)
+		sp.Live.RaiseWritten(math.MaxInt64)
 	}
-	if err := sp.heal(); err != nil {
+	if err := sp.durable.Heal(); err != nil {
 		return err
 	}
-	sp.live.Assure() // all of that was read from words that others share
-	if sp.guest {    // which forks keep as well, and protect too much
+	sp.Live.Assure() // all of that was read from words that others share
+	if sp.Guest {    // which forks keep as well, and protect too much
 		return nil
 	}
-	return sp.dir.PinPresence()
+	return sp.Files.PinPresence()
+}
+
+// attach sets the functions that the lower layers call.
+func (sp *Space) attach() {
+	sp.Heap.SetRelief(sp.upkeep.Relieve, sp.upkeep.SweepWithin)
+	sp.Full = sp.upkeep.FullError
+	sp.turn.Change = sp.changeBare
 }
 
 // openHeap opens and maps the heap file.
 func (sp *Space) openHeap() error {
 	mode := os.O_RDWR
-	if sp.readOnly {
+	if sp.ReadOnly {
 		mode = os.O_RDONLY
 	}
-	if err := sp.dir.OpenHeap(mode); err != nil {
+	if err := sp.Files.OpenHeap(mode); err != nil {
 		return err
 	}
-	sp.header = sp.dir.Header
-	err := sp.dir.CheckSize()
+	sp.Head = sp.Files.Header
+	err := sp.Files.CheckSize()
 	if err == nil {
-		sp.region, err = mapping.Map(sp.dir.Heap, sp.header.Base, sp.header.Window, sp.readOnly)
+		sp.Region, err = mapping.Map(sp.Files.Heap, sp.Head.Base, sp.Head.Window, sp.ReadOnly)
 	}
 	if err != nil {
-		sp.dir.Heap.Close()
-		sp.dir.Heap = nil
+		sp.Files.Heap.Close()
+		sp.Files.Heap = nil
 	}
 	return err
 }
@@ -173,25 +184,23 @@ func (sp *Space) openHeap() error {
 // checkCurrent verifies the newest state before anything is served from it. It
 // holds the state: other processes may commit meanwhile.
 func (sp *Space) checkCurrent() error {
-	hold := sp.live.HoldCurrent()
-	defer sp.live.Release(&hold)
-	r := sp.heap.Reader(true)
+	hold := sp.Live.HoldCurrent()
+	defer sp.Live.Release(&hold)
+	r := sp.Heap.Reader(true)
 	return r.Verify(hold.State, format.KindState)
 }
 
 // release closes what a failed open has opened.
 func (sp *Space) release() {
-	if sp.live != nil {
-		sp.live.Leave(false)
+	if sp.Live != nil {
+		sp.Live.Leave(false)
 	}
-	if sp.journal.file != nil {
-		sp.journal.file.Close()
+	sp.durable.Close()
+	if sp.Region != nil {
+		sp.Region.Close()
 	}
-	if sp.region != nil {
-		sp.region.Close()
-	}
-	if sp.dir.Locks != nil {
+	if sp.Files.Locks != nil {
 		sp.closeGate()
 	}
-	sp.dir.Close()
+	sp.Files.Close()
 }

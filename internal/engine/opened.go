@@ -73,19 +73,19 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 		return nil, m, nil
 	case m.phase == phaseOpen || m.phase == phaseDraining:
 		defer opened.Unlock()
-		if m.space.readOnly != o.ReadOnly {
+		if m.space.ReadOnly != o.ReadOnly {
 			return nil, nil, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy)
 		}
-		if err := m.space.isLost(); err != nil { // X1
+		if err := m.space.IsLost(); err != nil { // X1
 			return nil, nil, err
 		}
 		if err := m.space.suits(o); err != nil {
 			return nil, nil, err
 		}
 		if m.phase == phaseDraining { // K3
-			m.space.closed.Store(false)
-			if m.space.isLost() != nil { // just now
-				m.space.closed.Store(true)
+			m.space.Shut.Store(false)
+			if m.space.IsLost() != nil { // just now
+				m.space.Shut.Store(true)
 			}
 			m.turn(phaseOpen)
 		}

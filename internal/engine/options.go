@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -48,6 +49,6 @@ func (o *Options) creation() *spacefile.Creation {
 // Defaults of Options.
 const (
 	DefaultMaxSize        = spacefile.DefaultMaxSize
-	DefaultFlushInterval  = 100 * time.Millisecond
+	DefaultFlushInterval  = durable.DefaultFlushInterval
 	DefaultAnchorInterval = 10 * time.Second
 )

@@ -40,7 +40,7 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 			t.Fatal(err)
 		}
 	}
-	if err := sp.Checkpoint("keeps", false); err != nil {
+	if err := sp.Checkpoints.Add("keeps", false); err != nil {
 		t.Fatal(err)
 	}
 	for i := range uint64(most) {
@@ -50,7 +50,7 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	}
 	for i := uint64(most); ; i++ {
 		err := change(func(tx *Tx) error { return tx.Set(of, pointerTo(i), unsafe.Pointer(&value)) })
-		if errors.Is(sp.translate("set", err), ErrNoSpace) {
+		if errors.Is(sp.Kind(err), ErrNoSpace) {
 			return sp, of
 		}
 		if err != nil {
@@ -59,52 +59,40 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	}
 }
 
-// A writer without space waits for what the space itself holds of an older version: a sweep
-// that has begun, what waits for the queue, and what ends soon.
+// awaitWriter waits until somebody writes.
+func awaitWriter(sp *Space) {
+	for sp.Queue.TryLock() {
+		sp.Queue.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A writer without space waits for what the space itself holds of an older version: what waits
+// for the queue, and what ends soon.
 func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 	over := func(sp *Space, hold *live.Hold, end func()) {
-		sp.live.Release(hold)
+		sp.Live.Release(hold)
 		end()
 	}
 	for name, begin := range map[string]func(t *testing.T, sp *Space) func(){
-		"a sweep": func(t *testing.T, sp *Space) func() {
-			ctx, end := sp.own.begin(context.Background())
-			begun, err := sp.startSweep(ctx)
-			if err != nil || begun.epoch == 0 {
-				t.Error(begun.epoch, err)
-			}
-			return func() { // it goes on when another writes
-				defer end()
-				for sp.queue.state.Load() == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				if _, swept, err := sp.endSweep(ctx, begun, nil); swept != 0 {
-					t.Errorf("it has swept version %d: %v", swept, err)
-				}
-			}
-		},
 		"a wait for the queue": func(t *testing.T, sp *Space) func() {
-			ctx, end := sp.own.begin(context.Background())
-			hold := sp.live.HoldCurrent()
+			ctx, end := sp.Own.Begin(context.Background())
+			hold := sp.Live.HoldCurrent()
 			return func() {
 				defer over(sp, &hold, end)
-				for sp.queue.state.Load() == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				if sp.queue.lock(ctx) == nil {
+				awaitWriter(sp)
+				if sp.Queue.Lock(ctx) == nil {
 					t.Error("the writer ended first")
-					sp.queue.unlock()
+					sp.Queue.Unlock()
 				}
 			}
 		},
 		"a short look": func(t *testing.T, sp *Space) func() {
-			sp.own.add()
-			hold := sp.live.HoldCurrent()
+			sp.Own.Add()
+			hold := sp.Live.HoldCurrent()
 			return func() {
-				defer over(sp, &hold, sp.own.done)
-				for sp.queue.state.Load() == 0 {
-					time.Sleep(time.Millisecond)
-				}
+				defer over(sp, &hold, sp.Own.Done)
+				awaitWriter(sp)
 				time.Sleep(50 * time.Millisecond) // the writer comes to its sweep
 			}
 		},
@@ -120,7 +108,7 @@ func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 				goOn()
 			}()
 			<-begun
-			if err := sp.DropCheckpoint("keeps"); err != nil {
+			if err := sp.Checkpoints.Drop("keeps"); err != nil {
 				t.Fatal(err)
 			}
 			close(dropped)
@@ -136,9 +124,9 @@ func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 // Blocks that are moved by a transaction without space do not wait for themselves.
 func TestRelief_MovingDoesNotWaitForItself(t *testing.T) { // RV7
 	sp, _ := fullOfRemoved(t)
-	ctx, end := sp.own.begin(context.Background())
+	ctx, end := sp.Own.Begin(context.Background())
 	defer end()
-	if n := sp.own.cancelLong(); n != 0 || ctx.Err() != nil {
+	if n := sp.Own.CancelLong(); n != 0 || ctx.Err() != nil {
 		t.Errorf("it waits for %d holds: %v", n, ctx.Err())
 	}
 }

@@ -72,7 +72,7 @@ func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 		}
 	}
 	b := image(t, dir)
-	h := sp.header
+	h := sp.Head
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 	}
 	sp, err := openDamaged(t, dir, b)
 	if err == nil {
-		version := sp.heap.VersionOf(sp.live.Current())
+		version := sp.Heap.VersionOf(sp.Live.Current())
 		sp.Close()
 		t.Fatalf("version %d is served; the anchors of %d and %d are damaged", version, anchors[0].Version, anchors[1].Version)
 	}
@@ -106,7 +106,7 @@ func TestRecover_DoesNotGoBackBehindAnAnchor(t *testing.T) {
 		}
 	}
 	b := image(t, dir)
-	h := sp.header
+	h := sp.Head
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // store writes a key in a transaction of its own.
@@ -116,7 +117,7 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	sp, id := begin(t, dir)
 	for i := range uint64(3) {
 		store(t, sp, id, 1, 100+i)
-		if err := sp.writeAnchor(nil, false); err != nil {
+		if err := sp.durable.WriteAnchor(nil, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +125,7 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	if err := sp.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	synced := *stateAt(sp.live.Current())
+	synced := *member.StateAt(sp.Live.Current())
 	store(t, sp, id, 1, 1000) // neither anchored nor in the journal
 	b := image(t, dir)
 	if err := sp.Close(); err != nil {
@@ -132,14 +133,14 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	}
 	for torn := range 2 {
 		if torn > 0 {
-			tear(t, b, sp.header)
+			tear(t, b, sp.Head)
 		}
 		reset(t, dir, b)
 		sp, id = begin(t, dir)
 		if got := load(t, sp, id, 1); got != 999 {
 			t.Errorf("%d anchors torn: recovered %d, want what was synced", torn, got)
 		}
-		if s := stateAt(sp.live.Current()); s.Version != synced.Version || s.Chain != synced.Chain || s.UnixNano != synced.UnixNano || s.Objects != synced.Objects || s.NextIndex != synced.NextIndex {
+		if s := member.StateAt(sp.Live.Current()); s.Version != synced.Version || s.Chain != synced.Chain || s.UnixNano != synced.UnixNano || s.Objects != synced.Objects || s.NextIndex != synced.NextIndex {
 			t.Errorf("recovered %+v, want %+v", *s, synced)
 		}
 		for i := range uint64(500) { // and it goes on from there
@@ -194,7 +195,7 @@ func TestRecover_AbandonedHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == 10 {
-			lost = sp.heap.VersionOf(sp.live.Current())
+			lost = sp.Heap.VersionOf(sp.Live.Current())
 		}
 	}
 	after := image(t, dir)
@@ -251,7 +252,7 @@ func TestRecover_LiveThatKnowsLessThanTheAnchorIsRebuilt(t *testing.T) {
 	for i := range uint64(20000) {
 		store(t, sp, id, i, i+1)
 	}
-	first := format.FirstExtent(sp.header.Window)
+	first := format.FirstExtent(sp.Head.Window)
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,8 +287,8 @@ func TestClean_FreeSpaceOfACleanCloseIsUsed(t *testing.T) { // E5
 		for i := range uint64(2000) {
 			store(t, sp, id, i, round+1)
 		}
-		if used := sp.live.Words().Carved.Load(); used > 12<<20 {
-			t.Errorf("round %d: %d bytes in use for %d bytes of blocks", round, used, stateAt(sp.live.Current()).BlockBytes)
+		if used := sp.Live.Words().Carved.Load(); used > 12<<20 {
+			t.Errorf("round %d: %d bytes in use for %d bytes of blocks", round, used, member.StateAt(sp.Live.Current()).BlockBytes)
 		}
 		verify(t, sp)
 		if round%2 == 1 {
@@ -321,7 +322,7 @@ func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // the background's has the writer lock
 		t.Fatal(err)
 	}
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	for began := time.Now(); found == 0 && w.Swept.Load() == 0 && time.Since(began) < patience; { // or the background's
 		time.Sleep(10 * time.Millisecond)
 		if found, err = sp.Sweep(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -329,7 +330,7 @@ func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
 		}
 	}
 	carved := w.Carved.Load()
-	if state := stateAt(sp.live.Current()); uint64(found) < (carved-format.FirstExtent(sp.header.Window)-state.BlockBytes)/4 && w.Swept.Load() == 0 {
+	if state := member.StateAt(sp.Live.Current()); uint64(found) < (carved-format.FirstExtent(sp.Head.Window)-state.BlockBytes)/4 && w.Swept.Load() == 0 {
 		t.Errorf("a sweep found %d bytes of %d", found, carved)
 	}
 	for i := range uint64(3000) {

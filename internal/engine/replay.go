@@ -11,23 +11,12 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// prefaultBytes is how much of a heap a replay maps at once.
-const prefaultBytes = 1 << 30
-
-// prefault maps the heap of a space that is not huge: a replay looks for keys all
-// over it.
-func (sp *Space) prefault() {
-	if carved := sp.live.Carved(); carved <= prefaultBytes {
-		sp.region.Prefault(0, int64(carved))
-	}
-}
-
 // replay applies records in one transaction. If there is no room above what the
 // anchor uses, it makes room by a sweep, and tries again.
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
-	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.translate("recover", err), ErrNoSpace) {
-		if _, _, sweepErr := sp.sweep(); sweepErr != nil {
+	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), ErrNoSpace) {
+		if _, _, sweepErr := sp.upkeep.SweepOnce(); sweepErr != nil {
 			return errors.Join(err, sweepErr)
 		}
 		err = sp.tryReplay(records)
@@ -42,7 +31,7 @@ func (sp *Space) tryReplay(records *journal.History) error {
 		return err
 	}
 	defer tx.Abort()
-	tx.Write.Begin(sp.heap, tx.hold.State, records.Last, sp.reader)
+	tx.Write.Begin(sp.Heap, tx.hold.State, records.Last, sp.Reader)
 	tx.Write.Replaying()
 	last := new(format.RecordHead)
 	apply := edit.NewApplier(&tx.Editor)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -25,15 +26,12 @@ import (
 //	Z4  The header tells the window, and changes with the whole file only (W2). A larger
 //	    window has a larger extent table, so every block gets another place.
 
-// ErrMaxSize says that a space has another maximum size than its opener asks for.
-var ErrMaxSize = spacefile.ErrMaxSize
-
 // WindowSize returns the size of the window of a space that is to hold the given
 // number of bytes at the most; 0: the default.
 func WindowSize(bytes uint64) (uint64, error) {
 	_, window, err := spacefile.Sizes(bytes)
 	if err != nil {
-		return 0, kindOf("", err)
+		return 0, failure.Kind("", err)
 	}
 	return window, nil
 }
@@ -41,7 +39,7 @@ func WindowSize(bytes uint64) (uint64, error) {
 // MaxSize returns the most bytes that the space may hold; 0 if live is lost. The space
 // cannot be closed meanwhile.
 func (sp *Space) MaxSize() (limit uint64) {
-	sp.live.Guard(func() { limit = sp.live.Words().Limit.Load() })
+	sp.Live.Guard(func() { limit = sp.Live.Words().Limit.Load() })
 	return limit
 }
 
@@ -50,7 +48,7 @@ func (sp *Space) suits(o Options) error {
 	if o.MaxSize == 0 || spacefile.LimitOf(o.MaxSize) == sp.MaxSize() {
 		return nil
 	}
-	if lost := sp.lookLost(); lost != nil {
+	if lost := sp.LookLost(); lost != nil {
 		return lost
 	}
 	return fmt.Errorf("%w: it has %d bytes, and WithMaxSize says %d; leave that out, or change the space with Resize or everheap resize",
@@ -59,34 +57,34 @@ func (sp *Space) suits(o Options) error {
 
 // Resize changes the maximum size of the open space.
 func (sp *Space) Resize(ctx context.Context, bytes uint64) error {
-	return sp.translate("resize", sp.resize(ctx, bytes))
+	return sp.Explain("resize", sp.resize(ctx, bytes))
 }
 
 func (sp *Space) resize(ctx context.Context, bytes uint64) error {
-	return sp.within(func() error { return sp.resizeOpen(ctx, bytes) })
+	return sp.Within(func() error { return sp.resizeOpen(ctx, bytes) })
 }
 
 // resizeOpen is Resize.
 func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
-	if sp.readOnly {
+	if sp.ReadOnly {
 		return ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	limit := spacefile.LimitOf(bytes)
-	if limit > sp.header.Window {
+	if limit > sp.Head.Window {
 		return fmt.Errorf("%w: the space has addresses for %d bytes, and %d are wanted; close it in all processes, and then everheap resize, or the function Resize, gives it more",
-			ErrMaxSize, sp.header.Window, limit)
+			ErrMaxSize, sp.Head.Window, limit)
 	}
-	w := sp.live.Words()
+	w := sp.Live.Words()
 	if carved := w.Carved.Load(); limit < carved {
 		return fmt.Errorf("%w: %d bytes of its file are in use, or were; ask for as much at the least, or make it smaller before: close it in all processes, and everheap compact",
 			ErrMaxSize, carved)
 	}
 	before := w.Limit.Swap(limit)
 	invariant.Point("resize.told")
-	err := sp.writeAnchor(nil, true)
+	err := sp.durable.WriteAnchor(nil, true)
 	if err != nil {
 		w.Limit.CompareAndSwap(limit, before)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/dump"
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -42,7 +43,7 @@ func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.File == backupName {
 		err = &CorruptError{File: "the " + backupName, Offset: d.Offset, What: d.What}
 	}
-	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
 
 // backupName is what damage errors call the file that a backup comes from.
@@ -98,10 +99,10 @@ func fill(dir string, r *backup.Reader, o Options) error {
 		return err
 	}
 	if err = sp.load(r); err == nil {
-		err = sp.anchorTwice() // whichever of the usable anchors is lost later, the other one is as good
+		err = sp.durable.AnchorTwice() // whichever of the usable anchors is lost later, the other one is as good
 	}
 	if err != nil {
-		sp.closed.Store(true)
+		sp.Shut.Store(true)
 		sp.release()
 		return err
 	}

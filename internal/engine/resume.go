@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
-	"github.com/everheap/everheap/internal/live"
 )
 
 // A resumption makes one transaction of what a goroutine does between two
@@ -58,9 +56,6 @@ type Resumption struct {
 	ended     bool
 }
 
-// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
-const ResumeMutex = "resume "
-
 // Reasons why a resumption refuses something.
 var (
 	errInResume      = fmt.Errorf("%w; that one is a Resume", ErrSelf)
@@ -93,28 +88,28 @@ func resumptionOf(list []*Resumption) *Resumption {
 // Resumable returns why this goroutine cannot begin a resumption.
 func (sp *Space) Resumable() error {
 	switch {
-	case sp.readOnly:
+	case sp.ReadOnly:
 		return ErrReadOnly
 	case sp.Resumption() != nil:
 		return errInResume
-	case sp.queue.mine():
+	case sp.Queue.Mine():
 		return ErrSelf
 	}
 	return nil
 }
 
 // Resume begins a resumption, and copies its state to the variable at dst. End must
-// follow. The caller has the mutex of the state (ResumeMutex).
+// follow. The caller has the mutex of the state (locks.ResumeMutex).
 func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointer, durable bool) (*Resumption, error) {
 	if err := sp.Resumable(); err != nil {
 		return nil, err
 	}
 	r := &Resumption{sp: sp, ctx: ctx, goroutine: goroutine.ID(), state: state, durable: durable}
-	if sp.live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
-		if err := sp.takeTurn(ctx); err != nil {
+	if sp.Live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
+		if err := sp.turn.Take(ctx); err != nil {
 			return nil, err
 		}
-		sp.giveTurn()
+		sp.turn.Give()
 	}
 	err := sp.look(func(tx *Tx) (err error) {
 		if r.birth, err = tx.Birth(state); err != nil {
@@ -172,7 +167,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return r.tx, nil
 	}
 	sp := r.sp
-	if err := sp.enter(); err != nil { // a durable commit has
+	if err := sp.Enter(); err != nil { // a durable commit has
 		return nil, err
 	}
 	tx, err := sp.Begin(ctx)
@@ -323,11 +318,4 @@ func (tx *Tx) snapshot() *Tx {
 	s := &Tx{sp: tx.sp}
 	s.SnapshotOf(&tx.Editor)
 	return s
-}
-
-// resumes reports whether a program runs under Resume.
-func (sp *Space) resumes() bool {
-	return slices.ContainsFunc(sp.live.Locks(), func(l live.LockState) bool {
-		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })
-	})
 }

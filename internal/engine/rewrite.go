@@ -4,6 +4,8 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/relocate"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -30,7 +32,7 @@ func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Optio
 
 // rewriting returns what a rewriting needs of the options.
 func (o *Options) rewriting() relocate.Options {
-	return relocate.Options{System: o.system(), Guard: guardClosed}
+	return relocate.Options{System: o.system(), Guard: member.Guarded}
 }
 
 // rewriteError wraps an error of a rewriting.
@@ -38,5 +40,5 @@ func rewriteError(op, dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &OpError{Op: op, Space: filepath.Base(dir), Err: kindOf(dir, err)}
+	return &OpError{Op: op, Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }

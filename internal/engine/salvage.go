@@ -4,6 +4,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/salvage"
 )
 
@@ -16,7 +17,7 @@ func Salvage(dir string, w io.Writer) (*salvage.Report, error) {
 	}
 	report, err := salvage.Run(dir, w)
 	if err != nil {
-		return nil, &OpError{Op: "salvage", Space: filepath.Base(dir), Err: kindOf(dir, err)}
+		return nil, &OpError{Op: "salvage", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 	}
 	return report, nil
 }

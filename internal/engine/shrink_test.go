@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -142,10 +141,10 @@ func (c *shrinkRun) shrink() {
 			}
 		}
 	}()
-	before, err := c.sp.newestVersion()
+	before, err := c.sp.NewestVersion()
 	if err == nil && c.r.IntN(3) > 0 {
 		_, _, err = c.sp.Compact(context.Background())
-		if after, vErr := c.sp.newestVersion(); vErr == nil {
+		if after, vErr := c.sp.NewestVersion(); vErr == nil {
 			c.moved += uint64(after - before)
 		}
 	}
@@ -299,7 +298,7 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 	c.disk.Ignore["live"], c.disk.Ignore["heap"], c.disk.Ignore["journal"] = true, true, true
 	c.open()
 	c.fill()
-	header, length := c.sp.header, c.length()
+	header, length := c.sp.Head, c.length()
 	if err := c.sp.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +315,7 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatalf("with %d anchors torn: %v", torn, err)
 		}
-		if got, most := sp.live.Carved(), uint64(len(b[HeapName])); got > most {
+		if got, most := sp.Live.Carved(), uint64(len(b[HeapName])); got > most {
 			t.Errorf("with %d anchors torn %d bytes are reserved, of a file of %d", torn, got, most)
 		}
 		last := len(c.states) - 1
@@ -325,49 +324,6 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 		}
 		if err := sp.Close(); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-// Others who are at it are no error of a try; whatever else went wrong is, even if others were
-// at it too.
-func TestAfterMoving(t *testing.T) {
-	busy, fault := fmt.Errorf("sweeping: %w", ErrBusy), fmt.Errorf("writing: %w", ErrIO)
-	for _, c := range []struct {
-		move, sweep, err error
-		busy             bool
-	}{
-		{nil, nil, nil, false},
-		{nil, busy, nil, true},
-		{busy, nil, nil, true},
-		{busy, busy, nil, true},
-		{fault, busy, ErrIO, true},
-		{busy, fault, ErrIO, true},
-		{fault, nil, ErrIO, false},
-	} {
-		if busy, err := afterMoving(c.move, c.sweep); busy != c.busy || !errors.Is(err, c.err) || errors.Is(err, ErrBusy) {
-			t.Errorf("moving %v, sweeping %v: %t, %v", c.move, c.sweep, busy, err)
-		}
-	}
-}
-
-// A try counts only if it came to its end.
-func TestShrunk_Futile(t *testing.T) { // H2
-	fault := fmt.Errorf("writing: %w", ErrIO)
-	for _, c := range []struct {
-		s      shrunk
-		err    error
-		futile bool
-	}{
-		{shrunk{}, nil, false},
-		{shrunk{more: true}, nil, false},
-		{shrunk{busy: true}, nil, true},
-		{shrunk{busy: true}, fault, false},
-		{shrunk{}, fmt.Errorf("sweeping: %w", ErrBusy), true},
-		{shrunk{}, fmt.Errorf("sweeping: %w", ErrSuspended), true},
-	} {
-		if got := c.s.futile(c.err); got != c.futile {
-			t.Errorf("%+v with %v: %t", c.s, c.err, got)
 		}
 	}
 }

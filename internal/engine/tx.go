@@ -3,14 +3,14 @@ package engine
 import (
 	"context"
 	"runtime/debug"
-	"unsafe"
 
+	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Tx is one transaction: a view of one version, or the making of the next. What it does to
@@ -35,36 +35,41 @@ func (v *Viewer) Begin(sp *Space) error {
 	return v.view(sp)
 }
 
-// Enter says that an operation begins which the space may not be closed under;
-// Exit must follow.
-func (sp *Space) Enter() error { return sp.enter() }
-
-// Exit ends what Enter began.
-func (sp *Space) Exit() { sp.views.Add(-1) }
-
-// enter counts an operation that holds no slot and no turn, so that Close waits
-// for it.
-func (sp *Space) enter() error {
-	if sp.Forked() {
-		return ErrForked
-	}
-	sp.views.Add(1)
-	if sp.closed.Load() {
-		sp.views.Add(-1)
-		return sp.whyClosed()
-	}
-	return nil
-}
-
 // View begins a reading transaction on the newest version, for who has no guard; DropView
 // must follow. It takes no lock.
 func (sp *Space) View() (*Tx, error) {
 	v := new(Viewer)
-	if err := sp.guarded(func() error { return v.Begin(sp) }); err != nil {
+	if err := sp.Guarded(func() error { return v.Begin(sp) }); err != nil {
 		v.DropView()
 		return nil, err
 	}
 	return &v.Tx, nil
+}
+
+// ViewAt is View of a checkpoint. The slot holds the version that lists it, which
+// protects the checkpoint as long as itself, whatever becomes of the list.
+func (sp *Space) ViewAt(name string) (*Tx, error) {
+	tx, err := sp.View()
+	if err != nil {
+		return nil, err
+	}
+	err = sp.Guarded(func() error {
+		list, err := sp.Checkpoints.Pins(tx.State)
+		if err != nil {
+			return err
+		}
+		i := checkpoint.Find(list, name)
+		if i < 0 {
+			return checkpoint.None(list, name)
+		}
+		tx.State, err = sp.Checkpoints.State(list[i])
+		return err
+	})
+	if err != nil {
+		tx.DropView()
+		return nil, err
+	}
+	return tx, nil
 }
 
 // view begins a reading transaction in a given Tx. If it panics, what there is to be let
@@ -75,21 +80,16 @@ func (tx *Tx) view(sp *Space) error {
 	if sp.Forked() {
 		return ErrForked
 	}
-	if !sp.live.HoldUnless(&tx.hold, &sp.closed) {
-		return sp.whyClosed()
+	if !sp.Live.HoldUnless(&tx.hold, &sp.Shut) {
+		return sp.WhyClosed()
 	}
-	tx.Reader = &sp.reader
-	if sp.reader.Verifies() {
-		r := sp.reader.Of(tx.hold.State)
+	tx.Reader = &sp.Reader
+	if sp.Reader.Verifies() {
+		r := sp.Reader.Of(tx.hold.State)
 		tx.Reader = &r
 	}
-	tx.State = stateAt(tx.hold.State)
+	tx.State = member.StateAt(tx.hold.State)
 	return nil
-}
-
-// stateAt returns the state in a block that is held and was published.
-func stateAt(a format.Addr) *format.State {
-	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }
 
 // EndView ends a reading transaction, for who has a guard. What was borrowed from it is
@@ -99,7 +99,7 @@ func (tx *Tx) EndView() {
 		return
 	}
 	if !tx.Thaw() && !tx.sp.Forked() {
-		tx.sp.live.TryRelease(&tx.hold)
+		tx.sp.Live.TryRelease(&tx.hold)
 	}
 	if within := tx.within; within != nil {
 		tx.within = nil
@@ -111,9 +111,9 @@ func (tx *Tx) EndView() {
 // has failed.
 func (tx *Tx) DropView() {
 	sp := tx.sp
-	sp.anyhow(tx.EndView)
+	sp.Anyhow(tx.EndView)
 	if tx.hold.Held() && !sp.Forked() {
-		sp.anyhow(func() { sp.live.Release(&tx.hold) })
+		sp.Anyhow(func() { sp.Live.Release(&tx.hold) })
 	}
 	if within := tx.within; within != nil {
 		tx.within = nil
@@ -164,93 +164,29 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 // the base is held and before anything is allocated (I7); the base is read after
 // the lock was taken, so that what the former holder published is seen.
 func (tx *Tx) start(ctx context.Context, sp *Space) error {
-	if err := sp.awaitTurn(ctx); err != nil {
+	if err := sp.turn.Await(ctx); err != nil {
 		return err
 	}
 	tx.sp, tx.hold = sp, live.Hold{}
-	tx.Start(&sp.store, &sp.txn)
+	tx.Start(&sp.store, &sp.turn.Txn)
 	sp.writer = tx
-	sp.heap.Enter()
+	sp.Heap.Enter()
 	invariant.Point("begin.active")
-	sp.live.HoldIn(&tx.hold)
+	sp.Live.HoldIn(&tx.hold)
 	invariant.Point("begin.slot")
-	tx.From(stateAt(tx.hold.State))
-	tx.Write.Begin(sp.heap, tx.hold.State, tx.Version()+1, sp.reader)
+	tx.From(member.StateAt(tx.hold.State))
+	tx.Write.Begin(sp.Heap, tx.hold.State, tx.Version()+1, sp.Reader)
 	if sp.options.NoJournal {
 		tx.Write.NoLog()
 	}
-	if sp.live.Words().Clean.Load() != 0 {
-		if err := sp.makeUnclean(); err != nil {
+	if sp.Live.Words().Clean.Load() != 0 {
+		if err := sp.durable.MakeUnclean(); err != nil {
 			tx.Abort()
 			return err
 		}
 	}
 	invariant.Point("begin.ready")
 	return nil
-}
-
-// publish writes the state block, seals what the transaction wrote, and swaps
-// the current state from the held base to the new one (E1, E2, I3). It ends the
-// heap's transaction and releases the hold either way, unless it panics, and says in
-// published whether there was a swap. An error that is nil, without a swap, says that
-// others have published something since.
-//
-// as is the head of the last record if the changes come from the journal; else nil.
-func (sp *Space) publish(t *heap.Txn, hold *live.Hold, state *format.State, as *format.RecordHead, published *bool) error {
-	t.Conclude()
-	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
-	var op format.Op
-	if err == nil {
-		op, err = t.SealLog()
-	}
-	if err != nil {
-		t.Aborted()
-		sp.live.Release(hold)
-		return err
-	}
-	t.Free(hold.State)
-	if ops := format.Addr(state.OpBlock); format.OpKindOf(state.OpWhat) == format.OpList && t.Plausible(ops) {
-		t.Free(ops)
-	}
-	state.Version = uint64(t.Version())
-	state.Previous = uint64(hold.State)
-	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
-	if as == nil {
-		state.UnixNano = uint64(sp.live.Now())
-		state.Chain = format.NextChain(state.Chain, sp.live.Words().Salt.Load(), state.Version)
-	} else {
-		state.UnixNano, state.Chain = as.UnixNano, as.Chain
-	}
-	state.BlockBytes += uint64(t.Bytes())
-	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
-	t.Seal()
-	invariant.Point("commit.sealed")
-	invariant.Point("commit.swap")
-	*published = sp.live.Publish(hold.State, a)
-	if invariant.Enabled {
-		noteSwap(sp.live.Record(), *published, hold.State, a, t.Version())
-	}
-	invariant.Point("commit.swapped")
-	if *published {
-		sp.live.Announce()
-	}
-	sp.live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
-	if !*published {
-		t.Aborted()
-		return nil
-	}
-	t.Committed()
-	invariant.Point("commit.freed")
-	return nil
-}
-
-// noteSwap notes the outcome of a commit's swap.
-func noteSwap(r invariant.Record, published bool, base, next format.Addr, version format.Version) {
-	event := invariant.Lost
-	if published {
-		event = invariant.Swapped
-	}
-	r.Note(event, uint64(next), uint64(version), uint64(base))
 }
 
 // Commit publishes the transaction's version and ends the transaction; a
@@ -270,7 +206,7 @@ func (tx *Tx) CommitDurable() error {
 	if err != nil {
 		return err
 	}
-	return sp.awaitDurable(version)
+	return sp.durable.Await(version)
 }
 
 // commit is Commit; it returns the version that it published, or, if it changed
@@ -325,27 +261,27 @@ func (tx *Tx) conclude(c *commitment) error {
 	}
 	spool := false
 	logged, next := tx.Write.Logged(), tx.Write.Version()
-	err := sp.publish(tx.Write, &tx.hold, tx.State, c.replayed, &c.published)
+	err := sp.turn.Publish(tx.Write, &tx.hold, tx.State, c.replayed, &c.published)
 	if c.published {
 		c.version = next
-		e := sp.live.Entry()
+		e := sp.Live.Entry()
 		e.Commits.Store(e.Commits.Load() + 1)
 		if n := tx.Unlinked(); n > 0 {
-			sp.live.Words().Unlinked.Add(n)
+			sp.Live.Words().Unlinked.Add(n)
 		}
 		if c.replayed == nil && !sp.options.NoJournal {
-			spool = sp.noteLogged(logged)
+			spool = sp.durable.NoteLogged(logged)
 		}
 	} else if err == nil {
 		err = ErrSuspended
 	}
-	sp.heap.Leave()
+	sp.Heap.Leave()
 	if spool {
-		sp.views.Add(1) // before the turn is given, which holds Close off so far (E8)
+		sp.Stay() // before the turn is given, which holds Close off so far (E8)
 		c.entered = true
 	}
-	sp.live.UnlockWriter()
-	sp.queue.unlock()
+	sp.Live.UnlockWriter()
+	sp.Queue.Unlock()
 	if spool {
 		c.entered = false // from here on it sees to that itself
 		sp.spoolCommitted()
@@ -359,7 +295,7 @@ func (tx *Tx) conclude(c *commitment) error {
 func (sp *Space) spoolCommitted() {
 	defer sp.Exit()
 	invariant.Point("commit.given")
-	sp.note(sp.spool())
+	sp.Note(sp.durable.Spool())
 }
 
 // Abort ends the transaction without a trace.
@@ -377,13 +313,13 @@ func (tx *Tx) end() {
 	if sp.Forked() {
 		return // all that would be given back is the parent's
 	}
-	if tx.Spoiled() || sp.guarded(func() error { tx.Write.Aborted(); return nil }) != nil {
+	if tx.Spoiled() || sp.Guarded(func() error { tx.Write.Aborted(); return nil }) != nil {
 		tx.Write.Forget()
-		sp.anyhow(sp.heap.Abandon)
+		sp.Anyhow(sp.Heap.Abandon)
 	}
-	sp.anyhow(func() { sp.live.Release(&tx.hold) }) // if it has come so far
-	sp.anyhow(sp.heap.Leave)
-	sp.giveTurn()
+	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if it has come so far
+	sp.Anyhow(sp.Heap.Leave)
+	sp.turn.Give()
 }
 
 // judgeHandle says whether a handle may be stored: see Editor.JudgeHandle.
@@ -395,7 +331,7 @@ func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
 // again, also if the transaction aborts, since the program may keep the ID: so no transaction
 // gets one that another one has had, in whatever process.
 func (sp *Space) takeIndex(least uint64) uint64 {
-	next := &sp.live.Words().NextIndex
+	next := &sp.Live.Words().NextIndex
 	for given := next.Load(); ; given = next.Load() {
 		index := max(least, given)
 		if next.CompareAndSwap(given, index+1) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/object"
 )
 
@@ -19,7 +20,7 @@ import (
 // the mutex, and it looks after it has given it back whether the handle is closed; closing
 // sets that first, and then tries to take the mutex. So one of the two lets go.
 type Watch struct {
-	user    *LockUser
+	user    *User
 	subject edit.Subject
 
 	mu   sync.Mutex
@@ -35,10 +36,24 @@ type Watch struct {
 	failed error            // when what comes after ahead was looked for
 }
 
+// User is one handle on the space: what it has taken and holds is let go of when it is
+// closed.
+type User struct {
+	locks.User
+	sp *Space
+}
+
+// NewUser returns a new handle.
+func (sp *Space) NewUser() *User {
+	u := &User{sp: sp}
+	u.Init(&sp.Member, &sp.locks)
+	return u
+}
+
 // Watch begins to follow an object, from the newest version on; with initial, from
 // nothing on, so that what it holds now is told of first. Close must follow.
-func (u *LockUser) Watch(subject edit.Subject, initial bool) (*Watch, error) {
-	if u.closed.Load() {
+func (u *User) Watch(subject edit.Subject, initial bool) (*Watch, error) {
+	if u.IsClosed() {
 		return nil, ErrClosed
 	}
 	w := &Watch{user: u, subject: subject}
@@ -48,13 +63,13 @@ func (u *LockUser) Watch(subject edit.Subject, initial bool) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.watches.Store(w, nil)
+	u.Keep(w)
 	if initial {
 		w.next = held
 		err = w.begin(context.Background())
 	} else {
 		w.held = held
-		err = u.sp.guarded(func() error { _, err := subject.Compare(nil, &held.tx.Editor); return err })
+		err = u.sp.Guarded(func() error { _, err := subject.Compare(nil, &held.tx.Editor); return err })
 	}
 	if err != nil {
 		w.letGo()
@@ -73,13 +88,13 @@ func (w *Watch) Close() {
 // leave gives the mutex back.
 func (w *Watch) leave() {
 	w.mu.Unlock()
-	if w.user.closed.Load() {
-		w.closeIdle()
+	if w.user.IsClosed() {
+		w.CloseIdle()
 	}
 }
 
-// closeIdle is Close, unless Next runs.
-func (w *Watch) closeIdle() {
+// CloseIdle is Close, unless Next runs.
+func (w *Watch) CloseIdle() {
 	if w.mu.TryLock() {
 		defer w.mu.Unlock()
 		w.letGo()
@@ -89,7 +104,7 @@ func (w *Watch) closeIdle() {
 // letGo lets go of what the watch holds. The caller has the mutex.
 func (w *Watch) letGo() {
 	w.over = true
-	w.user.watches.Delete(w)
+	w.user.Drop(w)
 	w.user.sp.letGo(w.held)
 	w.user.sp.letGo(w.next)
 	w.held, w.next, w.found, w.pairs = nil, nil, nil, nil
@@ -114,10 +129,10 @@ func (w *Watch) Next(ctx context.Context, take func(d *edit.Difference) error) e
 			return err
 		}
 	}
-	if err := w.user.over(ctx); err != nil {
+	if err := w.user.Over(ctx); err != nil {
 		return err
 	}
-	return w.user.sp.guarded(func() error { return w.tell(ctx, take) })
+	return w.user.sp.Guarded(func() error { return w.tell(ctx, take) })
 }
 
 // advance waits for a newer version and looks for its first difference.
@@ -136,7 +151,7 @@ func (w *Watch) advance(ctx context.Context) error {
 
 // begin compares the two versions, up to the first difference.
 func (w *Watch) begin(ctx context.Context) error {
-	return w.user.sp.guarded(func() (err error) {
+	return w.user.sp.Guarded(func() (err error) {
 		var was *edit.Editor
 		if w.held != nil {
 			was = &w.held.tx.Editor
@@ -172,7 +187,7 @@ func (w *Watch) seek(ctx context.Context) error {
 		if !w.more {
 			return nil
 		}
-		if err := w.user.over(ctx); err != nil {
+		if err := w.user.Over(ctx); err != nil {
 			return err
 		}
 		if err := w.search(); err != nil {

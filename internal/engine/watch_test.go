@@ -124,7 +124,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
 	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
-	user := sp.NewLockUser()
+	user := sp.NewUser()
 	for range watchers {
 		w, err := user.Watch(of, false)
 		if err != nil {
@@ -160,7 +160,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		}
 	}
 	within(t, "the end of the loops", done.Wait)
-	if !sp.live.Idle() || sp.watching.newest != nil {
+	if !sp.Live.Idle() || sp.watching.newest != nil {
 		t.Error("a version is held after the watchers have ended")
 	}
 	user.Close()
@@ -239,7 +239,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 			return nil
 		})
 	}
-	user := sp.NewLockUser()
+	user := sp.NewUser()
 	defer user.Close()
 	for what, subject := range map[string]edit.Subject{"map": plain, "sorted": ordered, "list": list} {
 		cost := 0

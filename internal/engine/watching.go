@@ -43,9 +43,9 @@ func (sp *Space) holdNewest() (h *heldVersion, err error) {
 	defer w.Unlock()
 	h = &heldVersion{refs: 1}
 	h.tx.sp = sp
-	err = sp.guarded(func() error {
+	err = sp.Guarded(func() error {
 		// A version that is held keeps its address, and the words of live stay mapped.
-		if w.newest != nil && w.newest.tx.hold.State == sp.live.Current() {
+		if w.newest != nil && w.newest.tx.hold.State == sp.Live.Current() {
 			h = w.newest
 			h.refs++
 			return nil
@@ -81,20 +81,9 @@ func (sp *Space) letGo(h *heldVersion) {
 	h.tx.DropView()
 }
 
-// Closed returns a channel that is closed with the handle.
-func (u *LockUser) Closed() <-chan struct{} { return u.open.Done() }
-
-// over returns why waiting is to end: the error of the context, or ErrClosed.
-func (u *LockUser) over(ctx context.Context) error {
-	if u.closed.Load() {
-		return ErrClosed
-	}
-	return ctx.Err()
-}
-
 // NewestVersion returns the newest version. Error: ErrClosed.
-func (u *LockUser) NewestVersion() (format.Version, error) {
-	if u.closed.Load() {
+func (u *User) NewestVersion() (format.Version, error) {
+	if u.IsClosed() {
 		return 0, ErrClosed
 	}
 	return u.sp.newestSeen()
@@ -102,9 +91,9 @@ func (u *LockUser) NewestVersion() (format.Version, error) {
 
 // AwaitVersion returns the newest version, once it is newer than last. Errors: that of
 // the context, ErrClosed.
-func (u *LockUser) AwaitVersion(ctx context.Context, last format.Version) (format.Version, error) {
+func (u *User) AwaitVersion(ctx context.Context, last format.Version) (format.Version, error) {
 	for {
-		if err := u.over(ctx); err != nil {
+		if err := u.Over(ctx); err != nil {
 			return 0, err
 		}
 		newest, err := u.sp.newestSeen()
@@ -124,7 +113,7 @@ func (sp *Space) newestSeen() (v format.Version, err error) {
 }
 
 // sleep returns when there may be a version newer than last.
-func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
+func (u *User) sleep(ctx context.Context, last format.Version) error {
 	w := &u.sp.watching
 	w.Lock()
 	if w.closed {
@@ -154,26 +143,26 @@ func (u *LockUser) sleep(ctx context.Context, last format.Version) error {
 		return nil
 	case <-ctx.Done():
 	case <-u.Closed():
-	case <-u.sp.gone:
+	case <-u.sp.Gone:
 	}
 	w.Lock()
 	if w.moved == moved { // else it was closed, and the waiting were counted anew
 		w.waiting--
 	}
 	w.Unlock()
-	if err := u.over(ctx); err != nil {
+	if err := u.Over(ctx); err != nil {
 		return err
 	}
-	return u.sp.isLost()
+	return u.sp.IsLost()
 }
 
 // watchCommits is the goroutine that waits for commits while somebody waits for it.
 // What it looks at after it has armed, and before it sleeps, is L10 of live.
 func (sp *Space) watchCommits() {
 	for sp.watching.wanted() && !sp.Forked() {
-		_ = sp.guarded(func() error { // what fails those who wait find themselves
-			if seen := sp.live.Arm(); !sp.tellWatchers() {
-				sp.live.AwaitCommit(seen, watchTick)
+		_ = sp.Guarded(func() error { // what fails those who wait find themselves
+			if seen := sp.Live.Arm(); !sp.tellWatchers() {
+				sp.Live.AwaitCommit(seen, watchTick)
 			}
 			return nil
 		})
@@ -226,7 +215,7 @@ func (sp *Space) stopWatching() {
 	ended := w.ended
 	w.Unlock()
 	if ended != nil {
-		sp.anyhow(sp.live.WakeWatchers) // after closed was set: the goroutine sees that, or does not sleep
+		sp.Anyhow(sp.Live.WakeWatchers) // after closed was set: the goroutine sees that, or does not sleep
 		<-ended
 	}
 }

@@ -13,12 +13,12 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn", "checkpoint", "upkeep"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
-var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "runJournal", "readAhead",
+var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
 
@@ -29,9 +29,11 @@ var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pin
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
-	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
-	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2"},
+	"live":    {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
+	"heap":    {"reclaimBatch": "1", "keepBytes": "0"},
+	"queue":   {"spins": "1 << 30"},
+	"durable": {"spoolBytes": "1"},
+	"upkeep":  {"activeLooks": "2"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }
@@ -46,7 +48,7 @@ var always = []Change{
 	{"live/slots.go",
 		"\tclear64(&v.slots.local[i].words.State)\n",
 		"\tv.slots.local[i].words.State.Store(0)\n"},
-	{"engine/records.go",
+	{"durable/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
 }
@@ -58,6 +60,7 @@ var replaced = map[string]string{
 	"context.WithTimeout": "explored.WithTimeout",
 	"invariant.Point":     "explored.Passed",
 	"mapping.Map":         "mapShared",
+	"member.Stopped":      "explored.Stopped",
 	"mapping.Forked":      "explored.Forked",
 }
 
@@ -231,9 +234,8 @@ func (w *rewriter) visit(n ast.Node) bool {
 	if !ok {
 		return true
 	}
-	if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "stopped" && w.pkg == "engine" {
+	if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "Stopped" && w.pkg == "member" {
 		w.replace(id, "explored.Stopped")
-		w.used["explored.Stopped"] = true
 	}
 	sel, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -244,7 +246,7 @@ func (w *rewriter) visit(n ast.Node) bool {
 		w.used["opening"] = true
 		return false
 	}
-	if w.source(sel) == "sp.region.Close" {
+	if w.source(sel) == "sp.Region.Close" {
 		w.replace(call, "closeShared(sp)")
 		w.used["closeShared"] = true
 		return false
@@ -367,6 +369,7 @@ func (w *rewriter) keep(f *ast.File) string {
 		"github.com/everheap/everheap/internal/oslock":    "var _ = oslock.Yield",
 		"github.com/everheap/everheap/internal/invariant": "const _ = invariant.Enabled",
 		"github.com/everheap/everheap/internal/mapping":   "var _ mapping.Region",
+		"github.com/everheap/everheap/internal/member":    "var _ member.Member",
 	}
 	var b strings.Builder
 	for _, spec := range f.Imports {

@@ -174,14 +174,14 @@ var scenarios = []Scenario{
 	{
 		// Versions are pinned and restored while others write and sweep.
 		Name: "checkpoints", Options: noJournal, Kills: 1,
-		Prepare: func(sp *engine.Space, w *World) error { return sp.Checkpoint("before", false) },
+		Prepare: func(sp *engine.Space, w *World) error { return sp.Checkpoints.Add("before", false) },
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
 			return []*Thread{
 				r.thread(a, "A", func() {
-					err := a.space.Checkpoint("now", false)
+					err := a.space.Checkpoints.Add("now", false)
 					r.must("checkpoint", err)
-					r.must("drop", a.space.DropCheckpoint("before"))
+					r.must("drop", a.space.Checkpoints.Drop("before"))
 					if err == nil {
 						r.lookAt(a, "now")
 					}
@@ -207,7 +207,7 @@ var scenarios = []Scenario{
 				views = append(views, tx)
 			}
 			r.set(b, 1, 1, 2)
-			r.must("checkpoint", b.space.Checkpoint("now", false))
+			r.must("checkpoint", b.space.Checkpoints.Add("now", false))
 			r.set(a, 1, 1, 2)
 			return []*Thread{
 				r.thread(a, "A", func() {

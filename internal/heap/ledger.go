@@ -33,7 +33,7 @@ import (
 //	    no longer owns what it had below the floor under an older epoch (I7): so it is
 //	    refused a word that says Free, Waiting or Several under another epoch than its
 //	    own, below the floor as of when it last forgot. It still owns what its transaction
-//	    has: a sweep beside that is the process's own (engine.Space.sweepWithin).
+//	    has: a sweep beside that is the process's own (upkeep.Upkeep.SweepWithin).
 //	O4  Nobody has had what a sweep takes since it began, whatever the word says of the time
 //	    before: the dead, the lists that were forgotten, versions that are gone. So the word
 //	    is of an older epoch. A sweeper that stood still finds another epoch, and takes

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -230,6 +232,48 @@ func TestFull_CheckpointKeepsEverything(t *testing.T) { // RV5
 		spacetest.Must(t, s.DropCheckpoint("keeps"))
 		spacetest.Must(t, m.Set(s, n, strings.Repeat("y", 300_000)))
 		remove(t, s, m, 0, n-1)
+	})
+}
+
+// Sweeps are made meanwhile: one that began before the checkpoint was dropped holds a version
+// that lists it.
+func TestFull_DropBesideSweeps(t *testing.T) { // RV7
+	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
+		s := spacetest.Open(t, dir, opts...)
+		m := spacetest.MapOf[int, string](t, s)
+		for range 2 {
+			kept := 0
+			for was := s.Stats().Live; s.Stats().Live < was+6<<20; kept++ {
+				spacetest.Must(t, m.Set(s, -kept-1, strings.Repeat("k", 5000)))
+			}
+			spacetest.Must(t, s.Checkpoint("keeps"))
+			n := fillUp(t, s, m)
+			spacetest.Update(t, s, func(tx *everheap.Tx) error {
+				for i := range kept {
+					if _, err := m.Delete(tx, -i-1); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			var over atomic.Bool
+			var sweeps sync.WaitGroup
+			sweeps.Go(func() {
+				for !over.Load() {
+					if err := spacetest.Sweep(s); err != nil {
+						t.Errorf("sweeping: %v", err)
+					}
+				}
+			})
+			err := s.DropCheckpoint("keeps")
+			if err == nil {
+				err = m.Set(s, n, strings.Repeat("y", 300_000))
+			}
+			over.Store(true)
+			sweeps.Wait()
+			spacetest.Must(t, err)
+			remove(t, s, m, 0, n+1)
+		}
 	})
 }
 

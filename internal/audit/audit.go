@@ -1,0 +1,226 @@
+// Package audit checks an open space: everything that the newest version can reach, what is
+// listed as free, and what a recovery would need.
+//
+// It goes on beside whatever else does, and what others do meanwhile must never
+// look like damage. So each part says why what it looks at cannot change, or looks
+// afterwards whether it has, and then says nothing.
+//
+// Start reading at Audit.Check.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/journal"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/member"
+	"github.com/everheap/everheap/internal/spacefile"
+)
+
+// Audit is what it takes to check the space of a member.
+type Audit struct {
+	*member.Member
+	durable *durable.Writer
+	shape   func(key, value *layout.Type) *entry.Shape // of the entries of maps
+}
+
+// Of returns the audit of a space.
+func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type) *entry.Shape) *Audit {
+	return &Audit{m, d, shape}
+}
+
+// Check verifies everything that the newest version can reach; that nothing of it is
+// listed as free; and what a recovery would need: the header, the two anchors with
+// all that their versions can reach, and the journal. A page that cannot be read is
+// a finding.
+func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
+	err = a.Within(func() error {
+		report = a.verify()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := a.checkJournal(report); err != nil {
+			return err
+		}
+		a.Live.Assure() // what was found was not found because of words that are lost
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// verify is Check, but for the journal.
+func (a *Audit) verify() *check.Report {
+	hold := a.Live.HoldCurrent()
+	defer a.Live.Release(&hold)
+	r := a.Heap.Reader(true)
+	marks := a.Heap.NewMarks(a.Live.Carved())
+	report := check.Verify(&r, hold.State, marks, a.shape)
+	a.checkFree(report, marks, a.pinsIn(hold.State))
+	a.checkAnchors(report, &r, marks)
+	return report
+}
+
+// pinsIn reports whether a version, which is held, pins others, or may.
+func (a *Audit) pinsIn(state format.Addr) bool {
+	pins := true
+	_ = a.Guarded(func() error { pins = member.StateAt(state).Pins != 0; return nil })
+	return pins
+}
+
+// listPatience is how long a check waits for a transaction of this process that uses
+// the lists.
+const listPatience = 100 * time.Millisecond
+
+// checkFree compares what is listed as free with the version of the report, which is
+// held, and all of which is in marks. If blocks of it are damaged, the set has holes,
+// but nothing that does not belong there.
+func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
+	_ = a.Guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+		c := a.Heap.NewFreeCheck(marks, report.Version, func(at format.Addr, what string) {
+			report.Add(check.Finding{Addr: at, What: what})
+		})
+		defer func() { report.Free = c.Bytes }()
+		c.Pinned = pinned
+		w := a.Live.Words()
+		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
+		stacks := len(report.Findings)
+		c.Stacks(clean)
+		if clean && w.Clean.Load() == 0 {
+			report.Findings = report.Findings[:stacks]
+		}
+		if a.ReadOnly {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
+		defer cancel()
+		if a.Queue.Lock(ctx) != nil {
+			return nil // a transaction uses the lists
+		}
+		defer a.Queue.Unlock()
+		return a.UsingLists(func() error {
+			a.Heap.Enter()
+			c.Lists()
+			return nil
+		})
+	})
+}
+
+// checkAnchors verifies the header and the anchors that a recovery would start from.
+// Their slots are written again, and what only their versions can reach is reclaimed,
+// when two newer ones are confirmed; so if an anchor still is one of the two newest
+// afterwards, it was all the time.
+func (a *Audit) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
+	if h, err := spacefile.ReadHeader(a.Files.Heap); err != nil || *h != *a.Head {
+		report.Add(check.Finding{File: spacefile.HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
+	}
+	for _, anchor := range a.Live.UsableAnchors() {
+		finding := a.checkAnchor(a.Files.Heap, anchor, r, marks)
+		if finding != nil && a.Live.Usable(anchor) {
+			report.Add(*finding)
+		}
+	}
+}
+
+// checkAnchor verifies one anchor.
+func (a *Audit) checkAnchor(file mapping.File, of live.Anchor, r *heap.Reader, marks *heap.Marks) *check.Finding {
+	off := format.AnchorOffset + int64(of.Slot)*format.PageSize
+	page := make([]byte, format.PageSize)
+	var found *format.Anchor
+	_, err := file.ReadAt(page, off)
+	if err == nil || errors.Is(err, io.EOF) {
+		found, err = format.DecodeAnchor(page, of.Slot, a.Head)
+	}
+	if err == nil && (found.State != uint64(of.State) || found.Version != uint64(of.Version) || found.Sequence != of.Sequence) {
+		err = errors.New("it is another anchor than the one that was written there")
+	}
+	if err != nil {
+		return &check.Finding{File: spacefile.HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", of.Version, err)}
+	}
+	if err := check.Complete(r, of.State, marks); err != nil {
+		f := check.Finding{What: fmt.Sprintf("the anchored version %d: %v", of.Version, err), Addr: of.State}
+		if d := (*format.DamageError)(nil); errors.As(err, &d) {
+			f.Addr = format.Addr(a.Head.Base + uint64(d.Offset))
+		}
+		return &f
+	}
+	return nil
+}
+
+// checkJournal verifies that a recovery from the newest anchor would come to the
+// newest durable version. The records that it needs are in the file, and stay there,
+// as long as that anchor is the newest.
+func (a *Audit) checkJournal(report *check.Report) error {
+	for range 3 {
+		durable := a.Live.Words().Durable.Load()
+		anchors := a.Live.UsableAnchors()
+		if len(anchors) == 0 || durable <= uint64(anchors[0].Version) || a.durable.NoJournal() {
+			return nil
+		}
+		newest := anchors[0]
+		var chain uint64
+		err := a.Guarded(func() error { chain = member.StateAt(newest.State).Chain; return nil })
+		if err != nil {
+			return nil // checkAnchors has found it
+		}
+		finding := a.Records(newest.Version, chain, durable)
+		if finding == nil {
+			return nil
+		}
+		if now := a.Live.UsableAnchors(); len(now) > 0 && now[0] == newest {
+			report.Add(*finding)
+			return nil
+		}
+	}
+	return nil // anchors come faster than the journal can be read: nothing of it is needed for long
+}
+
+// Records verifies the journal: the records that follow the version, up to the durable one.
+func (a *Audit) Records(version format.Version, chain, durable uint64) *check.Finding {
+	f := &check.Finding{File: journal.FileName}
+	log, err := journal.Load(a.durable.Journal(), a.Head.SpaceID, version)
+	var history *journal.History
+	if err == nil {
+		history, err = log.Follow(version, chain)
+	}
+	if err == nil {
+		err = history.All(func(h format.RecordHead, ops []byte) error {
+			for rest := ops; len(rest) > 0; {
+				var ok bool
+				if _, _, rest, ok = format.NextOp(rest); !ok {
+					return fmt.Errorf("the record of version %d has a change that does not fit it", h.Version)
+				}
+			}
+			return nil
+		})
+	}
+	d := (*format.DamageError)(nil)
+	switch {
+	case errors.As(err, &d):
+		f.Offset, f.What = d.Offset, d.What
+	case err != nil:
+		f.What = err.Error()
+	case uint64(history.Last) < durable:
+		next := uint64(history.Last) + 1
+		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
+		if off, ok := journal.Damaged(a.durable.Journal(), a.Head.SpaceID, next); ok {
+			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
+		}
+	default:
+		return nil
+	}
+	return f
+}

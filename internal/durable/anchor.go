@@ -1,0 +1,199 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// WriteAnchor writes an anchor of the newest version, in the order of E4. stacks
+// lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
+// the version is there already and stacks is nil, there is nothing to do, but for
+// one that is wanted again.
+func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
+	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
+	d.anchor.Lock()
+	defer d.anchor.Unlock()
+	if err := d.Refused(); err != nil {
+		return err
+	}
+	began := time.Now()
+	d.Own.Add()
+	defer d.Own.Done()
+	hold := d.Live.HoldCurrent()
+	defer d.Live.Release(&hold)
+	state, err := d.StateOf(hold)
+	if err != nil {
+		return err
+	}
+	version := format.Version(state.Version)
+	if !again && stacks == nil && d.Live.NewestAnchor() >= version && d.Live.Words().Clean.Load() == 0 {
+		return nil
+	}
+	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // what is not there cannot be made durable
+		return d.stop(m)
+	}
+	claim, err := d.claimAnchor(again || stacks != nil)
+	if err != nil {
+		return err
+	}
+	if err := d.syncAnchor(d.Files.Heap, claim, hold.State, version, stacks); err != nil {
+		d.Live.AbandonAnchor(claim)
+		return err
+	}
+	d.Live.ConfirmAnchor(claim)
+	d.anchor.last, d.anchor.duration = time.Now(), time.Since(began)
+	return nil
+}
+
+const (
+	anchorPatience = 2 * time.Second      // for a slot that another process writes
+	anchorLook     = 2 * time.Millisecond // how often is looked
+)
+
+// claimAnchor claims a slot. Processes that write anchors at the same moment can have them
+// all: who needs one waits for a moment, since each has it for no longer than a sync takes,
+// unless its process stands still.
+func (d *Writer) claimAnchor(needed bool) (live.AnchorClaim, error) {
+	for began := time.Now(); ; time.Sleep(anchorLook) {
+		claim, ok := d.Live.ClaimAnchor()
+		if ok {
+			return claim, nil
+		}
+		if !needed || time.Since(began) > anchorPatience {
+			return claim, fmt.Errorf("%w: every anchor slot is being written; are those processes suspended?", failure.ErrBusy)
+		}
+	}
+}
+
+// syncAnchor fills the claimed slot, and sees to what must be true of every sync
+// (L13, E7). Only where the disk has no room to begin with, nothing is lost.
+func (d *Writer) syncAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
+	doubt := unresolved(&d.doubt.heap)
+	if doubt != nil {
+		if err := d.makeGood(state); err != nil {
+			return err
+		}
+	}
+	d.Live.BeginSync(live.HeapFile)
+	err := d.fillAnchor(file, claim, state, version, stacks)
+	if err != nil && (errors.Is(err, mapping.ErrIO) || !errors.Is(err, mapping.ErrNoSpace)) {
+		err = d.Fail(err)
+	}
+	d.Live.EndSync(live.HeapFile)
+	if err == nil {
+		err = d.Refused()
+	}
+	if err == nil {
+		if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // F1
+			err = d.stop(m)
+		}
+	}
+	if err == nil && doubt != nil {
+		doubt.MadeGood()
+		d.doubt.heap = nil
+	}
+	return err
+}
+
+// fillAnchor writes and syncs the claimed slot.
+func (d *Writer) fillAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
+	off := format.AnchorOffset + int64(claim.Slot)*format.PageSize
+	if claim.Doubtful { // the disk may hold a dead writer's anchor: gone before its version is
+		if err := writeAndSync(file, make([]byte, format.PageSize), off); err != nil {
+			return err
+		}
+		d.Live.WipedAnchor(claim)
+	}
+	d.Live.NameAnchor(claim, state, version)
+	limit := d.Live.Words().Limit.Load()
+	a := &format.Anchor{
+		SpaceID: d.Head.SpaceID, Sequence: claim.Sequence, Version: uint64(version), State: uint64(state),
+		Carved: d.Live.Carved(), Limit: limit, UnixNano: uint64(time.Now().UnixNano()),
+	}
+	if stacks != nil {
+		a.Clean, a.Stacks = 1, *stacks
+	}
+	if err := d.Region.Sync(a.Carved); err != nil {
+		return err
+	}
+	invariant.Point("anchor.synced")
+	if err := writeAndSync(file, a.Encode(), off); err != nil {
+		return err
+	}
+	invariant.Point("anchor.written")
+	return nil
+}
+
+// writeAndSync writes bytes of the heap file and waits for the disk.
+func writeAndSync(f mapping.File, b []byte, off int64) error {
+	if _, err := f.WriteAt(b, off); err != nil {
+		return err
+	}
+	return f.Datasync()
+}
+
+// AnchorDue reports whether the last anchor of this process was written so long ago, and
+// so many times the duration of that.
+func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
+	d.anchor.Lock()
+	defer d.anchor.Unlock()
+	return interval == 0 || time.Since(d.anchor.last) >= max(interval, load*d.anchor.duration)
+}
+
+// AnchorTwice makes the newest version durable by two anchors, so that whichever
+// of the usable anchors a recovery starts from, it needs no record of a version
+// up to that one (J1).
+func (d *Writer) AnchorTwice() error {
+	version, err := d.NewestVersion()
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := d.WriteAnchor(nil, true); err != nil {
+			return err
+		}
+	}
+	d.Live.RaiseWritten(version)
+	d.Live.RaiseDurable(version)
+	return nil
+}
+
+// MakeUnclean puts an anchor without free space on disk before the first
+// allocation after a clean close (E5). The caller is the writer.
+func (d *Writer) MakeUnclean() error {
+	if err := d.WriteAnchor(nil, false); err != nil {
+		return err
+	}
+	d.Live.Words().Clean.Store(0)
+	return nil
+}
+
+// LastAnchor writes the anchor of the last one who closes the space: a clean one, if the
+// free space is known; again says that one is wanted in any case.
+func (d *Writer) LastAnchor(again bool) error {
+	w := d.Live.Words()
+	// The stacks may not list all, or not all of what they list is on disk for sure:
+	// the next opener sweeps.
+	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
+		return d.WriteAnchor(nil, again)
+	}
+	var stacks [format.NumStacks]uint64
+	for i := range stacks {
+		stacks[i] = d.Live.StackHead(i)
+	}
+	if invariant.Enabled {
+		for i := range w.Reserve {
+			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
+		}
+	}
+	w.Clean.Store(1) // E5: before it is written
+	return d.WriteAnchor(&stacks, false)
+}

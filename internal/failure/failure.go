@@ -1,0 +1,196 @@
+// Package failure has the errors of the public interface, which the root documents and
+// re-exports, and says which of them an error of a lower layer is.
+//
+// Start reading at Kind.
+package failure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/queue"
+	"github.com/everheap/everheap/internal/spacefile"
+)
+
+// The errors of the public interface.
+var (
+	ErrNotFound     = spacefile.ErrNotFound
+	ErrExists       = spacefile.ErrExists
+	ErrClosed       = errors.New("closed")
+	ErrForked       = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
+	ErrReadOnly     = errors.New("opened read-only")
+	ErrBusy         = spacefile.ErrBusy
+	ErrSuspended    = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
+	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
+	ErrTypeChanged  = errors.New("stored with another type")
+	ErrUnstorable   = errors.New("cannot be stored")
+	ErrDangling     = errors.New("dangling handle")
+	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
+	ErrNoSpace      = errors.New("no space left")
+	ErrTooLarge     = errors.New("too large")
+	ErrCorrupt      = errors.New("damaged")
+	ErrFault        = errors.New("memory fault")
+	ErrIO           = spacefile.ErrIO
+	ErrReplaced     = spacefile.ErrReplaced
+	ErrLiveLost     = fmt.Errorf("%w: the live file was truncated or overwritten while the space is open", ErrReplaced)
+	ErrUnsupported  = errors.New("not supported")
+	ErrAddressInUse = errors.New("the window's addresses are in use")
+	ErrOwnerDied    = errors.New("the previous holder died; this handle holds the lock now, and what it protects may be inconsistent")
+	ErrNotHeld      = errors.New("not held")
+	ErrUnitsDiffer  = errors.New("wrong number of permits")
+	ErrMaxSize      = spacefile.ErrMaxSize
+	ErrTooManyLocks = live.ErrTooManyLocks
+	ErrSelf         = queue.ErrSelf
+)
+
+// CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
+type CorruptError struct {
+	File   string // path of the file
+	Offset int64  // of the record
+	What   string
+}
+
+// Error implements error.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("damaged: %s at offset %d: %s", e.File, e.Offset, e.What)
+}
+
+// Is makes the error ErrCorrupt.
+func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// TypeError says how a stored type and that of the program differ
+// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable).
+type TypeError struct {
+	Kind  error    // ErrTypeChanged or ErrUnstorable
+	Name  string   // of the collection; "" if it is the type alone
+	Lines []string // the difference, or the reason, field by field
+}
+
+// Error implements error.
+func (e *TypeError) Error() string {
+	s := e.Kind.Error()
+	if e.Name != "" {
+		s = fmt.Sprintf("%s is %s", e.Name, s)
+	}
+	if e.Kind == ErrUnstorable {
+		s = ""
+	}
+	for i, l := range e.Lines {
+		switch {
+		case s == "":
+			s = l
+		case i == 0:
+			s += ":\n" + l
+		default:
+			s += "\n" + l
+		}
+	}
+	return s
+}
+
+// Unwrap returns the kind.
+func (e *TypeError) Unwrap() error { return e.Kind }
+
+// FaultError says at which address a memory access failed; it is ErrFault.
+type FaultError struct {
+	Addr  uintptr
+	Write bool // the address is in a window: the file is there, so it was a write
+	Cause error
+}
+
+// Error implements error.
+func (e *FaultError) Error() string {
+	if e.Write {
+		return fmt.Sprintf("memory fault at %#x: stored values are read-only; change them with Set, Modify or Upsert", e.Addr)
+	}
+	return fmt.Sprintf("memory fault at %#x: the page could not be read, or a damaged value points there", e.Addr)
+}
+
+// Unwrap returns the runtime's error.
+func (e *FaultError) Unwrap() error { return e.Cause }
+
+// Is makes the error ErrFault.
+func (e *FaultError) Is(target error) bool { return target == ErrFault }
+
+// OfOpen is the error of opening the space with a name.
+func OfOpen(name string, err error) error {
+	if e := (*OpError)(nil); errors.As(err, &e) {
+		return err
+	}
+	return &OpError{Op: "open", Space: name, Err: Kind("", err)}
+}
+
+// OpError says what was being done.
+type OpError struct {
+	Op    string
+	Space string
+	Err   error
+}
+
+// Error implements error.
+func (e *OpError) Error() string { return "everheap: " + e.Op + " (" + e.Space + "): " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// Damaged reports whether the error is one of bytes of a file: then it names the file.
+func Damaged(err error) bool {
+	var block *format.DamageError
+	var value *layout.DamageError
+	return errors.As(err, &block) || errors.As(err, &value)
+}
+
+// Kind attaches the error of the interface to one of a lower layer. dir is the directory
+// of the space, if the error names a file of it.
+func Kind(dir string, err error) error {
+	var block *format.DamageError
+	var value *layout.DamageError
+	var busy *live.BusyError
+	var unstorable *layout.UnstorableError
+	var key *layout.KeyError
+	var units *live.UnitsError
+	switch {
+	case errors.As(err, &units):
+		return fmt.Errorf("%w: %w", ErrUnitsDiffer, units)
+	case errors.Is(err, live.ErrNameTooLong):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, ErrIO), errors.Is(err, ErrReplaced):
+		return err
+	case errors.As(err, &block):
+		return &CorruptError{File: dir + "/" + block.File, Offset: block.Offset, What: block.What}
+	case errors.As(err, &value):
+		return &CorruptError{File: dir + "/heap", What: value.Error()}
+	case errors.Is(err, ErrBusy):
+		return err // the end of a context in it is why
+	case errors.As(err, &busy):
+		return fmt.Errorf("%w: %w", ErrBusy, busy)
+	case errors.Is(err, live.ErrTooManyProcesses):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.As(err, &unstorable):
+		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
+	case errors.As(err, &key):
+		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
+	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, heap.ErrTooLarge), errors.Is(err, layout.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, mapping.ErrAddressInUse):
+		return fmt.Errorf("%w: %w", ErrAddressInUse, err)
+	case errors.Is(err, mapping.ErrUnsupported):
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, mapping.ErrReplaced):
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
+	case errors.Is(err, mapping.ErrIO), errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w: %w", ErrIO, err)
+	}
+	return err
+}

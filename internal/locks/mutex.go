@@ -1,0 +1,138 @@
+package locks
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/goroutine"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/queue"
+)
+
+// Mutex is a handle on a named mutex.
+type Mutex struct {
+	user *User
+	lock *lock
+}
+
+// Mutex returns a handle on the mutex of a name.
+func (u *User) Mutex(name string) *Mutex {
+	m := &Mutex{u, u.lock(lockKey{name: name})}
+	runtime.AddCleanup(m, dropped.drop, dropped{u.table, m.lock})
+	return m
+}
+
+// Lock waits until this process has the mutex, for this call alone. The error is
+// ErrOwnerDied if it has it, and the holder before died.
+func (m *Mutex) Lock(ctx context.Context) (err error) {
+	u, l := m.user, m.lock
+	if err := u.enter(l); err != nil {
+		return err
+	}
+	queued := false // it has the queue, and not the lock
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
+	if err := u.queueFor(ctx, l); err != nil {
+		return err
+	}
+	queued = true
+	held, err := u.take(ctx, l)
+	if err != nil {
+		return err
+	}
+	queued = false
+	return m.hold(held)
+}
+
+// TryLock is Lock without waiting; ok says whether it has the mutex.
+func (m *Mutex) TryLock() (ok bool, err error) {
+	u, l := m.user, m.lock
+	if err := u.enter(l); err != nil {
+		return false, err
+	}
+	queued := false
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
+	if !l.queue.TryLock() {
+		return false, nil
+	}
+	queued = true
+	held, ok, err := u.m.Live.TryTake(l.named)
+	if !ok || err != nil {
+		return false, err
+	}
+	queued = false
+	err = m.hold(held)
+	return err == nil || err == failure.ErrOwnerDied, err
+}
+
+// end ends an operation, and its guard; if queued is set, what it has is the queue. Until
+// then the handle is not garbage, so the lock stays in the table.
+func (m *Mutex) end(before bool, queued *bool, err *error) {
+	sp := m.user.m
+	debug.SetPanicOnFault(before)
+	r := recover()
+	if r != nil {
+		*err = sp.Fault(r)
+	}
+	if *queued {
+		m.lock.queue.Unlock()
+	}
+	sp.Exit()
+	runtime.KeepAlive(m)
+	if r != nil && *err == nil {
+		panic(r)
+	}
+}
+
+// hold notes that the mutex is held. Close sets closed first and then releases what
+// it finds, so either it finds this, or closed is seen here.
+func (m *Mutex) hold(held live.HeldLock) error {
+	u, l := m.user, m.lock
+	l.mutex.held = held
+	l.serial.Store(goroutine.GoID())
+	l.mutex.by.Store(u)
+	if u.closed.Load() {
+		if held, ok := l.letGo(u); ok {
+			defer l.queue.Unlock()
+			u.m.Live.GiveBack(held)
+		}
+		return failure.ErrClosed
+	}
+	if held.OwnerDied() {
+		return failure.ErrOwnerDied
+	}
+	return nil
+}
+
+// Unlock releases the mutex.
+func (m *Mutex) Unlock() (err error) {
+	u, l := m.user, m.lock
+	if err := u.enter(l); err != nil {
+		return err
+	}
+	queued := false
+	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
+	held, ok := l.letGo(u)
+	if !ok {
+		return u.notHeld("%v is not locked by this handle on the space", l)
+	}
+	queued = true
+	u.m.Live.Give(held)
+	return nil
+}
+
+// Name returns the name.
+func (m *Mutex) Name() string { return m.lock.key.name }
+
+// selfLockError is ErrSelf for a mutex.
+type selfLockError struct{ lock string }
+
+// Error implements error.
+func (e *selfLockError) Error() string {
+	return fmt.Sprintf("this goroutine has locked %s already, and would wait for itself", e.lock)
+}
+
+// Is makes the error ErrSelf.
+func (e *selfLockError) Is(target error) bool { return target == queue.ErrSelf }

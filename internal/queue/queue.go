@@ -1,0 +1,118 @@
+// Package queue is the lock by which the goroutines of one process take turns: first
+// come, first served once it is contended, and a waiter can give up. Whoever has that
+// of a space may take the space's writer lock and use the process's lists of free
+// space; each named lock has one of its own.
+//
+// Start reading at Queue.Lock.
+package queue
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/everheap/everheap/internal/goroutine"
+)
+
+var (
+	// ErrSelf says that a goroutine would wait for its own transaction.
+	ErrSelf = errors.New("this goroutine is in a transaction of the same space already: in an Update use its Tx instead of the Space, in a Resume call checkpoint first")
+	// ErrGone is that of one who has waited for others of this process in vain.
+	ErrGone = errors.New("what it waits for does not come any more")
+)
+
+// Queue is such a lock. The zero value is free.
+type Queue struct {
+	state atomic.Int32 // 0 free, 1 held, 2 held and perhaps waited for
+	owner atomic.Uintptr
+	Over  <-chan struct{} // closed when nobody is to wait any more; nil: never
+	wait  struct {
+		sync.Mutex
+		list []chan struct{}
+	}
+}
+
+const spins = 20
+
+// Lock takes the lock, or returns the error of the context, ErrGone, or ErrSelf.
+func (q *Queue) Lock(ctx context.Context) error {
+	if q.state.CompareAndSwap(0, 1) {
+		q.owner.Store(goroutine.ID())
+		return nil
+	}
+	if q.owner.Load() == goroutine.ID() {
+		return ErrSelf
+	}
+	if err := q.LockSlow(ctx); err != nil {
+		return err
+	}
+	q.owner.Store(goroutine.ID())
+	return nil
+}
+
+// TryLock takes the lock if nobody has it.
+func (q *Queue) TryLock() bool {
+	if !q.state.CompareAndSwap(0, 1) {
+		return false
+	}
+	q.owner.Store(goroutine.ID())
+	return true
+}
+
+// Mine reports whether this goroutine has the lock.
+func (q *Queue) Mine() bool { return q.state.Load() != 0 && q.owner.Load() == goroutine.ID() }
+
+// LockSlow waits for the lock, whoever has it, and does not note who waits.
+func (q *Queue) LockSlow(ctx context.Context) error {
+	for range spins {
+		if q.state.CompareAndSwap(0, 1) {
+			return nil
+		}
+		runtime.Gosched()
+	}
+	q.wait.Lock()
+	if q.state.Swap(2) == 0 {
+		q.wait.Unlock()
+		return nil // state 2 costs one look at the list when it is unlocked
+	}
+	turn := make(chan struct{})
+	q.wait.list = append(q.wait.list, turn)
+	q.wait.Unlock()
+	err := ErrGone
+	select {
+	case <-turn:
+		return nil
+	case <-q.Over:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	q.wait.Lock()
+	i := slices.Index(q.wait.list, turn)
+	if i >= 0 {
+		q.wait.list = slices.Delete(q.wait.list, i, i+1)
+	}
+	q.wait.Unlock()
+	if i < 0 { // our turn came at the same time
+		q.Unlock()
+	}
+	return err
+}
+
+// Unlock gives the lock to the first waiter, if there is one.
+func (q *Queue) Unlock() {
+	q.owner.Store(0)
+	if q.state.CompareAndSwap(1, 0) {
+		return
+	}
+	q.wait.Lock()
+	defer q.wait.Unlock()
+	if len(q.wait.list) == 0 {
+		q.state.Store(0)
+		return
+	}
+	close(q.wait.list[0])
+	q.wait.list = slices.Delete(q.wait.list, 0, 1)
+}

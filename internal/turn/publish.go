@@ -1,0 +1,72 @@
+package turn
+
+import (
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// Publish writes the state block, seals what the transaction wrote, and swaps
+// the current state from the held base to the new one (E1, E2, I3). It ends the
+// heap's transaction and releases the hold either way, unless it panics, and says in
+// published whether there was a swap. An error that is nil, without a swap, says that
+// others have published something since.
+//
+// as is the head of the last record if the changes come from the journal; else nil.
+func (w *Turn) Publish(t *heap.Txn, hold *live.Hold, state *format.State, as *format.RecordHead, published *bool) error {
+	t.Conclude()
+	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
+	var op format.Op
+	if err == nil {
+		op, err = t.SealLog()
+	}
+	if err != nil {
+		t.Aborted()
+		w.Live.Release(hold)
+		return err
+	}
+	t.Free(hold.State)
+	if ops := format.Addr(state.OpBlock); format.OpKindOf(state.OpWhat) == format.OpList && t.Plausible(ops) {
+		t.Free(ops)
+	}
+	state.Version = uint64(t.Version())
+	state.Previous = uint64(hold.State)
+	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
+	if as == nil {
+		state.UnixNano = uint64(w.Live.Now())
+		state.Chain = format.NextChain(state.Chain, w.Live.Words().Salt.Load(), state.Version)
+	} else {
+		state.UnixNano, state.Chain = as.UnixNano, as.Chain
+	}
+	state.BlockBytes += uint64(t.Bytes())
+	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
+	t.Seal()
+	invariant.Point("commit.sealed")
+	invariant.Point("commit.swap")
+	*published = w.Live.Publish(hold.State, a)
+	if invariant.Enabled {
+		noteSwap(w.Live.Record(), *published, hold.State, a, t.Version())
+	}
+	invariant.Point("commit.swapped")
+	if *published {
+		w.Live.Announce()
+	}
+	w.Live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
+	if !*published {
+		t.Aborted()
+		return nil
+	}
+	t.Committed()
+	invariant.Point("commit.freed")
+	return nil
+}
+
+// noteSwap notes the outcome of a commit's swap.
+func noteSwap(r invariant.Record, published bool, base, next format.Addr, version format.Version) {
+	event := invariant.Lost
+	if published {
+		event = invariant.Swapped
+	}
+	r.Note(event, uint64(next), uint64(version), uint64(base))
+}

@@ -1,0 +1,160 @@
+// Package turn says who writes, and how what it has written becomes the newest version: the
+// queue of the process and the writer lock of the space, and the swap that is the commit
+// (E1 to E3 of the engine).
+//
+// Start reading at Turn.Take and Turn.Publish.
+package turn
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
+)
+
+// Turn is the turn of one process to write in a space.
+type Turn struct {
+	*member.Member
+	durable *durable.Writer
+	Txn     heap.Txn // of the transaction that has the queue
+	Change  Change
+}
+
+// Writing is a transaction that writes, as far as it takes no objects to change something.
+type Writing struct {
+	Txn   *heap.Txn
+	State *format.State // of the version that it makes; so far its Version is that of the base
+	Base  format.Addr   // the state of the version that it starts from, which is held
+}
+
+// Change runs fn in a transaction of its own, in a guard, and returns the version that it has
+// published. After an error of fn nothing has changed.
+type Change func(ctx context.Context, fn func(w Writing) error) (format.Version, error)
+
+// Init sets it up for a member that is about to open the space. The Change is still to be set.
+func (w *Turn) Init(m *member.Member, d *durable.Writer) { w.Member, w.durable = m, d }
+
+// Take takes the queue of the process and the writer lock of the space; Give must
+// follow.
+func (w *Turn) Take(ctx context.Context) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		r := recover()
+		if r == nil {
+			return
+		}
+		if err = w.Fault(r); err == nil {
+			panic(r)
+		}
+		if !w.Forked() && w.Queue.Mine() {
+			w.Give()
+		}
+	}()
+	return w.Await(ctx)
+}
+
+// Await is Take for one who has a guard: if it panics he may have the queue.
+func (w *Turn) Await(ctx context.Context) error {
+	if w.Forked() {
+		return failure.ErrForked
+	}
+	if w.ReadOnly {
+		return failure.ErrReadOnly
+	}
+	if err := w.Queue.Lock(ctx); err != nil {
+		return err
+	}
+	if w.Shut.Load() {
+		w.Queue.Unlock()
+		return w.WhyClosed()
+	}
+	if err := w.durable.Refused(); err != nil {
+		w.Queue.Unlock()
+		return err
+	}
+	w.Live.Writing()
+	grant, err := w.Live.LockWriter(ctx)
+	if err != nil {
+		w.Queue.Unlock()
+		return err
+	}
+	if err := w.durable.Refused(); err != nil { // since it has waited
+		w.Give()
+		return err
+	}
+	w.Live.Writing() // the heart may have gone to sleep while this process waited
+	if grant == live.FromSuspended {
+		if err := w.outrun(); err != nil {
+			w.Give()
+			return err
+		}
+	}
+	return nil
+}
+
+// Give releases what Take took.
+func (w *Turn) Give() {
+	w.Anyhow(w.Live.UnlockWriter)
+	w.Queue.Unlock()
+}
+
+// outrun publishes a version that changes nothing, so that the swap of a holder
+// that was taken over can only fail (E3). If the sleeper was faster, its version
+// is the base of the next try.
+func (w *Turn) outrun() error {
+	if w.Live.Words().Clean.Load() != 0 { // E5
+		if err := w.durable.MakeUnclean(); err != nil {
+			return err
+		}
+	}
+	return w.UsingLists(func() error {
+		w.Heap.Enter()
+		for {
+			published, err := w.publishNothing()
+			if published || err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// publishNothing publishes a version that changes nothing.
+func (w *Turn) publishNothing() (published bool, err error) {
+	hold, t := w.Live.HoldCurrent(), &w.Txn
+	defer w.endPublish(debug.SetPanicOnFault(true), t, &hold, &published, &err)
+	state := *member.StateAt(hold.State)
+	t.Begin(w.Heap, hold.State, format.Version(state.Version)+1, w.Reader)
+	err = w.Publish(t, &hold, &state, nil, &published)
+	return published, err
+}
+
+// endPublish ends publishNothing, as endWrite does a commit.
+func (w *Turn) endPublish(before bool, t *heap.Txn, hold *live.Hold, published *bool, err *error) {
+	debug.SetPanicOnFault(before)
+	if r := recover(); r != nil {
+		fault := w.Fault(r)
+		if fault == nil {
+			panic(r)
+		}
+		if w.Forked() { // what is abandoned and let go of would be the parent's
+			*err = fault
+			return
+		}
+		t.Forget()
+		w.Anyhow(w.Heap.Abandon)
+		if *published {
+			w.Note(fault)
+		} else {
+			*err = fault
+		}
+	}
+	if hold.Held() {
+		w.Anyhow(func() { w.Live.Release(hold) })
+	}
+}

@@ -1,0 +1,53 @@
+package upkeep
+
+import (
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+)
+
+// Claim is a reader's claim on a version.
+type Claim struct {
+	live.Reader
+	PID     int
+	Foreign bool // see live.Process
+	Command string
+	Self    bool
+	Version format.Version   // 0: it was let go meanwhile
+	Pins    format.ByteCount // what the version can reach that the newest cannot
+}
+
+// Claims lists the claims on versions, and what each one of an older version pins:
+// for that it walks those versions.
+func (u *Upkeep) Claims() (list []Claim, err error) {
+	err = u.Within(func() error {
+		current := u.Live.Current()
+		var older []format.Addr
+		for _, r := range u.Live.Readers() {
+			c := Claim{Reader: r, Version: u.Heap.VersionOf(r.State)}
+			if c.Version == 0 {
+				continue
+			}
+			for _, p := range u.Live.Processes() {
+				if p.Incarnation == r.Owner {
+					c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
+				}
+			}
+			if c.PID == 0 {
+				continue // of a dead process: it holds nothing
+			}
+			list = append(list, c)
+			if r.State != current {
+				older = append(older, r.State)
+			}
+		}
+		if len(older) == 0 {
+			return nil
+		}
+		pins, err := u.Pinned(older)
+		for i := range list {
+			list[i].Pins = pins[list[i].State]
+		}
+		return err
+	})
+	return list, err
+}

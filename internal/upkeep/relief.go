@@ -1,0 +1,120 @@
+package upkeep
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+)
+
+// What is done within a transaction that finds no space left, besides the heap's own
+// reserve (heap.Txn): nothing of it needs space itself. Anchors are written into slots
+// that are there; a sweep only reads; the journal is replaced by anchors where it cannot
+// grow.
+
+const (
+	reliefPause = time.Second           // between sweeps for the sake of what others have set aside
+	reliefWait  = time.Second           // for another process that is sweeping
+	reliefLook  = 5 * time.Millisecond  // how often is looked
+	worthAsking = 4 * format.ExtentSize // bytes that others have set aside
+)
+
+// Relieve lets go of what the dead, the journal and the old anchors keep from reuse. The
+// caller is the writer, who has no space left; what fails here leaves the space as
+// full as it is.
+func (u *Upkeep) Relieve() {
+	u.Live.Reap()
+	version, err := u.NewestVersion()
+	if err == nil && u.durable.Spool() == nil && u.Live.JournalFloor() < version { // the older usable anchor keeps something, too
+		_ = u.durable.AnchorTwice()
+	}
+}
+
+// SweepWithin is Sweep in the middle of a transaction that has no space left, if a sweep
+// may find some: what the dead had reserved, what was pinned, what processes have set
+// aside, all of which forget that. It reports whether there was one.
+//
+// Why that is right in the middle of a transaction: the caller is the writer, and its base
+// is the current version; so what Sweep says of the version it holds is true of the base.
+// What the transaction has written is in nobody's lists, and is marked besides; what it
+// has freed is of the base, hence marked, and becomes pending when it commits, as ever.
+// The lists of this process are forgotten below the floor, as if it had just entered. A
+// sweep that this very process has in progress finds another epoch and decides nothing.
+func (u *Upkeep) SweepWithin() bool {
+	t := &u.Txn
+	if !u.maySweepFind() {
+		return false
+	}
+	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
+	release, ok := u.beSweeper()
+	switch {
+	case ok:
+		defer release()
+	case w.Sweeper.Load() == me: // by another goroutine of this process
+	case w.Sweeper.CompareAndSwap(0, me): // which is about to begin, or has just ended
+		defer w.Sweeper.CompareAndSwap(me, 0)
+	default:
+		return u.awaitSweeper()
+	}
+	u.relieved = time.Now()
+	begun := u.beginSweep()
+	if begun.epoch == 0 {
+		return false
+	}
+	if begun.hold.State != t.Base() { // this process stood still, and others have gone on
+		u.Live.Release(&begun.hold)
+		w.SweepWish.Store(1)
+		return false
+	}
+	u.awaitOwnHolds() // of the sweep that has just been passed, too
+	_, swept, err := u.endSweep(context.Background(), begun, t)
+	u.Note(err)
+	return err == nil && swept != 0
+}
+
+// maySweepFind reports whether a sweep is due for certain, is in progress, so that nobody
+// has in his lists what it will find, was never made since the live file is there, or would
+// make others give what they have set aside.
+func (u *Upkeep) maySweepFind() bool {
+	w := u.Live.Words()
+	if w.SweepWish.Load() == 1 || w.Sweeper.Load() != 0 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
+		return true
+	}
+	if time.Since(u.relieved) < reliefPause {
+		return false
+	}
+	var aside format.ByteCount
+	for _, p := range u.Live.Processes() {
+		if !p.Self {
+			aside += p.Reserved
+		}
+	}
+	return aside >= worthAsking
+}
+
+// awaitSweeper waits for the sweep of another process, and reports whether it has ended:
+// what it found is on the stacks then. One that stands still is not waited for (moves).
+func (u *Upkeep) awaitSweeper() bool {
+	w := u.Live.Words()
+	swept := w.Swept.Load()
+	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+		if w.Swept.Load() != swept {
+			return true
+		}
+		if w.Sweeper.Load() == 0 {
+			return false
+		}
+	}
+	return false
+}
+
+// awaitOwnHolds waits until no hold of the space itself keeps an old version, but at most for
+// reliefWait (RV7). The caller is the writer.
+func (u *Upkeep) awaitOwnHolds() {
+	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+		if u.Own.CancelLong() == 0 && !slices.ContainsFunc(u.Live.AnchorWriters(), u.Moves) {
+			return
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package upkeep
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/everheap/everheap/internal/failure"
+)
+
+// Others who are at it are no error of a try; whatever else went wrong is, even if others were
+// at it too.
+func TestAfterMoving(t *testing.T) {
+	busy, fault := fmt.Errorf("sweeping: %w", failure.ErrBusy), fmt.Errorf("writing: %w", failure.ErrIO)
+	for _, c := range []struct {
+		move, sweep, err error
+		busy             bool
+	}{
+		{nil, nil, nil, false},
+		{nil, busy, nil, true},
+		{busy, nil, nil, true},
+		{busy, busy, nil, true},
+		{fault, busy, failure.ErrIO, true},
+		{busy, fault, failure.ErrIO, true},
+		{fault, nil, failure.ErrIO, false},
+	} {
+		if busy, err := afterMoving(c.move, c.sweep); busy != c.busy || !errors.Is(err, c.err) || errors.Is(err, failure.ErrBusy) {
+			t.Errorf("moving %v, sweeping %v: %t, %v", c.move, c.sweep, busy, err)
+		}
+	}
+}
+
+// A try counts only if it came to its end.
+func TestShrunk_Futile(t *testing.T) { // H2
+	fault := fmt.Errorf("writing: %w", failure.ErrIO)
+	for _, c := range []struct {
+		s      shrunk
+		err    error
+		futile bool
+	}{
+		{shrunk{}, nil, false},
+		{shrunk{more: true}, nil, false},
+		{shrunk{busy: true}, nil, true},
+		{shrunk{busy: true}, fault, false},
+		{shrunk{}, fmt.Errorf("sweeping: %w", failure.ErrBusy), true},
+		{shrunk{}, fmt.Errorf("sweeping: %w", failure.ErrSuspended), true},
+	} {
+		if got := c.s.futile(c.err); got != c.futile {
+			t.Errorf("%+v with %v: %t", c.s, c.err, got)
+		}
+	}
+}

@@ -248,14 +248,6 @@ func TestFull_DropBesideSweeps(t *testing.T) { // RV7
 			}
 			spacetest.Must(t, s.Checkpoint("keeps"))
 			n := fillUp(t, s, m)
-			spacetest.Update(t, s, func(tx *everheap.Tx) error {
-				for i := range kept {
-					if _, err := m.Delete(tx, -i-1); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
 			var over atomic.Bool
 			var sweeps sync.WaitGroup
 			sweeps.Go(func() {
@@ -265,7 +257,13 @@ func TestFull_DropBesideSweeps(t *testing.T) { // RV7
 					}
 				}
 			})
-			err := s.DropCheckpoint("keeps")
+			var err error
+			for i := 0; i < kept && err == nil; i++ {
+				_, err = m.Delete(s, -i-1)
+			}
+			if err == nil {
+				err = s.DropCheckpoint("keeps")
+			}
 			if err == nil {
 				err = m.Set(s, n, strings.Repeat("y", 300_000))
 			}

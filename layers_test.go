@@ -43,6 +43,7 @@ var layers = [][]string{
 	{"internal/entry"},
 	{"internal/layout"},
 	{"internal/heap", "internal/journal", "internal/backup"},
+	{"internal/ledger"},
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/collect"
 )
 
 // CollectStats is the outcome of Collect. Sizes are bytes.
@@ -47,7 +47,7 @@ func (s *Space) Collect(ctx context.Context) (CollectStats, error) {
 }
 
 // collectStats says what a collection has done.
-func collectStats(c engine.Collection) CollectStats {
+func collectStats(c collect.Collection) CollectStats {
 	return CollectStats{Version: Version(c.Version), Objects: c.Objects, Dropped: c.Dropped, Rescued: c.Rescued,
 		Bytes: uint64(c.Bytes), Batches: c.Batches, Duration: c.Duration}
 }

@@ -25,7 +25,8 @@ var layers = [][]string{
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
-	{"internal/recast"},
+	{"internal/collect"},
+	{"internal/recast", "internal/view"},
 	{"internal/edit"},
 	{"internal/upkeep"},
 	{"internal/checkpoint"},
@@ -42,6 +43,7 @@ var layers = [][]string{
 	{"internal/entry", "internal/typetext"},
 	{"internal/layout"},
 	{"internal/heap", "internal/journal", "internal/backup"},
+	{"internal/ledger"},
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},
@@ -101,6 +103,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/salvage":    {"reads states and entries in place", nil},
 	"internal/spacefile":  {"sizes of the first blocks", []string{"newfiles.go"}},
 	"internal/upkeep":     {"moves blocks, words and bytes", nil},
+	"internal/collect":    {"looks at the blocks of objects", nil},
 	"internal/checkpoint": {"reads and writes lists of checkpoints in place", nil},
 	"internal/durable":    {"reads the blocks that versions log in place", nil},
 	"internal/member":     {"reads states in place", nil},

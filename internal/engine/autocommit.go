@@ -275,3 +275,8 @@ func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) 
 		return fn(turn.Writing{Txn: tx.Write, State: tx.State, Base: tx.hold.State})
 	})
 }
+
+// changeBy is change for who has a base to compare with.
+func (sp *Space) changeBy(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error) {
+	return sp.change(ctx, func(tx *Tx) error { return fn(&tx.Editor, tx.hold.State) })
+}

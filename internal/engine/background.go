@@ -122,7 +122,7 @@ func (b *background) tick() error {
 		sp.Note(sp.durable.LookAround())
 		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
 		sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
-		sp.maybeCollect()
+		sp.collections.Maybe()
 	}
 	return nil
 }

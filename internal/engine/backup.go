@@ -35,12 +35,12 @@ func (tx *Tx) Backup(w io.Writer) error {
 	r := sp.Heap.Reader(true)
 	d := dump.Dump{Reader: &r, State: state, Own: sp.store.Catalog, Shape: sp.store.Shape, Verify: r.Verify, Put: wr.Put}
 	d.There = tx.there(&r)
-	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.located(object, a, err) }
+	d.Lost = func(object uint64, a format.Addr, err error) error { return sp.Located(object, a, err) }
 	if err := d.Run(); err != nil {
 		return err
 	}
 	if d.Objects != state.Objects {
-		return sp.located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.Objects))
+		return sp.Located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.Objects))
 	}
 	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
 	next := max(state.NextIndex, member.StateAt(tx.hold.State).NextIndex)
@@ -53,17 +53,4 @@ func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 		word, err := vector.Get(r, format.Link(tx.State.Table), index)
 		return err == nil && word != 0
 	}
-}
-
-// located says of damage where it is, if it does not say so itself.
-func (sp *Space) located(object uint64, a format.Addr, err error) error {
-	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.Offset != 0 {
-		return err
-	}
-	_, off := sp.HeapFile(a)
-	what := err.Error()
-	if object != 0 {
-		what = fmt.Sprintf("object %d: %s", object, what)
-	}
-	return &format.DamageError{File: HeapName, Offset: off, What: what}
 }

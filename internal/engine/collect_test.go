@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -111,10 +112,10 @@ func (k *knots) there(ids []format.ID) (n int) {
 }
 
 // marked begins a collection.
-func (k *knots) marked() *collector {
+func (k *knots) marked() *collect.Collector {
 	k.t.Helper()
-	c := newCollector(context.Background(), k.Space, false)
-	if err := k.Guarded(c.mark); err != nil {
+	c := k.collections.New(context.Background(), false)
+	if err := k.Guarded(c.Mark); err != nil {
 		k.t.Fatal(err)
 	}
 	return c
@@ -127,28 +128,28 @@ func TestCollect_ComparisonThatIsCutShort(t *testing.T) {
 	ids := k.tie(3000)
 	c := k.marked()
 	k.name(1, ids[0])
-	now, err := c.view()
+	now, err := c.View()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.deadline = time.Now()
-	if err := k.Guarded(func() error { return c.catchUp(now) }); !errors.Is(err, errBehind) {
+	c.Until(time.Now())
+	if err := k.Guarded(func() error { return c.CatchUp(now) }); !errors.Is(err, collect.ErrBehind) {
 		t.Fatalf("after the deadline: %v", err)
 	}
-	now.EndView()
+	now.Drop()
 	for _, id := range ids {
-		if c.kept.has(id.Index()) {
+		if c.Keeps(id.Index()) {
 			t.Fatalf("%x counts as kept", id)
 		}
 	}
-	c.deadline = time.Time{}
-	if err := c.dropAll(); err != nil {
+	c.Until(time.Time{})
+	if err := c.DropAll(); err != nil {
 		t.Fatal(err)
 	}
 	if n := k.there(ids); n != len(ids) || c.Rescued != uint64(n) {
 		t.Errorf("%d of %d are there, %d rescued", n, len(ids), c.Rescued)
 	}
-	c.end()
+	c.End()
 	verify(t, k.Space)
 }
 
@@ -158,30 +159,30 @@ func TestCollect_ManyChanges(t *testing.T) {
 	garbage, rescued := k.tie(500), k.tie(20_000)
 	c := k.marked()
 	k.name(1, rescued[0])
-	if _, _, err := c.batch(time.Nanosecond); !errors.Is(err, errBehind) {
+	if _, _, err := c.Batch(time.Nanosecond); !errors.Is(err, collect.ErrBehind) {
 		t.Errorf("in no time: %v", err)
 	}
-	if err := c.dropAll(); err != nil {
+	if err := c.DropAll(); err != nil {
 		t.Fatal(err)
 	}
 	if n, m := k.there(garbage), k.there(rescued); n != 0 || m != len(rescued) {
 		t.Errorf("%d are left of the garbage, %d of %d were rescued", n, m, len(rescued))
 	}
-	c.end()
+	c.End()
 	verify(t, k.Space)
 }
 
 // Two collections at once drop what each alone would have dropped.
 func TestCollect_TwoAtOnce(t *testing.T) {
 	k := newKnots(t)
-	k.options.CollectBatch = 5
+	k.collections.Options.Batch = 5
 	garbage, kept, late := k.tie(60), k.tie(20), k.tie(20)
 	k.name(1, kept[0])
 	one := k.marked()
 	two := k.marked()
 	for i := range 10 {
-		for _, c := range []*collector{one, two}[i%2:] {
-			if _, _, err := c.batch(time.Second); err != nil {
+		for _, c := range []*collect.Collector{one, two}[i%2:] {
+			if _, _, err := c.Batch(time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -189,11 +190,11 @@ func TestCollect_TwoAtOnce(t *testing.T) {
 			k.name(2, late[0])
 		}
 	}
-	for _, c := range []*collector{one, two} {
-		if err := c.dropAll(); err != nil {
+	for _, c := range []*collect.Collector{one, two} {
+		if err := c.DropAll(); err != nil {
 			t.Fatal(err)
 		}
-		c.end()
+		c.End()
 	}
 	if k.there(garbage) != 0 || k.there(kept) != len(kept) || k.there(late) != len(late) || one.Dropped+two.Dropped != uint64(len(garbage)) {
 		t.Errorf("%d, %d, %d are left, %d and %d were dropped", k.there(garbage), k.there(kept), k.there(late), one.Dropped, two.Dropped)
@@ -248,12 +249,12 @@ func TestCollect_Due(t *testing.T) {
 	w := k.Live.Words()
 	expect := func(want bool, after string) {
 		t.Helper()
-		if got := k.collectDue(); got != want {
+		if got := k.collections.Due(); got != want {
 			t.Errorf("after %s: due %v, with %d made, %d unlinked, of %d", after, got, w.NextIndex.Load(), w.Unlinked.Load(), w.CollectDue.Load())
 		}
 	}
 	expect(false, "nothing")
-	ids := k.tie(leastActivity)
+	ids := k.tie(collect.LeastActivity)
 	expect(true, "objects were made")
 	if _, err := k.Collect(context.Background()); err != nil {
 		t.Fatal(err)
@@ -263,7 +264,7 @@ func TestCollect_Due(t *testing.T) {
 		t.Error("garbage is left")
 	}
 	ids = k.tie(1)
-	for range leastActivity {
+	for range collect.LeastActivity {
 		k.name(1, ids[0])
 		k.name(1, 0)
 	}
@@ -272,11 +273,11 @@ func TestCollect_Due(t *testing.T) {
 	if _, err := k.Collect(context.Background()); err != nil { // it drops nothing
 		t.Fatal(err)
 	}
-	for range leastActivity + 1 {
+	for range collect.LeastActivity + 1 {
 		k.name(1, ids[0])
 	}
 	expect(false, "one in vain, and as many changes")
-	for range collectLater * leastActivity {
+	for range collect.Later * collect.LeastActivity {
 		k.name(1, ids[0])
 	}
 	expect(true, "more of them")

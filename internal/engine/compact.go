@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/upkeep"
@@ -39,3 +40,9 @@ func (sp *Space) Sweep() (format.ByteCount, error) { return sp.upkeep.Sweep() }
 
 // Claims lists the claims on versions, and what each one of an older version pins.
 func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }
+
+// Collect drops the objects that no name reaches, and returns when all that there were
+// when it began are gone, but for those that were linked again meanwhile.
+func (sp *Space) Collect(ctx context.Context) (collect.Collection, error) {
+	return sp.collections.Collect(ctx)
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/everheap/everheap/internal/audit"
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/member"
@@ -47,7 +48,7 @@ type Status struct {
 	Failure   error            // of the background's last failure
 	Failed    bool             // a sync failed: no more writing
 	Processes int
-	Collected Collection // the last collection of this process
+	Collected collect.Collection // the last collection of this process
 }
 
 // Status looks at the space. It waits for nobody.
@@ -79,9 +80,7 @@ func (sp *Space) Status() (s Status, err error) {
 			}
 			s.Reserved += p.Reserved
 		}
-		sp.collecting.Lock()
-		s.Collected = sp.collecting.last
-		sp.collecting.Unlock()
+		s.Collected = sp.collections.Last()
 		s.Failure = sp.Failure()
 		if info, err := sp.Files.Locks.Stat(); err == nil {
 			s.File = info.Size()

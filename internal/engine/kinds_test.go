@@ -196,10 +196,10 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := collection.dropAll(); err != nil || collection.Rescued != 1 {
+	if err := collection.DropAll(); err != nil || collection.Rescued != 1 {
 		t.Errorf("the collection rescued %d objects: %v", collection.Rescued, err)
 	}
-	collection.end()
+	collection.End()
 	expectPair(t, k.Space, "changed during a collection", pair, a, late)
 
 	// It is moved while the space is open, if much was removed around it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -83,7 +84,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
-	sp.collecting.turn = make(chan struct{}, 1)
+	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		sp.release()
 		return nil, err
@@ -158,6 +159,7 @@ func (sp *Space) attach() {
 	sp.Heap.SetRelief(sp.upkeep.Relieve, sp.upkeep.SweepWithin)
 	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
+	sp.collections.Change = sp.changeBy
 }
 
 // openHeap opens and maps the heap file.

@@ -48,6 +48,7 @@ import (
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/checkpoint"
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/locks"
@@ -78,7 +79,7 @@ type Space struct {
 	locks    locks.Table // named ones
 	watching watching
 
-	collecting collecting
+	collections collect.Collections
 
 	durable durable.Writer
 	upkeep  upkeep.Upkeep

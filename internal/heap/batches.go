@@ -105,7 +105,7 @@ func (h *Heap) push(stack int, items []format.ParcelItem) {
 			break
 		}
 		if invariant.Enabled {
-			h.packed(stack, a, items[:n])
+			h.ledger.Packed(stack, a, items[:n], h.BlockBytes)
 		}
 		h.fillBatch(a, first, items[:n])
 		if last == 0 {
@@ -155,8 +155,8 @@ func (h *Heap) hasCarrier() bool {
 	if err == nil {
 		c := format.ClassFor(carrierBytes)
 		if invariant.Enabled {
-			h.unused(a, c.BlockSize())
-			h.listed(a, c.BlockSize())
+			h.ledger.Unused(a, c.BlockSize())
+			h.ledger.Listed(a, c.BlockSize())
 		}
 		h.lists[c].hot = append(h.lists[c].hot, a)
 	}
@@ -171,7 +171,7 @@ func (h *Heap) pushOwn(c format.Class) {
 		a := format.Addr(items[0].Addr)
 		n := min(len(items)-1, batchItems)
 		if invariant.Enabled {
-			h.packed(int(c), a, items[1:1+n])
+			h.ledger.Packed(int(c), a, items[1:1+n], h.BlockBytes)
 		}
 		h.fillBatch(a, first, items[1:1+n])
 		if last == 0 {
@@ -259,12 +259,12 @@ func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	class := format.ClassFor(carrierBytes)
 	if !ok {
 		if invariant.Enabled {
-			h.misfit(a, class.BlockSize(), "what lies in a stack is a batch")
+			h.ledger.Misfit(a, class.BlockSize(), "what lies in a stack is a batch")
 		}
 		return 0, false
 	}
 	if invariant.Enabled {
-		h.unpacked(a)
+		h.ledger.Unpacked(a)
 	}
 	h.writable(a).Meta = format.MakeMeta(0, format.KindNone, class)
 	for _, item := range items {
@@ -310,7 +310,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	off := item.Addr - h.base
 	if off < h.first || off >= h.live.Words().Carved.Load() || off&15 != 0 {
 		if invariant.Enabled {
-			h.refused(stack, item)
+			h.ledger.Refused(stack, item)
 		}
 		return
 	}
@@ -320,7 +320,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 	case stack == format.StackExtents:
 		if off%format.ExtentSize == 0 && item.Birth <= (h.live.Words().Carved.Load()-off)>>format.ExtentShift && item.Birth > 0 {
 			if invariant.Enabled {
-				h.acceptedExtents(extent, item.Birth)
+				h.ledger.AcceptedExtents(extent, item.Birth)
 			}
 			h.putFree(extent, item.Birth)
 			return
@@ -329,7 +329,7 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 		hd := h.header(a)
 		if size := blockSize(hd); h.sound(a) && hd.Birth() == format.Version(item.Birth) {
 			if invariant.Enabled {
-				h.acceptedWaiting(a, size)
+				h.ledger.AcceptedWaiting(a, size)
 			}
 			f := freed{a, format.Version(item.Birth), format.Version(item.Freed), size}
 			if logged(hd.Kind()) {
@@ -342,12 +342,12 @@ func (h *Heap) accept(stack int, item format.ParcelItem) {
 		}
 	case class == format.Class(stack) && class.Begins(off%format.ExtentSize):
 		if invariant.Enabled {
-			h.acceptedBlock(a, class.BlockSize())
+			h.ledger.AcceptedBlock(a, class.BlockSize())
 		}
 		h.addCold(class, a)
 		return
 	}
 	if invariant.Enabled {
-		h.refused(stack, item)
+		h.ledger.Refused(stack, item)
 	}
 }

@@ -145,7 +145,7 @@ func (h *Heap) CutTail() (below uint64) {
 		first += kept
 	}
 	if invariant.Enabled {
-		h.cutOff(first, end-first)
+		h.ledger.CutOff(first, end-first)
 	}
 	below = first << format.ExtentShift
 	h.live.Words().Carved.Store(below)

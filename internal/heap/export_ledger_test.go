@@ -8,10 +8,10 @@ import (
 )
 
 // Blind lets this process do with the heap what it must not.
-func (h *Heap) Blind() { h.ledger.blind = true }
+func (h *Heap) Blind() { h.ledger.Blind(true) }
 
 // See ends that.
-func (h *Heap) See() { h.ledger.blind = false }
+func (h *Heap) See() { h.ledger.Blind(false) }
 
 // Beside returns the heap of another process, which shares the mapping.
 func (h *Heap) Beside(lv *live.Live) *Heap { return New(h.region, lv) }

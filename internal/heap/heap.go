@@ -58,6 +58,7 @@ import (
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/ledger"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 )
@@ -79,7 +80,7 @@ type Heap struct {
 	delta  uintptr
 
 	epoch    uint64
-	ledger   ledger // of owners, in builds with the tag
+	ledger   ledger.Ledger // of owners, in builds with the tag
 	lists    [format.NumClasses]classList
 	groups   [][]format.Addr // by extent: its free blocks that are not hot
 	runs     runList
@@ -113,7 +114,7 @@ type freed struct {
 
 // New returns the heap of a mapped space. It owns nothing yet.
 func New(region *mapping.Region, lv *live.Live) *Heap {
-	return &Heap{
+	h := &Heap{
 		region: region, live: lv,
 		base: region.Base(), window: region.Size(), first: format.FirstExtent(region.Size()),
 		delta: region.Delta(),
@@ -121,6 +122,10 @@ func New(region *mapping.Region, lv *live.Live) *Heap {
 		held:  map[format.Version]*freedList{},
 		ahead: ahead{wish: make(chan struct{}, 1), ready: map[uint64]format.Version{}},
 	}
+	if invariant.Enabled {
+		h.ledger.Init(lv, h.base, h.window, h.first, &h.epoch, format.ClassFor(carrierBytes).BlockSize())
+	}
+	return h
 }
 
 // at turns an address into a pointer. Sound because the windows are no Go
@@ -229,7 +234,7 @@ func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Ve
 // Enter begins a section in which the process uses its lists (I7).
 func (h *Heap) Enter() {
 	if invariant.Enabled {
-		h.openLedger()
+		h.ledger.Open()
 	}
 	h.live.Entry().Active.Store(1)
 	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
@@ -246,7 +251,7 @@ func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
 	if invariant.Enabled {
-		h.forgets(floor)
+		h.ledger.Forgets(floor)
 	}
 	h.cold, h.waiting = 0, 0
 	h.reserved.forget(floor)

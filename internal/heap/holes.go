@@ -93,7 +93,7 @@ func (h *Heap) takeHoles(n uint64) (uint64, error) {
 // allocateHoles makes free extents of holes that this process owns.
 func (h *Heap) allocateHoles(extent, n uint64) error {
 	if invariant.Enabled {
-		h.assertFreeExtents(invariant.Grew, extent, n)
+		h.ledger.AssertFreeExtents(invariant.Grew, extent, n)
 	}
 	if err := h.uncut(); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (h *Heap) TakeTail() {
 		if w.Carved.CompareAndSwap(carved, end) {
 			h.live.Assure() // nobody else has it (L16)
 			if invariant.Enabled {
-				h.reservedAnew(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
+				h.ledger.ReservedAnew(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
 			}
 			h.putFree(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
 			return
@@ -231,7 +231,7 @@ func (h *Heap) PunchAside() (more bool, err error) {
 		}
 		extent, n := h.aside.takeLast(punchMost)
 		if invariant.Enabled {
-			h.assertFreeExtents(invariant.Punched, extent, n)
+			h.ledger.AssertFreeExtents(invariant.Punched, extent, n)
 		}
 		err := h.region.PunchHole(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
 		h.holes.add(extent, n)

@@ -31,7 +31,7 @@ func (h *Heap) addCold(c format.Class, a format.Addr) {
 	group := append(h.groups[extent], a)
 	if len(group) == int(format.ExtentSize/c.BlockSize()) {
 		if invariant.Enabled {
-			h.joined(extent)
+			h.ledger.Joined(extent)
 		}
 		h.groups[extent] = nil
 		h.cold -= format.ByteCount(len(group)-1) * c.BlockSize()

@@ -114,12 +114,12 @@ func (h *Heap) settle(f freed) {
 	h.waiting -= f.size
 	if !h.fits(f) {
 		if invariant.Enabled {
-			h.misfit(f.addr, f.size, "what waits still fits its place when nobody can see it any more")
+			h.ledger.Misfit(f.addr, f.size, "what waits still fits its place when nobody can see it any more")
 		}
 		return // damaged: what it was is not known; it leaks until a sweep
 	}
 	if invariant.Enabled {
-		h.settled(f.addr, f.size)
+		h.ledger.Settled(f.addr, f.size)
 	}
 	// What was written after the newest anchor lies on a page that is dirty.
 	h.put(f.addr, f.size, f.birth > h.anchored)

@@ -31,7 +31,7 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 	a := l.hot[n]
 	l.hot = l.hot[:n]
 	if invariant.Enabled {
-		h.took(a, c.BlockSize())
+		h.ledger.Took(a, c.BlockSize())
 	}
 	if n > 0 { // the next one is needed soon
 		next := uintptr(l.hot[n-1]) + h.delta
@@ -116,7 +116,7 @@ func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.A
 	h.lookAhead()
 	h.setExtentClass(extent, c)
 	if invariant.Enabled {
-		h.cutUp(extent, c)
+		h.ledger.CutUp(extent, c)
 	}
 	size := uint64(c.BlockSize())
 	n := format.ExtentSize / size
@@ -185,7 +185,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			h.live.Assure() // nobody else has them (L16)
 			invariant.Point("grow.carved")
 			if invariant.Enabled {
-				h.reservedAnew(carved>>format.ExtentShift, n)
+				h.ledger.ReservedAnew(carved>>format.ExtentShift, n)
 			}
 			h.wantGrowth(carved+n<<format.ExtentShift, end)
 			return carved >> format.ExtentShift, h.fillHoles(carved>>format.ExtentShift, n)
@@ -316,7 +316,7 @@ func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	h.populate(extent, n)
 	if invariant.Enabled {
-		h.tookRun(extent, n)
+		h.ledger.TookRun(extent, n)
 	}
 	h.setExtentClass(extent, format.ClassRun)
 	for i := uint64(1); i < n; i++ {
@@ -328,7 +328,7 @@ func (h *Heap) makeRun(extent, n uint64) format.Addr {
 // put returns a block that nobody can see to the lists. hot says that its page is dirty.
 func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 	if invariant.Enabled {
-		h.listed(a, size)
+		h.ledger.Listed(a, size)
 	}
 	if size > format.MaxSmall {
 		h.putRun(h.extentOf(a), uint64(size)>>format.ExtentShift)

@@ -123,12 +123,12 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 			}
 		}
 		if invariant.Enabled {
-			h.lent(extent)
+			h.ledger.Lent(extent)
 		}
 		invariant.Point("reserve.taken")
 		if !cell.CompareAndSwap(0, extent) { // another process was faster
 			if invariant.Enabled {
-				h.unlent(extent, 1)
+				h.ledger.Unlent(extent, 1)
 			}
 			h.runs.add(extent, 1)
 		}
@@ -167,7 +167,7 @@ next:
 			if !w.Reserve[f.cell].CompareAndSwap(f.extent, 0) { // another process was faster
 				for _, taken := range list[i : i+k] {
 					if invariant.Enabled {
-						h.unlent(taken.extent, 1)
+						h.ledger.Unlent(taken.extent, 1)
 					}
 					h.runs.add(taken.extent, 1)
 				}
@@ -176,7 +176,7 @@ next:
 		}
 		h.live.Assure() // nobody else has them (L16)
 		if invariant.Enabled {
-			h.unlent(list[i].extent, uint64(n))
+			h.ledger.Unlent(list[i].extent, uint64(n))
 		}
 		invariant.Point("reserve.cut")
 		return list[i].extent, true
@@ -206,7 +206,7 @@ func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool
 	a = list[len(list)-1]
 	r.lists[class] = list[:len(list)-1]
 	if invariant.Enabled {
-		h.took(a, class.BlockSize())
+		h.ledger.Took(a, class.BlockSize())
 	}
 	r.debts[class]++
 	r.owed++
@@ -274,7 +274,7 @@ func (h *Heap) takeCell(cell *atomic.Uint64) {
 	if extent := cell.Swap(0); extent != 0 {
 		h.live.Assure() // nobody else has it (L16)
 		if invariant.Enabled {
-			h.unlent(extent, 1)
+			h.ledger.Unlent(extent, 1)
 		}
 		h.runs.add(extent, 1)
 	}

@@ -123,14 +123,14 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	for c, list := range u.blocks {
 		for _, a := range list {
 			if invariant.Enabled {
-				h.swept(a, format.Class(c).BlockSize())
+				h.ledger.Swept(a, format.Class(c).BlockSize())
 			}
 			h.put(a, format.Class(c).BlockSize(), false)
 		}
 	}
 	for _, r := range u.extents {
 		if invariant.Enabled {
-			h.sweptExtents(r)
+			h.ledger.SweptExtents(r.extent, r.n)
 		}
 		h.putFree(r.extent, r.n)
 	}
@@ -170,7 +170,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 			break
 		}
 		if invariant.Enabled {
-			h.sparedBatch(a, items)
+			h.ledger.SparedBatch(a, items)
 		}
 		s.batches = append(s.batches, a)
 		in[h.extentOf(a)]++

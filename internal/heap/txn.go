@@ -36,8 +36,8 @@ type Txn struct {
 	unused   []space                          // written, and no part of the version: since Seal (I9)
 	steps    uint64                           // blocks given and dropped: see Steps
 
-	ledger txnLedger
-	log    log
+	restored format.Version // newest version that the base pins for a restore, for the ledger; 0: none
+	log      log
 }
 
 // space is what a block takes.
@@ -57,7 +57,7 @@ func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader)
 	t.removing, t.last = false, false
 	t.written, t.freed, t.unlogged, t.unused = t.written[:0], t.freed[:0], t.unlogged[:0], t.unused[:0]
 	if invariant.Enabled {
-		t.ledger.begin(h, base)
+		t.restored = h.restoredIn(base)
 	}
 	t.log.begin()
 	invariant.Assert(t.spares == 0, "spare blocks are given back at the end of a transaction")
@@ -300,7 +300,7 @@ func (t *Txn) Seal() {
 		case hd.Sum != 0:
 			hd.Sum = t.heap.sum(a, hd)
 			if invariant.Enabled {
-				t.heap.sealed(a, blockSize(hd))
+				t.heap.ledger.Sealed(a, blockSize(hd))
 			}
 		}
 	}
@@ -340,7 +340,7 @@ func (t *Txn) Committed() {
 	h.logged = append(h.logged, t.unlogged...)
 	for _, b := range t.unused {
 		if invariant.Enabled {
-			h.unused(b.addr, b.size)
+			h.ledger.Unused(b.addr, b.size)
 		}
 		h.put(b.addr, b.size, true)
 	}
@@ -356,7 +356,7 @@ func (t *Txn) Aborted() {
 	for _, a := range t.written {
 		size := blockSize(t.heap.writable(a))
 		if invariant.Enabled {
-			t.heap.aborted(a, size)
+			t.heap.ledger.Aborted(a, size)
 		}
 		t.heap.put(a, size, true)
 	}

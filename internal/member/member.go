@@ -13,6 +13,7 @@ package member
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -144,4 +145,17 @@ func (m *Member) Failure() error {
 		return *err
 	}
 	return nil
+}
+
+// Located says of damage where it is, if it does not say so itself.
+func (m *Member) Located(object uint64, a format.Addr, err error) error {
+	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.Offset != 0 {
+		return err
+	}
+	_, off := m.HeapFile(a)
+	what := err.Error()
+	if object != 0 {
+		what = fmt.Sprintf("object %d: %s", object, what)
+	}
+	return &format.DamageError{File: spacefile.HeapName, Offset: off, What: what}
 }

@@ -1,4 +1,4 @@
-package engine
+package collect
 
 import (
 	"unsafe"
@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/vector"
+	"github.com/everheap/everheap/internal/view"
 )
 
 // indexSet is a set of indexes of objects, one bit each.
@@ -54,7 +55,7 @@ type layoutOf struct {
 
 // keep puts an object into K. What it refers to is still to be put there: see drain. An
 // index that is yet to be given is nobody's.
-func (c *collector) keep(index uint64) {
+func (c *Collector) keep(index uint64) {
 	if index < c.next && c.kept.add(index) {
 		c.todo = append(c.todo, index)
 		if !c.marks {
@@ -64,7 +65,7 @@ func (c *collector) keep(index uint64) {
 }
 
 // drain puts into K what the new members refer to in a version, transitively.
-func (c *collector) drain(tx *Tx) error {
+func (c *Collector) drain(tx *edit.Editor) error {
 	for len(c.todo) > 0 {
 		last := len(c.todo) - 1
 		index := c.todo[last]
@@ -84,7 +85,7 @@ func (c *collector) drain(tx *Tx) error {
 }
 
 // references puts into K what an object refers to in a version.
-func (c *collector) references(tx *Tx, index uint64, a format.Addr) error {
+func (c *Collector) references(tx *edit.Editor, index uint64, a format.Addr) error {
 	kind, p, err := c.open(tx, a)
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (c *collector) references(tx *Tx, index uint64, a format.Addr) error {
 
 // holding is the object whose blocks with values are looked at.
 type holding struct {
-	tx     *Tx
+	tx     *edit.Editor
 	index  uint64
 	kind   object.Kind
 	layout *object.Layout
@@ -107,7 +108,7 @@ type holding struct {
 
 // holder puts into K what a block with values of the object refers to: by its handles; a
 // name by the index that it stands for.
-func (c *collector) holder(holder unsafe.Pointer) error {
+func (c *Collector) holder(holder unsafe.Pointer) error {
 	of := &c.holding
 	if of.index == of.tx.State.Catalog {
 		c.keep(*layout.Cast[uint64](of.layout.Shape.ValueOf(holder)))
@@ -119,10 +120,10 @@ func (c *collector) holder(holder unsafe.Pointer) error {
 
 // layout returns how the values of an object lie in their blocks; nil if they refer to
 // nothing.
-func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
+func (c *Collector) layout(tx *edit.Editor, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
 	switch index {
 	case tx.State.Catalog:
-		return &object.Layout{Shape: c.sp.store.Catalog}, nil
+		return &object.Layout{Shape: c.of.store.Catalog}, nil
 	case tx.State.Types:
 		return nil, nil
 	}
@@ -150,16 +151,16 @@ func (c *collector) layout(tx *Tx, index uint64, kind format.Kind, p unsafe.Poin
 	}
 	var l *object.Layout
 	if refers {
-		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.sp.store.Shape})
+		made := object.Of(kind).Layout(types[0], types[1], object.Maker{Shape: c.of.store.Shape})
 		l = &made
 	}
 	c.layouts[of] = l
 	return l, nil
 }
 
-// catchUp makes K, which fits the version P, fit a newer one, which takes the place of
+// CatchUp makes K, which fits the version P, fit a newer one, which takes the place of
 // P then (G2). After an error K and P are what they were (G4).
-func (c *collector) catchUp(now *Tx) error {
+func (c *Collector) CatchUp(now *view.View) error {
 	c.added, c.next = c.added[:0], now.State.NextIndex
 	err := edit.DiffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
 		if after == 0 {
@@ -177,7 +178,7 @@ func (c *collector) catchUp(now *Tx) error {
 		c.todo = append(c.todo, now.State.Catalog)
 	}
 	if err == nil {
-		err = c.drain(now)
+		err = c.drain(&now.Editor)
 	}
 	if err != nil {
 		for _, index := range c.added {
@@ -186,28 +187,28 @@ func (c *collector) catchUp(now *Tx) error {
 		c.todo = c.todo[:0]
 		return err
 	}
-	c.prev.DropView()
+	c.prev.Drop()
 	c.prev = now
 	return nil
 }
 
 // changes puts into K what a member, which is another block than in P, refers to now and
 // has not referred to in P.
-func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) error {
-	wasKind, was, err := c.open(c.prev, before)
+func (c *Collector) changes(now *view.View, index uint64, before, after format.Addr) error {
+	wasKind, was, err := c.open(&c.prev.Editor, before)
 	if err != nil {
 		return err
 	}
-	kind, p, err := c.open(now, after)
+	kind, p, err := c.open(&now.Editor, after)
 	if err != nil {
 		return err
 	}
 	wasKey, wasValue, _ := object.Contents(wasKind, was)
 	key, value, _ := object.Contents(kind, p)
 	if kind != wasKind || key != wasKey || value != wasValue || object.Of(kind).About().Whole {
-		return c.references(now, index, after) // its types have changed, or there is nothing to compare
+		return c.references(&now.Editor, index, after) // its types have changed, or there is nothing to compare
 	}
-	l, err := c.layout(now, index, kind, p)
+	l, err := c.layout(&now.Editor, index, kind, p)
 	if err != nil || l == nil {
 		return err
 	}
@@ -215,12 +216,12 @@ func (c *collector) changes(now *Tx, index uint64, before, after format.Addr) er
 	if err != nil {
 		return err
 	}
-	c.holding = holding{now, index, object.Of(kind), l}
+	c.holding = holding{&now.Editor, index, object.Of(kind), l}
 	return c.inAll(differences)
 }
 
 // inAll puts into K what that refers to which is new in a comparison.
-func (c *collector) inAll(differences *edit.Comparison) error {
+func (c *Collector) inAll(differences *edit.Comparison) error {
 	var failed error
 	for more := differences != nil; more && failed == nil; {
 		var err error

@@ -1,23 +1,5 @@
-package engine
-
-import (
-	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
-	"sync"
-	"time"
-	"unsafe"
-
-	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/heap"
-	"github.com/everheap/everheap/internal/invariant"
-	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/object"
-	"github.com/everheap/everheap/internal/queue"
-	"github.com/everheap/everheap/internal/table"
-)
-
+// Package collect drops the objects that no name reaches.
+//
 // A collection drops the objects that no name reaches, cycles of them included, while
 // others write. It holds a version S and marks what the names reach in it; what is there
 // in S and was not marked is garbage, unless a later version brings it back. So each
@@ -33,7 +15,7 @@ import (
 //	    lead to, and, with each object that there is in P, all objects that its
 //	    handles in P refer to. So what P reaches is in K.
 //	G2  K comes to fit a version N, which is held, too, by what follows, whatever
-//	    happened in between (catchUp). An object that is the same block in P and N
+//	    happened in between (CatchUp). An object that is the same block in P and N
 //	    refers to the same objects: both versions are held, so a block that both
 //	    have has not changed. An object that is another block in N than in P, or is
 //	    in N alone, is put into K, and so is all that it refers to, transitively, as
@@ -46,18 +28,45 @@ import (
 //	    refers to one that is dropped, and K fits the version that it publishes as
 //	    well. It is published from that very base or not at all (E1): so what a
 //	    transaction makes, or links, is either seen by the comparison, or it comes
-//	    after the drop, and is judged by what is there then (judgeHandle).
+//	    after the drop, and is judged by what is there then (engine.Space.judgeHandle).
 //	G4  K grows by whole comparisons: one that does not come to its end leaves it
 //	    as it was. Else an object would be in K whose handles nobody has looked at.
 //	G5  Only objects of S are dropped that were not in K then, and descriptors of
 //	    types never: an index means the same in every process that knows it.
 //	G6  A dropped object is away from the object table, no more: whoever holds an
-//	    older version reads on (I2). Its ID is never used again (takeIndex).
+//	    older version reads on (I2). Its ID is never used again (engine.Space.takeIndex).
 //	G7  What cannot be read to the end keeps everything: an error while K is made
 //	    ends the collection. Damage in garbage keeps the garbage.
 //
 // Two collections at once do no harm: what the other one has dropped is not there any
 // more in N. That there is one at a time (Collector) only saves work.
+//
+// Start reading at Collections.Collect, then Collector.Mark and Collector.Batch.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/member"
+	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/queue"
+	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/view"
+)
 
 // Collection is the outcome of a collection.
 type Collection struct {
@@ -70,37 +79,66 @@ type Collection struct {
 	Duration time.Duration
 }
 
-// collecting is what the collections of this process share.
-type collecting struct {
+// Collections is what the collections of one process have in common.
+type Collections struct {
+	*member.Member
+	durable *durable.Writer
+	store   *edit.Store
+	Options Options
+	// Change runs fn in a transaction of its own, with the address of the state that this
+	// starts from, and returns the version that it has published.
+	Change func(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error)
+
 	turn chan struct{} // of the one that runs
-	sync.Mutex
+	mu   sync.Mutex
+	// These are under the mutex.
 	cancel context.CancelFunc // ends the one in the background; nil: there is none
 	next   time.Time          // before that none begins in the background
 	last   Collection         // that came to its end
 }
 
+// Options say how is collected.
+type Options struct {
+	None  bool   // not in the background
+	Batch int    // for tests: how many objects one transaction drops; 0: as many as there is time for
+	Step  func() // for tests: called between the steps, without a lock; may be nil
+}
+
+// Init sets it up for a member that is about to open the space. Change is still to be set.
+func (s *Collections) Init(m *member.Member, d *durable.Writer, store *edit.Store, o Options) {
+	s.Member, s.durable, s.store, s.Options = m, d, store, o
+	s.turn = make(chan struct{}, 1)
+}
+
+// Last returns the last one that came to its end.
+func (s *Collections) Last() Collection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
 var (
-	// errBehind says that a comparison would take longer than the writer lock may
+	// ErrBehind says that a comparison would take longer than the writer lock may
 	// be held.
-	errBehind = errors.New("too much has changed to be looked at in the time")
+	ErrBehind = errors.New("too much has changed to be looked at in the time")
 	// errReplaced ends a collection in the background when another one has begun.
 	errReplaced = errors.New("another collection has begun")
 )
 
-// collector is a collection in progress.
-type collector struct {
-	sp         *Space
+// Collector is a collection in progress.
+type Collector struct {
+	of         *Collections
 	ctx        context.Context
 	background bool
 	deadline   time.Time // of the comparison; zero: none
 	steps      uint
 
-	kept    indexSet // K
-	prev    *Tx      // P
-	next    uint64   // NextIndex of the version that is looked at
-	todo    []uint64 // in kept; what they refer to is to be put there
-	added   []uint64 // to kept, by the comparison that goes on (G4)
-	marks   bool     // there is no comparison yet
+	kept    indexSet   // K
+	prev    *view.View // P
+	next    uint64     // NextIndex of the version that is looked at
+	todo    []uint64   // in kept; what they refer to is to be put there
+	added   []uint64   // to kept, by the comparison that goes on (G4)
+	marks   bool       // there is no comparison yet
 	meet    func(kind layout.HandleKind, id uint64) bool
 	each    func(holder unsafe.Pointer) error // holder
 	holding holding
@@ -127,45 +165,45 @@ type largeObject struct {
 
 // Collect drops the objects that no name reaches, and returns when all that there were
 // when it began are gone, but for those that were linked again meanwhile.
-func (sp *Space) Collect(ctx context.Context) (Collection, error) {
-	if err := sp.Enter(); err != nil {
+func (s *Collections) Collect(ctx context.Context) (Collection, error) {
+	if err := s.Enter(); err != nil {
 		return Collection{}, err
 	}
-	defer sp.Exit()
-	return sp.collect(ctx, false)
+	defer s.Exit()
+	return s.collect(ctx, false)
 }
 
 // collect is Collect, or what is done by itself.
-func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, err error) {
-	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
-	if sp.ReadOnly {
-		return Collection{}, ErrReadOnly
+func (s *Collections) collect(ctx context.Context, background bool) (_ Collection, err error) {
+	defer s.EndGuard(debug.SetPanicOnFault(true), &err)
+	if s.ReadOnly {
+		return Collection{}, failure.ErrReadOnly
 	}
-	if sp.Queue.Mine() {
-		return Collection{}, ErrSelf
+	if s.Queue.Mine() {
+		return Collection{}, queue.ErrSelf
 	}
-	if err := sp.durable.Refused(); err != nil {
+	if err := s.durable.Refused(); err != nil {
 		return Collection{}, err
 	}
-	release, err := sp.claimCollection(ctx, background)
+	release, err := s.claimCollection(ctx, background)
 	if err != nil {
 		return Collection{}, err
 	}
 	defer release()
 	invariant.Point("collect.claimed")
 	began := time.Now()
-	c := newCollector(ctx, sp, background)
-	defer c.end()
-	w := sp.Live.Words()
+	c := s.New(ctx, background)
+	defer c.End()
+	w := s.Live.Words()
 	activity := w.NextIndex.Load() + w.Unlinked.Load() // before S: what comes later counts for the next one
-	if err := c.guarded(c.mark); err != nil {
+	if err := c.guarded(c.Mark); err != nil {
 		return c.Collection, err
 	}
 	invariant.Point("collect.marked")
-	err = c.dropAll()
+	err = c.DropAll()
 	c.Duration = time.Since(began)
 	if err == nil {
-		sp.noteCollection(&c.Collection, activity)
+		s.noteCollection(&c.Collection, activity)
 		err = c.damage
 	}
 	return c.Collection, err
@@ -174,31 +212,31 @@ func (sp *Space) collect(ctx context.Context, background bool) (_ Collection, er
 // claimCollection makes this goroutine the one that collects: of this process, and, as
 // far as that can be said, of all. One that was asked for ends those in the background;
 // of those in the background the first one goes on.
-func (sp *Space) claimCollection(ctx context.Context, background bool) (release func(), err error) {
-	c := &sp.collecting
+func (s *Collections) claimCollection(ctx context.Context, background bool) (release func(), err error) {
+	c := s
 	if !background {
-		c.Lock()
+		c.mu.Lock()
 		if c.cancel != nil {
 			c.cancel()
 		}
-		c.Unlock()
+		c.mu.Unlock()
 	}
 	select {
 	case c.turn <- struct{}{}:
-	case <-sp.Gone:
+	case <-s.Gone:
 		return nil, queue.ErrGone
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: this process is collecting: %w", ErrBusy, ctx.Err())
+		return nil, fmt.Errorf("%w: this process is collecting: %w", failure.ErrBusy, ctx.Err())
 	}
 	defer func() {
 		if release == nil {
 			<-c.turn
 		}
 	}()
-	w, me := sp.Live.Words(), uint64(sp.Live.Incarnation())
+	w, me := s.Live.Words(), uint64(s.Live.Incarnation())
 	for {
 		other := w.Collector.Load()
-		if background && other != 0 && sp.Moves(format.Incarnation(other)) { // one that is stopped is not waited for
+		if background && other != 0 && s.Moves(format.Incarnation(other)) { // one that is stopped is not waited for
 			return nil, errReplaced
 		}
 		if w.Collector.CompareAndSwap(other, me) {
@@ -211,11 +249,12 @@ func (sp *Space) claimCollection(ctx context.Context, background bool) (release 
 	}, nil
 }
 
-func newCollector(ctx context.Context, sp *Space, background bool) *collector {
-	c := &collector{sp: sp, ctx: ctx, background: background, layouts: map[layoutOf]*object.Layout{}, large: map[uint64]largeObject{}}
+// New begins a collection; End must follow.
+func (s *Collections) New(ctx context.Context, background bool) *Collector {
+	c := &Collector{of: s, ctx: ctx, background: background, layouts: map[layoutOf]*object.Layout{}, large: map[uint64]largeObject{}}
 	c.each = c.holder
 	c.meet = func(_ layout.HandleKind, id uint64) bool {
-		if id := format.ID(id); id.Tag() == sp.Head.Tag {
+		if id := format.ID(id); id.Tag() == s.Head.Tag {
 			c.keep(id.Index())
 		}
 		return true
@@ -223,57 +262,63 @@ func newCollector(ctx context.Context, sp *Space, background bool) *collector {
 	return c
 }
 
-// end lets go of what the collection holds.
-func (c *collector) end() {
+// Keeps reports whether an object is in K.
+func (c *Collector) Keeps(index uint64) bool { return c.kept.has(index) }
+
+// Until bounds the comparisons that follow; the zero time: nothing does.
+func (c *Collector) Until(deadline time.Time) { c.deadline = deadline }
+
+// End lets go of what the collection holds.
+func (c *Collector) End() {
 	if c.prev != nil {
-		c.prev.DropView()
+		c.prev.Drop()
 	}
 }
 
-// guarded is Space.guarded.
-func (c *collector) guarded(fn func() error) error { return c.sp.Guarded(fn) }
+// guarded is Member.Guarded.
+func (c *Collector) guarded(fn func() error) error { return c.of.Guarded(fn) }
 
-// view holds the newest version. All that is read of it is verified: damage must not
+// View holds the newest version. All that is read of it is verified: damage must not
 // look like an object that nothing refers to.
-func (c *collector) view() (*Tx, error) {
-	tx, err := c.sp.View()
+func (c *Collector) View() (*view.View, error) {
+	v, err := view.Newest(c.of.Member, c.of.store)
 	if err != nil {
 		return nil, err
 	}
-	r := c.sp.Heap.Reader(true).Of(tx.hold.State)
-	tx.Reader = &r
-	return tx, nil
+	r := c.of.Heap.Reader(true)
+	v.ReadBy(&r)
+	return v, nil
 }
 
 // step counts one thing that was looked at, and returns why it is time to end.
-func (c *collector) step() error {
+func (c *Collector) step() error {
 	if c.steps++; c.steps%64 != 0 {
 		return nil
 	}
 	if !c.deadline.IsZero() && time.Now().After(c.deadline) {
-		return errBehind
+		return ErrBehind
 	}
 	return c.over()
 }
 
 // over returns why the collection is to end; nil if it is not.
-func (c *collector) over() error {
+func (c *Collector) over() error {
 	switch {
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
-	case c.sp.Quitting():
-		return ErrClosed
-	case c.sp.IsLost() != nil:
-		return c.sp.IsLost()
-	case c.background && c.sp.Live.Words().Collector.Load() != uint64(c.sp.Live.Incarnation()):
+	case c.of.Quitting():
+		return failure.ErrClosed
+	case c.of.IsLost() != nil:
+		return c.of.IsLost()
+	case c.background && c.of.Live.Words().Collector.Load() != uint64(c.of.Live.Incarnation()):
 		return errReplaced
 	}
 	return nil
 }
 
-// mark holds a version, puts all that its names reach into K, and lists the rest (G1, G5).
-func (c *collector) mark() (err error) {
-	if c.prev, err = c.view(); err != nil {
+// Mark holds a version, puts all that its names reach into K, and lists the rest (G1, G5).
+func (c *Collector) Mark() (err error) {
+	if c.prev, err = c.View(); err != nil {
 		return err
 	}
 	s := c.prev.State
@@ -281,7 +326,7 @@ func (c *collector) mark() (err error) {
 	c.marks = true
 	c.keep(s.Types)
 	c.keep(s.Catalog)
-	if err := c.drain(c.prev); err != nil {
+	if err := c.drain(&c.prev.Editor); err != nil {
 		return err
 	}
 	c.marks = false
@@ -290,7 +335,7 @@ func (c *collector) mark() (err error) {
 		if err := c.step(); err != nil {
 			return err
 		}
-		kind, p, err := c.open(c.prev, a)
+		kind, p, err := c.open(&c.prev.Editor, a)
 		switch {
 		case err != nil && c.kept.has(index):
 			return err
@@ -310,10 +355,10 @@ func (c *collector) mark() (err error) {
 
 // condemn enters an object into the list of garbage. What a large one takes is counted
 // now, when nobody waits.
-func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
+func (c *Collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
 	if _, _, n := object.Contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
-		err := c.sp.store.EachBlock(c.prev.Reader, kind, p, func(a format.Addr) error {
+		err := c.of.store.EachBlock(c.prev.Reader, kind, p, func(a format.Addr) error {
 			o.rest += c.prev.Reader.BlockBytes(a)
 			return c.step()
 		})
@@ -331,21 +376,21 @@ func (c *collector) condemn(index uint64, a format.Addr, kind format.Kind, p uns
 }
 
 // spare notes that garbage is damaged, and stays (G7).
-func (c *collector) spare(index uint64, err error) {
+func (c *Collector) spare(index uint64, err error) {
 	if c.damage == nil {
-		c.damage = c.sp.located(index, 0, fmt.Errorf("nothing refers to it, and it is damaged, so it was not dropped: %w", err))
+		c.damage = c.of.Located(index, 0, fmt.Errorf("nothing refers to it, and it is damaged, so it was not dropped: %w", err))
 	}
 }
 
 // open returns the kind and the payload of an object's block.
-func (c *collector) open(tx *Tx, a format.Addr) (format.Kind, unsafe.Pointer, error) {
+func (c *Collector) open(tx *edit.Editor, a format.Addr) (format.Kind, unsafe.Pointer, error) {
 	return objectAt(tx.Reader, a)
 }
 
 // objectAt returns the kind and the payload of the object whose block the object table names.
 func objectAt(r *heap.Reader, a format.Addr) (format.Kind, unsafe.Pointer, error) {
 	if !r.Plausible(a) || !object.Is(r.Kind(a)) {
-		return 0, nil, &format.DamageError{File: HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
+		return 0, nil, &format.DamageError{File: spacefile.HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
 	}
 	kind := r.Kind(a)
 	p, err := r.Payload(a, kind)

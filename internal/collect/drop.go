@@ -1,10 +1,12 @@
-package engine
+package collect
 
 import (
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/vector"
@@ -25,22 +27,22 @@ const (
 	dropCheckEach = 16   // objects
 )
 
-// dropAll drops the garbage, some in each transaction.
-func (c *collector) dropAll() error {
+// DropAll drops the garbage, some in each transaction.
+func (c *Collector) DropAll() error {
 	var last format.Version // that a batch has published
 	patience, behind := compareTime, 0
 	for c.at < len(c.garbage) {
 		c.pauseForTests()
 		began := time.Now()
-		base, published, err := c.batch(patience)
+		base, published, err := c.Batch(patience)
 		switch {
-		case errors.Is(err, errBehind):
+		case errors.Is(err, ErrBehind):
 			if behind++; behind > maxBehind {
-				return fmt.Errorf("%w: others change more than can be looked at: %w", ErrBusy, err)
+				return fmt.Errorf("%w: others change more than can be looked at: %w", failure.ErrBusy, err)
 			}
 			patience = min(2*patience, maxPatience*compareTime)
 			err = c.guarded(c.catchUpUnlocked)
-		case errors.Is(err, ErrSuspended): // nothing was dropped
+		case errors.Is(err, failure.ErrSuspended): // nothing was dropped
 			err = nil
 		case err == nil:
 			invariant.Point("collect.committed")
@@ -61,52 +63,52 @@ func (c *collector) dropAll() error {
 }
 
 // pause waits, unless it is time to end.
-func (c *collector) pause(d time.Duration) {
+func (c *Collector) pause(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-c.ctx.Done():
-	case <-c.sp.Quit:
+	case <-c.of.Quit:
 	}
 }
 
 // pauseForTests lets a test do what others could do at that moment.
-func (c *collector) pauseForTests() {
-	if step := c.sp.options.CollectStep; step != nil {
+func (c *Collector) pauseForTests() {
+	if step := c.of.Options.Step; step != nil {
 		step()
 	}
 }
 
 // catchUpUnlocked makes K fit the newest version, without the writer lock.
-func (c *collector) catchUpUnlocked() error {
-	now, err := c.view()
+func (c *Collector) catchUpUnlocked() error {
+	now, err := c.View()
 	if err == nil {
-		if err = c.catchUp(now); err != nil {
-			now.DropView()
+		if err = c.CatchUp(now); err != nil {
+			now.Drop()
 		}
 	}
 	return err
 }
 
-// batch is one transaction that drops garbage (G3).
-func (c *collector) batch(patience time.Duration) (base, published format.Version, err error) {
+// Batch is one transaction that drops garbage (G3).
+func (c *Collector) Batch(patience time.Duration) (base, published format.Version, err error) {
 	at, before := c.at, c.Collection
-	published, err = c.sp.change(c.ctx, func(tx *Tx) error {
-		now, err := c.view()
+	published, err = c.of.Change(c.ctx, func(tx *edit.Editor, from format.Addr) error {
+		now, err := c.View()
 		if err != nil {
 			return err
 		}
-		if now.hold.State != tx.hold.State { // the lock was taken over
-			now.DropView()
-			return ErrSuspended
+		if now.Held() != from { // the lock was taken over
+			now.Drop()
+			return failure.ErrSuspended
 		}
 		base = now.Version()
 		c.deadline = time.Now().Add(patience)
-		err = c.catchUp(now)
+		err = c.CatchUp(now)
 		c.deadline = time.Time{}
 		if err != nil {
-			now.DropView()
+			now.Drop()
 			return err
 		}
 		invariant.Point("collect.compared")
@@ -122,11 +124,11 @@ func (c *collector) batch(patience time.Duration) (base, published format.Versio
 }
 
 // drop drops some of the garbage, none of K.
-func (c *collector) drop(tx *Tx) error {
+func (c *Collector) drop(tx *edit.Editor) error {
 	began, dropped := time.Now(), c.Dropped
 	log := dropLog{tx: tx}
 	for n := 0; c.at < len(c.garbage); n++ {
-		if n == c.sp.options.CollectBatch && n > 0 || n >= leastBatch && n%dropCheckEach == 0 && (n >= mostBatch || time.Since(began) > dropTime) {
+		if n == c.of.Options.Batch && n > 0 || n >= leastBatch && n%dropCheckEach == 0 && (n >= mostBatch || time.Since(began) > dropTime) {
 			break
 		}
 		index := c.garbage[c.at]
@@ -156,7 +158,7 @@ func (c *collector) drop(tx *Tx) error {
 
 // dropOne drops an object, and returns the bytes of its blocks; 0 if another collection
 // has dropped it.
-func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
+func (c *Collector) dropOne(tx *edit.Editor, index uint64) (format.ByteCount, error) {
 	word, err := vector.Get(tx.Reader, format.Link(tx.State.Table), index)
 	if err != nil || word == 0 {
 		return 0, err
@@ -169,7 +171,7 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 		return tx.Drop(index, c.list)
 	}
 	if invariant.Enabled {
-		tx.sp.Live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
+		c.of.Live.Record().AssertAt(o.addr == format.Addr(word), word, "an object that is not kept has not changed (G2)")
 	}
 	if o.addr != format.Addr(word) {
 		return 0, nil
@@ -179,7 +181,7 @@ func (c *collector) dropOne(tx *Tx, index uint64) (format.ByteCount, error) {
 
 // dropLog logs what is dropped, in the order of the indexes.
 type dropLog struct {
-	tx   *Tx
+	tx   *edit.Editor
 	from uint64
 	mask uint64
 }

@@ -3,7 +3,6 @@ package edit
 import (
 	"fmt"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -191,13 +190,4 @@ func (ed *Editor) Version() format.Version { return format.Version(ed.State.Vers
 // version, and not of this transaction, which may abort.
 func (ed *Editor) published(index uint64) bool {
 	return ed.Write == nil && ed.of == nil || index < ed.next
-}
-
-// Birth returns the version that wrote the block of a value.
-func (ed *Editor) Birth(of RefOf) (format.Version, error) {
-	p, _, err := ed.value(of)
-	if err != nil {
-		return 0, err
-	}
-	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
 }

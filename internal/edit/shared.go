@@ -27,7 +27,7 @@ type using struct {
 	found atomic.Bool // another one has come upon it
 }
 
-// BeginChange begins a change; endChange must follow if it returns nil.
+// BeginChange begins a change; EndChange must follow if it returns nil.
 func (ed *Editor) BeginChange() error {
 	if ed.alone { // it has no handle that could be shared
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -293,6 +294,52 @@ func TestFlatten_ErrChanged(t *testing.T) { // LY3
 			v = before
 		})
 	}
+}
+
+// Flatten writes through the write view only: the other one, here memory of Go, stays as it was.
+// What it stores are addresses in that memory, so with GOEXPERIMENT=cgocheck2 (make pointers) a
+// typed pointer store throws.
+func TestFlatten_WriteViewOnly(t *testing.T) { // LY2
+	r := newRegion(t, 1<<16)
+	store := func(typ *Type, src unsafe.Pointer) {
+		t.Helper()
+		src, err := typ.Stored(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		owned, err := typ.Measure(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fixed := alignUp(typ.Size(), 8)
+		ro := make([]byte, fixed+owned)
+		r.poison()
+		d := Target{RW: r.addr(r.rw), RO: r.addr(ro), Size: fixed + owned}
+		if err := typ.Flatten(d, 0, fixed, owned, src); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(ro, make([]byte, len(ro))) {
+			t.Errorf("%s: Flatten has written to the read view", typ)
+		}
+		copy(ro, r.rw) // now the value is where its addresses say
+		if err := typ.Check(unsafe.Pointer(&ro[0]), Bounds{d.RO, d.RO + d.Size}); err != nil {
+			t.Errorf("%s: %v", typ, err)
+		}
+		runtime.KeepAlive(ro)
+	}
+	home := address{Street: "Main Street", Zip: 7}
+	everything := profile{Name: "Ada", Tags: []string{"a", "", "b"}, Avatar: []byte{1, 2}, Scores: []float32{}, Home: home,
+		Others: []address{home, {}}, Manager: &profile{Name: "Bob", When: time.Unix(1, 2)}, When: time.Unix(3, 4)}
+	store(typeFor[profile](t), unsafe.Pointer(&everything))
+	ring := node{Name: "ring", Kids: []node{{Name: "kid"}}}
+	ring.Next, ring.Prev = &ring, &node{Next: &ring}
+	store(typeFor[node](t), unsafe.Pointer(&ring))
+	empty := tree{Left: &tree{}, Right: &tree{}}
+	store(typeFor[tree](t), unsafe.Pointer(&empty))
+	nothing := &struct{}{}
+	store(typeFor[*struct{}](t), unsafe.Pointer(&nothing))
+	coded := markedStored{L: labels{"a": "b"}, R: regexp.MustCompile("a+"), P: &labels{"c": "d"}, When: time.Unix(5, 6)}
+	store(typeFor[markedStored](t), unsafe.Pointer(&coded))
 }
 
 func TestFlatten_PaddingIsZero(t *testing.T) { // LY4

@@ -339,7 +339,7 @@ func withoutSync(path string, flag int, perm os.FileMode) (mapping.File, error) 
 
 // Whatever blocks are damaged: what can be reached without them is got out, all of it,
 // and nothing else.
-func TestSalvage_WhatIsLeft(t *testing.T) {
+func TestSalvage_WhatIsLeft(t *testing.T) { // Y3
 	f, g, all := maze(t, filepath.Join(t.TempDir(), "s"))
 	var nodes, leaves []format.Addr
 	for _, a := range slices.Sorted(maps.Keys(g.blocks)) {
@@ -454,7 +454,7 @@ func TestSalvage_UnreadablePages(t *testing.T) {
 }
 
 // A block that was written after a version is none of its blocks, however intact.
-func TestSalvage_YoungerBlocks(t *testing.T) {
+func TestSalvage_YoungerBlocks(t *testing.T) { // Y3
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
 	store(t, sp, id, 1, 2)

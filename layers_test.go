@@ -37,7 +37,7 @@ var layers = [][]string{
 	{"internal/live"},
 	{"internal/format"},
 	{"internal/mapping", "internal/oslock"},
-	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/explore/step", "registry"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step", "registry"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the

@@ -19,8 +19,8 @@ var ErrSelf = errors.New("this goroutine is in a transaction of the same space a
 // up. Whoever has it may take the writer lock of the space and use the process's
 // lists of free space.
 type queue struct {
-	state atomic.Int32 // 0 free, 1 held, 2 held and perhaps waited for
-	owner atomic.Uintptr
+	state atomic.Int32    // 0 free, 1 held, 2 held and perhaps waited for
+	owner atomic.Uintptr  // goroutine: only itself asks whether it is that, and it has written that itself
 	over  <-chan struct{} // closed when nobody is to wait any more; nil: never
 	wait  struct {
 		sync.Mutex
@@ -33,7 +33,7 @@ const spins = 20
 // lock takes the lock, or returns the error of the context, or errGone.
 func (q *queue) lock(ctx context.Context) error {
 	if q.state.CompareAndSwap(0, 1) {
-		q.owner.Store(goroutine.ID())
+		setOwner(&q.owner, goroutine.ID())
 		return nil
 	}
 	if q.owner.Load() == goroutine.ID() {
@@ -42,7 +42,7 @@ func (q *queue) lock(ctx context.Context) error {
 	if err := q.lockSlow(ctx); err != nil {
 		return err
 	}
-	q.owner.Store(goroutine.ID())
+	setOwner(&q.owner, goroutine.ID())
 	return nil
 }
 
@@ -51,7 +51,7 @@ func (q *queue) tryLock() bool {
 	if !q.state.CompareAndSwap(0, 1) {
 		return false
 	}
-	q.owner.Store(goroutine.ID())
+	setOwner(&q.owner, goroutine.ID())
 	return true
 }
 
@@ -96,7 +96,7 @@ func (q *queue) lockSlow(ctx context.Context) error {
 
 // unlock gives the lock to the first waiter, if there is one.
 func (q *queue) unlock() {
-	q.owner.Store(0)
+	setOwner(&q.owner, 0)
 	if q.state.CompareAndSwap(1, 0) {
 		return
 	}

@@ -50,7 +50,6 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 		sp.queue.unlock()
 		return err
 	}
-	sp.live.Writing()
 	grant, err := sp.live.LockWriter(ctx)
 	if err != nil {
 		sp.queue.unlock()
@@ -60,7 +59,6 @@ func (sp *Space) awaitTurn(ctx context.Context) error {
 		sp.giveTurn()
 		return err
 	}
-	sp.live.Writing() // the heart may have gone to sleep while this process waited
 	if grant == live.FromSuspended {
 		if err := sp.outrun(); err != nil {
 			sp.giveTurn()

@@ -212,7 +212,7 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 		return err
 	}
 	tx.sp, tx.write, tx.hold = sp, &sp.txn, live.Hold{}
-	tx.ended.Store(false)
+	setFlag(&tx.ended, false)
 	tx.failed, tx.recent, tx.replayed, tx.role = nil, nil, nil, editing
 	sp.heap.Enter()
 	invariant.Point("begin.active")
@@ -360,7 +360,7 @@ type commitment struct {
 // conclude is commit for who has a guard; endWrite is for what it leaves if it panics. Once
 // the turn is given the Tx may be in use again.
 func (tx *Tx) conclude(c *commitment) error {
-	if tx.ended.Swap(true) {
+	if tx.hadEnded() {
 		return errEnded
 	}
 	sp := tx.sp
@@ -381,8 +381,7 @@ func (tx *Tx) conclude(c *commitment) error {
 	err := sp.publish(tx.write, &tx.hold, tx.state, tx.replayed, &c.published)
 	if c.published {
 		c.version = next
-		e := sp.live.Entry()
-		e.Commits.Store(e.Commits.Load() + 1)
+		sp.live.CountCommit()
 		if tx.unlinked > 0 {
 			sp.live.Words().Unlinked.Add(tx.unlinked)
 		}
@@ -405,6 +404,17 @@ func (tx *Tx) conclude(c *commitment) error {
 	}
 	invariant.Point("commit.end")
 	return err
+}
+
+// hadEnded ends the transaction for who uses it, and reports whether that was so already.
+// One that has no handle nobody else can end.
+func (tx *Tx) hadEnded() bool {
+	if tx != &tx.sp.writes.tx {
+		return tx.ended.Swap(true)
+	}
+	was := tx.ended.Load()
+	setFlag(&tx.ended, true)
+	return was
 }
 
 // spoolCommitted writes the journal after a commit that has given its turn, and ends

@@ -239,7 +239,7 @@ func (h *Heap) Enter() {
 }
 
 // Leave ends the section that Enter began.
-func (h *Heap) Leave() { h.live.Entry().Active.Store(0) }
+func (h *Heap) Leave() { h.live.LeaveLists() }
 
 // forget drops everything below the floor of the sweep that began, which will find it.
 func (h *Heap) forget(epoch uint64) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
@@ -65,11 +66,11 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w := &world{t: t, want: map[string]string{}}
 	must(t, sp.Change(false, func(tx *engine.Tx) error {
-		hashed, err := tx.OpenMap("hashed", engine.MapOf{Key: text, Value: text})
+		hashed, err := tx.OpenMap("hashed", edit.MapOf{Key: text, Value: text})
 		must(t, err)
-		sorted, err := tx.OpenMap("sorted", engine.MapOf{Key: number, Value: text, Sorted: true})
+		sorted, err := tx.OpenMap("sorted", edit.MapOf{Key: number, Value: text, Sorted: true})
 		must(t, err)
-		holder, err := tx.OpenMap("holder", engine.MapOf{Key: number, Value: refs})
+		holder, err := tx.OpenMap("holder", edit.MapOf{Key: number, Value: refs})
 		must(t, err)
 		list, err := tx.OpenList("list", text)
 		must(t, err)
@@ -79,13 +80,13 @@ func newWorld(t *testing.T) *world {
 		}
 		for i := range uint64(perObject) {
 			key, value := fmt.Sprint("key ", i), strings.Repeat("value ", int(i%40))
-			must(t, tx.Set(engine.MapOf{ID: hashed, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
-			must(t, tx.Set(engine.MapOf{ID: sorted, Key: number, Value: text, Sorted: true}, unsafe.Pointer(&i), unsafe.Pointer(&value)))
-			must(t, tx.Append(engine.ListOf{ID: list, Value: text}, unsafe.Pointer(&value), 1))
+			must(t, tx.Set(edit.MapOf{ID: hashed, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
+			must(t, tx.Set(edit.MapOf{ID: sorted, Key: number, Value: text, Sorted: true}, unsafe.Pointer(&i), unsafe.Pointer(&value)))
+			must(t, tx.Append(edit.ListOf{ID: list, Value: text}, unsafe.Pointer(&value), 1))
 			id, err := tx.NewValue(text, unsafe.Pointer(&value))
 			must(t, err)
 			r := ref{ID: uint64(id)}
-			must(t, tx.Set(engine.MapOf{ID: holder, Key: number, Value: refs}, unsafe.Pointer(&i), unsafe.Pointer(&r)))
+			must(t, tx.Set(edit.MapOf{ID: holder, Key: number, Value: refs}, unsafe.Pointer(&i), unsafe.Pointer(&r)))
 			w.want[entryKey(w.hashed, key)] = value
 			w.want[entryKey(w.sorted, i)] = value
 			w.want[entryKey(w.list, i)] = value

@@ -68,9 +68,7 @@ func (d *Writer) copyRecords(newest format.Addr) error {
 	for i := len(j.states) - 1; i >= 0; i-- {
 		state := member.StateAt(j.states[i])
 		h := format.RecordHead{Version: state.Version, Chain: state.Chain, UnixNano: state.UnixNano}
-		j.ops, err = d.appendChanges(j.ops[:0], state)
-		if err == nil {
-			j.writer.Add(h, j.ops)
+		if err = d.addRecord(h, state); err == nil {
 			if last = h.Version; i > 0 && j.writer.Buffered() < pieceBytes {
 				continue
 			}
@@ -86,6 +84,26 @@ func (d *Writer) copyRecords(newest format.Addr) error {
 	if cap(j.ops) > 4<<20 {
 		j.ops = nil
 	}
+	return nil
+}
+
+// addRecord adds the record of a version to those that are to be written. One change is
+// copied to where it is written from; of several, whose record may be cut into parts, the
+// list is made first.
+func (d *Writer) addRecord(h format.RecordHead, state *format.State) (err error) {
+	j := &d.journal
+	if format.OpKindOf(state.OpWhat) == format.OpList {
+		if j.ops, err = d.appendChanges(j.ops[:0], state); err == nil {
+			j.writer.Add(h, j.ops)
+		}
+		return err
+	}
+	b, err := d.appendChanges(j.writer.Record(h), state)
+	if err != nil {
+		j.writer.Drop()
+		return err
+	}
+	j.writer.End(h, b)
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (ed *Editor) Prepare(m *Making, alone bool) {
 // The base is still to be set, by From; until then it can only abort.
 func (ed *Editor) Start(s *Store, write *heap.Txn) {
 	ed.store, ed.Write = s, write
-	ed.ended.Store(false)
+	setFlag(&ed.ended, false)
 	ed.failed, ed.recent, ed.role = nil, nil, editing
 	ed.unlinked = 0
 	ed.fresh.reset()
@@ -111,8 +111,16 @@ func (ed *Editor) Thaw() bool {
 	return true
 }
 
-// End ends it, and reports whether it had not ended before.
-func (ed *Editor) End() bool { return !ed.ended.Swap(true) }
+// End ends it, for who uses it, and reports whether it had not ended before. One that has no
+// handle nobody else can end.
+func (ed *Editor) End() bool {
+	if ed.Making == nil || !ed.alone {
+		return !ed.ended.Swap(true)
+	}
+	was := ed.ended.Load()
+	setFlag(&ed.ended, true)
+	return !was
+}
 
 // Ended reports whether it has ended.
 func (ed *Editor) Ended() bool { return ed.ended.Load() }

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/powercut"
 )
 
@@ -305,6 +306,13 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 	if c.length() >= length {
 		t.Fatalf("the file has %d bytes still", c.length())
 	}
+	c.eitherAnchor(header)
+}
+
+// eitherAnchor opens the closed space, as it is and without its newer anchor.
+func (c *shrinkRun) eitherAnchor(header *format.Header) {
+	t := c.t
+	t.Helper()
 	b := image(t, c.dir)
 	for torn := range 2 {
 		if torn > 0 {
@@ -325,5 +333,47 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 		if err := sp.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The last user cuts off what nobody ever used, of a file that is not long for what it
+// holds; a recovery and whoever comes next go on from there (U3).
+func TestClose_CutsOffWhatNobodyUsed(t *testing.T) {
+	c := &shrinkRun{t: t, r: rand.New(rand.NewPCG(1, 13)), disk: powercut.New(), dir: filepath.Join(t.TempDir(), "s"),
+		now: map[uint64]uint64{}, states: []map[uint64]uint64{{}}}
+	c.disk.Ignore["live"], c.disk.Ignore["heap"], c.disk.Ignore["journal"] = true, true, true
+	more := func() {
+		from := uint64(len(c.now))
+		c.commit(false, func(tx *Tx) (err error) {
+			for key := from; key < from+shrinkStep && err == nil; key++ {
+				err = c.set(tx, key)
+			}
+			return err
+		})
+	}
+	c.open()
+	w := c.sp.Live.Words()
+	for w.End.Load()-w.Carved.Load() < 4<<20 { // the file grows by an eighth
+		more()
+	}
+	carved, header, length := w.Carved.Load(), c.sp.Head, c.length()
+	if err := c.sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.length() >= length || uint64(c.length()) < carved {
+		t.Fatalf("the file has %d bytes, and had %d, of which %d were in use", c.length(), length, carved)
+	}
+	c.eitherAnchor(header)
+
+	c.open() // it grows again
+	for length := c.length(); c.length() == length; {
+		more()
+	}
+	last := len(c.states) - 1
+	if err := c.holds(c.sp, last, last); err != nil {
+		t.Error(err)
+	}
+	if err := c.sp.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -264,8 +264,7 @@ func (tx *Tx) conclude(c *commitment) error {
 	err := sp.turn.Publish(tx.Write, &tx.hold, tx.State, c.replayed, &c.published)
 	if c.published {
 		c.version = next
-		e := sp.Live.Entry()
-		e.Commits.Store(e.Commits.Load() + 1)
+		sp.Live.CountCommit()
 		if n := tx.Unlinked(); n > 0 {
 			sp.Live.Words().Unlinked.Add(n)
 		}

@@ -18,7 +18,7 @@ var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "q
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
-var unseen = []string{"runPulse", "Writing", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
+var unseen = []string{"runPulse", "Writing", "live.wakeHeart", "live.begun", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
 
@@ -43,11 +43,17 @@ var constants = map[string]map[string]string{
 // journal can be stopped before. The end of a hold is a step.
 var always = []Change{
 	{"live/live.go",
-		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
+		"\tif !v.pulse.on.Load() {\n",
 		"\tif false {\n"},
 	{"live/slots.go",
 		"\tclear64(&v.slots.local[i].words.State)\n",
 		"\tv.slots.local[i].words.State.Store(0)\n"},
+	{"live/live.go",
+		"{ clear64(&v.entry.Active) }",
+		"{ v.entry.Active.Store(0) }"},
+	{"live/live.go",
+		"{ set64(&v.entry.Commits, v.entry.Commits.Load()+1) }",
+		"{ n := v.entry.Commits.Load(); v.entry.Commits.Store(n + 1) }"},
 	{"durable/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},

@@ -3,7 +3,8 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/everheap/everheap/internal/checksum"
 )
 
 // Magic bytes of a backup.
@@ -99,7 +100,7 @@ func PutBackupFrame(b []byte, kind uint32, number uint64, before uint32) (sum ui
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-BackupFrameSize))
 	binary.LittleEndian.PutUint32(b[12:], kind)
 	binary.LittleEndian.PutUint64(b[16:], number)
-	sum = crc32.Update(before, castagnoli, b[8:])
+	sum = checksum.Update(before, b[8:])
 	binary.LittleEndian.PutUint32(b[4:], sum)
 	return sum
 }
@@ -117,7 +118,7 @@ func DecodeBackupFrame(b []byte) (h BackupFrame, ok bool) {
 }
 
 // BackupFrameSum returns the checksum that the frame b must have.
-func BackupFrameSum(b []byte, before uint32) uint32 { return crc32.Update(before, castagnoli, b[8:]) }
+func BackupFrameSum(b []byte, before uint32) uint32 { return checksum.Update(before, b[8:]) }
 
 // Append appends the bytes of the end to b.
 func (e *BackupEnd) Append(b []byte) []byte {

@@ -15,7 +15,8 @@ package format
 
 import (
 	"fmt"
-	"hash/crc32"
+
+	"github.com/everheap/everheap/internal/checksum"
 )
 
 // Addr is an absolute address in the read-only window of a space; 0 is nil.
@@ -47,10 +48,8 @@ const (
 	MaxVersion = 1<<48 - 1
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Checksum returns the CRC32C of b.
-func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+func Checksum(b []byte) uint32 { return checksum.Of(b) }
 
 // DamageError says which bytes of a file are damaged.
 type DamageError struct {

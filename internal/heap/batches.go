@@ -39,11 +39,10 @@ func (h *Heap) GiveBack(all bool) {
 	}
 	if all {
 		var items []format.ParcelItem
-		for _, f := range h.pending {
-			items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
-		}
-		for _, f := range h.logged {
-			items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+		for _, list := range [][]freed{h.pending, h.ripe, h.logged} {
+			for _, f := range list {
+				items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+			}
 		}
 		for _, list := range h.held {
 			h.released.take(list)
@@ -54,7 +53,7 @@ func (h *Heap) GiveBack(all bool) {
 			}
 		}
 		h.released = freedList{}
-		h.pending, h.logged, h.waiting = nil, nil, 0
+		h.pending, h.ripe, h.logged, h.waiting = nil, nil, nil, 0
 		clear(h.held)
 		h.push(format.StackPending, items)
 	}

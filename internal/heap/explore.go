@@ -43,6 +43,7 @@ func (h *Heap) Census(visit func(a format.Addr, size format.ByteCount, free bool
 		}
 	}
 	waiting(h.pending)
+	waiting(h.ripe)
 	waiting(h.logged)
 	for _, chunk := range h.released.chunks {
 		waiting(chunk)

@@ -34,3 +34,6 @@ func (h *Heap) PushEach() {
 
 // Waits returns how many extents were populated only when they were needed.
 func (h *Heap) Waits() int { return h.ahead.waits }
+
+// Ripe returns how many blocks the last scan was about that are not settled yet.
+func (h *Heap) Ripe() int { return len(h.ripe) }

@@ -18,7 +18,7 @@ func (h *Heap) Abandon() {
 	h.lists = [format.NumClasses]classList{}
 	h.reserved = reserve{}
 	h.groups, h.runs, h.holes, h.aside = nil, runList{}, runList{}, runList{}
-	h.pending, h.logged, h.released = nil, nil, freedList{}
+	h.pending, h.ripe, h.logged, h.released = nil, nil, nil, freedList{}
 	clear(h.held)
 	h.cold, h.waiting = 0, 0
 	h.pinned.Store(0)

@@ -88,6 +88,7 @@ type Heap struct {
 	aside    runList    // that are about to become holes
 	avoided  *ExtentSet // extents whose blocks are left to the next sweep: see Avoid; nil: none
 	pending  []freed
+	ripe     []freed // that the last scan was about, and that are not settled yet
 	logged   []freed // pending, and the journal refers to them: in the order of their versions
 	held     map[format.Version]*freedList
 	released freedList        // held by versions that are not protected any more: to be settled
@@ -244,7 +245,7 @@ func (h *Heap) Enter() {
 }
 
 // Leave ends the section that Enter began.
-func (h *Heap) Leave() { h.live.Entry().Active.Store(0) }
+func (h *Heap) Leave() { h.live.LeaveLists() }
 
 // forget drops everything below the floor of the sweep that began, which will find it.
 func (h *Heap) forget(epoch uint64) {
@@ -273,6 +274,7 @@ func (h *Heap) forget(epoch uint64) {
 		return kept
 	}
 	h.pending = keep(h.pending)
+	h.ripe = keep(h.ripe)
 	h.logged = keep(h.logged)
 	for _, list := range h.held {
 		for i, chunk := range list.chunks {

@@ -11,11 +11,39 @@ import (
 // look at every reader slot that is in use.
 const reclaimBatch = 1024
 
+// settleStep is how many blocks each commit settles after a scan: more than it frees itself
+// as a rule, so that all are settled long before the next scan, and none waits for all of them.
+const settleStep = 24
+
 // Reclaim frees the pending blocks that no protected version can see (I2). It puts a block
 // that a version can see aside under that version, and looks at it again only when the
 // version is no longer protected: an old reader costs nothing per scan, and pins only what
 // it can see.
 func (h *Heap) Reclaim() {
+	h.scan()
+	h.settleRipe(len(h.ripe))
+	h.noteWaiting()
+}
+
+// reclaimSome is Reclaim for a commit, which settles but a part of what the last scan was
+// about. That this was a while ago makes no difference: a version that somebody holds
+// since then was the newest one then, or is newer (L4), and cannot see a block that was
+// freed up to then.
+func (h *Heap) reclaimSome() {
+	if len(h.pending) >= reclaimBatch || len(h.logged) >= reclaimBatch && h.logged[reclaimBatch/2].freed <= format.Version(h.live.Words().Written.Load()) {
+		h.settleRipe(len(h.ripe)) // by what it was found by
+		h.scan()
+	}
+	if len(h.ripe) > 0 {
+		if h.settleRipe(settleStep); len(h.ripe) == 0 {
+			h.noteWaiting()
+		}
+	}
+}
+
+// scan finds out which versions are protected, and takes the blocks out of the lists that
+// can be settled by that.
+func (h *Heap) scan() {
 	h.live.Protected(&h.prot, h)
 	newest := h.live.NewestAnchor()
 	written := min(format.Version(h.live.Words().Written.Load()), h.prot.Current)
@@ -32,16 +60,31 @@ func (h *Heap) Reclaim() {
 		}
 	}
 	h.settleReleased()
-	h.reclaimLogged(written)
-	later := h.pending[:0]
-	for _, f := range h.pending {
+	if len(h.ripe) == 0 {
+		h.ripe, h.pending = h.pending, h.ripe
+	} else {
+		h.ripe, h.pending = append(h.ripe, h.pending...), h.pending[:0]
+	}
+	h.ripenLogged(written)
+}
+
+// settleRipe settles the last n of the blocks that a scan was about.
+func (h *Heap) settleRipe(n int) {
+	h.live.Assure() // L16
+	first := max(len(h.ripe)-n, 0)
+	list := h.ripe[first:]
+	h.ripe = h.ripe[:first]
+	for _, f := range list {
 		if f.freed > h.prot.Current {
-			later = append(later, f)
+			h.pending = append(h.pending, f)
 			continue
 		}
 		h.settle(f)
 	}
-	h.pending = later
+}
+
+// noteWaiting tells what could not be reused.
+func (h *Heap) noteWaiting() {
 	h.pinned.Store(uint64(h.waiting))
 	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
 }
@@ -86,16 +129,16 @@ func (l *freedList) take(other *freedList) {
 	other.chunks = nil
 }
 
-// reclaimLogged settles the blocks that the journal, which has all versions up to one, no
-// longer needs. They are in the order of the commits, except for those of other processes,
-// which may make others wait for a while.
-func (h *Heap) reclaimLogged(written format.Version) {
+// ripenLogged takes the blocks out of their list that the journal, which has all versions up
+// to one, no longer needs. They are in the order of the commits, except for those of other
+// processes, which may make others wait for a while.
+func (h *Heap) ripenLogged(written format.Version) {
 	n := 0
 	for n < len(h.logged) && h.logged[n].freed <= written {
-		h.settle(h.logged[n])
 		n++
 	}
 	if n > 0 {
+		h.ripe = append(h.ripe, h.logged[:n]...)
 		h.logged = slices.Delete(h.logged, 0, n)
 	}
 }

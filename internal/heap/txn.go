@@ -345,9 +345,7 @@ func (t *Txn) Committed() {
 		h.put(b.addr, b.size, true)
 	}
 	t.end()
-	if len(h.pending) >= reclaimBatch || len(h.logged) >= reclaimBatch && h.logged[reclaimBatch/2].freed <= format.Version(h.live.Words().Written.Load()) {
-		h.Reclaim()
-	}
+	h.reclaimSome()
 }
 
 // Aborted ends the transaction without a trace: nobody saw what it wrote, so this process

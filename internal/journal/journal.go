@@ -112,6 +112,8 @@ type Writer struct {
 	buf    []byte
 	frames []frame
 	open   bool // the last frame still takes records
+	record int  // where the record begins that Record has begun
+	alone  bool // and its frame with it
 	last   format.Version
 	chain  uint64 // of last
 }
@@ -137,6 +139,41 @@ func (w *Writer) Begin(last format.Version, chain uint64) {
 // Buffered returns the bytes that were added and not written.
 func (w *Writer) Buffered() int { return len(w.buf) }
 
+// Record begins a record that is short, as a rule. What is appended to the bytes that it
+// returns is its list of changes: End ends it, Drop takes it back.
+func (w *Writer) Record(h format.RecordHead) []byte {
+	if w.alone = !w.open; w.alone {
+		w.begin(h)
+	}
+	w.record = len(w.buf)
+	return format.AppendRecordHead(w.buf, h)
+}
+
+// End adds the record of h, which Record has begun.
+func (w *Writer) End(h format.RecordHead, b []byte) {
+	w.buf = b[:w.record]
+	h.Size = uint64(len(b) - w.record - format.RecordHeadSize)
+	if len(b)-w.frames[len(w.frames)-1].from-format.FrameHeadSize > maxFrame {
+		ops := slices.Clone(b[w.record+format.RecordHeadSize:])
+		w.Drop()
+		w.Add(h, ops)
+		return
+	}
+	format.AppendRecordHead(w.buf, h) // in its place
+	w.buf = b
+	w.last, w.chain = format.Version(h.Version), h.Chain
+}
+
+// Drop takes the record back that Record has begun.
+func (w *Writer) Drop() {
+	w.buf = w.buf[:w.record]
+	if w.alone {
+		n := len(w.frames) - 1
+		w.buf, w.frames, w.open = w.buf[:w.frames[n].from], w.frames[:n], false
+	}
+}
+
+// Add adds a record with its list of changes.
 func (w *Writer) Add(h format.RecordHead, ops []byte) {
 	h.Size = uint64(len(ops))
 	if format.RecordHeadSize+len(ops) > maxFrame {

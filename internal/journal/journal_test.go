@@ -76,12 +76,22 @@ func (b *book) add(r *rand.Rand, size int) {
 	b.records = append(b.records, record{format.RecordHead{Version: v, Chain: r.Uint64(), UnixNano: v * 1000}, ops})
 }
 
-// write writes the records from one version to another.
+// write writes the records from one version to another. It adds them in all the ways there
+// are.
 func (b *book) write(w *journal.Writer, from, to format.Version) {
 	b.t.Helper()
 	w.Begin(from-1, b.chain(from-1))
 	for v := from; v <= to; v++ {
-		w.Add(b.records[v-firstVersion].head, b.records[v-firstVersion].ops)
+		rec := b.records[v-firstVersion]
+		switch v % 3 {
+		case 0:
+			w.Add(rec.head, rec.ops)
+			continue
+		case 1:
+			_ = append(w.Record(rec.head), make([]byte, 1000)...)
+			w.Drop()
+		}
+		w.End(rec.head, append(w.Record(rec.head), rec.ops...))
 	}
 	must(b.t, w.Write())
 }

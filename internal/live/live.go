@@ -347,6 +347,14 @@ func (v *Live) Incarnation() format.Incarnation { return v.incarnation }
 // Entry returns the process entry of this membership.
 func (v *Live) Entry() *format.LiveProcess { return v.entry }
 
+// LeaveLists says that the process does not use its lists of free space any more: whoever
+// sees that sees all that it did with them (I7).
+func (v *Live) LeaveLists() { clear64(&v.entry.Active) }
+
+// CountCommit counts a commit of this process. The caller has the process's queue. Others
+// look whether it moves.
+func (v *Live) CountCommit() { set64(&v.entry.Commits, v.entry.Commits.Load()+1) }
+
 // Tick moves the coarse clock that reader slots are dated by.
 func (v *Live) Tick() { v.clock.Store(time.Now().UnixNano()) }
 
@@ -382,10 +390,15 @@ func (v *Live) Publish(base, next format.Addr) bool {
 }
 
 // pulse lets the heart of this process beat while it writes.
+//
+// Who begins to write counts that, and then looks whether the heart is on; the heart turns
+// itself off, and then looks at the counts. Between the two each has an operation that
+// orders them, so one of them sees the other.
 type pulse struct {
 	on      atomic.Bool
 	leading atomic.Bool   // this process writes the journal
-	seen    atomic.Uint64 // transactions begun
+	seen    atomic.Uint64 // times that it began to write, but for turns
+	turns   atomic.Uint64 // transactions begun; of whoever may take the writer lock
 	active  bool          // at the last beat, this process used its lists
 	wake    chan struct{}
 	quit    chan struct{}
@@ -398,6 +411,11 @@ const heartbeat = 25 * time.Millisecond
 // written for a while.
 func (v *Live) Writing() {
 	v.pulse.seen.Add(1)
+	v.wakeHeart()
+}
+
+// wakeHeart lets the heart beat if it is asleep.
+func (v *Live) wakeHeart() {
 	if !v.pulse.on.Load() {
 		select {
 		case v.pulse.wake <- struct{}{}:
@@ -429,12 +447,12 @@ func (v *Live) runPulse() {
 			if mapping.Forked(v.process) || !v.beat() { // a fork, whose runtime runs what waited for a timer; or the words are lost
 				return
 			}
-			seen := v.pulse.seen.Load()
+			seen := v.pulse.begun()
 			if seen != last || v.pulse.active || v.pulse.leading.Load() {
 				last, idle = seen, 0
 			} else if idle++; idle > 40 {
 				v.pulse.on.Store(false)
-				if v.pulse.seen.Load() != last { // Writing found it on a moment ago
+				if v.pulse.begun() != last { // who writes found it on a moment ago
 					v.pulse.on.Store(true)
 					idle = 0
 					continue
@@ -444,6 +462,9 @@ func (v *Live) runPulse() {
 		}
 	}
 }
+
+// begun returns a number that changes whenever this process begins to write.
+func (p *pulse) begun() uint64 { return p.seen.Load() + p.turns.Load() }
 
 // beat beats once, and reports whether the words are there.
 func (v *Live) beat() bool {

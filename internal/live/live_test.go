@@ -119,7 +119,6 @@ func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than court
 		wg.Go(func() {
 			defer v.Leave(true)
 			for range 200 {
-				v.Writing()
 				grant, err := v.LockWriter(context.Background())
 				if err != nil || grant != live.Free || !v.OwnsWriter() {
 					t.Errorf("grant %v (%v)", grant, err)
@@ -140,12 +139,27 @@ func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than court
 	}
 }
 
+func TestLockWriter_HeartBeats(t *testing.T) { // else others take a living holder for one that stands still
+	s := heaptest.Open(t, 64<<20)
+	a := member(t, s)
+	defer a.Leave(true)
+	if _, err := a.LockWriter(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := a.Entry().Heartbeat.Load()
+	within(t, "a beat", func() {
+		for a.Entry().Heartbeat.Load() < before+2 {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	a.UnlockWriter()
+}
+
 func TestLockWriter_ContextEnds(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	a, b := member(t, s), member(t, s)
 	defer a.Leave(true)
 	defer b.Leave(true)
-	a.Writing()
 	if _, err := a.LockWriter(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -73,19 +73,25 @@ const (
 	lockSpins    = 1000                  // looks at the lock before a waiter sleeps
 )
 
-// LockWriter takes the writer lock of the space. At most one goroutine of this process may
-// call it. ctx ends the waiting with a *BusyError.
+// LockWriter takes the writer lock of the space, and lets the heart of this process beat. At
+// most one goroutine of this process may call it. ctx ends the waiting with a *BusyError.
 //
 // The lock only saves wasted work (L3), so a take-over needs no agreement with the former
 // holder.
 func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
 	me := uint64(v.incarnation)
 	owner := &v.words.Owner
+	set64(&v.pulse.turns, v.pulse.turns.Load()+1)
+	// The swap orders the turn that was counted before the look at the heart: see pulse.
 	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: handed over after a waiter had given up
+		v.wakeHeart()
 		invariant.Point("lock.taken")
 		return Free, nil
 	}
-	return v.waitForWriter(ctx)
+	v.wakeHeart()
+	grant, err := v.waitForWriter(ctx)
+	v.Writing() // the heart may have gone to sleep while this process waited
+	return grant, err
 }
 
 // waitForWriter is LockWriter's way when somebody else has the lock.

@@ -26,8 +26,8 @@ var (
 
 // Queue is such a lock. The zero value is free.
 type Queue struct {
-	state atomic.Int32 // 0 free, 1 held, 2 held and perhaps waited for
-	owner atomic.Uintptr
+	state atomic.Int32    // 0 free, 1 held, 2 held and perhaps waited for
+	owner atomic.Uintptr  // goroutine: only itself asks whether it is that, and it has written that itself
 	Over  <-chan struct{} // closed when nobody is to wait any more; nil: never
 	wait  struct {
 		sync.Mutex
@@ -40,7 +40,7 @@ const spins = 20
 // Lock takes the lock, or returns the error of the context, ErrGone, or ErrSelf.
 func (q *Queue) Lock(ctx context.Context) error {
 	if q.state.CompareAndSwap(0, 1) {
-		q.owner.Store(goroutine.ID())
+		setOwner(&q.owner, goroutine.ID())
 		return nil
 	}
 	if q.owner.Load() == goroutine.ID() {
@@ -49,7 +49,7 @@ func (q *Queue) Lock(ctx context.Context) error {
 	if err := q.LockSlow(ctx); err != nil {
 		return err
 	}
-	q.owner.Store(goroutine.ID())
+	setOwner(&q.owner, goroutine.ID())
 	return nil
 }
 
@@ -58,7 +58,7 @@ func (q *Queue) TryLock() bool {
 	if !q.state.CompareAndSwap(0, 1) {
 		return false
 	}
-	q.owner.Store(goroutine.ID())
+	setOwner(&q.owner, goroutine.ID())
 	return true
 }
 
@@ -103,7 +103,7 @@ func (q *Queue) LockSlow(ctx context.Context) error {
 
 // Unlock gives the lock to the first waiter, if there is one.
 func (q *Queue) Unlock() {
-	q.owner.Store(0)
+	setOwner(&q.owner, 0)
 	if q.state.CompareAndSwap(1, 0) {
 		return
 	}

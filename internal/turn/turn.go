@@ -78,7 +78,6 @@ func (w *Turn) Await(ctx context.Context) error {
 		w.Queue.Unlock()
 		return err
 	}
-	w.Live.Writing()
 	grant, err := w.Live.LockWriter(ctx)
 	if err != nil {
 		w.Queue.Unlock()
@@ -88,7 +87,6 @@ func (w *Turn) Await(ctx context.Context) error {
 		w.Give()
 		return err
 	}
-	w.Live.Writing() // the heart may have gone to sleep while this process waited
 	if grant == live.FromSuspended {
 		if err := w.outrun(); err != nil {
 			w.Give()

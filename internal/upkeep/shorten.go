@@ -26,6 +26,8 @@ import (
 //	    it is taken out of the lists, before any of that. So who dies on the way has lost
 //	    track of nothing: the next user goes on from there, in a file that is longer than it
 //	    need be; and the last one cuts off what is beyond that end, whoever has set it.
+//	U3  What nobody ever used is in no list and beyond what any anchor says is reserved: so
+//	    the end is set to where that begins, or little after it, in one write.
 
 // lengthDue reports whether the heap file is much longer than what it holds, and it may
 // help to do something about it (H2).
@@ -115,9 +117,17 @@ func (u *Upkeep) lastLists(fn func(h *heap.Heap)) error {
 	})
 }
 
+// endRoom is how much of what nobody ever used stays in the file: a program that comes,
+// changes little and goes need not make the file longer each time.
+const endRoom = 1 << 20
+
 // CutHeap cuts the heap file off at the end that live tells of, when both usable anchors
-// know of it: one that is missing it writes (U1).
+// know of it: one that is missing it writes (U1). The file has grown in large steps; what
+// is left of the last one it cuts off, too (U3).
 func (u *Upkeep) CutHeap() error {
+	if w := u.Live.Words(); w.End.Load() > w.Carved.Load()+endRoom {
+		w.End.Store(w.Carved.Load() + endRoom)
+	}
 	status, err := mapping.StatusOfFile(u.Files.Heap)
 	if err != nil {
 		return err

@@ -1,0 +1,28 @@
+package checksum
+
+import (
+	"hash/crc32"
+
+	"golang.org/x/sys/cpu"
+)
+
+// fast says that the processor has what chains needs.
+var fast = cpu.X86.HasSSE42 && cpu.X86.HasPCLMULQDQ
+
+// pieceWords is how many words chains divides by three at a time.
+const pieceWords = 384
+
+// moves[n] moves a sum on by n words, when it is multiplied by that and then goes through
+// one CRC instruction: it is x^(64n-33), lowest power in the highest bit.
+var moves = func() (m [pieceWords + 1]uint32) {
+	m[1] = 1
+	for n := 2; n < len(m); n++ {
+		m[n] = ^crc32.Update(^m[n-1], castagnoli, make([]byte, 8))
+	}
+	return m
+}()
+
+// chains adds b to a sum, whose bits are not inverted.
+//
+//go:noescape
+func chains(sum uint32, b []byte) uint32

@@ -20,6 +20,11 @@ var (
 	ErrUnstorable  = errors.New("cannot be stored")
 	ErrDangling    = errors.New("dangling handle")
 	ErrNilHandle   = errors.New("the handle is nil: open or create the object first")
+
+	// ErrEnded says that a transaction is used after its end.
+	ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
+	// ErrShared says that two goroutines have used one writing transaction at once.
+	ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
 )
 
 // TypeError says how a stored type and that of the program differ

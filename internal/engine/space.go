@@ -1,6 +1,6 @@
 // Package engine runs the transactions of a space: begin, commit, view, open,
 // recover, anchor, sweep. Each is a sequence of named steps; the parts are those
-// of the packages below.
+// of the packages below. What a transaction does to objects is that of package edit.
 //
 // Invariants of this package (those of blocks, I1 to I9, are in package heap;
 // those of coordination, L1 to L16, in package live):

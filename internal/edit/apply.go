@@ -139,7 +139,7 @@ func (a *Applier) mapOf(index uint64) (*Map, error) {
 		var err error
 		if index == a.ed.State.Catalog || index == a.ed.State.Types {
 			m = &Map{index: index, kind: format.KindMap, shape: a.ed.store.Catalog}
-		} else if m, _, err = a.ed.StoredMap(format.MakeID(a.ed.store.header.Tag, index)); err != nil {
+		} else if m, _, err = a.ed.untypedMap(format.MakeID(a.ed.store.header.Tag, index)); err != nil {
 			return nil, err
 		}
 		a.maps[index] = m

@@ -1,9 +1,7 @@
 package edit
 
 import (
-	"fmt"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -118,9 +116,6 @@ func (ed *Editor) End() bool { return !ed.ended.Swap(true) }
 // Ended reports whether it has ended.
 func (ed *Editor) Ended() bool { return ed.ended.Load() }
 
-// ErrEnded says that a transaction is used after its end.
-var ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
-
 // Err returns an error if the transaction has ended, or can only abort.
 func (ed *Editor) Err() error {
 	if ed.ended.Load() {
@@ -191,13 +186,4 @@ func (ed *Editor) Version() format.Version { return format.Version(ed.State.Vers
 // version, and not of this transaction, which may abort.
 func (ed *Editor) published(index uint64) bool {
 	return ed.Write == nil && ed.of == nil || index < ed.next
-}
-
-// Birth returns the version that wrote the block of a value.
-func (ed *Editor) Birth(of RefOf) (format.Version, error) {
-	p, _, err := ed.value(of)
-	if err != nil {
-		return 0, err
-	}
-	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
 }

@@ -28,7 +28,7 @@ func init() { // what is in it uses it
 
 // storedMap is acts.stored for maps, sorted or not.
 func (ed *Editor) storedMap(id format.ID, s *Stored) error {
-	m, _, err := ed.StoredMap(id)
+	m, _, err := ed.untypedMap(id)
 	if err == nil {
 		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{ed, m}
 	}

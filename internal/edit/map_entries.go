@@ -122,7 +122,7 @@ func (ed *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value
 	if err != nil {
 		return err
 	}
-	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.All(ed, object, yield) })
+	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.all(ed, object, yield) })
 }
 
 // copyKeys passes the entries of a walk on as Entries does.
@@ -287,9 +287,9 @@ func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
 	return true, nil
 }
 
-// All walks the entries as they are when the walk starts, those of a sorted map in
+// all walks the entries as they are when the walk starts, those of a sorted map in
 // order.
-func (m *Map) All(ed *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+func (m *Map) all(ed *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
 	if m.sorted() {
 		return m.walk(ed, object, Bound{}, Bound{}, false, yield)
 	}

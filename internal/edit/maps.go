@@ -122,9 +122,9 @@ func mapTypes(of MapOf) (k, v *layout.Type, err error) {
 	return k, v, err
 }
 
-// StoredMap returns a map by its stored types alone, for programs that have no
+// untypedMap returns a map by its stored types alone, for programs that have no
 // Go type for them.
-func (ed *Editor) StoredMap(id format.ID) (*Map, *format.MapObject, error) {
+func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err := ed.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -195,8 +195,8 @@ func (ed *Editor) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64,
 	return index, nil
 }
 
-// writable begins a change, which endChange ends, or returns an error if the transaction
-// cannot write. Whether it has ended is looked at after the change has begun: see seize.
+// writable begins a change, which EndChange ends, or returns an error if the transaction
+// cannot write. Whether it has ended is looked at after the change has begun: see Seize.
 func (ed *Editor) writable() error {
 	if ed.Write == nil {
 		if err := ed.Err(); err != nil {

@@ -1,7 +1,6 @@
 package edit
 
 import (
-	"errors"
 	"runtime"
 	"sync/atomic"
 
@@ -17,9 +16,6 @@ import (
 // The word is taken by a compare-and-swap, so of two changes one always sees the other.
 // A read looks at the word when it begins.
 
-// ErrShared says that two goroutines have used one writing transaction at once.
-var ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
-
 // using says which goroutine changes a writing transaction at the moment.
 type using struct {
 	by    uintptr     // goroutine; 0: none. It is read and taken atomically
@@ -27,7 +23,7 @@ type using struct {
 	found atomic.Bool // another one has come upon it
 }
 
-// BeginChange begins a change; endChange must follow if it returns nil.
+// BeginChange begins a change; EndChange must follow if it returns nil.
 func (ed *Editor) BeginChange() error {
 	if ed.alone { // it has no handle that could be shared
 		return nil

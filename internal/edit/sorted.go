@@ -81,7 +81,7 @@ func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.
 	})
 }
 
-// walk is All of a part of a sorted map.
+// walk is all for a part of a sorted map.
 func (m *Map) walk(ed *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
 	defer ed.freeze()()

@@ -103,7 +103,7 @@ func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 	if err != nil {
 		return err
 	}
-	return s.m.All(s.ed, object, func(e unsafe.Pointer) bool {
+	return s.m.all(s.ed, object, func(e unsafe.Pointer) bool {
 		bounds := s.ed.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})

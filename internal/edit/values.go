@@ -51,6 +51,15 @@ func (ed *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	return p, t, err
 }
 
+// Birth returns the version that wrote the block of a value.
+func (ed *Editor) Birth(of RefOf) (format.Version, error) {
+	p, _, err := ed.value(of)
+	if err != nil {
+		return 0, err
+	}
+	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
+}
+
 // PeekValue returns the stored value itself, or a copy if it is Coded; an error is a panic with an Abort. The
 // type is T if of is a *T, so that a caller needs few instructions. In the
 // usual case it is all here: what a program does for each reference that it follows.

@@ -1,7 +1,6 @@
 package edit
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/format"
@@ -124,9 +123,6 @@ func (ed *Editor) End() bool {
 
 // Ended reports whether it has ended.
 func (ed *Editor) Ended() bool { return ed.ended.Load() }
-
-// ErrEnded says that a transaction is used after its end.
-var ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
 
 // Err returns an error if the transaction has ended, or can only abort.
 func (ed *Editor) Err() error {

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/everheap/everheap/internal/failure"
@@ -19,6 +20,11 @@ var (
 	ErrUnstorable  = failure.ErrUnstorable
 	ErrDangling    = failure.ErrDangling
 	ErrNilHandle   = failure.ErrNilHandle
+
+	// ErrEnded says that a transaction is used after its end.
+	ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
+	// ErrShared says that two goroutines have used one writing transaction at once.
+	ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
 )
 
 // TypeError says how types differ, or why one cannot be stored.

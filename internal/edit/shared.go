@@ -1,7 +1,6 @@
 package edit
 
 import (
-	"errors"
 	"runtime"
 	"sync/atomic"
 
@@ -16,9 +15,6 @@ import (
 //
 // The word is taken by a compare-and-swap, so of two changes one always sees the other.
 // A read looks at the word when it begins.
-
-// ErrShared says that two goroutines have used one writing transaction at once.
-var ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
 
 // using says which goroutine changes a writing transaction at the moment.
 type using struct {

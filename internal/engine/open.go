@@ -79,11 +79,11 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	}
 	sp := &Space{options: o, faults: mapping.MajorFaults()}
 	sp.Start(dir, o.ReadOnly)
+	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.turn.Init(&sp.Member, &sp.durable)
 	sp.Checkpoints.Init(&sp.turn, &sp.durable)
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
-	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		sp.release()

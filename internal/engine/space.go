@@ -1,7 +1,8 @@
 // Package engine runs the transactions of a space: begin, commit, view; and it puts the space
 // together: open, close, what is done in the background. Each is a sequence of named
 // steps; the parts are those of the packages below. What one process has of the space, and
-// who may touch it, is package member; what makes a version last is package durable.
+// who may touch it, is package member; what makes a version last is package durable; what a
+// transaction does to objects is that of package edit.
 //
 // Invariants of this package (those of blocks, I1 to I9, are in package heap;
 // those of coordination, L1 to L16, in package live):

@@ -70,16 +70,16 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 // end ends an operation, and its guard; if queued is set, what it has is the queue. Until
 // then the handle is not garbage, so the lock stays in the table.
 func (m *Mutex) end(before bool, queued *bool, err *error) {
-	sp := m.user.m
+	of := m.user.m
 	debug.SetPanicOnFault(before)
 	r := recover()
 	if r != nil {
-		*err = sp.Fault(r)
+		*err = of.Fault(r)
 	}
 	if *queued {
 		m.lock.queue.Unlock()
 	}
-	sp.Exit()
+	of.Exit()
 	runtime.KeepAlive(m)
 	if r != nil && *err == nil {
 		panic(r)

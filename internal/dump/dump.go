@@ -51,6 +51,7 @@ type Dump struct {
 	Last   uint64 // the greatest index that was met
 	object.Counts
 
+	ended  bool // by an error of Lost
 	pass   object.Pass
 	object uint64 // being told
 	budget uint64 // blocks of it that may still be visited
@@ -103,15 +104,18 @@ func (d *Dump) visit(a format.Addr, kind format.Kind) (bool, error) {
 	return true, nil
 }
 
-// damage tells of an error, unless it is one of Put, and returns what to do about it.
+// damage calls Lost with an error, unless it is one of Put or of Lost itself, and returns the
+// error that ends the dump.
 func (d *Dump) damage(a format.Addr, err error) error {
-	if err == nil || d.Failed != nil {
+	if err == nil || d.Failed != nil || d.ended {
 		return err
 	}
 	if d.pass == object.PassTypes {
 		return nil // it is found again
 	}
-	return d.Lost(d.object, a, err)
+	err = d.Lost(d.object, a, err)
+	d.ended = err != nil
+	return err
 }
 
 // any tells of an object, of whatever kind: the header of its block says which.

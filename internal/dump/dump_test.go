@@ -1,0 +1,663 @@
+package dump_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/dump"
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/heap/heaptest"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/object"
+	"github.com/everheap/everheap/internal/table"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ref is a value with a handle.
+type ref struct {
+	_  layout.RefOf[string]
+	ID uint64
+}
+
+var (
+	text   = layout.IdentityOf[string]()
+	number = layout.IdentityOf[uint64]()
+	refs   = layout.IdentityOf[ref]()
+)
+
+// perObject is how many entries each map and each list of a world has.
+const perObject = 150
+
+// A world is a closed space with objects of every kind, and what they hold.
+type world struct {
+	*heaptest.Space
+	t                            *testing.T
+	reader                       heap.Reader
+	state                        format.State
+	at                           format.Addr // of the state
+	own                          *entry.Shape
+	hashed, sorted, list, holder uint64            // indexes
+	want                         map[string]string // what every object holds
+}
+
+// newWorld makes a world.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "space")
+	sp, err := engine.Open(dir, engine.Options{MaxSize: 64 << 20})
+	must(t, err)
+	w := &world{t: t, want: map[string]string{}}
+	must(t, sp.Change(false, func(tx *engine.Tx) error {
+		hashed, err := tx.OpenMap("hashed", engine.MapOf{Key: text, Value: text})
+		must(t, err)
+		sorted, err := tx.OpenMap("sorted", engine.MapOf{Key: number, Value: text, Sorted: true})
+		must(t, err)
+		holder, err := tx.OpenMap("holder", engine.MapOf{Key: number, Value: refs})
+		must(t, err)
+		list, err := tx.OpenList("list", text)
+		must(t, err)
+		w.hashed, w.sorted, w.holder, w.list = hashed.Index(), sorted.Index(), holder.Index(), list.Index()
+		for name, id := range map[string]format.ID{"hashed": hashed, "sorted": sorted, "holder": holder, "list": list} {
+			w.want[entryKey(format.CatalogIndex, name)] = fmt.Sprint(id.Index())
+		}
+		for i := range uint64(perObject) {
+			key, value := fmt.Sprint("key ", i), strings.Repeat("value ", int(i%40))
+			must(t, tx.Set(engine.MapOf{ID: hashed, Key: text, Value: text}, unsafe.Pointer(&key), unsafe.Pointer(&value)))
+			must(t, tx.Set(engine.MapOf{ID: sorted, Key: number, Value: text, Sorted: true}, unsafe.Pointer(&i), unsafe.Pointer(&value)))
+			must(t, tx.Append(engine.ListOf{ID: list, Value: text}, unsafe.Pointer(&value), 1))
+			id, err := tx.NewValue(text, unsafe.Pointer(&value))
+			must(t, err)
+			r := ref{ID: uint64(id)}
+			must(t, tx.Set(engine.MapOf{ID: holder, Key: number, Value: refs}, unsafe.Pointer(&i), unsafe.Pointer(&r)))
+			w.want[entryKey(w.hashed, key)] = value
+			w.want[entryKey(w.sorted, i)] = value
+			w.want[entryKey(w.list, i)] = value
+			w.want[entryKey(w.holder, i)] = fmt.Sprint(uint64(id))
+			w.want[entryKey(id.Index(), "")] = value
+		}
+		return nil
+	}))
+	h := sp.Header()
+	must(t, sp.Close())
+	w.Space = (&heaptest.Space{Dir: dir, Header: h}).Join(t)
+	w.reader, w.at = w.Heap.Reader(true), w.Live.Current()
+	p, err := w.reader.Payload(w.at, format.KindState)
+	must(t, err)
+	w.state = *(*format.State)(p)
+	w.own = w.shape(object.OwnTypes())
+	return w
+}
+
+func entryKey(object uint64, key any) string { return fmt.Sprint(object, " ", key) }
+
+// shape is that of maps of the space.
+func (w *world) shape(key, value *layout.Type) *entry.Shape {
+	return entry.NewShape(key, value, w.Header.Secret)
+}
+
+// loss is what Lost was called with.
+type loss struct {
+	object uint64
+	at     format.Addr
+	err    error
+}
+
+// change is what Put was called with.
+type change struct {
+	op      format.OpKind
+	object  uint64
+	head    format.OpHead
+	payload []byte
+}
+
+// A told is what a dump has told. Its hooks can be replaced before run.
+type told struct {
+	dump.Dump
+	w       *world
+	changes []change
+	lost    []loss
+	putErr  func() error // asked before each change
+}
+
+// dump returns the dump of the world.
+func (w *world) dump() *told {
+	d := &told{w: w}
+	state := w.state
+	d.Dump = dump.Dump{Reader: &w.reader, State: &state, Own: w.own, Shape: w.shape, Verify: w.reader.Verify,
+		Put: func(h format.OpHead, payload []byte) error {
+			if d.putErr != nil {
+				if err := d.putErr(); err != nil {
+					return err
+				}
+			}
+			d.changes = append(d.changes, change{format.OpKindOf(h.What), format.ObjectOf(h.What), h, slices.Clone(payload)})
+			return nil
+		},
+		Lost: func(object uint64, a format.Addr, err error) error {
+			d.lost = append(d.lost, loss{object, a, err})
+			return nil
+		}}
+	return d
+}
+
+// run runs the dump, which is to come to its end.
+func (d *told) run() *told {
+	d.w.t.Helper()
+	must(d.w.t, d.Run())
+	return d
+}
+
+// holds returns what the told objects hold, in the form of world.want.
+func (d *told) holds() map[string]string {
+	t := d.w.t
+	t.Helper()
+	got, shapes := map[string]string{}, map[uint64]*entry.Shape{format.CatalogIndex: d.w.own}
+	types, cells := map[uint64]*layout.Type{}, map[uint64]*entry.Cell{}
+	for _, c := range d.changes {
+		p := unsafe.Pointer(unsafe.SliceData(c.payload))
+		switch c.op {
+		case format.OpNewType:
+			typ, err := object.TypeIn(c.payload)
+			must(t, err)
+			types[c.object] = typ
+		case format.OpNewMap, format.OpNewSorted:
+			shapes[c.object] = d.w.shape(types[c.head.Addr], types[c.head.Arg])
+		case format.OpNewList:
+			cells[c.object] = entry.NewItem(types[c.head.Arg], nil)
+		case format.OpNewValue:
+			cells[c.object] = entry.NewValue(types[c.head.Arg], nil)
+		case format.OpSet:
+			sh := shapes[c.object]
+			if sh == nil {
+				continue // the digests of types
+			}
+			must(t, object.RelocateEntry(sh, c.head, p, boundsOf(c)))
+			key := value(sh.Key, sh.KeyOf(p))
+			if got[entryKey(c.object, key)] != "" {
+				t.Errorf("object %d: the key %s is told twice", c.object, key)
+			}
+			got[entryKey(c.object, key)] = value(sh.Value, sh.ValueOf(p))
+		case format.OpAppend, format.OpSetValue:
+			key := ""
+			if c.op == format.OpAppend {
+				key = fmt.Sprint(c.head.Arg)
+			}
+			if c.payload == nil {
+				got[entryKey(c.object, key)] = "zero"
+				continue
+			}
+			must(t, object.RelocateCell(cells[c.object], c.head, p, boundsOf(c)))
+			got[entryKey(c.object, key)] = value(cells[c.object].Type, cells[c.object].ValueOf(p))
+		default:
+			t.Errorf("a change of kind %d", c.op)
+		}
+	}
+	return got
+}
+
+// boundsOf returns where the copied payload of a change lies.
+func boundsOf(c change) layout.Bounds {
+	lo := uintptr(unsafe.Pointer(unsafe.SliceData(c.payload)))
+	return layout.Bounds{Lo: lo, Hi: lo + uintptr(len(c.payload))}
+}
+
+// value returns a value, which was relocated to where it is, as a text.
+func value(typ *layout.Type, p unsafe.Pointer) string {
+	if typ.Size() == 8 {
+		return fmt.Sprint(*(*uint64)(p))
+	}
+	return strings.Clone(*(*string)(p))
+}
+
+// blocks lists the blocks that the version reaches, but for its state and the list of what it
+// has changed, in the order of their addresses.
+func (w *world) blocks() (list []format.Addr) {
+	w.t.Helper()
+	must(w.t, check.Newer(&w.reader, w.at, 0, func(a format.Addr, _ format.ByteCount) {
+		if a != w.at && w.reader.Kind(a) != format.KindOps {
+			list = append(list, a)
+		}
+	}))
+	slices.Sort(list)
+	return list
+}
+
+// edit calls fn with a block, where it can be changed, and with what makes its checksum right
+// again. Afterwards the block is what it was.
+func (w *world) edit(a format.Addr, fn func(block []byte, seal func())) {
+	w.t.Helper()
+	_ = w.Update(w.t, func(txn *heap.Txn) error {
+		size := int(w.reader.Size(a)) + format.HeaderSize
+		block := unsafe.Slice((*byte)(unsafe.Add(txn.Payload(a), -format.HeaderSize)), size)
+		was := slices.Clone(block)
+		fn(block, func() { *(*uint32)(unsafe.Pointer(&block[0])) = format.BlockSum(block, uint64(a)-w.Header.Base) })
+		copy(block, was)
+		return errors.New("not to be published")
+	})
+}
+
+// objects lists the objects in the order of their indexes, as the object table has them.
+func (w *world) objects() (list []object.At) {
+	w.t.Helper()
+	visit := func(a format.Addr, kind format.Kind) (bool, error) { return true, w.reader.Verify(a, kind) }
+	must(w.t, table.Walk(&w.reader, format.Link(w.state.Table), visit, func(index uint64, a format.Addr) error {
+		list = append(list, object.At{Index: index, Addr: a, Kind: w.reader.Kind(a)})
+		return nil
+	}))
+	return list
+}
+
+// objectAt returns the address of an object's block.
+func (w *world) objectAt(index uint64) format.Addr {
+	w.t.Helper()
+	list := w.objects()
+	return list[slices.IndexFunc(list, func(o object.At) bool { return o.Index == index })].Addr
+}
+
+// eachObject makes Guard call fn with every object, in every pass.
+func (d *told) eachObject(fn func(o object.At, tell func() error) error) {
+	list, calls := d.w.objects(), 0
+	d.Guard = func(tell func() error) error {
+		calls++
+		return fn(list[(calls-1)%len(list)], tell)
+	}
+}
+
+// phase says in which of the three passes a change is told.
+func (c change) phase() int {
+	switch c.op {
+	case format.OpNewType:
+		return 0
+	case format.OpNewMap, format.OpNewSorted, format.OpNewList, format.OpNewValue:
+		return 1
+	}
+	return 2
+}
+
+// First come the types, then all objects, then what they hold, each time in the order of the
+// indexes; all of it once, and nothing is lost.
+func TestRun_TellsEveryKindInOrder(t *testing.T) {
+	w := newWorld(t)
+	d := w.dump().run()
+	made, ops := map[uint64]bool{format.CatalogIndex: true, format.TypesIndex: true}, map[format.OpKind]int{}
+	if !slices.IsSortedFunc(d.changes, func(a, b change) int {
+		return cmp.Or(cmp.Compare(a.phase(), b.phase()), cmp.Compare(a.object, b.object))
+	}) {
+		t.Error("the changes are not in the order of passes and indexes")
+	}
+	for _, c := range d.changes {
+		ops[c.op]++
+		if isNew := c.phase() < 2; isNew == made[c.object] {
+			t.Errorf("object %d: a change of kind %d, and it is there: %v", c.object, c.op, made[c.object])
+		} else if isNew {
+			made[c.object] = true
+		}
+	}
+	types := ops[format.OpNewType]
+	delete(ops, format.OpNewType)
+	want := map[format.OpKind]int{format.OpNewMap: 2, format.OpNewSorted: 1, format.OpNewList: 1, format.OpNewValue: perObject,
+		format.OpSet: 3*perObject + 4 + types, format.OpAppend: perObject, format.OpSetValue: perObject}
+	if types < 3 || !maps.Equal(ops, want) {
+		t.Errorf("%d types, and changes by kind %v, want %v", types, ops, want)
+	}
+	if got := d.holds(); !maps.Equal(got, w.want) {
+		t.Errorf("the objects hold %d things, want %d", len(got), len(w.want))
+	}
+	if d.Objects != w.state.Objects || d.Objects != uint64(len(made)) || d.Entries != uint64(5*perObject+4+types) || d.Missing != 0 || d.Last != w.state.NextIndex-1 {
+		t.Errorf("counted %+v, the last index is %d; the state says %d objects and the next index %d", d.Counts, d.Last, w.state.Objects, w.state.NextIndex)
+	}
+	if len(d.lost) > 0 || d.Failed != nil {
+		t.Errorf("lost %+v, failed %v", d.lost, d.Failed)
+	}
+}
+
+// Each key and each value is shown before it is told, and those of the space's own maps are not.
+func TestRun_ShowsBeforeItTells(t *testing.T) {
+	w := newWorld(t)
+	d := w.dump()
+	shown, all := map[uint64]int{}, map[uint64]int{}
+	d.Meet = func(object uint64, typ *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+		shown[object]++
+		all[object]++
+		if uintptr(p) < b.Lo || uintptr(p)+typ.Size() > b.Hi {
+			t.Errorf("object %d: what is shown does not lie in its block", object)
+		}
+	}
+	d.putErr = func() error {
+		for object, n := range shown {
+			want := 1
+			if object == w.hashed || object == w.sorted || object == w.holder {
+				want = 2
+			}
+			if n != want {
+				t.Errorf("object %d: %d things were shown before a change, want %d", object, n, want)
+			}
+		}
+		clear(shown)
+		return nil
+	}
+	d.run()
+	if len(shown) > 0 || len(all) != 4+perObject || all[w.hashed] != 2*perObject || all[w.list] != perObject {
+		t.Errorf("%d things of the hash map, %d of the list, of %d objects; after the last change %v", all[w.hashed], all[w.list], len(all), shown)
+	}
+}
+
+// A block that is damaged is told of, with its object, and only what it holds or leads to is
+// missing.
+func TestRun_DamagedBlocks(t *testing.T) {
+	w := newWorld(t)
+	whole := w.dump().run()
+	met := map[format.Kind]int{}
+	for _, a := range w.blocks() {
+		kind := w.reader.Kind(a)
+		if met[kind]++; met[kind] > 8 {
+			continue
+		}
+		w.edit(a, func(block []byte, _ func()) {
+			block[len(block)-1] ^= 1
+			d := w.dump().run()
+			reported := slices.DeleteFunc(slices.Clone(d.lost), func(l loss) bool { return l.at != a })
+			if len(reported) == 0 || reported[0].err == nil {
+				t.Fatalf("%v %#x is damaged: %+v", kind, a, d.lost)
+			}
+			if len(d.changes) > len(whole.changes) || d.Failed != nil {
+				t.Errorf("%v %#x is damaged, and %d changes are told", kind, a, len(d.changes))
+			}
+			missing := 0
+			got := d.holds()
+			for key, v := range w.want {
+				if now, ok := got[key]; !ok || now != v {
+					if missing++; ok && now != "zero" {
+						t.Errorf("%v %#x is damaged, and %q is %q", kind, a, key, now)
+					}
+				}
+			}
+			switch kind {
+			case format.KindEntry, format.KindItem, format.KindValue:
+				if d.Missing > 1 || missing > 1 || len(whole.changes)-len(d.changes) > 2 {
+					t.Errorf("%v %#x is damaged: %d are missing, counted as %d; %d changes of %d", kind, a, missing, d.Missing, len(d.changes), len(whole.changes))
+				}
+				if kind == format.KindEntry && (len(d.lost) != 2 || d.lost[1].object != reported[0].object || !strings.Contains(d.lost[1].err.Error(), "can be read")) {
+					t.Errorf("%v %#x is damaged: %+v", kind, a, d.lost)
+				}
+			case format.KindMap, format.KindSorted, format.KindList:
+				if d.Objects != whole.Objects-1 {
+					t.Errorf("%v %#x is damaged: %d objects of %d", kind, a, d.Objects, whole.Objects)
+				}
+			}
+		})
+	}
+	for _, kind := range []format.Kind{format.KindEntry, format.KindItem, format.KindValue, format.KindMap, format.KindSorted, format.KindList,
+		format.KindType, format.KindTable, format.KindBucket, format.KindLeaf} {
+		if met[kind] == 0 {
+			t.Errorf("no %v was met", kind)
+		}
+	}
+	if d := w.dump().run(); len(d.lost) > 0 {
+		t.Errorf("the space is not what it was: %+v", d.lost)
+	}
+}
+
+// A type that is lost costs the objects that have it: each is lost once, nothing of it is told,
+// and what it held counts as missing.
+func TestRun_LostType(t *testing.T) {
+	w := newWorld(t)
+	d := w.dump().run()
+	i := slices.IndexFunc(d.changes, func(c change) bool { return c.op == format.OpNewList })
+	typ := d.changes[i].head.Arg // text: of all objects, as a key or a value, but for the holder
+	w.edit(w.objectAt(typ), func(block []byte, _ func()) {
+		block[len(block)-1] ^= 1
+		d := w.dump().run()
+		times := map[uint64]int{}
+		for _, l := range d.lost {
+			times[l.object]++
+		}
+		if len(times) != 3+perObject+1 || times[typ] == 0 || times[w.list] != 1 || times[w.holder] != 0 {
+			t.Errorf("%d objects are lost; the type %d, the list %d, the holder %d times", len(times), times[typ], times[w.list], times[w.holder])
+		}
+		for _, c := range d.changes {
+			if times[c.object] > 0 {
+				t.Errorf("object %d is lost, and a change of kind %d told", c.object, c.op)
+			}
+		}
+		if d.Missing != 4*perObject {
+			t.Errorf("%d values are missing, of %d", d.Missing, 4*perObject)
+		}
+	})
+}
+
+// The dump ends with the error of Lost: nothing is told or found after it.
+func TestRun_LostEnds(t *testing.T) {
+	w := newWorld(t)
+	stop := errors.New("no further")
+	met := map[format.Kind]int{}
+	for _, a := range w.blocks() {
+		kind := w.reader.Kind(a)
+		if met[kind]++; met[kind] > 2 {
+			continue
+		}
+		w.edit(a, func(block []byte, _ func()) {
+			block[len(block)-1] ^= 1
+			d := w.dump()
+			lost, after := 0, 0
+			d.Lost = func(uint64, format.Addr, error) error { lost++; return stop }
+			d.putErr = func() error { after += lost; return nil }
+			if err := d.Run(); err != stop || lost != 1 || after != 0 || d.Failed != nil {
+				t.Errorf("%v %#x is damaged: %v; Lost was called %d times, and %d changes were told then; failed: %v", kind, a, err, lost, after, d.Failed)
+			}
+		})
+	}
+}
+
+// The dump ends with the error of Put, at whatever change: it is no damage.
+func TestRun_PutFails(t *testing.T) {
+	w := newWorld(t)
+	n := len(w.dump().run().changes)
+	full := errors.New("the disk is full")
+	for k := 0; k < n; k += 1 + k/7 {
+		d := w.dump()
+		calls := 0
+		d.putErr = func() error {
+			if calls++; calls > k {
+				return full
+			}
+			return nil
+		}
+		if err := d.Run(); err != full || d.Failed != full || calls != k+1 || len(d.lost) > 0 {
+			t.Errorf("change %d fails: %v, %v; Put was called %d times, lost %+v", k, err, d.Failed, calls, d.lost)
+		}
+	}
+}
+
+// What an object says that it holds bounds the blocks that are visited of it, and what the state
+// says bounds those of the object table.
+func TestRun_MoreThanItCanHold(t *testing.T) {
+	w := newWorld(t)
+	for _, index := range []uint64{w.hashed, w.sorted, w.list} {
+		a := w.objectAt(index)
+		w.edit(a, func(block []byte, seal func()) {
+			payload := block[format.HeaderSize:]
+			if index == w.list {
+				(*format.ListObject)(unsafe.Pointer(&payload[0])).Count = 2
+			} else {
+				(*format.MapObject)(unsafe.Pointer(&payload[0])).Count = 2
+			}
+			seal()
+			d := w.dump()
+			visited := uint64(0)
+			d.eachObject(func(o object.At, tell func() error) error {
+				visited = 0
+				err := tell()
+				if o.Index == index && visited > object.BlockBudget(2)+1 {
+					t.Errorf("object %d: %d blocks are visited for 2 things", index, visited)
+				}
+				return err
+			})
+			verify := d.Verify
+			d.Verify = func(a format.Addr, kind format.Kind) error { visited++; return verify(a, kind) }
+			d.run()
+			if index == w.list { // it ends with the first element beyond its length
+				if len(d.lost) == 0 || d.lost[0].object != index {
+					t.Errorf("the list: %+v", d.lost)
+				}
+				return
+			}
+			if !slices.ContainsFunc(d.lost, func(l loss) bool { return l.object == index && l.at == a && errors.Is(l.err, object.ErrCircles) }) {
+				t.Errorf("object %d: %+v", index, d.lost)
+			}
+		})
+	}
+	d := w.dump()
+	d.State.Objects = 2
+	d.run()
+	if !slices.ContainsFunc(d.lost, func(l loss) bool { return l.object == 0 && errors.Is(l.err, object.ErrCircles) }) || d.Objects > object.BlockBudget(2) {
+		t.Errorf("%d objects are told of a state that says 2: %+v", d.Objects, d.lost)
+	}
+}
+
+// A node that leads to itself does not lead in circles.
+func TestRun_Circles(t *testing.T) {
+	w := newWorld(t)
+	for _, index := range []uint64{w.hashed, w.sorted, w.list} {
+		at := w.objectAt(index)
+		payload, err := w.reader.Payload(at, w.reader.Kind(at))
+		must(t, err)
+		root := (*format.MapObject)(payload).Root
+		if index == w.list {
+			root = (*format.ListObject)(payload).Root
+		}
+		first := format.Link(root).Addr()
+		w.edit(first, func(block []byte, seal func()) {
+			words := unsafe.Slice((*uint64)(unsafe.Pointer(&block[format.HeaderSize])), (len(block)-format.HeaderSize)/8)
+			for i, word := range words {
+				if to := format.Addr(word & format.AddrMask); w.reader.Plausible(to) && w.reader.Verify(to, w.reader.Kind(to)) == nil {
+					words[i] = word&^format.AddrMask | uint64(first)
+				}
+			}
+			seal()
+			d := w.dump().run()
+			if len(d.lost) == 0 || d.Missing < perObject/2 {
+				t.Errorf("object %d: %d are missing, lost %d", index, d.Missing, len(d.lost))
+			}
+		})
+	}
+}
+
+// Objects whose index the state has not given out yet are lost, each once.
+func TestRun_BeyondTheLastIndex(t *testing.T) {
+	w := newWorld(t)
+	whole := w.dump().run()
+	d := w.dump()
+	d.State.NextIndex -= 10
+	d.run()
+	if len(d.lost) != 10 || d.Objects != whole.Objects-10 || d.Entries != whole.Entries-10 {
+		t.Errorf("%d objects of %d, %d entries of %d, %d lost", d.Objects, whole.Objects, d.Entries, whole.Entries, len(d.lost))
+	}
+	for _, l := range d.lost {
+		if l.object < d.State.NextIndex || l.at == 0 || !strings.Contains(l.err.Error(), "beyond the last index") {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
+// The telling of each object, in each pass, runs in Guard, whose error is damage of it.
+func TestRun_Guard(t *testing.T) {
+	w := newWorld(t)
+	whole := w.dump().run()
+	d := w.dump()
+	calls, bad := 0, errors.New("a page cannot be read")
+	d.eachObject(func(o object.At, tell func() error) error {
+		if calls++; o.Index == w.list {
+			return bad
+		}
+		return tell()
+	})
+	d.run()
+	if want := 3 * int(whole.Objects); calls != want {
+		t.Errorf("Guard is called %d times, want %d", calls, want)
+	}
+	at := w.objectAt(w.list)
+	for _, l := range d.lost {
+		if l.object != w.list || l.at != at || l.err != bad {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(d.lost) == 0 || d.Objects != whole.Objects-1 || slices.ContainsFunc(d.changes, func(c change) bool { return c.object == w.list }) {
+		t.Errorf("%d objects of %d are told; lost %+v", d.Objects, whole.Objects, d.lost)
+	}
+}
+
+// An entry of the catalog is told if Name says so; that it is not is no damage.
+func TestRun_Name(t *testing.T) {
+	w := newWorld(t)
+	d := w.dump()
+	d.Name = func(object uint64, e unsafe.Pointer, _ layout.Bounds) bool {
+		return object != format.CatalogIndex || *layout.Cast[uint64](w.own.ValueOf(e)) != w.list
+	}
+	d.run()
+	got := d.holds()
+	if _, told := got[entryKey(format.CatalogIndex, "list")]; told || len(got) != len(w.want)-1 || len(d.lost) > 0 || d.Missing > 0 {
+		t.Errorf("told %v, %d things of %d, lost %+v", told, len(got), len(w.want), d.lost)
+	}
+}
+
+// A name that leads to an object which is not there is damage, and so is a digest that leads to
+// another type than its own.
+func TestRun_There(t *testing.T) {
+	w := newWorld(t)
+	d := w.dump()
+	d.There = func(index uint64) bool { return index != w.list }
+	d.run()
+	if len(d.lost) != 2 || d.lost[0].object != format.CatalogIndex || !strings.Contains(d.lost[0].err.Error(), `"list" leads to object`) || d.Missing != 1 {
+		t.Errorf("%d are missing, lost %+v", d.Missing, d.lost)
+	}
+	if _, told := d.holds()[entryKey(format.CatalogIndex, "list")]; told {
+		t.Error("the name of what is not there is told")
+	}
+
+	digests := func(c change) bool { return c.object == format.TypesIndex && c.op == format.OpSet }
+	first := d.changes[slices.IndexFunc(d.changes, digests)]
+	w.edit(format.Addr(first.head.Addr-format.HeaderSize), func(block []byte, seal func()) {
+		p := unsafe.Pointer(&block[format.HeaderSize])
+		*layout.Cast[uint64](w.own.ValueOf(p)) = w.list
+		seal()
+		for _, there := range []bool{true, false} {
+			d := w.dump()
+			if there {
+				d.There = func(uint64) bool { return true }
+			}
+			d.run()
+			if found := len(d.lost) == 2 && d.lost[0].object == format.TypesIndex && strings.Contains(d.lost[0].err.Error(), "not its type"); found != there || !there && len(d.lost) > 0 {
+				t.Errorf("a digest leads to a list; looked for: %v; lost %+v", there, d.lost)
+			}
+		}
+	})
+}
+
+// The head says what the header and the state do.
+func TestHead(t *testing.T) {
+	w := newWorld(t)
+	h := dump.Head(&w.Header, 5<<20, &w.state)
+	want := format.BackupHead{SpaceID: w.Header.SpaceID, Secret: w.Header.Secret, Window: w.Header.Window, Limit: 5 << 20,
+		Created: w.Header.Created, Tag: w.Header.Tag, Version: w.state.Version, UnixNano: w.state.UnixNano}
+	if h != want || h.Version == 0 || h.Tag == 0 || h.SpaceID == [16]byte{} {
+		t.Errorf("%+v, want %+v", h, want)
+	}
+}

@@ -527,8 +527,17 @@ func TestRun_MoreThanItCanHold(t *testing.T) {
 	d := w.dump()
 	d.State.Objects = 2
 	d.run()
-	if !slices.ContainsFunc(d.lost, func(l loss) bool { return l.object == 0 && errors.Is(l.err, object.ErrCircles) }) || d.Objects > object.BlockBudget(2) {
-		t.Errorf("%d objects are told of a state that says 2: %+v", d.Objects, d.lost)
+	filled := map[uint64]bool{}
+	for _, c := range d.changes {
+		if c.phase() == 2 {
+			filled[c.object] = true
+		}
+	}
+	if most := object.BlockBudget(2); d.Objects > most || uint64(len(filled)) > most {
+		t.Errorf("a state says 2 objects, and %d are told, and what %d hold", d.Objects, len(filled))
+	}
+	if !slices.ContainsFunc(d.lost, func(l loss) bool { return l.object == 0 && errors.Is(l.err, object.ErrCircles) }) {
+		t.Errorf("a state says 2 objects, and there are more: %+v", d.lost)
 	}
 }
 
@@ -632,23 +641,59 @@ func TestRun_There(t *testing.T) {
 		t.Error("the name of what is not there is told")
 	}
 
-	digests := func(c change) bool { return c.object == format.TypesIndex && c.op == format.OpSet }
-	first := d.changes[slices.IndexFunc(d.changes, digests)]
-	w.edit(format.Addr(first.head.Addr-format.HeaderSize), func(block []byte, seal func()) {
-		p := unsafe.Pointer(&block[format.HeaderSize])
-		*layout.Cast[uint64](w.own.ValueOf(p)) = w.list
-		seal()
-		for _, there := range []bool{true, false} {
-			d := w.dump()
-			if there {
-				d.There = func(uint64) bool { return true }
-			}
-			d.run()
-			if found := len(d.lost) == 2 && d.lost[0].object == format.TypesIndex && strings.Contains(d.lost[0].err.Error(), "not its type"); found != there || !there && len(d.lost) > 0 {
-				t.Errorf("a digest leads to a list; looked for: %v; lost %+v", there, d.lost)
+	digests := slices.DeleteFunc(slices.Clone(d.changes), func(c change) bool { return c.object != format.TypesIndex })
+	otherType := *layout.Cast[uint64](w.own.ValueOf(unsafe.Pointer(&digests[1].payload[0])))
+	w.edit(format.Addr(digests[0].head.Addr-format.HeaderSize), func(block []byte, seal func()) {
+		for _, to := range []uint64{w.list, otherType} {
+			*layout.Cast[uint64](w.own.ValueOf(unsafe.Pointer(&block[format.HeaderSize]))) = to
+			seal()
+			for _, there := range []bool{true, false} {
+				d := w.dump()
+				if there {
+					d.There = func(uint64) bool { return true }
+				}
+				d.run()
+				if found := len(d.lost) == 2 && d.lost[0].object == format.TypesIndex && strings.Contains(d.lost[0].err.Error(), "not its type"); found != there || !there && len(d.lost) > 0 {
+					t.Errorf("a digest leads to object %d; looked for: %v; lost %+v", to, there, d.lost)
+				}
 			}
 		}
 	})
+}
+
+// What the object table leads to is read only if it can be a block, and told only if it is an
+// object.
+func TestRun_NoObject(t *testing.T) {
+	w := newWorld(t)
+	whole := w.dump().run()
+	at := w.objectAt(w.list)
+	entryBlock := format.Addr(whole.changes[slices.IndexFunc(whole.changes, func(c change) bool { return c.op == format.OpSet })].head.Addr - format.HeaderSize)
+	for _, a := range w.blocks() {
+		if w.reader.Kind(a) != format.KindTable {
+			continue
+		}
+		w.edit(a, func(block []byte, seal func()) {
+			words := unsafe.Slice((*uint64)(unsafe.Pointer(&block[format.HeaderSize])), (len(block)-format.HeaderSize)/8)
+			i := slices.Index(words, uint64(at))
+			if i < 0 {
+				return
+			}
+			for _, to := range []format.Addr{16, entryBlock} {
+				words[i] = uint64(to)
+				seal()
+				d := w.dump().run()
+				if len(d.lost) == 0 || d.Objects != whole.Objects-1 || slices.ContainsFunc(d.changes, func(c change) bool { return c.object == w.list }) {
+					t.Errorf("the object table leads to %#x: %d objects of %d; lost %+v", to, d.Objects, whole.Objects, d.lost)
+				}
+				for _, l := range d.lost {
+					if l.object != w.list || l.at != to {
+						t.Errorf("the object table leads to %#x: %+v", to, l)
+					}
+				}
+			}
+			words[i] = uint64(at)
+		})
+	}
 }
 
 // The head says what the header and the state do.

@@ -3,9 +3,9 @@
 // Terms: a leaf holds the addresses of entries, a branch links to children; a slot is
 // the place of one of those. A node at height 0 is a leaf; a link says the levels from
 // its node on. A word is eight bytes of the ordered form of a key (package layout): the
-// search compares words, and looks at the keys in the entries only where words are
+// search compares words, and reads the keys in the entries only where words are
 // equal. The words of a node begin behind what all its keys have in common: its
-// skip; so keys with a long common beginning are told apart as well.
+// skip. So words also tell keys with a long common beginning apart.
 //
 // Invariants:
 //
@@ -22,13 +22,13 @@
 //	B6  A node that the transaction may edit is changed in place; any other is
 //	    copied, and so is the way up to the root.
 //
-// Why it is so. Entries lie anywhere, so a search should not look at them: it looks at words.
+// Why it is so. Entries lie anywhere, so a search should not read them: it reads words.
 // Keys such as "user:00001234" agree in more than eight bytes, so the words of a node begin
-// behind what all its keys have in common. The way down knows that beginning already (B3),
-// and tells without a look at an entry whether the key has it. Where words begin is computed
-// when a node grows or splits and some of its words are equal, and lowered when a key comes
-// that has less in common; one entry is enough for that, since all agree before it. What is
-// appended at the right edge goes into a node of its own, which fills.
+// behind what all its keys have in common. A search knows that beginning from the way down
+// (B3), and finds without reading an entry whether the key has it. A change computes where
+// words begin when a node grows or splits and some of its words are equal, and lowers it for a
+// key that has less in common; it reads one entry for that, since all agree before. An
+// append at the right edge goes into a node of its own, which fills.
 //
 // Measured with a million keys: a search takes 0.4 times as long as one in a sorted slice and
 // twice as long as in a hash map, a single change 1.1 to 1.3 times as long as there. Nodes

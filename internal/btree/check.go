@@ -10,8 +10,8 @@ import (
 )
 
 // Visit is called with every block that a walk meets. It verifies the block and
-// says whether the walk should look into it; it says no for one that was met
-// before. An error ends the walk.
+// reports whether the walk enters it: false for a block that was met before. An
+// error ends the walk.
 type Visit func(a format.Addr, kind format.Kind) (descend bool, err error)
 
 // Blocks visits every block of the tree.
@@ -20,9 +20,9 @@ func Blocks(r *heap.Reader, root format.Link, visit Visit) error {
 	return err
 }
 
-// Check visits every block and verifies the structure, B1 to B5, the keys and the values. It calls
-// report for each finding and returns the number of entries that it met. What visit does
-// not want to look into counts as no entry; who knows how many there must be finds
+// Check visits every block and verifies the structure, B1 to B5, the keys and the values. It
+// calls report for each finding and returns the number of entries that it met. An entry that
+// visit does not enter does not count: so a caller that knows the number of entries finds
 // nodes that are linked twice. sh may be nil if the types are not known.
 func Check(r *heap.Reader, root format.Link, sh *entry.Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
 	if root == 0 {

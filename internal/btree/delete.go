@@ -73,7 +73,7 @@ func (c *cursor) settle(height int) error {
 	case n == 0:
 		return c.dropNode(height)
 	case n >= least(height) || up.n.count() < 2:
-		return nil // alone below its parent is only who is on the right edge
+		return nil // only a node on the right edge is alone below its parent
 	}
 	i := max(up.at-1, 0)
 	left, right := neighbour{link: format.Link(up.n.ref(i))}, neighbour{link: format.Link(up.n.ref(i + 1))}

@@ -231,8 +231,8 @@ func TestCheck_Findings(t *testing.T) {
 	s.all(&reader)
 }
 
-// useDamaged searches a damaged tree; faults are as good as errors, as they are to
-// who uses a space.
+// useDamaged searches a damaged tree. Faults are as good as errors, as they are to a
+// program that uses a space.
 func useDamaged(s *subject[string], txn *heap.Txn) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -203,9 +203,9 @@ func (p *place) bound(root format.Link, sh *entry.Shape, b Bound, count uint64) 
 // minEntry is the size of the smallest block of an entry.
 const minEntry = 2 * format.HeaderSize
 
-// ahead is how many entries are fetched before they are needed, since they lie anywhere.
-// Two are fetched for each that is yielded, until so many are on the way: who looks at
-// few entries does not pay for many.
+// ahead is how many entries a walk fetches before it needs them, since they lie anywhere. It
+// fetches two for each that it yields, until so many are on the way: so a walk over few
+// entries does not pay for many.
 const ahead = 16
 
 // forward yields the next n entries.

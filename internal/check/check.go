@@ -1,10 +1,10 @@
 // Package check walks everything that a version can reach: to mark it for a
 // sweep, or to verify it, block by block, link by link, value by value. Both are
-// the same walk; verifying looks closer at each step.
+// the same walk; to verify is to examine more at each step.
 //
-// What it relies on is nothing but the address of a state block. Every block is
-// verified (place, kind, size, checksum) before it is looked into, and looked
-// into once; so damaged links lead to findings, never astray or in circles.
+// The walk relies on nothing but the address of a state block. It verifies every
+// block (place, kind, size, checksum) before it reads it, and enters it once. So
+// damaged links lead to findings, never astray or in circles.
 //
 // Start reading at walker.state.
 package check
@@ -53,8 +53,8 @@ func (r *Report) Add(f Finding) {
 // maxFindings bounds a report: more of the same tell nothing new.
 const maxFindings = 1000
 
-// Set is a set of blocks. Add adds one and reports whether to look into it: that
-// is, as a rule, whether it was not in the set.
+// Set is a set of blocks. Add adds a block and reports whether the walk enters it: as a
+// rule, whether it was not in the set.
 type Set interface{ Add(a format.Addr) bool }
 
 // Mark adds every block that the state at a can reach to marks, the list of its
@@ -73,8 +73,8 @@ func Complete(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
 }
 
 // Newer calls fn with every block that the state at a can reach and that was written
-// after the version. It does not look beyond older ones: what they lead to is older
-// still. It fails on the first block that does not verify.
+// after the version. It does not enter older blocks: what they lead to is older still.
+// It fails on the first block that does not verify.
 func Newer(r *heap.Reader, a format.Addr, version format.Version, fn func(a format.Addr, size format.ByteCount)) error {
 	return Mark(r, a, newer{r, version, fn})
 }
@@ -188,7 +188,7 @@ func (w *walker) kind(a format.Addr) (kind format.Kind) {
 	return format.KindMap
 }
 
-// what is the description in a damage error; where it is, the finding says.
+// what is the description in a damage error, without the place, which the finding has.
 func what(err error) string {
 	if d := (*format.DamageError)(nil); errors.As(err, &d) {
 		return d.What
@@ -292,7 +292,7 @@ func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 	}
 }
 
-// any walks an object of whatever kind: its header says which.
+// any walks an object. The header of its block says of which kind it is.
 func (w *walker) any(index uint64, a format.Addr) error {
 	kind := w.kind(a)
 	descend, err := w.visit(a, kind)
@@ -333,7 +333,7 @@ func (w *walker) examine(o object.At) error {
 	return object.Of(o.Kind).Check(w.checker(), o, p)
 }
 
-// checker is the walk as the kinds of objects see it.
+// checker is the walk as the kinds of objects use it.
 type checker struct{ *walker }
 
 func (w *walker) checker() object.Checker { return checker{w} }

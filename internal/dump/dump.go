@@ -1,17 +1,17 @@
-// Package dump tells one version as the logical changes that make it from an empty
-// space. A backup takes them, and so does the applier of a restore.
+// Package dump emits one version as the logical changes that make it from an empty
+// space. A backup stores them, and a restore applies them.
 //
-// Terms: to tell is to pass a change on. A pass is one walk over all objects, in the
-// order of their indexes. The first pass tells the types. The second one tells that each
-// other object is there, empty. The third one tells what each of them holds. So no
-// change speaks of an object that comes later, whatever handles the values hold, and
+// Terms: to tell a change is to call Put with it. A pass is one walk over all objects, in
+// the order of their indexes. The first pass tells the types. The second one tells that
+// each other object is there, empty. The third one tells what each object holds. So no
+// change names an object that comes later, whatever handles the values hold, and
 // although a collection that has evolved is older than its types.
 //
-// Nothing is looked into before it was verified. Damage leads neither astray nor in
-// circles: the depth of a tree is bounded, and what an object says that it holds bounds
-// the number of its blocks.
+// The dump verifies a block before it reads it. Damage leads it neither astray nor in
+// circles: the depth of a tree is bounded, and the number of things that an object claims
+// to hold bounds the number of its blocks.
 //
-// How an object is told its kind knows: see object.Kind.
+// The kind of an object knows how to tell it: see object.Kind.
 //
 // Start reading at Dump.Run, then Dump.any.
 package dump
@@ -29,23 +29,23 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// A Dump is the telling of one version. The caller fills the first three groups of
-// fields, and reads the last one when Run has returned.
+// A Dump tells one version. The caller sets the first three groups of fields, and reads the
+// last one when Run has returned.
 type Dump struct {
 	Reader *heap.Reader
 	State  *format.State
 	Own    *entry.Shape // of the space's own maps
 	Shape  func(key, value *layout.Type) *entry.Shape
 
-	Verify func(a format.Addr, kind format.Kind) error         // a block; only then is it read
-	Put    func(h format.OpHead, payload []byte) error         // takes a change
-	Lost   func(object uint64, a format.Addr, err error) error // is told of damage; an error ends the dump
+	Verify func(a format.Addr, kind format.Kind) error         // verifies a block, before it is read
+	Put    func(h format.OpHead, payload []byte) error         // takes a change; an error ends the dump
+	Lost   func(object uint64, a format.Addr, err error) error // takes note of damage; an error ends the dump
 
 	// Each may be nil.
-	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // is shown each key and each value before it is told
-	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // says whether to tell an entry of one of the space's own maps
-	There func(index uint64) bool                                                // says whether there is such an object: names must lead to one
-	Guard func(fn func() error) error                                            // runs the telling of one object
+	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // sees each key and each value before it is told
+	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // reports whether to tell an entry of one of the space's own maps
+	There func(index uint64) bool                                                // reports whether there is such an object: names must lead to one
+	Guard func(fn func() error) error                                            // calls fn, which tells one object
 
 	Failed error  // of Put
 	Last   uint64 // the greatest index that was met
@@ -53,12 +53,12 @@ type Dump struct {
 
 	ended  bool // by an error of Lost
 	pass   object.Pass
-	object uint64 // being told
+	object uint64 // that is being told
 	budget uint64 // blocks of it that may still be visited
 	types  map[uint64]*layout.Type
 }
 
-// Run tells the whole version.
+// Run tells the whole version. It returns the first error of Put or Lost.
 func (d *Dump) Run() error {
 	d.types = map[uint64]*layout.Type{}
 	for d.pass = object.PassTypes; d.pass <= object.PassContents; d.pass++ {
@@ -72,7 +72,7 @@ func (d *Dump) Run() error {
 	return nil
 }
 
-// one tells of the object with an index, whose block the object table names.
+// one tells the object with an index, whose block the object table names.
 func (d *Dump) one(index uint64, a format.Addr) error {
 	if d.budget == 0 {
 		return object.ErrCircles
@@ -92,7 +92,7 @@ func (d *Dump) one(index uint64, a format.Addr) error {
 	return err
 }
 
-// visit verifies a block that is met on the way, and says whether to look into it.
+// visit verifies a block that the walk meets, and reports whether the walk enters it.
 func (d *Dump) visit(a format.Addr, kind format.Kind) (bool, error) {
 	if d.budget == 0 {
 		return false, object.ErrCircles
@@ -118,7 +118,7 @@ func (d *Dump) damage(a format.Addr, err error) error {
 	return err
 }
 
-// any tells of an object, of whatever kind: the header of its block says which.
+// any tells an object. The header of its block says of which kind it is.
 func (d *Dump) any(a format.Addr) error {
 	kind := format.KindMap
 	if d.Reader.Plausible(a) {
@@ -137,8 +137,8 @@ func (d *Dump) any(a format.Addr) error {
 	return d.damage(a, k.Tell(teller{d}, a))
 }
 
-// onlyOnce returns the error but for the last pass: an object that was not told has no
-// contents.
+// onlyOnce returns the error, but nil in the last pass: the pass before has reported it, and
+// an object that was not told has no contents.
 func (d *Dump) onlyOnce(err error) error {
 	if d.pass == object.PassContents {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// teller is a dump as the kinds of objects see it. Its methods implement object.Teller.
+// teller is the dump as the kinds of objects use it. It implements object.Teller.
 type teller struct{ *Dump }
 
 func (t teller) Pass() object.Pass { return t.pass }

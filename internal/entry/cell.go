@@ -8,8 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Judge says whether a handle of the type may be stored: nil, or an error that says
-// why not.
+// Judge returns nil if a handle of the type may be stored, or an error that says why not.
 type Judge func(handle *layout.Type, id uint64) error
 
 // minPayload is the least payload of a block: one of nothing could not be told from
@@ -27,8 +26,8 @@ type Cell struct {
 	judge       Judge
 }
 
-// NewItem returns the cell of the elements of a list. judge is asked about the
-// handles that are to be stored; nil if they have no handles.
+// NewItem returns the cell of the elements of a list. judge is called for the handles that
+// are to be stored; nil if they have no handles.
 func NewItem(t *layout.Type, judge Judge) *Cell { return newCell(t, format.KindItem, 0, judge) }
 
 // NewValue returns the cell of the objects of references.

@@ -5,8 +5,8 @@
 // Terms: a shape is the layout of the entries of one map, which follows from its
 // two types; a cell is that of the blocks of one value.
 //
-// Handles in what is stored are judged in the block that was written: what is
-// looked at is what others will see, even if the program changes its value meanwhile.
+// A Shape and a Cell judge handles in the block that they wrote: so they judge what others
+// will see, even if the program changes its value meanwhile.
 //
 // Start reading at Shape, then Shape.New, then Cell.
 package entry
@@ -46,7 +46,7 @@ func NewShape(key, value *layout.Type, seed uint64) *Shape {
 	return s
 }
 
-// JudgeHandles makes the shape ask about the handles that are to be stored.
+// JudgeHandles makes the shape call judge for the handles that are to be stored.
 func (s *Shape) JudgeHandles(judge Judge) {
 	if s.Key.HasHandles() || s.Value.HasHandles() {
 		s.judge = judge

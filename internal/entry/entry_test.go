@@ -174,7 +174,7 @@ func TestNew_SameBytes(t *testing.T) {
 	}
 }
 
-// Whoever writes a handle that must not be stored gets the judge's error, and no block.
+// To write a handle that must not be stored returns the judge's error, and no block.
 func TestShape_JudgesHandles(t *testing.T) {
 	type link struct {
 		_  layout.MapOf[string, int]

@@ -48,8 +48,8 @@ func (s *Shape) Common(a, b unsafe.Pointer, from, to uintptr) uintptr {
 	return to
 }
 
-// StoredKey returns the key in the payload of an entry, after a look at whether the
-// strings in it lie where they must.
+// StoredKey returns the key in the payload of an entry. It verifies first that the strings
+// in it lie where they must.
 func (s *Shape) StoredKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer, error) {
 	if s.keyString {
 		if _, err := s.text(r, entry); err != nil {

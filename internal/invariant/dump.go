@@ -26,7 +26,7 @@ type noted struct {
 	a, b  uint64
 }
 
-// touches reports whether the event says something of the piece that begins at an address.
+// touches reports whether the event is about the piece that begins at an address.
 func (e *noted) touches(at uint64) bool {
 	return e.at != 0 && (e.at == at || e.event.ranged() && at-e.at < e.b)
 }
@@ -45,7 +45,8 @@ func (r *record) read() (list []noted) {
 	return list
 }
 
-// readRing reads one ring, from the file: beside its owner, and of others it is not mapped.
+// readRing reads one ring from the file, since rings of other processes are not mapped. Its
+// owner may write meanwhile (D7).
 func (r *record) readRing(ring int) (list []noted) {
 	count := r.rows()[ring].count.Load()
 	if count == 0 {
@@ -88,9 +89,8 @@ func (r *record) print(w io.Writer, list []noted) error {
 	return out.Flush()
 }
 
-// DumpEvents writes what the processes have noted of the spaces that this process has open:
-// for each space the rings of all its processes, in the order of their time, one event a
-// line.
+// DumpEvents writes the events of the spaces that this process has open: for each space those
+// of all its processes, in the order of their time, one a line.
 func DumpEvents(w io.Writer) error {
 	var errs []error
 	open.Range(func(r, _ any) bool {
@@ -101,7 +101,7 @@ func DumpEvents(w io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// DumpEventsOf is DumpEvents for the space in a directory, whoever has it open.
+// DumpEventsOf is DumpEvents for the space in a directory, whatever processes have it open.
 func DumpEventsOf(dir string, w io.Writer) error {
 	info, err := os.Stat(filepath.Join(dir, "heap"))
 	if err != nil {
@@ -122,7 +122,7 @@ func DumpEventsOf(dir string, w io.Writer) error {
 	return r.print(w, r.read())
 }
 
-// lastEvents are so many as are told with an assertion that fails.
+// lastEvents is how many events a failed assertion tells.
 const lastEvents = 40
 
 // History tells the last events of the piece of the heap at an address; of any, if that is 0.

@@ -11,14 +11,14 @@ const (
 
 	Took     // a transaction took free space
 	Sealed   // a version is about to have it: not noted, the swap is
-	Freed    // a version has freed it, and it waits until nobody can see it
-	Settled  // nobody can see it any more: it is free
+	Freed    // a version has freed it, and it waits until no held version has it
+	Settled  // no version that is held has it any more: it is free
 	Returned // a transaction gives back what is no part of its version
 	Listed   // it is put into the lists of free space: not noted
-	Pushed   // it is in a parcel
-	Accepted // it came out of a parcel
-	Carved   // it is space that nobody ever had
-	CutOff   // the last user takes it off the end of the file: nobody has it
+	Pushed   // it is in a free-block batch
+	Accepted // it came out of a free-block batch
+	Carved   // it is space that was never used
+	CutOff   // the last process takes it off the end of the file: it has no owner
 	Cut      // an extent became blocks
 	Joined   // all blocks of an extent are free: it is one again
 	Found    // a sweep has found it
@@ -42,5 +42,5 @@ const (
 	Marked    // b bytes of extents at at as holes
 	Punched   // the space of b bytes at at given back to the file system
 	Anchored  // version a, in slot b
-	Unusual   // somebody without the tag was here: the ledger asserts nothing any more
+	Unusual   // a process without the tag was here: the ledger asserts nothing any more
 )

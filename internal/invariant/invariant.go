@@ -4,9 +4,9 @@
 // all of it compiles to nothing.
 //
 // What the processes of a space write down is its Record (D1 to D7): a ring of events of each
-// of them, and a ledger of who has which piece of the heap. It lies in shared memory, so it
-// outlives who is killed. Assertions that fail tell the last events (Assert, AssertAt);
-// DumpEvents tells all.
+// process, and a ledger of the owner of each piece of the heap. It lies in shared memory, so it
+// outlives a process that is killed. An assertion that fails tells the last events (Assert,
+// AssertAt); DumpEvents writes all.
 //
 // A point's name is the protocol and the step: "commit.swap". The names are
 // listed in Points, which the kill and suspend loops walk through.

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ledger says of each extent, and of each block of an extent that was cut into blocks, who
-// has it: one word each, an Owner. What the words mean, and who may change which, is said
-// where they are changed, in package heap.
+// The ledger has the owner of each extent, and of each block of an extent that was cut into
+// blocks: one word each, an Owner. Package heap changes the words, and states there what they
+// mean and which process may change which.
 //
 // A chunk of the file has the words of 256 extents: one page for the extents, and four pages
 // for the blocks of each, of which as many are touched as the blocks need.
@@ -26,8 +26,8 @@ const (
 	chunkBytes     = pageBytes + chunkExtents*unitBytes
 )
 
-// ledgerMaps are the chunks that this process has mapped. They are used by one goroutine at a
-// time: the one that uses the heap's lists.
+// ledgerMaps are the chunks that this process has mapped. One goroutine at a time uses them: the
+// one that uses the heap's lists.
 type ledgerMaps struct {
 	chunks [][]byte
 	pages  []uint8 // by extent: so many pages of its blocks were allocated (D2), plus 1 if that of its own word was
@@ -83,8 +83,8 @@ func (r *record) cover(extent uint64, pages int) bool {
 	return true
 }
 
-// clearLedger makes every owner unknown (D3). Pages that were allocated may be holes then, in
-// other processes too: they are allocated again by whoever touches them, if there is room.
+// clearLedger makes every owner unknown (D3). Pages that were allocated become holes, for other
+// processes too: a process that touches one allocates it again, if there is room.
 func (r *record) clearLedger() {
 	info, err := r.file.Stat()
 	if err != nil || info.Size() <= ledgerAt {

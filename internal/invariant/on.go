@@ -33,9 +33,9 @@ var armed struct {
 // hook is what Hook was given; nil: nothing.
 var hook atomic.Pointer[func(name string)]
 
-// Hook has every Point call fn first, in the goroutine that passes it, until the
-// function that it returns is called: for tests that hold one goroutine at a point
-// while others of the process go on.
+// Hook makes every Point call fn first, in the goroutine that passes it, until the
+// returned function is called: for tests that hold one goroutine at a point while
+// others of the process go on.
 func Hook(fn func(name string)) (remove func()) {
 	hook.Store(&fn)
 	return func() { hook.CompareAndSwap(&fn, nil) }
@@ -74,15 +74,14 @@ func Point(name string) {
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 }
 
-// Assert panics with the message if ok is false: a bug of this library. What has happened
-// last is told with it.
+// Assert panics with the message and the last events if ok is false: a bug of this library.
 func Assert(ok bool, message string) {
 	if !ok {
 		panic("everheap: invariant violated: " + message + "\nthe last events:\n" + history())
 	}
 }
 
-// AssertAt is Assert for a piece of the heap, at an address: it tells the last events of that.
+// AssertAt is Assert for a piece of the heap, at an address: it tells the last events of it.
 func (r Record) AssertAt(ok bool, at uint64, message string) {
 	if !ok {
 		r.fail(at, message)
@@ -97,7 +96,7 @@ func (r Record) fail(at uint64, message string) {
 // PoisonByte fills reclaimed blocks.
 const PoisonByte = 0xDB
 
-// Poison overwrites memory that nobody may look at any more.
+// Poison overwrites memory that no goroutine may read any more.
 func Poison(b []byte) {
 	for i := range b {
 		b[i] = PoisonByte

@@ -4,8 +4,8 @@ package invariant
 
 import "fmt"
 
-// An Owner says who has a piece of the heap: what kind of owner, who of that kind, and under
-// which epoch of sweeps it became that. 0: not known.
+// An Owner is what has a piece of the heap: a kind of owner, which one of that kind, and the
+// epoch of sweeps under which it became the owner. 0: not known.
 type Owner uint64
 
 // OwnerKind is the kind of an owner.
@@ -13,15 +13,15 @@ type OwnerKind uint8
 
 // The kinds of owners.
 const (
-	Unknown OwnerKind = iota // nobody has said anything since the ledger began
+	Unknown OwnerKind = iota // no process has noted an owner since the ledger began
 	Free                     // the lists of free space of an incarnation
 	Loose                    // an incarnation, which is about to put it into such a list
 	Taken                    // the transaction of an incarnation
 	Version                  // a version, that an incarnation has sealed, and perhaps published
-	Waiting                  // the lists of an incarnation of what it has freed, and others may see
+	Waiting                  // the lists of an incarnation of what it has freed, and held versions may have
 	Several                  // such lists of several, for a while after a restore (C2 of the engine)
-	Parcel                   // a parcel of free space that an incarnation has filled
-	Freeing                  // a parcel of what waits
+	Parcel                   // a free-block batch that an incarnation has filled
+	Freeing                  // a batch of what waits
 	Reserve                  // a cell of the reserve
 	Blocks                   // of an extent: the blocks that it was cut into have their own
 
@@ -45,13 +45,13 @@ func MakeOwner(k OwnerKind, who, epoch uint64) Owner {
 // Kind returns the kind.
 func (o Owner) Kind() OwnerKind { return OwnerKind(o >> (whoBits + epochBits)) }
 
-// Who returns the incarnation, or whatever names an owner of the kind.
+// Who returns which one of the kind it is: an incarnation, as a rule.
 func (o Owner) Who() uint64 { return uint64(o) & (1<<whoBits - 1) }
 
 // Epoch returns the low bits of the epoch.
 func (o Owner) Epoch() uint64 { return uint64(o) >> whoBits & (1<<epochBits - 1) }
 
-// Under reports whether it became that under the epoch.
+// Under reports whether it became the owner under the epoch.
 func (o Owner) Under(epoch uint64) bool { return o.Epoch() == epoch&(1<<epochBits-1) }
 
 // String tells the owner.
@@ -80,7 +80,7 @@ func (k OwnerKind) String() string {
 // Incarnation names one as its counter and the index of its entry.
 func Incarnation(i uint64) string { return fmt.Sprintf("%d/%d", i>>9, i&511) }
 
-// Change packs two owners for an event: of each its kind, and the low bits of who it is.
+// Change packs two owners for an event: the kind and the low bits of Who of each.
 func Change(from, to Owner) uint64 {
 	short := func(o Owner) uint64 { return uint64(o.Kind())<<28 | o.Who()&(1<<28-1) }
 	return short(from)<<32 | short(to)

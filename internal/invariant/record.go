@@ -17,25 +17,26 @@ import (
 )
 
 // A Record is what the processes of one space write down in memory that they share: a ring
-// of events for each, and the ledger of owners. It is a sparse file in /dev/shm, or where
+// of events for each process, and the ledger of owners. It is a sparse file in /dev/shm, or where
 // EVERHEAP_RECORDS says ("off": nowhere), named by the heap file of the space. So it
-// outlives all processes, and goes with none of the files of the space.
+// outlives all processes, and is deleted with none of the files of the space.
 //
-//	D1  What is written here changes nothing that the library does. A process that cannot
-//	    have the record does without.
+//	D1  A record changes nothing that the library does. A process that cannot open the
+//	    record does without.
 //	D2  A page is allocated before it is touched: on a full file system the record ends, and
 //	    no process gets a signal. (record.allocate)
-//	D3  The ledger is that of one live file, by its salt. Under another one it begins anew,
-//	    with no owner known: nothing that was in a list or a transaction counts any more.
-//	    Whoever finds another salt clears the ledger first, and then puts his own there, by a
-//	    swap; to clear it once more makes less known, and is never wrong.
-//	D4  Who joins the space is counted here before he is counted in the live file. So if that
-//	    has counted more, somebody without the tag was here, or is, and changes owners without
-//	    a word: then the ledger asserts nothing, until there is another live file. That is
-//	    looked at by who opens the space, and before an assertion fails. (Record.Strangers)
-//	D5  A file whose space is gone is removed when others are made. Who uses it has a shared
-//	    lock, so it is not his; and who has just opened it looks, with the lock, whether the
-//	    name still leads to it.
+//	D3  The ledger belongs to one live file, by its salt. Under another live file it begins
+//	    anew, with no owner known: nothing that was in a list or a transaction counts any more.
+//	    A process that finds another salt clears the ledger first and then swaps its own salt
+//	    in. To clear the ledger once more forgets owners, and is never wrong.
+//	D4  A process that joins the space counts itself here before it is counted in the live
+//	    file. So if the live file has counted more, a process without the tag was here, or
+//	    is, and changes owners unnoted: then the ledger asserts nothing until there is another
+//	    live file. A process compares the counts when it opens the space, and before an
+//	    assertion fails. (Record.Strangers)
+//	D5  A process that makes a record removes the files whose spaces are gone. Each user of a
+//	    file holds a shared lock of it, so no file in use is removed; and a process that has
+//	    just opened a file verifies, with the lock, that the name still leads to it.
 type Record struct{ *record }
 
 // record is an open Record.
@@ -54,13 +55,13 @@ const (
 	headBytes   = 12 * pageBytes
 	pageBytes   = 4096
 	numRings    = 576 // more than a space can have processes
-	manyRings   = 64  // so many are used before that of a dead process is used again
+	manyRings   = 64  // so many are used before the ring of a dead process is used again
 )
 
 // recordHead is the beginning of the file.
 type recordHead struct {
 	magic  atomic.Uint64
-	joined atomic.Uint64 // low half of the salt (D3) in the high one; how many have joined (D4)
+	joined atomic.Uint64 // in its high half the low one of the salt (D3); how many have joined (D4)
 	off    atomic.Uint64 // why the ledger asserts nothing; 0: it does
 	space  [2]atomic.Uint64
 	dir    [1024]byte // of the space, when it was opened first
@@ -127,7 +128,7 @@ var recordDir = sync.OnceValue(func() string {
 	return os.TempDir()
 })
 
-// openRecord opens the file at path, which it makes if that is wanted, and locks it (D5).
+// openRecord opens the file at path, which it makes if create says so, and locks it (D5).
 func openRecord(path string, create bool) (*record, error) {
 	for range 100 {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -137,7 +138,7 @@ func openRecord(path string, create bool) (*record, error) {
 				continue
 			}
 			if err == nil {
-				err = f.Chmod(0o666) // whoever may use the space
+				err = f.Chmod(0o666) // for every user of the space
 			}
 		}
 		if err != nil {
@@ -181,7 +182,7 @@ func (r *record) mapHead() (err error) {
 	return err
 }
 
-// allocate gives a part of the file its space.
+// allocate gives a part of the file its space on disk (D2).
 func (r *record) allocate(off, size int64) error {
 	return unix.Fallocate(int(r.file.Fd()), 0, off, size)
 }
@@ -191,8 +192,8 @@ func (r *record) mapAt(off int64, size int) ([]byte, error) {
 	return unix.Mmap(int(r.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
-// begin makes the record that of the space, if it is not (D3), or if strangers were there
-// (D4).
+// begin makes the record that of the space, unless it is already (D3); then it looks for
+// strangers (D4).
 func (r *record) begin(s Subject) {
 	h, salt := r.head, s.Salt&(1<<32-1)
 	space := [2]uint64{*(*uint64)(unsafe.Pointer(&s.Space[0])), *(*uint64)(unsafe.Pointer(&s.Space[8]))}
@@ -202,7 +203,7 @@ func (r *record) begin(s Subject) {
 		Record{r}.Strangers(next)
 		return
 	}
-	if seen != 0 { // who makes a live file is alone with it, and comes here first
+	if seen != 0 { // the process that makes a live file is alone with it, and comes here first
 		r.endLife(space)
 	}
 	r.clearLedger()
@@ -230,8 +231,8 @@ func (r *record) endLife(space [2]uint64) {
 	}
 }
 
-// Strangers reports whether more have joined the space than have said so here: then the ledger
-// asserts nothing (D4).
+// Strangers reports whether more processes have joined the space than have counted themselves
+// here: then the ledger asserts nothing (D4).
 func (r Record) Strangers(joined uint64) bool {
 	if r.record == nil || uint32(joined) <= uint32(r.head.joined.Load()) {
 		return false
@@ -242,15 +243,15 @@ func (r Record) Strangers(joined uint64) bool {
 	return true
 }
 
-// Join says that a process joins: before it is counted in the live file (D4). Then it calls
-// Own, with its incarnation.
+// Join counts a process that joins, before the live file does (D4). The process then calls Own
+// with its incarnation.
 func (r Record) Join() {
 	if r.record != nil {
 		r.head.joined.Add(1)
 	}
 }
 
-// Close ends the use of the record. Nothing of it may be used any more.
+// Close ends the use of the record: none of its methods, nor a word of it, may be used any more.
 func (r Record) Close() {
 	if r.record == nil {
 		return
@@ -268,8 +269,8 @@ func (r Record) Close() {
 	r.file.Close()
 }
 
-// Distrust says that the files of the space in dir are damaged, on purpose: its ledger, which
-// knows what they were, asserts nothing from now on.
+// Distrust says that a test damages the files of the space in dir: the ledger, which knows what
+// they were, asserts nothing from now on.
 func Distrust(dir string) {
 	info, err := os.Stat(filepath.Join(dir, "heap"))
 	if err != nil {
@@ -308,14 +309,14 @@ func forgetRecords(dir string) {
 func orphan(path string, f *os.File) bool {
 	var head [unsafe.Sizeof(recordHead{}) - numRings*unsafe.Sizeof(ringRow{})]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil {
-		return false // somebody is making it
+		return false // a process is making it
 	}
 	h := (*recordHead)(unsafe.Pointer(&head[0]))
 	info, err := os.Stat(filepath.Join(text(h.dir[:]), "heap"))
 	return h.dir[0] != 0 && (errors.Is(err, os.ErrNotExist) || err == nil && recordPath(info) != path)
 }
 
-// text returns what stands before the first zero.
+// text returns the bytes before the first zero.
 func text(b []byte) string {
 	for i, c := range b {
 		if c == 0 {

@@ -186,7 +186,7 @@ func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) { // D6
 	}
 }
 
-// Under another live file no owner is known; and where somebody without the tag was nothing is
+// Under another live file no owner is known; and where a process without the tag was nothing is
 // asserted, until there is another live file.
 func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	s := subject(t)
@@ -203,7 +203,7 @@ func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	if r.Strangers(count) || !known(r) {
 		t.Error("it has forgotten what it knew")
 	}
-	count++ // somebody has joined, and has not said so here
+	count++ // a process has joined, and has not counted itself here
 	if !r.Strangers(count) || r.Asserts() || r.Block(300, 2000) != nil {
 		t.Error("it goes on beside a stranger")
 	}
@@ -233,7 +233,7 @@ func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	}
 }
 
-// The record of a space that is gone is removed, unless somebody uses it.
+// The record of a space that is gone is removed, unless a process uses it.
 func TestRecord_IsRemovedWithItsSpace(t *testing.T) { // D5
 	gone, used := subject(t), subject(t)
 	joined(t, gone, 1).Close()

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The events of a process are in a ring of its own, which only it writes: so an event costs a
-// look at the clock and a few stores.
+// A process notes its events in a ring of its own, which only it writes: so an event costs a
+// read of the clock and a few stores.
 //
-//	D6  An incarnation has one ring, and a ring has one incarnation that is alive. What is in
-//	    the ring of a dead one stays until somebody else needs a ring, of all the one whose
-//	    last event is the oldest. (Record.Own)
-//	D7  An event carries how many times the ring had gone round. So who reads a ring beside
-//	    its owner can tell an event from the one that it takes the place of.
+//	D6  An incarnation has one ring, and a ring has one incarnation that is alive. The ring
+//	    of a dead one keeps its events until another incarnation needs a ring; it takes the
+//	    one whose last event is the oldest. (Record.Own)
+//	D7  An event carries how many times the ring had gone round. So a reader of a ring whose
+//	    owner still writes can tell an event from the one that it replaces.
 const (
 	ringEvents = 10_000
 	eventBytes = 32
@@ -62,11 +62,11 @@ const (
 // ringAt returns where in the file a ring begins.
 func ringAt(i int) int64 { return headBytes + int64(i)*ringBytes }
 
-// open has the records that this process has open.
+// open is the set of records that this process has open.
 var open sync.Map
 
-// Own gives the process a ring for what it does as an incarnation. alive tells which
-// incarnations are.
+// Own gives the process a ring for the events of an incarnation. alive reports whether an
+// incarnation is alive.
 func (r Record) Own(incarnation uint64, alive func(incarnation uint64) bool) {
 	if r.record == nil || r.row != nil {
 		return
@@ -94,8 +94,7 @@ func (r Record) Own(incarnation uint64, alive func(incarnation uint64) bool) {
 	r.Note(Began, 0, incarnation, 0)
 }
 
-// claimRing returns the index of a ring that is this incarnation's from now on (D6); -1: none
-// is to be had.
+// claimRing claims a ring for the incarnation (D6), and returns its index; -1 if all are in use.
 func (r *record) claimRing(incarnation uint64, alive func(incarnation uint64) bool) int {
 	if i := r.claimUnused(incarnation, 0, manyRings); i >= 0 {
 		return i
@@ -117,7 +116,8 @@ func (r *record) claimRing(incarnation uint64, alive func(incarnation uint64) bo
 	return r.claimUnused(incarnation, manyRings, numRings)
 }
 
-// claimUnused claims one of some rings that nobody has used yet.
+// claimUnused claims a ring in [from, to) that was never used, and returns its index; -1 if
+// there is none.
 func (r *record) claimUnused(incarnation uint64, from, to int) int {
 	for i := from; i < to; i++ {
 		row := &r.head.rows[i]
@@ -179,6 +179,6 @@ var began = func() (b struct {
 	return b
 }()
 
-// clock returns the time of the machine: that of no other process is another one, but for a
-// fraction of a microsecond.
+// clock returns the time of the machine. All processes agree on it to a fraction of a
+// microsecond.
 func clock() int64 { return began.machine + int64(time.Since(began.here)) }

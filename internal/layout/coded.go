@@ -11,7 +11,7 @@ import (
 
 // Some types cannot be stored field by field: netip.Addr has a pointer that is compared
 // and not followed, others have functions, maps or interfaces in them. They are coded:
-// what is stored is the bytes that they are marshaled to.
+// the bytes that they are marshaled to are stored.
 //
 // So a coded value has two forms, that of the program and the stored one (LY9). The
 // stored one takes as many bytes by value: a word, which is 0 or the address of the
@@ -53,9 +53,9 @@ func (e *CodedError) Error() string {
 // Unwrap returns the error of the method.
 func (e *CodedError) Unwrap() error { return e.Err }
 
-// Coded reports whether values of the program differ from stored ones: they hold coded
-// parts. Then what the program passes goes through Stored, and a stored value cannot be
-// looked at in place.
+// Coded reports whether values of the program differ from stored ones, since they hold coded
+// parts. Then a value of the program goes through Stored, and no program can read a stored
+// value in place.
 func (t *Type) Coded() bool { return t.coded }
 
 // isCoded reports whether values are coded themselves.

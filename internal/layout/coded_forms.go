@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// What is here looks at coded values without their Go types: as text, and in order.
+// The functions below handle coded values without their Go types: as text, and in order.
 
 // netAddress is what the address types of netip have in common.
 type netAddress interface {

@@ -80,7 +80,7 @@ func (c *compiler) refuse(rt reflect.Type, advice string) error {
 	return &UnstorableError{Type: c.root.String(), Path: strings.TrimPrefix(strings.Join(c.path, ""), "."), Field: rt.String(), Advice: advice}
 }
 
-// refuseFinally is refuse for what no method of a type that contains it makes good.
+// refuseFinally is refuse for a type that no method of a containing type can make storable.
 func (c *compiler) refuseFinally(rt reflect.Type, advice string) error {
 	u := c.refuse(rt, advice).(*UnstorableError)
 	u.final = true
@@ -130,7 +130,7 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 		return t, err
 	}
 	// It cannot be stored field by field, but by its own methods. What was compiled of it
-	// is for nothing; nobody but its parts refers to these.
+	// is not needed; only its parts refer to these.
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
 	}

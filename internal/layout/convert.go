@@ -410,7 +410,7 @@ func alike(a, b *Type, seen map[[2]*Type]bool) bool {
 	return true
 }
 
-// maxColumn is where at most what is done with a difference begins.
+// maxColumn is the greatest column at which the text behind a difference begins.
 const maxColumn = 48
 
 // Diff returns how the stored type differs from that of the program, like a diff:

@@ -155,7 +155,7 @@ func (t *Type) Relocate(p unsafe.Pointer, b Bounds, from uintptr) error {
 }
 
 // Move changes the addresses in the stored value at an offset of a block's payload, of
-// which block is a copy that nobody else looks at, aligned to 8 bytes, in memory
+// which block is a copy that no other goroutine uses, aligned to 8 bytes, in memory
 // without pointers: from is the address where the payload began before, and to the one
 // where it is going to. It accepts any bytes, and checks them; what is not a value of t
 // is a *DamageError.

@@ -23,9 +23,9 @@
 // Invariants:
 //
 //	LY1 Every address in a stored value is nil or lies in the value's own block.
-//	LY2 A block is written as bytes and words through its write view only; no
-//	    typed pointer store ever reaches it.
-//	LY3 Flatten writes nothing outside the fixed and owned parts it was given,
+//	LY2 Code writes a block as bytes and words through its write view only; no typed
+//	    pointer store ever reaches it.
+//	LY3 Flatten writes nothing outside the fixed and owned parts that it was given,
 //	    whatever happens to the source meanwhile.
 //	LY4 Padding, blank fields and alignment gaps are zero; times are UTC without
 //	    a monotonic reading; cap equals len. So equal values have equal bytes.
@@ -40,10 +40,10 @@
 //	    refer to the block that it was made of, to the converter's memory and to
 //	    Go values that steps made; it is flattened before any of these goes.
 //
-//	LY9 A coded value of the program is another thing than a stored one. Everything here
-//	    works on the stored form, but for Stored, which makes it, CopyOut, which makes the
-//	    program's of it, and Clone. So what the program passes goes through Stored first,
-//	    and what it gets is never the stored value itself.
+//	LY9 A coded value of the program differs from a stored one. All code here works on the
+//	    stored form, but for Stored, which makes it, CopyOut, which makes the program's of
+//	    it, and Clone. So a value of the program goes through Stored first, and the program
+//	    never gets the stored value itself.
 //	LY10 A pointer leads to the beginning of a part, or to that of the fixed part: never
 //	     into the middle of another part.
 //

@@ -12,9 +12,9 @@ import (
 // slice of it, would become one to a copy: what the program changes by way of it would
 // not be changed where it belongs. So it is refused (LY10).
 //
-// Most types cannot have any: what their pointers point at is contained by value in
-// nothing that they reach. That is found out once for each type. For the others Measure
-// notes what parts it has seen, and looks afterwards whether one lies in another.
+// Most types cannot have any: nothing that they reach contains the target of one of their
+// pointers by value. The package finds that out once for each type. For the others Measure
+// notes the parts that it has seen, and verifies afterwards that none lies in another.
 
 // enclosing says which parts of values of a type can have which targets of pointers
 // inside: by the type of the elements of a slice, or that of what a pointer points at.

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// verdict says who accepts a difference.
+// verdict says which programs accept a difference.
 type verdict uint8
 
 const (
 	evolves  verdict = iota // a program that lets its types evolve
 	migrates                // a program that has steps for it
-	refused                 // nobody
+	refused                 // none
 )
 
 // note is one difference between two types.

@@ -429,7 +429,7 @@ func TestStep_Error(t *testing.T) {
 }
 
 // What a step makes may be any Go value: times with a location, parts that it shares
-// with others, memory that nobody else refers to.
+// with others, memory that nothing else refers to.
 func TestStep_MakesGoValues(t *testing.T) {
 	type made struct {
 		When time.Time

@@ -36,7 +36,7 @@ func TestSameModule(t *testing.T) {
 	}
 }
 
-// A type of somebody else with hidden pointers is told in whatever a field makes of it.
+// A type of another module with hidden pointers is found in whatever a field makes of it.
 func TestStranger(t *testing.T) {
 	for _, c := range []struct {
 		field reflect.Type

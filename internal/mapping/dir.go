@@ -11,15 +11,15 @@ import (
 // the descriptor: so it works in that directory, wherever that was moved to, and never in
 // another one that has got its name.
 //
-//	M7  What a Dir opens, moves or removes lies in the directory that was opened, and
-//	    nobody looks up a path from the root again.
+//	M7  What a Dir opens, moves or removes lies in the directory that was opened. No
+//	    method looks up a path from the root again.
 type Dir struct {
 	f    *os.File
 	path string // by which it was opened
 	id   FileID
 }
 
-// FileID tells a file from all others while somebody has it open.
+// FileID tells a file from all others while a process has it open.
 type FileID struct{ Device, Inode uint64 }
 
 // Status is what the system says about a file.

@@ -23,11 +23,11 @@ type forkState struct {
 
 // forkPage is the page that is wiped.
 type forkPage struct {
-	generation atomic.Uint64 // 0: this is a fork that nobody has asked yet
-	asked      atomic.Uint64 // 1: somebody is about to give the generation
+	generation atomic.Uint64 // 0: this is a fork in which no goroutine has asked yet
+	asked      atomic.Uint64 // 1: a goroutine is about to set the generation
 }
 
-// newForks maps the page, when the program begins, while nobody forks.
+// newForks maps the page when the program begins, while no thread forks.
 func newForks() (f forkState) {
 	f = forkState{page: new(forkPage), count: 1}
 	if addr, err := mapWiped(); err != nil {

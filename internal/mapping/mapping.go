@@ -14,7 +14,7 @@
 //	    view is its address in the read-only view plus Delta.
 //	M2  A window that was mapped once stays reserved in this process: after
 //	    Close its pages are inaccessible, so a leaked pointer faults and never
-//	    reads what somebody else mapped there.
+//	    reads what other code mapped there.
 //	M3  This package maps nothing over foreign memory: it uses MAP_FIXED only inside
 //	    windows that this process reserved with MAP_FIXED_NOREPLACE, and over shared
 //	    memory that is still mapped (Detach).

@@ -49,7 +49,7 @@ func newReservations() *reservations {
 
 // afterFork turns the table into that of a fork, which has no open region. What the parent
 // had mapped at its windows is still there, and readable, until another region is mapped
-// there, or the fork ends (M8). No other thread of the fork runs yet, so nobody has the
+// there, or the fork ends (M8). No other thread of the fork runs yet, so none has the
 // mutex.
 func (w *reservations) afterFork() {
 	w.mu.Mutex = sync.Mutex{}

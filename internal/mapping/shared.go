@@ -7,7 +7,7 @@ import (
 )
 
 // Shared is a file mapped once, at any address: the memory through which processes
-// coordinate; or a heap that is not in its window, because nobody uses it.
+// coordinate; or a heap that is not in its window, because no process uses it.
 type Shared struct {
 	addr uint64
 	size int64

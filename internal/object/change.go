@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// What a change must be, for whoever takes it: the applier, which makes it, and a
-// salvage, which passes on what the applier will make.
+// What makes a change valid, for its two users: the applier, which applies it, and a
+// salvage, which passes on what the applier will accept.
 
 // RelocateEntry relocates the entry of a change to where a copy of its payload is: the
 // key, and the value unless the change deletes.

@@ -8,10 +8,10 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// What moves blocks has the heap as bytes, wherever it is mapped, and goes from block to
+// Code that moves blocks has the heap as bytes, wherever it is mapped, and goes from block to
 // block by the words that refer to others.
 
-// Block is one that was verified.
+// Block is a block that was verified.
 type Block struct {
 	Addr    format.Addr
 	Head    format.BlockHeader
@@ -29,7 +29,7 @@ func (b *Block) Bytes() format.ByteCount {
 	return format.ByteCount(format.RunExtents(format.ByteCount(b.Head.Size))) << format.ExtentShift
 }
 
-// Owner is what must be known of a block's surroundings to understand it.
+// Owner is what a walk must know of a block's surroundings to read it.
 type Owner struct {
 	Version format.Version // the one that is walked
 	Table   format.Link    // object table of the version
@@ -41,10 +41,10 @@ type Owner struct {
 }
 
 // Refer is called with the offset of a word in a payload whose low 48 bits are the address
-// of a block, of the kind, with what must be known to walk on there.
+// of a block, with the kind of that block, and with its Owner.
 type Refer func(at int, kind format.Kind, of Owner) error
 
-// Surveyor is who goes from block to block.
+// Surveyor is a walk from block to block, which moves them.
 type Surveyor interface {
 	// Damage describes what is wrong with the block at an address.
 	Damage(a format.Addr, what string, args ...any) error

@@ -1,6 +1,6 @@
-// Package object says what a kind of object is: what it is called, what it refers to,
-// how it is walked, counted, compared, verified, told and moved. Whoever meets an object
-// of whatever kind asks here, and switches on no kind.
+// Package object defines the kinds of objects: what each is called and refers to, and how it
+// is walked, counted, compared, verified, dumped and moved. Code that meets an object of any
+// kind asks its Kind, and switches on none.
 //
 // Terms: an object is what the object table leads to: one block, of a kind that says
 // which it is, and the blocks below it. The holders of an object are the blocks that its
@@ -8,8 +8,8 @@
 // them. The nodes of a kind are the kinds of blocks that objects of it consist of.
 //
 // A new kind of object is one file here, with a type that implements Kind, and one line
-// in kinds. Its number is in format, as that of every kind of block. What programs do to
-// an object is no matter of this package, but of the engine.
+// in kinds. Its number is in format, as that of every kind of block. The engine has the
+// operations by which programs change objects.
 //
 // Start reading at Kind, then valueKind, the simplest.
 package object
@@ -32,7 +32,7 @@ var kinds = newTable(
 	typeKind{},
 )
 
-// About is what a kind of object is called, by whom.
+// About has the names of a kind of object, and what of it others need to know.
 type About struct {
 	Kind   format.Kind
 	Handle layout.HandleKind // of the handles that lead to such objects; 0: there are none
@@ -40,7 +40,7 @@ type About struct {
 	Called string            // in messages
 	Types  int               // that objects of it have: 2 of keys and values, 1 of values, 0 none
 	Whole  bool              // the values lie in the object's own block
-	First  bool              // objects of it are looked at before all others, which need them
+	First  bool              // a walk reads objects of it before all others, which need them
 	New    format.OpKind     // of the changes that make such an object
 	Ops    []format.OpKind   // of all changes of such an object
 }
@@ -66,24 +66,25 @@ type Kind interface {
 	Holders(r *heap.Reader, index uint64, p unsafe.Pointer, l Layout, each func(holder unsafe.Pointer) error) error
 	// Handles calls meet with the handles in a holder, until it returns false.
 	Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet Meet) error
-	// Compare returns what finds the differences between two versions of an object, which
-	// are not the same block.
+	// Compare returns a Comparison of two versions of an object, which are not the same
+	// block.
 	Compare(was, now Version, l Layout) (*Comparison, error)
-	// Tell tells of the object at an address: that it is there, or what it holds.
+	// Tell tells the object at an address to a dump: that it is there, or what it holds.
 	Tell(t Teller, a format.Addr) error
 	// Make returns what an object is that a change of the kind New makes.
 	Make(s Types, h format.OpHead, payload []byte) (Told, error)
-	// Judge returns an error if a change of an object cannot be; else the block with values
-	// that it carries, a copy, relocated to where that lies; nil: it carries none.
+	// Judge returns an error if a change of an object is impossible; else a copy of the block
+	// with values that the change carries, relocated to where the copy lies; nil if it carries
+	// none.
 	Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (holder unsafe.Pointer, b layout.Bounds, err error)
-	// Note enters into what is known of an object what a change does to it.
+	// Note enters what a change does to an object.
 	Note(t *Told, h format.OpHead)
 	// Check verifies an object, and all that it consists of.
 	Check(c Checker, o At, p unsafe.Pointer) error
 }
 
-// Visit is called with every block that a walk meets. It verifies the block and says
-// whether the walk should look into it. An error ends the walk.
+// Visit is called with every block that a walk meets. It verifies the block and reports
+// whether the walk enters it. An error ends the walk.
 type Visit = func(a format.Addr, kind format.Kind) (descend bool, err error)
 
 // table finds kinds of objects.

@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Told is what is known of an object by the changes that were told.
+// Told is what the changes so far say of an object.
 type Told struct {
 	Kind Kind
 	Layout
@@ -26,8 +26,8 @@ type Types interface {
 // Copy copies the payload of a change to where it can be changed.
 type Copy = func(payload []byte) (unsafe.Pointer, layout.Bounds)
 
-// Applied is a kind of object of which changes are all that programs do: what it takes is
-// nothing but its own block. Of other kinds the engine has what they do.
+// Applied is a kind of object whose changes need nothing but its own block. For all other kinds
+// the engine has code of its own.
 type Applied interface {
 	Kind
 	// Apply makes a change, of the kinds that About lists.

@@ -27,23 +27,23 @@ type Counts struct {
 	Missing uint64 // entries that objects say to have, and that cannot be told
 }
 
-// Teller is a dump that tells of an object.
+// Teller is the dump that an object is told to.
 type Teller interface {
 	Pass() Pass
 	Counts() *Counts
 	Reader() *heap.Reader
 	Payload(a format.Addr) ([]byte, format.OpHead) // of a verified block, and its address
 	Types
-	Know(t *layout.Type) // is told the type of the object, a descriptor
+	Know(t *layout.Type) // remembers the type that the object, a descriptor, is
 	Own() *entry.Shape   // of the entries of an object that every space has; nil: it is none
 
-	Things(n uint64)                                                 // is told how many things the object says to hold: they bound its blocks
+	Things(n uint64)                                                 // bounds the blocks of an object that claims to hold so many things
 	Visit(a format.Addr, kind format.Kind) (descend bool, err error) // verifies a block
-	Damage(a format.Addr, err error) error                           // is told of damage, nil included; what it returns ends the telling
-	Once(err error) error                                            // the error, but for the last pass: an object that was not told has no contents
+	Damage(a format.Addr, err error) error                           // reports damage, unless err is nil; an error that it returns ends the dump
+	Once(err error) error                                            // the error, but nil in the last pass: an object that was not told has no contents
 
-	Lead(e unsafe.Pointer, b layout.Bounds) (tell bool, err error) // says whether to tell an entry of one of the space's own maps
-	Show(t *layout.Type, p unsafe.Pointer, b layout.Bounds)        // is shown each key and each value before it is told
+	Lead(e unsafe.Pointer, b layout.Bounds) (tell bool, err error) // reports whether to tell an entry of one of the space's own maps
+	Show(t *layout.Type, p unsafe.Pointer, b layout.Bounds)        // takes each key and each value before it is told
 	Tell(op format.OpKind, h format.OpHead, payload []byte) error  // tells a change of the object
 }
 

@@ -15,13 +15,13 @@ type Layout struct {
 	Cell  *entry.Cell  // of its elements, or of itself; nil: it has none
 }
 
-// Maker is what makes layouts in a space.
+// Maker makes the layouts of a space.
 type Maker struct {
 	Shape func(key, value *layout.Type) *entry.Shape
 	Judge entry.Judge // of handles that are to be stored; nil: none are
 }
 
-// Meet is shown a handle, and says whether to go on.
+// Meet is called with a handle, and reports whether to go on.
 type Meet = func(handle layout.HandleKind, id uint64) bool
 
 // Version is an object as it is in one version, which is held.
@@ -57,14 +57,14 @@ type At struct {
 	Kind  format.Kind
 }
 
-// Checker is who verifies a version.
+// Checker is the walk that verifies a version.
 type Checker interface {
 	Reader() *heap.Reader
 	Visit(a format.Addr, kind format.Kind) (descend bool, err error) // says no for a block that was visited before
-	Find(a format.Addr, what string, args ...any)                    // is told of what is not as it must be
+	Find(a format.Addr, what string, args ...any)                    // reports what is not as it must be
 	Sound() bool                                                     // nothing was found yet
 	Older() bool                                                     // a checkpoint is verified: Visit says no for what the newest version has, too
-	Count(values uint64)                                             // is told how many values there are
+	Count(values uint64)                                             // adds to the number of values
 
 	Types
 	Know(index uint64, t *layout.Type)

@@ -2,7 +2,7 @@
 
 package oslock
 
-// Waiting counts those who wait for locks in this process.
+// Waiting counts the waiters for locks in this process.
 func Waiting() (n int) {
 	sleepers.Lock()
 	defer sleepers.Unlock()

@@ -42,7 +42,7 @@ func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	return false
 }
 
-// FutexWake wakes up to n of those who wait on addr, in any process, and
+// FutexWake wakes up to n threads that wait on addr, in any process, and
 // returns how many it woke.
 func FutexWake(addr *uint32, n int) int {
 	if n <= 0 {

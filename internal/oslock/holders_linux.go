@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder is a process that holds a lock, as people want to see it.
+// Holder is a process that holds a lock, as an error message shows it.
 type Holder struct {
 	PID     int
 	Command string
@@ -18,9 +18,9 @@ type Holder struct {
 }
 
 // Holders finds the processes that hold a lock on the byte at off of the file of f. The
-// kernel does not say whose a lock of a description is, but /proc shows the locks of
-// each open file: of all processes that this one may look at. It takes a while, and is
-// for the text of errors.
+// kernel does not tell the holder of a lock of a description, but /proc shows the locks of
+// each open file, for all processes that this one may inspect. It is slow, and serves the
+// text of errors.
 func Holders(f *os.File, off int64) (list []Holder) {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {

@@ -29,7 +29,7 @@ func TryLock(f *os.File, off int64, shared bool) (bool, error) {
 	return true, nil
 }
 
-// Unlock gives back the lock of the byte at off; it is no error if the
+// Unlock gives back the lock of the byte at off. It is no error if the
 // description of f has none.
 func Unlock(f *os.File, off int64) error {
 	if _, err := control(f, unix.F_OFD_SETLK, unix.F_UNLCK, off); err != nil {
@@ -57,9 +57,9 @@ func HeldByOther(f *os.File, off int64) (bool, error) {
 	return found != unix.F_UNLCK, nil
 }
 
-// Held returns one stretch of the bytes from from to to, without the latter, on which
-// another description than that of f holds a lock; held is false if there is none. The
-// stretch may reach beyond what was asked for.
+// Held returns one stretch of the bytes in [from, to) on which another description than
+// that of f holds a lock; held is false if there is none. The stretch may reach beyond
+// that range.
 func Held(f *os.File, from, to int64) (first, end int64, held bool, err error) {
 	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: from, Len: to - from}
 	if err := controlLock(f, unix.F_OFD_GETLK, &lk); err != nil {

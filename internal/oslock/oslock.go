@@ -3,19 +3,19 @@
 //
 // Terms: a lock is an open-file-description lock on one byte of a file, far
 // beyond any data. It belongs to the description, that is to one os.OpenFile,
-// not to the process or a thread; the kernel drops it when the last descriptor
-// of the description is closed and the last mapping that was made through it is
-// gone, hence at the latest when the process dies; unless a fork of the process has
-// copies of them. A futex is a 32-bit word in memory that processes share, on which threads wait
-// until another one wakes them.
+// not to the process or a thread. The kernel drops it when the last descriptor
+// of the description is closed and the last mapping made through it is gone:
+// at the latest when the process dies, unless a fork of the process has copies of
+// them. A futex is a 32-bit word in memory that processes share; threads sleep on
+// it until another thread wakes them.
 //
 // Invariants:
 //
-//	OL1 No call but Wait waits for a lock: what is taken is reported, not waited for.
+//	OL1 No call but Wait waits for a lock: the others report that it is taken.
 //	OL2 A futex wait ends at its timeout at the latest, and may end at any time
-//	    for no reason: the caller looks at its word again.
-//	OL3 Locks of one description never conflict with each other. To see one's
-//	    own locks as others do takes a second description.
+//	    for no reason: the caller reads its word again.
+//	OL3 Locks of one description never conflict with each other. A process needs a
+//	    second description to see its own locks as others see them.
 //
 // OL4 and OL5 are at Wait.
 //

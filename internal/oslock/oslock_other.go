@@ -52,7 +52,7 @@ func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	return false
 }
 
-// FutexWake wakes nobody on this system.
+// FutexWake wakes no thread on this system.
 func FutexWake(addr *uint32, n int) int { return 0 }
 
 // Yield lets other threads run first.

@@ -8,7 +8,7 @@ import "golang.org/x/sys/unix"
 // kernel may not tell.
 //
 // A descriptor of a process becomes readable when its last thread has ended. If the
-// number was passed on before it was opened, the first one who had it is gone all the
+// number was passed on before it was opened, its first process is gone all the
 // more.
 func ProcessGone(pid int) bool {
 	if pid <= 0 {

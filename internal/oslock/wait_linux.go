@@ -10,49 +10,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Waiting for a lock is a sleep in the kernel, which gives it to those who wait in the
-// order in which they came. That sleep cannot be interrupted: a signal that the Go
-// runtime handles restarts the call. So it is slept by a goroutine of its own, and who
-// gives up leaves that one behind.
+// A process waits for a lock by a sleep in the kernel, which grants the lock in the order of
+// arrival. Nothing interrupts that sleep: a signal that the Go runtime handles restarts the
+// call. So a goroutine of its own, the sleeper, sleeps; a waiter that gives up leaves the
+// sleeper behind.
 //
-//	OL4 A process has one sleeper for a lock at the most, whatever waits there for how
-//	    many contexts: those of a process stand in a queue, and who gives up leaves
-//	    it. A sleeper that gets the lock when nobody is in the queue any more closes
-//	    its file, and has the lock no more. So what was left behind costs one thread
-//	    and one descriptor for each lock, and ends with whoever has the lock.
-//	OL5 Who waits has the lock of an open file that is used for nothing else, so that
-//	    one left behind keeps no other lock of his.
+//	OL4 A process has at most one sleeper for a lock, however many of its goroutines
+//	    wait: they stand in a queue, and a waiter that gives up leaves the queue. A
+//	    sleeper that gets the lock and finds the queue empty closes its file, which
+//	    gives the lock back. So a sleeper left behind costs one thread and one
+//	    descriptor for each lock, and ends when the holder unlocks.
+//	OL5 A waiter locks an open file that is used for nothing else, so a sleeper left
+//	    behind keeps no other lock of the process.
 
-// lockKey is a lock of the machine, and how it is to be taken.
+// lockKey names a lock of the machine, and the mode in which a process waits for it.
 type lockKey struct {
 	device, inode uint64
 	off           int64
 	shared        bool
 }
 
-// sleepers are the locks that this process waits for, each with the queue of those who
-// do; an empty one is of a sleeper that was left behind.
+// sleepers are the locks that this process waits for, each with its queue of waiters. An
+// empty queue belongs to a sleeper that was left behind.
 var sleepers struct {
 	sync.Mutex
 	queues map[lockKey][]*waiter
 }
 
-// waiter is one who waits.
+// waiter is one call of Wait in a queue.
 type waiter struct {
-	file *os.File // to sleep with; nil: somebody does
+	file *os.File // for the sleeper to sleep with; nil: the sleeper has it
 	turn chan taken
 }
 
-// taken is what a sleeper hands on.
+// taken is what a sleeper hands to a waiter.
 type taken struct {
 	file *os.File
 	err  error
 }
 
 // Wait takes the lock of the byte at off, shared or exclusive, as TryLock does, but
-// waits until it gets it or the context ends. open opens a file for that lock alone;
-// what Wait returns is such a file, and closing it gives the lock back. Errors: that of
-// the context, of open, or of TryLock.
+// waits until it gets the lock or the context ends. open opens a file for that lock alone
+// (OL5). Wait returns such a file; closing it gives the lock back. Errors: that of the
+// context, of open, or of TryLock.
 func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared bool) (*os.File, error) {
 	f, err := open()
 	if err != nil {
@@ -87,7 +87,6 @@ func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared 
 	return nil, ctx.Err()
 }
 
-// keyOf returns the key of a lock.
 func keyOf(f *os.File, off int64, shared bool) (lockKey, error) {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
@@ -96,7 +95,7 @@ func keyOf(f *os.File, off int64, shared bool) (lockKey, error) {
 	return lockKey{uint64(s.Dev), s.Ino, off, shared}, nil
 }
 
-// join enters the queue, and sees to it that somebody sleeps.
+// join enters the queue, and starts a sleeper if there is none (OL4).
 func join(key lockKey, f *os.File) *waiter {
 	sleepers.Lock()
 	defer sleepers.Unlock()
@@ -131,7 +130,7 @@ func (w *waiter) leave(key lockKey) bool {
 }
 
 // sleep waits for the lock in the kernel, with one file after the other, and hands each
-// to the first in the queue, until there is nobody.
+// to the first waiter of the queue, until the queue is empty.
 func sleep(key lockKey, f *os.File) {
 	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: key.off, Len: 1}
 	if key.shared {
@@ -151,9 +150,9 @@ func sleep(key lockKey, f *os.File) {
 	}
 }
 
-// pass hands what a sleeper got to the first in the queue, and returns the file to sleep
-// with for the next one; nil if there is none: then what nobody wants is closed, and
-// the queue ends.
+// pass hands what a sleeper got to the first waiter, and returns the file to sleep with for
+// the next one. Without a further waiter it returns nil and deletes the queue; a file that
+// no waiter wants it closes.
 func pass(key lockKey, got taken) (next *os.File) {
 	sleepers.Lock()
 	defer sleepers.Unlock()

@@ -54,7 +54,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Those who wait get the lock in the order in which they came.
+// Waiters get the lock in the order of their arrival.
 func TestWait_InOrder(t *testing.T) { // OL4
 	open := lockable(t)
 	held, err := oslock.Wait(context.Background(), open, 7, false)
@@ -88,8 +88,8 @@ func TestWait_InOrder(t *testing.T) { // OL4
 	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
 }
 
-// Who gives up leaves one sleeper behind, however often, which serves the next one; and
-// that ends with whoever has the lock.
+// However many waiters give up, they leave one sleeper behind. It serves the next waiter, and
+// ends when the holder unlocks.
 func TestWait_GivenUp(t *testing.T) { // OL4
 	open := lockable(t)
 	held, err := oslock.Wait(context.Background(), open, 7, false)

@@ -17,8 +17,8 @@ const (
 	statePins  = int(unsafe.Offsetof(format.State{}.Pins))
 )
 
-// each calls fn for every word of a block that refers to another block: what belongs to a
-// version is known here, what belongs to an object by its kind.
+// each calls fn for every word of a block that refers to another block. It knows the blocks of
+// a version itself; the kind of an object knows those of the object.
 func (w *walker) each(b *object.Block, of object.Owner, fn object.Refer) error {
 	kind := b.Head.Kind()
 	if kind == format.KindState {
@@ -40,8 +40,8 @@ func refersTo(kind format.Kind) bool {
 	return node == nil || node.Refer != nil
 }
 
-// value changes the addresses that a copied block has within itself, and whatever
-// else is not taken over as it is.
+// value changes the addresses that a copied block has within itself, and all else that a
+// copy does not keep.
 func (w *walker) value(b *object.Block, copied []byte, of object.Owner) error {
 	kind := b.Head.Kind()
 	switch kind {

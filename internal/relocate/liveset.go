@@ -50,9 +50,9 @@ type walker struct {
 	seen  marks
 	known *marks // nothing but these may be met; nil: anything
 	steps int
-	// visit is called with each block that is met first. It returns the payload of
-	// its copy, as it is so far, in which addresses are to be changed; nil: there
-	// is none.
+	// visit is called with each block when the walk first meets it. It returns the
+	// payload of its copy so far, in which the walk changes addresses; nil: there is
+	// no copy.
 	visit func(b *object.Block) []byte
 	place func(a format.Addr) format.Addr      // of blocks in the copy; called only if there is one
 	done  func(b *object.Block, copied []byte) // with visit's copy, when it is changed

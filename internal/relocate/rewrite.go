@@ -18,25 +18,26 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// A closed space is rewritten as a whole: what its newest version and its checkpoints
-// can reach is copied into a new heap file, which then takes the place of the old
-// one. The version stays what it is, its number and chain included; so the journal
-// goes with the new file as it did with the old one, whose records tell addresses
-// relative to where they themselves say that they lay. The window need not be free.
+// A rewriting copies what the newest version and the checkpoints of a closed space can
+// reach into a new heap file, which then takes the place of the old one. The version
+// keeps its number and its chain, so the journal belongs to the new file as it did to
+// the old one: its records tell addresses relative to the place that they name
+// themselves. The window need not be free.
 //
 // Invariants:
 //
-//	W1  Whoever rewrites has the gate and the presence byte to himself, of the old
-//	    file from the beginning, and of the new one from before it has its name. So
-//	    no process has the space open, and who waits for the gate of the old file
-//	    finds that it is not the space's any more (spacefile.Dir.SameHeap).
+//	W1  A process that rewrites holds the gate and the presence byte exclusively: of
+//	    the old file from the beginning, and of the new one from before it has its
+//	    name. So no process has the space open, and one that waits for the gate of
+//	    the old file finds that it is not the space's any more
+//	    (spacefile.Dir.SameHeap).
 //	W2  The new file is written whole and synced before it is renamed; a rename is
 //	    done or not. So at every moment, of a loss of power too, the space is the
 //	    old one or the new one.
-//	W3  The live file says more than the disk, and only of the old file: it goes
-//	    last, when the new one has its place. One that is of another file than the
-//	    heap which is there goes first: the new file could get that very inode.
-//	W4  What only the old file could need, records of the journal, goes after the
+//	W3  The live file says more than the disk, and only of the old file: it is removed
+//	    last, when the new file has its place. A live file of another heap file than the
+//	    one that is there is removed first: the new file could get that very inode.
+//	W4  Records of the journal that only the old file could need are removed after the
 //	    rename is on disk.
 
 // Options say how a space is rewritten.
@@ -153,7 +154,7 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	return rw.replace(trim)
 }
 
-// takeAlone locks everybody else out of the space (W1), and maps its heap file.
+// takeAlone locks all other processes out of the space (W1), and maps its heap file.
 func (rw *rewriting) takeAlone(busy string) (err error) {
 	dir := rw.dir
 	if _, err := dir.Stat(spacefile.HeapName); errors.Is(err, os.ErrNotExist) {
@@ -182,8 +183,8 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	return err
 }
 
-// openGate opens the heap file for its locks, and takes the gate. Whoever had it may
-// have put another file in the place of this one: then it begins again.
+// openGate opens the heap file for its locks, and takes the gate. The process that had the
+// gate may have put another file in the place of this one: then openGate begins again.
 func (rw *rewriting) openGate() (err error) {
 	dir := rw.dir
 	for {
@@ -195,7 +196,7 @@ func (rw *rewriting) openGate() (err error) {
 		}
 		if err = dir.SameHeap(); !errors.Is(err, spacefile.ErrOtherHeap) {
 			if err == nil {
-				_ = rw.discard() // left behind by one who died, since nobody else rewrites; what cannot be removed is told later
+				_ = rw.discard() // left behind by a process that died, since no other rewrites; a later step reports what cannot be removed
 			}
 			return err
 		}
@@ -205,7 +206,7 @@ func (rw *rewriting) openGate() (err error) {
 	}
 }
 
-// users says who has the space open.
+// users names the processes that have the space open.
 func (rw *rewriting) users() string {
 	lv, err := live.Open(rw.dir.Dir, rw.dir.Header.SpaceID, rw.info)
 	if err != nil {
@@ -268,8 +269,8 @@ func (rw *rewriting) write(header *format.Header, a *Placement) (err error) {
 	return rw.file.Datasync()
 }
 
-// giveToOwner makes the new file belong to whom the old one does: else a command run by
-// root would lock the owner out.
+// giveToOwner gives the new file the owner of the old one: else a command run by root would
+// lock the owner out.
 func (rw *rewriting) giveToOwner() error {
 	f, err := rw.dir.Open(spacefile.NewHeapName, os.O_RDWR, 0)
 	if err != nil {
@@ -337,7 +338,7 @@ func (rw *rewriting) trimJournal() error {
 	return file.Truncate(format.SegmentSize)
 }
 
-// close lets go of the files and their locks.
+// close closes the files, which releases their locks.
 func (rw *rewriting) close() {
 	if rw.data != nil {
 		rw.data.Close()

@@ -104,7 +104,7 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	return true, nil
 }
 
-// prepareJournal sees to it that there is a journal, and looks whether it has records of
+// prepareJournal makes a journal if there is none, and finds out whether it has records of
 // later versions than the root: they are replayed when the space is opened.
 func (rw *rewriting) prepareJournal() error {
 	dir := rw.dir

@@ -10,20 +10,20 @@
 // Invariants (W1 to W4, of how the new file takes the place of the old one, are stated
 // in rewrite.go):
 //
-//	N1  A block is verified, place, kind, size and checksum, before it is looked
-//	    into, and every address in it is one that the placement knows. What
-//	    is not right is an error: only an undamaged space is copied.
-//	N2  A copy lacks nothing: a block of a kind that is not known is an
-//	    error, and so is a version whose blocks do not add up to what its state
-//	    says that they take.
+//	N1  A block is verified (place, kind, size and checksum) before it is read, and
+//	    the placement knows every address in it. Anything else is an error: only an
+//	    undamaged space is copied.
+//	N2  A copy lacks nothing: a block of an unknown kind is an error, and so is a
+//	    version whose blocks do not add up to the bytes that its state says they
+//	    take.
 //	N3  The source is not written.
 //	N4  Where a block goes follows from the set alone, by counting: so no table of
 //	    addresses is needed, however many blocks there are.
 //
-// What is not taken over: the lists of changes, which are for a journal that has
-// them already; versions pinned for the sake of other processes' free lists, since
-// there are no processes; and the lists of checkpoints of checkpoints, which say
-// what else was pinned when they were the newest version.
+// A copy leaves out: the lists of changes, which are for a journal that has them already;
+// versions pinned for the sake of other processes' free lists, since there are no
+// processes; and the lists of checkpoints of checkpoints, which say what else was pinned
+// when they were the newest version.
 //
 // Start reading at rewrite, then FindLive and walker.each, which asks package object what
 // a kind of block refers to.

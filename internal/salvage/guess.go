@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// guessHeader finds out what the damaged header of the heap said; nil if nothing
-// tells. What it still says is believed where it does no harm.
+// guessHeader finds out what the damaged header of the heap said; nil if it cannot. It
+// keeps what the header still says where that does no harm.
 func (s *salvager) guessHeader() *format.Header {
 	page := make([]byte, format.PageSize)
 	if _, err := s.file.ReadAt(page, format.HeaderOffset); err != nil && !errors.Is(err, io.EOF) {
@@ -107,8 +107,8 @@ func (s *salvager) countTags(_ uint64, t *layout.Type, p unsafe.Pointer, b layou
 	handles(t, p, b, func(id format.ID) { s.tags[id.Tag()]++ })
 }
 
-// guessTag takes the tag that most handles have. If there are none, any other will do,
-// unless programs have kept handles: so the one that the header has is as good as any.
+// guessTag takes the tag that most handles have. If there are no handles, any tag will do,
+// unless programs have kept handles: so the one in the header is as good as any.
 func (s *salvager) guessTag() {
 	most := uint64(0)
 	for tag, n := range s.tags {

@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// name reports whether an entry of one of the space's own maps is to be told: not if
-// what it leads to is not there.
+// name reports whether the backup gets an entry of one of the space's own maps: not if
+// the backup lacks what the entry leads to.
 func (s *salvager) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 	index := *layout.Cast[uint64](s.own.ValueOf(e))
 	if object == format.TypesIndex {
@@ -32,7 +32,7 @@ func (s *salvager) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 }
 
 // nameLost gives names to the collections that nothing leads to, if something was lost
-// that may have led to them: else nobody would find them any more.
+// that may have led to them: else no program would find them any more.
 func (s *salvager) nameLost() error {
 	if s.report.Lost == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (s *salvager) nameLost() error {
 	return nil
 }
 
-// reach adds what objects lead to, and themselves.
+// reach adds objects, and all that they lead to.
 func (s *salvager) reach(reached map[uint64]bool, from ...uint64) {
 	for todo := slices.Clone(from); len(todo) > 0; {
 		index := todo[len(todo)-1]
@@ -68,7 +68,7 @@ func (s *salvager) reach(reached map[uint64]bool, from ...uint64) {
 	}
 }
 
-// putName tells an entry of the catalog.
+// putName adds an entry of the catalog.
 func (s *salvager) putName(name string, index uint64) error {
 	const from = 8 // where the entry is said to have been: anywhere but at 0
 	fixed := uint64(s.own.FixedSize())

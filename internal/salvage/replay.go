@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// replay tells the changes that the journal has of the versions after the one that
-// was told. What cannot be applied to what was got out is left out.
+// replay adds the changes that the journal has of the versions after the one that was
+// dumped. It leaves out what cannot be applied to what the backup has (Y4).
 func (s *salvager) replay(v *candidate) error {
 	if v.last == nil {
 		return nil
@@ -37,7 +37,7 @@ func (s *salvager) replay(v *candidate) error {
 	return failed
 }
 
-// change tells one change of the journal, unless it is unfit.
+// change adds one change of the journal, unless it is unfit.
 func (s *salvager) change(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
 	wanted, err := s.fits(h, payload)
@@ -53,7 +53,8 @@ func (s *salvager) change(h format.OpHead, payload []byte) error {
 	return s.put(h, payload)
 }
 
-// fits reports whether the applier will take a change, and whether it is wanted.
+// fits returns an error if the applier would refuse a change (Y4), and reports whether the
+// backup gets it.
 func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	index, op := format.ObjectOf(h.What), format.OpKindOf(h.What)
 	if op == format.OpDrop { // no name led to them: they do no harm, and here more is better than less
@@ -73,7 +74,8 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	return true, t.Kind.Handles(t.Layout, holder, bounds, s.lead(index))
 }
 
-// told returns what is known of the object of a change: what it makes, or what was told.
+// told returns what is known of the object of a change: what the change makes, or what the
+// backup has.
 func (s *salvager) told(index uint64, op format.OpKind, h format.OpHead, payload []byte) (*object.Told, error) {
 	k := object.OfOp(op)
 	if k == nil {

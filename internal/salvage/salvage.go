@@ -1,21 +1,20 @@
-// Package salvage gets what can be read out of a damaged space, as a backup.
+// Package salvage writes what can be read of a damaged space as a backup.
 //
-// Terms: a candidate is a version that could be told. It is told by package dump, block
-// by block, and then the journal tells what came after it. To note is to say in the
-// report what was found, and to lose is to note something that is missing from the
-// backup.
+// Terms: a candidate is a version that could be dumped. Package dump dumps it, block by
+// block, and then the journal adds what came after it. To note is to enter a finding in
+// the report, and to lose is to note something that is missing from the backup.
 //
 // Invariants:
 //
-//	Y1  The space is only read, and no process has it open meanwhile.
-//	Y2  Nothing is believed but what verifies by itself: no word of live but one, no
-//	    anchor whose state is damaged, no class of an extent.
-//	Y3  A block is verified before it is looked into. One that was written after the
-//	    version that is told belongs to another version: its place was used anew.
-//	Y4  What the backup tells, a restore takes: a change of the journal that the applier
+//	Y1  A salvage only reads the space, and no process has it open meanwhile.
+//	Y2  A salvage believes nothing but what verifies by itself: no word of live but one,
+//	    no anchor whose state is damaged, no class of an extent.
+//	Y3  A block is verified before it is read. A block that was written after the version
+//	    that is dumped belongs to another version: its place was used anew.
+//	Y4  A restore takes what the backup has: a change of the journal that the applier
 //	    would refuse is left out, and noted.
 //	Y5  A page that cannot be read costs what is on it: the fault is an error of the
-//	    block, and the walk goes on.
+//	    block, and the walk continues.
 //
 // Start reading at Run, then salvager.choose and salvager.tell.
 package salvage
@@ -41,15 +40,15 @@ import (
 
 // Report is the outcome of Run.
 type Report struct {
-	Version   format.Version // that was got out
-	Committed time.Time      // zero: nothing tells
+	Version   format.Version // that was salvaged
+	Committed time.Time      // zero: not known
 	Tag       uint16         // of the IDs of the space
 	Found     string         // how the version was found
-	Objects   uint64         // told, the space's own maps included
-	Entries   uint64         // told, of the version that was found
+	Objects   uint64         // in the backup, the space's own maps included
+	Entries   uint64         // in the backup, of the version that was found
 	Changes   uint64         // made to them since, by the journal
 	Named     uint64         // collections that nothing led to any more, and that got names
-	Lost      uint64         // things that could not be got out
+	Lost      uint64         // things that could not be read
 	Findings  []Loss         // those, and what else was damaged; not more than maxLosses
 }
 
@@ -90,11 +89,11 @@ type salvager struct {
 // Run writes what can be read of the space in dir as a backup, which a restore takes.
 // No process may have the space open.
 //
-//  1. Versions are looked for: that which was current, those of the anchors, and, if
+//  1. Run looks for versions: the one that was current, those of the anchors, and, if
 //     none of them is whole, all whose state blocks lie in the file.
-//  2. Each is walked, and the best one told (candidate.better): the newest, unless
+//  2. It walks each, and dumps the best one (candidate.better): the newest, unless
 //     much of it is missing.
-//  3. Then come the changes in the journal, and names for what lost its own.
+//  3. It adds the changes in the journal, and names for what lost its own.
 func Run(dir string, w io.Writer) (_ *Report, err error) {
 	s := &salvager{reported: map[Loss]bool{}}
 	defer s.close()
@@ -113,7 +112,7 @@ func Run(dir string, w io.Writer) (_ *Report, err error) {
 	return &s.report, nil
 }
 
-// work does it, when the file is open.
+// work does all that follows once the file is open.
 func (s *salvager) work(w io.Writer) error {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return s.guarded(func() error {
@@ -170,8 +169,8 @@ func (s *salvager) open() (err error) {
 	return nil
 }
 
-// lock sees to it that no process has the space open, nor opens it meanwhile: it
-// would change under the hands of whoever reads it.
+// lock refuses a space that a process has open, and keeps others from opening it: the space
+// would change while this process reads it (Y1).
 func (s *salvager) lock() error {
 	ok, err := oslock.TryLock(s.locks, format.LockGate, true)
 	if errors.Is(err, oslock.ErrUnsupported) {
@@ -190,7 +189,6 @@ func (s *salvager) lock() error {
 	return err
 }
 
-// close closes what open has opened.
 func (s *salvager) close() {
 	if s.region != nil {
 		s.region.Close()
@@ -214,7 +212,7 @@ func (s *salvager) shape(key, value *layout.Type) *entry.Shape {
 	return entry.NewShape(key, value, s.header.Secret)
 }
 
-// guarded runs fn. A page that cannot be read is an error of it.
+// guarded runs fn. A page that cannot be read is an error of it (Y5).
 func (s *salvager) guarded(fn func() error) (err error) {
 	defer func() {
 		r := recover()
@@ -235,7 +233,8 @@ func (s *salvager) guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// verifier returns what verifies the blocks of a version.
+// verifier returns a function that verifies the blocks of a version by what they say
+// themselves (Y2, Y3).
 func (s *salvager) verifier(version format.Version) func(a format.Addr, kind format.Kind) error {
 	return func(a format.Addr, kind format.Kind) error {
 		return s.guarded(func() error {

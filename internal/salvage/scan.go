@@ -105,7 +105,7 @@ var searched = []struct {
 }
 
 // search calls fn with each state and each node of a table in the file that is intact,
-// from an offset on, until it returns false. It asks nobody where they could be.
+// from an offset on, until it returns false. It relies on no other word of the file.
 func (s *salvager) search(from uint64, fn func(off uint64, kind format.Kind, block []byte) bool) {
 	buf := make([]byte, format.ExtentSize)
 	for from &^= format.ExtentSize - 1; from < s.size; from += format.ExtentSize {
@@ -149,7 +149,7 @@ func (s *salvager) extent(buf []byte, off uint64) []byte {
 }
 
 // inside reports whether what lies at an offset is a part of another block, as the
-// extent table has it: somebody may have stored the bytes of a heap.
+// extent table has it: a program may have stored the bytes of a heap.
 func (s *salvager) inside(off uint64) bool {
 	extent := off >> format.ExtentShift
 	class := s.classOf(extent)

@@ -14,7 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// A telling is what was told so far, and what leads to what.
+// A telling is what the backup has so far, and what leads to what.
 type telling struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
@@ -77,7 +77,7 @@ func (s *salvager) dump(v *candidate) *dump.Dump {
 	return &dump.Dump{Reader: &s.r, State: &v.state, Own: s.own, Shape: s.shape, Verify: s.verifier(format.Version(v.state.Version)), Guard: s.guarded}
 }
 
-// put passes a change on, and notes what came to be by it. The payload is copied
+// put writes a change to the backup, and notes what it makes. It copies the payload
 // first: once a change is begun, no page of the file may fail any more.
 func (s *salvager) put(h format.OpHead, payload []byte) error {
 	err := s.guarded(func() error {
@@ -103,8 +103,8 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 	return err
 }
 
-// noteTold notes what comes to be by a change with the copied payload; an error says
-// that it cannot be.
+// noteTold notes what a change with the copied payload makes; an error says that the
+// change is impossible.
 func (s *salvager) noteTold(h format.OpHead, index uint64) error {
 	op := format.OpKindOf(h.What)
 	if k := object.OfOp(op); k != nil && k.About().New == op {
@@ -123,25 +123,25 @@ func (s *salvager) noteTold(h format.OpHead, index uint64) error {
 	return nil
 }
 
-// known are the types that were told. Its methods implement object.Types.
+// known are the types in the backup. Its methods implement object.Types.
 type known struct{ *salvager }
 
 func (k known) Type(index uint64) *layout.Type { return k.types[index] }
 
 func (k known) Shape(key, value *layout.Type) *entry.Shape { return k.shape(key, value) }
 
-// has reports whether it was told that there is an object.
+// has reports whether the backup has an object with the index.
 func (s *salvager) has(index uint64) bool {
 	_, isObject := s.objects[index]
 	return isObject || s.types[index] != nil || index < format.FirstIndex
 }
 
-// meet notes what a key or a value of an object, which was checked before, leads to.
+// meet notes where a key or a value of an object leads to. It was checked before.
 func (s *salvager) meet(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	_ = t.Handles(p, b, s.lead(object))
 }
 
-// lead returns what notes where an object leads to.
+// lead returns a function that notes where an object leads to.
 func (s *salvager) lead(from uint64) object.Meet {
 	return func(_ layout.HandleKind, handle uint64) bool {
 		list, id := s.leads[from], format.ID(handle)

@@ -15,14 +15,14 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// candidate is a version that could be told.
+// candidate is a version that could be dumped.
 type candidate struct {
 	addr    format.Addr
 	state   format.State
 	made    bool // the state was made up
 	found   string
 	got     uint64 // objects and entries that can be read
-	objects uint64 // that cannot: nobody knows how much was in them
+	objects uint64 // that cannot: how much was in them is not known
 	entries uint64 // that cannot, of objects that can
 	history *journal.History
 	last    *format.RecordHead // of the history; nil: it is empty
@@ -39,13 +39,12 @@ func (c *candidate) reach() uint64 {
 // missing returns how many objects and entries are known to be missing.
 func (c *candidate) missing() uint64 { return c.objects + c.entries }
 
-// better reports whether the version is to be told rather than the other one, to which
-// the journal leads no further than to it, or the other way round.
+// better reports whether to dump this version rather than the other one.
 //
 // If the journal leads from both to the same version, the one that lacks less is
-// better. Else the newer one is, as it is what was last agreed on; unless more than a
-// hundredth of it is missing, and the older one has more, but no more than that the
-// rest can be of what is missing: else it is older than what was deleted since.
+// better. Else the newer one is; unless more than a hundredth of it is missing and the
+// older one has more. The older one may have only so much more as can be what the newer
+// one lacks: else a program has deleted the rest since.
 func (c *candidate) better(other *candidate) bool {
 	if other == nil {
 		return true
@@ -62,7 +61,7 @@ func (c *candidate) better(other *candidate) bool {
 	return olderWins == (older == c)
 }
 
-// choose finds the version to be told.
+// choose finds the version to dump.
 func (s *salvager) choose() (*candidate, error) {
 	log := s.openJournal()
 	list := s.anchored()
@@ -83,7 +82,7 @@ func (s *salvager) choose() (*candidate, error) {
 	return best, nil
 }
 
-// noteNewer says which version would have been newer than the one that is told.
+// noteNewer notes the version that would have been newer than the one that is dumped.
 func (s *salvager) noteNewer(list []*candidate, reach uint64) {
 	for _, c := range list {
 		if c.history != nil && c.state.Version > reach { // looked at, and not better
@@ -166,9 +165,9 @@ func (s *salvager) openJournal() *journal.Log {
 	return log
 }
 
-// anchored returns the version that was current when the space was last used in this
-// life of the machine, and those of the anchors, each once, the newest first. If one
-// may be missing that is newer than all of them, that is doubtful.
+// anchored returns the version that was current when the space was last used since the
+// machine booted, and those of the anchors, each once, the newest first. It sets doubtful
+// if a version may be missing that is newer than all of them.
 func (s *salvager) anchored() []*candidate {
 	var list []*candidate
 	var anchors []*format.Anchor
@@ -215,7 +214,7 @@ func (s *salvager) anchored() []*candidate {
 	return slices.CompactFunc(list, func(a, b *candidate) bool { return a.addr == b.addr })
 }
 
-// candidate returns the version whose state is at a; nil if that is damaged.
+// candidate returns the version whose state is at a; nil if the state is damaged (Y2).
 func (s *salvager) candidate(a format.Addr, found string) *candidate {
 	if err := s.verifier(format.MaxVersion)(a, format.KindState); err != nil {
 		return nil

@@ -15,10 +15,10 @@ type Creation struct {
 	MaxSize uint64                       // 0: DefaultMaxSize
 	Mode    os.FileMode                  // of the directory; 0: 0700
 	Base    uint64                       // of the window; 0: any
-	Taken   func(base, size uint64) bool // reports whether a window belongs to somebody else; nil: none does
+	Taken   func(base, size uint64) bool // reports whether a window belongs to another space; nil: none does
 }
 
-// Create makes the space in directory dir, unless somebody else does so meanwhile.
+// Create makes the space in directory dir, unless another process does so meanwhile.
 func (c *Creation) Create(dir string) error {
 	limit, size, err := Sizes(c.MaxSize)
 	if err != nil {
@@ -41,8 +41,8 @@ func (c *Creation) Create(dir string) error {
 
 // Construct makes a directory with a space: in a temporary directory beside it, which
 // build fills and syncs; place renames it, and then the parent is synced. So there is
-// a whole space or none; a temporary directory that a crash leaves behind is in
-// nobody's way.
+// a whole space or none; a temporary directory that a crash leaves behind is in no
+// process's way.
 func (c *Creation) Construct(dir string, build, place func(temporary string) error) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return c.constructIn(dir, build, place)
@@ -74,7 +74,7 @@ func (c *Creation) Construct(dir string, build, place func(temporary string) err
 	return c.System.syncDir(parent)
 }
 
-// mode returns the permissions of the directory of a space that is created.
+// mode returns the permissions of the new directory.
 func (c *Creation) mode() os.FileMode {
 	if c.Mode == 0 {
 		return 0o700

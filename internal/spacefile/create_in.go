@@ -17,10 +17,10 @@ import (
 //	     moment there is a whole space or none; what a crash leaves is a directory
 //	     with a name of its own kind, and perhaps a journal in which nothing was ever
 //	     written. Neither is in the way of the next creator: an unwritten journal is
-//	     as good as his.
+//	     as good as its own.
 //	K12  Of several creators one gets the name heap, and all others have found the
-//	     space then. The one who got it removes what the others have begun; who fails
-//	     and finds a space has lost to that one, and has not failed.
+//	     space then. The one that got it removes what the others have begun. A creator
+//	     that fails and finds a space has lost to that one, and has not failed.
 const newInside = ".everheap.new-"
 
 // lostAndFound is what a file system may have in its root.

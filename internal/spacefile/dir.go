@@ -1,5 +1,5 @@
-// Package spacefile has the directory of a space: its files, who may use them, and
-// what they say before the space is open.
+// Package spacefile has the directory of a space: its files, the locks by which processes
+// use them, and what they say before the space is open.
 //
 // Terms: the heap file, the journal and the live file are the files of a space. The
 // heap file is opened twice: for its contents, and for its locks. The gate and the
@@ -26,23 +26,23 @@ const (
 	NewHeapName = HeapName + ".new"
 )
 
-// A Dir is the directory of a space. Whoever opens the space, or rewrites it as a whole,
-// has one.
+// A Dir is the directory of a space. A process that opens the space, or rewrites it as a
+// whole, has one.
 type Dir struct {
 	*mapping.Dir
 	Locks  *os.File       // the heap file, opened for its locks
-	Heap   mapping.File   // the heap file; who maps it may own it
+	Heap   mapping.File   // the heap file; a mapping may own it
 	HeapID mapping.FileID // of the heap file whose locks are there
 	Header *format.Header // of the heap file
 
 	system System
-	wanted mapping.FileID // the heap file that was looked for; zero: whichever is there
-	here   *mapping.Pin   // of the shared lock that says that this process has the space open; nil: Locks has it
+	wanted mapping.FileID // the heap file that was asked for; zero: whichever is there
+	here   *mapping.Pin   // of the shared lock of presence; nil: Locks has it
 }
 
 // OpenDir opens the directory of a space by its path, which should be absolute. wanted is
-// the heap file that was looked for; zero: whichever is there. system opens and moves the
-// files.
+// the heap file that the caller asks for; zero: whichever is there. system opens and moves
+// the files.
 func OpenDir(path string, wanted mapping.FileID, system System) (*Dir, error) {
 	dir, err := mapping.OpenDir(path)
 	if err != nil {
@@ -54,8 +54,8 @@ func OpenDir(path string, wanted mapping.FileID, system System) (*Dir, error) {
 // System returns what opens and moves the files.
 func (d *Dir) System() *System { return &d.system }
 
-// OpenFile opens a file of the space. One that it creates belongs to whom the heap file
-// belongs to.
+// OpenFile opens a file of the space. A file that it creates gets the owner of the heap
+// file.
 func (d *Dir) OpenFile(name string, flag int, perm os.FileMode) (mapping.File, error) {
 	return d.system.Open(d.Dir, name, flag, perm)
 }
@@ -69,7 +69,7 @@ func (d *Dir) SyncNames() error { return d.system.SyncNames(d.Dir) }
 // SyncName makes the name of the directory of the space durable.
 func (d *Dir) SyncName() error { return d.system.SyncName(d.Dir) }
 
-// Perm returns the permissions of the files.
+// Perm returns the permissions of the heap file, which all files of the space have.
 func (d *Dir) Perm() os.FileMode {
 	if info, err := d.Locks.Stat(); err == nil {
 		return info.Mode().Perm()

@@ -32,9 +32,9 @@ func (d *Dir) ExamineHeap(w *format.Live) *Missing {
 	return nil
 }
 
-// ExamineJournal looks at the journal, and returns nil if it is what it was. That all segments have their space on disk says
-// that nobody has cut the file, and that it has grown again by later writes; but a hole
-// that is no larger than what the file system needs for itself is not seen.
+// ExamineJournal looks at the journal, and returns nil if it is what it was. If all segments
+// have their space on disk, no process has cut the file so that later writes made it grow
+// again. It does not see a hole that is no larger than what the file system needs for itself.
 func (d *Dir) ExamineJournal(w *format.Live, id mapping.FileID) *Missing {
 	s, size, err := JournalSize(w, func() (mapping.Status, error) { return d.Stat(journal.FileName) })
 	if m := d.elsewhere(journal.FileName, id, s, err); m != nil {
@@ -50,9 +50,9 @@ func (d *Dir) ExamineJournal(w *format.Live, id mapping.FileID) *Missing {
 	return &Missing{File: journal.FileName, Cut: true, Err: damage}
 }
 
-// JournalSize returns the status of the journal, and how long it must be at the least. The
-// members make it longer before they say so, and say that it is shorter before they make
-// it so (J5, J6); so if it is too short, what they said is compared once more.
+// JournalSize returns the status of the journal, and its least length. Members extend the
+// journal before they publish its new length, and publish a smaller length before they cut
+// it (J5, J6). So if the journal is too short, JournalSize reads the published length again.
 func JournalSize(w *format.Live, stat func() (mapping.Status, error)) (s mapping.Status, size int64, err error) {
 	for {
 		cuts := w.JournalCuts.Load()
@@ -68,8 +68,8 @@ func JournalSize(w *format.Live, stat func() (mapping.Status, error)) (s mapping
 // Whole reports whether a journal has so many bytes, all of them with space on disk.
 func Whole(s mapping.Status, size int64) bool { return s.Size >= size && s.Disk >= size }
 
-// elsewhere says what has become of a file whose name does not lead to it any more; nil
-// if it does.
+// elsewhere says what has become of a file whose name leads elsewhere; nil if it leads to
+// the file.
 func (d *Dir) elsewhere(name string, id mapping.FileID, s mapping.Status, err error) *Missing {
 	switch {
 	case err == nil && s.FileID == id:

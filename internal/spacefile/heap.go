@@ -27,8 +27,8 @@ func (d *Dir) OpenHeap(flag int) error {
 	return nil
 }
 
-// sameAsLocks refuses a heap file that is not the one whose locks this process has: it
-// was put there since.
+// sameAsLocks refuses a heap file that is not the one whose locks this process has:
+// another process has put it there since.
 func (d *Dir) sameAsLocks(file mapping.File) error {
 	gate, err := mapping.StatusOf(d.Locks)
 	if err != nil {

@@ -20,7 +20,7 @@ func (d *Dir) CheckMarks(w *format.Live) error {
 		return fmt.Errorf("%w: a recovery was cut short", live.ErrUntrusted)
 	}
 	carved, end := w.Carved.Load(), w.End.Load()
-	info, err := d.Locks.Stat() // after the marks: others make the file grow, and raise them then
+	info, err := d.Locks.Stat() // after the marks: others extend the file first, and raise the marks then
 	if err != nil {
 		return err
 	}
@@ -48,10 +48,9 @@ func (d *Dir) CheckMarks(w *format.Live) error {
 // does not depend on the size of the space; the free space is found by a sweep,
 // unless the anchor lists it.
 //
-// It is the first opener after a space was created that comes here, and so sees to
-// it that the space has its name on disk, which its creator may not have lived to
-// do. failed says that of what is in the files some may not be on disk: the mark
-// stays, whatever becomes of the live file.
+// The first opener after a space was created comes here. So it makes the name of the space
+// durable, which its creator may not have lived to do. failed says that some of what the
+// files hold may not be on disk: that mark stays, whatever becomes of the live file.
 func (d *Dir) RebuildLive(heapInfo os.FileInfo, failed bool) (Doubts, error) {
 	for _, sync := range []func() error{d.SyncNames, d.SyncName} {
 		if err := sync(); err != nil && !errors.Is(err, os.ErrPermission) {
@@ -125,7 +124,7 @@ func (d *Dir) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.
 }
 
 // Freeze makes a live file in memory, of what is on disk: the version of the newest anchor
-// (K10 of package live). The caller has the gate, shared: nobody recovers the space
+// (K10 of package live). The caller shares the gate, so no process recovers the space
 // meanwhile.
 func (d *Dir) Freeze() (*live.Live, Doubts, error) {
 	if held, err := oslock.HeldByOther(d.Locks, format.LockPresence); err != nil || held {

@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// OpenLocks opens the heap file for its locks. One who only reads and may not write it
-// is a guest.
+// OpenLocks opens the heap file for its locks. A process that only reads and may not write
+// the file is a guest.
 func (d *Dir) OpenLocks(readOnly bool) (guest bool, err error) {
 	d.Locks, err = d.Open(HeapName, os.O_RDWR, 0)
 	if err != nil && Forbidden(err) && readOnly {
@@ -30,7 +30,7 @@ func (d *Dir) OpenLocks(readOnly bool) (guest bool, err error) {
 }
 
 // SameHeap returns an error if the heap file of that name is not the one that was opened,
-// or was looked for.
+// or not the one that OpenDir was asked for.
 func (d *Dir) SameHeap() error {
 	mine, err := mapping.StatusOf(d.Locks)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *Dir) SameHeap() error {
 var ErrOtherHeap = errors.New("the heap file was replaced meanwhile")
 
 // openAgain opens the file of an open one once more: a description of its own, of the
-// same file, whatever its name leads to now.
+// same file, whatever its name leads to now (K7).
 func openAgain(f *os.File) (*os.File, error) {
 	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	again, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -63,9 +63,9 @@ func Forbidden(err error) bool {
 }
 
 // CloseLocks closes a heap file that was opened for its locks. They are given back
-// first: a fork may have the description as well. The gate comes last: the last
-// process that closes a space has the presence exclusively, and one who got the gate while
-// it has would be told that somebody recovers the space.
+// first: a fork may have the description as well. The gate comes last: the last process
+// that closes a space holds presence exclusively, and a process that got the gate meanwhile
+// would be told that another one recovers the space.
 func CloseLocks(f *os.File) {
 	for _, lock := range []int64{format.LockPresence, format.LockGate} {
 		_ = oslock.Unlock(f, lock) // what fails ends with the process

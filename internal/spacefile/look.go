@@ -42,7 +42,7 @@ type Outline struct {
 	Created      time.Time
 	FileSize     int64 // of the heap
 	Disk         int64 // bytes that the files take
-	Open         bool  // some process has the space open
+	Open         bool  // a process has the space open
 }
 
 // Look reads what can be told of the space in a directory without opening it.

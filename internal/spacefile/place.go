@@ -70,7 +70,7 @@ func inside(temporary, dir string) bool { return filepath.Dir(temporary) == dir 
 func (c *Creation) publish(temporary, dir string) error {
 	err := mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
 	if err != nil {
-		// In this order: a journal that is written to is that of a space that is there.
+		// The journal first: a journal with records then belongs to a space that is there.
 		unwritten, readErr := isUnwritten(filepath.Join(dir, journal.FileName))
 		if _, heapErr := os.Stat(filepath.Join(dir, HeapName)); heapErr == nil {
 			return fs.ErrExist
@@ -128,7 +128,7 @@ func Vacant(dir string) error {
 	return nil
 }
 
-// isUnwritten reports whether a journal is as it was made: nobody has written to it.
+// isUnwritten reports whether a journal is as it was made: no process has written to it.
 func isUnwritten(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// Presence takes the presence byte, shared or exclusively, for one who has the gate. One
-// who looks whether it can join, or whether it is alone, has it for a moment.
+// Presence takes the presence byte, shared or exclusively. The caller has the gate. It tries
+// for a while, since a process that probes whether it can join, or whether it is alone,
+// holds the byte for a moment.
 func (d *Dir) Presence(shared bool) (ok bool, err error) {
 	for began := time.Now(); ; time.Sleep(probePause) {
 		ok, err = oslock.TryLock(d.Locks, format.LockPresence, shared)
@@ -32,7 +33,8 @@ func (d *Dir) Alone() (bool, error) {
 }
 
 // PinPresence moves the shared lock of the presence byte to a description that forks do
-// not get (Q3 of package engine). One of the two has it at every moment, so nobody takes the byte.
+// not get (Q3 of package engine). One of the two holds it at every moment, so no other process
+// takes the byte exclusively.
 func (d *Dir) PinPresence() error {
 	f, err := openAgain(d.Locks)
 	if err != nil {
@@ -52,8 +54,8 @@ func (d *Dir) PinPresence() error {
 	return oslock.Unlock(d.Locks, format.LockPresence)
 }
 
-// UnpinPresence gives the lock of PinPresence up, for one who wants to have it
-// exclusively. The caller has the gate: so nobody else gets it so.
+// UnpinPresence releases the lock of PinPresence, for a caller that takes presence
+// exclusively next. The caller has the gate, so no other process gets it so.
 func (d *Dir) UnpinPresence() {
 	if d.here != nil {
 		d.here.Close()

@@ -110,7 +110,7 @@ func TestVacant(t *testing.T) {
 	}
 }
 
-// Whoever looks for a space where none is gets one, or an error.
+// Find makes a space where none is, or returns an error.
 func TestFind(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	if _, err := spacefile.Find(dir, nil); !errors.Is(err, spacefile.ErrNotFound) {
@@ -163,7 +163,7 @@ func TestSameHeap(t *testing.T) {
 	spacefile.CloseLocks(other.Locks)
 }
 
-// One at a time has the gate, and one who has presence exclusively is alone.
+// One process at a time has the gate, and one that has presence exclusively is alone.
 func TestGateAndPresence(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	one, other := opened(t, dir, mapping.FileID{}), opened(t, dir, mapping.FileID{})
@@ -271,8 +271,8 @@ func TestAnchors_Damaged(t *testing.T) {
 	}
 }
 
-// A live file that is made anew says what the newest anchor does, and is believed by
-// nobody before it was recovered.
+// A live file that is made anew says what the newest anchor does, and no process believes
+// it before it was recovered.
 func TestRebuildLive(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d := opened(t, dir, mapping.FileID{})

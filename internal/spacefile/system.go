@@ -18,11 +18,11 @@ type System struct {
 	Rename  func(from, to string) error
 	SyncDir func(dir string) error
 
-	owner *mapping.Owner // of the files that are made; nil: whoever makes them
+	owner *mapping.Owner // of new files; nil: the user of the process
 }
 
-// Open opens a file of a space. One that it may create has the permissions and the
-// owner that it should, whatever the process's mask is, and whoever it is.
+// Open opens a file of a space. A file that it creates has exactly the permissions perm and
+// the owner of the System, whatever the mask and the user of the process are.
 func (s *System) Open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
 	if s.Files != nil {
 		f, err = s.Files(dir.Join(name), flag, perm)

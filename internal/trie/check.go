@@ -9,8 +9,8 @@ import (
 )
 
 // Visit is called with every block that a walk meets. It verifies the block and
-// says whether the walk should look into it; it says no for one that was met
-// before. An error ends the walk.
+// reports whether the walk enters it: false for a block that was met before. An
+// error ends the walk.
 type Visit func(a format.Addr, kind format.Kind) (descend bool, err error)
 
 // Blocks visits every block of the trie.

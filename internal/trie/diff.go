@@ -25,7 +25,7 @@ type Differ struct {
 	todo    []part
 	most    [2]uint64   // entries
 	budget  uint64      // inner nodes
-	visits  int         // blocks looked at, for tests
+	visits  int         // blocks read, for tests
 	scratch [2][]uint64 // words of two leaves
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Finder searches one version of a map with string keys, in the case that
-// matters: the key is there, in its own group of its bucket. In any other case it
-// says that it does not know, and Get decides.
+// Finder searches one version of a map with string keys in the usual case: the
+// key is there, in its own group of its bucket. In any other case it reports that
+// it does not know, and Get decides.
 //
 // What bounds a search is memory: it waits for the bucket, and then for the entry.
 // The processor begins the next search meanwhile, if the instructions of this one

@@ -15,7 +15,7 @@ type Differ struct {
 	n      uint64
 	todo   []part
 	budget uint64 // nodes
-	visits int    // nodes looked at, for tests
+	visits int    // nodes read, for tests
 }
 
 // part is the words from index base on that a node with the levels can hold. A

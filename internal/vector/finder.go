@@ -7,11 +7,11 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Finder searches vectors, in the case that matters: the word is there. In any
-// other case it says that it does not know, and Get decides. It does what Get does
-// with fewer instructions: only the offset is taken from a link, so a damaged one
-// cannot lead out of the window of the space; and the levels that a link says must
-// go down by one, so it cannot lead in circles.
+// Finder searches vectors in the usual case: the word is there. In any other case it
+// reports that it does not know, and Get decides. It does what Get does with fewer
+// instructions. It takes only the offset from a link, so a damaged link cannot lead
+// out of the window of the space; and the levels of a link must go down by one, so it
+// cannot lead in circles.
 type Finder struct {
 	base   uint64 // of the window
 	offset uint64 // mask of an offset in it
@@ -49,10 +49,10 @@ func (f Finder) Pointer(word uint64) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), f.base+word&f.offset+format.HeaderSize)
 }
 
-// Prepared searches one vector, whose root was looked at before: what a reading
-// transaction has for the object table, where it looks for each reference that it
-// follows. In any case but the usual one it says, as a Finder does, that it does not
-// know. The zero Prepared knows nothing.
+// Prepared searches one vector, whose root Prepare has read: a reading transaction has
+// one for the object table, which it searches for each reference that it follows. As a
+// Finder, it reports in any but the usual case that it does not know. The zero Prepared
+// knows nothing.
 //
 // It goes down a level with fewer instructions than Finder.Word: the comparison that finds
 // a full node on the expected level settles everything, and most nodes are full.

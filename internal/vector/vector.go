@@ -4,14 +4,14 @@
 // A node has 4 to 64 slots, as many as it needs; the slots of a leaf are the
 // words themselves. A link carries the logarithm of its node's slots and the
 // levels below, so that a search knows them before it touches the node. A word
-// that was never set, or was cleared, is 0. A vector does not know its length; who
-// truncates or walks one, in order, says it, and has set every word below it.
+// that was never set, or was cleared, is 0. A vector does not know its length: a caller
+// that truncates or walks one passes it, and has set every word below it.
 //
 // Invariants:
 //
 //	V1  A slot that a node does not have is 0: no word was set below it.
 //	V2  The root has as many levels as the greatest index set since the last
-//	    truncation needs, or the length that that left.
+//	    truncation needs, or as the length after that truncation needs.
 //
 // An element of a list is a block of its own, so it does not move when others change: a
 // borrowed pointer to it stays right. What a search needs of a node stands in the link to
@@ -193,7 +193,7 @@ func resize(t *heap.Txn, link format.Link, nodeBits uint) (format.Link, error) {
 	return format.MakeVectorLink(a, nodeBits, link.VectorLevels()), nil
 }
 
-// Visit is called with every node; it says whether to look into it.
+// Visit is called with every node, and reports whether the walk enters it.
 type Visit func(a format.Addr, kind format.Kind) (descend bool, err error)
 
 // Walk visits the nodes below a root, and calls word with every word that is not 0.

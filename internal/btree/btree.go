@@ -86,7 +86,6 @@ func Get(r *heap.Reader, root format.Link, sh *entry.Shape, key unsafe.Pointer) 
 	return n.entryAt(r, i)
 }
 
-// heightOf returns the height of the root.
 func heightOf(r *heap.Reader, root format.Link) (int, error) {
 	levels := root.TreeLevels()
 	if levels == 0 || levels > maxLevels {

@@ -53,7 +53,6 @@ type below struct {
 	least   unsafe.Pointer // key; nil if it is not known
 }
 
-// find reports a finding.
 func (c *checker) find(a format.Addr, what string, args ...any) {
 	if c.report != nil {
 		c.report(a, fmt.Sprintf(what, args...))

@@ -33,7 +33,6 @@ func most(height int) int { return mostSlots[min(height, 1)] }
 // least returns how many slots a node must have that is not on the right edge (B5).
 func least(height int) int { return most(height) * 2 / 5 }
 
-// slotSize returns the bytes of a slot.
 func slotSize(height int) int {
 	if height == 0 {
 		return format.LeafSlotSize

@@ -143,7 +143,6 @@ func (w *walker) find(a format.Addr, what string, args ...any) {
 	}
 }
 
-// visit verifies and marks a block.
 func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
 	if err := w.verify(a, kind); err != nil {
 		if w.report == nil {
@@ -196,7 +195,6 @@ func what(err error) string {
 	return err.Error()
 }
 
-// state walks a version.
 func (w *walker) state(a format.Addr) error {
 	descend, err := w.visit(a, format.KindState)
 	if err != nil || !descend {

@@ -187,7 +187,6 @@ func (r *record) allocate(off, size int64) error {
 	return unix.Fallocate(int(r.file.Fd()), 0, off, size)
 }
 
-// mapAt maps a part of the file.
 func (r *record) mapAt(off int64, size int) ([]byte, error) {
 	return unix.Mmap(int(r.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }

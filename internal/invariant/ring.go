@@ -45,7 +45,6 @@ type ring struct {
 	events *[ringEvents]storedEvent
 }
 
-// storedEvent is an event in a ring.
 type storedEvent struct {
 	time atomic.Int64  // of the clock of the machine, nanoseconds
 	what atomic.Uint64 // address/16 (bits 0-43), event (44-51), rounds (52-63)
@@ -154,7 +153,6 @@ func (r Record) Note(e Event, at, a, b uint64) {
 	r.row.last.Store(now)
 }
 
-// ringIndex returns the index of this process's ring.
 func (r *record) ringIndex() int {
 	return int((uintptr(unsafe.Pointer(r.row)) - uintptr(unsafe.Pointer(&r.head.rows[0]))) / unsafe.Sizeof(ringRow{}))
 }

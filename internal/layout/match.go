@@ -82,7 +82,6 @@ func (c *Conversion) Possible(evolve bool) bool {
 	})
 }
 
-// note notes a difference of a pair.
 func (m *matcher) note(p *seen, path string, n note) {
 	p.notes = append(p.notes, n)
 	n.path = path
@@ -288,7 +287,6 @@ func (m *matcher) findOrigin(f *match, i int) {
 	}
 }
 
-// field notes a difference of a field.
 func (m *matcher) field(f *match, sign byte, field *Field, what string, v verdict, why string) {
 	m.note(f.seen, join(f.path, field.Name), note{sign: sign, what: what, verdict: v, why: why})
 }

@@ -289,7 +289,6 @@ func floatOrder(b uint64) uint64 {
 	return b | 1<<63
 }
 
-// array adds the form of an array.
 func (o *orderer) array(t *Type, p unsafe.Pointer, last bool) {
 	if t.elem.kind == Uint8 && o.skip < t.length {
 		var b [8]byte

@@ -155,7 +155,6 @@ func (t *Type) Len() uintptr { return t.length }
 // Fields returns the fields of a struct type, which the caller must not change.
 func (t *Type) Fields() []Field { return t.fields }
 
-// isHandle reports whether values are handles.
 func (t *Type) isHandle() bool { return t.kind >= Map && t.kind <= Ref }
 
 // isBytes reports whether the type is a slice or array of bytes.

@@ -10,7 +10,6 @@ type number struct {
 	bits    uint // of a whole number without its sign
 }
 
-// numbers describes the kinds that are numbers.
 var numbers = [kindEnd]number{
 	Int: {signed: true, bits: 63}, Int8: {signed: true, bits: 7}, Int16: {signed: true, bits: 15},
 	Int32: {signed: true, bits: 31}, Int64: {signed: true, bits: 63},

@@ -153,7 +153,6 @@ func SyncDir(dir string) error {
 	return syncDirectory(d)
 }
 
-// syncDirectory syncs an open directory.
 func syncDirectory(f *os.File) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("making the names in a directory durable: %w", asIO(err))

@@ -198,7 +198,6 @@ func (k mapKind) Tell(t Teller, a format.Addr) error {
 	return t.Tell(k.About().New, format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
-// tellEntries tells the entries of a map.
 func (k mapKind) tellEntries(t Teller, a format.Addr, object *format.MapObject, sh *entry.Shape, own bool) error {
 	t.Things(object.Count)
 	var found uint64

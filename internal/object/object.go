@@ -23,7 +23,6 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// kinds are the kinds of objects.
 var kinds = newTable(
 	mapKind{format.KindMap},
 	mapKind{format.KindSorted},
@@ -103,7 +102,6 @@ func newTable(list ...Kind) *table {
 	return t
 }
 
-// add adds a kind.
 func (t *table) add(k Kind) {
 	about := k.About()
 	t.of[about.Kind] = k

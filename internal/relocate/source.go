@@ -64,7 +64,6 @@ func (s *Source) damage(a format.Addr, what string, args ...any) error {
 	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - s.base), What: fmt.Sprintf(what, args...)}
 }
 
-// class returns the class of an extent.
 func (s *Source) class(extent uint64) format.Class { return format.Class(s.classes[extent]) }
 
 // contains reports whether a block can begin at an address.

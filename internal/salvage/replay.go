@@ -60,7 +60,7 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	if op == format.OpDrop { // no name led to them: they do no harm, and here more is better than less
 		return false, nil
 	}
-	t, err := s.told(index, op, h, payload)
+	t, err := s.objectOf(index, op, h, payload)
 	if err != nil {
 		return false, err
 	}
@@ -74,9 +74,9 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	return true, t.Kind.Handles(t.Layout, holder, bounds, s.lead(index))
 }
 
-// told returns what is known of the object of a change: what the change makes, or what the
+// objectOf returns what is known of the object of a change: what the change makes, or what the
 // backup has.
-func (s *salvager) told(index uint64, op format.OpKind, h format.OpHead, payload []byte) (*object.Told, error) {
+func (s *salvager) objectOf(index uint64, op format.OpKind, h format.OpHead, payload []byte) (*object.Told, error) {
 	k := object.OfOp(op)
 	if k == nil {
 		return nil, fmt.Errorf("changes of kind %d are not known", op)

@@ -16,7 +16,7 @@
 //	Y5  A page that cannot be read costs what is on it: the fault is an error of the
 //	    block, and the walk continues.
 //
-// Start reading at Run, then salvager.choose and salvager.tell.
+// Start reading at Run, then salvager.choose and salvager.write.
 package salvage
 
 import (
@@ -83,7 +83,7 @@ type salvager struct {
 
 	report   Report
 	reported map[Loss]bool
-	telling
+	contents
 }
 
 // Run writes what can be read of the space in dir as a backup, which a restore takes.
@@ -121,7 +121,7 @@ func (s *salvager) work(w io.Writer) error {
 			return err
 		}
 		s.guessTag()
-		return s.tell(version, w)
+		return s.write(version, w)
 	})
 }
 

@@ -35,7 +35,6 @@ func (s *salvager) scan() (states, roots []*candidate) {
 	return states, s.rootsOf(nodes)
 }
 
-// tableNode is a node of an object table.
 type tableNode struct {
 	off    uint64
 	birth  format.Version
@@ -126,7 +125,6 @@ func (s *salvager) search(from uint64, fn func(off uint64, kind format.Kind, blo
 	}
 }
 
-// headerIn reads a block header.
 func headerIn(b []byte) *format.BlockHeader {
 	return &format.BlockHeader{Sum: binary.LittleEndian.Uint32(b), Size: binary.LittleEndian.Uint32(b[4:]), Meta: binary.LittleEndian.Uint64(b[8:])}
 }

@@ -76,7 +76,6 @@ func goesOn(holders []oslock.Holder) bool {
 	return false
 }
 
-// gateHolders names the holders of the gate.
 func gateHolders(holders []oslock.Holder) string {
 	if len(holders) == 0 {
 		return "another process has been opening, closing or rewriting the space"

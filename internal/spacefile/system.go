@@ -46,7 +46,6 @@ func (s *System) Move(dir *mapping.Dir, from, to string) error {
 	return dir.Rename(from, to)
 }
 
-// moveDir moves a directory.
 func (s *System) moveDir(from, to string) error {
 	if s.Rename != nil {
 		return s.Rename(from, to)

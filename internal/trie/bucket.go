@@ -43,7 +43,6 @@ func bucketWords(payload unsafe.Pointer, leaf format.Link) []uint64 {
 	return words(unsafe.Add(payload, -format.HeaderSize), 1<<leaf.WordBits())
 }
 
-// groupAt views group g of a bucket.
 func groupAt(payload unsafe.Pointer, g uint) *[groupWords]uint64 {
 	return (*[groupWords]uint64)(unsafe.Add(payload, int(g*groupWords*8)-format.HeaderSize))
 }

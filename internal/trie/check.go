@@ -37,7 +37,6 @@ type checker struct {
 	entries uint64
 }
 
-// find reports a finding.
 func (c *checker) find(a format.Addr, what string, args ...any) {
 	if c.report != nil {
 		c.report(a, fmt.Sprintf(what, args...))
@@ -178,7 +177,6 @@ func (c *checker) groups(a format.Addr, list []uint64) {
 	}
 }
 
-// entry verifies an entry.
 func (c *checker) entry(a format.Addr, word uint64, shift uint, prefix uint64, agree uint) error {
 	p, err := c.r.Payload(a, format.KindEntry)
 	if err != nil || c.report == nil {

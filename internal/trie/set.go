@@ -419,7 +419,6 @@ func (c *cursor) hashOf(word uint64) (uint64, error) {
 	return *(*uint64)(p), nil
 }
 
-// extendChain adds a word to the chain.
 func (c *cursor) extendChain(word uint64) error {
 	n := uint(c.t.Reader.Size(c.leaf.Addr()) / 8)
 	a, err := c.t.Copy(c.leaf.Addr(), format.KindChain, format.ByteCount(n+1)*8)

@@ -304,7 +304,6 @@ func fetchLeaf(leaf format.Link) {
 	}
 }
 
-// fetchEntries fetches the entries of a bucket.
 func (w *walk) fetchEntries(leaf format.Link) {
 	if leaf.Kind() != format.LinkBucket {
 		return
@@ -323,7 +322,6 @@ func (w *walk) fetchEntries(leaf format.Link) {
 	}
 }
 
-// leaf walks the entries of a leaf.
 func (w *walk) leaf(link format.Link) (bool, error) {
 	list, err := leafWords(w.r, link)
 	if err != nil {

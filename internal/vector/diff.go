@@ -72,7 +72,6 @@ func (d *Differ) Step(yield func(i, before, after uint64)) (more bool, err error
 	return len(d.todo) > 0, nil
 }
 
-// open reads a node.
 func (d *Differ) open(k int, link format.Link, levels uint) ([]uint64, error) {
 	if !valid(link, levels) || d.budget == 0 {
 		return nil, bad(link)
@@ -86,7 +85,6 @@ func (d *Differ) open(k int, link format.Link, levels uint) ([]uint64, error) {
 	return slotsOf(p, link.VectorBits()), nil
 }
 
-// compare compares the slots of a part.
 func (d *Differ) compare(p part, slots [2][]uint64, short [2]uint64, yield func(i, before, after uint64)) {
 	shift := fanBits * (p.levels - 1)
 	word := func(k int, slot uint64) uint64 {

@@ -62,7 +62,6 @@ func (c *cutter) end(root format.Link, err error) error {
 	return err
 }
 
-// slots views a node.
 func (c *cutter) slots(link format.Link, levels uint) ([]uint64, error) {
 	if !valid(link, levels) {
 		return nil, bad(link)

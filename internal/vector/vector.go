@@ -38,7 +38,6 @@ const (
 // MaxIndex is the greatest index of a vector.
 const MaxIndex = 1<<(fanBits*maxLevels) - 1
 
-// slotsOf views the slots of a node.
 func slotsOf(p unsafe.Pointer, nodeBits uint) []uint64 {
 	return unsafe.Slice((*uint64)(p), 1<<nodeBits)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// A telling is what the backup has so far, and what leads to what.
-type telling struct {
+// contents is what the backup has so far, and what leads to what.
+type contents struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
 	objects map[uint64]*object.Told // that are no types
@@ -27,9 +27,9 @@ type telling struct {
 	scratch []uint64
 }
 
-// tell writes the backup.
-func (s *salvager) tell(v *candidate, w io.Writer) error {
-	s.telling = telling{types: map[uint64]*layout.Type{}, objects: map[uint64]*object.Told{},
+// write writes the backup of a version.
+func (s *salvager) write(v *candidate, w io.Writer) error {
+	s.contents = contents{types: map[uint64]*layout.Type{}, objects: map[uint64]*object.Told{},
 		leads: map[uint64][]uint64{}, names: map[string]bool{}}
 	limit := s.limit
 	if limit == 0 {
@@ -89,12 +89,12 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 		s.lose(index, 0, err)
 		return nil
 	}
-	if err := s.noteTold(h, index); err != nil {
+	if err := s.noteChange(h, index); err != nil {
 		s.lose(index, 0, err)
 		return nil
 	}
 	if !s.has(index) {
-		return nil // it was not told that it is there
+		return nil // a change of what the backup does not have
 	}
 	err = s.out.Put(h, s.copied)
 	if cap(s.copied) > 4<<20 {
@@ -103,9 +103,9 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 	return err
 }
 
-// noteTold notes what a change with the copied payload makes; an error says that the
+// noteChange notes what a change with the copied payload makes; an error says that the
 // change is impossible.
-func (s *salvager) noteTold(h format.OpHead, index uint64) error {
+func (s *salvager) noteChange(h format.OpHead, index uint64) error {
 	op := format.OpKindOf(h.What)
 	if k := object.OfOp(op); k != nil && k.About().New == op {
 		t, err := k.Make(known{s}, h, s.copied)

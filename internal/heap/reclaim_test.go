@@ -38,9 +38,9 @@ func TestReclaim_InSteps(t *testing.T) { // I2
 	written := func() { // what the journal waits for it has
 		space.Live.RaiseWritten(format.Version(space.Heap.VersionOf(space.Live.Current())))
 	}
-	turn(0, 1000)
+	turn(0, 2000)
 	written()
-	turn(700, 0) // a scan
+	turn(1400, 0) // a scan
 	before := space.Heap.Ripe()
 	if before == 0 {
 		t.Fatal("all was settled at once")

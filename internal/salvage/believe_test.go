@@ -177,6 +177,7 @@ func TestSalvage_BelievesWhatVerifies(t *testing.T) { // Y2
 		hurt := bytes.Clone(heap)
 		forged := *anchor
 		forged.Version, forged.State, forged.Sequence = 1<<40, g.base+forge(t, hurt), anchor.Sequence+1
+		forged.Carved = max(forged.Carved, uint64(len(hurt))/format.ExtentSize*format.ExtentSize)
 		slot := 0
 		for ; slices.ContainsFunc(hurt[format.AnchorOffset+slot*format.PageSize:][:format.PageSize], func(b byte) bool { return b != 0 }); slot++ {
 		}

@@ -272,3 +272,38 @@ func TestUnsafe_WhereAllowed(t *testing.T) {
 		}
 	}
 }
+
+const (
+	mostLines   = 4000 // of a package, tests not counted
+	mostSources = 30   // files of a package, tests not counted
+)
+
+// largeAllowed are the packages that may be larger, and why.
+var largeAllowed = map[string]string{
+	"internal/layout": "one act of all kinds of types is one file: copy, compare, check, order, print, convert",
+}
+
+// A package that has grown too large for a newcomer to read is split.
+func TestLayers_RoomsStaySmall(t *testing.T) {
+	_, packages := sourceImports(t)
+	for _, pkg := range packages {
+		files, err := filepath.Glob(filepath.Join(filepath.FromSlash(pkg), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources, lines := 0, 0
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			sources++
+			lines += strings.Count(readText(t, f), "\n")
+		}
+		if sources > mostSources {
+			t.Errorf("%s has %d sources, and should have at most %d", pkg, sources, mostSources)
+		}
+		if lines > mostLines && largeAllowed[pkg] == "" {
+			t.Errorf("%s has %d lines, and should have at most %d", pkg, lines, mostLines)
+		}
+	}
+}

@@ -1,8 +1,9 @@
 // Command everheap looks into spaces and changes them, without the Go types of
 // the programs that made them; and shows, with everheap demo, what a space is.
 //
-// Each verb is a struct in a file of its own (cmd_get.go …), whose fields are its
-// arguments and flags, and whose Run does it. Start reading at cli.
+// Each verb is a struct in a file of its own (cmd_get.go …), but for those of collections as
+// such (cmd_collections.go). Its fields are its arguments and flags, and its Run does it. Start
+// reading at cli.
 package main
 
 import (

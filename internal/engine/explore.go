@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -196,20 +197,59 @@ func (sp *Space) CutJournal() error { return sp.within(sp.compactJournal) }
 func (sp *Space) ReleaseJournal() { sp.journal.release() }
 
 // Journaled returns an error if a version that is said to be in the journal is neither there
-// nor in both usable anchors (J1 of package journal). Nobody is doing anything.
+// nor in both usable anchors (J1 of package journal), or if a recovery would find versions there
+// that are none (J4). Nobody is doing anything.
 func (sp *Space) Journaled() error {
+	if sp.options.NoJournal {
+		return nil
+	}
 	written := sp.live.Words().Written.Load()
-	usable := sp.live.UsableAnchors()
-	for _, a := range usable[max(0, len(usable)-1):] { // what the older one needs is more than the newer does
-		if sp.options.NoJournal || uint64(a.Version) >= written {
-			continue
+	newest, err := sp.newestVersion()
+	if err != nil {
+		return err
+	}
+	for i, a := range sp.live.UsableAnchors() {
+		chain := stateAt(a.State).Chain
+		if older := i == len(sp.live.UsableAnchors())-1; older && uint64(a.Version) < written { // what the older one needs is more than the newer does
+			if f := sp.checkRecords(a.Version, chain, written); f != nil {
+				return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+			}
 		}
-		if f := sp.checkRecords(a.Version, stateAt(a.State).Chain, written); f != nil {
-			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+		log, err := journal.Load(sp.journal.file, sp.header.SpaceID, a.Version)
+		if err != nil {
+			return err
+		}
+		if told, err := log.Follow(a.Version, chain); err != nil || told.Last > max(newest, a.Version) {
+			return errors.Join(err, fmt.Errorf("from the anchored version %d on it tells of version %d, and %d is the newest", a.Version, told.Last, newest))
 		}
 	}
 	return nil
 }
+
+// Resting is what a process remembers that looks, once a second, whether it can make the files
+// take less.
+type Resting struct{ background }
+
+// Rest returns what remembers nothing.
+func (sp *Space) Rest() *Resting { return &Resting{background{sp: sp}} }
+
+// Look is such a look. It returns how many segments of the journal were in use at the last ones,
+// if the space is not at rest (J8); 0: it is.
+func (r *Resting) Look() (used int, err error) {
+	err = r.sp.guarded(func() error {
+		if err := r.journal.look(r.sp); err != nil {
+			return err
+		}
+		return r.shrink.look(r.sp, &r.journal)
+	})
+	if r.journal.still < restLooks && r.journal.looks >= usedLooks {
+		used = r.journal.most()
+	}
+	return used, err
+}
+
+// JournalLength returns how long the file of the journal is.
+func (sp *Space) JournalLength() (int64, error) { return sp.journal.file.Size() }
 
 // Doubt returns the damage that was found last by work that nobody waits for; nil: none.
 func (sp *Space) Doubt() error {
@@ -246,6 +286,9 @@ func (sp *Space) NewestOnDisk() error {
 	}
 	return nil
 }
+
+// Unlist makes the transaction one whose changes no list tells.
+func (tx *Tx) Unlist() { tx.write.Unlist() }
 
 // BigValue stores and drops a block of so many bytes.
 func BigValue(tx *Tx, size format.ByteCount) error {

@@ -58,6 +58,9 @@ func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 	if s.failure == "" {
 		step.MutantOn = s.mutant
 		s.run(threads)
+		if s.failure == "" && sc.After != nil {
+			sc.After(r)
+		}
 		step.MutantOn = ""
 	}
 	if s.failure == "" {

@@ -28,7 +28,7 @@ const mutantPatience = time.Minute
 // world makes the world of a scenario.
 func world(t *testing.T, sc *Scenario) *World {
 	t.Helper()
-	w, err := NewWorld(filepath.Join(t.TempDir(), "s"), sc.Options, sc.Prepare)
+	w, err := NewWorld(filepath.Join(t.TempDir(), "s"), sc)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pin
 var constants = map[string]map[string]string{
 	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2"},
+	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2", "restLooks": "2", "usedLooks": "2"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }

@@ -16,8 +16,10 @@ type Scenario struct {
 	Name    string
 	Options engine.Options
 	Prepare func(sp *engine.Space, w *World) error
-	Kills   int // processes that die, at most
+	Lose    func(w *World) error // what a loss of power takes, after Prepare, when nobody has the space open
+	Kills   int                  // processes that die, at most
 	Threads func(r *Run) []*Thread
+	After   func(r *Run) // looks at what only this scenario promises, when all has come to its end
 }
 
 var noJournal = engine.Options{NoJournal: true}

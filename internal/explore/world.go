@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -40,12 +41,14 @@ type World struct {
 	live, heap []byte // as they are before a run
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
-	before     map[uint64]uint64 // what the map has before a run
+	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
+	before     map[uint64]uint64   // what the map has before a run
 }
 
 // NewWorld makes a space in dir, in which each of some keys has the value 0 unless a
 // transaction of the preparation says otherwise.
-func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *World) error) (*World, error) {
+func NewWorld(dir string, sc *Scenario) (*World, error) {
+	o := sc.Options
 	o.MaxSize, o.Manual, o.Verify, o.NoCollect = windowSize, true, true, true
 	w := &World{dir: dir, options: o, of: tableOf, before: map[uint64]uint64{}}
 	sp, err := engine.Open(dir, o)
@@ -72,8 +75,13 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 	if sp, err = engine.OpenApart(dir, o, nil); err != nil {
 		return nil, err
 	}
-	if err := w.prepare(sp, prepare); err != nil {
+	if err := w.prepare(sp, sc.Prepare); err != nil {
 		return nil, err
+	}
+	if sc.Lose != nil {
+		if err := w.recover(sc.Lose); err != nil {
+			return nil, err
+		}
 	}
 	return w, w.remember()
 }
@@ -106,6 +114,21 @@ func (w *World) prepare(sp *engine.Space, more func(sp *engine.Space, w *World) 
 	return sp.Depart()
 }
 
+// recover loses live, and what else a loss of power takes, and recovers the space.
+func (w *World) recover(lose func(w *World) error) error {
+	if err := lose(w); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(w.dir, live.FileName)); err != nil {
+		return err
+	}
+	sp, err := engine.OpenApart(w.dir, w.options, nil)
+	if err != nil {
+		return err
+	}
+	return sp.Depart()
+}
+
 // keys are those that the map has from the beginning.
 const keys = 6
 
@@ -133,8 +156,10 @@ func (w *World) remember() error {
 	w.live = append([]byte(nil), w.words.Bytes()...)
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
-	w.journal, err = os.ReadFile(filepath.Join(w.dir, "journal"))
-	return err
+	if w.journal, err = os.ReadFile(filepath.Join(w.dir, journal.FileName)); err != nil || w.options.NoJournal {
+		return err
+	}
+	return w.findAbandoned()
 }
 
 // liveWords returns the words of the live file.
@@ -165,7 +190,7 @@ func (w *World) reset() error {
 // resetJournal makes the journal as it was: what is behind its beginning is not looked
 // at, as far as no frame leads there.
 func (w *World) resetJournal() error {
-	f, err := os.OpenFile(filepath.Join(w.dir, "journal"), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,82 @@
+package explore
+
+// forkMutants are those by which a fork is not refused something.
+var forkMutants = []Mutant{
+	{
+		Name: "fork-unnoticed", Finds: "a fork writes",
+		What: "a fork does not know that it is one (Q2)",
+		Changes: []Change{{"engine/fork.go",
+			"{ return mapping.Forked(sp.process) }",
+			"{ return !MUTANT && mapping.Forked(sp.process) }"}},
+	},
+	{
+		Name: "fork-begins", Finds: "a fork writes",
+		What: "a fork begins a transaction, out of the parent's lists (Q2)",
+		Changes: []Change{{"engine/turn.go",
+			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif sp.readOnly {\n",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif sp.readOnly {\n"}},
+	},
+	{
+		Name: "fork-views", Finds: "a fork reads",
+		What: "a fork begins a view, in a slot of the parent's (Q2)",
+		Changes: []Change{{"engine/tx.go",
+			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.live.HoldUnless(",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.live.HoldUnless("},
+			{"engine/tx.go",
+				"\t} else if !tx.sp.Forked() {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n",
+				"\t} else if explored.Mutant(\"fork-views\") || explored.Mutant(\"fork-ends-view\") || !tx.sp.Forked() {\n\t\ttx.sp.live.TryRelease(&tx.hold)\n"}},
+	},
+	{
+		Name: "fork-ends-view", Finds: "a fork in a view",
+		What: "a fork empties the slot of a view that the parent has begun (Q2)",
+		Changes: []Change{{"engine/tx.go",
+			"\tif tx.hold.Held() && !sp.Forked() {\n",
+			"\tif tx.hold.Held() && (MUTANT || !sp.Forked()) {\n"}},
+	},
+	{
+		Name: "fork-commits", Finds: "a fork in a transaction",
+		What: "a fork commits a transaction that the parent has begun (Q2)",
+		Changes: []Change{{"engine/tx.go",
+			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tc.version",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tc.version"}},
+	},
+	{
+		Name: "fork-aborts", Finds: "a fork in a transaction",
+		What: "a fork gives back what a transaction has that the parent has begun (Q2)",
+		Changes: []Change{{"engine/tx.go",
+			"\tif sp.Forked() {\n\t\treturn // all that",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn // all that"}},
+	},
+	{
+		Name: "fork-enters", Finds: "a fork syncs",
+		Near: []string{"commit.", "journal."},
+		Soon: []string{"journal.leading", "journal.write"},
+		What: "a fork writes the journal, with the parent's writer (Q2)",
+		Changes: []Change{{"engine/tx.go",
+			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tsp.views.Add(1)\n",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tsp.views.Add(1)\n"}},
+	},
+	{
+		Name: "fork-closes", Finds: "a fork closes",
+		What: "a fork ends the membership of the parent (Q2)",
+		Changes: []Change{{"engine/close.go",
+			"\tif sp.Forked() {\n",
+			"\tif !MUTANT && sp.Forked() {\n"}},
+	},
+	{
+		Name: "fork-ticks", Finds: "a fork in the background",
+		What: "the background of the parent goes on in a fork (Q2)",
+		Changes: []Change{{"engine/background.go",
+			"\tif b.sp.Forked() {",
+			"\tif !MUTANT && b.sp.Forked() {"}},
+	},
+	{
+		Name: "fork-flushes", Finds: "a fork in the background",
+		Near: []string{"commit.", "journal."},
+		Soon: []string{"journal.leading", "journal.write"},
+		What: "the background of the parent writes the journal in a fork (Q2)",
+		Changes: []Change{{"engine/journal.go",
+			"\tif sp.Forked() {",
+			"\tif !MUTANT && sp.Forked() {"}},
+	},
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 	"unsafe"
@@ -90,10 +91,16 @@ func OpenApart(dir string, o Options, fn func(sp *Space)) (*Space, error) {
 // CloseApart closes such a space.
 func (sp *Space) CloseApart() error { return sp.close() }
 
+// gates are the gates that spaces have locked at their end.
+var gates sync.Map
+
 // Die is what a kill does to a process: its locks are gone, and nothing else happens.
 func (sp *Space) Die() {
 	if sp.live != nil {
 		sp.live.Die()
+	}
+	if gate, ok := gates.LoadAndDelete(sp); ok {
+		gate.(*os.File).Close()
 	}
 	sp.closeFiles()
 }
@@ -279,12 +286,32 @@ func (sp *Space) NewestOnDisk() error {
 	if doubts.Damaged > 0 {
 		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.Damaged)
 	}
+	status, err := mapping.StatusOfFile(sp.dir.Heap)
+	if err != nil {
+		return err
+	}
+	if spacefile.ReachBeyond(anchors, uint64(status.Size)) { // U1
+		return fmt.Errorf("an anchor says that more is reserved than the %d bytes that the heap file has", status.Size)
+	}
 	r := sp.heap.Reader(true)
 	a := spacefile.NewestAnchor(anchors)
 	if err := check.Complete(&r, format.Addr(a.State), sp.heap.NewMarks(sp.live.Carved())); err != nil {
 		return fmt.Errorf("version %d, which an anchor on disk names: %w", a.Version, err)
 	}
 	return nil
+}
+
+// Listed is what a process had in its lists of extents that it has emptied (P3); "": nothing.
+var Listed string
+
+// emptied looks whether what is free in the extents that were to be emptied is in the lists of
+// this process.
+func (e *evacuation) emptied() {
+	e.sp.heap.Census(func(a format.Addr, size format.ByteCount, free bool) {
+		if extent := e.sp.heap.ExtentOf(a); free && e.chosen.Has(extent) && Listed == "" && e.sp.live.Words().Epoch.Load() == e.sp.heap.Epoch() {
+			Listed = fmt.Sprintf("the block of %d bytes at %#x in the lists of one who empties extent %d", size, uint64(a), extent)
+		}
+	})
 }
 
 // Unlist makes the transaction one whose changes no list tells.

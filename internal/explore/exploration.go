@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/explore/step"
 )
 
@@ -54,6 +55,7 @@ func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 		return fmt.Sprint("resetting: ", err)
 	}
 	r := &Run{world: w, schedule: s}
+	step.Small, engine.Listed = sc.Small, ""
 	threads := sc.Threads(r)
 	if s.failure == "" {
 		step.MutantOn = s.mutant

@@ -31,14 +31,15 @@ var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pin
 var constants = map[string]map[string]string{
 	"live":   {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":   {"reclaimBatch": "1", "keepBytes": "0"},
-	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2", "restLooks": "2", "usedLooks": "2"},
+	"engine": {"spins": "1 << 30", "spoolBytes": "1", "activeLooks": "2", "restLooks": "2", "usedLooks": "2", "moveLook": "8"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }
 
 // always are changes that are made for all. No heart beats in its own time: whoever stands still
 // has none in every run, and a process may die before its heart has beaten. Who copies for the
-// journal can be stopped before. The end of a hold is a step.
+// journal can be stopped before. The end of a hold is a step. Where a scenario says so, the least
+// that can be moved or cut off is worth it, and is done in as many transactions as can be.
 var always = []Change{
 	{"live/live.go",
 		"\tv.pulse.seen.Add(1)\n\tif !v.pulse.on.Load() {\n",
@@ -49,6 +50,27 @@ var always = []Change{
 	{"engine/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
+	{"engine/evacuate.go",
+		"\treturn uint64(roomyFactor*bytes+roomyBytes) >> format.ExtentShift\n",
+		"\treturn explored.AtMost(uint64(roomyFactor*bytes+roomyBytes) >> format.ExtentShift)\n"},
+	{"engine/evacuate.go",
+		"\tlong := end-first > 2*goal+stay\n",
+		"\tlong := end-first > 2*goal+stay && !explored.Small\n"},
+	{"engine/evacuate.go",
+		"e.looks%moveLook == 0 && time.Now().After(e.deadline)",
+		"e.looks%moveLook == 0 && (explored.Small || time.Now().After(e.deadline))"},
+	{"engine/evacuate.go",
+		"\tif avoidErr := e.sp.withLists(",
+		"\te.emptied()\n\tif avoidErr := e.sp.withLists("},
+	{"engine/shrink_due.go",
+		"\tif w.Carved.Load() <= shrinkBytes ||",
+		"\tif w.Carved.Load() <= explored.AtMost(shrinkBytes) ||"},
+	{"engine/leave.go",
+		"\t\t\tdefer spacefile.CloseLocks(gate) //",
+		"\t\t\tgates.Store(sp, gate)\n\t\t\tdefer spacefile.CloseLocks(gate) //"},
+	{"engine/shrink_due.go",
+		"{ return shrinkFactor*bytes + shrinkBytes }",
+		"{ return explored.AtMost(shrinkFactor*bytes + shrinkBytes) }"},
 }
 
 // replaced are calls that go to package step instead.

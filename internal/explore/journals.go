@@ -273,15 +273,17 @@ func (r *Run) rests() {
 	}
 	look(6)
 	r.isShort(all[0])
-	lv, _ := all[0].space.Parts()
-	files := func() restingFiles {
-		return restingFiles{lv.Current(), lv.UsableAnchors()[0].Sequence, r.world.liveWords().Epoch.Load(), lv.Segments()}
-	}
-	before := files()
+	before := r.resting(all[0])
 	look(3)
-	if now := files(); now != before {
+	if now := r.resting(all[0]); now != before {
 		r.fail("the space does not come to rest: it was %v, and is %v", before, now)
 	}
+}
+
+// resting returns what the files are now.
+func (r *Run) resting(p *Process) restingFiles {
+	lv, _ := p.space.Parts()
+	return restingFiles{lv.Current(), lv.UsableAnchors()[0].Sequence, r.world.liveWords().Epoch.Load(), lv.Segments()}
 }
 
 // restingFiles is what does not change while nobody has anything to do.
@@ -332,8 +334,8 @@ func covered(sp *engine.Space, _ *World) error {
 	return sp.Anchor(true)
 }
 
-// loseNext makes a journal in which the record of the version after those that are recovered
-// is damaged, and those of the next ones are not.
+// loseNext makes a journal in which a record is damaged, so that a recovery ends before it,
+// and those of the next versions are whole.
 func loseNext(w *World) error {
 	sp, err := engine.OpenApart(w.dir, w.options, nil)
 	if err != nil {
@@ -341,8 +343,8 @@ func loseNext(w *World) error {
 	}
 	lv, _ := sp.Parts()
 	anchored := lv.NewestAnchor()
-	for key := range uint64(3) {
-		if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, key, 99<<8) }); err != nil {
+	for key := range uint64(5) {
+		if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, key, (90+key)<<8) }); err != nil {
 			return err
 		}
 		if err := sp.Spool(); err != nil {
@@ -352,6 +354,7 @@ func loseNext(w *World) error {
 	if err := sp.Depart(); err != nil {
 		return err
 	}
+	w.before[0] = 90 << 8 // of the one that is recovered
 	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -362,12 +365,12 @@ func loseNext(w *World) error {
 		return err
 	}
 	for at := 0; at+format.FrameHeadSize <= len(b); at += format.FrameAlign {
-		if h, ok := format.DecodeFrameHead(b[at:]); ok && h.First == uint64(anchored)+1 {
+		if h, ok := format.DecodeFrameHead(b[at:]); ok && h.First == uint64(anchored)+2 {
 			_, err := f.WriteAt([]byte{^b[at+format.FrameHeadSize+int(h.Size)-1]}, int64(at+format.FrameHeadSize+int(h.Size)-1))
 			return err
 		}
 	}
-	return fmt.Errorf("the journal has no record of version %d", anchored+1)
+	return fmt.Errorf("the journal has no record of version %d", anchored+2)
 }
 
 // twoSegments makes a journal of two segments, of which nothing is needed.

@@ -79,4 +79,13 @@ var forkMutants = []Mutant{
 			"\tif sp.Forked() {",
 			"\tif !MUTANT && sp.Forked() {"}},
 	},
+	{
+		Name: "fork-keeps-alive", Finds: "the parent of a fork dies",
+		Near: []string{"commit.", "fork", "entry.", "begin."},
+		Soon: []string{"commit.sealed"},
+		What: "a fork has the description of the lock by which others see that its parent lives (Q3)",
+		Changes: []Change{{"live/process.go",
+			"\tv.keeper.Close()\n\tv.keeper = nil\n",
+			"\tif !MUTANT {\n\t\tv.keeper.Close()\n\t\tv.keeper = nil\n\t}\n"}},
+	},
 }

@@ -17,6 +17,7 @@ type Scenario struct {
 	Options engine.Options
 	Prepare func(sp *engine.Space, w *World) error
 	Lose    func(w *World) error // what a loss of power takes, after Prepare, when nobody has the space open
+	Small   bool                 // the least is worth to be moved, and to be cut off
 	Kills   int                  // processes that die, at most
 	Threads func(r *Run) []*Thread
 	After   func(r *Run) // looks at what only this scenario promises, when all has come to its end
@@ -25,7 +26,7 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = slices.Concat(scenarios, journalScenarios, forkScenarios)
+var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios)
 
 // scenarios are those that are in no file of their own.
 var scenarios = []Scenario{

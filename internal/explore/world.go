@@ -39,6 +39,7 @@ type World struct {
 	record  invariant.Record
 
 	live, heap []byte // as they are before a run
+	length     int64  // of the heap file, before a run
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
 	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
@@ -153,7 +154,7 @@ func (w *World) remember() error {
 	}
 	w.record = invariant.OpenRecord(invariant.Subject{Dir: w.dir, Heap: info, Space: w.space, Salt: w.liveWords().Salt.Load(),
 		Joined: w.liveWords().NextIncarnation.Load})
-	w.live = append([]byte(nil), w.words.Bytes()...)
+	w.live, w.length = append([]byte(nil), w.words.Bytes()...), info.Size()
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
 	if w.journal, err = os.ReadFile(filepath.Join(w.dir, journal.FileName)); err != nil || w.options.NoJournal {
@@ -175,12 +176,18 @@ func (w *World) written(from, to uint64) []byte {
 func (w *World) reset() error {
 	carved := w.liveWords().Carved.Load()
 	w.most = max(w.most, carved)
+	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), max(w.length, int64(w.most))); err != nil { // it may have been cut
+		return err
+	}
 	copy(w.words.Bytes(), w.live)
 	w.record.Clear(w.liveWords().NextIncarnation.Load())
 	copy(w.written(0, uint64(len(w.heap))), w.heap)
 	clear(w.written(uint64(len(w.heap)), w.most))
 	w.most = uint64(len(w.heap))
 	w.holes.reset()
+	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), w.length); err != nil {
+		return err
+	}
 	if w.options.NoJournal {
 		return nil
 	}

@@ -185,7 +185,7 @@ func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
 // Tidy is what the background does with the lists now and then.
 func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}
-	return b.tidy()
+	return sp.guarded(b.tidy) // as it is called by the tick
 }
 
 // OnTick is what the background does now and then; it reports whether it goes on.
@@ -257,6 +257,9 @@ func (r *Resting) Look() (used int, err error) {
 
 // JournalLength returns how long the file of the journal is.
 func (sp *Space) JournalLength() (int64, error) { return sp.journal.file.Size() }
+
+// WatchMap begins to watch a map.
+func (u *LockUser) WatchMap(of MapOf) (*Watch, error) { return u.Watch(of, false) }
 
 // Doubt returns the damage that was found last by work that nobody waits for; nil: none.
 func (sp *Space) Doubt() error {

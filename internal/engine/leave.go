@@ -164,9 +164,12 @@ func (sp *Space) lastAnchor(again bool) error {
 		stacks[i] = sp.live.StackHead(i)
 	}
 	if invariant.Enabled {
+		reserved := uint64(0)
 		for i := range w.Reserve {
-			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
+			reserved |= w.Reserve[i].Load()
 		}
+		sp.live.Assure() // L16
+		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
 	w.Clean.Store(1) // E5: before it is written
 	return sp.writeAnchor(&stacks, false)

@@ -42,7 +42,7 @@ func (sp *Space) holdNewest() (h *heldVersion, err error) {
 	w.Lock()
 	defer w.Unlock()
 	h = &heldVersion{refs: 1}
-	h.tx.sp = sp
+	h.tx.sp, h.tx.making = sp, &reading // for DropView, if the beginning fails before anything else
 	err = sp.guarded(func() error {
 		// A version that is held keeps its address, and the words of live stay mapped.
 		if w.newest != nil && w.newest.tx.hold.State == sp.live.Current() {

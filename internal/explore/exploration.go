@@ -55,6 +55,9 @@ func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 		return fmt.Sprint("resetting: ", err)
 	}
 	r := &Run{world: w, schedule: s}
+	if sc.Cut != nil {
+		s.cut, s.every = func() error { w.lost = true; return sc.Cut(w) }, w.every
+	}
 	step.Small, engine.Listed = sc.Small, ""
 	threads := sc.Threads(r)
 	if s.failure == "" {
@@ -65,7 +68,7 @@ func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 		}
 		step.MutantOn = ""
 	}
-	if s.failure == "" {
+	if s.failure == "" && !s.lost {
 		r.judge()
 	}
 	r.end()

@@ -19,6 +19,7 @@ type Scenario struct {
 	Lose    func(w *World) error // what a loss of power takes, after Prepare, when nobody has the space open
 	Small   bool                 // the least is worth to be moved, and to be cut off
 	Kills   int                  // processes that die, at most
+	Cut     func(w *World) error // what is done to the live file, before any step, once; nil: nothing
 	Threads func(r *Run) []*Thread
 	After   func(r *Run) // looks at what only this scenario promises, when all has come to its end
 }
@@ -26,7 +27,7 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios)
+var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios, lostScenarios)
 
 // scenarios are those that are in no file of their own.
 var scenarios = []Scenario{

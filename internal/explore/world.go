@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/explore/step"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/journal"
@@ -40,6 +41,8 @@ type World struct {
 
 	live, heap []byte // as they are before a run
 	length     int64  // of the heap file, before a run
+	lost       bool   // the live file was cut since
+	every      int    // steps of which one may be the one before which it is cut
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
 	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
@@ -49,6 +52,7 @@ type World struct {
 // NewWorld makes a space in dir, in which each of some keys has the value 0 unless a
 // transaction of the preparation says otherwise.
 func NewWorld(dir string, sc *Scenario) (*World, error) {
+	step.Small = false
 	o := sc.Options
 	o.MaxSize, o.Manual, o.Verify, o.NoCollect = windowSize, true, true, true
 	w := &World{dir: dir, options: o, of: tableOf, before: map[uint64]uint64{}}
@@ -145,6 +149,9 @@ func (w *World) remember() error {
 		return err
 	}
 	defer f.Close()
+	if err := os.Link(filepath.Join(w.dir, live.FileName), w.dir+".live"); err != nil { // by which it is found when others have replaced it
+		return err
+	}
 	if w.words, err = mapping.MapShared(f, format.LiveSize); err != nil {
 		return err
 	}
@@ -174,8 +181,13 @@ func (w *World) written(from, to uint64) []byte {
 
 // reset makes everything as it was.
 func (w *World) reset() error {
-	carved := w.liveWords().Carved.Load()
-	w.most = max(w.most, carved)
+	if w.lost {
+		if err := w.restoreLive(); err != nil {
+			return err
+		}
+	} else {
+		w.most = max(w.most, w.liveWords().Carved.Load())
+	}
 	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), max(w.length, int64(w.most))); err != nil { // it may have been cut
 		return err
 	}
@@ -192,6 +204,19 @@ func (w *World) reset() error {
 		return nil
 	}
 	return w.resetJournal()
+}
+
+// restoreLive makes the live file that which it was, and as long, if it was cut: whoever found
+// out may have made another one. What the run has used of the heap is not known then.
+func (w *World) restoreLive() error {
+	path, kept := filepath.Join(w.dir, live.FileName), w.dir+".live"
+	w.lost = false
+	info, err := os.Stat(filepath.Join(w.dir, engine.HeapName))
+	if err != nil {
+		return err
+	}
+	w.most = max(w.most, uint64(info.Size()))
+	return errors.Join(os.Truncate(kept, format.LiveSize), os.Remove(path), os.Link(kept, path))
 }
 
 // resetJournal makes the journal as it was: what is behind its beginning is not looked
@@ -253,6 +278,20 @@ func (p *Process) place(at any) (uintptr, bool) {
 	return a - p.at, true
 }
 
+// shares reports whether a pointer leads to a word that the process shares with others.
+func (p *Process) shares(at any) bool {
+	if p.space == nil {
+		return false
+	}
+	lv, _ := p.space.Parts()
+	if lv == nil {
+		return false
+	}
+	from, size := lv.WordsAt()
+	a := reflect.ValueOf(at).Pointer()
+	return a >= from && a < from+size
+}
+
 // die drops the locks of the process.
 func (p *Process) die() {
 	if p.space != nil {
@@ -267,6 +306,7 @@ type write struct {
 	keys    []uint64
 	version format.Version // 0: not known
 	outcome outcome
+	durable bool
 }
 
 type outcome int

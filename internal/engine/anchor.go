@@ -169,6 +169,7 @@ func (sp *Space) anchorTwice() error {
 // makeUnclean puts an anchor without free space on disk before the first
 // allocation after a clean close (E5). The caller is the writer.
 func (sp *Space) makeUnclean() error {
+	defer sp.live.Holding()()
 	if err := sp.writeAnchor(nil, false); err != nil {
 		return err
 	}

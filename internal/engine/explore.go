@@ -182,6 +182,9 @@ func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
 	return sp.change(context.Background(), fn)
 }
 
+// Guarded runs what the program does in a view: a fault in it becomes an error.
+func (sp *Space) Guarded(fn func() error) error { return sp.guarded(fn) }
+
 // Tidy is what the background does with the lists now and then.
 func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}

@@ -168,12 +168,17 @@ func (r *Run) glance(p *Process) {
 	if !r.lostOr(p, "view", err) {
 		return
 	}
-	first, err := r.read(tx)
-	if r.lostOr(p, "reading", err) {
-		if again, err := r.read(tx); r.lostOr(p, "reading again", err) && !equal(first, again) {
+	r.lostOr(p, "reading", p.space.Guarded(func() error {
+		first, err := r.read(tx)
+		if err != nil {
+			return err
+		}
+		again, err := r.read(tx)
+		if err == nil && !equal(first, again) {
 			r.fail("version %d has changed: %v, then %v", tx.Version(), first, again)
 		}
-	}
+		return err
+	}))
 	tx.DropView()
 }
 

@@ -13,14 +13,14 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
 var unseen = []string{"runPulse", "Writing", "live.wakeHeart", "live.begun", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
-	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
+	"Assure", "signed", "Carved", "live.Look", "holdsOwn", "live.attach", "live.Lose", "unmap", "beat"}
 
 // own are parts of the names of words that only one process can see, and only one thread
 // of it uses in an exploration.

@@ -54,7 +54,9 @@ var (
 	// the error names the process.
 	ErrBusy = failure.ErrBusy
 	// ErrSuspended: this process stood still in the middle of the transaction, and
-	// another process took over. Nothing was changed; try again.
+	// another process took over. Nothing was changed; try again. A process stands still that
+	// is stopped; and one that gets no processor for a second or more while others do, or
+	// waits so long for the disk.
 	ErrSuspended = failure.ErrSuspended
 	// ErrSuperseded: somebody else changed the state of a Resume since this run read it,
 	// by Restore or by setting it. The run's changes since its last checkpoint are

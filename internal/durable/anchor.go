@@ -169,6 +169,7 @@ func (d *Writer) AnchorTwice() error {
 // MakeUnclean puts an anchor without free space on disk before the first
 // allocation after a clean close (E5). The caller is the writer.
 func (d *Writer) MakeUnclean() error {
+	defer d.Live.Holding()()
 	if err := d.WriteAnchor(nil, false); err != nil {
 		return err
 	}
@@ -190,9 +191,12 @@ func (d *Writer) LastAnchor(again bool) error {
 		stacks[i] = d.Live.StackHead(i)
 	}
 	if invariant.Enabled {
+		reserved := uint64(0)
 		for i := range w.Reserve {
-			invariant.Assert(w.Reserve[i].Load() == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
+			reserved |= w.Reserve[i].Load()
 		}
+		d.Live.Assure() // L16
+		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
 	w.Clean.Store(1) // E5: before it is written
 	return d.WriteAnchor(&stacks, false)

@@ -2,7 +2,38 @@
 
 package durable
 
-import "time"
+import (
+	"time"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
+)
 
 // OnTick is what the background does with the journal; it reports whether it goes on.
 func (d *Writer) OnTick() bool { return d.inBackground(d.flushSoon, new(time.Time)) }
+
+// Told returns the newest version that a recovery would find in the journal, if it began at a
+// version with that chain.
+func (d *Writer) Told(version format.Version, chain uint64) (format.Version, error) {
+	log, err := journal.Load(d.journal.file, d.Head.SpaceID, version)
+	if err != nil {
+		return 0, err
+	}
+	told, err := log.Follow(version, chain)
+	if err != nil {
+		return 0, err
+	}
+	return told.Last, nil
+}
+
+// JournalLength returns how long the file of the journal is.
+func (d *Writer) JournalLength() (int64, error) { return d.journal.file.Size() }
+
+// Used returns how many segments of the journal were in use at the last looks, if the space
+// is not at rest (J8); 0: it is.
+func (r *Rest) Used() int {
+	if r.still < restLooks && r.looks >= usedLooks {
+		return r.most()
+	}
+	return 0
+}

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -88,10 +90,16 @@ func OpenApart(dir string, o Options, fn func(sp *Space)) (*Space, error) {
 // CloseApart closes such a space.
 func (sp *Space) CloseApart() error { return sp.close() }
 
+// gates are the gates that spaces have locked at their end.
+var gates sync.Map
+
 // Die is what a kill does to a process: its locks are gone, and nothing else happens.
 func (sp *Space) Die() {
 	if sp.Live != nil {
 		sp.Live.Die()
+	}
+	if gate, ok := gates.LoadAndDelete(sp); ok {
+		gate.(*os.File).Close()
 	}
 	sp.closeFiles()
 }
@@ -167,7 +175,7 @@ func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
 // Tidy is what the background does with the lists now and then.
 func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}
-	return b.tidy()
+	return sp.Guarded(b.tidy) // as it is called by the tick
 }
 
 // OnTick is what the background does now and then; it reports whether it goes on.
@@ -186,20 +194,56 @@ func (sp *Space) CutJournal() error { return sp.Within(sp.durable.CompactJournal
 func (sp *Space) ReleaseJournal() { sp.durable.Release() }
 
 // Journaled returns an error if a version that is said to be in the journal is neither there
-// nor in both usable anchors (J1 of package journal). Nobody is doing anything.
+// nor in both usable anchors (J1 of package journal), or if a recovery would find versions there
+// that are none (J4). Nobody is doing anything.
 func (sp *Space) Journaled() error {
+	if sp.options.NoJournal {
+		return nil
+	}
 	written := sp.Live.Words().Written.Load()
-	usable := sp.Live.UsableAnchors()
-	for _, a := range usable[max(0, len(usable)-1):] { // what the older one needs is more than the newer does
-		if sp.options.NoJournal || uint64(a.Version) >= written {
-			continue
+	newest, err := sp.NewestVersion()
+	if err != nil {
+		return err
+	}
+	for i, a := range sp.Live.UsableAnchors() {
+		chain := member.StateAt(a.State).Chain
+		if older := i == len(sp.Live.UsableAnchors())-1; older && uint64(a.Version) < written { // what the older one needs is more than the newer does
+			if f := sp.audit().Records(a.Version, chain, written); f != nil {
+				return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+			}
 		}
-		if f := sp.audit().Records(a.Version, member.StateAt(a.State).Chain, written); f != nil {
-			return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
+		told, err := sp.durable.Told(a.Version, chain)
+		if err != nil || told > max(newest, a.Version) {
+			return errors.Join(err, fmt.Errorf("from the anchored version %d on it tells of version %d, and %d is the newest", a.Version, told, newest))
 		}
 	}
 	return nil
 }
+
+// Resting is what a process remembers that looks, once a second, whether it can make the files
+// take less.
+type Resting struct{ background }
+
+// Rest returns what remembers nothing.
+func (sp *Space) Rest() *Resting { return &Resting{background{sp: sp}} }
+
+// Look is such a look. It returns how many segments of the journal were in use at the last ones,
+// if the space is not at rest (J8); 0: it is.
+func (r *Resting) Look() (used int, err error) {
+	err = r.sp.Guarded(func() error {
+		if err := r.journal.Look(&r.sp.durable); err != nil {
+			return err
+		}
+		return r.shrink.Look(&r.sp.upkeep, &r.journal)
+	})
+	return r.journal.Used(), err
+}
+
+// JournalLength returns how long the file of the journal is.
+func (sp *Space) JournalLength() (int64, error) { return sp.durable.JournalLength() }
+
+// WatchMap begins to watch a map.
+func (u *User) WatchMap(of edit.MapOf) (*Watch, error) { return u.Watch(of, false) }
 
 // Doubt returns the damage that was found last by work that nobody waits for; nil: none.
 func (sp *Space) Doubt() error {
@@ -229,6 +273,13 @@ func (sp *Space) NewestOnDisk() error {
 	if doubts.Damaged > 0 {
 		return fmt.Errorf("%d anchors on disk are damaged, or their states", doubts.Damaged)
 	}
+	status, err := mapping.StatusOfFile(sp.Files.Heap)
+	if err != nil {
+		return err
+	}
+	if spacefile.ReachBeyond(anchors, uint64(status.Size)) { // U1
+		return fmt.Errorf("an anchor says that more is reserved than the %d bytes that the heap file has", status.Size)
+	}
 	r := sp.Heap.Reader(true)
 	a := spacefile.NewestAnchor(anchors)
 	if err := check.Complete(&r, format.Addr(a.State), sp.Heap.NewMarks(sp.Live.Carved())); err != nil {
@@ -236,6 +287,9 @@ func (sp *Space) NewestOnDisk() error {
 	}
 	return nil
 }
+
+// Unlist makes the transaction one whose changes no list tells.
+func (tx *Tx) Unlist() { tx.Write.Unlist() }
 
 // BigValue stores and drops a block of so many bytes.
 func BigValue(tx *Tx, size format.ByteCount) error {

@@ -43,6 +43,7 @@ func (sp *Space) holdNewest() (h *heldVersion, err error) {
 	defer w.Unlock()
 	h = &heldVersion{refs: 1}
 	h.tx.sp = sp
+	h.tx.Read(&sp.store) // for DropView, if the beginning fails before anything else
 	err = sp.Guarded(func() error {
 		// A version that is held keeps its address, and the words of live stay mapped.
 		if w.newest != nil && w.newest.tx.hold.State == sp.Live.Current() {

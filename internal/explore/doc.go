@@ -34,6 +34,12 @@
 // what is explored is that it is refused, and not that it would fault. The runtime's threads of
 // the parent do not go on in it.
 //
+// Where a scenario says so, a deviation also cuts the live file, empties it, or writes over it:
+// once, right before any step whatever. Then each access of a word must be one whose fault is a
+// panic, each call must end with the error that says so, or have come to its end before, and who
+// opens the space when all have closed it must find all that was said to be durable. Or the space
+// begins as one that has lost power, with records of the undone history in its journal.
+//
 // After a run everybody who is alive must have ended, and none can be waiting for ever. A
 // process that has just opened the space checks it as engine.Space.Check does; every 16 bytes of the
 // heap have one owner at most, be it the newest version, the lists of a process or a stack of
@@ -42,8 +48,9 @@
 // again. Readers compare what they see in one version more than once. The journal has what it is
 // said to have, from the older usable anchor on, and tells of a version what that has set. An extent
 // without space in the file is marked as a hole, and was so on disk when its space was given
-// back. A sweep is due if one has made all forget their lists and has come to no end. A fork was
-// refused all that it tried.
+// back; no usable anchor reaches beyond the end of the file. A sweep is due if one has made all
+// forget their lists and has come to no end, or if blocks were left to one. Files at rest are short,
+// and stay as they are. A fork was refused all that it tried.
 //
 // Mutants take single fixes out of the rewritten copies; the scenario that is named with
 // each must fail then. A mutant by which a fork is not refused must do harm to be found.

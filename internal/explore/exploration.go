@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/explore/step"
+	"github.com/everheap/everheap/internal/upkeep"
 )
 
 // Outcome is what an exploration has come to.
@@ -54,13 +55,20 @@ func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 		return fmt.Sprint("resetting: ", err)
 	}
 	r := &Run{world: w, schedule: s}
+	if sc.Cut != nil {
+		s.cut, s.every = func() error { w.lost = true; return sc.Cut(w) }, w.every
+	}
+	step.Small, upkeep.Listed = sc.Small, ""
 	threads := sc.Threads(r)
 	if s.failure == "" {
 		step.MutantOn = s.mutant
 		s.run(threads)
+		if s.failure == "" && sc.After != nil {
+			sc.After(r)
+		}
 		step.MutantOn = ""
 	}
-	if s.failure == "" {
+	if s.failure == "" && !s.lost {
 		r.judge()
 	}
 	r.end()

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 )
 
@@ -163,6 +164,41 @@ var forkScenarios = []Scenario{
 				r.goOn(d, "aborter", func() { d.tx.Abort() }),
 				r.thread(b, "other", func() {
 					r.set(b, 1, 1, 2)
+					r.sweep(b)
+					r.set(b, 1, 1, 2)
+				}),
+			}
+		},
+	},
+	{
+		// A process forks in a transaction, and is killed at some time, before or after; the
+		// fork lives on. The others take over, clean up and sweep as if there were no fork.
+		Name: "the parent of a fork dies", Options: noJournal, Kills: 1,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.absent(true), r.process(false), r.child()
+			incarnation := format.Incarnation(0)
+			return []*Thread{
+				r.thread(a, "parent", func() {
+					if err := a.open(); err != nil {
+						r.fail("opening: %v", err)
+						return
+					}
+					lv, _ := a.space.Parts()
+					incarnation = lv.Incarnation()
+					r.setForking(a, func(tx *engine.Tx) { r.fork(a, c, tx) }, 1, 2)
+					r.set(a, 1, 1)
+				}),
+				r.goOn(c, "fork", func() {
+					r.set(c, 1, 2)
+					r.refused("to commit", c.tx.Commit())
+				}),
+				r.thread(b, "other", func() {
+					r.set(b, 1, 1, 2)
+					lv, _ := b.space.Parts()
+					if a.dead && lv.Alive(incarnation) {
+						r.fail("a dead process counts as alive, since a fork of it lives")
+					}
+					lv.Reap()
 					r.sweep(b)
 					r.set(b, 1, 1, 2)
 				}),

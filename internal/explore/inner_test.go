@@ -25,10 +25,16 @@ var (
 // machine is.
 const mutantPatience = time.Minute
 
+// Where there is no time for all, the live file is cut before one step of so many, for so long.
+const (
+	cutEvery    = 11
+	cutPatience = 2 * time.Second
+)
+
 // world makes the world of a scenario.
 func world(t *testing.T, sc *Scenario) *World {
 	t.Helper()
-	w, err := NewWorld(filepath.Join(t.TempDir(), "s"), sc.Options, sc.Prepare)
+	w, err := NewWorld(filepath.Join(t.TempDir(), "s"), sc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +47,9 @@ func world(t *testing.T, sc *Scenario) *World {
 func explore(t *testing.T, sc *Scenario, m Mutant, most int, d time.Duration) (o Outcome) {
 	w := world(t, sc)
 	defer w.Close()
+	if sc.Cut != nil && !*long && m.Name == "" {
+		w.every, d = cutEvery, max(d, cutPatience)
+	}
 	f := newFilter()
 	if f.near = m.Near; m.Soon != nil && !*long {
 		f.near = m.Soon

@@ -13,14 +13,14 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
 // are there at all. They stay as they are.
 var unseen = []string{"runPulse", "Writing", "live.wakeHeart", "live.begun", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
-	"Assure", "signed", "Carved", "Look", "holdsOwn", "attach", "Lose", "unmap", "beat"}
+	"Assure", "signed", "Carved", "live.Look", "holdsOwn", "live.attach", "live.Lose", "unmap", "beat"}
 
 // own are parts of the names of words that only one process can see, and only one thread
 // of it uses in an exploration.
@@ -32,15 +32,16 @@ var constants = map[string]map[string]string{
 	"live":    {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":    {"reclaimBatch": "1", "keepBytes": "0"},
 	"queue":   {"spins": "1 << 30"},
-	"durable": {"spoolBytes": "1"},
-	"upkeep":  {"activeLooks": "2"},
+	"durable": {"spoolBytes": "1", "restLooks": "2", "usedLooks": "2"},
+	"upkeep":  {"activeLooks": "2", "moveLook": "8"},
 
 	"spacefile": {"gatePatience": "time.Hour"},
 }
 
 // always are changes that are made for all. No heart beats in its own time: whoever stands still
 // has none in every run, and a process may die before its heart has beaten. Who copies for the
-// journal can be stopped before. The end of a hold is a step.
+// journal can be stopped before. The end of a hold is a step. Where a scenario says so, the least
+// that can be moved or cut off is worth it, and is done in as many transactions as can be.
 var always = []Change{
 	{"live/live.go",
 		"\tif !v.pulse.on.Load() {\n",
@@ -57,6 +58,27 @@ var always = []Change{
 	{"durable/records.go",
 		"\tj.writer.Begin(format.Version(written), before)\n",
 		"\texplored.Passed(\"journal.copies\")\n\tj.writer.Begin(format.Version(written), before)\n"},
+	{"upkeep/evacuate.go",
+		"\treturn uint64(roomyFactor*bytes+roomyBytes) >> format.ExtentShift\n",
+		"\treturn explored.AtMost(uint64(roomyFactor*bytes+roomyBytes) >> format.ExtentShift)\n"},
+	{"upkeep/evacuate.go",
+		"\tlong := end-first > 2*goal+stay\n",
+		"\tlong := end-first > 2*goal+stay && !explored.Small\n"},
+	{"upkeep/evacuate.go",
+		"e.looks%moveLook == 0 && time.Now().After(e.deadline)",
+		"e.looks%moveLook == 0 && (explored.Small || time.Now().After(e.deadline))"},
+	{"upkeep/evacuate.go",
+		"\tif avoidErr := e.u.withLists(",
+		"\te.emptied()\n\tif avoidErr := e.u.withLists("},
+	{"upkeep/shrink_due.go",
+		"\tif w.Carved.Load() <= shrinkBytes ||",
+		"\tif w.Carved.Load() <= explored.AtMost(shrinkBytes) ||"},
+	{"engine/leave.go",
+		"\t\t\tdefer spacefile.CloseLocks(gate) //",
+		"\t\t\tgates.Store(sp, gate)\n\t\t\tdefer spacefile.CloseLocks(gate) //"},
+	{"upkeep/shrink_due.go",
+		"{ return shrinkFactor*bytes + shrinkBytes }",
+		"{ return explored.AtMost(shrinkFactor*bytes + shrinkBytes) }"},
 }
 
 // replaced are calls that go to package step instead.
@@ -320,7 +342,7 @@ func (w *rewriter) isAtomic(call *ast.CallExpr, sel *ast.SelectorExpr) bool {
 	switch {
 	case x == "atomic", x == "journal", x == "report", x == "marks", x == "m", x == "s", x == "c", x == "cmp", x == "w":
 		return false
-	case strings.HasSuffix(x, ".types"), strings.HasSuffix(x, ".writer"), strings.HasSuffix(x, "done"), strings.HasSuffix(x, ".began"), strings.HasSuffix(x, "()") && sel.Sel.Name == "Add" && !strings.Contains(x, "Word("):
+	case strings.HasSuffix(x, ".types"), strings.HasSuffix(x, ".Marks"), strings.HasSuffix(x, ".writer"), strings.HasSuffix(x, "done"), strings.HasSuffix(x, ".began"), strings.HasSuffix(x, "()") && sel.Sel.Name == "Add" && !strings.Contains(x, "Word("):
 		return false
 	case strings.Contains(x, "time."), strings.HasPrefix(x, "o.s"):
 		return false

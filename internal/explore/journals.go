@@ -4,8 +4,13 @@ package explore
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
 )
 
 // journalScenarios are those of the file of the journal: who writes which segment of it, and who
@@ -66,6 +71,116 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
+		// The journal has records of a history that a loss of power has undone: of version n
+		// the record is damaged, of those after it they are whole.
+		Name: "after a loss of power", Prepare: covered, Lose: loseNext,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			return []*Thread{
+				r.thread(a, "A", func() { r.synced(a) }),
+				r.thread(b, "B", func() { r.set(b, 1, 2); r.must("spool", b.space.Spool()) }),
+			}
+		},
+		After: func(r *Run) { r.must("what is in the journal", r.processes[0].space.Journaled()) },
+	},
+	{
+		// Two anchors take the place of the records of a version that does not list its
+		// changes.
+		Name: "unlisted", Kills: 1, Prepare: covered,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.process(false)
+			return []*Thread{
+				r.thread(a, "A", func() {
+					r.set(a, 1, 1)
+					r.setUnlisted(a, 2)
+					r.must("sync", a.space.Sync())
+				}),
+				r.thread(b, "B", func() { r.synced(b) }),
+			}
+		},
+	},
+	{
+		// Two processes look whether the journal can be made shorter, and one of them writes
+		// to it meanwhile.
+		Name: "a journal at rest", Kills: 1, Prepare: twoSegments,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.process(true), r.process(false), r.process(false)
+			r.synced(c) // it has the first segment, and gives it up once it rests
+			return []*Thread{
+				r.thread(a, "A", func() { r.rest(a, 3) }),
+				r.thread(b, "B", func() { r.synced(b); r.rest(b, 1) }),
+			}
+		},
+		After: (*Run).rests,
+	},
+	{
+		// Two processes look whether the journal can be made shorter, and nobody writes.
+		Name: "a longer journal at rest", Kills: 1, Prepare: twoSegments,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.process(false)
+			return []*Thread{
+				r.thread(a, "A", func() { r.rest(a, 3) }),
+				r.thread(b, "B", func() { r.rest(b, 3) }),
+			}
+		},
+		After: (*Run).rests,
+	},
+	{
+		// A process writes little, and another one looks whether the journal can be made
+		// shorter.
+		Name: "a journal in use", Prepare: twoSegments,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.process(false), r.process(false), r.process(false)
+			r.synced(c)
+			done := 0
+			write := func(n int) { // in turns with the looks
+				for done < n {
+					r.schedule.Pause("scenario", 0)
+				}
+			}
+			return []*Thread{
+				r.thread(a, "A", func() {
+					rest := a.space.Rest()
+					for range 4 {
+						r.lookAtRest(a, rest)
+						done++
+					}
+				}),
+				r.thread(b, "B", func() {
+					for n := range 3 {
+						r.synced(b)
+						r.must("anchor", b.space.Anchor(true))
+						write(n + 1)
+					}
+				}),
+			}
+		},
+		After: (*Run).writesLittle,
+	},
+	{
+		// A process looks whether the journal can be made shorter while another thread of it
+		// writes there.
+		Name: "looking within", Prepare: twoSegments,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			r.synced(b)
+			r.synced(a) // into the second segment
+			r.must("anchor", b.space.Anchor(true))
+			b.space.ReleaseJournal()
+			return []*Thread{
+				r.thread(a, "A", func() { r.synced(a) }),
+				r.thread(a, "looker", func() {
+					rest := a.space.Rest()
+					for range 2 {
+						r.lookAtRest(a, rest)
+						r.set(b, 1, 3)
+					}
+				}),
+				r.thread(b, "B", func() { r.synced(b) }),
+			}
+		},
+	},
+	{
 		// Versions wait for a process that leads the journal, while others use their blocks
 		// again as soon as they may, and lead in its place.
 		Name: "waiting for the journal", Prepare: covered,
@@ -99,6 +214,113 @@ func (r *Run) synced(p *Process) {
 	r.must("sync", p.space.Sync())
 }
 
+// setUnlisted commits a transaction that sets a key, and does not list its changes.
+func (r *Run) setUnlisted(p *Process, key uint64) {
+	r.next++
+	w := &write{value: r.next, keys: []uint64{key}}
+	r.writes = append(r.writes, w)
+	version, err := p.space.Write(func(tx *engine.Tx) error {
+		tx.Unlist()
+		return r.world.store(tx, key, w.value<<8)
+	})
+	w.version, w.outcome = version, committed
+	if err != nil {
+		w.outcome = failed
+		r.must("setting a key", err)
+	}
+}
+
+// lookAtRest is one look of a process whether the files can be made to take less. It keeps of
+// the journal what was in use at the last looks (J8).
+func (r *Run) lookAtRest(p *Process, rest *engine.Resting) {
+	lv, _ := p.space.Parts()
+	before := lv.Segments()
+	used, err := rest.Look()
+	if !errors.Is(err, engine.ErrBusy) {
+		r.must("looking at the files", err)
+	}
+	if n := lv.Segments(); n < min(used, before) { // the claims of one who cuts are of all there may be
+		r.fail("the journal was cut to %d segments, and %d were in use at the last looks", n, used)
+	}
+}
+
+// rest looks so many times.
+func (r *Run) rest(p *Process, times int) {
+	rest := p.space.Rest()
+	for range times {
+		r.lookAtRest(p, rest)
+	}
+}
+
+// rests looks whether the files are short once everybody rests (J7), and stay as they are.
+func (r *Run) rests() {
+	var all []*Process
+	for _, p := range r.processes {
+		if !p.dead && !p.closed && p.space != nil {
+			all = append(all, p)
+		}
+	}
+	resting := map[*Process]*engine.Resting{}
+	look := func(times int) {
+		for range times {
+			for _, p := range all {
+				if resting[p] == nil {
+					resting[p] = p.space.Rest()
+				}
+				r.lookAtRest(p, resting[p])
+			}
+		}
+	}
+	look(6)
+	r.isShort(all[0])
+	before := r.resting(all[0])
+	look(3)
+	if now := r.resting(all[0]); now != before {
+		r.fail("the space does not come to rest: it was %v, and is %v", before, now)
+	}
+}
+
+// resting returns what the files are now.
+func (r *Run) resting(p *Process) restingFiles {
+	lv, _ := p.space.Parts()
+	return restingFiles{lv.Current(), lv.UsableAnchors()[0].Sequence, r.world.liveWords().Epoch.Load(), lv.Segments()}
+}
+
+// restingFiles is what does not change while nobody has anything to do.
+type restingFiles struct {
+	current  format.Addr
+	anchors  uint64 // that were written
+	epoch    uint64
+	segments int
+}
+
+// isShort looks whether the journal has one segment, in the words and in the file.
+func (r *Run) isShort(p *Process) {
+	size, err := p.space.JournalLength()
+	r.must("the length of the journal", err)
+	if lv, _ := p.space.Parts(); lv.Segments() != 1 || size != format.SegmentSize {
+		r.fail("at rest the journal has %d segments, and is %d bytes long", lv.Segments(), size)
+	}
+}
+
+// writesLittle looks whether the journal becomes short although somebody goes on writing a
+// little to it (J8).
+func (r *Run) writesLittle() {
+	b := r.processes[1]
+	for _, p := range r.processes {
+		if p != b {
+			p.space.ReleaseJournal()
+		}
+	}
+	rest := b.space.Rest()
+	for range 5 {
+		r.synced(b)
+		r.must("anchor", b.space.Anchor(true))
+		r.lookAtRest(b, rest)
+	}
+	r.isShort(b)
+}
+
 // await waits until another thread has done something.
 func (r *Run) await(done *bool) {
 	for !*done && r.schedule.failure == "" {
@@ -110,6 +332,45 @@ func (r *Run) await(done *bool) {
 func covered(sp *engine.Space, _ *World) error {
 	sp.ReleaseJournal()
 	return sp.Anchor(true)
+}
+
+// loseNext makes a journal in which a record is damaged, so that a recovery ends before it,
+// and those of the next versions are whole.
+func loseNext(w *World) error {
+	sp, err := engine.OpenApart(w.dir, w.options, nil)
+	if err != nil {
+		return err
+	}
+	lv, _ := sp.Parts()
+	anchored := lv.NewestAnchor()
+	for key := range uint64(5) {
+		if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, key, (90+key)<<8) }); err != nil {
+			return err
+		}
+		if err := sp.Spool(); err != nil {
+			return err
+		}
+	}
+	if err := sp.Depart(); err != nil {
+		return err
+	}
+	w.before[0] = 90 << 8 // of the one that is recovered
+	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := w.frames()
+	if err != nil {
+		return err
+	}
+	for at := 0; at+format.FrameHeadSize <= len(b); at += format.FrameAlign {
+		if h, ok := format.DecodeFrameHead(b[at:]); ok && h.First == uint64(anchored)+2 {
+			_, err := f.WriteAt([]byte{^b[at+format.FrameHeadSize+int(h.Size)-1]}, int64(at+format.FrameHeadSize+int(h.Size)-1))
+			return err
+		}
+	}
+	return fmt.Errorf("the journal has no record of version %d", anchored+2)
 }
 
 // twoSegments makes a journal of two segments, of which nothing is needed.

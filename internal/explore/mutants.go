@@ -1,5 +1,7 @@
 package explore
 
+import "slices"
+
 // A Mutant is the library with one fix taken out. Its changes are made to the copies of
 // the sources that are explored, and count only where the mutant is chosen; the library
 // itself has none of it.
@@ -23,7 +25,10 @@ type Mutant struct {
 type Change struct{ File, Old, New string }
 
 // Mutants are all there are.
-var Mutants = []Mutant{
+var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants)
+
+// mutants are those that are in no file of their own.
+var mutants = []Mutant{
 	{
 		Name: "dropped-listed-late", Finds: "writers",
 		Soon: []string{"commit."},
@@ -227,179 +232,10 @@ var Mutants = []Mutant{
 			"\t\tif is = MUTANT || u.Live.Words().Sweeper.Load() =="}},
 	},
 	{
-		Name: "segment-used-since", Finds: "segments",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"segment.chosen"},
-		What: "a segment is claimed that another one has used and released since it was chosen (J3)",
-		Changes: []Change{{"live/segments.go",
-			"\t\tif s.Last.Load() > floor || v.words.SegmentCount.Load() <= i {",
-			"\t\tif !MUTANT && s.Last.Load() > floor || !explored.Mutant(\"segment-cut-off\") && v.words.SegmentCount.Load() <= i {"}},
-	},
-	{
-		Name: "segment-of-living", Finds: "segments",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"segment.claimed", "journal.write"},
-		What: "a segment is claimed that one who lives has claimed (J3)",
-		Changes: []Change{{"live/segments.go",
-			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n",
-			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n"}},
-	},
-	{
-		Name: "segment-not-filled", Finds: "segments",
-		What: "a segment is taken for unused although a record in it is needed (J3)",
-		Changes: []Change{{"journal/journal.go",
-			"\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n",
-			"\t\tif !MUTANT {\n\t\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n\t\t}\n"}},
-	},
-	{
-		Name: "segment-made-since", Finds: "new segments",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"segment.chosen"},
-		What: "a segment is made that another one has made and filled since it was chosen (J5)",
-		Changes: []Change{{"live/segments.go",
-			"\t\tif v.words.SegmentCount.Load() > i {",
-			"\t\tif !MUTANT && v.words.SegmentCount.Load() > i {"}},
-	},
-	{
-		Name: "segment-cut-off", Finds: "cutting",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"segment.chosen"},
-		What: "a segment is claimed that was cut off since it was chosen (J6)",
-		// Its change is in that of segment-used-since.
-	},
-	{
-		Name: "cut-from-living", Finds: "cutting",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"segment.claimed", "journal.write"},
-		What: "a segment is cut off that one who lives has claimed (J6)",
-		Changes: []Change{{"live/segments.go",
-			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n",
-			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n"}},
-	},
-	{
-		Name: "cut-without-claims", Finds: "cutting",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"journal.shorter"},
-		What: "the claims of what is cut off end before it is cut off (J6)",
-		Changes: []Change{{"journal/journal.go",
-			"\tlv.DropTail(from)\n",
-			"\tlv.DropTail(from)\n\tif MUTANT {\n\t\tlv.ReleaseTail(from)\n\t}\n"}},
-	},
-	{
-		Name: "released-in-a-write", Finds: "cutting within",
-		Near: []string{"segment.", "journal."},
-		Soon: []string{"journal.write"},
-		What: "the writer of the journal gives its segment up while another goroutine writes there",
-		Changes: []Change{{"durable/journalrest.go",
-			"\tif d.Refused() != nil || !j.TryLock() {",
-			"\tif MUTANT {\n\t\tj.writer.Release()\n\t\treturn journal.Cut(j.file, d.Live, keptSegments)\n\t}\n\tif d.Refused() != nil || !j.TryLock() {"}},
-	},
-	{
-		Name: "written-before-write", Finds: "journal",
-		Near: []string{"journal."},
-		What: "versions are said to be in the journal before they are (J1)",
-		Changes: []Change{{"durable/records.go",
-			"\tif err := d.journal.writer.Write(); err != nil {\n",
-			"\tif MUTANT {\n\t\td.Live.RaiseWritten(format.Version(last))\n\t}\n\tif err := d.journal.writer.Write(); err != nil {\n"}},
-	},
-	{
-		Name: "logged-used-again", Finds: "waiting for the journal",
-		Near: []string{"journal."},
-		What: "blocks are used again that the journal has to copy still (I2, J2)",
-		Changes: []Change{{"heap/reclaim.go",
-			"\tfor n < len(h.logged) && h.logged[n].freed <= written {\n",
-			"\tif MUTANT {\n\t\twritten = h.prot.Current\n\t}\n\tfor n < len(h.logged) && h.logged[n].freed <= written {\n"}},
-	},
-	{
-		Name: "moved-unlooked", Finds: "waiting for the journal",
-		Near: []string{"journal.", "Words().Carved"},
-		What: "what cannot be copied is taken for damage although others have written it since, so that it was used again (J2)",
-		Changes: []Change{{"durable/records.go",
-			"\tif d.Live.Words().Written.Load() != written {\n",
-			"\tif !MUTANT && d.Live.Words().Written.Load() != written {\n"}},
-	},
-	{
 		Name: "reaper-keeps-alive", Finds: "reaping",
 		What: "a dead process counts as alive while somebody cleans up after it (L2, L11)",
 		Changes: []Change{{"live/process.go",
 			"\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n",
 			"\t\tif MUTANT {\n\t\t\te.Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n"}},
-	},
-	{
-		Name: "fork-unnoticed", Finds: "a fork writes",
-		What: "a fork does not know that it is one (Q2)",
-		Changes: []Change{{"member/fork.go",
-			"{ return mapping.Forked(m.process) }",
-			"{ return !MUTANT && mapping.Forked(m.process) }"}},
-	},
-	{
-		Name: "fork-begins", Finds: "a fork writes",
-		What: "a fork begins a transaction, out of the parent's lists (Q2)",
-		Changes: []Change{{"turn/turn.go",
-			"\tif w.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif w.ReadOnly {\n",
-			"\tif !MUTANT && w.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif w.ReadOnly {\n"}},
-	},
-	{
-		Name: "fork-views", Finds: "a fork reads",
-		What: "a fork begins a view, in a slot of the parent's (Q2)",
-		Changes: []Change{{"engine/tx.go",
-			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.Live.HoldUnless(",
-			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tif !sp.Live.HoldUnless("},
-			{"engine/tx.go",
-				"\tif !tx.Thaw() && !tx.sp.Forked() {\n\t\ttx.sp.Live.TryRelease(&tx.hold)\n",
-				"\tif !tx.Thaw() && (explored.Mutant(\"fork-views\") || explored.Mutant(\"fork-ends-view\") || !tx.sp.Forked()) {\n\t\ttx.sp.Live.TryRelease(&tx.hold)\n"}},
-	},
-	{
-		Name: "fork-ends-view", Finds: "a fork in a view",
-		What: "a fork empties the slot of a view that the parent has begun (Q2)",
-		Changes: []Change{{"engine/tx.go",
-			"\tif tx.hold.Held() && !sp.Forked() {\n",
-			"\tif tx.hold.Held() && (MUTANT || !sp.Forked()) {\n"}},
-	},
-	{
-		Name: "fork-commits", Finds: "a fork in a transaction",
-		What: "a fork commits a transaction that the parent has begun (Q2)",
-		Changes: []Change{{"engine/tx.go",
-			"\tif sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tc.version",
-			"\tif !MUTANT && sp.Forked() {\n\t\treturn ErrForked\n\t}\n\tc.version"}},
-	},
-	{
-		Name: "fork-aborts", Finds: "a fork in a transaction",
-		What: "a fork gives back what a transaction has that the parent has begun (Q2)",
-		Changes: []Change{{"engine/tx.go",
-			"\tif sp.Forked() {\n\t\treturn // all that",
-			"\tif !MUTANT && sp.Forked() {\n\t\treturn // all that"}},
-	},
-	{
-		Name: "fork-enters", Finds: "a fork syncs",
-		Near: []string{"commit.", "journal."},
-		Soon: []string{"journal.leading", "journal.write"},
-		What: "a fork writes the journal, with the parent's writer (Q2)",
-		Changes: []Change{{"member/member.go",
-			"\tif m.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tm.views.Add(1)\n",
-			"\tif !MUTANT && m.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tm.views.Add(1)\n"}},
-	},
-	{
-		Name: "fork-closes", Finds: "a fork closes",
-		What: "a fork ends the membership of the parent (Q2)",
-		Changes: []Change{{"engine/close.go",
-			"\tif sp.Forked() {\n",
-			"\tif !MUTANT && sp.Forked() {\n"}},
-	},
-	{
-		Name: "fork-ticks", Finds: "a fork in the background",
-		What: "the background of the parent goes on in a fork (Q2)",
-		Changes: []Change{{"engine/background.go",
-			"\tif b.sp.Forked() {",
-			"\tif !MUTANT && b.sp.Forked() {"}},
-	},
-	{
-		Name: "fork-flushes", Finds: "a fork in the background",
-		Near: []string{"commit.", "journal."},
-		Soon: []string{"journal.leading", "journal.write"},
-		What: "the background of the parent writes the journal in a fork (Q2)",
-		Changes: []Change{{"durable/journal.go",
-			"\tif d.Forked() {",
-			"\tif !MUTANT && d.Forked() {"}},
 	},
 }

@@ -130,8 +130,8 @@ func (r *Run) perhaps(key, value uint64) bool {
 }
 
 // owners looks whether each block has one owner: the versions that can be reached, the
-// lists of one process, or one stack of parcels.
-func (r *Run) owners(v *Process, when string) {
+// lists of one process, or one stack of parcels. It returns how many bytes have none.
+func (r *Run) owners(v *Process, when string) (unknown uint64) {
 	words := r.world.liveWords()
 	c := census{r: r, when: when, base: r.world.region.Base(), units: make([]uint8, words.Carved.Load()/16)}
 	for _, p := range r.processes {
@@ -151,6 +151,12 @@ func (r *Run) owners(v *Process, when string) {
 	}); err != nil {
 		r.fail("%s: walking: %v", when, err)
 	}
+	for _, owner := range c.units[h.First()<<format.ExtentShift/16:] {
+		if owner == 0 {
+			unknown += 16
+		}
+	}
+	return unknown
 }
 
 // A census notes an owner for every 16 bytes of the heap.

@@ -5,6 +5,7 @@ package explore
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -33,6 +34,48 @@ func (w *World) frames() (b []byte, err error) {
 	return b, err
 }
 
+// A recordName is that of a version in one history of the space.
+type recordName struct{ version, chain uint64 }
+
+// eachRecord calls fn with all records of the frames, in the order in which they lie there.
+func eachRecord(b []byte, fn func(h format.RecordHead, ops []byte)) error {
+	for at := 0; at+format.FrameHeadSize <= len(b); at += format.FrameAlign {
+		h, ok := format.DecodeFrameHead(b[at:])
+		end := at + format.FrameHeadSize + int(h.Size)
+		if !ok || h.Parts != 1 || end > len(b) || format.Checksum(b[at+8:end]) != h.Sum {
+			continue
+		}
+		want := h.First
+		for rest := b[at+format.FrameHeadSize : end]; len(rest) > 0; want++ {
+			head, ops, next, ok := format.NextRecord(rest)
+			if !ok {
+				return fmt.Errorf("a frame at %d, whose records do not fit it", at)
+			}
+			if head.Version != want {
+				return fmt.Errorf("a frame at %d, in which version %d is where %d should be", at, head.Version, want)
+			}
+			fn(head, ops)
+			rest = next
+		}
+	}
+	return nil
+}
+
+// findAbandoned notes what the journal tells of versions that a loss of power has undone.
+func (w *World) findAbandoned() error {
+	w.abandoned = map[recordName]bool{}
+	b, err := w.frames()
+	if err != nil {
+		return err
+	}
+	newest := w.liveWords().Written.Load()
+	return eachRecord(b, func(h format.RecordHead, _ []byte) {
+		if h.Version > newest {
+			w.abandoned[recordName{h.Version, h.Chain}] = true
+		}
+	})
+}
+
 // records looks whether the journal tells the truth (J2): a version has the same changes
 // wherever it is told of, they are what it has set, and none of them was copied from a block that
 // was reclaimed by then.
@@ -45,8 +88,7 @@ func (r *Run) records(when string) {
 		r.fail("%s: %v", when, err)
 		return
 	}
-	type name struct{ version, chain uint64 }
-	told := map[name][]byte{}
+	told := map[recordName][]byte{}
 	set := map[uint64]*write{}
 	for _, w := range r.writes {
 		if w.outcome == committed && w.version != 0 {
@@ -54,35 +96,23 @@ func (r *Run) records(when string) {
 		}
 	}
 	reclaimed := bytes.Repeat([]byte{invariant.PoisonByte}, 8)
-	for at := 0; at+format.FrameHeadSize <= len(b); at += format.FrameAlign {
-		h, ok := format.DecodeFrameHead(b[at:])
-		end := at + format.FrameHeadSize + int(h.Size)
-		if !ok || h.Parts != 1 || end > len(b) || format.Checksum(b[at+8:end]) != h.Sum {
-			continue
+	err = eachRecord(b, func(h format.RecordHead, ops []byte) {
+		n := recordName{h.Version, h.Chain}
+		if r.world.abandoned[n] {
+			return
 		}
-		want := h.First
-		for rest := b[at+format.FrameHeadSize : end]; len(rest) > 0; {
-			head, ops, next, ok := format.NextRecord(rest)
-			if !ok {
-				r.fail("%s: the journal has a frame at %d whose records do not fit it", when, at)
-				return
-			}
-			if head.Version != want {
-				r.fail("%s: the journal has a frame at %d in which version %d is where %d should be", when, at, head.Version, want)
-			}
-			want++
-			if w := set[head.Version]; w != nil && !bytes.Contains(ops, binary.LittleEndian.AppendUint64(nil, w.value<<8)) {
-				r.fail("%s: the journal tells of version %d, which has set %v to %d, something else", when, head.Version, w.keys, w.value)
-			}
-			n := name{head.Version, head.Chain}
-			if old, found := told[n]; found && !bytes.Equal(old, ops) {
-				r.fail("%s: the journal tells two things of version %d", when, head.Version)
-			}
-			if bytes.Contains(ops, reclaimed) {
-				r.fail("%s: the journal tells of version %d what was reclaimed by then", when, head.Version)
-			}
-			told[n] = ops
-			rest = next
+		if w := set[h.Version]; w != nil && !bytes.Contains(ops, binary.LittleEndian.AppendUint64(nil, w.value<<8)) {
+			r.fail("%s: the journal tells of version %d, which has set %v to %d, something else", when, h.Version, w.keys, w.value)
 		}
+		if old, found := told[n]; found && !bytes.Equal(old, ops) {
+			r.fail("%s: the journal tells two things of version %d", when, h.Version)
+		}
+		if bytes.Contains(ops, reclaimed) {
+			r.fail("%s: the journal tells of version %d what was reclaimed by then", when, h.Version)
+		}
+		told[n] = ops
+	})
+	if err != nil {
+		r.fail("%s: the journal has %v", when, err)
 	}
 }

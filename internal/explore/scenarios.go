@@ -16,14 +16,18 @@ type Scenario struct {
 	Name    string
 	Options engine.Options
 	Prepare func(sp *engine.Space, w *World) error
-	Kills   int // processes that die, at most
+	Lose    func(w *World) error // what a loss of power takes, after Prepare, when nobody has the space open
+	Small   bool                 // the least is worth to be moved, and to be cut off
+	Kills   int                  // processes that die, at most
+	Cut     func(w *World) error // what is done to the live file, before any step, once; nil: nothing
 	Threads func(r *Run) []*Thread
+	After   func(r *Run) // looks at what only this scenario promises, when all has come to its end
 }
 
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = slices.Concat(scenarios, journalScenarios, forkScenarios)
+var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios, lostScenarios)
 
 // scenarios are those that are in no file of their own.
 var scenarios = []Scenario{

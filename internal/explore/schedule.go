@@ -59,6 +59,9 @@ type schedule struct {
 	decisions    []decision
 	spent        int
 	killed       int
+	cut          func() error // what is done to the live file; nil: nothing
+	lost         bool         // it was done
+	every        int          // it is done before every step of so many; 0: each
 	steps        int
 	pauses, idle int
 	clock        time.Time
@@ -117,7 +120,7 @@ func (s *schedule) start(t *Thread) {
 		}
 		s.finished <- struct{}{}
 	}()
-	debug.SetPanicOnFault(true)
+	debug.SetPanicOnFault(s.cut == nil) // else a fault without a guard is to end the program
 	t.body()
 	completed = true
 	t.state = done
@@ -201,24 +204,45 @@ func (s *schedule) Step(where string, kind step.Kind, at any) {
 		s.stop(t)
 	}
 	t.where = where
-	if !s.filter.worth(t, where, kind, at) || s.spent >= s.bound {
+	if s.cut != nil {
+		s.lookAtGuard(t, where, kind, at)
+	}
+	worth := s.filter.worth(t, where, kind, at)
+	if s.spent >= s.bound || !worth && (s.cut == nil || s.lost) {
 		return
 	}
-	s.deviate(t, where)
+	s.deviate(t, where, worth)
 }
 
-// deviate lets another thread go on, or kills the process, if the schedule says so.
-func (s *schedule) deviate(t *Thread, where string) {
+// lookAtGuard looks whether a fault of an access to a word of live would be a panic (L15).
+func (s *schedule) lookAtGuard(t *Thread, where string, kind step.Kind, at any) {
+	if kind != step.Read && kind != step.Write || at == nil || !t.process.shares(at) {
+		return
+	}
+	if guarded := debug.SetPanicOnFault(true); !guarded {
+		debug.SetPanicOnFault(false)
+		s.fail("%s would die at %s, if the live file was cut: there is no guard", t.name, where)
+	}
+}
+
+// deviate lets another thread go on, or kills the process, or cuts the live file, if the
+// schedule says so: the last one wherever it may make a difference, and the others where
+// it is worth it.
+func (s *schedule) deviate(t *Thread, where string, worth bool) {
 	var others []*Thread
 	costs := []int{0}
 	for _, u := range s.threads {
-		if u != t && u.state == ready {
+		if worth && u != t && u.state == ready {
 			others = append(others, u)
 			costs = append(costs, 1)
 		}
 	}
-	kill := s.killed < s.kills && t.process.mortal
+	kill := worth && s.killed < s.kills && t.process.mortal
 	if kill {
+		costs = append(costs, 1)
+	}
+	cut := s.cut != nil && !s.lost && s.cuttable(worth)
+	if cut {
 		costs = append(costs, 1)
 	}
 	if len(costs) == 1 {
@@ -227,6 +251,12 @@ func (s *schedule) deviate(t *Thread, where string) {
 	chosen := s.decide(costs)
 	switch {
 	case chosen == 0:
+	case cut && chosen == len(costs)-1:
+		s.trace = append(s.trace, fmt.Sprintf("the live file is cut before %s goes on with %s", t.name, where))
+		s.lost = true
+		if err := s.cut(); err != nil {
+			s.fail("cutting the live file: %v", err)
+		}
 	case kill && chosen == len(costs)-1:
 		s.trace = append(s.trace, fmt.Sprintf("%s is killed before %s", t.name, where))
 		s.kill(t)
@@ -236,6 +266,14 @@ func (s *schedule) deviate(t *Thread, where string) {
 		t.preempted = true
 		s.yieldTo(t, u)
 	}
+}
+
+// cuttable reports whether the live file may be cut before this step.
+func (s *schedule) cuttable(worth bool) bool {
+	if s.filter.near != nil {
+		return worth
+	}
+	return s.every == 0 || s.steps%s.every == 0
 }
 
 // yieldTo lets u go on, and returns when t may.

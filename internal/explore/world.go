@@ -13,8 +13,10 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/explore/step"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -39,14 +41,20 @@ type World struct {
 	record  invariant.Record
 
 	live, heap []byte // as they are before a run
+	length     int64  // of the heap file, before a run
+	lost       bool   // the live file was cut since
+	every      int    // steps of which one may be the one before which it is cut
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
-	before     map[uint64]uint64 // what the map has before a run
+	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
+	before     map[uint64]uint64   // what the map has before a run
 }
 
 // NewWorld makes a space in dir, in which each of some keys has the value 0 unless a
 // transaction of the preparation says otherwise.
-func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *World) error) (*World, error) {
+func NewWorld(dir string, sc *Scenario) (*World, error) {
+	step.Small = false
+	o := sc.Options
 	o.MaxSize, o.Manual, o.Verify, o.NoCollect = windowSize, true, true, true
 	w := &World{dir: dir, options: o, of: tableOf, before: map[uint64]uint64{}}
 	sp, err := engine.Open(dir, o)
@@ -73,8 +81,13 @@ func NewWorld(dir string, o engine.Options, prepare func(sp *engine.Space, w *Wo
 	if sp, err = engine.OpenApart(dir, o, nil); err != nil {
 		return nil, err
 	}
-	if err := w.prepare(sp, prepare); err != nil {
+	if err := w.prepare(sp, sc.Prepare); err != nil {
 		return nil, err
+	}
+	if sc.Lose != nil {
+		if err := w.recover(sc.Lose); err != nil {
+			return nil, err
+		}
 	}
 	return w, w.remember()
 }
@@ -107,6 +120,21 @@ func (w *World) prepare(sp *engine.Space, more func(sp *engine.Space, w *World) 
 	return sp.Depart()
 }
 
+// recover loses live, and what else a loss of power takes, and recovers the space.
+func (w *World) recover(lose func(w *World) error) error {
+	if err := lose(w); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(w.dir, live.FileName)); err != nil {
+		return err
+	}
+	sp, err := engine.OpenApart(w.dir, w.options, nil)
+	if err != nil {
+		return err
+	}
+	return sp.Depart()
+}
+
 // keys are those that the map has from the beginning.
 const keys = 6
 
@@ -122,6 +150,9 @@ func (w *World) remember() error {
 		return err
 	}
 	defer f.Close()
+	if err := os.Link(filepath.Join(w.dir, live.FileName), w.dir+".live"); err != nil { // by which it is found when others have replaced it
+		return err
+	}
 	if w.words, err = mapping.MapShared(f, format.LiveSize); err != nil {
 		return err
 	}
@@ -131,11 +162,13 @@ func (w *World) remember() error {
 	}
 	w.record = invariant.OpenRecord(invariant.Subject{Dir: w.dir, Heap: info, Space: w.space, Salt: w.liveWords().Salt.Load(),
 		Joined: w.liveWords().NextIncarnation.Load})
-	w.live = append([]byte(nil), w.words.Bytes()...)
+	w.live, w.length = append([]byte(nil), w.words.Bytes()...), info.Size()
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
-	w.journal, err = os.ReadFile(filepath.Join(w.dir, "journal"))
-	return err
+	if w.journal, err = os.ReadFile(filepath.Join(w.dir, journal.FileName)); err != nil || w.options.NoJournal {
+		return err
+	}
+	return w.findAbandoned()
 }
 
 // liveWords returns the words of the live file.
@@ -149,24 +182,48 @@ func (w *World) written(from, to uint64) []byte {
 
 // reset makes everything as it was.
 func (w *World) reset() error {
-	carved := w.liveWords().Carved.Load()
-	w.most = max(w.most, carved)
+	if w.lost {
+		if err := w.restoreLive(); err != nil {
+			return err
+		}
+	} else {
+		w.most = max(w.most, w.liveWords().Carved.Load())
+	}
+	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), max(w.length, int64(w.most))); err != nil { // it may have been cut
+		return err
+	}
 	copy(w.words.Bytes(), w.live)
 	w.record.Clear(w.liveWords().NextIncarnation.Load())
 	copy(w.written(0, uint64(len(w.heap))), w.heap)
 	clear(w.written(uint64(len(w.heap)), w.most))
 	w.most = uint64(len(w.heap))
 	w.holes.reset()
+	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), w.length); err != nil {
+		return err
+	}
 	if w.options.NoJournal {
 		return nil
 	}
 	return w.resetJournal()
 }
 
+// restoreLive makes the live file that which it was, and as long, if it was cut: whoever found
+// out may have made another one. What the run has used of the heap is not known then.
+func (w *World) restoreLive() error {
+	path, kept := filepath.Join(w.dir, live.FileName), w.dir+".live"
+	w.lost = false
+	info, err := os.Stat(filepath.Join(w.dir, engine.HeapName))
+	if err != nil {
+		return err
+	}
+	w.most = max(w.most, uint64(info.Size()))
+	return errors.Join(os.Truncate(kept, format.LiveSize), os.Remove(path), os.Link(kept, path))
+}
+
 // resetJournal makes the journal as it was: what is behind its beginning is not looked
 // at, as far as no frame leads there.
 func (w *World) resetJournal() error {
-	f, err := os.OpenFile(filepath.Join(w.dir, "journal"), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -222,6 +279,20 @@ func (p *Process) place(at any) (uintptr, bool) {
 	return a - p.at, true
 }
 
+// shares reports whether a pointer leads to a word that the process shares with others.
+func (p *Process) shares(at any) bool {
+	if p.space == nil {
+		return false
+	}
+	lv, _ := p.space.Parts()
+	if lv == nil {
+		return false
+	}
+	from, size := lv.WordsAt()
+	a := reflect.ValueOf(at).Pointer()
+	return a >= from && a < from+size
+}
+
 // die drops the locks of the process.
 func (p *Process) die() {
 	if p.space != nil {
@@ -236,6 +307,7 @@ type write struct {
 	keys    []uint64
 	version format.Version // 0: not known
 	outcome outcome
+	durable bool
 }
 
 type outcome int

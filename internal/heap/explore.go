@@ -55,6 +55,9 @@ func (h *Heap) Census(visit func(a format.Addr, size format.ByteCount, free bool
 	}
 }
 
+// Epoch returns that of the sweep that the lists of this process are of.
+func (h *Heap) Epoch() uint64 { return h.epoch }
+
 // StackCensus calls visit with what is in the stacks of batches, the batches included.
 // It returns an error if one does not verify: nobody is using them.
 func (h *Heap) StackCensus(visit func(a format.Addr, size format.ByteCount, free bool)) error {

@@ -215,7 +215,7 @@ func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Ve
 		return
 	}
 	list := format.Addr((*format.State)(at(uintptr(a) + format.HeaderSize)).Pins)
-	carved := h.live.Words().Carved.Load()
+	carved := h.live.Carved() // of words that are lost it may be beyond everything (L16)
 	off := uint64(list) - h.base
 	if off < h.first || off >= carved || list&15 != 0 {
 		return

@@ -397,6 +397,7 @@ func (v *Live) Publish(base, next format.Addr) bool {
 type pulse struct {
 	on      atomic.Bool
 	leading atomic.Bool   // this process writes the journal
+	holding atomic.Int32  // it has the writer lock, and does what takes long: see Holding
 	seen    atomic.Uint64 // times that it began to write, but for turns
 	turns   atomic.Uint64 // transactions begun; of whoever may take the writer lock
 	active  bool          // at the last beat, this process used its lists
@@ -424,6 +425,15 @@ func (v *Live) wakeHeart() {
 	}
 }
 
+// Holding says that the process has the writer lock, does not use its lists, and does what may
+// take long: its heart beats until the end that it returns. Otherwise it would fall asleep after
+// a while, and the process would be taken for one that stands still.
+func (v *Live) Holding() (end func()) {
+	v.pulse.holding.Add(1)
+	v.Writing()
+	return func() { v.pulse.holding.Add(-1) }
+}
+
 // runPulse beats while there are transactions, and sleeps otherwise.
 func (v *Live) runPulse() {
 	defer v.pulse.done.Done()
@@ -448,7 +458,7 @@ func (v *Live) runPulse() {
 				return
 			}
 			seen := v.pulse.begun()
-			if seen != last || v.pulse.active || v.pulse.leading.Load() {
+			if seen != last || v.pulse.active || v.pulse.leading.Load() || v.pulse.holding.Load() != 0 {
 				last, idle = seen, 0
 			} else if idle++; idle > 40 {
 				v.pulse.on.Store(false)

@@ -155,6 +155,43 @@ func TestLockWriter_HeartBeats(t *testing.T) { // else others take a living hold
 	a.UnlockWriter()
 }
 
+// The heart of a process that has the lock beats for as long as it says that it has, also if it
+// begins no transaction: else it would be taken for one that stands still.
+func TestHolding_HeartBeats(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	v := member(t, s)
+	defer v.Leave(true)
+	end := v.Holding()
+	defer end()
+	const more = 60 // than it beats before it falls asleep
+	for began := time.Now(); v.Entry().Heartbeat.Load() < more; time.Sleep(time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatalf("it has beaten %d times, and falls asleep", v.Entry().Heartbeat.Load())
+		}
+	}
+}
+
+// A process whose heart does not beat loses the lock, although nobody has stopped it: that it runs
+// nobody can see. It cannot publish any more then.
+func TestLockWriter_HeartDoesNotBeat(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	a, b := member(t, s), member(t, s)
+	defer a.Leave(true)
+	defer b.Leave(true)
+	if !a.Words().Owner.CompareAndSwap(0, uint64(a.Incarnation())) { // LockWriter would wake its heart
+		t.Fatal("somebody has the lock")
+	}
+	within(t, "taking over", func() {
+		grant, err := b.LockWriter(t.Context())
+		if err != nil || grant != live.FromSuspended {
+			t.Errorf("the grant is %v (%v)", grant, err)
+		}
+	})
+	if a.OwnsWriter() || !b.OwnsWriter() {
+		t.Error("the former holder has the lock still")
+	}
+}
+
 func TestLockWriter_ContextEnds(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	a, b := member(t, s), member(t, s)

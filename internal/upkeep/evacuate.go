@@ -42,10 +42,10 @@ import (
 //	    left it to the next one (heap.Marks.Withhold); what is moved out of them is
 //	    left to a sweep, not freed; and what else becomes free in them this process leaves to
 //	    the next sweep, too (heap.Avoid), which finds them free as a whole. Until it has
-//	    ended one is due (SweepWish), whoever dies; and nobody else sweeps, since the one who
-//	    moves is the sweeper. If others write there all the same, because they have
-//	    freed something there, or have swept while this process stood still, an extent
-//	    is not emptied, and that is all.
+//	    ended one is due (SweepWish), whoever dies, and whoever has swept since this process
+//	    began to move. Nobody else sweeps, since the one who moves is the sweeper. If others
+//	    write there all the same, because they have freed something there, or have swept
+//	    while this process stood still, an extent is not emptied, and that is all.
 //	P4  What checkpoints reach stays where it is: those versions cannot be changed. So an
 //	    extent in which there is something of them is not emptied.
 //	P5  The block of the state of a program that runs under Resume has to stay the same, or

@@ -79,7 +79,11 @@ func (u *Upkeep) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 	}
 	if e.extents > 0 {
 		u.Live.Words().SweepWish.Store(1) // P3
-		if s.busy, err = afterMoving(e.empty(ctx), u.findFree(ctx, secondTries, nil)); err != nil {
+		s.busy, err = afterMoving(e.empty(ctx), u.findFree(ctx, secondTries, nil))
+		if s.busy || err != nil { // who has swept meanwhile has done so before the last blocks were moved
+			u.Live.Words().SweepWish.Store(1)
+		}
+		if err != nil {
 			return s, err
 		}
 		if !s.busy {

@@ -199,7 +199,7 @@ func init() {
 
 	// It writes very much in one transaction, and never commits it.
 	children["hoarder"] = func(dir string, args []string) error {
-		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
+		s, err := everheap.Open(dir)
 		if err != nil {
 			return err
 		}

@@ -48,6 +48,18 @@ var MutantOn string
 // Mutant reports whether a fix is to be taken out.
 func Mutant(name string) bool { return MutantOn == name }
 
+// Small says that even a space that takes little is worth to be made smaller.
+var Small bool
+
+// AtMost is what a file may take without anything being done about it, or a multiple of what
+// it needs.
+func AtMost(n uint64) uint64 {
+	if Small {
+		return 0
+	}
+	return n
+}
+
 // At announces an operation on the word at p.
 func At[T any](p *T, kind Kind, where string) *T {
 	if Driven != nil {

@@ -1,0 +1,200 @@
+//go:build explore
+
+package explore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/upkeep"
+)
+
+// movingScenarios are those in which blocks are moved, so that extents become free as a whole,
+// and in which the last user cuts the end of the heap file off.
+var movingScenarios = []Scenario{
+	{
+		// A process moves all blocks there are, while another one replaces them.
+		Name: "moving", Options: noJournal, Kills: 1, Small: true,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.process(true)
+			r.set(b, 1, 3)
+			return []*Thread{
+				r.thread(a, "mover", func() { r.compact(a) }),
+				r.thread(b, "writer", func() {
+					r.set(b, 1, 1, 2)
+					r.set(b, 1, 1, 4)
+				}),
+			}
+		},
+		After: (*Run).unlisted,
+	},
+	{
+		// A process moves all blocks, while another thread of it replaces them.
+		Name: "moving within", Options: noJournal, Small: true,
+		Threads: func(r *Run) []*Thread {
+			a := r.process(false)
+			return []*Thread{
+				r.thread(a, "mover", func() { r.compact(a) }),
+				r.thread(a, "writer", func() { r.set(a, 1, 1, 2); r.set(a, 1, 1, 2) }),
+			}
+		},
+		After: (*Run).unlisted,
+	},
+	{
+		// A process moves a map whose leaves are those of several slots each.
+		Name: "moving a tree", Options: noJournal, Small: true, Prepare: many,
+		Threads: func(r *Run) []*Thread {
+			a := r.process(false)
+			return []*Thread{r.thread(a, "mover", func() { r.compact(a) })}
+		},
+	},
+	{
+		// A process moves blocks, while another one does, and a third one stands in a
+		// transaction, so that no sweep can begin.
+		Name: "movers", Options: noJournal, Small: true,
+		Threads: func(r *Run) []*Thread {
+			a, b, c := r.process(false), r.process(false), r.process(false)
+			over := false
+			return []*Thread{
+				r.thread(a, "mover", func() { r.compact(a); over = true }),
+				r.thread(b, "sweeper", func() { r.sweep(b) }),
+				r.thread(c, "writer", func() { r.setWhen(c, &over, 1) }),
+			}
+		},
+		After: (*Run).allKnown,
+	},
+	{
+		// A process looks whether the heap file can be made to take less, until that brings
+		// no more, while another one writes a little.
+		Name: "looking at the heap", Small: true, Prepare: covered,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			written := false
+			return []*Thread{
+				r.thread(a, "looker", func() {
+					r.rest(a, 4)
+					r.await(&written)
+					rest := a.space.Rest()
+					for range 6 {
+						r.lookAtRest(a, rest)
+					}
+					r.staysSo(a, "although it has tried", func() { r.lookAtRest(a, rest); r.lookAtRest(a, rest) })
+				}),
+				r.thread(b, "writer", func() { r.synced(b); written = true }),
+			}
+		},
+	},
+	{
+		// A process looks whether the heap file can be made to take less, while another one
+		// stands in a transaction.
+		Name: "looking while one writes", Small: true, Prepare: covered,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			begun, over := false, false
+			return []*Thread{
+				r.thread(a, "looker", func() {
+					r.await(&begun)
+					r.rest(a, 4) // two anchors for the journal, if that is long
+					r.staysSo(a, "although no sweep could begin", func() { r.rest(a, 4) })
+					over = true
+				}),
+				r.thread(b, "writer", func() {
+					r.setForking(b, func(*engine.Tx) { begun = true; r.await(&over) }, 1)
+				}),
+			}
+		},
+	},
+	{
+		// Blocks are moved while the journal tells of what others have changed.
+		Name: "moving with a journal", Kills: 1, Small: true, Prepare: covered,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.process(false)
+			return []*Thread{
+				r.thread(a, "mover", func() { r.compact(a) }),
+				r.thread(b, "writer", func() { r.set(b, 1, 1, 2); r.synced(b) }),
+			}
+		},
+		After: func(r *Run) { r.must("what is in the journal", r.processes[1].space.Journaled()) },
+	},
+	{
+		// The last user cuts the end of the file off, and may die on the way; another one
+		// opens the space, goes on, and does so too.
+		Name: "cutting the heap", Options: noJournal, Kills: 1, Small: true, Prepare: leave,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.absent(false)
+			r.set(a, 1, 3)
+			gone := false
+			return []*Thread{
+				r.thread(a, "last", func() { r.close(a); gone = true }),
+				r.thread(b, "next", func() {
+					for !gone && !a.dead && r.schedule.failure == "" {
+						r.schedule.Pause("scenario", 0)
+					}
+					if err := b.open(); err != nil {
+						r.fail("opening: %v", err)
+						return
+					}
+					r.set(b, 1, 1, 2)
+					r.big(b)
+					r.close(b)
+				}),
+			}
+		},
+	},
+}
+
+// many makes a map of more than a leaf.
+func many(sp *engine.Space, w *World) error {
+	_, err := sp.Write(func(tx *engine.Tx) error {
+		for i := range uint64(200) {
+			if err := w.store(tx, 1000+i, i<<8); err != nil {
+				return err
+			}
+			w.before[1000+i] = i << 8
+		}
+		return nil
+	})
+	return err
+}
+
+// compact makes the files of the space take less, whatever comes of it.
+func (r *Run) compact(p *Process) {
+	_, _, err := p.space.Compact(context.Background())
+	if !errors.Is(err, engine.ErrBusy) {
+		r.must("compacting", err)
+	}
+}
+
+// setWhen commits a transaction that sets a key, once another thread has done something, and
+// has begun it before.
+func (r *Run) setWhen(p *Process, done *bool, key uint64) {
+	r.setForking(p, func(*engine.Tx) { r.await(done) }, key)
+}
+
+// staysSo looks whether nothing is done to the files by what fn does.
+func (r *Run) staysSo(p *Process, although string, fn func()) {
+	before := r.resting(p)
+	fn()
+	if now := r.resting(p); now != before {
+		r.fail("something is done to the files, %s: they were %v, and are %v", although, before, now)
+	}
+}
+
+// unlisted looks whether what was free in extents that somebody has emptied was in its lists.
+func (r *Run) unlisted() {
+	if upkeep.Listed != "" {
+		r.fail("%s", upkeep.Listed)
+	}
+}
+
+// allKnown looks whether a sweep is due if one would find space that nobody knows of (P3).
+func (r *Run) allKnown() {
+	a, due := r.processes[0], r.world.liveWords().SweepWish.Load() != 0
+	before := r.owners(a, "at the end")
+	r.sweep(a)
+	after := r.owners(a, "at the end")
+	if !due && before > after {
+		r.fail("nobody knows of %d bytes, and no sweep is due", before-after)
+	}
+}

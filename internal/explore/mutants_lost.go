@@ -1,0 +1,49 @@
+package explore
+
+// lostMutants are those by which somebody dies of a live file that was cut, or goes on with what
+// is not its words any more.
+var lostMutants = []Mutant{
+	{
+		Name: "unguarded", Finds: "losing live: reading and writing, cut",
+		What: "a fault on the words of live ends the process (L15, X2)",
+		Changes: []Change{{"member/guard.go",
+			"\tdefer m.EndGuard(debug.SetPanicOnFault(true), &err)\n\treturn fn()\n",
+			"\tdefer m.EndGuard(debug.SetPanicOnFault(!MUTANT), &err)\n\treturn fn()\n"}},
+	},
+	{
+		Name: "watch-by-halves", Finds: "losing live: mutexes and watches, cut",
+		Soon: []string{"v.words.Current.Load"},
+		What: "a watcher ends a view that has not begun, since the words are lost (X2)",
+		Changes: []Change{{"engine/watching.go",
+			"\th.tx.Read(&sp.store) //",
+			"\tif !MUTANT {\n\t\th.tx.Read(&sp.store)\n\t} //"}},
+	},
+	{
+		Name: "seal-unlooked", Finds: "losing live: sweeping and compacting, cut and made longer",
+		What: "nobody looks at the seal before acting on what words say (L14, L16)",
+		Changes: []Change{{"live/lost.go",
+			"func (v *Live) Assure() {\n\tif v.words",
+			"func (v *Live) Assure() {\n\tif !explored.Mutant(\"seal-unlooked\") && v.words"}},
+	},
+	{
+		Name: "salt-unlooked", Finds: "losing live: reading and writing, cut and made longer",
+		What: "nobody looks whether the current state is that of a whole file (L14)",
+		Changes: []Change{{"live/lost.go",
+			"{ return v.words.Salt.Load() == v.seal }",
+			"{ return explored.Mutant(\"salt-unlooked\") || v.words.Salt.Load() == v.seal }"}},
+	},
+	{
+		Name: "as-it-looks", Finds: "losing live: reading and writing, cut and made longer",
+		What: "what comes of lost words is told as what it looks like (X6)",
+		Changes: []Change{{"member/lost.go",
+			"\tif errors.Is(err, failure.ErrLiveLost) {\n\t\treturn nil\n\t}\n\tfor _",
+			"\tif MUTANT || errors.Is(err, failure.ErrLiveLost) {\n\t\treturn nil\n\t}\n\tfor _"}},
+	},
+	{
+		Name: "lost-bound", Finds: "losing live: reading and writing, written over",
+		What: "an address is followed because it lies below a bound that is lost (L16)",
+		Changes: []Change{{"heap/heap.go",
+			"\tcarved := h.live.Carved() // of words that are lost",
+			"\tbound := h.live.Carved\n\tif MUTANT {\n\t\tbound = h.live.Words().Carved.Load\n\t}\n\tcarved := bound() // of words that are lost"}},
+	},
+}

@@ -10,10 +10,14 @@ import (
 var fast = cpu.X86.HasSSE42 && cpu.X86.HasPCLMULQDQ
 
 // pieceWords is how many words chains divides by three at a time.
+//
+//lint:ignore U1000 the assembly has it
 const pieceWords = 384
 
 // moves[n] moves a sum on by n words, when it is multiplied by that and then goes through
 // one CRC instruction: it is x^(64n-33), lowest power in the highest bit.
+//
+//lint:ignore U1000 the assembly reads it
 var moves = func() (m [pieceWords + 1]uint32) {
 	m[1] = 1
 	for n := 2; n < len(m); n++ {

@@ -61,8 +61,9 @@ func (o *OwnHolds) Begin(ctx context.Context) (_ context.Context, end func()) {
 	}
 }
 
-// CancelLong cancels the holds whose owners may wait for the queue, and returns how many there
-// are besides those of this goroutine, which moves blocks itself, and those that can only end.
+// CancelLong cancels the holds whose owners may wait for the queue, and returns how many holds
+// there are, of whatever kind, but for those of this goroutine that it would cancel: a
+// transaction that moves blocks does not wait for itself.
 func (o *OwnHolds) CancelLong() int64 {
 	o.Lock()
 	defer o.Unlock()

@@ -83,7 +83,7 @@ type Subject struct {
 	Heap  os.FileInfo // of its heap file
 	Space [16]byte
 	Salt  uint64
-	// Joined returns how many have joined the space under its live file.
+	// Joined returns how many have joined the space under its live file. It may panic.
 	Joined func() uint64
 }
 
@@ -97,7 +97,14 @@ func OpenRecord(s Subject) Record {
 	if err != nil {
 		return Record{}
 	}
+	begun := false
+	defer func() {
+		if !begun {
+			Record{r}.Close()
+		}
+	}()
 	r.begin(s)
+	begun = true
 	return Record{r}
 }
 

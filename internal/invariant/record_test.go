@@ -233,6 +233,24 @@ func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	}
 }
 
+// Whoever asks how many have joined may find the live file cut: then the record is let go of.
+func TestOpenRecord_PanicOfJoined(t *testing.T) {
+	inUse := func() (n int) {
+		open.Range(func(any, any) bool { n++; return true })
+		return n
+	}
+	s, before := subject(t), inUse()
+	s.Joined = func() uint64 { panic("cut") }
+	func() {
+		defer func() { _ = recover() }()
+		OpenRecord(s)
+		t.Error("no panic")
+	}()
+	if n := inUse(); n != before {
+		t.Errorf("%d records in use, want %d", n, before)
+	}
+}
+
 // The record of a space that is gone is removed, unless a process uses it.
 func TestRecord_IsRemovedWithItsSpace(t *testing.T) { // D5
 	gone, used := subject(t), subject(t)

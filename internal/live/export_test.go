@@ -1,6 +1,16 @@
 package live
 
-import "time"
+import (
+	"os"
+	"time"
+
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// OpenRecord opens the record again.
+func (v *Live) OpenRecord(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
+	return v.openRecord(dir, space, heap)
+}
 
 // SetOfferLapse sets how long an offer stands, until restore is called.
 func SetOfferLapse(d time.Duration) (restore func()) {

@@ -247,8 +247,19 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 		return err
 	}
 	if invariant.Enabled {
+		return v.openRecord(dir, space, heap)
+	}
+	return nil
+}
+
+// openRecord opens the record of what is asserted of the space, for which it reads a word.
+func (v *Live) openRecord(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
+	whole := v.Guard(func() {
 		v.record = invariant.OpenRecord(invariant.Subject{Dir: dir.Opened(), Heap: heap, Space: space, Salt: v.seal,
 			Joined: v.words.NextIncarnation.Load})
+	})
+	if !whole { // cut since attach has looked
+		return errNoSeal
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
+		err = sp.UnlessLost(err) // while live is mapped
 		sp.release()
 		return nil, err
 	}

@@ -73,6 +73,14 @@ func (m *Member) WhyClosed() error {
 	return failure.ErrClosed
 }
 
+// UnlessLost returns err, or that of the loss, if err can come of it (X6).
+func (m *Member) UnlessLost(err error) error {
+	if lost := m.becauseLost(failure.Kind("", err)); lost != nil {
+		return lost
+	}
+	return err
+}
+
 // becauseLost returns the error of the loss, if err is one that can come of it (X6).
 func (m *Member) becauseLost(err error) error {
 	if errors.Is(err, failure.ErrLiveLost) {

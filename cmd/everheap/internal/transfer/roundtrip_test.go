@@ -37,8 +37,6 @@ type typist struct {
 	key   bool
 }
 
-func (w *typist) pick(list ...string) string { return list[w.r.IntN(len(list))] }
-
 func (w *typist) text(depth int) string {
 	simple := []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "string", "string", "time.Time", "[4]byte", "netip.Addr"}
 	if !w.key {

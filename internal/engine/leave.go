@@ -15,7 +15,7 @@ import (
 func (sp *Space) end() error {
 	close(sp.Quit)
 	sp.Done.Wait()
-	sp.stopWatching()
+	sp.watchers.Stop()
 	clean := false
 	err := sp.Guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.ReadOnly {

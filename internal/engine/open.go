@@ -84,6 +84,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.Checkpoints.Init(&sp.turn, &sp.durable)
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
+	sp.watchers.Init(&sp.Member, &sp.store)
 	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		err = sp.UnlessLost(err) // while live is mapped

@@ -81,12 +81,12 @@ var cutScenarios = []Scenario{
 		Threads: func(r *Run) []*Thread {
 			a, _ := r.process(false), r.process(false)
 			return []*Thread{r.thread(a, "A", func() {
-				ctx, u := context.Background(), a.space.NewUser()
+				ctx, u := context.Background(), a.space.NewSession()
 				m := u.Mutex("m")
 				if r.lostOr(a, "locking", m.Lock(ctx)) {
 					r.lostOr(a, "unlocking", m.Unlock())
 				}
-				w, err := u.WatchMap(r.world.of)
+				w, err := u.Watch(r.world.of, false)
 				if r.lostOr(a, "watching", err) {
 					r.put(a, false, 1)
 					if !r.schedule.lost { // else it would wait

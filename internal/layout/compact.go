@@ -18,6 +18,7 @@ import (
 //	array                its elements
 //	slice                length (4 bytes), elements; nil: 0xffffffff
 //	Dict                 length (4 bytes), the key and the value of each entry
+//	built-in map         as a Dict; nil: 0xffffffff
 //	handle               ID (8 bytes)
 //	coded value          length (4 bytes), bytes; the zero value: 0xffffffff
 //	pointer              number of a part (4 bytes); nil: 0
@@ -115,6 +116,8 @@ func (w *packer) value(t *Type, p unsafe.Pointer) {
 		w.pointer(t, p)
 	case Dict:
 		w.dict(t, p)
+	case Table:
+		w.table(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		v := codedBytes(p)
 		if v == nil {
@@ -284,6 +287,8 @@ func (u *unpacker) value(t *Type, off uintptr) error {
 		return u.pointer(t, off)
 	case Dict:
 		return u.dict(t, off)
+	case Table:
+		return u.table(t, off)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return u.coded(t, off)
 	}
@@ -359,7 +364,7 @@ func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 // least returns the least number of bytes that the compact form of a value has.
 func (t *Type) least() (n uintptr) {
 	switch t.kind {
-	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict:
+	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict, Table:
 		return 4
 	case Time:
 		return 12

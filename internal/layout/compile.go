@@ -39,7 +39,7 @@ func Of(rt reflect.Type) (*Type, error) {
 	}
 	compiling.Lock()
 	defer compiling.Unlock()
-	c := compiler{root: rt, nodes: make(map[reflect.Type]*Type)}
+	c := compiler{root: rt, nodes: make(map[reflect.Type]*Type), maps: make(map[reflect.Type]bool)}
 	t, err := c.node(rt)
 	if err != nil {
 		return nil, err
@@ -71,6 +71,8 @@ func Of(rt reflect.Type) (*Type, error) {
 type compiler struct {
 	root  reflect.Type
 	nodes map[reflect.Type]*Type
+	maps  map[reflect.Type]bool // those that reach built-in maps, as far as is known
+	found int                   // built-in maps
 	order []*Type
 	path  []string
 }
@@ -97,9 +99,15 @@ func (c *compiler) at(step string, rt reflect.Type) (*Type, error) {
 
 func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if t, ok := cache.Load(rt); ok {
+		if t.(*Type).copies {
+			c.found++
+		}
 		return t.(*Type), nil
 	}
 	if t := c.nodes[rt]; t != nil {
+		if c.maps[rt] {
+			c.found++
+		}
 		return t, nil
 	}
 	advice, final := refusal(rt)
@@ -113,7 +121,7 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if rt.PkgPath() != "" {
 		t.name = rt.String()
 	}
-	before := len(c.order)
+	before, found := len(c.order), c.found
 	c.nodes[rt] = t
 	c.order = append(c.order, t)
 	err := error(nil)
@@ -122,8 +130,14 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	} else {
 		err = c.fill(t, rt)
 	}
-	if u := (*UnstorableError)(nil); err == nil || !errors.As(err, &u) || u.final {
-		return t, err
+	if t.kind == Table {
+		c.found++
+	}
+	// What has built-in maps in it and methods that know them is stored by those.
+	if c.maps[rt] = c.found > found; err != nil || !c.maps[rt] {
+		if u := (*UnstorableError)(nil); err == nil || !errors.As(err, &u) || u.final {
+			return t, err
+		}
 	}
 	kind := marshalerKind(rt)
 	if kind == Invalid {
@@ -134,7 +148,7 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
 	}
-	c.order = c.order[:before+1]
+	c.order, c.found, c.maps[rt] = c.order[:before+1], found, false
 	*t = Type{rt: rt, size: rt.Size(), align: uintptr(rt.Align()), name: t.name, kind: kind}
 	return t, nil
 }
@@ -153,6 +167,8 @@ func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
 	case k == reflect.Slice:
 		t.kind = Slice
 		t.elem, err = c.at("[]", rt.Elem())
+	case k == reflect.Map:
+		return c.fillTable(t, rt)
 	case k == reflect.Pointer:
 		t.kind = Pointer
 		t.elem, err = c.at("", rt.Elem())

@@ -9,11 +9,12 @@ import (
 
 // copier makes a private copy of a stored value in the Go heap.
 type copier struct {
-	b      Bounds
-	budget uintptr // bytes of owned parts that may still be read (LY5)
-	empty  uintptr // elements of size zero so far
-	arena  []byte  // what is left of the allocation for strings
-	ids    *identity
+	b        Bounds
+	budget   uintptr // bytes of owned parts that may still be read (LY5)
+	empty    uintptr // elements of size zero so far
+	arena    []byte  // what is left of the allocation for strings
+	ids      *identity
+	mentions mentions // of maps that may contain themselves
 }
 
 var errNoGoType = errors.New("everheap: internal: a value can only be copied out with a type compiled from Go")
@@ -84,7 +85,9 @@ func (c *copier) graph(t *Type, dst, src unsafe.Pointer, known bool) error {
 		if !ok {
 			break
 		}
-		if err = c.strings(w.typ, w.src, w.n); err == nil {
+		if w.off == fillTable {
+			err = c.fillLater(w)
+		} else if err = c.strings(w.typ, w.src, w.n); err == nil {
 			err = c.each(w.typ, w.dst, w.src, w.n)
 		}
 	}
@@ -115,7 +118,7 @@ func (c *copier) sum(t *Type, src unsafe.Pointer, n uintptr, budget *uintptr) (t
 			p := unsafe.Add(src, i*t.size+o.off)
 			var more uintptr
 			switch {
-			case !o.owned() || o.code == opPtr || o.code == opCoded:
+			case !o.owned() || o.code == opPtr || o.code == opCoded || o.code == opTable:
 				continue
 			case o.code == opString:
 				more = word(p, 8)
@@ -175,6 +178,8 @@ func (c *copier) run(t *Type, dst, src unsafe.Pointer) error {
 			*(*time.Time)(to) = *(*time.Time)(p)
 		case opCoded:
 			err = c.code(o.typ, to, p)
+		case opTable:
+			err = c.table(o.typ, to, p)
 		case opEach:
 			err = c.each(o.typ, to, p, o.n)
 		}

@@ -92,6 +92,8 @@ func (t *Type) sameParts(a, b unsafe.Pointer) bool {
 			same = equalCodes(codedBytes(p), codedBytes(q))
 		case opSlice:
 			same = sameSlices(o.typ.elem, p, q)
+		case opTable:
+			same = o.typ.sameTables(p, q)
 		case opEach:
 			same = o.typ.sameRow(p, q, o.n)
 		}

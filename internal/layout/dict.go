@@ -92,6 +92,12 @@ func (c *compiler) fillDict(t *Type, rt reflect.Type, m dictMarker) (err error) 
 // what is wrong, or "".
 func completeDicts(nodes []*Type) ([]*Type, string) {
 	for _, t := range nodes {
+		if t.kind == Table && t.table == nil {
+			t.table = &Type{kind: Dict, size: dictSize, align: 8, key: t.key, elem: t.elem}
+			nodes = append(nodes, t.table)
+		}
+	}
+	for _, t := range nodes {
 		if t.kind != Dict || t.entries != nil {
 			continue
 		}

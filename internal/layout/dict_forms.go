@@ -195,8 +195,7 @@ func (u *unpacker) dict(t *Type, off uintptr) error {
 }
 
 // dict compiles the conversion of the entries of Dicts: each is a struct of key and value.
-func (m *matcher) dict(path string, p *seen) *conv {
-	a, b := p.conv.from, p.conv.to
+func (m *matcher) dict(path string, p *seen, a, b *Type) *conv {
 	key, value := m.part(p, path, ".key", a.key, b.key), m.part(p, path, ".value", a.elem, b.elem)
 	ae, be := a.entries.elem, b.entries.elem
 	entry := &conv{code: convStruct, from: ae, to: be}

@@ -23,6 +23,7 @@ import (
 //	other coded value    text, or base64 of its bytes; null for the zero value
 //	Dict                 object, if its keys are strings that are UTF-8 and begin with no $;
 //	                     else an array of arrays of key and value
+//	built-in map         as a Dict, or null
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
 // maxDepth keeps what is written within what JSON parsers accept.
@@ -117,6 +118,8 @@ func (w *printer) value(t *Type, p unsafe.Pointer) error {
 		return w.pointer(t, p)
 	case Dict:
 		return w.dict(t, p)
+	case Table:
+		return w.table(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		w.coded(t, codedBytes(p))
 	case Map, Sorted, List, Ref:
@@ -191,7 +194,7 @@ func (w *printer) pointer(t *Type, p unsafe.Pointer) error {
 	if e.size == 0 {
 		return w.value(e, data)
 	}
-	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table
 	return w.part(uintptr(data), e, 1, wrap, func() error { return w.value(e, data) })
 }
 

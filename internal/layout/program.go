@@ -12,6 +12,7 @@ const (
 	opPtr                  // a pointer; typ is the pointer type
 	opTime                 // a time.Time
 	opCoded                // a coded value; typ is its type
+	opTable                // a built-in map; typ is its type
 	opEach                 // n values of typ, one after another, by their own program
 )
 
@@ -45,9 +46,13 @@ func finish(nodes []*Type) string {
 		}
 	}
 	for _, t := range nodes {
+		if t.kind == Table {
+			t.loops = t.table.reaches(func(u *Type) bool { return u == t })
+		}
 		t.graph = t.owns && t.reaches(func(u *Type) bool { return u.kind == Pointer || u.ident })
 		t.handles = t.reaches((*Type).isHandle)
 		t.coded = t.reaches((*Type).isCoded)
+		t.copies = t.reaches(func(u *Type) bool { return u.kind == Table })
 		t.checked = t.owns || t.reaches(func(u *Type) bool { return u.kind == Bool || u.kind == Time })
 	}
 	return ""
@@ -105,7 +110,7 @@ func (t *Type) build(depth int) (what string) {
 }
 
 func (o *op) owned() bool {
-	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opCoded || o.code == opEach && o.typ.owns
+	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opCoded || o.code == opTable || o.code == opEach && o.typ.owns
 }
 
 // weigh counts the values that t contains by value, itself included.
@@ -138,6 +143,8 @@ func (t *Type) program() {
 		t.ops = []op{{code: opTime}}
 	case Addr, AddrPort, Prefix, Binary, Text:
 		t.ops = []op{{code: opCoded, typ: t}}
+	case Table:
+		t.ops = []op{{code: opTable, typ: t}}
 	case Array:
 		if n := uintptr(len(t.elem.ops)); n == 0 || t.size == 0 {
 			return
@@ -197,7 +204,7 @@ func (t *Type) between() {
 			continue
 		case opString:
 			n = 16
-		case opPtr:
+		case opPtr, opTable:
 			n = 8
 		case opSlice, opTime:
 			n = 24

@@ -114,6 +114,8 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 		return w.pointer(t, p)
 	case Dict:
 		return w.dict(t, p)
+	case Table:
+		return w.table(t, p)
 	case Array:
 		return w.each(t.elem, p, t.length)
 	case Struct:

@@ -105,7 +105,7 @@ func (b *background) tick() error {
 	sp.Live.Tick()
 	b.ahead.Look(&sp.Member, readahead.Faults)
 	if b.n%reapTicks == 0 {
-		sp.Live.Reap()
+		sp.Live.ReapSome()
 	}
 	if sp.ReadOnly {
 		return nil

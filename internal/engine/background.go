@@ -110,6 +110,7 @@ func (b *background) tick() error {
 	if sp.ReadOnly {
 		return nil
 	}
+	sp.turn.PassOn()
 	if commits := sp.Live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
 	} else {

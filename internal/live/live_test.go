@@ -269,11 +269,11 @@ func TestReap_AfterADeadWriterAndReader(t *testing.T) {
 	dead.Entry().Reserved.Store(12345)
 	dead.Entry().Active.Store(1)
 	incarnation := dead.Incarnation()
-	if !s.Live.Alive(incarnation) || !s.Live.OtherActive() {
+	if !s.Live.Alive(incarnation) || !s.Live.Accompanied(true) {
 		t.Error("a member that lives is not seen")
 	}
 	dead.Leave(false)
-	if s.Live.Alive(incarnation) || s.Live.OtherActive() {
+	if s.Live.Alive(incarnation) || s.Live.Accompanied(true) {
 		t.Error("a dead member counts")
 	}
 	if n := s.Live.Reap(); n != 1 {

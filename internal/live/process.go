@@ -25,7 +25,7 @@ func (v *Live) Join() error {
 			return err
 		}
 		// A process that cleans up after the dead may take a byte for a moment.
-		if v.living() == format.NumProcesses || time.Since(began) > joinPatience {
+		if len(v.Processes()) == format.NumProcesses || time.Since(began) > joinPatience {
 			return ErrTooManyProcesses
 		}
 	}
@@ -33,16 +33,6 @@ func (v *Live) Join() error {
 
 // joinPatience bounds how long Join waits for the cleaning up after the dead.
 const joinPatience = 2 * time.Second
-
-// living counts the living members.
-func (v *Live) living() (n int) {
-	for i := range v.words.Processes {
-		if v.Alive(format.Incarnation(v.words.Processes[i].Incarnation.Load())) {
-			n++
-		}
-	}
-	return n
-}
 
 // join claims a free entry, if there is one.
 func (v *Live) join() (bool, error) {
@@ -354,9 +344,8 @@ type Process struct {
 func (v *Live) Processes() []Process {
 	var list []Process
 	owner := v.words.Owner.Load()
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
-		e := &v.words.Processes[i]
-		inc := format.Incarnation(e.Incarnation.Load())
+	for i := range v.entriesUsed() {
+		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
 		if inc == 0 || !v.Alive(inc) {
 			continue
 		}
@@ -385,23 +374,13 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	}
 }
 
-// Accompanied reports whether there is another living member.
-func (v *Live) Accompanied() bool {
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
-		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
-		if inc != 0 && inc != v.incarnation && v.Alive(inc) {
-			return true
-		}
-	}
-	return false
-}
-
-// OtherActive reports whether another living member uses its lists of free space.
-func (v *Live) OtherActive() bool {
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
+// Accompanied reports whether there is another living member; if active is set, one that uses
+// its lists of free space.
+func (v *Live) Accompanied(active bool) bool {
+	for i := range v.entriesUsed() {
 		e := &v.words.Processes[i]
 		inc := format.Incarnation(e.Incarnation.Load())
-		if inc != 0 && inc != v.incarnation && e.Active.Load() != 0 && v.Alive(inc) {
+		if inc != v.incarnation && (!active || e.Active.Load() != 0) && v.Alive(inc) {
 			return true
 		}
 	}

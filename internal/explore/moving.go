@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/upkeep"
@@ -198,7 +199,7 @@ func stateful(sp *engine.Space, w *World) (err error) {
 
 // resumed runs a program under Resume, which reaches a checkpoint after it has done something.
 func (r *Run) resumed(p *Process, fn func()) {
-	u := p.space.NewUser()
+	u := p.space.NewSession()
 	defer u.Close()
 	turn := u.Mutex(locks.ResumeMutex + "state")
 	r.must("the mutex of a program", turn.Lock(context.Background()))
@@ -218,7 +219,7 @@ func (r *Run) resumed(p *Process, fn func()) {
 // compact makes the files of the space take less, whatever comes of it.
 func (r *Run) compact(p *Process) {
 	_, _, err := p.space.Compact(context.Background())
-	if !errors.Is(err, engine.ErrBusy) {
+	if !errors.Is(err, failure.ErrBusy) {
 		r.must("compacting", err)
 	}
 }

@@ -46,6 +46,7 @@ func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 // itself, and grows again when they write again. What they have written is there, whether
 // the power fails before or after.
 func TestJournal_IsShortAtRest(t *testing.T) { // J7
+	t.Parallel()
 	dir, size := newDir(t), 50_000
 	acked := map[int]int{}
 	for round := range 2 {
@@ -82,6 +83,7 @@ func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	if testing.Short() {
 		t.Skip("takes half a minute, of looks once a second")
 	}
+	t.Parallel()
 	dir := newDir(t)
 	little := start(t, "author", dir, "", 1, 100)
 	little.hear("ready")

@@ -341,6 +341,7 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel() // who stands still is waited for, and so is what comes after
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "parcel.built", "parcel.taken"}
 	for i, point := range points {
@@ -349,7 +350,11 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U
 		}
 		for _, how := range []string{"stop", "kill"} {
 			times := 1 + r.IntN(3)
-			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) { shrunkAround(t, point, times, how, r) })
+			own := rand.New(rand.NewPCG(*seedFlag, r.Uint64()))
+			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) {
+				t.Parallel()
+				shrunkAround(t, point, times, how, own)
+			})
 		}
 	}
 }
@@ -439,12 +444,14 @@ func TestHeap_LastUserDies(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel()
 	for _, point := range []string{"shorten.told", "parcel.built", "shorten.synced", "anchor.synced", "anchor.written", "punch.marked", "shorten.cut"} {
 		for i, lost := range []bool{false, true} {
 			if testing.Short() && i == len(point)%2 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s:%t", point, lost), func(t *testing.T) {
+				t.Parallel()
 				dir := newDir(t)
 				p := start(t, "tidier", dir, "", *seedFlag, point)
 				p.hear("filled")

@@ -8,12 +8,7 @@ import (
 )
 
 // clear64 clears a word after all that was read and written before. This processor keeps
-// that order, and an atomic write would cost as much as a compare-and-swap.
-//
-// The compiler keeps the order, too: it gives each store and each call the state of memory that
-// the one before has left, and each load one of those. A store that is followed by an atomic
-// operation or a call is not left out, since these may read what it wrote; and an aligned word is
-// written by one instruction. Other processors, and the race detector, get the atomic write.
+// that order, and the compiler (package queue); an atomic write would cost as much as a swap.
 func clear64(word *atomic.Uint64) { *(*uint64)(unsafe.Pointer(word)) = 0 }
 
 // clear32 is the same for a small word.

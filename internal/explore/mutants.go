@@ -25,7 +25,7 @@ type Mutant struct {
 type Change struct{ File, Old, New string }
 
 // Mutants are all there are.
-var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants)
+var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants, lockMutants)
 
 // mutants are those that are in no file of their own.
 var mutants = []Mutant{
@@ -55,6 +55,7 @@ var mutants = []Mutant{
 	},
 	{
 		Name: "base-not-held", Finds: "writers",
+		Soon: []string{"slot.State.Store", "commit."},
 		What: "a writer lets go of its base before the swap, so that its address can come back (L3)",
 		Changes: []Change{{"turn/publish.go",
 			"\tinvariant.Point(\"commit.sealed\")\n",
@@ -107,6 +108,7 @@ var mutants = []Mutant{
 	{
 		Name: "sweep-with-active", Finds: "sweep",
 		Near: []string{"e.Active.Load", "sweep.", "begin.", "commit."},
+		Soon: []string{"w.Epoch.Add", "commit.swap"},
 		What: "a sweep goes on although somebody uses its lists (I7)",
 		Changes: []Change{{"heap/sweep.go",
 			"\tinvariant.Point(\"sweep.emptied\")\n",
@@ -186,6 +188,7 @@ var mutants = []Mutant{
 	{
 		Name: "dead-sweeper-unknown", Finds: "giving up",
 		Near: []string{"sweep.", "Active"},
+		Soon: []string{"Active.Store"},
 		What: "a sweep is not made up for whose process dies in it, and has written nothing else (I4)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\tu.Live.Entry().Heartbeat.Add(1) //",
@@ -235,7 +238,7 @@ var mutants = []Mutant{
 		Name: "reaper-keeps-alive", Finds: "reaping",
 		What: "a dead process counts as alive while somebody cleans up after it (L2, L11)",
 		Changes: []Change{{"live/process.go",
-			"\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n",
-			"\t\tif MUTANT {\n\t\t\te.Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n"}},
+			"\tv.letGoOf(d)\n",
+			"\tfor _, i := range d.entries {\n\t\tif MUTANT {\n\t\t\tv.words.Processes[i].Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t}\n\tv.letGoOf(d)\n"}},
 	},
 }

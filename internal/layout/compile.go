@@ -39,7 +39,7 @@ func Of(rt reflect.Type) (*Type, error) {
 	}
 	compiling.Lock()
 	defer compiling.Unlock()
-	c := compiler{root: rt, nodes: make(map[reflect.Type]*Type), maps: make(map[reflect.Type]bool)}
+	c := compiler{root: rt, nodes: make(map[reflect.Type]*Type)}
 	t, err := c.node(rt)
 	if err != nil {
 		return nil, err
@@ -71,8 +71,6 @@ func Of(rt reflect.Type) (*Type, error) {
 type compiler struct {
 	root  reflect.Type
 	nodes map[reflect.Type]*Type
-	maps  map[reflect.Type]bool // those that reach built-in maps, as far as is known
-	found int                   // built-in maps
 	order []*Type
 	path  []string
 }
@@ -99,15 +97,9 @@ func (c *compiler) at(step string, rt reflect.Type) (*Type, error) {
 
 func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if t, ok := cache.Load(rt); ok {
-		if t.(*Type).copies {
-			c.found++
-		}
 		return t.(*Type), nil
 	}
 	if t := c.nodes[rt]; t != nil {
-		if c.maps[rt] {
-			c.found++
-		}
 		return t, nil
 	}
 	advice, final := refusal(rt)
@@ -121,7 +113,7 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if rt.PkgPath() != "" {
 		t.name = rt.String()
 	}
-	before, found := len(c.order), c.found
+	before := len(c.order)
 	c.nodes[rt] = t
 	c.order = append(c.order, t)
 	err := error(nil)
@@ -130,25 +122,19 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	} else {
 		err = c.fill(t, rt)
 	}
-	if t.kind == Table {
-		c.found++
-	}
-	// What has built-in maps in it and methods that know them is stored by those.
-	if c.maps[rt] = c.found > found; err != nil || !c.maps[rt] {
-		if u := (*UnstorableError)(nil); err == nil || !errors.As(err, &u) || u.final {
-			return t, err
-		}
-	}
-	kind := marshalerKind(rt)
-	if kind == Invalid {
+	if u := (*UnstorableError)(nil); err != nil && (!errors.As(err, &u) || u.final) {
 		return t, err
 	}
-	// It cannot be stored field by field, but by its own methods. What was compiled of it
-	// is not needed; only its parts refer to these.
+	kind := marshalerKind(rt)
+	if kind == Invalid || err == nil && !leadsToMap(rt, map[reflect.Type]bool{}) {
+		return t, err
+	}
+	// It cannot be stored field by field, or has built-in maps that its methods know, and is
+	// stored by those. What was compiled of it is not needed; only its parts refer to these.
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
 	}
-	c.order, c.found, c.maps[rt] = c.order[:before+1], found, false
+	c.order = c.order[:before+1]
 	*t = Type{rt: rt, size: rt.Size(), align: uintptr(rt.Align()), name: t.name, kind: kind}
 	return t, nil
 }

@@ -85,6 +85,35 @@ func (c *compiler) fillTable(t *Type, rt reflect.Type) (err error) {
 	return err
 }
 
+// leadsToMap reports whether values of rt have built-in maps in them, but for those in parts
+// that are stored by their methods. It looks at Go's types alone, so that how a type is stored
+// does not depend on which types were compiled before.
+func leadsToMap(rt reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[rt] {
+		return false
+	}
+	seen[rt] = true
+	part := func(of reflect.Type) bool {
+		return marshalerKind(of) == Invalid && leadsToMap(of, seen)
+	}
+	switch rt.Kind() {
+	case reflect.Map:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return part(rt.Elem())
+	case reflect.Struct:
+		if handleMarker(rt) != nil || rt.ConvertibleTo(timeType) || addressKind(rt) != Invalid {
+			return false
+		}
+		for i := range rt.NumField() {
+			if f := rt.Field(i); f.Name != "_" && part(f.Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // CopyOnly returns nil if values can be read in place, or lent as a copy, else a
 // *BorrowError.
 func (t *Type) CopyOnly() error {

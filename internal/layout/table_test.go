@@ -150,6 +150,32 @@ func TestTable_MethodsComeFirst(t *testing.T) {
 	}
 }
 
+// mapLinked leads to a map, but by way of a type that is being compiled when *mapLinked is met.
+type mapLinked struct {
+	Next *mapLinked
+	M    map[string]int
+}
+
+// byItself has methods, and a map that only mapLinked leads to.
+type byItself struct{ P *mapLinked }
+
+func (byItself) MarshalBinary() ([]byte, error)  { return []byte("b"), nil }
+func (*byItself) UnmarshalBinary(b []byte) error { return nil }
+
+// How a type is stored does not depend on what was compiled before it.
+func TestTable_MethodsComeFirstInAnyOrder(t *testing.T) {
+	type outer struct {
+		A mapLinked
+		B byItself
+	}
+	if typ := typeFor[outer](t); typ.fields[1].Type.Kind() != Binary {
+		t.Errorf("behind the other type: got %v", typ.fields[1].Type.Kind())
+	}
+	if typ := typeFor[byItself](t); typ.Kind() != Binary {
+		t.Errorf("alone: got %v", typ.Kind())
+	}
+}
+
 // A map becomes a Dict and a Dict a map; nil stays nil where there is one.
 func TestTable_Convert(t *testing.T) {
 	type v1 struct {

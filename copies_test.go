@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -15,6 +16,55 @@ import (
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/spacetest"
 )
+
+// A field may be a built-in map. Get and Copies make a real one each time.
+func ExampleMap_Copies() {
+	dir, err := os.MkdirTemp("", "everheap-example-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	space, err := everheap.Open(dir)
+	if err != nil {
+		panic(err)
+	}
+	defer space.Close()
+	type Request struct {
+		Method string
+		Header http.Header
+	}
+	requests, err := everheap.OpenMap[string, Request](space, "requests")
+	if err != nil {
+		panic(err)
+	}
+	if err := requests.Set(space, "/", Request{"GET", http.Header{"Accept": {"text/html"}}}); err != nil {
+		panic(err)
+	}
+	err = requests.Modify(space, "/", func(r *Request) error {
+		r.Header.Add("Accept", "text/plain") // the map is this program's own
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	err = space.View(func(tx *everheap.Tx) error {
+		for path, r := range requests.Copies(tx) {
+			fmt.Println(path, r.Method, r.Header)
+		}
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	err = space.View(func(tx *everheap.Tx) error {
+		_ = requests.Peek(tx, "/") // there is no map of Go in the space that could be read in place
+		return nil
+	})
+	fmt.Println(errors.Is(err, everheap.ErrUnstorable))
+	// Output:
+	// / GET map[Accept:[text/html text/plain]]
+	// true
+}
 
 // request has built-in maps in all places.
 type request struct {

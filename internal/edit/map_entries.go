@@ -214,20 +214,29 @@ func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
 
 // set is Set within a change that has begun.
 func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return m.setIndexed(ed, key, value)
+	}
+	_, err := m.put(ed, key, value)
+	return err
+}
+
+// put stores an entry, and returns its block. It keeps no index.
+func (m *Map) put(ed *Editor, key, value unsafe.Pointer) (format.Addr, error) {
 	hash, err := m.Hash(key)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	object, err := ed.EditMap(m.index, m.kind)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	root, entry, old, err := m.Put(ed, format.Link(object.Root), hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
-			return err
+			return 0, err
 		}
-		return ed.Fail(err)
+		return 0, ed.Fail(err)
 	}
 	object.Root = uint64(root)
 	if old == nil {
@@ -236,7 +245,7 @@ func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 		ed.unlinked++
 	}
 	ed.Write.LogSet(m.index, entry, blockAt(old))
-	return nil
+	return entry, nil
 }
 
 // isValueError reports whether storing failed for what was to be stored.
@@ -255,6 +264,14 @@ func (m *Map) Delete(ed *Editor, key unsafe.Pointer) (bool, error) {
 
 // remove is Delete within a change that has begun.
 func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return m.removeIndexed(ed, key)
+	}
+	return m.takeOut(ed, key)
+}
+
+// takeOut removes an entry. It keeps no index.
+func (m *Map) takeOut(ed *Editor, key unsafe.Pointer) (bool, error) {
 	object, err := ed.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err

@@ -433,3 +433,18 @@ func (r *Ordered) address(o Ordering) (netip.Addr, error) {
 	}
 	return a.WithZone(string(zone)), nil
 }
+
+// Text reads the form of a string, which something follows, into memory of its own.
+func (r *Ordered) Text() ([]byte, error) {
+	b, err := r.text(Inside)
+	return append([]byte{}, b...), err
+}
+
+// AppendJSON reads the form of a value, and renders it.
+func (r *Ordered) AppendJSON(dst []byte, t *Type, o Ordering) ([]byte, error) {
+	p, err := r.New(t, o)
+	if err != nil {
+		return nil, err
+	}
+	return t.AppendJSON(dst, p, stretched)
+}

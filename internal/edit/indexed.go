@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
@@ -427,8 +428,51 @@ func (x *Indexes) Tree(ed *Editor, i int) (*Map, *format.MapObject, error) {
 	return x.tree[i], object, nil
 }
 
-// isGone reports whether the version lacks an object with the index.
-func (ed *Editor) isGone(of uint64) bool {
+// What package indexing needs of a map.
+
+// MapByID returns a map by its stored types.
+func (ed *Editor) MapByID(id format.ID) (*Map, *format.MapObject, error) { return ed.untypedMap(id) }
+
+// ID returns the identity of the map.
+func (m *Map) ID(ed *Editor) format.ID { return format.MakeID(ed.store.header.Tag, m.index) }
+
+// Index returns the index of the map in the object table.
+func (m *Map) Index() uint64 { return m.index }
+
+// Kind returns what the map's object is.
+func (m *Map) Kind() format.Kind { return m.kind }
+
+// Shape returns the layout of the entries.
+func (m *Map) Shape() *entry.Shape { return m.shape }
+
+// Each walks the entries as they are when the walk starts.
+func (m *Map) Each(ed *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+	return m.all(ed, object, yield)
+}
+
+// Between is Each for a part of a sorted map.
+func (m *Map) Between(ed *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+	return m.walk(ed, object, from, to, back, yield)
+}
+
+// Find returns the entry with a key; nil if there is none.
+func (m *Map) Find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	return m.find(ed, object, key)
+}
+
+// Form returns the form in an entry of a tree, and where the key begins in it.
+func (m *Map) Form(ed *Editor, e unsafe.Pointer) (form string, at int, err error) {
+	return m.form(ed, e)
+}
+
+// HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
+func (m *Map) HandOut(ed *Editor, e, dst unsafe.Pointer) (unsafe.Pointer, error) {
+	ed.borrow(e)
+	return ed.handOut(m, e, dst)
+}
+
+// IsGone reports whether the version lacks an object.
+func (ed *Editor) IsGone(of uint64) bool {
 	_, _, err := table.Any(ed.Reader, format.Link(ed.State.Table), of)
-	return err == table.ErrNoObject
+	return errors.Is(err, table.ErrNoObject)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"runtime"
 	"time"
 	"unsafe"
 )
@@ -448,3 +449,6 @@ func (r *Ordered) AppendJSON(dst []byte, t *Type, o Ordering) ([]byte, error) {
 	}
 	return t.AppendJSON(dst, p, stretched)
 }
+
+// Done says that what New has made is not used any more.
+func (r *Ordered) Done() { runtime.KeepAlive(r.keep) }

@@ -476,3 +476,12 @@ func (ed *Editor) IsGone(of uint64) bool {
 	_, _, err := table.Any(ed.Reader, format.Link(ed.State.Table), of)
 	return errors.Is(err, table.ErrNoObject)
 }
+
+// KindOf returns the kind of an object; KindNone if there is none.
+func (ed *Editor) KindOf(id format.ID) format.Kind {
+	kind, _, err := table.Any(ed.Reader, format.Link(ed.State.Table), id.Index())
+	if err != nil {
+		return format.KindNone
+	}
+	return kind
+}

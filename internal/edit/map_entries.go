@@ -215,7 +215,7 @@ func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
 // set is Set within a change that has begun.
 func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
-		return m.setIndexed(ed, key, value)
+		return ed.store.keeper.Set(ed, m, key, value)
 	}
 	_, err := m.put(ed, key, value)
 	return err
@@ -265,7 +265,7 @@ func (m *Map) Delete(ed *Editor, key unsafe.Pointer) (bool, error) {
 // remove is Delete within a change that has begun.
 func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
 	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
-		return m.removeIndexed(ed, key)
+		return ed.store.keeper.Remove(ed, m, key)
 	}
 	return m.takeOut(ed, key)
 }

@@ -26,7 +26,7 @@ type Store struct {
 	typed    typedCache
 	Judge    entry.Judge
 	fitting  [16]fitting // of judge: see fits
-	index    indexing
+	keeper   Keeper      // of indexes
 
 	takeIndex func(least uint64) uint64
 }
@@ -37,7 +37,6 @@ func (s *Store) Open(header *format.Header, r *heap.Reader, verified heap.Reader
 	s.header, s.hashBits, s.verified = header, hashBits, verified
 	s.finder, s.trusting = vector.NewFinder(r)
 	s.Catalog = s.Shape(object.OwnTypes())
-	s.openIndexes()
 }
 
 // Attach sets the functions that it calls. judge is the JudgeHandle of whoever writes;

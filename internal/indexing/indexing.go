@@ -33,7 +33,7 @@ const interval = 100 * time.Millisecond
 // Has reports whether a map has an index as the spec says: of its name, or on the same fields. The
 // error is ErrExists if it has another one of the name.
 func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
-	err = ed.EachDeclaration(of, func(name string, d *index.Declaration) error {
+	err = eachDeclaration(ed, of, func(name string, d *index.Declaration) error {
 		s := index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}
 		switch {
 		case s.Same(spec), spec.Name == spec.Path() && s.Unique == spec.Unique && slices.Equal(s.Paths, spec.Paths):
@@ -106,7 +106,7 @@ func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 	if err != nil || !m.Indexed() {
 		return false, err
 	}
-	registry, _, err := ed.Registry()
+	registry, _, err := registryOf(ed)
 	if err != nil || registry == nil {
 		return false, err
 	}
@@ -122,7 +122,7 @@ func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 		return removed, err
 	}
 	left := 0
-	err = ed.EachDeclaration(m.Index(), func(string, *index.Declaration) error { left++; return nil })
+	err = eachDeclaration(ed, m.Index(), func(string, *index.Declaration) error { left++; return nil })
 	if err == nil && left == 0 {
 		ed.Write.Unlist() // IX6
 		err = ed.MarkIndexed(m.Index(), m.Kind(), false)
@@ -142,7 +142,7 @@ func List(ed *edit.Editor, id format.ID) (list []Info, err error) {
 	if err != nil || !m.Indexed() {
 		return nil, err
 	}
-	err = ed.EachDeclaration(m.Index(), func(name string, d *index.Declaration) error {
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
 		i := Info{Spec: index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}}
 		_, object, err := ed.MapByID(d.Tree.ID)
 		if err == nil {
@@ -158,7 +158,7 @@ func List(ed *edit.Editor, id format.ID) (list []Info, err error) {
 // anything.
 func Purge(ed *edit.Editor) (bool, error) {
 	var gone []index.Of
-	err := ed.AllDeclarations(func(of index.Of, _ *index.Declaration) error {
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
 		if ed.IsGone(of.Map) {
 			gone = append(gone, of)
 		}
@@ -167,7 +167,7 @@ func Purge(ed *edit.Editor) (bool, error) {
 	if err != nil || len(gone) == 0 {
 		return false, err
 	}
-	registry, _, err := ed.Registry()
+	registry, _, err := registryOf(ed)
 	if err != nil {
 		return false, err
 	}
@@ -194,7 +194,7 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 		return err
 	}
 	var specs []index.Spec
-	err = ed.EachDeclaration(m.Index(), func(name string, d *index.Declaration) error {
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
 		specs = append(specs, index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}.Follow(m.Shape().Value))
 		return nil
 	})
@@ -204,7 +204,7 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 	for _, spec := range specs {
 		x, err := index.Compile(spec, m.Shape().Key, m.Shape().Value)
 		if err != nil && lenient {
-			registry, _, err := ed.Registry()
+			registry, _, err := registryOf(ed)
 			if err == nil {
 				_, err = registry.Delete(ed, unsafe.Pointer(&index.Of{Map: m.Index(), Name: spec.Name}))
 			}
@@ -240,7 +240,7 @@ func RebuildAll(ed *edit.Editor) error {
 		return err
 	}
 	maps := map[uint64]bool{}
-	err := ed.AllDeclarations(func(of index.Of, _ *index.Declaration) error { maps[of.Map] = true; return nil })
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error { maps[of.Map] = true; return nil })
 	for of := range maps {
 		if err == nil {
 			err = rebuild(ed, format.MakeID(ed.Tag(), of), nil, true)
@@ -301,7 +301,7 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 	for i := 1; x.Unique && i < len(f.list); i++ {
 		a, b := f.at(i-1), f.at(i)
 		if bytes.Equal(a[:f.list[i-1].key], b[:f.list[i].key]) {
-			return edit.Duplicate(x, b, a)
+			return duplicate(x, b, a)
 		}
 	}
 	return nil
@@ -309,17 +309,17 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 
 // enter makes a tree of the forms, and the declaration of the index with it.
 func (f *forms) enter(ed *edit.Editor, x *index.Index, m *edit.Map, tell Progress) error {
-	registry, _, err := ed.MakeRegistry()
+	registry, err := makeRegistry(ed)
 	if err != nil {
 		return err
 	}
-	tree, err := ed.NewIndexTree()
+	tree, err := ed.NewSorted(keeperOf(ed).tree)
 	if err != nil {
 		return err
 	}
 	told := time.Now()
 	for i := range f.list {
-		if err := tree.PutForm(ed, f.at(i), int(f.list[i].key)); err != nil {
+		if err := putForm(ed, tree, f.at(i), int(f.list[i].key)); err != nil {
 			return err
 		}
 		if tell != nil && i%1024 == 0 && time.Since(told) > interval {
@@ -342,7 +342,7 @@ func (f *forms) enter(ed *edit.Editor, x *index.Index, m *edit.Map, tell Progres
 // agree (IX1): the object, and what is wrong.
 func Verify(ed *edit.Editor, find func(object uint64, what string)) error {
 	maps := map[uint64]bool{}
-	err := ed.AllDeclarations(func(of index.Of, _ *index.Declaration) error {
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
 		maps[of.Map] = true
 		return nil
 	})
@@ -366,12 +366,12 @@ func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)
 		find(m.Index(), "an index of the map is declared, and the map says that it has none")
 		return nil
 	}
-	indexes, err := ed.Indexes(m)
+	indexes, err := indexesOf(ed, m)
 	if err != nil {
 		return err
 	}
-	for i, x := range indexes.List {
-		tree, root, err := indexes.Tree(ed, i)
+	for i, x := range indexes.list {
+		tree, root, err := indexes.object(ed, i)
 		if err != nil {
 			find(m.Index(), err.Error())
 			continue

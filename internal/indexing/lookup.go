@@ -33,12 +33,12 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 		return l, err
 	}
 	l.m, l.object = m, *object
-	indexes, err := ed.Indexes(l.m)
+	indexes, err := indexesOf(ed, l.m)
 	if err != nil {
 		return l, err
 	}
 	at := -1
-	for i, x := range indexes.List {
+	for i, x := range indexes.list {
 		if x.Name == name || at < 0 && x.Path() == name {
 			at = i
 		}
@@ -46,17 +46,17 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 	if at < 0 {
 		return l, fmt.Errorf("%w: the map has no index %s", failure.ErrNotFound, name)
 	}
-	if l.View = last.Load(); l.View == nil || l.View.Index != indexes.List[at] {
+	if l.View = last.Load(); l.View == nil || l.View.Index != indexes.list[at] {
 		typ, err := layout.Of(t.GoType())
 		if err != nil {
 			return l, err
 		}
-		if l.View, err = indexes.List[at].ViewAs(typ); err != nil {
+		if l.View, err = indexes.list[at].ViewAs(typ); err != nil {
 			return l, &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{err.Error()}}
 		}
 		last.Store(l.View)
 	}
-	tree, root, err := indexes.Tree(ed, at)
+	tree, root, err := indexes.object(ed, at)
 	if err == nil {
 		l.tree, l.root = tree, *root
 	}
@@ -73,7 +73,7 @@ func (l *Lookup) First(b []byte) (form string, at int, ok bool, err error) {
 	if err != nil || e == nil {
 		return "", 0, false, err
 	}
-	if form, at, err = l.tree.Form(l.ed, e); err != nil {
+	if form, at, err = formIn(l.ed, l.tree, e); err != nil {
 		return "", 0, false, err
 	}
 	return form, at, len(form) >= len(b) && form[:len(b)] == text, nil
@@ -130,7 +130,7 @@ func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int
 	err := l.tree.Between(l.ed, &l.root, ends[0], ends[1], back, func(e unsafe.Pointer) bool {
 		var form string
 		var at int
-		form, at, failed = l.tree.Form(l.ed, e)
+		form, at, failed = formIn(l.ed, l.tree, e)
 		return failed == nil && yield(form, at)
 	})
 	if failed != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,7 +64,14 @@ func TestCheck_IndexesAgree(t *testing.T) { // IX1
 // What is salvaged of an indexed map has indexes that agree with it, whatever was lost of either.
 func TestSalvage_Indexed(t *testing.T) { // IX1
 	s, _ := filledFiles(t)
-	w := wreckOf(t, s)
+	w := &wreck{files: map[string][]byte{}}
+	dir := s.Stats().Dir
+	spacetest.Must(t, s.Close())
+	for _, name := range []string{"heap", "journal"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		spacetest.Must(t, err)
+		w.files[name] = b
+	}
 	lost := 0
 	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		files := maps.Clone(w.files)
@@ -77,7 +85,6 @@ func TestSalvage_Indexed(t *testing.T) { // IX1
 			}
 		}
 		files["heap"] = heap
-		delete(files, "live")
 		dir := w.write(t, files)
 		var b bytes.Buffer
 		if _, err := everheap.Salvage(dir, &b); err != nil {

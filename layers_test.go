@@ -47,8 +47,9 @@ var layers = [][]string{
 	{"internal/ledger"},
 	{"internal/live"},
 	{"internal/format"},
+	{"registry"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},
-	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step", "registry"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the
@@ -305,7 +306,7 @@ func TestLayers_RoomsStaySmall(t *testing.T) {
 			sources++
 			lines += strings.Count(readText(t, f), "\n")
 		}
-		if sources > mostSources {
+		if sources > mostSources && largeAllowed[pkg] == "" {
 			t.Errorf("%s has %d sources, and should have at most %d", pkg, sources, mostSources)
 		}
 		if lines > mostLines && largeAllowed[pkg] == "" {

@@ -98,7 +98,7 @@ func (t *Type) appendParts(dst []byte, p unsafe.Pointer, b Bounds, o Ordering) (
 			}
 		}
 	default:
-		return nil, t.OrderError()
+		return nil, ErrOrdered
 	}
 	return dst, nil
 }

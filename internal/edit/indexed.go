@@ -111,11 +111,20 @@ func (m *Map) Find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (un
 	return m.find(ed, object, key)
 }
 
-// SetAlone is set without the indexes. It returns the new entry.
+// SetAlone stores an entry without the indexes, and returns it.
 func (m *Map) SetAlone(ed *Editor, key, value unsafe.Pointer) (unsafe.Pointer, error) {
-	a, err := m.put(ed, key, value)
-	return unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize), err
+	if err := m.set(ed, key, value); err != nil {
+		return nil, err
+	}
+	object, err := m.Object(ed)
+	if err != nil {
+		return nil, err
+	}
+	return m.find(ed, object, key)
 }
+
+// PutAlone stores an entry without the indexes.
+func (m *Map) PutAlone(ed *Editor, key, value unsafe.Pointer) error { return m.set(ed, key, value) }
 
 // RemoveAlone is remove without the indexes.
 func (m *Map) RemoveAlone(ed *Editor, key unsafe.Pointer) (bool, error) { return m.takeOut(ed, key) }

@@ -52,6 +52,9 @@ func (ed *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
 	if value, err = m.shape.Value.Stored(value); err != nil {
 		return err
 	}
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return ed.store.keeper.Set(ed, m, key, value)
+	}
 	return m.set(ed, key, value)
 }
 
@@ -209,34 +212,28 @@ func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
 		return err
 	}
 	defer ed.EndChange()
-	return m.set(ed, key, value)
-}
-
-// set is Set within a change that has begun.
-func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
 		return ed.store.keeper.Set(ed, m, key, value)
 	}
-	_, err := m.put(ed, key, value)
-	return err
+	return m.set(ed, key, value)
 }
 
-// put stores an entry, and returns its block. It keeps no index.
-func (m *Map) put(ed *Editor, key, value unsafe.Pointer) (format.Addr, error) {
+// set stores an entry, within a change that has begun. It keeps no index.
+func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	hash, err := m.Hash(key)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	object, err := ed.EditMap(m.index, m.kind)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	root, entry, old, err := m.Put(ed, format.Link(object.Root), hash, key, value)
 	if err != nil {
 		if isValueError(err) { // found before the tree was touched
-			return 0, err
+			return err
 		}
-		return 0, ed.Fail(err)
+		return ed.Fail(err)
 	}
 	object.Root = uint64(root)
 	if old == nil {
@@ -245,7 +242,7 @@ func (m *Map) put(ed *Editor, key, value unsafe.Pointer) (format.Addr, error) {
 		ed.unlinked++
 	}
 	ed.Write.LogSet(m.index, entry, blockAt(old))
-	return entry, nil
+	return nil
 }
 
 // isValueError reports whether storing failed for what was to be stored.

@@ -359,7 +359,7 @@ func changeForms(ed *edit.Editor, of *index.Index, tree *edit.Map, was, now *ind
 // putForm adds a form to a tree. After an error the transaction can only abort.
 func putForm(ed *edit.Editor, tree *edit.Map, form []byte, at int) error {
 	text, begins := unsafe.String(unsafe.SliceData(form), len(form)), uint32(at)
-	if _, err := tree.SetAlone(ed, layout.NoEscape(&text), layout.NoEscape(&begins)); err != nil {
+	if err := tree.PutAlone(ed, layout.NoEscape(&text), layout.NoEscape(&begins)); err != nil {
 		return ed.Fail(err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
@@ -64,7 +65,16 @@ func (tx *Tx) Collection(name string) (*Collection, error) {
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)
 	}
-	c := &Collection{space: tx.space, name: name, id: format.MakeID(tx.space.engine.Tag(), index)}
+	return tx.collection(name, format.MakeID(tx.space.engine.Tag(), index))
+}
+
+// CollectionOf returns the collection that a handle with the ID leads to, with the types that
+// it has in the version of the transaction. It has no name. Errors: ErrNotFound, ErrDangling.
+func (tx *Tx) CollectionOf(id ID) (*Collection, error) { return tx.collection("", format.ID(id)) }
+
+// collection returns a collection by its ID.
+func (tx *Tx) collection(name string, id format.ID) (*Collection, error) {
+	c := &Collection{space: tx.space, name: name, id: id}
 	st, err := tx.engine.Stored(c.id)
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)
@@ -73,7 +83,7 @@ func (tx *Tx) Collection(name string) (*Collection, error) {
 	return c, nil
 }
 
-// Name returns the name by which Collection found it.
+// Name returns the name by which Collection found it; "" if it was found by its ID.
 func (c *Collection) Name() string { return c.name }
 
 // ID returns the identity of the collection.
@@ -91,6 +101,75 @@ func (c *Collection) KeyType() string { return typeText(c.key) }
 
 // ValueType returns the type of the values in Go syntax.
 func (c *Collection) ValueType() string { return c.value.String() }
+
+// TypeNode is one type of those that the keys or the values of a collection are made of. It
+// refers to others by their index in the list that Types returns.
+type TypeNode struct {
+	Kind   string      `json:"kind"`           // bool, int … complex128, string, time.Time, struct, array, slice, pointer, map, sorted, list, ref, netip.Addr, netip.AddrPort, netip.Prefix, binary, text
+	Name   string      `json:"name,omitempty"` // as in forum.User; empty for a type without a name
+	Elem   int         `json:"elem"`           // of an array, slice, pointer or handle; -1: none
+	Key    int         `json:"key"`            // of a handle of a map; -1: none
+	Len    int         `json:"len,omitempty"`  // of an array
+	Fields []TypeField `json:"fields,omitempty"`
+}
+
+// TypeField is a field of a struct.
+type TypeField struct {
+	Name string `json:"name"`
+	Tag  string `json:"tag,omitempty"` // the value of the struct tag everheap
+	Type int    `json:"type"`
+}
+
+// Types returns the stored types of the collection, and which of them are those of its keys
+// and values; key is -1 if there are no keys. Types may refer to each other in circles.
+func (c *Collection) Types() (types []TypeNode, key, value int) {
+	index := map[*layout.Type]int{}
+	var order []*layout.Type
+	number := func(t *layout.Type) int {
+		if t == nil {
+			return -1
+		}
+		i, ok := index[t]
+		if !ok {
+			i = len(order)
+			index[t] = i
+			order = append(order, t)
+		}
+		return i
+	}
+	key, value = number(c.key), number(c.value)
+	for i := 0; i < len(order); i++ { // number adds more
+		t := order[i]
+		n := TypeNode{Kind: t.Kind().String(), Name: t.Name(), Elem: number(t.Elem()), Key: number(t.Key()), Len: int(t.Len())}
+		for _, f := range t.Fields() {
+			n.Fields = append(n.Fields, TypeField{f.Name, f.Tag, number(f.Type)})
+		}
+		types = append(types, n)
+	}
+	return types, key, value
+}
+
+// Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
+// ErrNotFound if there is none. They are read-only, and valid until tx ends.
+func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {
+	k, err := c.As(e).key(key)
+	if err != nil {
+		return nil, c.space.wrap("peek", err)
+	}
+	err = c.do(tx, "peek", func(st *edit.Stored) error {
+		part, err := st.Get(k.pointer())
+		if err == nil && part.Pointer == nil {
+			err = fmt.Errorf("key %s in %s: %w", c.As(e).text(key), c.name, ErrNotFound)
+		}
+		if err == nil {
+			tx.engine.BorrowPart(part)
+			b, err = st.Value.BytesIn(part.Pointer, part.Bounds)
+		}
+		return err
+	})
+	runtime.KeepAlive(k)
+	return b, err
+}
 
 // StringKeys reports whether the keys are strings, of whatever named type.
 func (c *Collection) StringKeys() bool { return c.key != nil && c.key.IsString() }

@@ -1,6 +1,7 @@
 package everheap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -98,6 +99,83 @@ func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 		return nil
 	})
 	return values, err
+}
+
+// Has reports whether there is a key.
+func (e Encoded) Has(sc Scope, key []byte) (has bool, err error) {
+	k, err := e.key(key)
+	if err != nil {
+		return false, e.c.space.wrap("has", err)
+	}
+	err = e.c.read(sc, "has", func(st *edit.Stored) error {
+		part, err := st.Get(k.pointer())
+		has = part.Pointer != nil
+		return err
+	})
+	runtime.KeepAlive(k)
+	return has, err
+}
+
+// Rank returns how many keys of a sorted map are less than the key, which need not be there.
+func (e Encoded) Rank(sc Scope, key []byte) (n int, err error) {
+	k, err := e.key(key)
+	if err != nil {
+		return 0, e.c.space.wrap("rank", err)
+	}
+	err = e.c.read(sc, "rank", func(st *edit.Stored) error {
+		rank, err := st.Rank(k.pointer())
+		n = int(rank)
+		return err
+	})
+	runtime.KeepAlive(k)
+	return n, err
+}
+
+// Nth returns the entry of a sorted map or a list with i keys before it, or ErrNotFound.
+func (e Encoded) Nth(sc Scope, i int) (key, value []byte, err error) {
+	err = e.c.read(sc, "nth", func(st *edit.Stored) error {
+		k, v, err := st.Nth(uint64(i))
+		if err == nil && v.Pointer == nil {
+			err = fmt.Errorf("entry %d of %s: %w", i, e.c.name, ErrNotFound)
+		}
+		if err == nil {
+			key, err = e.appendPart(nil, st.Key, k)
+		}
+		if err == nil {
+			value, err = e.appendPart(nil, st.Value, v)
+		}
+		return err
+	})
+	return key, value, err
+}
+
+// EncodedChange is a Change whose key and values are encoded; nil where there are none.
+type EncodedChange struct {
+	Version       Version
+	Key, Old, New []byte
+	More          bool
+}
+
+// Watch returns the changes of the collection, of any kind; see Map.Watch. A single value has
+// no key. If its types change, the loop ends with ErrTypeChanged, and the program looks the
+// collection up again.
+func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[EncodedChange, error] {
+	c := e.c
+	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
+	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (ch EncodedChange, err error) {
+		key, value := d.KeyJSON, d.ValueJSON
+		if e.encoding == Binary {
+			key, value = d.KeyCompact, d.ValueCompact
+		}
+		ch.Version, ch.More = Version(d.Version), d.More
+		if ch.Key, err = key(); err != nil {
+			return ch, err
+		}
+		if ch.Old, err = value(d.Was); err == nil {
+			ch.New, err = value(d.Now)
+		}
+		return ch, err
+	})
 }
 
 // Set stores a value under a key. In JSON, fields that the text lacks are zero, and an unknown

@@ -183,6 +183,19 @@ func (d *Difference) KeyJSON() ([]byte, error) { return partJSON(d.key, d.Key) }
 // ValueJSON renders one of the values; nil if it is nil.
 func (d *Difference) ValueJSON(p StoredPart) ([]byte, error) { return partJSON(d.value, p) }
 
+// KeyCompact is KeyJSON in the compact form.
+func (d *Difference) KeyCompact() ([]byte, error) { return partCompact(d.key, d.Key) }
+
+// ValueCompact is ValueJSON in the compact form.
+func (d *Difference) ValueCompact(p StoredPart) ([]byte, error) { return partCompact(d.value, p) }
+
+func partCompact(t *layout.Type, p StoredPart) ([]byte, error) {
+	if p.Pointer == nil {
+		return nil, nil
+	}
+	return t.AppendCompact(nil, p.Pointer, p.Bounds)
+}
+
 func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
 	if p.Pointer == nil {
 		return nil, nil

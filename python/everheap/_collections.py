@@ -94,7 +94,7 @@ class _Keys(KeysView):
         return self._mapping._walk(_KEYS)
 
     def __reversed__(self) -> Iterator:
-        return self._mapping._walk(_KEYS | _VALUES | _BACK) if False else (k for k, _ in self._mapping._walk(_KEYS | _VALUES | _BACK))
+        return (k for k, _ in self._mapping._walk(_KEYS | _VALUES | _BACK))
 
 
 class _Values(ValuesView):

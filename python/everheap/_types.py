@@ -262,6 +262,7 @@ class Binder:
         self.nodes: List[Any] = []
         self.memo: Dict[Any, int] = {}
         self.generated: Dict[int, Any] = {}
+        self.annotating: List[int] = []
 
     def codec(self, index: int, t: Any) -> Any:
         """The codec of the stored type with an index, for the Python type t, None for any."""
@@ -351,8 +352,6 @@ class Binder:
         n = s.get("len", 0)
         if elem["kind"] == "uint8" and t in (None, bytes):
             return made(_BYTES if kind == "slice" else _BYTE_ARRAY, "bytes", n=n)
-        if kind == "slice" and self.contains_itself(i):
-            raise Unstorable("everheap: a slice that can contain itself has no Python type; let a Go program read it")
         args: Tuple[Any, ...] = typing.get_args(t)
         origin = typing.get_origin(t)
         inner, as_tuple = None, kind == "array"
@@ -365,20 +364,19 @@ class Binder:
                 inner, as_tuple = args[0], True
             else:
                 raise Mismatch
-        return made(_SLICE if kind == "slice" else _ARRAY, "tuple" if as_tuple else "list", signed=int(as_tuple), n=n, elem=self.bind(s["elem"], inner))
+        part = int(kind == "slice" and self.contains_itself(i))
+        return made(_SLICE if kind == "slice" else _ARRAY, "tuple" if as_tuple else "list", size=part, signed=int(as_tuple), n=n, elem=self.bind(s["elem"], inner))
 
     def contains_itself(self, i: int) -> bool:
+        """Whether a slice can contain itself, also by way of pointers: then it is a part."""
         seen, todo = set(), [self.stored[i]["elem"]]
         while todo:
             j = todo.pop()
             if j == i:
                 return True
-            s = self.stored[j]
-            if j in seen or s["kind"] in ("pointer", "Map", "Sorted", "List", "Ref"):
-                continue
-            seen.add(j)
-            todo += [s["elem"]] if s["elem"] >= 0 else []
-            todo += [f["type"] for f in s.get("fields", [])]
+            if j not in seen and self.stored[j]["kind"] not in ("Map", "Sorted", "List", "Ref"):
+                seen.add(j)
+                todo += [r for r in self.parts(j) if r >= 0]
         return False
 
     def struct(self, made: Callable[..., Any], s: Dict[str, Any], i: int, t: Any) -> Any:
@@ -470,9 +468,11 @@ class Binder:
         if kind in ("slice", "array"):
             if self.stored[s["elem"]]["kind"] == "uint8":
                 return bytes
-            if self.contains_itself(i):
-                raise Unstorable("everheap: a slice that can contain itself has no Python type; let a Go program read it")
+            if i in self.annotating:  # type T []T
+                return list
+            self.annotating.append(i)
             inner = self.annotation(s["elem"])
+            self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
         if kind == "struct":
             fields = s.get("fields", [])

@@ -137,7 +137,7 @@ typedef struct {
 
 struct node {
 	enum kind kind;
-	int size;      /* bytes of a number */
+	int size;      /* bytes of a number; of a K_SLICE: it can contain itself, so it is a part */
 	int is_signed; /* of a K_INT; of a K_SLICE or K_ARRAY: values are tuples */
 	int empty;     /* a type without bytes */
 	Py_ssize_t n;  /* elements of an array; fields */
@@ -226,6 +226,7 @@ enum { MOST_PATH = 64 };
 typedef struct {
 	node *type;
 	PyObject *value; /* owned */
+	int elems;       /* the elements of a slice */
 } later_part;
 
 typedef struct {
@@ -391,6 +392,7 @@ static int encode_elements(encoder *e, node *t, PyObject *v) {
 	if (!PyList_Check(v) && !PyTuple_Check(v)) return refuse(e, "type", t, v);
 	Py_ssize_t n = PySequence_Fast_GET_SIZE(v);
 	if (t->kind == K_ARRAY && n != t->n) return refuse(e, "length", t, v);
+	if ((uint64_t)n >= UINT32_MAX) return refuse(e, "length", t, v);
 	if (t->kind == K_SLICE && out_u32(e->out, (uint32_t)n)) return -1;
 	for (Py_ssize_t i = 0; i < n; i++) {
 		if (i >= PySequence_Fast_GET_SIZE(v)) return refuse(e, "changed", t, v);
@@ -430,18 +432,18 @@ static int encode_tuple(encoder *e, node *t, PyObject *v) {
 }
 
 /* part_number looks a part up, or gives it the next number. */
-static int part_number(encoder *e, node *t, PyObject *v, uint32_t *number) {
-	struct { void *value, *type; } key = {v, t};
+static int part_number(encoder *e, node *t, PyObject *v, int elems, uint32_t *number) {
+	struct { void *value; char *type; } key = {v, (char *)t + elems};
 	if (!e->ids) {
 		if (!(e->ids = PyDict_New())) return -1;
 		if (e->root->kind == K_OBJECT) {
-			key.value = e->root_value, key.type = e->root;
+			key.value = e->root_value, key.type = (char *)e->root;
 			PyObject *k = PyBytes_FromStringAndSize((char *)&key, sizeof key), *one = PyLong_FromLong(1);
 			int r = k && one ? PyDict_SetItem(e->ids, k, one) : -1;
 			Py_XDECREF(k);
 			Py_XDECREF(one);
 			if (r < 0) return -1;
-			key.value = v, key.type = t;
+			key.value = v, key.type = (char *)t + elems;
 		}
 	}
 	PyObject *k = PyBytes_FromStringAndSize((char *)&key, sizeof key);
@@ -461,11 +463,10 @@ static int part_number(encoder *e, node *t, PyObject *v, uint32_t *number) {
 	return r;
 }
 
-static int encode_pointer(encoder *e, node *t, PyObject *v) {
-	if (v == Py_None) return out_u32(e->out, 0);
-	if (t->elem->empty) return out_u32(e->out, 1);
+/* encode_part writes the number of a part, and notes it if it is new. */
+static int encode_part(encoder *e, node *t, PyObject *v, int elems) {
 	uint32_t number = e->parts + 1;
-	if ((t->elem->kind == K_OBJECT || t->elem->kind == K_SLICE) && part_number(e, t->elem, v, &number) < 0) return -1;
+	if ((t->kind == K_OBJECT || t->kind == K_SLICE) && part_number(e, t, v, elems, &number) < 0) return -1;
 	if (number == e->parts + 1) {
 		if (e->count == e->cap) {
 			Py_ssize_t cap = e->cap ? 2 * e->cap : 8;
@@ -477,11 +478,25 @@ static int encode_pointer(encoder *e, node *t, PyObject *v) {
 			e->later = p;
 			e->cap = cap;
 		}
-		e->later[e->count].type = t->elem;
-		e->later[e->count++].value = Py_NewRef(v);
+		later_part *l = &e->later[e->count++];
+		l->type = t;
+		l->value = Py_NewRef(v);
+		l->elems = elems;
 		e->parts++;
 	}
 	return out_u32(e->out, number);
+}
+
+static int encode_pointer(encoder *e, node *t, PyObject *v) {
+	if (v == Py_None) return out_u32(e->out, 0);
+	if (t->elem->empty) return out_u32(e->out, 1);
+	return encode_part(e, t->elem, v, 0);
+}
+
+static int encode_slice(encoder *e, node *t, PyObject *v) {
+	if (!t->size) return encode_elements(e, t, v);
+	if (!PyList_Check(v) && !PyTuple_Check(v)) return refuse(e, "type", t, v);
+	return encode_part(e, t, v, 1);
 }
 
 static int encode_value(encoder *e, node *t, PyObject *v) {
@@ -506,7 +521,7 @@ static int encode_value(encoder *e, node *t, PyObject *v) {
 	case K_DURATION: return encode_duration(e, t, v);
 	case K_BYTES: return encode_bytes(e, t, v, 1);
 	case K_BYTE_ARRAY: return encode_bytes(e, t, v, 0);
-	case K_SLICE:
+	case K_SLICE: return encode_slice(e, t, v);
 	case K_ARRAY: return encode_elements(e, t, v);
 	case K_TUPLE: return encode_tuple(e, t, v);
 	case K_POINTER: return encode_pointer(e, t, v);
@@ -545,7 +560,8 @@ static int encode(out_buf *out, node *t, PyObject *v) {
 	int r = encode_value(&e, t, v);
 	for (Py_ssize_t i = 0; i < e.count && r == 0; i++) {
 		e.depth = 0;
-		r = encode_value(&e, e.later[i].type, e.later[i].value);
+		later_part l = e.later[i];
+		r = l.elems ? encode_elements(&e, l.type, l.value) : encode_value(&e, l.type, l.value);
 	}
 	for (Py_ssize_t i = 0; i < e.count; i++) Py_DECREF(e.later[i].value);
 	PyMem_Free(e.later);
@@ -557,7 +573,8 @@ static int encode(out_buf *out, node *t, PyObject *v) {
 
 typedef struct {
 	node *type;
-	PyObject *value; /* owned; of an object from the first mention on */
+	PyObject *value; /* owned; of an object or a list from the first mention on */
+	int elems;       /* the elements of a slice */
 } read_part;
 
 typedef struct {
@@ -654,7 +671,7 @@ static int fill_elements(decoder *d, node *t, PyObject *list, Py_ssize_t n, int 
 	return 0;
 }
 
-static PyObject *decode_slice(decoder *d, node *t) {
+static PyObject *decode_elements(decoder *d, node *t) {
 	uint32_t n;
 	if (take_u32(d, &n) < 0) return NULL;
 	if (n == UINT32_MAX) n = 0; /* nil */
@@ -665,6 +682,60 @@ static PyObject *decode_slice(decoder *d, node *t) {
 	PyObject *list = t->is_signed ? PyTuple_New(n) : PyList_New(n);
 	if (list && fill_elements(d, t->elem, list, n, t->is_signed) < 0) Py_CLEAR(list);
 	return list;
+}
+
+/* append_elements reads the elements of a list that others may refer to already. */
+static int append_elements(decoder *d, node *t, PyObject *list) {
+	uint32_t n;
+	if (take_u32(d, &n) < 0) return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t part = 0;
+		PyObject *x = decode_value(d, t->elem, &part);
+		if (!x) return -1;
+		if (x == PENDING) {
+			if (note_fixup(d, list, NULL, i, part) < 0 || PyList_Append(list, Py_None) < 0) return -1;
+			continue;
+		}
+		int r = PyList_Append(list, x);
+		Py_DECREF(x);
+		if (r < 0) return -1;
+	}
+	return 0;
+}
+
+/* decode_part returns the value of the part with a number, or PENDING. */
+static PyObject *decode_part(decoder *d, node *t, int elems, uint32_t n, uint32_t *part) {
+	if (n > d->count || (n < d->count && (d->parts[n].type != t || d->parts[n].elems != elems))) {
+		PyErr_SetString(PyExc_SystemError, "everheap: the binary form mentions a part that is not there");
+		return NULL;
+	}
+	if (n == d->count) {
+		if (d->count == d->cap) {
+			Py_ssize_t cap = 2 * d->cap;
+			read_part *p = PyMem_Realloc(d->parts, cap * sizeof *p);
+			if (!p) return PyErr_NoMemory();
+			d->parts = p;
+			d->cap = cap;
+		}
+		d->parts[n].type = t;
+		d->parts[n].elems = elems;
+		d->parts[n].value = NULL;
+		d->count++;
+		if (elems && !t->is_signed) d->parts[n].value = PyList_New(0);
+		else if (!elems && t->kind == K_OBJECT) d->parts[n].value = new_object(t);
+		if (PyErr_Occurred()) return NULL;
+	}
+	if (d->parts[n].value) return Py_NewRef(d->parts[n].value);
+	*part = n;
+	return PENDING;
+}
+
+static PyObject *decode_slice(decoder *d, node *t, uint32_t *part) {
+	if (!t->size) return decode_elements(d, t);
+	uint32_t n;
+	if (take_u32(d, &n) < 0) return NULL;
+	if (n == 0) return t->is_signed ? PyTuple_New(0) : PyList_New(0);
+	return decode_part(d, t, 1, n, part);
 }
 
 static PyObject *decode_time(decoder *d) {
@@ -694,26 +765,7 @@ static PyObject *decode_pointer(decoder *d, node *t, uint32_t *part) {
 		decoder nothing = {.p = "", .end = ""};
 		return decode_value(&nothing, t->elem, part);
 	}
-	if (n > d->count) {
-		PyErr_SetString(PyExc_SystemError, "everheap: the binary form mentions a part that is not there");
-		return NULL;
-	}
-	if (n == d->count) {
-		if (d->count == d->cap) {
-			Py_ssize_t cap = 2 * d->cap;
-			read_part *p = PyMem_Realloc(d->parts, cap * sizeof *p);
-			if (!p) return PyErr_NoMemory();
-			d->parts = p;
-			d->cap = cap;
-		}
-		d->parts[n].type = t->elem;
-		d->parts[n].value = NULL;
-		d->count++;
-		if (t->elem->kind == K_OBJECT && !(d->parts[n].value = new_object(t->elem))) return NULL;
-	}
-	if (d->parts[n].value) return Py_NewRef(d->parts[n].value);
-	*part = n;
-	return PENDING;
+	return decode_part(d, t->elem, 0, n, part);
 }
 
 static PyObject *decode_value(decoder *d, node *t, uint32_t *part) {
@@ -783,7 +835,7 @@ static PyObject *decode_value(decoder *d, node *t, uint32_t *part) {
 	case K_BYTE_ARRAY:
 		if (!(p = take(d, t->n))) return NULL;
 		return PyBytes_FromStringAndSize(p, t->n);
-	case K_SLICE: return decode_slice(d, t);
+	case K_SLICE: return decode_slice(d, t, part);
 	case K_ARRAY: {
 		PyObject *list = t->is_signed ? PyTuple_New(t->n) : PyList_New(t->n);
 		if (list && fill_elements(d, t->elem, list, t->n, t->is_signed) < 0) Py_CLEAR(list);
@@ -835,7 +887,7 @@ static int settle(decoder *d) {
 		} else if (PyTuple_Check(f->holder)) {
 			PyTuple_SET_ITEM(f->holder, f->index, Py_NewRef(x));
 		} else {
-			PyList_SET_ITEM(f->holder, f->index, Py_NewRef(x));
+			if (PyList_SetItem(f->holder, f->index, Py_NewRef(x)) < 0) return -1;
 		}
 	}
 	return 0;
@@ -868,11 +920,15 @@ static PyObject *decode(node *t, const char **p, const char *end) {
 	}
 	for (Py_ssize_t i = 2; v && i < d.count; i++) {
 		PyObject *x = d.parts[i].value;
+		node *u = d.parts[i].type;
 		if (x) {
-			if (fill_object(&d, d.parts[i].type, x) < 0) x = NULL;
+			if ((d.parts[i].elems ? append_elements(&d, u, x) : fill_object(&d, u, x)) < 0) x = NULL;
+		} else if (d.parts[i].elems) {
+			x = decode_elements(&d, u);
+			d.parts[i].value = x;
 		} else {
 			uint32_t inner = 0;
-			x = decode_value(&d, d.parts[i].type, &inner);
+			x = decode_value(&d, u, &inner);
 			if (x == PENDING) { /* a pointer to a pointer: they are one here */
 				PyErr_SetString(PyExc_NotImplementedError, "everheap: pointers to pointers");
 				x = NULL;

@@ -81,6 +81,11 @@ type Numbers struct {
 type Point struct {
 	X, Y  int16
 	Class string
+}
+
+// Hidden has a field that other packages do not see.
+type Hidden struct {
+	Class string
 	def   uint8
 }
 
@@ -117,11 +122,12 @@ func family(s *everheap.Space, fill bool, seed int64) error {
 	r := rand.New(rand.NewSource(seed))
 	for _, err := range []error{
 		each[string, Numbers](s, "numbers", fill, r, nil),
-		each[int16, Point](s, "points", fill, r, func(p *Point) { p.def = uint8(p.X) }),
+		each[int16, Point](s, "points", fill, r, nil),
 		each[uint64, Record](s, "records", fill, r, nil),
 		each[Point2, []string](s, "slices", fill, r, nil),
 		each[[2]int8, string](s, "strings", fill, r, nil),
 		each[string, []byte](s, "blobs", fill, r, nil),
+		each[string, Hidden](s, "hidden", fill, r, func(h *Hidden) { *h = Hidden{fmt.Sprint(r.Int()), uint8(r.Int())} }),
 		each[string, bool](s, "bools", fill, r, nil),
 		each[string, *float64](s, "pointers", fill, r, nil),
 		each[string, time.Time](s, "times", fill, r, func(t *time.Time) {
@@ -130,6 +136,7 @@ func family(s *everheap.Space, fill bool, seed int64) error {
 		each[string, netip.Addr](s, "addresses", fill, r, func(a *netip.Addr) {
 			*a = netip.AddrFrom4([4]byte{byte(r.Int()), byte(r.Int()), 1, 2})
 		}),
+		each[string, Nest](s, "nests", fill, r, func(n *Nest) { *n = Nest{Nest{}, Nest{Nest{}, Nest{}}}[:r.Intn(3)] }),
 		each[string, Node](s, "graphs", fill, r, func(n *Node) { *n = graph(r) }),
 	} {
 		if err != nil {
@@ -141,6 +148,9 @@ func family(s *everheap.Space, fill bool, seed int64) error {
 
 // Point2 is a key that is a struct.
 type Point2 struct{ X, Y int32 }
+
+// Nest is a slice of its own type.
+type Nest []Nest
 
 // graph returns the first of some nodes that point at each other.
 func graph(r *rand.Rand) Node {
@@ -166,7 +176,7 @@ func graph(r *rand.Rand) Node {
 	return *nodes[0]
 }
 
-// each fills or compares one collection. nil slices are empty ones in Python, so what is
+// each fills or compares one collection. Values are random, or what adjust makes of zero ones. nil slices are empty ones in Python, so what is
 // compared has no nil slices.
 func each[K comparable, V any](s *everheap.Space, name string, fill bool, r *rand.Rand, adjust func(*V)) error {
 	m, err := everheap.OpenMap[K, V](s, name)
@@ -180,10 +190,12 @@ func each[K comparable, V any](s *everheap.Space, name string, fill bool, r *ran
 	if fill {
 		for range 20 {
 			k, _ := quick.Value(reflect.TypeFor[K](), r)
-			v, _ := quick.Value(reflect.TypeFor[V](), r)
-			value := v.Interface().(V)
+			var value V
 			if adjust != nil {
 				adjust(&value)
+			} else {
+				v, _ := quick.Value(reflect.TypeFor[V](), r)
+				value = v.Interface().(V)
 			}
 			if err := m.Set(s, k.Interface().(K), value); err != nil {
 				return err

@@ -1223,7 +1223,7 @@ static void tx_dealloc(Tx *t) {
 	PyObject_Free(t);
 }
 
-static PyObject *tx_open(Tx *t, void *closure) { return PyBool_FromLong(t->txn && !t->ended && t->core->handle && !forked); }
+static PyObject *tx_open(Tx *t, void *closure) { return is_forked() ? NULL : PyBool_FromLong(t->txn && !t->ended && t->core->handle); }
 static PyObject *tx_number(Tx *t, void *closure) { return PyLong_FromLong(t->txn); }
 static PyObject *tx_writes(Tx *t, void *closure) { return PyBool_FromLong(t->writes); }
 

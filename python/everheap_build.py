@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Builds the package with nothing but Go, gcc and this interpreter's headers.
+"""Builds the package with nothing but Go, gcc and this interpreter's headers. It is the build
+backend of pyproject.toml as well, so pip can install the directory.
 
-    build.py inplace      the shared objects beside the sources, for the tests
-    build.py wheel [DIR]  a wheel, in DIR or dist/
+    everheap_build.py inplace      the shared objects beside the sources, for the tests
+    everheap_build.py wheel [DIR]  a wheel, in DIR or dist/
 """
 
 import base64
@@ -69,6 +70,12 @@ def wheel(to):
             entry.external_attr = (0o755 if name.endswith(".so") else 0o644) << 16
             z.writestr(entry, b)
     print(path)
+    return path
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    """PEP 517."""
+    return wheel(pathlib.Path(wheel_directory)).name
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -66,7 +67,7 @@ func RestoreBackup(name string, r io.Reader, opts ...Option) error {
 // restoreNamed restores a space that is registered, or is to be. It is registered
 // when it is there: nobody finds it before, and nothing is left of it after an error.
 func restoreNamed(name string, r io.Reader, o engine.Options) error {
-	fail := func(err error) error { return &engine.OpError{Op: "restore", Space: name, Err: err} }
+	fail := func(err error) error { return &failure.OpError{Op: "restore", Space: name, Err: err} }
 	if err := registry.ValidName(name); err != nil {
 		return fail(err)
 	}

@@ -102,53 +102,6 @@ func (c *Collection) KeyType() string { return typeText(c.key) }
 // ValueType returns the type of the values in Go syntax.
 func (c *Collection) ValueType() string { return c.value.String() }
 
-// TypeNode is one type of those that the keys or the values of a collection are made of. It
-// refers to others by their index in the list that Types returns.
-type TypeNode struct {
-	Kind   string      `json:"kind"`           // bool, int … complex128, string, time.Time, struct, array, slice, pointer, map, sorted, list, ref, netip.Addr, netip.AddrPort, netip.Prefix, binary, text
-	Name   string      `json:"name,omitempty"` // as in forum.User; empty for a type without a name
-	Elem   int         `json:"elem"`           // of an array, slice, pointer or handle; -1: none
-	Key    int         `json:"key"`            // of a handle of a map; -1: none
-	Len    int         `json:"len,omitempty"`  // of an array
-	Fields []TypeField `json:"fields,omitempty"`
-}
-
-// TypeField is a field of a struct.
-type TypeField struct {
-	Name string `json:"name"`
-	Tag  string `json:"tag,omitempty"` // the value of the struct tag everheap
-	Type int    `json:"type"`
-}
-
-// Types returns the stored types of the collection, and which of them are those of its keys
-// and values; key is -1 if there are no keys. Types may refer to each other in circles.
-func (c *Collection) Types() (types []TypeNode, key, value int) {
-	index := map[*layout.Type]int{}
-	var order []*layout.Type
-	number := func(t *layout.Type) int {
-		if t == nil {
-			return -1
-		}
-		i, ok := index[t]
-		if !ok {
-			i = len(order)
-			index[t] = i
-			order = append(order, t)
-		}
-		return i
-	}
-	key, value = number(c.key), number(c.value)
-	for i := 0; i < len(order); i++ { // number adds more
-		t := order[i]
-		n := TypeNode{Kind: t.Kind().String(), Name: t.Name(), Elem: number(t.Elem()), Key: number(t.Key()), Len: int(t.Len())}
-		for _, f := range t.Fields() {
-			n.Fields = append(n.Fields, TypeField{f.Name, f.Tag, number(f.Type)})
-		}
-		types = append(types, n)
-	}
-	return types, key, value
-}
-
 // Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
 // ErrNotFound if there is none. They are read-only, and valid until tx ends.
 func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {

@@ -19,13 +19,13 @@ const modulePath = "github.com/everheap/everheap"
 // root is ".".
 var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume"},
-	{"cmd/everheap/internal/demo", "examples/packages/debian"},
+	{"cmd/everheap/internal/demo", "cmd/everheap/internal/transfer", "examples/packages/debian"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/engine"},
-	{"internal/collect"},
+	{"internal/collect", "internal/watch"},
 	{"internal/recast", "internal/view"},
 	{"internal/edit"},
 	{"internal/upkeep"},
@@ -57,11 +57,12 @@ var layerExceptions = map[[2]string]string{}
 // rootOnly are the packages that use the library as its users do: of this
 // module they import what a user can. An exception has its reason.
 var rootOnly = map[string]map[string]string{
-	"cmd/everheap":               {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "internal/invariant": "the events that test builds note"},
-	"cmd/everheap/internal/demo": {".": "the library"},
-	"examples/packages":          {".": "the library", "examples/packages/debian": "its own parser"},
-	"examples/packages/debian":   {},
-	"examples/resume":            {".": "the library"},
+	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "internal/invariant": "the events that test builds note"},
+	"cmd/everheap/internal/demo":     {".": "the library"},
+	"cmd/everheap/internal/transfer": {".": "the library"},
+	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
+	"examples/packages/debian":       {},
+	"examples/resume":                {".": "the library"},
 }
 
 // dependencies are the modules that packages may import, by the beginning of

@@ -33,7 +33,7 @@ type Mutex struct {
 // Mutex returns the mutex with a name of up to 128 bytes. It need not be created, and costs
 // nothing while nobody holds or waits for it. At most 1024 mutexes and semaphores of a space
 // can be held or waited for at once. A mutex and a semaphore of the same name are two locks.
-func (s *Space) Mutex(name string) *Mutex { return &Mutex{s, s.locks.Mutex(name)} }
+func (s *Space) Mutex(name string) *Mutex { return &Mutex{s, s.session.Mutex(name)} }
 
 // Lock waits until the mutex is free, and locks it. ctx ends the waiting with ErrBusy, which
 // names the holder; Lock takes a free mutex whatever ctx says.

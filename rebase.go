@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/registry"
 )
@@ -59,10 +60,10 @@ func inOtherWindow(op, dir string, from, to window, write func(base uint64) erro
 			err = errors.Join(err, w.move(to, from))
 		}
 	}
-	if e := (*engine.OpError)(nil); errors.As(err, &e) {
+	if e := (*failure.OpError)(nil); errors.As(err, &e) {
 		return err
 	}
-	return &engine.OpError{Op: op, Space: filepath.Base(dir), Err: err}
+	return &failure.OpError{Op: op, Space: filepath.Base(dir), Err: err}
 }
 
 // settingsOf adds up options.
@@ -75,7 +76,7 @@ func settingsOf(opts []Option) (s settings) {
 
 // locate finds the directory of a space that must be there, as Open does.
 func locate(op, name string, s *settings) (string, error) {
-	fail := func(err error) (string, error) { return "", &engine.OpError{Op: op, Space: name, Err: err} }
+	fail := func(err error) (string, error) { return "", &failure.OpError{Op: op, Space: name, Err: err} }
 	dir := name
 	switch {
 	case s.dir != "":

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 )
 
 // Resize changes the maximum size of the open space to a number of bytes, rounded up to 64
@@ -60,7 +61,7 @@ func Resize(ctx context.Context, name string, bytes uint64, opts ...Option) erro
 func enlarge(ctx context.Context, dir string, from window, bytes uint64, o engine.Options) error {
 	size, err := engine.WindowSize(bytes)
 	if err != nil {
-		return &engine.OpError{Op: "resize", Space: filepath.Base(dir), Err: err}
+		return &failure.OpError{Op: "resize", Space: filepath.Base(dir), Err: err}
 	}
 	return inOtherWindow("resize", dir, from, window{size: size}, func(base uint64) error {
 		return engine.Resize(ctx, dir, bytes, base, size, o)

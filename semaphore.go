@@ -20,7 +20,7 @@ type Semaphore struct {
 // must agree on n: while a living process holds a permit or waits for one, another n is
 // ErrUnitsDiffer. The semaphore need not be created.
 func (s *Space) Semaphore(name string, n int) *Semaphore {
-	return &Semaphore{s, s.locks.Semaphore(name, n)}
+	return &Semaphore{s, s.session.Semaphore(name, n)}
 }
 
 // Acquire waits until a permit is free, and takes it. ctx ends the waiting with ErrBusy,

@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/watch"
 	"github.com/everheap/everheap/registry"
 )
 
@@ -21,7 +22,7 @@ type Space struct {
 	engine     *engine.Space
 	name       string
 	durability Durability
-	locks      *engine.User
+	session    *watch.Session
 	closed     atomic.Bool
 }
 
@@ -62,7 +63,7 @@ func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Space{engine: e, name: name, durability: s.durability, locks: e.NewUser()}, nil
+	return &Space{engine: e, name: name, durability: s.durability, session: e.NewSession()}, nil
 }
 
 // openDirectory opens a space that the registry need not know. If it is created,
@@ -170,7 +171,7 @@ func (s *Space) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.locks.Close()
+	s.session.Close()
 	if calledBack() {
 		return s.engine.CloseInside()
 	}

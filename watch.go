@@ -19,9 +19,9 @@ import (
 // thread for each loop.
 func (s *Space) Changes(ctx context.Context) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
-		version, err := s.locks.NewestVersion()
+		version, err := s.session.NewestVersion()
 		for err == nil {
-			if version, err = s.locks.AwaitVersion(ctx, version); err == nil && !yield(Version(version), nil) {
+			if version, err = s.session.AwaitVersion(ctx, version); err == nil && !yield(Version(version), nil) {
 				return
 			}
 		}
@@ -121,13 +121,13 @@ func WithInitial() WatchOption { return watchOption(func(s *watchSettings) { s.i
 // ErrCorrupt, ErrFault. The body may leave the loop earlier. A space opened with
 // WithReadOnly can be watched.
 func (m Map[K, V]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[K, V], error] {
-	return watch[K, V](ctx, s, m.of(), opts, copyKey)
+	return watchObject[K, V](ctx, s, m.of(), opts, copyKey)
 }
 
 // Watch returns the changes of the sorted map; see Map.Watch. The changes of one version are
 // in the order of the keys.
 func (m Sorted[K, V]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[K, V], error] {
-	return watch[K, V](ctx, s, m.of(), opts, copyKey)
+	return watchObject[K, V](ctx, s, m.of(), opts, copyKey)
 }
 
 // Watch returns the changes of the list; see Map.Watch. The keys are indexes, and the
@@ -135,13 +135,13 @@ func (m Sorted[K, V]) Watch(ctx context.Context, s *Space, opts ...WatchOption) 
 // ones, which are added, or truncated ones, which are removed. An element that was truncated
 // and appended again is updated.
 func (l List[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[int, T], error] {
-	return watch[int, T](ctx, s, l.of(), opts, copyKey)
+	return watchObject[int, T](ctx, s, l.of(), opts, copyKey)
 }
 
 // Watch returns the changes of the value; see Map.Watch. The key is the reference. Objects
 // that the value refers to by handles are not part of it.
 func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[Ref[T], T], error] {
-	return watch[Ref[T], T](ctx, s, r.of(), opts, func(key *Ref[T], _ *edit.Difference) error {
+	return watchObject[Ref[T], T](ctx, s, r.of(), opts, func(key *Ref[T], _ *edit.Difference) error {
 		*key = r
 		return nil
 	})
@@ -152,8 +152,8 @@ func copyKey[K comparable](key *K, d *edit.Difference) error {
 	return d.CopyKey(layout.NoEscapeKey(key))
 }
 
-// watch follows an object.
-func watch[K comparable, V any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, key func(*K, *edit.Difference) error) iter.Seq2[Change[K, V], error] {
+// watchObject follows an object.
+func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, key func(*K, *edit.Difference) error) iter.Seq2[Change[K, V], error] {
 	return follow(ctx, s, of, opts, func(d *edit.Difference) (Change[K, V], error) {
 		c := Change[K, V]{Version: Version(d.Version), More: d.More}
 		if err := key(&c.Key, d); err != nil {
@@ -185,7 +185,7 @@ func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchO
 		o.applyWatch(&settings)
 	}
 	return func(yield func(C, error) bool) {
-		w, err := s.locks.Watch(of, settings.initial)
+		w, err := s.session.Watch(of, settings.initial)
 		if err != nil {
 			yield(*new(C), s.wrapWatch("watch", err))
 			return

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -22,7 +23,7 @@ func (ed *Editor) Create(name string, handle *layout.Type, open bool) (format.ID
 			return err
 		}
 		if !open {
-			return fmt.Errorf("%w: a collection %q, which is a %s of %s; drop or rename it first, or take another name", ErrExists, name, object.Called(st.kind), st.Value)
+			return fmt.Errorf("%w: a collection %q, which is a %s of %s; drop or rename it first, or take another name", failure.ErrExists, name, object.Called(st.kind), st.Value)
 		}
 		return st.compare(handle)
 	}, func() (format.ID, error) { return ed.newStored(handle) })
@@ -31,7 +32,7 @@ func (ed *Editor) Create(name string, handle *layout.Type, open bool) (format.ID
 // compare returns ErrTypeChanged unless an object is one that handles of the type lead to.
 func (s *Stored) compare(handle *layout.Type) error {
 	if kind := object.OfHandle(handle.Kind()); kind != s.kind {
-		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 			"  stored:  a " + object.Called(s.kind),
 			"  program: a " + object.Called(kind)}}
 	}
@@ -127,13 +128,13 @@ func (ed *Editor) ownMap(index uint64) *Map {
 func (ed *Editor) Rename(from, to string) error {
 	index, found, err := ed.Named(from)
 	if err == nil && !found {
-		err = fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, from)
+		err = fmt.Errorf("%w: the space has nothing named %q", failure.ErrNotFound, from)
 	}
 	if err != nil {
 		return err
 	}
 	if _, found, err = ed.Named(to); err == nil && found {
-		err = fmt.Errorf("%w: a collection %q; drop or rename it first, or take another name", ErrExists, to)
+		err = fmt.Errorf("%w: a collection %q; drop or rename it first, or take another name", failure.ErrExists, to)
 	}
 	if err != nil {
 		return err

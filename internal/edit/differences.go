@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -91,7 +92,7 @@ func (of StoredOf) Compare(was, now *Editor) (*Comparison, error) {
 		return nil, err
 	}
 	if s.Kind != of.Kind || !layout.Same(s.Value, of.Value) || s.Key != nil && !layout.Same(s.Key, of.Key) {
-		return nil, fmt.Errorf("%w: the types of the %s have changed since it was looked up; look it up again", ErrTypeChanged, of.Kind)
+		return nil, fmt.Errorf("%w: the types of the %s have changed since it was looked up; look it up again", failure.ErrTypeChanged, of.Kind)
 	}
 	p, err := now.object(of.ID.Index(), s.kind)
 	if err != nil {

@@ -10,35 +10,23 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// The errors of the public interface that come of what is done to objects.
+// What an editor says of its own use.
 var (
-	ErrNotFound    = failure.ErrNotFound
-	ErrExists      = failure.ErrExists
-	ErrClosed      = failure.ErrClosed
-	ErrReadOnly    = failure.ErrReadOnly
-	ErrTypeChanged = failure.ErrTypeChanged
-	ErrUnstorable  = failure.ErrUnstorable
-	ErrDangling    = failure.ErrDangling
-	ErrNilHandle   = failure.ErrNilHandle
-
 	// ErrEnded says that a transaction is used after its end.
-	ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", ErrClosed)
+	ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", failure.ErrClosed)
 	// ErrShared says that two goroutines have used one writing transaction at once.
 	ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
 )
 
-// TypeError says how types differ, or why one cannot be stored.
-type TypeError = failure.TypeError
-
 // TypesDiffer is the error for stored types of an object of the kind that are not those of a
 // program. key is nil if there are no keys. evolve says that the program accepts what Evolve
 // does.
-func TypesDiffer(kind format.Kind, key, value *layout.Conversion, evolve bool) *TypeError {
+func TypesDiffer(kind format.Kind, key, value *layout.Conversion, evolve bool) *failure.TypeError {
 	stored, program := value.From.String(), value.To.String()
 	if key != nil {
 		stored, program = key.From.String()+" to "+stored, key.To.String()+" to "+program
 	}
-	e := &TypeError{Kind: ErrTypeChanged, Lines: []string{
+	e := &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 		fmt.Sprintf("  stored:  %s of %s", object.Called(kind), stored),
 		fmt.Sprintf("  program: %s of %s", object.Called(kind), program)}}
 	for _, part := range [2]struct {

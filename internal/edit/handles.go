@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -59,7 +60,7 @@ func (s *Store) fits(handle *layout.Type) *fitting {
 // judge is JudgeHandle for changes of the program.
 func (ed *Editor) judge(handle *layout.Type, id format.ID) error {
 	if id.Tag() != ed.store.header.Tag {
-		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", ErrDangling, handle, uint64(id))}
+		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", failure.ErrDangling, handle, uint64(id))}
 	}
 	fits := ed.store.fits(handle)
 	if fits.handle != handle {
@@ -70,9 +71,9 @@ func (ed *Editor) judge(handle *layout.Type, id format.ID) error {
 	other := (*table.KindError)(nil)
 	switch {
 	case errors.Is(err, table.ErrNoObject):
-		return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object that does not exist", ErrDangling, handle, uint64(id))}
+		return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object that does not exist", failure.ErrDangling, handle, uint64(id))}
 	case errors.As(err, &other):
-		return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: []string{
+		return &handleError{&failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 			"  stored:  a " + object.Called(other.Got),
 			fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))}}}
 	case err != nil:
@@ -99,14 +100,14 @@ func (ed *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind
 			continue
 		}
 		if part.index == 0 {
-			return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object of the space itself", ErrDangling, handle, uint64(id))}
+			return &handleError{fmt.Errorf("%w: the %s %016x in the value refers to an object of the space itself", failure.ErrDangling, handle, uint64(id))}
 		}
 		stored, err := ed.StoredType(part.index)
 		if err != nil {
 			return err
 		}
 		if !layout.Same(stored, part.handle) {
-			return &handleError{&TypeError{Kind: ErrTypeChanged, Lines: append([]string{
+			return &handleError{&failure.TypeError{Kind: failure.ErrTypeChanged, Lines: append([]string{
 				fmt.Sprintf("  stored:  a %s with %s of type %s", object.Called(kind), part.name, stored),
 				fmt.Sprintf("  program: the %s %016x in the value", handle, uint64(id))},
 				layout.Diff(stored, part.handle)...)}}
@@ -125,7 +126,7 @@ func (ed *Editor) usable(id format.ID) error {
 	case id.Tag() == ed.store.header.Tag:
 		return nil
 	case id == 0:
-		return ErrNilHandle
+		return failure.ErrNilHandle
 	}
 	return otherSpace(id)
 }
@@ -135,9 +136,9 @@ func (ed *Editor) ObjectError(id format.ID, err error) error {
 	var kind *table.KindError
 	switch {
 	case errors.Is(err, table.ErrNoObject):
-		return fmt.Errorf("%w: the object %016x does not exist (any more)", ErrNotFound, uint64(id))
+		return fmt.Errorf("%w: the object %016x does not exist (any more)", failure.ErrNotFound, uint64(id))
 	case errors.As(err, &kind):
-		return &TypeError{Kind: ErrTypeChanged, Lines: []string{
+		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 			"  stored:  a " + object.Called(kind.Got),
 			"  program: a " + object.Called(kind.Want)}}
 	}
@@ -146,5 +147,5 @@ func (ed *Editor) ObjectError(id format.ID, err error) error {
 
 // otherSpace is the error for a handle of another space.
 func otherSpace(id format.ID) error {
-	return fmt.Errorf("%w: the object %016x is of another space", ErrDangling, uint64(id))
+	return fmt.Errorf("%w: the object %016x is of another space", failure.ErrDangling, uint64(id))
 }

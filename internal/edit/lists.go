@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
@@ -69,7 +70,7 @@ func (ed *Editor) item(object *format.ListObject, i uint64) (unsafe.Pointer, err
 
 // indexError says that a list has no element with an index.
 func indexError(i int, n uint64) error {
-	return fmt.Errorf("%w: there is no index %d in a list of length %d", ErrNotFound, i, n)
+	return fmt.Errorf("%w: there is no index %d in a list of length %d", failure.ErrNotFound, i, n)
 }
 
 // PeekItem returns the stored element itself, or a copy if it is Coded; nil if there is none with the index. In

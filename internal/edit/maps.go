@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -39,7 +40,7 @@ func (ed *Editor) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	s := ed.store
 	if of.ID.Tag() != s.header.Tag {
 		if of.ID == 0 {
-			return nil, nil, ErrNilHandle
+			return nil, nil, failure.ErrNilHandle
 		}
 		return nil, nil, otherSpace(of.ID)
 	}
@@ -202,7 +203,7 @@ func (ed *Editor) writable() error {
 		if err := ed.Err(); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: a View cannot write; use Update", ErrReadOnly)
+		return fmt.Errorf("%w: a View cannot write; use Update", failure.ErrReadOnly)
 	}
 	if err := ed.BeginChange(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/trie"
@@ -23,13 +24,13 @@ func (ed *Editor) OpenNamed(name string, bind func(id format.ID) error, create f
 	if found {
 		id := format.MakeID(ed.store.header.Tag, index)
 		err := bind(id)
-		if e := (*TypeError)(nil); errors.As(err, &e) {
+		if e := (*failure.TypeError)(nil); errors.As(err, &e) {
 			e.Name = name
 		}
 		return id, err
 	}
 	if ed.Write == nil {
-		return 0, fmt.Errorf("%w: the space has nothing named %q, and nothing may be created here", ErrNotFound, name)
+		return 0, fmt.Errorf("%w: the space has nothing named %q, and nothing may be created here", failure.ErrNotFound, name)
 	}
 	if err := ed.BeginChange(); err != nil {
 		return 0, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -70,7 +71,7 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	s := &Stored{Kind: object.Name(kind), kind: kind}
 	_, s.valueIndex, s.Count = object.Contents(kind, p)
 	if s.valueIndex == 0 {
-		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", ErrNotFound, uint64(id))
+		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", failure.ErrNotFound, uint64(id))
 	}
 	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
 )
 
@@ -25,7 +26,7 @@ func TestAnchor_WaitsForASlot(t *testing.T) {
 		}
 		claims = append(claims, c)
 	}
-	if err := sp.Anchor(true); !errors.Is(err, ErrBusy) {
+	if err := sp.Anchor(true); !errors.Is(err, failure.ErrBusy) {
 		t.Errorf("all slots are being written: %v", err)
 	}
 	go func() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/readahead"
 	"github.com/everheap/everheap/internal/upkeep"
@@ -76,7 +77,7 @@ func (b *background) onTick() bool {
 	}
 	err := b.sp.Guarded(b.tick)
 	b.sp.Note(err)
-	return !errors.Is(err, ErrLiveLost)
+	return !errors.Is(err, failure.ErrLiveLost)
 }
 
 // background is the state of the background work of one process.
@@ -208,7 +209,7 @@ func (b *background) maybeSweep() error {
 	switch { // every try makes all processes forget what they had
 	case w.Swept.Load() != before:
 		b.pause = 0
-	case err != nil && !errors.Is(err, ErrBusy):
+	case err != nil && !errors.Is(err, failure.ErrBusy):
 		b.pause = min(max(2*b.pause, time.Minute), time.Hour)
 	default:
 		b.pause = time.Second

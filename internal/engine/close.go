@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -21,7 +22,7 @@ func (sp *Space) CloseInside() error { return sp.dropHandle(true) }
 // dropHandle is Close.
 func (sp *Space) dropHandle(inside bool) error {
 	if sp.Forked() {
-		return sp.Explain("close", ErrForked)
+		return sp.Explain("close", failure.ErrForked)
 	}
 	id, m, last := sp.lastHandle()
 	if last {

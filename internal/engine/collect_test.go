@@ -11,6 +11,7 @@ import (
 
 	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/table"
@@ -104,7 +105,7 @@ func (k *knots) there(ids []format.ID) (n int) {
 		err := k.Alone(false).ReadValue(edit.RefOf{ID: id, Value: knotType}, unsafe.Pointer(&v))
 		if err == nil {
 			n++
-		} else if !errors.Is(err, ErrNotFound) {
+		} else if !errors.Is(err, failure.ErrNotFound) {
 			k.t.Error(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/everheap/everheap/internal/collect"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/upkeep"
@@ -23,10 +24,10 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	defer sp.Exit()
 	defer sp.EndGuard(debug.SetPanicOnFault(true), &err)
 	if sp.ReadOnly {
-		return 0, 0, ErrReadOnly
+		return 0, 0, failure.ErrReadOnly
 	}
 	if sp.Queue.Mine() {
-		return 0, 0, ErrSelf
+		return 0, 0, failure.ErrSelf
 	}
 	before = spacefile.DiskIn(sp.Files.Dir)
 	if err = sp.upkeep.ShrinkAll(ctx, compactTries); err == nil {

@@ -11,7 +11,6 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/check"
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -241,9 +240,6 @@ func (r *Resting) Look() (used int, err error) {
 
 // JournalLength returns how long the file of the journal is.
 func (sp *Space) JournalLength() (int64, error) { return sp.durable.JournalLength() }
-
-// WatchMap begins to watch a map.
-func (u *User) WatchMap(of edit.MapOf) (*Watch, error) { return u.Watch(of, false) }
 
 // Doubt returns the damage that was found last by work that nobody waits for; nil: none.
 func (sp *Space) Doubt() error {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/format"
 )
@@ -65,7 +66,7 @@ func pageSteps(n uint64) []faultStep {
 		plain("check", false, func(sp *Space) error {
 			report, err := sp.Check(context.Background())
 			if err == nil && len(report.Findings) > 0 {
-				return &CorruptError{What: report.Findings[0].What}
+				return &failure.CorruptError{What: report.Findings[0].What}
 			}
 			return err
 		}),
@@ -93,7 +94,7 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 	protect(l.t, l.sp, h, true)
 	err := l.sp.Explain(s.name, s.do(l))
 	protect(l.t, l.sp, h, false)
-	if err != nil && !errors.Is(err, ErrFault) && !errors.Is(err, ErrCorrupt) {
+	if err != nil && !errors.Is(err, failure.ErrFault) && !errors.Is(err, failure.ErrCorrupt) {
 		l.t.Errorf("%s with %d hidden: the error does not say what it is: %v", s.name, h, err)
 	}
 	if debug.SetPanicOnFault(false) {

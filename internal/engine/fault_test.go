@@ -205,7 +205,7 @@ func (l *faultLife) step(s faultStep) {
 	}
 	if err != nil {
 		l.errs = append(l.errs, err)
-		if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+		if !errors.Is(err, failure.ErrNoSpace) && !errors.Is(err, failure.ErrIO) {
 			l.t.Errorf("%s: the error does not say what it is: %v", s.name, err)
 		}
 	}
@@ -236,7 +236,7 @@ func (l *faultLife) close() {
 	}
 	if err := l.sp.Close(); err != nil {
 		l.errs = append(l.errs, err)
-		if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+		if !errors.Is(err, failure.ErrNoSpace) && !errors.Is(err, failure.ErrIO) {
 			l.t.Errorf("close: the error does not say what it is: %v", err)
 		}
 	} else {
@@ -390,7 +390,7 @@ func (l *faultLife) tryOpen() bool {
 		return true
 	}
 	l.errs = append(l.errs, err)
-	if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrIO) {
+	if !errors.Is(err, failure.ErrNoSpace) && !errors.Is(err, failure.ErrIO) {
 		l.t.Errorf("open: the error does not say what it is: %v", err)
 	}
 	return false
@@ -500,7 +500,7 @@ func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
 			t.Fatalf("only %d calls", l.disk.Seen())
 		}
 		for _, err := range l.errs {
-			if errors.Is(err, ErrIO) {
+			if errors.Is(err, failure.ErrIO) {
 				t.Errorf("a full disk is not a broken one: %v", err)
 			}
 		}
@@ -542,7 +542,7 @@ func TestFaults_FailedSyncIsFinal(t *testing.T) { // E7, M6
 				func() error { _, err := l.sp.Begin(context.Background()); return err },
 				func() error { _, err := l.sp.Sweep(); return err },
 			} {
-				if err := l.sp.Explain("do", do()); !errors.Is(err, ErrIO) {
+				if err := l.sp.Explain("do", do()); !errors.Is(err, failure.ErrIO) {
 					t.Errorf("after a failed sync: %v", err)
 				}
 				if got, err := l.read(); err != nil || !maps.Equal(got, l.now) {
@@ -571,7 +571,7 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	l.close()
 	reset(t, l.dir, b)
 	l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Sync}, Files: []string{"journal"}, Once: true, Err: syscall.EIO})
-	if err := l.open(); !errors.Is(err, ErrIO) {
+	if err := l.open(); !errors.Is(err, failure.ErrIO) {
 		t.Fatalf("a sync failed during recovery: %v", err)
 	}
 	l.disk.Repair()
@@ -585,7 +585,7 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 
 // What the system says of the disk has the name of the interface, wherever it is met.
 func TestOfOpen_OfTheSystem(t *testing.T) {
-	for errno, want := range map[syscall.Errno]error{syscall.ENOSPC: ErrNoSpace, syscall.EDQUOT: ErrNoSpace, syscall.EIO: ErrIO} {
+	for errno, want := range map[syscall.Errno]error{syscall.ENOSPC: failure.ErrNoSpace, syscall.EDQUOT: failure.ErrNoSpace, syscall.EIO: failure.ErrIO} {
 		err := failure.OfOpen("s", fmt.Errorf("registry: %w", &os.PathError{Op: "write", Path: "/x", Err: errno}))
 		if !errors.Is(err, want) || !errors.Is(err, errno) {
 			t.Errorf("%v: %v", errno, err)

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"runtime/debug"
+
+	"github.com/everheap/everheap/internal/failure"
 )
 
 // endView ends the guard of a view, if it is on: of one operation that has ended the view
@@ -90,7 +92,7 @@ func (tx *Tx) spoil(err error) {
 	if tx.Write == nil {
 		return
 	}
-	if e := (*FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, ErrLiveLost) {
+	if e := (*failure.FaultError)(nil); errors.As(err, &e) && !e.Write || errors.Is(err, failure.ErrLiveLost) {
 		tx.Spoil()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/oslock"
@@ -15,7 +16,7 @@ import (
 func (sp *Space) end() error {
 	close(sp.Quit)
 	sp.Done.Wait()
-	sp.stopWatching()
+	sp.watchers.Stop()
 	clean := false
 	err := sp.Guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.ReadOnly {
@@ -54,7 +55,7 @@ func (sp *Space) handOver() (bool, error) {
 		return true, sp.durable.WhyStopped() // what was committed is durable, in the journal
 	}
 	if sp.Live.Accompanied() { // those who stay may only read
-		if err = sp.durable.WriteAnchor(nil, false); errors.Is(err, ErrBusy) {
+		if err = sp.durable.WriteAnchor(nil, false); errors.Is(err, failure.ErrBusy) {
 			err = nil // so many others write one
 		} else if err == nil {
 			if version, vErr := sp.NewestVersion(); vErr == nil {

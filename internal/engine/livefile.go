@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/live"
@@ -37,7 +38,7 @@ func (sp *Space) openLive() error {
 			return damage
 		}
 		if !ok {
-			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", ErrBusy)
+			return fmt.Errorf("%w: the live file is missing or damaged while another process has the space open; close it there first", failure.ErrBusy)
 		}
 		if sp.durable.Doubts, err = sp.Files.RebuildLive(heapInfo, failed); err == nil {
 			sp.Live, err = live.Open(sp.Files.Dir, sp.Head.SpaceID, heapInfo)
@@ -48,7 +49,7 @@ func (sp *Space) openLive() error {
 	}
 	ok, err := sp.Files.Presence(true)
 	if err == nil && !ok {
-		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+		err = fmt.Errorf("%w: another process recovers the space", failure.ErrBusy)
 	}
 	return err
 }

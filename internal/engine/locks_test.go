@@ -17,7 +17,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sp.Close()
-	u := sp.NewUser()
+	u := sp.NewSession()
 	ctx := context.Background()
 	for i := range 5000 {
 		m, s := u.Mutex(fmt.Sprint(i)), u.Semaphore(fmt.Sprint(i), 2)

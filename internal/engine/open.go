@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/durable"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/mapping"
@@ -60,6 +61,11 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 	}
 }
 
+// openError wraps an error of Open.
+func openError(dir string, err error) error {
+	return &failure.OpError{Op: "open", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
+}
+
 // findHeap returns the identity of the heap file in a directory, where a space is
 // created if there is none and there may be one.
 func findHeap(dir string, o Options) (mapping.FileID, error) {
@@ -84,6 +90,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.Checkpoints.Init(&sp.turn, &sp.durable)
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
+	sp.watchers.Init(&sp.Member, &sp.store)
 	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		err = sp.UnlessLost(err) // while live is mapped
@@ -107,7 +114,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if sp.Guest, err = sp.Files.OpenLocks(sp.ReadOnly); err != nil {
 		return err
 	}
-	if err := sp.openHeap(); errors.Is(err, ErrReplaced) {
+	if err := sp.openHeap(); errors.Is(err, failure.ErrReplaced) {
 		return spacefile.ErrOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
 	} else if err != nil {
 		return err

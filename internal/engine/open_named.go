@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/recast"
@@ -20,7 +21,7 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 		return err
 	}
 	err = sp.look(do)
-	if errors.Is(err, ErrNotFound) && !sp.ReadOnly {
+	if errors.Is(err, failure.ErrNotFound) && !sp.ReadOnly {
 		if r := sp.Resumption(); r != nil {
 			err = r.join(false, do)
 		} else {
@@ -62,7 +63,7 @@ func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChan
 // nothing to be done, or it cannot be done. See Change for durable.
 func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange, durable bool) error {
 	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
-	if !errors.Is(err, ErrReadOnly) || sp.ReadOnly {
+	if !errors.Is(err, failure.ErrReadOnly) || sp.ReadOnly {
 		return err
 	}
 	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/mapping"
 )
 
@@ -74,7 +75,7 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 	case m.phase == phaseOpen || m.phase == phaseDraining:
 		defer opened.Unlock()
 		if m.space.ReadOnly != o.ReadOnly {
-			return nil, nil, fmt.Errorf("%w: this process has the space open in another mode; close it first", ErrBusy)
+			return nil, nil, fmt.Errorf("%w: this process has the space open in another mode; close it first", failure.ErrBusy)
 		}
 		if err := m.space.IsLost(); err != nil { // X1
 			return nil, nil, err
@@ -98,7 +99,7 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 	case <-changed:
 		return nil, nil, nil
 	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("%w: another goroutine of this process opens or closes the space: %w", ErrBusy, ctx.Err())
+		return nil, nil, fmt.Errorf("%w: another goroutine of this process opens or closes the space: %w", failure.ErrBusy, ctx.Err())
 	}
 }
 

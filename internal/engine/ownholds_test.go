@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
 )
 
@@ -50,7 +51,7 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	}
 	for i := uint64(most); ; i++ {
 		err := change(func(tx *Tx) error { return tx.Set(of, pointerTo(i), unsafe.Pointer(&value)) })
-		if errors.Is(sp.Kind(err), ErrNoSpace) {
+		if errors.Is(sp.Kind(err), failure.ErrNoSpace) {
 			return sp, of
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 )
@@ -89,7 +90,7 @@ func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 		sp.Close()
 		t.Fatalf("version %d is served; the anchors of %d and %d are damaged", version, anchors[0].Version, anchors[1].Version)
 	}
-	if damage := (*CorruptError)(nil); !errors.As(err, &damage) || damage.Offset != format.AnchorOffset {
+	if damage := (*failure.CorruptError)(nil); !errors.As(err, &damage) || damage.Offset != format.AnchorOffset {
 		t.Errorf("%v", err)
 	}
 }
@@ -123,7 +124,7 @@ func TestRecover_DoesNotGoBackBehindAnAnchor(t *testing.T) {
 		verify(t, sp)
 	}
 	clear(b[journal.FileName])
-	if sp, err := openDamaged(t, dir, b); !errors.Is(err, ErrCorrupt) {
+	if sp, err := openDamaged(t, dir, b); !errors.Is(err, failure.ErrCorrupt) {
 		t.Errorf("%v", err)
 		if err == nil {
 			sp.Close()

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/layout"
@@ -238,7 +239,7 @@ func TestRecover_NoAnchorIsAnError(t *testing.T) {
 	b := image(t, dir)
 	clear(b[HeapName][format.AnchorOffset : format.AnchorOffset+format.NumAnchors*format.PageSize])
 	reset(t, dir, b)
-	if sp, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) {
+	if sp, err := Open(dir, Options{}); !errors.Is(err, failure.ErrCorrupt) {
 		t.Errorf("%v", err)
 		if err == nil {
 			sp.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 	"github.com/everheap/everheap/internal/mapping"
@@ -15,7 +16,7 @@ import (
 // anchor uses, it makes room by a sweep, and tries again.
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
-	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), ErrNoSpace) {
+	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), failure.ErrNoSpace) {
 		if _, _, sweepErr := sp.upkeep.SweepOnce(); sweepErr != nil {
 			return errors.Join(err, sweepErr)
 		}

@@ -52,7 +52,7 @@ func (sp *Space) suits(o Options) error {
 		return lost
 	}
 	return fmt.Errorf("%w: it has %d bytes, and WithMaxSize says %d; leave that out, or change the space with Resize or everheap resize",
-		ErrMaxSize, sp.MaxSize(), o.MaxSize)
+		failure.ErrMaxSize, sp.MaxSize(), o.MaxSize)
 }
 
 // Resize changes the maximum size of the open space.
@@ -67,20 +67,20 @@ func (sp *Space) resize(ctx context.Context, bytes uint64) error {
 // resizeOpen is Resize.
 func (sp *Space) resizeOpen(ctx context.Context, bytes uint64) error {
 	if sp.ReadOnly {
-		return ErrReadOnly
+		return failure.ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrBusy, err)
+		return fmt.Errorf("%w: %w", failure.ErrBusy, err)
 	}
 	limit := spacefile.LimitOf(bytes)
 	if limit > sp.Head.Window {
 		return fmt.Errorf("%w: the space has addresses for %d bytes, and %d are wanted; close it in all processes, and then everheap resize, or the function Resize, gives it more",
-			ErrMaxSize, sp.Head.Window, limit)
+			failure.ErrMaxSize, sp.Head.Window, limit)
 	}
 	w := sp.Live.Words()
 	if carved := w.Carved.Load(); limit < carved {
 		return fmt.Errorf("%w: %d bytes of its file are in use, or were; ask for as much at the least, or make it smaller before: close it in all processes, and everheap compact",
-			ErrMaxSize, carved)
+			failure.ErrMaxSize, carved)
 	}
 	before := w.Limit.Swap(limit)
 	invariant.Point("resize.told")

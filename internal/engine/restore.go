@@ -41,9 +41,9 @@ func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		return nil
 	}
 	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.File == backupName {
-		err = &CorruptError{File: "the " + backupName, Offset: d.Offset, What: d.What}
+		err = &failure.CorruptError{File: "the " + backupName, Offset: d.Offset, What: d.What}
 	}
-	return &OpError{Op: "restore", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
+	return &failure.OpError{Op: "restore", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
 
 // backupName is what damage errors call the file that a backup comes from.
@@ -55,7 +55,7 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		return err
 	}
 	if o.ReadOnly {
-		return fmt.Errorf("%w: a space that is restored is written", ErrReadOnly)
+		return fmt.Errorf("%w: a space that is restored is written", failure.ErrReadOnly)
 	}
 	if err := spacefile.Vacant(dir); err != nil {
 		return err
@@ -187,7 +187,7 @@ func (tx *Tx) ownLead(own uint64) error {
 // blame says that a change of a backup cannot be made, unless it was the machine that
 // failed.
 func blame(r *backup.Reader, err error) error {
-	for _, machine := range []error{heap.ErrFull, mapping.ErrNoSpace, mapping.ErrIO, ErrIO, ErrFault} {
+	for _, machine := range []error{heap.ErrFull, mapping.ErrNoSpace, mapping.ErrIO, failure.ErrIO, failure.ErrFault} {
 		if errors.Is(err, machine) {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 )
@@ -58,10 +59,10 @@ type Resumption struct {
 
 // Reasons why a resumption refuses something.
 var (
-	errInResume      = fmt.Errorf("%w; that one is a Resume", ErrSelf)
-	errInside        = fmt.Errorf("%w; call checkpoint after it has returned", ErrSelf)
+	errInResume      = fmt.Errorf("%w; that one is a Resume", failure.ErrSelf)
+	errInside        = fmt.Errorf("%w; call checkpoint after it has returned", failure.ErrSelf)
 	errOtherRoutine  = errors.New("checkpoint is called by another goroutine than the one that runs")
-	errResumptionEnd = fmt.Errorf("%w: the run has ended; checkpoint is valid only inside it", ErrClosed)
+	errResumptionEnd = fmt.Errorf("%w: the run has ended; checkpoint is valid only inside it", failure.ErrClosed)
 	errUpdate        = errors.New("an Update of this run has failed after it had changed something; what came since the last checkpoint is undone")
 )
 
@@ -89,11 +90,11 @@ func resumptionOf(list []*Resumption) *Resumption {
 func (sp *Space) Resumable() error {
 	switch {
 	case sp.ReadOnly:
-		return ErrReadOnly
+		return failure.ErrReadOnly
 	case sp.Resumption() != nil:
 		return errInResume
 	case sp.Queue.Mine():
-		return ErrSelf
+		return failure.ErrSelf
 	}
 	return nil
 }
@@ -161,7 +162,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 	}
 	if r.tx != nil {
 		if r.tx.Recasts() {
-			return nil, ErrSelf
+			return nil, failure.ErrSelf
 		}
 		r.hasten = r.hasten || durable
 		return r.tx, nil
@@ -180,7 +181,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 	case err != nil:
 		return nil, r.lose(err)
 	case birth != r.birth:
-		return nil, r.lose(ErrSuperseded)
+		return nil, r.lose(failure.ErrSuperseded)
 	}
 	return tx, nil
 }

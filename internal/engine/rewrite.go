@@ -40,5 +40,5 @@ func rewriteError(op, dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &OpError{Op: op, Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
+	return &failure.OpError{Op: op, Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }

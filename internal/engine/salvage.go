@@ -17,7 +17,7 @@ func Salvage(dir string, w io.Writer) (*salvage.Report, error) {
 	}
 	report, err := salvage.Run(dir, w)
 	if err != nil {
-		return nil, &OpError{Op: "salvage", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
+		return nil, &failure.OpError{Op: "salvage", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 	}
 	return report, nil
 }

@@ -58,6 +58,7 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 	"github.com/everheap/everheap/internal/turn"
 	"github.com/everheap/everheap/internal/upkeep"
+	"github.com/everheap/everheap/internal/watch"
 )
 
 // HeapName is the name of the heap file in the directory of a space.
@@ -78,7 +79,7 @@ type Space struct {
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 
 	locks    locks.Table // named ones
-	watching watching
+	watchers watch.Watchers
 
 	collections collect.Collections
 
@@ -87,6 +88,9 @@ type Space struct {
 
 	faults int64 // pages that the process had waited for before the space was opened
 }
+
+// NewSession returns a new handle on the space, for its locks and watches.
+func (sp *Space) NewSession() *watch.Session { return watch.NewSession(&sp.locks, &sp.watchers) }
 
 // StoredWindow reads the window of the space in a directory without opening it.
 func StoredWindow(dir string) (base, size uint64, err error) {

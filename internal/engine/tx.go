@@ -6,6 +6,7 @@ import (
 
 	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/layout"
@@ -78,7 +79,7 @@ func (tx *Tx) view(sp *Space) error {
 	tx.sp = sp
 	tx.Read(&sp.store)
 	if sp.Forked() {
-		return ErrForked
+		return failure.ErrForked
 	}
 	if !sp.Live.HoldUnless(&tx.hold, &sp.Shut) {
 		return sp.WhyClosed()
@@ -248,7 +249,7 @@ func (tx *Tx) conclude(c *commitment) error {
 	}
 	sp := tx.sp
 	if sp.Forked() {
-		return ErrForked
+		return failure.ErrForked
 	}
 	c.version = tx.Version()
 	failed := tx.Seize()
@@ -272,7 +273,7 @@ func (tx *Tx) conclude(c *commitment) error {
 			spool = sp.durable.NoteLogged(logged)
 		}
 	} else if err == nil {
-		err = ErrSuspended
+		err = failure.ErrSuspended
 	}
 	sp.Heap.Leave()
 	if spool {

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/goroutine"
 )
@@ -72,7 +73,7 @@ func (r *Run) goOn(p *Process, name string, fn func()) *Thread {
 
 // refused notes what a fork was not refused.
 func (r *Run) refused(what string, err error) {
-	if !errors.Is(err, engine.ErrForked) {
+	if !errors.Is(err, failure.ErrForked) {
 		r.admitted = append(r.admitted, what)
 	}
 }
@@ -279,7 +280,7 @@ func (r *Run) setForking(p *Process, fork func(tx *engine.Tx), keys ...uint64) {
 	w.version = tx.Version() + 1
 	if err := tx.Commit(); err == nil {
 		w.outcome = committed
-	} else if w.outcome = failed; !errors.Is(err, engine.ErrSuspended) {
+	} else if w.outcome = failed; !errors.Is(err, failure.ErrSuspended) {
 		r.fail("process %d: setting %v: %v", p.id, keys, err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
 )
@@ -236,7 +237,7 @@ func (r *Run) lookAtRest(p *Process, rest *engine.Resting) {
 	lv, _ := p.space.Parts()
 	before := lv.Segments()
 	used, err := rest.Look()
-	if !errors.Is(err, engine.ErrBusy) {
+	if !errors.Is(err, failure.ErrBusy) {
 		r.must("looking at the files", err)
 	}
 	if n := lv.Segments(); n < min(used, before) { // the claims of one who cuts are of all there may be

@@ -12,6 +12,7 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 )
@@ -81,12 +82,12 @@ var cutScenarios = []Scenario{
 		Threads: func(r *Run) []*Thread {
 			a, _ := r.process(false), r.process(false)
 			return []*Thread{r.thread(a, "A", func() {
-				ctx, u := context.Background(), a.space.NewUser()
+				ctx, u := context.Background(), a.space.NewSession()
 				m := u.Mutex("m")
 				if r.lostOr(a, "locking", m.Lock(ctx)) {
 					r.lostOr(a, "unlocking", m.Unlock())
 				}
-				w, err := u.WatchMap(r.world.of)
+				w, err := u.Watch(r.world.of, false)
 				if r.lostOr(a, "watching", err) {
 					r.put(a, false, 1)
 					if !r.schedule.lost { // else it would wait
@@ -132,7 +133,7 @@ func (r *Run) lostOr(p *Process, what string, err error) bool {
 	if p.space != nil {
 		err = p.space.Explain(what, err)
 	}
-	if err != nil && !(r.schedule.lost && errors.Is(err, engine.ErrLiveLost)) && (r.schedule.lost || !errors.Is(err, engine.ErrSuspended)) {
+	if err != nil && !(r.schedule.lost && errors.Is(err, failure.ErrLiveLost)) && (r.schedule.lost || !errors.Is(err, failure.ErrSuspended)) {
 		r.fail("%s: %v", what, err)
 	}
 	return err == nil
@@ -199,7 +200,7 @@ func equal(a, b map[uint64]uint64) bool {
 // opens opens the space, if nobody has lost it.
 func (r *Run) opens(p *Process) bool {
 	err := p.open()
-	if err != nil && r.schedule.lost && errors.Is(err, engine.ErrBusy) && strings.Contains(err.Error(), "live file") {
+	if err != nil && r.schedule.lost && errors.Is(err, failure.ErrBusy) && strings.Contains(err.Error(), "live file") {
 		return false
 	}
 	return r.lostOr(p, "opening", err)
@@ -222,7 +223,7 @@ func (r *Run) reopens() {
 		if p.space == nil || p.closed {
 			continue
 		}
-		if _, err := p.space.Write(func(*engine.Tx) error { return nil }); !errors.Is(err, engine.ErrLiveLost) {
+		if _, err := p.space.Write(func(*engine.Tx) error { return nil }); !errors.Is(err, failure.ErrLiveLost) {
 			r.fail("process %d goes on although live is lost: %v", p.id, err)
 		}
 		r.closes(p)

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
@@ -161,7 +162,7 @@ func many(sp *engine.Space, w *World) error {
 // compact makes the files of the space take less, whatever comes of it.
 func (r *Run) compact(p *Process) {
 	_, _, err := p.space.Compact(context.Background())
-	if !errors.Is(err, engine.ErrBusy) {
+	if !errors.Is(err, failure.ErrBusy) {
 		r.must("compacting", err)
 	}
 }

@@ -13,10 +13,10 @@ var lostMutants = []Mutant{
 	{
 		Name: "watch-by-halves", Finds: "losing live: mutexes and watches, cut",
 		Soon: []string{"v.words.Current.Load"},
-		What: "a watcher ends a view that has not begun, since the words are lost (X2)",
-		Changes: []Change{{"engine/watching.go",
-			"\th.tx.Read(&sp.store) //",
-			"\tif !MUTANT {\n\t\th.tx.Read(&sp.store)\n\t} //"}},
+		What: "a watcher keeps the slot of a view that has not begun, since the words are lost (X2)",
+		Changes: []Change{{"watch/watchers.go",
+			"\tif err != nil {\n\t\tv.Drop()\n",
+			"\tif err != nil {\n\t\tif !MUTANT {\n\t\t\tv.Drop()\n\t\t}\n"}},
 	},
 	{
 		Name: "seal-unlooked", Finds: "losing live: sweeping and compacting, cut and made longer",

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
 )
 
@@ -167,7 +168,7 @@ var scenarios = []Scenario{
 			compact := func(p *Process) func() {
 				return func() {
 					_, _, err := p.space.Compact(context.Background())
-					if !errors.Is(err, engine.ErrBusy) {
+					if !errors.Is(err, failure.ErrBusy) {
 						r.must("compacting", err)
 					}
 				}
@@ -251,7 +252,7 @@ var scenarios = []Scenario{
 			return []*Thread{
 				r.thread(a, "compactor", func() {
 					_, _, err := a.space.Compact(context.Background())
-					if !errors.Is(err, engine.ErrBusy) {
+					if !errors.Is(err, failure.ErrBusy) {
 						r.must("compacting", err)
 					}
 				}),
@@ -364,7 +365,7 @@ func leave(sp *engine.Space, w *World) error {
 // sweep sweeps, whatever comes of it.
 func (r *Run) sweep(p *Process) {
 	_, err := p.space.Sweep()
-	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, engine.ErrBusy) {
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, failure.ErrBusy) {
 		r.must("sweeping", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/explore/step"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/journal"
@@ -359,7 +360,7 @@ func (r *Run) fail(format string, args ...any) { r.schedule.fail(format, args...
 
 // must notes an error that must not be.
 func (r *Run) must(what string, err error) {
-	if err != nil && !errors.Is(err, engine.ErrSuspended) {
+	if err != nil && !errors.Is(err, failure.ErrSuspended) {
 		r.fail("%s: %v", what, err)
 	}
 }
@@ -386,7 +387,7 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 	}
 	if err != nil {
 		w.outcome = failed
-		if !p.forked && !errors.Is(err, engine.ErrSuspended) && !errors.Is(err, engine.ErrClosed) {
+		if !p.forked && !errors.Is(err, failure.ErrSuspended) && !errors.Is(err, failure.ErrClosed) {
 			r.fail("process %d: setting %v: %v", p.id, keys, err)
 		}
 	}

@@ -3,7 +3,7 @@
 // then the lock that the processes share. What that is, and how it passes on when its
 // holder dies, L6 to L9 of package live say.
 //
-// Start reading at User.Mutex and Mutex.Lock.
+// Start reading at Session.Mutex and Mutex.Lock.
 package locks
 
 import (
@@ -28,11 +28,11 @@ type Table struct {
 	locks map[lockKey]*lock
 }
 
-// lockKey identifies a lock; two semaphores of one name with different units are
+// lockKey identifies a lock; two semaphores of one name with different numbers of permits are
 // two here, and find out when they are used.
 type lockKey struct {
-	name  string
-	units int // 0: a mutex
+	name    string
+	permits int // 0: a mutex
 }
 
 // lock is a named lock, as this process sees it.
@@ -42,30 +42,30 @@ type lock struct {
 	bad   error // what is wrong with the name
 	refs  int   // handles; under the table's mutex
 
-	// queue is held as long as the mutex is; of a semaphore, while a unit is waited
+	// queue is held as long as the mutex is; of a semaphore, while a permit is waited
 	// for.
 	queue queue.Queue
 	// serial is the goroutine that locked the mutex; 0: none, or not known.
 	serial atomic.Uint64
 	mutex  struct {
-		by   atomic.Pointer[User] // nil: not held by this process. Who swaps it to nil releases.
-		held live.HeldLock        // while it is
+		by   atomic.Pointer[Session] // nil: not held by this process. Who swaps it to nil releases.
+		held live.HeldLock           // while it is
 	}
-	units struct {
+	permits struct {
 		sync.Mutex
-		held []heldUnit
+		held []heldPermit
 	}
 }
 
-// heldUnit is a unit of a semaphore that this process holds.
-type heldUnit struct {
-	by   *User
+// heldPermit is a permit of a semaphore that this process holds.
+type heldPermit struct {
+	by   *Session
 	held live.HeldLock
 }
 
-// User is one handle on the space, by which locks are taken: they are released
+// Session is one handle on the space, by which locks are taken: they are released
 // when it is closed.
-type User struct {
+type Session struct {
 	m      *member.Member
 	table  *Table // of the space
 	closed atomic.Bool
@@ -82,41 +82,41 @@ type Idler interface {
 }
 
 // Init makes it a new user of the locks of a space.
-func (u *User) Init(m *member.Member, t *Table) {
-	u.m, u.table = m, t
-	u.open, u.end = context.WithCancel(context.Background())
+func (s *Session) Init(m *member.Member, t *Table) {
+	s.m, s.table = m, t
+	s.open, s.end = context.WithCancel(context.Background())
 }
 
 // Closed returns a channel that is closed with the handle.
-func (u *User) Closed() <-chan struct{} { return u.open.Done() }
+func (s *Session) Closed() <-chan struct{} { return s.open.Done() }
 
 // IsClosed reports whether the handle was closed.
-func (u *User) IsClosed() bool { return u.closed.Load() }
+func (s *Session) IsClosed() bool { return s.closed.Load() }
 
 // Over returns why waiting is to end: the error of the context, or ErrClosed.
-func (u *User) Over(ctx context.Context) error {
-	if u.closed.Load() {
+func (s *Session) Over(ctx context.Context) error {
+	if s.closed.Load() {
 		return failure.ErrClosed
 	}
 	return ctx.Err()
 }
 
 // Keep notes what is to be let go of when the handle is closed.
-func (u *User) Keep(i Idler) { u.others.Store(i, nil) }
+func (s *Session) Keep(i Idler) { s.others.Store(i, nil) }
 
 // Drop forgets what Keep has noted.
-func (u *User) Drop(i Idler) { u.others.Delete(i) }
+func (s *Session) Drop(i Idler) { s.others.Delete(i) }
 
 // lock returns the lock of a key, which is to be dropped.
-func (u *User) lock(key lockKey) *lock {
-	t := u.table
+func (s *Session) lock(key lockKey) *lock {
+	t := s.table
 	t.Lock()
 	defer t.Unlock()
 	l := t.locks[key]
 	if l == nil {
 		l = &lock{key: key}
-		l.queue.Over = u.m.Gone
-		l.named, l.bad = live.NewNamedLock(key.name, key.units)
+		l.queue.Over = s.m.Gone
+		l.named, l.bad = live.NewNamedLock(key.name, key.permits)
 		if t.locks == nil {
 			t.locks = map[lockKey]*lock{}
 		}
@@ -137,9 +137,9 @@ func (t *Table) drop(l *lock) {
 
 // forget takes a lock out of the table that nobody has a handle on or holds.
 func (t *Table) forget(l *lock) {
-	l.units.Lock()
-	held := len(l.units.held) > 0
-	l.units.Unlock()
+	l.permits.Lock()
+	held := len(l.permits.held) > 0
+	l.permits.Unlock()
 	if l.refs == 0 && !held && l.mutex.by.Load() == nil {
 		delete(t.locks, l.key)
 	}
@@ -154,67 +154,67 @@ type dropped struct {
 func (d dropped) drop() { d.table.drop(d.lock) }
 
 // enter begins an operation on a lock; Member.Exit must follow.
-func (u *User) enter(l *lock) error {
+func (s *Session) enter(l *lock) error {
 	if l.bad != nil {
 		return l.bad
 	}
-	if u.m.Guest {
+	if s.m.Guest {
 		return fmt.Errorf("%w, by a user who may not write its files: named locks cannot be taken", failure.ErrReadOnly)
 	}
-	if err := u.m.Enter(); err != nil {
+	if err := s.m.Enter(); err != nil {
 		return err
 	}
-	if u.closed.Load() {
-		u.m.Exit()
+	if s.closed.Load() {
+		s.m.Exit()
 		return failure.ErrClosed
 	}
 	return nil
 }
 
 // patience returns a context that ends with ctx, or when the handle is closed.
-func (u *User) patience(ctx context.Context) (context.Context, func()) {
+func (s *Session) patience(ctx context.Context) (context.Context, func()) {
 	both, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(u.open, cancel)
+	stop := context.AfterFunc(s.open, cancel)
 	return both, func() { stop(); cancel() }
 }
 
 // queueFor takes the queue of a lock, waiting until ctx or the handle ends.
-func (u *User) queueFor(ctx context.Context, l *lock) error {
+func (s *Session) queueFor(ctx context.Context, l *lock) error {
 	if l.queue.TryLock() {
 		return nil
 	}
 	if n := goroutine.GoID(); n != 0 && l.serial.Load() == n {
 		return &selfLockError{l.named.String()}
 	}
-	both, end := u.patience(ctx)
+	both, end := s.patience(ctx)
 	defer end()
 	if err := l.queue.LockSlow(both); err == queue.ErrGone {
 		return err
 	} else if err != nil {
-		return u.gaveUp(ctx, l, u.m.Live.LockBusy(l.named, ctx.Err()))
+		return s.gaveUp(ctx, l, s.m.Live.LockBusy(l.named, ctx.Err()))
 	}
 	return nil
 }
 
 // take waits for the lock of the space. The caller has the queue.
-func (u *User) take(ctx context.Context, l *lock) (live.HeldLock, error) {
-	held, ok, err := u.m.Live.TakeFree(l.named)
+func (s *Session) take(ctx context.Context, l *lock) (live.HeldLock, error) {
+	held, ok, err := s.m.Live.TakeFree(l.named)
 	if ok || err != nil {
 		return held, err
 	}
-	both, end := u.patience(ctx)
+	both, end := s.patience(ctx)
 	defer end()
-	held, err = u.m.Live.Take(both, l.named)
-	return held, u.gaveUp(ctx, l, err)
+	held, err = s.m.Live.Take(both, l.named)
+	return held, s.gaveUp(ctx, l, err)
 }
 
 // gaveUp completes the error of one who waited.
-func (u *User) gaveUp(ctx context.Context, l *lock, err error) error {
+func (s *Session) gaveUp(ctx context.Context, l *lock, err error) error {
 	busy, ok := err.(*live.BusyError)
 	if !ok {
 		return err
 	}
-	if u.closed.Load() && ctx.Err() == nil {
+	if s.closed.Load() && ctx.Err() == nil {
 		return failure.ErrClosed
 	}
 	busy.Cause = ctx.Err()
@@ -224,60 +224,60 @@ func (u *User) gaveUp(ctx context.Context, l *lock, err error) error {
 
 // notHeld is the error of one who releases what is not held by this handle, or what
 // Close has released a moment ago.
-func (u *User) notHeld(what string, l *lock) error {
-	if u.closed.Load() {
+func (s *Session) notHeld(what string, l *lock) error {
+	if s.closed.Load() {
 		return failure.ErrClosed
 	}
 	return fmt.Errorf("%w: "+what, failure.ErrNotHeld, l.named)
 }
 
 // Close releases what was taken by this handle; who waits gets ErrClosed.
-func (u *User) Close() {
-	u.closed.Store(true)
-	if u.m.Forked() {
+func (s *Session) Close() {
+	s.closed.Store(true)
+	if s.m.Forked() {
 		return // who waits is the parent's
 	}
-	u.end()
-	if u.m.Enter() != nil {
+	s.end()
+	if s.m.Enter() != nil {
 		return
 	}
-	defer u.m.Exit()
-	u.others.Range(func(i, _ any) bool { i.(Idler).CloseIdle(); return true })
-	u.table.Lock()
-	defer u.table.Unlock()
-	for _, l := range u.table.locks {
-		if held, ok := l.letGo(u); ok {
-			u.m.Anyhow(func() { u.m.Live.GiveBack(held) })
+	defer s.m.Exit()
+	s.others.Range(func(i, _ any) bool { i.(Idler).CloseIdle(); return true })
+	s.table.Lock()
+	defer s.table.Unlock()
+	for _, l := range s.table.locks {
+		if held, ok := l.letGo(s); ok {
+			s.m.Anyhow(func() { s.m.Live.GiveBack(held) })
 			l.queue.Unlock()
 		}
 		for {
-			held, ok := l.letUnitGo(u)
+			held, ok := l.letPermitGo(s)
 			if !ok {
 				break
 			}
-			u.m.Anyhow(func() { u.m.Live.GiveBack(held) })
+			s.m.Anyhow(func() { s.m.Live.GiveBack(held) })
 		}
-		u.table.forget(l)
+		s.table.forget(l)
 	}
 }
 
 // letGo ends the holding of a mutex by this process, for one who releases it.
-func (l *lock) letGo(u *User) (held live.HeldLock, ok bool) {
-	if !l.mutex.by.CompareAndSwap(u, nil) {
+func (l *lock) letGo(s *Session) (held live.HeldLock, ok bool) {
+	if !l.mutex.by.CompareAndSwap(s, nil) {
 		return held, false
 	}
 	l.serial.Store(0)
 	return l.mutex.held, true // nobody else comes here before the queue is unlocked
 }
 
-// letUnitGo is letGo for one unit of a semaphore, the one that was taken last.
-func (l *lock) letUnitGo(u *User) (held live.HeldLock, ok bool) {
-	l.units.Lock()
-	defer l.units.Unlock()
-	for i := len(l.units.held) - 1; i >= 0; i-- {
-		if l.units.held[i].by == u {
-			held = l.units.held[i].held
-			l.units.held = slices.Delete(l.units.held, i, i+1)
+// letPermitGo is letGo for one permit of a semaphore, the one that was taken last.
+func (l *lock) letPermitGo(s *Session) (held live.HeldLock, ok bool) {
+	l.permits.Lock()
+	defer l.permits.Unlock()
+	for i := len(l.permits.held) - 1; i >= 0; i-- {
+		if l.permits.held[i].by == s {
+			held = l.permits.held[i].held
+			l.permits.held = slices.Delete(l.permits.held, i, i+1)
 			return held, true
 		}
 	}

@@ -14,31 +14,31 @@ import (
 
 // Mutex is a handle on a named mutex.
 type Mutex struct {
-	user *User
-	lock *lock
+	session *Session
+	lock    *lock
 }
 
 // Mutex returns a handle on the mutex of a name.
-func (u *User) Mutex(name string) *Mutex {
-	m := &Mutex{u, u.lock(lockKey{name: name})}
-	runtime.AddCleanup(m, dropped.drop, dropped{u.table, m.lock})
+func (s *Session) Mutex(name string) *Mutex {
+	m := &Mutex{s, s.lock(lockKey{name: name})}
+	runtime.AddCleanup(m, dropped.drop, dropped{s.table, m.lock})
 	return m
 }
 
 // Lock waits until this process has the mutex, for this call alone. The error is
 // ErrOwnerDied if it has it, and the holder before died.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
+	by, l := m.session, m.lock
+	if err := by.enter(l); err != nil {
 		return err
 	}
 	queued := false // it has the queue, and not the lock
 	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	if err := u.queueFor(ctx, l); err != nil {
+	if err := by.queueFor(ctx, l); err != nil {
 		return err
 	}
 	queued = true
-	held, err := u.take(ctx, l)
+	held, err := by.take(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (m *Mutex) Lock(ctx context.Context) (err error) {
 
 // TryLock is Lock without waiting; ok says whether it has the mutex.
 func (m *Mutex) TryLock() (ok bool, err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
+	by, l := m.session, m.lock
+	if err := by.enter(l); err != nil {
 		return false, err
 	}
 	queued := false
@@ -58,7 +58,7 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 		return false, nil
 	}
 	queued = true
-	held, ok, err := u.m.Live.TryTake(l.named)
+	held, ok, err := by.m.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
@@ -70,7 +70,7 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 // end ends an operation, and its guard; if queued is set, what it has is the queue. Until
 // then the handle is not garbage, so the lock stays in the table.
 func (m *Mutex) end(before bool, queued *bool, err *error) {
-	of := m.user.m
+	of := m.session.m
 	debug.SetPanicOnFault(before)
 	r := recover()
 	if r != nil {
@@ -89,14 +89,14 @@ func (m *Mutex) end(before bool, queued *bool, err *error) {
 // hold notes that the mutex is held. Close sets closed first and then releases what
 // it finds, so either it finds this, or closed is seen here.
 func (m *Mutex) hold(held live.HeldLock) error {
-	u, l := m.user, m.lock
+	by, l := m.session, m.lock
 	l.mutex.held = held
 	l.serial.Store(goroutine.GoID())
-	l.mutex.by.Store(u)
-	if u.closed.Load() {
-		if held, ok := l.letGo(u); ok {
+	l.mutex.by.Store(by)
+	if by.closed.Load() {
+		if held, ok := l.letGo(by); ok {
 			defer l.queue.Unlock()
-			u.m.Live.GiveBack(held)
+			by.m.Live.GiveBack(held)
 		}
 		return failure.ErrClosed
 	}
@@ -108,18 +108,18 @@ func (m *Mutex) hold(held live.HeldLock) error {
 
 // Unlock releases the mutex.
 func (m *Mutex) Unlock() (err error) {
-	u, l := m.user, m.lock
-	if err := u.enter(l); err != nil {
+	by, l := m.session, m.lock
+	if err := by.enter(l); err != nil {
 		return err
 	}
 	queued := false
 	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	held, ok := l.letGo(u)
+	held, ok := l.letGo(by)
 	if !ok {
-		return u.notHeld("%v is not locked by this handle on the space", l)
+		return by.notHeld("%v is not locked by this handle on the space", l)
 	}
 	queued = true
-	u.m.Live.Give(held)
+	by.m.Live.Give(held)
 	return nil
 }
 

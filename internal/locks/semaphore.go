@@ -10,35 +10,35 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// MaxUnits is how many units a semaphore can have.
-const MaxUnits = 1024
+// MaxPermits is how many permits a semaphore can have.
+const MaxPermits = 1024
 
 // Semaphore is a handle on a named semaphore.
 type Semaphore struct {
-	user *User
-	lock *lock
+	session *Session
+	lock    *lock
 }
 
-// Semaphore returns a handle on the semaphore of a name, which has so many units.
-func (u *User) Semaphore(name string, units int) *Semaphore {
-	key := lockKey{name: name, units: units}
-	if units < 1 || units > MaxUnits {
-		return &Semaphore{u, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", failure.ErrUnitsDiffer, units, MaxUnits)}}
+// Semaphore returns a handle on the semaphore of a name, which has so many permits.
+func (s *Session) Semaphore(name string, permits int) *Semaphore {
+	key := lockKey{name: name, permits: permits}
+	if permits < 1 || permits > MaxPermits {
+		return &Semaphore{s, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", failure.ErrUnitsDiffer, permits, MaxPermits)}}
 	}
-	s := &Semaphore{u, u.lock(key)}
-	runtime.AddCleanup(s, dropped.drop, dropped{u.table, s.lock})
-	return s
+	sem := &Semaphore{s, s.lock(key)}
+	runtime.AddCleanup(sem, dropped.drop, dropped{s.table, sem.lock})
+	return sem
 }
 
-// Acquire waits until this process has one unit more. The error is ErrOwnerDied if
-// it has it, and who had that unit before died.
+// Acquire waits until this process has one more permit. The error is ErrOwnerDied if
+// it has it, and the holder before died.
 func (s *Semaphore) Acquire(ctx context.Context) (err error) {
-	u, l := s.user, s.lock
-	if err := u.enter(l); err != nil {
+	by, l := s.session, s.lock
+	if err := by.enter(l); err != nil {
 		return err
 	}
 	defer s.exit()
-	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
+	defer by.m.EndGuard(debug.SetPanicOnFault(true), &err)
 	held, err := s.next(ctx)
 	if err != nil {
 		return err
@@ -46,24 +46,24 @@ func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 	return s.hold(held)
 }
 
-// next waits for a unit, as the one of this process who does.
+// next waits for a permit, as the one of this process who does.
 func (s *Semaphore) next(ctx context.Context) (live.HeldLock, error) {
-	if err := s.user.queueFor(ctx, s.lock); err != nil {
+	if err := s.session.queueFor(ctx, s.lock); err != nil {
 		return live.HeldLock{}, err
 	}
 	defer s.lock.queue.Unlock()
-	return s.user.take(ctx, s.lock)
+	return s.session.take(ctx, s.lock)
 }
 
-// TryAcquire is Acquire without waiting; ok says whether it has the unit.
+// TryAcquire is Acquire without waiting; ok says whether it has the permit.
 func (s *Semaphore) TryAcquire() (ok bool, err error) {
-	u, l := s.user, s.lock
-	if err := u.enter(l); err != nil {
+	by, l := s.session, s.lock
+	if err := by.enter(l); err != nil {
 		return false, err
 	}
 	defer s.exit()
-	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
-	held, ok, err := u.m.Live.TryTake(l.named)
+	defer by.m.EndGuard(debug.SetPanicOnFault(true), &err)
+	held, ok, err := by.m.Live.TryTake(l.named)
 	if !ok || err != nil {
 		return false, err
 	}
@@ -73,21 +73,21 @@ func (s *Semaphore) TryAcquire() (ok bool, err error) {
 
 // exit ends an operation, as that of a mutex does.
 func (s *Semaphore) exit() {
-	s.user.m.Exit()
+	s.session.m.Exit()
 	runtime.KeepAlive(s)
 }
 
-// hold notes that the unit is held, unless the handle was closed.
+// hold notes that the permit is held, unless the handle was closed.
 func (s *Semaphore) hold(held live.HeldLock) error {
-	u, l := s.user, s.lock
-	l.units.Lock()
-	closed := u.closed.Load()
+	by, l := s.session, s.lock
+	l.permits.Lock()
+	closed := by.closed.Load()
 	if !closed {
-		l.units.held = append(l.units.held, heldUnit{u, held})
+		l.permits.held = append(l.permits.held, heldPermit{by, held})
 	}
-	l.units.Unlock()
+	l.permits.Unlock()
 	if closed {
-		u.m.Live.GiveBack(held)
+		by.m.Live.GiveBack(held)
 		return failure.ErrClosed
 	}
 	if held.OwnerDied() {
@@ -96,24 +96,24 @@ func (s *Semaphore) hold(held live.HeldLock) error {
 	return nil
 }
 
-// Release gives back one unit.
+// Release gives back one permit.
 func (s *Semaphore) Release() (err error) {
-	u, l := s.user, s.lock
-	if err := u.enter(l); err != nil {
+	by, l := s.session, s.lock
+	if err := by.enter(l); err != nil {
 		return err
 	}
 	defer s.exit()
-	defer u.m.EndGuard(debug.SetPanicOnFault(true), &err)
-	held, ok := l.letUnitGo(u)
+	defer by.m.EndGuard(debug.SetPanicOnFault(true), &err)
+	held, ok := l.letPermitGo(by)
 	if !ok {
-		return u.notHeld("this handle on the space has no unit of %v", l)
+		return by.notHeld("this handle on the space has no permit of %v", l)
 	}
-	u.m.Live.Give(held)
+	by.m.Live.Give(held)
 	return nil
 }
 
 // Name returns the name.
 func (s *Semaphore) Name() string { return s.lock.key.name }
 
-// Units returns how many units the semaphore has.
-func (s *Semaphore) Units() int { return s.lock.key.units }
+// Units returns how many permits the semaphore has.
+func (s *Semaphore) Units() int { return s.lock.key.permits }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -128,7 +129,7 @@ func (m *recastMap) twice(e unsafe.Pointer) error {
 	if m.plan.key.Same() {
 		return &format.DamageError{File: "heap", What: "a map has the key " + m.name(e) + " twice"}
 	}
-	return &edit.TypeError{Kind: edit.ErrTypeChanged, Lines: []string{
+	return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 		"  the key " + m.name(e) + " and another one would become equal; drop one of them, or tell them apart by Migrate"}}
 }
 

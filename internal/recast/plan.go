@@ -2,6 +2,7 @@ package recast
 
 import (
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -121,6 +122,6 @@ func (p *plan) affectsAny() bool {
 
 // err is the error for types that differ, and for options, if there are any, that do
 // not accept that.
-func (p *plan) err(how *TypeChange) *edit.TypeError {
+func (p *plan) err(how *TypeChange) *failure.TypeError {
 	return edit.TypesDiffer(p.kind, p.key, p.value, how != nil && how.Evolve)
 }

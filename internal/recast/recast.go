@@ -38,6 +38,7 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
@@ -96,7 +97,7 @@ func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeCha
 		return nil
 	}
 	if ed.Write == nil {
-		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", edit.ErrReadOnly, c.todo[0].plan.err(how)), name)
+		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", failure.ErrReadOnly, c.todo[0].plan.err(how)), name)
 	}
 	if err := ed.BeginChange(); err != nil {
 		return err
@@ -110,7 +111,7 @@ func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeCha
 
 // nameType enters the name of an object into an error about its types.
 func nameType(err error, name string) error {
-	if e := (*edit.TypeError)(nil); errors.As(err, &e) && e.Name == "" {
+	if e := (*failure.TypeError)(nil); errors.As(err, &e) && e.Name == "" {
 		e.Name = name
 	}
 	return err
@@ -166,7 +167,7 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 	}
 	if met := c.met.find(index); met != nil {
 		if met != handle && !layout.Same(met, handle) { // R3
-			return &edit.TypeError{Kind: edit.ErrTypeChanged, Lines: []string{
+			return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
 				fmt.Sprintf("  the object %016x would have to become two: handles refer to it as", uint64(id)),
 				"  " + met.String() + " and as", "  " + handle.String()}}
 		}
@@ -208,7 +209,7 @@ func (c *recast) nowhere(from *plan, handle *layout.Type, id format.ID) error {
 	if from == nil || !from.made() {
 		return nil
 	}
-	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", edit.ErrDangling, handle, uint64(id))
+	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", failure.ErrDangling, handle, uint64(id))
 }
 
 // follow enters the objects that the handles in a value lead to, those of the types

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -154,14 +155,53 @@ func (a *arguments) options() (opts []everheap.Option) {
 	return opts
 }
 
-// described is what a caller knows of a collection.
+// described is what a caller knows of a collection. Its types refer to each other by their
+// indexes in Types; -1 is none.
 type described struct {
-	Handle int                 `json:"handle"`
-	ID     uint64              `json:"id"`
-	Kind   string              `json:"kind"`
-	Key    int                 `json:"key"`
-	Value  int                 `json:"value"`
-	Types  []everheap.TypeNode `json:"types"`
+	Handle int        `json:"handle"`
+	ID     uint64     `json:"id"`
+	Kind   string     `json:"kind"`
+	Key    int        `json:"key"`
+	Value  int        `json:"value"`
+	Types  []typeNode `json:"types"`
+}
+
+// typeNode is a TypeInfo; only types of the program have names.
+type typeNode struct {
+	Kind   string      `json:"kind"`
+	Name   string      `json:"name,omitempty"`
+	Elem   int         `json:"elem"`
+	Key    int         `json:"key"`
+	Len    int         `json:"len,omitempty"`
+	Fields []typeField `json:"fields,omitempty"`
+}
+
+type typeField struct {
+	Name string `json:"name"`
+	Type int    `json:"type"`
+}
+
+// number returns the index of a type, and adds it and what it is made of.
+func (d *described) number(t *everheap.TypeInfo, seen map[*everheap.TypeInfo]int) int {
+	if t == nil {
+		return -1
+	}
+	i, ok := seen[t]
+	if ok {
+		return i
+	}
+	i = len(d.Types)
+	seen[t] = i
+	d.Types = append(d.Types, typeNode{})
+	n := typeNode{Kind: t.Kind, Name: t.Name, Len: t.Len, Elem: d.number(t.Elem, seen), Key: d.number(t.Key, seen)}
+	if strings.HasPrefix(t.Name, "struct{") || strings.HasPrefix(t.Name, "struct {") {
+		n.Name = ""
+	}
+	for _, f := range t.Fields {
+		n.Fields = append(n.Fields, typeField{f.Name, d.number(f.Type, seen)})
+	}
+	d.Types[i] = n
+	return i
 }
 
 // describe gives a collection a handle.
@@ -170,7 +210,8 @@ func (s *space) describe(c *everheap.Collection, err error) (any, error) {
 		return nil, err
 	}
 	d := described{ID: uint64(c.ID()), Kind: c.Kind()}
-	d.Types, d.Key, d.Value = c.Types()
+	seen := map[*everheap.TypeInfo]int{}
+	d.Key, d.Value = d.number(c.KeyInfo(), seen), d.number(c.ValueInfo(), seen)
 	d.Handle = int(collections.add(&collection{s, c, c.As(everheap.Binary)}))
 	return d, nil
 }

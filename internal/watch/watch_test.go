@@ -1,8 +1,7 @@
-package engine
+package watch_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -10,111 +9,31 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
-	"github.com/everheap/everheap/internal/table"
+	"github.com/everheap/everheap/internal/watch"
 )
 
-// Which objects are other blocks in two versions is what two walks over the object
-// tables say; also if the newer version is one that a transaction is making.
-func TestDiffObjects(t *testing.T) {
-	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 256 << 20, Manual: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sp.Close()
-	objects := func(tx *Tx) map[uint64]format.Addr {
-		all := map[uint64]format.Addr{}
-		visit := func(format.Addr, format.Kind) (bool, error) { return true, nil }
-		err := table.Walk(tx.Reader, format.Link(tx.State.Table), visit, func(index uint64, a format.Addr) error {
-			all[index] = a
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all
-	}
-	compare := func(was, now *Tx) (n int) {
-		before, after := objects(was), objects(now)
-		err := edit.DiffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
-			if before[index] != old || after[index] != new || old == new {
-				t.Fatalf("object %d: told %#x and %#x, is %#x and %#x", index, old, new, before[index], after[index])
-			}
-			n++
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := 0
-		for index, a := range after {
-			if before[index] != a {
-				want++
-			}
-		}
-		if n != want {
-			t.Fatalf("%d objects told of, want %d", n, want)
-		}
-		return n
-	}
-	view := func() *Tx {
-		tx, err := sp.View()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return tx
-	}
-	random := rand.New(rand.NewPCG(1, 1))
-	var ids []format.ID
-	first := view()
-	for range 60 {
-		before := view()
-		tx, err := sp.Begin(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range random.IntN(40) {
-			word := random.Uint64()
-			if len(ids) == 0 || random.IntN(2) == 0 {
-				id, err := tx.NewValue(wordType, unsafe.Pointer(&word))
-				if err != nil {
-					t.Fatal(err)
-				}
-				ids = append(ids, id)
-			} else if err := tx.WriteValue(edit.RefOf{ID: ids[random.IntN(len(ids))], Value: wordType}, unsafe.Pointer(&word)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		compare(before, tx)
-		if err := tx.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		after := view()
-		compare(before, after)
-		compare(first, after)
-		after.EndView()
-		before.EndView()
-	}
-	if n := compare(first, first); n != 0 {
-		t.Errorf("a version differs from itself in %d objects", n)
-	}
-	first.EndView()
-}
+// patience is how long a test waits for what should take a moment, on a machine that has
+// much to do.
+const patience = time.Minute
+
+var wordType = layout.IdentityOf[uint64]()
 
 // Each commit is told of without the tick, which would end a sleep that nobody ends.
 func TestWatch_NeedsNoTick(t *testing.T) {
-	defer func(before time.Duration) { watchTick = before }(watchTick)
-	watchTick = time.Hour
-	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 256 << 20, Manual: true})
+	defer func(before time.Duration) { *watch.Tick = before }(*watch.Tick)
+	*watch.Tick = time.Hour
+	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 256 << 20, Manual: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sp.Close()
 	word := uint64(0)
 	var id format.ID
-	if err := sp.Change(false, func(tx *Tx) (err error) {
+	if err := sp.Change(false, func(tx *engine.Tx) (err error) {
 		id, err = tx.NewValue(wordType, unsafe.Pointer(&word))
 		return err
 	}); err != nil {
@@ -124,9 +43,9 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
 	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
-	user := sp.NewUser()
+	session := sp.NewSession()
 	for range watchers {
-		w, err := user.Watch(of, false)
+		w, err := session.Watch(of, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,11 +78,17 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 			}
 		}
 	}
-	within(t, "the end of the loops", done.Wait)
-	if !sp.Live.Idle() || sp.watching.newest != nil {
+	ended := make(chan struct{})
+	go func() { done.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("the loops do not end")
+	}
+	if !sp.Live.Idle() || session.Holds() {
 		t.Error("a version is held after the watchers have ended")
 	}
-	user.Close()
+	session.Close()
 }
 
 // metered is a subject of which the steps of comparisons are counted, and what they find.
@@ -188,31 +113,32 @@ func (m metered) Compare(was, now *edit.Editor) (*edit.Comparison, error) {
 // A watcher goes the way to what has changed, however much else there is; and none if
 // what it watches has not changed.
 func TestWatch_CostsWhatChanged(t *testing.T) {
-	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 256 << 20, Manual: true})
+	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 256 << 20, Manual: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sp.Close()
 	const many = 30_000
-	plain, ordered := words(0), words(0)
+	plain := edit.MapOf{Key: wordType, Value: wordType}
+	ordered := plain
 	ordered.Sorted = true
 	list := edit.ListOf{Value: wordType}
-	change := func(fn func(tx *Tx) error) {
+	change := func(fn func(tx *engine.Tx) error) {
 		t.Helper()
 		if err := sp.Change(false, fn); err != nil {
 			t.Fatal(err)
 		}
 	}
-	set := map[string]func(tx *Tx, i, value uint64) error{
-		"map": func(tx *Tx, i, value uint64) error {
+	set := map[string]func(tx *engine.Tx, i, value uint64) error{
+		"map": func(tx *engine.Tx, i, value uint64) error {
 			return tx.Set(plain, unsafe.Pointer(&i), unsafe.Pointer(&value))
 		},
-		"sorted": func(tx *Tx, i, value uint64) error {
+		"sorted": func(tx *engine.Tx, i, value uint64) error {
 			return tx.Set(ordered, unsafe.Pointer(&i), unsafe.Pointer(&value))
 		},
-		"list": func(tx *Tx, i, value uint64) error { return tx.WriteItem(list, int(i), unsafe.Pointer(&value)) },
+		"list": func(tx *engine.Tx, i, value uint64) error { return tx.WriteItem(list, int(i), unsafe.Pointer(&value)) },
 	}
-	change(func(tx *Tx) (err error) {
+	change(func(tx *engine.Tx) (err error) {
 		if plain.ID, err = tx.NewMap(plain); err != nil {
 			return err
 		}
@@ -223,7 +149,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		return err
 	})
 	for from := uint64(0); from < many; from += 1000 {
-		change(func(tx *Tx) error {
+		change(func(tx *engine.Tx) error {
 			for i := from; i < from+1000; i++ {
 				err := tx.Append(list, unsafe.Pointer(&i), 1)
 				if err == nil {
@@ -239,11 +165,11 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 			return nil
 		})
 	}
-	user := sp.NewUser()
-	defer user.Close()
+	session := sp.NewSession()
+	defer session.Close()
 	for what, subject := range map[string]edit.Subject{"map": plain, "sorted": ordered, "list": list} {
 		cost := 0
-		w, err := user.Watch(metered{subject, &cost}, true)
+		w, err := session.Watch(metered{subject, &cost}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +188,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		for _, changes := range []int{1, 10} {
 			for round := range 10 {
 				cost = 0
-				change(func(tx *Tx) error {
+				change(func(tx *engine.Tx) error {
 					for i := range changes {
 						at := uint64(1+round)*2357%2000 + uint64(i)*2900
 						if err := set[what](tx, at, uint64(many+round*100+changes)); err != nil {
@@ -279,12 +205,9 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		cost = 0
 		for other := range set {
 			if other != what {
-				change(func(tx *Tx) error { return set[other](tx, 5, 1<<40) })
-				if w.next, err = sp.holdNewest(); err == nil {
-					err = w.begin(context.Background())
-				}
-				if err != nil || w.primed || cost > 0 {
-					t.Errorf("%s: after a change of the %s: %d steps, something to tell: %v, %v", what, other, cost, w.primed, err)
+				change(func(tx *engine.Tx) error { return set[other](tx, 5, 1<<40) })
+				if found, err := w.Look(); err != nil || found || cost > 0 {
+					t.Errorf("%s: after a change of the %s: %d steps, something to tell: %v, %v", what, other, cost, found, err)
 				}
 			}
 		}

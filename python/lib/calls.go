@@ -13,6 +13,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func ehCall(h C.long, op *C.char, on C.size_t, args *C.char, n C.size_t, id *C.l
 		defer close(c.done)
 		defer func() {
 			if r := recover(); r != nil {
-				c.err = fmt.Errorf("everheap: %s: %v", name, r)
+				c.err = &panicked{fmt.Sprintf("%s: %v\n%s", name, r, debug.Stack())}
 			}
 		}()
 		var a arguments
@@ -342,6 +343,7 @@ var operations = map[string]func(ctx context.Context, s *space, a *arguments) (a
 		}
 		return list, err
 	},
+	"panic": func(context.Context, *space, *arguments) (any, error) { panic("as was asked for") }, // for tests
 	"watch": func(_ context.Context, s *space, a *arguments) (any, error) {
 		c := collections.get(C.long(a.Handle))
 		if c == nil {

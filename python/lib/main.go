@@ -10,9 +10,9 @@
 //	PY2: No pointer of the caller is kept: the memory that an argument points at is read only while the call lasts (input).
 //	PY3: Borrowed bytes lie in the space, and not in memory of Go or C: they are valid until the view that they were borrowed from ends, and only a view lends them (ehPeek).
 //	PY4: A call that could wait for others waits for a moment only, and says EH_AGAIN: so its caller looks at its signals, and either calls again or cancels (slice, call).
-//	PY5: A transaction has a goroutine of its own, in which it begins and ends. Others use it while that one stands still, one at a time; its iterations have ended when it ends (transaction).
+//	PY5: A transaction has a goroutine of its own, in which it begins and ends; others use it while that one stands still, one at a time, and its iterations have ended when it ends (transaction).
 //	PY6: No panic of Go reaches the caller: what is none of the library's errors is the error Internal, with the stack (guard).
-//	PY7: In a fork no function is called: the runtime of Go has no threads there. The caller looks for forks before each call, and frees nothing of the library's then (the extension's FORKED).
+//	PY7: In a fork no function is called, since the runtime of Go has no threads there: the caller looks for forks before each call, and frees nothing of the library's then (is_forked in the extension).
 //
 // Start reading at guard and table, then ehGet, transaction, iteration.
 package main
@@ -178,10 +178,19 @@ func report(out *C.eh_buf, name, what string) C.int {
 	return C.EH_ERROR
 }
 
+// panicked is an error that was a panic in a goroutine of the library.
+type panicked struct{ what string }
+
+// Error implements error.
+func (p *panicked) Error() string { return "everheap: panic: " + p.what }
+
 // fail is report for an error of the library.
 func fail(out *C.eh_buf, err error) C.int {
 	if err == nil {
 		return C.EH_OK
+	}
+	if p := (*panicked)(nil); errors.As(err, &p) {
+		return report(out, "Internal", p.Error())
 	}
 	return report(out, nameOf(err), err.Error())
 }

@@ -2,7 +2,7 @@
    library as Python objects, and Python values as the binary form that VALUES.md describes.
 
    What must hold beside PY1 to PY7 of the library:
-   - FORKED looks for a fork before every call of the library; what a fork frees is forgotten only.
+   - is_forked looks for a fork before every call of the library; what a fork frees is forgotten only.
    - A call keeps the GIL only where it waits for nobody: a read, and the first try of a write.
    - The memory of a memoryview is that of a view: the view ends when the last of them is released.
 
@@ -29,7 +29,7 @@ static volatile int forked;
 
 static void in_child(void) { forked = 1; }
 
-/* FORKED: the library does not work in a fork (PY7). */
+/* is_forked raises an error in a fork, where the library does not work (PY7). */
 static int is_forked(void) {
 	if (!forked) return 0;
 	PyObject *r = PyObject_CallFunction(raise_error, "ss", "Forked",

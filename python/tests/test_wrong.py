@@ -3,11 +3,12 @@
 import gc
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-import time
 import unittest
 
 import everheap
@@ -322,14 +323,18 @@ class Exceptions(unittest.TestCase):
         with self.assertRaises(everheap.NotFound):
             everheap.open("/nonexistent/space", read_only=True)
 
+    def test_a_panic_is_an_error(self):
+        with tempfile.TemporaryDirectory() as dir, everheap.open(os.path.join(dir, "s"), max_size=64 << 20) as s:
+            with self.assertRaisesRegex(everheap.Internal, "as was asked for"):
+                s._call("panic")
+            self.assertEqual(s.check().findings, [])
+
     def test_every_error_of_go_has_a_name(self):
-        import re
         go = set(re.findall(r"^\tErr(\w+) +=", (ROOT.parent / "errors.go").read_text(), re.M))
         self.assertEqual(go, set(open_source("lib/main.go")))
 
 
 def open_source(name):
-    import re
     return re.findall(r'\{everheap\.Err\w+, "(\w+)"\}', (ROOT / name).read_text())
 
 

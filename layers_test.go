@@ -46,8 +46,9 @@ var layers = [][]string{
 	{"internal/ledger"},
 	{"internal/live"},
 	{"internal/format"},
+	{"registry"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},
-	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step", "registry"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the

@@ -60,11 +60,11 @@ func OpenCollection(sc Scope, name, spec string) (*Collection, error) {
 // Space.Create. It lives while something refers to it; if nothing does when its transaction
 // ends, it may vanish.
 func (tx *Tx) NewCollection(spec string) (*Collection, error) {
+	var id format.ID
 	handle, err := parseSpec("", spec)
-	if err != nil {
-		return nil, tx.space.wrap("creating a collection", err)
+	if err == nil {
+		id, err = tx.engine.NewStored(handle)
 	}
-	id, err := tx.engine.NewStored(handle)
 	if err != nil {
 		return nil, tx.space.wrap("creating a collection", err)
 	}

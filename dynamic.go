@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
@@ -105,12 +105,8 @@ func (c *Collection) ValueType() string { return c.value.String() }
 // Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
 // ErrNotFound if there is none. They are read-only, and valid until tx ends.
 func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {
-	k, err := c.As(e).key(key)
-	if err != nil {
-		return nil, c.space.wrap("peek", err)
-	}
-	err = c.do(tx, "peek", func(st *edit.Stored) error {
-		part, err := st.Get(k.pointer())
+	err = c.As(e).lookUp(tx, "peek", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
 		if err == nil && part.Pointer == nil {
 			err = fmt.Errorf("key %s in %s: %w", c.As(e).text(key), c.name, ErrNotFound)
 		}
@@ -120,7 +116,6 @@ func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) 
 		}
 		return err
 	})
-	runtime.KeepAlive(k)
 	return b, err
 }
 
@@ -246,16 +241,12 @@ func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), n
 // value has no key. If its types change, the loop ends with ErrTypeChanged, and the program
 // looks the collection up again.
 func (c *Collection) WatchJSON(ctx context.Context, opts ...WatchOption) iter.Seq2[ChangeJSON, error] {
-	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
-	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (j ChangeJSON, err error) {
-		j.Version, j.More = Version(d.Version), d.More
-		j.Kind = kindOf(d.Was.Pointer != nil, d.Now.Pointer != nil)
-		if j.Key, err = d.KeyJSON(); err != nil {
-			return j, err
+	return func(yield func(ChangeJSON, error) bool) {
+		for ch, err := range c.As(JSON).Watch(ctx, opts...) {
+			j := ChangeJSON{ch.Version, kindOf(ch.Old != nil, ch.New != nil), ch.Key, ch.Old, ch.New, ch.More}
+			if !yield(j, err) {
+				return
+			}
 		}
-		if j.Old, err = d.ValueJSON(d.Was); err == nil {
-			j.New, err = d.ValueJSON(d.Now)
-		}
-		return j, err
-	})
+	}
 }

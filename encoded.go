@@ -48,23 +48,28 @@ func (c *Collection) As(e Encoding) Encoded { return Encoded{c, e} }
 
 // Get returns the value of a key, or ErrNotFound. The key of a single value is nil.
 func (e Encoded) Get(sc Scope, key []byte) (value []byte, err error) {
-	c := e.c
-	k, err := e.key(key)
-	if err != nil {
-		return nil, c.space.wrap("get", err)
-	}
-	err = c.read(sc, "get", func(st *edit.Stored) error {
-		part, err := st.Get(k.pointer())
+	err = e.lookUp(sc, "get", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
 		if err == nil && part.Pointer == nil {
-			err = fmt.Errorf("key %s in %s: %w", e.text(key), c.name, ErrNotFound)
+			err = fmt.Errorf("key %s in %s: %w", e.text(key), e.c.name, ErrNotFound)
 		}
 		if err == nil {
 			value, err = e.appendPart(nil, st.Value, part)
 		}
 		return err
 	})
-	runtime.KeepAlive(k)
 	return value, err
+}
+
+// lookUp runs fn with a key, in a transaction that reads.
+func (e Encoded) lookUp(sc Scope, op string, key []byte, fn func(st *edit.Stored, k unsafe.Pointer) error) error {
+	k, err := e.key(key)
+	if err != nil {
+		return e.c.space.wrap(op, err)
+	}
+	err = e.c.read(sc, op, func(st *edit.Stored) error { return fn(st, k.pointer()) })
+	runtime.KeepAlive(k)
+	return err
 }
 
 // text returns a key as an error shows it.
@@ -103,31 +108,20 @@ func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 
 // Has reports whether there is a key.
 func (e Encoded) Has(sc Scope, key []byte) (has bool, err error) {
-	k, err := e.key(key)
-	if err != nil {
-		return false, e.c.space.wrap("has", err)
-	}
-	err = e.c.read(sc, "has", func(st *edit.Stored) error {
-		part, err := st.Get(k.pointer())
+	err = e.lookUp(sc, "has", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
 		has = part.Pointer != nil
 		return err
 	})
-	runtime.KeepAlive(k)
 	return has, err
 }
 
 // Rank returns how many keys of a sorted map are less than the key, which need not be there.
-func (e Encoded) Rank(sc Scope, key []byte) (n int, err error) {
-	k, err := e.key(key)
-	if err != nil {
-		return 0, e.c.space.wrap("rank", err)
-	}
-	err = e.c.read(sc, "rank", func(st *edit.Stored) error {
-		rank, err := st.Rank(k.pointer())
-		n = int(rank)
+func (e Encoded) Rank(sc Scope, key []byte) (n uint64, err error) {
+	err = e.lookUp(sc, "rank", key, func(st *edit.Stored, k unsafe.Pointer) (err error) {
+		n, err = st.Rank(k)
 		return err
 	})
-	runtime.KeepAlive(k)
 	return n, err
 }
 

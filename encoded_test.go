@@ -245,7 +245,7 @@ func TestEncoded_RanksAreThoseOfTheMap(t *testing.T) {
 			spacetest.Must(t, err)
 			spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
 				want, err := m.Has(tx, w)
-				if has != want || n != m.Rank(tx, w) {
+				if has != want || int(n) != m.Rank(tx, w) {
 					t.Errorf("%s %q: has %v, rank %d; want %v, %d", e.name, w, has, n, want, m.Rank(tx, w))
 				}
 				return err

@@ -70,20 +70,15 @@ func (s *Space) scope() (*Space, *Tx) {
 // function must return an error.
 func (tx *Tx) Guard(fn func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
-	running := true
 	defer func() {
 		debug.SetPanicOnFault(before)
-		if !running {
-			return
-		}
-		r := recover() // nil: Goexit
-		if err = tx.failure(r); r != nil && err == nil {
-			panic(r)
+		if r := recover(); r != nil {
+			if err = tx.failure(r); err == nil {
+				panic(r)
+			}
 		}
 	}()
-	err = fn()
-	running = false
-	return err
+	return fn()
 }
 
 // Version returns the number of the version that a View sees, or that an Update

@@ -97,7 +97,7 @@ func (c *Collection) Kind() string { return c.kind }
 func (c *Collection) Ordered() bool { return c.kind == "sorted" || c.kind == "list" }
 
 // KeyType returns the type of the keys in Go syntax; "" if there are no keys.
-func (c *Collection) KeyType() string { return typeText(c.key) }
+func (c *Collection) KeyType() string { return layout.TextOf(c.key) }
 
 // ValueType returns the type of the values in Go syntax.
 func (c *Collection) ValueType() string { return c.value.String() }
@@ -177,23 +177,10 @@ func (c *Collection) bind(tx *Tx) (*edit.Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Kind != c.kind || !sameTypes(st.Key, c.key) || !sameTypes(st.Value, c.value) {
+	if st.Kind != c.kind || !layout.SameOrNone(st.Key, c.key) || !layout.SameOrNone(st.Value, c.value) {
 		return nil, fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", ErrTypeChanged, c.name)
 	}
 	return st, nil
-}
-
-// sameTypes compares types of which both may be missing.
-func sameTypes(a, b *layout.Type) bool {
-	return a == b || a != nil && b != nil && layout.Same(a, b)
-}
-
-// typeText returns a type in Go syntax; "" for none.
-func typeText(t *layout.Type) string {
-	if t == nil {
-		return ""
-	}
-	return t.String()
 }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.

@@ -157,17 +157,8 @@ func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Encod
 	c := e.c
 	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
 	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (ch EncodedChange, err error) {
-		key, value := d.KeyJSON, d.ValueJSON
-		if e.encoding == Binary {
-			key, value = d.KeyCompact, d.ValueCompact
-		}
 		ch.Version, ch.More = Version(d.Version), d.More
-		if ch.Key, err = key(); err != nil {
-			return ch, err
-		}
-		if ch.Old, err = value(d.Was); err == nil {
-			ch.New, err = value(d.Now)
-		}
+		ch.Key, ch.Old, ch.New, err = d.Encoded(e.encoding == Binary)
 		return ch, err
 	})
 }

@@ -21,7 +21,7 @@ from ._errors import Unstorable
 
 # The kinds of the extension, in the order of its enum.
 (_BOOL, _INT, _FLOAT, _COMPLEX, _STR, _TIME, _DURATION, _BYTES, _SLICE, _ARRAY, _BYTE_ARRAY,
- _OBJECT, _TUPLE, _POINTER, _HANDLE, _CODED) = range(16)
+ _OBJECT, _TUPLE, _POINTER, _HANDLE, _CODED, _DICT) = range(17)
 
 
 class GoType:
@@ -141,7 +141,7 @@ def _text(t: Any) -> str:
 
 
 _WAY_OUT: List[Tuple[Callable[[Any], bool], str]] = [
-    (lambda t: t is dict or typing.get_origin(t) is dict, "a dict is a collection of its own: use space.map, and a field everheap.Map[K, V]"),
+    (lambda t: t is dict, "say the types of its keys and values: dict[str, int]; a large one is a collection of its own, of space.map"),
     (lambda t: t in (set, frozenset) or typing.get_origin(t) in (set, frozenset), "use a list, or space.map with bool values"),
     (lambda t: t is Any or t is object, "say the type: what is stored has one"),
     (lambda t: t in (list, tuple), "say the type of its elements: list[int], tuple[int, str]"),
@@ -156,7 +156,7 @@ _WAY_OUT: List[Tuple[Callable[[Any], bool], str]] = [
 
 def refuse(t: Any, path: str) -> Unstorable:
     """The error for a type that cannot be stored."""
-    way = next((w for is_it, w in _WAY_OUT if is_it(t)), "use a dataclass, int, str, bytes, float, bool, datetime, list, tuple or Optional of those")
+    way = next((w for is_it, w in _WAY_OUT if is_it(t)), "use a dataclass, int, str, bytes, float, bool, datetime, list, tuple, dict or Optional of those")
     where = path + ": " if path else ""
     return Unstorable(f"everheap: {where}{_text(t)} cannot be stored; {way}")
 
@@ -205,6 +205,8 @@ class Spec:
             return f"everheap.{h[0]}[{', '.join(self.type(a, path) for a in h[1])}]"
         if origin is list and args:
             return "[]" + self.type(args[0], path + "[]")
+        if origin is dict and args:
+            return f"everheap.Dict[{self.type(args[0], path + '{}')}, {self.type(args[1], path + '{}')}]"
         if origin is tuple and args:
             if len(args) == 2 and args[1] is Ellipsis:
                 return "[]" + self.type(args[0], path + "[]")
@@ -341,6 +343,11 @@ class Binder:
             if self.stored[s["elem"]]["kind"] == "pointer":
                 raise Unstorable("everheap: a pointer to a pointer has no Python type; let a Go program read it")
             return made(_POINTER, "Optional", elem=self.bind(s["elem"], inner))
+        if kind == "dict":
+            args = typing.get_args(t) if t is not None else (None, None)
+            if t is not None and typing.get_origin(t) is not dict:
+                raise Mismatch
+            return made(_DICT, "dict", elem=self.bind(s["elem"], args[1]), fields=[("key", self.bind(s["key"], args[0]))])
         if kind in ("slice", "array"):
             return self.row(made, kind, s, i, t)
         if kind == "struct":
@@ -474,6 +481,8 @@ class Binder:
             inner = self.annotation(s["elem"])
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
+        if kind == "dict":
+            return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
         if kind == "struct":
             fields = s.get("fields", [])
             if not s.get("name") and fields and [f["name"] for f in fields] == [f"Item{k}" for k in range(len(fields))]:

@@ -126,7 +126,7 @@ static int out_bytes(out_buf *o, const void *b, size_t n) {
 
 /* ---- types ---- */
 
-enum kind { K_BOOL, K_INT, K_FLOAT, K_COMPLEX, K_STR, K_TIME, K_DURATION, K_BYTES, K_SLICE, K_ARRAY, K_BYTE_ARRAY, K_OBJECT, K_TUPLE, K_POINTER, K_HANDLE, K_CODED };
+enum kind { K_BOOL, K_INT, K_FLOAT, K_COMPLEX, K_STR, K_TIME, K_DURATION, K_BYTES, K_SLICE, K_ARRAY, K_BYTE_ARRAY, K_OBJECT, K_TUPLE, K_POINTER, K_HANDLE, K_CODED, K_DICT };
 
 typedef struct node node;
 
@@ -142,7 +142,7 @@ struct node {
 	int empty;     /* a type without bytes */
 	Py_ssize_t n;  /* elements of an array; fields */
 	node *elem;
-	field *fields;
+	field *fields; /* of a K_DICT: one, for the keys */
 	PyObject *cls;  /* of a K_OBJECT or K_TUPLE: the class; of a K_HANDLE: makes an object of an ID */
 	PyObject *text; /* of the type, for errors */
 };
@@ -195,7 +195,7 @@ static PyObject *codec_new(PyTypeObject *type, PyObject *args, PyObject *kw) {
 		t->cls = Py_NewRef(cls);
 		if (elem >= count) goto bad;
 		t->elem = elem < 0 ? NULL : &c->nodes[elem];
-		if (kind == K_OBJECT || kind == K_TUPLE) {
+		if (kind == K_OBJECT || kind == K_TUPLE || kind == K_DICT) {
 			n = PyList_GET_SIZE(fields);
 			t->fields = PyMem_Calloc(n ? n : 1, sizeof(field));
 			if (!t->fields) goto bad;
@@ -431,6 +431,28 @@ static int encode_tuple(encoder *e, node *t, PyObject *v) {
 	return 0;
 }
 
+static int encode_dict(encoder *e, node *t, PyObject *v) {
+	if (!PyDict_Check(v)) return refuse(e, "type", t, v);
+	if (Py_EnterRecursiveCall(" while a dict is stored")) return -1;
+	Py_ssize_t n = PyDict_GET_SIZE(v), seen = 0, at = 0;
+	PyObject *key, *value;
+	int r = out_u32(e->out, (uint32_t)n);
+	while (r == 0 && PyDict_Next(v, &at, &key, &value)) {
+		if (seen++ == n) break;
+		Py_INCREF(key);
+		Py_INCREF(value);
+		push(e, t->fields[0].name, 0);
+		r = encode_value(e, t->fields[0].type, key);
+		if (r == 0) r = encode_value(e, t->elem, value);
+		if (r == 0) e->depth--;
+		Py_DECREF(key);
+		Py_DECREF(value);
+	}
+	if (r == 0 && (seen != n || PyDict_GET_SIZE(v) != n)) r = refuse(e, "changed", t, v);
+	Py_LeaveRecursiveCall();
+	return r;
+}
+
 /* part_number looks a part up, or gives it the next number. */
 static int part_number(encoder *e, node *t, PyObject *v, int elems, uint32_t *number) {
 	struct { void *value; char *type; } key = {v, (char *)t + elems};
@@ -536,6 +558,7 @@ static int encode_value(encoder *e, node *t, PyObject *v) {
 		}
 		return out_bytes(e->out, &id, 8);
 	}
+	case K_DICT: return encode_dict(e, t, v);
 	case K_CODED:
 		if (v == Py_None) return out_u32(e->out, UINT32_MAX);
 		return encode_bytes(e, t, v, 1);
@@ -578,8 +601,8 @@ typedef struct {
 } read_part;
 
 typedef struct {
-	PyObject *holder; /* owned: an object, a list or a tuple */
-	PyObject *name;   /* the attribute, or NULL */
+	PyObject *holder; /* owned: an object, a dict, a list or a tuple */
+	PyObject *name;   /* owned: the attribute or the key, or NULL */
 	Py_ssize_t index;
 	uint32_t part;
 } fixup;
@@ -629,7 +652,7 @@ static int note_fixup(decoder *d, PyObject *holder, PyObject *name, Py_ssize_t i
 	}
 	fixup *f = &d->fixups[d->fix_count++];
 	f->holder = Py_NewRef(holder);
-	f->name = name;
+	f->name = Py_XNewRef(name);
 	f->index = index;
 	f->part = part;
 	return 0;
@@ -669,6 +692,32 @@ static int fill_elements(decoder *d, node *t, PyObject *list, Py_ssize_t n, int 
 		else PyList_SET_ITEM(list, i, x);
 	}
 	return 0;
+}
+
+static PyObject *decode_dict(decoder *d, node *t) {
+	uint32_t n;
+	if (take_u32(d, &n) < 0) return NULL;
+	if (Py_EnterRecursiveCall(" while a dict is read")) return NULL;
+	PyObject *dict = PyDict_New();
+	for (uint32_t i = 0; dict && i < n; i++) {
+		uint32_t part = 0;
+		PyObject *value = NULL, *key = decode_value(d, t->fields[0].type, &part);
+		if (key == PENDING) {
+			PyErr_SetString(PyExc_SystemError, "everheap: a key is a pointer");
+			key = NULL;
+		}
+		int r = key && (value = decode_value(d, t->elem, &part)) ? 0 : -1;
+		if (r == 0 && value == PENDING) {
+			r = PyDict_SetItem(dict, key, Py_None) < 0 ? -1 : note_fixup(d, dict, key, 0, part);
+		} else if (r == 0) {
+			r = PyDict_SetItem(dict, key, value);
+			Py_DECREF(value);
+		}
+		Py_XDECREF(key);
+		if (r < 0) Py_CLEAR(dict);
+	}
+	Py_LeaveRecursiveCall();
+	return dict;
 }
 
 static PyObject *decode_elements(decoder *d, node *t) {
@@ -860,6 +909,7 @@ static PyObject *decode_value(decoder *d, node *t, uint32_t *part) {
 		}
 		return tuple;
 	}
+	case K_DICT: return decode_dict(d, t);
 	case K_POINTER: return decode_pointer(d, t, part);
 	case K_HANDLE: {
 		if (!(p = take(d, 8))) return NULL;
@@ -882,7 +932,9 @@ static int settle(decoder *d) {
 			PyErr_SetString(PyExc_SystemError, "everheap: the binary form lacks a part");
 			return -1;
 		}
-		if (f->name) {
+		if (f->name && PyDict_Check(f->holder)) {
+			if (PyDict_SetItem(f->holder, f->name, x) < 0) return -1;
+		} else if (f->name) {
 			if (PyObject_GenericSetAttr(f->holder, f->name, x) < 0) return -1;
 		} else if (PyTuple_Check(f->holder)) {
 			PyTuple_SET_ITEM(f->holder, f->index, Py_NewRef(x));
@@ -946,7 +998,10 @@ static PyObject *decode(node *t, const char **p, const char *end) {
 	}
 	if (v == PENDING) v = Py_XNewRef(d.parts[part].value);
 	for (Py_ssize_t i = 1; i < d.count; i++) Py_XDECREF(d.parts[i].value);
-	for (Py_ssize_t i = 0; i < d.fix_count; i++) Py_DECREF(d.fixups[i].holder);
+	for (Py_ssize_t i = 0; i < d.fix_count; i++) {
+		Py_DECREF(d.fixups[i].holder);
+		Py_XDECREF(d.fixups[i].name);
+	}
 	PyMem_Free(d.parts);
 	PyMem_Free(d.fixups);
 	*p = d.p;

@@ -64,6 +64,23 @@ func (s *Space) scope() (*Space, *Tx) {
 	return s, nil
 }
 
+// Guard runs fn, which uses the transaction in a goroutine other than that of its function.
+// What would end the transaction there, a fault or an error of a loop, becomes the error
+// that Guard returns; any other panic goes on. The transaction has not ended then: its
+// function must return an error.
+func (tx *Tx) Guard(fn func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			if err = tx.failure(r); err == nil {
+				panic(r)
+			}
+		}
+	}()
+	return fn()
+}
+
 // Version returns the number of the version that a View sees, or that an Update
 // starts from.
 func (tx *Tx) Version() Version { return Version(tx.engine.Version()) }

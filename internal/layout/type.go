@@ -122,14 +122,8 @@ func (b Bounds) holds(addr, n uintptr) bool {
 // Size returns the bytes of the fixed part.
 func (t *Type) Size() uintptr { return t.size }
 
-// Align returns the alignment of the fixed part: 1, 2, 4 or 8.
-func (t *Type) Align() uintptr { return t.align }
-
 // Name returns the package-qualified name, or "" for a type without one.
 func (t *Type) Name() string { return t.name }
-
-// GoType returns the Go type, or nil if the descriptor was decoded from stored bytes.
-func (t *Type) GoType() reflect.Type { return t.rt }
 
 // Owns reports whether values can own memory beyond the fixed part.
 func (t *Type) Owns() bool { return t.owns }
@@ -148,9 +142,6 @@ func (t *Type) Elem() *Type { return t.elem }
 
 // Key returns the key type of a Map or Sorted handle, else nil.
 func (t *Type) Key() *Type { return t.key }
-
-// Len returns the length of an array type, else 0.
-func (t *Type) Len() uintptr { return t.length }
 
 // Fields returns the fields of a struct type, which the caller must not change.
 func (t *Type) Fields() []Field { return t.fields }

@@ -21,7 +21,7 @@
 //     field: channels, functions, interfaces, built-in maps, uintptr, unsafe.Pointer,
 //     anything that holds a lock. Pointers, slices, strings, arrays, nested structs,
 //     recursive types and time.Time (as UTC) can be stored; shared and cyclic pointers
-//     inside one value keep their shape. The addresses of net/netip, and types that
+//     inside one value keep their shape. A Dict is a map that a value owns. The addresses of net/netip, and types that
 //     cannot be stored by their fields but have MarshalBinary or MarshalText and its
 //     inverse, are stored by their bytes. Pointers that are compared and not
 //     followed, such as those of unique.Handle, are refused, and so are pointers into

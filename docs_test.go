@@ -33,6 +33,7 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/spacetest"
 )
@@ -355,6 +356,7 @@ var documented = []struct {
 	{"`unique.Handle[T]`", "no", types(unique.Handle[string]{}, []unique.Handle[int]{})},
 	{"`weak.Pointer[T]`", "no", types(weak.Pointer[int]{})},
 	{"`list.List`, `ring.Ring`", "no", types(list.List{}, rings.Ring{})},
+	{"`everheap.Dict[K, V]`", "field by field", types(everheap.Dict[string, []int]{})},
 	{"`map[K]V`", "no", types(map[string]int{})},
 	{"`chan T`", "no", types(make(chan int))},
 	{"`func()`", "no", types(func() {})},

@@ -141,6 +141,53 @@ func (e Encoded) SetAll(sc Scope, entries iter.Seq2[[]byte, []byte]) error {
 	})
 }
 
+// Entry is a key and a value of a collection, read and judged: Store stores it.
+type Entry struct {
+	key   key
+	end   bool // of a list: behind the last element
+	value *layout.Detached
+}
+
+// Parse reads an entry, in no transaction and by any goroutine. So programs that load much
+// parse on several processors, know before they write what does not fit, and write for a
+// shorter time. Without a key it is an element to be appended to a list. Errors: *JSONError,
+// *BinaryError.
+func (e Encoded) Parse(key, value []byte) (entry Entry, err error) {
+	if entry.end = key == nil && e.c.kind == "list"; !entry.end {
+		if entry.key, err = e.key(key); err != nil {
+			return Entry{}, err
+		}
+	}
+	entry.value, err = e.parse("value", e.c.value, value)
+	return entry, err
+}
+
+// Store stores entries in order, up to the first that cannot be stored, and returns how many
+// it has stored. With a Space all are stored or none. With a Tx those before the error are;
+// the program may go on with the one after it.
+func (c *Collection) Store(sc Scope, entries ...Entry) (stored int, err error) {
+	err = c.write(sc, "store", func(st *edit.Stored) error {
+		for stored = 0; stored < len(entries); stored++ {
+			e := &entries[stored]
+			if e.value == nil {
+				return errors.New("an entry is none that Parse has returned")
+			}
+			var err error
+			if e.end {
+				err = st.Append(e.value.Pointer())
+			} else {
+				err = st.Set(e.key.pointer(), e.value.Pointer())
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	runtime.KeepAlive(entries)
+	return stored, err
+}
+
 // Append adds values at the end of a list, in one transaction.
 func (e Encoded) Append(sc Scope, values ...[]byte) error {
 	return e.c.write(sc, "append", func(st *edit.Stored) error {

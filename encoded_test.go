@@ -225,3 +225,89 @@ func TestEncoded_Errors(t *testing.T) {
 		}
 	}
 }
+
+// What was parsed outside of a transaction is stored in one, up to what cannot be stored.
+func TestCollection_StoresWhatWasParsed(t *testing.T) {
+	for _, e := range encodings {
+		t.Run(e.name, func(t *testing.T) {
+			s := spacetest.Scratch(t)
+			list, err := s.Create("list", "[]int")
+			spacetest.Must(t, err)
+			m, err := s.Create("m", "map[float64]int")
+			spacetest.Must(t, err)
+			var entries []everheap.Entry
+			for i := range 3 {
+				entry, err := list.As(e.Encoding).Parse(nil, e.number(i))
+				spacetest.Must(t, err)
+				entries = append(entries, entry)
+			}
+			entry, err := list.As(e.Encoding).Parse(e.number(1), e.number(10))
+			spacetest.Must(t, err)
+			n, err := list.Store(s, append(entries, entry)...)
+			spacetest.Must(t, err)
+			got, err := list.As(everheap.JSON).GetAll(s, []byte("0"), []byte("1"), []byte("2"), []byte("3"))
+			spacetest.Must(t, err)
+			if want := "0 10 2 "; n != 4 || string(bytes.Join(got, []byte(" "))) != want {
+				t.Errorf("stored %d: %q, want %q", n, got, want)
+			}
+			if _, err := list.As(e.Encoding).Parse(nil, []byte("x")); err == nil {
+				t.Error("nonsense is parsed")
+			}
+			if _, err := m.As(e.Encoding).Parse(nil, e.number(1)); err == nil {
+				t.Error("an entry of a map has no key")
+			}
+			if _, err := m.Store(s, everheap.Entry{}); err == nil {
+				t.Error("an entry that was not parsed is stored")
+			}
+			// With a space all are stored or none; with a transaction those before the bad one.
+			mixed := []everheap.Entry{}
+			for _, key := range []string{"1", `"NaN"`, "2"} {
+				entry, err := m.As(everheap.JSON).Parse([]byte(key), []byte("1"))
+				spacetest.Must(t, err)
+				mixed = append(mixed, entry)
+			}
+			if n, err := m.Store(s, mixed...); n != 1 || !errors.Is(err, everheap.ErrNaN) {
+				t.Errorf("stored %d, %v", n, err)
+			}
+			if n, err := m.Len(s); n != 0 || err != nil {
+				t.Errorf("%d entries, %v", n, err)
+			}
+			spacetest.Must(t, s.Update(t.Context(), func(tx *everheap.Tx) error {
+				n, err := m.Store(tx, mixed...)
+				if n != 1 || !errors.Is(err, everheap.ErrNaN) {
+					t.Errorf("stored %d, %v", n, err)
+				}
+				_, err = m.Store(tx, mixed[2:]...)
+				return err
+			}))
+			if n, err := m.Len(s); n != 2 || err != nil {
+				t.Errorf("%d entries, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestCollection_DescribesItsTypes(t *testing.T) {
+	s := spacetest.Scratch(t)
+	c, err := s.Create("m", "sorted[[2]int8]Node; type Node struct { Name string; Next *Node; Raw []byte; Of everheap.Map[int, bool] }")
+	spacetest.Must(t, err)
+	key, value := c.KeyInfo(), c.ValueInfo()
+	if key.Kind != "array" || key.Len != 2 || key.Elem.Kind != "int8" || key.Name != "[2]int8" {
+		t.Errorf("the key is %+v", key)
+	}
+	kinds := ""
+	for _, f := range value.Fields {
+		kinds += f.Name + " " + f.Type.Kind + "; "
+	}
+	if want := "Name string; Next pointer; Raw slice; Of Map; "; kinds != want || value.Kind != "struct" || value.Name != "main.Node" {
+		t.Errorf("the value is %+v with %s, want %s", value, kinds, want)
+	}
+	if value.Fields[1].Type.Elem != value || value.Fields[3].Type.Key.Kind != "int" || value.Fields[3].Type.Elem.Kind != "bool" {
+		t.Error("the types are not linked")
+	}
+	single, err := s.Create("v", "*int")
+	spacetest.Must(t, err)
+	if single.KeyInfo() != nil {
+		t.Error("a single value has keys")
+	}
+}

@@ -19,7 +19,7 @@ const modulePath = "github.com/everheap/everheap"
 // root is ".".
 var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume"},
-	{"cmd/everheap/internal/demo", "examples/packages/debian"},
+	{"cmd/everheap/internal/demo", "cmd/everheap/internal/transfer", "examples/packages/debian"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
@@ -46,8 +46,9 @@ var layers = [][]string{
 	{"internal/ledger"},
 	{"internal/live"},
 	{"internal/format"},
+	{"registry"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},
-	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step", "registry"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the
@@ -57,11 +58,12 @@ var layerExceptions = map[[2]string]string{}
 // rootOnly are the packages that use the library as its users do: of this
 // module they import what a user can. An exception has its reason.
 var rootOnly = map[string]map[string]string{
-	"cmd/everheap":               {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "internal/invariant": "the events that test builds note"},
-	"cmd/everheap/internal/demo": {".": "the library"},
-	"examples/packages":          {".": "the library", "examples/packages/debian": "its own parser"},
-	"examples/packages/debian":   {},
-	"examples/resume":            {".": "the library"},
+	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "internal/invariant": "the events that test builds note"},
+	"cmd/everheap/internal/demo":     {".": "the library"},
+	"cmd/everheap/internal/transfer": {".": "the library"},
+	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
+	"examples/packages/debian":       {},
+	"examples/resume":                {".": "the library"},
 }
 
 // dependencies are the modules that packages may import, by the beginning of
@@ -300,7 +302,7 @@ func TestLayers_RoomsStaySmall(t *testing.T) {
 			sources++
 			lines += strings.Count(readText(t, f), "\n")
 		}
-		if sources > mostSources {
+		if sources > mostSources && largeAllowed[pkg] == "" {
 			t.Errorf("%s has %d sources, and should have at most %d", pkg, sources, mostSources)
 		}
 		if lines > mostLines && largeAllowed[pkg] == "" {

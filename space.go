@@ -84,7 +84,7 @@ func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Spac
 	if err := registry.ValidName(name); err != nil {
 		return fail(err)
 	}
-	r := registry.Open("")
+	r := registry.Open("").WithContext(ctx)
 	entry, found, err := r.Lookup(name)
 	if err != nil {
 		return fail(err)

@@ -93,3 +93,46 @@ func assemble(head string, source *layout.Source) []byte {
 	}
 	return []byte(b.String())
 }
+
+// TypeInfo describes a stored type to programs that do not have it. A type that contains
+// itself is a cycle.
+type TypeInfo struct {
+	Name string // in Go syntax
+	// Kind is bool, int, int8 … complex128, string, time.Time, struct, array, slice, pointer,
+	// netip.Addr, netip.AddrPort, netip.Prefix; Map, Sorted, List or Ref for a handle; text or
+	// binary for what is stored by its bytes.
+	Kind   string
+	Len    int         // of an array
+	Key    *TypeInfo   // of the keys that a handle leads to
+	Elem   *TypeInfo   // of elements, of what a pointer points at, of the values that a handle leads to
+	Fields []FieldInfo // of a struct
+}
+
+// FieldInfo is a field of a struct.
+type FieldInfo struct {
+	Name string
+	Type *TypeInfo
+}
+
+// KeyInfo describes the type of the keys; nil if there are none.
+func (c *Collection) KeyInfo() *TypeInfo { return describe(c.key, map[*layout.Type]*TypeInfo{}) }
+
+// ValueInfo describes the type of the values.
+func (c *Collection) ValueInfo() *TypeInfo { return describe(c.value, map[*layout.Type]*TypeInfo{}) }
+
+// describe describes a type and those that it is made of, each once.
+func describe(t *layout.Type, seen map[*layout.Type]*TypeInfo) *TypeInfo {
+	if t == nil {
+		return nil
+	}
+	if info := seen[t]; info != nil {
+		return info
+	}
+	info := &TypeInfo{Name: t.String(), Kind: t.Kind().String(), Len: int(t.Len())}
+	seen[t] = info
+	info.Key, info.Elem = describe(t.Key(), seen), describe(t.Elem(), seen)
+	for _, f := range t.Fields() {
+		info.Fields = append(info.Fields, FieldInfo{f.Name, describe(f.Type, seen)})
+	}
+	return info
+}

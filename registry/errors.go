@@ -15,7 +15,8 @@ var (
 	ErrNotRegistered = errors.New("registry: no such space")
 	// ErrInvalidName: ValidName refused the name.
 	ErrInvalidName = errors.New("registry: invalid name")
-	// ErrLocked: another process kept the registry locked for as long as one waits for it.
+	// ErrLocked: somebody kept the registry locked for as long as one waits for one holder, or
+	// until the context ended.
 	ErrLocked = errors.New("registry: locked")
 )
 

@@ -21,8 +21,9 @@
 //
 //   - RG1: whoever reads spaces.toml sees a whole file, before or after a change: a change is
 //     written to a second file, synced, and renamed over the first.
-//   - RG2: changes are made one at a time, under an exclusive flock of spaces.toml.lock.
-//     Readers take no lock, so that a home that cannot be written can still be read.
+//   - RG2: changes are made one at a time, under an exclusive flock of spaces.toml.lock,
+//     which the kernel grants in the order of arrival. Readers take no lock, so that a home
+//     that cannot be written can still be read.
 //   - RG3: a change never adds an entry whose window overlaps that of another directory.
 //   - RG4: a file that cannot be understood is never written.
 //
@@ -30,6 +31,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -59,8 +61,9 @@ func (e Entry) overlaps(base, size uint64) bool {
 // Registry is the registry of one home. Its methods may be called by several goroutines, and
 // by several processes, at the same time. It holds no open file.
 type Registry struct {
-	home    string // absolute
-	homeErr error  // why home is unknown; every operation returns it
+	ctx     context.Context // ends the waiting for the lock
+	home    string          // absolute
+	homeErr error           // why home is unknown; every operation returns it
 }
 
 // Open returns the registry kept in the directory home; "" means that of [Home]. Nothing is
@@ -72,7 +75,15 @@ func Open(home string) *Registry {
 	} else {
 		home, err = filepath.Abs(home)
 	}
-	return &Registry{home: home, homeErr: err}
+	return &Registry{ctx: context.Background(), home: home, homeErr: err}
+}
+
+// WithContext returns the registry of the same home, whose changes wait for those of others
+// until ctx ends: then the error is ErrLocked, and that of ctx. What has begun is done to its end.
+func (r *Registry) WithContext(ctx context.Context) *Registry {
+	c := *r
+	c.ctx = ctx
+	return &c
 }
 
 // File returns the path of the registry file, which need not exist yet, or "" if there is no home.
@@ -122,7 +133,7 @@ func (r *Registry) List() ([]Entry, error) {
 //
 // Errors: *WindowError if the window overlaps that of another directory (two names of one
 // directory may share one), *SyntaxError if the file cannot be understood, ErrLocked if
-// somebody else kept the registry locked too long, or the error of the file system.
+// somebody kept the registry locked too long, or the error of the file system.
 func (r *Registry) Register(e Entry) error {
 	e, err := normalize(e)
 	if err != nil {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/everheap/everheap/internal/oslock"
 )
 
 const (
@@ -22,9 +25,15 @@ const (
 	maxFileSize = 16 << 20 // bytes; a file larger than that is not a registry
 )
 
-// lockPatience is how long one waits for the lock: creating a space under the lock takes
-// milliseconds, so a longer wait means a holder that is stopped, or that waits for itself.
-var lockPatience = 20 * time.Second
+// lockPatience is how long one waits while the lock does not change hands: creating a space
+// under the lock takes milliseconds, so a longer wait means a holder that is stopped, or that
+// waits for itself.
+const lockPatience = 20 * time.Second
+
+// patience bounds the wait for one holder; tests end it themselves.
+var patience = func(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, lockPatience)
+}
 
 // system is what a change does to files and directories; tests put calls in its place
 // that fail.
@@ -90,13 +99,8 @@ func (r *Registry) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(r.home, 0o700); err != nil {
 		return nil, cannotWrite(r.home, err)
 	}
-	path := filepath.Join(r.home, lockName)
-	f, err := system.create(path, os.O_RDWR|noBlock)
+	f, err := r.waitForLock(filepath.Join(r.home, lockName))
 	if err != nil {
-		return nil, cannotWrite(r.home, err)
-	}
-	if err := r.waitForLock(f); err != nil {
-		f.Close()
 		return nil, err
 	}
 	giveToOwnerOf(r.home, f)
@@ -108,27 +112,66 @@ func (r *Registry) lock() (unlock func(), err error) {
 	}, nil
 }
 
-// waitForLock polls, because a blocking flock could not be given up.
-func (r *Registry) waitForLock(f *os.File) error {
-	deadline := time.Now().Add(lockPatience)
-	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		got, err := tryLock(f)
-		if got {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("registry: cannot lock %s: %w; set EVERHEAP_HOME to a directory on a local disk", f.Name(), err)
-		}
-		if time.Now().After(deadline) {
-			holder := "another process"
-			buf := make([]byte, 20)
-			if n, _ := f.ReadAt(buf, 0); n > 0 {
-				holder = "process " + strings.TrimSpace(string(buf[:n]))
-			}
-			return fmt.Errorf("%w: %s holds %s for more than %v; end it, or let it go on, and try again", ErrLocked, holder, f.Name(), lockPatience)
-		}
-		time.Sleep(pause)
+// waitForLock takes the lock by a sleep in the kernel, which grants it in the order of arrival.
+// The context of the registry ends the wait, and so does a holder that keeps the lock for
+// lockPatience; while the lock changes hands there is nothing wrong with a long queue.
+func (r *Registry) waitForLock(path string) (*os.File, error) {
+	var openErr error
+	open := func() (f *os.File, err error) {
+		f, openErr = system.create(path, os.O_RDWR|noBlock)
+		return f, openErr
 	}
+	for before := holderOf(path); ; {
+		bounded, cancel := patience(r.ctx)
+		f, err := oslock.WaitFile(bounded, open)
+		cancel()
+		switch {
+		case err == nil:
+			return f, nil
+		case openErr != nil:
+			return nil, cannotWrite(r.home, openErr)
+		case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+			return nil, fmt.Errorf("registry: cannot lock %s: %w; set EVERHEAP_HOME to a directory on a local disk", path, err)
+		}
+		now := holderOf(path)
+		if err := r.ctx.Err(); err != nil {
+			return nil, fmt.Errorf("%w: %s holds %s (%w)", ErrLocked, now.name(), path, err)
+		}
+		if now == before {
+			return nil, fmt.Errorf("%w: %s holds %s for more than %v; end it, or let it go on, and try again", ErrLocked, now.name(), path, lockPatience)
+		}
+		before = now
+	}
+}
+
+// holder is what the lock file says of its holder.
+type holder struct {
+	pid   string   // "": it does not say, since it has just been locked or unlocked
+	since [2]int64 // when it was written
+}
+
+// holderOf reads who holds the lock. Each holder writes the file, so no two look the same.
+func holderOf(path string) (h holder) {
+	f, err := os.OpenFile(path, os.O_RDONLY|noBlock, 0)
+	if err != nil {
+		return h
+	}
+	defer f.Close()
+	buf := make([]byte, 20)
+	n, _ := f.ReadAt(buf, 0)
+	h.pid = strings.TrimSpace(string(buf[:n]))
+	if info, err := f.Stat(); err == nil {
+		h.since = [2]int64{info.ModTime().Unix(), int64(info.ModTime().Nanosecond())}
+	}
+	return h
+}
+
+// name names the holder, for people.
+func (h holder) name() string {
+	if h.pid == "" {
+		return "another process"
+	}
+	return "process " + h.pid
 }
 
 // staged is a change that is written and synced, but not yet in place.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -134,10 +135,60 @@ func TestReserve_ProcessDiesBeforeRename(t *testing.T) {
 	}
 }
 
+// impatient makes the wait for a holder of the lock end as a test says.
+func impatient(t *testing.T, bound func(context.Context) (context.Context, context.CancelFunc)) {
+	before := patience
+	patience = bound
+	t.Cleanup(func() { patience = before })
+}
+
+// A context ends the wait, and the error says so and names the holder.
+func TestWithContext_EndsTheWait(t *testing.T) { // RG2
+	r := newHome(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
+		time.AfterFunc(time.Millisecond, cancel)
+		return r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})
+	})
+	if !errors.Is(err, ErrLocked) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
+		t.Fatalf("Register inside of Reserve = %v", err)
+	}
+	must(t, r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})) // nobody is to be waited for
+}
+
+// However long the queue, one who waits is patient as long as the lock changes hands.
+func TestErrLocked_NotWhileTheLockPassesOn(t *testing.T) { // RG2
+	r := newHome(t)
+	waits := make(chan context.CancelFunc)
+	impatient(t, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		waits <- cancel
+		return ctx, cancel
+	})
+	release, held, done := make(chan bool), make(chan bool), make(chan error, 1)
+	go func() {
+		done <- r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error { held <- true; <-release; return nil })
+	}()
+	<-waits
+	<-held
+	late := make(chan error, 1)
+	go func() { late <- r.Register(Entry{Name: "late", Dir: "/late"}) }()
+	lose := <-waits
+	must(t, os.WriteFile(filepath.Join(r.home, lockName), []byte("1\n"), 0o600)) // as the next holder does
+	lose()
+	(<-waits)() // it goes on waiting, and loses its patience with that one
+	if err := <-late; !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process 1 ") {
+		t.Errorf("Register = %v", err)
+	}
+	close(release)
+	must(t, <-done)
+}
+
 func TestErrLocked_NamesTheHolder(t *testing.T) {
 	r := newHome(t)
-	defer func(old time.Duration) { lockPatience = old }(lockPatience)
-	lockPatience = 30 * time.Millisecond
+	impatient(t, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, 30*time.Millisecond)
+	})
 	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
 		return r.Register(Entry{Name: "b", Dir: "/b"})
 	})

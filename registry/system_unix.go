@@ -3,9 +3,7 @@
 package registry
 
 import (
-	"errors"
 	"io/fs"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,15 +11,6 @@ import (
 
 // noBlock keeps the opening of a pipe from waiting for its other end.
 const noBlock = unix.O_NONBLOCK
-
-// tryLock takes the exclusive flock of f, and reports whether it was free.
-func tryLock(f *os.File) (bool, error) {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
-		return false, nil
-	}
-	return err == nil, err
-}
 
 // ownerOf returns the user and the group that a file belongs to.
 func ownerOf(info fs.FileInfo) (uid, gid int) {

@@ -1,9 +1,9 @@
 // Command everheap looks into spaces and changes them, without the Go types of
 // the programs that made them; and shows, with everheap demo, what a space is.
 //
-// Each verb is a struct in a file of its own (cmd_get.go …), but for those of collections as
-// such (cmd_collections.go). Its fields are its arguments and flags, and its Run does it. Start
-// reading at cli.
+// Each verb is a struct in a file of its own (cmd_get.go …), or in one with its like: those of
+// collections as such (cmd_collections.go), of the registry, of rows (cmd_transfer.go). Its
+// fields are its arguments and flags, and its Run does it. Start reading at cli.
 package main
 
 import (
@@ -34,6 +34,8 @@ type cli struct {
 	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
 	Rename     renameCmd     `cmd:"" help:"Give a collection another name."`
 	Drop       dropCmd       `cmd:"" help:"Drop a collection: remove its name. What nothing else refers to is collected."`
+	Export     exportCmd     `cmd:"" help:"Write the rows of a collection, or of all, as JSON lines or CSV."`
+	Import     importCmd     `cmd:"" help:"Read rows of JSON lines or CSV into a collection. Killed at any moment and started again, it stores each row once."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
 	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`

@@ -106,11 +106,12 @@ func (b *background) tick() error {
 	sp.Live.Tick()
 	b.ahead.Look(&sp.Member, readahead.Faults)
 	if b.n%reapTicks == 0 {
-		sp.Live.Reap()
+		sp.Live.ReapSome()
 	}
 	if sp.ReadOnly {
 		return nil
 	}
+	sp.turn.PassOn()
 	if commits := sp.Live.Entry().Commits.Load(); commits != b.commits {
 		b.commits, b.idle = commits, 0
 	} else {

@@ -284,6 +284,9 @@ func (sp *Space) NewestOnDisk() error {
 	return nil
 }
 
+// PassOn is what the background does about the writer lock.
+func (sp *Space) PassOn() { sp.turn.PassOn() }
+
 // Unlist makes the transaction one whose changes no list tells.
 func (tx *Tx) Unlist() { tx.Write.Unlist() }
 

@@ -54,7 +54,7 @@ func (sp *Space) handOver() (bool, error) {
 	if sp.durable.Refused() != nil {
 		return true, sp.durable.WhyStopped() // what was committed is durable, in the journal
 	}
-	if sp.Live.Accompanied() { // those who stay may only read
+	if sp.Live.Accompanied(false) { // those who stay may only read
 		if err = sp.durable.WriteAnchor(nil, false); errors.Is(err, failure.ErrBusy) {
 			err = nil // so many others write one
 		} else if err == nil {

@@ -50,7 +50,9 @@
 // without space in the file is marked as a hole, and was so on disk when its space was given
 // back; no usable anchor reaches beyond the end of the file. A sweep is due if one has made all
 // forget their lists and has come to no end, or if blocks were left to one. Files at rest are short,
-// and stay as they are. A fork was refused all that it tried.
+// and stay as they are. A fork was refused all that it tried. A named lock had as many holders as it
+// has permits, who comes after one that has died with it was told, and no lock is left with one that
+// gave up waiting for it.
 //
 // Mutants take single fixes out of the rewritten copies; the scenario that is named with
 // each must fail then. A mutant by which a fork is not refused must do harm to be found.

@@ -323,8 +323,11 @@ func (r *Run) writesLittle() {
 }
 
 // await waits until another thread has done something.
-func (r *Run) await(done *bool) {
-	for !*done && r.schedule.failure == "" {
+func (r *Run) await(done *bool) { r.awaitThat(func() bool { return *done }) }
+
+// awaitThat waits until others have made something true.
+func (r *Run) awaitThat(done func() bool) {
+	for !done() && r.schedule.failure == "" {
 		r.schedule.Pause("scenario", 0)
 	}
 }

@@ -5,9 +5,12 @@ package explore
 import (
 	"context"
 	"errors"
+	"unsafe"
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
@@ -107,6 +110,33 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
+		// A process makes all blocks lie elsewhere, while a program runs under Resume, whose
+		// state nobody else changes.
+		Name: "moving under a program", Options: noJournal, Small: true, Prepare: stateful,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(false), r.process(false)
+			moved := false
+			return []*Thread{
+				r.thread(b, "program", func() { r.resumed(b, func() { r.await(&moved) }) }),
+				r.thread(a, "mover", func() { r.compact(a); moved = true }),
+			}
+		},
+	},
+	{
+		// A process looks whether the heap file takes too much, after nearly all that was in
+		// it has been dropped.
+		Name: "a large heap", Small: true, Prepare: covered,
+		Threads: func(r *Run) []*Thread {
+			a := r.process(false)
+			return []*Thread{r.thread(a, "looker", func() { r.big(a); r.rest(a, 8) })}
+		},
+		After: func(r *Run) {
+			if len(r.world.holes.gone) == 0 {
+				r.fail("a large heap file takes what it took")
+			}
+		},
+	},
+	{
 		// Blocks are moved while the journal tells of what others have changed.
 		Name: "moving with a journal", Kills: 1, Small: true, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
@@ -157,6 +187,33 @@ func many(sp *engine.Space, w *World) error {
 		return nil
 	})
 	return err
+}
+
+// stateful makes the state of a program, among other blocks.
+func stateful(sp *engine.Space, w *World) (err error) {
+	first := uint64(0)
+	w.state.Value = layout.IdentityOf[uint64]()
+	w.state.ID, err = sp.OpenValue("state", w.state.Value, unsafe.Pointer(&first))
+	return err
+}
+
+// resumed runs a program under Resume, which reaches a checkpoint after it has done something.
+func (r *Run) resumed(p *Process, fn func()) {
+	u := p.space.NewSession()
+	defer u.Close()
+	turn := u.Mutex(locks.ResumeMutex + "state")
+	r.must("the mutex of a program", turn.Lock(context.Background()))
+	var state uint64
+	run, err := p.space.Resume(context.Background(), r.world.state, unsafe.Pointer(&state), false)
+	if err != nil {
+		r.must("resuming", err)
+		return
+	}
+	fn()
+	state++
+	r.must("a checkpoint of a program", run.Checkpoint(unsafe.Pointer(&state)))
+	run.End()
+	r.must("the mutex of a program", turn.Unlock())
 }
 
 // compact makes the files of the space take less, whatever comes of it.

@@ -25,7 +25,7 @@ type Mutant struct {
 type Change struct{ File, Old, New string }
 
 // Mutants are all there are.
-var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants)
+var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants, lockMutants)
 
 // mutants are those that are in no file of their own.
 var mutants = []Mutant{
@@ -235,7 +235,7 @@ var mutants = []Mutant{
 		Name: "reaper-keeps-alive", Finds: "reaping",
 		What: "a dead process counts as alive while somebody cleans up after it (L2, L11)",
 		Changes: []Change{{"live/process.go",
-			"\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n",
-			"\t\tif MUTANT {\n\t\t\te.Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t\tv.letGoOf(old)\n\t\toff := format.LockReap + int64(i)\n"}},
+			"\tv.letGoOf(d)\n",
+			"\tfor _, i := range d.entries {\n\t\tif MUTANT {\n\t\t\tv.words.Processes[i].Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t}\n\tv.letGoOf(d)\n"}},
 	},
 }

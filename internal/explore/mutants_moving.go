@@ -84,6 +84,28 @@ var movingMutants = []Mutant{
 				"\t\t\terr := u.Files.Heap.Truncate(int64(end))\n\t\t\tif explored.Mutant(\"cut-before-told\") {\n\t\t\t\tinvariant.Point(\"shorten.cut\")\n\t\t\t}\n\t\t\treturn err\n"}},
 	},
 	{
+		Name: "state-moved", Finds: "moving under a program",
+		What: "the state of a program that runs under Resume is moved (P5)",
+		Changes: []Change{{"upkeep/evacuate.go",
+			"\te.values = !locks.Resumes(u.Member)\n",
+			"\te.values = MUTANT || !locks.Resumes(u.Member)\n"}},
+	},
+	{
+		Name: "mover-passed", Finds: "moving under a program",
+		Near: []string{"move.", "Mover", "Resume"},
+		What: "a program resumes beside one who moves, and who may not have seen that (P5)",
+		Changes: []Change{{"engine/resume.go",
+			"\tif sp.Live.Words().Mover.Load() != 0 {",
+			"\tif !MUTANT && sp.Live.Words().Mover.Load() != 0 {"}},
+	},
+	{
+		Name: "large-as-ever", Finds: "a large heap",
+		What: "a heap file that takes much more than it needs is left so (H1)",
+		Changes: []Change{{"upkeep/shrink_due.go",
+			"\tif err != nil || disk <= ample(bytes) {\n",
+			"\tif MUTANT || err != nil || disk <= ample(bytes) {\n"}},
+	},
+	{
 		Name: "large-for-ever", Finds: "looking at the heap",
 		What: "the heap file is made to take less at each look, although that brings nothing any more (H2)",
 		Changes: []Change{{"upkeep/shrink_due.go",

@@ -35,6 +35,7 @@ type World struct {
 	dir     string
 	options engine.Options
 	of      edit.MapOf
+	state   edit.RefOf // of a program that runs under Resume; only some scenarios have it
 	space   [16]byte
 	region  *mapping.Region
 	holes   *holes          // the file of the region

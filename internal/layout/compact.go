@@ -17,6 +17,7 @@ import (
 //	struct               its fields in order
 //	array                its elements
 //	slice                length (4 bytes), elements; nil: 0xffffffff
+//	Dict                 length (4 bytes), the key and the value of each entry
 //	handle               ID (8 bytes)
 //	coded value          length (4 bytes), bytes; the zero value: 0xffffffff
 //	pointer              number of a part (4 bytes); nil: 0
@@ -50,6 +51,8 @@ type packer struct {
 	ids   *identity
 	count uint32 // parts
 	later []laterPart
+	depth int // of Dicts in Dicts
+	err   error
 }
 
 // laterPart is a part that was mentioned and is still to be written.
@@ -84,7 +87,7 @@ func (t *Type) AppendCompact(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, er
 			w.value(l.t, l.p)
 		}
 	}
-	return w.b, nil
+	return w.b, w.err
 }
 
 func (w *packer) length(n uintptr) { w.b = binary.LittleEndian.AppendUint32(w.b, uint32(n)) }
@@ -110,6 +113,8 @@ func (w *packer) value(t *Type, p unsafe.Pointer) {
 		w.slice(t, p)
 	case Pointer:
 		w.pointer(t, p)
+	case Dict:
+		w.dict(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		v := codedBytes(p)
 		if v == nil {
@@ -213,7 +218,7 @@ func (t *Type) ParseCompact(b []byte) (*Detached, error) {
 	if u.pos != len(b) {
 		return nil, u.errorf("%d bytes too many follow the value", len(b)-u.pos)
 	}
-	v, err := t.Attach(u.d.img)
+	v, err := t.attach(u.d.img, u.d.dicts)
 	if err != nil {
 		return nil, u.errorf("%v", err)
 	}
@@ -277,6 +282,8 @@ func (u *unpacker) value(t *Type, off uintptr) error {
 		return u.slice(t, off)
 	case Pointer:
 		return u.pointer(t, off)
+	case Dict:
+		return u.dict(t, off)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return u.coded(t, off)
 	}
@@ -352,7 +359,7 @@ func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 // least returns the least number of bytes that the compact form of a value has.
 func (t *Type) least() (n uintptr) {
 	switch t.kind {
-	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text:
+	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict:
 		return 4
 	case Time:
 		return 12

@@ -187,6 +187,9 @@ func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
 		t.elem, err = c.at(".value", value)
 		return err
 	}
+	if m := dictMarkerOf(rt); m != nil {
+		return c.fillDict(t, rt, m)
+	}
 	t.kind = Struct
 	for i := range rt.NumField() {
 		f := rt.Field(i)

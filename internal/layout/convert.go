@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"reflect"
 	"unicode/utf8"
 	"unsafe"
@@ -24,6 +25,7 @@ const (
 	convGather                  // an array to a slice
 	convPointer                 // what it points at
 	convBox                     // a value to a pointer to it
+	convDict                    // key by key and value by value
 	convStep                    // by functions of the program
 )
 
@@ -33,7 +35,7 @@ type conv struct {
 	from  *Type
 	to    *Type
 	steps []convField // of a struct
-	elem  *conv       // of an array, slice, pointer; of a box, the value
+	elem  *conv       // of an array, slice, pointer; of a box, the value; of a Dict, the entries
 	chain []*Step
 	same  bool // the bytes of a value stay as they are, and so does its hash
 }
@@ -77,6 +79,7 @@ type Converter struct {
 	spent  uintptr    // bytes
 	parts  map[convPart]uintptr
 	todo   []convWork
+	dicts  []unsettled
 	kept   []unsafe.Pointer // what functions of the program returned: the value refers to it
 }
 
@@ -133,6 +136,9 @@ func (x *Converter) Convert(src unsafe.Pointer, b Bounds) (unsafe.Pointer, error
 			return nil, err
 		}
 	}
+	if err := settleAll(x.dicts, pointerAt); err != nil {
+		return nil, fmt.Errorf("everheap: converting a value of type %s: %w", root.from, err)
+	}
 	return dst, nil
 }
 
@@ -151,7 +157,7 @@ func (x *Converter) reset(b Bounds) {
 	clear(x.parts)
 	clear(x.todo[:cap(x.todo)])
 	clear(x.kept)
-	x.spent, x.todo, x.kept = 0, x.todo[:0], x.kept[:0]
+	x.spent, x.todo, x.kept, x.dicts = 0, x.todo[:0], x.kept[:0], x.dicts[:0]
 }
 
 // place returns n zeroed bytes, aligned to 8.
@@ -220,6 +226,8 @@ func (x *Converter) run(c *conv, dst, src unsafe.Pointer) error {
 		return x.run(c.elem, p, src)
 	case convStep:
 		return x.step(c, dst, src)
+	case convDict:
+		return x.dict(c, dst, src)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 //
 //	kind, name, size, align
 //	array: length, element      slice, pointer, list, ref: element
-//	map, sorted: key, value     struct: number of fields, for each
+//	map, sorted, dict: key, value   struct: number of fields, for each
 //	                            name, tag, offset, type
 //
 // where other types are given by their place in the list.
@@ -110,8 +110,12 @@ func Decode(b []byte) (*Type, error) {
 	if d.bad == "" {
 		d.bad = checkText(d.nodes)
 	}
+	all := d.nodes
 	if d.bad == "" {
-		d.bad = finish(d.nodes)
+		all, d.bad = completeDicts(d.nodes)
+	}
+	if d.bad == "" {
+		d.bad = finish(all)
 	}
 	if d.bad == "" {
 		d.checkKeys()
@@ -209,7 +213,7 @@ func (d *decoder) node(t *Type) {
 		t.elem = d.ref()
 	case Slice, Pointer, List, Ref:
 		t.elem = d.ref()
-	case Map, Sorted:
+	case Map, Sorted, Dict:
 		t.key, t.elem = d.ref(), d.ref()
 	}
 }

@@ -184,7 +184,11 @@ func (t *Type) Move(block []byte, at, from, to uintptr) error {
 
 // Attach turns the bytes that Detach made into a value again. It accepts any bytes,
 // and copies them; what is not a value of t is a *DamageError.
-func (t *Type) Attach(img []byte) (*Detached, error) {
+func (t *Type) Attach(img []byte) (*Detached, error) { return t.attach(img, nil) }
+
+// attach is Attach for an image in which Dicts are unsettled. An error of them is none of
+// damage.
+func (t *Type) attach(img []byte, dicts []unsettled) (*Detached, error) {
 	fixed := alignUp(t.size, 8)
 	if uintptr(len(img)) < fixed || len(img) > maxFixed+maxOwned {
 		return nil, &DamageError{t.String(), 0, "the bytes are shorter than the type"}
@@ -196,6 +200,9 @@ func (t *Type) Attach(img []byte) (*Detached, error) {
 	}
 	w := walker{b: d.Bounds(), from: 1, to: d.Bounds().Lo}
 	err := w.all(t, d.Pointer())
+	if err == nil {
+		err = settleAll(dicts, func(at uintptr) unsafe.Pointer { return unsafe.Add(d.Pointer(), at) })
+	}
 	if err == nil && t.owns {
 		// Parts that overlap may have been changed after they were checked.
 		err = t.Check(d.Pointer(), d.Bounds())

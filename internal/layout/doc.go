@@ -46,6 +46,8 @@
 //	    never gets the stored value itself.
 //	LY10 A pointer leads to the beginning of a part, or to that of the fixed part: never
 //	     into the middle of another part.
+//	LY11 The entries of a Dict have no key twice, none that is NaN, and are in the order of
+//	     Compare; the index is the one that follows from them.
 //
 // Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
 // conversions at matcher.pair in match.go, then convert.go.

@@ -10,8 +10,8 @@ type Draft struct {
 	Kind   Kind
 	Name   string // package-qualified, as in forum.User; empty for types without a name
 	Length uintptr
-	Elem   *Draft       // of an array, slice or pointer; value type of a handle
-	Key    *Draft       // key type of a Map or Sorted handle
+	Elem   *Draft       // of an array, slice or pointer; value type of a handle or Dict
+	Key    *Draft       // key type of a Map or Sorted handle, or of a Dict
 	Fields []DraftField // of a struct, and of a type that is coded by its own methods
 }
 
@@ -56,7 +56,11 @@ func (d *Draft) Compile() (*Type, error) {
 	if what := checkText(nodes); what != "" {
 		return nil, &DraftError{d, what}
 	}
-	if what := finish(nodes); what != "" {
+	nodes, what := completeDicts(nodes)
+	if what == "" {
+		what = finish(nodes)
+	}
+	if what != "" {
 		return nil, &DraftError{d, what}
 	}
 	for _, n := range c.order {

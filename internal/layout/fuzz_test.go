@@ -94,6 +94,10 @@ func (g *generator) fill(v reflect.Value) {
 		return
 	}
 	rt := v.Type()
+	if fill := dictFillers[rt]; fill != nil {
+		v.Set(fill(g))
+		return
+	}
 	if rt == reflect.TypeFor[time.Time]() {
 		v.Set(reflect.ValueOf(time.Unix(int64(g.uint64()), int64(g.byte())).UTC()))
 		return

@@ -64,6 +64,8 @@ func (k Kind) String() string {
 		return "List"
 	case Ref:
 		return "Ref"
+	case Dict:
+		return "Dict"
 	case Struct:
 		return "struct"
 	case Array:

@@ -178,6 +178,8 @@ func (t *Type) pathTo(src unsafe.Pointer, x *extent) (string, *Type) {
 			}
 		case Array:
 			elements(e, p.at, p.typ.length)
+		case Dict:
+			todo = append(todo, place{p.typ.entries, unsafe.Add(p.at, dictEntries), p.path})
 		case Slice:
 			h := *(*header)(p.at)
 			if !x.whole && uintptr(h.data) == x.from && e == x.typ && h.len*e.size == x.to-x.from {

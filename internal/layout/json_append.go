@@ -21,6 +21,8 @@ import (
 //	shared part          {"$id": n, "$value": …} at first, then {"$ref": n}
 //	netip.Addr and such  text
 //	other coded value    text, or base64 of its bytes; null for the zero value
+//	Dict                 object, if its keys are strings that are UTF-8 and begin with no $;
+//	                     else an array of arrays of key and value
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
 // maxDepth keeps what is written within what JSON parsers accept.
@@ -113,6 +115,8 @@ func (w *printer) value(t *Type, p unsafe.Pointer) error {
 		return w.slice(t, p)
 	case Pointer:
 		return w.pointer(t, p)
+	case Dict:
+		return w.dict(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		w.coded(t, codedBytes(p))
 	case Map, Sorted, List, Ref:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -19,6 +20,8 @@ type parser struct {
 	path  []string
 	empty uintptr
 	parts map[uint64]partRef // shared parts by their "$id"
+	dicts []unsettled        // whose entries have been placed
+	depth int                // of Dicts in Dicts
 }
 
 // partRef is where a shared part was placed.
@@ -54,7 +57,11 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.Attach(d.img)
+	made, err := t.attach(d.img, d.dicts)
+	if err != nil && !errors.As(err, new(*DamageError)) {
+		err = d.errorf("%v", err)
+	}
+	return made, err
 }
 
 func (d *parser) errorf(format string, args ...any) error {
@@ -132,6 +139,8 @@ func (d *parser) value(t *Type, off uintptr, v any) error {
 		return d.slice(t, off, v)
 	case Pointer:
 		return d.pointer(t, off, v)
+	case Dict:
+		return d.dict(t, off, v)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return d.coded(t, off, v)
 	case Map, Sorted, List, Ref:

@@ -118,6 +118,7 @@ func (m *matcher) again(p *seen, path string) {
 //     zero; fields without a successor in b are dropped;
 //   - an array that did not shrink, a slice, a pointer: its elements; an array
 //     becomes a slice, and a value a pointer to it;
+//   - a Dict: its keys and its values;
 //   - handles of the same kind stay, and what they lead to is another conversion.
 //
 // Names of types do not matter. Everything else is refused.
@@ -206,6 +207,8 @@ func (m *matcher) sameKind(path string, p *seen) {
 		c.code, c.same = convMove, a.size == b.size
 	case Pointer:
 		c.code, c.elem = convPointer, m.part(p, path, "", a.elem, b.elem)
+	case Dict:
+		c.code, c.elem = convDict, m.dict(path, p)
 	}
 }
 

@@ -30,16 +30,17 @@ const varies = ^uintptr(0)
 func (t *Type) OrderError() error {
 	return t.role(orderedRole, func(u *Type) bool {
 		switch u.kind {
-		case Slice, Pointer, Complex64, Complex128:
+		case Slice, Pointer, Complex64, Complex128, Dict:
 			return false
 		}
 		return true
 	})
 }
 
-// Compare orders two values of a type whose OrderError is nil: -1, 0 or 1. Strings
+// Compare orders two values of a type whose KeyError is nil: -1, 0 or 1. Strings
 // compare bytewise, bools false first, times by instant, handles by ID, structs and
-// arrays part by part, NaN below all numbers; for coded values see compareCoded.
+// arrays part by part, NaN below all numbers, complex numbers, which only a Dict orders, by
+// their real parts first; for coded values see compareCoded.
 func (t *Type) Compare(a, b unsafe.Pointer) int {
 	switch t.kind {
 	case String:
@@ -64,6 +65,10 @@ func (t *Type) Compare(a, b unsafe.Pointer) int {
 		return compareAs[float32](a, b)
 	case Float64:
 		return compareAs[float64](a, b)
+	case Complex64:
+		return cmp.Or(compareAs[float32](a, b), compareAs[float32](unsafe.Add(a, 4), unsafe.Add(b, 4)))
+	case Complex128:
+		return cmp.Or(compareAs[float64](a, b), compareAs[float64](unsafe.Add(a, 8), unsafe.Add(b, 8)))
 	case Time:
 		return (*(*time.Time)(a)).Compare(*(*time.Time)(b))
 	case Addr, AddrPort, Prefix, Binary, Text:
@@ -140,7 +145,7 @@ func (t *Type) orders() {
 		if t.elem.ordered != varies || t.length == 0 {
 			t.ordered = t.elem.ordered * t.length
 		}
-	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text:
+	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text, Dict:
 		t.ordered = varies
 	default:
 		t.ordered = t.size

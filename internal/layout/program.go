@@ -148,6 +148,9 @@ func (t *Type) program() {
 		for i := range t.length {
 			t.inline(i*t.elem.size, t.elem)
 		}
+	case Dict:
+		t.inline(0, t.index)
+		t.inline(dictEntries, t.entries)
 	case Struct:
 		end := uintptr(0)
 		for i := range t.fields {

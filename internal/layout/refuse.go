@@ -58,7 +58,7 @@ func refusal(rt reflect.Type) (advice string, final bool) {
 	case reflect.Interface:
 		return "use a concrete type", false
 	case reflect.Map:
-		return fmt.Sprintf("use everheap.Map[%s, %s]", rt.Key(), rt.Elem()), false
+		return fmt.Sprintf("use everheap.Dict[%s, %s], or everheap.Map[%[1]s, %[2]s]", rt.Key(), rt.Elem()), false
 	case reflect.Uintptr:
 		return "use uint64", false
 	case reflect.UnsafePointer:
@@ -89,7 +89,7 @@ var standardRoots = func() map[string]bool {
 // hidden returns the path of an unexported field of a struct that is a pointer or holds
 // one by value, also in a slice; "" if there is none.
 func hidden(rt reflect.Type) string {
-	if rt.Kind() != reflect.Struct || handleMarker(rt) != nil || rt.ConvertibleTo(timeType) || addressKind(rt) != Invalid {
+	if rt.Kind() != reflect.Struct || handleMarker(rt) != nil || dictMarkerOf(rt) != nil || rt.ConvertibleTo(timeType) || addressKind(rt) != Invalid {
 		return ""
 	}
 	for i := range rt.NumField() {
@@ -112,6 +112,10 @@ func holdsPointer(rt reflect.Type) bool {
 	case reflect.Slice, reflect.Array:
 		return holdsPointer(rt.Elem())
 	case reflect.Struct:
+		if m := dictMarkerOf(rt); m != nil {
+			_, value := m.dictOf()
+			return holdsPointer(value)
+		}
 		if handleMarker(rt) != nil || rt.ConvertibleTo(timeType) || addressKind(rt) != Invalid {
 			return false
 		}

@@ -41,7 +41,7 @@ func (s *Source) Type(t *Type) string {
 	switch {
 	case t.name == "":
 		return s.literal(t)
-	case t.isHandle() && strings.HasPrefix(t.name, "everheap."):
+	case (t.isHandle() || t.kind == Dict) && strings.HasPrefix(t.name, "everheap."):
 		s.learnPaths(t.name)
 		return s.literal(t)
 	case standard[t.name] == t.kind:
@@ -147,7 +147,7 @@ func (s *Source) literal(t *Type) string {
 		return "[]" + s.element(t.elem)
 	case Pointer:
 		return "*" + s.Type(t.elem)
-	case Map, Sorted:
+	case Map, Sorted, Dict:
 		return s.handle(t.kind, s.Type(t.key), s.Type(t.elem))
 	case List, Ref:
 		return s.handle(t.kind, s.Type(t.elem))

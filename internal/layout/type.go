@@ -45,6 +45,8 @@ const (
 	Prefix   // netip.Prefix, coded
 	Binary   // coded by the type's MarshalBinary
 	Text     // coded by the type's MarshalText
+
+	Dict // owned map that can be read in place
 	kindEnd
 )
 
@@ -66,6 +68,7 @@ var scalarKinds = [kindEnd]struct {
 	Map: {"map", 8, 8}, Sorted: {"sorted", 8, 8}, List: {"list", 8, 8}, Ref: {"ref", 8, 8},
 	Addr: {"netip.Addr", 24, 8}, AddrPort: {"netip.AddrPort", 32, 8}, Prefix: {"netip.Prefix", 32, 8},
 	Binary: {"binary", 0, 8}, Text: {"text", 0, 8},
+	Dict: {"everheap.Dict", dictSize, 8},
 }
 
 // Field is a field of a struct. Blank fields have none: they are padding.
@@ -83,10 +86,13 @@ type Type struct {
 	size   uintptr
 	align  uintptr
 	length uintptr // of an array
-	elem   *Type   // of an array, slice or pointer; value type of a handle
-	key    *Type   // key type of a Map or Sorted handle
+	elem   *Type   // of an array, slice or pointer; value type of a handle or Dict
+	key    *Type   // key type of a Map or Sorted handle, or of a Dict
 	fields []Field
 	rt     reflect.Type // nil if decoded
+
+	index   *Type // of a Dict: the type of the index
+	entries *Type // of a Dict: the type of the entries
 
 	// Derived by finish; see program.go.
 	done    bool
@@ -137,10 +143,10 @@ func (t *Type) HasHandles() bool { return t.handles }
 // Kind returns the kind of the type.
 func (t *Type) Kind() Kind { return t.kind }
 
-// Elem returns the element type of an array, slice or pointer and the value type of a handle, else nil.
+// Elem returns the element type of an array, slice or pointer and the value type of a handle or Dict, else nil.
 func (t *Type) Elem() *Type { return t.elem }
 
-// Key returns the key type of a Map or Sorted handle, else nil.
+// Key returns the key type of a Map or Sorted handle, or of a Dict, else nil.
 func (t *Type) Key() *Type { return t.key }
 
 // Fields returns the fields of a struct type, which the caller must not change.
@@ -167,7 +173,7 @@ func (t *Type) String() string {
 		return "[]" + t.elem.String()
 	case Pointer:
 		return "*" + t.elem.String()
-	case Map, Sorted:
+	case Map, Sorted, Dict:
 		return fmt.Sprintf("everheap.%s[%s, %s]", HandleKind(t.kind), t.key, t.elem)
 	case List, Ref:
 		return fmt.Sprintf("everheap.%s[%s]", HandleKind(t.kind), t.elem)
@@ -201,6 +207,11 @@ func (t *Type) byValue(fn func(*Type)) {
 		}
 	case Array:
 		fn(t.elem)
+	case Dict:
+		if t.entries != nil {
+			fn(t.index)
+			fn(t.entries)
+		}
 	}
 }
 
@@ -215,7 +226,7 @@ func (t *Type) reach(fn func(*Type)) {
 
 // refs calls fn for every type that t mentions, in a fixed order.
 func (t *Type) refs(fn func(*Type)) {
-	if t.isHandle() {
+	if t.isHandle() || t.kind == Dict {
 		if t.key != nil {
 			fn(t.key)
 		}

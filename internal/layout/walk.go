@@ -112,6 +112,8 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 		return w.slice(t, p)
 	case Pointer:
 		return w.pointer(t, p)
+	case Dict:
+		return w.dict(t, p)
 	case Array:
 		return w.each(t.elem, p, t.length)
 	case Struct:

@@ -122,6 +122,7 @@ type Live struct {
 	slots       localSlots
 	clock       atomic.Int64 // nanoseconds since 1970, as of the last Tick
 	pulse       pulse
+	reaped      int // entry that ReapSome has asked about last
 
 	guest    *guest       // nil: a member that may write
 	versions versionLocks // of guests

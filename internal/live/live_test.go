@@ -269,11 +269,11 @@ func TestReap_AfterADeadWriterAndReader(t *testing.T) {
 	dead.Entry().Reserved.Store(12345)
 	dead.Entry().Active.Store(1)
 	incarnation := dead.Incarnation()
-	if !s.Live.Alive(incarnation) || !s.Live.OtherActive() {
+	if !s.Live.Alive(incarnation) || !s.Live.Accompanied(true) {
 		t.Error("a member that lives is not seen")
 	}
 	dead.Leave(false)
-	if s.Live.Alive(incarnation) || s.Live.OtherActive() {
+	if s.Live.Alive(incarnation) || s.Live.Accompanied(true) {
 		t.Error("a dead member counts")
 	}
 	if n := s.Live.Reap(); n != 1 {
@@ -294,6 +294,44 @@ func TestReap_AfterADeadWriterAndReader(t *testing.T) {
 	defer again.Leave(true)
 	if again.Incarnation() == incarnation {
 		t.Error("an incarnation was used twice (L1)")
+	}
+}
+
+// A member that looks after the dead all the time asks about a few, however many members there
+// are: so the looks of all together are linear. It finds at once who has died right behind it;
+// and whoever else has, when all who come before that one stand still.
+func TestReapSome_AsksAboutAFew(t *testing.T) {
+	s := heaptest.Open(t, 64<<20)
+	all := []*live.Live{s.Live}
+	for range 99 {
+		all = append(all, member(t, s))
+	}
+	for _, v := range all {
+		if n := v.ReapSome(); n > 20 {
+			t.Fatalf("one of %d members asks about %d", len(all), n)
+		}
+	}
+	there := func(entry int) bool { return s.Live.Words().Processes[entry].Incarnation.Load() != 0 }
+	leave := func(i int) int {
+		entry := all[i].Incarnation().Entry()
+		all[i].Leave(false)
+		return entry
+	}
+	behind, next, far := leave(51), leave(52), leave(90)
+	all[50].ReapSome()
+	if there(behind) || there(next) {
+		t.Error("a member does not find out that those right behind it have died")
+	}
+	for range len(all)/16 + 1 {
+		all[10].ReapSome()
+	}
+	if there(far) {
+		t.Error("a dead member is not found by those that are far away")
+	}
+	for i, v := range all[1:] {
+		if i+1 != 51 && i+1 != 52 && i+1 != 90 {
+			v.Leave(true)
+		}
 	}
 }
 

@@ -152,13 +152,21 @@ func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.permit, uint64(v.inca
 // permit instead.
 func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
 	e, owner := p.entry, p.owner(permit)
-	if back == 0 && e.Contended.Load() != 0 {
-		if next := v.nextWaiting(p); next != 0 {
-			p.since(permit).Store(uint64(time.Now().UnixNano()))
-			if owner.CompareAndSwap(mine, uint64(next)|format.LockOffered) {
-				invariant.Point("mutex.offered")
-				v.wakeProcess(next.Entry())
-			}
+	for back == 0 && e.Contended.Load() != 0 {
+		next := v.nextWaiting(p)
+		if next == 0 {
+			break
+		}
+		p.since(permit).Store(uint64(time.Now().UnixNano()))
+		offer := uint64(next) | format.LockOffered
+		if !owner.CompareAndSwap(mine, offer) {
+			return // an offer that was not accepted in time
+		}
+		invariant.Point("mutex.offered")
+		// One that gives up takes its bit back, and then passes on what it was offered (unmark):
+		// it has seen the offer, or has no bit here.
+		if p.waitedFor(next.Entry()) || !owner.CompareAndSwap(offer, mine) {
+			v.wakeProcess(next.Entry())
 			return
 		}
 	}

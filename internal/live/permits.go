@@ -148,6 +148,9 @@ func (p *lockPlace) waiting(from int) iter.Seq[int] {
 	}
 }
 
+// waitedFor reports whether somebody in the process with the entry has waited for a while.
+func (p *lockPlace) waitedFor(i int) bool { return p.entry.Waiting[i/64].Load()&(1<<(i%64)) != 0 }
+
 // offerLapse is how long an offer stands; tests of the order in which a lock is handed
 // over make it longer.
 var offerLapse = 4 * tick
@@ -156,8 +159,7 @@ var offerLapse = 4 * tick
 // that it goes to, or that process has not accepted it in time, because it stands still or
 // is dead.
 func (p *lockPlace) lapsed(word uint64, permit int) bool {
-	i := format.Incarnation(word).Entry()
-	if p.entry.Waiting[i/64].Load()&(1<<(i%64)) == 0 {
+	if !p.waitedFor(format.Incarnation(word).Entry()) {
 		return true
 	}
 	age := time.Now().UnixNano() - int64(p.since(permit).Load())

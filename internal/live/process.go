@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
@@ -24,7 +25,7 @@ func (v *Live) Join() error {
 			return err
 		}
 		// A process that cleans up after the dead may take a byte for a moment.
-		if v.living() == format.NumProcesses || time.Since(began) > joinPatience {
+		if len(v.Processes()) == format.NumProcesses || time.Since(began) > joinPatience {
 			return ErrTooManyProcesses
 		}
 	}
@@ -32,16 +33,6 @@ func (v *Live) Join() error {
 
 // joinPatience bounds how long Join waits for the cleaning up after the dead.
 const joinPatience = 2 * time.Second
-
-// living counts the living members.
-func (v *Live) living() (n int) {
-	for i := range v.words.Processes {
-		if v.Alive(format.Incarnation(v.words.Processes[i].Incarnation.Load())) {
-			n++
-		}
-	}
-	return n
-}
 
 // join claims a free entry, if there is one.
 func (v *Live) join() (bool, error) {
@@ -86,7 +77,9 @@ func (v *Live) joinAs(i int) (joined bool, err error) {
 	v.keeper.Close()
 	v.keeper = nil
 	if old != 0 {
-		v.letGoOf(old)
+		var d theDead
+		d.note(i, old)
+		v.letGoOf(&d)
 		v.retire(old)
 	}
 	v.claim(e, i)
@@ -186,20 +179,97 @@ func (v *Live) gone(i format.Incarnation) bool {
 	return oslock.ProcessGone(int(pid))
 }
 
-// Reap cleans up after dead members, and returns how many entries it made ready for others.
+// Reap cleans up after dead members, and returns how many entries it made ready for others. It
+// asks the kernel about each entry.
 func (v *Live) Reap() int {
 	if v.guest != nil {
 		return 0
 	}
-	n := 0
-	used := min(v.words.ProcessesUsed.Load(), format.NumProcesses)
-	for i := range used {
-		e := &v.words.Processes[i]
-		old := format.Incarnation(e.Incarnation.Load())
-		if old == 0 || old == v.incarnation || v.Alive(old) {
-			continue
+	var d theDead
+	for i := range v.entriesUsed() {
+		v.look(i, &d)
+	}
+	return v.bury(&d)
+}
+
+const (
+	neighboursAsked = 2  // living ones
+	entriesAsked    = 16 // besides, by one ReapSome
+)
+
+// ReapSome is Reap for one who does so all the time, as all members do: if each asked about
+// each, many of them would do nothing else. It asks about those that follow it in the table, up
+// to the second one that lives, and about the next piece of the table. So a dead member is
+// found at once by the living ones before it; if these stand still, whoever else is there
+// finds it when its piece comes. ReapSome returns how many it asked about. One goroutine of a
+// process at a time calls it.
+func (v *Live) ReapSome() (asked int) {
+	if v.guest != nil {
+		return 0
+	}
+	var d theDead
+	used := v.entriesUsed()
+	for k, living := 1, 0; k < used && living < neighboursAsked; k++ {
+		asked++
+		if v.look((v.incarnation.Entry()+k)%used, &d) {
+			living++
 		}
-		v.letGoOf(old)
+	}
+	for range min(entriesAsked, used-asked) {
+		v.reaped = (v.reaped + 1) % used
+		asked++
+		v.look(v.reaped, &d)
+	}
+	v.bury(&d)
+	return asked
+}
+
+// entriesUsed returns how many entries were ever used.
+func (v *Live) entriesUsed() int {
+	return int(min(v.words.ProcessesUsed.Load(), format.NumProcesses))
+}
+
+// theDead are members that were found dead.
+type theDead struct {
+	entries []int
+	of      [format.NumProcesses]uint64 // their incarnations, by entry; 0: not dead
+}
+
+// note adds the owner of an entry.
+func (d *theDead) note(i int, old format.Incarnation) {
+	d.of[i] = uint64(old)
+	d.entries = append(d.entries, i)
+}
+
+// has reports whether a word names one of them.
+func (d *theDead) has(word uint64) bool {
+	return word != 0 && d.of[format.Incarnation(word).Entry()] == word
+}
+
+// look finds out whether the owner of an entry lives. It notes a dead one, whose death it has
+// announced.
+func (v *Live) look(i int, d *theDead) (lives bool) {
+	old := format.Incarnation(v.words.Processes[i].Incarnation.Load())
+	if old == 0 || old == v.incarnation {
+		return false
+	}
+	if v.Alive(old) {
+		return true
+	}
+	if d.of[i] == 0 {
+		d.note(i, old)
+	}
+	return false
+}
+
+// bury cleans up after the dead, and returns how many entries it made ready for others.
+func (v *Live) bury(d *theDead) (n int) {
+	if len(d.entries) == 0 {
+		return 0
+	}
+	v.letGoOf(d)
+	for _, i := range d.entries {
+		e, old := &v.words.Processes[i], format.Incarnation(d.of[i])
 		off := format.LockReap + int64(i)
 		if ok, err := oslock.TryLock(v.locks, off, false); err != nil || !ok {
 			continue
@@ -218,23 +288,24 @@ func (v *Live) Reap() int {
 // time, even while another one does, or stands still in the middle of it: a compare-and-swap
 // clears each word from a value that never comes back (L1). The state in a slot stays:
 // without an owner it protects nothing.
-func (v *Live) letGoOf(dead format.Incarnation) {
-	d := uint64(dead)
-	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
-		v.words.Slots[i].Owner.CompareAndSwap(d, 0)
+func (v *Live) letGoOf(d *theDead) {
+	forget := func(word *atomic.Uint64) bool {
+		owner := word.Load()
+		return d.has(owner) && word.CompareAndSwap(owner, 0)
 	}
-	v.words.Starving.CompareAndSwap(d, 0)
-	v.words.Sweeper.CompareAndSwap(d, 0)
-	v.words.Collector.CompareAndSwap(d, 0)
-	v.words.Mover.CompareAndSwap(d, 0)
-	v.words.Leader.CompareAndSwap(d, 0)
+	for i := range min(v.words.SlotsUsed.Load(), format.NumSlots) {
+		forget(&v.words.Slots[i].Owner)
+	}
+	for _, word := range []*atomic.Uint64{&v.words.Starving, &v.words.Sweeper, &v.words.Collector, &v.words.Mover, &v.words.Leader} {
+		forget(word)
+	}
 	for i := range v.words.Segments {
-		v.words.Segments[i].Owner.CompareAndSwap(d, 0)
+		forget(&v.words.Segments[i].Owner)
 	}
 	for i := range v.locksUsed() {
-		v.words.Locks[i].Claimant.CompareAndSwap(d, 0)
+		forget(&v.words.Locks[i].Claimant)
 	}
-	if v.words.Owner.CompareAndSwap(d, 0) {
+	if forget(&v.words.Owner) {
 		v.wakeLockWaiters(1)
 	}
 }
@@ -273,9 +344,8 @@ type Process struct {
 func (v *Live) Processes() []Process {
 	var list []Process
 	owner := v.words.Owner.Load()
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
-		e := &v.words.Processes[i]
-		inc := format.Incarnation(e.Incarnation.Load())
+	for i := range v.entriesUsed() {
+		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
 		if inc == 0 || !v.Alive(inc) {
 			continue
 		}
@@ -304,23 +374,13 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	}
 }
 
-// Accompanied reports whether there is another living member.
-func (v *Live) Accompanied() bool {
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
-		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
-		if inc != 0 && inc != v.incarnation && v.Alive(inc) {
-			return true
-		}
-	}
-	return false
-}
-
-// OtherActive reports whether another living member uses its lists of free space.
-func (v *Live) OtherActive() bool {
-	for i := range min(v.words.ProcessesUsed.Load(), format.NumProcesses) {
+// Accompanied reports whether there is another living member; if active is set, one that uses
+// its lists of free space.
+func (v *Live) Accompanied(active bool) bool {
+	for i := range v.entriesUsed() {
 		e := &v.words.Processes[i]
 		inc := format.Incarnation(e.Incarnation.Load())
-		if inc != 0 && inc != v.incarnation && e.Active.Load() != 0 && v.Alive(inc) {
+		if inc != v.incarnation && (!active || e.Active.Load() != 0) && v.Alive(inc) {
 			return true
 		}
 	}

@@ -83,7 +83,7 @@ func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
 	owner := &v.words.Owner
 	set64(&v.pulse.turns, v.pulse.turns.Load()+1)
 	// The swap orders the turn that was counted before the look at the heart: see pulse.
-	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: handed over after a waiter had given up
+	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: handed over after a waiter had given up, and not passed on yet (turn.Turn.PassOn)
 		v.wakeHeart()
 		invariant.Point("lock.taken")
 		return Free, nil

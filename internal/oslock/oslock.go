@@ -7,11 +7,12 @@
 // of the description is closed and the last mapping made through it is gone:
 // at the latest when the process dies, unless a fork of the process has copies of
 // them. A futex is a 32-bit word in memory that processes share; threads sleep on
-// it until another thread wakes them.
+// it until another thread wakes them. WaitFile alone takes a lock of another kind: the
+// flock of a whole file, which belongs to the description, too.
 //
 // Invariants:
 //
-//	OL1 No call but Wait waits for a lock: the others report that it is taken.
+//	OL1 No call but Wait and WaitFile waits for a lock: the others report that it is taken.
 //	OL2 A futex wait ends at its timeout at the latest, and may end at any time
 //	    for no reason: the caller reads its word again.
 //	OL3 Locks of one description never conflict with each other. A process needs a

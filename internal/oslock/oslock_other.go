@@ -46,6 +46,11 @@ func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared 
 	return nil, ErrUnsupported
 }
 
+// WaitFile is not supported on this system.
+func WaitFile(ctx context.Context, open func() (*os.File, error)) (*os.File, error) {
+	return nil, ErrUnsupported
+}
+
 // FutexWait sleeps for at most 10 ms: this system has no futexes of files.
 func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	time.Sleep(min(timeout, 10*time.Millisecond))

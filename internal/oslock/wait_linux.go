@@ -2,6 +2,7 @@ package oslock
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -26,9 +27,12 @@ import (
 // lockKey names a lock of the machine, and the mode in which a process waits for it.
 type lockKey struct {
 	device, inode uint64
-	off           int64
+	off           int64 // wholeFile: the lock is the flock of the file
 	shared        bool
 }
+
+// wholeFile stands for the offset of a flock.
+const wholeFile = -1
 
 // sleepers are the locks that this process waits for, each with its queue of waiters. An
 // empty queue belongs to a sleeper that was left behind.
@@ -54,20 +58,30 @@ type taken struct {
 // (OL5). Wait returns such a file; closing it gives the lock back. Errors: that of the
 // context, of open, or of TryLock.
 func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared bool) (*os.File, error) {
+	return wait(ctx, open, lockKey{off: off, shared: shared})
+}
+
+// WaitFile takes the exclusive flock of a whole file, as Wait takes the lock of a byte:
+// with a sleep in the kernel, in order, until the context ends.
+func WaitFile(ctx context.Context, open func() (*os.File, error)) (*os.File, error) {
+	return wait(ctx, open, lockKey{off: wholeFile})
+}
+
+// wait takes the lock that the key names, of the file that open opens.
+func wait(ctx context.Context, open func() (*os.File, error), key lockKey) (*os.File, error) {
 	f, err := open()
 	if err != nil {
 		return nil, err
 	}
-	ok, err := TryLock(f, off, shared)
+	ok, err := key.try(f)
 	if ok {
 		return f, nil
 	}
-	var key lockKey
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err == nil {
-		key, err = keyOf(f, off, shared)
+		err = key.of(f)
 	}
 	if err != nil {
 		f.Close()
@@ -87,12 +101,57 @@ func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared 
 	return nil, ctx.Err()
 }
 
-func keyOf(f *os.File, off int64, shared bool) (lockKey, error) {
+// of makes the key that of a lock of the file.
+func (k *lockKey) of(f *os.File) error {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
-		return lockKey{}, lockError("waiting for the lock of", f, off, err)
+		return k.failed("waiting for", f, err)
 	}
-	return lockKey{uint64(s.Dev), s.Ino, off, shared}, nil
+	k.device, k.inode = uint64(s.Dev), s.Ino
+	return nil
+}
+
+// try takes the lock if it is free, and reports whether it did.
+func (k *lockKey) try(f *os.File) (bool, error) {
+	if k.off != wholeFile {
+		return TryLock(f, k.off, k.shared)
+	}
+	err := k.call(f, false)
+	if err == unix.EWOULDBLOCK {
+		return false, nil
+	}
+	if err != nil {
+		return false, k.failed("locking", f, err)
+	}
+	return true, nil
+}
+
+// call asks the kernel for the lock, once; wait says that the call may sleep.
+func (k *lockKey) call(f *os.File, wait bool) (err error) {
+	fd := f.Fd()
+	for err = error(unix.EINTR); err == unix.EINTR; {
+		switch {
+		case k.off == wholeFile && wait:
+			err = unix.Flock(int(fd), unix.LOCK_EX)
+		case k.off == wholeFile:
+			err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB)
+		default:
+			lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: k.off, Len: 1}
+			if k.shared {
+				lk.Type = unix.F_RDLCK
+			}
+			err = unix.FcntlFlock(fd, unix.F_OFD_SETLKW, &lk)
+		}
+	}
+	return err
+}
+
+// failed says which lock could not be taken, and why.
+func (k *lockKey) failed(op string, f *os.File, err error) error {
+	if k.off == wholeFile {
+		return fmt.Errorf("%s %s: %w", op, f.Name(), err)
+	}
+	return lockError(op, f, k.off, err)
 }
 
 // join enters the queue, and starts a sleeper if there is none (OL4).
@@ -132,18 +191,10 @@ func (w *waiter) leave(key lockKey) bool {
 // sleep waits for the lock in the kernel, with one file after the other, and hands each
 // to the first waiter of the queue, until the queue is empty.
 func sleep(key lockKey, f *os.File) {
-	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: key.off, Len: 1}
-	if key.shared {
-		lk.Type = unix.F_RDLCK
-	}
 	for f != nil {
-		failed := error(unix.EINTR)
-		for failed == unix.EINTR {
-			failed = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLKW, &lk)
-		}
 		got := taken{file: f}
-		if failed != nil {
-			got = taken{err: lockError("waiting for the lock of", f, key.off, failed)}
+		if err := key.call(f, true); err != nil {
+			got = taken{err: key.failed("waiting for", f, err)}
 			f.Close()
 		}
 		f = pass(key, got)

@@ -54,10 +54,26 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// waiting is one of the functions that wait for an exclusive lock.
+type waiting func(ctx context.Context, open func() (*os.File, error)) (*os.File, error)
+
+var exclusive = map[string]waiting{
+	"a byte": func(ctx context.Context, open func() (*os.File, error)) (*os.File, error) {
+		return oslock.Wait(ctx, open, 7, false)
+	},
+	"a file": oslock.WaitFile,
+}
+
 // Waiters get the lock in the order of their arrival.
 func TestWait_InOrder(t *testing.T) { // OL4
+	for name, wait := range exclusive {
+		t.Run(name, func(t *testing.T) { inOrder(t, wait) })
+	}
+}
+
+func inOrder(t *testing.T, wait waiting) {
 	open := lockable(t)
-	held, err := oslock.Wait(context.Background(), open, 7, false)
+	held, err := wait(context.Background(), open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +81,7 @@ func TestWait_InOrder(t *testing.T) { // OL4
 	got := make(chan int, n)
 	for i := range n {
 		go func() {
-			f, err := oslock.Wait(context.Background(), open, 7, false)
+			f, err := wait(context.Background(), open)
 			if err != nil {
 				t.Error(err)
 			}
@@ -91,15 +107,21 @@ func TestWait_InOrder(t *testing.T) { // OL4
 // However many waiters give up, they leave one sleeper behind. It serves the next waiter, and
 // ends when the holder unlocks.
 func TestWait_GivenUp(t *testing.T) { // OL4
+	for name, wait := range exclusive {
+		t.Run(name, func(t *testing.T) { givenUp(t, wait) })
+	}
+}
+
+func givenUp(t *testing.T, wait waiting) {
 	open := lockable(t)
-	held, err := oslock.Wait(context.Background(), open, 7, false)
+	held, err := wait(context.Background(), open)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended, end := context.WithCancel(context.Background())
 	for range 50 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		if _, err := oslock.Wait(ctx, open, 7, false); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := wait(ctx, open); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
 		cancel()
@@ -109,7 +131,7 @@ func TestWait_GivenUp(t *testing.T) { // OL4
 	}
 	got := make(chan *os.File, 1)
 	go func() {
-		f, err := oslock.Wait(ended, open, 7, false)
+		f, err := wait(ended, open)
 		if err != nil {
 			t.Error(err)
 		}
@@ -120,7 +142,7 @@ func TestWait_GivenUp(t *testing.T) { // OL4
 	f := <-got
 	end()
 	f.Close()
-	if held, err = oslock.Wait(context.Background(), open, 7, false); err != nil {
+	if held, err = wait(context.Background(), open); err != nil {
 		t.Fatal(err)
 	}
 	held.Close()

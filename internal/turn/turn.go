@@ -102,6 +102,20 @@ func (w *Turn) Give() {
 	w.Queue.Unlock()
 }
 
+// PassOn gives the writer lock on that this process has and does not use: a holder hands it to
+// one that has waited for a while, and cannot know that this one gives up in that moment. While
+// nobody takes it back, others wait until the process counts as suspended. Who writes, or waits
+// for the lock, has the queue.
+func (w *Turn) PassOn() {
+	if !w.Live.OwnsWriter() || !w.Queue.TryLock() {
+		return
+	}
+	defer w.Queue.Unlock()
+	if w.Live.OwnsWriter() {
+		w.Live.UnlockWriter()
+	}
+}
+
 // outrun publishes a version that changes nothing, so that the swap of a holder
 // that was taken over can only fail (E3). If the sleeper was faster, its version
 // is the base of the next try.

@@ -80,7 +80,7 @@ func (r *reader) any(e ast.Expr) (*layout.Draft, error) {
 	case *ast.IndexExpr, *ast.IndexListExpr:
 		return r.handle(t)
 	case *ast.MapType:
-		return nil, errorAt(e, "a built-in map cannot be stored; use everheap.Map[K, V]")
+		return nil, errorAt(e, "a built-in map cannot be stored; use everheap.Dict[K, V], or everheap.Map[K, V]")
 	case *ast.ChanType:
 		return nil, errorAt(e, "a channel cannot be stored; keep channels in the program, and use Watch to learn of changes")
 	case *ast.FuncType:
@@ -294,7 +294,7 @@ func (r *reader) made(kind layout.Kind, length uintptr, key, elem ast.Expr) (*la
 func (r *reader) handle(e ast.Expr) (*layout.Draft, error) {
 	name, args, ok := r.handleOf(e)
 	if !ok {
-		return nil, errorAt(e, "only everheap.Map, Sorted, List and Ref have type arguments here; write other types out")
+		return nil, errorAt(e, "only everheap.Map, Sorted, List, Ref and Dict have type arguments here; write other types out")
 	}
 	h := handles[name]
 	if len(args) != h.args {

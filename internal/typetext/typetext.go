@@ -447,12 +447,12 @@ func (r *reader) compile(e ast.Expr) (*layout.Type, error) {
 	return t, err
 }
 
-// handles are the types of handles.
+// handles are the types of handles, and Dict, which is none and no collection.
 var handles = map[string]struct {
 	kind   Kind
 	layout layout.Kind
 	args   int
-}{"Map": {Map, layout.Map, 2}, "Sorted": {Sorted, layout.Sorted, 2}, "List": {List, layout.List, 1}, "Ref": {Ref, layout.Ref, 1}}
+}{"Map": {Map, layout.Map, 2}, "Sorted": {Sorted, layout.Sorted, 2}, "List": {List, layout.List, 1}, "Ref": {Ref, layout.Ref, 1}, "Dict": {"", layout.Dict, 2}}
 
 // handleOf reports whether an expression is the type of a handle, and which.
 func (r *reader) handleOf(e ast.Expr) (name string, args []ast.Expr, ok bool) {

@@ -83,6 +83,11 @@ type (
 		Amount *big.Int
 		Rate   big.Float
 	}
+	attributes struct {
+		By   everheap.Dict[id, attributes]
+		Tags []everheap.Dict[time.Time, []string]
+		At   everheap.Dict[struct{ X, Y int8 }, everheap.Map[id, attributes]]
+	}
 	pair[A, B any] struct {
 		A A
 		B B
@@ -98,7 +103,7 @@ var values = []reflect.Type{
 	reflect.TypeFor[[4][]*padded](), reflect.TypeFor[everheap.ID](), reflect.TypeFor[struct {
 		X []struct{ Y *user }
 		Z []struct{ Y *user }
-	}](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
+	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
 }
 
 // The text that Source prints of a Go type has the descriptor of that Go type.
@@ -203,7 +208,7 @@ func TestParse_Errors(t *testing.T) {
 		"map[string]User": `1:12: the type User is not declared; declare it below the type of the collection, or use one of Go, such as string`,
 		"map[string]U\n\ntype U struct {\n\tA int\n\tB chan int\n}": `5:4: a channel cannot be stored; keep channels in the program, and use Watch to learn of changes`,
 		"map[string]U; type U struct { A, A int }":                  `1:20: rename a field: there are two with the name A`,
-		"[]T\ntype T struct{ A map[string]int }":                    `2:18: a built-in map cannot be stored; use everheap.Map[K, V]`,
+		"[]T\ntype T struct{ A map[string]int }":                    `2:18: a built-in map cannot be stored; use everheap.Dict[K, V], or everheap.Map[K, V]`,
 		"[]T\ntype T struct{ A any }":                               `2:18: the interface any cannot be stored; use a concrete type`,
 		"[]func()":                                                  `1:3: a function cannot be stored; store the data that selects it`,
 		"map[[]int]int":                                             `1:5: type []int cannot be a key; use strings, numbers, time.Time, and arrays and structs of those`,
@@ -223,6 +228,9 @@ func TestParse_Errors(t *testing.T) {
 		"[]struct{ A int `everheap:\"was=1\"` }":                    `1:3: write its tag as everheap:"was=OldName"`,
 		"[]everheap.Map[int]":                                       `1:3: everheap.Map has 2 type arguments, and not 1`,
 		"[]everheap.List":                                           `1:3: everheap.List needs type arguments`,
+		"everheap.Dict[string, int]":                                `1:1: a collection is map[K]V, sorted[K]V, []T, or *T for a single value`,
+		"[]everheap.Dict[int]":                                      `1:3: everheap.Dict has 2 type arguments, and not 1`,
+		"[]everheap.Dict[*int, int]":                                `1:3: its key type *int holds pointers or slices`,
 		"[]uintptr":                                                 `1:3: uintptr cannot be stored; use uint64`,
 		"[]x + y":                                                   `1:1: a collection is`,
 		"package p\ntype T int":                                     `1:1: the package comment does not list a collection "n"; write the type of the collection before the declarations, and no package clause`,

@@ -255,7 +255,7 @@ func (u *Upkeep) beginSweep() (begun begunSweep) {
 // that tidies does so for a moment only: it is waited for.
 func (u *Upkeep) othersActive() bool {
 	for range activeLooks {
-		if !u.Live.OtherActive() {
+		if !u.Live.Accompanied(true) {
 			return false
 		}
 		time.Sleep(time.Millisecond)

@@ -149,6 +149,9 @@ func (t *Type) Elem() *Type { return t.elem }
 // Key returns the key type of a Map or Sorted handle, or of a Dict, else nil.
 func (t *Type) Key() *Type { return t.key }
 
+// Len returns the length of an array type, else 0.
+func (t *Type) Len() uintptr { return t.length }
+
 // Fields returns the fields of a struct type, which the caller must not change.
 func (t *Type) Fields() []Field { return t.fields }
 

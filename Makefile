@@ -71,6 +71,8 @@ staticcheck:
 # The same tests as ever, for longer, with the assertions on; one package after the other.
 soak:
 	go test -tags invariants -timeout 24h -count 1 -p 1 $(SPACES) -everheap.soak=$(SOAK)
+	go test -tags invariants -timeout 24h -count 1 ./internal/engine -everheap.every
+	go test -timeout 24h -count 1 ./test/rest -run TestHeap_Large -rest.mib 1000
 
 # Everything at once to one space, with the assertions and without: so long each.
 chaos:

@@ -19,7 +19,9 @@ const modulePath = "github.com/everheap/everheap"
 // root is ".".
 var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume"},
-	{"cmd/everheap/internal/demo", "cmd/everheap/internal/transfer", "examples/packages/debian"},
+	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
+	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
+	{"cmd/everheap/internal/rawjson"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
@@ -58,9 +60,13 @@ var layerExceptions = map[[2]string]string{}
 // rootOnly are the packages that use the library as its users do: of this
 // module they import what a user can. An exception has its reason.
 var rootOnly = map[string]map[string]string{
-	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "internal/invariant": "the events that test builds note"},
+	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "cmd/everheap/internal/shell": "the shell", "cmd/everheap/internal/manual": "man pages and completions", "internal/invariant": "the events that test builds note"},
 	"cmd/everheap/internal/demo":     {".": "the library"},
-	"cmd/everheap/internal/transfer": {".": "the library"},
+	"cmd/everheap/internal/transfer": {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},
+	"cmd/everheap/internal/query":    {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},
+	"cmd/everheap/internal/shell":    {".": "the library", "cmd/everheap/internal/rawjson": "keys and values", "cmd/everheap/internal/query": "what it asks for", "cmd/everheap/internal/transfer": "how to write numbers"},
+	"cmd/everheap/internal/manual":   {},
+	"cmd/everheap/internal/rawjson":  {},
 	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":       {},
 	"examples/resume":                {".": "the library"},
@@ -77,6 +83,12 @@ var dependencies = map[string]map[string]string{
 		"github.com/alecthomas/kong": "the command line",
 		"github.com/BurntSushi/toml": "the file of registered spaces",
 		"golang.org/x/sys/unix":      "whether the output is a terminal",
+	},
+	"cmd/everheap/internal/shell": {
+		"golang.org/x/term": "editing of lines",
+	},
+	"cmd/everheap/internal/manual": {
+		"github.com/alecthomas/kong": "the model of the command line",
 	},
 	"internal/spacetest": {
 		"github.com/google/go-cmp": "how two values differ",

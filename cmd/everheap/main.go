@@ -2,8 +2,8 @@
 // the programs that made them; and shows, with everheap demo, what a space is.
 //
 // Each verb is a struct in a file of its own (cmd_get.go …), or in one with its like: those of
-// collections as such (cmd_collections.go), of the registry, of rows (cmd_transfer.go). Its
-// fields are its arguments and flags, and its Run does it. Start reading at cli.
+// collections as such (cmd_collections.go), of the registry, of rows (cmd_transfer.go), of the command
+// itself (cmd_manual.go). Its fields are its arguments and flags, and its Run does it. Start reading at cli.
 package main
 
 import (
@@ -19,7 +19,8 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Home string `help:"Directory of the registry of spaces." env:"EVERHEAP_HOME" placeholder:"DIR" type:"path"`
+	Home    string           `help:"Directory of the registry of spaces." env:"EVERHEAP_HOME" placeholder:"DIR" type:"path"`
+	Version kong.VersionFlag `help:"Print the version of the command."`
 
 	Demo       demoCmd       `cmd:"" help:"Show how processes share objects, and lose nothing when one is killed."`
 	Ls         lsCmd         `cmd:"" help:"List the registered spaces."`
@@ -36,6 +37,7 @@ type cli struct {
 	Drop       dropCmd       `cmd:"" help:"Drop a collection: remove its name. What nothing else refers to is collected."`
 	Export     exportCmd     `cmd:"" help:"Write the rows of a collection, or of all, as JSON lines or CSV."`
 	Import     importCmd     `cmd:"" help:"Read rows of JSON lines or CSV into a collection. Killed at any moment and started again, it stores each row once."`
+	Shell      shellCmd      `cmd:"" help:"Ask a space for entries and change them, line by line; .help in it teaches."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
 	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`
@@ -53,9 +55,13 @@ type cli struct {
 	Restore restoreCmd `cmd:"" help:"Create a space from a backup."`
 	Salvage salvageCmd `cmd:"" help:"Write all that is readable in a damaged space as a backup. No program may have it open. The exit code is 0 if nothing is lost, 1 if something is lost, 2 if nothing is readable."`
 
+	Completion completionCmd `cmd:"" help:"Print what bash, zsh or fish needs to complete verbs, flags, names and keys."`
+	Man        manCmd        `cmd:"" help:"Print the man page of the command or of a verb."`
+
 	Debug debugCmd `cmd:"" help:"Help to find a bug of Everheap itself."`
 
-	Worker workerCmd `cmd:"" name:"demo-worker" hidden:""`
+	Worker   workerCmd   `cmd:"" name:"demo-worker" hidden:""`
+	Complete completeCmd `cmd:"" hidden:""`
 }
 
 const description = `Everheap keeps Go objects in memory that processes share and that outlives them.
@@ -106,7 +112,7 @@ func run(args []string, std *streams) (code int) {
 		}
 	}()
 	var c cli
-	parser := kong.Must(&c, append(stringArgs(), kong.Name("everheap"), kong.Description(description),
+	parser := kong.Must(&c, append(stringArgs(), kong.Name("everheap"), kong.Description(description), kong.Vars{"version": "everheap " + version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 		kong.Writers(std.out, std.err), kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Bind(std), kong.BindTo(context.Background(), (*context.Context)(nil)))...)

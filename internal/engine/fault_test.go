@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -331,8 +333,10 @@ var faultKinds = []struct {
 // spaceOps are the calls that can find the disk full.
 var spaceOps = []faultdisk.Op{faultdisk.Open, faultdisk.Write, faultdisk.Allocate, faultdisk.Truncate, faultdisk.Sync, faultdisk.Rename}
 
-// everyCall runs lives in each of which another call fails, until one has no such
-// call. live prepares the space on the working disk, calls begin, and goes on.
+var everyFlag = flag.Bool("everheap.every", false, "every call fails in its turn, and many more images are verified: for make soak")
+
+// everyCall runs lives in each of which another call fails, every third or so, until one has
+// no such call; with -everheap.every each call. live prepares the space on the working disk, calls begin, and goes on.
 func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -346,14 +350,18 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stride := 1
-			if !kind.rule.Once {
-				stride = 4 // what comes after the first failure differs little
-			}
-			if testing.Short() {
+			r := rand.New(rand.NewPCG(1, 1)) // so that it is not always a call of the same sort that is left out
+			stride := 3
+			switch {
+			case testing.Short():
 				stride = 11
+			case *everyFlag:
+				stride = 1
 			}
-			for k := 0; ; k += stride {
+			if !kind.rule.Once && !testing.Short() {
+				stride *= 3 // what comes after the first failure differs little
+			}
+			for k := 0; ; k += 1 + r.IntN(2*stride-1) {
 				l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), base: base, disk: faultdisk.New(), now: textContents{}}
 				l.history = []textContents{l.now}
 				rule := kind.rule

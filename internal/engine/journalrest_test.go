@@ -171,6 +171,17 @@ func (c *restRun) image(moment int, policy powercut.Policy, seed uint64) error {
 	return err
 }
 
+// images returns how many pairs of images are verified of a run.
+func images(n int) int {
+	switch {
+	case testing.Short():
+		return n / 3
+	case *everyFlag:
+		return 10 * n
+	}
+	return n
+}
+
 // Whenever the power fails while the journal is cut, before the cut is on disk or after, and
 // while it grows again, all is there that was durable.
 func TestPowerCut_JournalIsCut(t *testing.T) {
@@ -196,18 +207,18 @@ func TestPowerCut_JournalIsCut(t *testing.T) {
 		if err := c.sp.Close(); err != nil {
 			t.Fatal(err)
 		}
-		images := 0
+		verified := 0
 		verify := func(moment int) {
 			policy := powercut.Policy(c.r.IntN(int(powercut.NumPolicies)))
-			if err := c.image(moment, policy, uint64(images)); err != nil {
+			if err := c.image(moment, policy, uint64(verified)); err != nil {
 				t.Fatalf("seed %d: after a cut at moment %d, policy %d: %v", seed, moment, policy, err)
 			}
-			images++
+			verified++
 		}
-		for range 60 {
+		for range images(25) {
 			verify(c.cuts[c.r.IntN(len(c.cuts))])
 			verify(first + c.r.IntN(c.disk.Now()-first+1))
 		}
-		t.Logf("%d entries, %d images", c.n, images)
+		t.Logf("%d entries, %d images", c.n, verified)
 	}
 }

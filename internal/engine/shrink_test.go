@@ -271,23 +271,19 @@ func TestPowerCut_HeapShrinks(t *testing.T) {
 		if c.moved == 0 || c.cut == 0 {
 			t.Errorf("seed %d: %d versions moved blocks, %d bytes were cut off", seed, c.moved, c.cut)
 		}
-		images := 0 // so far
+		verified := 0 // so far
 		verify := func(moment int) {
 			policy := powercut.Policy(c.r.IntN(int(powercut.NumPolicies)))
-			if err := c.image(moment, policy, uint64(images)); err != nil {
+			if err := c.image(moment, policy, uint64(verified)); err != nil {
 				t.Fatalf("seed %d: after a cut at moment %d, policy %d: %v", seed, moment, policy, err)
 			}
-			images++
+			verified++
 		}
-		pairs := 25
-		if testing.Short() {
-			pairs = 8
-		}
-		for range pairs {
+		for range images(15) {
 			verify(c.shrunk[c.r.IntN(len(c.shrunk))])
 			verify(first + c.r.IntN(c.disk.Now()-first+1))
 		}
-		t.Logf("%d transactions, %d versions moved blocks, %d bytes were cut off, %d images", len(c.states)-1, c.moved, c.cut, images)
+		t.Logf("%d transactions, %d versions moved blocks, %d bytes were cut off, %d images", len(c.states)-1, c.moved, c.cut, verified)
 	}
 }
 

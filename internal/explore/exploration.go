@@ -16,20 +16,33 @@ type Outcome struct {
 	Runs, Steps, Longest int
 	Complete             bool   // all schedules within the bound were run
 	Failure              string // of the last run; "": none
+	Story                string // how it came to that
 	Late                 int    // words that were found to be shared too late: see filter
 	Duration             time.Duration
 }
 
+// A Budget bounds an exploration. What must be found is to have one that counts runs: those
+// are the same ones on a machine that has much else to do.
+type Budget struct {
+	Time time.Duration // 0: any
+	Runs int           // 0: any
+}
+
+// left reports whether there may be another run.
+func (b Budget) left(began time.Time, runs int) bool {
+	return (b.Time == 0 || time.Since(began) < b.Time) && (b.Runs == 0 || runs < b.Runs)
+}
+
 // Explore runs a scenario in all ways that deviate so many times at most from the
-// default, until one goes wrong or the time is over.
-func (w *World) Explore(sc *Scenario, mutant string, bound int, until time.Time, f *filter) (o Outcome) {
+// default, until one goes wrong or the budget is used up.
+func (w *World) Explore(sc *Scenario, mutant string, bound int, most Budget, f *filter) (o Outcome) {
 	began := time.Now()
 	f.freeze()
 	var choices []int
-	for more := true; more && time.Now().Before(until); {
+	for more := true; more && most.left(began, o.Runs); {
 		s := &schedule{mutant: mutant, bound: bound, kills: sc.Kills, replay: choices, filter: f}
 		if o.Failure = w.once(sc, s); o.Failure != "" {
-			o.Failure += s.story()
+			o.Story = s.story()
 		}
 		o.Runs++
 		o.Steps += s.steps

@@ -15,7 +15,7 @@ import (
 
 var (
 	bound    = flag.Int("explore.bound", 1, "how many times a schedule deviates from the default at most")
-	patience = flag.Duration("explore.time", 500*time.Millisecond, "for one scenario and one bound")
+	patience = flag.Duration("explore.time", 200*time.Millisecond, "for one scenario and one bound")
 	scenario = flag.String("explore.scenario", "", "the only one to be explored")
 	long     = flag.Bool("explore.long", false, "also what may take minutes to be found")
 	keep     = flag.String("explore.keep", "", "directory for the rewritten sources and the program made of them")

@@ -21,14 +21,17 @@ var (
 	long      = flag.Bool("explored.long", false, "")
 )
 
-// mutantPatience is for one bound of a mutant: that it is found is not to depend on how fast the
-// machine is.
+// mutantRuns are for one bound of a mutant: that it is found is not to depend on how fast the
+// machine is, or what else it has to do. Most take less than a hundred.
+const mutantRuns = 4000
+
+// mutantPatience takes its place where there is time.
 const mutantPatience = time.Minute
 
 // Where there is no time for all, the live file is cut before one step of so many, for so long.
 const (
-	cutEvery    = 11
-	cutPatience = 2 * time.Second
+	cutEvery    = 37
+	cutPatience = time.Second
 )
 
 // world makes the world of a scenario.
@@ -44,11 +47,11 @@ func world(t *testing.T, sc *Scenario) *World {
 // explore explores a scenario with one more deviation after the other, until something
 // goes wrong. What it learns of the words that are shared is used from the next time on;
 // where it learns more it begins again.
-func explore(t *testing.T, sc *Scenario, m Mutant, most int, d time.Duration) (o Outcome) {
+func explore(t *testing.T, sc *Scenario, m Mutant, most int, b Budget) (o Outcome) {
 	w := world(t, sc)
 	defer w.Close()
 	if sc.Cut != nil && !*long && m.Name == "" {
-		w.every, d = cutEvery, max(d, cutPatience)
+		w.every, b.Time = cutEvery, max(b.Time, cutPatience)
 	}
 	f := newFilter()
 	if f.near = m.Near; m.Soon != nil && !*long {
@@ -56,7 +59,7 @@ func explore(t *testing.T, sc *Scenario, m Mutant, most int, d time.Duration) (o
 	}
 	for bound := 0; bound <= most; bound++ {
 		for again := true; again; again = o.Late > 0 && o.Complete && bound < 2 {
-			o = w.Explore(sc, m.Name, bound, time.Now().Add(d), f)
+			o = w.Explore(sc, m.Name, bound, b, f)
 		}
 		all := "all"
 		if !o.Complete {
@@ -116,8 +119,8 @@ func TestScenarios(t *testing.T) {
 			continue
 		}
 		t.Run(sc.Name, func(t *testing.T) {
-			if o := explore(t, sc, Mutant{}, *mostBound, *patience); o.Failure != "" {
-				t.Error(o.Failure)
+			if o := explore(t, sc, Mutant{}, *mostBound, Budget{Time: *patience}); o.Failure != "" {
+				t.Error(o.Failure + o.Story)
 			}
 		})
 	}
@@ -125,6 +128,10 @@ func TestScenarios(t *testing.T) {
 
 // Each fix that is taken out is found out.
 func TestMutants(t *testing.T) {
+	budget := Budget{Runs: mutantRuns}
+	if *long {
+		budget = Budget{Time: max(mutantPatience, 15**patience)}
+	}
 	for _, m := range Mutants {
 		if *scenario != "" && *scenario != m.Name {
 			continue
@@ -138,12 +145,12 @@ func TestMutants(t *testing.T) {
 				if Scenarios[i].Name != m.Finds {
 					continue
 				}
-				o := explore(t, &Scenarios[i], m, max(2, *mostBound), max(mutantPatience, 15**patience))
+				o := explore(t, &Scenarios[i], m, max(2, *mostBound), budget)
 				if o.Failure == "" {
 					t.Errorf("that %s is not found", m.What)
 				}
 				first, _, _ := strings.Cut(o.Failure, "\n")
-				t.Logf("found: %s", first)
+				t.Logf("found: %s%s", first, o.Story)
 				return
 			}
 			t.Errorf("there is no scenario %q", m.Finds)

@@ -55,6 +55,7 @@ var mutants = []Mutant{
 	},
 	{
 		Name: "base-not-held", Finds: "writers",
+		Soon: []string{"slot.State.Store", "commit."},
 		What: "a writer lets go of its base before the swap, so that its address can come back (L3)",
 		Changes: []Change{{"turn/publish.go",
 			"\tinvariant.Point(\"commit.sealed\")\n",
@@ -107,6 +108,7 @@ var mutants = []Mutant{
 	{
 		Name: "sweep-with-active", Finds: "sweep",
 		Near: []string{"e.Active.Load", "sweep.", "begin.", "commit."},
+		Soon: []string{"w.Epoch.Add", "commit.swap"},
 		What: "a sweep goes on although somebody uses its lists (I7)",
 		Changes: []Change{{"heap/sweep.go",
 			"\tinvariant.Point(\"sweep.emptied\")\n",
@@ -186,6 +188,7 @@ var mutants = []Mutant{
 	{
 		Name: "dead-sweeper-unknown", Finds: "giving up",
 		Near: []string{"sweep.", "Active"},
+		Soon: []string{"Active.Store"},
 		What: "a sweep is not made up for whose process dies in it, and has written nothing else (I4)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\tu.Live.Entry().Heartbeat.Add(1) //",

@@ -20,6 +20,7 @@ var lostMutants = []Mutant{
 	},
 	{
 		Name: "seal-unlooked", Finds: "losing live: sweeping and compacting, cut and made longer",
+		Soon: []string{"h.live.Words().Carved.Load"},
 		What: "nobody looks at the seal before acting on what words say (L14, L16)",
 		Changes: []Change{{"live/lost.go",
 			"func (v *Live) Assure() {\n\tif v.words",

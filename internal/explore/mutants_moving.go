@@ -57,6 +57,7 @@ var movingMutants = []Mutant{
 	{
 		Name: "cut-unknown", Finds: "cutting the heap",
 		Near: []string{"shorten.", "anchor.", "close."},
+		Soon: []string{"Words().Limit.Load", "shorten."},
 		What: "the heap file is cut although one of the usable anchors says that it is longer (U1)",
 		Changes: []Change{{"upkeep/shorten.go",
 			"err != nil || !spacefile.ReachBeyond(anchors, end) {\n",

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package powercut simulates the loss of power, for tests: it watches what a
 // program does to its files, and builds what a disk may hold after the power
 // failed at any moment of that.
@@ -27,15 +29,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/everheap/everheap/internal/mapping"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -80,9 +83,11 @@ type history struct {
 	sizes []sizeAt
 	syncs []Sync // that succeeded
 	fails []int  // moments of those that failed
-	last  []byte // contents at the last look
-	spare []byte // of the same size
-	idle  bool   // nothing was done to it since the last look
+	seen  int    // how long it was at the last look
+	idle  bool   // nothing was done to it since then
+
+	view   []byte      // the file, mapped
+	viewed os.FileInfo // and which one that is
 }
 
 // version is a page as it was from a moment on.
@@ -118,6 +123,7 @@ func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, 
 	h := d.files[name]
 	if h == nil {
 		h = &history{path: path, pages: map[int64][]version{}}
+		runtime.SetFinalizer(h, (*history).unmap)
 		d.files[name] = h
 	}
 	if h.info, err = os.Stat(path); err != nil {
@@ -176,13 +182,9 @@ func (d *Disk) look() int {
 
 // look notes what has changed in one file.
 func (h *history) look(now int) {
-	b, err := h.read()
-	if err != nil {
-		return // it is being renamed
+	if h.remap() == nil { // else it is being renamed
+		h.note(h.view, now)
 	}
-	spare := h.last
-	h.note(b, now)
-	h.spare = spare
 }
 
 // note notes what the file holds now.
@@ -192,50 +194,53 @@ func (h *history) note(b []byte, now int) {
 	}
 	for off := 0; off < len(b); off += pageSize {
 		page := b[off:min(off+pageSize, len(b))]
-		if end := off + len(page); end <= len(h.last) && bytes.Equal(page, h.last[off:end]) {
-			continue
-		}
 		key := int64(off / pageSize)
-		if off >= len(h.last) && len(h.pages[key]) == 0 && zero(page) {
-			continue // a page that was never written is zero
+		list, was := h.pages[key], zeroes[:] // a page that was never written is zero
+		if n := len(list); n > 0 {
+			was = list[n-1].data
+		}
+		known := off+len(page) <= h.seen || off >= h.seen && len(list) == 0
+		if known && bytes.Equal(page, was[:len(page)]) {
+			continue
 		}
 		full := make([]byte, pageSize)
 		copy(full, page)
-		h.pages[key] = append(h.pages[key], version{moment: now, data: full})
+		h.pages[key] = append(list, version{moment: now, data: full})
 	}
-	h.last = b
+	h.seen = len(b)
 }
 
-// read reads the file into the spare buffer.
-func (h *history) read() ([]byte, error) {
+// zeroes are what a page holds that was never written.
+var zeroes [pageSize]byte
+
+// remap maps the file that has the name now, as long as it is now. To read it would take
+// twice as long as to compare it, and that is most of what a test does that looks often.
+func (h *history) remap() error {
 	f, err := os.Open(h.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if err != nil || h.viewed != nil && os.SameFile(info, h.viewed) && info.Size() == int64(len(h.view)) {
+		return err
 	}
-	if int64(cap(h.spare)) < info.Size() {
-		h.spare = make([]byte, info.Size()+info.Size()/2)
+	h.unmap()
+	if info.Size() > 0 {
+		h.view, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	}
-	b := h.spare[:info.Size()]
-	n, err := io.ReadFull(f, b)
-	if err == io.ErrUnexpectedEOF {
-		err = nil
+	if err == nil {
+		h.viewed = info
 	}
-	return b[:n], err
+	return err
 }
 
-// zero reports whether there is nothing in the bytes.
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
+// unmap lets go of the file.
+func (h *history) unmap() {
+	if h.view != nil {
+		_ = unix.Munmap(h.view)
 	}
-	return true
+	h.view, h.viewed = nil, nil
 }
 
 // file is one that is watched.
@@ -269,9 +274,17 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
+// Truncate changes the length while nobody looks: what is behind the end of a file cannot be
+// touched where the file is mapped.
 func (f *file) Truncate(size int64) error {
-	defer f.touched()()
-	return f.File.Truncate(size)
+	d := f.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.look()
+	err := f.File.Truncate(size)
+	f.h.idle = false
+	d.look()
+	return err
 }
 
 func (f *file) PunchHole(off, n int64) error {
@@ -476,14 +489,4 @@ func (h *history) sizeIn(durable, moment int, policy Policy, first bool, r *rand
 		return possible[len(possible)-1]
 	}
 	return possible[r.IntN(len(possible))]
-}
-
-// Read returns a file's contents as of the last look, for tests of the tests.
-func (d *Disk) Read(name string) ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if h := d.files[name]; h != nil {
-		return h.last, nil
-	}
-	return nil, io.EOF
 }

@@ -40,15 +40,17 @@ var (
 	soakFlag = flag.Duration("everheap.soak", 0, "how long each random test goes on; 0: a few rounds")
 )
 
-// Scaled cuts a number of rounds to what the race detector, -short and continuous
-// integration allow.
+// Scaled makes of the number of rounds of a long run, one with -everheap.soak, what there
+// is time for whenever all packages are tested: half of it, a quarter with -short, and a
+// quarter of that with the race detector.
 func Scaled(n int) int {
 	if RaceEnabled {
 		n /= 4
 	}
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		n /= 4
-	} else if os.Getenv("CI") != "" {
+	case *soakFlag == 0:
 		n /= 2
 	}
 	return max(n, 1)

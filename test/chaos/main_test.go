@@ -27,7 +27,7 @@ import (
 
 var (
 	seedFlag     = flag.Uint64("everheap.seed", 0, "seed of the first round; 0: a fixed one")
-	soakFlag     = flag.Duration("everheap.soak", 25*time.Second, "how long to go on")
+	soakFlag     = flag.Duration("everheap.soak", 12*time.Second, "how long to go on")
 	roundFlag    = flag.Duration("everheap.round", time.Minute, "how long one space is used, at the most")
 	keepFlag     = flag.String("everheap.keep", "", "where the files of a failure are kept; by default where temporary files are")
 	fullFlag     = flag.Bool("everheap.full", true, "whether spaces and disks get full in some rounds")

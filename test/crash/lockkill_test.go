@@ -174,7 +174,7 @@ func atLockPoints(t *testing.T, how string, then func(l *lockers, c *spacetest.C
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		l := newLockers(t, 2)
 		for _, point := range invariant.Points {
-			for range 2 {
+			for range spacetest.Scaled(4) {
 				if !isLockPoint(point) {
 					continue
 				}

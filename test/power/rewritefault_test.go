@@ -235,7 +235,7 @@ func TestRewrite_ErrCorrupt(t *testing.T) { // N1, N3
 			}
 		}
 	})
-	if (refused == 0 || done == 0) && spacetest.Scaled(25) == 25 { // fewer may all be of one sort
+	if (refused == 0 || done == 0) && spacetest.Scaled(25) >= 12 { // fewer may all be of one sort
 		t.Errorf("%d were refused and %d done", refused, done)
 	}
 	t.Logf("%d were refused, %d done", refused, done)

@@ -56,6 +56,7 @@ func short(t testing.TB, s *everheap.Space, dir string) {
 // user closes it. All that is left is as it was, for those who read meanwhile too, before and after a loss
 // of power.
 func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) { // H1
+	t.Parallel() // it waits for looks, once a second
 	dir := newDir(t)
 	s := opened(t, dir)
 	w := openThings(t, s)
@@ -65,14 +66,14 @@ func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) { // H1
 		if !wait(func() bool { return s.Stats().Version > version }) {
 			t.Error("nothing is tried")
 		}
-		atPeace(t, s, dir)
+		atPeace(t, s, dir, func() bool { return looks(s) })
 		w.verify(t, tx)
 		return nil
 	}))
 	shrinks(t, s, dir)
 	w.verify(t, s)
 	whole(t, s)
-	atPeace(t, s, dir)
+	atPeace(t, s, dir, func() bool { return looks(s) })
 	must(t, s.Close())
 	s = opened(t, dir)
 	short(t, s, dir)
@@ -94,26 +95,54 @@ func reopen(t testing.TB, old *world, s *everheap.Space) *world {
 	return w
 }
 
-// atPeace waits until a space in which nobody writes, and its files, stay as they are for
-// some seconds.
-func atPeace(t testing.TB, s *everheap.Space, dir string) {
-	t.Helper()
-	look := func() (files [4]int64) {
-		files[0], files[1] = length(t, dir, "heap")
-		files[2], files[3] = length(t, dir, "journal")
-		return files
-	}
-	still, version, files, anchored := 0, everheap.Version(0), [4]int64{}, everheap.Version(0)
-	if !wait(func() bool {
-		st := s.Stats()
-		if now := look(); st.Version != version || st.Anchored != anchored || now != files {
-			still, version, anchored, files = 0, st.Version, st.Anchored, now
+// A space that nobody writes to is looked at once in lookTicks ticks of the background of each
+// process: the third look without a commit finds it at rest, the next one may begin to make
+// it smaller. restLooks looks after which nothing has changed are more than that.
+const (
+	lookTicks = 10
+	restLooks = 5
+	mostLooks = 300 // until it must be at rest
+)
+
+// looks waits until the background of this process has looked at the space once more.
+// It counts ticks: on a machine that has much to do they come late.
+func looks(s *everheap.Space) bool {
+	lv, n := inside.Engine(s).Live, 0
+	last := lv.Now()
+	return wait(func() bool {
+		if now := lv.Now(); now != last {
+			last, n = now, n+1
 		}
-		still++
-		time.Sleep(500 * time.Millisecond)
-		return still > 10
-	}) {
-		t.Error("the space does not come to rest")
+		return n == lookTicks
+	})
+}
+
+// atPeace waits until a space in which nobody writes, and its files, stay as they are
+// however often the background looks at it: look waits for that.
+func atPeace(t testing.TB, s *everheap.Space, dir string, look func() bool) {
+	t.Helper()
+	type sight struct {
+		version, anchored everheap.Version
+		files             [4]int64
+	}
+	see := func() (x sight) {
+		st := s.Stats()
+		x.version, x.anchored = st.Version, st.Anchored
+		x.files[0], x.files[1] = length(t, dir, "heap")
+		x.files[2], x.files[3] = length(t, dir, "journal")
+		return x
+	}
+	last := see()
+	for n, still := 0, 0; still < restLooks; n, still = n+1, still+1 {
+		if !look() {
+			t.Fatal("nobody looks at the space")
+		}
+		if now := see(); now != last {
+			last, still = now, -1
+		}
+		if n == mostLooks {
+			t.Fatal("the space does not come to rest")
+		}
 	}
 }
 
@@ -179,7 +208,7 @@ func TestHeap_MovedAroundResume(t *testing.T) {
 }
 
 func init() {
-	// It fills the space, deletes nearly all, and waits.
+	// It fills the space, deletes nearly all, and waits; it says when its background has looked.
 	children["filler"] = func(dir string, args []string) error {
 		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
 		if err != nil {
@@ -193,6 +222,10 @@ func init() {
 		openThings(tb, s).fill(tb, rand.New(rand.NewPCG(seed, 6)), 40_000)
 		say("filled")
 		for range lines() {
+			if !looks(s) {
+				return errors.New("the background does nothing")
+			}
+			say("looked")
 		}
 		return s.Close()
 	}
@@ -232,6 +265,7 @@ func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 			if testing.Short() && how == "dies" {
 				t.Skip("as when it goes on")
 			}
+			t.Parallel()
 			dir := newDir(t)
 			s := opened(t, dir)
 			a, err := newAuthor(s, 0, 1000)
@@ -275,6 +309,7 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel()
 	dir := newDir(t)
 	mover := start(t, "filler", dir, "move.found:1:stop", *seedFlag)
 	mover.hear("filled")
@@ -290,7 +325,7 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	if !wait(func() bool { return s.Stats().Version > version }) {
 		t.Fatal("nothing is moved")
 	}
-	atPeace(t, s, dir)
+	atPeace(t, s, dir, func() bool { mover.tell("look"); mover.hear("looked"); return true }) // this process does nothing by itself
 	if _, disk := length(t, dir, "heap"); disk <= most(s) {
 		t.Errorf("there is nothing to see: %d bytes of the disk for %d", disk, s.Stats().Live)
 	}
@@ -306,6 +341,7 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel() // who stands still is waited for, and so is what comes after
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "parcel.built", "parcel.taken"}
 	for i, point := range points {
@@ -314,7 +350,11 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U
 		}
 		for _, how := range []string{"stop", "kill"} {
 			times := 1 + r.IntN(3)
-			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) { shrunkAround(t, point, times, how, r) })
+			own := rand.New(rand.NewPCG(*seedFlag, r.Uint64()))
+			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) {
+				t.Parallel()
+				shrunkAround(t, point, times, how, own)
+			})
 		}
 	}
 }
@@ -404,12 +444,14 @@ func TestHeap_LastUserDies(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel()
 	for _, point := range []string{"shorten.told", "parcel.built", "shorten.synced", "anchor.synced", "anchor.written", "punch.marked", "shorten.cut"} {
 		for i, lost := range []bool{false, true} {
 			if testing.Short() && i == len(point)%2 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s:%t", point, lost), func(t *testing.T) {
+				t.Parallel()
 				dir := newDir(t)
 				p := start(t, "tidier", dir, "", *seedFlag, point)
 				p.hear("filled")

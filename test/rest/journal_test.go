@@ -46,6 +46,7 @@ func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 // itself, and grows again when they write again. What they have written is there, whether
 // the power fails before or after.
 func TestJournal_IsShortAtRest(t *testing.T) { // J7
+	t.Parallel()
 	dir, size := newDir(t), 50_000
 	acked := map[int]int{}
 	for round := range 2 {
@@ -82,6 +83,7 @@ func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	if testing.Short() {
 		t.Skip("takes half a minute, of looks once a second")
 	}
+	t.Parallel()
 	dir := newDir(t)
 	little := start(t, "author", dir, "", 1, 100)
 	little.hear("ready")
@@ -171,12 +173,16 @@ func TestJournal_CutAroundOneWhoStandsStill(t *testing.T) { // J6
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel() // who stands still is waited for, and so are syncs
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"segment.chosen", "segment.claimed", "segment.made", "journal.write", "journal.written", "journal.synced", "journal.tail", "journal.shorter", "journal.cut"}
 	for _, point := range points {
 		for _, how := range []string{"stop", "kill"} {
 			times := 1 + r.IntN(3)
-			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) { aroundPoint(t, point, times, how) })
+			t.Run(fmt.Sprintf("%s:%d:%s", point, times, how), func(t *testing.T) {
+				t.Parallel()
+				aroundPoint(t, point, times, how)
+			})
 		}
 	}
 }
@@ -241,6 +247,7 @@ func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) { // J5
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
+	t.Parallel()
 	dir, size := newDir(t), 100_000
 	early := start(t, "author", dir, "", 0, size)
 	early.hear("ready")
@@ -271,6 +278,7 @@ func TestJournal_CutLate(t *testing.T) { // J6
 	}
 	for _, point := range []string{"journal.tail", "journal.shorter"} {
 		t.Run(point, func(t *testing.T) {
+			t.Parallel()
 			dir, size := newDir(t), 100_000
 			early := start(t, "author", dir, "", 0, size)
 			early.hear("ready")

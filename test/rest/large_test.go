@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-var mebibytes = flag.Int("rest.mib", 200, "what TestHeap_Large holds at first, in MiB")
+var mebibytes = flag.Int("rest.mib", 64, "what TestHeap_Large holds at first, in MiB")
 
 // A hoard is a map whose entries follow from their keys, so that what is left can be verified.
 type hoard struct {
@@ -97,13 +97,14 @@ func (h *hoard) verify(t *testing.T) {
 	}))
 }
 
-// A space of some hundred mebibytes takes no more of the disk than a small one does for what it
+// A large space takes no more of the disk than a small one does for what it
 // holds, whatever was deleted, and whoever was killed or has stood still in the middle of a
 // transaction meanwhile: once it is at rest.
 func TestHeap_Large(t *testing.T) { // H1
 	if testing.Short() {
-		t.Skip("it writes some hundred mebibytes")
+		t.Skip("it writes much, for long")
 	}
+	t.Parallel()
 	dir := newDir(t)
 	s, err := everheap.Open(dir, everheap.WithMaxSize(uint64(*mebibytes)<<24))
 	must(t, err)
@@ -127,7 +128,7 @@ func TestHeap_Large(t *testing.T) { // H1
 			return disk <= most(s) && journal <= 2*segment
 		}
 		wait(look)
-		atPeace(t, s, dir)
+		atPeace(t, s, dir, func() bool { return looks(s) })
 		rested := look()
 		live := int64(s.Stats().Live)
 		t.Logf("%s: %d MiB live; the heap took %d MiB, and takes %d MiB (%.2f of live) at rest, the journal %d MiB", when, live>>20, before>>20, disk>>20, float64(disk)/float64(live), journal>>20)

@@ -55,6 +55,11 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
+	parallel := false
+	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
+	if !parallel {
+		_ = flag.Set("test.parallel", "4") // what is parallel waits most of the time, for looks once a second
+	}
 	os.Exit(m.Run())
 }
 

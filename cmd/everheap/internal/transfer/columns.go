@@ -1,16 +1,14 @@
 package transfer
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // The cell of a value is readable first, and lossless:
@@ -66,12 +64,12 @@ func (k cellKind) encode(value []byte) []byte {
 	case len(value) == 4 && string(value) == "null":
 		return nil
 	case k == asString:
-		s, _ := plain(value)
+		s, _ := rawjson.Plain(value)
 		return []byte(s)
 	case k == asNumber && value[0] == '"': // NaN, Infinity
 		return value[1 : len(value)-1]
 	case k == asText && value[0] == '"':
-		s, ok := plain(value)
+		s, ok := rawjson.Plain(value)
 		if ok && s != "" && s != "null" && s[0] != '"' && s[0] != '{' {
 			return []byte(s)
 		}
@@ -83,55 +81,15 @@ func (k cellKind) encode(value []byte) []byte {
 func (k cellKind) decode(cell []byte) []byte {
 	switch {
 	case k == asString:
-		return stringJSON(cell)
+		return rawjson.String(cell)
 	case len(cell) == 0:
 		return nil
 	case k == asNumber && !json.Valid(cell):
-		return stringJSON(cell)
+		return rawjson.String(cell)
 	case k == asText && cell[0] != '"' && cell[0] != '{' && string(cell) != "null":
-		return stringJSON(cell)
+		return rawjson.String(cell)
 	}
 	return cell
-}
-
-// plain returns the text of a JSON string.
-func plain(b []byte) (s string, ok bool) {
-	if len(b) == 0 {
-		return "", false
-	}
-	if b[0] == '"' {
-		if bytes.IndexByte(b, '\\') < 0 {
-			return string(b[1 : len(b)-1]), true
-		}
-		return s, json.Unmarshal(b, &s) == nil
-	}
-	var wrapped struct {
-		Bytes []byte `json:"$bytes"`
-	}
-	if b[0] == '{' && json.Unmarshal(b, &wrapped) == nil && wrapped.Bytes != nil {
-		return string(wrapped.Bytes), true
-	}
-	return "", false
-}
-
-// stringJSON writes a string as JSON, also one that is not UTF-8.
-func stringJSON(s []byte) []byte {
-	if !utf8.Valid(s) {
-		return fmt.Appendf(nil, `{"$bytes":"%s"}`, base64.StdEncoding.EncodeToString(s))
-	}
-	b := make([]byte, 0, len(s)+2)
-	b = append(b, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < ' ':
-			b = fmt.Appendf(b, `\u%04x`, c)
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
 }
 
 // column is one of a CSV, or a member of a bare line of JSON.
@@ -326,7 +284,7 @@ type object struct {
 func (o *object) put(field []string, value []byte) {
 	if len(field) == 1 {
 		o.text = append(o.text, ',')
-		o.text = append(append(o.text, stringJSON([]byte(field[0]))...), ':')
+		o.text = append(append(o.text, rawjson.String([]byte(field[0]))...), ':')
 		o.text = append(o.text, value...)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // heading is the line before the rows of a collection, in an export of several.
@@ -105,7 +106,7 @@ func exportCSV(tx *everheap.Tx, c *everheap.Collection, out *bufio.Writer, delim
 	if _, err := out.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	var fields []member
+	var fields []rawjson.Member
 	for key, value := range c.AllJSON(tx) {
 		var err error
 		if line, fields, err = appendRow(line[:0], columns, key, value, delimiter, fields); err != nil {
@@ -122,7 +123,7 @@ func exportCSV(tx *everheap.Tx, c *everheap.Collection, out *bufio.Writer, delim
 }
 
 // appendRow appends the cells of a row.
-func appendRow(line []byte, columns []column, key, value []byte, delimiter byte, fields []member) ([]byte, []member, error) {
+func appendRow(line []byte, columns []column, key, value []byte, delimiter byte, fields []rawjson.Member) ([]byte, []rawjson.Member, error) {
 	at, whole := 0, false
 	for i, col := range columns {
 		var cell []byte
@@ -138,13 +139,13 @@ func appendRow(line []byte, columns []column, key, value []byte, delimiter byte,
 		default:
 			if at == 0 && !whole {
 				var err error
-				if fields, err = members(value, fields); err != nil {
+				if fields, err = rawjson.Members(value, fields); err != nil {
 					return line, fields, err
 				}
-				whole = len(fields) == 0 || fields[0].name != col.field[0]
+				whole = len(fields) == 0 || fields[0].Name != col.field[0]
 			}
 			if !whole {
-				cell = col.kind.encode(fields[at].value)
+				cell = col.kind.encode(fields[at].Value)
 				at++
 			}
 		}

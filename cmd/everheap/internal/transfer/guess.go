@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // guessRows is how many rows a guess looks at.
@@ -92,7 +94,7 @@ func (g *guess) merge(kind string) {
 
 // seeText adds what a piece of JSON is: the members of an object in their order.
 func (g *guess) seeText(text []byte) {
-	list, err := members(text, nil)
+	list, err := rawjson.Members(text, nil)
 	if err != nil && text[0] == '[' {
 		g.seeElements(text[1:])
 		return
@@ -108,7 +110,7 @@ func (g *guess) seeText(text []byte) {
 	}
 	g.merge("struct")
 	for _, m := range list {
-		g.field(m.name).seeText(m.value)
+		g.field(m.Name).seeText(m.Value)
 	}
 }
 
@@ -118,13 +120,13 @@ func (g *guess) seeElements(text []byte) {
 	if g.elem == nil {
 		g.elem = &guess{}
 	}
-	for text = space(text); ; text = space(text[1:]) {
-		n := span(text)
+	for text = rawjson.Space(text); ; text = rawjson.Space(text[1:]) {
+		n := rawjson.Span(text)
 		if n == 0 {
 			return
 		}
 		g.elem.seeText(text[:n])
-		if text = space(text[n:]); len(text) == 0 || text[0] != ',' {
+		if text = rawjson.Space(text[n:]); len(text) == 0 || text[0] != ',' {
 			return
 		}
 	}
@@ -150,7 +152,7 @@ func guessJSON(src *source, shape *Shape) (key, value *guess) {
 		if err != nil {
 			break
 		}
-		if text = space(text); len(text) == 0 {
+		if text = rawjson.Space(text); len(text) == 0 {
 			continue
 		}
 		if value == nil {
@@ -160,24 +162,24 @@ func guessJSON(src *source, shape *Shape) (key, value *guess) {
 			value.seeText(text)
 			continue
 		}
-		list, err := members(text, nil)
+		list, err := rawjson.Members(text, nil)
 		if err != nil {
 			continue
 		}
 		for _, m := range list {
-			isKey := shape.Key == "" && m.name == "key" || shape.Key != "" && m.name == shape.Key
+			isKey := shape.Key == "" && m.Name == "key" || shape.Key != "" && m.Name == shape.Key
 			if isKey {
 				if key == nil {
 					key = &guess{}
 				}
-				key.seeText(m.value)
+				key.seeText(m.Value)
 			}
 			switch {
 			case shape.Key != "":
 				value.merge("struct")
-				value.field(m.name).seeText(m.value)
-			case m.name == "value":
-				value.seeText(m.value)
+				value.field(m.Name).seeText(m.Value)
+			case m.Name == "value":
+				value.seeText(m.Value)
 			}
 		}
 	}

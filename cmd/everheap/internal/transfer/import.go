@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // Options are what an import is told.
@@ -299,7 +300,7 @@ func (im *importer) row() (r row, err error) {
 		return r, err
 	}
 	r.text, err = im.src.next(nil)
-	r.text = space(r.text)
+	r.text = rawjson.Space(r.text)
 	if err == nil && im.target == nil && len(r.text) > 0 {
 		err = &LineError{r.line, errors.New("no line before it names the collection; give the name, or the file that everheap export SPACE has written")}
 	}

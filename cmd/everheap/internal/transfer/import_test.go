@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // childDir tells a child process which space and file it imports.
@@ -521,7 +522,7 @@ func FuzzMembers(f *testing.F) {
 	f.Add([]byte(`{"key":"a","value":[1,{"b":null}]}`))
 	f.Add([]byte(`{"\u0061":{}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		list, err := members(text, nil)
+		list, err := rawjson.Members(text, nil)
 		if err != nil {
 			return
 		}
@@ -530,7 +531,7 @@ func FuzzMembers(f *testing.F) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = append(append(append(b, stringJSON([]byte(m.name))...), ':'), m.value...)
+			b = append(append(append(b, rawjson.String([]byte(m.Name))...), ':'), m.Value...)
 		}
 		_ = b
 	})

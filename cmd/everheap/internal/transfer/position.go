@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // Positions is the name of the map of the space that has the positions of imports: how far
@@ -41,7 +42,7 @@ func positionKey(into *everheap.Collection, source string) []byte {
 	if into != nil {
 		id = fmt.Sprintf("%016x", uint64(into.ID()))
 	}
-	return stringJSON([]byte(id + " " + source))
+	return rawjson.String([]byte(id + " " + source))
 }
 
 // load reads the position of a key; nil if there is none.
@@ -100,7 +101,7 @@ func forget(tx *everheap.Tx, key []byte) error {
 	}
 	var drop [][]byte
 	for k := range c.KeysJSON(tx) {
-		text, _ := plain(k)
+		text, _ := rawjson.Plain(k)
 		if id, _, _ := strings.Cut(text, " "); !there[id] || string(k) == string(key) {
 			drop = append(drop, k)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // target is the collection that rows go into, and how their text is read.
@@ -25,7 +26,7 @@ func newTarget(c *everheap.Collection, shape *Shape) *target {
 type reader struct {
 	row   [][]byte
 	buf   []byte
-	list  []member
+	list  []rawjson.Member
 	names []string // of the last bare object, and what they are
 	known []column
 }
@@ -38,22 +39,22 @@ func (r *reader) parse(t *target, text []byte) (everheap.Entry, error) {
 	if t.shape.Bare || t.shape.Key != "" {
 		return r.parseBare(t, text)
 	}
-	list, err := members(text, r.list)
+	list, err := rawjson.Members(text, r.list)
 	if err != nil {
 		return everheap.Entry{}, err
 	}
 	r.list = list
 	var key, value []byte
 	for _, m := range list {
-		switch m.name {
+		switch m.Name {
 		case "key":
-			key = m.value
+			key = m.Value
 		case "value":
-			value = m.value
+			value = m.Value
 		case "collection":
 			return everheap.Entry{}, errors.New("this is the export of a whole space: import it without the name of a collection")
 		default:
-			return everheap.Entry{}, fmt.Errorf("a row is {\"key\":…,\"value\":…}, and has no %q; if the line is the value itself: --bare, or --key FIELD for one of its fields", m.name)
+			return everheap.Entry{}, fmt.Errorf("a row is {\"key\":…,\"value\":…}, and has no %q; if the line is the value itself: --bare, or --key FIELD for one of its fields", m.Name)
 		}
 	}
 	if value == nil {
@@ -76,19 +77,19 @@ func (r *reader) parseBare(t *target, text []byte) (everheap.Entry, error) {
 	if t.shape.Key == "" {
 		return everheap.Entry{}, fmt.Errorf("the rows of %s need keys: give --key FIELD", t.c.Name())
 	}
-	list, err := members(text, r.list)
+	list, err := rawjson.Members(text, r.list)
 	if err != nil {
 		return everheap.Entry{}, err
 	}
 	r.list = list
 	same := len(r.names) == len(list)
 	for i := 0; same && i < len(list); i++ {
-		same = r.names[i] == list[i].name
+		same = r.names[i] == list[i].Name
 	}
 	if !same {
 		names := make([]string, len(list))
 		for i, m := range list {
-			names[i] = m.name
+			names[i] = m.Name
 		}
 		if r.known, err = t.shape.match(t.c, names); err != nil {
 			return everheap.Entry{}, err
@@ -97,7 +98,7 @@ func (r *reader) parseBare(t *target, text []byte) (everheap.Entry, error) {
 	}
 	b := building{whole: !t.structs}
 	for i, col := range r.known {
-		b.put(col, list[i].value, list[i].value)
+		b.put(col, list[i].Value, list[i].Value)
 	}
 	return t.json.Parse(b.key, b.text())
 }
@@ -159,11 +160,11 @@ func (b *building) text() []byte {
 
 // parseHeading reads the line before the rows of a collection.
 func parseHeading(line []byte) (name, spec string, ok bool) {
-	list, err := members(line, nil)
-	if err != nil || len(list) != 2 || list[0].name != "collection" || list[1].name != "type" {
+	list, err := rawjson.Members(line, nil)
+	if err != nil || len(list) != 2 || list[0].Name != "collection" || list[1].Name != "type" {
 		return "", "", false
 	}
-	name, okName := plain(list[0].value)
-	spec, okType := plain(list[1].value)
+	name, okName := rawjson.Plain(list[0].Value)
+	spec, okType := rawjson.Plain(list[1].Value)
 	return name, spec, okName && okType
 }

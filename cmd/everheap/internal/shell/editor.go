@@ -1,0 +1,157 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/everheap/everheap/cmd/everheap/internal/query"
+	"golang.org/x/term"
+)
+
+// interrupts are the signals that end what runs.
+var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM}
+
+// keys reads the keys of a terminal. ctrl-C, at which term.Terminal would end, empties the
+// line and enters it.
+type keys struct {
+	in        io.Reader
+	out       io.Writer
+	rest      []byte // typed, and not read yet
+	cancelled bool
+}
+
+// Read implements io.Reader.
+func (k *keys) Read(b []byte) (n int, err error) {
+	typed := k.rest
+	if len(typed) == 0 {
+		typed = make([]byte, max(len(b)/4, 1))
+		if n, err = k.in.Read(typed); n == 0 {
+			return n, err
+		}
+		typed = typed[:n]
+	}
+	i := bytes.IndexByte(typed, 3)
+	if i < 0 {
+		n = copy(b, typed)
+		k.rest = typed[n:]
+		return n, nil
+	}
+	k.cancelled, k.rest = true, typed[i+1:] // what was typed before it goes, too
+	return copy(b, "\x05\x15\r"), nil       // to the end, delete the line, enter
+}
+
+// Write implements io.Writer.
+func (k *keys) Write(b []byte) (int, error) { return k.out.Write(b) }
+
+// interactive runs the lines that people enter.
+func (s *session) interactive(ctx context.Context) error {
+	in := &keys{in: s.In, out: s.Out}
+	t := term.NewTerminal(in, "")
+	t.History = loadHistory(s.History)
+	c := &completer{s: s, t: t}
+	t.AutoCompleteCallback = c.key
+	fd := int(s.Terminal.Fd())
+	s.note("Everheap, space %s. .help says what can be done; ctrl-D leaves.", s.Space)
+	for !s.quit {
+		line, err := s.readStatement(t, in, fd)
+		switch {
+		case errors.Is(err, io.EOF):
+			if s.tx != nil {
+				fmt.Fprintln(s.Out, "The open transaction is rolled back.")
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		s.command(ctx, line)
+	}
+	return nil
+}
+
+// prompt returns what stands before a line: with a star in a transaction.
+func (s *session) prompt() string {
+	name := s.Space[strings.LastIndexByte(s.Space, '/')+1:]
+	if s.tx != nil {
+		name += "*"
+	}
+	return name + "> "
+}
+
+// readStatement reads lines until a statement is whole. ctrl-C drops them.
+func (s *session) readStatement(t *term.Terminal, in *keys, fd int) (string, error) {
+	state, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = term.Restore(fd, state) }()
+	if width, height, err := term.GetSize(fd); err == nil {
+		s.width = width
+		_ = t.SetSize(width, height)
+	}
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	defer signal.Stop(resized)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-resized:
+				if width, height, err := term.GetSize(fd); err == nil {
+					_ = t.SetSize(width, height)
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	prompt := s.prompt()
+	t.SetPrompt(prompt)
+	var lines []string
+	for {
+		in.cancelled = false
+		line, err := t.ReadLine()
+		if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
+			fmt.Fprint(s.Out, "\r\n")
+			return "", err
+		}
+		if in.cancelled {
+			return "", nil
+		}
+		lines = append(lines, line)
+		if !unfinished(strings.Join(lines, "\n")) {
+			s.long = len(lines) > 1
+			return joined(lines), nil
+		}
+		t.SetPrompt(strings.Repeat(".", len(prompt)-2) + "> ")
+	}
+}
+
+// command runs a line. ctrl-C ends it, and not the shell.
+func (s *session) command(ctx context.Context, line string) {
+	ctx, stop := signal.NotifyContext(ctx, interrupts...)
+	defer stop()
+	err := s.run(ctx, line)
+	switch e := (*query.Error)(nil); {
+	case err == nil:
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)) || strings.Contains(err.Error(), "context canceled")):
+		fmt.Fprintln(s.Out)
+	case errors.As(err, &e) && !s.long:
+		fmt.Fprintf(s.Err, "%s\n%s%s\n", s.caret(line, e.At), s.bold("error: "), e.What)
+	default:
+		fmt.Fprintf(s.Err, "%s%s\n", s.bold("error: "), message(err))
+	}
+}
+
+// caret returns a line that points at a byte of the line before.
+func (s *session) caret(line string, at int) string {
+	at = min(at, len(line))
+	return strings.Repeat(" ", len(s.prompt())+len([]rune(line[:at]))) + "^"
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// home makes a registry with a space, and returns the environment.
+func home(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("EVERHEAP_HOME", dir)
+	if err := fill([]string{"forum"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := shelve([]string{"shop"}); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"EVERHEAP_HISTORY=" + filepath.Join(dir, "history")}
+}
+
+func TestShell_AtATerminal(t *testing.T) {
+	env := home(t)
+	w := startTerminal(t, env, "shell", "forum")
+	w.see(1, "forum>")
+	w.run("ls", "map[string]main.user")
+	w.run("users where Age > 30", "(1 entry, by a scan of 2 entries, in ")
+	w.run("users where Agee > 30", "error: main.user has no field Agee; it has: Name, Age, Tags, Boss, Joined")
+	if !strings.Contains(w.shown(), "\n                   ^\n") {
+		t.Errorf("nothing points at the field:\n%s", w.shown())
+	}
+	w.run(".help", "Tab completes verbs, names")
+	w.run(".help query", "the name of a collection and clauses")
+	w.run("begin", "others that want to write wait")
+	w.see(1, "forum*>")
+	w.run(`set words moon lune`, "forum*>")
+	w.run("words order by key", "moon")
+	w.run("rollback", "forum>")
+	w.run("get words moon", "error: words has no key \"moon\"")
+	w.run("set squares {\r}", "error: squares is a map: set squares KEY VALUE")
+	w.run("words order by key limit 1", "(1 entry, by a scan of 3 entries")
+	w.send("\x04")
+	if code := w.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestShell_CompletesOnTab(t *testing.T) {
+	w := startTerminal(t, home(t), "shell", "forum")
+	w.see(1, "forum>")
+	for _, c := range []struct{ keys, line string }{
+		{"us\t", "forum> us"},     // use, users
+		{"use\t", "use    users"}, // both, listed
+		{"users\t", "forum> users "},
+		{"users wh\tA\t> 3 or Boss.N\t", "forum> users where Age > 3 or Boss.Name "},
+		{"get us\ta\t", "forum> get users ann "},
+		{"get words two\t", "forum> get words two"},
+		{"get words \"two\t", "forum> get words \"two words\" "},
+		{"set users ann {\"Na\t\"x\",\"Bo\t{\"A\t", "forum> set users ann {\"Name\": \"x\",\"Boss\": {\"Age\": "},
+		{"use s\t", "forum> use shop "},
+		{".mo\tj\t", "forum> .mode json "},
+		{"users order b\tJ\tde\tli\t", "forum> users order by Joined desc limit "},
+	} {
+		w.mu.Lock()
+		w.screen = screen{width: 80}
+		w.mu.Unlock()
+		w.send("\x15" + c.keys)
+		deadline := time.Now().Add(shortly)
+		for !strings.Contains(w.shown(), strings.TrimSpace(strings.TrimPrefix(c.line, "forum> "))) && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+		t.Logf("%q:\n%s", c.keys, w.shown())
+		if !strings.Contains(w.shown(), strings.TrimSpace(strings.TrimPrefix(c.line, "forum> "))) {
+			t.Errorf("%q became\n%s\nwant %s", c.keys, w.shown(), c.line)
+		}
+	}
+	w.mu.Lock()
+	w.screen = screen{width: 80}
+	w.mu.Unlock()
+	w.send("\x15users where \t")
+	w.see(1, "Joined")
+	t.Logf("\n%s", w.shown())
+}
+
+// ctrl-C ends what runs, and not the shell; the history outlives it.
+func TestShell_InterruptAndHistory(t *testing.T) {
+	env := home(t)
+	w := startTerminal(t, env, "shell", "forum")
+	w.see(1, "forum>")
+	w.send("watch words\r")
+	w.see(1, "ctrl-C ends this")
+	other := startTerminal(t, env, "set", "forum", "words", "sun", `"soleil"`)
+	if code := other.end(); code != 0 {
+		t.Fatalf("%d: %s", code, other.shown())
+	}
+	w.see(1, `+ sun "soleil"`)
+	w.send("\x03")
+	w.seePrompt()
+	w.run("get words sun", "soleil")
+	w.send("no such line\x03")
+	w.run("get words moon", "has no key")
+	w.send("\x04")
+	w.end()
+
+	w = startTerminal(t, env, "shell", "forum")
+	w.see(1, "forum>")
+	w.send("\x1b[A\x1b[A")
+	w.see(1, "forum> get words sun")
+	w.send("\r")
+	w.see(1, "soleil")
+	w.send("\x04")
+	w.end()
+	b, err := os.ReadFile(strings.TrimPrefix(env[0], "EVERHEAP_HISTORY="))
+	if err != nil || string(b) != "watch words\nget words sun\nget words moon\nget words sun\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

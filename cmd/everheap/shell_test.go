@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,5 +118,69 @@ func TestShell_InterruptAndHistory(t *testing.T) {
 	b, err := os.ReadFile(strings.TrimPrefix(env[0], "EVERHEAP_HISTORY="))
 	if err != nil || string(b) != "watch words\nget words sun\nget words moon\nget words sun\n" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// A shell that stands still in a transaction is overtaken, and its commit changes nothing.
+func TestShell_OvertakenInATransaction(t *testing.T) {
+	env := home(t)
+	w := startTerminal(t, env, "shell", "forum")
+	w.see(1, "forum>")
+	w.run("begin", "forum*>")
+	w.run("set words hello allo", "forum*>")
+	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	other := startTerminal(t, env, "set", "forum", "words", "hello", `"salut"`)
+	if code := other.end(); code != 0 {
+		t.Fatalf("%d: %s", code, other.shown())
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.run("commit", "another process took over; nothing was changed: begin again")
+	w.run("get words hello", "salut")
+	w.run("begin", "forum*>")
+	w.run("set words hello allo", "forum*>")
+	w.run("commit", "Committed.")
+	w.run("get words hello", "allo")
+	w.send("\x04")
+	w.end()
+}
+
+// An import shows how far it is, and how many rows it stores.
+func TestImport_ProgressOnATerminal(t *testing.T) {
+	env := home(t)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, "rows.jsonl")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := startTerminal(t, env, "import", "forum", "squares", fifo)
+	f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i, seen := 10, false; !seen; i++ {
+		if _, err := fmt.Fprintf(f, "{\"key\":%d,\"value\":1}\n", i); err != nil {
+			t.Fatal(err)
+		}
+		seen = strings.Contains(w.shown(), " rows, ")
+	}
+	t.Logf("\n%s", w.shown())
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.see(1, " s\n")
+	if code := w.end(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, w.shown())
+	}
+	t.Logf("\n%s", w.shown())
+	if strings.Contains(w.shown(), " a second") {
+		t.Errorf("the bar is left:\n%s", w.shown())
 	}
 }

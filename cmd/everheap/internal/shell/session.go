@@ -115,7 +115,7 @@ func (s *session) finish(commit bool) error {
 	}
 	err := t.finish(nil)
 	if errors.Is(err, everheap.ErrSuspended) {
-		return fmt.Errorf("%w; nothing of the transaction was changed: begin again", err)
+		return errors.New("another process took over; nothing was changed: begin again")
 	}
 	if err == nil {
 		s.note("Committed.")

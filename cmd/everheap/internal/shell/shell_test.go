@@ -21,7 +21,7 @@ func FuzzParse(f *testing.F) {
 		if err == nil && st != nil && st.verb == "" {
 			t.Errorf("%q has no verb", line)
 		}
-		unfinished(line)
+		_ = unfinished(line)
 		joined([]string{line, line})
 		objectAt(&objectType, line)
 	})

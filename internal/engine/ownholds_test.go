@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
 )
 
 // fullOfRemoved returns a space that has no space left, since a checkpoint keeps what was
@@ -60,6 +63,29 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	}
 }
 
+// secondMember joins the space once more, as another process would.
+func secondMember(t *testing.T, sp *Space) *live.Live {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(sp.Dir(), HeapName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := mapping.OpenDir(sp.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	other, err := live.Open(dir, sp.Header().SpaceID, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Join(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Leave(true) })
+	return other
+}
+
 // awaitWriter waits until somebody writes.
 func awaitWriter(sp *Space) {
 	for sp.Queue.TryLock() {
@@ -86,6 +112,30 @@ func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 					t.Error("the writer ended first")
 					sp.Queue.Unlock()
 				}
+			}
+		},
+		"another process's anchor": func(t *testing.T, sp *Space) func() {
+			other := secondMember(t, sp)
+			hold := other.HoldCurrent()
+			claim, ok := other.ClaimAnchor()
+			if !ok {
+				t.Fatal("no slot of an anchor is free")
+			}
+			return func() {
+				awaitWriter(sp)
+				time.Sleep(50 * time.Millisecond) // the writer comes to its sweep
+				other.Release(&hold)
+				other.WipedAnchor(claim)
+				other.AbandonAnchor(claim)
+			}
+		},
+		"another one's sweep, which comes to nothing": func(t *testing.T, sp *Space) func() {
+			other, sweeper := secondMember(t, sp), &sp.Live.Words().Sweeper
+			sweeper.Store(uint64(other.Incarnation()))
+			return func() {
+				awaitWriter(sp)
+				time.Sleep(50 * time.Millisecond) // the writer waits for the sweep
+				sweeper.CompareAndSwap(uint64(other.Incarnation()), 0)
 			}
 		},
 		"a short look": func(t *testing.T, sp *Space) func() {

@@ -4,6 +4,14 @@ package explore
 // is not its words any more.
 var lostMutants = []Mutant{
 	{
+		Name: "member-by-halves", Finds: "losing live: opening and closing, cut",
+		Near: []string{"live/process.go"},
+		What: "a process whose live file is lost while it joins leaves as one that has joined, and panics (L15)",
+		Changes: []Change{{"live/process.go",
+			"\tcount := v.words.NextIncarnation.Add(1)\n",
+			"\tif MUTANT {\n\t\tv.entry = e\n\t}\n\tcount := v.words.NextIncarnation.Add(1)\n"}},
+	},
+	{
 		Name: "unguarded", Finds: "losing live: reading and writing, cut",
 		What: "a fault on the words of live ends the process (L15, X2)",
 		Changes: []Change{{"member/guard.go",

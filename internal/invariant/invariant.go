@@ -27,7 +27,7 @@ var Points = []string{
 	"sync.begun", "sync.done",
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
-	"reserve.taken", "reserve.cut",
+	"reserve.taken", "reserve.cut", "relief.sweeper",
 	"punch.synced", "move.found", "move.moved", "move.committed",
 	"rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"resize.told",

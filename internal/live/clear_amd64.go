@@ -8,7 +8,7 @@ import (
 )
 
 // clear64 clears a word after all that was read and written before. This processor keeps
-// that order, and an atomic write would cost as much as a compare-and-swap.
+// that order, and the compiler (package queue); an atomic write would cost as much as a swap.
 func clear64(word *atomic.Uint64) { *(*uint64)(unsafe.Pointer(word)) = 0 }
 
 // clear32 is the same for a small word.

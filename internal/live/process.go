@@ -94,7 +94,6 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	}
 	count := v.words.NextIncarnation.Add(1)
 	v.incarnation = format.Incarnation(count<<format.IncarnationBits | uint64(i)) // L1
-	v.entry = e
 	e.Active.Store(0)
 	e.Heartbeat.Store(0)
 	e.Reserved.Store(0)
@@ -116,6 +115,7 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	v.pulse.wake = make(chan struct{}, 1)
 	v.pulse.quit = make(chan struct{})
 	v.pulse.done.Add(1)
+	v.entry = e // last: from now on Leave has to end the pulse, and no access of a word fails in between (L15)
 	go v.runPulse()
 }
 

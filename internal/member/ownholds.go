@@ -18,7 +18,7 @@ import (
 //	    from Begin, which relief cancels, and lets go of the hold then. A hold is counted
 //	    before it is there, and until it is gone. So once none is counted, all that
 //	    keeps older versions are views, usable anchors and other processes. Of those a
-//	    sweeper is waited for (upkeep.Upkeep.awaitSweeper), and a writer of an anchor
+//	    sweeper is waited for (upkeep.Upkeep.replaceSweeper), and a writer of an anchor
 //	    (live.Live.AnchorWriters).
 type OwnHolds struct {
 	count atomic.Int64

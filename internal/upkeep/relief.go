@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 )
 
 // What is done within a transaction that finds no space left, besides the heap's own
@@ -46,17 +47,13 @@ func (u *Upkeep) SweepWithin() bool {
 	if !u.maySweepFind() {
 		return false
 	}
-	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
-	release, ok := u.beSweeper()
-	switch {
-	case ok:
-		defer release()
-	case w.Sweeper.Load() == me: // by another goroutine of this process
-	case w.Sweeper.CompareAndSwap(0, me): // which is about to begin, or has just ended
-		defer w.Sweeper.CompareAndSwap(me, 0)
-	default:
-		return u.awaitSweeper()
+	w := u.Live.Words()
+	release, swept := u.replaceSweeper()
+	if release == nil {
+		return swept
 	}
+	defer release()
+	invariant.Point("relief.sweeper")
 	u.relieved = time.Now()
 	begun := u.beginSweep()
 	if begun.epoch == 0 {
@@ -68,9 +65,32 @@ func (u *Upkeep) SweepWithin() bool {
 		return false
 	}
 	u.awaitOwnHolds() // of the sweep that has just been passed, too
-	_, swept, err := u.endSweep(context.Background(), begun, t)
+	_, version, err := u.endSweep(context.Background(), begun, t)
 	u.Note(err)
-	return err == nil && swept != 0
+	return err == nil && version != 0
+}
+
+// replaceSweeper makes this process the sweeper, whatever other goroutines of it do, until
+// release; nil if another process was, and did not end its sweep in reliefWait, or has ended it
+// (swept). One that ended without a sweep, since somebody writes, is no reason not to make one.
+func (u *Upkeep) replaceSweeper() (release func(), swept bool) {
+	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
+	before := w.Swept.Load()
+	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+		if w.Swept.Load() != before { // what it found is on the stacks
+			return nil, true
+		}
+		release, ok := u.beSweeper()
+		switch {
+		case ok:
+			return release, false
+		case w.Sweeper.Load() == me: // by another goroutine of this process
+			return func() {}, false
+		case w.Sweeper.CompareAndSwap(0, me): // which is about to begin, or has just ended
+			return func() { w.Sweeper.CompareAndSwap(me, 0) }, false
+		}
+	}
+	return nil, false
 }
 
 // maySweepFind reports whether a sweep is due for certain, is in progress, so that nobody
@@ -91,22 +111,6 @@ func (u *Upkeep) maySweepFind() bool {
 		}
 	}
 	return aside >= worthAsking
-}
-
-// awaitSweeper waits for the sweep of another process, and reports whether it has ended:
-// what it found is on the stacks then. One that stands still is not waited for (moves).
-func (u *Upkeep) awaitSweeper() bool {
-	w := u.Live.Words()
-	swept := w.Swept.Load()
-	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
-		if w.Swept.Load() != swept {
-			return true
-		}
-		if w.Sweeper.Load() == 0 {
-			return false
-		}
-	}
-	return false
 }
 
 // awaitOwnHolds waits until no hold of the space itself keeps an old version, but at most for

@@ -33,13 +33,13 @@ func TestList_ModelWithVerify(t *testing.T) {
 
 func FuzzListOps(f *testing.F) {
 	for i := range 4 {
-		seed := make([]byte, 4000)
+		seed := make([]byte, fuzzBytes)
 		r := rand.NewChaCha8([32]byte{byte(i), 1})
 		r.Read(seed)
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rapid.MakeFuzz(listModelOf(t, spacetest.StringToString.Value))(t, data)
+		rapid.MakeFuzz(listModelOf(t, spacetest.StringToString.Value))(t, data[:min(len(data), fuzzBytes)])
 	})
 }
 

@@ -38,6 +38,26 @@ func init() {
 			proctest.Say("removed", i)
 		}
 	}
+	proctest.Children["filler"] = func(dir string) error { // stores what fits, and a little more
+		s, err := everheap.Open(dir)
+		if err != nil {
+			return err
+		}
+		w, err := openWorld(s)
+		if err != nil {
+			return err
+		}
+		for i := 0; ; i++ {
+			key := fmt.Sprint("filling ", i)
+			it := Item{Place: key, Body: make([]byte, 300_000)}
+			it.Sum = it.sum()
+			if err := w.items.Set(s, key, it); errors.Is(err, everheap.ErrNoSpace) {
+				return s.Close()
+			} else if err != nil && !harmless(err) {
+				return err
+			}
+		}
+	}
 	proctest.Children["closer"] = func(dir string) error { // commits, and closes the space as the last one
 		v := &victim{dir: dir, name: "closer", r: rand.New(rand.NewPCG(3, 4))}
 		err := v.open()
@@ -136,6 +156,57 @@ func TestFull_StoppedInTheReserve(t *testing.T) {
 			o.ends(nil)
 		})
 	}
+}
+
+// Who has no space left stands still, or dies, right before the sweep by which it would get some:
+// others remove at once, and store, or are told that there is no space; and when it goes on all
+// is right.
+func TestFull_StoppedInRelief(t *testing.T) { // RV7
+	if !invariant.Enabled {
+		t.Skip("the points are there with -tags invariants only")
+	}
+	for _, how := range []string{"stop", "kill"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			o := newWorld(t, everheap.WithMaxSize(64<<20))
+			v := proctest.Start(t, "filler", o.dir, armed("relief.sweeper", how))
+			comesTo(t, v, how)
+			if err := o.store("beside"); err != nil && !errors.Is(err, everheap.ErrNoSpace) {
+				t.Errorf("storing beside it: %v", err)
+			}
+			for i := range 100 {
+				o.update(func(tx *everheap.Tx) error {
+					_, err := o.w.items.Delete(tx, fmt.Sprint("filling ", i))
+					return err
+				})
+			}
+			switch err := o.store("afterwards"); {
+			case err == nil:
+			case how == "kill" || !errors.Is(err, everheap.ErrNoSpace): // one that stands still holds a version that has what was removed
+				t.Errorf("storing after a removal: %v", err)
+			}
+			o.check(nil)
+			if how == "stop" {
+				v.Resume()
+				v.Ends()
+				must(t, o.store("at last"))
+			}
+			o.ends(nil)
+		})
+	}
+}
+
+// store stores an item of the size of those that a filler stores.
+func (o *others) store(key string) (err error) {
+	it := Item{Place: key, Body: make([]byte, 300_000)}
+	it.Sum = it.sum()
+	o.do("store", func(ctx context.Context) error {
+		if err = o.s.Update(ctx, func(tx *everheap.Tx) error { return o.w.items.Set(tx, key, it) }); errors.Is(err, everheap.ErrNoSpace) {
+			return nil
+		}
+		return err
+	})
+	return err
 }
 
 // comesTo waits until a child stands still at its point, or is dead.

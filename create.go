@@ -76,6 +76,9 @@ func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 	if err != nil {
 		return nil, s.wrap(op, err)
 	}
+	if err := declare(s, tx, id, handle, &typeSettings{}); err != nil {
+		return nil, s.wrap(op, err)
+	}
 	c := &Collection{space: s, name: name, id: id, kind: collectionKind(handle), key: handle.Key(), value: handle.Elem()}
 	if c.kind == "list" {
 		c.key, err = layout.For[int]()
@@ -127,7 +130,14 @@ func (s *Space) EvolveCollection(name, spec string, opts ...TypeOption) error {
 	if set.err != nil {
 		return s.wrap(op, set.err)
 	}
-	return s.wrap(op, s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable))
+	err = s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable)
+	if err == nil {
+		var id format.ID
+		if id, err = s.engine.IDOf(name); err == nil {
+			err = declare(s, nil, id, handle, &set)
+		}
+	}
+	return s.wrap(op, err)
 }
 
 // Differences returns how the stored types of a collection differ from the type of the text

@@ -210,6 +210,8 @@ type CollectionInfo struct {
 	Key   string // types, in Go syntax; int for a list, "" for a single value
 	Value string
 	Len   uint64 // entries; 1 for a single value
+
+	Indexes []IndexInfo // by name
 }
 
 // Type returns the type of the collection in Go syntax: map[string]forum.User,
@@ -241,8 +243,12 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 	}
 	var list []CollectionInfo
 	for _, n := range names {
+		indexes, err := tx.indexes(n.ID)
+		if err != nil {
+			return nil, tx.space.wrap("collections", err)
+		}
 		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count})
+			Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count, Indexes: indexes})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

@@ -124,7 +124,7 @@ func (ed *Editor) Rename(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if _, found, err = ed.Named(to); err == nil && found {
+	if _, found, err = ed.Named(to); err == nil && (found || to == registryName) {
 		err = fmt.Errorf("%w: a collection %q; drop or rename it first, or take another name", failure.ErrExists, to)
 	}
 	if err != nil {

@@ -41,7 +41,7 @@ func (k mapKind) Fits(size format.ByteCount) bool {
 // Contents implements Kind.
 func (k mapKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
 	m := (*format.MapObject)(p)
-	return m.Key, m.Value, m.Count
+	return m.KeyType(), m.Value, m.Count
 }
 
 // Blocks implements Kind.
@@ -147,9 +147,9 @@ func (k mapKind) shape(c Checker, o At, object format.MapObject) *entry.Shape {
 	if object.Key == 0 && object.Value == 0 { // one of the space's own
 		return c.Shape(OwnTypes())
 	}
-	key, value := c.Type(object.Key), c.Type(object.Value)
+	key, value := c.Type(object.KeyType()), c.Type(object.Value)
 	if key == nil || value == nil {
-		c.Find(o.Addr, "the types of a map, objects %d and %d, are missing", object.Key, object.Value)
+		c.Find(o.Addr, "the types of a map, objects %d and %d, are missing", object.KeyType(), object.Value)
 		return nil
 	}
 	if err := entry.CheckKeys(key, k.kind); err != nil {
@@ -176,12 +176,12 @@ func (k mapKind) Dump(t Emitter, a format.Addr) error {
 	sh := t.Own()
 	own := sh != nil
 	if !own {
-		key, value := t.Type(object.Key), t.Type(object.Value)
+		key, value := t.Type(object.KeyType()), t.Type(object.Value)
 		if key == nil || value == nil {
 			if t.Pass() == PassContents {
 				t.Counts().Missing += object.Count
 			}
-			return t.Once(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.Key, object.Value))
+			return t.Once(fmt.Errorf("a map whose types, objects %d and %d, are not known", object.KeyType(), object.Value))
 		}
 		if err := entry.CheckKeys(key, k.kind); err != nil {
 			return t.Once(fmt.Errorf("a map with impossible keys: %w", err))
@@ -259,7 +259,7 @@ func (k mapKind) checkKey(sh *entry.Shape, key unsafe.Pointer) error {
 
 // Make implements Kind.
 func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
-	key, value := s.Type(h.Addr), s.Type(h.Arg)
+	key, value := s.Type(h.Addr&^format.Indexed), s.Type(h.Arg)
 	if key == nil || value == nil {
 		return Told{}, errors.New("a map whose types are lost")
 	}

@@ -56,6 +56,21 @@ func OpenCollection(sc Scope, name, spec string) (*Collection, error) {
 	return create(sc, name, spec, true)
 }
 
+// NewCollection makes an empty collection without a name, of a type that is given as text: see
+// Space.Create. It lives while something refers to it; if nothing does when its transaction
+// ends, it may vanish.
+func (tx *Tx) NewCollection(spec string) (*Collection, error) {
+	var id format.ID
+	handle, err := parseSpec("", spec)
+	if err == nil {
+		id, err = tx.engine.NewStored(handle)
+	}
+	if err != nil {
+		return nil, tx.space.wrap("creating a collection", err)
+	}
+	return tx.CollectionOf(ID(id))
+}
+
 // create makes a collection, or opens the one that is there.
 func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 	s, tx := sc.scope()
@@ -74,6 +89,9 @@ func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 		id, err = s.engine.Create(name, handle, open)
 	}
 	if err != nil {
+		return nil, s.wrap(op, err)
+	}
+	if err := declare(s, tx, id, handle, &typeSettings{}); err != nil {
 		return nil, s.wrap(op, err)
 	}
 	c := &Collection{space: s, name: name, id: id, kind: collectionKind(handle), key: handle.Key(), value: handle.Elem()}
@@ -127,7 +145,14 @@ func (s *Space) EvolveCollection(name, spec string, opts ...TypeOption) error {
 	if set.err != nil {
 		return s.wrap(op, set.err)
 	}
-	return s.wrap(op, s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable))
+	err = s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable)
+	if err == nil {
+		var id format.ID
+		if id, err = s.engine.IDOf(name); err == nil {
+			err = declare(s, nil, id, handle, &set)
+		}
+	}
+	return s.wrap(op, err)
 }
 
 // Differences returns how the stored types of a collection differ from the type of the text

@@ -18,6 +18,9 @@ var (
 	// ErrDangling: the handle belongs to another space; or a value to be stored holds a
 	// handle of another space, or of an object that does not exist.
 	ErrDangling = failure.ErrDangling
+	// ErrDuplicate: another entry has the value in a unique index; errors.As finds the
+	// *DuplicateError, which names both. Nothing was changed.
+	ErrDuplicate = failure.ErrDuplicate
 	// ErrTooLarge: one value is larger than a block can be.
 	ErrTooLarge = failure.ErrTooLarge
 	// ErrNaN: a key is or contains a floating-point NaN, which equals nothing.
@@ -126,6 +129,9 @@ var (
 // TypeError says how a stored type and the program's differ (ErrTypeChanged), or
 // why a type cannot be stored (ErrUnstorable).
 type TypeError = failure.TypeError
+
+// DuplicateError says which two entries would have one value in a unique index.
+type DuplicateError = failure.DuplicateError
 
 // CorruptError says which bytes are damaged: file, offset, what.
 type CorruptError = failure.CorruptError

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/recast"
 )
@@ -34,8 +35,9 @@ type TypeOption interface{ applyType(*typeSettings) }
 
 // typeSettings is what the options add up to.
 type typeSettings struct {
-	change recast.TypeChange
-	err    error // a type of a Migrate cannot be stored
+	change  recast.TypeChange
+	indexes []index.Spec
+	err     error // a type of a Migrate cannot be stored
 }
 
 // typeOption is a TypeOption made of a function.
@@ -109,9 +111,22 @@ func openTyped[H any](sc Scope, op, name string, opts []TypeOption, open func(s 
 		return 0, s.wrap(op, set.err)
 	}
 	id, err := open(s, tx)
-	if len(opts) == 0 || !errors.Is(err, ErrTypeChanged) {
-		return id, s.wrap(op, err)
+	if len(opts) > 0 && errors.Is(err, ErrTypeChanged) {
+		if id, err = changeTypes[H](s, tx, name, &set, open); err != nil {
+			return id, s.wrap(op, err)
+		}
 	}
+	if err == nil {
+		var handle *layout.Type
+		if handle, err = layout.For[H](); err == nil {
+			err = declare(s, tx, id, handle, &set)
+		}
+	}
+	return id, s.wrap(op, err)
+}
+
+// changeTypes gives an object the types of its handles of type H, and opens it.
+func changeTypes[H any](s *Space, tx *Tx, name string, set *typeSettings, open func(s *Space, tx *Tx) (format.ID, error)) (format.ID, error) {
 	handle, err := layout.For[H]()
 	switch {
 	case err != nil:
@@ -120,8 +135,8 @@ func openTyped[H any](sc Scope, op, name string, opts []TypeOption, open func(s 
 	default:
 		err = s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable)
 	}
-	if err == nil {
-		id, err = open(s, tx)
+	if err != nil {
+		return 0, err
 	}
-	return id, s.wrap(op, err)
+	return open(s, tx)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 )
 
 // Stats describes a space at one moment. Sizes are bytes.
@@ -210,6 +211,8 @@ type CollectionInfo struct {
 	Key   string // types, in Go syntax; int for a list, "" for a single value
 	Value string
 	Len   uint64 // entries; 1 for a single value
+
+	Indexes []IndexInfo // by name
 }
 
 // Type returns the type of the collection in Go syntax: map[string]forum.User,
@@ -241,8 +244,12 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 	}
 	var list []CollectionInfo
 	for _, n := range names {
+		indexes, err := tx.indexes(n.ID)
+		if err != nil {
+			return nil, tx.space.wrap("collections", err)
+		}
 		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count})
+			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -209,7 +210,7 @@ func TestCollections_ByName(t *testing.T) {
 		t.Fatal(list, err)
 	}
 	want := everheap.CollectionInfo{Name: "lines", ID: m.ID(), Kind: "map", Key: "int", Value: "string", Len: 100}
-	if list[0].Type() != "map[string][]uint8" || list[1] != want {
+	if list[0].Type() != "map[string][]uint8" || !reflect.DeepEqual(list[1], want) {
 		t.Errorf("%+v", list)
 	}
 }

@@ -45,6 +45,8 @@ type mapInfo struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 	Len   uint64 `json:"len"`
+
+	Indexes []indexInfo `json:"indexes,omitempty"`
 }
 
 // Run implements the verb.
@@ -60,7 +62,7 @@ func (c *infoCmd) Run(std *streams) error {
 			return err
 		}
 		for _, m := range maps {
-			info.Maps = append(info.Maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len})
+			info.Maps = append(info.Maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len, indexInfos(m.Indexes)})
 		}
 		if c.JSON {
 			return printJSON(std.out, info)
@@ -110,4 +112,16 @@ func printMaps(w io.Writer, maps []mapInfo) {
 		t.add(string(m.Name), m.Kind, count(m.Len), m.Key, m.Value)
 	}
 	t.print(w, "")
+	x := newTable("INDEX OF", "NAME", ">ENTRIES", "FIELDS", "")
+	indexes := 0
+	for _, m := range maps {
+		for _, i := range m.Indexes {
+			x.add(string(m.Name), string(i.Name), count(i.Len), i.Fields, i.kind())
+			indexes++
+		}
+	}
+	if indexes > 0 {
+		fmt.Fprintln(w)
+		x.print(w, "")
+	}
 }

@@ -267,3 +267,19 @@ func fetch(ref uint64) {
 	prefetch.Line(uintptr(ref))
 	prefetch.Line(uintptr(ref) + 64)
 }
+
+// AtLeast returns the payload of the entry with the least key that is not less than the key; nil if
+// there is none.
+func AtLeast(r *heap.Reader, root format.Link, sh *entry.Shape, key unsafe.Pointer) (unsafe.Pointer, error) {
+	p := place{r: r}
+	if _, err := p.to(root, sh, key); err != nil || p.depth == 0 {
+		return nil, err
+	}
+	s := &p.steps[0]
+	if s.at == s.n.count() {
+		if ok, err := p.turn(false); err != nil || !ok {
+			return nil, err
+		}
+	}
+	return s.n.entryAt(r, s.at)
+}

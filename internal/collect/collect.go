@@ -153,6 +153,7 @@ type Collector struct {
 	at      int           // of garbage: what is next
 	list    []format.Addr // room for the blocks of an object
 	damage  error         // of garbage, the first
+	purged  bool          // indexes of what was dropped before: their trees are garbage now
 
 	Collection
 }
@@ -170,24 +171,34 @@ func (s *Collections) Collect(ctx context.Context) (Collection, error) {
 		return Collection{}, err
 	}
 	defer s.Exit()
-	return s.collect(ctx, false)
+	c, purged, err := s.collect(ctx, false)
+	if err == nil && purged {
+		var more Collection
+		more, _, err = s.collect(ctx, false)
+		c.Dropped += more.Dropped
+		c.Bytes += more.Bytes
+		c.Batches += more.Batches
+		c.Duration += more.Duration
+	}
+	return c, err
 }
 
 // collect is Collect, or what is done by itself.
-func (s *Collections) collect(ctx context.Context, background bool) (_ Collection, err error) {
+// purged says that it has removed indexes.
+func (s *Collections) collect(ctx context.Context, background bool) (_ Collection, purged bool, err error) {
 	defer s.EndGuard(debug.SetPanicOnFault(true), &err)
 	if s.ReadOnly {
-		return Collection{}, failure.ErrReadOnly
+		return Collection{}, false, failure.ErrReadOnly
 	}
 	if s.Queue.Mine() {
-		return Collection{}, queue.ErrSelf
+		return Collection{}, false, queue.ErrSelf
 	}
 	if err := s.durable.Refused(); err != nil {
-		return Collection{}, err
+		return Collection{}, false, err
 	}
 	release, err := s.claimCollection(ctx, background)
 	if err != nil {
-		return Collection{}, err
+		return Collection{}, false, err
 	}
 	defer release()
 	invariant.Point("collect.claimed")
@@ -197,7 +208,7 @@ func (s *Collections) collect(ctx context.Context, background bool) (_ Collectio
 	w := s.Live.Words()
 	activity := w.NextIndex.Load() + w.Unlinked.Load() // before S: what comes later counts for the next one
 	if err := c.guarded(c.Mark); err != nil {
-		return c.Collection, err
+		return c.Collection, c.purged, err
 	}
 	invariant.Point("collect.marked")
 	err = c.DropAll()
@@ -206,7 +217,7 @@ func (s *Collections) collect(ctx context.Context, background bool) (_ Collectio
 		s.noteCollection(&c.Collection, activity)
 		err = c.damage
 	}
-	return c.Collection, err
+	return c.Collection, c.purged, err
 }
 
 // claimCollection makes this goroutine the one that collects: of this process, and, as

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/vector"
 )
@@ -153,7 +154,12 @@ func (c *Collector) drop(tx *edit.Editor) error {
 	if c.Dropped > dropped {
 		c.Batches++
 	}
-	return nil
+	if c.at < len(c.garbage) {
+		return nil
+	}
+	removed, err := indexing.Purge(tx)
+	c.purged = c.purged || removed
+	return err
 }
 
 // dropOne drops an object, and returns the bytes of its blocks; 0 if another collection

@@ -62,7 +62,7 @@ func (s *Collections) Maybe() {
 	go func() {
 		defer s.Done.Done()
 		defer cancel()
-		_, err := s.collect(ctx, true)
+		_, _, err := s.collect(ctx, true)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.cancel = nil

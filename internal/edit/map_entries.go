@@ -52,6 +52,9 @@ func (ed *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
 	if value, err = m.shape.Value.Stored(value); err != nil {
 		return err
 	}
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return ed.store.keeper.Set(ed, m, key, value)
+	}
 	return m.set(ed, key, value)
 }
 
@@ -213,6 +216,13 @@ func (ed *Editor) borrow(payload unsafe.Pointer) {
 	}
 }
 
+// BorrowPart says that the program keeps pointers into the block of a part.
+func (ed *Editor) BorrowPart(p StoredPart) {
+	if ed.Write != nil && p.Pointer != nil {
+		ed.Write.Borrow(format.Addr(p.Bounds.Lo - format.HeaderSize))
+	}
+}
+
 // blockAt returns the block with the payload, which is one that is read; 0 for nil.
 func blockAt(payload unsafe.Pointer) format.Addr {
 	if payload == nil {
@@ -232,10 +242,13 @@ func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
 		return err
 	}
 	defer ed.EndChange()
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return ed.store.keeper.Set(ed, m, key, value)
+	}
 	return m.set(ed, key, value)
 }
 
-// set is Set within a change that has begun.
+// set stores an entry, within a change that has begun. It keeps no index.
 func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	hash, err := m.Hash(key)
 	if err != nil {
@@ -278,6 +291,14 @@ func (m *Map) Delete(ed *Editor, key unsafe.Pointer) (bool, error) {
 
 // remove is Delete within a change that has begun.
 func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
+	if m.key&format.Indexed != 0 && ed.role != applying { // IX1
+		return ed.store.keeper.Remove(ed, m, key)
+	}
+	return m.takeOut(ed, key)
+}
+
+// takeOut removes an entry. It keeps no index.
+func (m *Map) takeOut(ed *Editor, key unsafe.Pointer) (bool, error) {
 	object, err := ed.entriesObject(m.index, m.kind)
 	if err != nil {
 		return false, err

@@ -18,7 +18,7 @@ type Map struct {
 	index      uint64
 	kind       format.Kind
 	of         MapOf
-	key, value uint64 // descriptors of the stored types
+	key, value uint64 // as in the object: what names the stored types, and says whether there are indexes
 	shape      *entry.Shape
 }
 
@@ -76,7 +76,7 @@ func (ed *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	storedKey, err := ed.StoredType(object.Key)
+	storedKey, err := ed.StoredType(object.KeyType())
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (ed *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	index := of.ID.Index()
 	m := &Map{index: index, kind: of.kind(), of: of, key: object.Key, value: object.Value,
 		shape: ed.store.Shape(k, v)}
-	if ed.published(index) && ed.published(object.Key) && ed.published(object.Value) { // R1
+	if ed.published(index) && ed.published(object.KeyType()) && ed.published(object.Value) { // R1
 		ed.store.bound[index%uint64(len(ed.store.bound))].Store(m)
 	} else if ed.Write != nil { // a snapshot is shared, and remembers nothing
 		ed.recent = m
@@ -137,7 +137,7 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 		return nil, nil, ed.ObjectError(id, err)
 	}
 	object := (*format.MapObject)(p)
-	key, err := ed.StoredType(object.Key)
+	key, err := ed.StoredType(object.KeyType())
 	if err == nil {
 		err = entry.CheckKeys(key, kind)
 	}

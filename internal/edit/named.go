@@ -17,6 +17,9 @@ func (ed *Editor) OpenNamed(name string, bind func(id format.ID) error, create f
 	if err := ed.Err(); err != nil {
 		return 0, err
 	}
+	if name == registryName {
+		return 0, fmt.Errorf("%w: the space itself uses the name %q", failure.ErrExists, name)
+	}
 	index, found, err := ed.Named(name)
 	if err != nil {
 		return 0, err
@@ -84,8 +87,11 @@ func (ed *Editor) enroll(index uint64, key string, word uint64) error {
 	return nil
 }
 
-// Named returns the index of the object with a name.
+// Named returns the index of the object with a name. There is none with the registry's.
 func (ed *Editor) Named(name string) (uint64, bool, error) {
+	if name == registryName {
+		return 0, false, nil
+	}
 	return ed.lookup(ed.State.Catalog, name)
 }
 
@@ -119,6 +125,9 @@ func (ed *Editor) Names() ([]NamedObject, error) {
 		var name string
 		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), ed.Bounds(entry)); err != nil {
 			return false
+		}
+		if name == registryName {
+			return true
 		}
 		var o NamedObject
 		if o, err = ed.describe(name, *layout.Cast[uint64](sh.ValueOf(entry))); err != nil {

@@ -26,6 +26,7 @@ type Store struct {
 	typed    typedCache
 	Judge    entry.Judge
 	fitting  [16]fitting // of judge: see fits
+	keeper   Keeper      // of indexes
 
 	takeIndex func(least uint64) uint64
 }

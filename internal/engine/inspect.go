@@ -7,7 +7,9 @@ import (
 	"github.com/everheap/everheap/internal/audit"
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/collect"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/member"
 	"github.com/everheap/everheap/internal/spacefile"
@@ -20,8 +22,24 @@ import (
 func (sp *Space) Inspect(fn func() error) error { return sp.Within(fn) }
 
 // Check verifies everything that the newest version can reach; that nothing of it is
-// listed as free; and what a recovery would need.
-func (sp *Space) Check(ctx context.Context) (*check.Report, error) { return sp.audit().Check(ctx) }
+// listed as free; what a recovery would need; and, if nothing is wrong so far, that indexes agree
+// with their maps.
+func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
+	report, err := sp.audit().Check(ctx)
+	if err != nil || len(report.Findings) > 0 {
+		return report, err
+	}
+	err = sp.look(func(tx *Tx) error {
+		return indexing.Verify(&tx.Editor, func(object uint64, what string) {
+			report.Add(check.Finding{Object: object, What: what})
+		})
+	})
+	if failure.Damaged(err) {
+		report.Add(check.Finding{What: "the indexes cannot be compared with what they are of: " + err.Error()})
+		err = nil
+	}
+	return report, err
+}
 
 // audit returns what checks the space.
 func (sp *Space) audit() *audit.Audit {

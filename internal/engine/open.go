@@ -12,6 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
 )
@@ -137,6 +138,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.Reader = sp.Heap.Reader(sp.options.Verify)
 	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
 	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits)
+	indexing.Attach(&sp.store)
 	sp.attach()
 	if err := sp.checkCurrent(); err != nil {
 		return err

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
@@ -67,4 +68,19 @@ func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *recast.TypeC
 		return err
 	}
 	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
+}
+
+// IDOf returns the ID of the object with a name, or ErrNotFound.
+func (tx *Tx) IDOf(name string) (format.ID, error) {
+	index, found, err := tx.Named(name)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: the space has nothing named %q", failure.ErrNotFound, name)
+	}
+	return format.MakeID(tx.Tag(), index), err
+}
+
+// IDOf is Tx.IDOf in a transaction of its own.
+func (sp *Space) IDOf(name string) (id format.ID, err error) {
+	err = sp.look(func(tx *Tx) (err error) { id, err = tx.IDOf(name); return err })
+	return id, err
 }

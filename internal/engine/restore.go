@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
@@ -165,6 +166,9 @@ func (tx *Tx) loaded(r *backup.Reader) error {
 		return err
 	}
 	state.NextIndex = end.NextIndex
+	if r.Head.Salvaged == 1 { // what an index and its map have lost need not be the same
+		return indexing.RebuildAll(&tx.Editor)
+	}
 	return nil
 }
 

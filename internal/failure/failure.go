@@ -32,6 +32,7 @@ var (
 	ErrTypeChanged  = errors.New("stored with another type")
 	ErrUnstorable   = errors.New("cannot be stored")
 	ErrDangling     = errors.New("dangling handle")
+	ErrDuplicate    = errors.New("another entry has the value")
 	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
 	ErrNoSpace      = errors.New("no space left")
 	ErrTooLarge     = errors.New("too large")
@@ -97,6 +98,24 @@ func (e *TypeError) Error() string {
 
 // Unwrap returns the kind.
 func (e *TypeError) Unwrap() error { return e.Kind }
+
+// DuplicateError says which entries would have the same value in a unique index; it is
+// ErrDuplicate.
+type DuplicateError struct {
+	Index string // its name
+	Path  string // the fields that it is on
+	Value string // of the fields, as JSON
+	Key   string // of the entry that was to get it, as JSON
+	Other string // of the entry that has it
+}
+
+// Error implements error.
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("the key %s cannot have %s in %s, which is unique (index %s): the key %s has it", e.Key, e.Value, e.Path, e.Index, e.Other)
+}
+
+// Is makes the error ErrDuplicate.
+func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
 // FaultError says at which address a memory access failed; it is ErrFault.
 type FaultError struct {

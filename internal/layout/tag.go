@@ -8,21 +8,85 @@ import (
 
 // A tag of a field is a list of options with commas in between:
 //
-//	was=Name  a former name of the field
-//	content   its type is one of another package with hidden pointers; they are followed
+//	was=Name   a former name of the field
+//	content    its type is one of another package with hidden pointers; they are followed
+//	index      an index on the field
+//	unique     one that has each value once
+//	index=A,B  one on these fields of the struct, in this order; unique=A,B likewise
 
 // checkTag returns what is wrong with the tag of a field, as advice, or "".
 func checkTag(tag string) string {
 	if tag == "" {
 		return ""
 	}
+	listing := false // fields of an index
 	for _, option := range strings.Split(tag, ",") {
-		if name, ok := strings.CutPrefix(option, "was="); option != "content" && (!ok || !isIdentifier(name)) {
+		name, was := strings.CutPrefix(option, "was=")
+		first, list := cutIndex(option)
+		switch {
+		case was && isIdentifier(name), option == "content", option == "index", option == "unique":
+			listing = false
+		case list && isPath(first):
+			listing = true
+		case listing && isPath(option):
+		case list || listing:
+			return "write its tag as everheap:\"index=Field,Other\", with fields of the struct: \"" + option + "\" is none"
+		default:
 			return "write its tag as everheap:\"was=OldName\", if it had another name: \"" + option + "\" says nothing"
 		}
 	}
 	return ""
 }
+
+// cutIndex returns the first field of an index on several.
+func cutIndex(option string) (first string, ok bool) {
+	if first, ok = strings.CutPrefix(option, "index="); ok {
+		return first, true
+	}
+	return strings.CutPrefix(option, "unique=")
+}
+
+// isPath reports whether a text can lead to a field: names with dots in between.
+func isPath(s string) bool {
+	for _, name := range strings.Split(s, ".") {
+		if !isIdentifier(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// IndexTag is an index that the tag of a field asks for.
+type IndexTag struct {
+	Fields []string // of the struct; nil: the field itself
+	Unique bool
+}
+
+// Indexes returns the indexes that the tag of a field asks for.
+func (f *Field) Indexes() (list []IndexTag) {
+	if f.Tag == "" {
+		return nil
+	}
+	listing := false
+	for _, option := range strings.Split(f.Tag, ",") {
+		first, many := cutIndex(option)
+		switch {
+		case many:
+			list = append(list, IndexTag{[]string{first}, strings.HasPrefix(option, "unique")})
+		case option == "index" || option == "unique":
+			list = append(list, IndexTag{nil, option == "unique"})
+		case listing && option != "content" && !strings.HasPrefix(option, "was="):
+			last := &list[len(list)-1]
+			last.Fields = append(last.Fields, option)
+			continue
+		}
+		listing = many
+	}
+	return list
+}
+
+// Former returns the former names of a field.
+func (f *Field) Former() []string { return f.was() }
 
 // hasOption reports whether a tag has an option without a value.
 func hasOption(tag, option string) bool { return slices.Contains(strings.Split(tag, ","), option) }

@@ -269,8 +269,8 @@ func (v *Live) bury(d *theDead) (n int) {
 	}
 	v.letGoOf(d)
 	for _, i := range d.entries {
-		e, old := &v.words.Processes[i], format.Incarnation(d.of[i])
-		off := format.LockReap + int64(i)
+		v.Assure() // L16: of lost words all entries may seem dead, and each means a look at all locks
+		e, old, off := &v.words.Processes[i], format.Incarnation(d.of[i]), format.LockReap+int64(i)
 		if ok, err := oslock.TryLock(v.locks, off, false); err != nil || !ok {
 			continue
 		}

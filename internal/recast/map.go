@@ -48,8 +48,12 @@ func (c *recast) recastMap(t task) error {
 		return err
 	}
 	now := m.was
+	indexed := now.Key & format.Indexed
 	if now.Key, now.Value, err = c.descriptors(p); err != nil {
 		return err
+	}
+	if now.Key |= indexed; indexed != 0 {
+		c.indexed = append(c.indexed, t.index)
 	}
 	if !p.same() {
 		now.Root = uint64(m.root)

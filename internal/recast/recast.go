@@ -41,6 +41,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
@@ -71,6 +72,7 @@ type recast struct {
 	total    uint64 // of the objects that were met so far
 	values   uint64 // single values that were recast
 	reported time.Time
+	indexed  []uint64 // maps with indexes whose types have changed
 }
 
 // task is an object that is to be recast.
@@ -127,6 +129,11 @@ func (c *recast) run() error {
 		t := c.todo[last]
 		c.todo = c.todo[:last]
 		if err := c.object(t); err != nil {
+			return err
+		}
+	}
+	for _, index := range c.indexed { // IX1
+		if err := indexing.Rebuild(c.ed, format.MakeID(c.ed.Tag(), index), nil); err != nil {
 			return err
 		}
 	}

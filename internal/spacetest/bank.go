@@ -21,7 +21,7 @@ import (
 // to two maps, moves an amount between two accounts, and notes itself at the end of
 // a list, in a single value, in a sorted map and in a chain of objects without names. So in every version the shared counter is the sum of
 // the children's, the records come in equal pairs, the accounts have the sum that they
-// began with, and the list ends with what the value says.
+// began with, the list ends with what the value says, and an index has the records.
 type Bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
@@ -69,7 +69,7 @@ func OpenBank(sc everheap.Scope) (b Bank, err error) {
 		b.accounts, err = everheap.OpenMap[uint16, int64](sc, "accounts")
 	}
 	if err == nil {
-		b.left, err = everheap.OpenMap[uint64, Record](sc, "left")
+		b.left, err = everheap.OpenMap[uint64, Record](sc, "left", everheap.WithIndex("seq", "Seq"), everheap.WithIndex("sum", "Sum,Text"))
 	}
 	if err == nil {
 		b.right, err = everheap.OpenMap[uint64, Record](sc, "right")
@@ -247,10 +247,29 @@ func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 			return nil, fmt.Errorf("version %d: record %#x is of transaction %d, the counter is %d", tx.Version(), key, l.Seq, owns[Own(int(key>>32))])
 		}
 	}
+	if err := b.auditIndexes(tx, n); err != nil {
+		return nil, err
+	}
 	if m, err := b.right.Len(tx); err != nil || m != n {
 		return nil, fmt.Errorf("version %d: %d and %d records (%v)", tx.Version(), n, m, err)
 	}
 	return owns, nil
+}
+
+// auditIndexes verifies the indexes of n records.
+func (b Bank) auditIndexes(tx *everheap.Tx, n int) error {
+	seqs, last := 0, uint64(0)
+	for key, r := range everheap.IndexOf[Record, uint64](b.left, "seq").All(tx) {
+		if r.Seq < last || b.left.Peek(tx, key) != r {
+			return fmt.Errorf("version %d: the index leads to record %#x with seq %d, behind %d", tx.Version(), key, r.Seq, last)
+		}
+		seqs, last = seqs+1, r.Seq
+	}
+	sums := everheap.IndexOf[Record, uint32](b.left, "sum").Len(tx)
+	if seqs != n || sums != n {
+		return fmt.Errorf("version %d: of %d records %d and %d are in the indexes", tx.Version(), n, seqs, sums)
+	}
+	return nil
 }
 
 // The work of a bank child is a list of words: "reopen" closes and opens the

@@ -1,0 +1,163 @@
+package edit
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/entry"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/table"
+)
+
+// Keeper changes the entries of maps that have indexes, and the indexes with them (IX1): package
+// indexing has the one there is. A map without indexes does not come to it.
+type Keeper interface {
+	// Set stores an entry, within a change that has begun.
+	Set(ed *Editor, m *Map, key, value unsafe.Pointer) error
+	// Remove removes an entry, within a change that has begun, and reports whether it was there.
+	Remove(ed *Editor, m *Map, key unsafe.Pointer) (bool, error)
+}
+
+// Keep sets what keeps the indexes.
+func (s *Store) Keep(k Keeper) { s.keeper = k }
+
+// Keeper returns what keeps the indexes.
+func (s *Store) Keeper() Keeper { return s.keeper }
+
+// Indexed reports whether the map has indexes (IX2).
+func (m *Map) Indexed() bool { return m.key&format.Indexed != 0 }
+
+// MarkIndexed says whether the map with the index has indexes.
+func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed bool) error {
+	object, err := ed.EditMap(of, kind)
+	if err != nil {
+		return err
+	}
+	if object.Key &^= format.Indexed; indexed {
+		object.Key |= format.Indexed
+	}
+	return nil
+}
+
+// What package indexing needs, and nobody else.
+
+// Registry returns the index of the registry of indexes; 0 if there is none.
+func (ed *Editor) Registry() (uint64, error) {
+	index, _, err := ed.lookup(ed.State.Catalog, registryName)
+	return index, err
+}
+
+const registryName = index.RegistryName
+
+// EnrollRegistry makes a map the registry of indexes.
+func (ed *Editor) EnrollRegistry(m *Map) error {
+	return ed.enroll(ed.State.Catalog, registryName, m.index)
+}
+
+// NewSorted creates an empty sorted map with the types of a shape.
+func (ed *Editor) NewSorted(sh *entry.Shape) (*Map, error) {
+	key, err := ed.TypeIndex(sh.Key)
+	if err != nil {
+		return nil, err
+	}
+	value, err := ed.TypeIndex(sh.Value)
+	if err != nil {
+		return nil, err
+	}
+	index, err := ed.newMap(format.KindSorted, key, value)
+	return SortedAt(index, sh), err
+}
+
+// SortedAt returns the sorted map that is the object with the index, and has no indexes itself, with
+// the shape of its entries.
+func SortedAt(index uint64, sh *entry.Shape) *Map {
+	return &Map{index: index, kind: format.KindSorted, shape: sh}
+}
+
+// MapByID returns a map by its stored types.
+func (ed *Editor) MapByID(id format.ID) (*Map, *format.MapObject, error) { return ed.untypedMap(id) }
+
+// Object returns the map's object.
+func (m *Map) Object(ed *Editor) (*format.MapObject, error) { return ed.entriesObject(m.index, m.kind) }
+
+// ID returns the identity of the map.
+func (m *Map) ID(ed *Editor) format.ID { return format.MakeID(ed.store.header.Tag, m.index) }
+
+// Index returns the index of the map in the object table.
+func (m *Map) Index() uint64 { return m.index }
+
+// Kind returns what the map's object is.
+func (m *Map) Kind() format.Kind { return m.kind }
+
+// Types returns what names the stored types of the map, as its object has it.
+func (m *Map) Types() (key, value uint64) { return m.key, m.value }
+
+// Shape returns the layout of the entries.
+func (m *Map) Shape() *entry.Shape { return m.shape }
+
+// Each walks the entries as they are when the walk starts.
+func (m *Map) Each(ed *Editor, object *format.MapObject, yield func(entry unsafe.Pointer) bool) error {
+	return m.all(ed, object, yield)
+}
+
+// Between is Each for a part of a sorted map.
+func (m *Map) Between(ed *Editor, object *format.MapObject, from, to Bound, back bool, yield func(entry unsafe.Pointer) bool) error {
+	return m.walk(ed, object, from, to, back, yield)
+}
+
+// Find returns the entry with a key; nil if there is none.
+func (m *Map) Find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
+	return m.find(ed, object, key)
+}
+
+// SetAlone stores an entry without the indexes, and returns it.
+func (m *Map) SetAlone(ed *Editor, key, value unsafe.Pointer) (unsafe.Pointer, error) {
+	if err := m.set(ed, key, value); err != nil {
+		return nil, err
+	}
+	object, err := m.Object(ed)
+	if err != nil {
+		return nil, err
+	}
+	return m.find(ed, object, key)
+}
+
+// PutAlone stores an entry without the indexes.
+func (m *Map) PutAlone(ed *Editor, key, value unsafe.Pointer) error { return m.set(ed, key, value) }
+
+// RemoveAlone is remove without the indexes.
+func (m *Map) RemoveAlone(ed *Editor, key unsafe.Pointer) (bool, error) { return m.takeOut(ed, key) }
+
+// HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
+func (m *Map) HandOut(ed *Editor, e, dst unsafe.Pointer) (unsafe.Pointer, error) {
+	ed.borrow(e)
+	return ed.handOut(m, e, dst)
+}
+
+// IsGone reports whether the version lacks an object.
+func (ed *Editor) IsGone(of uint64) bool {
+	_, _, err := table.Any(ed.Reader, format.Link(ed.State.Table), of)
+	return errors.Is(err, table.ErrNoObject)
+}
+
+// KindOf returns the kind of an object; KindNone if there is none.
+func (ed *Editor) KindOf(id format.ID) format.Kind {
+	kind, _, err := table.Any(ed.Reader, format.Link(ed.State.Table), id.Index())
+	if err != nil {
+		return format.KindNone
+	}
+	return kind
+}
+
+// Lasts reports whether the block with the payload is one that nothing changes any more, and that will
+// be there if this transaction aborts: what was found there may be remembered for others.
+func (ed *Editor) Lasts(payload unsafe.Pointer) bool {
+	return ed.of == nil && (ed.Write == nil || !ed.Write.Editable(blockAt(payload)))
+}
+
+// Written returns which block has the payload: its address and its birth.
+func (ed *Editor) Written(payload unsafe.Pointer) (format.Addr, format.Version) {
+	a := blockAt(payload)
+	return a, ed.Reader.Birth(a)
+}

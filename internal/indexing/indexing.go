@@ -1,0 +1,415 @@
+// Package indexing declares indexes, builds them from what is there, drops them, verifies them,
+// and looks into them. What an index is says package index; package edit keeps them while entries
+// change.
+//
+// To build a tree, the forms of all entries are made and put in order first, in memory; so an
+// index that cannot be, since two entries have the same field values, is refused before anything
+// has changed.
+//
+// Start reading at Declare, then forms.build.
+package indexing
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Progress is told how many entries are done, of how many; nil: nobody wants to know.
+type Progress func(done, total int)
+
+// interval is how often progress is told.
+const interval = 100 * time.Millisecond
+
+// Has reports whether a map has an index as the spec says: of its name, or on the same fields. The
+// error is ErrExists if it has another one of the name.
+func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
+	err = eachDeclaration(ed, of, func(name string, d *index.Declaration) error {
+		s := index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}
+		switch {
+		case s.Same(spec), spec.Name == spec.Path() && s.Unique == spec.Unique && slices.Equal(s.Paths, spec.Paths):
+			has = true
+		case name == spec.Name:
+			return fmt.Errorf("%w: an index %s, %s; drop it first, to have one that is %s", failure.ErrExists, name, describe(s), describe(spec))
+		}
+		return nil
+	})
+	return has, err
+}
+
+// describe says for people what an index is on.
+func describe(s index.Spec) string {
+	if s.Unique {
+		return "unique on " + s.Path()
+	}
+	return "on " + s.Path()
+}
+
+// Declare gives a map an index, if it has none such yet, and builds it. The error is ErrUnstorable
+// if the fields cannot have one, ErrDuplicate if it was to be unique and is not, and then nothing
+// has changed.
+func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) error {
+	m, object, err := ed.MapByID(id)
+	if err != nil {
+		return err
+	}
+	if has, err := Has(ed, m.Index(), spec); has || err != nil {
+		return err
+	}
+	if ed.Write == nil {
+		return fmt.Errorf("%w: an index is declared in an Update", failure.ErrReadOnly)
+	}
+	x, err := compile(spec, m)
+	if err != nil {
+		return err
+	}
+	if err := ed.BeginChange(); err != nil {
+		return err
+	}
+	defer ed.EndChange()
+	var f forms
+	if err := f.collect(ed, x, m, object, tell); err != nil {
+		return err
+	}
+	ed.Write.Unlist() // IX6
+	if err := f.enter(ed, x, m, tell); err != nil {
+		return ed.Fail(err)
+	}
+	if err := ed.MarkIndexed(m.Index(), m.Kind(), true); err != nil {
+		return err
+	}
+	_, err = Purge(ed)
+	return err
+}
+
+// compile is index.Compile for a map.
+func compile(spec index.Spec, m *edit.Map) (*index.Index, error) {
+	x, err := index.Compile(spec, m.Shape().Key, m.Shape().Value)
+	if e := (*index.Error)(nil); errors.As(err, &e) {
+		return nil, &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{err.Error()}}
+	}
+	return x, err
+}
+
+// Drop removes an index, and reports whether there was one.
+func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Indexed() {
+		return false, err
+	}
+	registry, _, err := registryOf(ed)
+	if err != nil || registry == nil {
+		return false, err
+	}
+	if ed.Write == nil {
+		return false, fmt.Errorf("%w: an index is dropped in an Update", failure.ErrReadOnly)
+	}
+	if err := ed.BeginChange(); err != nil {
+		return false, err
+	}
+	defer ed.EndChange()
+	removed, err := registry.Delete(ed, unsafe.Pointer(&index.Of{Map: m.Index(), Name: name}))
+	if err != nil || !removed {
+		return removed, err
+	}
+	left := 0
+	err = eachDeclaration(ed, m.Index(), func(string, *index.Declaration) error { left++; return nil })
+	if err == nil && left == 0 {
+		ed.Write.Unlist() // IX6
+		err = ed.MarkIndexed(m.Index(), m.Kind(), false)
+	}
+	return true, err
+}
+
+// Info is an index that a map has.
+type Info struct {
+	index.Spec
+	Count uint64 // forms
+}
+
+// List returns the indexes of a map, by name.
+func List(ed *edit.Editor, id format.ID) (list []Info, err error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Indexed() {
+		return nil, err
+	}
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		i := Info{Spec: index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}}
+		_, object, err := ed.MapByID(d.Tree.ID)
+		if err == nil {
+			i.Count = object.Count
+		}
+		list = append(list, i)
+		return err
+	})
+	return list, err
+}
+
+// Purge removes what is declared of collections that are gone (IX7), and reports whether there was
+// anything.
+func Purge(ed *edit.Editor) (bool, error) {
+	var gone []index.Of
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
+		if ed.IsGone(of.Map) {
+			gone = append(gone, of)
+		}
+		return nil
+	})
+	if err != nil || len(gone) == 0 {
+		return false, err
+	}
+	registry, _, err := registryOf(ed)
+	if err != nil {
+		return false, err
+	}
+	for i := range gone {
+		if _, err := registry.Delete(ed, unsafe.Pointer(&gone[i])); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Rebuild builds the indexes of a map anew, from its present types and entries (IX1). The error is
+// ErrTypeChanged if an index is on a field that the values lack, and ErrDuplicate if it was unique
+// and is not any more.
+func Rebuild(ed *edit.Editor, id format.ID, tell Progress) error {
+	return rebuild(ed, id, tell, false)
+}
+
+// rebuild is Rebuild; one that is lenient makes indexes that cannot be unique any more others, and
+// drops those that cannot be at all.
+func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
+	m, object, err := ed.MapByID(id)
+	if err != nil || !m.Indexed() {
+		return err
+	}
+	var specs []index.Spec
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		specs = append(specs, index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}.Follow(m.Shape().Value))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		x, err := index.Compile(spec, m.Shape().Key, m.Shape().Value)
+		if err != nil && lenient {
+			registry, _, err := registryOf(ed)
+			if err == nil {
+				_, err = registry.Delete(ed, unsafe.Pointer(&index.Of{Map: m.Index(), Name: spec.Name}))
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  drop the index first, or say by a tag was= which field took the place of another"}}
+		}
+		var f forms
+		err = f.collect(ed, x, m, object, tell)
+		if errors.Is(err, failure.ErrDuplicate) && lenient {
+			x.Unique = false
+			err = f.collect(ed, x, m, object, tell)
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.enter(ed, x, m, tell); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RebuildAll builds the indexes of all maps anew, of a space in which some of what they consist of
+// may be lost: an index that cannot be unique any more is none that is, and one that cannot be at
+// all is dropped.
+func RebuildAll(ed *edit.Editor) error {
+	if _, err := Purge(ed); err != nil {
+		return err
+	}
+	maps := map[uint64]bool{}
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error { maps[of.Map] = true; return nil })
+	for of := range maps {
+		if err == nil {
+			err = rebuild(ed, format.MakeID(ed.Tag(), of), nil, true)
+		}
+	}
+	return err
+}
+
+// forms are those of all entries of a map.
+type forms struct {
+	buf  []byte
+	list []place
+}
+
+// place says where a form lies.
+type place struct {
+	from     uint64
+	key, len uint32
+}
+
+func (f *forms) at(i int) []byte {
+	p := &f.list[i]
+	return f.buf[p.from : p.from+uint64(p.len) : p.from+uint64(p.len)]
+}
+
+// collect makes the forms of all entries, in order.
+func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *format.MapObject, tell Progress) error {
+	f.buf, f.list = f.buf[:0], f.list[:0]
+	var one index.Forms
+	var failed error
+	done, told, total := 0, time.Now(), int(object.Count)
+	sh := m.Shape()
+	err := m.Each(ed, object, func(e unsafe.Pointer) bool {
+		b := ed.Bounds(e)
+		if failed = x.Forms(&one, sh.KeyOf(e), sh.ValueOf(e), b, b); failed != nil {
+			return false
+		}
+		for i := range one.Len() {
+			form, key := one.At(i)
+			f.list = append(f.list, place{uint64(len(f.buf)), uint32(key), uint32(len(form))})
+			f.buf = append(f.buf, form...)
+		}
+		if done++; tell != nil && done%1024 == 0 && time.Since(told) > interval {
+			tell(done/2, total)
+			told = time.Now()
+		}
+		return true
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(f.list, func(a, b place) int {
+		return bytes.Compare(f.buf[a.from:a.from+uint64(a.len)], f.buf[b.from:b.from+uint64(b.len)])
+	})
+	for i := 1; x.Unique && i < len(f.list); i++ {
+		a, b := f.at(i-1), f.at(i)
+		if bytes.Equal(a[:f.list[i-1].key], b[:f.list[i].key]) {
+			return duplicate(x, b, a)
+		}
+	}
+	return nil
+}
+
+// enter makes a tree of the forms, and the declaration of the index with it.
+func (f *forms) enter(ed *edit.Editor, x *index.Index, m *edit.Map, tell Progress) error {
+	registry, err := makeRegistry(ed)
+	if err != nil {
+		return err
+	}
+	tree, err := ed.NewSorted(keeperOf(ed).tree)
+	if err != nil {
+		return err
+	}
+	told := time.Now()
+	for i := range f.list {
+		if err := putForm(ed, tree, f.at(i), int(f.list[i].key)); err != nil {
+			return err
+		}
+		if tell != nil && i%1024 == 0 && time.Since(told) > interval {
+			tell((len(f.list)+i)/2, len(f.list))
+			told = time.Now()
+		}
+	}
+	of := index.Of{Map: m.Index(), Name: x.Name}
+	d := index.Declaration{Paths: x.Paths, Unique: x.Unique, Tree: index.Tree{ID: tree.ID(ed)}}
+	if err := registry.Set(ed, unsafe.Pointer(&of), unsafe.Pointer(&d)); err != nil {
+		return err
+	}
+	if tell != nil {
+		tell(len(f.list), len(f.list))
+	}
+	return nil
+}
+
+// Verify compares all indexes with the entries of their maps, and calls find with what does not
+// agree (IX1): the object, and what is wrong.
+func Verify(ed *edit.Editor, find func(object uint64, what string)) error {
+	maps := map[uint64]bool{}
+	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
+		maps[of.Map] = true
+		return nil
+	})
+	for of := range maps {
+		if err != nil {
+			return err
+		}
+		if !ed.IsGone(of) {
+			err = verify(ed, format.MakeID(ed.Tag(), of), find)
+		}
+	}
+	return err
+}
+
+func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)) error {
+	m, object, err := ed.MapByID(id)
+	if err != nil {
+		return err
+	}
+	if !m.Indexed() {
+		find(m.Index(), "an index of the map is declared, and the map says that it has none")
+		return nil
+	}
+	indexes, err := indexesOf(ed, m)
+	if err != nil {
+		return err
+	}
+	for i, x := range indexes.list {
+		tree, root, err := indexes.object(ed, i)
+		if err != nil {
+			find(m.Index(), err.Error())
+			continue
+		}
+		var one index.Forms
+		count, missing := uint64(0), 0
+		var failed error
+		err = m.Each(ed, object, func(e unsafe.Pointer) bool {
+			b := ed.Bounds(e)
+			if failed = x.Forms(&one, m.Shape().KeyOf(e), m.Shape().ValueOf(e), b, b); failed != nil {
+				return false
+			}
+			for k := range one.Len() {
+				form, at := one.At(k)
+				text := string(form)
+				var found unsafe.Pointer
+				if found, failed = tree.Find(ed, root, layout.NoEscape(&text)); failed != nil {
+					return false
+				}
+				count++
+				if found == nil || *(*uint32)(tree.Shape().ValueOf(found)) != uint32(at) {
+					if missing++; missing <= 3 {
+						values, key := x.Text(form)
+						find(m.Index(), fmt.Sprintf("the index %s lacks %s of the key %s", x.Name, values, key))
+					}
+				}
+			}
+			return true
+		})
+		if err = errors.Join(failed, err); err != nil {
+			return err
+		}
+		if missing > 3 {
+			find(m.Index(), fmt.Sprintf("the index %s lacks %d of %d entries", x.Name, missing, count))
+		}
+		if missing == 0 && root.Count != count {
+			find(m.Index(), fmt.Sprintf("the index %s has %d entries, and the map %d for it", x.Name, root.Count, count))
+		}
+	}
+	return nil
+}

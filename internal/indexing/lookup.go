@@ -1,0 +1,150 @@
+package indexing
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// A Lookup is an index of one version, as a program looks into it.
+type Lookup struct {
+	*index.View
+	ed     *edit.Editor
+	m      *edit.Map
+	object format.MapObject // as it was when the index was opened, whatever a loop does to it
+	tree   *edit.Map
+	root   format.MapObject
+}
+
+// Open returns the index of a map with a name, or on fields that are written so, for field values
+// of a Go type. It keeps in last what it has found out. The error is ErrNotFound if there is none,
+// and ErrTypeChanged if its field values are of another type.
+func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *atomic.Pointer[index.View]) (l Lookup, err error) {
+	l.ed = ed
+	m, object, err := ed.Bind(of)
+	if err != nil {
+		return l, err
+	}
+	l.m, l.object = m, *object
+	indexes, err := indexesOf(ed, l.m)
+	if err != nil {
+		return l, err
+	}
+	at := -1
+	for i, x := range indexes.list {
+		if x.Name == name || at < 0 && x.Path() == name {
+			at = i
+		}
+	}
+	if at < 0 {
+		return l, fmt.Errorf("%w: the map has no index %s", failure.ErrNotFound, name)
+	}
+	if l.View = last.Load(); l.View == nil || l.View.Index != indexes.list[at] {
+		typ, err := layout.Of(t.GoType())
+		if err != nil {
+			return l, err
+		}
+		if l.View, err = indexes.list[at].ViewAs(typ); err != nil {
+			return l, &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{err.Error()}}
+		}
+		last.Store(l.View)
+	}
+	tree, root, err := indexes.object(ed, at)
+	if err == nil {
+		l.tree, l.root = tree, *root
+	}
+	return l, err
+}
+
+// Len returns how many forms the index has.
+func (l *Lookup) Len() uint64 { return l.root.Count }
+
+// First returns the first form that begins with b.
+func (l *Lookup) First(b []byte) (form string, at int, ok bool, err error) {
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	e, err := btree.AtLeast(l.ed.Reader, format.Link(l.root.Root), l.tree.Shape(), layout.NoEscape(&text))
+	if err != nil || e == nil {
+		return "", 0, false, err
+	}
+	if form, at, err = formIn(l.ed, l.tree, e); err != nil {
+		return "", 0, false, err
+	}
+	return form, at, len(form) >= len(b) && form[:len(b)] == text, nil
+}
+
+// Entry returns the entry that a form is of.
+func (l *Lookup) Entry(form string, at int) (unsafe.Pointer, error) {
+	var e unsafe.Pointer
+	var err error
+	if l.Key.IsString() {
+		key := form[at:]
+		e, err = l.m.Find(l.ed, &l.object, layout.NoEscape(&key))
+	} else {
+		key, keep, failed := l.ReadKey(unsafe.Slice(unsafe.StringData(form), len(form)), at)
+		if failed != nil {
+			return nil, failed
+		}
+		e, err = l.m.Find(l.ed, &l.object, key)
+		keep.Done()
+	}
+	if err == nil && e == nil {
+		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s leads to a key that the map lacks; drop the index and declare it again", l.Name)}
+	}
+	return e, err
+}
+
+// HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
+func (l *Lookup) HandOut(e, dst unsafe.Pointer) (unsafe.Pointer, error) {
+	return l.m.HandOut(l.ed, e, dst)
+}
+
+// CopyOut copies the value of an entry to the variable at dst.
+func (l *Lookup) CopyOut(e, dst unsafe.Pointer) error {
+	return l.m.Shape().Value.CopyOut(dst, l.m.Shape().ValueOf(e), l.ed.Bounds(e))
+}
+
+// CopyKey copies the key in a form to the variable at dst.
+func (l *Lookup) CopyKey(form string, at int, dst unsafe.Pointer) error {
+	return layout.ReadOrdered(unsafe.Slice(unsafe.StringData(form), len(form))[at:]).CopyOrdered(l.m.Shape().Key, dst, layout.Last)
+}
+
+// Walk calls yield with the forms from one on, up to the one before another, in order or from the
+// last one back. A nil end is none.
+func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int) bool) error {
+	var ends [2]edit.Bound
+	var texts [2]string
+	for i, b := range [2][]byte{from, to} {
+		if b != nil {
+			texts[i] = unsafe.String(unsafe.SliceData(b), len(b))
+			ends[i].Key = unsafe.Pointer(&texts[i])
+		}
+	}
+	var failed error
+	err := l.tree.Between(l.ed, &l.root, ends[0], ends[1], back, func(e unsafe.Pointer) bool {
+		var form string
+		var at int
+		form, at, failed = formIn(l.ed, l.tree, e)
+		return failed == nil && yield(form, at)
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// Rank returns how many forms are less than b; all of them for nil.
+func (l *Lookup) Rank(b []byte) (uint64, error) {
+	if b == nil {
+		return l.root.Count, nil
+	}
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	n, _, err := btree.Rank(l.ed.Reader, format.Link(l.root.Root), l.tree.Shape(), layout.NoEscape(&text))
+	return n, err
+}

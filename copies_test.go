@@ -268,6 +268,36 @@ func TestCopies_WatchAndEvolve(t *testing.T) {
 	})
 }
 
+// Values with built-in maps can be found by an index, which does not lend them either.
+func TestCopies_Index(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m, err := everheap.OpenMap[int, request](s, "m", everheap.WithIndex("url", "URL"))
+	spacetest.Must(t, err)
+	want := request{URL: "/b", Header: http.Header{"A": {"1"}}, Vars: map[string]map[int][]string{"x": {1: nil}}}
+	spacetest.Must(t, m.Set(s, 1, request{URL: "/a"}))
+	spacetest.Must(t, m.Set(s, 1, want))
+	spacetest.Must(t, m.Set(s, 2, request{URL: "/c", Header: http.Header{}}))
+	byURL := everheap.IndexOf[request, string](m, "url")
+	got, err := byURL.Get(s, "/b")
+	spacetest.Must(t, err)
+	wantSame(t, "get", got, want)
+	if _, err := byURL.Get(s, "/a"); !errors.Is(err, everheap.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	for name, look := range map[string]func(tx *everheap.Tx){
+		"Peek": func(tx *everheap.Tx) { byURL.Peek(tx, "/b") },
+		"All":  func(tx *everheap.Tx) { byURL.All(tx)(func(int, *request) bool { return true }) },
+		"Each": func(tx *everheap.Tx) { byURL.Each(tx, "/c")(func(int, *request) bool { return true }) },
+	} {
+		if err := s.View(func(tx *everheap.Tx) error { look(tx); return nil }); !errors.Is(err, everheap.ErrUnstorable) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := everheap.OpenMap[int, request](s, "m", everheap.WithIndex("header", "Header")); err == nil {
+		t.Error("a built-in map is indexed")
+	}
+}
+
 // loopMap is a map that can contain itself.
 type loopMap map[string]loopMap
 

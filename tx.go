@@ -73,9 +73,7 @@ func (tx *Tx) Guard(fn func() error) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if r := recover(); r != nil {
-			if err = tx.failure(r); err == nil {
-				panic(r)
-			}
+			err = tx.space.ended(r, tx.engine, func() {})
 		}
 	}()
 	return fn()

@@ -14,7 +14,7 @@ BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64
+.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench
 
 check: format vet staticcheck test invariants benches
 
@@ -51,6 +51,18 @@ windows:
 # A C program that hosts the library, and forks; it needs cgo and gcc.
 fork:
 	cd test/fork && go vet ./... && go test -count 1 .
+
+# The Python package: a wheel in python/dist for this interpreter, and its tests. They need gcc
+# and Python.h; nothing else but Go's modules.
+python:
+	cd python && python3 everheap_build.py wheel
+
+python-test:
+	cd python/lib && go vet ./...
+	cd python && python3 everheap_build.py inplace && python3 -m unittest discover -t . -s tests
+
+python-bench:
+	cd python && python3 everheap_build.py inplace && python3 bench/bench.py
 
 format:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }

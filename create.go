@@ -56,6 +56,21 @@ func OpenCollection(sc Scope, name, spec string) (*Collection, error) {
 	return create(sc, name, spec, true)
 }
 
+// NewCollection makes an empty collection without a name, of a type that is given as text: see
+// Space.Create. It lives while something refers to it; if nothing does when its transaction
+// ends, it may vanish.
+func (tx *Tx) NewCollection(spec string) (*Collection, error) {
+	var id format.ID
+	handle, err := parseSpec("", spec)
+	if err == nil {
+		id, err = tx.engine.NewStored(handle)
+	}
+	if err != nil {
+		return nil, tx.space.wrap("creating a collection", err)
+	}
+	return tx.CollectionOf(ID(id))
+}
+
 // create makes a collection, or opens the one that is there.
 func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 	s, tx := sc.scope()

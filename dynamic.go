@@ -64,7 +64,16 @@ func (tx *Tx) Collection(name string) (*Collection, error) {
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)
 	}
-	c := &Collection{space: tx.space, name: name, id: format.MakeID(tx.space.engine.Tag(), index)}
+	return tx.collection(name, format.MakeID(tx.space.engine.Tag(), index))
+}
+
+// CollectionOf returns the collection that a handle with the ID leads to, with the types that
+// it has in the version of the transaction. It has no name. Errors: ErrNotFound, ErrDangling.
+func (tx *Tx) CollectionOf(id ID) (*Collection, error) { return tx.collection("", format.ID(id)) }
+
+// collection returns a collection by its ID.
+func (tx *Tx) collection(name string, id format.ID) (*Collection, error) {
+	c := &Collection{space: tx.space, name: name, id: id}
 	st, err := tx.engine.Stored(c.id)
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)
@@ -73,7 +82,7 @@ func (tx *Tx) Collection(name string) (*Collection, error) {
 	return c, nil
 }
 
-// Name returns the name by which Collection found it.
+// Name returns the name by which Collection found it; "" if it was found by its ID.
 func (c *Collection) Name() string { return c.name }
 
 // ID returns the identity of the collection.
@@ -87,7 +96,7 @@ func (c *Collection) Kind() string { return c.kind }
 func (c *Collection) Ordered() bool { return c.kind == "sorted" || c.kind == "list" }
 
 // KeyType returns the type of the keys in Go syntax; "" if there are no keys.
-func (c *Collection) KeyType() string { return typeText(c.key) }
+func (c *Collection) KeyType() string { return layout.TextOf(c.key) }
 
 // ValueType returns the type of the values in Go syntax.
 func (c *Collection) ValueType() string { return c.value.String() }
@@ -150,23 +159,10 @@ func (c *Collection) bind(tx *Tx) (*edit.Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Kind != c.kind || !sameTypes(st.Key, c.key) || !sameTypes(st.Value, c.value) {
+	if st.Kind != c.kind || !layout.SameOrNone(st.Key, c.key) || !layout.SameOrNone(st.Value, c.value) {
 		return nil, fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", ErrTypeChanged, c.name)
 	}
 	return st, nil
-}
-
-// sameTypes compares types of which both may be missing.
-func sameTypes(a, b *layout.Type) bool {
-	return a == b || a != nil && b != nil && layout.Same(a, b)
-}
-
-// typeText returns a type in Go syntax; "" for none.
-func typeText(t *layout.Type) string {
-	if t == nil {
-		return ""
-	}
-	return t.String()
 }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
@@ -214,16 +210,12 @@ func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), n
 // value has no key. If its types change, the loop ends with ErrTypeChanged, and the program
 // looks the collection up again.
 func (c *Collection) WatchJSON(ctx context.Context, opts ...WatchOption) iter.Seq2[ChangeJSON, error] {
-	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
-	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (j ChangeJSON, err error) {
-		j.Version, j.More = Version(d.Version), d.More
-		j.Kind = kindOf(d.Was.Pointer != nil, d.Now.Pointer != nil)
-		if j.Key, err = d.KeyJSON(); err != nil {
-			return j, err
+	return func(yield func(ChangeJSON, error) bool) {
+		for ch, err := range c.As(JSON).Watch(ctx, opts...) {
+			j := ChangeJSON{ch.Version, kindOf(ch.Old != nil, ch.New != nil), ch.Key, ch.Old, ch.New, ch.More}
+			if !yield(j, err) {
+				return
+			}
 		}
-		if j.Old, err = d.ValueJSON(d.Was); err == nil {
-			j.New, err = d.ValueJSON(d.Now)
-		}
-		return j, err
-	})
+	}
 }

@@ -1,6 +1,7 @@
 package everheap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -47,23 +48,45 @@ func (c *Collection) As(e Encoding) Encoded { return Encoded{c, e} }
 
 // Get returns the value of a key, or ErrNotFound. The key of a single value is nil.
 func (e Encoded) Get(sc Scope, key []byte) (value []byte, err error) {
-	c := e.c
-	k, err := e.key(key)
-	if err != nil {
-		return nil, c.space.wrap("get", err)
-	}
-	err = c.read(sc, "get", func(st *edit.Stored) error {
-		part, err := st.Get(k.pointer())
+	err = e.lookUp(sc, "get", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
 		if err == nil && part.Pointer == nil {
-			err = fmt.Errorf("key %s in %s: %w", e.text(key), c.name, ErrNotFound)
+			err = fmt.Errorf("key %s in %s: %w", e.text(key), e.c.name, ErrNotFound)
 		}
 		if err == nil {
 			value, err = e.appendPart(nil, st.Value, part)
 		}
 		return err
 	})
-	runtime.KeepAlive(k)
 	return value, err
+}
+
+// Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
+// ErrNotFound if there is none. They are read-only, and valid until tx ends.
+func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {
+	err = c.As(e).lookUp(tx, "peek", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
+		if err == nil && part.Pointer == nil {
+			err = fmt.Errorf("key %s in %s: %w", c.As(e).text(key), c.name, ErrNotFound)
+		}
+		if err == nil {
+			tx.engine.BorrowPart(part)
+			b, err = st.Value.BytesIn(part.Pointer, part.Bounds)
+		}
+		return err
+	})
+	return b, err
+}
+
+// lookUp runs fn with a key, in a transaction that reads.
+func (e Encoded) lookUp(sc Scope, op string, key []byte, fn func(st *edit.Stored, k unsafe.Pointer) error) error {
+	k, err := e.key(key)
+	if err != nil {
+		return e.c.space.wrap(op, err)
+	}
+	err = e.c.read(sc, op, func(st *edit.Stored) error { return fn(st, k.pointer()) })
+	runtime.KeepAlive(k)
+	return err
 }
 
 // text returns a key as an error shows it.
@@ -98,6 +121,63 @@ func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 		return nil
 	})
 	return values, err
+}
+
+// Has reports whether there is a key.
+func (e Encoded) Has(sc Scope, key []byte) (has bool, err error) {
+	err = e.lookUp(sc, "has", key, func(st *edit.Stored, k unsafe.Pointer) error {
+		part, err := st.Get(k)
+		has = part.Pointer != nil
+		return err
+	})
+	return has, err
+}
+
+// Rank returns how many keys of a sorted map are less than the key, which need not be there.
+func (e Encoded) Rank(sc Scope, key []byte) (n uint64, err error) {
+	err = e.lookUp(sc, "rank", key, func(st *edit.Stored, k unsafe.Pointer) (err error) {
+		n, err = st.Rank(k)
+		return err
+	})
+	return n, err
+}
+
+// Nth returns the entry of a sorted map or a list with i keys before it, or ErrNotFound.
+func (e Encoded) Nth(sc Scope, i int) (key, value []byte, err error) {
+	err = e.c.read(sc, "nth", func(st *edit.Stored) error {
+		k, v, err := st.Nth(uint64(i))
+		if err == nil && v.Pointer == nil {
+			err = fmt.Errorf("entry %d of %s: %w", i, e.c.name, ErrNotFound)
+		}
+		if err == nil {
+			key, err = e.appendPart(nil, st.Key, k)
+		}
+		if err == nil {
+			value, err = e.appendPart(nil, st.Value, v)
+		}
+		return err
+	})
+	return key, value, err
+}
+
+// EncodedChange is a Change whose key and values are encoded; nil where there are none.
+type EncodedChange struct {
+	Version       Version
+	Key, Old, New []byte
+	More          bool
+}
+
+// Watch returns the changes of the collection, of any kind; see Map.Watch. A single value has
+// no key. If its types change, the loop ends with ErrTypeChanged, and the program looks the
+// collection up again.
+func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[EncodedChange, error] {
+	c := e.c
+	of := edit.StoredOf{ID: c.id, Kind: c.kind, Key: c.key, Value: c.value}
+	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (ch EncodedChange, err error) {
+		ch.Version, ch.More = Version(d.Version), d.More
+		ch.Key, ch.Old, ch.New, err = d.Encoded(e.encoding == Binary)
+		return ch, err
+	})
 }
 
 // Set stores a value under a key. In JSON, fields that the text lacks are zero, and an unknown

@@ -226,6 +226,199 @@ func TestEncoded_Errors(t *testing.T) {
 	}
 }
 
+// Has, Rank and Nth say what those of a Sorted say.
+func TestEncoded_RanksAreThoseOfTheMap(t *testing.T) {
+	for _, e := range encodings {
+		s := spacetest.Scratch(t)
+		m, err := everheap.OpenSorted[string, int](s, "m")
+		spacetest.Must(t, err)
+		for i, w := range []string{"bee", "ant", "dog", "cat"} {
+			spacetest.Must(t, m.Set(s, w, i))
+		}
+		c, err := s.Collection("m")
+		spacetest.Must(t, err)
+		in := c.As(e.Encoding)
+		for _, w := range []string{"", "ant", "b", "cat", "dogs"} {
+			has, err := in.Has(s, e.text(w))
+			spacetest.Must(t, err)
+			n, err := in.Rank(s, e.text(w))
+			spacetest.Must(t, err)
+			spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
+				want, err := m.Has(tx, w)
+				if has != want || int(n) != m.Rank(tx, w) {
+					t.Errorf("%s %q: has %v, rank %d; want %v, %d", e.name, w, has, n, want, m.Rank(tx, w))
+				}
+				return err
+			}))
+		}
+		key, value, err := in.Nth(s, 2)
+		if string(key) != string(e.text("cat")) || string(value) != string(e.number(3)) || err != nil {
+			t.Errorf("%s: the entry with two before it is %q: %q (%v)", e.name, key, value, err)
+		}
+		if _, _, err := in.Nth(s, 4); !errors.Is(err, everheap.ErrNotFound) {
+			t.Errorf("%s: the entry after the last: %v", e.name, err)
+		}
+	}
+}
+
+// A list has ranks, too; a map and a single value have none.
+func TestEncoded_RanksOfOtherKinds(t *testing.T) {
+	s := spacetest.Scratch(t)
+	for name, spec := range map[string]string{"list": "[]int", "map": "map[string]int", "ref": "*int"} {
+		_, err := s.Create(name, spec)
+		spacetest.Must(t, err)
+	}
+	list, err := s.Collection("list")
+	spacetest.Must(t, err)
+	in := list.As(everheap.JSON)
+	spacetest.Must(t, in.Append(s, []byte("5"), []byte("6")))
+	if k, v, err := in.Nth(s, 1); string(k) != "1" || string(v) != "6" || err != nil {
+		t.Errorf("element 1: %s, %s, %v", k, v, err)
+	}
+	if n, err := in.Rank(s, []byte("7")); n != 2 || err != nil {
+		t.Errorf("the rank of 7 in a list of two: %d, %v", n, err)
+	}
+	for _, name := range []string{"map", "ref"} {
+		c, err := s.Collection(name)
+		spacetest.Must(t, err)
+		if _, _, err := c.As(everheap.JSON).Nth(s, 0); err == nil {
+			t.Errorf("a %s has ranks", name)
+		}
+	}
+}
+
+// What is watched in an encoding is what the collection returns in it.
+func TestEncoded_Watch(t *testing.T) {
+	for _, e := range encodings {
+		s := spacetest.Scratch(t)
+		c, err := s.Create("m", "map[string]int")
+		spacetest.Must(t, err)
+		in := c.As(e.Encoding)
+		spacetest.Must(t, in.Set(s, e.text("a"), e.number(1)))
+		var got []string
+		for ch, err := range in.Watch(t.Context(), everheap.WithInitial()) {
+			spacetest.Must(t, err)
+			got = append(got, fmt.Sprintf("%q %q %q", ch.Key, ch.Old, ch.New))
+			if len(got) == 3 {
+				break
+			}
+			if len(got) == 1 {
+				spacetest.Must(t, in.Set(s, e.text("a"), e.number(2)))
+				continue
+			}
+			_, err := in.Delete(s, e.text("a"))
+			spacetest.Must(t, err)
+		}
+		want := []string{
+			fmt.Sprintf("%q %q %q", e.text("a"), "", e.number(1)),
+			fmt.Sprintf("%q %q %q", e.text("a"), e.number(1), e.number(2)),
+			fmt.Sprintf("%q %q %q", e.text("a"), e.number(2), ""),
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", e.name, got, want)
+		}
+	}
+}
+
+// What a loop raises in another goroutine than that of the transaction is an error there.
+func TestTx_GuardInAnotherGoroutine(t *testing.T) {
+	s := spacetest.Scratch(t)
+	c, err := s.Create("m", "map[string]int")
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
+		done := make(chan error)
+		go func() {
+			done <- tx.Guard(func() error {
+				for range c.As(everheap.JSON).Range(tx, everheap.Unbounded[[]byte](), everheap.Unbounded[[]byte]()) {
+				}
+				return nil
+			})
+		}()
+		if err := <-done; err == nil {
+			t.Error("a map without an order has a range")
+		}
+		return nil
+	}))
+}
+
+// A collection without a name is found by its ID, while something refers to it.
+func TestNewCollection(t *testing.T) {
+	s := spacetest.Scratch(t)
+	type node struct{ Next everheap.Ref[int] }
+	ref, err := everheap.OpenRef[node](s, "head", node{})
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Update(t.Context(), func(tx *everheap.Tx) error {
+		c, err := tx.NewCollection("*int")
+		if err != nil {
+			return err
+		}
+		if err := c.SetJSON(tx, nil, []byte("42")); err != nil {
+			return err
+		}
+		head, err := s.Collection("head")
+		if err != nil {
+			return err
+		}
+		return head.As(everheap.Binary).Set(tx, nil, binary.LittleEndian.AppendUint64(nil, uint64(c.ID())))
+	}))
+	v, err := ref.Get(s)
+	spacetest.Must(t, err)
+	if n, err := v.Next.Get(s); n != 42 || err != nil {
+		t.Errorf("it holds %d: %v", n, err)
+	}
+	spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
+		c, err := tx.CollectionOf(v.Next.ID())
+		if err != nil {
+			return err
+		}
+		if c.Kind() != "ref" || c.ValueType() != "int" {
+			t.Errorf("it is a %s of %s", c.Kind(), c.ValueType())
+		}
+		_, err = tx.NewCollection("*int")
+		if !errors.Is(err, everheap.ErrReadOnly) {
+			t.Errorf("created in a View: %v", err)
+		}
+		return nil
+	}))
+}
+
+// Peek borrows the bytes of strings and slices of bytes, and of nothing else.
+func TestCollection_Peek(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m, err := everheap.OpenMap[string, []byte](s, "m")
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "a", []byte("borrowed")))
+	spacetest.Must(t, m.Set(s, "empty", nil))
+	other, err := s.Create("other", "*int")
+	spacetest.Must(t, err)
+	c, err := s.Collection("m")
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Update(t.Context(), func(tx *everheap.Tx) error {
+		b, err := c.Peek(tx, everheap.JSON, []byte(`"a"`))
+		if err != nil {
+			return err
+		}
+		for range 100 { // the block that is borrowed is not used again in this transaction
+			if err := m.Set(tx, "a", []byte("replaced")); err != nil {
+				return err
+			}
+		}
+		if string(b) != "borrowed" {
+			t.Errorf("it became %q", b)
+		}
+		if b, err := c.Peek(tx, everheap.JSON, []byte(`"empty"`)); len(b) != 0 || err != nil {
+			t.Errorf("an empty one: %q, %v", b, err)
+		}
+		if _, err := c.Peek(tx, everheap.JSON, []byte(`"b"`)); !errors.Is(err, everheap.ErrNotFound) {
+			t.Errorf("a missing one: %v", err)
+		}
+		if _, err := other.Peek(tx, everheap.JSON, nil); err == nil {
+			t.Error("an int has bytes to borrow")
+		}
+		return nil
+	}))
+}
+
 // What was parsed outside of a transaction is stored in one, up to what cannot be stored.
 func TestCollection_StoresWhatWasParsed(t *testing.T) {
 	for _, e := range encodings {

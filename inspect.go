@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 )
 
 // Stats describes a space at one moment. Sizes are bytes.
@@ -248,7 +249,7 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 			return nil, tx.space.wrap("collections", err)
 		}
 		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: typeText(n.Key), Value: typeText(n.Value), Len: n.Count, Indexes: indexes})
+			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

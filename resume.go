@@ -5,7 +5,6 @@ import (
 	"errors"
 	"runtime/debug"
 
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/locks"
@@ -114,24 +113,13 @@ func (s *Space) resume(r *engine.Resumption, fn func() error) (err error) {
 	running := true
 	defer func() {
 		debug.SetPanicOnFault(before)
-		if !running {
-			r.End()
-			return
-		}
-		p := recover() // nil: Goexit
-		a, aborted := p.(edit.Abort)
-		if aborted {
-			err = s.wrap(a.Op, a.Err)
-		} else if p != nil {
-			err = r.Fault(p)
-		}
-		r.End()
-		if p != nil && err == nil {
-			panic(p)
+		if running {
+			err = s.ended(recover(), r, r.End)
 		}
 	}()
 	err = fn()
 	running = false
+	r.End()
 	return err
 }
 

@@ -64,6 +64,21 @@ func (s *Space) scope() (*Space, *Tx) {
 	return s, nil
 }
 
+// Guard runs fn, which uses the transaction in a goroutine other than that of its function.
+// What would end the transaction there, a fault or an error of a loop, becomes the error
+// that Guard returns; any other panic goes on. The transaction has not ended then: its
+// function must return an error.
+func (tx *Tx) Guard(fn func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			err = tx.space.ended(r, tx.engine, func() {})
+		}
+	}()
+	return fn()
+}
+
 // Version returns the number of the version that a View sees, or that an Update
 // starts from.
 func (tx *Tx) Version() Version { return Version(tx.engine.Version()) }
@@ -75,12 +90,23 @@ type Version uint64
 // by a private panic, of which View and Update make the error that they return.
 func (tx *Tx) raise(op string, err error) { panic(edit.Abort{Op: op, Err: err}) }
 
-// failure returns the error for a recovered panic; nil if it is to go on.
-func (tx *Tx) failure(r any) error {
+// faulter says which error a recovered panic is; nil: none, so the panic continues.
+type faulter interface{ Fault(recovered any) error }
+
+// ended is what follows when a function of the program has ended with a panic, for who has
+// recovered r; nil: Goexit. It calls undo, and returns the error of a memory fault or of raise.
+// It continues any other panic.
+func (s *Space) ended(r any, of faulter, undo func()) (err error) {
 	if a, aborted := r.(edit.Abort); aborted {
-		return tx.space.wrap(a.Op, a.Err)
+		err = s.wrap(a.Op, a.Err)
+	} else {
+		err = of.Fault(r)
 	}
-	return tx.engine.Fault(r)
+	undo()
+	if r != nil && err == nil {
+		panic(r)
+	}
+	return err
 }
 
 // view runs fn in a reading transaction, which it begins and ends, as run does: in one
@@ -93,14 +119,8 @@ func view(s *Space, fn func(tx *Tx) error) (err error) {
 	running := true
 	defer func() {
 		debug.SetPanicOnFault(panicOnFault)
-		if !running {
-			return
-		}
-		r := recover() // nil: Goexit
-		err = tx.failure(r)
-		tx.engine.DropView()
-		if r != nil && err == nil {
-			panic(r)
+		if running {
+			err = s.ended(recover(), tx.engine, tx.engine.DropView)
 		}
 	}()
 	if err = v.engine.Begin(s.engine); err == nil {
@@ -117,15 +137,9 @@ func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (e
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
-		if !running {
-			return
-		}
-		debug.SetPanicOnFault(panicOnFault)
-		r := recover() // nil: Goexit
-		err = tx.failure(r)
-		rollback()
-		if r != nil && err == nil {
-			panic(r)
+		if running {
+			debug.SetPanicOnFault(panicOnFault)
+			err = tx.space.ended(recover(), tx.engine, rollback)
 		}
 	}()
 	err = fn(tx)

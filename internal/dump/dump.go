@@ -1,9 +1,9 @@
 // Package dump emits one version as the logical changes that make it from an empty
 // space. A backup stores them, and a restore applies them.
 //
-// Terms: to tell a change is to call Put with it. A pass is one walk over all objects, in
-// the order of their indexes. The first pass tells the types. The second one tells that
-// each other object is there, empty. The third one tells what each object holds. So no
+// Terms: to emit a change is to call Put with it. A pass is one walk over all objects, in
+// the order of their indexes. The first pass emits the types. The second one emits that
+// each other object is there, empty. The third one emits what each object holds. So no
 // change names an object that comes later, whatever handles the values hold, and
 // although a collection that has evolved is older than its types.
 //
@@ -11,7 +11,7 @@
 // circles: the depth of a tree is bounded, and the number of things that an object claims
 // to hold bounds the number of its blocks.
 //
-// The kind of an object knows how to tell it: see object.Kind.
+// The kind of an object knows how to emit it: see object.Kind.
 //
 // Start reading at Dump.Run, then Dump.any.
 package dump
@@ -29,7 +29,7 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// A Dump tells one version. The caller sets the first three groups of fields, and reads the
+// A Dump emits one version. The caller sets the first three groups of fields, and reads the
 // last one when Run has returned.
 type Dump struct {
 	Reader *heap.Reader
@@ -42,10 +42,10 @@ type Dump struct {
 	Lost   func(object uint64, a format.Addr, err error) error // takes note of damage; an error ends the dump
 
 	// Each may be nil.
-	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // sees each key and each value before it is told
-	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // reports whether to tell an entry of one of the space's own maps
+	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // sees each key and each value before it is emitted
+	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // reports whether to emit an entry of one of the space's own maps
 	There func(index uint64) bool                                                // reports whether there is such an object: names must lead to one
-	Guard func(fn func() error) error                                            // calls fn, which tells one object
+	Guard func(fn func() error) error                                            // calls fn, which emits one object
 
 	Failed error  // of Put
 	Last   uint64 // the greatest index that was met
@@ -53,12 +53,12 @@ type Dump struct {
 
 	ended  bool // by an error of Lost
 	pass   object.Pass
-	object uint64 // that is being told
+	object uint64 // that is being emitted
 	budget uint64 // blocks of it that may still be visited
 	types  map[uint64]*layout.Type
 }
 
-// Run tells the whole version. It returns the first error of Put or Lost.
+// Run emits the whole version. It returns the first error of Put or Lost.
 func (d *Dump) Run() error {
 	d.types = map[uint64]*layout.Type{}
 	for d.pass = object.PassTypes; d.pass <= object.PassContents; d.pass++ {
@@ -72,7 +72,7 @@ func (d *Dump) Run() error {
 	return nil
 }
 
-// one tells the object with an index, whose block the object table names.
+// one emits the object with an index, whose block the object table names.
 func (d *Dump) one(index uint64, a format.Addr) error {
 	if d.budget == 0 {
 		return object.ErrCircles
@@ -118,7 +118,7 @@ func (d *Dump) damage(a format.Addr, err error) error {
 	return err
 }
 
-// any tells an object. The header of its block says of which kind it is.
+// any emits an object. The header of its block says of which kind it is.
 func (d *Dump) any(a format.Addr) error {
 	kind := format.KindMap
 	if d.Reader.Plausible(a) {
@@ -134,11 +134,11 @@ func (d *Dump) any(a format.Addr) error {
 	if k == nil {
 		return d.damage(a, fmt.Errorf("an object cannot be a %s block", kind))
 	}
-	return d.damage(a, k.Tell(teller{d}, a))
+	return d.damage(a, k.Dump(emitter{d}, a))
 }
 
 // onlyOnce returns the error, but nil in the last pass: the pass before has reported it, and
-// an object that was not told has no contents.
+// an object that was not emitted has no contents.
 func (d *Dump) onlyOnce(err error) error {
 	if d.pass == object.PassContents {
 		return nil

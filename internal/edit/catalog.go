@@ -50,6 +50,15 @@ func (s *Stored) compare(handle *layout.Type) error {
 	return TypesDiffer(s.kind, keys, layout.NewConversion(s.Value, handle.Elem(), nil), false)
 }
 
+// NewStored makes a collection for handles of a type, without a name.
+func (ed *Editor) NewStored(handle *layout.Type) (format.ID, error) {
+	if err := ed.writable(); err != nil {
+		return 0, err
+	}
+	defer ed.EndChange()
+	return ed.newStored(handle)
+}
+
 // newStored makes a collection for handles of a type.
 func (ed *Editor) newStored(handle *layout.Type) (format.ID, error) {
 	kind := object.OfHandle(handle.Kind())

@@ -178,15 +178,19 @@ func (d *Difference) CopyValue(dst unsafe.Pointer, p StoredPart) error {
 	return d.value.CopyOut(dst, p.Pointer, p.Bounds)
 }
 
-// KeyJSON renders the key; nil if there are none.
-func (d *Difference) KeyJSON() ([]byte, error) { return partJSON(d.key, d.Key) }
-
-// ValueJSON renders one of the values; nil if it is nil.
-func (d *Difference) ValueJSON(p StoredPart) ([]byte, error) { return partJSON(d.value, p) }
-
-func partJSON(t *layout.Type, p StoredPart) ([]byte, error) {
-	if p.Pointer == nil {
-		return nil, nil
+// Encoded renders the key and the values, in the compact form or as JSON; nil where there are
+// none.
+func (d *Difference) Encoded(compact bool) (key, was, now []byte, err error) {
+	part := func(t *layout.Type, p StoredPart) (b []byte) {
+		switch {
+		case p.Pointer == nil || err != nil:
+		case compact:
+			b, err = t.AppendCompact(nil, p.Pointer, p.Bounds)
+		default:
+			b, err = t.AppendJSON(nil, p.Pointer, p.Bounds)
+		}
+		return b
 	}
-	return t.AppendJSON(nil, p.Pointer, p.Bounds)
+	key, was, now = part(d.key, d.Key), part(d.value, d.Was), part(d.value, d.Now)
+	return key, was, now, err
 }

@@ -94,8 +94,7 @@ func (ed *Editor) From(base *format.State) {
 // goroutines, and the writing one may go on: blocks that are there stay as they are until
 // Thaw. The writing one must not end before it.
 func (ed *Editor) SnapshotOf(of *Editor) {
-	of.Write.BorrowAll()
-	of.Write.Freeze()
+	of.freeze() // until Thaw
 	state := of.own
 	ed.store, ed.Reader, ed.State = of.store, of.Reader, &state
 	ed.Making = &Making{next: of.next, of: of.Write}

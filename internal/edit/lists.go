@@ -337,11 +337,7 @@ func (ed *Editor) Items(of ListOf, back bool, yield func(i int, value unsafe.Poi
 // walkItems is Items for a list whose object is at hand.
 func (ed *Editor) walkItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	root, count := format.Link(object.Root), object.Count
-	if ed.Write != nil {
-		ed.Write.BorrowAll()
-		ed.Write.Freeze()
-		defer ed.Write.Thaw()
-	}
+	defer ed.freeze()()
 	walk := vector.All
 	if back {
 		walk = vector.Backward

@@ -193,6 +193,13 @@ func (ed *Editor) borrow(payload unsafe.Pointer) {
 	}
 }
 
+// BorrowPart says that the program keeps pointers into the block of a part.
+func (ed *Editor) BorrowPart(p StoredPart) {
+	if ed.Write != nil && p.Pointer != nil {
+		ed.Write.Borrow(format.Addr(p.Bounds.Lo - format.HeaderSize))
+	}
+}
+
 // blockAt returns the block with the payload, which is one that is read; 0 for nil.
 func blockAt(payload unsafe.Pointer) format.Addr {
 	if payload == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
@@ -42,6 +43,10 @@ type StoredAccess interface {
 	Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error
 	// Append adds a value at the end of a list.
 	Append(value unsafe.Pointer) error
+	// Rank returns how many keys are less than a key.
+	Rank(key unsafe.Pointer) (uint64, error)
+	// Nth returns the entry with i keys before it; without pointers if there is none.
+	Nth(i uint64) (key, value StoredPart, err error)
 }
 
 // StoredPart is a key or a value, and the limits of the block that it lies in.
@@ -140,6 +145,41 @@ func (s *storedMap) Append(unsafe.Pointer) error { return errNoEnd }
 
 // errNoEnd says that there is no end at which something could be added.
 var errNoEnd = errors.New("only a list has an end to append to; set a key instead")
+
+func (s *storedMap) Rank(key unsafe.Pointer) (uint64, error) {
+	if !s.m.sorted() {
+		return 0, errNoOrder
+	}
+	if err := s.m.shape.CheckOrder(key); err != nil {
+		return 0, err
+	}
+	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
+	if err != nil {
+		return 0, err
+	}
+	rank, _, err := btree.Rank(s.ed.Reader, format.Link(object.Root), s.m.shape, key)
+	return rank, err
+}
+
+func (s *storedMap) Nth(i uint64) (key, value StoredPart, err error) {
+	if !s.m.sorted() {
+		return key, value, errNoOrder
+	}
+	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
+	if err != nil || i >= object.Count {
+		return key, value, err
+	}
+	e, err := btree.Nth(s.ed.Reader, format.Link(object.Root), i)
+	if err != nil || e == nil {
+		return key, value, err
+	}
+	s.ed.borrow(e)
+	bounds := s.ed.Bounds(e)
+	return StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds}, nil
+}
+
+// errNoOrder says that keys have no order.
+var errNoOrder = errors.New("a map has no order: only a sorted map and a list have ranks")
 
 // storedList is a list. Its keys are indexes; who sets the one after the last
 // appends.
@@ -254,6 +294,24 @@ func (s *storedList) Append(value unsafe.Pointer) error {
 	return s.ed.appendItems(s.index, s.cell, value, 1)
 }
 
+// Rank of an index is the index itself, within the list.
+func (s *storedList) Rank(key unsafe.Pointer) (uint64, error) {
+	object, err := s.ed.listObject(s.index)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(min(max(*(*int)(key), 0), int(object.Count))), nil
+}
+
+func (s *storedList) Nth(i uint64) (key, value StoredPart, err error) {
+	n := int(i)
+	value, err = s.Get(unsafe.Pointer(&n))
+	if err != nil || value.Pointer == nil {
+		return key, value, err
+	}
+	return StoredPart{unsafe.Pointer(&n), everywhere}, value, nil
+}
+
 // storedValue is a value that references lead to. It has no keys.
 type storedValue struct {
 	ed    *Editor
@@ -291,6 +349,13 @@ func (s *storedValue) Range(Bound, Bound, bool, func(key, value StoredPart) bool
 }
 
 func (s *storedValue) Append(unsafe.Pointer) error { return errNoEnd }
+
+func (s *storedValue) Rank(unsafe.Pointer) (uint64, error) { return 0, errNoKeys }
+
+func (s *storedValue) Nth(uint64) (key, value StoredPart, err error) { return key, value, errNoKeys }
+
+// errNoKeys says that there are no keys.
+var errNoKeys = errors.New("a single value has no keys, hence no ranks")
 
 func (s *storedValue) All(yield func(key, value StoredPart) bool) error {
 	p, err := s.ed.object(s.index, format.KindValue)

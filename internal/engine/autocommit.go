@@ -248,10 +248,7 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if in != over {
-			r, handled := recover(), false // nil: Goexit
-			if handled, err = tx.endWrite(sp, in, &c, r); r != nil && !handled {
-				panic(r)
-			}
+			err = tx.endWrite(sp, in, &c, recover())
 			version = c.version
 		}
 	}()

@@ -33,13 +33,22 @@ const (
 	over
 )
 
-// endWrite is what ends a transaction that writes after a panic r, or Goexit, in one of
-// its parts; c is what has come of the commit, if it has come to that. It returns the
-// error, which is nil if the version stands; if it has not handled the panic, that goes on.
+// endWrite ends a transaction that writes after a panic in one of its parts, for who has
+// recovered r; nil: Goexit. c is what has come of the commit, if it has come to that. endWrite
+// returns the error of a fault, which is nil if the version stands. It continues any other panic.
+func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) error {
+	handled, err := tx.endPart(sp, in, c, r)
+	if r != nil && !handled {
+		panic(r)
+	}
+	return err
+}
+
+// endPart is endWrite, but reports whether it has handled the panic.
 //
 // A fault before the swap is an error, and nothing has changed. After the swap the version
 // stands (E2): what failed is only what comes after.
-func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) (handled bool, err error) {
+func (tx *Tx) endPart(sp *Space, in part, c *commitment, r any) (handled bool, err error) {
 	if r != nil {
 		if err = sp.Fault(r); err == nil && in != running {
 			return false, nil // a mistake of the library's

@@ -50,18 +50,18 @@ func (pairKind) Handles(_ object.Layout, holder unsafe.Pointer, _ layout.Bounds,
 	return nil
 }
 
-func (pairKind) Tell(t object.Teller, a format.Addr) error {
+func (pairKind) Dump(t object.Emitter, a format.Addr) error {
 	payload, _ := t.Payload(a)
 	if len(payload) != int(pairSize) {
 		return errors.New("a pair of the wrong size")
 	}
 	if t.Pass() == object.PassObjects {
 		t.Counts().Objects++
-		return t.Tell(opNewPair, format.OpHead{}, nil)
+		return t.Emit(opNewPair, format.OpHead{}, nil)
 	}
 	t.Counts().Entries++
 	for i, id := range (*pairObject)(unsafe.Pointer(unsafe.SliceData(payload))).handles {
-		if err := t.Tell(opFirst+format.OpKind(i), format.OpHead{Arg: id}, nil); err != nil {
+		if err := t.Emit(opFirst+format.OpKind(i), format.OpHead{Arg: id}, nil); err != nil {
 			return err
 		}
 	}

@@ -4,15 +4,14 @@ import (
 	"os"
 	"time"
 
-	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
 // Options say how a space is opened.
 type Options struct {
-	MaxSize        uint64        // that the space has, or gets at creation; 0: any, DefaultMaxSize
-	FlushInterval  time.Duration // of the journal; 0: DefaultFlushInterval
+	MaxSize        uint64        // that the space has, or gets at creation; 0: any, spacefile.DefaultMaxSize
+	FlushInterval  time.Duration // of the journal; 0: durable.DefaultFlushInterval
 	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
 	ReadOnly       bool
 	Verify         bool        // checksums on every read
@@ -46,9 +45,5 @@ func (o *Options) creation() *spacefile.Creation {
 	return &spacefile.Creation{System: o.system(), MaxSize: o.MaxSize, Mode: o.Mode, Base: o.Base, Taken: o.Taken}
 }
 
-// Defaults of Options.
-const (
-	DefaultMaxSize        = spacefile.DefaultMaxSize
-	DefaultFlushInterval  = durable.DefaultFlushInterval
-	DefaultAnchorInterval = 10 * time.Second
-)
+// DefaultAnchorInterval is how often anchors are written in the background.
+const DefaultAnchorInterval = 10 * time.Second

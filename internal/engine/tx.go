@@ -148,10 +148,7 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if in != over {
-			r, handled := recover(), false
-			if handled, err = tx.endWrite(sp, in, nil, r); r != nil && !handled {
-				panic(r)
-			}
+			err = tx.endWrite(sp, in, nil, recover())
 		}
 	}()
 	err = tx.start(ctx, sp)
@@ -221,10 +218,7 @@ func (tx *Tx) commit(replayed *format.RecordHead) (version format.Version, err e
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if in != over {
-			r, handled := recover(), false
-			if handled, err = tx.endWrite(sp, in, &c, r); r != nil && !handled {
-				panic(r)
-			}
+			err = tx.endWrite(sp, in, &c, recover())
 			version = c.version
 		}
 	}()

@@ -162,11 +162,6 @@ func (c Class) Begins(within uint64) bool {
 	return int(c) < NumClasses && uint32(within)*dividers[c] < dividers[c]
 }
 
-// Valid reports whether the byte can stand in the extent table.
-func (c Class) Valid() bool {
-	return int(c) < NumClasses || c == ClassRun || c == ClassRunRest || c == ClassHole
-}
-
 // classOf16[n] is the smallest class whose blocks have at least 16n bytes.
 var classOf16 = func() (t [MaxSmall/16 + 1]Class) {
 	c := Class(1)

@@ -90,6 +90,21 @@ func (t *Type) AppendCompact(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, er
 	return w.b, w.err
 }
 
+// BytesIn returns the bytes of the stored string or slice of bytes at p, in the block b,
+// without a copy. Damage is a *DamageError.
+func (t *Type) BytesIn(p unsafe.Pointer, b Bounds) ([]byte, error) {
+	if t.kind != String && (t.kind != Slice || t.elem.kind != Uint8) {
+		return nil, fmt.Errorf("a %s has no bytes of its own to borrow: only strings and slices of bytes do", t)
+	}
+	if err := t.Check(p, b); err != nil {
+		return nil, err
+	}
+	if word(p, 8) == 0 {
+		return []byte{}, nil
+	}
+	return bytesAt(loadPointer(p), word(p, 8)), nil
+}
+
 func (w *packer) length(n uintptr) { w.b = binary.LittleEndian.AppendUint32(w.b, uint32(n)) }
 
 // value writes the value of t at p.

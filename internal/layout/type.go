@@ -128,14 +128,8 @@ func (b Bounds) holds(addr, n uintptr) bool {
 // Size returns the bytes of the fixed part.
 func (t *Type) Size() uintptr { return t.size }
 
-// Align returns the alignment of the fixed part: 1, 2, 4 or 8.
-func (t *Type) Align() uintptr { return t.align }
-
 // Name returns the package-qualified name, or "" for a type without one.
 func (t *Type) Name() string { return t.name }
-
-// GoType returns the Go type, or nil if the descriptor was decoded from stored bytes.
-func (t *Type) GoType() reflect.Type { return t.rt }
 
 // Owns reports whether values can own memory beyond the fixed part.
 func (t *Type) Owns() bool { return t.owns }

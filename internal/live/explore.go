@@ -41,9 +41,6 @@ func (v *Live) Bury() {
 	}
 }
 
-// Left reports whether the words are unmapped.
-func (v *Live) Left() bool { return v.slots.table.gone }
-
 // WordsAt returns where the words are mapped, and how many bytes they have.
 func (v *Live) WordsAt() (at, size uintptr) {
 	return uintptr(unsafe.Pointer(v.words)), unsafe.Sizeof(*v.words)

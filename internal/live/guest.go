@@ -104,9 +104,6 @@ func newGuest(heap *os.File, base uint64) *guest {
 	return &guest{heap: heap, base: base, held: map[format.Addr]int{}}
 }
 
-// Guest reports whether this process may not write the files.
-func (v *Live) Guest() bool { return v.guest != nil }
-
 // Recovered sets what a guest with words of its own knows of the journal.
 func (v *Live) Recovered(version uint64) {
 	v.words.Written.Store(version)

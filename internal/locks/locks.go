@@ -284,13 +284,6 @@ func (l *lock) letPermitGo(s *Session) (held live.HeldLock, ok bool) {
 	return held, false
 }
 
-// Len returns how many they are.
-func (t *Table) Len() int {
-	t.Lock()
-	defer t.Unlock()
-	return len(t.locks)
-}
-
 // List lists the named locks of a space that are in use.
 func List(m *member.Member) (list []NamedLock, err error) {
 	err = m.Within(func() error {

@@ -56,8 +56,8 @@ func DecodeType(payload []byte) (*layout.Type, error) {
 
 var errTypeLength = errors.New("a type descriptor is longer than its block")
 
-// Tell implements Kind.
-func (typeKind) Tell(t Teller, a format.Addr) error {
+// Dump implements Kind.
+func (typeKind) Dump(t Emitter, a format.Addr) error {
 	if t.Pass() == PassContents {
 		return nil
 	}
@@ -67,11 +67,11 @@ func (typeKind) Tell(t Teller, a format.Addr) error {
 		return fmt.Errorf("a type descriptor: %w", err)
 	}
 	if t.Pass() != PassTypes {
-		return nil // it was told
+		return nil // it was emitted
 	}
 	t.Know(typ)
 	t.Counts().Objects++
-	return t.Tell(format.OpNewType, h, payload)
+	return t.Emit(format.OpNewType, h, payload)
 }
 
 // TypeIn returns the type in the payload of a change that stores a descriptor.

@@ -159,8 +159,8 @@ func (listKind) Nodes() []Node {
 	}
 }
 
-// Tell implements Kind: that there is a list, and then its elements, in order.
-func (listKind) Tell(t Teller, a format.Addr) error {
+// Dump implements Kind: that there is a list, and then its elements, in order.
+func (listKind) Dump(t Emitter, a format.Addr) error {
 	payload, _ := t.Payload(a)
 	if len(payload) != format.ListObjectSize {
 		return errors.New("a list object of the wrong size")
@@ -175,15 +175,15 @@ func (listKind) Tell(t Teller, a format.Addr) error {
 	}
 	if t.Pass() != PassContents {
 		t.Counts().Objects++
-		return t.Tell(format.OpNewList, format.OpHead{Arg: object.Value}, nil)
+		return t.Emit(format.OpNewList, format.OpHead{Arg: object.Value}, nil)
 	}
-	return tellItems(t, a, &object, entry.NewItem(typ, nil))
+	return dumpItems(t, a, &object, entry.NewItem(typ, nil))
 }
 
-// tellItems tells the elements of a list. One that cannot be read is told as the zero
+// dumpItems emits the elements of a list. One that cannot be read is emitted as the zero
 // value, so that the others keep their indexes; those beyond the last that can are
 // missing.
-func tellItems(t Teller, a format.Addr, object *format.ListObject, cell *entry.Cell) error {
+func dumpItems(t Emitter, a format.Addr, object *format.ListObject, cell *entry.Cell) error {
 	t.Things(object.Count)
 	var next, found uint64
 	err := vector.Walk(t.Reader(), format.Link(object.Root), t.Visit, func(i, w uint64) error {
@@ -196,11 +196,11 @@ func tellItems(t Teller, a format.Addr, object *format.ListObject, cell *entry.C
 			return err
 		}
 		payload, h := t.Payload(a)
-		if err := tellCell(t, cell, payload); err != nil {
+		if err := showCell(t, cell, payload); err != nil {
 			return t.Damage(a, fmt.Errorf("an element of a list: %w", err))
 		}
 		for ; next < i; next++ {
-			if err := t.Tell(format.OpAppend, format.OpHead{Arg: next}, nil); err != nil {
+			if err := t.Emit(format.OpAppend, format.OpHead{Arg: next}, nil); err != nil {
 				return err
 			}
 		}
@@ -208,7 +208,7 @@ func tellItems(t Teller, a format.Addr, object *format.ListObject, cell *entry.C
 		next++
 		found++
 		t.Counts().Entries++
-		return t.Tell(format.OpAppend, h, payload)
+		return t.Emit(format.OpAppend, h, payload)
 	})
 	if err = t.Damage(a, err); err != nil || found == object.Count {
 		return err

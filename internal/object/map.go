@@ -166,8 +166,8 @@ func OwnTypes() (key, value *layout.Type) {
 	return key, value
 }
 
-// Tell implements Kind.
-func (k mapKind) Tell(t Teller, a format.Addr) error {
+// Dump implements Kind.
+func (k mapKind) Dump(t Emitter, a format.Addr) error {
 	payload, _ := t.Payload(a)
 	if len(payload) != mapSize {
 		return errors.New("a map object of the wrong size")
@@ -189,16 +189,16 @@ func (k mapKind) Tell(t Teller, a format.Addr) error {
 		sh = t.Shape(key, value)
 	}
 	if t.Pass() == PassContents {
-		return k.tellEntries(t, a, &object, sh, own)
+		return k.dumpEntries(t, a, &object, sh, own)
 	}
 	t.Counts().Objects++
 	if own {
 		return nil
 	}
-	return t.Tell(k.About().New, format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
+	return t.Emit(k.About().New, format.OpHead{Addr: object.Key, Arg: object.Value}, nil)
 }
 
-func (k mapKind) tellEntries(t Teller, a format.Addr, object *format.MapObject, sh *entry.Shape, own bool) error {
+func (k mapKind) dumpEntries(t Emitter, a format.Addr, object *format.MapObject, sh *entry.Shape, own bool) error {
 	t.Things(object.Count)
 	var found uint64
 	err := k.Blocks(t.Reader(), unsafe.Pointer(object), func(a format.Addr, kind format.Kind) (bool, error) {
@@ -206,8 +206,8 @@ func (k mapKind) tellEntries(t Teller, a format.Addr, object *format.MapObject, 
 		if !descend || kind != format.KindEntry {
 			return descend, err
 		}
-		told, err := k.tellEntry(t, a, sh, own)
-		if told {
+		emitted, err := k.dumpEntry(t, a, sh, own)
+		if emitted {
 			found++
 		}
 		return false, t.Damage(a, err)
@@ -219,8 +219,8 @@ func (k mapKind) tellEntries(t Teller, a format.Addr, object *format.MapObject, 
 	return fmt.Errorf("the map says %d entries, %d can be read", object.Count, found)
 }
 
-// tellEntry tells one entry, and reports whether it is one that can be told.
-func (k mapKind) tellEntry(t Teller, a format.Addr, sh *entry.Shape, own bool) (bool, error) {
+// dumpEntry emits one entry, and reports whether it is one that can be emitted.
+func (k mapKind) dumpEntry(t Emitter, a format.Addr, sh *entry.Shape, own bool) (bool, error) {
 	payload, h := t.Payload(a)
 	if len(payload) < sh.FixedSize() {
 		return false, fmt.Errorf("an entry of %d bytes is shorter than its types", len(payload))
@@ -237,7 +237,7 @@ func (k mapKind) tellEntry(t Teller, a format.Addr, sh *entry.Shape, own bool) (
 		return false, fmt.Errorf("the key of an entry: %w", err)
 	}
 	if own {
-		if tell, err := t.Lead(p, bounds); !tell {
+		if emit, err := t.Lead(p, bounds); !emit {
 			return err == nil, err
 		}
 	} else {
@@ -245,7 +245,7 @@ func (k mapKind) tellEntry(t Teller, a format.Addr, sh *entry.Shape, own bool) (
 		t.Show(sh.Value, sh.ValueOf(p), bounds)
 	}
 	t.Counts().Entries++
-	return true, t.Tell(format.OpSet, h, payload)
+	return true, t.Emit(format.OpSet, h, payload)
 }
 
 // checkKey returns an error for a key that has no place in a map, such as NaN.

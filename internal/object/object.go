@@ -68,8 +68,8 @@ type Kind interface {
 	// Compare returns a Comparison of two versions of an object, which are not the same
 	// block.
 	Compare(was, now Version, l Layout) (*Comparison, error)
-	// Tell tells the object at an address to a dump: that it is there, or what it holds.
-	Tell(t Teller, a format.Addr) error
+	// Dump emits the object at an address to a dump: that it is there, or what it holds.
+	Dump(t Emitter, a format.Addr) error
 	// Make returns what an object is that a change of the kind New makes.
 	Make(s Types, h format.OpHead, payload []byte) (Told, error)
 	// Judge returns an error if a change of an object is impossible; else a copy of the block

@@ -74,8 +74,8 @@ func (valueKind) Nodes() []Node {
 	}}}
 }
 
-// Tell implements Kind: that there is a value, and then what it is.
-func (valueKind) Tell(t Teller, a format.Addr) error {
+// Dump implements Kind: that there is a value, and then what it is.
+func (valueKind) Dump(t Emitter, a format.Addr) error {
 	payload, h := t.Payload(a)
 	if len(payload) < format.ValueObjectSize {
 		return errors.New("a value object of the wrong size")
@@ -90,14 +90,14 @@ func (valueKind) Tell(t Teller, a format.Addr) error {
 	}
 	if t.Pass() != PassContents {
 		t.Counts().Objects++
-		return t.Tell(format.OpNewValue, format.OpHead{Arg: index}, nil)
+		return t.Emit(format.OpNewValue, format.OpHead{Arg: index}, nil)
 	}
-	if err := tellCell(t, entry.NewValue(typ, nil), payload); err != nil {
+	if err := showCell(t, entry.NewValue(typ, nil), payload); err != nil {
 		t.Counts().Missing++
 		return err
 	}
 	t.Counts().Entries++
-	return t.Tell(format.OpSetValue, h, payload)
+	return t.Emit(format.OpSetValue, h, payload)
 }
 
 // Make implements Kind.

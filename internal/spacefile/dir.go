@@ -51,9 +51,6 @@ func OpenDir(path string, wanted mapping.FileID, system System) (*Dir, error) {
 	return &Dir{Dir: dir, wanted: wanted, system: system}, nil
 }
 
-// System returns what opens and moves the files.
-func (d *Dir) System() *System { return &d.system }
-
 // OpenFile opens a file of the space. A file that it creates gets the owner of the heap
 // file.
 func (d *Dir) OpenFile(name string, flag int, perm os.FileMode) (mapping.File, error) {

@@ -15,20 +15,20 @@ type Pass int
 
 // The passes, in their order.
 const (
-	PassTypes    Pass = iota // tells kinds that are First; what is damaged the next one tells
-	PassObjects              // tells that there are objects, the others
-	PassContents             // tells what they hold
+	PassTypes    Pass = iota // emits the kinds that are First; the next pass emits what is damaged
+	PassObjects              // emits that the other objects exist
+	PassContents             // emits what they hold
 )
 
 // Counts is what a dump counts.
 type Counts struct {
-	Objects uint64 // told, the space's own maps included
-	Entries uint64 // told
-	Missing uint64 // entries that objects say to have, and that cannot be told
+	Objects uint64 // emitted, the space's own maps included
+	Entries uint64 // emitted
+	Missing uint64 // entries that objects say to have, and that cannot be emitted
 }
 
-// Teller is the dump that an object is told to.
-type Teller interface {
+// Emitter is a dump, to which a kind emits what its objects are and hold.
+type Emitter interface {
 	Pass() Pass
 	Counts() *Counts
 	Reader() *heap.Reader
@@ -40,15 +40,15 @@ type Teller interface {
 	Things(n uint64)                                                 // bounds the blocks of an object that claims to hold so many things
 	Visit(a format.Addr, kind format.Kind) (descend bool, err error) // verifies a block
 	Damage(a format.Addr, err error) error                           // reports damage, unless err is nil; an error that it returns ends the dump
-	Once(err error) error                                            // the error, but nil in the last pass: an object that was not told has no contents
+	Once(err error) error                                            // the error, but nil in the last pass: an object that was not emitted has no contents
 
-	Lead(e unsafe.Pointer, b layout.Bounds) (tell bool, err error) // reports whether to tell an entry of one of the space's own maps
-	Show(t *layout.Type, p unsafe.Pointer, b layout.Bounds)        // takes each key and each value before it is told
-	Tell(op format.OpKind, h format.OpHead, payload []byte) error  // tells a change of the object
+	Lead(e unsafe.Pointer, b layout.Bounds) (emit bool, err error) // reports whether to emit an entry of one of the space's own maps
+	Show(t *layout.Type, p unsafe.Pointer, b layout.Bounds)        // takes each key and each value before it is emitted
+	Emit(op format.OpKind, h format.OpHead, payload []byte) error  // emits a change of the object
 }
 
-// tellCell verifies the value in a payload and shows it.
-func tellCell(t Teller, cell *entry.Cell, payload []byte) error {
+// showCell verifies the value in a payload and shows it.
+func showCell(t Emitter, cell *entry.Cell, payload []byte) error {
 	if len(payload) < cell.FixedSize() {
 		return fmt.Errorf("a value of %d bytes is shorter than its type", len(payload))
 	}

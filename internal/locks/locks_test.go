@@ -1,4 +1,4 @@
-package engine
+package locks_test
 
 import (
 	"context"
@@ -7,24 +7,30 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/everheap/everheap/internal/engine"
 )
+
+// patience is how long a test waits for what should take a moment, on a machine that has
+// much to do.
+const patience = time.Minute
 
 // Locks that nobody has a handle on cost no memory, unless they are held: then a new
 // handle finds them so.
 func TestLockTable_ForgetsGarbage(t *testing.T) {
-	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20})
+	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sp.Close()
-	u := sp.NewSession()
+	s := sp.NewSession()
 	ctx := context.Background()
 	for i := range 5000 {
-		m, s := u.Mutex(fmt.Sprint(i)), u.Semaphore(fmt.Sprint(i), 2)
+		m, sem := s.Mutex(fmt.Sprint(i)), s.Semaphore(fmt.Sprint(i), 2)
 		if err := m.Lock(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Acquire(ctx); err != nil {
+		if err := sem.Acquire(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if i < 3 {
@@ -33,32 +39,32 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 		if err := m.Unlock(); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Release(); err != nil {
+		if err := sem.Release(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(patience); sp.locks.Len() > 6; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); s.Known() > 6; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", sp.locks.Len())
+			t.Fatalf("%d locks are known still", s.Known())
 		}
 		runtime.GC()
 	}
 	for i := range 3 {
-		m := u.Mutex(fmt.Sprint(i))
+		m := s.Mutex(fmt.Sprint(i))
 		if ok, err := m.TryLock(); ok || err != nil {
 			t.Errorf("a mutex that was held is not (%v)", err)
 		}
 		if err := m.Unlock(); err != nil {
 			t.Error(err)
 		}
-		if err := u.Semaphore(fmt.Sprint(i), 2).Release(); err != nil {
+		if err := s.Semaphore(fmt.Sprint(i), 2).Release(); err != nil {
 			t.Error(err)
 		}
 	}
-	u.Close()
-	for end := time.Now().Add(patience); sp.locks.Len() > 0; time.Sleep(time.Millisecond) {
+	s.Close()
+	for end := time.Now().Add(patience); s.Known() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", sp.locks.Len())
+			t.Fatalf("%d locks are known still", s.Known())
 		}
 		runtime.GC()
 	}

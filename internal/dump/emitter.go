@@ -11,42 +11,42 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// teller is the dump as the kinds of objects use it. It implements object.Teller.
-type teller struct{ *Dump }
+// emitter is the dump as the kinds of objects use it. It implements object.Emitter.
+type emitter struct{ *Dump }
 
-func (t teller) Pass() object.Pass { return t.pass }
+func (t emitter) Pass() object.Pass { return t.pass }
 
-func (t teller) Counts() *object.Counts { return &t.Dump.Counts }
+func (t emitter) Counts() *object.Counts { return &t.Dump.Counts }
 
-func (t teller) Reader() *heap.Reader { return t.Dump.Reader }
+func (t emitter) Reader() *heap.Reader { return t.Dump.Reader }
 
-func (t teller) Payload(a format.Addr) ([]byte, format.OpHead) {
+func (t emitter) Payload(a format.Addr) ([]byte, format.OpHead) {
 	at := uintptr(a) + format.HeaderSize
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), at)), t.Dump.Reader.Size(a)), format.OpHead{Addr: uint64(at)}
 }
 
-func (t teller) Type(index uint64) *layout.Type { return t.types[index] }
+func (t emitter) Type(index uint64) *layout.Type { return t.types[index] }
 
-func (t teller) Know(typ *layout.Type) { t.types[t.object] = typ }
+func (t emitter) Know(typ *layout.Type) { t.types[t.object] = typ }
 
-func (t teller) Shape(key, value *layout.Type) *entry.Shape { return t.Dump.Shape(key, value) }
+func (t emitter) Shape(key, value *layout.Type) *entry.Shape { return t.Dump.Shape(key, value) }
 
-func (t teller) Own() *entry.Shape {
+func (t emitter) Own() *entry.Shape {
 	if t.object == t.State.Catalog || t.object == t.State.Types {
 		return t.Dump.Own
 	}
 	return nil
 }
 
-func (t teller) Things(n uint64) { t.budget = object.BlockBudget(n) }
+func (t emitter) Things(n uint64) { t.budget = object.BlockBudget(n) }
 
-func (t teller) Visit(a format.Addr, kind format.Kind) (bool, error) { return t.visit(a, kind) }
+func (t emitter) Visit(a format.Addr, kind format.Kind) (bool, error) { return t.visit(a, kind) }
 
-func (t teller) Damage(a format.Addr, err error) error { return t.damage(a, err) }
+func (t emitter) Damage(a format.Addr, err error) error { return t.damage(a, err) }
 
-func (t teller) Once(err error) error { return t.onlyOnce(err) }
+func (t emitter) Once(err error) error { return t.onlyOnce(err) }
 
-func (t teller) Lead(e unsafe.Pointer, b layout.Bounds) (bool, error) {
+func (t emitter) Lead(e unsafe.Pointer, b layout.Bounds) (bool, error) {
 	if t.There != nil {
 		if err := CheckLead(t.Dump.Own, e, b, t.object == t.State.Types, t.types, t.There); err != nil {
 			return false, err
@@ -55,13 +55,13 @@ func (t teller) Lead(e unsafe.Pointer, b layout.Bounds) (bool, error) {
 	return t.Name == nil || t.Name(t.object, e, b), nil
 }
 
-func (t teller) Show(typ *layout.Type, p unsafe.Pointer, b layout.Bounds) {
+func (t emitter) Show(typ *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	if t.Meet != nil {
 		t.Meet(t.object, typ, p, b)
 	}
 }
 
-func (t teller) Tell(op format.OpKind, h format.OpHead, payload []byte) error {
+func (t emitter) Emit(op format.OpKind, h format.OpHead, payload []byte) error {
 	h.What = format.MakeWhat(op, t.object)
 	t.Failed = t.Put(h, payload)
 	return t.Failed

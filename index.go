@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -151,6 +153,91 @@ func (tx *Tx) indexes(id format.ID) (list []IndexInfo, err error) {
 		list = append(list, IndexInfo{i.Name, i.Path(), i.Unique, i.Count})
 	}
 	return list, err
+}
+
+// Indexes lists the indexes of the collection, by name.
+func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
+	s, tx := sc.scope()
+	if tx == nil {
+		err = s.View(func(tx *Tx) (err error) { list, err = tx.indexes(c.id); return err })
+	} else {
+		list, err = tx.indexes(c.id)
+	}
+	return list, s.wrap("indexes of "+c.name, err)
+}
+
+// Indexed returns the entries that an index leads to, as they are when the loop starts, in its
+// order: those whose first fields have the values in equal, and whose next one lies between two
+// bounds. name is that of the index, or its fields as WithIndex has them. With fewer values and
+// bounds than fields, an entry comes as often as it has values.
+func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		st, err := e.c.bind(tx)
+		var l indexing.Lookup
+		if err == nil {
+			l, err = indexing.OpenStored(&tx.engine.Editor, e.c.id, name)
+		}
+		var lo, hi []byte
+		if err == nil {
+			lo, hi, err = e.indexEnds(&l, equal, from, to)
+		}
+		if err == nil && (hi == nil || string(lo) < string(hi)) {
+			var failed error
+			err = l.Walk(lo, hi, false, func(form string, at int) bool {
+				var entry unsafe.Pointer
+				if entry, failed = l.Entry(form, at); failed != nil {
+					return false
+				}
+				key, value := l.Parts(entry)
+				var k, v []byte
+				if k, failed = e.appendPart(nil, st.Key, key); failed == nil {
+					v, failed = e.appendPart(nil, st.Value, value)
+				}
+				return failed == nil && yield(k, v)
+			})
+			err = errors.Join(failed, err)
+		}
+		if err != nil {
+			tx.raise("indexed", err)
+		}
+	}
+}
+
+// indexEnds is Index.ends for encoded values.
+func (e Encoded) indexEnds(l *indexing.Lookup, equal [][]byte, from, to Bound[[]byte]) (lo, hi []byte, err error) {
+	add := func(dst []byte, i int, b []byte) ([]byte, error) {
+		if i >= l.Fields() {
+			return nil, fmt.Errorf("the index %s is on %d fields, and not on more", l.Name, l.Fields())
+		}
+		v, err := e.parse("value", l.FieldType(i), b)
+		if err != nil {
+			return nil, err
+		}
+		dst, err = l.AppendField(dst, i, v.Pointer())
+		runtime.KeepAlive(v)
+		return dst, err
+	}
+	var head []byte
+	for i, b := range equal {
+		if head, err = add(head, i, b); err != nil {
+			return nil, nil, err
+		}
+	}
+	lo, hi = slices.Clone(head), index.After(slices.Clone(head))
+	if from.kind != unbounded {
+		if lo, err = add(lo, len(equal), from.key); err == nil && from.kind == excluding {
+			lo = index.After(lo)
+		}
+	}
+	if to.kind != unbounded && err == nil {
+		if hi, err = add(slices.Clone(head), len(equal), to.key); err == nil && to.kind == including {
+			hi = index.After(hi)
+		}
+	}
+	if lo == nil && (from.kind != unbounded) { // nothing is greater
+		return []byte{1}, []byte{0}, err
+	}
+	return lo, hi, err
 }
 
 // Index is an index of a Map or a Sorted as a program looks into it, by a type F of its values: that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -321,4 +322,79 @@ func TestIndex_ChangesInTheLoop(t *testing.T) { // IX3
 		}
 		return nil
 	})
+}
+
+// What has no Go types reads an index as well: by values of its first fields, and bounds of the next.
+func TestEncoded_Indexed(t *testing.T) {
+	s := spacetest.Scratch(t)
+	c, err := s.Create("parts", "map[int]Part; type Part struct { Shelf string `everheap:\"index=Shelf,Bin\"`; Bin uint8; Marks []string `everheap:\"index\"` }")
+	spacetest.Must(t, err)
+	for i := range 12 {
+		spacetest.Must(t, c.SetJSON(s, fmt.Append(nil, i), fmt.Appendf(nil, `{"Shelf":"h%d","Bin":%d,"Marks":["a","m%d","a"]}`, i%2, 255-i, i%3)))
+	}
+	list, err := c.Indexes(s)
+	spacetest.Must(t, err)
+	if len(list) != 2 || list[0] != (everheap.IndexInfo{Name: "Marks", Path: "Marks", Len: 24}) || list[1].Len != 12 {
+		t.Errorf("the indexes are %+v", list)
+	}
+	text := func(list ...string) (all [][]byte) {
+		for _, s := range list {
+			all = append(all, []byte(s))
+		}
+		return all
+	}
+	in, out := func(s string) everheap.Bound[[]byte] { return everheap.Including([]byte(s)) }, func(s string) everheap.Bound[[]byte] { return everheap.Excluding([]byte(s)) }
+	all := everheap.Unbounded[[]byte]()
+	for _, x := range []struct {
+		name     string
+		equal    [][]byte
+		from, to everheap.Bound[[]byte]
+		keys     string
+	}{
+		{"Shelf,Bin", text(`"h1"`), all, all, "11 9 7 5 3 1"},
+		{"Shelf,Bin", nil, out(`"h0"`), all, "11 9 7 5 3 1"},
+		{"Shelf,Bin", nil, all, out(`"h1"`), "10 8 6 4 2 0"},
+		{"Shelf,Bin", text(`"h1"`), in("248"), out("252"), "7 5"},
+		{"Shelf,Bin", text(`"h1"`), out("248"), in("252"), "5 3"},
+		{"Shelf,Bin", text(`"h0"`), in("255"), all, "0"},
+		{"Shelf,Bin", text(`"h0"`), out("255"), all, ""},
+		{"Shelf,Bin", text(`"h0"`), in("252"), in("250"), ""},
+		{"Shelf,Bin", text(`"h0"`, "251"), all, all, "4"},
+		{"Shelf,Bin", text(`"h"`), all, all, ""},
+		{"Marks", text(`"m2"`), all, all, "2 5 8 11"},
+		{"Marks", nil, in(`"m1"`), in(`"m2"`), "1 4 7 10 2 5 8 11"},
+	} {
+		spacetest.View(t, s, func(tx *everheap.Tx) error {
+			var keys []string
+			for k, v := range c.As(everheap.JSON).Indexed(tx, x.name, x.equal, x.from, x.to) {
+				if want, err := c.GetJSON(tx, k); err != nil || string(v) != string(want) {
+					t.Errorf("the entry %s is %s, not %s (%v)", k, v, want, err)
+				}
+				keys = append(keys, string(k))
+			}
+			if got := strings.Join(keys, " "); got != x.keys {
+				t.Errorf("%s %s from %v to %v: %s, want %s", x.name, x.equal, x.from, x.to, got, x.keys)
+			}
+			return nil
+		})
+	}
+	for _, bad := range []struct {
+		name  string
+		equal [][]byte
+		what  string
+	}{
+		{"none", nil, "the map has no index none"},
+		{"Shelf,Bin", text("7"), "string"},
+		{"Shelf,Bin", text(`"a"`, "1", "2"), "the index Shelf,Bin is on 2 fields"},
+	} {
+		err := s.View(func(tx *everheap.Tx) error {
+			for range c.As(everheap.JSON).Indexed(tx, bad.name, bad.equal, all, all) {
+				t.Error("there is an entry")
+			}
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), bad.what) {
+			t.Errorf("%s: %v", bad.name, err)
+		}
+	}
 }

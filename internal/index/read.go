@@ -95,6 +95,21 @@ func (v *View) Append(dst []byte, p unsafe.Pointer, prefix bool) ([]byte, error)
 	return v.Type.AppendOrdered(dst, p, layout.Bounds{Hi: ^uintptr(0)}, o)
 }
 
+// Fields returns how many fields the index is on.
+func (x *Index) Fields() int { return len(x.parts) }
+
+// FieldType returns the type of the values of one field.
+func (x *Index) FieldType(i int) *layout.Type { return x.parts[i].typ }
+
+// AppendField appends the form of a value of one field, which is in memory of the program and as it
+// is stored.
+func (x *Index) AppendField(dst []byte, i int, p unsafe.Pointer) ([]byte, error) {
+	if x.parts[i].text {
+		return layout.AppendOrderedBytes(dst, *(*[]byte)(p), layout.Inside), nil
+	}
+	return x.parts[i].typ.AppendOrdered(dst, p, layout.Bounds{Hi: ^uintptr(0)}, layout.Inside)
+}
+
 // endsInText reports whether field values end with a string.
 func (v *View) endsInText() bool {
 	if v.whole && v.Index.parts[0].text {

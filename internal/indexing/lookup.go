@@ -37,14 +37,9 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 	if err != nil {
 		return l, err
 	}
-	at := -1
-	for i, x := range indexes.list {
-		if x.Name == name || at < 0 && x.Path() == name {
-			at = i
-		}
-	}
-	if at < 0 {
-		return l, fmt.Errorf("%w: the map has no index %s", failure.ErrNotFound, name)
+	at, err := indexes.named(name)
+	if err != nil {
+		return l, err
 	}
 	if l.View = last.Load(); l.View == nil || l.View.Index != indexes.list[at] {
 		typ, err := layout.Of(t.GoType())
@@ -61,6 +56,44 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 		l.tree, l.root = tree, *root
 	}
 	return l, err
+}
+
+// OpenStored is Open by the stored types of the map. Of the View only the Index is there.
+func OpenStored(ed *edit.Editor, id format.ID, name string) (l Lookup, err error) {
+	l.ed = ed
+	m, object, err := ed.MapByID(id)
+	if err != nil {
+		return l, err
+	}
+	l.m, l.object = m, *object
+	indexes, err := indexesOf(ed, m)
+	if err != nil {
+		return l, err
+	}
+	at, err := indexes.named(name)
+	if err != nil {
+		return l, err
+	}
+	l.View = &index.View{Index: indexes.list[at]}
+	tree, root, err := indexes.object(ed, at)
+	if err == nil {
+		l.tree, l.root = tree, *root
+	}
+	return l, err
+}
+
+// named returns which of the indexes has a name, or is on fields that are written so.
+func (x *declared) named(name string) (at int, err error) {
+	at = -1
+	for i, x := range x.list {
+		if x.Name == name || at < 0 && x.Path() == name {
+			at = i
+		}
+	}
+	if at < 0 {
+		return at, fmt.Errorf("%w: the map has no index %s", failure.ErrNotFound, name)
+	}
+	return at, nil
 }
 
 // Len returns how many forms the index has.
@@ -98,6 +131,12 @@ func (l *Lookup) Entry(form string, at int) (unsafe.Pointer, error) {
 		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s leads to a key that the map lacks; drop the index and declare it again", l.Name)}
 	}
 	return e, err
+}
+
+// Parts returns the key and the value of an entry.
+func (l *Lookup) Parts(e unsafe.Pointer) (key, value edit.StoredPart) {
+	b, sh := l.ed.Bounds(e), l.m.Shape()
+	return edit.StoredPart{Pointer: sh.KeyOf(e), Bounds: b}, edit.StoredPart{Pointer: sh.ValueOf(e), Bounds: b}
 }
 
 // HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.

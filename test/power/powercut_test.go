@@ -33,6 +33,7 @@ type cutRun struct {
 	lists cutLists
 	order cutSorted
 	loose cutLoose
+	index cutIndexed
 	model cutModel
 	opts  []everheap.Option
 }
@@ -66,6 +67,7 @@ func (c *cutRun) open() {
 	c.lists.open(c)
 	c.order.open(c)
 	c.loose.open(c)
+	c.index.open(c)
 }
 
 // begin notes that the next version is about to be committed. A map that is opened
@@ -156,7 +158,9 @@ func (c *cutRun) acknowledged(version uint64) {
 
 // single sets or deletes one key, or changes a list or a value.
 func (c *cutRun) single() error {
-	switch c.r.IntN(8) {
+	switch c.r.IntN(10) {
+	case 8, 9:
+		return c.index.single(c)
 	case 0, 1:
 		return c.lists.single(c)
 	case 2, 3:
@@ -201,13 +205,16 @@ func (c *cutRun) update() error {
 	err := c.space.Update(context.Background(), func(tx *everheap.Tx) error {
 		changes, lists = nil, c.model.lengths()
 		for range 1 + c.r.IntN(8) {
-			if k := c.r.IntN(6); k < 4 {
+			if k := c.r.IntN(7); k < 5 {
 				var more []change
 				var err error
-				if k < 2 {
+				switch {
+				case k < 2:
 					more, err = c.lists.change(c, tx, &lists)
-				} else {
+				case k < 4:
 					more, err = c.order.change(c, tx, 20)
+				default:
+					more, err = c.index.change(c, tx, 10)
 				}
 				if err != nil {
 					return err

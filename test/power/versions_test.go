@@ -147,6 +147,9 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 	if err := readSorted(tx, add); err != nil {
 		return err
 	}
+	if err := readIndexed(tx, add); err != nil {
+		return err
+	}
 	if err := readLoose(tx, add); err != nil {
 		return err
 	}

@@ -27,15 +27,16 @@ type Answer struct {
 // Indexes finds entries by their fields, where a collection has indexes.
 type Indexes interface {
 	// Find returns the entries for which one of some conditions may hold, all of which must,
-	// and the name of the index by which it finds them; nil if no index serves.
-	Find(tx *everheap.Tx, c *everheap.Collection, all []*Compare) (name string, found iter.Seq2[[]byte, []byte], err error)
+	// and the name of the index by which it finds them; nil if no index serves. keyOrder asks for
+	// them in the order of their keys.
+	Find(tx *everheap.Tx, c *everheap.Collection, all []*Compare, keyOrder bool) (name string, found iter.Seq2[[]byte, []byte], err error)
 }
 
 // NoIndexes is a space without indexes.
 type NoIndexes struct{}
 
 // Find implements Indexes.
-func (NoIndexes) Find(*everheap.Tx, *everheap.Collection, []*Compare) (string, iter.Seq2[[]byte, []byte], error) {
+func (NoIndexes) Find(*everheap.Tx, *everheap.Collection, []*Compare, bool) (string, iter.Seq2[[]byte, []byte], error) {
 	return "", nil, nil
 }
 
@@ -111,7 +112,7 @@ func (q *Query) entries(tx *everheap.Tx, c *everheap.Collection, indexes Indexes
 	}
 	from, to, some := q.bounds(all, c)
 	if !some && !q.Reverse {
-		if name, found, err := indexes.Find(tx, c, all); found != nil || err != nil {
+		if name, found, err := indexes.Find(tx, c, all, len(q.Order) == 0); found != nil || err != nil {
 			return found, "the index " + name, err
 		}
 	}
@@ -157,7 +158,7 @@ func (q *Query) unordered(tx *everheap.Tx, c *everheap.Collection, indexes Index
 			}
 		}, "a scan", nil
 	}
-	if name, found, err := indexes.Find(tx, c, all); found != nil || err != nil {
+	if name, found, err := indexes.Find(tx, c, all, false); found != nil || err != nil {
 		return found, "the index " + name, err
 	}
 	return json.All(tx), "a scan", nil
@@ -234,8 +235,11 @@ func keyOf(all []*Compare, c *everheap.Collection) []byte {
 }
 
 // fits reports whether a literal is a key as it stands: 1.5 is none of int.
-func fits(p *Path, literal []byte) bool {
-	switch p.typ.Kind {
+func fits(p *Path, literal []byte) bool { return fitsType(p.typ, literal) }
+
+// fitsType is fits for a type.
+func fitsType(t *everheap.TypeInfo, literal []byte) bool {
+	switch t.Kind {
 	case "string":
 		return literal[0] == '"'
 	case "time.Time":
@@ -243,12 +247,12 @@ func fits(p *Path, literal []byte) bool {
 	case "bool":
 		return string(literal) != "null"
 	}
-	bits, ok := map[string]int{"int": 64, "int8": 8, "int16": 16, "int32": 32, "int64": 64}[p.typ.Kind]
+	bits, ok := map[string]int{"int": 64, "int8": 8, "int16": 16, "int32": 32, "int64": 64}[t.Kind]
 	if ok {
 		_, err := strconv.ParseInt(string(literal), 10, bits)
 		return err == nil
 	}
-	bits, ok = map[string]int{"uint": 64, "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}[p.typ.Kind]
+	bits, ok = map[string]int{"uint": 64, "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}[t.Kind]
 	if ok {
 		_, err := strconv.ParseUint(string(literal), 10, bits)
 		return err == nil

@@ -68,8 +68,12 @@ and conditions are joined by and, or, not and parentheses. key is the key, value
 the whole value; Home.City is a field of a struct in it, and Tags[0] an element.
 Texts have quotes. A collection named like a verb has quotes: "get" limit 3.
 
-The last line says how entries were found: by the key, by a range of keys, or by
-a scan, which looks at each. explain tells that alone.
+The last line says how entries were found: by the key, by a range of keys, by an
+index, or by a scan, which looks at each. explain tells that alone. An index serves
+where conditions joined by and give its first fields by =, or the last of them by
+<, <=, > or >=; one on the elements of a slice serves contains. A sorted map comes
+in the order of its keys: there an index serves if all its fields are given by =,
+or if there is an order by. everheap index declares one.
 `,
 	"transactions": `Each line is a transaction of its own. begin opens one for the lines that follow:
 

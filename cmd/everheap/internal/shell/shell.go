@@ -38,7 +38,7 @@ type Options struct {
 	// History is the file of the lines of earlier sessions; "" for none.
 	History string
 	Color   bool
-	Indexes query.Indexes
+	Indexes query.Indexes // by which queries are answered; nil for those that the collections have
 }
 
 // ErrInterrupted says that a signal has ended a script.
@@ -47,7 +47,7 @@ var ErrInterrupted = errors.New("interrupted")
 // Run runs a shell until its input ends.
 func Run(ctx context.Context, opt Options) (err error) {
 	if opt.Indexes == nil {
-		opt.Indexes = query.NoIndexes{}
+		opt.Indexes = query.Declared{}
 	}
 	s := &session{Options: opt, mode: opt.Mode}
 	if s.mode == "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -154,5 +153,5 @@ func (im *importer) rows(tx *everheap.Tx, b *batch) (errs []LineError, err error
 // badRow reports whether an error is about the row, and others can be stored.
 func badRow(err error) bool {
 	return errors.Is(err, everheap.ErrNaN) || errors.Is(err, everheap.ErrDangling) || errors.Is(err, everheap.ErrTooLarge) ||
-		errors.Is(err, everheap.ErrNotFound) || strings.Contains(err.Error(), "duplicate")
+		errors.Is(err, everheap.ErrNotFound) || errors.Is(err, everheap.ErrDuplicate)
 }

@@ -96,8 +96,8 @@ func (s *session) readStatement(t *term.Terminal, in *keys, fd int) (string, err
 		_ = t.SetSize(width, height)
 	}
 	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, syscall.SIGWINCH)
-	defer signal.Stop(resized)
+	stop := notifyResized(resized)
+	defer stop()
 	done := make(chan struct{})
 	defer close(done)
 	go func() {

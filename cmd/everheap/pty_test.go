@@ -234,6 +234,16 @@ func (w *terminal) seePrompt() {
 	}
 }
 
+// waitFor waits until what is so.
+func (w *terminal) waitFor(what string, is func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(shortly); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not in time: %s; the screen is\n%s", what, w.shown())
+		}
+	}
+}
+
 // end waits for the end of the command, and returns its exit code.
 func (w *terminal) end() int {
 	w.t.Helper()

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // home makes a registry with a space, and returns the environment.
@@ -119,6 +121,37 @@ func TestShell_InterruptAndHistory(t *testing.T) {
 	if err != nil || string(b) != "watch words\nget words sun\nget words moon\nget words sun\n" {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// What is typed while a statement runs is done after it, ctrl-D too.
+func TestShell_TypedAhead(t *testing.T) {
+	env := home(t)
+	w := startTerminal(t, env, "shell", "forum")
+	w.see(1, "forum>")
+	w.run("begin", "forum*>")
+	other := startTerminal(t, env, "shell", "forum")
+	other.see(1, "forum>")
+	for i := range 3 {
+		other.send(fmt.Sprintf("set words sun \"soleil %d\"\r", i)) // waits for the transaction
+		other.waitFor("the statement runs", func() bool {
+			mode, err := unix.IoctlGetTermios(int(other.ptmx.Fd()), unix.TCGETS)
+			return err == nil && mode.Lflag&unix.ISIG != 0
+		})
+		other.send("get words sun\r")
+		if i == 2 {
+			other.send("\x04")
+		}
+		w.run(fmt.Sprintf("set words moon \"lune %d\"", i), "forum*>")
+		w.run("commit", "Committed.")
+		other.see(1, fmt.Sprintf("\n\"soleil %d\"", i))
+		w.run("begin", "forum*>")
+	}
+	if code := other.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("\n%s", other.shown())
+	w.send("\x04")
+	w.end()
 }
 
 // A shell that stands still in a transaction is overtaken, and its commit changes nothing.

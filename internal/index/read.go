@@ -184,10 +184,11 @@ func shorten(b []byte) string {
 
 // OfTags returns the indexes that the tags in a type of values ask for: those of its fields, and of
 // the fields of structs in it, by value and in slices. What a pointer leads to is another thing,
-// whose tags are its own.
+// whose tags are its own. It looks at no more than mostStructs.
 func OfTags(value *layout.Type) []Spec {
 	var list []Spec
-	tags(value, "", map[*layout.Type]bool{}, func(s Spec) {
+	structs := 0
+	tags(value, "", map[*layout.Type]bool{}, &structs, func(s Spec) {
 		for _, o := range list {
 			if o.Name == s.Name {
 				return
@@ -198,13 +199,15 @@ func OfTags(value *layout.Type) []Spec {
 	return list
 }
 
-func tags(t *layout.Type, prefix string, on map[*layout.Type]bool, add func(Spec)) {
-	for t.Kind() == layout.Slice {
-		t = t.Elem()
-	}
-	if t.Kind() != layout.Struct || on[t] {
+// mostStructs bounds the ways to fields: a few types can lead to each other in very many.
+const mostStructs = 10_000
+
+func tags(t *layout.Type, prefix string, on map[*layout.Type]bool, structs *int, add func(Spec)) {
+	t = behind(t, func(t *layout.Type) bool { return t.Kind() == layout.Slice })
+	if t.Kind() != layout.Struct || on[t] || *structs == mostStructs {
 		return
 	}
+	*structs++
 	on[t] = true
 	defer delete(on, t)
 	for i := range t.Fields() {
@@ -221,8 +224,17 @@ func tags(t *layout.Type, prefix string, on map[*layout.Type]bool, add func(Spec
 			s.Name = s.Path()
 			add(s)
 		}
-		tags(f.Type, prefix+f.Name+".", on, add)
+		tags(f.Type, prefix+f.Name+".", on, structs, add)
 	}
+}
+
+// behind returns what a type leads to: the first that is none of a kind, after maxSteps at the
+// most, since a type can be a slice of itself.
+func behind(t *layout.Type, is func(*layout.Type) bool) *layout.Type {
+	for i := 0; i < maxSteps && t != nil && is(t); i++ {
+		t = t.Elem()
+	}
+	return t
 }
 
 // resolve returns the name of a field of a struct that a tag names: in whatever case, if there is
@@ -251,10 +263,7 @@ func (s Spec) Follow(value *layout.Type) Spec {
 		names := strings.Split(path, ".")
 		t := value
 		for k, name := range names {
-			for t != nil && isWay(t) {
-				t = t.Elem()
-			}
-			if t == nil {
+			if t = behind(t, isWay); t == nil {
 				break
 			}
 			f := field(t, name)

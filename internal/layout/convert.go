@@ -137,7 +137,7 @@ func (x *Converter) Convert(src unsafe.Pointer, b Bounds) (unsafe.Pointer, error
 			return nil, err
 		}
 	}
-	if err := settleAll(x.dicts, pointerAt); err != nil {
+	if err := settleAll(x.dicts, func(d unsettled) unsafe.Pointer { return d.p }); err != nil {
 		return nil, fmt.Errorf("everheap: converting a value of type %s: %w", root.from, err)
 	}
 	return dst, nil

@@ -203,7 +203,7 @@ func (t *Type) attach(img []byte, dicts []unsettled) (*Detached, error) {
 	w := walker{b: d.Bounds(), from: 1, to: d.Bounds().Lo}
 	err := w.all(t, d.Pointer())
 	if err == nil {
-		err = settleAll(dicts, func(at uintptr) unsafe.Pointer { return unsafe.Add(d.Pointer(), at) })
+		err = settleAll(dicts, func(u unsettled) unsafe.Pointer { return unsafe.Add(d.Pointer(), u.at) })
 	}
 	if err == nil && t.owns {
 		// Parts that overlap may have been changed after they were checked.

@@ -280,7 +280,8 @@ func (t *Type) indexOf(entries unsafe.Pointer, n uintptr) ([]uint32, error) {
 // its length, but no contents.
 type unsettled struct {
 	typ *Type
-	at  uintptr // its address, or its offset in an image
+	p   unsafe.Pointer // where it is, if it is in no image
+	at  uintptr        // its offset in an image
 }
 
 // settle puts the entries of the Dict at p, which lies in memory without pointers, in order,
@@ -320,9 +321,9 @@ func (t *Type) settle(p unsafe.Pointer) error {
 
 // settleAll settles the Dicts in the order that they are to be settled in: those that were
 // made last lie in those that were made first. address returns where one is.
-func settleAll(dicts []unsettled, address func(at uintptr) unsafe.Pointer) error {
+func settleAll(dicts []unsettled, address func(d unsettled) unsafe.Pointer) error {
 	for _, d := range slices.Backward(dicts) {
-		if err := d.typ.settle(address(d.at)); err != nil {
+		if err := d.typ.settle(address(d)); err != nil {
 			return err
 		}
 	}

@@ -143,7 +143,7 @@ func (d *parser) placeDict(t *Type, off, n uintptr) (uintptr, error) {
 		return 0, err
 	}
 	d.putSlice(off+dictEntries, at, n)
-	d.dicts = append(d.dicts, unsettled{t, off})
+	d.dicts = append(d.dicts, unsettled{typ: t, at: off})
 	return at, nil
 }
 
@@ -223,7 +223,7 @@ func (x *Converter) dict(c *conv, dst, src unsafe.Pointer) error {
 		setWord(dst, 8, slots)
 		setWord(dst, 16, slots)
 	}
-	x.dicts = append(x.dicts, unsettled{c.to, uintptr(dst)})
+	x.dicts = append(x.dicts, unsettled{typ: c.to, p: dst})
 	to, from := unsafe.Add(dst, dictEntries), unsafe.Add(src, dictEntries)
 	return x.slice(c.elem, to, from)
 }

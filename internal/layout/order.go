@@ -186,7 +186,7 @@ func (t *Type) StringsWithin(p unsafe.Pointer, b Bounds) bool {
 				return false
 			}
 		case opCoded:
-			if at := word(p, o.off); at != 0 && (!b.holds(at, codedHead) || at%8 != 0 || !b.holds(at+codedHead, word(pointerAt(at), 0))) {
+			if at := word(p, o.off); at != 0 && (!b.holds(at, codedHead) || at%8 != 0 || !b.holds(at+codedHead, word(loadPointer(unsafe.Add(p, o.off)), 0))) {
 				return false
 			}
 		case opEach:

@@ -126,7 +126,7 @@ func appendText(dst, s []byte, o Ordering) []byte {
 
 func (t *Type) appendCoded(dst []byte, p unsafe.Pointer, b Bounds, o Ordering) ([]byte, error) {
 	if at := word(p, 0); at != 0 {
-		if !b.holds(at, codedHead) || at%8 != 0 || !b.holds(at+codedHead, word(pointerAt(at), 0)) {
+		if !b.holds(at, codedHead) || at%8 != 0 || !b.holds(at+codedHead, word(loadPointer(p), 0)) {
 			return nil, damage(t, b, p, "a coded part outside its block")
 		}
 	}

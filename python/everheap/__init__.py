@@ -19,7 +19,8 @@ from . import _everheap, _errors
 _everheap.setup(_errors.raise_error, _errors.refuse)
 
 from ._errors import (  # noqa: E402
-    AddressInUse, Busy, Changed, Closed, Corrupt, Dangling, Error, Exists, Fault, Forked, IndexNotFound, Internal, Invalid, IO, LiveLost,
+    AddressInUse, Busy, Changed, Closed, Corrupt, Dangling, Duplicate, Error, Exists, Fault, Forked, IndexNotFound, Internal, Invalid, IO,
+    LiveLost,
     MaxSize, NaN, NilHandle, NoSpace, NotFound, NotHeld, OutOfRange, OwnerDied, ReadOnly, Replaced, Self, Shared, Superseded, Suspended,
     TooLarge, TooManyLocks, TypeChanged, UnitsDiffer, Unstorable, Unsupported, WrongType,
 )
@@ -33,7 +34,8 @@ from . import _space  # noqa: E402
 __version__ = "0.1.0"
 
 __all__ = [
-    "AddressInUse", "Busy", "Change", "Changed", "Checkpoint", "Closed", "Corrupt", "Dangling", "Error", "Exists", "Fault", "Forked", "GoType",
+    "AddressInUse", "Busy", "Change", "Changed", "Checkpoint", "Closed", "Corrupt", "Dangling", "Duplicate", "Error", "Exists", "Fault", "Forked",
+    "GoType",
     "Handle", "IO", "IndexNotFound", "Internal", "Invalid", "List", "LiveLost", "Map", "MaxSize", "Mutex", "NaN", "NilHandle", "NoSpace",
     "NotFound", "NotHeld", "OutOfRange", "OwnerDied", "Range", "ReadOnly", "Ref", "Replaced", "Report", "Self", "Shared", "Sorted", "Space",
     "Superseded", "Suspended", "TooLarge", "TooManyLocks", "Transaction", "TypeChanged", "UnitsDiffer", "Unstorable", "Unsupported",

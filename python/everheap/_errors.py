@@ -34,6 +34,10 @@ class Dangling(Error):
     """The reference belongs to another space, or to an object that does not exist."""
 
 
+class Duplicate(Error):
+    """Another entry has the value in a unique index. Nothing was changed."""
+
+
 class TooLarge(Error):
     """One value is larger than a block can be."""
 

@@ -144,7 +144,7 @@ var sentinels = []struct {
 	name string
 }{
 	{everheap.ErrNotFound, "NotFound"}, {everheap.ErrExists, "Exists"}, {everheap.ErrNilHandle, "NilHandle"},
-	{everheap.ErrDangling, "Dangling"}, {everheap.ErrTooLarge, "TooLarge"}, {everheap.ErrNaN, "NaN"}, {everheap.ErrChanged, "Changed"},
+	{everheap.ErrDangling, "Dangling"}, {everheap.ErrDuplicate, "Duplicate"}, {everheap.ErrTooLarge, "TooLarge"}, {everheap.ErrNaN, "NaN"}, {everheap.ErrChanged, "Changed"},
 	{everheap.ErrTypeChanged, "TypeChanged"}, {everheap.ErrUnstorable, "Unstorable"},
 	{everheap.ErrClosed, "Closed"}, {everheap.ErrForked, "Forked"}, {everheap.ErrShared, "Shared"}, {everheap.ErrReadOnly, "ReadOnly"},
 	{everheap.ErrBusy, "Busy"}, {everheap.ErrSuspended, "Suspended"}, {everheap.ErrSuperseded, "Superseded"}, {everheap.ErrSelf, "Self"},

@@ -515,6 +515,7 @@ func (m *machine[K, V]) reopen(t *rapid.T, powerLoss bool) {
 func (m *machine[K, V]) anotherHandle(t *rapid.T) {
 	s, err := everheap.Open(m.dir, m.opts...)
 	m.ok(t, err)
+	defer func() { _ = s.Close() }() // what a fuzzer gives may end in the step
 	m.step(t, s, nil, m.model)
 	m.ok(t, s.Close())
 	if _, err := m.m.Len(s); !errors.Is(err, everheap.ErrClosed) {

@@ -1,7 +1,7 @@
 // Package rawjson takes JSON apart without making values of it: what the parts are is judged by
 // who knows their types.
 //
-// A string that is not UTF-8 is {"$bytes": base64}; see everheap.Collection.
+// A string that is not UTF-8 is {"$bytes": base64}; see Collection of the package everheap.
 package rawjson
 
 import (

@@ -57,10 +57,14 @@ func (s *session) interactive(ctx context.Context) error {
 	t.History = loadHistory(s.History)
 	c := &completer{s: s, t: t}
 	t.AutoCompleteCallback = c.key
-	fd := int(s.Terminal.Fd())
+	tty, err := modesOf(s.Terminal)
+	if err != nil {
+		return err
+	}
+	defer tty.restore()
 	s.note("Everheap, space %s. .help says what can be done; ctrl-D leaves.", s.Space)
 	for !s.quit {
-		line, err := s.readStatement(t, in, fd)
+		line, err := s.readStatement(t, in, tty)
 		switch {
 		case errors.Is(err, io.EOF):
 			if s.tx != nil {
@@ -85,19 +89,19 @@ func (s *session) prompt() string {
 }
 
 // readStatement reads lines until a statement is whole. ctrl-C drops them.
-func (s *session) readStatement(t *term.Terminal, in *keys, fd int) (string, error) {
-	state, err := term.MakeRaw(fd)
-	if err != nil {
+func (s *session) readStatement(t *term.Terminal, in *keys, tty *modes) (line string, err error) {
+	if err := tty.typing(); err != nil {
 		return "", err
 	}
-	defer func() { _ = term.Restore(fd, state) }()
+	defer func() { err = errors.Join(err, tty.statement()) }()
+	fd := tty.fd
 	if width, height, err := term.GetSize(fd); err == nil {
 		s.width = width
 		_ = t.SetSize(width, height)
 	}
 	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, syscall.SIGWINCH)
-	defer signal.Stop(resized)
+	stop := notifyResized(resized)
+	defer stop()
 	done := make(chan struct{})
 	defer close(done)
 	go func() {

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package shell
+
+import "os"
+
+// notifyResized does nothing: such a system has no signal for it.
+func notifyResized(chan<- os.Signal) (stop func()) { return func() {} }

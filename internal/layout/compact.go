@@ -53,6 +53,7 @@ type packer struct {
 	count uint32 // parts
 	later []laterPart
 	depth int // of Dicts in Dicts
+	most  int // bytes; see mostWritten
 	err   error
 }
 
@@ -70,7 +71,7 @@ func (t *Type) AppendCompact(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, er
 	if err := t.Check(p, b); err != nil {
 		return dst, err
 	}
-	w := packer{b: dst, count: 1}
+	w := packer{b: dst, count: 1, most: mostWritten(dst, b)}
 	if t.graph {
 		w.ids = newIdentity()
 		defer w.ids.release()

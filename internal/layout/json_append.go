@@ -40,6 +40,7 @@ type printer struct {
 	ids   *identity
 	next  uintptr // the number of the next shared part
 	depth int
+	most  int // bytes; see mostWritten
 }
 
 // AppendJSON appends the stored value at p, in the block b, to dst as JSON. Damage is a
@@ -61,7 +62,7 @@ func (t *Type) AppendJSON(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, error
 	if err := w.walkGraph(t, p); err != nil {
 		return dst, err
 	}
-	out := printer{b: dst, ids: w.ids, next: 1}
+	out := printer{b: dst, ids: w.ids, next: 1, most: mostWritten(dst, b)}
 	var err error
 	if t.kind == Struct || t.kind == Array {
 		err = out.part(uintptr(p), t, 1, false, func() error { return out.value(t, p) })

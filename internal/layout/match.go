@@ -231,6 +231,8 @@ func (m *matcher) otherKind(path string, p *seen) {
 		c.code = convTable
 		m.change(p, path, evolves, "Evolve makes it a Dict")
 		c.elem = m.tables(path, p, a.table, b)
+	case a.kind == Dict && b.kind == Table && b.loops:
+		m.change(p, path, refused, "Evolve refuses it: Dicts may share entries, and maps that can contain maps of their type do not; use Migrate")
 	case a.kind == Dict && b.kind == Table:
 		c.code = convTable
 		m.change(p, path, evolves, "Evolve makes it a map")

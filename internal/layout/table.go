@@ -16,28 +16,39 @@ import (
 // A table is made of a map when it is measured, and a map of the table when it is copied out.
 // In between it is handled as its stored form.
 
-// A map of a type that reaches itself may contain itself, and then has no end: it is met more
-// than maxMentions times. Maps of other types may be mentioned as often as there is room.
-const maxMentions = 10_000
+// A map of a type that reaches itself may contain itself, and then has no end: what is met
+// again has more than maxRepeated entries in all. Maps of other types may be met as often as
+// there is room.
+const maxRepeated = 250_000
 
 // ErrCyclicMap: a built-in map contains itself.
-var ErrCyclicMap = errors.New("everheap: a built-in map contains itself, or is contained in maps of its type more than 10,000 times; use pointers, or a Map")
+var ErrCyclicMap = errors.New("everheap: a built-in map contains itself, or maps of its type contain it so often that the copies have more than 250,000 entries; use pointers, or a Map")
 
-// mentions counts how often maps were met, by their addresses.
-type mentions map[unsafe.Pointer]int
+// errTwin: two keys of a built-in map are one when they are stored.
+var errTwin = errors.New("everheap: two keys of a map mean the same where they are stored, as times of one instant in two locations do; give the map one of them")
 
-// note notes the map at p of a type that reaches itself.
-func (m *mentions) note(t *Type, p unsafe.Pointer) error {
-	if !t.loops {
+// mentions knows the maps that were met.
+type mentions struct {
+	met      map[unsafe.Pointer]bool
+	repeated int // entries of those that were met again
+}
+
+// note notes the map m of a type that reaches itself.
+func (s *mentions) note(t *Type, m reflect.Value) error {
+	at := m.UnsafePointer()
+	if !t.loops || at == nil {
 		return nil
 	}
-	if *m == nil {
-		*m = mentions{}
+	if s.met[at] {
+		if s.repeated += m.Len() + 1; s.repeated > maxRepeated {
+			return ErrCyclicMap
+		}
+		return nil
 	}
-	at := loadPointer(p)
-	if (*m)[at]++; (*m)[at] > maxMentions {
-		return ErrCyclicMap
+	if s.met == nil {
+		s.met = map[unsafe.Pointer]bool{}
 	}
+	s.met[at] = true
 	return nil
 }
 
@@ -154,18 +165,21 @@ func (t *Type) pathToTable(seen map[*Type]bool) (string, *Type) {
 	return "", nil
 }
 
-// tableOf makes the table of a map of the program; nil of a nil map.
-func (t *Type) tableOf(p unsafe.Pointer) (unsafe.Pointer, error) {
-	m := reflect.NewAt(t.rt, p).Elem()
+// mapAt returns the map of the variable of the program at p, whose address is not kept.
+func (t *Type) mapAt(p unsafe.Pointer) reflect.Value {
+	m := loadPointer(p)
+	return reflect.NewAt(t.rt, unsafe.Pointer(&m)).Elem()
+}
+
+// tableOf makes the table of a map of the program; nil of a nil map. Errors: errTwin, ErrNaN,
+// ErrChanged, and that of a method of a key.
+func (t *Type) tableOf(m reflect.Value) (unsafe.Pointer, error) {
 	if m.IsNil() {
 		return nil, nil
 	}
+	d := reflect.New(t.table.rt)
 	if m.Len() == 0 {
-		return reflect.New(t.table.rt).UnsafePointer(), nil
-	}
-	k, err := makeDictKey(identityOf(t.key.rt))
-	if err != nil {
-		return nil, err
+		return d.UnsafePointer(), nil
 	}
 	rows := reflect.MakeSlice(t.table.entries.rt, m.Len(), m.Len())
 	n := 0
@@ -180,49 +194,79 @@ func (t *Type) tableOf(p unsafe.Pointer) (unsafe.Pointer, error) {
 	if n != rows.Len() {
 		return nil, ErrChanged
 	}
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	at := func(i int) unsafe.Pointer { return rows.Index(i).Field(0).Addr().UnsafePointer() }
-	compare := func(a, b int) int {
-		c, err2 := k.compare(at(a), at(b))
-		err = errors.Join(err, err2)
-		return c
-	}
-	slices.SortFunc(order, compare)
-	order = slices.CompactFunc(order, func(a, b int) bool { return compare(a, b) == 0 })
+	k := &dictKey{typ: t.key, how: t.key.dictHash(), size: t.key.size}
+	sorted, err := k.sort(rows)
 	if err != nil {
 		return nil, err
 	}
-	d := reflect.New(t.table.rt).Elem()
-	sorted := reflect.MakeSlice(rows.Type(), len(order), len(order))
-	for i, from := range order {
-		sorted.Index(i).Set(rows.Index(from))
-	}
 	hash := func(i int) (h uint64) {
 		h, err2 := k.hash(sorted.Index(i).Field(0).Addr().UnsafePointer())
-		err = errors.Join(err, err2)
+		if err == nil {
+			err = err2
+		}
 		return h
 	}
-	if len(order) <= dictScan && k.how > hashString {
-		for i := range order {
+	if n <= dictScan && k.how > hashString {
+		for i := range n {
 			hash(i) // finds NaN
 		}
 	}
-	d.Field(0).Set(reflect.ValueOf(DictIndex(len(order), hash)))
-	d.Field(1).Set(sorted)
-	return d.Addr().UnsafePointer(), err
+	d.Elem().Field(0).Set(reflect.ValueOf(DictIndex(n, hash)))
+	d.Elem().Field(1).Set(sorted)
+	if err != nil {
+		return nil, err
+	}
+	return d.UnsafePointer(), nil
+}
+
+// sort returns the rows of keys and values in the order of the keys.
+func (k *dictKey) sort(rows reflect.Value) (sorted reflect.Value, err error) {
+	order := make([]int, rows.Len())
+	for i := range order {
+		order[i] = i
+	}
+	twin := false
+	slices.SortFunc(order, func(a, b int) int {
+		x, y := rows.Index(a).Field(0).Addr().UnsafePointer(), rows.Index(b).Field(0).Addr().UnsafePointer()
+		c, err2 := k.compare(x, y)
+		if err == nil {
+			err = err2
+		}
+		twin = twin || c == 0 && a != b && err2 == nil
+		return c
+	})
+	if err != nil {
+		return sorted, err
+	}
+	sorted = reflect.MakeSlice(rows.Type(), rows.Len(), rows.Len())
+	for i, from := range order {
+		sorted.Index(i).Set(rows.Index(from))
+	}
+	if twin {
+		return sorted, k.twin(sorted)
+	}
+	return sorted, nil
+}
+
+// twin returns why keys in order are there twice: they are NaN, or errTwin.
+func (k *dictKey) twin(sorted reflect.Value) error {
+	for i := range sorted.Len() {
+		if _, err := k.hash(sorted.Index(i).Field(0).Addr().UnsafePointer()); err != nil {
+			return err
+		}
+	}
+	return errTwin
 }
 
 // table measures the map at p.
 func (m *measurer) table(t *Type, p unsafe.Pointer) (err error) {
 	var at unsafe.Pointer
 	if m.program {
-		if err := m.mentions.note(t, p); err != nil {
+		of := t.mapAt(p)
+		if err := m.mentions.note(t, of); err != nil {
 			return err
 		}
-		if at, err = t.tableOf(p); err != nil {
+		if at, err = t.tableOf(of); err != nil {
 			return err
 		}
 		if m.codes == nil {
@@ -275,9 +319,10 @@ func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 	dst := reflect.NewAt(t.rt, to).Elem()
 	var at unsafe.Pointer
 	if c.b == everywhere { // a value of the program
-		err := c.mentions.note(t, p)
+		of := t.mapAt(p)
+		err := c.mentions.note(t, of)
 		if err == nil {
-			at, err = t.tableOf(p)
+			at, err = t.tableOf(of)
 		}
 		if err != nil {
 			return err
@@ -318,10 +363,12 @@ func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 // fill puts the n entries at src into a map.
 func (c *copier) fill(t *Type, made reflect.Value, src unsafe.Pointer, n uintptr) error {
 	e, arena := t.table.entries.elem, c.arena
-	c.arena = nil
-	if err := c.strings(e, src, n); err != nil {
+	budget := c.budget
+	total, err := c.sum(e, src, n, &budget)
+	if err != nil {
 		return err
 	}
+	c.arena = make([]byte, total) // no more: maps in many parts would keep it alive
 	row := reflect.New(e.rt).Elem()
 	for i := range n {
 		row.SetZero()
@@ -352,7 +399,11 @@ func (w *walker) table(t *Type, p unsafe.Pointer) error {
 	if err := w.spend(t, p, dictSize); err != nil {
 		return err
 	}
-	return w.dict(t.table, at)
+	shared, err := w.dict(t.table, at)
+	if err == nil && shared {
+		return damage(t, w.b, p, "two tables with the same entries")
+	}
+	return err
 }
 
 // sameTables is sameParts for maps: nil and empty ones differ.

@@ -223,6 +223,111 @@ func TestTable_Convert(t *testing.T) {
 	}
 }
 
+// Two keys that are one where they are stored are refused: which value would be lost is chance.
+func TestTable_Twins(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	for n := range 3 {
+		m := map[time.Time]int{at.UTC(): 1, at.In(time.FixedZone("x", 3600)): 2}
+		for i := range 10 * n {
+			m[time.Unix(int64(i), 0).UTC()] = i
+		}
+		if _, err := typeFor[map[time.Time]int](t).Stored(unsafe.Pointer(&m)); !errors.Is(err, errTwin) {
+			t.Errorf("%d entries: got %v", len(m), err)
+		}
+	}
+}
+
+// Tables that share entries are damage, since each map has its own: a value of a few bytes could
+// be one of any size otherwise. Dicts may share them, and are checked for their indexes.
+func TestTable_SharedEntries(t *testing.T) {
+	r := newRegion(t, 1<<20)
+	typ := typeFor[[2]mapTree](t)
+	v := [2]mapTree{{"a": nil, "b": {}}, {"a": nil, "b": {}}}
+	p, b := r.store(t, typ, unsafe.Pointer(&v))
+	at := func(off uintptr) uintptr { return word(p, off) - b.Lo + dictEntries }
+	copy(r.rw[at(8):][:8], r.rw[at(0):][:8])
+	if err := typ.Check(p, b); err == nil || !strings.Contains(err.Error(), "two tables with the same entries") {
+		t.Errorf("got %v", err)
+	}
+
+	dicts := typeFor[[2]folders](t)
+	in := map[string]folders{}
+	for i := range 20 {
+		in[fmt.Sprint(i)] = folders{}
+	}
+	d := [2]folders{{Kids: dictFrom(in)}}
+	d[1].Kids = d[0].Kids
+	p, b = r.store(t, dicts, unsafe.Pointer(&d))
+	if word(p, 16+dictEntries) != word(p, dicts.elem.size+16+dictEntries) {
+		t.Fatal("the entries are not shared")
+	}
+	index := word(p, dicts.elem.size+16) - b.Lo
+	if copy(r.rw[index:], r.rw[index+4:][:4]); dicts.Check(p, b) == nil {
+		t.Error("a wrong index of shared entries is accepted")
+	}
+}
+
+// A map that can contain itself is made of no Dict, whose entries may be shared.
+func TestTable_ConvertShared(t *testing.T) {
+	type tree struct {
+		Name string
+		Kids map[string]tree
+	}
+	if c := NewConversion(typeFor[folders](t), typeFor[tree](t), nil); c.Possible(true) {
+		t.Error(c.Lines())
+	}
+	if c := NewConversion(typeFor[tree](t), typeFor[folders](t), nil); !c.Possible(true) {
+		t.Error(c.Lines())
+	}
+}
+
+// What a pointer in a map points into is found, and the error has the path.
+func TestTable_InteriorPointer(t *testing.T) {
+	type v struct {
+		All []place
+		By  map[string]*place
+	}
+	x := v{All: []place{{}, {}}}
+	x.By = map[string]*place{"own": {No: 1}, "second": &x.All[1]}
+	_, err := typeFor[v](t).Stored(unsafe.Pointer(&x))
+	if err == nil || !strings.Contains(err.Error(), "field By[1].Value (*layout.place) cannot be stored; it points into All") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A map that contains itself beside much else ends soon.
+func TestTable_LargeCycle(t *testing.T) {
+	tree := mapTree{}
+	for i := range 5000 {
+		tree[fmt.Sprint(i)] = nil
+	}
+	tree["self"] = tree
+	if _, err := typeFor[mapTree](t).Stored(unsafe.Pointer(&tree)); !errors.Is(err, ErrCyclicMap) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Dicts that share entries at each of many levels are not written in full.
+func TestDict_SharedTooOften(t *testing.T) {
+	r := newRegion(t, 1<<20)
+	typ := typeFor[folders](t)
+	d := folders{}
+	for range 60 {
+		d = folders{Kids: dictFrom(map[string]folders{"a": d, "b": d})}
+	}
+	p, b := r.store(t, typ, unsafe.Pointer(&d))
+	if _, err := typ.AppendJSON(nil, p, b); !errors.Is(err, ErrTooShared) {
+		t.Errorf("JSON: got %v", err)
+	}
+	if _, err := typ.AppendCompact(nil, p, b); !errors.Is(err, ErrTooShared) {
+		t.Errorf("compact: got %v", err)
+	}
+	var out folders
+	if err := typ.CopyOut(unsafe.Pointer(&out), p, b); err != nil {
+		t.Error(err)
+	}
+}
+
 func init() {
 	catalogue = append(catalogue, reflect.TypeFor[map[string]string](), reflect.TypeFor[mapped](), reflect.TypeFor[mapTree](), reflect.TypeFor[map[time.Time][]*node]())
 	addDict[string, map[string]int]()

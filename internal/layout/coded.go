@@ -184,6 +184,9 @@ func (c *codes) take(t *Type) (code, bool) {
 
 // code measures the coded value at p.
 func (m *measurer) code(t *Type, p unsafe.Pointer) error {
+	if t.kind == Table {
+		return m.table(t, p)
+	}
 	var n uintptr
 	var part bool
 	if m.program {
@@ -216,6 +219,9 @@ func (m *measurer) code(t *Type, p unsafe.Pointer) error {
 
 // code places the coded value at p. It reports false if the value has changed.
 func (f *flattener) code(t *Type, p, to unsafe.Pointer) bool {
+	if t.kind == Table {
+		return f.table(t, p, to)
+	}
 	var b []byte
 	if f.codes != nil {
 		var ok bool
@@ -249,6 +255,14 @@ func codedBytes(p unsafe.Pointer) []byte {
 		return nil
 	}
 	return bytesAt(unsafe.Add(at, codedHead), word(at, 0))
+}
+
+// sameCodes is sameParts for two coded values.
+func (t *Type) sameCodes(p, q unsafe.Pointer) bool {
+	if t.kind == Table {
+		return t.sameTables(p, q)
+	}
+	return equalCodes(codedBytes(p), codedBytes(q))
 }
 
 // equalCodes reports whether two coded values are equal: both zero, or the same bytes.
@@ -290,6 +304,9 @@ func (t *Type) codeFits(n uintptr) bool {
 
 // code copies the coded value at p to the variable at to.
 func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
+	if t.kind == Table {
+		return c.table(t, to, p)
+	}
 	if c.b == everywhere { // a value of the program, too
 		if t.kind <= Prefix {
 			t.assign(to, p)

@@ -9,12 +9,11 @@ import (
 
 // copier makes a private copy of a stored value in the Go heap.
 type copier struct {
-	b        Bounds
-	budget   uintptr // bytes of owned parts that may still be read (LY5)
-	empty    uintptr // elements of size zero so far
-	arena    []byte  // what is left of the allocation for strings
-	ids      *identity
-	mentions mentions // of maps that may contain themselves
+	b      Bounds
+	budget uintptr // bytes of owned parts that may still be read (LY5)
+	empty  uintptr // elements of size zero so far
+	arena  []byte  // what is left of the allocation for strings
+	ids    *identity
 }
 
 var errNoGoType = errors.New("everheap: internal: a value can only be copied out with a type compiled from Go")
@@ -118,7 +117,7 @@ func (c *copier) sum(t *Type, src unsafe.Pointer, n uintptr, budget *uintptr) (t
 			p := unsafe.Add(src, i*t.size+o.off)
 			var more uintptr
 			switch {
-			case !o.owned() || o.code == opPtr || o.code == opCoded || o.code == opTable:
+			case !o.owned() || o.code == opPtr || o.code == opCoded:
 				continue
 			case o.code == opString:
 				more = word(p, 8)
@@ -178,8 +177,6 @@ func (c *copier) run(t *Type, dst, src unsafe.Pointer) error {
 			*(*time.Time)(to) = *(*time.Time)(p)
 		case opCoded:
 			err = c.code(o.typ, to, p)
-		case opTable:
-			err = c.table(o.typ, to, p)
 		case opEach:
 			err = c.each(o.typ, to, p, o.n)
 		}

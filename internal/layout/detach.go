@@ -89,11 +89,9 @@ func (t *Type) sameParts(a, b unsafe.Pointer) bool {
 		case opTime:
 			same = equalBytes(p, q, 24)
 		case opCoded:
-			same = equalCodes(codedBytes(p), codedBytes(q))
+			same = o.typ.sameCodes(p, q)
 		case opSlice:
 			same = sameSlices(o.typ.elem, p, q)
-		case opTable:
-			same = o.typ.sameTables(p, q)
 		case opEach:
 			same = o.typ.sameRow(p, q, o.n)
 		}

@@ -137,10 +137,6 @@ func (f *flattener) run(t *Type, src unsafe.Pointer, at uintptr) error {
 			if !f.code(o.typ, p, to) {
 				return ErrChanged
 			}
-		case opTable:
-			if !f.table(o.typ, p, to) {
-				return ErrChanged
-			}
 		case opEach:
 			if err := f.each(o.typ, p, at+o.off, o.n); err != nil {
 				return err

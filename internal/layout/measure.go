@@ -15,8 +15,6 @@ type measurer struct {
 	b     Bounds // of the source
 	ids   *identity
 
-	mentions mentions // of maps that may contain themselves
-
 	program bool   // the source is a value of the program; else it is in its stored form
 	codes   *codes // of the coded values of the program, so far
 
@@ -128,10 +126,6 @@ func (m *measurer) run(t *Type, src unsafe.Pointer) error {
 			}
 		case opCoded:
 			if err := m.code(o.typ, p); err != nil {
-				return err
-			}
-		case opTable:
-			if err := m.table(o.typ, p); err != nil {
 				return err
 			}
 		case opEach:

@@ -11,8 +11,7 @@ const (
 	opSlice                // a slice header; typ is the slice type
 	opPtr                  // a pointer; typ is the pointer type
 	opTime                 // a time.Time
-	opCoded                // a coded value; typ is its type
-	opTable                // a built-in map; typ is its type
+	opCoded                // a coded value or built-in map; typ is its type
 	opEach                 // n values of typ, one after another, by their own program
 )
 
@@ -110,7 +109,7 @@ func (t *Type) build(depth int) (what string) {
 }
 
 func (o *op) owned() bool {
-	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opCoded || o.code == opTable || o.code == opEach && o.typ.owns
+	return o.code == opString || o.code == opSlice || o.code == opPtr || o.code == opCoded || o.code == opEach && o.typ.owns
 }
 
 // weigh counts the values that t contains by value, itself included.
@@ -141,10 +140,8 @@ func (t *Type) program() {
 		t.ops = []op{{code: opPtr, typ: t}}
 	case Time:
 		t.ops = []op{{code: opTime}}
-	case Addr, AddrPort, Prefix, Binary, Text:
+	case Addr, AddrPort, Prefix, Binary, Text, Table:
 		t.ops = []op{{code: opCoded, typ: t}}
-	case Table:
-		t.ops = []op{{code: opTable, typ: t}}
 	case Array:
 		if n := uintptr(len(t.elem.ops)); n == 0 || t.size == 0 {
 			return
@@ -204,7 +201,7 @@ func (t *Type) between() {
 			continue
 		case opString:
 			n = 16
-		case opPtr, opTable:
+		case opPtr:
 			n = 8
 		case opSlice, opTime:
 			n = 24

@@ -34,9 +34,9 @@ type mentions struct {
 }
 
 // note notes the map m of a type that reaches itself.
-func (s *mentions) note(t *Type, m reflect.Value) error {
+func (s *mentions) note(m reflect.Value) error {
 	at := m.UnsafePointer()
-	if !t.loops || at == nil {
+	if at == nil {
 		return nil
 	}
 	if s.met[at] {
@@ -263,8 +263,10 @@ func (m *measurer) table(t *Type, p unsafe.Pointer) (err error) {
 	var at unsafe.Pointer
 	if m.program {
 		of := t.mapAt(p)
-		if err := m.mentions.note(t, of); err != nil {
-			return err
+		if t.loops {
+			if err := m.ids.mentions.note(of); err != nil {
+				return err
+			}
 		}
 		if at, err = t.tableOf(of); err != nil {
 			return err
@@ -320,7 +322,10 @@ func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 	var at unsafe.Pointer
 	if c.b == everywhere { // a value of the program
 		of := t.mapAt(p)
-		err := c.mentions.note(t, of)
+		err := error(nil)
+		if t.loops {
+			err = c.ids.mentions.note(of)
+		}
 		if err == nil {
 			at, err = t.tableOf(of)
 		}

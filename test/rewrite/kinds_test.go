@@ -187,7 +187,7 @@ func TestRewrite_SortedMaps(t *testing.T) {
 					}
 				}
 				last, n := "", 0
-				for k := range m.All(tx) {
+				for k := range m.Copies(tx) {
 					if k < last {
 						t.Errorf("%q comes after %q", k, last)
 					}

@@ -147,13 +147,29 @@ func TestWithContext_EndsTheWait(t *testing.T) { // RG2
 	r := newHome(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
-		time.AfterFunc(time.Millisecond, cancel)
+		impatient(t, func(bound context.Context) (context.Context, context.CancelFunc) {
+			time.AfterFunc(time.Millisecond, cancel)
+			if bound != ctx {
+				t.Error("the wait is bound to another context")
+				bound = ctx
+			}
+			return context.WithCancel(bound)
+		})
 		return r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})
 	})
 	if !errors.Is(err, ErrLocked) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Fatalf("Register inside of Reserve = %v", err)
 	}
 	must(t, r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})) // nobody is to be waited for
+}
+
+// Who waits loses patience in the end.
+func TestErrLocked_PatienceEnds(t *testing.T) {
+	ctx, cancel := patience(context.Background())
+	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > lockPatience {
+		t.Errorf("one who waits gives up at %v (%v)", end, ok)
+	}
 }
 
 // However long the queue, one who waits is patient as long as the lock changes hands.

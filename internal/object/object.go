@@ -24,8 +24,8 @@ import (
 )
 
 var kinds = newTable(
-	mapKind{format.KindMap},
-	mapKind{format.KindSorted},
+	hashMap,
+	sortedMap,
 	listKind{},
 	valueKind{},
 	typeKind{},

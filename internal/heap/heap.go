@@ -5,7 +5,7 @@
 // reserves extents for itself and cuts them into blocks, so that processes never meet
 // over a free block. A block that a transaction frees is pending until no protected
 // version can see it; a version that can holds it. A batch is a block that lists free
-// blocks or extents, by which processes pass them on (format.Parcel).
+// blocks or extents, by which processes pass them on (format.Batch).
 //
 // Invariants:
 //

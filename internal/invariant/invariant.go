@@ -20,7 +20,7 @@ var Points = []string{
 	"commit.sealed", "commit.swap", "commit.swapped", "commit.freed", "commit.given", "commit.end",
 	"watch.armed", "watch.disarmed", "watch.held", "watch.told",
 	"grow.carved", "grow.allocated", "hole.allocated", "punch.marked", "punch.punched", "reclaim.scanned",
-	"parcel.built", "parcel.pushed", "parcel.taken",
+	"batch.built", "batch.pushed", "batch.taken",
 	"anchor.claimed", "anchor.synced", "anchor.written", "anchor.confirmed",
 	"journal.leading", "segment.chosen", "segment.claimed", "segment.made", "journal.write", "journal.written", "journal.synced", "journal.takeover",
 	"journal.tail", "journal.shorter", "journal.cut",

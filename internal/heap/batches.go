@@ -45,7 +45,7 @@ func (h *Heap) GiveBack(all bool) {
 			}
 		}
 		for _, list := range h.held {
-			h.released.take(list)
+			h.released.moveFrom(list)
 		}
 		for _, chunk := range h.released.chunks {
 			for _, f := range chunk {

@@ -27,7 +27,7 @@ var Points = []string{
 	"sync.begun", "sync.done",
 	"recover.replayed",
 	"sweep.epoch", "sweep.emptied", "sweep.held", "sweep.marked", "sweep.pushed",
-	"reserve.taken", "reserve.cut", "relief.sweeper",
+	"reserve.taken", "reserve.cut", "lowspace.sweeper",
 	"punch.synced", "move.found", "move.moved", "move.committed",
 	"rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"resize.told",

@@ -52,13 +52,13 @@ func (hashTree) nodes() []Node {
 	}
 }
 
-func (hashTree) referRoot(s Surveyor, b *Block, at int, of Owner, fn Refer) error {
+func (hashTree) referRoot(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	of.Shift = 0
 	return referTrie(s, b, at, of, fn)
 }
 
 // referInner is Node.Refer for an inner node of a hash trie.
-func referInner(s Surveyor, b *Block, of Owner, fn Refer) error {
+func referInner(s Walker, b *Block, of Owner, fn Refer) error {
 	bits := of.Link.Bits()
 	if of.Shift >= format.HashBits || bits == 0 || bits > format.FanBits || len(b.Payload) < 8<<bits {
 		return s.Damage(b.Addr, "an inner node with %d bits at hash bit %d", bits, of.Shift)
@@ -73,7 +73,7 @@ func referInner(s Surveyor, b *Block, of Owner, fn Refer) error {
 }
 
 // referTrie calls fn for the link of a hash trie at an offset, if it is not nil.
-func referTrie(s Surveyor, b *Block, at int, of Owner, fn Refer) error {
+func referTrie(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	switch of.Link.Kind() {
 	case format.LinkInner:
@@ -90,7 +90,7 @@ func referTrie(s Surveyor, b *Block, at int, of Owner, fn Refer) error {
 }
 
 // referBucket is Node.Refer for a bucket of a hash trie.
-func referBucket(s Surveyor, b *Block, of Owner, fn Refer) error {
+func referBucket(s Walker, b *Block, of Owner, fn Refer) error {
 	if len(b.Payload) != 8<<of.Link.WordBits()-format.HeaderSize {
 		return s.Damage(b.Addr, "a bucket of %d bytes under a link for 2^%d words", len(b.Payload), of.Link.WordBits())
 	}
@@ -98,7 +98,7 @@ func referBucket(s Surveyor, b *Block, of Owner, fn Refer) error {
 }
 
 // referChain is Node.Refer for any leaf of a hash trie.
-func referChain(_ Surveyor, b *Block, of Owner, fn Refer) error {
+func referChain(_ Walker, b *Block, of Owner, fn Refer) error {
 	for at := 0; at+8 <= len(b.Payload); at += 8 {
 		if b.Word(at) == 0 {
 			continue

@@ -41,7 +41,7 @@ type tree interface {
 	// nodes describes the blocks of the tree, without the entries.
 	nodes() []Node
 	// referRoot is Node.Refer for the link to the root, at an offset.
-	referRoot(s Surveyor, b *Block, at int, of Owner, fn Refer) error
+	referRoot(s Walker, b *Block, at int, of Owner, fn Refer) error
 }
 
 // treeVersion is a tree in one version.
@@ -257,8 +257,8 @@ func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 	return Told{Kind: k, Layout: Layout{Shape: s.Shape(key, value)}}, nil
 }
 
-// Judge implements Kind.
-func (k mapKind) Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
+// CheckChange implements Kind.
+func (k mapKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
 	if format.OpKindOf(h.What) == k.About().New {
 		return nil, layout.Bounds{}, nil
 	}

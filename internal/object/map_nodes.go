@@ -17,12 +17,12 @@ const (
 
 // Nodes implements Kind.
 func (k mapKind) Nodes() []Node {
-	entries := Node{Kind: format.KindEntry, Hold: func(_ Surveyor, _ *Block, of Owner) (Held, error) { return Held{Shape: of.Shape}, nil }}
+	entries := Node{Kind: format.KindEntry, Hold: func(_ Walker, _ *Block, of Owner) (Held, error) { return Held{Shape: of.Shape}, nil }}
 	return append(append([]Node{{Kind: k.kind, Refer: k.refer}}, k.nodes()...), entries)
 }
 
 // refer is Node.Refer for the object of a map.
-func (k mapKind) refer(s Surveyor, b *Block, of Owner, fn Refer) error {
+func (k mapKind) refer(s Walker, b *Block, of Owner, fn Refer) error {
 	if len(b.Payload) != mapSize {
 		return s.Damage(b.Addr, "a %s object of the wrong size", k.About().Called)
 	}

@@ -41,8 +41,8 @@ func (orderedTree) check(c Checker, root format.Link, sh *entry.Shape, report fu
 func (orderedTree) checkKey(sh *entry.Shape, key unsafe.Pointer) error { return sh.CheckOrder(key) }
 
 func (orderedTree) nodes() []Node {
-	refer := func(slot int) func(s Surveyor, b *Block, of Owner, fn Refer) error {
-		return func(s Surveyor, b *Block, of Owner, fn Refer) error { return referNode(s, b, of, slot, fn) }
+	refer := func(slot int) func(s Walker, b *Block, of Owner, fn Refer) error {
+		return func(s Walker, b *Block, of Owner, fn Refer) error { return referNode(s, b, of, slot, fn) }
 	}
 	return []Node{
 		{Kind: format.KindBranch, Refer: refer(format.BranchSlotSize)},
@@ -50,13 +50,13 @@ func (orderedTree) nodes() []Node {
 	}
 }
 
-func (orderedTree) referRoot(s Surveyor, b *Block, at int, of Owner, fn Refer) error {
+func (orderedTree) referRoot(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	return referTree(s, b, at, of, format.MaxTreeLevels, fn)
 }
 
 // referTree calls fn for the link of a B+tree at an offset, if it is not nil: to a node
 // of that many levels at the most.
-func referTree(s Surveyor, b *Block, at int, of Owner, most uint, fn Refer) error {
+func referTree(s Walker, b *Block, at int, of Owner, most uint, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	switch levels := of.Link.TreeLevels(); {
 	case of.Link == 0:
@@ -71,7 +71,7 @@ func referTree(s Surveyor, b *Block, at int, of Owner, most uint, fn Refer) erro
 
 // referNode is Node.Refer for a node of a B+tree with slots of a size: the references
 // stand behind as many words of keys as there is room for.
-func referNode(s Surveyor, b *Block, of Owner, slot int, fn Refer) error {
+func referNode(s Walker, b *Block, of Owner, slot int, fn Refer) error {
 	const headSize = format.NodeHeadSize
 	room := (len(b.Payload) - headSize) / slot
 	if room <= 0 || int(uint16(b.Word(0))) > room {

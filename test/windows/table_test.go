@@ -164,7 +164,7 @@ var windows = []window{
 	{point: "reserve.cut", elsewhere: "TestFull_StoppedInTheReserve",
 		meanwhile: "The same.",
 		right:     "The extent is its own, and active as it is no sweep begins (I7)."},
-	{point: "relief.sweeper", elsewhere: "TestFull_StoppedInRelief",
+	{point: "lowspace.sweeper", elsewhere: "TestFull_StoppedForLowSpace",
 		meanwhile: "Its lock is taken over, others remove and store, and another one is the sweeper.",
 		right:     "It is in a transaction, so no other sweep begins (I7). Its own begins in an epoch of its own, and comes to nothing where its base is not the newest version any more (RV7)."},
 	{point: "punch.synced", work: "compact", once: true,

@@ -103,10 +103,11 @@ chaos:
 arm64:
 	test/arm64/run $(ARM64)
 
-# Every fuzzer, one after the other, so long each.
+# Every fuzzer, one after the other, so long each. Inputs are made smaller in a few tries: where
+# one try opens a space, seconds of tries for each input of interest would be all that happens.
 fuzz:
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
-		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$dir" || exit 1; done
+		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" || exit 1; done
 
 # Processes in all orders: see internal/explore. DEVIATIONS bounds the schedules, EXPLORE the
 # time for one scenario and one bound. go test ./... does it with one deviation, for a minute.

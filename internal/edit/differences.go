@@ -22,14 +22,18 @@ type pair = object.Pair
 type Comparison struct {
 	was, now *Editor // was is nil if there is no older version
 	*object.Comparison
+	expired *expired // nil: nothing can
 }
 
 // Subject is an object that can be watched, and how it is looked at.
 type Subject interface {
 	// Compare returns what finds the differences of the object between two versions,
-	// nil if there are none. Without an older version everything is new. It is an error
-	// if the object is not there in the newer version, or has other types.
-	Compare(was, now *Editor) (*Comparison, error)
+	// each as it is at an instant, nil if there are none. Without an older version everything
+	// is new. It is an error if the object is not there in the newer version, or has other types.
+	Compare(was, now *Editor, at Instants) (*Comparison, error)
+	// NextInstant returns the first instant after another at which a part of the object
+	// expires in a version, nanoseconds since 1970; 0: none.
+	NextInstant(ed *Editor, after int64) (int64, error)
 }
 
 // CompareObject compares an object, whose payload is p, with what it was; nil if it has
@@ -47,20 +51,20 @@ func CompareObject(was, now *Editor, kind format.Kind, index uint64, p unsafe.Po
 	if err != nil {
 		return nil, err
 	}
-	return &Comparison{was, now, c}, nil
+	return &Comparison{was: was, now: now, Comparison: c}, nil
 }
 
 // Compare implements Subject for maps, sorted or not.
-func (of MapOf) Compare(was, now *Editor) (*Comparison, error) {
+func (of MapOf) Compare(was, now *Editor, at Instants) (*Comparison, error) {
 	m, entries, err := now.Bind(of)
 	if err != nil {
 		return nil, err
 	}
-	return CompareObject(was, now, m.kind, m.index, unsafe.Pointer(entries), object.Layout{Shape: m.shape})
+	return compareMap(was, now, m, entries, at)
 }
 
 // Compare implements Subject.
-func (of ListOf) Compare(was, now *Editor) (*Comparison, error) {
+func (of ListOf) Compare(was, now *Editor, _ Instants) (*Comparison, error) {
 	list, t, err := now.list(of)
 	if err != nil {
 		return nil, err
@@ -69,7 +73,7 @@ func (of ListOf) Compare(was, now *Editor) (*Comparison, error) {
 }
 
 // Compare implements Subject.
-func (of RefOf) Compare(was, now *Editor) (*Comparison, error) {
+func (of RefOf) Compare(was, now *Editor, _ Instants) (*Comparison, error) {
 	p, t, err := now.value(of)
 	if err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ type StoredOf struct {
 }
 
 // Compare implements Subject.
-func (of StoredOf) Compare(was, now *Editor) (*Comparison, error) {
+func (of StoredOf) Compare(was, now *Editor, at Instants) (*Comparison, error) {
 	s, err := now.Stored(of.ID)
 	if err != nil {
 		return nil, err
@@ -97,6 +101,9 @@ func (of StoredOf) Compare(was, now *Editor) (*Comparison, error) {
 	p, err := now.object(of.ID.Index(), s.kind)
 	if err != nil {
 		return nil, err
+	}
+	if s, ok := s.StoredAccess.(*storedMap); ok {
+		return compareMap(was, now, s.m, (*format.MapObject)(p), at)
 	}
 	return CompareObject(was, now, s.kind, of.ID.Index(), p, s.layout)
 }

@@ -17,6 +17,26 @@ type Keeper interface {
 	Set(ed *Editor, m *Map, key, value unsafe.Pointer) error
 	// Remove removes an entry, within a change that has begun, and reports whether it was there.
 	Remove(ed *Editor, m *Map, key unsafe.Pointer) (bool, error)
+
+	// Of maps whose entries expire:
+
+	// Gone reports whether the transaction does not see an entry any more.
+	Gone(ed *Editor, m *Map, e unsafe.Pointer) (bool, error)
+	// Judge returns what is Gone for many entries, until the transaction changes the map.
+	Judge(ed *Editor, m *Map) (func(e unsafe.Pointer) (bool, error), error)
+	// GoneAt is Gone at an instant.
+	GoneAt(ed *Editor, m *Map, e unsafe.Pointer, at int64) (bool, error)
+	// CountGone returns how many entries the transaction does not see any more.
+	CountGone(ed *Editor, m *Map) (uint64, error)
+	// EachGone calls yield with each of them.
+	EachGone(ed *Editor, m *Map, yield func(e unsafe.Pointer) bool) error
+	// Renew makes the time to live of an entry begin anew, within a change that has begun.
+	Renew(ed *Editor, m *Map, e unsafe.Pointer) error
+	// Between calls yield with the entries of the older version that are the same blocks in the newer
+	// one, and are seen in the older one at its instant, and not in the newer one at its.
+	Between(was, now *Editor, old, m *Map, at Instants, yield func(e unsafe.Pointer)) error
+	// NextInstant returns the first instant after another at which an entry expires; 0: none.
+	NextInstant(ed *Editor, m *Map, after int64) (int64, error)
 }
 
 // Keep sets what keeps the indexes.
@@ -28,14 +48,17 @@ func (s *Store) Keeper() Keeper { return s.keeper }
 // Indexed reports whether the map has indexes (IX2).
 func (m *Map) Indexed() bool { return m.key&format.Indexed != 0 }
 
-// MarkIndexed says whether the map with the index has indexes.
-func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed bool) error {
+// MarkIndexed says of the map with the index whether it has indexes, and whether its entries expire.
+func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed, expires bool) error {
 	object, err := ed.EditMap(of, kind)
 	if err != nil {
 		return err
 	}
-	if object.Key &^= format.Indexed; indexed {
+	if object.Key &^= format.KeyMarks; indexed || expires {
 		object.Key |= format.Indexed
+	}
+	if expires {
+		object.Key |= format.Expiring
 	}
 	return nil
 }

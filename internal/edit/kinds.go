@@ -28,7 +28,10 @@ func init() { // what is in it uses it
 
 // storedMap is acts.stored for maps, sorted or not.
 func (ed *Editor) storedMap(id format.ID, s *Stored) error {
-	m, _, err := ed.untypedMap(id)
+	m, entries, err := ed.untypedMap(id)
+	if err == nil {
+		s.Count, err = m.count(ed, entries)
+	}
 	if err == nil {
 		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{ed, m}
 	}

@@ -28,7 +28,7 @@ func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	entry, err := m.find(ed, object, key)
+	entry, err := m.present(ed, object, key)
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
 	}
@@ -95,7 +95,7 @@ func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return nil, err
 	}
-	entry, err := m.find(ed, object, key)
+	entry, err := m.present(ed, object, key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (ed *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value
 	if err != nil {
 		return err
 	}
-	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.all(ed, object, yield) })
+	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.allPresent(ed, object, yield) })
 }
 
 // copyKeys passes the entries of a walk on as Entries does.
@@ -160,11 +160,12 @@ func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Point
 
 // Len returns the number of entries.
 func (ed *Editor) Len(of MapOf) (int, error) {
-	_, object, err := ed.Bind(of)
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return 0, err
 	}
-	return int(object.Count), nil
+	n, err := m.count(ed, object)
+	return int(n), err
 }
 
 // find returns the payload of the entry with the key, nil if there is none. It is

@@ -81,7 +81,10 @@ type Live struct {
 	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
 	Limit  atomic.Uint64 `doc:"offset up to which the heap may grow: the maximum size of the space"`
-	_      [104]byte
+
+	Passed  atomic.Uint64 `doc:"instant up to which entries were found to have expired that may still be stored, nanoseconds since 1970 UTC; 0: none"`
+	Remover atomic.Uint64 `doc:"incarnation that removes expired entries; 0: none"`
+	_       [88]byte
 
 	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
 	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`

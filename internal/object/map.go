@@ -259,7 +259,7 @@ func (k mapKind) checkKey(sh *entry.Shape, key unsafe.Pointer) error {
 
 // Make implements Kind.
 func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
-	key, value := s.Type(h.Addr&^format.Indexed), s.Type(h.Arg)
+	key, value := s.Type(h.Addr&^format.KeyMarks), s.Type(h.Arg)
 	if key == nil || value == nil {
 		return Told{}, errors.New("a map whose types are lost")
 	}

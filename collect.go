@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/collect"
-	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/naming"
 )
 
 // CollectStats is the outcome of Collect. Sizes are bytes.
@@ -94,10 +94,6 @@ func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
 // ErrCorrupt (nothing has changed), ErrNoSpace, ErrIO.
 func Compact(ctx context.Context, name string, opts ...Option) (CompactStats, error) {
 	s := settingsOf(opts)
-	dir, err := locate("compact", name, &s)
-	if err != nil {
-		return CompactStats{}, err
-	}
-	before, after, err := engine.Compact(ctx, dir, s.engine)
+	before, after, err := naming.Compact(ctx, s.named(name), s.engine)
 	return CompactStats{uint64(before), uint64(after)}, err
 }

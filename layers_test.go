@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
+	{"internal/naming"},
 	{"internal/engine"},
 	{"internal/collect", "internal/watch", "internal/expiry"},
 	{"internal/recast", "internal/view"},
@@ -86,7 +87,8 @@ var dependencies = map[string]map[string]string{
 		"golang.org/x/sys/unix":      "whether the output is a terminal",
 	},
 	"cmd/everheap/internal/shell": {
-		"golang.org/x/term": "editing of lines",
+		"golang.org/x/term":     "editing of lines",
+		"golang.org/x/sys/unix": "the mode of the terminal while a statement runs",
 	},
 	"cmd/everheap/internal/manual": {
 		"github.com/alecthomas/kong": "the model of the command line",

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/naming"
 )
 
 // Option says how Open opens a space.
@@ -19,6 +20,17 @@ type settings struct {
 	dir        string
 	durability Durability
 }
+
+// settingsOf adds up options.
+func settingsOf(opts []Option) (s settings) {
+	for _, o := range opts {
+		o.applyOpen(&s)
+	}
+	return s
+}
+
+// named returns what to find a space by.
+func (s *settings) named(name string) naming.Name { return naming.Name{Text: name, Dir: s.dir} }
 
 // updateSettings is what the options of Update add up to.
 type updateSettings struct{ durability Durability }

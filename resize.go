@@ -2,11 +2,8 @@ package everheap
 
 import (
 	"context"
-	"errors"
-	"path/filepath"
 
-	"github.com/everheap/everheap/internal/engine"
-	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/naming"
 )
 
 // Resize changes the maximum size of the open space to a number of bytes, rounded up to 64
@@ -37,33 +34,5 @@ func (s *Space) Resize(ctx context.Context, bytes uint64) error {
 // ErrUnsupported (no window can be so large), ErrAddressInUse (no place is free).
 func Resize(ctx context.Context, name string, bytes uint64, opts ...Option) error {
 	s := settingsOf(opts)
-	s.engine.MaxSize = 0
-	dir, err := locate("resize", name, &s)
-	if err != nil {
-		return err
-	}
-	base, size, err := engine.StoredWindow(dir)
-	if err != nil {
-		return err
-	}
-	if bytes > size {
-		return enlarge(ctx, dir, window{base, size}, bytes, s.engine)
-	}
-	s.engine.MustExist = true
-	e, err := engine.OpenContext(ctx, dir, s.engine)
-	if err != nil {
-		return err
-	}
-	return errors.Join(e.Resize(ctx, bytes), e.Close())
-}
-
-// enlarge gives the closed space in a directory a larger window.
-func enlarge(ctx context.Context, dir string, from window, bytes uint64, o engine.Options) error {
-	size, err := engine.WindowSize(bytes)
-	if err != nil {
-		return &failure.OpError{Op: "resize", Space: filepath.Base(dir), Err: err}
-	}
-	return inOtherWindow("resize", dir, from, window{size: size}, func(base uint64) error {
-		return engine.Resize(ctx, dir, bytes, base, size, o)
-	})
+	return naming.Resize(ctx, s.named(name), bytes, s.engine)
 }

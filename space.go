@@ -2,18 +2,13 @@ package everheap
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/engine"
-	"github.com/everheap/everheap/internal/failure"
-	"github.com/everheap/everheap/internal/spacefile"
+	"github.com/everheap/everheap/internal/naming"
 	"github.com/everheap/everheap/internal/watch"
-	"github.com/everheap/everheap/registry"
 )
 
 // Space is an open space: one region of persistent memory that processes share. Any number
@@ -48,110 +43,11 @@ func Open(name string, opts ...Option) (*Space, error) {
 // ignores ctx once it creates, recovers or opens the space.
 func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, error) {
 	s := settingsOf(opts)
-	var e *engine.Space
-	var err error
-	switch {
-	case s.dir != "":
-		if err = registry.ValidName(name); err == nil {
-			e, err = engine.OpenContext(ctx, filepath.Join(s.dir, name), s.engine)
-		}
-	case strings.ContainsRune(name, filepath.Separator):
-		e, err = openDirectory(ctx, name, s.engine)
-	default:
-		e, err = openNamed(ctx, name, s.engine)
-	}
+	e, err := naming.Open(ctx, s.named(name), s.engine)
 	if err != nil {
 		return nil, err
 	}
 	return &Space{engine: e, name: name, durability: s.durability, session: e.NewSession()}, nil
-}
-
-// openDirectory opens a space that the registry need not know. If it is created,
-// its window avoids those of registered spaces, as far as the registry can be read.
-func openDirectory(ctx context.Context, dir string, o engine.Options) (*engine.Space, error) {
-	if entries, err := registry.Open("").List(); err == nil {
-		o.Taken = windowsOf(entries)
-	}
-	return engine.OpenContext(ctx, dir, o)
-}
-
-// openNamed opens a space by its name, and registers a new one.
-func openNamed(ctx context.Context, name string, o engine.Options) (*engine.Space, error) {
-	fail := func(err error) (*engine.Space, error) { return nil, failure.OfOpen(name, err) }
-	if err := engine.Supported(); err != nil { // before the registry is touched
-		return fail(err)
-	}
-	if err := registry.ValidName(name); err != nil {
-		return fail(err)
-	}
-	r := registry.Open("").WithContext(ctx)
-	entry, found, err := r.Lookup(name)
-	if err != nil {
-		return fail(err)
-	}
-	if found {
-		o.MustExist = true
-		e, err := engine.OpenContext(ctx, entry.Dir, o)
-		if err == nil {
-			correct(r, entry, e)
-		}
-		if errors.Is(err, ErrNotFound) {
-			return fail(fmt.Errorf("%w: %q is registered in %s, but no space is there; if it was moved: everheap adopt NEWDIR %s; if it is gone: everheap forget %s",
-				ErrNotFound, name, entry.Dir, name, name))
-		}
-		return e, err
-	}
-	dir := r.DefaultDir(name)
-	if dir == "" {
-		return fail(fmt.Errorf("no home for the registry: set EVERHEAP_HOME, or give a directory such as ./%s", name))
-	}
-	if base, size, err := engine.StoredWindow(dir); err == nil { // there, but a crash kept it from being registered
-		if err := r.Register(registry.Entry{Name: name, Dir: dir, Base: base, Size: size}); err != nil {
-			return fail(err)
-		}
-		return engine.OpenContext(ctx, dir, o)
-	}
-	if o.ReadOnly {
-		return fail(fmt.Errorf("%w: no space of that name is registered", ErrNotFound))
-	}
-	return createNamed(ctx, r, name, dir, o)
-}
-
-// correct tells the registry where the window of a space really is, if that is not
-// what it says: a crash can have come between the two. What fails is left to the next
-// one who opens the space: the registry only helps to keep windows apart.
-func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
-	if base, size := e.Window(); entry.Base != 0 && (base != entry.Base || size != entry.Size) {
-		entry.Base, entry.Size = base, size
-		_ = r.Register(entry)
-	}
-}
-
-// createNamed creates a space and registers it.
-func createNamed(ctx context.Context, r *registry.Registry, name, dir string, o engine.Options) (e *engine.Space, err error) {
-	size, err := engine.WindowSize(o.MaxSize)
-	if err != nil {
-		return nil, failure.OfOpen(name, err)
-	}
-	place := func(taken func(base, size uint64) bool) (uint64, error) {
-		return spacefile.PickPlace(size, taken)
-	}
-	create := func(base uint64) error {
-		o.Base = base
-		e, err = engine.OpenContext(ctx, dir, o)
-		return err
-	}
-	if err := r.Reserve(name, dir, size, place, create); err != nil {
-		if e != nil {
-			e.Close()
-		}
-		if found, ok, lookErr := r.Lookup(name); lookErr == nil && ok { // another process was faster
-			o.MustExist = true
-			return engine.OpenContext(ctx, found.Dir, o)
-		}
-		return nil, failure.OfOpen(name, err)
-	}
-	return e, nil
 }
 
 // Close ends this handle. After the last handle of the last process is closed, every commit

@@ -213,6 +213,7 @@ type CollectionInfo struct {
 	Len   uint64 // entries; 1 for a single value
 
 	Indexes []IndexInfo // by name
+	Expiry  string      // when entries expire, as "at Until" or "30m0s after it was set"; "": never
 }
 
 // Type returns the type of the collection in Go syntax: map[string]forum.User,
@@ -248,8 +249,12 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 		if err != nil {
 			return nil, tx.space.wrap("collections", err)
 		}
+		expiry, err := tx.expiry(n.ID)
+		if err != nil {
+			return nil, tx.space.wrap("collections", err)
+		}
 		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes})
+			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes, Expiry: expiry})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

@@ -85,16 +85,16 @@ func (c *Clock) mark() *atomic.Uint64 {
 	return &c.m.Live.Words().Passed
 }
 
-// settling is the bit of the mark that says that it is about to go back. The rest of the word is an
-// even number of nanoseconds.
-const settling = 1
+// settling is the bit of the mark that says that it is about to go back. The rest of the word are
+// nanoseconds.
+const settling = 1 << 63
 
 // Now implements edit.Clock.
 func (c *Clock) Now() int64 { return max(c.wall(), int64(c.mark().Load()&^settling)) }
 
 // Passed implements edit.Clock. It takes the bit away.
 func (c *Clock) Passed(instant int64) {
-	at, mark := uint64(instant+instant&1), c.mark()
+	at, mark := uint64(max(instant, 0)), c.mark()
 	for old := mark.Load(); old&settling != 0 || old < at; old = mark.Load() {
 		if mark.CompareAndSwap(old, max(old&^settling, at)) {
 			return
@@ -125,7 +125,7 @@ type Remover struct {
 	running bool
 	next    time.Time // before that none begins
 
-	last format.Version // that Remove has published
+	last format.Version // that removeAll has published
 
 	// Of the goroutine that looks.
 	seen format.Version // that was looked at last
@@ -137,7 +137,7 @@ func (r *Remover) Init(m *member.Member, d *durable.Writer, store *edit.Store, c
 	r.Member, r.durable, r.store, r.clock = m, d, store, c
 }
 
-// Look begins to remove what has expired, if there is anything. It is called now and then; while no
+// Look begins, for who has a guard, to remove what has expired, if there is anything. It is called now and then; while no
 // version is new and nothing is due it costs a look at a word and at the clock.
 func (r *Remover) Look() error {
 	v, err := view.Newest(r.Member, r.store)
@@ -146,8 +146,7 @@ func (r *Remover) Look() error {
 	}
 	defer v.Drop()
 	if v.Version() != r.seen {
-		err := r.Guarded(func() (err error) { r.due, err = firstDue(&v.Editor); return err })
-		if err != nil {
+		if r.due, err = firstDue(&v.Editor); err != nil {
 			return err
 		}
 		r.seen = v.Version()
@@ -188,7 +187,7 @@ func (r *Remover) Look() error {
 
 // wanted reports whether something is due, or the mark is ahead of the wall clock.
 func (r *Remover) wanted() bool {
-	return r.due != 0 && r.due <= r.clock.Now() || int64(r.clock.mark().Load()) > r.clock.wall()
+	return r.due != 0 && r.due <= r.clock.Now() || int64(r.clock.mark().Load()&^settling) > r.clock.wall()
 }
 
 // firstDue returns the first instant at which an entry of a version expires, or has expired; 0: none does.
@@ -223,14 +222,23 @@ func (r *Remover) claimed(ctx context.Context) error {
 	}
 	defer w.Remover.CompareAndSwap(me, 0)
 	invariant.Point("expire.claimed")
-	if err := r.Remove(ctx); err != nil {
+	return r.tidy(ctx)
+}
+
+// Tidy removes all that has expired, and lets the mark go back if it can. It is for tests.
+func (r *Remover) Tidy(ctx context.Context) error {
+	return r.Guarded(func() error { return r.tidy(ctx) })
+}
+
+func (r *Remover) tidy(ctx context.Context) error {
+	if err := r.removeAll(ctx); err != nil {
 		return err
 	}
 	return r.settle()
 }
 
-// Remove removes all that has expired. One at a time may.
-func (r *Remover) Remove(ctx context.Context) error {
+// removeAll removes all that has expired.
+func (r *Remover) removeAll(ctx context.Context) error {
 	for {
 		began, more := time.Now(), false
 		var base, published format.Version
@@ -300,8 +308,7 @@ func (r *Remover) settle() error {
 		return err
 	}
 	invariant.Point("expire.settling")
-	wall := r.clock.wall()
-	mark.CompareAndSwap(at|settling, uint64(max(wall-wall&1, 0)))
+	mark.CompareAndSwap(at|settling, uint64(max(r.clock.wall(), 0)))
 	return nil
 }
 

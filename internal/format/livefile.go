@@ -82,7 +82,7 @@ type Live struct {
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
 	Limit  atomic.Uint64 `doc:"offset up to which the heap may grow: the maximum size of the space"`
 
-	Passed  atomic.Uint64 `doc:"instant up to which entries were found to have expired that may still be stored, nanoseconds since 1970 UTC; 0: none"`
+	Passed  atomic.Uint64 `doc:"time that was needed to tell somebody that an entry has expired, nanoseconds since 1970 UTC; bit 63: it may go back if nobody is told so meanwhile; 0: none"`
 	Remover atomic.Uint64 `doc:"incarnation that removes expired entries; 0: none"`
 	_       [88]byte
 

@@ -98,11 +98,11 @@ type metered struct {
 	cost *int
 }
 
-func (m metered) Compare(was, now *edit.Editor) (*edit.Comparison, error) {
-	found, err := m.Subject.Compare(was, now)
+func (m metered) Compare(was, now *edit.Editor, at edit.Instants) (*edit.Comparison, error) {
+	found, err := m.Subject.Compare(was, now, at)
 	if found != nil {
-		step := found.Step
-		found.Step = func(yield func(object.Pair)) (bool, error) {
+		step := found.Comparison.Step
+		found.Comparison.Step = func(yield func(object.Pair)) (bool, error) {
 			*m.cost++
 			return step(func(p object.Pair) { *m.cost++; yield(p) })
 		}

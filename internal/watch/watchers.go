@@ -118,8 +118,8 @@ func (s *Session) AwaitVersion(ctx context.Context, last format.Version) (format
 	return s.await(ctx, last, 0)
 }
 
-// look at the clock after that long, at the latest: it may be put forward.
-var clockTick = time.Second
+// clockTick bounds a sleep until an instant: the wall clock may be put forward.
+const clockTick = 250 * time.Millisecond
 
 // awaitEither is AwaitVersion, and returns at an instant at the latest, if it is not 0.
 func (s *Session) awaitEither(ctx context.Context, last format.Version, instant int64) error {

@@ -105,7 +105,7 @@ func (c *Clock) Passed(instant int64) {
 // A transaction of the remover has the writer lock for a fraction of a millisecond. If others
 // write, it waits for several times as long before the next one.
 const (
-	removeTime = 300 * time.Microsecond
+	removeTime = 100 * time.Microsecond
 	checkEach  = 4 // entries
 	giveWay    = 3 // times as long as it has written
 	retryAfter = time.Second

@@ -82,6 +82,19 @@ func RemoveExpired(t testing.TB, s *everheap.Space) {
 	Must(t, Engine(s).Remover.Tidy(context.Background()))
 }
 
+// StoredEntries returns how many entries a map has, those that have expired included.
+func StoredEntries(t testing.TB, s *everheap.Space, name string) uint64 {
+	t.Helper()
+	tx, err := Engine(s).View()
+	Must(t, err)
+	defer tx.DropView()
+	id, err := tx.IDOf(name)
+	Must(t, err)
+	_, object, err := tx.MapByID(id)
+	Must(t, err)
+	return object.Count
+}
+
 // WithCollecting opens a space whose collections drop so many objects in a transaction,
 // and call step between them.
 func WithCollecting(batch int, step func()) everheap.Option {

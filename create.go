@@ -9,6 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/recast"
 	"github.com/everheap/everheap/internal/typetext"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // SpecError says what is wrong with the text of a type, and where. It is ErrUnstorable.
@@ -94,16 +95,8 @@ func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 	if err := declare(s, tx, id, handle, &typeSettings{}); err != nil {
 		return nil, s.wrap(op, err)
 	}
-	c := &Collection{space: s, name: name, id: id, kind: collectionKind(handle), key: handle.Key(), value: handle.Elem()}
-	if c.kind == "list" {
-		c.key, err = layout.For[int]()
-	}
-	return c, err
-}
-
-// collectionKind returns the kind of the collections that handles of a type lead to.
-func collectionKind(handle *layout.Type) string {
-	return map[layout.Kind]string{layout.Map: "map", layout.Sorted: "sorted", layout.List: "list", layout.Ref: "ref"}[handle.Kind()]
+	of, err := untyped.Made(name, id, handle)
+	return &Collection{s, of}, err
 }
 
 // parseSpec reads the type of a collection.
@@ -164,19 +157,10 @@ func (s *Space) Differences(name, spec string) (lines []string, err error) {
 	if err == nil {
 		err = s.View(func(tx *Tx) error {
 			c, err := tx.Collection(name)
-			if err != nil {
-				return err
+			if err == nil {
+				lines, err = c.of.Differences(handle)
 			}
-			if c.kind != collectionKind(handle) {
-				return fmt.Errorf("%w: %s is a %s, and not a %s", ErrTypeChanged, name, c.kind, collectionKind(handle))
-			}
-			if handle.Key() != nil {
-				for _, l := range layout.Diff(c.key, handle.Key()) {
-					lines = append(lines, l+", in the keys")
-				}
-			}
-			lines = append(lines, layout.Diff(c.value, handle.Elem())...)
-			return nil
+			return err
 		})
 	}
 	return lines, s.wrap("comparing "+name, err)

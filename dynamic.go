@@ -3,13 +3,13 @@ package everheap
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // Collection is a collection that a program uses without its Go types, by the types that the
@@ -22,11 +22,8 @@ import (
 // appends, and only the last element can be deleted. A single value has no keys: its key is
 // nil.
 type Collection struct {
-	space      *Space
-	name       string
-	kind       string
-	id         format.ID
-	key, value *layout.Type // key is nil if there are no keys
+	space *Space
+	of    untyped.Collection
 }
 
 // JSONError says why a JSON text is not a key or a value of a collection.
@@ -57,55 +54,49 @@ func (s *Space) Collection(name string) (c *Collection, err error) {
 // Collection returns the collection with a name in the version of the transaction, with the
 // types that it has there, or ErrNotFound.
 func (tx *Tx) Collection(name string) (*Collection, error) {
-	index, found, err := tx.engine.Named(name)
-	if err == nil && !found {
-		err = fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name)
-	}
-	if err != nil {
-		return nil, tx.space.wrap("collection", err)
-	}
-	return tx.collection(name, format.MakeID(tx.space.engine.Tag(), index))
+	of, err := untyped.Find(&tx.engine.Editor, name)
+	return tx.collection(of, err)
 }
 
 // CollectionOf returns the collection that a handle with the ID leads to, with the types that
 // it has in the version of the transaction. It has no name. Errors: ErrNotFound, ErrDangling.
-func (tx *Tx) CollectionOf(id ID) (*Collection, error) { return tx.collection("", format.ID(id)) }
+func (tx *Tx) CollectionOf(id ID) (*Collection, error) {
+	of, err := untyped.Of(&tx.engine.Editor, "", format.ID(id))
+	return tx.collection(of, err)
+}
 
-// collection returns a collection by its ID.
-func (tx *Tx) collection(name string, id format.ID) (*Collection, error) {
-	c := &Collection{space: tx.space, name: name, id: id}
-	st, err := tx.engine.Stored(c.id)
+// collection returns what was looked up.
+func (tx *Tx) collection(of untyped.Collection, err error) (*Collection, error) {
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)
 	}
-	c.kind, c.key, c.value = st.Kind, st.Key, st.Value
-	return c, nil
+	return &Collection{tx.space, of}, nil
 }
 
 // Name returns the name by which Collection found it; "" if it was found by its ID.
-func (c *Collection) Name() string { return c.name }
+func (c *Collection) Name() string { return c.of.Name }
 
 // ID returns the identity of the collection.
-func (c *Collection) ID() ID { return ID(c.id) }
+func (c *Collection) ID() ID { return ID(c.of.ID) }
 
 // Kind returns what the collection is: map, sorted, list, or ref for a single value.
-func (c *Collection) Kind() string { return c.kind }
+func (c *Collection) Kind() string { return c.of.Kind }
 
 // Ordered reports whether the entries come in an order: those of a sorted map by key,
 // those of a list by index.
-func (c *Collection) Ordered() bool { return c.kind == "sorted" || c.kind == "list" }
+func (c *Collection) Ordered() bool { return c.of.Kind == "sorted" || c.of.Kind == "list" }
 
 // KeyType returns the type of the keys in Go syntax; "" if there are no keys.
-func (c *Collection) KeyType() string { return layout.TextOf(c.key) }
+func (c *Collection) KeyType() string { return layout.TextOf(c.of.Key) }
 
 // ValueType returns the type of the values in Go syntax.
-func (c *Collection) ValueType() string { return c.value.String() }
+func (c *Collection) ValueType() string { return c.of.Value.String() }
 
 // StringKeys reports whether the keys are strings, of whatever named type.
-func (c *Collection) StringKeys() bool { return c.key != nil && c.key.IsString() }
+func (c *Collection) StringKeys() bool { return c.of.Key != nil && c.of.Key.IsString() }
 
 // StringValues reports whether the values are strings, of whatever named type.
-func (c *Collection) StringValues() bool { return c.value.IsString() }
+func (c *Collection) StringValues() bool { return c.of.Value.IsString() }
 
 // GetJSON is Encoded.Get in JSON.
 func (c *Collection) GetJSON(sc Scope, key []byte) (value []byte, err error) {
@@ -124,7 +115,7 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 
 // Len returns the number of entries.
 func (c *Collection) Len(sc Scope) (n int, err error) {
-	err = c.read(sc, "len", func(st *edit.Stored) error {
+	err = c.read(sc, "len", func(_ *Tx, st *edit.Stored) error {
 		n = int(st.Count)
 		return nil
 	})
@@ -137,36 +128,8 @@ func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] { return c.As(JSO
 // KeysJSON is Encoded.Keys in JSON.
 func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] { return c.As(JSON).Keys(tx) }
 
-// all walks the entries until each wants no more or fails.
-func (c *Collection) all(tx *Tx, each func(st *edit.Stored, key, value edit.StoredPart) (bool, error)) error {
-	st, err := c.bind(tx)
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = st.All(func(key, value edit.StoredPart) bool {
-		more, err := each(st, key, value)
-		failed = err
-		return more && err == nil
-	})
-	return errors.Join(failed, err)
-}
-
-// bind finds the collection in a transaction. The stored types of a collection
-// can change, and what was parsed for one type is nothing to another.
-func (c *Collection) bind(tx *Tx) (*edit.Stored, error) {
-	st, err := tx.engine.Stored(c.id)
-	if err != nil {
-		return nil, err
-	}
-	if st.Kind != c.kind || !layout.SameOrNone(st.Key, c.key) || !layout.SameOrNone(st.Value, c.value) {
-		return nil, fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", ErrTypeChanged, c.name)
-	}
-	return st, nil
-}
-
 // read runs fn in the scope: in its transaction, or in a View of its own.
-func (c *Collection) read(sc Scope, op string, fn func(*edit.Stored) error) error {
+func (c *Collection) read(sc Scope, op string, fn func(*Tx, *edit.Stored) error) error {
 	s, tx := sc.scope()
 	if tx != nil {
 		return c.do(tx, op, fn)
@@ -176,18 +139,19 @@ func (c *Collection) read(sc Scope, op string, fn func(*edit.Stored) error) erro
 
 // write runs fn in the scope: in its transaction, or in an Update of its own.
 func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) error {
+	do := func(tx *Tx) error { return c.do(tx, op, func(_ *Tx, st *edit.Stored) error { return fn(st) }) }
 	s, tx := sc.scope()
 	if tx != nil {
-		return c.do(tx, op, fn)
+		return do(tx)
 	}
-	return s.Update(context.Background(), func(tx *Tx) error { return c.do(tx, op, fn) })
+	return s.Update(context.Background(), do)
 }
 
 // do runs fn with the collection in a transaction.
-func (c *Collection) do(tx *Tx, op string, fn func(*edit.Stored) error) error {
-	st, err := c.bind(tx)
+func (c *Collection) do(tx *Tx, op string, fn func(*Tx, *edit.Stored) error) error {
+	st, err := c.of.Bind(&tx.engine.Editor)
 	if err == nil {
-		err = fn(st)
+		err = fn(tx, st)
 	}
 	return tx.space.wrap(op, err)
 }

@@ -1,11 +1,9 @@
 package everheap
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // IndexOption says what an index is like.
@@ -114,11 +113,11 @@ func (tx *Tx) indexes(id format.ID) (list []IndexInfo, err error) {
 func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
 	s, tx := sc.scope()
 	if tx == nil {
-		err = s.View(func(tx *Tx) (err error) { list, err = tx.indexes(c.id); return err })
+		err = s.View(func(tx *Tx) (err error) { list, err = tx.indexes(c.of.ID); return err })
 	} else {
-		list, err = tx.indexes(c.id)
+		list, err = tx.indexes(c.of.ID)
 	}
-	return list, s.wrap("indexes of "+c.name, err)
+	return list, s.wrap("indexes of "+c.of.Name, err)
 }
 
 // Indexed returns the entries that an index leads to, as they are when the loop starts, in its
@@ -126,73 +125,9 @@ func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
 // bounds. name is that of the index, or its fields as WithIndex has them. With fewer values and
 // bounds than fields, an entry comes as often as it has values.
 func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		st, err := e.c.bind(tx)
-		var l indexing.Lookup
-		if err == nil {
-			l, err = indexing.OpenStored(&tx.engine.Editor, e.c.id, name)
-		}
-		var lo, hi []byte
-		if err == nil {
-			lo, hi, err = e.indexEnds(&l, equal, from, to)
-		}
-		if err == nil && (hi == nil || string(lo) < string(hi)) {
-			var failed error
-			err = l.Walk(lo, hi, false, func(form string, at int) bool {
-				var entry unsafe.Pointer
-				if entry, failed = l.Entry(form, at); failed != nil {
-					return false
-				}
-				key, value := l.Parts(entry)
-				var k, v []byte
-				if k, failed = e.appendPart(nil, st.Key, key); failed == nil {
-					v, failed = e.appendPart(nil, st.Value, value)
-				}
-				return failed == nil && yield(k, v)
-			})
-			err = errors.Join(failed, err)
-		}
-		if err != nil {
-			tx.raise("indexed", err)
-		}
-	}
-}
-
-// indexEnds is Index.ends for encoded values.
-func (e Encoded) indexEnds(l *indexing.Lookup, equal [][]byte, from, to Bound[[]byte]) (lo, hi []byte, err error) {
-	add := func(dst []byte, i int, b []byte) ([]byte, error) {
-		if i >= l.Fields() {
-			return nil, fmt.Errorf("the index %s is on %d fields, and not on more", l.Name, l.Fields())
-		}
-		v, err := e.parse("value", l.FieldType(i), b)
-		if err != nil {
-			return nil, err
-		}
-		dst, err = l.AppendField(dst, i, v.Pointer())
-		runtime.KeepAlive(v)
-		return dst, err
-	}
-	var head []byte
-	for i, b := range equal {
-		if head, err = add(head, i, b); err != nil {
-			return nil, nil, err
-		}
-	}
-	lo, hi = slices.Clone(head), index.After(slices.Clone(head))
-	if from.kind != unbounded {
-		if lo, err = add(lo, len(equal), from.key); err == nil && from.kind == excluding {
-			lo = index.After(lo)
-		}
-	}
-	if to.kind != unbounded && err == nil {
-		if hi, err = add(slices.Clone(head), len(equal), to.key); err == nil && to.kind == including {
-			hi = index.After(hi)
-		}
-	}
-	if lo == nil && (from.kind != unbounded) { // nothing is greater
-		return []byte{1}, []byte{0}, err
-	}
-	return lo, hi, err
+	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error {
+		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), yield)
+	})
 }
 
 // Index is an index of a Map or a Sorted as a program looks into it, by a type F of its values: that
@@ -236,15 +171,7 @@ func (x Index[K, V, F]) first(tx *Tx, f *F) (l indexing.Lookup, e unsafe.Pointer
 	if l, err = x.open(tx); err != nil {
 		return l, nil, err
 	}
-	var room [64]byte
-	b, err := l.Append(room[:0], layout.NoEscapeKey(f), false)
-	if err != nil {
-		return l, nil, err
-	}
-	form, at, ok, err := l.First(b)
-	if err == nil && ok {
-		e, err = l.Entry(form, at)
-	}
+	e, err = l.FirstEntry(layout.NoEscapeKey(f))
 	return l, e, err
 }
 
@@ -310,17 +237,16 @@ func (x Index[K, V, F]) Prefix(tx *Tx, p F) iter.Seq2[K, *V] {
 func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.Seq2[K, *V] {
 	return func(yield func(K, *V) bool) {
 		l, lo, hi, err := x.ends(tx, from, to, prefix)
-		if err == nil && (lo == nil || hi == nil || string(lo) < string(hi)) {
-			var failed error
-			err = l.Walk(lo, hi, back, func(form string, at int) bool {
-				var e, p unsafe.Pointer
-				var key K
-				if e, failed = l.Entry(form, at); failed == nil {
-					p, failed = l.HandOut(e, layout.NoEscapeKey(&key))
+		if err == nil {
+			err = l.Between(lo, hi, back, func(form string, at int) (bool, error) {
+				e, err := l.Entry(form, at)
+				if err != nil {
+					return false, err
 				}
-				return failed == nil && yield(key, layout.Cast[V](p))
+				var key K
+				p, err := l.HandOut(e, layout.NoEscapeKey(&key))
+				return err == nil && yield(key, layout.Cast[V](p)), err
 			})
-			err = errors.Join(failed, err)
 		}
 		if err != nil {
 			tx.raise("range", err)
@@ -333,17 +259,16 @@ func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.
 func (x Index[K, V, F]) Values(tx *Tx, from, to Bound[F]) iter.Seq2[F, K] {
 	return func(yield func(F, K) bool) {
 		l, lo, hi, err := x.ends(tx, from, to, false)
-		if err == nil && (lo == nil || hi == nil || string(lo) < string(hi)) {
-			var failed error
-			err = l.Walk(lo, hi, false, func(form string, at int) bool {
+		if err == nil {
+			err = l.Between(lo, hi, false, func(form string, at int) (bool, error) {
 				var f F
 				var key K
-				if failed = l.Read([]byte(form), layout.NoEscapeKey(&f)); failed == nil {
-					failed = l.CopyKey(form, at, layout.NoEscapeKey(&key))
+				err := l.Read([]byte(form), layout.NoEscapeKey(&f))
+				if err == nil {
+					err = l.CopyKey(form, at, layout.NoEscapeKey(&key))
 				}
-				return failed == nil && yield(f, key)
+				return err == nil && yield(f, key), err
 			})
-			err = errors.Join(failed, err)
 		}
 		if err != nil {
 			tx.raise("values", err)
@@ -351,28 +276,19 @@ func (x Index[K, V, F]) Values(tx *Tx, from, to Bound[F]) iter.Seq2[F, K] {
 	}
 }
 
-// ends returns the form that a range begins with, and that before which it ends; nil for no end. A
-// range of nothing has ends in the wrong order.
+// ends returns where a range begins and ends; see indexing.Lookup.Ends.
 func (x Index[K, V, F]) ends(tx *Tx, from, to Bound[F], prefix bool) (l indexing.Lookup, lo, hi []byte, err error) {
-	if l, err = x.open(tx); err != nil {
-		return l, nil, nil, err
-	}
-	if from.kind != unbounded {
-		if lo, err = l.Append(nil, layout.NoEscapeKey(&from.key), prefix); err != nil {
-			return l, nil, nil, err
-		}
-		if from.kind == excluding {
-			if lo = index.After(lo); lo == nil {
-				return l, []byte{1}, []byte{0}, nil
-			}
-		}
-	}
-	if to.kind != unbounded {
-		if hi, err = l.Append(nil, layout.NoEscapeKey(&to.key), prefix); err == nil && to.kind == including {
-			hi = index.After(hi)
-		}
+	if l, err = x.open(tx); err == nil {
+		lo, hi, err = l.Ends(from.value(), to.value(), prefix)
+		runtime.KeepAlive(&from)
+		runtime.KeepAlive(&to)
 	}
 	return l, lo, hi, err
+}
+
+// value returns the bound as one of values.
+func (b *Bound[K]) value() indexing.Bound {
+	return indexing.Bound{Value: layout.NoEscapeKey(&b.key), Kind: b.kind}
 }
 
 // Len returns the number of values in the index.
@@ -385,15 +301,12 @@ func (x Index[K, V, F]) Rank(tx *Tx, f F) int { return x.Count(tx, Bound[F]{}, E
 // entries have counts as often.
 func (x Index[K, V, F]) Count(tx *Tx, from, to Bound[F]) int {
 	l, lo, hi, err := x.ends(tx, from, to, false)
-	var first, last uint64
-	if err == nil && lo != nil {
-		first, err = l.Rank(lo)
-	}
+	var n uint64
 	if err == nil {
-		last, err = l.Rank(hi)
+		n, err = l.Count(lo, hi)
 	}
 	if err != nil {
 		tx.raise("count", err)
 	}
-	return int(max(last, first) - first)
+	return int(n)
 }

@@ -12,24 +12,15 @@ import (
 // zero Bound is Unbounded.
 type Bound[K any] struct {
 	key  K
-	kind boundKind
+	kind edit.BoundKind
 }
 
-// boundKind says which side of its key a bound is on.
-type boundKind uint8
-
-const (
-	unbounded boundKind = iota
-	including
-	excluding
-)
-
 // Including returns a bound that includes the key.
-func Including[K any](key K) Bound[K] { return Bound[K]{key, including} }
+func Including[K any](key K) Bound[K] { return Bound[K]{key, edit.Including} }
 
 // Excluding returns a bound that excludes the key: the range ends just before it, or begins
 // just after it.
-func Excluding[K any](key K) Bound[K] { return Bound[K]{key, excluding} }
+func Excluding[K any](key K) Bound[K] { return Bound[K]{key, edit.Excluding} }
 
 // Unbounded returns a bound without a key: the range begins with the first key, or ends with
 // the last.
@@ -49,14 +40,14 @@ func Prefix[K ~string](p K) (from, to Bound[K]) {
 }
 
 // lower returns the bound as the lower end of a range.
-func (b *Bound[K]) lower() edit.Bound { return b.end(excluding) }
+func (b *Bound[K]) lower() edit.Bound { return b.end(edit.Excluding) }
 
 // upper returns the bound as the upper end of a range.
-func (b *Bound[K]) upper() edit.Bound { return b.end(including) }
+func (b *Bound[K]) upper() edit.Bound { return b.end(edit.Including) }
 
 // end returns the bound as an end that lies behind the key if the kind is after.
-func (b *Bound[K]) end(after boundKind) edit.Bound {
-	if b.kind == unbounded {
+func (b *Bound[K]) end(after edit.BoundKind) edit.Bound {
+	if b.kind == edit.Unbounded {
 		return edit.Bound{}
 	}
 	return edit.Bound{Key: layout.NoEscapeKey(&b.key), After: b.kind == after}

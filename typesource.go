@@ -1,14 +1,11 @@
 package everheap
 
 import (
-	"cmp"
-	"fmt"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // library is the import path of this package.
@@ -28,22 +25,8 @@ func (s *Space) TypeSource(names ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(list, func(o edit.NamedObject) bool { return o.Name == name }) {
-			return nil, s.wrap("types", fmt.Errorf("%w: the space has nothing named %q", ErrNotFound, name))
-		}
-	}
-	if len(names) > 0 {
-		list = slices.DeleteFunc(list, func(o edit.NamedObject) bool { return !slices.Contains(names, o.Name) })
-	}
-	slices.SortFunc(list, func(a, b edit.NamedObject) int { return cmp.Compare(a.Name, b.Name) })
-	source := layout.NewSource(library)
-	var head strings.Builder
-	fmt.Fprintf(&head, "// Package stored declares the types of what is stored in the space %s:\n//\n", layout.OneLine(filepath.Base(s.name)))
-	for _, o := range list {
-		fmt.Fprintf(&head, "//\t%s\t%s\n", layout.OneLine(o.Name), source.HandleLine(o.Kind, o.Key, o.Value))
-	}
-	return source.File(head.String()), nil
+	source, err := untyped.Source(list, filepath.Base(s.name), library, names)
+	return source, s.wrap("types", err)
 }
 
 // TypeInfo describes a stored type to programs that do not have it. A type that contains
@@ -54,7 +37,7 @@ type TypeInfo = layout.Info
 type FieldInfo = layout.FieldInfo
 
 // KeyInfo describes the type of the keys; nil if there are none.
-func (c *Collection) KeyInfo() *TypeInfo { return layout.InfoOf(c.key) }
+func (c *Collection) KeyInfo() *TypeInfo { return layout.InfoOf(c.of.Key) }
 
 // ValueInfo describes the type of the values.
-func (c *Collection) ValueInfo() *TypeInfo { return layout.InfoOf(c.value) }
+func (c *Collection) ValueInfo() *TypeInfo { return layout.InfoOf(c.of.Value) }

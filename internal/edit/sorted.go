@@ -58,6 +58,16 @@ func (m *Map) findSorted(ed *Editor, object *format.MapObject, key unsafe.Pointe
 // Bound is an end of a range of keys.
 type Bound = btree.Bound
 
+// BoundKind says which side of its key a bound of a program is on.
+type BoundKind uint8
+
+// The kinds of bounds.
+const (
+	Unbounded BoundKind = iota
+	Including
+	Excluding
+)
+
 // Range walks the entries between two bounds in order, or from the last one back, as
 // they are when the walk starts; see Entries.
 func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {

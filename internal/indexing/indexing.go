@@ -46,6 +46,38 @@ func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
 	return has, err
 }
 
+// Missing returns which of some indexes a map does not have. With replace, one that has the name
+// of another index is missing too.
+func Missing(ed *edit.Editor, of uint64, specs []index.Spec, replace bool) (missing []index.Spec, err error) {
+	for _, spec := range specs {
+		has, err := Has(ed, of, spec)
+		if errors.Is(err, failure.ErrExists) && replace {
+			has, err = false, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !has {
+			missing = append(missing, spec)
+		}
+	}
+	return missing, nil
+}
+
+// DeclareMissing declares what Missing returns. With replace, it drops the other index first.
+func DeclareMissing(ed *edit.Editor, id format.ID, specs []index.Spec, replace bool, tell Progress) error {
+	list, err := Missing(ed, id.Index(), specs, replace)
+	for i := 0; err == nil && i < len(list); i++ {
+		if replace {
+			_, err = Drop(ed, id, list[i].Name)
+		}
+		if err == nil {
+			err = Declare(ed, id, list[i], tell)
+		}
+	}
+	return err
+}
+
 // describe says for people what an index is on.
 func describe(s index.Spec) string {
 	if s.Unique {

@@ -169,6 +169,72 @@ func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int
 	return errors.Join(failed, err)
 }
 
+// Bound is an end of a range of values, as a program gives it.
+type Bound struct {
+	Value unsafe.Pointer
+	Kind  edit.BoundKind
+}
+
+// Ends returns the form that a range begins with, and that before which it ends; nil for no end. A
+// range of nothing has ends in the wrong order.
+func (l *Lookup) Ends(from, to Bound, prefix bool) (lo, hi []byte, err error) {
+	if from.Kind != edit.Unbounded {
+		if lo, err = l.Append(nil, from.Value, prefix); err != nil {
+			return nil, nil, err
+		}
+		if from.Kind == edit.Excluding {
+			if lo = index.After(lo); lo == nil {
+				return []byte{1}, []byte{0}, nil
+			}
+		}
+	}
+	if to.Kind != edit.Unbounded {
+		if hi, err = l.Append(nil, to.Value, prefix); err == nil && to.Kind == edit.Including {
+			hi = index.After(hi)
+		}
+	}
+	return lo, hi, err
+}
+
+// FirstEntry returns the first entry with a value; nil if there is none.
+func (l *Lookup) FirstEntry(value unsafe.Pointer) (unsafe.Pointer, error) {
+	var room [64]byte
+	b, err := l.Append(room[:0], value, false)
+	if err != nil {
+		return nil, err
+	}
+	form, at, ok, err := l.First(b)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return l.Entry(form, at)
+}
+
+// Between walks the forms between two ends. It calls yield, which may fail.
+func (l *Lookup) Between(lo, hi []byte, back bool, yield func(form string, at int) (bool, error)) error {
+	if lo != nil && hi != nil && string(lo) >= string(hi) {
+		return nil
+	}
+	var failed error
+	err := l.Walk(lo, hi, back, func(form string, at int) (more bool) {
+		more, failed = yield(form, at)
+		return more && failed == nil
+	})
+	return errors.Join(failed, err)
+}
+
+// Count returns how many forms lie between two ends.
+func (l *Lookup) Count(lo, hi []byte) (n uint64, err error) {
+	var first, last uint64
+	if lo != nil {
+		first, err = l.Rank(lo)
+	}
+	if err == nil {
+		last, err = l.Rank(hi)
+	}
+	return max(last, first) - first, err
+}
+
 // Rank returns how many forms are less than b; all of them for nil.
 func (l *Lookup) Rank(b []byte) (n uint64, err error) {
 	n = l.root.Count

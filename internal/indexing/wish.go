@@ -47,26 +47,18 @@ func (w *Wish) Tags(handle *layout.Type) error {
 // else, which is not to be replaced.
 func (w *Wish) Missing(ed *edit.Editor, id format.ID) (Wish, error) {
 	missing := Wish{Replace: w.Replace, Tell: w.Tell}
-	lacks := func(has bool, err error) (bool, error) {
-		if errors.Is(err, failure.ErrExists) && w.Replace {
-			return true, nil
-		}
-		return !has, err
-	}
-	for _, spec := range w.Indexes {
-		lack, err := lacks(Has(ed, id.Index(), spec))
-		if err != nil {
-			return missing, err
-		}
-		if lack {
-			missing.Indexes = append(missing.Indexes, spec)
-		}
+	var err error
+	if missing.Indexes, err = Missing(ed, id.Index(), w.Indexes, w.Replace); err != nil {
+		return missing, err
 	}
 	if w.Expiry == (index.Expiry{}) {
 		return missing, nil
 	}
-	lack, err := lacks(HasExpiry(ed, id, w.Expiry))
-	if err == nil && lack {
+	has, err := HasExpiry(ed, id, w.Expiry)
+	if errors.Is(err, failure.ErrExists) && w.Replace {
+		err = nil
+	}
+	if err == nil && !has {
 		missing.Expiry = w.Expiry
 	}
 	return missing, err
@@ -79,13 +71,8 @@ func (w *Wish) Declare(ed *edit.Editor, id format.ID) error {
 	if err == nil && missing.Expiry != (index.Expiry{}) {
 		err = DeclareExpiry(ed, id, missing.Expiry, w.Tell)
 	}
-	for i := 0; err == nil && i < len(missing.Indexes); i++ {
-		if w.Replace {
-			_, err = Drop(ed, id, missing.Indexes[i].Name)
-		}
-		if err == nil {
-			err = Declare(ed, id, missing.Indexes[i], w.Tell)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return DeclareMissing(ed, id, w.Indexes, w.Replace, w.Tell)
 }

@@ -30,6 +30,7 @@ type Bank struct {
 	newest      everheap.Ref[summary]
 	log         bankLog
 	chains      bankChains
+	marks       bankMarks
 }
 
 // note tells of a transaction.
@@ -85,6 +86,9 @@ func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	}
 	if err == nil {
 		b.chains, err = everheap.OpenMap[int, everheap.Ref[bankLink]](sc, "chains")
+	}
+	if err == nil {
+		b.marks, err = everheap.OpenMap[logKey, bankMark](sc, "marks")
 	}
 	return b, err
 }
@@ -160,6 +164,9 @@ func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 		return err
 	}
 	if err := b.addLink(tx, id, n); err != nil {
+		return err
+	}
+	if err := b.mark(tx, id, n); err != nil {
 		return err
 	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
@@ -248,6 +255,9 @@ func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 		}
 	}
 	if err := b.auditIndexes(tx, n); err != nil {
+		return nil, err
+	}
+	if err := b.auditMarks(tx, owns); err != nil {
 		return nil, err
 	}
 	if m, err := b.right.Len(tx); err != nil || m != n {

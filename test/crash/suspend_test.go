@@ -58,7 +58,7 @@ func TestSuspend_AtPoints(t *testing.T) { // E3
 		t.Skip("the points are there with -tags invariants only")
 	}
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
-		f := spacetest.NewFleet(t, r, spacetest.FleetSize, "")
+		f := spacetest.NewFleet(t, r, pointsFleet(), "")
 		const armed = spacetest.FleetSize + 1
 		taken := int64(0)
 		half := r.IntN(2) // with -short: package windows stops at all points, too

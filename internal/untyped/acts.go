@@ -1,0 +1,163 @@
+package untyped
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// find returns the value of a key, or ErrNotFound.
+func (f *Form) find(st *edit.Stored, k Key) (edit.StoredPart, error) {
+	part, err := st.Get(k.pointer())
+	runtime.KeepAlive(k.value)
+	if err == nil && part.Pointer == nil {
+		err = fmt.Errorf("key %s in %s: %w", f.text(k), f.Name, failure.ErrNotFound)
+	}
+	return part, err
+}
+
+// Get returns the value of a key, or ErrNotFound.
+func (f *Form) Get(st *edit.Stored, k Key) ([]byte, error) {
+	part, err := f.find(st, k)
+	if err != nil {
+		return nil, err
+	}
+	return f.appendPart(nil, st.Value, part)
+}
+
+// Peek returns the bytes of a value that is a string or a slice of bytes where they are stored,
+// or ErrNotFound.
+func (f *Form) Peek(ed *edit.Editor, st *edit.Stored, k Key) ([]byte, error) {
+	part, err := f.find(st, k)
+	if err != nil {
+		return nil, err
+	}
+	ed.BorrowPart(part)
+	return st.Value.BytesIn(part.Pointer, part.Bounds)
+}
+
+// GetAll puts the values of keys into values: nil for a key that is not there.
+func (f *Form) GetAll(st *edit.Stored, keys, values [][]byte) error {
+	for i, key := range keys {
+		k, err := f.Key(key)
+		if err != nil {
+			return err
+		}
+		part, err := st.Get(k.pointer())
+		runtime.KeepAlive(k.value)
+		if err == nil && part.Pointer != nil {
+			values[i], err = f.appendPart(nil, st.Value, part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Has reports whether there is a key.
+func (f *Form) Has(st *edit.Stored, k Key) (bool, error) {
+	part, err := st.Get(k.pointer())
+	runtime.KeepAlive(k.value)
+	return part.Pointer != nil, err
+}
+
+// Rank returns how many keys are less than a key.
+func (f *Form) Rank(st *edit.Stored, k Key) (uint64, error) {
+	n, err := st.Rank(k.pointer())
+	runtime.KeepAlive(k.value)
+	return n, err
+}
+
+// Delete removes a key and reports whether it was there.
+func (f *Form) Delete(st *edit.Stored, k Key) (bool, error) {
+	removed, err := st.Delete(k.pointer())
+	runtime.KeepAlive(k.value)
+	return removed, err
+}
+
+// Nth returns the entry with i keys before it, or ErrNotFound.
+func (f *Form) Nth(st *edit.Stored, i int) (key, value []byte, err error) {
+	k, v, err := st.Nth(uint64(i))
+	if err == nil && v.Pointer == nil {
+		err = fmt.Errorf("entry %d of %s: %w", i, f.Name, failure.ErrNotFound)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.appendEntry(st, k, v)
+}
+
+// yieldFunc gets entries in the encoding, and returns whether it wants more.
+type yieldFunc = func(key, value []byte) bool
+
+// each encodes the entries of a walk.
+func (f *Form) each(st *edit.Stored, yield yieldFunc, walk func(yield func(key, value edit.StoredPart) bool) error) error {
+	var failed error
+	err := walk(func(key, value edit.StoredPart) bool {
+		var k, v []byte
+		k, v, failed = f.appendEntry(st, key, value)
+		return failed == nil && yield(k, v)
+	})
+	return errors.Join(failed, err)
+}
+
+// All walks the entries.
+func (f *Form) All(st *edit.Stored, yield yieldFunc) error { return f.each(st, yield, st.All) }
+
+// Keys walks the keys; none of a single value.
+func (f *Form) Keys(st *edit.Stored, yield func(key []byte) bool) error {
+	if st.Key == nil {
+		return nil
+	}
+	var failed error
+	err := st.All(func(key, _ edit.StoredPart) bool {
+		var k []byte
+		k, failed = f.appendPart(nil, st.Key, key)
+		return failed == nil && yield(k)
+	})
+	return errors.Join(failed, err)
+}
+
+// Bound is an end of a range of keys, or of the values of an index.
+type Bound struct {
+	Text []byte
+	Kind edit.BoundKind
+}
+
+// Range walks the entries between two bounds, in order or from the last one back.
+func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield yieldFunc) error {
+	lo, lower, err := f.bound(from, edit.Excluding)
+	if err != nil {
+		return err
+	}
+	hi, upper, err := f.bound(to, edit.Including)
+	if err != nil {
+		return err
+	}
+	err = f.Between(st, lower, upper, back, yield)
+	runtime.KeepAlive(lo)
+	runtime.KeepAlive(hi)
+	return err
+}
+
+// bound parses a bound, which lies behind its key if it is of the kind after. The value is to be
+// kept alive.
+func (f *Form) bound(b Bound, after edit.BoundKind) (*layout.Detached, edit.Bound, error) {
+	if b.Kind == edit.Unbounded {
+		return nil, edit.Bound{}, nil
+	}
+	k, err := f.Key(b.Text)
+	return k.value, edit.Bound{Key: k.pointer(), After: b.Kind == after}, err
+}
+
+// Between is Range between two keys that are there already.
+func (f *Form) Between(st *edit.Stored, from, to edit.Bound, back bool, yield yieldFunc) error {
+	return f.each(st, yield, func(yield func(key, value edit.StoredPart) bool) error {
+		return st.Range(from, to, back, yield)
+	})
+}

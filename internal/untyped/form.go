@@ -1,0 +1,123 @@
+package untyped
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Form is a collection in an encoding: JSON, or compact bytes.
+type Form struct {
+	*Collection
+	Binary bool
+	// Explain returns the error for bytes that are no key or no value of a type. It gets the
+	// error of package layout.
+	Explain func(part string, t *layout.Type, err error) error
+}
+
+// Key is a key of a collection that was parsed; it has no value if the collection has no keys.
+type Key struct {
+	value *layout.Detached
+	text  []byte
+}
+
+// pointer returns the key; who uses it keeps k.value alive.
+func (k Key) pointer() unsafe.Pointer {
+	if k.value == nil {
+		return nil
+	}
+	return k.value.Pointer()
+}
+
+// Key parses a key.
+func (f *Form) Key(b []byte) (Key, error) {
+	if f.Collection.Key == nil {
+		if b != nil {
+			return Key{}, fmt.Errorf("%s is a single value: it has no keys", f.Name)
+		}
+		return Key{}, nil
+	}
+	v, err := f.parse("key", f.Collection.Key, b)
+	return Key{v, b}, err
+}
+
+// parse reads a value of a stored type.
+func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached, err error) {
+	if f.Binary {
+		v, err = t.ParseCompact(b)
+	} else {
+		v, err = t.ParseJSON(b)
+	}
+	if err != nil {
+		return nil, f.Explain(part, t, err)
+	}
+	return v, nil
+}
+
+// appendPart encodes a key or a value.
+func (f *Form) appendPart(dst []byte, t *layout.Type, p edit.StoredPart) ([]byte, error) {
+	if f.Binary {
+		return t.AppendCompact(dst, p.Pointer, p.Bounds)
+	}
+	return t.AppendJSON(dst, p.Pointer, p.Bounds)
+}
+
+// appendEntry encodes a key, if there are keys, and a value.
+func (f *Form) appendEntry(st *edit.Stored, key, value edit.StoredPart) (k, v []byte, err error) {
+	if st.Key != nil {
+		k, err = f.appendPart(nil, st.Key, key)
+	}
+	if err == nil {
+		v, err = f.appendPart(nil, st.Value, value)
+	}
+	return k, v, err
+}
+
+// text returns a key as an error shows it.
+func (f *Form) text(k Key) string {
+	if f.Binary {
+		return fmt.Sprintf("%x", k.text)
+	}
+	return string(k.text)
+}
+
+// Entry is a key and a value that were parsed.
+type Entry struct {
+	key   Key
+	end   bool // of a list: behind the last element
+	value *layout.Detached
+}
+
+// Entry parses an entry.
+func (f *Form) Entry(key, value []byte) (e Entry, err error) {
+	if e.key, err = f.Key(key); err == nil {
+		e.value, err = f.parse("value", f.Value, value)
+	}
+	return e, err
+}
+
+// Element parses a value that is to be appended to a list.
+func (f *Form) Element(value []byte) (e Entry, err error) {
+	e.end = true
+	e.value, err = f.parse("value", f.Value, value)
+	return e, err
+}
+
+// Store stores the entry.
+func (e *Entry) Store(st *edit.Stored) (err error) {
+	switch {
+	case e.value == nil:
+		return errors.New("an entry is none that Parse has returned")
+	case e.end:
+		err = st.Append(e.value.Pointer())
+	default:
+		err = st.Set(e.key.pointer(), e.value.Pointer())
+	}
+	runtime.KeepAlive(e.key.value)
+	runtime.KeepAlive(e.value)
+	return err
+}

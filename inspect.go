@@ -11,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // Stats describes a space at one moment. Sizes are bytes.
@@ -239,7 +240,7 @@ func (s *Space) Collections() (list []CollectionInfo, err error) {
 
 // Collections lists the named collections of the transaction's version, by name.
 func (tx *Tx) Collections() ([]CollectionInfo, error) {
-	names, err := tx.engine.Names()
+	names, err := untyped.Names(&tx.engine.Editor)
 	if err != nil {
 		return nil, tx.space.wrap("collections", err)
 	}

@@ -129,6 +129,7 @@ var unsafeAllowed = map[string]struct {
 	"internal/edit":       {"reads and writes the payloads of objects in place, and passes pointers to variables of the caller", nil},
 	"internal/index":      {"reads the fields of values in place", nil},
 	"internal/untyped":    {"passes keys and values of the caller on", []string{"form.go"}},
+	"internal/watch":      {"passes the values of differences on", []string{"difference.go"}},
 	"internal/indexing":   {"passes the payloads of entries on", nil},
 	"internal/engine":     {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":     {"the futex system call takes the address of a word", nil},

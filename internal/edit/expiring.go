@@ -7,6 +7,7 @@ import (
 
 	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
 )
 
@@ -68,11 +69,20 @@ func (m *Map) present(ed *Editor, object *format.MapObject, key unsafe.Pointer) 
 	e, err := m.find(ed, object, key)
 	if err == nil && e != nil && m.Expires() {
 		var gone bool
-		if gone, err = ed.store.keeper.Gone(ed, m, e); gone {
+		if gone, err = ed.store.keeper.Gone(ed.hidden(), m, e); gone {
 			e = nil
 		}
 	}
 	return e, err
+}
+
+// hidden returns the transaction for a call of the keeper. One that has no handle may be on the stack,
+// and stays there: the keeper, whose calls the compiler cannot follow, gets a copy.
+func (ed *Editor) hidden() *Editor {
+	if ed.Making == &reading && ed.Found == nil {
+		return &Editor{Making: ed.Making, store: ed.store, Reader: ed.Reader, State: ed.State}
+	}
+	return (*Editor)(layout.NoEscapeKey(ed))
 }
 
 // allPresent is all for the entries that the transaction sees.
@@ -113,7 +123,7 @@ func (m *Map) count(ed *Editor, object *format.MapObject) (uint64, error) {
 	if !m.Expires() {
 		return object.Count, nil
 	}
-	gone, err := ed.store.keeper.CountGone(ed, m)
+	gone, err := ed.store.keeper.CountGone(ed.hidden(), m)
 	return object.Count - min(gone, object.Count), err
 }
 
@@ -123,7 +133,7 @@ func (m *Map) rank(ed *Editor, object *format.MapObject, key unsafe.Pointer) (ui
 	if err != nil || !m.Expires() {
 		return n, err
 	}
-	ranks, err := m.goneRanks(ed, object)
+	ranks, err := ed.store.keeper.GoneRanks(ed, m, object)
 	less, _ := slices.BinarySearch(ranks, n)
 	return n - uint64(less), err
 }
@@ -135,7 +145,7 @@ func (m *Map) nth(ed *Editor, object *format.MapObject, i uint64, back bool) (un
 	var ranks []uint64
 	if m.Expires() {
 		var err error
-		if ranks, err = m.goneRanks(ed, object); err != nil {
+		if ranks, err = ed.store.keeper.GoneRanks(ed, m, object); err != nil {
 			return nil, err
 		}
 		count -= min(uint64(len(ranks)), count)
@@ -155,26 +165,6 @@ func (m *Map) nth(ed *Editor, object *format.MapObject, i uint64, back bool) (un
 	return btree.Nth(ed.Reader, format.Link(object.Root), i)
 }
 
-// goneRanks returns how many keys are less than that of each entry of a sorted map that the
-// transaction does not see any more, in order.
-func (m *Map) goneRanks(ed *Editor, object *format.MapObject) (ranks []uint64, err error) {
-	var failed error
-	err = ed.store.keeper.EachGone(ed, m, func(e unsafe.Pointer) bool {
-		var key unsafe.Pointer
-		var n uint64
-		if key, failed = m.shape.StoredKey(ed.Reader, e); failed == nil {
-			n, _, failed = btree.Rank(ed.Reader, format.Link(object.Root), m.shape, key)
-		}
-		ranks = append(ranks, n)
-		return failed == nil
-	})
-	if failed != nil {
-		return nil, failed
-	}
-	slices.Sort(ranks)
-	return ranks, err
-}
-
 // Prolong makes the entry of a key begin its time to live anew, if it has one that is not fixed, and
 // reports whether it is there. It stores what is stored, so that the instant of an entry is that of
 // its block (EX6).
@@ -190,11 +180,6 @@ func (ed *Editor) Prolong(of MapOf, key unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	return m.prolong(ed, object, key)
-}
-
-// prolong is Prolong within a change that has begun.
-func (m *Map) prolong(ed *Editor, object *format.MapObject, key unsafe.Pointer) (bool, error) {
 	e, err := m.present(ed, object, key)
 	if err != nil || e == nil || !m.Expires() {
 		return e != nil, err
@@ -205,111 +190,28 @@ func (m *Map) prolong(ed *Editor, object *format.MapObject, key unsafe.Pointer) 
 // Instants are the times at which two versions are looked at that are compared (EX5).
 type Instants struct{ Was, Now int64 }
 
-// expired finds, after what a Comparison finds in the blocks, the entries that both versions have in
-// the same block, and of which the time has come between the two.
-type expired struct {
-	was     *Map // nil: it was not there
-	now     *Map
-	at      Instants
-	pending []pair // those that were found
-	sought  bool
-}
-
 // compareMap compares a map, whose object is p, with what it was; nil if nobody sees a difference.
 func compareMap(was, now *Editor, m *Map, p *format.MapObject, at Instants) (*Comparison, error) {
 	c, err := CompareObject(was, now, m.kind, m.index, unsafe.Pointer(p), object.Layout{Shape: m.shape})
-	if err != nil {
+	if err != nil || was == nil && !m.Expires() {
 		return c, err
 	}
-	x := &expired{now: m, at: at}
+	old := m
 	if was != nil {
-		old, err := was.entriesObject(m.index, m.kind)
-		switch {
-		case err != nil:
-			return nil, err
-		case old.Key == m.key && old.Value == m.value:
-			x.was = m
-		default:
-			if x.was, _, err = was.untypedMap(m.ID(was)); err != nil {
-				return nil, err
-			}
+		before, err := was.entriesObject(m.index, m.kind)
+		if err == nil && (before.Key != m.key || before.Value != m.value) {
+			old, _, err = was.untypedMap(m.ID(was))
+		}
+		if err != nil || !m.Expires() && !old.Expires() {
+			return c, err
 		}
 	}
-	if !m.Expires() && (x.was == nil || !x.was.Expires()) {
-		return c, nil
+	if c == nil { // the map is the same block in both
+		c = &Comparison{was, now, &object.Comparison{Key: m.shape.Key, Value: m.shape.Value, KeyOf: m.shape.KeyOf, ValueOf: m.shape.ValueOf,
+			Step: func(func(object.Pair)) (bool, error) { return false, nil }}}
 	}
-	if c == nil {
-		c = &Comparison{was: was, now: now, Comparison: m.comparisonOfNothing()}
-	}
-	c.expired = x
+	c.Step = now.store.keeper.Seen(was, now, old, m, at, c.Step)
 	return c, nil
-}
-
-// comparisonOfNothing is that of two versions in which the map is the same block.
-func (m *Map) comparisonOfNothing() *object.Comparison {
-	return &object.Comparison{Key: m.shape.Key, Value: m.shape.Value, KeyOf: m.shape.KeyOf, ValueOf: m.shape.ValueOf,
-		Step: func(func(pair)) (bool, error) { return false, nil }}
-}
-
-// Step finds some differences, and passes them on; more says that there may be others.
-func (c *Comparison) Step(yield func(pair)) (more bool, err error) {
-	x := c.expired
-	if x == nil {
-		return c.Comparison.Step(yield)
-	}
-	if !x.sought {
-		var failed error
-		more, err = c.Comparison.Step(func(p pair) {
-			if failed == nil {
-				failed = c.see(&p)
-			}
-			if p.Was != nil || p.Now != nil {
-				yield(p)
-			}
-		})
-		if failed != nil {
-			return false, failed
-		}
-		if err != nil || more {
-			return more, err
-		}
-		x.sought = true
-		if c.was == nil {
-			return false, nil
-		}
-		err = c.now.store.keeper.Between(c.was, c.now, x.was, x.now, x.at, func(e unsafe.Pointer) { x.pending = append(x.pending, pair{Was: e}) })
-		return len(x.pending) > 0, err
-	}
-	n := min(len(x.pending), 64)
-	for _, p := range x.pending[:n] {
-		yield(p)
-	}
-	x.pending = x.pending[n:]
-	return len(x.pending) > 0, nil
-}
-
-// see takes what nobody sees any more out of a pair.
-func (c *Comparison) see(p *pair) error {
-	x, k := c.expired, c.now.store.keeper
-	if p.Was != nil && x.was.Expires() {
-		gone, err := k.GoneAt(c.was, x.was, p.Was, x.at.Was)
-		if err != nil {
-			return err
-		}
-		if gone {
-			p.Was = nil
-		}
-	}
-	if p.Now != nil && x.now.Expires() {
-		gone, err := k.GoneAt(c.now, x.now, p.Now, x.at.Now)
-		if err != nil {
-			return err
-		}
-		if gone {
-			p.Now = nil
-		}
-	}
-	return nil
 }
 
 // nextInstant returns the first instant after another at which an entry of a version expires, in

@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -24,20 +25,21 @@ type Keeper interface {
 	Gone(ed *Editor, m *Map, e unsafe.Pointer) (bool, error)
 	// Judge returns what is Gone for many entries, until the transaction changes the map.
 	Judge(ed *Editor, m *Map) (func(e unsafe.Pointer) (bool, error), error)
-	// GoneAt is Gone at an instant.
-	GoneAt(ed *Editor, m *Map, e unsafe.Pointer, at int64) (bool, error)
 	// CountGone returns how many entries the transaction does not see any more.
 	CountGone(ed *Editor, m *Map) (uint64, error)
-	// EachGone calls yield with each of them.
-	EachGone(ed *Editor, m *Map, yield func(e unsafe.Pointer) bool) error
+	// GoneRanks returns how many keys of a sorted map are less than that of each of them, in order.
+	GoneRanks(ed *Editor, m *Map, object *format.MapObject) ([]uint64, error)
 	// Renew makes the time to live of an entry begin anew, within a change that has begun.
 	Renew(ed *Editor, m *Map, e unsafe.Pointer) error
-	// Between calls yield with the entries of the older version that are the same blocks in the newer
-	// one, and are seen in the older one at its instant, and not in the newer one at its.
-	Between(was, now *Editor, old, m *Map, at Instants, yield func(e unsafe.Pointer)) error
+	// Seen returns the step of a comparison of a map in two versions that finds what is seen of what a
+	// step finds in the blocks, and of what has expired.
+	Seen(was, now *Editor, old, m *Map, at Instants, step Step) Step
 	// NextInstant returns the first instant after another at which an entry expires; 0: none.
 	NextInstant(ed *Editor, m *Map, after int64) (int64, error)
 }
+
+// Step is a step of a comparison.
+type Step = func(yield func(object.Pair)) (more bool, err error)
 
 // Keep sets what keeps the indexes.
 func (s *Store) Keep(k Keeper) { s.keeper = k }

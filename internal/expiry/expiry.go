@@ -31,10 +31,10 @@
 //	EX5  Two versions are compared as they are at two instants, of which the second is not earlier. A
 //	     difference is what is seen in one of them and not in the other, or seen in both and not
 //	     the same. So a watch tells once that an entry is gone: when its time has come or when it was
-//	     removed, whatever it sees first. (edit.Comparison.Step)
+//	     removed, whatever it sees first. (indexing.Keeper.Seen)
 //	EX6  The instant of an entry changes only when its block does, or when how entries expire is
 //	     declared anew, which makes another tree. So versions in which block and tree are the same agree about the
-//	     instant. (edit.Editor.Prolong, indexing.Keeper.Between)
+//	     instant. (edit.Editor.Prolong, indexing.between)
 //	EX7  What has expired is removed before anything makes it expire later, or not at all: a new
 //	     declaration, or the end of one. So it does not come back. And before an index is built that is
 //	     to be unique: so it is in nobody's way.

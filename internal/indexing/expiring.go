@@ -148,15 +148,6 @@ func (k *Keeper) Judge(ed *edit.Editor, m *edit.Map) (func(e unsafe.Pointer) (bo
 	return func(e unsafe.Pointer) (bool, error) { return x.expiry.gone(ed, m, e, at) }, nil
 }
 
-// GoneAt implements edit.Keeper.
-func (k *Keeper) GoneAt(ed *edit.Editor, m *edit.Map, e unsafe.Pointer, at int64) (bool, error) {
-	x, err := indexesOf(ed, m)
-	if err != nil || !x.expiry.whole() {
-		return false, err
-	}
-	return x.expiry.gone(ed, m, e, at)
-}
-
 // gone reports whether an entry is not there any more at a time. Whoever is told so can rely on it: the
 // clock is told first (EX2).
 func (x *expiring) gone(ed *edit.Editor, m *edit.Map, e unsafe.Pointer, at int64) (bool, error) {
@@ -191,8 +182,8 @@ func (k *Keeper) CountGone(ed *edit.Editor, m *edit.Map) (n uint64, err error) {
 	return n, err
 }
 
-// EachGone implements edit.Keeper.
-func (k *Keeper) EachGone(ed *edit.Editor, m *edit.Map, yield func(e unsafe.Pointer) bool) error {
+// eachGone calls yield with the entries that the transaction does not see any more.
+func eachGone(ed *edit.Editor, m *edit.Map, yield func(e unsafe.Pointer) bool) error {
 	x, err := indexesOf(ed, m)
 	if err != nil || !x.expiry.whole() {
 		return err
@@ -202,6 +193,25 @@ func (k *Keeper) EachGone(ed *edit.Editor, m *edit.Map, yield func(e unsafe.Poin
 		ed.Store().Clock().Passed(at)
 		return yield(e)
 	})
+}
+
+// GoneRanks implements edit.Keeper.
+func (k *Keeper) GoneRanks(ed *edit.Editor, m *edit.Map, object *format.MapObject) (ranks []uint64, err error) {
+	var failed error
+	err = eachGone(ed, m, func(e unsafe.Pointer) bool {
+		var key unsafe.Pointer
+		var n uint64
+		if key, failed = m.Shape().StoredKey(ed.Reader, e); failed == nil {
+			n, _, failed = btree.Rank(ed.Reader, format.Link(object.Root), m.Shape(), key)
+		}
+		ranks = append(ranks, n)
+		return failed == nil
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	slices.Sort(ranks)
+	return ranks, err
 }
 
 // each calls yield with the entries of which the forms in the tree of what is due lie between two bounds;
@@ -264,56 +274,6 @@ func walkForms(ed *edit.Editor, tree *edit.Map, root *format.MapObject, from, to
 		return failed
 	}
 	return err
-}
-
-// Between implements edit.Keeper. While the tree of what is due is the same object, an entry that is
-// the same block has the same instant (EX6); so it is one that the older version finds between the
-// two instants. Else when entries expire was declared anew, and all are looked at.
-func (k *Keeper) Between(was, now *edit.Editor, old, m *edit.Map, at edit.Instants, yield func(e unsafe.Pointer)) error {
-	x, err := indexesOf(now, m)
-	if err != nil || !x.expiry.whole() {
-		return err
-	}
-	before := &declared{}
-	if old.Indexed() {
-		if before, err = indexesOf(was, old); err != nil {
-			return err
-		}
-	}
-	object, err := m.Object(now)
-	if err != nil {
-		return err
-	}
-	var failed error
-	look := func(e unsafe.Pointer) bool {
-		var other unsafe.Pointer
-		if other, failed = m.Find(now, object, old.Shape().KeyOf(e)); failed != nil || other != e {
-			return failed == nil
-		}
-		var gone bool
-		if gone, failed = x.expiry.gone(now, m, e, at.Now); gone {
-			yield(e)
-		}
-		return failed == nil
-	}
-	if before.expiry.whole() && before.expiry.due.Index() == x.expiry.due.Index() {
-		err = before.expiry.each(was, old, pastEnd(at.Was), pastEnd(at.Now), look)
-		return errors.Join(failed, err)
-	}
-	former, err := old.Object(was)
-	if err != nil {
-		return err
-	}
-	err = old.Each(was, former, func(e unsafe.Pointer) bool {
-		if before.expiry.whole() {
-			var gone bool
-			if gone, failed = before.expiry.gone(was, old, e, at.Was); failed != nil || gone {
-				return failed == nil
-			}
-		}
-		return look(e)
-	})
-	return errors.Join(failed, err)
 }
 
 // NextInstant implements edit.Keeper.

@@ -247,7 +247,7 @@ func (l *Lookup) Rank(b []byte) (n uint64, err error) {
 	}
 	var f index.Forms
 	var failed error
-	err = keeperOf(l.ed).EachGone(l.ed, l.m, func(e unsafe.Pointer) bool {
+	err = eachGone(l.ed, l.m, func(e unsafe.Pointer) bool {
 		if failed = formsOf(l.ed, l.m, l.Index, &f, e); failed != nil {
 			return false
 		}

@@ -111,7 +111,7 @@ func (w *Watch) letGo() {
 // holds the version that the next comparison starts from, and, if that version has more
 // differences to report, the newer one as well. Errors: that of the context, ErrClosed,
 // ErrNotFound if the object does not exist any more, ErrTypeChanged, and that of fn.
-func (w *Watch) Next(ctx context.Context, fn func(d *edit.Difference) error) error {
+func (w *Watch) Next(ctx context.Context, fn func(d *Difference) error) error {
 	w.mu.Lock()
 	defer w.leave()
 	if w.over {
@@ -190,7 +190,7 @@ func (w *Watch) seek(ctx context.Context) error {
 			last := len(w.pairs) - 1
 			p := w.pairs[last]
 			w.pairs = w.pairs[:last]
-			same, err := w.found.Same(p)
+			same, err := same(w.found, p)
 			if err != nil {
 				return err
 			}
@@ -226,8 +226,8 @@ func (w *Watch) finish() {
 }
 
 // report passes the difference that was found to fn, after a look for the next one.
-func (w *Watch) report(ctx context.Context, fn func(d *edit.Difference) error) error {
-	d := w.found.Difference(w.ahead)
+func (w *Watch) report(ctx context.Context, fn func(d *Difference) error) error {
+	d := difference(w.found, w.ahead)
 	w.failed = w.seek(ctx)
 	d.More = w.primed || w.failed != nil
 	if err := fn(d); err != nil {

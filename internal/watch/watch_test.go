@@ -52,7 +52,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		done.Go(func() {
 			defer w.Close()
 			for last := uint64(0); last < commits; {
-				err := w.Next(context.Background(), func(d *edit.Difference) error {
+				err := w.Next(context.Background(), func(d *watch.Difference) error {
 					return d.CopyValue(layout.NoEscapeKey(&last), d.Now)
 				})
 				if err != nil {
@@ -176,7 +176,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		told := func() (n int) {
 			t.Helper()
 			for more := true; more; n++ {
-				if err := w.Next(context.Background(), func(d *edit.Difference) error { more = d.More; return nil }); err != nil {
+				if err := w.Next(context.Background(), func(d *watch.Difference) error { more = d.More; return nil }); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	oldrand "math/rand"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/mail"
 	"net/netip"
 	"net/url"
@@ -357,7 +358,7 @@ var documented = []struct {
 	{"`weak.Pointer[T]`", "no", types(weak.Pointer[int]{})},
 	{"`list.List`, `ring.Ring`", "no", types(list.List{}, rings.Ring{})},
 	{"`everheap.Dict[K, V]`", "field by field", types(everheap.Dict[string, []int]{})},
-	{"`map[K]V`", "no", types(map[string]int{})},
+	{"`map[K]V`, `http.Header`, `url.Values`", "as a table, copied only", types(map[string]int{}, http.Header{}, url.Values{})},
 	{"`chan T`", "no", types(make(chan int))},
 	{"`func()`", "no", types(func() {})},
 	{"`any`, `error`, other interfaces", "no", []reflect.Type{reflect.TypeFor[any](), reflect.TypeFor[error](), reflect.TypeFor[net.Addr]()}},
@@ -406,6 +407,8 @@ func TestValuesDocument(t *testing.T) {
 				got = "no"
 			case err != nil:
 				t.Fatal(err)
+			case typ.CopyOnly() != nil:
+				got = "as a table, copied only"
 			case typ.Coded():
 				got = "by its bytes"
 			}

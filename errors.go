@@ -34,8 +34,8 @@ var (
 	// ErrTypeChanged: the object is stored with another type than the program's, or is
 	// of another kind. The TypeError shows the difference, field by field.
 	ErrTypeChanged = failure.ErrTypeChanged
-	// ErrUnstorable: the type cannot be stored. The TypeError names the field and says
-	// what to use instead.
+	// ErrUnstorable: the type cannot be stored, or its values cannot be read in place. The
+	// TypeError names the field and says what to use instead.
 	ErrUnstorable = failure.ErrUnstorable
 )
 

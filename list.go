@@ -150,3 +150,13 @@ func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
 		}
 	}
 }
+
+// Copies is All with private copies of the elements; see Map.Copies.
+func (l List[T]) Copies(tx *Tx) iter.Seq2[int, T] {
+	return func(yield func(int, T) bool) {
+		err := tx.engine.ItemCopies(l.of(), func(i int, v unsafe.Pointer) bool { return yield(i, *layout.Cast[T](v)) })
+		if err != nil {
+			tx.raise("copies", err)
+		}
+	}
+}

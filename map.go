@@ -108,6 +108,22 @@ func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	}
 }
 
+// Copies is All with private copies of the values, for which it takes longer. It is there for
+// values that cannot be borrowed, since there are built-in maps in them.
+func (m Map[K, V]) Copies(tx *Tx) iter.Seq2[K, V] { return copies[K, V](tx, m.of()) }
+
+// copies returns the entries of a map with copies of the values.
+func copies[K comparable, V any](tx *Tx, of edit.MapOf) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		var key K
+		err := tx.engine.Copies(of, func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
+			func(v unsafe.Pointer) bool { return yield(key, *layout.Cast[V](v)) })
+		if err != nil {
+			tx.raise("copies", err)
+		}
+	}
+}
+
 // Clone returns a private copy of a borrowed value, with everything it owns. It panics with
 // a *TypeError if the type cannot be stored, since nothing of that type can be borrowed.
 func Clone[T any](p *T) *T {

@@ -60,6 +60,9 @@ func (m Sorted[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 	return m.walk(tx, Bound[K]{}, Bound[K]{}, false)
 }
 
+// Copies is All with private copies of the values; see Map.Copies.
+func (m Sorted[K, V]) Copies(tx *Tx) iter.Seq2[K, V] { return copies[K, V](tx, m.of()) }
+
 // Range is All for the keys between two bounds. Finding the first key takes logarithmic
 // time; each further step takes a time that does not depend on the size of the map.
 func (m Sorted[K, V]) Range(tx *Tx, from, to Bound[K]) iter.Seq2[K, *V] {

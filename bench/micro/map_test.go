@@ -193,6 +193,18 @@ func BenchmarkSet(b *testing.B) {
 	}, mapWrites)
 }
 
+func BenchmarkModify(b *testing.B) {
+	benchSetup(b)
+	turns(b, 5000, func(from, n int) {
+		for i := from; i < from+n; i++ {
+			err := bench.users.Modify(bench.space, benchKey(i), func(a *account) error { a.Balance++; return nil })
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}, mapWrites)
+}
+
 // BenchmarkSet_Batch measures transactions of 1,000 entries, per entry.
 func BenchmarkSet_Batch(b *testing.B) {
 	benchSetup(b)

@@ -10,9 +10,8 @@
 //
 // Objects are named by MapOf, ListOf and RefOf, together with the Go types by which a program
 // accesses them; an act compares those with the stored types first, or finds that this was done
-// before. Stored is an object that is accessed by its stored types alone. An Applier makes
-// logical changes, of the journal or of a backup. A Comparison finds what differs between two
-// versions. What takes more than that from a kind of object stands in actsOf.
+// before. Stored is an object that is accessed by its stored types alone; storedOf has how, for
+// each kind. A Comparison finds what differs between two versions.
 //
 // What holds:
 //

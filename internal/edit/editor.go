@@ -54,7 +54,7 @@ type role uint8
 
 const (
 	editing   role = iota // those of the program
-	applying              // those of a journal or a backup: see Applier
+	applying              // those of a journal or a backup: see package apply
 	recasting             // of types: see package recast
 	spoiled               // of nobody any more: a page could not be read, and what was written is not touched again
 )

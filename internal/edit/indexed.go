@@ -157,7 +157,7 @@ func (m *Map) RemoveAlone(ed *Editor, key unsafe.Pointer) (bool, error) { return
 // HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
 func (m *Map) HandOut(ed *Editor, e, dst unsafe.Pointer) (unsafe.Pointer, error) {
 	ed.borrow(e)
-	return ed.handOut(m, e, dst)
+	return ed.handOut(m, e, dst, false)
 }
 
 // IsGone reports whether the version lacks an object.

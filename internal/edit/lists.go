@@ -95,6 +95,9 @@ func (ed *Editor) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 // the first time, or is not there.
 func (ed *Editor) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	object, t, err := ed.list(of)
+	if err == nil {
+		err = t.item.Type.CopyOnly()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -323,12 +326,29 @@ func (ed *Editor) Items(of ListOf, back bool, yield func(i int, value unsafe.Poi
 	if err != nil {
 		return err
 	}
+	if err := t.item.Type.CopyOnly(); err != nil {
+		return err
+	}
 	if !t.item.Type.Coded() {
 		return ed.walkItems(object, t.item, back, yield)
 	}
+	return ed.copyItems(object, t.item, back, yield)
+}
+
+// ItemCopies is Items for copies of the elements, which are the program's own.
+func (ed *Editor) ItemCopies(of ListOf, yield func(i int, value unsafe.Pointer) bool) error {
+	object, t, err := ed.list(of)
+	if err != nil {
+		return err
+	}
+	return ed.copyItems(object, t.item, false, yield)
+}
+
+// copyItems is walkItems for copies of the elements.
+func (ed *Editor) copyItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	var failed error
-	err = ed.walkItems(object, t.item, back, func(i int, p unsafe.Pointer) bool {
-		p, failed = ed.lend(t.item.Type, p, p)
+	err := ed.walkItems(object, cell, back, func(i int, p unsafe.Pointer) bool {
+		p, failed = cell.Type.CopyNew(p, ed.Bounds(p))
 		return failed == nil && yield(i, p)
 	})
 	return joinFailure(err, failed)

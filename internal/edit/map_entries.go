@@ -89,6 +89,9 @@ func (ed *Editor) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 // for a key that a finder does not find.
 func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := ed.Bind(of)
+	if err == nil {
+		err = m.shape.Value.CopyOnly()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +117,9 @@ func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Po
 	if !t.Coded() {
 		return value, nil
 	}
+	if err := t.CopyOnly(); err != nil {
+		return nil, err
+	}
 	return t.CopyNew(value, ed.Bounds(payload))
 }
 
@@ -121,18 +127,32 @@ func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Po
 // each key to the variable whose address next returns, and passes the stored value, or
 // what is lent of it, to yield.
 func (ed *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	return ed.entries(of, false, next, yield)
+}
+
+// Copies is Entries for copies of the values, which are the program's own.
+func (ed *Editor) Copies(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	return ed.entries(of, true, next, yield)
+}
+
+func (ed *Editor) entries(of MapOf, copies bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	m, object, err := ed.Bind(of)
 	if err != nil {
 		return err
 	}
-	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.allPresent(ed, object, yield) })
+	return ed.copyKeys(m, copies, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.allPresent(ed, object, yield) })
 }
 
-// copyKeys passes the entries of a walk on as Entries does.
-func (ed *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
+// copyKeys passes the entries of a walk on as Entries does, or as Copies does.
+func (ed *Editor) copyKeys(m *Map, copies bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
+	if !copies {
+		if err := m.shape.Value.CopyOnly(); err != nil {
+			return err
+		}
+	}
 	var failed error
 	err := walk(func(entry unsafe.Pointer) bool {
-		value, err := ed.handOut(m, entry, next())
+		value, err := ed.handOut(m, entry, next(), copies)
 		failed = err
 		return err == nil && yield(value)
 	})
@@ -143,13 +163,16 @@ func (ed *Editor) copyKeys(m *Map, next func() unsafe.Pointer, yield func(value 
 }
 
 // handOut copies the key of an entry to the variable at dst, and returns the stored
-// value.
-func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer) (value unsafe.Pointer, err error) {
+// value, or a copy.
+func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer, copies bool) (value unsafe.Pointer, err error) {
 	bounds := ed.Bounds(entry)
 	if err = m.shape.Key.CopyOut(dst, m.shape.KeyOf(entry), bounds); err != nil {
 		return nil, err
 	}
 	value = m.shape.ValueOf(entry)
+	if copies {
+		return m.shape.Value.CopyNew(value, bounds)
+	}
 	if !ed.store.trusting {
 		if err = m.shape.Value.Check(value, bounds); err != nil {
 			return nil, err

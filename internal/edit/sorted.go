@@ -86,7 +86,7 @@ func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.
 			return err
 		}
 	}
-	return ed.copyKeys(m, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
+	return ed.copyKeys(m, false, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
 		return m.walkPresent(ed, object, from, to, back, yield)
 	})
 }
@@ -118,6 +118,9 @@ func (ed *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 // value; nil if there is none.
 func (ed *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := ed.Bind(of)
+	if err == nil {
+		err = m.shape.Value.CopyOnly()
+	}
 	if err != nil || i < 0 {
 		return nil, err
 	}
@@ -126,5 +129,5 @@ func (ed *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Po
 		return nil, err
 	}
 	ed.borrow(entry)
-	return ed.handOut(m, entry, dst)
+	return ed.handOut(m, entry, dst, false)
 }

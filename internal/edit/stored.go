@@ -75,7 +75,7 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
 		return nil, err
 	}
-	access := actsOf[kind].stored
+	access := storedOf[kind]
 	if access == nil {
 		return nil, fmt.Errorf("a %s cannot be accessed without its Go types", s.Kind)
 	}

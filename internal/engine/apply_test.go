@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/apply"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -217,7 +218,7 @@ func TestApply_DamagedChanges(t *testing.T) {
 	} {
 		for _, anyhow := range []bool{false, true} {
 			err := sp.Change(false, func(tx *Tx) error {
-				a := edit.NewApplier(&tx.Editor)
+				a := apply.New(&tx.Editor)
 				a.Anyhow = anyhow
 				return a.Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 			})
@@ -232,13 +233,13 @@ func TestApply_DamagedChanges(t *testing.T) {
 	}
 	next = empty.Index() + 1
 	err = sp.Change(false, func(tx *Tx) error { // a value without bytes needs no payload
-		return edit.NewApplier(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
+		return apply.New(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
 	})
 	if err != nil {
 		t.Error(err)
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := edit.NewApplier(&tx.Editor)
+		a := apply.New(&tx.Editor)
 		for _, c := range []struct {
 			kind       format.OpKind
 			index, arg uint64

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/apply"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/journal"
@@ -35,14 +35,14 @@ func (sp *Space) tryReplay(records *journal.History) error {
 	tx.Write.Begin(sp.Heap, tx.hold.State, records.Last, sp.Reader)
 	tx.Write.Replaying()
 	last := new(format.RecordHead)
-	apply := edit.NewApplier(&tx.Editor)
+	applier := apply.New(&tx.Editor)
 	err = records.All(func(r format.RecordHead, ops []byte) error {
 		for rest := ops; len(rest) > 0; {
 			h, payload, next, ok := format.NextOp(rest)
 			if !ok {
 				err = &format.DamageError{File: journal.FileName, What: "a change that does not fit its record"}
 			} else {
-				err = apply.Apply(h, payload)
+				err = applier.Apply(h, payload)
 			}
 			if err != nil {
 				return fmt.Errorf("the journal's record of version %d: %w", r.Version, err)

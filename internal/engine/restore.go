@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/apply"
 	"github.com/everheap/everheap/internal/backup"
 	"github.com/everheap/everheap/internal/dump"
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
@@ -130,7 +130,7 @@ func (sp *Space) load(r *backup.Reader) error {
 // loadSome applies changes up to the size of a transaction, and reports whether
 // there may be more.
 func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
-	a := edit.NewApplier(&tx.Editor)
+	a := apply.New(&tx.Editor)
 	a.Lenient, a.Anyhow = r.Head.Salvaged == 1, true
 	a.Own = true // see backup.Reader.Next
 	for n := 0; n < restoreBytes; {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/apply"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -67,14 +68,14 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 		"an entry of no map":             {format.OpSet, float, 1000, 0, entry(1)},
 	} {
 		err := sp.Change(false, func(tx *Tx) error {
-			return edit.NewApplier(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
+			return apply.New(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
 		})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	err = sp.Change(false, func(tx *Tx) error { // and these can be
-		a := edit.NewApplier(&tx.Editor)
+		a := apply.New(&tx.Editor)
 		for _, c := range []struct {
 			kind    format.OpKind
 			index   uint64

@@ -174,6 +174,7 @@ func Kind(dir string, err error) error {
 	var busy *live.BusyError
 	var unstorable *layout.UnstorableError
 	var key *layout.KeyError
+	var borrow *layout.BorrowError
 	var units *live.UnitsError
 	switch {
 	case errors.As(err, &units):
@@ -196,6 +197,8 @@ func Kind(dir string, err error) error {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.As(err, &unstorable):
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
+	case errors.As(err, &borrow):
+		return &TypeError{Kind: ErrUnstorable, Lines: []string{borrow.Error()}}
 	case errors.As(err, &key):
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
 	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

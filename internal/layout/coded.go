@@ -59,7 +59,7 @@ func (e *CodedError) Unwrap() error { return e.Err }
 func (t *Type) Coded() bool { return t.coded }
 
 // isCoded reports whether values are coded themselves.
-func (t *Type) isCoded() bool { return t.kind >= Addr && t.kind <= Text }
+func (t *Type) isCoded() bool { return t.kind >= Addr && t.kind <= Text || t.kind == Table }
 
 // addressKind returns the kind of the address types of netip, and of types defined as
 // one of them; else Invalid.
@@ -157,7 +157,8 @@ func (t *Type) StoredRow(src unsafe.Pointer, n int) (row unsafe.Pointer, keep an
 // code is what one coded value is marshaled to.
 type code struct {
 	typ   *Type
-	bytes []byte // nil: it is the zero value
+	bytes []byte         // nil: it is the zero value
+	table unsafe.Pointer // of a built-in map, instead: nil if it is
 }
 
 // codes are those of a value in the order of the walk. nil: the value is in its stored
@@ -167,16 +168,25 @@ type codes struct{ list []code }
 // next returns the bytes of the next coded value, which is of type t unless the program
 // has changed the value meanwhile.
 func (c *codes) next(t *Type) ([]byte, bool) {
+	got, ok := c.take(t)
+	return got.bytes, ok
+}
+
+// take is next for built-in maps, too.
+func (c *codes) take(t *Type) (code, bool) {
 	if len(c.list) == 0 || c.list[0].typ != t {
-		return nil, false
+		return code{}, false
 	}
-	b := c.list[0].bytes
+	got := c.list[0]
 	c.list = c.list[1:]
-	return b, true
+	return got, true
 }
 
 // code measures the coded value at p.
 func (m *measurer) code(t *Type, p unsafe.Pointer) error {
+	if t.kind == Table {
+		return m.table(t, p)
+	}
 	var n uintptr
 	var part bool
 	if m.program {
@@ -187,7 +197,7 @@ func (m *measurer) code(t *Type, p unsafe.Pointer) error {
 		if m.codes == nil {
 			m.codes = &codes{}
 		}
-		m.codes.list = append(m.codes.list, code{t, b})
+		m.codes.list = append(m.codes.list, code{typ: t, bytes: b})
 		n, part = uintptr(len(b)), b != nil
 	} else if at := word(p, 0); at != 0 {
 		part = true
@@ -209,6 +219,9 @@ func (m *measurer) code(t *Type, p unsafe.Pointer) error {
 
 // code places the coded value at p. It reports false if the value has changed.
 func (f *flattener) code(t *Type, p, to unsafe.Pointer) bool {
+	if t.kind == Table {
+		return f.table(t, p, to)
+	}
 	var b []byte
 	if f.codes != nil {
 		var ok bool
@@ -242,6 +255,14 @@ func codedBytes(p unsafe.Pointer) []byte {
 		return nil
 	}
 	return bytesAt(unsafe.Add(at, codedHead), word(at, 0))
+}
+
+// sameCodes is sameParts for two coded values.
+func (t *Type) sameCodes(p, q unsafe.Pointer) bool {
+	if t.kind == Table {
+		return t.sameTables(p, q)
+	}
+	return equalCodes(codedBytes(p), codedBytes(q))
 }
 
 // equalCodes reports whether two coded values are equal: both zero, or the same bytes.
@@ -283,6 +304,9 @@ func (t *Type) codeFits(n uintptr) bool {
 
 // code copies the coded value at p to the variable at to.
 func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
+	if t.kind == Table {
+		return c.table(t, to, p)
+	}
 	if c.b == everywhere { // a value of the program, too
 		if t.kind <= Prefix {
 			t.assign(to, p)

@@ -77,7 +77,7 @@ type marked struct {
 	W    []word1
 	When time.Time
 	R    *regexp.Regexp
-	By   map[string]word1 `json:"-"`
+	By   func() `json:"-"`
 }
 
 type markedStored struct {

@@ -18,6 +18,7 @@ import (
 //	array                its elements
 //	slice                length (4 bytes), elements; nil: 0xffffffff
 //	Dict                 length (4 bytes), the key and the value of each entry
+//	built-in map         as a Dict; nil: 0xffffffff
 //	handle               ID (8 bytes)
 //	coded value          length (4 bytes), bytes; the zero value: 0xffffffff
 //	pointer              number of a part (4 bytes); nil: 0
@@ -52,6 +53,7 @@ type packer struct {
 	count uint32 // parts
 	later []laterPart
 	depth int // of Dicts in Dicts
+	most  int // bytes; see mostWritten
 	err   error
 }
 
@@ -69,7 +71,7 @@ func (t *Type) AppendCompact(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, er
 	if err := t.Check(p, b); err != nil {
 		return dst, err
 	}
-	w := packer{b: dst, count: 1}
+	w := packer{b: dst, count: 1, most: mostWritten(dst, b)}
 	if t.graph {
 		w.ids = newIdentity()
 		defer w.ids.release()
@@ -130,6 +132,8 @@ func (w *packer) value(t *Type, p unsafe.Pointer) {
 		w.pointer(t, p)
 	case Dict:
 		w.dict(t, p)
+	case Table:
+		w.table(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		v := codedBytes(p)
 		if v == nil {
@@ -299,6 +303,8 @@ func (u *unpacker) value(t *Type, off uintptr) error {
 		return u.pointer(t, off)
 	case Dict:
 		return u.dict(t, off)
+	case Table:
+		return u.table(t, off)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return u.coded(t, off)
 	}
@@ -374,7 +380,7 @@ func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 // least returns the least number of bytes that the compact form of a value has.
 func (t *Type) least() (n uintptr) {
 	switch t.kind {
-	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict:
+	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict, Table:
 		return 4
 	case Time:
 		return 12

@@ -122,15 +122,15 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	} else {
 		err = c.fill(t, rt)
 	}
-	if u := (*UnstorableError)(nil); err == nil || !errors.As(err, &u) || u.final {
+	if u := (*UnstorableError)(nil); err != nil && (!errors.As(err, &u) || u.final) {
 		return t, err
 	}
 	kind := marshalerKind(rt)
-	if kind == Invalid {
+	if kind == Invalid || err == nil && !leadsToMap(rt, map[reflect.Type]bool{}) {
 		return t, err
 	}
-	// It cannot be stored field by field, but by its own methods. What was compiled of it
-	// is not needed; only its parts refer to these.
+	// It cannot be stored field by field, or has built-in maps that its methods know, and is
+	// stored by those. What was compiled of it is not needed; only its parts refer to these.
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
 	}
@@ -153,6 +153,8 @@ func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
 	case k == reflect.Slice:
 		t.kind = Slice
 		t.elem, err = c.at("[]", rt.Elem())
+	case k == reflect.Map:
+		return c.fillTable(t, rt)
 	case k == reflect.Pointer:
 		t.kind = Pointer
 		t.elem, err = c.at("", rt.Elem())

@@ -25,6 +25,7 @@ const (
 	convGather                  // an array to a slice
 	convPointer                 // what it points at
 	convBox                     // a value to a pointer to it
+	convTable                   // a built-in map, and to or from a Dict
 	convDict                    // key by key and value by value
 	convStep                    // by functions of the program
 )
@@ -228,6 +229,8 @@ func (x *Converter) run(c *conv, dst, src unsafe.Pointer) error {
 		return x.step(c, dst, src)
 	case convDict:
 		return x.dict(c, dst, src)
+	case convTable:
+		return x.table(c, dst, src)
 	}
 	return nil
 }

@@ -171,7 +171,7 @@ func (r twoRegions) convert(t *testing.T, c *Conversion, old *Type, src ...unsaf
 		if err != nil {
 			t.Fatalf("%s to %s: %v", c.From, c.To, err)
 		}
-		p2, b2 := r.to.store(t, c.To, made)
+		p2, b2 := r.to.storeStored(t, c.To, made)
 		img, err = c.To.Detach(p2, b2)
 		runtime.KeepAlive(x)
 		if err != nil {

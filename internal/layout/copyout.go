@@ -84,7 +84,9 @@ func (c *copier) graph(t *Type, dst, src unsafe.Pointer, known bool) error {
 		if !ok {
 			break
 		}
-		if err = c.strings(w.typ, w.src, w.n); err == nil {
+		if w.off == fillTable {
+			err = c.fillLater(w)
+		} else if err = c.strings(w.typ, w.src, w.n); err == nil {
 			err = c.each(w.typ, w.dst, w.src, w.n)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 //
 //	kind, name, size, align
 //	array: length, element      slice, pointer, list, ref: element
-//	map, sorted, dict: key, value   struct: number of fields, for each
+//	map, sorted, Dict, built-in map: key, value   struct: number of fields, for each
 //	                            name, tag, offset, type
 //
 // where other types are given by their place in the list.
@@ -213,7 +213,7 @@ func (d *decoder) node(t *Type) {
 		t.elem = d.ref()
 	case Slice, Pointer, List, Ref:
 		t.elem = d.ref()
-	case Map, Sorted, Dict:
+	case Map, Sorted, Dict, Table:
 		t.key, t.elem = d.ref(), d.ref()
 	}
 }

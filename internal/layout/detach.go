@@ -89,7 +89,7 @@ func (t *Type) sameParts(a, b unsafe.Pointer) bool {
 		case opTime:
 			same = equalBytes(p, q, 24)
 		case opCoded:
-			same = equalCodes(codedBytes(p), codedBytes(q))
+			same = o.typ.sameCodes(p, q)
 		case opSlice:
 			same = sameSlices(o.typ.elem, p, q)
 		case opEach:

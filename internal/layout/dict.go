@@ -92,6 +92,12 @@ func (c *compiler) fillDict(t *Type, rt reflect.Type, m dictMarker) (err error) 
 // what is wrong, or "".
 func completeDicts(nodes []*Type) ([]*Type, string) {
 	for _, t := range nodes {
+		if t.kind == Table && t.table == nil {
+			t.table = &Type{kind: Dict, size: dictSize, align: 8, key: t.key, elem: t.elem}
+			nodes = append(nodes, t.table)
+		}
+	}
+	for _, t := range nodes {
 		if t.kind != Dict || t.entries != nil {
 			continue
 		}
@@ -203,27 +209,57 @@ func (t *Type) dict(p unsafe.Pointer) (index []uint32, entries unsafe.Pointer, n
 	return index, loadPointer(h), word(h, 8)
 }
 
-// dict checks the Dict at p, and changes its addresses if need be. Keys are looked at only
-// where nothing is changed: parts that overlap could make them anything otherwise, and the
-// addresses in them may be those of another place.
-func (w *walker) dict(t *Type, p unsafe.Pointer) error {
+// dict checks the Dict at p, and changes its addresses if need be; shared reports whether
+// another Dict has the same entries, which only those of a type that can contain itself may.
+// Keys are looked at only where nothing is changed: parts that overlap could make them anything
+// otherwise, and the addresses in them may be those of another place.
+func (w *walker) dict(t *Type, p unsafe.Pointer) (shared bool, err error) {
 	h := unsafe.Add(p, dictEntries)
 	if word(h, 8) == 0 && (word(p, 0) != 0 || word(h, 0) != 0) {
-		return damage(t, w.b, p, "a Dict without entries that has parts")
+		return false, damage(t, w.b, p, "a Dict without entries that has parts")
 	}
 	if err := w.slice(t.index, p); err != nil {
-		return err
+		return false, err
+	}
+	known := 0
+	if t.entries.ident {
+		known = w.ids.used
 	}
 	if err := w.slice(t.entries, h); err != nil {
-		return err
+		return false, err
 	}
-	index, entries, n := uintptr(word(p, 8)), unsafe.Pointer(nil), word(h, 8)
-	if index != dictSlots(n) {
-		return damage(t, w.b, p, "a Dict with an index of a wrong length")
+	n := word(h, 8)
+	if word(p, 8) != dictSlots(n) {
+		return false, damage(t, w.b, p, "a Dict with an index of a wrong length")
 	}
+	shared = t.entries.ident && n > 0 && t.entries.elem.size > 0 && w.ids.used == known
 	if n == 0 || w.from != 0 || w.handle != nil || w.judge != nil {
-		return nil
+		return shared, nil
 	}
+	if t.entries.ident && t.entries.elem.size > 0 {
+		// Entries are checked once, with the index of the first Dict that has them (LY5): any
+		// number of Dicts can have them, and each pays for its index alone.
+		s := w.ids.find(word(h, 0), t.entries, n|sliceBit)
+		if s.ptr != nil {
+			have, _, _ := t.dict(p)
+			want, _, _ := t.dict(s.ptr)
+			return shared, w.sameIndex(t, p, have, want)
+		}
+		s.ptr = p
+	}
+	return shared, w.keys(t, p)
+}
+
+// sameIndex returns what is wrong if the index of the Dict at p is not the one that it should have.
+func (w *walker) sameIndex(t *Type, p unsafe.Pointer, have, want []uint32) error {
+	if !slices.Equal(have, want) {
+		return damage(t, w.b, p, "a Dict with an index that is not that of its keys")
+	}
+	return nil
+}
+
+// keys checks the keys of the Dict at p, and its index.
+func (w *walker) keys(t *Type, p unsafe.Pointer) error {
 	have, entries, n := t.dict(p)
 	keys := walker{b: w.b, budget: ^uintptr(0)}
 	size := t.entries.elem.size
@@ -236,10 +272,7 @@ func (w *walker) dict(t *Type, p unsafe.Pointer) error {
 	if err != nil {
 		return damage(t, w.b, p, "a Dict in which "+err.Error())
 	}
-	if !slices.Equal(have, want) {
-		return damage(t, w.b, p, "a Dict with an index that is not that of its keys")
-	}
-	return nil
+	return w.sameIndex(t, p, have, want)
 }
 
 // indexOf returns the index of n entries, after checking that they are in order.

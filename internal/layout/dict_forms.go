@@ -29,12 +29,19 @@ func (t *Type) isNamed(entries unsafe.Pointer, n uintptr) bool {
 	return true
 }
 
+// mostWritten bounds what is written of a value in which Dicts share entries, which are written
+// for each of them: each of n Dicts can have the next one twice.
+func mostWritten(dst []byte, b Bounds) int { return len(dst) + 1<<20 + 64*int(b.Hi-b.Lo) }
+
 // dict writes the Dict at p.
 func (w *printer) dict(t *Type, p unsafe.Pointer) error {
 	if w.depth += 2; w.depth > maxDepth {
 		return ErrTooDeep
 	}
 	_, entries, n := t.dict(p)
+	if t.entries.ident && n > 0 && len(w.b) > w.most && w.ids.find(uintptr(entries), t.entries, n|sliceBit).off > 1 {
+		return ErrTooShared
+	}
 	named := t.isNamed(entries, n)
 	open, mid, end := `[`, `,`, `]`
 	if named {
@@ -149,8 +156,14 @@ func (d *parser) placeDict(t *Type, off, n uintptr) (uintptr, error) {
 
 // dict writes the Dict at p.
 func (w *packer) dict(t *Type, p unsafe.Pointer) {
-	if w.depth++; w.depth > maxNested || w.err != nil {
+	switch w.depth++; {
+	case w.err != nil:
+		return
+	case w.depth > maxNested:
 		w.err = ErrTooDeep
+		return
+	case t.entries.ident && len(w.b) > w.most:
+		w.err = ErrTooShared
 		return
 	}
 	_, entries, n := t.dict(p)
@@ -160,6 +173,9 @@ func (w *packer) dict(t *Type, p unsafe.Pointer) {
 		at := unsafe.Add(entries, i*e.size)
 		w.value(t.key, at)
 		w.value(t.elem, unsafe.Add(at, e.fields[1].Offset))
+		if w.err != nil {
+			return
+		}
 	}
 	w.depth--
 }
@@ -195,8 +211,7 @@ func (u *unpacker) dict(t *Type, off uintptr) error {
 }
 
 // dict compiles the conversion of the entries of Dicts: each is a struct of key and value.
-func (m *matcher) dict(path string, p *seen) *conv {
-	a, b := p.conv.from, p.conv.to
+func (m *matcher) dict(path string, p *seen, a, b *Type) *conv {
 	key, value := m.part(p, path, ".key", a.key, b.key), m.part(p, path, ".value", a.elem, b.elem)
 	ae, be := a.entries.elem, b.entries.elem
 	entry := &conv{code: convStruct, from: ae, to: be}

@@ -10,8 +10,8 @@ type Draft struct {
 	Kind   Kind
 	Name   string // package-qualified, as in forum.User; empty for types without a name
 	Length uintptr
-	Elem   *Draft       // of an array, slice or pointer; value type of a handle or Dict
-	Key    *Draft       // key type of a Map or Sorted handle, or of a Dict
+	Elem   *Draft       // of an array, slice or pointer; value type of a handle, Dict or built-in map
+	Key    *Draft       // key type of a Map or Sorted handle, Dict or built-in map
 	Fields []DraftField // of a struct, and of a type that is coded by its own methods
 }
 

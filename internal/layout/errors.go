@@ -17,6 +17,9 @@ var (
 
 	// ErrTooDeep: a value nests too deeply to be written as JSON.
 	ErrTooDeep = errors.New("everheap: value nests deeper than 9,000 levels and cannot be written as JSON; use a List instead of a linked list")
+
+	// ErrTooShared: a value is written in full for each Dict that shares entries, and that is too much.
+	ErrTooShared = errors.New("everheap: value has Dicts that share entries so often that it would be written as more than 64 times its size; use pointers to what is shared")
 )
 
 // UnstorableError says that a type cannot be stored, or not in this role, and what to use instead.

@@ -11,7 +11,7 @@ import (
 // KeyError returns nil if values can be keys of a Map, else a *KeyError. Keys own
 // nothing but strings: a pointer or slice has no equality that outlives a program.
 func (t *Type) KeyError() error {
-	return t.role("a key", func(u *Type) bool { return u.kind != Slice && u.kind != Pointer && u.kind != Dict })
+	return t.role("a key", func(u *Type) bool { return u.kind != Slice && u.kind != Pointer && u.kind != Dict && u.kind != Table })
 }
 
 func (t *Type) role(role string, allowed func(*Type) bool) error {

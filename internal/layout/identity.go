@@ -33,6 +33,8 @@ type identity struct {
 	slots []slot // open addressing; the length is a power of two
 	used  int
 	todo  []work
+
+	mentions mentions // of maps that may contain themselves
 }
 
 const firstSlots = 16
@@ -56,7 +58,7 @@ func (m *identity) release() {
 		clear(m.slots)
 	}
 	clear(m.todo[:cap(m.todo)])
-	m.todo, m.used = m.todo[:0], 0
+	m.todo, m.used, m.mentions = m.todo[:0], 0, mentions{}
 	identities.Put(m)
 }
 

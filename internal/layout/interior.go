@@ -180,6 +180,10 @@ func (t *Type) pathTo(src unsafe.Pointer, x *extent) (string, *Type) {
 			elements(e, p.at, p.typ.length)
 		case Dict:
 			todo = append(todo, place{p.typ.entries, unsafe.Add(p.at, dictEntries), p.path})
+		case Table: // the copies of keys and values have the same pointers
+			if at, err := p.typ.tableOf(p.typ.mapAt(p.at)); at != nil && err == nil {
+				todo = append(todo, place{p.typ.table, at, p.path})
+			}
 		case Slice:
 			h := *(*header)(p.at)
 			if !x.whole && uintptr(h.data) == x.from && e == x.typ && h.len*e.size == x.to-x.from {

@@ -23,6 +23,7 @@ import (
 //	other coded value    text, or base64 of its bytes; null for the zero value
 //	Dict                 object, if its keys are strings that are UTF-8 and begin with no $;
 //	                     else an array of arrays of key and value
+//	built-in map         as a Dict, or null
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
 // maxDepth keeps what is written within what JSON parsers accept.
@@ -39,6 +40,7 @@ type printer struct {
 	ids   *identity
 	next  uintptr // the number of the next shared part
 	depth int
+	most  int // bytes; see mostWritten
 }
 
 // AppendJSON appends the stored value at p, in the block b, to dst as JSON. Damage is a
@@ -60,7 +62,7 @@ func (t *Type) AppendJSON(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, error
 	if err := w.walkGraph(t, p); err != nil {
 		return dst, err
 	}
-	out := printer{b: dst, ids: w.ids, next: 1}
+	out := printer{b: dst, ids: w.ids, next: 1, most: mostWritten(dst, b)}
 	var err error
 	if t.kind == Struct || t.kind == Array {
 		err = out.part(uintptr(p), t, 1, false, func() error { return out.value(t, p) })
@@ -117,6 +119,8 @@ func (w *printer) value(t *Type, p unsafe.Pointer) error {
 		return w.pointer(t, p)
 	case Dict:
 		return w.dict(t, p)
+	case Table:
+		return w.table(t, p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		w.coded(t, codedBytes(p))
 	case Map, Sorted, List, Ref:
@@ -191,7 +195,7 @@ func (w *printer) pointer(t *Type, p unsafe.Pointer) error {
 	if e.size == 0 {
 		return w.value(e, data)
 	}
-	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table
 	return w.part(uintptr(data), e, 1, wrap, func() error { return w.value(e, data) })
 }
 

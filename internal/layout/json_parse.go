@@ -141,6 +141,8 @@ func (d *parser) value(t *Type, off uintptr, v any) error {
 		return d.pointer(t, off, v)
 	case Dict:
 		return d.dict(t, off, v)
+	case Table:
+		return d.table(t, off, v)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return d.coded(t, off, v)
 	case Map, Sorted, List, Ref:
@@ -309,7 +311,7 @@ func (d *parser) pointer(t *Type, off uintptr, v any) error {
 		return nil
 	}
 	e := t.elem
-	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table
 	object, isObject := v.(map[string]any)
 	if isObject && e.size != 0 {
 		done, _, _, err := d.reference(off, e, object)

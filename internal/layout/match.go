@@ -118,7 +118,7 @@ func (m *matcher) again(p *seen, path string) {
 //     zero; fields without a successor in b are dropped;
 //   - an array that did not shrink, a slice, a pointer: its elements; an array
 //     becomes a slice, and a value a pointer to it;
-//   - a Dict: its keys and its values;
+//   - a Dict or built-in map: its keys and its values; each becomes the other;
 //   - handles of the same kind stay, and what they lead to is another conversion.
 //
 // Names of types do not matter. Everything else is refused.
@@ -208,7 +208,9 @@ func (m *matcher) sameKind(path string, p *seen) {
 	case Pointer:
 		c.code, c.elem = convPointer, m.part(p, path, "", a.elem, b.elem)
 	case Dict:
-		c.code, c.elem = convDict, m.dict(path, p)
+		c.code, c.elem = convDict, m.dict(path, p, a, b)
+	case Table:
+		c.code, c.elem = convTable, m.tables(path, p, a.table, b.table)
 	}
 }
 
@@ -225,6 +227,16 @@ func (m *matcher) otherKind(path string, p *seen) {
 		c.code = convGather
 		m.change(p, path, evolves, "Evolve makes it a slice")
 		c.elem = m.part(p, path, "[]", a.elem, b.elem)
+	case a.kind == Table && b.kind == Dict:
+		c.code = convTable
+		m.change(p, path, evolves, "Evolve makes it a Dict")
+		c.elem = m.tables(path, p, a.table, b)
+	case a.kind == Dict && b.kind == Table && b.loops:
+		m.change(p, path, refused, "Evolve refuses it: Dicts may share entries, and maps that can contain maps of their type do not; use Migrate")
+	case a.kind == Dict && b.kind == Table:
+		c.code = convTable
+		m.change(p, path, evolves, "Evolve makes it a map")
+		c.elem = m.tables(path, p, a, b.table)
 	case b.kind == Pointer && b.elem.kind != Pointer && a.kind != Pointer:
 		c.code = convBox
 		m.change(p, path, evolves, "Evolve makes it a pointer to the value")

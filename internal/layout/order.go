@@ -30,7 +30,7 @@ const varies = ^uintptr(0)
 func (t *Type) OrderError() error {
 	return t.role(orderedRole, func(u *Type) bool {
 		switch u.kind {
-		case Slice, Pointer, Complex64, Complex128, Dict:
+		case Slice, Pointer, Complex64, Complex128, Dict, Table:
 			return false
 		}
 		return true
@@ -145,7 +145,7 @@ func (t *Type) orders() {
 		if t.elem.ordered != varies || t.length == 0 {
 			t.ordered = t.elem.ordered * t.length
 		}
-	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text, Dict:
+	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text, Dict, Table:
 		t.ordered = varies
 	default:
 		t.ordered = t.size

@@ -11,7 +11,7 @@ const (
 	opSlice                // a slice header; typ is the slice type
 	opPtr                  // a pointer; typ is the pointer type
 	opTime                 // a time.Time
-	opCoded                // a coded value; typ is its type
+	opCoded                // a coded value or built-in map; typ is its type
 	opEach                 // n values of typ, one after another, by their own program
 )
 
@@ -45,9 +45,13 @@ func finish(nodes []*Type) string {
 		}
 	}
 	for _, t := range nodes {
+		if t.kind == Table {
+			t.loops = t.table.reaches(func(u *Type) bool { return u == t })
+		}
 		t.graph = t.owns && t.reaches(func(u *Type) bool { return u.kind == Pointer || u.ident })
 		t.handles = t.reaches((*Type).isHandle)
 		t.coded = t.reaches((*Type).isCoded)
+		t.copies = t.reaches(func(u *Type) bool { return u.kind == Table })
 		t.checked = t.owns || t.reaches(func(u *Type) bool { return u.kind == Bool || u.kind == Time })
 	}
 	return ""
@@ -136,7 +140,7 @@ func (t *Type) program() {
 		t.ops = []op{{code: opPtr, typ: t}}
 	case Time:
 		t.ops = []op{{code: opTime}}
-	case Addr, AddrPort, Prefix, Binary, Text:
+	case Addr, AddrPort, Prefix, Binary, Text, Table:
 		t.ops = []op{{code: opCoded, typ: t}}
 	case Array:
 		if n := uintptr(len(t.elem.ops)); n == 0 || t.size == 0 {

@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"fmt"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -57,8 +56,6 @@ func refusal(rt reflect.Type) (advice string, final bool) {
 		return "store the data that selects the function", false
 	case reflect.Interface:
 		return "use a concrete type", false
-	case reflect.Map:
-		return fmt.Sprintf("use everheap.Dict[%s, %s], or everheap.Map[%[1]s, %[2]s]", rt.Key(), rt.Elem()), false
 	case reflect.Uintptr:
 		return "use uint64", false
 	case reflect.UnsafePointer:
@@ -107,7 +104,7 @@ func hidden(rt reflect.Type) string {
 // holdsPointer reports whether values of a type hold pointers by value or in slices.
 func holdsPointer(rt reflect.Type) bool {
 	switch rt.Kind() {
-	case reflect.Pointer:
+	case reflect.Pointer, reflect.Map:
 		return true
 	case reflect.Slice, reflect.Array:
 		return holdsPointer(rt.Elem())

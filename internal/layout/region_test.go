@@ -59,6 +59,12 @@ func (r *region) store(tb testing.TB, t *Type, src unsafe.Pointer) (unsafe.Point
 	if err != nil {
 		tb.Fatalf("Stored(%s): %v", t, err)
 	}
+	return r.storeStored(tb, t, src)
+}
+
+// storeStored is store for a value in its stored form.
+func (r *region) storeStored(tb testing.TB, t *Type, src unsafe.Pointer) (unsafe.Pointer, Bounds) {
+	tb.Helper()
 	owned, err := t.Measure(src)
 	if err != nil {
 		tb.Fatalf("Measure(%s): %v", t, err)

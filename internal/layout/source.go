@@ -147,6 +147,8 @@ func (s *Source) literal(t *Type) string {
 		return "[]" + s.element(t.elem)
 	case Pointer:
 		return "*" + s.Type(t.elem)
+	case Table:
+		return "map[" + s.Type(t.key) + "]" + s.Type(t.elem)
 	case Map, Sorted, Dict:
 		return s.handle(t.kind, s.Type(t.key), s.Type(t.elem))
 	case List, Ref:

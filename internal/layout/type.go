@@ -46,7 +46,8 @@ const (
 	Binary   // coded by the type's MarshalBinary
 	Text     // coded by the type's MarshalText
 
-	Dict // owned map that can be read in place
+	Dict  // owned map that can be read in place
+	Table // built-in map, stored as a table
 	kindEnd
 )
 
@@ -68,7 +69,7 @@ var scalarKinds = [kindEnd]struct {
 	Map: {"map", 8, 8}, Sorted: {"sorted", 8, 8}, List: {"list", 8, 8}, Ref: {"ref", 8, 8},
 	Addr: {"netip.Addr", 24, 8}, AddrPort: {"netip.AddrPort", 32, 8}, Prefix: {"netip.Prefix", 32, 8},
 	Binary: {"binary", 0, 8}, Text: {"text", 0, 8},
-	Dict: {"everheap.Dict", dictSize, 8},
+	Dict: {"everheap.Dict", dictSize, 8}, Table: {"built-in map", 8, 8},
 }
 
 // Field is a field of a struct. Blank fields have none: they are padding.
@@ -93,6 +94,7 @@ type Type struct {
 
 	index   *Type // of a Dict: the type of the index
 	entries *Type // of a Dict: the type of the entries
+	table   *Type // of a built-in map: the Dict that it is stored as
 
 	// Derived by finish; see program.go.
 	done    bool
@@ -103,6 +105,8 @@ type Type struct {
 	ident   bool   // a slice that can reach itself: goes through the identity table
 	handles bool   // reaches handles
 	coded   bool   // reaches coded values: the stored form is not that of the program
+	loops   bool   // a built-in map that can reach itself
+	copies  bool   // reaches built-in maps: values are not lent
 	checked bool   // not every pattern of bytes is a value
 	weight  uintptr
 
@@ -143,10 +147,10 @@ func (t *Type) HasHandles() bool { return t.handles }
 // Kind returns the kind of the type.
 func (t *Type) Kind() Kind { return t.kind }
 
-// Elem returns the element type of an array, slice or pointer and the value type of a handle or Dict, else nil.
+// Elem returns the element type of an array, slice or pointer and the value type of a handle, Dict or built-in map, else nil.
 func (t *Type) Elem() *Type { return t.elem }
 
-// Key returns the key type of a Map or Sorted handle, or of a Dict, else nil.
+// Key returns the key type of a Map or Sorted handle, Dict or built-in map, else nil.
 func (t *Type) Key() *Type { return t.key }
 
 // Len returns the length of an array type, else 0.
@@ -178,6 +182,8 @@ func (t *Type) String() string {
 		return "*" + t.elem.String()
 	case Map, Sorted, Dict:
 		return fmt.Sprintf("everheap.%s[%s, %s]", HandleKind(t.kind), t.key, t.elem)
+	case Table:
+		return fmt.Sprintf("map[%s]%s", t.key, t.elem)
 	case List, Ref:
 		return fmt.Sprintf("everheap.%s[%s]", HandleKind(t.kind), t.elem)
 	default:
@@ -224,12 +230,16 @@ func (t *Type) reach(fn func(*Type)) {
 		fn(t.elem)
 		return
 	}
+	if t.kind == Table {
+		fn(t.table)
+		return
+	}
 	t.byValue(fn)
 }
 
 // refs calls fn for every type that t mentions, in a fixed order.
 func (t *Type) refs(fn func(*Type)) {
-	if t.isHandle() || t.kind == Dict {
+	if t.isHandle() || t.kind == Dict || t.kind == Table {
 		if t.key != nil {
 			fn(t.key)
 		}

@@ -57,14 +57,14 @@ type embedsMutex struct {
 func TestOf_UnstorableError(t *testing.T) {
 	type prefs struct {
 		Name  string
-		Prefs map[string]string
+		Prefs any
 	}
 	for _, c := range []struct {
 		v            any
 		path, advice string
 	}{
-		{prefs{}, "Prefs", "use everheap.Dict[string, string], or everheap.Map[string, string]"},
-		{struct{ A []*prefs }{}, "A[].Prefs", "everheap.Map"},
+		{prefs{}, "Prefs", "use a concrete type"},
+		{struct{ A []*prefs }{}, "A[].Prefs", "concrete type"},
 		{struct{ A [2]struct{ c chan int } }{}, "A[].c", "Watch"},
 		{struct{ F func() }{}, "F", "data that selects"},
 		{struct{ E error }{}, "E", "concrete type"},
@@ -79,7 +79,7 @@ func TestOf_UnstorableError(t *testing.T) {
 		{struct{ F *os.File }{}, "F.file", ""},
 		{struct{ K testMap[*int, int] }{}, "", "key"},
 		{struct{ K testMap[string, chan int] }{}, "K.value", "Watch"},
-		{map[string]int{}, "", "use everheap.Dict[string, int], or everheap.Map[string, int]"},
+		{map[string]chan int{}, "value", "Watch"},
 		{(*[1 << 32]int8)(nil), "", "2 GiB"},
 		{[1 << 20]struct{}{}, "", "size zero"},
 	} {
@@ -98,7 +98,7 @@ func TestOf_UnstorableError(t *testing.T) {
 		}
 	}
 	_, err := For[prefs]()
-	want := "everheap: type layout.prefs: field Prefs (map[string]string) cannot be stored; use everheap.Dict[string, string], or everheap.Map[string, string]"
+	want := "everheap: type layout.prefs: field Prefs (interface {}) cannot be stored; use a concrete type"
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}

@@ -113,7 +113,10 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 	case Pointer:
 		return w.pointer(t, p)
 	case Dict:
-		return w.dict(t, p)
+		_, err := w.dict(t, p)
+		return err
+	case Table:
+		return w.table(t, p)
 	case Array:
 		return w.each(t.elem, p, t.length)
 	case Struct:

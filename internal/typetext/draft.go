@@ -80,7 +80,7 @@ func (r *reader) any(e ast.Expr) (*layout.Draft, error) {
 	case *ast.IndexExpr, *ast.IndexListExpr:
 		return r.handle(t)
 	case *ast.MapType:
-		return nil, errorAt(e, "a built-in map cannot be stored; use everheap.Dict[K, V], or everheap.Map[K, V]")
+		return r.made(layout.Table, 0, t.Key, t.Value)
 	case *ast.ChanType:
 		return nil, errorAt(e, "a channel cannot be stored; keep channels in the program, and use Watch to learn of changes")
 	case *ast.FuncType:
@@ -364,6 +364,8 @@ func (r *reader) argumentText(d *layout.Draft) string {
 		return fmt.Sprintf("[%d]%s", d.Length, r.argument(d.Elem))
 	case layout.Pointer:
 		return "*" + r.argument(d.Elem)
+	case layout.Table:
+		return "map[" + r.argument(d.Key) + "]" + r.argument(d.Elem)
 	case layout.Time:
 		return "time.Time"
 	case layout.Addr, layout.AddrPort, layout.Prefix:

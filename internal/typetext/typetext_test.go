@@ -88,6 +88,12 @@ type (
 		Tags []everheap.Dict[time.Time, []string]
 		At   everheap.Dict[struct{ X, Y int8 }, everheap.Map[id, attributes]]
 	}
+	header map[string][]string
+	mapped struct {
+		Header header
+		Deep   map[id]map[time.Time]*mapped
+		Many   everheap.Map[id, map[string]mapped]
+	}
 	pair[A, B any] struct {
 		A A
 		B B
@@ -103,7 +109,7 @@ var values = []reflect.Type{
 	reflect.TypeFor[[4][]*padded](), reflect.TypeFor[everheap.ID](), reflect.TypeFor[struct {
 		X []struct{ Y *user }
 		Z []struct{ Y *user }
-	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
+	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[mapped](), reflect.TypeFor[header](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
 }
 
 // The text that Source prints of a Go type has the descriptor of that Go type.
@@ -208,7 +214,7 @@ func TestParse_Errors(t *testing.T) {
 		"map[string]User": `1:12: the type User is not declared; declare it below the type of the collection, or use one of Go, such as string`,
 		"map[string]U\n\ntype U struct {\n\tA int\n\tB chan int\n}": `5:4: a channel cannot be stored; keep channels in the program, and use Watch to learn of changes`,
 		"map[string]U; type U struct { A, A int }":                  `1:20: rename a field: there are two with the name A`,
-		"[]T\ntype T struct{ A map[string]int }":                    `2:18: a built-in map cannot be stored; use everheap.Dict[K, V], or everheap.Map[K, V]`,
+		"[]T\ntype T struct{ A map[*int]int }":                      `2:18: its key type *int holds pointers or slices`,
 		"[]T\ntype T struct{ A any }":                               `2:18: the interface any cannot be stored; use a concrete type`,
 		"[]func()":                                                  `1:3: a function cannot be stored; store the data that selects it`,
 		"map[[]int]int":                                             `1:5: type []int cannot be a key; use strings, numbers, time.Time, and arrays and structs of those`,

@@ -117,6 +117,34 @@ func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 	return s
 }
 
+// table is a value that owns tables: a Dict, and built-in maps in each other.
+type table struct {
+	Dict everheap.Dict[string, int]
+	Map  map[int]map[string][]string
+	Self *table
+}
+
+// tabled adds a map of values that own tables, of all lengths, to a space.
+func tabled(t testing.TB, s *everheap.Space) *everheap.Space {
+	t.Helper()
+	m, err := everheap.OpenMap[int, table](s, "tables")
+	spacetest.Must(t, err)
+	for i := range 60 {
+		v := table{Map: map[int]map[string][]string{-1: nil, -2: {}}}
+		words := map[string]int{}
+		for j := range i {
+			words[fmt.Sprint("word ", j)] = j
+			v.Map[j%5] = map[string][]string{fmt.Sprint(j): {"a", "b"}}
+		}
+		v.Dict = everheap.DictOf(words)
+		if v.Self = &v; i%3 == 0 {
+			v.Self = nil
+		}
+		spacetest.Must(t, m.Set(s, i, v))
+	}
+	return s
+}
+
 // edited returns the files with a change in the heap.
 func (w *wreck) edited(change func(heap []byte)) map[string][]byte {
 	files := maps.Clone(w.files)
@@ -126,7 +154,7 @@ func (w *wreck) edited(change func(heap []byte)) map[string][]byte {
 }
 
 func TestSalvage_Undamaged(t *testing.T) {
-	w := wreckOf(t, nested(t))
+	w := wreckOf(t, tabled(t, nested(t)))
 	report, got := w.salvaged(t, w.files)
 	spacetest.Same(t, got, w.told)
 	if report.Lost != 0 || len(report.Findings) > 0 || report.Named > 0 {
@@ -311,7 +339,7 @@ func TestSalvage_NamesLost(t *testing.T) {
 
 // Random damage: there is always an answer, it restores, and what it holds was there.
 func TestSalvage_Damaged(t *testing.T) {
-	w := wreckOf(t, nested(t))
+	w := wreckOf(t, tabled(t, nested(t)))
 	spacetest.Rounds(t, 60, func(t *testing.T, r *rand.Rand) {
 		files := w.edited(func(b []byte) {
 			for range 1 + r.IntN(4)*r.IntN(10) {

@@ -18,6 +18,8 @@ type knot struct {
 	Line  everheap.List[knot]
 	Next  *knot
 	Words []string
+	Ways  map[string]everheap.Ref[knot] // leads to others, as Signs does
+	Signs everheap.Dict[int, map[string]*knot]
 }
 
 // knotOf returns a value that is circular in itself.
@@ -25,6 +27,7 @@ func knotOf(i int) knot {
 	k := knot{Name: fmt.Sprint("knot ", i), Words: strings.Fields(strings.Repeat("word ", i%7))}
 	k.Next = &knot{Name: strings.Repeat("next", i%50)}
 	k.Next.Next = k.Next
+	k.Signs = everheap.DictOf(map[int]map[string]*knot{i: {"next": k.Next, "none": nil}, -1: nil, -2: {}})
 	return k
 }
 
@@ -49,7 +52,7 @@ func tie(t *testing.T, s *everheap.Space) {
 		}
 		for i := range 300 {
 			k := knotOf(i)
-			k.Self, k.Line = first, line
+			k.Self, k.Line, k.Ways = first, line, map[string]everheap.Ref[knot]{"first": first, "nil": {}}
 			if err := line.Append(tx, k); err != nil {
 				return err
 			}
@@ -71,7 +74,7 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 	spacetest.Must(t, err)
 	same := func(i int, got knot) {
 		want := knotOf(i)
-		want.Self, want.Line = got.Self, got.Line
+		want.Self, want.Line, want.Ways = got.Self, got.Line, got.Ways
 		if !reflect.DeepEqual(got, want) || got.Next.Next != got.Next {
 			t.Errorf("knot %d is %+v", i, got)
 		}
@@ -88,7 +91,7 @@ func tied(t *testing.T, tx *everheap.Tx, n int) {
 	for i := range 300 {
 		got, err := k.Line.Get(tx, i)
 		spacetest.Must(t, err)
-		if same(i, got); got.Self != first || got.Line != k.Line {
+		if same(i, got); got.Self != first || got.Ways["first"] != first || len(got.Ways) != 2 || got.Line != k.Line {
 			t.Errorf("element %d refers to something else", i)
 		}
 	}
@@ -184,7 +187,7 @@ func TestRewrite_SortedMaps(t *testing.T) {
 					}
 				}
 				last, n := "", 0
-				for k := range m.All(tx) {
+				for k := range m.Copies(tx) {
 					if k < last {
 						t.Errorf("%q comes after %q", k, last)
 					}

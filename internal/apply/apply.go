@@ -1,4 +1,8 @@
-package edit
+// Package apply makes logical changes in a writing transaction: those of the journal, after a
+// power loss, and those of a backup.
+//
+// Start reading at Applier.Apply.
+package apply
 
 import (
 	"errors"
@@ -7,6 +11,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
@@ -17,23 +22,35 @@ import (
 // Applier applies logical changes, of the journal or of a backup, in a writing
 // transaction. It believes nothing that they say: a change that cannot be is an
 // error, and the transaction can only abort then. Only what handles refer to is not
-// looked at (Editor.JudgeHandle), and the changes say the indexes of new objects (takeIndex).
+// looked at (edit.Editor.JudgeHandle), and the changes say the indexes of new objects (takeIndex).
 type Applier struct {
-	ed      *Editor
-	maps    map[uint64]*Map
-	last    *Map     // used last
-	buf     []uint64 // a copy of a payload: Go memory without pointers, aligned
-	Lenient bool     // a key that is to be deleted need not be there
-	Own     bool     // payloads are the applier's to change, in Go memory, aligned: they need no copy
-	Anyhow  bool     // objects need not come in the order of their indexes
+	ed      *edit.Editor
+	maps    map[uint64]*edit.Map
+	last    *edit.Map // used last
+	buf     []uint64  // a copy of a payload: Go memory without pointers, aligned
+	Lenient bool      // a key that is to be deleted need not be there
+	Own     bool      // payloads are the applier's to change, in Go memory, aligned: they need no copy
+	Anyhow  bool      // objects need not come in the order of their indexes
 
 	cells map[uint64]cells // by descriptor
 }
 
-// NewApplier returns one that applies changes in the transaction, which then makes no others.
-func NewApplier(ed *Editor) *Applier {
-	ed.role = applying
-	return &Applier{ed: ed, maps: map[uint64]*Map{}, cells: map[uint64]cells{}}
+// New returns an Applier that applies changes in the transaction, which then makes no others.
+func New(ed *edit.Editor) *Applier {
+	ed.BeginApply()
+	return &Applier{ed: ed, maps: map[uint64]*edit.Map{}, cells: map[uint64]cells{}}
+}
+
+// act makes a change of an object of one kind.
+type act func(a *Applier, op format.OpKind, index uint64, h format.OpHead, payload []byte) error
+
+// actOf has what takes the whole of edit.Editor, by kind. All other kinds are object.Applied.
+var actOf = map[format.Kind]act{
+	format.KindMap:    (*Applier).mapping,
+	format.KindSorted: (*Applier).mapping,
+	format.KindList:   (*Applier).list,
+	format.KindValue:  (*Applier).value,
+	format.KindType:   (*Applier).newType,
 }
 
 // Apply applies one change.
@@ -57,7 +74,7 @@ func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payloa
 	if k == nil {
 		return fmt.Errorf("changes of kind %d are not known", op)
 	}
-	if do := actsOf[k.About().Kind].apply; do != nil {
+	if do := actOf[k.About().Kind]; do != nil {
 		return do(a, op, index, h, payload)
 	}
 	if k, ok := k.(object.Applied); ok {
@@ -72,14 +89,14 @@ type kindEditor struct{ *Applier }
 
 func (e kindEditor) Create(kind format.Kind, index uint64, size format.ByteCount) (p unsafe.Pointer, err error) {
 	err = e.create(index, func() error {
-		_, p, err = e.ed.newObject(kind, size)
+		p, err = e.ed.NewObject(kind, size)
 		return err
 	})
 	return p, err
 }
 
 func (e kindEditor) Edit(kind format.Kind, index uint64, size format.ByteCount) (unsafe.Pointer, error) {
-	return e.ed.edit(index, kind, size)
+	return e.ed.EditObject(index, kind, size)
 }
 
 // mapping makes a map, sorted or not, or changes one.
@@ -97,10 +114,10 @@ func (a *Applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		return err
 	}
 	entry, bounds := a.copy(payload)
-	if err := object.RelocateEntry(m.shape, h, entry, bounds); err != nil {
+	if err := object.RelocateEntry(m.Shape(), h, entry, bounds); err != nil {
 		return err
 	}
-	key := m.shape.KeyOf(entry)
+	key := m.Shape().KeyOf(entry)
 	if kind == format.OpDelete {
 		removed, err := m.Delete(a.ed, key)
 		if err == nil && !removed && !a.Lenient {
@@ -108,7 +125,7 @@ func (a *Applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 		}
 		return err
 	}
-	return m.Set(a.ed, key, m.shape.ValueOf(entry))
+	return m.Set(a.ed, key, m.Shape().ValueOf(entry))
 }
 
 // copy returns a payload where Relocate may change it: itself, or a copy in the buffer.
@@ -130,16 +147,16 @@ func (a *Applier) room(n int) unsafe.Pointer {
 }
 
 // mapOf returns a map by its stored types.
-func (a *Applier) mapOf(index uint64) (*Map, error) {
-	if a.last != nil && a.last.index == index {
+func (a *Applier) mapOf(index uint64) (*edit.Map, error) {
+	if a.last != nil && a.last.Index() == index {
 		return a.last, nil
 	}
 	m := a.maps[index]
 	if m == nil {
 		var err error
 		if index == a.ed.State.Catalog || index == a.ed.State.Types {
-			m = &Map{index: index, kind: format.KindMap, shape: a.ed.store.Catalog}
-		} else if m, _, err = a.ed.untypedMap(format.MakeID(a.ed.store.header.Tag, index)); err != nil {
+			m = a.ed.OwnMap(index)
+		} else if m, _, err = a.ed.MapByID(format.MakeID(a.ed.Tag(), index)); err != nil {
 			return nil, err
 		}
 		a.maps[index] = m
@@ -179,11 +196,8 @@ func (a *Applier) newMap(kind format.Kind, index uint64, h format.OpHead) error 
 	if _, err := a.ed.StoredType(h.Arg); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.ed.newMap(kind, h.Addr, h.Arg)) })
+	return a.create(index, func() error { return a.ed.MakeMap(kind, h.Addr, h.Arg) })
 }
-
-// second returns the second of two results.
-func second[T any](_ T, err error) error { return err }
 
 // newType stores a descriptor.
 func (a *Applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payload []byte) error {
@@ -191,7 +205,7 @@ func (a *Applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payloa
 	if _, err := object.TypeIn(payload); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.ed.newType(payload[head:])) })
+	return a.create(index, func() error { return a.ed.MakeType(payload[head:]) })
 }
 
 // drop drops objects: those of the bits of the mask, the lowest of which is that of the

@@ -1,4 +1,4 @@
-package edit
+package apply
 
 import (
 	"fmt"
@@ -64,13 +64,13 @@ func (a *Applier) value(kind format.OpKind, index uint64, h format.OpHead, paylo
 		}
 	}
 	if kind == format.OpSetValue {
-		old, err := a.ed.object(index, format.KindValue)
+		old, err := a.ed.Object(index, format.KindValue)
 		if err != nil {
 			return err
 		}
-		return a.ed.setValue(index, old, c.value, word, value)
+		return a.ed.PutValue(index, old, c.value, word, value)
 	}
-	return a.create(index, func() error { return second(a.ed.newValue(c.value, typeIndex, value)) })
+	return a.create(index, func() error { return a.ed.MakeValue(c.value, typeIndex, value) })
 }
 
 // list makes a list, or changes one.
@@ -78,7 +78,7 @@ func (a *Applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 	if kind == format.OpNewList {
 		return a.newList(index, h.Arg)
 	}
-	list, err := a.ed.listObject(index)
+	list, err := a.ed.ListObject(index)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *Applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 		return err
 	}
 	if kind == format.OpTruncate {
-		return a.ed.truncate(index, h.Arg)
+		return a.ed.CutList(index, h.Arg)
 	}
 	c, err := a.cellsOf(list.Value)
 	if err != nil {
@@ -97,9 +97,9 @@ func (a *Applier) list(kind format.OpKind, index uint64, h format.OpHead, payloa
 		return err
 	}
 	if kind == format.OpSetItem {
-		return a.ed.setItem(index, c.item, h.Arg, value)
+		return a.ed.PutItem(index, c.item, h.Arg, value)
 	}
-	return a.ed.appendItems(index, c.item, value, 1)
+	return a.ed.AddItem(index, c.item, value)
 }
 
 // newList creates an empty list.
@@ -107,5 +107,5 @@ func (a *Applier) newList(index, typeIndex uint64) error {
 	if _, err := a.ed.StoredType(typeIndex); err != nil {
 		return err
 	}
-	return a.create(index, func() error { return second(a.ed.newList(typeIndex)) })
+	return a.create(index, func() error { return a.ed.MakeList(typeIndex) })
 }

@@ -1,0 +1,26 @@
+package apply
+
+import (
+	"testing"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/object"
+)
+
+// The changes of each kind of object are applied by package object, or here: by one of them.
+func TestKinds_AreApplied(t *testing.T) {
+	for number := range 256 {
+		kind := format.Kind(number)
+		_, here := actOf[kind]
+		k := object.Of(kind)
+		if k == nil {
+			if here {
+				t.Errorf("blocks of kind %s are no objects, and changes of them are applied", kind)
+			}
+			continue
+		}
+		if _, applied := k.(object.Applied); applied == here {
+			t.Errorf("the changes of a %s are applied by nobody, or twice", k.About().Called)
+		}
+	}
+}

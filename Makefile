@@ -14,7 +14,7 @@ BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet staticcheck test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench
+.PHONY: check format vet vet-rare staticcheck staticcheck-benches test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench
 
 check: format vet staticcheck test invariants benches
 
@@ -70,6 +70,9 @@ format:
 vet:
 	go vet ./...
 	go vet -tags invariants ./...
+
+# What the explorer builds, and another architecture: once a release, since all is built anew.
+vet-rare:
 	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet $$(go list ./... | grep -v /test/)
 
@@ -80,6 +83,9 @@ benches:
 staticcheck:
 	go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) -tags invariants ./...
+
+# It looks at all that a module depends on, and the benchmarks depend on ten stores: once a release.
+staticcheck-benches:
 	@for m in $(BENCHES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
 
 # The same tests as ever, for longer, with the assertions on; one package after the other.
@@ -97,10 +103,11 @@ chaos:
 arm64:
 	test/arm64/run $(ARM64)
 
-# Every fuzzer, one after the other, so long each.
+# Every fuzzer, one after the other, so long each. Inputs are made smaller in a few tries: where
+# one try opens a space, seconds of tries for each input of interest would be all that happens.
 fuzz:
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
-		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$dir" || exit 1; done
+		echo "$$dir: $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" || exit 1; done
 
 # Processes in all orders: see internal/explore. DEVIATIONS bounds the schedules, EXPLORE the
 # time for one scenario and one bound. go test ./... does it with one deviation, for a minute.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -91,6 +92,9 @@ func TestFaults_EveryCall(t *testing.T) {
 					}
 					if !errors.Is(err, errno) {
 						t.Errorf("call %d: %v", k, err)
+					}
+					if k == 0 && !strings.Contains(err.Error(), "cannot change the registry in") { // the lock file cannot be opened
+						t.Errorf("call %d does not say what to do: %v", k, err)
 					}
 					now, readErr := os.ReadFile(r.File())
 					if _, err := r.List(); err != nil || readErr != nil {

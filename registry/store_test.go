@@ -147,13 +147,55 @@ func TestWithContext_EndsTheWait(t *testing.T) { // RG2
 	r := newHome(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
-		time.AfterFunc(time.Millisecond, cancel)
+		impatient(t, func(bound context.Context) (context.Context, context.CancelFunc) {
+			time.AfterFunc(time.Millisecond, cancel)
+			if bound != ctx {
+				t.Error("the wait is bound to another context")
+				bound = ctx
+			}
+			return context.WithCancel(bound)
+		})
 		return r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})
 	})
 	if !errors.Is(err, ErrLocked) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Fatalf("Register inside of Reserve = %v", err)
 	}
 	must(t, r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})) // nobody is to be waited for
+	if r.ctx.Err() != nil {
+		t.Error("the registry itself waits under that context")
+	}
+}
+
+// The lock file may be a pipe, of which nobody writes the other end.
+func TestErrLocked_LockFileIsAPipe(t *testing.T) {
+	r := newHome(t)
+	must(t, os.MkdirAll(r.home, 0o700))
+	must(t, unix.Mkfifo(filepath.Join(r.home, lockName), 0o600))
+	done := make(chan error, 1)
+	go func() {
+		done <- r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})
+		})
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrLocked) {
+			t.Errorf("Register inside of Reserve = %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the other end")
+	}
+}
+
+// Who waits loses patience in the end.
+func TestErrLocked_PatienceEnds(t *testing.T) {
+	ctx, cancel := patience(context.Background())
+	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > lockPatience {
+		t.Errorf("one who waits gives up at %v (%v)", end, ok)
+	}
 }
 
 // However long the queue, one who waits is patient as long as the lock changes hands.
@@ -174,7 +216,12 @@ func TestErrLocked_NotWhileTheLockPassesOn(t *testing.T) { // RG2
 	late := make(chan error, 1)
 	go func() { late <- r.Register(Entry{Name: "late", Dir: "/late"}) }()
 	lose := <-waits
-	must(t, os.WriteFile(filepath.Join(r.home, lockName), []byte("1\n"), 0o600)) // as the next holder does
+	// The lock passes to another goroutine of this process, which says so a moment later.
+	lockFile := filepath.Join(r.home, lockName)
+	must(t, os.Chtimes(lockFile, time.Time{}, time.Now().Add(time.Second)))
+	lose()
+	lose = <-waits
+	must(t, os.WriteFile(lockFile, []byte("1\n"), 0o600)) // as the next holder does
 	lose()
 	(<-waits)() // it goes on waiting, and loses its patience with that one
 	if err := <-late; !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process 1 ") {
@@ -189,9 +236,15 @@ func TestErrLocked_NamesTheHolder(t *testing.T) {
 	impatient(t, func(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(ctx, 30*time.Millisecond)
 	})
+	must(t, os.MkdirAll(r.home, 0o700))
+	lockFile := filepath.Join(r.home, lockName)
+	must(t, os.WriteFile(lockFile, []byte("99999999 died\n"), 0o600)) // what one says who died
 	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
 		return r.Register(Entry{Name: "b", Dir: "/b"})
 	})
+	if b, err := os.ReadFile(lockFile); err != nil || len(b) > 0 {
+		t.Errorf("when nobody holds the lock its file says %q (%v)", b, err)
+	}
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Fatalf("Register inside of Reserve = %v", err)
 	}

@@ -43,6 +43,8 @@ func (c *compactCmd) Run(ctx context.Context, std *streams) error {
 			stats, err = s.Compact(ctx)
 			return err
 		})
+	} else {
+		err = unlessWritable(err)
 	}
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (c *rebaseCmd) Run(ctx context.Context, std *streams) error {
 		return err
 	}
 	if err := everheap.Rebase(ctx, dir, uint64(c.Base)); err != nil {
-		return err
+		return unlessWritable(err)
 	}
 	after, err := everheap.Describe(dir)
 	if err != nil {

@@ -59,7 +59,7 @@ func (c *resizeCmd) Run(ctx context.Context, std *streams) error {
 		return err
 	}
 	if err := everheap.Resize(ctx, dir, uint64(c.Size)); err != nil {
-		return err
+		return unlessWritable(err)
 	}
 	after, err := everheap.Describe(dir)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,7 @@ type shellCmd struct {
 // Run implements the verb.
 func (c *shellCmd) Run(ctx context.Context, std *streams) error {
 	opt := shell.Options{Space: c.Space, In: std.in, Out: std.out, Err: std.err, Mode: c.Mode,
-		Open:   func(name string) (*everheap.Space, error) { return spaceArg{name}.open() },
+		Open:   openShell,
 		Spaces: registeredNames,
 		Color:  os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(std.out),
 	}
@@ -39,6 +40,18 @@ func (c *shellCmd) Run(ctx context.Context, std *streams) error {
 		return errors.New(strings.TrimPrefix(err.Error(), "line 1: "))
 	}
 	return err
+}
+
+// openShell opens a space for the shell: for reading only where the user may not write it. Then
+// lines that change something are errors.
+func openShell(name string) (*everheap.Space, error) {
+	s, err := spaceArg{name}.open()
+	if errors.Is(err, fs.ErrPermission) {
+		if s, readErr := (spaceArg{name}).open(everheap.WithReadOnly()); readErr == nil {
+			return s, nil
+		}
+	}
+	return s, err
 }
 
 // registeredNames returns the names of the registered spaces.

@@ -15,10 +15,12 @@ import (
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/proctest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	proctest.Main()
 	testscript.Main(m, map[string]func(){
 		"everheap": main,
 		"fill":     func() { helper(fill) },

@@ -156,10 +156,18 @@ func atFlag(at string) string {
 func (a spaceArg) with(fn func(s *everheap.Space) error, opts ...everheap.Option) error {
 	s, err := a.open(opts...)
 	if err != nil {
-		return err
+		return unlessWritable(err)
 	}
 	err = fn(s)
 	return errors.Join(err, s.Close())
+}
+
+// unlessWritable adds to the error of one who may not write a space what to do.
+func unlessWritable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; user %d may not write the space: run the command as its owner", err, os.Geteuid())
+	}
+	return err
 }
 
 // singleValue is the kind of what has no keys: one value.

@@ -22,7 +22,7 @@ import (
 // Applier applies logical changes, of the journal or of a backup, in a writing
 // transaction. It believes nothing that they say: a change that cannot be is an
 // error, and the transaction can only abort then. Only what handles refer to is not
-// looked at (edit.Editor.JudgeHandle), and the changes say the indexes of new objects (takeIndex).
+// looked at (edit.Editor.CheckHandle), and the changes say the indexes of new objects (takeIndex).
 type Applier struct {
 	ed      *edit.Editor
 	maps    map[uint64]*edit.Map

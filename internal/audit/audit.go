@@ -96,7 +96,7 @@ func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) 
 		defer func() { report.Free = c.Bytes }()
 		c.Pinned = pinned
 		w := a.Live.Words()
-		clean := w.Clean.Load() != 0 // nobody takes parcels while it is set, and nobody sets it while this process is here
+		clean := w.Clean.Load() != 0 // nobody takes batches while it is set, and nobody sets it while this process is here
 		stacks := len(report.Findings)
 		c.Stacks(clean)
 		if clean && w.Clean.Load() == 0 {

@@ -45,7 +45,7 @@ func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) 
 		}
 	}
 	for h := 0; h < c.depth-1; h++ {
-		if err := c.settle(h); err != nil {
+		if err := c.joinSmall(h); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -65,9 +65,9 @@ func (c *cursor) leastGone(height int) error {
 	return c.raiseLeast(height, key)
 }
 
-// settle joins the node at the height, which is not the root, with a neighbour if it
+// joinSmall joins the node at the height, which is not the root, with a neighbour if it
 // has become small.
-func (c *cursor) settle(height int) error {
+func (c *cursor) joinSmall(height int) error {
 	s, up := &c.steps[height], &c.steps[height+1]
 	switch n := s.n.count(); {
 	case n == 0:

@@ -86,8 +86,8 @@ func (d *Differ) Step(yield func(before, after unsafe.Pointer)) (more bool, err 
 			a.pass()
 			b.pass()
 		case a.height >= 0:
-			if err = a.enter(); err == nil {
-				err = b.enter()
+			if err = a.descend(); err == nil {
+				err = b.descend()
 			}
 		default:
 			err = d.entries(yield)
@@ -124,10 +124,10 @@ func (d *Differ) entries(yield func(before, after unsafe.Pointer)) error {
 		yield(ea, eb)
 	}
 	if c <= 0 {
-		err = a.take()
+		err = a.passEntry()
 	}
 	if c >= 0 && err == nil {
-		err = b.take()
+		err = b.passEntry()
 	}
 	return err
 }
@@ -148,14 +148,14 @@ func (d *Differ) order(ea, eb unsafe.Pointer) (int, error) {
 // alone goes on in one walk: into the node that it stands before, or past the entry.
 func (w *walk) alone(yield func(e unsafe.Pointer)) error {
 	if w.height >= 0 {
-		return w.enter()
+		return w.descend()
 	}
 	e, err := w.entry()
 	if err != nil {
 		return err
 	}
 	yield(e)
-	return w.take()
+	return w.passEntry()
 }
 
 // ref returns what the walk stands before: a link, or the address of an entry.
@@ -173,8 +173,8 @@ func (w *walk) entry() (unsafe.Pointer, error) {
 	return s.n.entryAt(w.r, s.at)
 }
 
-// enter goes into the node that the walk stands before.
-func (w *walk) enter() error {
+// descend goes into the node that the walk stands before.
+func (w *walk) descend() error {
 	link := format.Link(w.ref())
 	if w.budget == 0 {
 		return badNode(w.r, link)
@@ -190,8 +190,8 @@ func (w *walk) enter() error {
 	return nil
 }
 
-// take passes by an entry.
-func (w *walk) take() error {
+// passEntry passes by an entry.
+func (w *walk) passEntry() error {
 	if w.left == 0 {
 		return badNode(w.r, w.root)
 	}

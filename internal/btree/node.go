@@ -211,9 +211,9 @@ func (n node) truncate(height, i int) {
 	n.head().Count = uint16(i)
 }
 
-// take copies slots of another node, which has no less than that, to the end of this
+// copySlots copies slots of another node, which has no less than that, to the end of this
 // one, whose words begin at the same place.
-func (n node) take(height int, from node, i, j int) {
+func (n node) copySlots(height int, from node, i, j int) {
 	at := n.count()
 	n.head().Count += uint16(j - i)
 	copy(n.words()[at:], from.words()[i:j])

@@ -118,7 +118,7 @@ func (c *cursor) edit(height, slots int) (node, error) {
 	s.grown = s.grown || n.room > s.n.room
 	*n.head() = *s.n.head()
 	n.head().Count = 0
-	n.take(height, s.n, 0, s.n.count())
+	n.copySlots(height, s.n, 0, s.n.count())
 	return n, c.replace(height, n, link)
 }
 
@@ -362,7 +362,7 @@ func (c *cursor) split(height int) error {
 		return err
 	}
 	right.head().Skip, right.head().Prefix = s.n.head().Skip, s.n.head().Prefix
-	right.take(height, s.n, cut, count)
+	right.copySlots(height, s.n, cut, count)
 	if cut < count {
 		left, err := c.edit(height, 0)
 		if err != nil {
@@ -370,7 +370,7 @@ func (c *cursor) split(height int) error {
 		}
 		left.truncate(height, cut)
 	}
-	if err := c.enter(height+1, least, rightLink, right.total(height)); err != nil {
+	if err := c.addChild(height+1, least, rightLink, right.total(height)); err != nil {
 		return err
 	}
 	left := s.n
@@ -387,9 +387,9 @@ func (c *cursor) split(height int) error {
 	return c.spread(right, height)
 }
 
-// enter puts a new child behind the one that the cursor is in, in the node at the
+// addChild puts a new child behind the one that the cursor is in, in the node at the
 // height, which has room. moved is how many of the latter's entries it has.
-func (c *cursor) enter(height int, least unsafe.Pointer, link format.Link, moved uint64) error {
+func (c *cursor) addChild(height int, least unsafe.Pointer, link format.Link, moved uint64) error {
 	n, err := c.edit(height, c.steps[height].n.count()+1)
 	if err != nil {
 		return err

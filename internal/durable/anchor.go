@@ -183,7 +183,7 @@ func (d *Writer) LastAnchor(again bool) error {
 	w := d.Live.Words()
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
-	if w.SweepWish.Load() != 0 || w.ParcelDoubt.Load() != 0 {
+	if w.SweepWish.Load() != 0 || w.BatchDoubt.Load() != 0 {
 		return d.WriteAnchor(nil, again)
 	}
 	var stacks [format.NumStacks]uint64

@@ -149,11 +149,11 @@ func (d *Writer) repeatJournal() (bool, error) {
 // makeGood marks as changed what may not be on disk although it was synced: all that
 // the state, which is held, can reach and that the newest confirmed anchor could not.
 // Older blocks were synced by a process that would have been told, and do not
-// change. What parcels hold is not found by that, and is not listed in an anchor any
+// change. What batches hold is not found by that, and is not listed in an anchor any
 // more.
 func (d *Writer) makeGood(state format.Addr) error {
 	w := d.Live.Words()
-	w.ParcelDoubt.Store(1)
+	w.BatchDoubt.Store(1)
 	since := d.Live.NewestAnchor()
 	r := d.Heap.Reader(true)
 	err := d.Guarded(func() error {
@@ -190,7 +190,7 @@ func (d *Writer) Heal() error {
 	if err := d.AnchorTwice(); err != nil {
 		return err
 	}
-	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.ParcelDoubt} {
+	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.BatchDoubt} {
 		word.Store(0)
 	}
 	d.doubt.heap, d.doubt.journal = nil, nil

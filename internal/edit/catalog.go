@@ -86,7 +86,7 @@ func (ed *Editor) newStored(handle *layout.Type) (format.ID, error) {
 		if zero, err = handle.Elem().Attach(make([]byte, (handle.Elem().Size()+7)&^7)); err != nil {
 			return 0, err
 		}
-		index, err = ed.newValue(entry.NewValue(handle.Elem(), ed.store.Judge), value, zero.Pointer())
+		index, err = ed.newValue(entry.NewValue(handle.Elem(), ed.store.CheckHandle), value, zero.Pointer())
 		runtime.KeepAlive(zero)
 	}
 	return format.MakeID(ed.store.header.Tag, index), err
@@ -146,5 +146,5 @@ func (ed *Editor) Rename(from, to string) error {
 	if _, err := ed.ownMap(ed.State.Catalog).remove(ed, layout.NoEscape(&from)); err != nil {
 		return err
 	}
-	return ed.enroll(ed.State.Catalog, to, index)
+	return ed.putWord(ed.State.Catalog, to, index)
 }

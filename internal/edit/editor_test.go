@@ -28,7 +28,7 @@ func editing(t *testing.T, fn func(ed *edit.Editor)) {
 	var ed edit.Editor
 	ed.Prepare(new(edit.Making), false)
 	next := uint64(0)
-	store.Attach(func(handle *layout.Type, id uint64) error { return ed.JudgeHandle(handle, id) }, func(least uint64) uint64 {
+	store.Attach(func(handle *layout.Type, id uint64) error { return ed.CheckHandle(handle, id) }, func(least uint64) uint64 {
 		next = max(next, least) + 1
 		return next - 1
 	})

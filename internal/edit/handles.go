@@ -12,21 +12,21 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// JudgeHandle says whether a handle may be stored: the object that it refers to is
+// CheckHandle says whether a handle may be stored: the object that it refers to is
 // there, of its kind and with its types. It is asked while a value is written, of
 // the transaction that has the queue, before any tree is touched.
 //
 // Changes that are applied, of a journal or a backup, were judged when they were
 // made; and their handles may refer to what comes later. While types change, handles
 // may refer to what is about to change (R5).
-func (ed *Editor) JudgeHandle(handle *layout.Type, id uint64) error {
+func (ed *Editor) CheckHandle(handle *layout.Type, id uint64) error {
 	if ed.role == applying || ed.role == recasting {
 		return nil
 	}
-	return ed.judge(handle, format.ID(id))
+	return ed.checkHandle(handle, format.ID(id))
 }
 
-// handleError is one that judge returned.
+// handleError is one that checkHandle returned.
 type handleError struct{ err error }
 
 // Error implements error.
@@ -57,8 +57,8 @@ func (s *Store) fits(handle *layout.Type) *fitting {
 	return &s.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(s.fitting))]
 }
 
-// judge is JudgeHandle for changes of the program.
-func (ed *Editor) judge(handle *layout.Type, id format.ID) error {
+// checkHandle is CheckHandle for changes of the program.
+func (ed *Editor) checkHandle(handle *layout.Type, id format.ID) error {
 	if id.Tag() != ed.store.header.Tag {
 		return &handleError{fmt.Errorf("%w: the %s %016x in the value is of another space", failure.ErrDangling, handle, uint64(id))}
 	}

@@ -75,9 +75,9 @@ func (ed *Editor) Registry() (uint64, error) {
 
 const registryName = index.RegistryName
 
-// EnrollRegistry makes a map the registry of indexes.
-func (ed *Editor) EnrollRegistry(m *Map) error {
-	return ed.enroll(ed.State.Catalog, registryName, m.index)
+// PutRegistry makes a map the registry of indexes.
+func (ed *Editor) PutRegistry(m *Map) error {
+	return ed.putWord(ed.State.Catalog, registryName, m.index)
 }
 
 // NewSorted creates an empty sorted map with the types of a shape.

@@ -30,7 +30,7 @@ func (ed *Editor) storedMap(id format.ID, s *Stored) error {
 
 // storedList is storedOf for lists.
 func (ed *Editor) storedList(id format.ID, s *Stored) (err error) {
-	cell := entry.NewItem(s.Value, ed.store.Judge)
+	cell := entry.NewItem(s.Value, ed.store.CheckHandle)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedList{ed, id.Index(), cell}
 	s.Key, err = layout.For[int]()
 	return err
@@ -38,7 +38,7 @@ func (ed *Editor) storedList(id format.ID, s *Stored) (err error) {
 
 // storedValue is storedOf for single values.
 func (ed *Editor) storedValue(id format.ID, s *Stored) error {
-	cell := entry.NewValue(s.Value, ed.store.Judge)
+	cell := entry.NewValue(s.Value, ed.store.CheckHandle)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedValue{ed, id.Index(), format.MakeValueType(s.valueIndex), cell}
 	return nil
 }

@@ -310,7 +310,7 @@ func (m *Map) takeOut(ed *Editor, key unsafe.Pointer) (bool, error) {
 	}
 	ed.Write.Remove(true, false)
 	defer ed.Write.Remove(false, false)
-	root, block, err := m.take(ed, format.Link(object.Root), hash, key)
+	root, block, err := m.removeEntry(ed, format.Link(object.Root), hash, key)
 	switch {
 	case err != nil && root == 0:
 		return false, ed.Fail(err)

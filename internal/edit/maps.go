@@ -104,7 +104,7 @@ func NewTree(kind format.Kind, shape *entry.Shape) *Map { return &Map{kind: kind
 // Shape returns the layout of the entries of a map of the types.
 func (s *Store) Shape(key, value *layout.Type) *entry.Shape {
 	sh := entry.NewShape(key, value, s.header.Secret)
-	sh.JudgeHandles(s.Judge)
+	sh.CheckHandles(s.CheckHandle)
 	if s.hashBits != 0 {
 		sh.CutHash(s.hashBits)
 	}

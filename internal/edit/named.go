@@ -43,7 +43,7 @@ func (ed *Editor) OpenNamed(name string, bind func(id format.ID) error, create f
 	if err != nil {
 		return 0, err
 	}
-	return id, ed.enroll(ed.State.Catalog, name, id.Index())
+	return id, ed.putWord(ed.State.Catalog, name, id.Index())
 }
 
 // lookup reads a word from one of the space's own maps.
@@ -64,8 +64,8 @@ func (ed *Editor) lookup(index uint64, key string) (uint64, bool, error) {
 	return *layout.Cast[uint64](sh.ValueOf(entry)), true, nil
 }
 
-// enroll stores a word in one of the space's own maps.
-func (ed *Editor) enroll(index uint64, key string, word uint64) error {
+// putWord stores a word in one of the space's own maps.
+func (ed *Editor) putWord(index uint64, key string, word uint64) error {
 	m, err := ed.EditMap(index, format.KindMap)
 	if err != nil {
 		return err

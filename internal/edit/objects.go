@@ -80,8 +80,8 @@ func (ed *Editor) newObject(kind format.Kind, size format.ByteCount) (uint64, un
 	return index, p, nil
 }
 
-// enter makes a block of the transaction a new object and returns its index.
-func (ed *Editor) enter(a format.Addr) (uint64, error) {
+// addObject makes a block of the transaction a new object and returns its index.
+func (ed *Editor) addObject(a format.Addr) (uint64, error) {
 	index := ed.takeIndex()
 	root, err := table.Enter(ed.Write, format.Link(ed.State.Table), index, a)
 	if err != nil {

@@ -39,8 +39,8 @@ func (m *Map) Put(ed *Editor, root format.Link, hash uint64, key, value unsafe.P
 	return trie.Set(ed.Write, root, m.shape, hash, key, value)
 }
 
-// take removes an entry from the tree of a map.
-func (m *Map) take(ed *Editor, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
+// removeEntry removes an entry from the tree of a map.
+func (m *Map) removeEntry(ed *Editor, root format.Link, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	if m.sorted() {
 		return btree.Delete(ed.Write, root, m.shape, key)
 	}

@@ -110,7 +110,7 @@ func (s *Store) newTyped(of layout.Identity, index uint64, program *layout.Type)
 	if program.Coded() {
 		first = ^uint64(0)
 	}
-	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, s.Judge), item: entry.NewItem(program, s.Judge)}
+	return &typed{of: of, index: index, first: first, value: entry.NewValue(program, s.CheckHandle), item: entry.NewItem(program, s.CheckHandle)}
 }
 
 // typedNew returns the descriptor of a Go type that new objects are to have, storing

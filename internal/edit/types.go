@@ -73,7 +73,7 @@ func (ed *Editor) TypeIndex(t *layout.Type) (uint64, error) {
 	if index, err = ed.newType(encoded); err != nil {
 		return 0, err
 	}
-	return index, ed.enroll(ed.State.Types, digest, index)
+	return index, ed.putWord(ed.State.Types, digest, index)
 }
 
 // newType stores an encoded descriptor under the next index, which it returns.

@@ -183,7 +183,7 @@ func (ed *Editor) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointe
 	if err != nil {
 		return 0, err
 	}
-	index, err := ed.enter(a)
+	index, err := ed.addObject(a)
 	if err != nil {
 		return 0, err
 	}

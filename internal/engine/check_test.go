@@ -202,8 +202,8 @@ func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	}
 }
 
-// In a space that was closed cleanly the parcels of free space stay as they are.
-func TestCheck_ParcelsOfACleanSpace(t *testing.T) {
+// In a space that was closed cleanly the batches of free space stay as they are.
+func TestCheck_BatchesOfACleanSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := manual(t, dir)
 	for i := range uint64(3000) {
@@ -220,17 +220,17 @@ func TestCheck_ParcelsOfACleanSpace(t *testing.T) {
 	if err != nil || len(report.Findings) > 0 || report.Free == 0 {
 		t.Fatalf("%v %v", report, err)
 	}
-	parcels := 0
+	batches := 0
 	for stack := range format.NumStacks {
 		if off := sp.Live.StackHead(stack); off != 0 {
 			restore := flip(t, sp, HeapName, int64(off)+40)
-			expectFinding(t, sp, HeapName, int64(off), "parcel")
+			expectFinding(t, sp, HeapName, int64(off), "batch")
 			restore()
-			parcels++
+			batches++
 		}
 	}
-	if parcels == 0 {
-		t.Error("there are no parcels")
+	if batches == 0 {
+		t.Error("there are no batches")
 	}
 	verify(t, sp)
 }

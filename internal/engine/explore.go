@@ -138,7 +138,7 @@ func (sp *Space) Depart() error {
 
 // BeFork makes the functions that the space has been given its own: it is a copy of another one.
 func (sp *Space) BeFork() {
-	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
+	sp.store.Attach(sp.checkHandle, sp.takeIndex)
 	sp.attach()
 }
 

@@ -118,7 +118,7 @@ func (sp *Space) closeLast() (ok bool, err error) {
 		return true, sp.durable.WhyStopped()
 	}
 	if sp.durable.HeapInDoubt() {
-		w.ParcelDoubt.Store(1)
+		w.BatchDoubt.Store(1)
 	}
 	return true, sp.endFiles()
 }

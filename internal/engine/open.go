@@ -138,7 +138,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.Live.SeeGuests(sp.Files.Locks, sp.Head.Base, sp.Head.Window)
 	sp.Heap = heap.New(sp.Region, sp.Live)
 	sp.Reader = sp.Heap.Reader(sp.options.Verify)
-	sp.store.Attach(sp.judgeHandle, sp.takeIndex)
+	sp.store.Attach(sp.checkHandle, sp.takeIndex)
 	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits)
 	indexing.Attach(&sp.store)
 	sp.store.SetClock(&sp.clock)
@@ -169,7 +169,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 
 // attach sets the functions that the lower layers call.
 func (sp *Space) attach() {
-	sp.Heap.SetRelief(sp.upkeep.Relieve, sp.upkeep.SweepWithin)
+	sp.Heap.SetLowSpace(sp.upkeep.OnLowSpace, sp.upkeep.SweepWithin)
 	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
 	sp.collections.Change = sp.changeBy

@@ -96,7 +96,7 @@ func awaitWriter(sp *Space) {
 
 // A writer without space waits for what the space itself holds of an older version: what waits
 // for the queue, and what ends soon.
-func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
+func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 	over := func(sp *Space, hold *live.Hold, end func()) {
 		sp.Live.Release(hold)
 		end()
@@ -173,7 +173,7 @@ func TestRelief_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 }
 
 // Blocks that are moved by a transaction without space do not wait for themselves.
-func TestRelief_MovingDoesNotWaitForItself(t *testing.T) { // RV7
+func TestLowSpace_MovingDoesNotWaitForItself(t *testing.T) { // RV7
 	sp, _ := fullOfRemoved(t)
 	ctx, end := sp.Own.Begin(context.Background())
 	defer end()

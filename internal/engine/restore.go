@@ -27,16 +27,16 @@ import (
 const restoreBytes = 16 << 20
 
 // Restore makes a space in directory dir from a backup. It has the tag, the secret
-// and the object IDs of the original, and an id and a window of its own. enroll is
+// and the object IDs of the original, and an id and a window of its own. register is
 // called with that window when all is done but the directory's name, and must call
 // place, which gives it that; nil: nothing else is to be done.
 //
 // The space comes into being as a new one does (spacefile.Creation.Construct): whole, after the last
 // byte of the backup was verified and everything is on disk, or not at all.
-func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, place func() error) error) error {
+func Restore(dir string, r io.Reader, o Options, register func(base, size uint64, place func() error) error) error {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
-		err = restore(dir, r, o, enroll)
+		err = restore(dir, r, o, register)
 	}
 	if err == nil {
 		return nil
@@ -51,7 +51,7 @@ func Restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 const backupName = "backup"
 
 // restore is Restore, but for what its errors are called.
-func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, place func() error) error) error {
+func restore(dir string, r io.Reader, o Options, register func(base, size uint64, place func() error) error) error {
 	if err := mapping.Supported(); err != nil {
 		return err
 	}
@@ -78,8 +78,8 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		return err
 	}
 	h.Secret, h.Tag = rd.Head.Secret, rd.Head.Tag
-	if enroll == nil {
-		enroll = func(_, _ uint64, place func() error) error { return place() }
+	if register == nil {
+		register = func(_, _ uint64, place func() error) error { return place() }
 	}
 	return c.Construct(dir, func(temporary string) error {
 		if err := c.CreateFiles(temporary, h, limit); err != nil {
@@ -87,7 +87,7 @@ func restore(dir string, r io.Reader, o Options, enroll func(base, size uint64, 
 		}
 		return fill(temporary, rd, o)
 	}, func(temporary string) error {
-		return enroll(h.Base, h.Window, func() error { return c.Settle(temporary, dir) })
+		return register(h.Base, h.Window, func() error { return c.Settle(temporary, dir) })
 	})
 }
 

@@ -316,9 +316,9 @@ func (tx *Tx) end() {
 	sp.turn.Give()
 }
 
-// judgeHandle says whether a handle may be stored: see Editor.JudgeHandle.
-func (sp *Space) judgeHandle(handle *layout.Type, id uint64) error {
-	return sp.writer.JudgeHandle(handle, id)
+// checkHandle says whether a handle may be stored: see Editor.CheckHandle.
+func (sp *Space) checkHandle(handle *layout.Type, id uint64) error {
+	return sp.writer.CheckHandle(handle, id)
 }
 
 // takeIndex returns an index for a new object, not below the least one. It is never given

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Judge returns nil if a handle of the type may be stored, or an error that says why not.
-type Judge func(handle *layout.Type, id uint64) error
+// CheckHandle returns nil if a handle of the type may be stored, or an error that says why not.
+type CheckHandle func(handle *layout.Type, id uint64) error
 
 // minPayload is the least payload of a block: one of nothing could not be told from
 // none.
@@ -23,22 +23,22 @@ type Cell struct {
 	valueAt     uintptr
 	ownedAt     uintptr
 	valueString bool
-	judge       Judge
+	check       CheckHandle
 }
 
-// NewItem returns the cell of the elements of a list. judge is called for the handles that
+// NewItem returns the cell of the elements of a list. check is called for the handles that
 // are to be stored; nil if they have no handles.
-func NewItem(t *layout.Type, judge Judge) *Cell { return newCell(t, format.KindItem, 0, judge) }
+func NewItem(t *layout.Type, check CheckHandle) *Cell { return newCell(t, format.KindItem, 0, check) }
 
 // NewValue returns the cell of the objects of references.
-func NewValue(t *layout.Type, judge Judge) *Cell {
-	return newCell(t, format.KindValue, uintptr(format.ValueObjectSize), judge)
+func NewValue(t *layout.Type, check CheckHandle) *Cell {
+	return newCell(t, format.KindValue, uintptr(format.ValueObjectSize), check)
 }
 
-func newCell(t *layout.Type, kind format.Kind, valueAt uintptr, judge Judge) *Cell {
+func newCell(t *layout.Type, kind format.Kind, valueAt uintptr, check CheckHandle) *Cell {
 	c := &Cell{Type: t, kind: kind, valueAt: valueAt, ownedAt: align(valueAt + t.Size()), valueString: t.IsString()}
 	if t.HasHandles() {
-		c.judge = judge
+		c.check = check
 	}
 	return c
 }
@@ -76,8 +76,8 @@ func (c *Cell) New(t *heap.Txn, word uint64, value unsafe.Pointer) (format.Addr,
 	} else {
 		err = c.Type.Flatten(target, c.valueAt, c.ownedAt, owned, value)
 	}
-	if err == nil && c.judge != nil {
-		err = c.Type.Judge(c.ValueOf(stored(a)), blockBounds(a, size), c.judge)
+	if err == nil && c.check != nil {
+		err = c.Type.Judge(c.ValueOf(stored(a)), blockBounds(a, size), c.check)
 	}
 	if err != nil {
 		t.Free(a)

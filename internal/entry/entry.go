@@ -5,7 +5,7 @@
 // Terms: a shape is the layout of the entries of one map, which follows from its
 // two types; a cell is that of the blocks of one value.
 //
-// A Shape and a Cell judge handles in the block that they wrote: so they judge what others
+// A Shape and a Cell check handles in the block that they wrote: so they check what others
 // will see, even if the program changes its value meanwhile.
 //
 // Start reading at Shape, then Shape.New, then Cell.
@@ -32,8 +32,8 @@ type Shape struct {
 	ownedAt     uintptr
 	keyString   bool
 	valueString bool
-	hashMask    uint64 // all ones, but in tests
-	judge       Judge  // nil: there are no handles
+	hashMask    uint64      // all ones, but in tests
+	check       CheckHandle // nil: there are no handles
 }
 
 // NewShape returns the shape for keys and values of the types; seed is the
@@ -46,10 +46,10 @@ func NewShape(key, value *layout.Type, seed uint64) *Shape {
 	return s
 }
 
-// JudgeHandles makes the shape call judge for the handles that are to be stored.
-func (s *Shape) JudgeHandles(judge Judge) {
+// CheckHandles makes the shape call check for the handles that are to be stored.
+func (s *Shape) CheckHandles(check CheckHandle) {
 	if s.Key.HasHandles() || s.Value.HasHandles() {
-		s.judge = judge
+		s.check = check
 	}
 }
 
@@ -179,10 +179,10 @@ func (s *Shape) New(t *heap.Txn, hash uint64, key, value unsafe.Pointer) (format
 	} else if err == nil {
 		err = s.Value.Flatten(target, s.valueAt, valueOwnedAt, valueOwned, value)
 	}
-	if err == nil && s.judge != nil {
+	if err == nil && s.check != nil {
 		entry, bounds := stored(a), blockBounds(a, size)
-		if err = s.Key.Judge(s.KeyOf(entry), bounds, s.judge); err == nil {
-			err = s.Value.Judge(s.ValueOf(entry), bounds, s.judge)
+		if err = s.Key.Judge(s.KeyOf(entry), bounds, s.check); err == nil {
+			err = s.Value.Judge(s.ValueOf(entry), bounds, s.check)
 		}
 	}
 	if err != nil {

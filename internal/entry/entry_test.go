@@ -174,7 +174,7 @@ func TestNew_SameBytes(t *testing.T) {
 	}
 }
 
-// To write a handle that must not be stored returns the judge's error, and no block.
+// To write a handle that must not be stored returns the error of the check, and no block.
 func TestShape_JudgesHandles(t *testing.T) {
 	type link struct {
 		_  layout.MapOf[string, int]
@@ -183,14 +183,14 @@ func TestShape_JudgesHandles(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	sh, cell := shapeFor[uint64, link](t), entry.NewItem(typeFor[link](t), nil)
 	refused := errors.New("refused")
-	judge := func(_ *layout.Type, id uint64) error {
+	check := func(_ *layout.Type, id uint64) error {
 		if id == 13 {
 			return refused
 		}
 		return nil
 	}
-	sh.JudgeHandles(judge)
-	cell = entry.NewItem(cell.Type, judge)
+	sh.CheckHandles(check)
+	cell = entry.NewItem(cell.Type, check)
 	must(t, space.Update(t, func(txn *heap.Txn) error {
 		for _, id := range []uint64{12, 13} {
 			v, before := link{ID: id}, txn.Bytes()

@@ -43,7 +43,7 @@
 // After a run everybody who is alive must have ended, and none can be waiting for ever. A
 // process that has just opened the space checks it as engine.Space.Check does; every 16 bytes of the
 // heap have one owner at most, be it the newest version, the lists of a process or a stack of
-// parcels; each key has the value of the newest version that was acknowledged, or of one
+// batches; each key has the value of the newest version that was acknowledged, or of one
 // whose process died in it. Then everybody goes on, a sweep is made, and all is looked at
 // again. Readers compare what they see in one version more than once. The journal has what it is
 // said to have, from the older usable anchor on, and tells of a version what that has set. An extent

@@ -123,9 +123,9 @@ var mutants = []Mutant{
 			"\tif !MUTANT && (h.epoch != epoch || h.live.Words().Epoch.Load() != epoch) {\n"}},
 	},
 	{
-		Name: "taken-twice", Finds: "parcels",
-		Near: []string{"live/stacks.go", "parcel."},
-		What: "the parcels of a stack are taken by a load and a store (stacks.go)",
+		Name: "taken-twice", Finds: "batches",
+		Near: []string{"live/stacks.go", "batch."},
+		What: "the batches of a stack are taken by a load and a store (stacks.go)",
 		Changes: []Change{{"live/stacks.go",
 			"\t\tif headOffset(h) == 0 || head.CompareAndSwap(h, h&^headAddrMask) {\n",
 			"\t\tif MUTANT {\n\t\t\thead.Store(h &^ headAddrMask)\n\t\t\treturn headOffset(h), true\n\t\t}\n\t\tif headOffset(h) == 0 || head.CompareAndSwap(h, h&^headAddrMask) {\n"}},

@@ -130,7 +130,7 @@ func (r *Run) perhaps(key, value uint64) bool {
 }
 
 // owners looks whether each block has one owner: the versions that can be reached, the
-// lists of one process, or one stack of parcels. It returns how many bytes have none.
+// lists of one process, or one stack of batches. It returns how many bytes have none.
 func (r *Run) owners(v *Process, when string) (unknown uint64) {
 	words := r.world.liveWords()
 	c := census{r: r, when: when, base: r.world.region.Base(), units: make([]uint8, words.Carved.Load()/16)}
@@ -142,7 +142,7 @@ func (r *Run) owners(v *Process, when string) (unknown uint64) {
 		h.Census(c.as(fmt.Sprintf("the lists of process %d", p.id)))
 	}
 	_, h := v.space.Parts()
-	if err := h.StackCensus(c.as("a stack of parcels")); err != nil {
+	if err := h.StackCensus(c.as("a stack of batches")); err != nil {
 		r.fail("%s: %v", when, err)
 	}
 	reached := c.as("the newest version")

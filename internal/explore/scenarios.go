@@ -107,8 +107,8 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Free space goes from hand to hand by the stacks of parcels.
-		Name: "parcels", Options: noJournal, Kills: 1,
+		// Free space goes from hand to hand by the stacks of batches.
+		Name: "batches", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
 			use := func(p *Process) func() {

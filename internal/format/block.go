@@ -16,7 +16,7 @@ const (
 	KindBucket             // leaf of a hash trie: 8 to 32 words, the header's included, of entries
 	KindChain              // leaf where the bits of the hash ran out: entry words
 	KindEntry              // hash, key, value, and what they own
-	KindParcel             // free space on its way to another process
+	KindBatch              // free space on its way to another process
 	KindOps                // the changes of a transaction with more than one: Op after Op
 	KindPins               // the checkpoints of a version: Pins, and Pin after Pin
 
@@ -33,7 +33,7 @@ const (
 )
 
 var kindNames = [kindEnd]string{
-	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "parcel", "ops", "pins",
+	"none", "state", "table", "map", "type", "inner", "bucket", "chain", "entry", "batch", "ops", "pins",
 	KindValue: "value", KindList: "list", KindSorted: "sorted", KindBranch: "branch", KindLeaf: "leaf", KindItem: "item",
 }
 

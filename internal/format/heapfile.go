@@ -109,7 +109,7 @@ type Anchor struct {
 	Carved   uint64            `doc:"offset below which lie all its blocks"`
 	Limit    uint64            `doc:"offset up to which the heap may grow: the maximum size of the space"`
 	UnixNano uint64            `doc:"time of writing, nanoseconds since 1970 UTC"`
-	Stacks   [NumStacks]uint64 `doc:"heads of the stacks of parcels, if clean"`
+	Stacks   [NumStacks]uint64 `doc:"heads of the stacks of batches, if clean"`
 	Sum      uint32            `doc:"CRC32C of the fields before"`
 }
 

@@ -113,7 +113,7 @@ type Live struct {
 	Watchers        atomic.Uint32 `doc:"1: somebody waits for the next commit; who makes it clears this"`
 	HeapDoubt       atomic.Uint64 `doc:"syncs of the heap whose outcome nobody lived to tell, since that was made good last"`
 	JournalDoubt    atomic.Uint64 `doc:"the same of the journal"`
-	ParcelDoubt     atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`
+	BatchDoubt      atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`
 	_               [48]byte
 
 	Recovering   atomic.Uint64 `doc:"1: the journal is still to be replayed"`
@@ -137,7 +137,7 @@ type Live struct {
 	Reserve [NumReserve]atomic.Uint64 `doc:"free extents that transactions which free live on, by number; 0: none"`
 
 	Anchors [NumAnchors]LiveAnchor `doc:"what is known of the anchor slots"`
-	Stacks  [NumStacks]LiveStack   `doc:"heads of the stacks of parcels"`
+	Stacks  [NumStacks]LiveStack   `doc:"heads of the stacks of batches"`
 	_       [stacksPad]byte
 
 	Processes [NumProcesses]LiveProcess `doc:"process entries"`
@@ -171,10 +171,10 @@ type LiveSegment struct {
 	Last  atomic.Uint64 `doc:"newest version that the segment may hold"`
 }
 
-// LiveStack is the head of a stack of parcels: offset/16 in the low 40 bits,
+// LiveStack is the head of a stack of batches: offset/16 in the low 40 bits,
 // the low bits of the epoch above them.
 type LiveStack struct {
-	Head atomic.Uint64 `doc:"offset of the first parcel divided by 16 (bits 0-39), epoch (40-63)"`
+	Head atomic.Uint64 `doc:"offset of the first batch divided by 16 (bits 0-39), epoch (40-63)"`
 }
 
 // LiveProcess is the entry of a process. Its owner holds a lock on a byte of

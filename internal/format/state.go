@@ -118,33 +118,33 @@ type EntryHead struct {
 	Hash uint64 `doc:"hash of the key, seeded with the secret of the space; of a sorted map: the first 8 bytes of the ordered form of the key"`
 }
 
-// Parcel is the payload of a block that lists free space which one process passes to
+// Batch is the payload of a block that lists free space which one process passes to
 // others, a batch: a link, and as many items as the block has room for.
-type Parcel struct {
-	Next  uint64 `doc:"address of the next parcel of the stack; 0: last"`
+type Batch struct {
+	Next  uint64 `doc:"address of the next batch of the stack; 0: last"`
 	Count uint64 `doc:"number of items"`
 }
 
-var _ [16]byte = [unsafe.Sizeof(Parcel{})]byte{}
+var _ [16]byte = [unsafe.Sizeof(Batch{})]byte{}
 
-// ParcelItem is one piece of free space in a parcel. An item of the stack of
+// BatchItem is one piece of free space in a batch. An item of the stack of
 // extents counts extents; one of the stack of pending blocks has the two
 // versions; one of a class has neither.
-type ParcelItem struct {
+type BatchItem struct {
 	Addr  uint64 `doc:"address of the block or of the first extent"`
 	Birth uint64 `doc:"pending: version that wrote the block; extents: their number"`
 	Freed uint64 `doc:"pending: version that freed the block"`
 }
 
-var _ [24]byte = [unsafe.Sizeof(ParcelItem{})]byte{}
+var _ [24]byte = [unsafe.Sizeof(BatchItem{})]byte{}
 
-// ParcelHeadSize is the size of Parcel; items follow it.
-const ParcelHeadSize = 16
+// BatchHeadSize is the size of Batch; items follow it.
+const BatchHeadSize = 16
 
-// ParcelItemSize is the size of ParcelItem.
-const ParcelItemSize = 24
+// BatchItemSize is the size of BatchItem.
+const BatchItemSize = 24
 
-// The stacks of parcels: one for every class of small blocks (by its number),
+// The stacks of batches: one for every class of small blocks (by its number),
 // one of whole extents and one of blocks that wait for their reuse.
 const (
 	StackExtents = NumClasses

@@ -9,7 +9,7 @@ import (
 
 const (
 	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that batches are
-	batchItems   = (carrierBytes - format.ParcelHeadSize) / format.ParcelItemSize
+	batchItems   = (carrierBytes - format.BatchHeadSize) / format.BatchItemSize
 	adoptBatches = 4       // of pending blocks, at once
 	batchExtents = 64      // in a batch of extents
 	keepBytes    = 4 << 20 // free space that a process keeps for itself
@@ -38,18 +38,18 @@ func (h *Heap) GiveBack(all bool) {
 		}
 	}
 	if all {
-		var items []format.ParcelItem
+		var items []format.BatchItem
 		for _, list := range [][]freed{h.pending, h.ripe, h.logged} {
 			for _, f := range list {
-				items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+				items = append(items, format.BatchItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
 			}
 		}
 		for _, list := range h.held {
-			h.released.take(list)
+			h.released.moveFrom(list)
 		}
 		for _, chunk := range h.released.chunks {
 			for _, f := range chunk {
-				items = append(items, format.ParcelItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
+				items = append(items, format.BatchItem{Addr: uint64(f.addr), Birth: uint64(f.birth), Freed: uint64(f.freed)})
 			}
 		}
 		h.released = freedList{}
@@ -72,18 +72,18 @@ func (h *Heap) GiveBack(all bool) {
 }
 
 // drain empties the list of a class into items.
-func (h *Heap) drain(c format.Class) []format.ParcelItem {
+func (h *Heap) drain(c format.Class) []format.BatchItem {
 	l := &h.lists[c]
-	items := make([]format.ParcelItem, 0, len(l.hot)+l.blocks)
+	items := make([]format.BatchItem, 0, len(l.hot)+l.blocks)
 	for _, a := range l.hot {
-		items = append(items, format.ParcelItem{Addr: uint64(a)})
+		items = append(items, format.BatchItem{Addr: uint64(a)})
 	}
 	for extent, group := range h.groups {
 		if len(group) == 0 || h.extentClass(uint64(extent)) != c {
 			continue
 		}
 		for _, a := range group {
-			items = append(items, format.ParcelItem{Addr: uint64(a)})
+			items = append(items, format.BatchItem{Addr: uint64(a)})
 		}
 		h.groups[extent] = nil
 	}
@@ -94,7 +94,7 @@ func (h *Heap) drain(c format.Class) []format.ParcelItem {
 
 // push puts the items into batches and those on a stack. Without a block for a batch, on a
 // full disk, the items leak until a sweep.
-func (h *Heap) push(stack int, items []format.ParcelItem) {
+func (h *Heap) push(stack int, items []format.BatchItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
 		n := min(len(items), batchItems)
@@ -138,10 +138,10 @@ func (h *Heap) pushRuns(from *runList) {
 		if !h.hasCarrier() {
 			return // a full disk: they stay here
 		}
-		var items []format.ParcelItem
+		var items []format.BatchItem
 		for room := uint64(batchExtents); room > 0 && from.extents > 0; {
 			extent, n := from.takeLast(room)
-			items = append(items, format.ParcelItem{Addr: uint64(h.extentAddr(extent)), Birth: n})
+			items = append(items, format.BatchItem{Addr: uint64(h.extentAddr(extent)), Birth: n})
 			room -= n
 		}
 		h.push(format.StackExtents, items)
@@ -186,26 +186,26 @@ func (h *Heap) pushChain(stack int, first, last format.Addr) {
 	if first == 0 {
 		return
 	}
-	invariant.Point("parcel.built")
+	invariant.Point("batch.built")
 	h.live.PushStack(stack, h.epoch, uint64(first)-h.base, func(next uint64) {
 		if next != 0 {
 			next += h.base
 		}
-		(*format.Parcel)(at(uintptr(last) + h.delta + format.HeaderSize)).Next = next
+		(*format.Batch)(at(uintptr(last) + h.delta + format.HeaderSize)).Next = next
 		hd := h.writable(last)
 		hd.Sum = h.sum(last, hd)
 	})
-	invariant.Point("parcel.pushed")
+	invariant.Point("batch.pushed")
 }
 
-func (h *Heap) fillBatch(a, next format.Addr, items []format.ParcelItem) {
-	size := format.ParcelHeadSize + len(items)*format.ParcelItemSize
+func (h *Heap) fillBatch(a, next format.Addr, items []format.BatchItem) {
+	size := format.BatchHeadSize + len(items)*format.BatchItemSize
 	hd := h.writable(a)
 	hd.Size = uint32(size)
-	hd.Meta = format.MakeMeta(0, format.KindParcel, format.ClassFor(carrierBytes))
-	p := (*format.Parcel)(at(uintptr(a) + h.delta + format.HeaderSize))
+	hd.Meta = format.MakeMeta(0, format.KindBatch, format.ClassFor(carrierBytes))
+	p := (*format.Batch)(at(uintptr(a) + h.delta + format.HeaderSize))
 	p.Next, p.Count = uint64(next), uint64(len(items))
-	copy(unsafe.Slice((*format.ParcelItem)(at(uintptr(a)+h.delta+format.HeaderSize+format.ParcelHeadSize)), len(items)), items)
+	copy(unsafe.Slice((*format.BatchItem)(at(uintptr(a)+h.delta+format.HeaderSize+format.BatchHeadSize)), len(items)), items)
 	hd.Sum = h.sum(a, hd)
 }
 
@@ -227,7 +227,7 @@ func (h *Heap) adopt(stack int) bool {
 	if !ok || offset == 0 {
 		return false
 	}
-	invariant.Point("parcel.taken")
+	invariant.Point("batch.taken")
 	next, ok := h.unpack(stack, format.Addr(h.base+offset))
 	if next == 0 || h.live.RestoreStack(stack, h.epoch, uint64(next)-h.base) {
 		return ok
@@ -244,7 +244,7 @@ func (h *Heap) adoptAll(stack int) {
 	if !ok || offset == 0 {
 		return
 	}
-	invariant.Point("parcel.taken")
+	invariant.Point("batch.taken")
 	for a := format.Addr(h.base + offset); a != 0; {
 		a, _ = h.unpack(stack, a)
 	}
@@ -274,17 +274,17 @@ func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 }
 
 // readBatch verifies a batch and returns a copy of its items.
-func (h *Heap) readBatch(a format.Addr) (items []format.ParcelItem, next format.Addr, ok bool) {
+func (h *Heap) readBatch(a format.Addr) (items []format.BatchItem, next format.Addr, ok bool) {
 	r := h.Reader(true)
-	if r.Verify(a, format.KindParcel) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
+	if r.Verify(a, format.KindBatch) != nil || h.header(a).Class() != format.ClassFor(carrierBytes) {
 		return nil, 0, false
 	}
 	size := int(h.header(a).Size)
-	p := (*format.Parcel)(at(uintptr(a) + format.HeaderSize))
-	if size < format.ParcelHeadSize || p.Count != uint64(size-format.ParcelHeadSize)/format.ParcelItemSize {
+	p := (*format.Batch)(at(uintptr(a) + format.HeaderSize))
+	if size < format.BatchHeadSize || p.Count != uint64(size-format.BatchHeadSize)/format.BatchItemSize {
 		return nil, 0, false
 	}
-	list := unsafe.Slice((*format.ParcelItem)(at(uintptr(a)+format.HeaderSize+format.ParcelHeadSize)), p.Count)
+	list := unsafe.Slice((*format.BatchItem)(at(uintptr(a)+format.HeaderSize+format.BatchHeadSize)), p.Count)
 	return append(items, list...), format.Addr(p.Next), true
 }
 
@@ -304,7 +304,7 @@ func (h *Heap) lastBatch(a format.Addr) format.Addr {
 }
 
 // accept puts an item of a batch into the lists, if it can be what it says.
-func (h *Heap) accept(stack int, item format.ParcelItem) {
+func (h *Heap) accept(stack int, item format.BatchItem) {
 	a := format.Addr(item.Addr)
 	off := item.Addr - h.base
 	if off < h.first || off >= h.live.Words().Carved.Load() || off&15 != 0 {

@@ -119,11 +119,11 @@ func (c *FreeCheck) Stacks(still bool) {
 			items, next, ok := h.readBatch(a)
 			if !ok {
 				if still {
-					c.find(a, fmt.Sprintf("the parcel of free space in stack %d does not verify", stack))
+					c.find(a, fmt.Sprintf("the batch of free space in stack %d does not verify", stack))
 				}
 				break
 			}
-			c.block(a, h.header(a).Class(), "a stack of parcels")
+			c.block(a, h.header(a).Class(), "a stack of batches")
 			for _, item := range items {
 				c.item(stack, item)
 			}
@@ -133,18 +133,18 @@ func (c *FreeCheck) Stacks(still bool) {
 }
 
 // item looks at an item of a batch.
-func (c *FreeCheck) item(stack int, item format.ParcelItem) {
+func (c *FreeCheck) item(stack int, item format.BatchItem) {
 	h := c.heap
 	a, off := format.Addr(item.Addr), item.Addr-h.base
 	switch {
 	case off < h.first || off >= uint64(len(c.marks.extents))<<format.ExtentShift:
 	case stack == format.StackExtents:
-		c.extents(h.extentOf(a), min(item.Birth, uint64(len(c.inUse))), "a parcel of free extents")
+		c.extents(h.extentOf(a), min(item.Birth, uint64(len(c.inUse))), "a batch of free extents")
 	case stack == format.StackPending:
 		if format.Version(item.Freed) <= c.version && !c.Pinned { // else it may still be reached
-			c.block(a, 0, "a parcel of blocks that were freed")
+			c.block(a, 0, "a batch of blocks that were freed")
 		}
 	default:
-		c.block(a, format.Class(stack), "a parcel of free blocks")
+		c.block(a, format.Class(stack), "a batch of free blocks")
 	}
 }

@@ -49,19 +49,19 @@ func TestFreeCheck_FindsWhatIsInUse(t *testing.T) {
 	}{
 		{"a block in the lists", func() { h.Put(small.addr, class.BlockSize()) }, small.addr},
 		{"an extent in the lists", func() { h.PutExtents(large.addr+2*format.ExtentSize, 1) }, large.addr + 2*format.ExtentSize},
-		{"a block in a batch", func() { h.Push(int(class), []format.ParcelItem{{Addr: uint64(small.addr)}}) }, small.addr},
+		{"a block in a batch", func() { h.Push(int(class), []format.BatchItem{{Addr: uint64(small.addr)}}) }, small.addr},
 		{"an extent in a batch", func() {
-			h.Push(format.StackExtents, []format.ParcelItem{{Addr: uint64(large.addr) + 3*format.ExtentSize, Birth: 2}})
+			h.Push(format.StackExtents, []format.BatchItem{{Addr: uint64(large.addr) + 3*format.ExtentSize, Birth: 2}})
 		}, large.addr + 3*format.ExtentSize},
 		{"a block that was freed", func() {
-			h.Push(format.StackPending, []format.ParcelItem{{Addr: uint64(small.addr), Birth: birth, Freed: uint64(version)}})
+			h.Push(format.StackPending, []format.BatchItem{{Addr: uint64(small.addr), Birth: birth, Freed: uint64(version)}})
 		}, small.addr},
 		{"a block that a later version frees", func() {
-			h.Push(format.StackPending, []format.ParcelItem{{Addr: uint64(small.addr), Birth: birth, Freed: uint64(version) + 1}})
+			h.Push(format.StackPending, []format.BatchItem{{Addr: uint64(small.addr), Birth: birth, Freed: uint64(version) + 1}})
 		}, 0},
 		{"nonsense", func() {
-			h.Push(int(class), []format.ParcelItem{{Addr: 0}, {Addr: 1<<64 - 1}})
-			h.Push(format.StackExtents, []format.ParcelItem{{Addr: 12, Birth: 7}, {Addr: 1<<64 - 1, Birth: 1<<64 - 1}})
+			h.Push(int(class), []format.BatchItem{{Addr: 0}, {Addr: 1<<64 - 1}})
+			h.Push(format.StackExtents, []format.BatchItem{{Addr: 12, Birth: 7}, {Addr: 1<<64 - 1, Birth: 1<<64 - 1}})
 		}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -66,7 +66,7 @@ func (h *Heap) StackCensus(visit func(a format.Addr, size format.ByteCount, free
 		for a, n := format.Addr(h.base+offset), 0; offset != 0 && a != 0; n++ {
 			items, next, ok := h.readBatch(a)
 			if !ok || n > 1<<16 {
-				return h.damage(a, "the parcel in stack %d does not verify", stack)
+				return h.damage(a, "the batch in stack %d does not verify", stack)
 			}
 			visit(a, format.ClassFor(carrierBytes).BlockSize(), true)
 			for _, item := range items {
@@ -79,7 +79,7 @@ func (h *Heap) StackCensus(visit func(a format.Addr, size format.ByteCount, free
 }
 
 // visitItem is StackCensus for one item.
-func (h *Heap) visitItem(stack int, item format.ParcelItem, visit func(a format.Addr, size format.ByteCount, free bool)) {
+func (h *Heap) visitItem(stack int, item format.BatchItem, visit func(a format.Addr, size format.ByteCount, free bool)) {
 	a := format.Addr(item.Addr)
 	switch stack {
 	case format.StackExtents:

@@ -25,7 +25,7 @@ func (h *Heap) List(a format.Addr, size format.ByteCount) {
 // Settle settles a block that a version has freed.
 func (h *Heap) Settle(a format.Addr, size format.ByteCount, birth, version format.Version) {
 	h.live.Protected(&h.prot, h)
-	h.settle(freed{a, birth, version, size})
+	h.freeOrHold(freed{a, birth, version, size})
 }
 
 // AdoptFrom takes what there is in a stack.

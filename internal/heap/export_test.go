@@ -9,7 +9,7 @@ func (h *Heap) Put(a format.Addr, size format.ByteCount) { h.put(a, size, true) 
 func (h *Heap) PutExtents(a format.Addr, n uint64) { h.runs.add(h.extentOf(a), n) }
 
 // Push puts a batch of the items on a stack.
-func (h *Heap) Push(stack int, items []format.ParcelItem) { h.push(stack, items) }
+func (h *Heap) Push(stack int, items []format.BatchItem) { h.push(stack, items) }
 
 // Age makes the transaction one in which so many walks were begun.
 func (t *Txn) Age(walks uint32) { t.stamp = walks + 1 }
@@ -28,7 +28,7 @@ func (h *Heap) PushEach() {
 		if !ok {
 			return
 		}
-		h.push(format.StackExtents, []format.ParcelItem{{Addr: uint64(h.extentAddr(extent)), Birth: 1}})
+		h.push(format.StackExtents, []format.BatchItem{{Addr: uint64(h.extentAddr(extent)), Birth: 1}})
 	}
 }
 

@@ -5,7 +5,7 @@
 // reserves extents for itself and cuts them into blocks, so that processes never meet
 // over a free block. A block that a transaction frees is pending until no protected
 // version can see it; a version that can holds it. A batch is a block that lists free
-// blocks or extents, by which processes pass them on (format.Parcel).
+// blocks or extents, by which processes pass them on (format.Batch).
 //
 // Invariants:
 //
@@ -79,30 +79,30 @@ type Heap struct {
 	first  uint64 // offset of the first extent of blocks
 	delta  uintptr
 
-	epoch    uint64
-	ledger   ledger.Ledger // of owners, in builds with the tag
-	lists    [format.NumClasses]classList
-	groups   [][]format.Addr // by extent: its free blocks that are not hot
-	runs     runList
-	holes    runList    // free extents that have to be allocated before they are used (I8)
-	aside    runList    // that are about to become holes
-	avoided  *ExtentSet // extents whose blocks are left to the next sweep: see Avoid; nil: none
-	pending  []freed
-	ripe     []freed // that the last scan was about, and that are not settled yet
-	logged   []freed // pending, and the journal refers to them: in the order of their versions
-	held     map[format.Version]*freedList
-	released freedList        // held by versions that are not protected any more: to be settled
-	cold     format.ByteCount // in the cold groups of all lists
-	waiting  format.ByteCount // in pending and held
-	reserved reserve
-	leaving  bool             // the last user closes the space: the reserve stays empty (RV6)
-	relieve  func()           // see SetRelief
-	sweep    func() bool      // the same
-	pinned   atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
-	fresh    []format.Version // by extent: newest anchor when it was last populated, plus 1
-	anchored format.Version   // newest confirmed anchor, as of the last Reclaim
-	ahead    ahead
-	prot     live.Protected
+	epoch      uint64
+	ledger     ledger.Ledger // of owners, in builds with the tag
+	lists      [format.NumClasses]classList
+	groups     [][]format.Addr // by extent: its free blocks that are not hot
+	runs       runList
+	holes      runList    // free extents that have to be allocated before they are used (I8)
+	aside      runList    // that are about to become holes
+	avoided    *ExtentSet // extents whose blocks are left to the next sweep: see Avoid; nil: none
+	pending    []freed
+	ripe       []freed // that the last scan was about, and that are not settled yet
+	logged     []freed // pending, and the journal refers to them: in the order of their versions
+	held       map[format.Version]*freedList
+	released   freedList        // held by versions that are not protected any more: to be settled
+	cold       format.ByteCount // in the cold groups of all lists
+	waiting    format.ByteCount // in pending and held
+	reserved   reserve
+	leaving    bool             // the last user closes the space: the reserve stays empty (RV6)
+	onLowSpace func()           // see SetLowSpace
+	sweep      func() bool      // the same
+	pinned     atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
+	fresh      []format.Version // by extent: newest anchor when it was last populated, plus 1
+	anchored   format.Version   // newest confirmed anchor, as of the last Reclaim
+	ahead      ahead
+	prot       live.Protected
 }
 
 // freed is a pending block.
@@ -286,13 +286,13 @@ func (h *Heap) forget(epoch uint64) {
 	}
 }
 
-// SetRelief sets what the heap calls, within a transaction, before it fails for lack of
-// space: relieve brings the journal up to date and drops old anchors, so that blocks which
+// SetLowSpace sets what the heap calls, within a transaction, before it fails for lack of
+// space: onLowSpace brings the journal up to date and drops old anchors, so that blocks which
 // wait for that can be reused; sweep looks for space that nobody has, if there may be some,
 // and reports whether it did. Neither gets the transaction: it would count as escaping, and
 // what refers to it would be allocated.
-func (h *Heap) SetRelief(relieve func(), sweep func() bool) {
-	h.relieve, h.sweep = relieve, sweep
+func (h *Heap) SetLowSpace(onLowSpace func(), sweep func() bool) {
+	h.onLowSpace, h.sweep = onLowSpace, sweep
 }
 
 // logged reports whether the log of a version may refer to blocks of the kind.

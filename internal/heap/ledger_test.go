@@ -127,15 +127,15 @@ func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O1
 		}, "to be taken, and must be free of this process; they are of a version of 2/0"},
 		{"a block that is in use comes out of a batch", func(w *world) {
 			w.b.Heap.Blind()
-			w.b.Heap.Push(int(class), []format.ParcelItem{{Addr: uint64(w.used.addr)}})
+			w.b.Heap.Push(int(class), []format.BatchItem{{Addr: uint64(w.used.addr)}})
 			w.a.Heap.AdoptFrom(int(class))
-		}, "to be accepted, and must be in a parcel; they are of a version of 2/0"},
+		}, "to be accepted, and must be in a batch; they are of a version of 2/0"},
 		{"an extent that is in use is put into a batch", func(w *world) {
-			w.b.Heap.Push(format.StackExtents, []format.ParcelItem{{Addr: uint64(w.large.addr) + format.ExtentSize, Birth: 1}})
+			w.b.Heap.Push(format.StackExtents, []format.BatchItem{{Addr: uint64(w.large.addr) + format.ExtentSize, Birth: 1}})
 		}, "to be pushed, and must be free of this process; they are of a version of 2/0"},
 		{"a block that waits with another process is put into a batch", func(w *world) {
 			birth, freed := w.free(w.a)
-			w.b.Heap.Push(format.StackPending, []format.ParcelItem{{Addr: uint64(w.used.addr), Birth: uint64(birth), Freed: uint64(freed)}})
+			w.b.Heap.Push(format.StackPending, []format.BatchItem{{Addr: uint64(w.used.addr), Birth: uint64(birth), Freed: uint64(freed)}})
 		}, "to be pushed, and must be waiting of this process or waiting with several; they are waiting of 2/0"},
 		{"lists are used that a sweep has begun to give to others", func(w *world) {
 			w.update(w.b, func(txn *heap.Txn) { fill(w.t, txn, usedSize, 1) }) // now it has lists
@@ -182,7 +182,7 @@ func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O1
 			}
 			w.b.Heap.List(format.Addr(w.a.Header.Base+batch), 4096)
 			w.update(w.b, func(txn *heap.Txn) { fill(w.t, txn, 4096-format.HeaderSize, 1) })
-		}, "to be taken, and must be free of this process; they are in a parcel of 2/0"},
+		}, "to be taken, and must be free of this process; they are in a batch of 2/0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -259,9 +259,9 @@ func TestLedger_LetsTheDeadBe(t *testing.T) { // O1, O4, O6, O12
 			_ = w.a.Heap.FillReserve()
 		}},
 		{"reserve.cut", func(w *world) { w.a.Heap.TakeCell() }},
-		{"parcel.built", func(w *world) { w.a.Heap.GiveBack(true) }},
-		{"parcel.pushed", func(w *world) { w.a.Heap.GiveBack(true) }},
-		{"parcel.taken", func(w *world) {
+		{"batch.built", func(w *world) { w.a.Heap.GiveBack(true) }},
+		{"batch.pushed", func(w *world) { w.a.Heap.GiveBack(true) }},
+		{"batch.taken", func(w *world) {
 			w.b.Heap.GiveBack(true)
 			w.update(w.a, func(txn *heap.Txn) { fill(w.t, txn, usedSize, 1) })
 			for stack := range format.NumStacks {

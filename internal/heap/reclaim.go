@@ -56,7 +56,7 @@ func (h *Heap) scan() {
 	for v, list := range h.held {
 		if _, protected := slices.BinarySearch(h.prot.Versions, v); !protected {
 			delete(h.held, v)
-			h.released.take(list)
+			h.released.moveFrom(list)
 		}
 	}
 	h.settleReleased()
@@ -79,7 +79,7 @@ func (h *Heap) settleRipe(n int) {
 			h.pending = append(h.pending, f)
 			continue
 		}
-		h.settle(f)
+		h.freeOrHold(f)
 	}
 }
 
@@ -100,7 +100,7 @@ func (h *Heap) settleReleased() {
 		chunk := h.released.chunks[last]
 		h.released.chunks = h.released.chunks[:last]
 		for _, f := range chunk {
-			h.settle(f)
+			h.freeOrHold(f)
 		}
 	}
 }
@@ -123,8 +123,8 @@ func (l *freedList) add(f freed) {
 	l.chunks[last] = append(l.chunks[last], f)
 }
 
-// take moves all chunks of the other list to this one.
-func (l *freedList) take(other *freedList) {
+// moveFrom moves all chunks of the other list to this one.
+func (l *freedList) moveFrom(other *freedList) {
 	l.chunks = append(l.chunks, other.chunks...)
 	other.chunks = nil
 }
@@ -143,8 +143,8 @@ func (h *Heap) ripenLogged(written format.Version) {
 	}
 }
 
-// settle frees a block or puts it aside.
-func (h *Heap) settle(f freed) {
+// freeOrHold frees a block or puts it aside.
+func (h *Heap) freeOrHold(f freed) {
 	if v, covered := h.prot.Covers(f.birth, f.freed); covered {
 		list := h.held[v]
 		if list == nil {

@@ -81,8 +81,8 @@ func (h *Heap) refill(c format.Class) error {
 // the next sweep finds it.
 func (h *Heap) catchUp() {
 	h.adoptAll(format.StackPending)
-	if h.relieve != nil {
-		h.relieve()
+	if h.onLowSpace != nil {
+		h.onLowSpace()
 	}
 	h.Gather()
 }

@@ -188,7 +188,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 // add adds the extents of a batch. If one of them cannot be free, or is there
 // already because the chain is a ring, it reports false: what it added before that
 // waits for the next sweep.
-func (s *Spared) add(h *Heap, items []format.ParcelItem) bool {
+func (s *Spared) add(h *Heap, items []format.BatchItem) bool {
 	first, end := h.first>>format.ExtentShift, min(h.live.Words().Carved.Load()>>format.ExtentShift, uint64(len(s.extents))*64)
 	for _, item := range items {
 		extent := (item.Addr - h.base) >> format.ExtentShift

@@ -101,7 +101,7 @@ func makeRegistry(ed *edit.Editor) (*edit.Map, error) {
 		return m, err
 	}
 	if m, err = ed.NewSorted(keeperOf(ed).declared); err == nil {
-		err = ed.EnrollRegistry(m)
+		err = ed.PutRegistry(m)
 	}
 	return m, err
 }

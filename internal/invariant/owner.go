@@ -20,7 +20,7 @@ const (
 	Version                  // a version, that an incarnation has sealed, and perhaps published
 	Waiting                  // the lists of an incarnation of what it has freed, and held versions may have
 	Several                  // such lists of several, for a while after a restore (C2 of the engine)
-	Parcel                   // a free-block batch that an incarnation has filled
+	Batch                    // a free-block batch that an incarnation has filled
 	Freeing                  // a batch of what waits
 	Reserve                  // a cell of the reserve
 	Blocks                   // of an extent: the blocks that it was cut into have their own
@@ -29,7 +29,7 @@ const (
 )
 
 var ownerNames = [numOwnerKinds]string{
-	"not known", "free", "about to be free", "in the transaction", "of a version", "waiting", "waiting with several", "in a parcel", "waiting in a parcel", "in the reserve", "cut into blocks",
+	"not known", "free", "about to be free", "in the transaction", "of a version", "waiting", "waiting with several", "in a batch", "waiting in a batch", "in the reserve", "cut into blocks",
 }
 
 const (

@@ -15,7 +15,7 @@
 //
 //	O1  A process that gives a piece up changes the ledger first, and then really gives it
 //	    up; a process that gets one really gets it first, and then changes the ledger. In
-//	    between the ledger says that the piece is on its way (Version, Parcel, Freeing,
+//	    between the ledger says that the piece is on its way (Version, Batch, Freeing,
 //	    Reserve). Such an owner is a place and no process, so a process that finds the
 //	    piece there may take it; and none finds it there that could not really have it.
 //	O2  Only the process that owns a piece (Free, Loose, Taken, Waiting) changes it, alive,
@@ -48,9 +48,9 @@
 //	    then several have it (Several), for as long as the restored version is pinned, and
 //	    nobody may settle it. A list that was forgotten does not count (O3).
 //	O8  Settling (Waiting -> Loose) is of one process (O2).
-//	O9  A process enters what goes into a batch before it pushes the chain (Free -> Parcel,
-//	    Waiting -> Freeing; the block of the batch itself: Taken -> Parcel), and a process
-//	    that has taken the chain enters what it accepts (Parcel -> Free or Loose, Freeing ->
+//	O9  A process enters what goes into a batch before it pushes the chain (Free -> Batch,
+//	    Waiting -> Freeing; the block of the batch itself: Taken -> Batch), and a process
+//	    that has taken the chain enters what it accepts (Batch -> Free or Loose, Freeing ->
 //	    Waiting). A kill before the push, or after the taking, leaves a batch that is in no
 //	    stack: a sweep takes it. A stack has one epoch, and so have the words of all that
 //	    is in it. A sweep enters what it spares anew, under its epoch, before it pushes it.

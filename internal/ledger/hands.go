@@ -132,13 +132,13 @@ func (l *Ledger) Freed(a format.Addr, size format.ByteCount, birth, restored for
 
 // Packed says that items are in a batch, which the block at a is, and which is about to be
 // pushed on a stack (O9). sizeOf tells the size of a block.
-func (l *Ledger) Packed(stack int, a format.Addr, items []format.ParcelItem, sizeOf func(format.Addr) format.ByteCount) {
-	l.handOne(invariant.Pushed, a, l.batch, fromTaken|fromFree, invariant.Parcel)
+func (l *Ledger) Packed(stack int, a format.Addr, items []format.BatchItem, sizeOf func(format.Addr) format.ByteCount) {
+	l.handOne(invariant.Pushed, a, l.batch, fromTaken|fromFree, invariant.Batch)
 	for _, item := range items {
 		at := format.Addr(item.Addr)
 		switch stack {
 		case format.StackExtents:
-			l.handExtents(invariant.Pushed, l.extentOf(at), item.Birth, fromFree, invariant.Parcel)
+			l.handExtents(invariant.Pushed, l.extentOf(at), item.Birth, fromFree, invariant.Batch)
 		case format.StackPending:
 			size := sizeOf(at)
 			to := invariant.Freeing
@@ -147,7 +147,7 @@ func (l *Ledger) Packed(stack int, a format.Addr, items []format.ParcelItem, siz
 			}
 			l.handOne(invariant.Pushed, at, size, fromListed, to)
 		default:
-			l.handOne(invariant.Pushed, at, format.Class(stack).BlockSize(), fromFree, invariant.Parcel)
+			l.handOne(invariant.Pushed, at, format.Class(stack).BlockSize(), fromFree, invariant.Batch)
 		}
 	}
 }
@@ -178,10 +178,10 @@ func (l *Ledger) AcceptedWaiting(a format.Addr, size format.ByteCount) {
 
 // SparedBatch says that a batch of extents is left in the stack by the sweep that begins:
 // it is pushed again, under its epoch (O9).
-func (l *Ledger) SparedBatch(a format.Addr, items []format.ParcelItem) {
-	l.handOne(invariant.Spared, a, l.batch, fromAnybody, invariant.Parcel)
+func (l *Ledger) SparedBatch(a format.Addr, items []format.BatchItem) {
+	l.handOne(invariant.Spared, a, l.batch, fromAnybody, invariant.Batch)
 	for _, item := range items {
-		l.handExtents(invariant.Spared, l.extentOf(format.Addr(item.Addr)), item.Birth, fromAnybody, invariant.Parcel)
+		l.handExtents(invariant.Spared, l.extentOf(format.Addr(item.Addr)), item.Birth, fromAnybody, invariant.Batch)
 	}
 }
 
@@ -234,7 +234,7 @@ func (l *Ledger) Misfit(a format.Addr, size format.ByteCount, what string) {
 }
 
 // Refused says that an item of a batch cannot be what it says, and is left to a sweep.
-func (l *Ledger) Refused(stack int, item format.ParcelItem) {
+func (l *Ledger) Refused(stack int, item format.BatchItem) {
 	size := format.ByteCount(format.ExtentSize)
 	if stack < format.NumClasses {
 		size = format.Class(stack).BlockSize()

@@ -72,7 +72,7 @@ var (
 	fromTxn     = mine(invariant.Taken, invariant.Version)
 	fromWaiting = mine(invariant.Waiting)
 	fromListed  = mine(invariant.Waiting) | whose(invariant.Several)
-	fromBatch   = whose(invariant.Parcel)
+	fromBatch   = whose(invariant.Batch)
 	fromFreeing = whose(invariant.Freeing, invariant.Several)
 	fromReserve = whose(invariant.Reserve)
 	fromVersion = whose(invariant.Version)
@@ -120,7 +120,7 @@ func (l *Ledger) permits(r rule, a format.Addr, o invariant.Owner) bool {
 // emptied the stack that it was in (O9).
 func (l *Ledger) forgotten(a format.Addr, o invariant.Owner) bool {
 	switch o.Kind() {
-	case invariant.Parcel, invariant.Freeing:
+	case invariant.Batch, invariant.Freeing:
 		return !o.Under(*l.epoch)
 	case invariant.Free, invariant.Waiting, invariant.Several:
 		return a < l.floor && !o.Under(*l.epoch)

@@ -65,7 +65,7 @@ func (*Ledger) Sealed(format.Addr, format.ByteCount) {}
 func (*Ledger) Freed(format.Addr, format.ByteCount, format.Version, format.Version) {}
 
 // Packed is not called.
-func (*Ledger) Packed(int, format.Addr, []format.ParcelItem, func(format.Addr) format.ByteCount) {}
+func (*Ledger) Packed(int, format.Addr, []format.BatchItem, func(format.Addr) format.ByteCount) {}
 
 // Unpacked is not called.
 func (*Ledger) Unpacked(format.Addr) {}
@@ -80,7 +80,7 @@ func (*Ledger) AcceptedExtents(uint64, uint64) {}
 func (*Ledger) AcceptedWaiting(format.Addr, format.ByteCount) {}
 
 // SparedBatch is not called.
-func (*Ledger) SparedBatch(format.Addr, []format.ParcelItem) {}
+func (*Ledger) SparedBatch(format.Addr, []format.BatchItem) {}
 
 // Swept is not called.
 func (*Ledger) Swept(format.Addr, format.ByteCount) {}
@@ -92,7 +92,7 @@ func (*Ledger) SweptExtents(uint64, uint64) {}
 func (*Ledger) Misfit(format.Addr, format.ByteCount, string) {}
 
 // Refused is not called.
-func (*Ledger) Refused(int, format.ParcelItem) {}
+func (*Ledger) Refused(int, format.BatchItem) {}
 
 // Init is not called.
 func (*Ledger) Init(*live.Live, uint64, uint64, uint64, *uint64, format.ByteCount) {}

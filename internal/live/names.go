@@ -126,7 +126,7 @@ func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
 		}
 	}()
 	for tries := 0; ; tries++ {
-		namings := v.settle()
+		namings := v.confirmNewest()
 		i, generation := v.search(l)
 		switch {
 		case i >= 0:
@@ -164,7 +164,7 @@ func (v *Live) giveName(i int, namings uint64) bool {
 		return false
 	}
 	invariant.Point("name.given")
-	v.settle()
+	v.confirmNewest()
 	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
 	return true
 }
@@ -190,11 +190,11 @@ func (v *Live) refit(l *NamedLock, i int, generation uint64, permits *UnitsError
 // permits, is tried to be claimed.
 const mismatchTries = 100
 
-// settle makes the entry that was named last a named one, if that was not done
+// confirmNewest makes the entry that was named last a named one, if that was not done
 // yet, and returns Namings. The order matters: state first, stamp second. If the
 // entry is in another claim than the one that was named, its stamp was cleared
 // before the state that is seen, so another number is read.
-func (v *Live) settle() uint64 {
+func (v *Live) confirmNewest() uint64 {
 	namings := v.words.Namings.Load()
 	e, number := &v.words.Locks[namings%format.NumLocks], namings>>format.LockIndexBits
 	state := e.State.Load()
@@ -316,7 +316,7 @@ func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 		return false // the living one may be another goroutine of this process
 	}
 	invariant.Point("name.claimed")
-	v.settle() // after the claim: if a dead claimant gave the entry its name, it counts
+	v.confirmNewest() // after the claim: if a dead claimant gave the entry its name, it counts
 	state := e.State.Load()
 	generation := lockGeneration(state)
 	if lockPhase(state) == format.LockNamed {
@@ -338,7 +338,7 @@ func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 			return false
 		}
 	}
-	e.Stamp.Store(0) // before the state: see settle
+	e.Stamp.Store(0) // before the state: see confirmNewest
 	if !e.State.CompareAndSwap(state, lockState(generation+1, format.LockClaimed)) {
 		e.Claimant.CompareAndSwap(me, 0)
 		return false

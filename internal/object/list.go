@@ -42,7 +42,7 @@ func (listKind) Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error {
 
 // Layout implements Kind.
 func (listKind) Layout(_, value *layout.Type, m Maker) Layout {
-	return Layout{Cell: entry.NewItem(value, m.Judge)}
+	return Layout{Cell: entry.NewItem(value, m.CheckHandle)}
 }
 
 // Holders implements Kind.
@@ -145,7 +145,7 @@ func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
 // Nodes implements Kind.
 func (listKind) Nodes() []Node {
 	return []Node{
-		{Kind: format.KindList, Refer: func(s Surveyor, b *Block, of Owner, fn Refer) (err error) {
+		{Kind: format.KindList, Refer: func(s Walker, b *Block, of Owner, fn Refer) (err error) {
 			if len(b.Payload) != format.ListObjectSize {
 				return s.Damage(b.Addr, "a list object of the wrong size")
 			}
@@ -155,7 +155,7 @@ func (listKind) Nodes() []Node {
 			return ReferVector(s, b, int(unsafe.Offsetof(format.ListObject{}.Root)), of, fn)
 		}},
 		vectorNode,
-		{Kind: format.KindItem, Hold: func(_ Surveyor, _ *Block, of Owner) (Held, error) { return Held{Type: of.Item}, nil }},
+		{Kind: format.KindItem, Hold: func(_ Walker, _ *Block, of Owner) (Held, error) { return Held{Type: of.Item}, nil }},
 	}
 }
 
@@ -226,8 +226,8 @@ func (k listKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 	return Told{Kind: k, Layout: k.Layout(nil, t, Maker{})}, nil
 }
 
-// Judge implements Kind.
-func (k listKind) Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
+// CheckChange implements Kind.
+func (k listKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
 	op := format.OpKindOf(h.What)
 	if op == format.OpNewList {
 		return nil, layout.Bounds{}, nil

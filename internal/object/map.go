@@ -5,33 +5,57 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/trie"
 )
 
 // mapKind are maps: hash maps, whose entries a trie has, and sorted ones, with a B+tree.
-type mapKind struct{ kind format.Kind }
+type mapKind struct {
+	kind format.Kind
+	tree
+}
 
-func (k mapKind) sorted() bool { return k.kind == format.KindSorted }
-
+// The kinds of maps.
 var (
-	aboutMap = About{Kind: format.KindMap, Handle: layout.Map, Name: "map", Called: "map", Types: 2,
-		New: format.OpNewMap, Ops: []format.OpKind{format.OpNewMap, format.OpSet, format.OpDelete}}
-	aboutSorted = About{Kind: format.KindSorted, Handle: layout.Sorted, Name: "sorted", Called: "sorted map", Types: 2,
-		New: format.OpNewSorted, Ops: []format.OpKind{format.OpNewSorted, format.OpSet, format.OpDelete}}
+	hashMap   = mapKind{format.KindMap, hashTree{}}
+	sortedMap = mapKind{format.KindSorted, orderedTree{}}
 )
 
-// About implements Kind.
-func (k mapKind) About() *About {
-	if k.sorted() {
-		return &aboutSorted
-	}
-	return &aboutMap
+// tree is what has the entries of a map, for all that is done to whole maps: single entries
+// are read and changed by package edit, without an interface.
+type tree interface {
+	// about describes the kind of maps.
+	about() *About
+	// blocks visits the blocks of the tree.
+	blocks(r *heap.Reader, root format.Link, visit Visit) error
+	// all walks the entries.
+	all(r *heap.Reader, m *format.MapObject, sh *entry.Shape, yield func(e unsafe.Pointer) bool) error
+	// differences returns what finds the differences between two versions.
+	differences(was, now treeVersion, sh *entry.Shape) (stepFunc, error)
+	// check verifies the tree and returns the number of entries.
+	check(c Checker, root format.Link, sh *entry.Shape, report func(a format.Addr, what string)) (uint64, error)
+	// checkKey returns an error for a key that has no place in the tree, such as NaN.
+	checkKey(sh *entry.Shape, key unsafe.Pointer) error
+	// nodes describes the blocks of the tree, without the entries.
+	nodes() []Node
+	// referRoot is Node.Refer for the link to the root, at an offset.
+	referRoot(s Walker, b *Block, at int, of Owner, fn Refer) error
 }
+
+// treeVersion is a tree in one version.
+type treeVersion struct {
+	reader *heap.Reader
+	root   format.Link
+	count  uint64
+}
+
+// stepFunc finds the next differences, and reports whether there may be more.
+type stepFunc = func(yield func(was, now unsafe.Pointer)) (bool, error)
+
+// About implements Kind.
+func (k mapKind) About() *About { return k.about() }
 
 // Fits implements Kind.
 func (k mapKind) Fits(size format.ByteCount) bool {
@@ -46,11 +70,7 @@ func (k mapKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
 
 // Blocks implements Kind.
 func (k mapKind) Blocks(r *heap.Reader, p unsafe.Pointer, visit Visit) error {
-	root := format.Link((*format.MapObject)(p).Root)
-	if k.sorted() {
-		return btree.Blocks(r, root, visit)
-	}
-	return trie.Blocks(r, root, visit)
+	return k.blocks(r, format.Link((*format.MapObject)(p).Root), visit)
 }
 
 // Layout implements Kind.
@@ -61,18 +81,13 @@ func (k mapKind) Layout(key, value *layout.Type, m Maker) Layout {
 // Holders implements Kind.
 func (k mapKind) Holders(r *heap.Reader, index uint64, p unsafe.Pointer, l Layout, each func(holder unsafe.Pointer) error) error {
 	object := (*format.MapObject)(p)
-	var failed, err error
+	var failed error
 	found := uint64(0)
-	yield := func(e unsafe.Pointer) bool {
+	err := k.all(r, object, l.Shape, func(e unsafe.Pointer) bool {
 		found++
 		failed = each(e)
 		return failed == nil
-	}
-	if k.sorted() {
-		err = btree.Range(r, format.Link(object.Root), l.Shape, btree.Bound{}, btree.Bound{}, object.Count, false, yield)
-	} else {
-		_, err = trie.All(r, format.Link(object.Root), object.Count, yield)
-	}
+	})
 	if failed != nil {
 		return failed
 	}
@@ -97,21 +112,9 @@ func (k mapKind) Compare(was, now Version, l Layout) (*Comparison, error) {
 	if was.Payload != nil {
 		old = *(*format.MapObject)(was.Payload)
 	}
-	var step func(yield func(was, now unsafe.Pointer)) (bool, error)
-	if k.sorted() {
-		d, err := btree.NewDiffer(btree.Tree{Reader: was.Reader, Root: format.Link(old.Root), Count: old.Count},
-			btree.Tree{Reader: now.Reader, Root: format.Link(is.Root), Count: is.Count}, l.Shape)
-		if err != nil {
-			return nil, err
-		}
-		step = d.Step
-	} else {
-		d, err := trie.NewDiffer(trie.Tree{Reader: was.Reader, Root: format.Link(old.Root), Count: old.Count},
-			trie.Tree{Reader: now.Reader, Root: format.Link(is.Root), Count: is.Count}, l.Shape)
-		if err != nil {
-			return nil, err
-		}
-		step = d.Step
+	step, err := k.differences(treeVersion{was.Reader, format.Link(old.Root), old.Count}, treeVersion{now.Reader, format.Link(is.Root), is.Count}, l.Shape)
+	if err != nil {
+		return nil, err
 	}
 	c := &Comparison{Key: l.Shape.Key, Value: l.Shape.Value, KeyOf: l.Shape.KeyOf, ValueOf: l.Shape.ValueOf}
 	c.Step = func(yield func(Pair)) (bool, error) {
@@ -125,13 +128,7 @@ func (k mapKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	object := *(*format.MapObject)(p)
 	shape := k.shape(c, o, object)
 	report := func(a format.Addr, what string) { c.Find(a, "%s", what) }
-	var n uint64
-	var err error
-	if k.sorted() {
-		n, err = btree.Check(c.Reader(), format.Link(object.Root), shape, c.Visit, report)
-	} else {
-		n, err = trie.Check(c.Reader(), format.Link(object.Root), shape, c.Visit, report)
-	}
+	n, err := k.check(c, format.Link(object.Root), shape, report)
 	if err != nil {
 		return err
 	}
@@ -248,15 +245,6 @@ func (k mapKind) dumpEntry(t Emitter, a format.Addr, sh *entry.Shape, own bool) 
 	return true, t.Emit(format.OpSet, h, payload)
 }
 
-// checkKey returns an error for a key that has no place in a map, such as NaN.
-func (k mapKind) checkKey(sh *entry.Shape, key unsafe.Pointer) error {
-	if k.sorted() {
-		return sh.CheckOrder(key)
-	}
-	_, err := sh.Hash(key)
-	return err
-}
-
 // Make implements Kind.
 func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 	key, value := s.Type(h.Addr&^format.KeyMarks), s.Type(h.Arg)
@@ -269,8 +257,8 @@ func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 	return Told{Kind: k, Layout: Layout{Shape: s.Shape(key, value)}}, nil
 }
 
-// Judge implements Kind.
-func (k mapKind) Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
+// CheckChange implements Kind.
+func (k mapKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
 	if format.OpKindOf(h.What) == k.About().New {
 		return nil, layout.Bounds{}, nil
 	}

@@ -44,8 +44,8 @@ type Owner struct {
 // of a block, with the kind of that block, and with its Owner.
 type Refer func(at int, kind format.Kind, of Owner) error
 
-// Surveyor is a walk from block to block, which moves them.
-type Surveyor interface {
+// Walker is a walk from block to block, which moves them.
+type Walker interface {
 	// Damage describes what is wrong with the block at an address.
 	Damage(a format.Addr, what string, args ...any) error
 	// Object returns the kind of the object that a word of the object table leads to.
@@ -62,9 +62,9 @@ type Node struct {
 	Kind format.Kind
 	// Refer calls fn for every word of a block that refers to another block; nil: there
 	// are none.
-	Refer func(s Surveyor, b *Block, of Owner, fn Refer) error
+	Refer func(s Walker, b *Block, of Owner, fn Refer) error
 	// Hold returns where in a block its values lie; nil: it holds none.
-	Hold func(s Surveyor, b *Block, of Owner) (Held, error)
+	Hold func(s Walker, b *Block, of Owner) (Held, error)
 }
 
 // Held is the values in a block.

@@ -24,8 +24,8 @@ import (
 )
 
 var kinds = newTable(
-	mapKind{format.KindMap},
-	mapKind{format.KindSorted},
+	hashMap,
+	sortedMap,
 	listKind{},
 	valueKind{},
 	typeKind{},
@@ -72,10 +72,10 @@ type Kind interface {
 	Dump(t Emitter, a format.Addr) error
 	// Make returns what an object is that a change of the kind New makes.
 	Make(s Types, h format.OpHead, payload []byte) (Told, error)
-	// Judge returns an error if a change of an object is impossible; else a copy of the block
+	// CheckChange returns an error if a change of an object is impossible; else a copy of the block
 	// with values that the change carries, relocated to where the copy lies; nil if it carries
 	// none.
-	Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (holder unsafe.Pointer, b layout.Bounds, err error)
+	CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (holder unsafe.Pointer, b layout.Bounds, err error)
 	// Note enters what a change does to an object.
 	Note(t *Told, h format.OpHead)
 	// Check verifies an object, and all that it consists of.

@@ -35,8 +35,8 @@ func (Plain) Compare(Version, Version, Layout) (*Comparison, error) {
 	return nil, errors.New("an object of one block is compared as a whole")
 }
 
-// Judge implements Kind.
-func (Plain) Judge(*Told, format.OpHead, []byte, Copy) (unsafe.Pointer, layout.Bounds, error) {
+// CheckChange implements Kind.
+func (Plain) CheckChange(*Told, format.OpHead, []byte, Copy) (unsafe.Pointer, layout.Bounds, error) {
 	return nil, layout.Bounds{}, nil
 }
 

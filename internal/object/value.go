@@ -32,7 +32,7 @@ func (valueKind) Contents(p unsafe.Pointer) (key, value, count uint64) {
 
 // Layout implements Kind.
 func (valueKind) Layout(_, value *layout.Type, m Maker) Layout {
-	return Layout{Cell: entry.NewValue(value, m.Judge)}
+	return Layout{Cell: entry.NewValue(value, m.CheckHandle)}
 }
 
 // Handles implements Kind.
@@ -61,7 +61,7 @@ func (valueKind) Check(c Checker, o At, p unsafe.Pointer) error {
 
 // Nodes implements Kind.
 func (valueKind) Nodes() []Node {
-	return []Node{{Kind: format.KindValue, Hold: func(s Surveyor, b *Block, of Owner) (Held, error) {
+	return []Node{{Kind: format.KindValue, Hold: func(s Walker, b *Block, of Owner) (Held, error) {
 		if len(b.Payload) < format.ValueObjectSize {
 			return Held{}, s.Damage(b.Addr, "a value object of the wrong size")
 		}
@@ -109,8 +109,8 @@ func (k valueKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 	return Told{Kind: k, Layout: k.Layout(nil, t, Maker{}), Type: h.Arg}, nil
 }
 
-// Judge implements Kind.
-func (valueKind) Judge(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
+// CheckChange implements Kind.
+func (valueKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
 	p, bounds, err := judgeCell(t, h, payload, copied)
 	if err == nil && p != nil {
 		err = CheckValue(*(*uint64)(p), t.Type)

@@ -17,8 +17,8 @@ type Layout struct {
 
 // Maker makes the layouts of a space.
 type Maker struct {
-	Shape func(key, value *layout.Type) *entry.Shape
-	Judge entry.Judge // of handles that are to be stored; nil: none are
+	Shape       func(key, value *layout.Type) *entry.Shape
+	CheckHandle entry.CheckHandle // of handles that are to be stored; nil: none are
 }
 
 // Meet is called with a handle, and reports whether to go on.

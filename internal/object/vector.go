@@ -4,7 +4,7 @@ import "github.com/everheap/everheap/internal/format"
 
 // vectorNode are the nodes of radix vectors: links to nodes, or, in the last level,
 // addresses: of the elements of a list, or of objects, whose headers say what they are.
-var vectorNode = Node{Kind: format.KindTable, Refer: func(s Surveyor, b *Block, of Owner, fn Refer) error {
+var vectorNode = Node{Kind: format.KindTable, Refer: func(s Walker, b *Block, of Owner, fn Refer) error {
 	levels, bits := of.Link.VectorLevels(), of.Link.VectorBits()
 	if bits == 0 || bits > format.FanBits || len(b.Payload) < 8<<bits {
 		return s.Damage(b.Addr, "the link %#x of a radix vector is impossible", uint64(of.Link))
@@ -33,7 +33,7 @@ var vectorNode = Node{Kind: format.KindTable, Refer: func(s Surveyor, b *Block, 
 }}
 
 // ReferVector calls fn for the link of a radix vector at an offset, if it is not nil.
-func ReferVector(s Surveyor, b *Block, at int, of Owner, fn Refer) error {
+func ReferVector(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	if of.Link == 0 {
 		return nil

@@ -11,3 +11,10 @@ func Waiting() (n int) {
 	}
 	return n
 }
+
+// Sleepers counts the locks for which this process has a sleeper.
+func Sleepers() int {
+	sleepers.Lock()
+	defer sleepers.Unlock()
+	return len(sleepers.queues)
+}

@@ -149,6 +149,110 @@ func givenUp(t *testing.T, wait waiting) {
 	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
 }
 
+// Whoever comes with a context that has ended leaves neither a sleeper nor a file behind, if the
+// lock is not free.
+func TestWait_EndedBefore(t *testing.T) { // OL4
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, wait := range exclusive {
+		t.Run(name, func(t *testing.T) {
+			open := lockable(t)
+			held, err := wait(ctx, open) // it is free
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer held.Close()
+			before := oslock.Sleepers()
+			for range 20 {
+				if _, err := wait(ctx, open); !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+			}
+			if n := openFiles(t, open); n != 1 || oslock.Sleepers() != before {
+				t.Errorf("%d files are open, and there are %d sleepers, %d before", n, oslock.Sleepers(), before)
+			}
+		})
+	}
+}
+
+// A lateContext ends while its user gets what it waits for: before Done returns.
+type lateContext struct {
+	context.Context
+	end func()
+}
+
+func (c *lateContext) Done() <-chan struct{} { c.end(); return c.Context.Done() }
+
+// The context ends as the turn comes: the waiter has the lock, or has given it back.
+func TestWait_EndsAsTheTurnComes(t *testing.T) { // OL4
+	for name, wait := range exclusive {
+		t.Run(name, func(t *testing.T) {
+			open := lockable(t)
+			for gaveUp := 0; gaveUp < 3; { // half of the time
+				held, err := wait(context.Background(), open)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				f, err := wait(&lateContext{ctx, func() {
+					held.Close()
+					eventually(t, "the turn", func() bool { return oslock.Waiting() == 0 })
+					cancel()
+				}}, open)
+				if err == nil {
+					f.Close()
+				} else if gaveUp++; !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				cancel()
+				if n := openFiles(t, open); n != 0 {
+					t.Fatalf("%d files are open (%v)", n, err)
+				}
+			}
+		})
+	}
+}
+
+// Who waits for the lock of one file does not wait for that of another.
+func TestWait_TwoFiles(t *testing.T) {
+	for name, wait := range exclusive {
+		t.Run(name, func(t *testing.T) {
+			one, other := lockable(t), lockable(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			hold := func(open func() (*os.File, error)) *os.File {
+				f, err := wait(ctx, open)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return f
+			}
+			heldOne, heldOther := hold(one), hold(other)
+			defer heldOne.Close()
+			go func() { _, _ = wait(ctx, one) }()
+			eventually(t, "one to wait", func() bool { return oslock.Waiting() == 1 })
+			got := make(chan error, 1)
+			go func() {
+				f, err := wait(ctx, other)
+				f.Close()
+				got <- err
+			}()
+			eventually(t, "another one to wait", func() bool { return oslock.Waiting() == 2 })
+			heldOther.Close()
+			select {
+			case err := <-got:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(waitBound):
+				t.Error("it waits for the other file's lock")
+			}
+			cancel()
+			eventually(t, "nobody to wait", func() bool { return oslock.Waiting() == 0 })
+		})
+	}
+}
+
 // A shared waiter waits for an exclusive holder, and needs no more than a file that may
 // be read.
 func TestWait_Shared(t *testing.T) {

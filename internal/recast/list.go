@@ -15,24 +15,24 @@ import (
 // recastList is the recast of one list.
 type recastList struct {
 	*recast
-	plan     *plan
-	was      format.ListObject
-	from, to *entry.Cell
-	value    *layout.Converter
-	root     format.Link // of the new vector
-	placed   uint64      // elements in it
-	run      []uint64    // the next ones
+	conversion *conversion
+	was        format.ListObject
+	from, to   *entry.Cell
+	value      *layout.Converter
+	root       format.Link // of the new vector
+	placed     uint64      // elements in it
+	run        []uint64    // the next ones
 }
 
 // recastList recasts a list, in the same way as a map is recast.
 func (c *recast) recastList(t task) error {
-	p := t.plan
+	p := t.conversion
 	object, err := c.payload(t.index, format.KindList)
 	if err != nil {
 		return err
 	}
-	l := recastList{recast: c, plan: p, was: *(*format.ListObject)(object),
-		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.ed.Store().Judge)}
+	l := recastList{recast: c, conversion: p, was: *(*format.ListObject)(object),
+		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.ed.Store().CheckHandle)}
 	switch {
 	case !p.same():
 		_, l.value = p.convert()
@@ -91,7 +91,7 @@ func (l *recastList) all(each func(i uint64, item unsafe.Pointer) error) error {
 
 // visit follows the handles of an element that has its new form.
 func (l *recastList) visit(item unsafe.Pointer) error {
-	return l.follow(l.plan, l.to.Type, l.to.ValueOf(item), entry.Bounds(&l.r, item))
+	return l.follow(l.conversion, l.to.Type, l.to.ValueOf(item), entry.Bounds(&l.r, item))
 }
 
 // convert stores what becomes of an element.
@@ -110,7 +110,7 @@ func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 			return err
 		}
 	}
-	if !l.plan.affectsAny() {
+	if !l.conversion.affectsAny() {
 		return nil
 	}
 	made, err := l.ed.Reader.Payload(a, format.KindItem)
@@ -133,8 +133,8 @@ func (l *recastList) place() (err error) {
 // recastValue recasts the object of a reference. Its type stands in its block, so it
 // is written anew in any case.
 func (c *recast) recastValue(t task) error {
-	p := t.plan
-	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.ed.Store().Judge)
+	p := t.conversion
+	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.ed.Store().CheckHandle)
 	object, err := c.payload(t.index, format.KindValue)
 	if err != nil {
 		return err

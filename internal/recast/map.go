@@ -16,25 +16,25 @@ import (
 // recastMap is the recast of one map, sorted or not.
 type recastMap struct {
 	*recast
-	index    uint64
-	plan     *plan
-	was      format.MapObject
-	from, to *entry.Shape
-	key      *layout.Converter
-	value    *layout.Converter
-	root     format.Link // of the new tree
+	index      uint64
+	conversion *conversion
+	was        format.MapObject
+	from, to   *entry.Shape
+	key        *layout.Converter
+	value      *layout.Converter
+	root       format.Link // of the new tree
 }
 
 // recastMap recasts a map. If its entries stay as they are, only its descriptors
 // change. Else a new tree is built beside the old one, which is then given up: so
 // until the old version is let go there is room for both.
 func (c *recast) recastMap(t task) error {
-	p := t.plan
+	p := t.conversion
 	was, err := c.payload(t.index, p.kind)
 	if err != nil {
 		return err
 	}
-	m := recastMap{recast: c, index: t.index, plan: p, was: *(*format.MapObject)(was),
+	m := recastMap{recast: c, index: t.index, conversion: p, was: *(*format.MapObject)(was),
 		from: c.ed.Store().Shape(p.key.From, p.value.From), to: c.ed.Store().Shape(p.key.To, p.value.To)}
 	switch {
 	case !p.same():
@@ -76,7 +76,7 @@ func (c *recast) recastMap(t task) error {
 
 // all calls each with every entry, and fails if there are not as many as the map says.
 func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
-	return object.Of(m.plan.kind).Holders(&m.r, m.index, unsafe.Pointer(&m.was), object.Layout{Shape: m.from}, func(e unsafe.Pointer) error {
+	return object.Of(m.conversion.kind).Holders(&m.r, m.index, unsafe.Pointer(&m.was), object.Layout{Shape: m.from}, func(e unsafe.Pointer) error {
 		err := each(e)
 		m.step()
 		return err
@@ -86,10 +86,10 @@ func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
 // visit follows the handles of an entry that has its new form.
 func (m *recastMap) visit(e unsafe.Pointer) error {
 	bounds := entry.Bounds(&m.r, e)
-	if err := m.follow(m.plan, m.to.Key, m.to.KeyOf(e), bounds); err != nil {
+	if err := m.follow(m.conversion, m.to.Key, m.to.KeyOf(e), bounds); err != nil {
 		return err
 	}
-	return m.follow(m.plan, m.to.Value, m.to.ValueOf(e), bounds)
+	return m.follow(m.conversion, m.to.Value, m.to.ValueOf(e), bounds)
 }
 
 // convert stores what becomes of an entry.
@@ -103,9 +103,9 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 	if err != nil {
 		return fmt.Errorf("converting the value of the key %s: %w", m.name(e), err)
 	}
-	to := edit.NewTree(m.plan.kind, m.to)
+	to := edit.NewTree(m.conversion.kind, m.to)
 	hash := *(*uint64)(e)
-	if !m.plan.key.Same() {
+	if !m.conversion.key.Same() {
 		if hash, err = to.Hash(key); err != nil {
 			return fmt.Errorf("converting the key %s: %w", m.name(e), err)
 		}
@@ -118,7 +118,7 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 		return m.twice(e)
 	}
 	m.root = root
-	if !m.plan.affectsAny() {
+	if !m.conversion.affectsAny() {
 		return nil
 	}
 	made, err := m.ed.Reader.Payload(a, format.KindEntry)
@@ -130,7 +130,7 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 
 // twice is the error for an entry whose new key is there already.
 func (m *recastMap) twice(e unsafe.Pointer) error {
-	if m.plan.key.Same() {
+	if m.conversion.key.Same() {
 		return &format.DamageError{File: "heap", What: "a map has the key " + m.name(e) + " twice"}
 	}
 	return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{

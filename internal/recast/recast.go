@@ -4,7 +4,7 @@
 // to has to be true. It is part of one transaction, which the journal does not tell
 // (heap.Txn.Unlist): it knows the changes of entries, not of types.
 //
-// What becomes of a type is a plan, which layout.Conversion carries out value by value. The tree
+// What becomes of a type is a conversion, which layout.Conversion carries out value by value. The tree
 // or vector of an object whose contents change is built anew beside the old one.
 //
 // Invariants:
@@ -24,7 +24,7 @@
 //	    another type in mind, gets an error, and nothing has changed.
 //	R4  Everything that is converted is verified before, checksums included: else
 //	    damage would get a sound checksum.
-//	R5  While a recast runs, handles that are stored are not judged (edit.Editor.JudgeHandle):
+//	R5  While a recast runs, handles that are stored are not judged (edit.Editor.CheckHandle):
 //	    the object may not have its new types yet. Those that can be wrong are
 //	    followed, and so all of them are right when it ends.
 //
@@ -62,23 +62,23 @@ const (
 
 // recast is a recast in progress.
 type recast struct {
-	ed       *edit.Editor
-	how      *TypeChange
-	r        heap.Reader // of what is converted (R4)
-	plans    map[planOf]*plan
-	met      metObjects
-	todo     []task // what was met last is done first
-	done     uint64 // entries
-	total    uint64 // of the objects that were met so far
-	values   uint64 // single values that were recast
-	reported time.Time
-	indexed  []uint64 // maps with indexes whose types have changed
+	ed          *edit.Editor
+	how         *TypeChange
+	r           heap.Reader // of what is converted (R4)
+	conversions map[conversionOf]*conversion
+	met         metObjects
+	todo        []task // what was met last is done first
+	done        uint64 // entries
+	total       uint64 // of the objects that were met so far
+	values      uint64 // single values that were recast
+	reported    time.Time
+	indexed     []uint64 // maps with indexes whose types have changed
 }
 
 // task is an object that is to be recast.
 type task struct {
-	index uint64
-	plan  *plan
+	index      uint64
+	conversion *conversion
 }
 
 // ChangeTypes gives the object with a name the types of a program, if they are others
@@ -91,7 +91,7 @@ func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeCha
 	if err != nil || !found {
 		return err
 	}
-	c := &recast{ed: ed, how: how, r: ed.Reader.Verifying(), plans: map[planOf]*plan{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
+	c := &recast{ed: ed, how: how, r: ed.Reader.Verifying(), conversions: map[conversionOf]*conversion{}, met: metObjects{pages: map[uint64]*metPage{}}, reported: time.Now()}
 	if err := c.reach(nil, handle, format.MakeID(ed.Tag(), index)); err != nil {
 		return nameType(err, name)
 	}
@@ -99,7 +99,7 @@ func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeCha
 		return nil
 	}
 	if ed.Write == nil {
-		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", failure.ErrReadOnly, c.todo[0].plan.err(how)), name)
+		return nameType(fmt.Errorf("%w: its types would be changed, which takes a writing transaction: %w", failure.ErrReadOnly, c.todo[0].conversion.err(how)), name)
 	}
 	if err := ed.BeginChange(); err != nil {
 		return err
@@ -153,10 +153,10 @@ func init() { // what is in it uses it
 
 // object recasts one object.
 func (c *recast) object(t task) error {
-	if do := recastsOf[t.plan.kind]; do != nil {
+	if do := recastsOf[t.conversion.kind]; do != nil {
 		return do(c, t)
 	}
-	return fmt.Errorf("a %s has no types", t.plan.kind)
+	return fmt.Errorf("a %s has no types", t.conversion.kind)
 }
 
 // payload returns the payload of an object of the kind.
@@ -165,9 +165,9 @@ func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error)
 }
 
 // reach enters an object that a handle leads to, unless it was met before; from is
-// the plan of the object that has the handle. A handle that leads nowhere is left
+// the conversion of the object that has the handle. A handle that leads nowhere is left
 // alone, since to use it is an error anyway; but a program must not make such values.
-func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
+func (c *recast) reach(from *conversion, handle *layout.Type, id format.ID) error {
 	index := id.Index()
 	if id.Tag() != c.ed.Tag() {
 		return c.nowhere(from, handle, id)
@@ -193,7 +193,7 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 		return c.nowhere(from, handle, id)
 	}
 	c.met.add(index, handle)
-	p, err := c.plan(planOf{key, value, handle})
+	p, err := c.conversion(conversionOf{key, value, handle})
 	if err != nil || p.done() {
 		return err
 	}
@@ -212,7 +212,7 @@ func (c *recast) reach(from *plan, handle *layout.Type, id format.ID) error {
 }
 
 // nowhere is what to do about a handle that leads to no object.
-func (c *recast) nowhere(from *plan, handle *layout.Type, id format.ID) error {
+func (c *recast) nowhere(from *conversion, handle *layout.Type, id format.ID) error {
 	if from == nil || !from.made() {
 		return nil
 	}
@@ -221,7 +221,7 @@ func (c *recast) nowhere(from *plan, handle *layout.Type, id format.ID) error {
 
 // follow enters the objects that the handles in a value lead to, those of the types
 // that can have changed. bounds are those of the block that the value lies in.
-func (c *recast) follow(p *plan, typ *layout.Type, value unsafe.Pointer, bounds layout.Bounds) error {
+func (c *recast) follow(p *conversion, typ *layout.Type, value unsafe.Pointer, bounds layout.Bounds) error {
 	return typ.Judge(value, bounds, func(handle *layout.Type, id uint64) error {
 		if !p.affects(handle) {
 			return nil

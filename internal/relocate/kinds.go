@@ -119,12 +119,12 @@ func (w *walker) repin(copied []byte) {
 	}
 }
 
-// Damage implements object.Surveyor.
+// Damage implements object.Walker.
 func (w *walker) Damage(a format.Addr, what string, args ...any) error {
 	return w.src.damage(a, what, args...)
 }
 
-// Object implements object.Surveyor.
+// Object implements object.Walker.
 func (w *walker) Object(from *object.Block, word uint64) (format.Kind, error) {
 	a := format.Addr(word & format.AddrMask)
 	if !w.src.contains(a) {
@@ -137,7 +137,7 @@ func (w *walker) Object(from *object.Block, word uint64) (format.Kind, error) {
 	return hd.Kind(), nil
 }
 
-// Shape implements object.Surveyor.
+// Shape implements object.Walker.
 func (w *walker) Shape(key, value *layout.Type) *entry.Shape {
 	types := [2]*layout.Type{key, value}
 	sh := w.shapes[types]
@@ -148,7 +148,7 @@ func (w *walker) Shape(key, value *layout.Type) *entry.Shape {
 	return sh
 }
 
-// Type implements object.Surveyor.
+// Type implements object.Walker.
 func (w *walker) Type(user *object.Block, index uint64, of object.Owner) (*layout.Type, error) {
 	a, err := w.find(of.Table, index)
 	if err != nil {

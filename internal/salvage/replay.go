@@ -64,7 +64,7 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	holder, bounds, err := t.Kind.Judge(t, h, payload, s.scratchCopy)
+	holder, bounds, err := t.Kind.CheckChange(t, h, payload, s.scratchCopy)
 	if err != nil || holder == nil {
 		return err == nil, err
 	}

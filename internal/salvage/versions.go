@@ -65,15 +65,15 @@ func (c *candidate) better(other *candidate) bool {
 func (s *salvager) choose() (*candidate, error) {
 	log := s.openJournal()
 	list := s.anchored()
-	best := s.survey(nil, list, log)
+	best := s.walkNewestFirst(nil, list, log)
 	if best == nil || best.missing() > 0 || s.doubtful {
 		if best == nil {
 			s.note(0, spacefile.HeapName, format.AnchorOffset, "no anchor is usable; a version was looked for in the whole file")
 		}
 		states, roots := s.scan()
 		list = append(append(list, states...), roots...)
-		best = s.survey(best, spread(states), log)
-		best = s.survey(best, spread(roots), log)
+		best = s.walkNewestFirst(best, spread(states), log)
+		best = s.walkNewestFirst(best, spread(roots), log)
 	}
 	if best == nil {
 		return nil, &format.DamageError{File: spacefile.HeapName, What: "no version of the space is left: nothing can be got out"}
@@ -100,9 +100,9 @@ func (s *salvager) place(a format.Addr) (string, int64) {
 	return spacefile.HeapName, int64(uint64(a) - s.header.Base)
 }
 
-// survey walks versions, newest first, until one is whole, and returns the best of
+// walkNewestFirst walks versions, newest first, until one is whole, and returns the best of
 // them and of the best so far.
-func (s *salvager) survey(best *candidate, list []*candidate, log *journal.Log) *candidate {
+func (s *salvager) walkNewestFirst(best *candidate, list []*candidate, log *journal.Log) *candidate {
 	for _, c := range list {
 		s.follow(c, log)
 		s.measure(c)

@@ -39,16 +39,16 @@ func Restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Sp
 	return Open(t, dir, opts...)
 }
 
-// A telling is what a backup holds, in a form that does not depend on places: each
+// A Dump is what a backup holds, in a form that does not depend on places: each
 // object and each entry with its value, by what it is called.
-type Telling map[string]string
+type Dump map[string]string
 
-// Tell reads a backup.
-func Tell(t testing.TB, stream []byte) Telling {
+// ReadDump reads a backup.
+func ReadDump(t testing.TB, stream []byte) Dump {
 	t.Helper()
 	r, err := backup.NewReader(bytes.NewReader(stream))
 	Must(t, err)
-	all := Telling{}
+	all := Dump{}
 	types := map[uint64]*layout.Type{}
 	word, _ := layout.For[uint64]()
 	text, _ := layout.For[string]()
@@ -105,7 +105,7 @@ func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (k
 }
 
 // Same compares what two backups tell.
-func Same(t testing.TB, got, want Telling) {
+func Same(t testing.TB, got, want Dump) {
 	t.Helper()
 	if maps.Equal(got, want) {
 		return

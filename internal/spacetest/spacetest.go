@@ -8,7 +8,7 @@
 // content of a space that many children change (bank.go), a fleet a bank with its children
 // (fleet.go), and mirrors are what a watcher makes of a bank (mirror.go); lock work is what
 // children do with named locks (lockwork.go). A world is a space with objects of all kinds
-// (world.go); a telling is what a backup says (backup.go). A test that needs a process and
+// (world.go); a dump is what a backup holds (backup.go). A test that needs a process and
 // its lines, and none of this, takes package proctest.
 //
 // Start reading at Main, then Rounds, Open and Child.

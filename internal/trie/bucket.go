@@ -111,9 +111,9 @@ func place(list []uint64, word uint64) {
 	}
 }
 
-// take removes word i from a bucket. If its group was full, entries behind it may
+// removeWord removes word i from a bucket. If its group was full, entries behind it may
 // stand where they do only for that: then all are placed anew.
-func take(list []uint64, i int) {
+func removeWord(list []uint64, i int) {
 	g := i / groupWords
 	if !full((*[groupWords]uint64)(list[g*groupWords:])) {
 		list[i] = 0

@@ -72,7 +72,7 @@ func (c *cursor) remove(list []uint64, i int) error {
 	if err != nil {
 		return err
 	}
-	take(list, i)
+	removeWord(list, i)
 	if w := c.leaf.WordBits(); w > minWordBits && left <= room(w-1)/2 {
 		return c.rebuild(list, left)
 	}

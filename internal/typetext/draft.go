@@ -172,9 +172,9 @@ type copied struct {
 	from *layout.Draft
 }
 
-// settle completes the declared types: what they are declared as may have been incomplete
+// complete completes the declared types: what they are declared as may have been incomplete
 // when they were read.
-func (r *reader) settle() error {
+func (r *reader) complete() error {
 	for len(r.pending) > 0 {
 		var later []copied
 		for _, c := range r.pending {

@@ -431,7 +431,7 @@ var names = map[Kind]string{Map: "Map", Sorted: "Sorted", List: "List", Ref: "Re
 func (r *reader) compile(e ast.Expr) (*layout.Type, error) {
 	d, err := r.draft(e)
 	if err == nil {
-		err = r.settle()
+		err = r.complete()
 	}
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 	"unsafe"
@@ -247,11 +248,20 @@ func (u *Upkeep) noRoom(err error) bool {
 
 // run moves all blocks of the newest version that lie in the extents. It ends early where
 // there is no room for that, or when others may have waited long enough for what is
-// withheld.
+// withheld. It is busy for a writer without space, who needs what is held here (RV7).
 func (e *evacuation) run(ctx context.Context) error {
-	u := e.u
-	ctx, end := u.Own.Begin(ctx)
+	held, end := e.u.Own.Begin(ctx)
 	defer end()
+	err := e.moveAll(held)
+	if err != nil && held.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: a writer needs the space that is moved", failure.ErrBusy)
+	}
+	return err
+}
+
+// moveAll is run under a context that ends when the held version is needed.
+func (e *evacuation) moveAll(ctx context.Context) error {
+	u := e.u
 	hold := u.Live.HoldCurrent()
 	defer u.Live.Release(&hold)
 	ways, err := e.ways(ctx, hold)

@@ -28,7 +28,7 @@ from ._types import (  # noqa: E402
     GoType, complex64, field, float32, go_name, int8, int16, int32, int64, python_name, uint, uint8, uint16, uint32, uint64,
 )
 from ._collections import Change, Handle, List, Map, Range, Ref, Sorted, Watcher  # noqa: E402
-from ._space import Checkpoint, Mutex, Report, Space, Transaction, open, restore_backup  # noqa: E402
+from ._space import Checkpoint, Mutex, Report, Semaphore, Space, Transaction, open, restore_backup  # noqa: E402
 from . import _space  # noqa: E402
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ __all__ = [
     "AddressInUse", "Busy", "Change", "Changed", "Checkpoint", "Closed", "Corrupt", "Dangling", "Duplicate", "Error", "Exists", "Fault", "Forked",
     "GoType",
     "Handle", "IO", "IndexNotFound", "Internal", "Invalid", "List", "LiveLost", "Map", "MaxSize", "Mutex", "NaN", "NilHandle", "NoSpace",
-    "NotFound", "NotHeld", "OutOfRange", "OwnerDied", "Range", "ReadOnly", "Ref", "Replaced", "Report", "Self", "Shared", "Sorted", "Space",
+    "NotFound", "NotHeld", "OutOfRange", "OwnerDied", "Range", "ReadOnly", "Ref", "Replaced", "Report", "Self", "Semaphore", "Shared", "Sorted", "Space",
     "Superseded", "Suspended", "TooLarge", "TooManyLocks", "Transaction", "TypeChanged", "UnitsDiffer", "Unstorable", "Unsupported",
     "Watcher", "WrongType", "complex64", "field", "float32", "go_name", "int16", "int32", "int64", "int8", "open", "python_name",
     "restore_backup", "uint", "uint16", "uint32", "uint64", "uint8",

@@ -331,6 +331,10 @@ class Space:
         """The mutex with a name, which all processes of the space share."""
         return Mutex(self, name, repair)
 
+    def semaphore(self, name: str, permits: int, repair: Optional[Callable[[], None]] = None) -> "Semaphore":
+        """The semaphore with a name and 1 to 1024 permits, which all processes of the space share."""
+        return Semaphore(self, name, permits, repair)
+
     def checkpoint(self, name: str) -> None:
         """Pins the newest version under a name."""
         self._call("checkpoint", name=name)
@@ -443,7 +447,7 @@ class _Aborted:
 class Mutex:
     """A named mutex, which all processes of a space share, in all languages. If its holder died,
     whoever gets it next calls repair, or gets OwnerDied if it has none: then it holds the mutex,
-    repairs what the mutex protects, and calls unlock."""
+    repairs what the mutex protects, and calls unlock. If repair raises, the mutex stays held."""
 
     def __init__(self, space: Space, name: str, repair: Optional[Callable[[], None]]) -> None:
         self._space, self.name, self._repair = space, name, repair
@@ -472,3 +476,34 @@ class Mutex:
 
     def __exit__(self, *exc: object) -> None:
         self.unlock()
+
+
+class Semaphore:
+    """Permits that all processes of a space share, in all languages: each has one holder at a
+    time. Everyone who uses the name must agree on their number; otherwise the error is
+    UnitsDiffer. If the holder of a permit died, whoever gets it next calls repair, or gets
+    OwnerDied if it has none: then it holds the permit, repairs what the holder left, and calls
+    release. If repair raises, the permit stays held."""
+
+    def __init__(self, space: Space, name: str, permits: int, repair: Optional[Callable[[], None]]) -> None:
+        self._space, self.name, self.permits, self._repair = space, name, permits, repair
+
+    def acquire(self, timeout: Optional[float] = None) -> None:
+        """Waits for a permit, for so many seconds at most; then the error is Busy."""
+        try:
+            self._space._call("acquire", name=self.name, permits=self.permits, timeout=-1 if timeout is None else max(timeout, 0))
+        except OwnerDied:
+            if self._repair is None:
+                raise
+            self._repair()
+
+    def release(self) -> None:
+        """Gives back a permit that this process has acquired."""
+        self._space._call("release", name=self.name, permits=self.permits)
+
+    def __enter__(self) -> "Semaphore":
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()

@@ -125,6 +125,7 @@ type arguments struct {
 	NoSweep  bool     `json:"no_collect"`
 	Initial  bool     `json:"initial"`
 	Timeout  float64  `json:"timeout"` // seconds; negative: none
+	Permits  int      `json:"permits"`
 }
 
 // options returns the options of an open.
@@ -239,7 +240,11 @@ var operations = map[string]func(ctx context.Context, s *space, a *arguments) (a
 	"restore_backup": restoreBackup,
 	"backup":         backup,
 	"lock":           func(ctx context.Context, s *space, a *arguments) (any, error) { return nil, lock(ctx, s, a) },
-	"unlock":         func(_ context.Context, s *space, a *arguments) (any, error) { return nil, s.Mutex(a.Name).Unlock() },
+	"acquire":        func(ctx context.Context, s *space, a *arguments) (any, error) { return nil, acquire(ctx, s, a) },
+	"release": func(_ context.Context, s *space, a *arguments) (any, error) {
+		return nil, s.Semaphore(a.Name, a.Permits).Release()
+	},
+	"unlock": func(_ context.Context, s *space, a *arguments) (any, error) { return nil, s.Mutex(a.Name).Unlock() },
 	"lookup": func(ctx context.Context, s *space, a *arguments) (v any, err error) {
 		err = s.in(ctx, a, false, func(_ everheap.Scope, tx *everheap.Tx) error {
 			if a.ID != 0 {
@@ -407,18 +412,30 @@ func restoreBackup(_ context.Context, _ *space, a *arguments) (any, error) {
 	return nil, everheap.RestoreBackup(a.Name, f, a.options()...)
 }
 
-// lock locks a mutex. If the call was cancelled while it got it, it unlocks it again.
+// lock locks a mutex.
 func lock(ctx context.Context, s *space, a *arguments) error {
+	m := s.Mutex(a.Name)
+	return waited(ctx, a, m.Lock, m.Unlock)
+}
+
+// acquire takes a permit of a semaphore.
+func acquire(ctx context.Context, s *space, a *arguments) error {
+	m := s.Semaphore(a.Name, a.Permits)
+	return waited(ctx, a, m.Acquire, m.Release)
+}
+
+// waited waits with take for as long as the call says. If the call was cancelled while it got
+// what it waits for, it gives that back.
+func waited(ctx context.Context, a *arguments, take func(context.Context) error, give func() error) error {
 	waiting := ctx
 	if a.Timeout >= 0 {
 		w, cancel := context.WithTimeout(ctx, time.Duration(a.Timeout*float64(time.Second)))
 		defer cancel()
 		waiting = w
 	}
-	m := s.Mutex(a.Name)
-	err := m.Lock(waiting)
+	err := take(waiting)
 	if (err == nil || errors.Is(err, everheap.ErrOwnerDied)) && ctx.Err() != nil {
-		return errors.Join(ctx.Err(), m.Unlock())
+		return errors.Join(ctx.Err(), give())
 	}
 	return err
 }

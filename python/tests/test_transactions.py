@@ -174,6 +174,37 @@ class Others(SpaceTest):
         with self.space.mutex("m"):
             pass
 
+    def test_semaphore(self):
+        sem = self.space.semaphore("s", 2)
+        with sem:
+            sem.acquire(timeout=1)
+            with self.assertRaises(everheap.Busy):
+                sem.acquire(timeout=0.02)
+            with self.assertRaises(everheap.UnitsDiffer):
+                self.space.semaphore("s", 3).acquire(timeout=0.02)
+            sem.release()
+        with self.assertRaises(everheap.NotHeld):
+            sem.release()
+
+    def test_a_semaphore_whose_holder_died(self):
+        repaired = []
+        for repair in (None, lambda: repaired.append(1)):
+            p = self.python("import everheap, sys, time; s = everheap.open(sys.argv[1]); s.semaphore('s', 1).acquire(); print('acquired'); time.sleep(600)", self.path)
+            self.assertEqual(p.stdout.readline(), "acquired\n")
+            with self.assertRaises(everheap.Busy):
+                self.space.semaphore("s", 1).acquire(timeout=0.02)
+            p.kill()
+            p.wait()
+            p.stdout.close()
+            sem = self.space.semaphore("s", 1, repair=repair)
+            if repair is None:
+                with self.assertRaises(everheap.OwnerDied):
+                    sem.acquire()
+                sem.release()
+            else:
+                with sem:
+                    self.assertEqual(repaired, [1])
+
     def test_repair(self):
         p = self.python("import everheap, sys, time; s = everheap.open(sys.argv[1]); s.mutex('m').lock(); print('locked'); time.sleep(600)", self.path)
         self.assertEqual(p.stdout.readline(), "locked\n")

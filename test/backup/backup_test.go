@@ -25,12 +25,12 @@ func TestBackup_RoundTrip(t *testing.T) {
 	s := spacetest.Scratch(t)
 	fillAll(t, s, 1)
 	first := spacetest.BackupOf(t, s)
-	want := spacetest.Tell(t, first)
+	want := spacetest.ReadDump(t, first)
 	if len(want) < 2000 {
 		t.Fatalf("the backup tells %d things only", len(want))
 	}
 	again := spacetest.Restored(t, first)
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), want)
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), want)
 	if a, b := spacetest.Engine(s).Header(), spacetest.Engine(again).Header(); a.SpaceID == b.SpaceID || a.Base == b.Base || a.Tag != b.Tag || a.Secret != b.Secret || a.Window != b.Window {
 		t.Errorf("restored %+v, from %+v", b, a)
 	}
@@ -57,15 +57,15 @@ func TestBackup_Collisions(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithHashBits(3))
 	spacetest.FillKind(t, s, spacetest.StringToString, rand.New(rand.NewPCG(4, 4)), 200)
 	stream := spacetest.BackupOf(t, s)
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, spacetest.Restored(t, stream, spacetest.WithHashBits(3)))), spacetest.Tell(t, stream))
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, spacetest.Restored(t, stream))), spacetest.Tell(t, stream))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, spacetest.Restored(t, stream, spacetest.WithHashBits(3)))), spacetest.ReadDump(t, stream))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, spacetest.Restored(t, stream))), spacetest.ReadDump(t, stream))
 }
 
 func TestBackup_EmptySpace(t *testing.T) {
 	s := spacetest.Scratch(t)
 	stream := spacetest.BackupOf(t, s)
 	again := spacetest.Restored(t, stream)
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), spacetest.ReadDump(t, stream))
 	fillAll(t, again, 1)
 }
 
@@ -174,7 +174,7 @@ func TestBackup_IndexesOfTheDeleted(t *testing.T) {
 		}
 		return err
 	})
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, spacetest.Restored(t, spacetest.BackupOf(t, s)))), spacetest.Tell(t, spacetest.BackupOf(t, s)))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, spacetest.Restored(t, spacetest.BackupOf(t, s)))), spacetest.ReadDump(t, spacetest.BackupOf(t, s)))
 }
 
 func TestBackup_LargeValues(t *testing.T) {
@@ -211,7 +211,7 @@ func TestBackup_ThousandMaps(t *testing.T) {
 	})
 	stream := spacetest.BackupOf(t, s)
 	again := spacetest.Restored(t, stream)
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), spacetest.ReadDump(t, stream))
 	list, err := again.Collections()
 	spacetest.Must(t, err)
 	if len(list) != 1000 {
@@ -240,7 +240,7 @@ func TestBackup_SeveralTransactions(t *testing.T) {
 	if v := again.Stats().Version; v < 3 {
 		t.Errorf("restored in %d versions", v)
 	}
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), spacetest.ReadDump(t, stream))
 }
 
 // While goroutines move money, each backup is one version: the sum is right, and the
@@ -340,12 +340,12 @@ func TestBackup_ReadOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := spacetest.Open(t, dir)
 	fillAll(t, s, 1)
-	want := spacetest.Tell(t, spacetest.BackupOf(t, s))
+	want := spacetest.ReadDump(t, spacetest.BackupOf(t, s))
 	spacetest.Must(t, s.Close())
 	reader, err := everheap.Open(dir, everheap.WithReadOnly())
 	spacetest.Must(t, err)
 	defer reader.Close()
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, reader)), want)
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, reader)), want)
 }
 
 // A damaged block is not backed up: the error says where it is.

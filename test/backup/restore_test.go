@@ -230,7 +230,7 @@ func TestRestoreBackup_TooSmall(t *testing.T) {
 // A space that was restored has two anchors of what was restored: one may be lost.
 func TestRestoreBackup_AnchorLost(t *testing.T) {
 	stream := littleBackup(t)
-	want := spacetest.Tell(t, stream)
+	want := spacetest.ReadDump(t, stream)
 	for slot := range format.NumAnchors {
 		dir := filepath.Join(spacetest.MemoryDir(t), "s")
 		spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
@@ -240,7 +240,7 @@ func TestRestoreBackup_AnchorLost(t *testing.T) {
 		spacetest.Must(t, errors.Join(err, f.Close()))
 		s, err := everheap.Open(dir)
 		spacetest.Must(t, err)
-		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, s)), want)
+		spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, s)), want)
 		spacetest.CheckSpace(t, s)
 		spacetest.Must(t, s.Close())
 	}
@@ -252,7 +252,7 @@ func TestRestoreBackup_PowerCut(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
 	spacetest.FillKind(t, s, spacetest.StringToString, rand.New(rand.NewPCG(5, 5)), 200)
 	stream := spacetest.BackupOf(t, s)
-	want := spacetest.Tell(t, stream)
+	want := spacetest.ReadDump(t, stream)
 	disk := powercut.New()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
 	dir := filepath.Join(spacetest.MemoryDir(t), "s")
@@ -262,7 +262,7 @@ func TestRestoreBackup_PowerCut(t *testing.T) {
 		image := spacetest.MemoryDir(t)
 		spacetest.Must(t, disk.Image(image, "heap", disk.Now(), powercut.Policy(i%int(powercut.NumPolicies)), r))
 		cut := spacetest.Open(t, image)
-		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, cut)), want)
+		spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, cut)), want)
 		spacetest.Must(t, cut.Close())
 	}
 }

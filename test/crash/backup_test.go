@@ -186,7 +186,7 @@ func TestRestoreBackup_Killed(t *testing.T) {
 		spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
 		again, err := everheap.Open(dir)
 		spacetest.Must(t, err)
-		spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+		spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), spacetest.ReadDump(t, stream))
 		spacetest.Must(t, again.Close())
 	}
 }
@@ -260,7 +260,7 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 			if err == nil {
 				again, err := everheap.Open(dir)
 				spacetest.Must(t, err)
-				spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, again)), spacetest.Tell(t, stream))
+				spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, again)), spacetest.ReadDump(t, stream))
 				spacetest.Must(t, again.Close())
 				spacetest.Must(t, os.RemoveAll(dir))
 			}

@@ -100,7 +100,7 @@ func pointWork(point string) (work string, times int) {
 	switch point {
 	case "grow.carved", "grow.allocated", "commit.given":
 		return "grow", 1
-	case "parcel.built", "parcel.pushed", "parcel.taken", "close.handed", "entry.claimed", "segment.chosen", "segment.claimed":
+	case "batch.built", "batch.pushed", "batch.taken", "close.handed", "entry.claimed", "segment.chosen", "segment.claimed":
 		return "reopen", 4
 	case "entry.dead", "entry.retired", "entry.reaped", "lock.takeover", "recover.replayed":
 		return "", 1

@@ -22,14 +22,14 @@ import (
 // A wreck is a space that was closed, as bytes: each test damages a copy.
 type wreck struct {
 	files   map[string][]byte
-	told    spacetest.Telling
+	told    spacetest.Dump
 	version everheap.Version
 }
 
 // wreckOf returns the files of a space that is closed, and what a backup of it tells.
 func wreckOf(t testing.TB, s *everheap.Space) *wreck {
 	t.Helper()
-	w := &wreck{files: map[string][]byte{}, told: spacetest.Tell(t, spacetest.BackupOf(t, s)), version: s.Stats().Version}
+	w := &wreck{files: map[string][]byte{}, told: spacetest.ReadDump(t, spacetest.BackupOf(t, s)), version: s.Stats().Version}
 	dir := s.Stats().Dir
 	spacetest.Must(t, s.Close())
 	for _, name := range []string{"heap", "journal", "live"} {
@@ -53,7 +53,7 @@ func (w *wreck) write(t testing.TB, files map[string][]byte) string {
 
 // salvaged gets out what is left of files, and restores it. Nothing of the wreck may
 // have changed.
-func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.SalvageReport, spacetest.Telling) {
+func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.SalvageReport, spacetest.Dump) {
 	t.Helper()
 	dir := w.write(t, files)
 	var b bytes.Buffer
@@ -72,7 +72,7 @@ func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.Salvag
 
 // tellRestored restores a backup, checks the space, and reads a backup of it. It is
 // closed at once: others may need its window.
-func tellRestored(t testing.TB, stream []byte) spacetest.Telling {
+func tellRestored(t testing.TB, stream []byte) spacetest.Dump {
 	t.Helper()
 	dir := filepath.Join(spacetest.MemoryDir(t), "restored")
 	spacetest.Must(t, everheap.RestoreBackup(dir, bytes.NewReader(stream), spacetest.WithoutSyncs))
@@ -80,7 +80,7 @@ func tellRestored(t testing.TB, stream []byte) spacetest.Telling {
 	spacetest.Must(t, err)
 	defer s.Close()
 	spacetest.CheckSpace(t, s)
-	return spacetest.Tell(t, spacetest.BackupOf(t, s))
+	return spacetest.ReadDump(t, spacetest.BackupOf(t, s))
 }
 
 // nested is a space with maps in maps, names, and values of some size.
@@ -220,7 +220,7 @@ func TestErrCorrupt_SaysSalvage(t *testing.T) {
 	var b bytes.Buffer
 	_, err = everheap.Salvage(dir, &b)
 	spacetest.Must(t, err)
-	spacetest.Same(t, spacetest.Tell(t, spacetest.BackupOf(t, spacetest.Restored(t, b.Bytes()))), w.told)
+	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, spacetest.Restored(t, b.Bytes()))), w.told)
 }
 
 // What was committed and is only in the journal is got out, too.
@@ -244,7 +244,7 @@ func TestSalvage_Journal(t *testing.T) {
 		return errors.Join(err, m.Set(tx, 1.5, true))
 	})
 	spacetest.Must(t, s.Sync(context.Background()))
-	w := &wreck{told: spacetest.Tell(t, spacetest.BackupOf(t, s)), files: map[string][]byte{"heap": heap}}
+	w := &wreck{told: spacetest.ReadDump(t, spacetest.BackupOf(t, s)), files: map[string][]byte{"heap": heap}}
 	w.files["journal"], err = os.ReadFile(filepath.Join(s.Stats().Dir, "journal"))
 	spacetest.Must(t, err)
 	version := s.Stats().Version

@@ -343,7 +343,7 @@ func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U
 	}
 	t.Parallel() // who stands still is waited for, and so is what comes after
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
-	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "parcel.built", "parcel.taken"}
+	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "batch.built", "batch.taken"}
 	for i, point := range points {
 		if testing.Short() && i%5 != int(*seedFlag)%5 { // a stop takes 20 s here
 			continue
@@ -445,7 +445,7 @@ func TestHeap_LastUserDies(t *testing.T) {
 		t.Skip("the points are there with -tags invariants only")
 	}
 	t.Parallel()
-	for _, point := range []string{"shorten.told", "parcel.built", "shorten.synced", "anchor.synced", "anchor.written", "punch.marked", "shorten.cut"} {
+	for _, point := range []string{"shorten.told", "batch.built", "shorten.synced", "anchor.synced", "anchor.written", "punch.marked", "shorten.cut"} {
 		for i, lost := range []bool{false, true} {
 			if testing.Short() && i == len(point)%2 {
 				continue

@@ -161,7 +161,7 @@ func TestFull_StoppedInTheReserve(t *testing.T) {
 // Who has no space left stands still, or dies, right before the sweep by which it would get some:
 // others remove at once, and store, or are told that there is no space; and when it goes on all
 // is right.
-func TestFull_StoppedInRelief(t *testing.T) { // RV7
+func TestFull_StoppedForLowSpace(t *testing.T) { // RV7
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
@@ -169,7 +169,7 @@ func TestFull_StoppedInRelief(t *testing.T) { // RV7
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			o := newWorld(t, everheap.WithMaxSize(64<<20))
-			v := proctest.Start(t, "filler", o.dir, armed("relief.sweeper", how))
+			v := proctest.Start(t, "filler", o.dir, armed("lowspace.sweeper", how))
 			comesTo(t, v, how)
 			if err := o.store("beside"); err != nil && !errors.Is(err, everheap.ErrNoSpace) {
 				t.Errorf("storing beside it: %v", err)

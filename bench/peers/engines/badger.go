@@ -12,7 +12,7 @@ func init() { registerKV("badger", func() KV { return &badgerKV{} }) }
 type badgerKV struct{ db *badger.DB }
 
 func (e *badgerKV) Info() Info {
-	return Info{Version: moduleVersion("github.com/dgraph-io/badger/v4"), Persistent: true, Versions: true, Ordered: true, Forum: true, Durable: true,
+	return Info{Version: moduleVersion("github.com/dgraph-io/badger/v4"), Persistent: true, Indexed: true, Versions: true, Ordered: true, Forum: true, Durable: true,
 		Notes: "DefaultOptions, no logger; async = SyncWrites false (a mapped log), sync = SyncWrites true; Update retries on ErrConflict"}
 }
 
@@ -68,6 +68,9 @@ type badgerTx struct {
 
 func (t *badgerTx) Get(_ table, key []byte) ([]byte, error) {
 	it, err := t.tx.Get(key)
+	if err == badger.ErrKeyNotFound {
+		return nil, ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +81,8 @@ func (t *badgerTx) Get(_ table, key []byte) ([]byte, error) {
 func (t *badgerTx) Put(_ table, key, val []byte) error {
 	return t.tx.Set(bytes.Clone(key), bytes.Clone(val)) // badger keeps both
 }
+
+func (t *badgerTx) Delete(_ table, key []byte) error { return t.tx.Delete(bytes.Clone(key)) }
 
 func (t *badgerTx) Scan(_ table, p, from []byte, fn func(k, v []byte) error) error {
 	o := badger.DefaultIteratorOptions

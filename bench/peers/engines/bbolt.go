@@ -16,7 +16,7 @@ type boltKV struct {
 }
 
 func (e *boltKV) Info() Info {
-	return Info{Version: moduleVersion("go.etcd.io/bbolt"), Persistent: true, Versions: true, Ordered: true, Forum: true, Durable: true, ZeroCopy: true,
+	return Info{Version: moduleVersion("go.etcd.io/bbolt"), Persistent: true, Indexed: true, Versions: true, Ordered: true, Forum: true, Durable: true, ZeroCopy: true,
 		Notes: "FreelistMapType; async = NoSync; 16 durable writers use DB.Batch (MaxBatchSize = writers, MaxBatchDelay 1 ms)"}
 }
 
@@ -113,6 +113,8 @@ func (t *boltTx) Put(x table, key, val []byte) error {
 	// bbolt keeps the value slice until commit: it needs a copy of its own
 	return t.bucket(x).Put(key, bytes.Clone(val))
 }
+
+func (t *boltTx) Delete(x table, key []byte) error { return t.bucket(x).Delete(key) }
 
 func (t *boltTx) Scan(x table, p, from []byte, fn func(k, v []byte) error) error {
 	c := t.bucket(x).Cursor()

@@ -12,7 +12,7 @@ func init() { registerKV("buntdb", func() KV { return &buntKV{} }) }
 type buntKV struct{ db *buntdb.DB }
 
 func (e *buntKV) Info() Info {
-	return Info{Version: moduleVersion("github.com/tidwall/buntdb"), Persistent: true, InMemory: true, Ordered: true, Forum: true, Durable: true,
+	return Info{Version: moduleVersion("github.com/tidwall/buntdb"), Persistent: true, Indexed: true, InMemory: true, Ordered: true, Forum: true, Durable: true,
 		Notes: "all data in memory + append-only file; async = SyncPolicy EverySecond, sync = Always, load = Never"}
 }
 
@@ -54,6 +54,9 @@ type buntTx struct{ tx *buntdb.Tx }
 
 func (t *buntTx) Get(_ table, key []byte) ([]byte, error) {
 	v, err := t.tx.Get(asString(key), true)
+	if err == buntdb.ErrNotFound {
+		return nil, ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +65,11 @@ func (t *buntTx) Get(_ table, key []byte) ([]byte, error) {
 
 func (t *buntTx) Put(_ table, key, val []byte) error {
 	_, _, err := t.tx.Set(string(key), string(val), nil)
+	return err
+}
+
+func (t *buntTx) Delete(_ table, key []byte) error {
+	_, err := t.tx.Delete(string(key))
 	return err
 }
 

@@ -18,6 +18,8 @@ import (
 var (
 	// ErrNotFound: the store lacks the key.
 	ErrNotFound = errors.New("not found")
+	// ErrDuplicate: another user has the mail address.
+	ErrDuplicate = errors.New("duplicate")
 
 	errStop = errors.New("stop") // ends a scan
 )
@@ -40,6 +42,7 @@ type Options struct {
 	Durability Durability
 	Writers    int   // goroutines that will write at the same time
 	ReadOnly   bool  // this process only reads
+	Indexed    bool  // users have a unique index of their mail addresses
 	Memory     int64 // bytes that the process may use, caches included; 0: as much as it likes
 }
 
@@ -63,6 +66,7 @@ type Info struct {
 	ZeroCopy     bool   // a Session reads in place
 	Versions     bool   // a reader holds its version while others write: a Session implements Holder
 	Ordered      bool   // by key: a Session implements Ranger
+	Indexed      bool   // it keeps an index: with Options.Indexed a Session implements Indexer
 	GraphOnly    bool   // only the graph
 	NoGraph      bool
 	Notes        string // how it is set up
@@ -115,6 +119,17 @@ type Ranger interface {
 // same transaction.
 type Holder interface {
 	Hold(key string, first, second *model.User, during func() error) error
+}
+
+// Indexer is the side of a Session whose users have a unique index of their mail addresses.
+// Load keeps it, too.
+type Indexer interface {
+	// PutIndexed replaces the whole record of an existing key, and keeps the index, in one
+	// transaction: an address that another user has is ErrDuplicate.
+	PutIndexed(key string, u *model.User) error
+	// ByEmail finds a user by the mail address, in a transaction of its own, and returns the
+	// sum of ID, Karma and the length of Name: read in place if the engine can.
+	ByEmail(email string) (uint64, error)
 }
 
 // Forum is the side of a Session that the day of a forum uses. Each method but LoadForum

@@ -1,6 +1,7 @@
 package engines
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 
@@ -216,5 +217,48 @@ func TestEngines_Graph(t *testing.T) {
 		if visited != n || sum != want || err != nil {
 			t.Fatalf("visited %d with the sum %d, want %d and %d: %v", visited, sum, n, want, err)
 		}
+	})
+}
+
+// An index leads to the users that have the addresses now, each once.
+func TestEngines_Indexed(t *testing.T) {
+	everyEngine(t, func(t *testing.T, name string, info Info) {
+		if !info.Indexed {
+			t.Skip("it keeps no index")
+		}
+		dir := t.TempDir()
+		e := New(name)
+		must(t, e.Open(Options{Dir: dir, Durability: Async, Writers: 1, Indexed: true}))
+		s, err := e.Session()
+		must(t, err)
+		defer closed(t, e, s)
+		must(t, loadUsers(s))
+		x := s.(Indexer)
+		find := func(email string, u *model.User) {
+			t.Helper()
+			sum, err := x.ByEmail(email)
+			if u == nil && !errors.Is(err, ErrNotFound) || u != nil && (err != nil || sum != u.ID+uint64(u.Karma)+uint64(len(u.Name))) {
+				t.Fatalf("%s leads to %d, %v; want %+v", email, sum, err, u)
+			}
+		}
+		var u, other model.User
+		model.FillUser(&u, 7, 0)
+		model.FillUser(&other, 8, 0)
+		find(u.Email, &u)
+		u.Karma = 700
+		must(t, x.PutIndexed(model.UserKey(7), &u))
+		find(u.Email, &u)
+		old := u.Email
+		u.Email = "new@example.org"
+		must(t, x.PutIndexed(model.UserKey(7), &u))
+		find(old, nil)
+		find(u.Email, &u)
+		other.Email = "new@example.org"
+		if err := x.PutIndexed(model.UserKey(8), &other); !errors.Is(err, ErrDuplicate) {
+			t.Fatalf("an address that another user has: %v", err)
+		}
+		model.FillUser(&other, 8, 0)
+		find(other.Email, &other)
+		find("new@example.org", &u)
 	})
 }

@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"path/filepath"
 
@@ -12,13 +13,13 @@ import (
 
 func init() {
 	register("everheap", func() Engine {
-		return &everheapEngine[everheap.Map[string, model.User]]{openUsers: func(sp *everheap.Space) (everheap.Map[string, model.User], error) {
-			return everheap.OpenMap[string, model.User](sp, "users")
+		return &everheapEngine[everheap.Map[string, model.User]]{openUsers: func(sp *everheap.Space, opts ...everheap.TypeOption) (everheap.Map[string, model.User], error) {
+			return everheap.OpenMap[string, model.User](sp, "users", opts...)
 		}}
 	})
 	register("everheap-sorted", func() Engine {
-		return &everheapEngine[everheap.Sorted[string, model.User]]{sorted: true, openUsers: func(sp *everheap.Space) (everheap.Sorted[string, model.User], error) {
-			return everheap.OpenSorted[string, model.User](sp, "users")
+		return &everheapEngine[everheap.Sorted[string, model.User]]{sorted: true, openUsers: func(sp *everheap.Space, opts ...everheap.TypeOption) (everheap.Sorted[string, model.User], error) {
+			return everheap.OpenSorted[string, model.User](sp, "users", opts...)
 		}}
 	})
 }
@@ -36,7 +37,7 @@ type userMap interface {
 // a Map, and for each thread a List of headers. Each method of a Session is one transaction.
 type everheapEngine[M userMap] struct {
 	sp        *everheap.Space
-	openUsers func(sp *everheap.Space) (M, error)
+	openUsers func(sp *everheap.Space, opts ...everheap.TypeOption) (M, error)
 	sorted    bool
 	users     M
 	posts     everheap.Map[uint64, model.Post]
@@ -54,7 +55,7 @@ func (e *everheapEngine[M]) Info() Info {
 	if e.sorted {
 		notes = "a Sorted; otherwise the same"
 	}
-	return Info{Version: "this tree", Persistent: true, Forum: !e.sorted, Durable: !e.sorted, MultiProcess: !e.sorted, ZeroCopy: true,
+	return Info{Version: "this tree", Persistent: true, Forum: !e.sorted, Durable: !e.sorted, MultiProcess: !e.sorted, Indexed: !e.sorted, ZeroCopy: true,
 		Versions: true, Ordered: e.sorted, NoGraph: e.sorted, Notes: notes}
 }
 
@@ -69,7 +70,11 @@ func (e *everheapEngine[M]) Open(o Options) (err error) {
 	if e.sp, err = everheap.Open(filepath.Join(o.Dir, "space"), opts...); err != nil {
 		return err
 	}
-	if e.users, err = e.openUsers(e.sp); err != nil {
+	var types []everheap.TypeOption
+	if o.Indexed {
+		types = append(types, everheap.WithIndex("email", "Email", everheap.Unique))
+	}
+	if e.users, err = e.openUsers(e.sp, types...); err != nil {
 		return err
 	}
 	if o.ReadOnly {
@@ -89,9 +94,9 @@ func (e *everheapEngine[M]) Close() error              { return e.sp.Close() }
 func (e *everheapEngine[M]) Session() (Session, error) { return e.session(), nil }
 
 func (e *everheapEngine[M]) session() Session {
-	s := everheapSession[M]{e}
+	s := everheapSession[M]{e: e}
 	if m, ok := any(e.users).(everheap.Sorted[string, model.User]); ok {
-		return &sortedSession{everheapSession[everheap.Sorted[string, model.User]]{any(e).(*everheapEngine[everheap.Sorted[string, model.User]])}, m}
+		return &sortedSession{everheapSession[everheap.Sorted[string, model.User]]{e: any(e).(*everheapEngine[everheap.Sorted[string, model.User]])}, m}
 	}
 	return &s
 }
@@ -189,6 +194,33 @@ func (s *everheapSession[M]) Scan(fn func(*model.User)) error {
 		}
 		return nil
 	})
+}
+
+// PutIndexed implements Indexer: a Set keeps the indexes.
+func (s *everheapSession[M]) PutIndexed(key string, u *model.User) error {
+	err := s.Put(key, u)
+	if errors.Is(err, everheap.ErrDuplicate) {
+		return ErrDuplicate
+	}
+	return err
+}
+
+// ByEmail implements Indexer.
+func (s *everheapSession[M]) ByEmail(email string) (r uint64, err error) {
+	m, ok := any(s.e.users).(everheap.Map[string, model.User])
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	byEmail := everheap.IndexOf[model.User, string](m, "email")
+	err = s.e.sp.View(func(tx *everheap.Tx) error {
+		_, p := byEmail.Peek(tx, email)
+		if p == nil {
+			return ErrNotFound
+		}
+		r = p.ID + uint64(p.Karma) + uint64(len(p.Name))
+		return nil
+	})
+	return r, err
 }
 
 // Hold implements Holder.

@@ -21,6 +21,7 @@ type goThread struct{ posts []*model.Post }
 type goMap struct {
 	mu      sync.RWMutex
 	m       map[string]*model.User
+	emails  map[string]*model.User // nil: no index
 	posts   map[uint64]*model.Post
 	threads map[uint64]*goThread
 	parts   map[int64]*model.Part
@@ -28,12 +29,16 @@ type goMap struct {
 }
 
 func (e *goMap) Info() Info {
-	return Info{Version: runtime.Version(), Persistent: true, Snapshot: "snapshot.gob", InMemory: true, Forum: true, ZeroCopy: true,
+	return Info{Version: runtime.Version(), Persistent: true, Snapshot: "snapshot.gob", InMemory: true, Forum: true, ZeroCopy: true, Indexed: true,
 		Notes: "map[string]*User and a sync.RWMutex; get copies the struct; durable only as a gob file of everything, written on request"}
 }
 
 func (e *goMap) Open(o Options) error {
 	e.m = map[string]*model.User{}
+	e.emails = nil
+	if o.Indexed {
+		e.emails = map[string]*model.User{}
+	}
 	e.posts = map[uint64]*model.Post{}
 	e.threads = map[uint64]*goThread{}
 	e.parts = map[int64]*model.Part{}
@@ -82,6 +87,9 @@ func (s *goMapSession) Load(lo, hi int, gen func(int, *model.User)) error {
 		u := new(model.User)
 		gen(i, u)
 		e.m[model.UserKey(i)] = u
+		if e.emails != nil {
+			e.emails[u.Email] = u
+		}
 	}
 	return nil
 }
@@ -154,6 +162,42 @@ func (s *goMapSession) Put(key string, u *model.User) error {
 	}
 	e.mu.Unlock()
 	return nil
+}
+
+// PutIndexed implements Indexer.
+func (s *goMapSession) PutIndexed(key string, u *model.User) error {
+	tags := append([]string(nil), u.Tags...)
+	e := s.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.m[key]
+	if p == nil {
+		return ErrNotFound
+	}
+	if other := e.emails[u.Email]; other != p {
+		if other != nil {
+			return ErrDuplicate
+		}
+		delete(e.emails, p.Email)
+		e.emails[u.Email] = p
+	}
+	*p = *u
+	p.Tags = tags
+	return nil
+}
+
+// ByEmail implements Indexer.
+func (s *goMapSession) ByEmail(email string) (uint64, error) {
+	e := s.e
+	e.mu.RLock()
+	p := e.emails[email]
+	if p == nil {
+		e.mu.RUnlock()
+		return 0, ErrNotFound
+	}
+	r := p.ID + uint64(p.Karma) + uint64(len(p.Name))
+	e.mu.RUnlock()
+	return r, nil
 }
 
 func (s *goMapSession) Update(key string, fn func(*model.User)) error {

@@ -15,10 +15,11 @@ const (
 	tPost
 	tThread
 	tPart
+	tEmail
 	nTables
 )
 
-var tableNames = [nTables]string{"user", "post", "thread", "part"}
+var tableNames = [nTables]string{"user", "post", "thread", "part", "email"}
 
 // KV is a store of bytes under bytes; kvEngine makes it an Engine.
 type KV interface {
@@ -54,21 +55,28 @@ type snapshotter interface {
 }
 
 // kvEngine is a KV with the codec of package model.
-type kvEngine struct{ kv KV }
-
-func registerKV(name string, f func() KV) {
-	register(name, func() Engine { return &kvEngine{f()} })
+type kvEngine struct {
+	kv      KV
+	indexed bool
 }
 
-func (e *kvEngine) Info() Info           { return e.kv.Info() }
-func (e *kvEngine) Open(o Options) error { return e.kv.Open(o) }
-func (e *kvEngine) Close() error         { return e.kv.Close() }
+func registerKV(name string, f func() KV) {
+	register(name, func() Engine { return &kvEngine{kv: f()} })
+}
+
+func (e *kvEngine) Info() Info { return e.kv.Info() }
+func (e *kvEngine) Open(o Options) error {
+	e.indexed = o.Indexed
+	return e.kv.Open(o)
+}
+
+func (e *kvEngine) Close() error { return e.kv.Close() }
 func (e *kvEngine) Session() (Session, error) {
 	s, err := e.kv.Session()
 	if err != nil {
 		return nil, err
 	}
-	ks := &kvSession{s: s}
+	ks := &kvSession{s: s, indexed: e.indexed}
 	// closures are built once, so that a call costs no allocation of ours
 	ks.getFn = func(tx KVTx) error {
 		b, err := tx.Get(tUser, ks.key)
@@ -102,16 +110,17 @@ func (e *kvEngine) Session() (Session, error) {
 }
 
 type kvSession struct {
-	s     KVSession
-	key   []byte
-	u     *model.User
-	zc    uint64
-	buf   []byte
-	buf2  []byte
-	mod   func(*model.User)
-	getFn func(KVTx) error
-	zcFn  func(KVTx) error
-	updFn func(KVTx) error
+	s       KVSession
+	indexed bool
+	key     []byte
+	u       *model.User
+	zc      uint64
+	buf     []byte
+	buf2    []byte
+	mod     func(*model.User)
+	getFn   func(KVTx) error
+	zcFn    func(KVTx) error
+	updFn   func(KVTx) error
 }
 
 func asBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
@@ -130,6 +139,11 @@ func (s *kvSession) Load(lo, hi int, gen func(int, *model.User)) error {
 			s.buf = model.EncodeUser(s.buf[:0], &u)
 			if err := tx.Put(tUser, asBytes(k.Key(i)), s.buf); err != nil {
 				return err
+			}
+			if s.indexed {
+				if err := tx.Put(tEmail, emailKey(u.Email), asBytes(k.Key(i))); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -12,6 +12,8 @@ package engines
 #cgo nocallback h_get
 #cgo noescape h_put
 #cgo nocallback h_put
+#cgo noescape h_del
+#cgo nocallback h_del
 #cgo noescape h_cget
 #cgo nocallback h_cget
 #cgo noescape mdb_txn_renew
@@ -28,6 +30,10 @@ static int h_get(MDB_txn *t, MDB_dbi d, const void *k, size_t n, MDB_val *out) {
 static int h_put(MDB_txn *t, MDB_dbi d, const void *k, size_t n, const void *v, size_t vn) {
 	MDB_val key = { n, (void*)k }, val = { vn, (void*)v };
 	return mdb_put(t, d, &key, &val, 0);
+}
+static int h_del(MDB_txn *t, MDB_dbi d, const void *k, size_t n) {
+	MDB_val key = { n, (void*)k };
+	return mdb_del(t, d, &key, NULL);
 }
 typedef struct { MDB_val k, v; } h_kv;
 static int h_cget(MDB_cursor *c, const void *k, size_t n, h_kv *out, int op) {
@@ -68,7 +74,7 @@ func lmdbErr(rc C.int) error {
 func (e *lmdbKV) Info() Info {
 	var a, b, c C.int
 	C.mdb_version(&a, &b, &c)
-	return Info{Version: fmt.Sprintf("%d.%d.%d", a, b, c), Persistent: true, Versions: true, Ordered: true, Forum: true, Durable: true, MultiProcess: true, ZeroCopy: true,
+	return Info{Version: fmt.Sprintf("%d.%d.%d", a, b, c), Persistent: true, Indexed: true, Versions: true, Ordered: true, Forum: true, Durable: true, MultiProcess: true, ZeroCopy: true,
 		Notes: "a thin cgo binding to the liblmdb of the system; async = MDB_NOSYNC"}
 }
 
@@ -182,6 +188,10 @@ func (t *lmdbTx) Get(x table, key []byte) ([]byte, error) {
 
 func (t *lmdbTx) Put(x table, key, val []byte) error {
 	return lmdbErr(C.h_put(t.t, t.s.e.dbi[x], unsafe.Pointer(unsafe.SliceData(key)), C.size_t(len(key)), unsafe.Pointer(unsafe.SliceData(val)), C.size_t(len(val))))
+}
+
+func (t *lmdbTx) Delete(x table, key []byte) error {
+	return lmdbErr(C.h_del(t.t, t.s.e.dbi[x], unsafe.Pointer(unsafe.SliceData(key)), C.size_t(len(key))))
 }
 
 func (t *lmdbTx) Scan(x table, p, from []byte, fn func(k, v []byte) error) error {

@@ -27,7 +27,7 @@ func (pebbleSilent) Fatalf(f string, a ...interface{}) {
 }
 
 func (e *pebbleKV) Info() Info {
-	return Info{Version: moduleVersion("github.com/cockroachdb/pebble/v2"), Persistent: true, Versions: true, Ordered: true, Forum: true, Durable: true,
+	return Info{Version: moduleVersion("github.com/cockroachdb/pebble/v2"), Persistent: true, Indexed: true, Versions: true, Ordered: true, Forum: true, Durable: true,
 		Notes: "256 MiB cache, 64 MiB memtable, default compression; async = NoSync (the log is written by a background goroutine: the last commits may not survive kill -9); read-modify-write under a Go mutex, the wait for the sync outside"}
 }
 
@@ -115,6 +115,9 @@ func (t *pebbleTx) done() {
 func (t *pebbleTx) Get(_ table, key []byte) ([]byte, error) {
 	t.done()
 	v, c, err := t.r.Get(key)
+	if err == pebble.ErrNotFound {
+		return nil, ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +126,8 @@ func (t *pebbleTx) Get(_ table, key []byte) ([]byte, error) {
 }
 
 func (t *pebbleTx) Put(_ table, key, val []byte) error { return t.b.Set(key, val, nil) }
+
+func (t *pebbleTx) Delete(_ table, key []byte) error { return t.b.Delete(key, nil) }
 
 func (t *pebbleTx) Scan(_ table, p, from []byte, fn func(k, v []byte) error) error {
 	it, err := t.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: prefixEnd(p)})

@@ -4,6 +4,7 @@ package engines
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ type sqliteEng struct {
 
 func (e *sqliteEng) Info() Info {
 	v, _, _ := sqlite3.Version()
-	return Info{Version: moduleVersion("github.com/mattn/go-sqlite3") + " (SQLite " + v + ")", Persistent: true, Ordered: true, Forum: true,
+	return Info{Version: moduleVersion("github.com/mattn/go-sqlite3") + " (SQLite " + v + ")", Persistent: true, Indexed: true, Ordered: true, Forum: true,
 		Durable: true, MultiProcess: true, Versions: true,
 		Notes: "database/sql, WAL, 256 MiB page cache, mmap_size 1 GiB, prepared statements; async = synchronous NORMAL, sync = FULL, load = OFF"}
 }
@@ -57,16 +58,19 @@ func (e *sqliteEng) Open(o Options) (err error) {
 			return err
 		}
 	}
-	return nil
+	if o.Indexed {
+		_, err = e.db.Exec("CREATE UNIQUE INDEX IF NOT EXISTS users_email ON users(email)")
+	}
+	return err
 }
 
 func (e *sqliteEng) Close() error { return e.db.Close() }
 
 type sqliteSession struct {
-	e                                                   *sqliteEng
-	c                                                   *sql.Conn
-	begin, commit, rollback                             *sql.Stmt
-	get, put, ins, login, bump, insPost, page, prt, rng *sql.Stmt
+	e                                                            *sqliteEng
+	c                                                            *sql.Conn
+	begin, commit, rollback                                      *sql.Stmt
+	get, put, ins, login, bump, insPost, page, prt, rng, byEmail *sql.Stmt
 }
 
 func (e *sqliteEng) Session() (Session, error) {
@@ -85,6 +89,7 @@ func (e *sqliteEng) Session() (Session, error) {
 		{&s.begin, "BEGIN IMMEDIATE"}, {&s.commit, "COMMIT"}, {&s.rollback, "ROLLBACK"},
 		{&s.get, "SELECT id,karma,created,name,email,bio,tags FROM users WHERE key=?"},
 		{&s.rng, "SELECT id,karma,created,name,email,bio,tags FROM users WHERE key>=? ORDER BY key LIMIT ?"},
+		{&s.byEmail, "SELECT id,karma,name FROM users WHERE email=?"},
 		{&s.put, "UPDATE users SET id=?,karma=?,created=?,name=?,email=?,bio=?,tags=? WHERE key=?"},
 		{&s.ins, "INSERT INTO users(id,karma,created,name,email,bio,tags,key) VALUES(?,?,?,?,?,?,?,?)"},
 		{&s.login, "UPDATE users SET created=?, karma=karma+1 WHERE key=?"},
@@ -158,6 +163,33 @@ func (s *sqliteSession) Put(key string, u *model.User) error {
 	defer s.e.wmu.Unlock()
 	_, err := s.put.Exec(int64(u.ID), u.Karma, u.Created, u.Name, u.Email, u.Bio, joinTags(u.Tags), key)
 	return err
+}
+
+// PutIndexed implements Indexer: SQLite keeps the index.
+func (s *sqliteSession) PutIndexed(key string, u *model.User) error {
+	err := s.Put(key, u)
+	if e := (sqlite3.Error{}); errors.As(err, &e) && e.ExtendedCode == sqlite3.ErrConstraintUnique {
+		return ErrDuplicate
+	}
+	return err
+}
+
+// ByEmail implements Indexer.
+func (s *sqliteSession) ByEmail(email string) (uint64, error) {
+	var id, karma int64
+	var name sql.RawBytes
+	rows, err := s.byEmail.Query(email)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return 0, errors.Join(ErrNotFound, rows.Err())
+	}
+	if err := rows.Scan(&id, &karma, &name); err != nil {
+		return 0, err
+	}
+	return uint64(id) + uint64(karma) + uint64(len(name)), nil
 }
 
 func (s *sqliteSession) Update(key string, fn func(*model.User)) error {

@@ -28,6 +28,7 @@ type table struct {
 var tables = []table{
 	{"reads", "points", "go-map", []column{{"get", "get, a copy"}, {"get-tx1000", "of 1,000 in one transaction"}, {"in-place", "in place"}, {"in-place-tx1000", "of 1,000 in one transaction"}, {"get-2-goroutines", "get, 2 goroutines, each"}, {"scan", "scan, per entry"}}, false},
 	{"writes", "points", "go-map", []column{{"put1", "replace one"}, {"rmw1", "read, change, write one"}, {"load", "load, 1,000 a transaction, per entry"}, {"memory", "resident memory"}, {"disk", "on disk"}, {"gc", "one Go collection"}}, false},
+	{"indexed", "indexed", "go-map", []column{{"lookup", "find one by its mail address"}, {"put-no-index", "replace one, without the index"}, {"put-same", "with it, the address stays"}, {"put-moved", "with it, a new address"}}, false},
 	{"durable", "durable", "", []column{{"durable-1", "1 writer"}, {"durable-16", "16 writers"}}, false},
 	{"restart", "restart", "go-map", []column{{"after-kill", "after SIGKILL"}, {"again", "once more"}, {"cold", "with a cold page cache"}}, false},
 	{"processes", "processes", "", []column{{"write-of-2", "2 processes: writes"}, {"read-of-2", "reads"}, {"write-of-4", "4 processes: writes"}, {"read-of-4", "reads, all 3 readers"}}, false},

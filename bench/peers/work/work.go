@@ -51,6 +51,7 @@ type Workload struct {
 var Workloads = []Workload{
 	{"raw", "what the disk and the start of a process take", func(engines.Info) bool { return false }, (*Bench).raw},
 	{"points", "load, reads, writes, scan", func(i engines.Info) bool { return !i.GraphOnly }, (*Bench).points},
+	{"indexed", "a unique index of a field: lookups, and writes that keep it", func(i engines.Info) bool { return i.Indexed }, (*Bench).indexed},
 	{"durable", "durable commits, 1 and 16 writers", func(i engines.Info) bool { return i.Durable }, (*Bench).durable},
 	{"restart", "from the start of a process to its first read, after SIGKILL", func(i engines.Info) bool { return i.Persistent }, (*Bench).restart},
 	{"processes", "two and four processes: one writes, the others read", func(i engines.Info) bool { return i.MultiProcess }, (*Bench).processes},
@@ -152,7 +153,7 @@ func (b *Bench) loaded(dir string, n int, o engines.Options, sessions int) (*ope
 		}
 		return e, loadUsers(e.sessions[0], n)
 	}
-	e, err := b.open(engines.Options{Dir: dir, Durability: engines.None}, 1)
+	e, err := b.open(engines.Options{Dir: dir, Durability: engines.None, Indexed: o.Indexed}, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -15,16 +15,16 @@ import (
 // grow.
 
 const (
-	reliefPause = time.Second           // between sweeps for the sake of what others have set aside
-	reliefWait  = time.Second           // for another process that is sweeping
-	reliefLook  = 5 * time.Millisecond  // how often is looked
-	worthAsking = 4 * format.ExtentSize // bytes that others have set aside
+	lowSpacePause = time.Second           // between sweeps for the sake of what others have set aside
+	lowSpaceWait  = time.Second           // for another process that is sweeping
+	lowSpaceLook  = 5 * time.Millisecond  // how often is looked
+	worthAsking   = 4 * format.ExtentSize // bytes that others have set aside
 )
 
-// Relieve lets go of what the dead, the journal and the old anchors keep from reuse. The
+// OnLowSpace lets go of what the dead, the journal and the old anchors keep from reuse. The
 // caller is the writer, who has no space left; what fails here leaves the space as
 // full as it is.
-func (u *Upkeep) Relieve() {
+func (u *Upkeep) OnLowSpace() {
 	u.Live.Reap()
 	version, err := u.NewestVersion()
 	if err == nil && u.durable.Spool() == nil && u.Live.JournalFloor() < version { // the older usable anchor keeps something, too
@@ -53,7 +53,7 @@ func (u *Upkeep) SweepWithin() bool {
 		return swept
 	}
 	defer release()
-	invariant.Point("relief.sweeper")
+	invariant.Point("lowspace.sweeper")
 	u.relieved = time.Now()
 	begun := u.beginSweep()
 	if begun.epoch == 0 {
@@ -71,12 +71,12 @@ func (u *Upkeep) SweepWithin() bool {
 }
 
 // replaceSweeper makes this process the sweeper, whatever other goroutines of it do, until
-// release; nil if another process was, and did not end its sweep in reliefWait, or has ended it
+// release; nil if another process was, and did not end its sweep in lowSpaceWait, or has ended it
 // (swept). One that ended without a sweep, since somebody writes, is no reason not to make one.
 func (u *Upkeep) replaceSweeper() (release func(), swept bool) {
 	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
 	before := w.Swept.Load()
-	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+	for began := time.Now(); time.Since(began) < lowSpaceWait; time.Sleep(lowSpaceLook) {
 		if w.Swept.Load() != before { // what it found is on the stacks
 			return nil, true
 		}
@@ -101,7 +101,7 @@ func (u *Upkeep) maySweepFind() bool {
 	if w.SweepWish.Load() == 1 || w.Sweeper.Load() != 0 || w.Leaked.Load() != 0 || w.Swept.Load() == 0 {
 		return true
 	}
-	if time.Since(u.relieved) < reliefPause {
+	if time.Since(u.relieved) < lowSpacePause {
 		return false
 	}
 	var aside format.ByteCount
@@ -114,9 +114,9 @@ func (u *Upkeep) maySweepFind() bool {
 }
 
 // awaitOwnHolds waits until no hold of the space itself keeps an old version, but at most for
-// reliefWait (RV7). The caller is the writer.
+// lowSpaceWait (RV7). The caller is the writer.
 func (u *Upkeep) awaitOwnHolds() {
-	for began := time.Now(); time.Since(began) < reliefWait; time.Sleep(reliefLook) {
+	for began := time.Now(); time.Since(began) < lowSpaceWait; time.Sleep(lowSpaceLook) {
 		if u.Own.CancelLong() == 0 && !slices.ContainsFunc(u.Live.AnchorWriters(), u.Moves) {
 			return
 		}

@@ -8,15 +8,15 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// planOf names a plan: the descriptors of an object, and the handle type that a
+// conversionOf names a conversion: the descriptors of an object, and the handle type that a
 // program has for it.
-type planOf struct {
+type conversionOf struct {
 	key, value uint64
 	handle     *layout.Type
 }
 
-// plan is how objects of some types become ones of others.
-type plan struct {
+// conversion is how objects of some types become ones of others.
+type conversion struct {
 	kind   format.Kind
 	handle *layout.Type
 	key    *layout.Conversion // nil: they have no keys
@@ -26,18 +26,18 @@ type plan struct {
 	converters struct{ key, value *layout.Converter }
 }
 
-// newPlan compares types. Those of the keys are nil if there are none.
-func newPlan(kind format.Kind, storedKey, storedValue, key, value *layout.Type, steps []*layout.Step) *plan {
-	p := &plan{kind: kind, value: layout.NewConversion(storedValue, value, steps)}
+// newConversion compares types. Those of the keys are nil if there are none.
+func newConversion(kind format.Kind, storedKey, storedValue, key, value *layout.Type, steps []*layout.Step) *conversion {
+	p := &conversion{kind: kind, value: layout.NewConversion(storedValue, value, steps)}
 	if storedKey != nil && key != nil {
 		p.key = layout.NewConversion(storedKey, key, steps)
 	}
 	return p
 }
 
-// plan compares the types of an object with those of a program.
-func (c *recast) plan(of planOf) (*plan, error) {
-	if p := c.plans[of]; p != nil {
+// conversion compares the types of an object with those of a program.
+func (c *recast) conversion(of conversionOf) (*conversion, error) {
+	if p := c.conversions[of]; p != nil {
 		return p, nil
 	}
 	var key *layout.Type
@@ -51,14 +51,14 @@ func (c *recast) plan(of planOf) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newPlan(object.OfHandle(of.handle.Kind()), key, value, of.handle.Key(), of.handle.Elem(), c.how.Steps)
+	p := newConversion(object.OfHandle(of.handle.Kind()), key, value, of.handle.Key(), of.handle.Elem(), c.how.Steps)
 	p.handle = of.handle
-	c.plans[of] = p
+	c.conversions[of] = p
 	return p, nil
 }
 
 // descriptors returns those of the new types, storing them if the space has none.
-func (c *recast) descriptors(p *plan) (key, value uint64, err error) {
+func (c *recast) descriptors(p *conversion) (key, value uint64, err error) {
 	if p.stored.value != 0 {
 		return p.stored.key, p.stored.value, nil
 	}
@@ -75,7 +75,7 @@ func (c *recast) descriptors(p *plan) (key, value uint64, err error) {
 }
 
 // convert returns the converters of keys and values, which objects of these types share.
-func (p *plan) convert() (key, value *layout.Converter) {
+func (p *conversion) convert() (key, value *layout.Converter) {
 	c := &p.converters
 	if c.value == nil {
 		c.value = p.value.NewConverter()
@@ -87,41 +87,41 @@ func (p *plan) convert() (key, value *layout.Converter) {
 }
 
 // all reports whether is holds for the conversions.
-func (p *plan) all(is func(c *layout.Conversion) bool) bool {
+func (p *conversion) all(is func(c *layout.Conversion) bool) bool {
 	return (p.key == nil || is(p.key)) && is(p.value)
 }
 
 // done reports whether the objects have the types already.
-func (p *plan) done() bool {
+func (p *conversion) done() bool {
 	return p.all(func(c *layout.Conversion) bool { return layout.Same(c.From, c.To) })
 }
 
 // same reports whether the contents of the objects stay as they are.
-func (p *plan) same() bool { return p.all((*layout.Conversion).Same) }
+func (p *conversion) same() bool { return p.all((*layout.Conversion).Same) }
 
 // possible reports whether the program accepts it.
-func (p *plan) possible(evolve bool) bool {
+func (p *conversion) possible(evolve bool) bool {
 	return p.all(func(c *layout.Conversion) bool { return c.Possible(evolve) })
 }
 
 // made reports whether functions of the program make values.
-func (p *plan) made() bool {
+func (p *conversion) made() bool {
 	return !p.all(func(c *layout.Conversion) bool { return !c.HasSteps() })
 }
 
 // affects reports whether the handles of a type can lead to objects that are to be
 // recast.
-func (p *plan) affects(handle *layout.Type) bool {
+func (p *conversion) affects(handle *layout.Type) bool {
 	return !p.all(func(c *layout.Conversion) bool { return !c.Affects(handle) })
 }
 
 // affectsAny reports whether any can.
-func (p *plan) affectsAny() bool {
+func (p *conversion) affectsAny() bool {
 	return !p.all(func(c *layout.Conversion) bool { return !c.AffectsAny() })
 }
 
 // err is the error for types that differ, and for options, if there are any, that do
 // not accept that.
-func (p *plan) err(how *TypeChange) *failure.TypeError {
+func (p *conversion) err(how *TypeChange) *failure.TypeError {
 	return edit.TypesDiffer(p.kind, p.key, p.value, how != nil && how.Evolve)
 }

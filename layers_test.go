@@ -300,11 +300,17 @@ const (
 	mostSources = 30   // files of a package, tests not counted
 )
 
-// largeAllowed are the packages that may be larger, and why.
-var largeAllowed = map[string]string{
-	"internal/layout":  "one act of all kinds of types is one file: copy, compare, check, order, print, convert",
-	"internal/explore": "for tests: scenarios and mutants are lists, which grow with the protocols",
-}
+// manyAllowed are the packages that may have more sources, and longAllowed those that may have
+// more lines, and why.
+var (
+	manyAllowed = map[string]string{
+		"internal/explore": "for tests: scenarios and mutants are lists, which grow with the protocols",
+	}
+	longAllowed = map[string]string{
+		"internal/layout":  "one act of all kinds of types is one file: copy, compare, check, order, print, convert",
+		"internal/explore": "for tests: scenarios and mutants are lists, which grow with the protocols",
+	}
+)
 
 // A package that has grown too large for a newcomer to read is split.
 func TestLayers_RoomsStaySmall(t *testing.T) {
@@ -322,10 +328,10 @@ func TestLayers_RoomsStaySmall(t *testing.T) {
 			sources++
 			lines += strings.Count(readText(t, f), "\n")
 		}
-		if sources > mostSources && largeAllowed[pkg] == "" {
+		if sources > mostSources && manyAllowed[pkg] == "" {
 			t.Errorf("%s has %d sources, and should have at most %d", pkg, sources, mostSources)
 		}
-		if lines > mostLines && largeAllowed[pkg] == "" {
+		if lines > mostLines && longAllowed[pkg] == "" {
 			t.Errorf("%s has %d lines, and should have at most %d", pkg, lines, mostLines)
 		}
 	}

@@ -1,0 +1,208 @@
+package everheap_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
+)
+
+// box is a type with a field of any type.
+type box[T any] struct{ F T }
+
+// fieldRow is a row of the table of fields in VALUES.md.
+type fieldRow struct {
+	cells []string // the type, what Peek gives, the value as JSON, what Evolve makes of it
+	prove func(t *testing.T, s *everheap.Space, name string, row fieldRow)
+}
+
+// field returns the row of a type; v is the value, and to what Evolve makes of it.
+func field[T, To any](name, peek string, v T, asJSON, evolves string, to To) fieldRow {
+	return fieldRow{[]string{name, peek, "`" + asJSON + "`", evolves}, func(t *testing.T, s *everheap.Space, name string, row fieldRow) {
+		m := mapCalled[string, box[T]](t, s, name)
+		spacetest.Must(t, m.Set(s, "k", box[T]{v}))
+		got, err := m.Get(s, "k")
+		spacetest.Must(t, err)
+		wantSame(t, "Get", got, box[T]{v})
+		if got := peeked(s, m); got != peek {
+			t.Errorf("Peek gives: %s; the document says %s", got, peek)
+		}
+		c, err := s.Collection(name)
+		spacetest.Must(t, err)
+		text := func() string {
+			b, err := c.As(everheap.JSON).Get(s, []byte(`"k"`))
+			spacetest.Must(t, err)
+			return string(b)
+		}
+		want := `{"F":` + asJSON + `}`
+		if got := text(); got != want {
+			t.Errorf("JSON is %s; the document says %s", got, want)
+		}
+		spacetest.Must(t, c.As(everheap.JSON).Set(s, []byte(`"k"`), []byte(want)))
+		got, err = m.Get(s, "k")
+		spacetest.Must(t, err)
+		wantSame(t, "Get of what was set as JSON", got, box[T]{v})
+		if evolves == "" {
+			return
+		}
+		if _, err := everheap.OpenMap[string, box[To]](s, name); !errors.Is(err, everheap.ErrTypeChanged) {
+			t.Errorf("without Evolve: %v", err)
+		}
+		changed, err := everheap.OpenMap[string, box[To]](s, name, everheap.Evolve())
+		spacetest.Must(t, err)
+		after, err := changed.Get(s, "k")
+		spacetest.Must(t, err)
+		wantSame(t, "Get after Evolve", after, box[To]{to})
+		if rt := reflect.TypeFor[To]().String(); !strings.Contains(evolves, "`"+rt+"`") {
+			t.Errorf("Evolve made %s; the document says %s", rt, evolves)
+		}
+	}}
+}
+
+// mapCalled opens a map.
+func mapCalled[K comparable, V any](t *testing.T, s *everheap.Space, name string) everheap.Map[K, V] {
+	t.Helper()
+	m, err := everheap.OpenMap[K, V](s, name)
+	spacetest.Must(t, err)
+	return m
+}
+
+// peeked says what Peek gives of the value under k.
+func peeked[T any](s *everheap.Space, m everheap.Map[string, box[T]]) (what string) {
+	err := s.View(func(tx *everheap.Tx) error {
+		if what = "a copy"; m.Peek(tx, "k") == m.Peek(tx, "k") {
+			what = "itself"
+		}
+		return nil
+	})
+	if errors.Is(err, everheap.ErrUnstorable) {
+		return "refused"
+	}
+	return what
+}
+
+// pointerTo returns a pointer to a value of its own.
+func pointerTo[T any](v T) *T { return &v }
+
+// fieldRows are the rows of the table of fields in VALUES.md.
+var fieldRows = []fieldRow{
+	field("`bool`", "itself", true, `true`, "", 0),
+	field("`int8`", "itself", int8(-7), `-7`, "`int64`, and other wider numbers", int64(-7)),
+	field("`float32`", "itself", float32(1.5), `1.5`, "`float64`", 1.5),
+	field("`complex64`", "itself", complex64(1-2i), `[1,-2]`, "`complex128`", 1-2i),
+	field("`string`", "itself", "a\n", `"a\n"`, "`*string`: any type but a pointer becomes one to it", pointerTo("a\n")),
+	field("`[]byte`", "itself", []byte{1, 2}, `"AQI="`, "", 0),
+	field("`[]int8`", "itself", []int8{1, 2}, `[1,2]`, "`[]int`, as its elements do", []int{1, 2}),
+	field("`[]int8`, nil", "itself", []int8(nil), `null`, "`[]int`, nil", []int(nil)),
+	field("`[]int8`, empty", "itself", []int8{}, `[]`, "`[]int`, empty", []int{}),
+	field("`[2]int8`", "itself", [2]int8{1, 2}, `[1,2]`, "`[]int8`, or a longer array", []int8{1, 2}),
+	field("`[4]byte`, as UUIDs are", "itself", [4]byte{1, 2, 3, 4}, `"AQIDBA=="`, "`[]uint8`", []byte{1, 2, 3, 4}),
+	field("`struct{}`", "itself", struct{}{}, `{}`, "", 0),
+	field("`*int8`", "itself", pointerTo(int8(3)), `3`, "`*int`, as its target does", pointerTo(3)),
+	field("`*int8`, nil", "itself", (*int8)(nil), `null`, "`*int`, nil", (*int)(nil)),
+	field("`time.Time`", "itself", time.Unix(1, 5).UTC(), `"1970-01-01T00:00:01.000000005Z"`, "", 0),
+	field("`time.Duration`", "itself", time.Second, `1000000000`, "`int64`", int64(1e9)),
+	field("`json.RawMessage`", "itself", json.RawMessage(`{}`), `"e30="`, "`[]uint8`", []byte(`{}`)),
+	field("`big.Int`", "itself", *big.NewInt(-5), `{"neg":true,"abs":[5]}`, "", 0),
+	field("`sql.NullString`", "itself", sql.NullString{String: "a", Valid: true}, `{"String":"a","Valid":true}`, "", 0),
+	field("`netip.Addr`", "a copy", netip.MustParseAddr("10.0.0.1"), `"10.0.0.1"`, "", 0),
+	field("your own, with `MarshalText`", "a copy", tags{"x": true, "y": true}, `"x y"`, "", 0),
+	field("your own, with `MarshalBinary`", "a copy", shadeOf("red"), `"cmVk"`, "", 0),
+	field("`everheap.Dict[string, int8]`", "itself", everheap.DictOf(map[string]int8{"b": 1, "a": 2}), `{"a":2,"b":1}`,
+		"`map[string]int8`", map[string]int8{"b": 1, "a": 2}),
+	field("`everheap.Dict[int, bool]`", "itself", everheap.DictOf(map[int]bool{2: true, -1: false}), `[[-1,false],[2,true]]`,
+		"`map[int]bool`", map[int]bool{2: true, -1: false}),
+	field("`map[string]int8`", "refused", map[string]int8{"b": 1, "a": 2}, `{"a":2,"b":1}`, "`map[string]int`, as its parts do, or a `Dict`", map[string]int{"b": 1, "a": 2}),
+	field("`map[string]int8`, nil", "refused", map[string]int8(nil), `null`, "`map[string]int`, nil", map[string]int(nil)),
+	field("`map[string]int8`, empty", "refused", map[string]int8{}, `{}`, "`map[string]int`, empty", map[string]int{}),
+	field("`http.Header`", "refused", http.Header{"A": {"1", "2"}}, `{"A":["1","2"]}`, "`map[string][]string`", map[string][]string{"A": {"1", "2"}}),
+	field("`everheap.Ref[int]`, nil", "itself", everheap.Ref[int]{}, `{"$ref":"0000000000000000"}`, "", 0),
+}
+
+// Each row of the table of fields in VALUES.md is so, and there are no others.
+func TestValuesDocument_Fields(t *testing.T) {
+	text, err := os.ReadFile("VALUES.md")
+	spacetest.Must(t, err)
+	_, table, _ := strings.Cut(string(text), "## Fields\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var got, want []string
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| `") || strings.HasPrefix(line, "| your") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	s := spacetest.Scratch(t)
+	for i, row := range fieldRows {
+		want = append(want, strings.ReplaceAll("| "+strings.Join(row.cells, " | ")+" |", "  |", " |"))
+		t.Run(row.cells[0], func(t *testing.T) { row.prove(t, s, fmt.Sprint("m", i), row) })
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the document has\n%s\nand the test\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// longNode is a node of a linked list.
+type longNode struct {
+	N    int
+	Next *longNode
+}
+
+// What is large is stored whole, or is refused with the reason before anything is changed.
+func TestValues_Large(t *testing.T) {
+	size, nodes := 100<<20, 1_000_000
+	if testing.Short() {
+		size, nodes = size/10, nodes/10
+	}
+	s := spacetest.Scratch(t)
+	texts := mapCalled[string, string](t, s, "texts")
+	text := strings.Repeat("0123456789abcdef", size/16+1)
+	spacetest.Must(t, texts.Set(s, "large", text))
+	got, err := texts.Get(s, "large")
+	spacetest.Must(t, err)
+	if got != text {
+		t.Error("a large string has changed")
+	}
+
+	lists := mapCalled[string, *longNode](t, s, "lists")
+	var first *longNode
+	for i := range nodes {
+		first = &longNode{i, first}
+	}
+	spacetest.Must(t, lists.Set(s, "long", first))
+	spacetest.View(t, s, func(tx *everheap.Tx) error {
+		n := 0
+		for x := *lists.Peek(tx, "long"); x != nil; x = x.Next {
+			n++
+		}
+		if n != nodes {
+			t.Errorf("%d nodes", n)
+		}
+		return nil
+	})
+
+	empty := mapCalled[struct{}, [3]struct{}](t, s, "empty")
+	spacetest.Must(t, empty.Set(s, struct{}{}, [3]struct{}{}))
+	if has, err := empty.Has(s, struct{}{}); !has || err != nil {
+		t.Errorf("got %v, %v", has, err)
+	}
+	many := mapCalled[string, []struct{}](t, s, "many")
+	spacetest.Must(t, many.Set(s, "a", make([]struct{}, 1<<20)))
+	if err := many.Set(s, "a", make([]struct{}, 1<<20+1)); !errors.Is(err, everheap.ErrTooLarge) || !strings.Contains(err.Error(), "1,048,576 elements of size zero") {
+		t.Errorf("got %v", err)
+	}
+	if got, err := many.Get(s, "a"); len(got) != 1<<20 || err != nil {
+		t.Errorf("%d elements, %v", len(got), err)
+	}
+}

@@ -82,7 +82,8 @@ func mapCalled[K comparable, V any](t *testing.T, s *everheap.Space, name string
 // peeked says what Peek gives of the value under k.
 func peeked[T any](s *everheap.Space, m everheap.Map[string, box[T]]) (what string) {
 	err := s.View(func(tx *everheap.Tx) error {
-		if what = "a copy"; m.Peek(tx, "k") == m.Peek(tx, "k") {
+		first, second := m.Peek(tx, "k"), m.Peek(tx, "k")
+		if what = "a copy"; first == second {
 			what = "itself"
 		}
 		return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/inside"
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
@@ -322,6 +324,34 @@ func TestIndex_ChangesInTheLoop(t *testing.T) { // IX3
 		}
 		return nil
 	})
+}
+
+// The word that names the type of a map's keys says whether the map has indexes. Who does not know
+// the mark finds no type by that word.
+func TestIndex_MarksTheMap(t *testing.T) { // IX2
+	s := spacetest.Scratch(t)
+	c, err := s.Create("words", "map[string]Word; type Word struct { First string }")
+	spacetest.Must(t, err)
+	expect := func(when string, want bool) {
+		t.Helper()
+		tx, err := inside.Engine(s).View()
+		spacetest.Must(t, err)
+		defer tx.DropView()
+		m, object, err := tx.MapByID(format.ID(c.ID()))
+		spacetest.Must(t, err)
+		if marked := object.Key != object.KeyType(); marked != want || m.Indexed() != want {
+			t.Errorf("%s: the map is marked: %v, and says that it has indexes: %v", when, marked, m.Indexed())
+		}
+		if _, err := tx.StoredType(object.Key); (err != nil) != want {
+			t.Errorf("%s: the type of the word is found with the error %v", when, err)
+		}
+	}
+	expect("before", false)
+	spacetest.Must(t, everheap.CreateIndex(s, "words", "first", "First"))
+	expect("with an index", true)
+	_, err = everheap.DropIndex(s, "words", "first")
+	spacetest.Must(t, err)
+	expect("after it was dropped", false)
 }
 
 // What has no Go types reads an index as well: by values of its first fields, and bounds of the next.

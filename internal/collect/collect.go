@@ -28,7 +28,7 @@
 //	    refers to one that is dropped, and K fits the version that it publishes as
 //	    well. It is published from that very base or not at all (E1): so what a
 //	    transaction makes, or links, is either seen by the comparison, or it comes
-//	    after the drop, and is judged by what is there then (engine.Space.judgeHandle).
+//	    after the drop, and is judged by what is there then (engine.Space.checkHandle).
 //	G4  K grows by whole comparisons: one that does not come to its end leaves it
 //	    as it was. Else an object would be in K whose handles nobody has looked at.
 //	G5  Only objects of S are dropped that were not in K then, and descriptors of

@@ -117,8 +117,3 @@ func (id Identity) GoType() reflect.Type {
 	*(*unsafe.Pointer)(unsafe.Pointer(&v)) = id.p
 	return reflect.TypeOf(v).Elem()
 }
-
-// identityOf is IdentityOf of a type that is known at run time only.
-func identityOf(rt reflect.Type) Identity {
-	return IdentityOfPointer(reflect.Zero(reflect.PointerTo(rt)).Interface())
-}

@@ -91,7 +91,7 @@ var cutScenarios = []Scenario{
 				if r.lostOr(a, "watching", err) {
 					r.put(a, false, 1)
 					if !r.schedule.lost { // else it would wait
-						r.lostOr(a, "the next change", w.Next(ctx, func(*edit.Difference) error { return nil }))
+						r.lostOr(a, "the next change", w.Next(ctx, func(*watch.Difference) error { return nil }))
 					}
 					w.Close()
 				}

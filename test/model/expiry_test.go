@@ -224,7 +224,7 @@ func (c *clocked) step() {
 			t.Fatal(err)
 		}
 	case k < 72:
-		c.wall.Pass(time.Duration(r.IntN(300)) * time.Second)
+		c.wall.Pass(time.Duration(r.IntN(10)) * 30 * time.Second) // often to the very instant
 	case k < 78:
 		spacetest.RemoveExpired(t, c.space)
 		for name, want := range map[string]int{"leases": alive(c, c.now.leases), "idle": alive(c, c.now.idle)} {

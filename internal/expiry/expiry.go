@@ -40,7 +40,7 @@
 //	     to be unique: so it is in nobody's way.
 //	EX8  The remover keeps nothing in memory that it depends on. Each of its transactions looks for what
 //	     is due in the version that it starts from, and removes some of it, as a Delete would. So it
-//	     may end, or stand still, anywhere; that there is one (Live.Remover) only saves work.
+//	     may end, or stand still, anywhere; that there is one (format.Live.Remover) only saves work.
 //
 // Start reading at Clock, then Remover.Look.
 package expiry

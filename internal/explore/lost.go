@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/watch"
 )
 
 // lostScenarios are those in which the live file is cut, before any step of any thread. Each

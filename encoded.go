@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/untyped"
+	"github.com/everheap/everheap/internal/watch"
 )
 
 // Encoding is how a program passes keys and values that it has no Go types for.
@@ -138,7 +139,7 @@ type EncodedChange struct {
 func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[EncodedChange, error] {
 	c := e.c
 	of := edit.StoredOf{ID: c.of.ID, Kind: c.of.Kind, Key: c.of.Key, Value: c.of.Value}
-	return follow(ctx, c.space, of, opts, func(d *edit.Difference) (ch EncodedChange, err error) {
+	return follow(ctx, c.space, of, opts, func(d *watch.Difference) (ch EncodedChange, err error) {
 		ch.Version, ch.More = Version(d.Version), d.More
 		ch.Key, ch.Old, ch.New, err = d.Encoded(e.encoding == Binary)
 		return ch, err

@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/recast"
 )
@@ -35,9 +35,9 @@ type TypeOption interface{ applyType(*typeSettings) }
 
 // typeSettings is what the options add up to.
 type typeSettings struct {
-	change  recast.TypeChange
-	indexes []index.Spec
-	err     error // a type of a Migrate cannot be stored
+	change recast.TypeChange
+	wish   indexing.Wish
+	err    error // a type of a Migrate cannot be stored
 }
 
 // typeOption is a TypeOption made of a function.

@@ -45,39 +45,28 @@ func WithIndex(name, path string, opts ...IndexOption) TypeOption {
 	for _, o := range opts {
 		spec.Unique = spec.Unique || o == Unique
 	}
-	return typeOption(func(s *typeSettings) { s.indexes = append(s.indexes, spec) })
+	return typeOption(func(s *typeSettings) { s.wish.Indexes = append(s.wish.Indexes, spec) })
 }
 
-// declare gives a collection, with handles of a type, the indexes that the type and options ask for.
+// declare gives a collection, with handles of a type, what the type and options ask for.
 func declare(s *Space, tx *Tx, id format.ID, handle *layout.Type, set *typeSettings) error {
-	specs := set.indexes
-	if kind := handle.Kind(); kind == layout.Map || kind == layout.Sorted {
-		specs = append(specs[:len(specs):len(specs)], index.OfTags(handle.Elem())...)
-	} else if len(specs) > 0 {
-		return &TypeError{Kind: ErrUnstorable, Lines: []string{"a list and a single value have no indexes; use a Map or a Sorted"}}
-	}
-	if len(specs) == 0 {
-		return nil
-	}
-	evolve := set.change.Evolve
-	add := func(in *engine.Tx) error {
-		return indexing.DeclareMissing(&in.Editor, id, specs, evolve, set.change.Progress)
+	wish := set.wish
+	wish.Replace, wish.Tell = set.change.Evolve, set.change.Progress
+	if err := wish.Tags(handle); err != nil || wish.IsNone() {
+		return err
 	}
 	if tx != nil {
 		if tx.engine.Write == nil {
 			return nil
 		}
-		return add(tx.engine)
+		return wish.Declare(&tx.engine.Editor, id)
 	}
-	var missing []index.Spec
-	err := s.View(func(tx *Tx) (err error) {
-		missing, err = indexing.Missing(&tx.engine.Editor, id.Index(), specs, evolve)
-		return err
-	})
-	if err != nil || len(missing) == 0 || s.engine.ReadOnly {
+	var missing indexing.Wish
+	err := s.View(func(tx *Tx) (err error) { missing, err = wish.Missing(&tx.engine.Editor, id); return err })
+	if err != nil || missing.IsNone() || s.engine.ReadOnly {
 		return err
 	}
-	return s.engine.Change(s.durability == Durable, add)
+	return s.engine.Change(s.durability == Durable, func(in *engine.Tx) error { return wish.Declare(&in.Editor, id) })
 }
 
 // CreateIndex gives the collection with a name an index, as WithIndex does, in a program without its
@@ -85,33 +74,19 @@ func declare(s *Space, tx *Tx, id format.ID, handle *layout.Type, set *typeSetti
 func CreateIndex(sc Scope, collection, name, path string, opts ...IndexOption) error {
 	var set typeSettings
 	WithIndex(name, path, opts...).applyType(&set)
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			id, err := tx.IDOf(collection)
-			if err == nil {
-				err = indexing.Declare(&tx.Editor, id, set.indexes[0], nil)
-			}
-			return err
-		})
-	}
-	return s.wrap("indexing "+collection, err)
+	return onCollection(sc, "indexing ", collection, func(tx *engine.Tx, id format.ID) error {
+		return indexing.Declare(&tx.Editor, id, set.wish.Indexes[0], nil)
+	})
 }
 
 // DropIndex removes an index of the collection with a name, and reports whether there was one. A
 // program that still has its tag or option declares it again when it opens the collection.
 func DropIndex(sc Scope, collection, name string) (removed bool, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			id, err := tx.IDOf(collection)
-			if err == nil {
-				removed, err = indexing.Drop(&tx.Editor, id, name)
-			}
-			return err
-		})
-	}
-	return removed, s.wrap("dropping the index "+name, err)
+	err = onCollection(sc, "dropping the index "+name+" of ", collection, func(tx *engine.Tx, id format.ID) (err error) {
+		removed, err = indexing.Drop(&tx.Editor, id, name)
+		return err
+	})
+	return removed, err
 }
 
 // IndexInfo is an index of a collection.

@@ -11,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // Stats describes a space at one moment. Sizes are bytes.
@@ -213,6 +214,7 @@ type CollectionInfo struct {
 	Len   uint64 // entries; 1 for a single value
 
 	Indexes []IndexInfo // by name
+	Expiry  string      // when entries expire, as "at Until" or "30m0s after it was set"; "": never
 }
 
 // Type returns the type of the collection in Go syntax: map[string]forum.User,
@@ -238,7 +240,7 @@ func (s *Space) Collections() (list []CollectionInfo, err error) {
 
 // Collections lists the named collections of the transaction's version, by name.
 func (tx *Tx) Collections() ([]CollectionInfo, error) {
-	names, err := tx.engine.Names()
+	names, err := untyped.Names(&tx.engine.Editor)
 	if err != nil {
 		return nil, tx.space.wrap("collections", err)
 	}
@@ -248,8 +250,12 @@ func (tx *Tx) Collections() ([]CollectionInfo, error) {
 		if err != nil {
 			return nil, tx.space.wrap("collections", err)
 		}
+		expiry, err := tx.expiry(n.ID)
+		if err != nil {
+			return nil, tx.space.wrap("collections", err)
+		}
 		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes})
+			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes, Expiry: expiry})
 	}
 	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil

@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"internal/inside"}, // for tests: from a space to its engine
 	{"internal/naming"},
 	{"internal/engine"},
-	{"internal/collect", "internal/watch"},
+	{"internal/collect", "internal/watch", "internal/expiry"},
 	{"internal/recast", "internal/view", "internal/untyped", "internal/apply"},
 	{"internal/indexing"},
 	{"internal/edit"},
@@ -129,7 +129,8 @@ var unsafeAllowed = map[string]struct {
 	"internal/edit":       {"reads and writes the payloads of objects in place, and passes pointers to variables of the caller", nil},
 	"internal/index":      {"reads the fields of values in place", nil},
 	"internal/apply":      {"makes the payloads of changes values in place", nil},
-	"internal/untyped":    {"passes keys and values of the caller on", []string{"form.go"}},
+	"internal/untyped":    {"passes keys and values of the caller on, and reads names in place", []string{"form.go", "names.go"}},
+	"internal/watch":      {"passes the values of differences on", []string{"difference.go"}},
 	"internal/indexing":   {"passes the payloads of entries on", nil},
 	"internal/engine":     {"reads states and objects in place, and passes pointers to variables of the caller", nil},
 	"internal/oslock":     {"the futex system call takes the address of a word", nil},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/inside"
 	"github.com/everheap/everheap/internal/naming"
 )
 
@@ -108,4 +109,13 @@ func (d Durability) String() string {
 		return "durable"
 	}
 	return "periodic"
+}
+
+// Tests and the project's own packages come to the engine by way of package inside.
+func init() {
+	inside.Engine = func(space any) *engine.Space { return space.(*Space).engine }
+	inside.Option = func(change func(*engine.Options)) any {
+		return option(func(s *settings) { change(&s.engine) })
+	}
+	inside.Options = func(opts any) engine.Options { return settingsOf(opts.([]Option)).engine }
 }

@@ -3,7 +3,6 @@ package everheap
 import (
 	"path/filepath"
 
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/untyped"
 )
@@ -17,9 +16,9 @@ const library = "github.com/everheap/everheap"
 // declarations have the stored layout, tags included, and can serve as the former types of
 // Migrate. Different types of the same name get a number. Errors: ErrNotFound.
 func (s *Space) TypeSource(names ...string) ([]byte, error) {
-	var list []edit.NamedObject
+	var list []untyped.NamedObject
 	err := s.View(func(tx *Tx) (err error) {
-		list, err = tx.engine.Names()
+		list, err = untyped.Names(&tx.engine.Editor)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/watch"
 )
 
 // Changes returns the numbers of versions newer than the newest one when the loop starts.
@@ -141,20 +142,20 @@ func (l List[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.
 // Watch returns the changes of the value; see Map.Watch. The key is the reference. Objects
 // that the value refers to by handles are not part of it.
 func (r Ref[T]) Watch(ctx context.Context, s *Space, opts ...WatchOption) iter.Seq2[Change[Ref[T], T], error] {
-	return watchObject[Ref[T], T](ctx, s, r.of(), opts, func(key *Ref[T], _ *edit.Difference) error {
+	return watchObject[Ref[T], T](ctx, s, r.of(), opts, func(key *Ref[T], _ *watch.Difference) error {
 		*key = r
 		return nil
 	})
 }
 
 // copyKey copies the key of a difference.
-func copyKey[K comparable](key *K, d *edit.Difference) error {
+func copyKey[K comparable](key *K, d *watch.Difference) error {
 	return d.CopyKey(layout.NoEscapeKey(key))
 }
 
 // watchObject follows an object.
-func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, key func(*K, *edit.Difference) error) iter.Seq2[Change[K, V], error] {
-	return follow(ctx, s, of, opts, func(d *edit.Difference) (Change[K, V], error) {
+func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, key func(*K, *watch.Difference) error) iter.Seq2[Change[K, V], error] {
+	return follow(ctx, s, of, opts, func(d *watch.Difference) (Change[K, V], error) {
 		c := Change[K, V]{Version: Version(d.Version), More: d.More}
 		if err := key(&c.Key, d); err != nil {
 			return c, err
@@ -168,7 +169,7 @@ func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Sub
 }
 
 // copyPart copies one of the values of a difference; nil if it is nil.
-func copyPart[V any](d *edit.Difference, p edit.StoredPart) (*V, error) {
+func copyPart[V any](d *watch.Difference, p edit.StoredPart) (*V, error) {
 	if p.Pointer == nil {
 		return nil, nil
 	}
@@ -179,7 +180,7 @@ func copyPart[V any](d *edit.Difference, p edit.StoredPart) (*V, error) {
 // follow yields what convert makes of the differences of an object, and at last an
 // error. The body runs outside of everything that the library does: it may panic, or
 // leave the loop, and all is let go.
-func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, convert func(d *edit.Difference) (C, error)) iter.Seq2[C, error] {
+func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, convert func(d *watch.Difference) (C, error)) iter.Seq2[C, error] {
 	var settings watchSettings
 	for _, o := range opts {
 		o.applyWatch(&settings)
@@ -193,7 +194,7 @@ func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchO
 		defer w.Close()
 		for {
 			var c C
-			err := w.Next(ctx, func(d *edit.Difference) (err error) {
+			err := w.Next(ctx, func(d *watch.Difference) (err error) {
 				c, err = convert(d)
 				return err
 			})

@@ -47,7 +47,7 @@ func (c *getCmd) maps(tx *everheap.Tx, std *streams) error {
 	}
 	var maps []mapInfo
 	for _, m := range list {
-		maps = append(maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len, nil})
+		maps = append(maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len, nil, ""})
 	}
 	printMaps(std.out, maps)
 	return nil

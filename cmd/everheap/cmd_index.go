@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/everheap/everheap"
 )
@@ -108,4 +109,76 @@ func indexInfos(list []everheap.IndexInfo) []indexInfo {
 		infos = append(infos, indexInfo{text(x.Name), x.Path, x.Unique, x.Len})
 	}
 	return infos
+}
+
+// expireCmd says when the entries of a map expire.
+type expireCmd struct {
+	mapArg
+	Field string        `arg:"" optional:"" help:"Field with the time at which an entry expires: 'Until', 'Session.Until'. The zero time is never."`
+	TTL   time.Duration `name:"ttl" help:"Let an entry expire that long after it was stored last: '30m'."`
+	Fixed bool          `help:"With --ttl: after its key was added, whatever is stored later."`
+	Drop  bool          `help:"End that entries expire. What has expired is gone."`
+}
+
+// Run implements the verb.
+func (c *expireCmd) Run(ctx context.Context, std *streams) error {
+	ways := 0
+	for _, way := range []bool{c.Field != "", c.TTL != 0, c.Drop} {
+		if way {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return errors.New("give one of a field, --ttl and --drop")
+	case c.Fixed && c.TTL == 0:
+		return errors.New("--fixed goes with --ttl")
+	case ways == 0:
+		return c.read(std, func(s *everheap.Space) error { return c.show(s, std) })
+	}
+	return c.with(func(s *everheap.Space) error {
+		if _, err := collection(s, c.Map); err != nil {
+			return err
+		}
+		if err := c.declare(s); err != nil {
+			return err
+		}
+		return s.Sync(ctx)
+	})
+}
+
+// declare declares how entries expire, or ends that.
+func (c *expireCmd) declare(s *everheap.Space) error {
+	switch {
+	case c.Drop:
+		removed, err := everheap.DropExpiry(s, c.Map)
+		if err == nil && !removed {
+			err = fmt.Errorf("the entries of %s do not expire", c.Map)
+		}
+		return err
+	case c.Field != "":
+		return everheap.ExpireAt(s, c.Map, c.Field)
+	case c.Fixed:
+		return everheap.SetTTL(s, c.Map, c.TTL, everheap.Fixed)
+	}
+	return everheap.SetTTL(s, c.Map, c.TTL)
+}
+
+// show prints how entries expire.
+func (c *expireCmd) show(s *everheap.Space, std *streams) error {
+	if _, err := collection(s, c.Map); err != nil {
+		return err
+	}
+	all, err := s.Collections()
+	for _, m := range all {
+		if m.Name != c.Map {
+			continue
+		}
+		if m.Expiry == "" {
+			fmt.Fprintf(std.out, "the entries of %s do not expire\n", c.Map)
+		} else {
+			fmt.Fprintf(std.out, "the entries of %s expire %s\n", c.Map, m.Expiry)
+		}
+	}
+	return err
 }

@@ -47,6 +47,7 @@ type mapInfo struct {
 	Len   uint64 `json:"len"`
 
 	Indexes []indexInfo `json:"indexes,omitempty"`
+	Expiry  string      `json:"expiry,omitempty"`
 }
 
 // Run implements the verb.
@@ -62,7 +63,7 @@ func (c *infoCmd) Run(std *streams) error {
 			return err
 		}
 		for _, m := range maps {
-			info.Maps = append(info.Maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len, indexInfos(m.Indexes)})
+			info.Maps = append(info.Maps, mapInfo{text(m.Name), m.Kind, m.Key, m.Value, m.Len, indexInfos(m.Indexes), m.Expiry})
 		}
 		if c.JSON {
 			return printJSON(std.out, info)
@@ -123,5 +124,10 @@ func printMaps(w io.Writer, maps []mapInfo) {
 	if indexes > 0 {
 		fmt.Fprintln(w)
 		x.print(w, "")
+	}
+	for _, m := range maps {
+		if m.Expiry != "" {
+			fmt.Fprintf(w, "\nthe entries of %s expire %s\n", m.Name, m.Expiry)
+		}
 	}
 }

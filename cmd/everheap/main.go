@@ -34,6 +34,7 @@ type cli struct {
 	Create     createCmd     `cmd:"" help:"Create an empty map, list or single value of a type in Go syntax."`
 	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
 	Index      indexCmd      `cmd:"" help:"List the indexes of a map, declare one on fields of its values, or drop one."`
+	Expire     expireCmd     `cmd:"" help:"Show when the entries of a map expire; let them expire at a time in a field, or some time after they were stored; or end that."`
 	Rename     renameCmd     `cmd:"" help:"Give a collection another name."`
 	Drop       dropCmd       `cmd:"" help:"Drop a collection: remove its name. What nothing else refers to is collected."`
 	Export     exportCmd     `cmd:"" help:"Write the rows of a collection, or of all, as JSON lines or CSV."`

@@ -186,7 +186,7 @@ func (a *Applier) create(index uint64, fn func() error) error {
 
 // newMap creates an empty map of the kind.
 func (a *Applier) newMap(kind format.Kind, index uint64, h format.OpHead) error {
-	key, err := a.ed.StoredType(h.Addr &^ format.Indexed)
+	key, err := a.ed.StoredType(h.Addr &^ format.KeyMarks)
 	if err != nil {
 		return err
 	}

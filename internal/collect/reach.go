@@ -162,7 +162,7 @@ func (c *Collector) layout(tx *edit.Editor, index uint64, kind format.Kind, p un
 // P then (G2). After an error K and P are what they were (G4).
 func (c *Collector) CatchUp(now *view.View) error {
 	c.added, c.next = c.added[:0], now.State.NextIndex
-	err := edit.DiffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
+	err := DiffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
 		if after == 0 {
 			return nil
 		}
@@ -238,4 +238,25 @@ func (c *Collector) inAll(differences *edit.Comparison) error {
 		}
 	}
 	return failed
+}
+
+// DiffObjects calls each with the index of every object that is not the same block in
+// two versions, and the addresses of its blocks, 0 where there is none, until each
+// returns an error, which it returns. The cost is that of what changed. Both versions
+// are held; the newer may be the one that a transaction is making.
+func DiffObjects(was, now *edit.Editor, each func(index uint64, was, now format.Addr) error) error {
+	n := max(was.State.NextIndex, now.State.NextIndex)
+	d, err := vector.NewDiffer(was.Reader, format.Link(was.State.Table), now.Reader, format.Link(now.State.Table), n)
+	for more := err == nil; more && err == nil; {
+		var failed error
+		more, err = d.Step(func(i, was, now uint64) {
+			if failed == nil {
+				failed = each(i, format.Addr(was), format.Addr(now))
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return err
 }

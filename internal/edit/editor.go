@@ -45,6 +45,8 @@ type Making struct {
 
 	of   *heap.Txn // of the writing one that it is a snapshot of, or nil
 	lost error     // why it has ended, if the program is to be told
+
+	time atomic.Int64 // see Time; 0: nobody has asked for it
 }
 
 // role is what the changes of an editor that writes are.
@@ -80,6 +82,9 @@ func (ed *Editor) Start(s *Store, write *heap.Txn) {
 	setFlag(&ed.ended, false)
 	ed.failed, ed.recent, ed.role = nil, nil, editing
 	ed.unlinked = 0
+	if ed.time.Load() != 0 {
+		ed.time.Store(0)
+	}
 	ed.fresh.reset()
 }
 
@@ -98,6 +103,7 @@ func (ed *Editor) SnapshotOf(of *Editor) {
 	state := of.own
 	ed.store, ed.Reader, ed.State = of.store, of.Reader, &state
 	ed.Making = &Making{next: of.next, of: of.Write}
+	ed.time.Store(of.time.Load())
 }
 
 // Thaw lets go of what a snapshot is of, and reports whether it is one.

@@ -7,6 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/object"
 	"github.com/everheap/everheap/internal/table"
 )
 
@@ -17,7 +18,28 @@ type Keeper interface {
 	Set(ed *Editor, m *Map, key, value unsafe.Pointer) error
 	// Remove removes an entry, within a change that has begun, and reports whether it was there.
 	Remove(ed *Editor, m *Map, key unsafe.Pointer) (bool, error)
+
+	// Of maps whose entries expire:
+
+	// Gone reports whether the transaction does not see an entry any more.
+	Gone(ed *Editor, m *Map, e unsafe.Pointer) (bool, error)
+	// Judge returns what is Gone for many entries, until the transaction changes the map.
+	Judge(ed *Editor, m *Map) (func(e unsafe.Pointer) (bool, error), error)
+	// CountGone returns how many entries the transaction does not see any more.
+	CountGone(ed *Editor, m *Map) (uint64, error)
+	// GoneRanks returns how many keys of a sorted map are less than that of each of them, in order.
+	GoneRanks(ed *Editor, m *Map, object *format.MapObject) ([]uint64, error)
+	// Renew makes the time to live of an entry begin anew, within a change that has begun.
+	Renew(ed *Editor, m *Map, e unsafe.Pointer) error
+	// Seen returns the step of a comparison of a map in two versions that finds what is seen of what a
+	// step finds in the blocks, and of what has expired.
+	Seen(was, now *Editor, old, m *Map, at Instants, step Step) Step
+	// NextInstant returns the first instant after another at which an entry expires; 0: none.
+	NextInstant(ed *Editor, m *Map, after int64) (int64, error)
 }
+
+// Step is a step of a comparison.
+type Step = func(yield func(object.Pair)) (more bool, err error)
 
 // Keep sets what keeps the indexes.
 func (s *Store) Keep(k Keeper) { s.keeper = k }
@@ -28,14 +50,17 @@ func (s *Store) Keeper() Keeper { return s.keeper }
 // Indexed reports whether the map has indexes (IX2).
 func (m *Map) Indexed() bool { return m.key&format.Indexed != 0 }
 
-// MarkIndexed says whether the map with the index has indexes.
-func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed bool) error {
+// MarkIndexed says of the map with the index whether it has indexes, and whether its entries expire.
+func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed, expires bool) error {
 	object, err := ed.EditMap(of, kind)
 	if err != nil {
 		return err
 	}
-	if object.Key &^= format.Indexed; indexed {
+	if object.Key &^= format.KeyMarks; indexed || expires {
 		object.Key |= format.Indexed
+	}
+	if expires {
+		object.Key |= format.Expiring
 	}
 	return nil
 }

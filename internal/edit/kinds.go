@@ -18,7 +18,10 @@ var storedOf = map[format.Kind]func(ed *Editor, id format.ID, s *Stored) error{
 
 // storedMap is storedOf for maps, sorted or not.
 func (ed *Editor) storedMap(id format.ID, s *Stored) error {
-	m, _, err := ed.untypedMap(id)
+	m, entries, err := ed.untypedMap(id)
+	if err == nil {
+		s.Count, err = m.count(ed, entries)
+	}
 	if err == nil {
 		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{ed, m}
 	}

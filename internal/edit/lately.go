@@ -26,6 +26,7 @@ type binding struct {
 	finder trie.Finder
 	fast   bool // the finder may be used
 	versionOf
+	time int64 // of the transaction whose own it is; 0: none
 }
 
 // refSearch is the search for what references lead to in one version. It is never changed.
@@ -68,8 +69,13 @@ func (ed *Editor) binding() *binding {
 
 // bound notes which map the transaction has bound, if it is the first.
 func (ed *Editor) bound(b *binding) {
-	if ed.Found != nil {
-		ed.first.CompareAndSwap(nil, b)
+	if ed.Found == nil || ed.first.CompareAndSwap(nil, b) {
+		return
+	}
+	if was := ed.first.Load(); was.m == nil { // it has only the time
+		own := *b
+		own.time = was.time
+		ed.first.CompareAndSwap(was, &own)
 	}
 }
 
@@ -103,7 +109,7 @@ func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
 		return
 	}
 	b := &binding{of: m.of, m: m, object: object, versionOf: ed.versionOf()}
-	if !m.of.Sorted && !m.shape.Value.Coded() {
+	if !m.of.Sorted && !m.shape.Value.Coded() && !m.Expires() {
 		b.finder, b.fast = trie.NewFinder(ed.Reader, format.Link(object.Root), m.shape)
 	}
 	place.bound.Store(b)

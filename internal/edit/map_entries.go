@@ -28,7 +28,7 @@ func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return false, err
 	}
-	entry, err := m.find(ed, object, key)
+	entry, err := m.present(ed, object, key)
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
 	}
@@ -98,7 +98,7 @@ func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if key, err = m.shape.Key.Stored(key); err != nil {
 		return nil, err
 	}
-	entry, err := m.find(ed, object, key)
+	entry, err := m.present(ed, object, key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (ed *Editor) entries(of MapOf, copies bool, next func() unsafe.Pointer, yie
 	if err != nil {
 		return err
 	}
-	return ed.copyKeys(m, copies, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.all(ed, object, yield) })
+	return ed.copyKeys(m, copies, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.allPresent(ed, object, yield) })
 }
 
 // copyKeys passes the entries of a walk on as Entries does, or as Copies does.
@@ -183,11 +183,12 @@ func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer, copies bool) (value
 
 // Len returns the number of entries.
 func (ed *Editor) Len(of MapOf) (int, error) {
-	_, object, err := ed.Bind(of)
+	m, object, err := ed.Bind(of)
 	if err != nil {
 		return 0, err
 	}
-	return int(object.Count), nil
+	n, err := m.count(ed, object)
+	return int(n), err
 }
 
 // find returns the payload of the entry with the key, nil if there is none. It is

@@ -87,7 +87,7 @@ func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.
 		}
 	}
 	return ed.copyKeys(m, false, next, yield, func(yield func(entry unsafe.Pointer) bool) error {
-		return m.walk(ed, object, from, to, back, yield)
+		return m.walkPresent(ed, object, from, to, back, yield)
 	})
 }
 
@@ -110,8 +110,7 @@ func (ed *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 	if err := m.shape.CheckOrder(key); err != nil {
 		return 0, err
 	}
-	rank, _, err := btree.Rank(ed.Reader, format.Link(object.Root), m.shape, key)
-	return rank, err
+	return m.rank(ed, object, key)
 }
 
 // Nth copies the key of the entry of a sorted map with i keys before it to the variable
@@ -122,14 +121,10 @@ func (ed *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Po
 	if err == nil {
 		err = m.shape.Value.CopyOnly()
 	}
-	if err != nil || i < 0 || uint64(i) >= object.Count {
+	if err != nil || i < 0 {
 		return nil, err
 	}
-	n := uint64(i)
-	if back {
-		n = object.Count - 1 - n
-	}
-	entry, err := btree.Nth(ed.Reader, format.Link(object.Root), n)
+	entry, err := m.nth(ed, object, uint64(i), back)
 	if err != nil || entry == nil {
 		return nil, err
 	}

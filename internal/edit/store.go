@@ -27,6 +27,7 @@ type Store struct {
 	CheckHandle entry.CheckHandle
 	fitting     [16]fitting // of checkHandle: see fits
 	keeper      Keeper      // of indexes
+	clock       Clock       // by which entries expire
 
 	takeIndex func(least uint64) uint64
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
@@ -97,7 +96,7 @@ func (s *storedMap) Get(key unsafe.Pointer) (StoredPart, error) {
 	if err != nil {
 		return StoredPart{}, err
 	}
-	e, err := s.m.find(s.ed, object, key)
+	e, err := s.m.present(s.ed, object, key)
 	if err != nil || e == nil {
 		return StoredPart{}, err
 	}
@@ -113,7 +112,7 @@ func (s *storedMap) All(yield func(key, value StoredPart) bool) error {
 	if err != nil {
 		return err
 	}
-	return s.m.all(s.ed, object, func(e unsafe.Pointer) bool {
+	return s.m.allPresent(s.ed, object, func(e unsafe.Pointer) bool {
 		bounds := s.ed.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})
@@ -135,7 +134,7 @@ func (s *storedMap) Range(from, to Bound, back bool, yield func(key, value Store
 	if err != nil {
 		return err
 	}
-	return s.m.walk(s.ed, object, from, to, back, func(e unsafe.Pointer) bool {
+	return s.m.walkPresent(s.ed, object, from, to, back, func(e unsafe.Pointer) bool {
 		bounds := s.ed.Bounds(e)
 		return yield(StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds})
 	})
@@ -157,8 +156,7 @@ func (s *storedMap) Rank(key unsafe.Pointer) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	rank, _, err := btree.Rank(s.ed.Reader, format.Link(object.Root), s.m.shape, key)
-	return rank, err
+	return s.m.rank(s.ed, object, key)
 }
 
 func (s *storedMap) Nth(i uint64) (key, value StoredPart, err error) {
@@ -166,10 +164,10 @@ func (s *storedMap) Nth(i uint64) (key, value StoredPart, err error) {
 		return key, value, errNoOrder
 	}
 	object, err := s.ed.entriesObject(s.m.index, s.m.kind)
-	if err != nil || i >= object.Count {
+	if err != nil {
 		return key, value, err
 	}
-	e, err := btree.Nth(s.ed.Reader, format.Link(object.Root), i)
+	e, err := s.m.nth(s.ed, object, i, false)
 	if err != nil || e == nil {
 		return key, value, err
 	}

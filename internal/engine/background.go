@@ -119,6 +119,7 @@ func (b *background) tick() error {
 	}
 	sp.Note(b.tidy())
 	sp.Note(sp.Guarded(b.anchor))
+	sp.Note(sp.Guarded(sp.Remover.Look))
 	sp.Note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
 		sp.Note(sp.durable.LookAround())

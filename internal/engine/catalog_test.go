@@ -8,6 +8,7 @@ import (
 
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/typetext"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // handleOf reads the type of a collection.
@@ -24,7 +25,7 @@ func handleOf(t *testing.T, text string) *layout.Type {
 func namesOf(t *testing.T, sp *Space) (names []string) {
 	t.Helper()
 	if err := sp.look(func(tx *Tx) error {
-		list, err := tx.Names()
+		list, err := untyped.Names(&tx.Editor)
 		for _, o := range list {
 			names = append(names, o.Name)
 		}
@@ -81,7 +82,7 @@ func TestCatalog_Recovered(t *testing.T) {
 		}
 		for _, name := range want[:2] {
 			if err := sp.look(func(tx *Tx) error {
-				list, err := tx.Names()
+				list, err := untyped.Names(&tx.Editor)
 				for _, o := range list {
 					if text := o.Value.String(); o.Name == name && text != map[string]string{"[]string": "int", "*struct{ A, B int }": "struct { A int; B int }"}[name] {
 						t.Errorf("%s is a %s of %s", name, o.Kind, text)

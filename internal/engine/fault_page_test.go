@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/untyped"
 )
 
 // A hidden is a part of the heap file that the disk cannot deliver for a while.
@@ -43,7 +44,7 @@ func pageSteps(n uint64) []faultStep {
 	var b background
 	return []faultStep{
 		plain("view", false, func(sp *Space) error { // all of it
-			return sp.look(func(tx *Tx) error { _, err := tx.Names(); return err })
+			return sp.look(func(tx *Tx) error { _, err := untyped.Names(&tx.Editor); return err })
 		}),
 		{name: "iterate", do: func(l *faultLife) error { _, err := l.read(); return err }},
 		{name: "get", do: func(l *faultLife) (err error) {

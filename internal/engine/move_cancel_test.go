@@ -173,7 +173,7 @@ func TestMove_GivesWayToOneWithoutSpace(t *testing.T) { // RV7
 				close(found)
 				<-relief // of the writer, who has the queue
 			})
-		case "relief.sweeper":
+		case "lowspace.sweeper":
 			select {
 			case <-relief:
 			default:

@@ -92,6 +92,8 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.watchers.Init(&sp.Member, &sp.store)
+	sp.clock.Init(&sp.Member, o.Clock)
+	sp.Remover.Init(&sp.Member, &sp.durable, &sp.store, &sp.clock)
 	sp.collections.Init(&sp.Member, &sp.durable, &sp.store, collect.Options{None: o.NoCollect, Batch: o.CollectBatch, Step: o.CollectStep})
 	if err := sp.Guarded(func() error { return sp.open(ctx) }); err != nil {
 		err = sp.UnlessLost(err) // while live is mapped
@@ -139,6 +141,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	sp.store.Attach(sp.checkHandle, sp.takeIndex)
 	sp.store.Open(sp.Head, &sp.Reader, sp.Heap.Reader(false), sp.options.HashBits)
 	indexing.Attach(&sp.store)
+	sp.store.SetClock(&sp.clock)
 	sp.attach()
 	if err := sp.checkCurrent(); err != nil {
 		return err
@@ -170,6 +173,7 @@ func (sp *Space) attach() {
 	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
 	sp.collections.Change = sp.changeBy
+	sp.Remover.Change = sp.changeBy
 }
 
 // openHeap opens and maps the heap file.

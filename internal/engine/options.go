@@ -14,16 +14,17 @@ type Options struct {
 	FlushInterval  time.Duration // of the journal; 0: durable.DefaultFlushInterval
 	AnchorInterval time.Duration // of the background anchors; 0: DefaultAnchorInterval
 	ReadOnly       bool
-	Verify         bool        // checksums on every read
-	Mode           os.FileMode // of the directory, at creation; 0: 0700
-	MustExist      bool        // do not create
-	Base           uint64      // of the window, at creation; 0: any
-	HashBits       uint        // for tests: how many bits of hashes are used; 0: all
-	Manual         bool        // for tests: nothing is done in the background
-	NoCollect      bool        // objects that nothing refers to are not collected in the background
-	CollectBatch   int         // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
-	CollectStep    func()      // for tests: called between the steps of a collection, without a lock; may be nil
-	NoJournal      bool        // for measurements: changes are not logged, and only anchors make them durable
+	Verify         bool         // checksums on every read
+	Mode           os.FileMode  // of the directory, at creation; 0: 0700
+	MustExist      bool         // do not create
+	Base           uint64       // of the window, at creation; 0: any
+	HashBits       uint         // for tests: how many bits of hashes are used; 0: all
+	Manual         bool         // for tests: nothing is done in the background
+	NoCollect      bool         // objects that nothing refers to are not collected in the background
+	CollectBatch   int          // for tests: how many objects one transaction of a collection drops; 0: as many as there is time for
+	CollectStep    func()       // for tests: called between the steps of a collection, without a lock; may be nil
+	Clock          func() int64 // for tests: the wall clock by which entries expire, nanoseconds since 1970; nil: the machine's
+	NoJournal      bool         // for measurements: changes are not logged, and only anchors make them durable
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.
 	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)

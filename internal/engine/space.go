@@ -52,6 +52,7 @@ import (
 	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/durable"
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/expiry"
 	"github.com/everheap/everheap/internal/locks"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
@@ -82,6 +83,9 @@ type Space struct {
 	watchers watch.Watchers
 
 	collections collect.Collections
+
+	clock   expiry.Clock // by which entries expire
+	Remover expiry.Remover
 
 	durable durable.Writer
 	upkeep  upkeep.Upkeep

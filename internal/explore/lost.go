@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/watch"
 )
 
 // lostScenarios are those in which the live file is cut, before any step of any thread. Each
@@ -91,7 +91,7 @@ var cutScenarios = []Scenario{
 				if r.lostOr(a, "watching", err) {
 					r.put(a, false, 1)
 					if !r.schedule.lost { // else it would wait
-						r.lostOr(a, "the next change", w.Next(ctx, func(*edit.Difference) error { return nil }))
+						r.lostOr(a, "the next change", w.Next(ctx, func(*watch.Difference) error { return nil }))
 					}
 					w.Close()
 				}

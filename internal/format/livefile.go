@@ -81,7 +81,10 @@ type Live struct {
 	End    atomic.Uint64 `doc:"offset below which the heap file is allocated"`
 	Carved atomic.Uint64 `doc:"offset below which space is reserved"`
 	Limit  atomic.Uint64 `doc:"offset up to which the heap may grow: the maximum size of the space"`
-	_      [104]byte
+
+	Passed  atomic.Uint64 `doc:"time that was needed to tell somebody that an entry has expired, nanoseconds since 1970 UTC; bit 63: it may go back if nobody is told so meanwhile; 0: none"`
+	Remover atomic.Uint64 `doc:"incarnation that removes expired entries; 0: none"`
+	_       [88]byte
 
 	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
 	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`

@@ -47,7 +47,7 @@ func (id ID) Index() uint64 { return uint64(id) & AddrMask }
 
 // MapObject is the payload of the block of a hash map or of a sorted map.
 type MapObject struct {
-	Key   uint64 `doc:"index of the descriptor of the keys (bits 0-47); 0: string, of the space's own maps; bit 63: it has indexes"`
+	Key   uint64 `doc:"index of the descriptor of the keys (bits 0-47); 0: string, of the space's own maps; bit 63: it has indexes; bit 62: its entries expire"`
 	Value uint64 `doc:"index of the descriptor of the values; 0: 64-bit word, of the space's own maps"`
 	Root  uint64 `doc:"link of the root of the hash trie, or of the B+tree of a sorted map; 0: empty"`
 	Count uint64 `doc:"number of entries"`
@@ -59,8 +59,15 @@ var _ [32]byte = [unsafe.Sizeof(MapObject{})]byte{}
 // it find no descriptor there, and refuse the map.
 const Indexed = 1 << 63
 
+// Expiring is the bit of MapObject.Key which says that entries of the map expire. Such a map is Indexed as
+// well; a program that knows indexes and not this one refuses it in the same way.
+const Expiring = 1 << 62
+
+// KeyMarks are the bits of MapObject.Key that do not belong to the index of the descriptor.
+const KeyMarks = Indexed | Expiring
+
 // KeyType returns the index of the descriptor of the keys.
-func (m *MapObject) KeyType() uint64 { return m.Key &^ Indexed }
+func (m *MapObject) KeyType() uint64 { return m.Key &^ KeyMarks }
 
 // TypeObject is the start of the payload of a block with a type descriptor; the
 // encoded descriptor follows.

@@ -42,6 +42,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/format"
@@ -102,6 +103,15 @@ type Index struct {
 
 	parts []part
 	many  bool // an entry can have several forms
+	due   bool // it is of the instants at which entries expire: the zero time has no form
+}
+
+// Called returns what people call it.
+func (x *Index) Called() string {
+	if x.due {
+		return "the index of the times at which entries expire"
+	}
+	return "the index " + x.Name
 }
 
 // part is the way to the values of one field.
@@ -148,7 +158,7 @@ func Compile(s Spec, key, value *layout.Type) (*Index, error) {
 	if err := key.OrderError(); err != nil {
 		return nil, &Error{s.Name, s.Path(), "the keys of the map, of type " + key.String() + ", have no order"}
 	}
-	if len(s.Paths) == 0 || s.Name == "" {
+	if len(s.Paths) == 0 || s.Name == "" || isOwn(s.Name) && s.Name != DueName {
 		return nil, &Error{s.Name, s.Path(), "name it, and name a field"}
 	}
 	for _, path := range s.Paths {
@@ -330,6 +340,9 @@ func within(b layout.Bounds, at, n, size uintptr) bool {
 
 // arrive adds the value of field i, at p.
 func (x *Index) arrive(f *Forms, i int, p, value, key unsafe.Pointer, b layout.Bounds) (err error) {
+	if x.due && (*(*time.Time)(p)).IsZero() {
+		return nil
+	}
 	if part := &x.parts[i]; part.text {
 		at, n := *(*uintptr)(p), *(*uintptr)(unsafe.Add(p, 8))
 		if n > 0 && !within(b, at, n, 1) {

@@ -133,14 +133,14 @@ func (v *View) Read(form []byte, dst unsafe.Pointer) error {
 	return r.CopyOrdered(v.Type, dst, layout.Inside)
 }
 
-// ReadKey returns the key of the entry that a form is of. It is stored in memory that is kept by
-// what is returned with it, or lies in the form.
-func (x *Index) ReadKey(form []byte, at int) (key unsafe.Pointer, keep *layout.Ordered, err error) {
+// ReadKeyOf returns the key, of a type, that begins at a place of a form. It is stored in memory that
+// is kept by what is returned with it, or lies in the form.
+func ReadKeyOf(t *layout.Type, form []byte, at int) (key unsafe.Pointer, keep *layout.Ordered, err error) {
 	if at > len(form) {
 		return nil, nil, layout.ErrOrdered
 	}
 	keep = layout.ReadOrdered(form[at:])
-	key, err = keep.New(x.Key, layout.Last)
+	key, err = keep.New(t, layout.Last)
 	return key, keep, err
 }
 

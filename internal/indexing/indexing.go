@@ -33,7 +33,7 @@ const interval = 100 * time.Millisecond
 // Has reports whether a map has an index as the spec says: of its name, or on the same fields. The
 // error is ErrExists if it has another one of the name.
 func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
-	err = eachDeclaration(ed, of, func(name string, d *index.Declaration) error {
+	err = eachIndex(ed, of, func(name string, d *index.Declaration) error {
 		s := index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}
 		switch {
 		case s.Same(spec), spec.Name == spec.Path() && s.Unique == spec.Unique && slices.Equal(s.Paths, spec.Paths):
@@ -104,6 +104,14 @@ func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) erro
 	if err != nil {
 		return err
 	}
+	if spec.Unique { // those that have expired are in nobody's way
+		if _, _, err := RemoveGone(ed, id, nil); err != nil {
+			return err
+		}
+		if m, object, err = ed.MapByID(id); err != nil {
+			return err
+		}
+	}
 	if err := ed.BeginChange(); err != nil {
 		return err
 	}
@@ -113,10 +121,10 @@ func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) erro
 		return err
 	}
 	ed.Write.Unlist() // IX6
-	if err := f.enter(ed, x, m, tell); err != nil {
+	if err := f.enter(ed, x.Name, x.Paths, x.Unique, m, tell); err != nil {
 		return ed.Fail(err)
 	}
-	if err := ed.MarkIndexed(m.Index(), m.Kind(), true); err != nil {
+	if err := ed.MarkIndexed(m.Index(), m.Kind(), true, m.Expires()); err != nil {
 		return err
 	}
 	_, err = Purge(ed)
@@ -126,16 +134,21 @@ func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) erro
 // compile is index.Compile for a map.
 func compile(spec index.Spec, m *edit.Map) (*index.Index, error) {
 	x, err := index.Compile(spec, m.Shape().Key, m.Shape().Value)
+	return x, unstorable(err)
+}
+
+// unstorable returns the error of the public interface for one of package index.
+func unstorable(err error) error {
 	if e := (*index.Error)(nil); errors.As(err, &e) {
-		return nil, &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{err.Error()}}
+		return &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{err.Error()}}
 	}
-	return x, err
+	return err
 }
 
 // Drop removes an index, and reports whether there was one.
 func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 	m, _, err := ed.MapByID(id)
-	if err != nil || !m.Indexed() {
+	if of := (index.Of{Name: name}); err != nil || !m.Indexed() || of.IsOwn() {
 		return false, err
 	}
 	registry, _, err := registryOf(ed)
@@ -157,7 +170,7 @@ func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 	err = eachDeclaration(ed, m.Index(), func(string, *index.Declaration) error { left++; return nil })
 	if err == nil && left == 0 {
 		ed.Write.Unlist() // IX6
-		err = ed.MarkIndexed(m.Index(), m.Kind(), false)
+		err = ed.MarkIndexed(m.Index(), m.Kind(), false, false)
 	}
 	return true, err
 }
@@ -174,11 +187,11 @@ func List(ed *edit.Editor, id format.ID) (list []Info, err error) {
 	if err != nil || !m.Indexed() {
 		return nil, err
 	}
-	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+	err = eachIndex(ed, m.Index(), func(name string, d *index.Declaration) error {
+		l, err := OpenStored(ed, id, name)
 		i := Info{Spec: index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}}
-		_, object, err := ed.MapByID(d.Tree.ID)
 		if err == nil {
-			i.Count = object.Count
+			i.Count, err = l.Rank(nil)
 		}
 		list = append(list, i)
 		return err
@@ -225,8 +238,16 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 	if err != nil || !m.Indexed() {
 		return err
 	}
+	if m.Expires() {
+		if err := rebuildExpiry(ed, m, tell, lenient); err != nil {
+			return err
+		}
+		if m, object, err = ed.MapByID(id); err != nil {
+			return err
+		}
+	}
 	var specs []index.Spec
-	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+	err = eachIndex(ed, m.Index(), func(name string, d *index.Declaration) error {
 		specs = append(specs, index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}.Follow(m.Shape().Value))
 		return nil
 	})
@@ -257,7 +278,7 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 		if err != nil {
 			return err
 		}
-		if err := f.enter(ed, x, m, tell); err != nil {
+		if err := f.enter(ed, x.Name, x.Paths, x.Unique, m, tell); err != nil {
 			return err
 		}
 	}
@@ -312,8 +333,7 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 		}
 		for i := range one.Len() {
 			form, key := one.At(i)
-			f.list = append(f.list, place{uint64(len(f.buf)), uint32(key), uint32(len(form))})
-			f.buf = append(f.buf, form...)
+			f.add(form, key)
 		}
 		if done++; tell != nil && done%1024 == 0 && time.Since(told) > interval {
 			tell(done/2, total)
@@ -327,9 +347,7 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(f.list, func(a, b place) int {
-		return bytes.Compare(f.buf[a.from:a.from+uint64(a.len)], f.buf[b.from:b.from+uint64(b.len)])
-	})
+	f.sort()
 	for i := 1; x.Unique && i < len(f.list); i++ {
 		a, b := f.at(i-1), f.at(i)
 		if bytes.Equal(a[:f.list[i-1].key], b[:f.list[i].key]) {
@@ -340,7 +358,7 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 }
 
 // enter makes a tree of the forms, and the declaration of the index with it.
-func (f *forms) enter(ed *edit.Editor, x *index.Index, m *edit.Map, tell Progress) error {
+func (f *forms) enter(ed *edit.Editor, name string, paths []string, unique bool, m *edit.Map, tell Progress) error {
 	registry, err := makeRegistry(ed)
 	if err != nil {
 		return err
@@ -359,8 +377,8 @@ func (f *forms) enter(ed *edit.Editor, x *index.Index, m *edit.Map, tell Progres
 			told = time.Now()
 		}
 	}
-	of := index.Of{Map: m.Index(), Name: x.Name}
-	d := index.Declaration{Paths: x.Paths, Unique: x.Unique, Tree: index.Tree{ID: tree.ID(ed)}}
+	of := index.Of{Map: m.Index(), Name: name}
+	d := index.Declaration{Paths: paths, Unique: unique, Tree: index.Tree{ID: tree.ID(ed)}}
 	if err := registry.Set(ed, unsafe.Pointer(&of), unsafe.Pointer(&d)); err != nil {
 		return err
 	}
@@ -402,6 +420,11 @@ func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)
 	if err != nil {
 		return err
 	}
+	if ttl := indexes.ttl(); ttl != nil {
+		if err := verifyTimes(ed, m, object, ttl, find); err != nil {
+			return err
+		}
+	}
 	for i, x := range indexes.list {
 		tree, root, err := indexes.object(ed, i)
 		if err != nil {
@@ -427,7 +450,7 @@ func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)
 				if found == nil || *(*uint32)(tree.Shape().ValueOf(found)) != uint32(at) {
 					if missing++; missing <= 3 {
 						values, key := x.Text(form)
-						find(m.Index(), fmt.Sprintf("the index %s lacks %s of the key %s", x.Name, values, key))
+						find(m.Index(), fmt.Sprintf("%s lacks %s of the key %s", x.Called(), values, key))
 					}
 				}
 			}
@@ -437,10 +460,10 @@ func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)
 			return err
 		}
 		if missing > 3 {
-			find(m.Index(), fmt.Sprintf("the index %s lacks %d of %d entries", x.Name, missing, count))
+			find(m.Index(), fmt.Sprintf("%s lacks %d of %d entries", x.Called(), missing, count))
 		}
 		if missing == 0 && root.Count != count {
-			find(m.Index(), fmt.Sprintf("the index %s has %d entries, and the map %d for it", x.Name, root.Count, count))
+			find(m.Index(), fmt.Sprintf("%s has %d entries, and the map %d for it", x.Called(), root.Count, count))
 		}
 	}
 	return nil

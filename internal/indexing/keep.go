@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/btree"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/entry"
 	"github.com/everheap/everheap/internal/failure"
@@ -24,12 +23,15 @@ type Keeper struct {
 	// Of the transaction that has the queue.
 	was, now []index.Forms
 	made     index.Forms
+	life     lifetime
 }
 
 // declared are the indexes of a map, as a block of the registry declares them (IX3). It is never changed.
 type declared struct {
 	list []*index.Index
 	tree []*edit.Map
+
+	expiry *expiring // nil: entries do not expire
 
 	of         uint64
 	key, value uint64
@@ -125,6 +127,9 @@ func indexesOf(ed *edit.Editor, m *edit.Map) (*declared, error) {
 	}
 	x := &declared{of: m.Index(), key: key, value: value, block: block, birth: birth}
 	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		if of := (index.Of{Name: name}); of.IsOwn() {
+			return x.addExpiry(k, m, name, d)
+		}
 		i, err := index.Compile(index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}, m.Shape().Key, m.Shape().Value)
 		if err != nil {
 			return err
@@ -147,6 +152,16 @@ func eachDeclaration(ed *edit.Editor, of uint64, each func(name string, d *index
 	from, to := index.Of{Map: of}, index.Of{Map: of + 1}
 	return declarations(ed, edit.Bound{Key: unsafe.Pointer(&from)}, edit.Bound{Key: unsafe.Pointer(&to)},
 		func(of index.Of, d *index.Declaration) error { return each(of.Name, d) })
+}
+
+// eachIndex is eachDeclaration for the indexes that programs know.
+func eachIndex(ed *edit.Editor, of uint64, each func(name string, d *index.Declaration) error) error {
+	return eachDeclaration(ed, of, func(name string, d *index.Declaration) error {
+		if of := (index.Of{Name: name}); of.IsOwn() {
+			return nil
+		}
+		return each(name, d)
+	})
 }
 
 // declarations calls each with the declarations between two bounds.
@@ -201,10 +216,18 @@ func (k *Keeper) Set(ed *edit.Editor, m *edit.Map, key, value unsafe.Pointer) er
 			return err
 		}
 		if of.Unique && !now[i].Same(&was[i]) {
-			if err := judgeUnique(ed, of, x.tree[i], &now[i]); err != nil {
+			if removed, err := k.judgeUnique(ed, m, object, x, i, &now[i]); err != nil {
 				return err
+			} else if removed {
+				return k.Set(ed, m, key, value) // all is to be looked at again
 			}
 		}
+	}
+	if err := k.life.begin(ed, m, x.ttl(), key, old); err != nil {
+		return err
+	}
+	if k.life.of != nil {
+		k.life.set(ed.Time())
 	}
 	stored, err := m.SetAlone(ed, key, value)
 	if err != nil {
@@ -221,39 +244,53 @@ func (k *Keeper) Set(ed *edit.Editor, m *edit.Map, key, value unsafe.Pointer) er
 			return err
 		}
 	}
-	return nil
+	return k.life.end(ed)
 }
 
 // Remove implements edit.Keeper.
 func (k *Keeper) Remove(ed *edit.Editor, m *edit.Map, key unsafe.Pointer) (bool, error) {
+	there, gone, err := k.remove(ed, m, key)
+	return there && !gone, err
+}
+
+// remove removes an entry, and reports whether it was there, and had expired.
+func (k *Keeper) remove(ed *edit.Editor, m *edit.Map, key unsafe.Pointer) (there, gone bool, err error) {
 	x, err := indexesOf(ed, m)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	object, err := m.Object(ed)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	old, err := m.Find(ed, object, key)
 	if err != nil || old == nil {
-		return false, err
+		return false, false, err
+	}
+	if x.expiry.whole() {
+		if gone, err = x.expiry.gone(ed, m, old, ed.Time()); err != nil {
+			return false, false, err
+		}
 	}
 	was, now := k.forms(len(x.list))
 	for i, of := range x.list {
 		if err := formsOf(ed, m, of, &was[i], old); err != nil {
-			return false, err
+			return false, false, err
 		}
+	}
+	if err := k.life.begin(ed, m, x.ttl(), key, old); err != nil {
+		return false, false, err
 	}
 	removed, err := m.RemoveAlone(ed, key)
 	if err != nil || !removed {
-		return removed, err
+		return removed, gone, err
 	}
 	for i, of := range x.list {
 		if err := changeForms(ed, of, x.tree[i], &was[i], &now[i]); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
-	return true, nil
+	return true, gone, k.life.end(ed)
 }
 
 // forms returns room for the forms of an entry before and after a change.
@@ -277,31 +314,42 @@ func formsOf(ed *edit.Editor, m *edit.Map, of *index.Index, f *index.Forms, e un
 	return of.Forms(f, m.Shape().KeyOf(e), m.Shape().ValueOf(e), b, b)
 }
 
-// judgeUnique returns an error if another entry has field values that one is about to get (IX5).
-func judgeUnique(ed *edit.Editor, of *index.Index, tree *edit.Map, now *index.Forms) error {
+// judgeUnique returns an error if another entry has field values that one is about to get in an index
+// (IX5). One that has expired is none: it is removed, and the caller begins anew.
+func (k *Keeper) judgeUnique(ed *edit.Editor, m *edit.Map, entries *format.MapObject, x *declared, at int, now *index.Forms) (removed bool, err error) {
+	of, tree := x.list[at], x.tree[at]
 	object, err := tree.Object(ed)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for i := range now.Len() {
 		form, at := now.At(i)
 		values := unsafe.String(unsafe.SliceData(form), at)
-		e, err := btree.AtLeast(ed.Reader, format.Link(object.Root), tree.Shape(), layout.NoEscape(&values))
+		other, begins, err := atLeast(ed, tree, object, form[:at])
 		if err != nil {
-			return err
+			return false, err
 		}
-		if e == nil {
+		if other == "" || begins != at || other[:at] != values || other == unsafe.String(unsafe.SliceData(form), len(form)) {
 			continue
 		}
-		other, begins, err := formIn(ed, tree, e)
-		if err != nil {
-			return err
+		if x.expiry.whole() {
+			e, err := entryOf(ed, m, entries, other, at)
+			if err != nil {
+				return false, err
+			}
+			if e != nil {
+				if gone, err := x.expiry.gone(ed, m, e, ed.Time()); err != nil {
+					return false, err
+				} else if gone {
+					ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // its key is read while it is removed
+					_, _, err := k.remove(ed, m, m.Shape().KeyOf(e))
+					return true, err
+				}
+			}
 		}
-		if begins == at && other[:at] == values && other != unsafe.String(unsafe.SliceData(form), len(form)) {
-			return duplicate(of, form, []byte(other))
-		}
+		return false, duplicate(of, form, []byte(other))
 	}
-	return nil
+	return false, nil
 }
 
 // duplicate is the error for two forms with the same field values.
@@ -338,7 +386,7 @@ func changeForms(ed *edit.Editor, of *index.Index, tree *edit.Map, was, now *ind
 		text := unsafe.String(unsafe.SliceData(form), len(form))
 		removed, err := tree.RemoveAlone(ed, layout.NoEscape(&text))
 		if err == nil && !removed {
-			err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s lacks an entry", of.Name)}
+			err = &format.DamageError{File: "heap", What: of.Called() + " lacks an entry"}
 		}
 		if err != nil {
 			return ed.Fail(err)

@@ -22,6 +22,7 @@ type Lookup struct {
 	object format.MapObject // as it was when the index was opened, whatever a loop does to it
 	tree   *edit.Map
 	root   format.MapObject
+	gone   func(e unsafe.Pointer) (bool, error) // nil: entries do not expire
 }
 
 // Open returns the index of a map with a name, or on fields that are written so, for field values
@@ -55,6 +56,9 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 	tree, root, err := indexes.object(ed, at)
 	if err == nil {
 		l.tree, l.root = tree, *root
+		if m := l.m; m.Expires() {
+			l.gone, err = keeperOf(ed).Judge(ed, m)
+		}
 	}
 	return l, err
 }
@@ -79,6 +83,9 @@ func OpenStored(ed *edit.Editor, id format.ID, name string) (l Lookup, err error
 	tree, root, err := indexes.object(ed, at)
 	if err == nil {
 		l.tree, l.root = tree, *root
+		if m := l.m; m.Expires() {
+			l.gone, err = keeperOf(ed).Judge(ed, m)
+		}
 	}
 	return l, err
 }
@@ -87,6 +94,9 @@ func OpenStored(ed *edit.Editor, id format.ID, name string) (l Lookup, err error
 func (x *declared) named(name string) (at int, err error) {
 	at = -1
 	for i, x := range x.list {
+		if of := (index.Of{Name: x.Name}); of.IsOwn() {
+			continue
+		}
 		if x.Name == name || at < 0 && x.Path() == name {
 			at = i
 		}
@@ -97,37 +107,22 @@ func (x *declared) named(name string) (at int, err error) {
 	return at, nil
 }
 
-// Len returns how many forms the index has.
-func (l *Lookup) Len() uint64 { return l.root.Count }
-
 // First returns the first form that begins with b.
 func (l *Lookup) First(b []byte) (form string, at int, ok bool, err error) {
-	text := unsafe.String(unsafe.SliceData(b), len(b))
-	e, err := btree.AtLeast(l.ed.Reader, format.Link(l.root.Root), l.tree.Shape(), layout.NoEscape(&text))
-	if err != nil || e == nil {
-		return "", 0, false, err
+	if l.gone == nil {
+		form, at, err = atLeast(l.ed, l.tree, &l.root, b)
+		return form, at, err == nil && form != "" && len(form) >= len(b) && form[:len(b)] == string(b), err
 	}
-	if form, at, err = formIn(l.ed, l.tree, e); err != nil {
-		return "", 0, false, err
-	}
-	return form, at, len(form) >= len(b) && form[:len(b)] == text, nil
+	err = l.Walk(b, index.After(append([]byte{}, b...)), false, func(f string, a int) bool {
+		form, at, ok = f, a, true
+		return false
+	})
+	return form, at, ok, err
 }
 
 // Entry returns the entry that a form is of.
 func (l *Lookup) Entry(form string, at int) (unsafe.Pointer, error) {
-	var e unsafe.Pointer
-	var err error
-	if l.Key.IsString() {
-		key := form[at:]
-		e, err = l.m.Find(l.ed, &l.object, layout.NoEscape(&key))
-	} else {
-		key, keep, failed := l.ReadKey(unsafe.Slice(unsafe.StringData(form), len(form)), at)
-		if failed != nil {
-			return nil, failed
-		}
-		e, err = l.m.Find(l.ed, &l.object, key)
-		keep.Done()
-	}
+	e, err := entryOf(l.ed, l.m, &l.object, form, at)
 	if err == nil && e == nil {
 		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s leads to a key that the map lacks; drop the index and declare it again", l.Name)}
 	}
@@ -158,25 +153,20 @@ func (l *Lookup) CopyKey(form string, at int, dst unsafe.Pointer) error {
 // Walk calls yield with the forms from one on, up to the one before another, in order or from the
 // last one back. A nil end is none.
 func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int) bool) error {
-	var ends [2]edit.Bound
-	var texts [2]string
-	for i, b := range [2][]byte{from, to} {
-		if b != nil {
-			texts[i] = unsafe.String(unsafe.SliceData(b), len(b))
-			ends[i].Key = unsafe.Pointer(&texts[i])
-		}
+	if l.gone == nil {
+		return walkForms(l.ed, l.tree, &l.root, from, to, back, yield)
 	}
 	var failed error
-	err := l.tree.Between(l.ed, &l.root, ends[0], ends[1], back, func(e unsafe.Pointer) bool {
-		var form string
-		var at int
-		form, at, failed = formIn(l.ed, l.tree, e)
-		return failed == nil && yield(form, at)
+	err := walkForms(l.ed, l.tree, &l.root, from, to, back, func(form string, at int) bool {
+		var e unsafe.Pointer
+		if e, failed = l.Entry(form, at); failed != nil {
+			return false
+		}
+		var gone bool
+		gone, failed = l.gone(e)
+		return failed == nil && (gone || yield(form, at))
 	})
-	if failed != nil {
-		return failed
-	}
-	return err
+	return errors.Join(failed, err)
 }
 
 // Bound is an end of a range of values, as a program gives it.
@@ -246,11 +236,27 @@ func (l *Lookup) Count(lo, hi []byte) (n uint64, err error) {
 }
 
 // Rank returns how many forms are less than b; all of them for nil.
-func (l *Lookup) Rank(b []byte) (uint64, error) {
-	if b == nil {
-		return l.root.Count, nil
-	}
+func (l *Lookup) Rank(b []byte) (n uint64, err error) {
+	n = l.root.Count
 	text := unsafe.String(unsafe.SliceData(b), len(b))
-	n, _, err := btree.Rank(l.ed.Reader, format.Link(l.root.Root), l.tree.Shape(), layout.NoEscape(&text))
-	return n, err
+	if b != nil {
+		n, _, err = btree.Rank(l.ed.Reader, format.Link(l.root.Root), l.tree.Shape(), layout.NoEscape(&text))
+	}
+	if err != nil || l.gone == nil {
+		return n, err
+	}
+	var f index.Forms
+	var failed error
+	err = eachGone(l.ed, l.m, func(e unsafe.Pointer) bool {
+		if failed = formsOf(l.ed, l.m, l.Index, &f, e); failed != nil {
+			return false
+		}
+		for i := range f.Len() {
+			if form, _ := f.At(i); b == nil || string(form) < text {
+				n--
+			}
+		}
+		return true
+	})
+	return n, errors.Join(failed, err)
 }

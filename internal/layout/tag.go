@@ -13,6 +13,7 @@ import (
 //	index      an index on the field
 //	unique     one that has each value once
 //	index=A,B  one on these fields of the struct, in this order; unique=A,B likewise
+//	expires    the entry is not there any more from the time in the field on
 
 // checkTag returns what is wrong with the tag of a field, as advice, or "".
 func checkTag(tag string) string {
@@ -24,7 +25,7 @@ func checkTag(tag string) string {
 		name, was := strings.CutPrefix(option, "was=")
 		first, list := cutIndex(option)
 		switch {
-		case was && isIdentifier(name), option == "content", option == "index", option == "unique":
+		case was && isIdentifier(name), option == "content", option == "index", option == "unique", option == "expires":
 			listing = false
 		case list && isPath(first):
 			listing = true
@@ -75,7 +76,7 @@ func (f *Field) Indexes() (list []IndexTag) {
 			list = append(list, IndexTag{[]string{first}, strings.HasPrefix(option, "unique")})
 		case option == "index" || option == "unique":
 			list = append(list, IndexTag{nil, option == "unique"})
-		case listing && option != "content" && !strings.HasPrefix(option, "was="):
+		case listing && option != "content" && option != "expires" && !strings.HasPrefix(option, "was="):
 			last := &list[len(list)-1]
 			last.Fields = append(last.Fields, option)
 			continue
@@ -84,6 +85,9 @@ func (f *Field) Indexes() (list []IndexTag) {
 	}
 	return list
 }
+
+// Expires reports whether the tag of a field says that the entry expires at its time.
+func (f *Field) Expires() bool { return f.Tag != "" && hasOption(f.Tag, "expires") }
 
 // Former returns the former names of a field.
 func (f *Field) Former() []string { return f.was() }

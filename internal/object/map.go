@@ -247,7 +247,7 @@ func (k mapKind) dumpEntry(t Emitter, a format.Addr, sh *entry.Shape, own bool) 
 
 // Make implements Kind.
 func (k mapKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
-	key, value := s.Type(h.Addr&^format.Indexed), s.Type(h.Arg)
+	key, value := s.Type(h.Addr&^format.KeyMarks), s.Type(h.Arg)
 	if key == nil || value == nil {
 		return Told{}, errors.New("a map whose types are lost")
 	}

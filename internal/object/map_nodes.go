@@ -30,7 +30,7 @@ func (k mapKind) refer(s Walker, b *Block, of Owner, fn Refer) error {
 	if b.Word(mapKey) == 0 && b.Word(mapValue) == 0 { // one of the space's own
 		types[0], types[1] = OwnTypes()
 	} else {
-		for i, index := range [2]uint64{b.Word(mapKey) &^ format.Indexed, b.Word(mapValue)} {
+		for i, index := range [2]uint64{b.Word(mapKey) &^ format.KeyMarks, b.Word(mapValue)} {
 			var err error
 			if types[i], err = s.Type(b, index, of); err != nil {
 				return err

@@ -48,11 +48,11 @@ func (c *recast) recastMap(t task) error {
 		return err
 	}
 	now := m.was
-	indexed := now.Key & format.Indexed
+	marks := now.Key & format.KeyMarks
 	if now.Key, now.Value, err = c.descriptors(p); err != nil {
 		return err
 	}
-	if now.Key |= indexed; indexed != 0 {
+	if now.Key |= marks; marks != 0 {
 		c.indexed = append(c.indexed, t.index)
 	}
 	if !p.same() {

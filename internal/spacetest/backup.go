@@ -70,7 +70,7 @@ func ReadDump(t testing.TB, stream []byte) Dump {
 			Must(t, err)
 		case format.OpNewMap:
 			all[fmt.Sprint("map ", index)] = fmt.Sprint(h.Addr, h.Arg)
-			shapes[index] = entry.NewShape(types[h.Addr&^format.Indexed], types[h.Arg], r.Head.Secret)
+			shapes[index] = entry.NewShape(types[h.Addr&^format.KeyMarks], types[h.Arg], r.Head.Secret)
 		case format.OpSet:
 			key, value := detached(t, shapes[index], h, payload)
 			name := fmt.Sprintf("entry %d %x", index, key)

@@ -3,7 +3,10 @@
 package spacetest
 
 import (
+	"context"
 	"os"
+	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -47,6 +50,49 @@ func WithFiles(open func(path string, flag int, perm os.FileMode) (mapping.File,
 // WithoutBackground opens a space in which nothing happens by itself.
 func WithoutBackground() everheap.Option {
 	return engineOption(func(o *engine.Options) { o.Manual = true })
+}
+
+// Wall is a wall clock that a test sets, for the expiry of entries.
+type Wall struct{ now atomic.Int64 }
+
+// NewWall returns one that shows some time.
+func NewWall() *Wall {
+	w := new(Wall)
+	w.Put(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	return w
+}
+
+// Now returns what it shows.
+func (w *Wall) Now() time.Time { return time.Unix(0, w.now.Load()).UTC() }
+
+// Put sets it.
+func (w *Wall) Put(t time.Time) { w.now.Store(t.UnixNano()) }
+
+// Pass puts it forward, or back.
+func (w *Wall) Pass(d time.Duration) { w.now.Add(int64(d)) }
+
+// With opens a space whose entries expire by the clock.
+func (w *Wall) With() everheap.Option {
+	return engineOption(func(o *engine.Options) { o.Clock = w.now.Load })
+}
+
+// RemoveExpired removes what has expired in a space, as it is done in the background.
+func RemoveExpired(t testing.TB, s *everheap.Space) {
+	t.Helper()
+	Must(t, Engine(s).Remover.Tidy(context.Background()))
+}
+
+// StoredEntries returns how many entries a map has, those that have expired included.
+func StoredEntries(t testing.TB, s *everheap.Space, name string) uint64 {
+	t.Helper()
+	tx, err := Engine(s).View()
+	Must(t, err)
+	defer tx.DropView()
+	id, err := tx.IDOf(name)
+	Must(t, err)
+	_, object, err := tx.MapByID(id)
+	Must(t, err)
+	return object.Count
 }
 
 // WithCollecting opens a space whose collections drop so many objects in a transaction,

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -14,16 +13,16 @@ import (
 // Source returns a Go source file that declares the stored types of the collections with some
 // names, or of all that have names. library is the import path of the package that has the
 // handles.
-func Source(list []edit.NamedObject, space, library string, names []string) ([]byte, error) {
+func Source(list []NamedObject, space, library string, names []string) ([]byte, error) {
 	for _, name := range names {
-		if !slices.ContainsFunc(list, func(o edit.NamedObject) bool { return o.Name == name }) {
+		if !slices.ContainsFunc(list, func(o NamedObject) bool { return o.Name == name }) {
 			return nil, fmt.Errorf("%w: the space has nothing named %q", failure.ErrNotFound, name)
 		}
 	}
 	if len(names) > 0 {
-		list = slices.DeleteFunc(list, func(o edit.NamedObject) bool { return !slices.Contains(names, o.Name) })
+		list = slices.DeleteFunc(list, func(o NamedObject) bool { return !slices.Contains(names, o.Name) })
 	}
-	slices.SortFunc(list, func(a, b edit.NamedObject) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b NamedObject) int { return cmp.Compare(a.Name, b.Name) })
 	source := layout.NewSource(library)
 	var head strings.Builder
 	fmt.Fprintf(&head, "// Package stored declares the types of what is stored in the space %s:\n//\n", layout.OneLine(space))

@@ -34,6 +34,7 @@ type Watch struct {
 
 	held   *version         // reported; nil: none yet
 	next   *version         // being reported; nil: none
+	at     edit.Instants    // at which the two are looked at (EX5)
 	found  *edit.Comparison // of the two
 	pairs  []object.Pair    // found, in reverse
 	more   bool             // there may be more than these
@@ -61,7 +62,11 @@ func (s *Session) Watch(subject edit.Subject, initial bool) (*Watch, error) {
 		err = w.begin(context.Background())
 	} else {
 		w.held = held
-		err = s.watchers.Guarded(func() error { _, err := subject.Compare(nil, &held.Editor); return err })
+		err = s.watchers.Guarded(func() error {
+			w.at.Was = s.watchers.store.Clock().Now()
+			_, err := subject.Compare(nil, &held.Editor, edit.Instants{Now: w.at.Was})
+			return err
+		})
 	}
 	if err != nil {
 		w.letGo()
@@ -106,7 +111,7 @@ func (w *Watch) letGo() {
 // holds the version that the next comparison starts from, and, if that version has more
 // differences to report, the newer one as well. Errors: that of the context, ErrClosed,
 // ErrNotFound if the object does not exist any more, ErrTypeChanged, and that of fn.
-func (w *Watch) Next(ctx context.Context, fn func(d *edit.Difference) error) error {
+func (w *Watch) Next(ctx context.Context, fn func(d *Difference) error) error {
 	w.mu.Lock()
 	defer w.leave()
 	if w.over {
@@ -128,7 +133,7 @@ func (w *Watch) Next(ctx context.Context, fn func(d *edit.Difference) error) err
 
 // advance waits for a newer version and looks for its first difference.
 func (w *Watch) advance(ctx context.Context) error {
-	if _, err := w.session.AwaitVersion(ctx, w.held.number); err != nil {
+	if err := w.await(ctx); err != nil {
 		return err
 	}
 	if err := w.holdNext(); err != nil {
@@ -136,6 +141,20 @@ func (w *Watch) advance(ctx context.Context) error {
 	}
 	invariant.Point("watch.held")
 	return w.begin(ctx)
+}
+
+// await waits for a newer version, or for the instant at which something in the version that is held
+// expires.
+func (w *Watch) await(ctx context.Context) error {
+	var next int64
+	err := w.session.watchers.Guarded(func() (err error) {
+		next, err = w.subject.NextInstant(&w.held.Editor, w.at.Was)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.session.awaitEither(ctx, w.held.number, next)
 }
 
 // holdNext holds the newest version, to compare it.
@@ -151,7 +170,8 @@ func (w *Watch) begin(ctx context.Context) error {
 		if w.held != nil {
 			was = &w.held.Editor
 		}
-		if w.found, err = w.subject.Compare(was, &w.next.Editor); err != nil {
+		w.at.Now = max(w.at.Was, w.session.watchers.store.Clock().Now()) // after the version was held (EX3)
+		if w.found, err = w.subject.Compare(was, &w.next.Editor, w.at); err != nil {
 			return err
 		}
 		w.more = w.found != nil
@@ -170,7 +190,7 @@ func (w *Watch) seek(ctx context.Context) error {
 			last := len(w.pairs) - 1
 			p := w.pairs[last]
 			w.pairs = w.pairs[:last]
-			same, err := w.found.Same(p)
+			same, err := same(w.found, p)
 			if err != nil {
 				return err
 			}
@@ -202,11 +222,12 @@ func (w *Watch) search() (err error) {
 func (w *Watch) finish() {
 	w.session.watchers.letGo(w.held)
 	w.held, w.next, w.found = w.next, nil, nil
+	w.at.Was = w.at.Now
 }
 
 // report passes the difference that was found to fn, after a look for the next one.
-func (w *Watch) report(ctx context.Context, fn func(d *edit.Difference) error) error {
-	d := w.found.Difference(w.ahead)
+func (w *Watch) report(ctx context.Context, fn func(d *Difference) error) error {
+	d := difference(w.found, w.ahead)
 	w.failed = w.seek(ctx)
 	d.More = w.primed || w.failed != nil
 	if err := fn(d); err != nil {

@@ -52,7 +52,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		done.Go(func() {
 			defer w.Close()
 			for last := uint64(0); last < commits; {
-				err := w.Next(context.Background(), func(d *edit.Difference) error {
+				err := w.Next(context.Background(), func(d *watch.Difference) error {
 					return d.CopyValue(layout.NoEscapeKey(&last), d.Now)
 				})
 				if err != nil {
@@ -98,11 +98,11 @@ type metered struct {
 	cost *int
 }
 
-func (m metered) Compare(was, now *edit.Editor) (*edit.Comparison, error) {
-	found, err := m.Subject.Compare(was, now)
+func (m metered) Compare(was, now *edit.Editor, at edit.Instants) (*edit.Comparison, error) {
+	found, err := m.Subject.Compare(was, now, at)
 	if found != nil {
-		step := found.Step
-		found.Step = func(yield func(object.Pair)) (bool, error) {
+		step := found.Comparison.Step
+		found.Comparison.Step = func(yield func(object.Pair)) (bool, error) {
 			*m.cost++
 			return step(func(p object.Pair) { *m.cost++; yield(p) })
 		}
@@ -176,7 +176,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 		told := func() (n int) {
 			t.Helper()
 			for more := true; more; n++ {
-				if err := w.Next(context.Background(), func(d *edit.Difference) error { more = d.More; return nil }); err != nil {
+				if err := w.Next(context.Background(), func(d *watch.Difference) error { more = d.More; return nil }); err != nil {
 					t.Fatal(err)
 				}
 			}

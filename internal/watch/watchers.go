@@ -115,6 +115,20 @@ func (s *Session) NewestVersion() (format.Version, error) {
 // AwaitVersion returns the newest version, once it is newer than last. Errors: that of
 // the context, ErrClosed.
 func (s *Session) AwaitVersion(ctx context.Context, last format.Version) (format.Version, error) {
+	return s.await(ctx, last, 0)
+}
+
+// clockTick bounds a sleep until an instant: the wall clock may be put forward.
+const clockTick = 250 * time.Millisecond
+
+// awaitEither is AwaitVersion, and returns at an instant at the latest, if it is not 0.
+func (s *Session) awaitEither(ctx context.Context, last format.Version, instant int64) error {
+	_, err := s.await(ctx, last, instant)
+	return err
+}
+
+// await is AwaitVersion; if an instant has come it returns the version that is there.
+func (s *Session) await(ctx context.Context, last format.Version, instant int64) (format.Version, error) {
 	for {
 		if err := s.Over(ctx); err != nil {
 			return 0, err
@@ -123,7 +137,17 @@ func (s *Session) AwaitVersion(ctx context.Context, last format.Version) (format
 		if err != nil || newest > last {
 			return newest, err
 		}
-		if err := s.sleep(ctx, last); err != nil {
+		var bound <-chan time.Time
+		if instant != 0 {
+			now := s.watchers.store.Clock().Now()
+			if now >= instant {
+				return newest, nil
+			}
+			timer := time.NewTimer(min(time.Duration(instant-now), clockTick))
+			defer timer.Stop()
+			bound = timer.C
+		}
+		if err := s.sleep(ctx, last, bound); err != nil {
 			return 0, err
 		}
 	}
@@ -138,8 +162,8 @@ func (w *Watchers) look() (v format.Version, err error) {
 	return v, err
 }
 
-// sleep returns when there may be a version newer than last.
-func (s *Session) sleep(ctx context.Context, last format.Version) error {
+// sleep returns when there may be a version newer than last, or a bound is over.
+func (s *Session) sleep(ctx context.Context, last format.Version, bound <-chan time.Time) error {
 	w := s.watchers
 	w.mu.Lock()
 	if w.mu.closed {
@@ -167,6 +191,7 @@ func (s *Session) sleep(ctx context.Context, last format.Version) error {
 	select {
 	case <-moved:
 		return nil
+	case <-bound:
 	case <-ctx.Done():
 	case <-s.Closed():
 	case <-w.Gone:

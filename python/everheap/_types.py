@@ -343,7 +343,7 @@ class Binder:
             if self.stored[s["elem"]]["kind"] == "pointer":
                 raise Unstorable("everheap: a pointer to a pointer has no Python type; let a Go program read it")
             return made(_POINTER, "Optional", elem=self.bind(s["elem"], inner))
-        if kind == "dict":
+        if kind in ("dict", "built-in map"):
             args = typing.get_args(t) if t is not None else (None, None)
             if t is not None and typing.get_origin(t) is not dict:
                 raise Mismatch
@@ -481,7 +481,7 @@ class Binder:
             inner = self.annotation(s["elem"])
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
-        if kind == "dict":
+        if kind in ("dict", "built-in map"):
             return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
         if kind == "struct":
             fields = s.get("fields", [])

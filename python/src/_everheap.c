@@ -697,6 +697,7 @@ static int fill_elements(decoder *d, node *t, PyObject *list, Py_ssize_t n, int 
 static PyObject *decode_dict(decoder *d, node *t) {
 	uint32_t n;
 	if (take_u32(d, &n) < 0) return NULL;
+	if (n == UINT32_MAX) n = 0; /* a nil map */
 	if (Py_EnterRecursiveCall(" while a dict is read")) return NULL;
 	PyObject *dict = PyDict_New();
 	for (uint32_t i = 0; dict && i < n; i++) {

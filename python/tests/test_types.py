@@ -115,6 +115,23 @@ class Values(SpaceTest):
         self.space.map("m")["c"] = again  # and is stored as it was
         self.assertEqual(m["c"], m["a"])
 
+    def test_built_in_maps_of_go(self):
+        self.space._call("create", name="gomaps", spec="map[string]struct{Header map[string][]string; N map[int]map[string]int}")
+        m = self.space.map("gomaps")
+
+        @dataclasses.dataclass
+        class Mine:
+            header: Dict[str, List[str]]
+            n: Dict[int, Dict[str, int]]
+
+        mine = self.space.map("gomaps", str, Mine)
+        for v in (Mine({"X": ["1", "2"], "Y": []}, {3: {"q": 1}, 4: {}}), Mine({}, {})):
+            mine["a"] = v
+            self.assertEqual(mine["a"], v)
+            self.assertEqual((m["a"].header, m["a"].n), (v.header, v.n))
+            m["b"] = m["a"]
+            self.assertEqual(mine["b"], v)
+
     def test_plain_types(self):
         for t, values in [(int, [0, -1, (1 << 63) - 1]), (str, ["", "a\0b", "日本"]), (bytes, [b"", b"\0"]), (float, [0.5, float("inf")]), (bool, [True, False]),
                           (datetime.datetime, [datetime.datetime(1, 1, 1, tzinfo=UTC), datetime.datetime(9999, 12, 31, 23, 59, 59, 999999, UTC), datetime.datetime(1969, 12, 31, 23, 59, 59, 1, UTC)]),

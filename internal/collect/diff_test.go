@@ -1,4 +1,4 @@
-package edit_test
+package collect_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
@@ -37,7 +38,7 @@ func TestDiffObjects(t *testing.T) {
 	}
 	compare := func(was, now *engine.Tx) (n int) {
 		before, after := objects(was), objects(now)
-		err := edit.DiffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
+		err := collect.DiffObjects(&was.Editor, &now.Editor, func(index uint64, old, new format.Addr) error {
 			if before[index] != old || after[index] != new || old == new {
 				t.Fatalf("object %d: told %#x and %#x, is %#x and %#x", index, old, new, before[index], after[index])
 			}

@@ -1,0 +1,799 @@
+package indexing
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/btree"
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// Here is what of the entries of a map has expired, and how the trees that find it are kept (EX4, EX6
+// of package expiry). The instant of an entry is in a field of its value; then one tree finds what is
+// due, which is kept as any index (it is one of declared.list). Or there is a time to live; then a
+// second tree has the instant of each key.
+
+// expiring is how the entries of a map expire, as a block of the registry declares it. It is never
+// changed.
+type expiring struct {
+	index.Expiry
+	at    *index.Index // of the field; nil: there is a time to live
+	due   *edit.Map
+	until *edit.Map // nil: the instant is in the field
+}
+
+// addExpiry adds what the registry has under a name that is none of an index.
+func (x *declared) addExpiry(k *Keeper, m *edit.Map, name string, d *index.Declaration) error {
+	e, ok := index.ExpiryOf(d.Paths)
+	if !ok {
+		return &format.DamageError{File: "heap", What: "the registry of indexes says in a way that is not known when entries expire"}
+	}
+	tree := edit.SortedAt(d.Tree.ID.Index(), k.tree)
+	if x.expiry == nil {
+		x.expiry = &expiring{Expiry: e}
+	}
+	if name == index.UntilName {
+		x.expiry.until = tree
+		return nil
+	}
+	x.expiry.due = tree
+	if e.Path == "" {
+		return nil
+	}
+	at, err := index.CompileDue(e.Path, m.Shape().Key, m.Shape().Value)
+	if err != nil {
+		return err
+	}
+	x.expiry.at = at
+	x.list, x.tree = append(x.list, at), append(x.tree, tree)
+	return nil
+}
+
+// whole reports whether all is there that says when entries expire: a salvage can lose some.
+func (x *expiring) whole() bool {
+	return x != nil && x.due != nil && (x.at != nil || x.until != nil)
+}
+
+// ttl returns how entries live for a time; nil: they do not.
+func (x *declared) ttl() *expiring {
+	if x.expiry.whole() && x.expiry.at == nil {
+		return x.expiry
+	}
+	return nil
+}
+
+// roomForTimes is room for readers, which share the keeper.
+var roomForTimes = sync.Pool{New: func() any { return new(index.Times) }}
+
+// instant returns when an entry expires; the zero time: never.
+func (x *expiring) instant(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) (time.Time, error) {
+	b, sh := ed.Bounds(e), m.Shape()
+	if x.at != nil {
+		return x.at.Instant(sh.ValueOf(e), b)
+	}
+	t := roomForTimes.Get().(*index.Times)
+	defer roomForTimes.Put(t)
+	if err := t.Of(sh.Key, sh.KeyOf(e), b); err != nil {
+		return time.Time{}, err
+	}
+	return x.instantOf(ed, t)
+}
+
+// instantOf returns when the entry of a key with a time to live expires; the zero time if there is none.
+func (x *expiring) instantOf(ed *edit.Editor, t *index.Times) (time.Time, error) {
+	root, err := x.until.Object(ed)
+	if err != nil {
+		return time.Time{}, err
+	}
+	form, _, err := atLeast(ed, x.until, root, t.Key())
+	if err != nil || form == "" {
+		return time.Time{}, err
+	}
+	at, _ := t.Instant(unsafe.Slice(unsafe.StringData(form), len(form)))
+	return at, nil
+}
+
+// atLeast returns the first form of a tree that is not less than b; "" if there is none.
+func atLeast(ed *edit.Editor, tree *edit.Map, root *format.MapObject, b []byte) (form string, at int, err error) {
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	e, err := btree.AtLeast(ed.Reader, format.Link(root.Root), tree.Shape(), layout.NoEscape(&text))
+	if err != nil || e == nil {
+		return "", 0, err
+	}
+	return formIn(ed, tree, e)
+}
+
+// isPast reports whether an entry with an instant is not there any more at a time (EX1).
+func isPast(instant time.Time, at int64) bool {
+	return !instant.IsZero() && !instant.After(time.Unix(0, at))
+}
+
+// nanoseconds returns an instant as a clock tells it, within its range.
+func nanoseconds(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return 0
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+// Gone implements edit.Keeper.
+func (k *Keeper) Gone(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) (bool, error) {
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return false, err
+	}
+	return x.expiry.gone(ed, m, e, ed.Time())
+}
+
+// Judge implements edit.Keeper.
+func (k *Keeper) Judge(ed *edit.Editor, m *edit.Map) (func(e unsafe.Pointer) (bool, error), error) {
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return func(unsafe.Pointer) (bool, error) { return false, nil }, err
+	}
+	at := ed.Time()
+	return func(e unsafe.Pointer) (bool, error) { return x.expiry.gone(ed, m, e, at) }, nil
+}
+
+// gone reports whether an entry is not there any more at a time. Whoever is told so can rely on it: the
+// clock is told first (EX2).
+func (x *expiring) gone(ed *edit.Editor, m *edit.Map, e unsafe.Pointer, at int64) (bool, error) {
+	instant, err := x.instant(ed, m, e)
+	if err != nil || !isPast(instant, at) {
+		return false, err
+	}
+	ed.Store().Clock().Passed(nanoseconds(instant))
+	return true, nil
+}
+
+// pastEnd returns what is greater than all forms in the tree of what is due at a time, and less than others.
+func pastEnd(at int64) []byte { return index.After(index.AppendInstant(nil, time.Unix(0, at))) }
+
+// CountGone implements edit.Keeper.
+func (k *Keeper) CountGone(ed *edit.Editor, m *edit.Map) (n uint64, err error) {
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return 0, err
+	}
+	root, err := x.expiry.due.Object(ed)
+	if err != nil {
+		return 0, err
+	}
+	at := ed.Time()
+	b := pastEnd(at)
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	n, _, err = btree.Rank(ed.Reader, format.Link(root.Root), x.expiry.due.Shape(), layout.NoEscape(&text))
+	if n > 0 {
+		ed.Store().Clock().Passed(at)
+	}
+	return n, err
+}
+
+// eachGone calls yield with the entries that the transaction does not see any more.
+func eachGone(ed *edit.Editor, m *edit.Map, yield func(e unsafe.Pointer) bool) error {
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return err
+	}
+	at := ed.Time()
+	return x.expiry.each(ed, m, nil, pastEnd(at), func(e unsafe.Pointer) bool {
+		ed.Store().Clock().Passed(at)
+		return yield(e)
+	})
+}
+
+// GoneRanks implements edit.Keeper.
+func (k *Keeper) GoneRanks(ed *edit.Editor, m *edit.Map, object *format.MapObject) (ranks []uint64, err error) {
+	var failed error
+	err = eachGone(ed, m, func(e unsafe.Pointer) bool {
+		var key unsafe.Pointer
+		var n uint64
+		if key, failed = m.Shape().StoredKey(ed.Reader, e); failed == nil {
+			n, _, failed = btree.Rank(ed.Reader, format.Link(object.Root), m.Shape(), key)
+		}
+		ranks = append(ranks, n)
+		return failed == nil
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	slices.Sort(ranks)
+	return ranks, err
+}
+
+// each calls yield with the entries of which the forms in the tree of what is due lie between two bounds;
+// nil is none.
+func (x *expiring) each(ed *edit.Editor, m *edit.Map, from, to []byte, yield func(e unsafe.Pointer) bool) error {
+	object, err := m.Object(ed)
+	if err != nil {
+		return err
+	}
+	root, err := x.due.Object(ed)
+	if err != nil {
+		return err
+	}
+	of, were := *object, *root
+	var failed error
+	err = walkForms(ed, x.due, &were, from, to, false, func(form string, at int) bool {
+		var e unsafe.Pointer
+		if e, failed = entryOf(ed, m, &of, form, at); failed == nil && e == nil {
+			failed = errNotDue
+		}
+		return failed == nil && yield(e)
+	})
+	return errors.Join(failed, err)
+}
+
+var errNotDue = &format.DamageError{File: "heap", What: "the tree of what expires leads to a key that the map lacks; take the expiry from the collection and declare it again"}
+
+// entryOf returns the entry of the key that begins at a place of a form; nil if there is none.
+func entryOf(ed *edit.Editor, m *edit.Map, object *format.MapObject, form string, at int) (unsafe.Pointer, error) {
+	if m.Shape().Key.IsString() {
+		key := form[at:]
+		return m.Find(ed, object, layout.NoEscape(&key))
+	}
+	key, keep, err := index.ReadKeyOf(m.Shape().Key, unsafe.Slice(unsafe.StringData(form), len(form)), at)
+	if err != nil {
+		return nil, err
+	}
+	defer keep.Done()
+	return m.Find(ed, object, key)
+}
+
+// walkForms calls yield with the forms of a tree between two bounds; nil is none.
+func walkForms(ed *edit.Editor, tree *edit.Map, root *format.MapObject, from, to []byte, back bool, yield func(form string, at int) bool) error {
+	var ends [2]edit.Bound
+	var texts [2]string
+	for i, b := range [2][]byte{from, to} {
+		if b != nil {
+			texts[i] = unsafe.String(unsafe.SliceData(b), len(b))
+			ends[i].Key = unsafe.Pointer(&texts[i])
+		}
+	}
+	var failed error
+	err := tree.Between(ed, root, ends[0], ends[1], back, func(e unsafe.Pointer) bool {
+		var form string
+		var at int
+		form, at, failed = formIn(ed, tree, e)
+		return failed == nil && yield(form, at)
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// NextInstant implements edit.Keeper.
+func (k *Keeper) NextInstant(ed *edit.Editor, m *edit.Map, after int64) (int64, error) {
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return 0, err
+	}
+	root, err := x.expiry.due.Object(ed)
+	if err != nil {
+		return 0, err
+	}
+	form, _, err := atLeast(ed, x.expiry.due, root, pastEnd(after))
+	if err != nil || form == "" {
+		return 0, err
+	}
+	t, err := index.ReadInstant(unsafe.Slice(unsafe.StringData(form), len(form)))
+	return nanoseconds(t), err
+}
+
+// Renew implements edit.Keeper.
+func (k *Keeper) Renew(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) error {
+	x, err := indexesOf(ed, m)
+	if err != nil {
+		return err
+	}
+	if ttl := x.ttl(); ttl == nil || ttl.Fixed {
+		return nil
+	}
+	ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // it is read while it is replaced
+	return k.Set(ed, m, m.Shape().KeyOf(e), m.Shape().ValueOf(e))
+}
+
+// lifetime is what a change does to the time to live of an entry.
+type lifetime struct {
+	of         *expiring
+	was, until time.Time // zero: none
+
+	times index.Times
+	last  []byte // form of the key as that in the tree of what is due ends
+	form  []byte
+}
+
+// begin finds out when an entry expires, old being what is stored, before it changes.
+func (l *lifetime) begin(ed *edit.Editor, m *edit.Map, of *expiring, key, old unsafe.Pointer) (err error) {
+	l.of, l.was, l.until = of, time.Time{}, time.Time{}
+	if of == nil {
+		return nil
+	}
+	if err := l.times.Of(m.Shape().Key, key, everywhere); err != nil {
+		return err
+	}
+	if l.last, err = m.Shape().Key.AppendOrdered(l.last[:0], key, everywhere, layout.Last); err != nil {
+		return err
+	}
+	if old != nil {
+		l.was, err = of.instantOf(ed, &l.times)
+	}
+	return err
+}
+
+// set says that the entry is stored, at a time.
+func (l *lifetime) set(at int64) {
+	if l.of == nil {
+		return
+	}
+	if l.until = time.Unix(0, at).Add(l.of.TTL); l.of.Fixed && !l.was.IsZero() && !isPast(l.was, at) {
+		l.until = l.was
+	}
+}
+
+// end changes the trees. After an error the transaction can only abort.
+func (l *lifetime) end(ed *edit.Editor) error {
+	if l.of == nil || l.was.Equal(l.until) {
+		return nil
+	}
+	for _, t := range [2]time.Time{l.was, l.until} {
+		if t.IsZero() {
+			continue
+		}
+		l.form = append(index.AppendInstant(l.form[:0], t), l.last...)
+		for _, in := range [2]struct {
+			tree *edit.Map
+			form []byte
+			key  int
+		}{{l.of.due, l.form, index.InstantSize}, {l.of.until, l.times.Until(t), len(l.times.Key())}} {
+			if t == l.until {
+				if err := putForm(ed, in.tree, in.form, in.key); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := dropForm(ed, in.tree, in.form); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropForm removes a form from a tree that finds what expires.
+func dropForm(ed *edit.Editor, tree *edit.Map, form []byte) error {
+	text := unsafe.String(unsafe.SliceData(form), len(form))
+	removed, err := tree.RemoveAlone(ed, layout.NoEscape(&text))
+	if err == nil && !removed {
+		err = &format.DamageError{File: "heap", What: "the tree of what expires lacks an entry"}
+	}
+	if err != nil {
+		return ed.Fail(err)
+	}
+	return nil
+}
+
+// RemoveGone removes entries of a map that the transaction does not see any more, those that expired
+// first, until stop says so, which it calls with how many it has removed. It reports whether there
+// are others.
+func RemoveGone(ed *edit.Editor, id format.ID, stop func(removed int) bool) (removed int, more bool, err error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Expires() {
+		return 0, false, err
+	}
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return 0, false, err
+	}
+	if err := ed.BeginChange(); err != nil {
+		return 0, false, err
+	}
+	defer ed.EndChange()
+	return x.expiry.remove(ed, m, stop, func(key unsafe.Pointer) (bool, error) {
+		there, _, err := keeperOf(ed).remove(ed, m, key)
+		return there, err
+	})
+}
+
+// chunk is how many entries are listed before they are removed: the walk ends before.
+const chunk = 32
+
+// remove is RemoveGone; it removes each entry by a function.
+func (x *expiring) remove(ed *edit.Editor, m *edit.Map, stop func(removed int) bool, remove func(key unsafe.Pointer) (bool, error)) (removed int, more bool, err error) {
+	to := pastEnd(ed.Time())
+	var forms []string
+	var places []int
+	for {
+		root, err := x.due.Object(ed)
+		if err != nil {
+			return removed, false, err
+		}
+		were := *root
+		forms, places = forms[:0], places[:0]
+		err = walkForms(ed, x.due, &were, nil, to, false, func(form string, at int) bool {
+			forms, places = append(forms, string([]byte(form))), append(places, at)
+			return len(forms) < chunk
+		})
+		if err != nil || len(forms) == 0 {
+			return removed, false, err
+		}
+		for i, form := range forms {
+			if stop != nil && stop(removed) {
+				return removed, true, nil
+			}
+			key, keep, err := index.ReadKeyOf(m.Shape().Key, []byte(form), places[i])
+			if err != nil {
+				return removed, false, err
+			}
+			there, err := remove(key)
+			if keep.Done(); err == nil && !there {
+				err = errNotDue
+			}
+			if err != nil {
+				return removed, false, err
+			}
+			removed++
+		}
+	}
+}
+
+// ExpiringMaps lists the maps whose entries expire.
+func ExpiringMaps(ed *edit.Editor) (list []format.ID, err error) {
+	err = declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
+		if of.Name == index.DueName {
+			list = append(list, format.MakeID(ed.Tag(), of.Map))
+		}
+		return nil
+	})
+	return slices.Compact(list), err
+}
+
+// NextGone returns the first instant at which an entry of a map expires, or has expired; 0: none does.
+func NextGone(ed *edit.Editor, id format.ID) (int64, error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Expires() {
+		return 0, err
+	}
+	x, err := indexesOf(ed, m)
+	if err != nil || !x.expiry.whole() {
+		return 0, err
+	}
+	root, err := x.expiry.due.Object(ed)
+	if err != nil || root.Count == 0 {
+		return 0, err
+	}
+	form, _, err := atLeast(ed, x.expiry.due, root, nil)
+	if err != nil || form == "" {
+		return 0, err
+	}
+	t, err := index.ReadInstant(unsafe.Slice(unsafe.StringData(form), len(form)))
+	return max(nanoseconds(t), 1), err
+}
+
+// Expiry returns how the entries of a map expire; the zero Expiry: they do not.
+func Expiry(ed *edit.Editor, id format.ID) (x index.Expiry, err error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Expires() {
+		return x, err
+	}
+	return expiryOf(ed, m)
+}
+
+func expiryOf(ed *edit.Editor, m *edit.Map) (x index.Expiry, err error) {
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		if name == index.DueName {
+			x, _ = index.ExpiryOf(d.Paths)
+		}
+		return nil
+	})
+	return x, err
+}
+
+// HasExpiry reports whether the entries of a map expire as is said. The error is ErrExists if they
+// expire otherwise.
+func HasExpiry(ed *edit.Editor, id format.ID, want index.Expiry) (bool, error) {
+	has, err := Expiry(ed, id)
+	if err != nil || has == want || has == (index.Expiry{}) {
+		return has == want, err
+	}
+	return false, fmt.Errorf("%w: the entries expire %s; drop that first (DropExpiry), or open with Evolve, to have them expire %s", failure.ErrExists, has, want)
+}
+
+// DeclareExpiry says how the entries of a map expire from now on, and builds what finds that of those
+// that are there. What has expired so far is gone. A time to live takes the place of another as if it
+// had been there before; else it begins now. Errors: ErrUnstorable if the field is no time, or the keys have no order.
+func DeclareExpiry(ed *edit.Editor, id format.ID, want index.Expiry, tell Progress) error {
+	m, _, err := ed.MapByID(id)
+	if err != nil {
+		return err
+	}
+	if ed.Write == nil {
+		return fmt.Errorf("%w: how entries expire is declared in an Update", failure.ErrReadOnly)
+	}
+	at, err := compileExpiry(want, m)
+	if err != nil {
+		return unstorable(err)
+	}
+	if _, _, err := RemoveGone(ed, id, nil); err != nil { // EX7
+		return err
+	}
+	if err := ed.BeginChange(); err != nil {
+		return err
+	}
+	defer ed.EndChange()
+	ed.Write.Unlist() // IX6
+	if err := buildExpiry(ed, m, want, at, tell); err != nil {
+		return ed.Fail(err)
+	}
+	return ed.MarkIndexed(m.Index(), m.Kind(), true, true)
+}
+
+// compileExpiry returns the index of the field, if there is one.
+func compileExpiry(x index.Expiry, m *edit.Map) (*index.Index, error) {
+	if x.Path != "" {
+		return index.CompileDue(x.Path, m.Shape().Key, m.Shape().Value)
+	}
+	if err := m.Shape().Key.OrderError(); err != nil {
+		return nil, &index.Error{Index: "of the times at which entries expire", Path: "", What: "the keys of the map, of type " + m.Shape().Key.String() + ", have no order"}
+	}
+	return nil, nil
+}
+
+// buildExpiry makes the trees of a declaration from the entries, and enters it.
+func buildExpiry(ed *edit.Editor, m *edit.Map, want index.Expiry, at *index.Index, tell Progress) error {
+	object, err := m.Object(ed)
+	if err != nil {
+		return err
+	}
+	var due, until forms
+	if at != nil {
+		if err := due.collect(ed, at, m, object, tell); err != nil {
+			return err
+		}
+		if err := dropDeclaration(ed, m, index.UntilName); err != nil {
+			return err
+		}
+		return due.enter(ed, at.Name, want.Paths(), false, m, tell)
+	}
+	x := &declared{}
+	if m.Indexed() {
+		if x, err = timesOf(ed, m); err != nil {
+			return err
+		}
+	}
+	if err := collectTimes(ed, m, object, want, x.ttl(), &due, &until); err != nil {
+		return err
+	}
+	if err := due.enter(ed, index.DueName, want.Paths(), false, m, tell); err != nil {
+		return err
+	}
+	return until.enter(ed, index.UntilName, want.Paths(), false, m, nil)
+}
+
+// timesOf returns what the registry has of how entries expire, and no index: those may be about to be
+// built anew.
+func timesOf(ed *edit.Editor, m *edit.Map) (*declared, error) {
+	x := &declared{}
+	err := eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		e, ok := index.ExpiryOf(d.Paths)
+		if name != index.DueName && name != index.UntilName || !ok || e.Path != "" {
+			return nil
+		}
+		return x.addExpiry(keeperOf(ed), m, name, d)
+	})
+	return x, err
+}
+
+// collectTimes makes the forms of the entries in the trees of a time to live: of those that had one so
+// far from when that began, of the others from now.
+func collectTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, want index.Expiry, old *expiring, due, until *forms) error {
+	var t index.Times
+	var b []byte
+	var failed error
+	begun := time.Unix(0, ed.Time())
+	sh := m.Shape()
+	err := m.Each(ed, object, func(e unsafe.Pointer) bool {
+		bounds := ed.Bounds(e)
+		if failed = t.Of(sh.Key, sh.KeyOf(e), bounds); failed != nil {
+			return false
+		}
+		at := begun.Add(want.TTL)
+		if old != nil {
+			var was time.Time
+			if was, failed = old.instantOf(ed, &t); failed != nil {
+				return false
+			}
+			if !was.IsZero() {
+				at = was.Add(want.TTL - old.TTL)
+			}
+		}
+		if b, failed = sh.Key.AppendOrdered(index.AppendInstant(b[:0], at), sh.KeyOf(e), bounds, layout.Last); failed != nil {
+			return false
+		}
+		due.add(b, index.InstantSize)
+		until.add(t.Until(at), len(t.Key()))
+		return true
+	})
+	due.sort()
+	until.sort()
+	return errors.Join(failed, err)
+}
+
+// add adds a form, in which the key begins at a place.
+func (f *forms) add(form []byte, key int) {
+	f.list = append(f.list, place{uint64(len(f.buf)), uint32(key), uint32(len(form))})
+	f.buf = append(f.buf, form...)
+}
+
+// sort puts them in order.
+func (f *forms) sort() {
+	slices.SortFunc(f.list, func(a, b place) int {
+		return bytes.Compare(f.buf[a.from:a.from+uint64(a.len)], f.buf[b.from:b.from+uint64(b.len)])
+	})
+}
+
+// dropDeclaration removes what the registry has under a name.
+func dropDeclaration(ed *edit.Editor, m *edit.Map, name string) error {
+	registry, _, err := registryOf(ed)
+	if err == nil && registry != nil {
+		_, err = registry.Delete(ed, unsafe.Pointer(&index.Of{Map: m.Index(), Name: name}))
+	}
+	return err
+}
+
+// DropExpiry ends that the entries of a map expire, and reports whether they did. What has expired so
+// far is gone (EX7).
+func DropExpiry(ed *edit.Editor, id format.ID) (bool, error) {
+	m, _, err := ed.MapByID(id)
+	if err != nil || !m.Expires() {
+		return false, err
+	}
+	if ed.Write == nil {
+		return false, fmt.Errorf("%w: that entries expire is ended in an Update", failure.ErrReadOnly)
+	}
+	if _, _, err := RemoveGone(ed, id, nil); err != nil {
+		return false, err
+	}
+	if err := ed.BeginChange(); err != nil {
+		return false, err
+	}
+	defer ed.EndChange()
+	for _, name := range [2]string{index.DueName, index.UntilName} {
+		if err := dropDeclaration(ed, m, name); err != nil {
+			return false, err
+		}
+	}
+	left := 0
+	if err := eachDeclaration(ed, m.Index(), func(string, *index.Declaration) error { left++; return nil }); err != nil {
+		return false, err
+	}
+	ed.Write.Unlist() // IX6
+	return true, ed.MarkIndexed(m.Index(), m.Kind(), left > 0, false)
+}
+
+// rebuildExpiry builds anew what finds the expired entries of a map, from its present types, and
+// removes the entries that have expired, without their indexes, which are still to be built anew: so
+// they are in the way of none that is unique. One that is lenient ends what cannot be.
+func rebuildExpiry(ed *edit.Editor, m *edit.Map, tell Progress, lenient bool) error {
+	x, err := expiryOf(ed, m)
+	if err != nil {
+		return err
+	}
+	x = x.Follow(m.Shape().Value)
+	at, err := compileExpiry(x, m)
+	if x == (index.Expiry{}) || err != nil && lenient { // a salvage has lost it
+		return endExpiry(ed, m)
+	}
+	if err != nil {
+		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  end it first (DropExpiry), or say by a tag was= which field took the place of another"}}
+	}
+	if err := buildExpiry(ed, m, x, at, tell); err != nil {
+		return err
+	}
+	now := &declared{}
+	err = eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
+		if name == index.DueName || name == index.UntilName {
+			return now.addExpiry(keeperOf(ed), m, name, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var l lifetime
+	_, _, err = now.expiry.remove(ed, m, nil, func(key unsafe.Pointer) (bool, error) {
+		if now.expiry.at == nil {
+			if err := l.begin(ed, m, now.expiry, key, key); err != nil {
+				return false, err
+			}
+			if err := l.end(ed); err != nil {
+				return false, err
+			}
+			return m.RemoveAlone(ed, key)
+		}
+		object, err := m.Object(ed)
+		if err != nil {
+			return false, err
+		}
+		e, err := m.Find(ed, object, key)
+		if err != nil || e == nil {
+			return false, err
+		}
+		var f index.Forms
+		if err := formsOf(ed, m, now.expiry.at, &f, e); err != nil {
+			return false, err
+		}
+		for i := range f.Len() {
+			form, _ := f.At(i)
+			if err := dropForm(ed, now.expiry.due, form); err != nil {
+				return false, err
+			}
+		}
+		return m.RemoveAlone(ed, key)
+	})
+	return err
+}
+
+// endExpiry makes a map one whose entries do not expire.
+func endExpiry(ed *edit.Editor, m *edit.Map) error {
+	for _, name := range [2]string{index.DueName, index.UntilName} {
+		if err := dropDeclaration(ed, m, name); err != nil {
+			return err
+		}
+	}
+	return ed.MarkIndexed(m.Index(), m.Kind(), true, false)
+}
+
+// verifyTimes compares the trees of a time to live with the entries of the map.
+func verifyTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, x *expiring, find func(object uint64, what string)) error {
+	due, err := x.due.Object(ed)
+	if err != nil {
+		return err
+	}
+	until, err := x.until.Object(ed)
+	if err != nil {
+		return err
+	}
+	if due.Count != object.Count || until.Count != object.Count {
+		find(m.Index(), fmt.Sprintf("of %d entries %d and %d have an instant at which they expire", object.Count, until.Count, due.Count))
+	}
+	var failed error
+	lacks := 0
+	err = m.Each(ed, object, func(e unsafe.Pointer) bool {
+		var t time.Time
+		if t, failed = x.instant(ed, m, e); failed != nil {
+			return false
+		}
+		b := index.AppendInstant(nil, t)
+		if b, failed = m.Shape().Key.AppendOrdered(b, m.Shape().KeyOf(e), ed.Bounds(e), layout.Last); failed != nil {
+			return false
+		}
+		text := string(b)
+		var found unsafe.Pointer
+		if found, failed = x.due.Find(ed, due, layout.NoEscape(&text)); failed != nil {
+			return false
+		}
+		if t.IsZero() || found == nil || *(*uint32)(x.due.Shape().ValueOf(found)) != index.InstantSize {
+			lacks++
+		}
+		return true
+	})
+	if lacks > 0 {
+		find(m.Index(), fmt.Sprintf("%d entries lack the instant at which they expire, or are not found by it", lacks))
+	}
+	return errors.Join(failed, err)
+}

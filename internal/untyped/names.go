@@ -1,0 +1,56 @@
+package untyped
+
+import (
+	"unsafe"
+
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/layout"
+)
+
+// NamedObject is an entry of the catalog.
+type NamedObject struct {
+	Name  string
+	ID    format.ID
+	Kind  string
+	Key   *layout.Type // nil: it has no keys
+	Value *layout.Type
+	Count uint64
+}
+
+// Names lists the catalog, in no order.
+func Names(ed *edit.Editor) ([]NamedObject, error) {
+	var list []NamedObject
+	var err error
+	sh := ed.Store().Catalog
+	walkErr := ed.OwnEntries(ed.State.Catalog, func(entry unsafe.Pointer) bool {
+		var name string
+		if err = sh.Key.CopyOut(unsafe.Pointer(&name), sh.KeyOf(entry), ed.Bounds(entry)); err != nil {
+			return false
+		}
+		if name == index.RegistryName {
+			return true
+		}
+		var o NamedObject
+		if o, err = describe(ed, name, *layout.Cast[uint64](sh.ValueOf(entry))); err != nil {
+			return false
+		}
+		list = append(list, o)
+		return true
+	})
+	if err == nil {
+		err = walkErr
+	}
+	return list, err
+}
+
+// describe reads what a named object is.
+func describe(ed *edit.Editor, name string, at uint64) (NamedObject, error) {
+	id := format.MakeID(ed.Tag(), at)
+	st, err := ed.Stored(id)
+	if err != nil {
+		return NamedObject{Name: name, ID: id}, err
+	}
+	return NamedObject{Name: name, ID: id, Kind: st.Kind, Key: st.Key, Value: st.Value, Count: st.Count}, nil
+}

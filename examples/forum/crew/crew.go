@@ -103,6 +103,14 @@ func (c *Crew) listen() error {
 		}
 		return err
 	}}
+	// With SO_REUSEPORT another crew of this user could have the port as well: then browsers
+	// would get now this site and now that one.
+	probe, err := net.Listen("tcp", c.address)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", c.address, err)
+	}
+	c.address = probe.Addr().String()
+	probe.Close()
 	for range c.opt.Seats {
 		l, err := config.Listen(context.Background(), "tcp", c.address)
 		if err != nil {

@@ -84,7 +84,7 @@ func (p Plan) Count(i int) int {
 		rest -= n
 	}
 	n := p.Stories - len(Sizes)
-	rank := 1 + (i*7919)%n // 7919 is a prime: each rank comes once, unless it divides n
+	rank := 1 + i*(n*618/1000|1)%n // in steps of the golden section: far from each other
 	weight := 0.0
 	for k := 1; k <= n; k++ {
 		weight += 1 / (float64(k) + 8)

@@ -17,23 +17,9 @@ import (
 
 func pathEscape(s string) string { return url.PathEscape(s) }
 
-// frame appends the beginning of a page, by a template; the end is close.
-func (q *request) frame(title string, live string) error {
-	return templates.ExecuteTemplate(q.out, "head", map[string]any{"Title": title, "Name": q.name, "Points": q.points, "Live": live,
-		"Query": q.URL.Query().Get("q"), "Here": q.URL.RequestURI(), "Style": assets["style.css"].path, "Script": assets["live.js"].path, "Icon": assets["icon.svg"].path})
-}
-
-func (q *request) close() {
-	if err := templates.ExecuteTemplate(q.out, "foot", q.site.opt.Store); err != nil {
-		panic(err)
-	}
-}
-
 // template makes a whole page of a template.
 func (q *request) template(name, title string, data any) error {
-	if err := q.frame(title, ""); err != nil {
-		return err
-	}
+	q.frame(title, "")
 	if err := templates.ExecuteTemplate(q.out, name, data); err != nil {
 		return err
 	}
@@ -61,13 +47,15 @@ func (q *request) tagged() error {
 }
 
 func (q *request) stories(title, live string, n int, stories iter.Seq[*page.Story], order page.Order) error {
-	if err := q.frame(title, live); err != nil {
-		return err
-	}
-	if err := templates.ExecuteTemplate(q.out, "front", map[string]any{"Title": title, "Count": n, "Order": order}); err != nil {
-		return err
-	}
+	q.frame(title, live)
 	b := q.out
+	b.raw(`<div class="top"><h1>`)
+	b.text(title)
+	b.raw(`</h1><p class="quiet"><span id="count">`)
+	b.int(n)
+	b.raw(`</span> stories`)
+	b.raw(map[page.Order]string{page.Newest: ", the newest first", page.Active: ", the last answered first", page.Top: ", the most liked first"}[order])
+	b.raw(`</p></div>`)
 	b.raw(`<ol class="stories" id="stories">`)
 	for s := range stories {
 		b.story(s)
@@ -131,15 +119,9 @@ func (q *request) story() error {
 		return err
 	}
 	return q.site.store.Story(id, 0, func(s *page.Story, comments []page.Comment) error {
-		if err := q.frame(s.Title, fmt.Sprintf("/s/%d/live?after=%d", id, len(comments))); err != nil {
-			return err
-		}
+		q.frame(s.Title, fmt.Sprintf("/s/%d/live?after=%d", id, len(comments)))
 		can := q.abilities(id)
-		data := map[string]any{"Story": s, "Paragraphs": s.Text, "Host": hostOf(s.Link), "Can": can, "Moderate": can.moderate && s.Author != q.name,
-			"Reply": can.reply, "Key": rand.Text(), "Count": len(comments)}
-		if err := templates.ExecuteTemplate(q.out, "story", data); err != nil {
-			return err
-		}
+		q.article(s, len(comments), can)
 		q.out.comments(comments, can)
 		q.close()
 		return nil
@@ -299,9 +281,7 @@ func (q *request) submit() error {
 // user shows a user and all that they wrote.
 func (q *request) user() error {
 	return q.site.store.User(q.PathValue("name"), func(u *page.User, posts iter.Seq[*page.Post]) error {
-		if err := q.frame(u.Name, ""); err != nil {
-			return err
-		}
+		q.frame(u.Name, "")
 		if err := templates.ExecuteTemplate(q.out, "user", u); err != nil {
 			return err
 		}
@@ -319,9 +299,7 @@ func (q *request) search() error {
 	words := page.Words(cut(q.FormValue("q"), 200))
 	words = words[:min(len(words), page.MaxSearch)]
 	return q.site.store.Search(words, mostFound, func(n int, posts iter.Seq[*page.Post]) error {
-		if err := q.frame("Search", ""); err != nil {
-			return err
-		}
+		q.frame("Search", "")
 		if err := templates.ExecuteTemplate(q.out, "search", map[string]any{"Words": words, "Count": n, "Most": mostFound}); err != nil {
 			return err
 		}

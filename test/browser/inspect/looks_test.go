@@ -34,7 +34,7 @@ func TestPage_LooksEverywhere(t *testing.T) {
 		{"collections", "view=collections&id=" + hex("users") + "&key=%22ada-000%22", `document.querySelector(".tree .ref") && document.querySelector(".row")`},
 		{"list", "view=collections&id=" + hex("posts"), `document.querySelector(".row .key")`},
 		{"names", "view=collections", `document.querySelector(".links a")`},
-		{"now", "view=now", `document.querySelectorAll(".number").length > 3 && document.querySelector("table")`},
+		{"now", "view=now", `document.querySelectorAll(".stat").length > 3 && document.querySelector("table")`},
 		{"heap", "view=heap", `document.querySelector(".legend span")`},
 		{"time", "view=time&with=before+the+day&id=" + hex("users"), `document.querySelector(".change")`},
 		{"types", "view=types", `document.querySelector(".source .word")`},

@@ -1,6 +1,8 @@
 package heap
 
 import (
+	"sync/atomic"
+
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 )
@@ -12,6 +14,7 @@ type Marks struct {
 	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
+	Seen    *atomic.Uint64 // Bytes, for who looks at it meanwhile; nil: nobody
 
 	withheld *ExtentSet // nil: none
 }
@@ -30,8 +33,12 @@ func (m *Marks) Add(a format.Addr) bool {
 	if !m.set(a) {
 		return false
 	}
+	size := blockSize(m.heap.header(a))
 	m.Blocks++
-	m.Bytes += blockSize(m.heap.header(a))
+	m.Bytes += size
+	if m.Seen != nil {
+		m.Seen.Add(uint64(size))
+	}
 	return true
 }
 

@@ -79,7 +79,9 @@ func (a *Audit) verify(seen *atomic.Uint64) *check.Report {
 	defer a.Live.Release(&hold)
 	r := a.Heap.Reader(true)
 	marks := a.Heap.NewMarks(a.Live.Carved())
-	marks.Seen = seen
+	if seen != nil {
+		marks.Seen = seen.Add
+	}
 	report := check.Verify(&r, hold.State, marks, a.shape)
 	a.checkFree(report, marks, a.pinsIn(hold.State))
 	a.checkAnchors(report, &r, marks)

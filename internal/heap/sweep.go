@@ -1,8 +1,6 @@
 package heap
 
 import (
-	"sync/atomic"
-
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 )
@@ -14,7 +12,7 @@ type Marks struct {
 	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
-	Seen    *atomic.Uint64 // Bytes, for who looks at it meanwhile; nil: nobody
+	Seen    func(bytes uint64) (sum uint64) // is told of each block, for who looks meanwhile; nil: nobody does
 
 	withheld *ExtentSet // nil: none
 }
@@ -37,7 +35,7 @@ func (m *Marks) Add(a format.Addr) bool {
 	m.Blocks++
 	m.Bytes += size
 	if m.Seen != nil {
-		m.Seen.Add(uint64(size))
+		m.Seen(uint64(size))
 	}
 	return true
 }

@@ -52,7 +52,7 @@ func (p *Picture) Add(a format.Addr) bool {
 	if extent < p.First || extent-p.First >= uint64(len(p.Classes)) {
 		return true // written since the picture was begun
 	}
-	if !p.marks.Add(a) {
+	if marks := p.marks; !marks.Add(a) {
 		return false
 	}
 	for left := uint64(p.heap.BlockBytes(a)); left > 0 && extent-p.First < uint64(len(p.Classes)); extent++ {

@@ -40,6 +40,7 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Write the rows of a collection, or of all, as JSON lines or CSV."`
 	Import     importCmd     `cmd:"" help:"Read rows of JSON lines or CSV into a collection. Killed at any moment and started again, it stores each row once."`
 	Shell      shellCmd      `cmd:"" help:"Ask a space for entries and change them, line by line; .help in it teaches."`
+	Inspect    inspectCmd    `cmd:"" help:"Look into spaces in a browser, live: what they hold, what happens, where the bytes are, and what they were."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
 	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`

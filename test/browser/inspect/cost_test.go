@@ -4,6 +4,7 @@ package inspect
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,12 +25,18 @@ import (
 	"github.com/everheap/everheap/test/browser/chrome"
 )
 
+var (
+	costRounds = flag.Int("cost.rounds", 12, "how often BenchmarkWriter_PageOpen measures each")
+	costOf     = flag.String("cost.of", "nothing,client,now,collections,heap", "what it measures the cost of")
+)
+
 // BenchmarkWriter_PageOpen measures what an open page costs who writes at full speed, in turns with
 // none, as ratios: commits per second, and commits per second of processor time of the thread that
 // writes, which other programs of the machine disturb less. "client" asks what the page asks, and
 // draws nothing. Run it once: -bench Writer -benchtime 1x.
 func BenchmarkWriter_PageOpen(b *testing.B) {
-	const rounds, span = 12, time.Second
+	const span = time.Second
+	rounds := *costRounds
 	browser := chrome.Start(b)
 	dir, s := forum(b, 100_000)
 	words, err := everheap.OpenMap[string, int](s, "words")
@@ -45,7 +52,7 @@ func BenchmarkWriter_PageOpen(b *testing.B) {
 	}
 	id := idOf(b, s, "words")
 	for b.Loop() {
-		for _, name := range []string{"nothing", "client", "now", "collections", "heap"} {
+		for _, name := range strings.Split(*costOf, ",") {
 			var ratios [2][]float64
 			used = [2]time.Duration{}
 			for i := range rounds {
@@ -77,7 +84,7 @@ func BenchmarkWriter_PageOpen(b *testing.B) {
 				b.ReportMetric(r[rounds/2], name+"-"+strings.ReplaceAll(of, " ", "-"))
 			}
 			b.Logf("%-12s of a processor the command used %.1f %% and the browser %.1f %%", name,
-				100*used[0].Seconds()/(rounds*span).Seconds(), 100*used[1].Seconds()/(rounds*span).Seconds())
+				100*used[0].Seconds()/(time.Duration(rounds)*span).Seconds(), 100*used[1].Seconds()/(time.Duration(rounds)*span).Seconds())
 		}
 	}
 }

@@ -202,7 +202,8 @@ func TestTrace(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	var last everheap.TraceEvent
-	key := struct{}{}
+	type of struct{}
+	key := of{}
 	trace := func(ctx context.Context, e everheap.TraceEvent) {
 		mu.Lock()
 		defer mu.Unlock()

@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
 	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
 	{"cmd/everheap/internal/rawjson", "internal/inspect"},
+	{"internal/metric"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
@@ -71,6 +72,7 @@ var rootOnly = map[string]map[string]string{
 	"cmd/everheap/internal/rawjson":  {},
 	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":       {},
+	"internal/metric":                {".": "the library"},
 	"examples/resume":                {".": "the library"},
 }
 

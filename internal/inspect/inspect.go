@@ -51,9 +51,7 @@ type Options struct {
 	Sources []Source
 	Write   bool   // the sources are open for writing, and the page may write them
 	Version string // of the command, to be shown
-	// Extra are handlers of other paths, such as /metrics. The guard of the page is theirs as
-	// well: their clients send the token as "Authorization: Bearer TOKEN".
-	Extra map[string]http.Handler
+	Token   string // of the address; "": a new one
 }
 
 // Server serves the page.
@@ -72,7 +70,10 @@ type Server struct {
 // New opens the spaces. Those that cannot be opened are shown with the reason, unless none can:
 // then that is the error. Close must follow.
 func New(opt Options) (*Server, error) {
-	s := &Server{opt: opt, token: secret(), session: secret()}
+	s := &Server{opt: opt, token: opt.Token, session: secret()}
+	if s.token == "" {
+		s.token = secret()
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.work = newWork()
 	var failed []error
@@ -188,9 +189,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	s.routes(mux)
-	for path, h := range s.opt.Extra {
-		mux.Handle(path, h)
-	}
 	return s.guard(mux)
 }
 
@@ -215,6 +213,7 @@ func (s *Server) routes(mux *http.ServeMux) {
 	get("changes", inSpace(s, (*space).changes))
 	mux.HandleFunc("GET /api/live", s.live)
 	mux.HandleFunc("GET /api/backup", s.backup)
+	mux.HandleFunc("GET /metrics", s.metrics) // its clients send the token as "Authorization: Bearer TOKEN"
 
 	post := func(path string, fn func(ctx context.Context, sp *space, c *change) (any, error)) {
 		mux.HandleFunc("POST /api/"+path, s.post(fn))

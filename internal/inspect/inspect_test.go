@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,7 +41,7 @@ func serve(t *testing.T, write bool) *served {
 	dir := s.Stats().Dir
 	server, err := New(Options{Write: write, Sources: []Source{{Name: "here", Open: func() (*everheap.Space, error) {
 		return everheap.Open(dir) // as the test has it: a process has a space open in one mode
-	}}}, Extra: map[string]http.Handler{"GET /extra": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "more") })}})
+	}}}})
 	spacetest.Must(t, err)
 	server.port = "1"
 	t.Cleanup(func() { spacetest.Must(t, server.Close()) })
@@ -105,8 +104,8 @@ func TestGuard_RefusesOthers(t *testing.T) {
 		"the page":        {"GET", "/", nil, 200},
 		"its script":      {"GET", "/app.js", nil, 200},
 		"an answer":       {"GET", "/api/spaces", nil, 200},
-		"more":            {"GET", "/extra", nil, 200},
-		"more, by others": {"GET", "/extra", func(r *http.Request) { r.Header.Del("Cookie") }, 401},
+		"metrics":         {"GET", "/metrics", nil, 200},
+		"metrics, others": {"GET", "/metrics", func(r *http.Request) { r.Header.Del("Cookie") }, 401},
 		"no cookie":       {"GET", "/api/spaces", func(r *http.Request) { r.Header.Del("Cookie") }, 401},
 		"no cookie, page": {"GET", "/", func(r *http.Request) { r.Header.Del("Cookie") }, 401},
 		"wrong cookie":    {"GET", "/api/spaces", header("Cookie", s.cookie()+"="+s.token), 401},
@@ -473,4 +472,28 @@ func FuzzParseQuery(f *testing.F) {
 			t.Errorf("%q became %+v", raw, q)
 		}
 	})
+}
+
+// The metrics are those of the space, by its name, as text that Prometheus reads.
+func TestMetrics(t *testing.T) { // IN5
+	s := serve(t, false)
+	spacetest.MapOf[string, int](t, s.space)
+	w := s.send("GET", "/metrics", "", nil)
+	for _, want := range []string{"# TYPE everheap_up gauge\neverheap_up{space=", "\n# TYPE everheap_versions_total counter\n", `collection="`, fmt.Sprintf("} %d\n", s.space.Stats().Version)} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the metrics lack %q: %s", want, w.Body)
+		}
+	}
+	s.spaces[0].measured.took = time.Hour
+	if again := s.send("GET", "/metrics", "", nil); again.Body.String() != w.Body.String() {
+		t.Error("what takes long is found out anew at once")
+	}
+}
+
+func TestCheckToken(t *testing.T) {
+	for token, ok := range map[string]bool{"0123456789abcdef": true, "short": false, strings.Repeat("a", 257): false, "0123456789abcde/": false, "0123456789 abcdef": false} {
+		if err := CheckToken(token); (err == nil) != ok {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
 }

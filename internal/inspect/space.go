@@ -26,6 +26,8 @@ type space struct {
 	pulse *pulse
 	walks chan struct{} // holds who walks over much (IN5)
 	drawn drawn
+
+	measured measured
 }
 
 // newSpace returns a space that is not open yet.

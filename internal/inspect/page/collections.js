@@ -22,7 +22,8 @@ export function collections(page) {
   };
   const start = async () => { pane(); await list.load(); rows.show(); one.show(); };
   start();
-  const changed = often(400, () => { list.load(); rows.refresh(); one.refresh(); });
+  const looked = often(900, () => { rows.refresh(); one.refresh(); }), counted = often(2700, () => list.load());
+  const changed = () => { looked(); counted(); };
   return {
     version: changed,
     changed(before) {

@@ -3,13 +3,16 @@
 import { h, fill, size, short, count, since, plural } from "./base.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
+// Between lines of the axes: whole numbers, and powers of two.
+const whole = Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((x) => x * 10 ** n)).flat(), powers = Array.from({ length: 50 }, (_, n) => 2 ** n);
+
 // Each chart: what it shows of two samples that follow each other, and how it is written.
 const charts = [
   { title: "Commits", unit: "per second", text: short, lines: [{ of: (s, p) => p && rate(s.version - p.version, s, p) }] },
-  { title: "Journal written", unit: "bytes per second", text: size, hint: "In steps of 2 MiB, over ten seconds", lines: [{ of: (s, p, i, all) => journal(all, i) }] },
-  { title: "Not yet durable", unit: "versions behind", text: short, lines: [{ of: (s) => s.version - Math.min(s.version, s.durable) }] },
-  { title: "Versions held", unit: "by other processes", text: count, lines: [{ of: (s) => s.readers }] },
-  { title: "Size", unit: "", text: size, wide: true, lines: [{ name: "on disk", of: (s) => s.disk }, { name: "used", of: (s) => s.used }, { name: "reached by the newest version", of: (s) => s.live }] },
+  { title: "Journal written", unit: "bytes per second", text: size, steps: powers, hint: "In steps of 2 MiB, over ten seconds", lines: [{ of: (s, p, i, all) => journal(all, i) }] },
+  { title: "Not yet durable", unit: "versions behind", text: short, steps: whole, lines: [{ of: (s) => s.version - Math.min(s.version, s.durable) }] },
+  { title: "Versions held", unit: "by other processes", text: count, steps: whole, lines: [{ of: (s) => s.readers }] },
+  { title: "Size", unit: "", text: size, steps: powers, wide: true, lines: [{ name: "on disk", of: (s) => s.disk }, { name: "used", of: (s) => s.used }, { name: "reached by the newest version", of: (s) => s.live }] },
 ];
 
 const rate = (n, s, p) => Math.max(0, n) / Math.max(0.2, (s.t - p.t) / 1000);
@@ -75,7 +78,7 @@ class Chart {
       cursor: { y: false, points: { size: 6 } },
       legend: { show: this.of.lines.length > 1, live: false },
       scales: { x: { time: true, range: (u, lo, hi) => [Math.min(lo ?? 0, (hi ?? 0) - 60), hi ?? 1] }, y: { range: (u, lo, hi) => [0, Math.max(1, (hi ?? 1) * 1.1)] } },
-      axes: [{ ...axis, size: 22, space: 90 }, { ...axis, size: 62, space: 34, values: (u, v) => v.map((x) => this.of.text(x)) }],
+      axes: [{ ...axis, size: 22, space: 90 }, { ...axis, size: 62, space: 34, incrs: this.of.steps, values: (u, v) => v.map((x) => this.of.text(x)) }],
       series: [{}, ...this.of.lines.map((l, i) => ({ label: l.name, stroke: colors[i], width: 2, fill: this.of.lines.length === 1 ? colors[0] + "22" : undefined, points: { show: false }, spanGaps: false }))],
     }, [[], ...this.of.lines.map(() => [])], this.box);
   }

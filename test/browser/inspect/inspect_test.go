@@ -162,8 +162,16 @@ func forum(t testing.TB, many int) (dir string, s *everheap.Space) {
 	return dir, s
 }
 
-// serve starts the command, and returns the address that it prints.
+// serve starts the command for a test, and returns the address that it prints.
 func serve(t testing.TB, args ...string) string {
+	t.Helper()
+	address, _, end := start(t, args...)
+	t.Cleanup(end)
+	return address
+}
+
+// start starts the command, until end is called.
+func start(t testing.TB, args ...string) (address string, pid int, end func()) {
 	t.Helper()
 	c := exec.Command(command, append([]string{"inspect"}, args...)...)
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -171,16 +179,16 @@ func serve(t testing.TB, args ...string) string {
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
-	t.Cleanup(func() {
+	end = func() {
 		must(t, c.Process.Signal(syscall.SIGTERM))
 		if err := c.Wait(); err != nil {
 			t.Errorf("the command ended with %v", err)
 		}
-	})
+	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	must(t, err)
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), c.Process.Pid, end
 }
 
 // run runs another process: a verb of the command.

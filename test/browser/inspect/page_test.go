@@ -194,7 +194,9 @@ func TestServer_RefusesOthers(t *testing.T) {
 		return answer.StatusCode
 	}
 	right := map[string]string{"Authorization": "Bearer " + at.Query().Get("token")}
-	with := func(k, v string) map[string]string { return map[string]string{"Authorization": right["Authorization"], k: v} }
+	with := func(k, v string) map[string]string {
+		return map[string]string{"Authorization": right["Authorization"], k: v}
+	}
 	for name, c := range map[string]struct {
 		path   string
 		header map[string]string

@@ -69,6 +69,7 @@ type keys struct {
 	mu      sync.Mutex
 	lists   map[keysOf]*keyList
 	making  map[keysOf]*making
+	turn    sync.Mutex // of who makes a list
 	running sync.WaitGroup
 }
 
@@ -147,7 +148,9 @@ func (k *keys) begin(sp *space, of keysOf, total int) *making {
 	m := &making{total: total, done: make(chan struct{})}
 	k.making[of] = m
 	k.running.Go(func() {
+		k.turn.Lock()
 		l, err := sp.makeList(of, m)
+		k.turn.Unlock()
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		delete(k.making, of)

@@ -73,34 +73,44 @@ export function time(page) {
     changes.scrollIntoView({ block: "nearest" });
   };
 
+  const resize = new ResizeObserver(() => { if (data && !ended) drawLine(line, data, page); });
+  resize.observe(page.main);
   const again = later(1500, () => { if (!ended) { load(); differences(); } });
   load();
   differences();
-  return { version() { if (Date.now() - drawn > 5000) again(); }, changed() { draw(); differences(); }, end() { ended = true; } };
+  return { version() { if (Date.now() - drawn > 5000) again(); }, changed() { draw(); differences(); }, end() { ended = true; resize.disconnect(); } };
 }
 
 const compare = (page, at, id) => page.get("changes", { at, id });
 
-// drawLine draws the checkpoints and now, by their versions' times.
+// drawLine draws the checkpoints and now, by their versions' times. A name that finds no room in three
+// rows is left out: pointing at its checkpoint tells it.
 function drawLine(box, data, page) {
   const points = [...data.list.map((c) => ({ t: c.committed, name: c.name, version: c.version })), { t: data.committed, name: "now", version: data.version, now: true }];
-  const lo = Math.min(...points.map((p) => p.t)), hi = Math.max(...points.map((p) => p.t), lo + 1), W = 1000;
-  let last = -1e9, level = 0;
-  const places = points.map((p) => {
-    let x = hi === lo + 1 ? W / 2 : 40 + (p.t - lo) / (hi - lo) * (W - 80);
-    return { ...p, x };
-  }).sort((a, b) => a.x - b.x || a.version - b.version);
-  for (const p of places) { // those that are too near are drawn in steps
-    p.x = Math.max(p.x, last + 14);
-    level = p.x - last < 120 ? (level + 1) % 3 : 0;
-    p.level = level;
-    last = p.x;
+  const lo = Math.min(...points.map((p) => p.t)), hi = Math.max(...points.map((p) => p.t)), width = Math.max(200, box.clientWidth - 50);
+  for (const p of points) p.x = hi === lo ? 0.5 : (p.t - lo) / (hi - lo);
+  points.sort((a, b) => a.x - b.x || a.version - b.version);
+  const gap = Math.min(15, (width - 14) / points.length); // those that are too near stand beside each other
+  let last = -gap;
+  for (const p of points) last = p.x = Math.max(7 + p.x * (width - 14), last + gap);
+  let next = width + gap;
+  for (const p of points.toReversed()) next = p.x = Math.min(p.x, next - gap, width - 7);
+  const ends = [-1e9, -1e9, -1e9];
+  for (const p of points.filter((p) => p.now).concat(points.filter((p) => !p.now))) {
+    const half = Math.min(130, p.name.length * 7 + 8) / 2;
+    p.shift = Math.max(half - 10, Math.min(width + 10 - half, p.x)) - p.x; // not out of the box
+    p.from = p.x + p.shift - half;
+    p.to = p.from + 2 * half;
   }
-  const over = Math.max(...places.map((p) => p.x)), squeeze = over > W - 20 ? (W - 40) / over : 1;
-  fill(box, h("div.axis", {}, places.map((p) => h((p.now ? "span" : "a") + ".point" + (p.now ? ".now" : "") + (p.name === page.place.at && !p.now ? ".here" : ""), {
-    href: p.now ? undefined : address({ view: "collections", space: page.place.space, at: p.name }),
-    title: `${p.name}: version ${count(p.version)}, ${when(p.t)}`, css: { left: `${p.x * squeeze / 10}%`, "--level": p.level },
-  }, h("span.label", {}, p.name)))),
+  const now = points.find((p) => p.now);
+  for (const p of points) {
+    p.level = p.now ? 0 : ends.findIndex((end, n) => p.from > end && (n > 0 || p.to < now.from || p.from > now.to));
+    if (p.level >= 0) ends[p.level] = p.to;
+  }
+  fill(box, h("div.axis", {}, points.map((p) => h((p.now ? "span" : "a") + ".point" + (p.now ? ".now" : "") + (p.name === page.place.at && !p.now ? ".here" : ""), {
+    href: p.now ? undefined : address({ view: "collections", space: page.place.space, at: p.name }), "aria-label": p.name,
+    title: `${p.name}: version ${count(p.version)}, ${when(p.t)}`, css: { left: `${p.x}px`, "--level": Math.max(0, p.level), "--shift": `${p.shift}px` },
+  }, h("span.label" + (p.level < 0 ? ".off" : ""), {}, p.name)))),
   h("div.ends", {}, h("span", {}, points.length > 1 ? when(lo) : ""), h("span", {}, `version ${count(data.version)}, committed ${since(data.committed)} ago`)));
 }
 

@@ -31,7 +31,7 @@ type cli struct {
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Watch      watchCmd      `cmd:"" help:"Print changes of a map, list or single value, or the number of each new version, as JSON lines, until interrupted."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
-	Create     createCmd     `cmd:"" help:"Create an empty map, list or single value of a type in Go syntax."`
+	Create     createCmd     `cmd:"" help:"Create an empty space, or in one an empty map, list or single value of a type in Go syntax."`
 	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
 	Index      indexCmd      `cmd:"" help:"List the indexes of a map, declare one on fields of its values, or drop one."`
 	Expire     expireCmd     `cmd:"" help:"Show when the entries of a map expire; let them expire at a time in a field, or some time after they were stored; or end that."`

@@ -36,7 +36,7 @@ func (a spaceArg) dir() (string, error) {
 			if err != nil && !errors.Is(err, registry.ErrInvalidName) {
 				return "", err
 			}
-			return "", fmt.Errorf("there is no space %q; %s", a.Space, known(reg))
+			return "", fmt.Errorf("there is no space %q; %s; make one: everheap create %[1]s", a.Space, known(reg))
 		}
 	}
 	switch err := lookFor(a.Space); {
@@ -66,7 +66,7 @@ func lookFor(dir string) error {
 
 // noSpace is the error for a directory without a space.
 func noSpace(dir string) error {
-	return fmt.Errorf("%s holds no space; give the directory that holds its heap file", dir)
+	return fmt.Errorf("%s holds no space; give the directory that holds its heap file, or make one: everheap create %[1]s", dir)
 }
 
 // registered says what is wrong with the directory of a registered space, if anything is.

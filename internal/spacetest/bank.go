@@ -33,6 +33,7 @@ type Bank struct {
 	chains      bankChains
 	marks       bankMarks
 	leases      bankLeases
+	owned       everheap.Map[int, bankOwned]
 }
 
 // note tells of a transaction.
@@ -94,6 +95,9 @@ func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	}
 	if err == nil {
 		err = b.leases.open(sc)
+	}
+	if err == nil {
+		b.owned, err = everheap.OpenMap[int, bankOwned](sc, "owned")
 	}
 	return b, err
 }
@@ -175,6 +179,9 @@ func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 		return err
 	}
 	if err := b.lease(tx, id, n, r); err != nil {
+		return err
+	}
+	if err := b.own(tx, id, n); err != nil {
 		return err
 	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
@@ -269,6 +276,9 @@ func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 		return nil, err
 	}
 	if err := b.auditLeases(tx, owns); err != nil {
+		return nil, err
+	}
+	if err := b.auditOwned(tx, owns); err != nil {
 		return nil, err
 	}
 	if m, err := b.right.Len(tx); err != nil || m != n {

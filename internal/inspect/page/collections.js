@@ -22,7 +22,7 @@ export function collections(page) {
   };
   const start = async () => { pane(); await list.load(); rows.show(); one.show(); };
   start();
-  const looked = often(900, () => { rows.refresh(); one.refresh(); }), counted = often(2700, () => list.load());
+  const looked = often(700, () => { rows.refresh(); one.refresh(); }), counted = often(2100, () => list.load());
   const changed = () => { looked(); counted(); };
   return {
     version: changed,

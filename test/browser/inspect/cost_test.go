@@ -147,7 +147,7 @@ func besideClient(b *testing.B, dir, id string, fn func() [2]float64) (result [2
 		for ctx.Err() == nil {
 			ask("/api/rows?space=" + space + "&id=" + id)
 			select {
-			case <-time.After(900 * time.Millisecond):
+			case <-time.After(700 * time.Millisecond):
 			case <-ctx.Done():
 			}
 		}

@@ -78,7 +78,7 @@ class Rows {
     this.head = h("div.head");
     this.note = h("p.note");
     this.ask = later(25, () => this.load());
-    this.again = later(300, () => this.refresh());
+    this.again = later(1500, () => this.refresh());
   }
 
   end() { this.list.end(); this.aborted?.abort(); clearTimeout(this.timer); this.ended = true; }

@@ -26,6 +26,7 @@ type space struct {
 	pulse *pulse
 	walks chan struct{} // holds who walks over much (IN5)
 	drawn drawn
+	kept  kept
 
 	measured measured
 }

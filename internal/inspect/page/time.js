@@ -6,7 +6,7 @@ import { parse, compact, handle, plain } from "./json.js";
 export function time(page) {
   const line = h("div.line"), table = h("div.scroll"), make = h("div.make"), changes = h("section.changes");
   fill(page.main, h("h1", {}, "Time"), h("p.note", {}, "A checkpoint keeps a version, with a name, for as long as it is wanted. Looking at one and comparing with one disturbs nobody."), line, make, table, changes);
-  let data, ended = false, drawn = 0;
+  let data, ended = false, drawn = 0, slow = false, seen = "";
 
   const load = async () => {
     data = await page.get("checkpoints", { at: "" });
@@ -29,7 +29,7 @@ export function time(page) {
     }, input, h("button.main", {}, "Make a checkpoint of now"), wrong) : h("p.note", {}, "Checkpoints are made, dropped and restored by a page that was started with --write."));
     const rows = [...data.list].reverse().map((c) => h("tr" + (c.name === page.place.at ? ".here" : ""), {},
       h("td", { "data-label": "Checkpoint" }, h("strong", {}, c.name)), h("td.num", { "data-label": "Version" }, count(c.version)),
-      h("td", { "data-label": "Of" }, when(c.committed)), h("td.num", { "data-label": "Only it keeps" }, size(c.exclusive)),
+      h("td", { "data-label": "Of" }, when(c.committed)), h("td.num", { "data-label": "Only it keeps" }, c.exclusive === null ? "…" : size(c.exclusive)),
       h("td.buttons", {},
         c.name === page.place.at ? h("a.button", { href: address({ view: "time", space: page.place.space }) }, "Back to now") : h("a.button", { href: address({ view: "collections", space: page.place.space, at: c.name }) }, "Look at it"),
         h("button", { onclick: () => go({ ...page.place, with: c.name, id: undefined }) }, "Compare with now"),
@@ -51,7 +51,7 @@ export function time(page) {
   };
 
   const drop = async (c) => {
-    if (!await ask(`Drop the checkpoint ${c.name}?`, `Its version cannot be looked at or gone back to any more. ${size(c.exclusive)} become free.`, "Drop", true)) return;
+    if (!await ask(`Drop the checkpoint ${c.name}?`, `Its version cannot be looked at or gone back to any more. ${c.exclusive === null ? "What only it keeps" : size(c.exclusive)} becomes free.`, "Drop", true)) return;
     await post("drop", { space: page.place.space, name: c.name });
     toast(`The checkpoint ${c.name} is dropped.`);
     if (page.place.at === c.name || page.place.with === c.name) go({ view: "time", space: page.place.space });
@@ -64,18 +64,21 @@ export function time(page) {
     if (!name) { fill(changes); return; }
     if (!changes.firstChild) fill(changes, h("p.note", {}, "Comparing…"));
     let all, one;
+    const began = performance.now();
     try {
       all = await compare(page, name);
       one = id && (await compare(page, name, id)).list[0];
     } catch (e) { fill(changes, h("p.empty.bad", {}, e.message)); return; }
+    slow = performance.now() - began > 300;
     if (ended || page.place.with !== name || page.place.id !== id) return;
     drawChanges(changes, page, name, all, one);
-    changes.scrollIntoView({ block: "nearest" });
+    if (seen !== name + id) changes.scrollIntoView({ block: "nearest" });
+    seen = name + id;
   };
 
   const resize = new ResizeObserver(() => { if (data && !ended) drawLine(line, data, page); });
   resize.observe(page.main);
-  const again = later(1500, () => { if (!ended) { load(); differences(); } });
+  const again = later(1500, () => { if (!ended) { load(); if (!slow) differences(); } });
   load();
   differences();
   return { version() { if (Date.now() - drawn > 5000) again(); }, changed() { draw(); differences(); }, end() { ended = true; resize.disconnect(); } };

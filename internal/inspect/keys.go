@@ -111,7 +111,7 @@ func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, st
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if m == nil && (l == nil || changed && time.Since(l.made) > pace(l.took)) {
+	if m == nil && (l == nil || changed && time.Since(l.made) > l.lasts(total)) {
 		m = sp.keys.begin(sp, of, total)
 	}
 	if l == nil {
@@ -136,6 +136,15 @@ func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, st
 		sp.keys.mu.Unlock()
 	}
 	return l, m, l != nil && changed && l.version < version, nil
+}
+
+// lasts returns for how long a list will do, if the collection has so many entries now. As many
+// as it had will mostly be the same ones, with other values.
+func (k *keyList) lasts(entries int) time.Duration {
+	if entries == len(k.ends) {
+		return 5 * pace(k.took)
+	}
+	return pace(k.took)
 }
 
 // begin begins to make a list, unless somebody has.

@@ -22,7 +22,7 @@ export function collections(page) {
   };
   const start = async () => { pane(); await list.load(); rows.show(); one.show(); };
   start();
-  const looked = often(900, () => { rows.refresh(); one.refresh(); }), counted = often(2700, () => list.load());
+  const looked = often(700, () => { rows.refresh(); one.refresh(); }), counted = often(2100, () => list.load());
   const changed = () => { looked(); counted(); };
   return {
     version: changed,
@@ -78,7 +78,7 @@ class Rows {
     this.head = h("div.head");
     this.note = h("p.note");
     this.ask = later(25, () => this.load());
-    this.again = later(300, () => this.refresh());
+    this.again = later(1500, () => this.refresh());
   }
 
   end() { this.list.end(); this.aborted?.abort(); clearTimeout(this.timer); this.ended = true; }

@@ -385,6 +385,14 @@ func TestPace_Holds(t *testing.T) {
 	var first, second picture
 	s.get(&first, "heap")
 	s.spaces[0].drawn.took = time.Hour
+	var times struct{ List []checkpoint }
+	spacetest.Must(t, s.space.Checkpoint("a"))
+	s.get(&times, "checkpoints")
+	s.spaces[0].kept.took = time.Hour
+	spacetest.Must(t, s.space.Checkpoint("b"))
+	if s.get(&times, "checkpoints"); len(times.List) != 2 || times.List[0].Exclusive == nil || times.List[1].Exclusive != nil {
+		t.Errorf("what checkpoints keep was counted again: %+v", times.List)
+	}
 	var rows rowsAnswer
 	for rows = (rowsAnswer{Making: 1}); rows.Making > 0; {
 		rows = rowsAnswer{}

@@ -69,6 +69,7 @@ type keys struct {
 	mu      sync.Mutex
 	lists   map[keysOf]*keyList
 	making  map[keysOf]*making
+	turn    sync.Mutex // of who makes a list
 	running sync.WaitGroup
 }
 
@@ -110,7 +111,7 @@ func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, st
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if m == nil && (l == nil || changed && time.Since(l.made) > pace(l.took)) {
+	if m == nil && (l == nil || changed && time.Since(l.made) > l.lasts(total)) {
 		m = sp.keys.begin(sp, of, total)
 	}
 	if l == nil {
@@ -137,6 +138,15 @@ func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, st
 	return l, m, l != nil && changed && l.version < version, nil
 }
 
+// lasts returns for how long a list will do, if the collection has so many entries now. As many
+// as it had will mostly be the same ones, with other values.
+func (k *keyList) lasts(entries int) time.Duration {
+	if entries == len(k.ends) {
+		return 5 * pace(k.took)
+	}
+	return pace(k.took)
+}
+
 // begin begins to make a list, unless somebody has.
 func (k *keys) begin(sp *space, of keysOf, total int) *making {
 	k.mu.Lock()
@@ -147,7 +157,9 @@ func (k *keys) begin(sp *space, of keysOf, total int) *making {
 	m := &making{total: total, done: make(chan struct{})}
 	k.making[of] = m
 	k.running.Go(func() {
+		k.turn.Lock()
 		l, err := sp.makeList(of, m)
+		k.turn.Unlock()
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		delete(k.making, of)

@@ -258,6 +258,12 @@ func (p *pulse) findPins(sp *space) {
 	if !long || time.Since(p.pinsAt) < pace(p.pinsTook) {
 		return
 	}
+	select {
+	case sp.walks <- struct{}{}:
+		defer func() { <-sp.walks }()
+	default:
+		return // somebody walks; it is tried again in a second
+	}
 	began := time.Now()
 	readers, err := sp.Readers()
 	p.pinsAt = time.Now()

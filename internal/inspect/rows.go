@@ -25,7 +25,7 @@ type rowsAnswer struct {
 	Total   int     `json:"total"` // rows that there are to ask for
 	From    int     `json:"from"`
 	Rows    []row   `json:"rows"`
-	Stale   bool    `json:"stale,omitempty"`  // the keys are those of an older version
+	Stale   bool    `json:"stale,omitempty"`  // there are other keys by now than were listed
 	Cut     bool    `json:"cut,omitempty"`    // there are more keys than were listed
 	Making  float64 `json:"making,omitempty"` // the keys are being listed: so much of them is
 }
@@ -66,8 +66,8 @@ func (sp *space) rows(ctx context.Context, q *query) (any, error) {
 		a.Making = max(0.001, float64(m.seen.Load())/float64(max(m.total, 1)))
 		return a, nil
 	}
-	a.Stale, a.Cut = stale, l.cut
-	return a, sp.look(q.at, func(tx *everheap.Tx) error { return a.listed(tx, l, q) })
+	a.Cut = l.cut
+	return a, sp.look(q.at, func(tx *everheap.Tx) error { return a.listed(tx, l, stale, q) })
 }
 
 // single adds the one row of a single value.
@@ -100,18 +100,19 @@ func (a *rowsAnswer) ordered(s *stored, q *query) error {
 }
 
 // listed adds the rows of keys of a list, in the version of a transaction.
-func (a *rowsAnswer) listed(tx *everheap.Tx, l *keyList, q *query) error {
+func (a *rowsAnswer) listed(tx *everheap.Tx, l *keyList, older bool, q *query) error {
 	s, err := open(tx, q.id)
 	if err != nil {
 		return err
 	}
 	a.Version, a.Len, a.Total = uint64(tx.Version()), s.st.Count, len(l.ends)
+	a.Stale = older && s.st.Count != uint64(len(l.ends))
 	at := func(i int) []byte { return l.key(i) }
 	if q.filter != "" {
 		found := l.find(q.filter)
 		a.Total = len(found)
 		at = func(i int) []byte { return l.key(int(found[i])) }
-		if key := a.missed(s, l, found, q.filter); key != nil {
+		if key := missed(s, l, older, found, q.filter); key != nil {
 			a.Total++
 			at = func(i int) []byte {
 				if i == 0 {
@@ -141,8 +142,8 @@ func (a *rowsAnswer) listed(tx *everheap.Tx, l *keyList, q *query) error {
 
 // missed returns the key that the filter is as a whole, if the collection has it and the list,
 // which is older or cut, does not.
-func (a *rowsAnswer) missed(s *stored, l *keyList, found []uint32, filter string) []byte {
-	if !a.Stale && !l.cut {
+func missed(s *stored, l *keyList, older bool, found []uint32, filter string) []byte {
+	if !older && !l.cut {
 		return nil
 	}
 	key := []byte(filter)

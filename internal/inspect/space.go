@@ -26,6 +26,7 @@ type space struct {
 	pulse *pulse
 	walks chan struct{} // holds who walks over much (IN5)
 	drawn drawn
+	kept  kept
 
 	measured measured
 }
@@ -82,7 +83,8 @@ func (sp *space) look(at string, fn func(tx *everheap.Tx) error) error {
 // pace says how long to wait before something is done again that took so long (IN5).
 func pace(took time.Duration) time.Duration { return 40 * took }
 
-// walk runs fn, which walks over much: one at a time.
+// walk runs fn, which walks over much: one at a time. The lists of keys have their own turns: who
+// types does not wait for a picture.
 func (sp *space) walk(ctx context.Context, fn func() error) error {
 	select {
 	case sp.walks <- struct{}{}:

@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -13,14 +14,29 @@ import (
 
 // checkpoint is a checkpoint in the list.
 type checkpoint struct {
-	Name      string `json:"name"`
-	Version   uint64 `json:"version"`
-	Created   int64  `json:"created"`
-	Committed int64  `json:"committed"`
-	Exclusive uint64 `json:"exclusive"`
+	Name      string  `json:"name"`
+	Version   uint64  `json:"version"`
+	Created   int64   `json:"created"`
+	Committed int64   `json:"committed"`
+	Exclusive *uint64 `json:"exclusive"` // bytes that only it keeps; null: they were not counted yet
 }
 
-// checkpoints lists the checkpoints, and the newest version.
+// kept is what checkpoints keep, as it was counted last.
+type kept struct {
+	mu    sync.Mutex
+	bytes map[keptBy]uint64
+	at    time.Time
+	took  time.Duration
+}
+
+// keptBy names a checkpoint: another one may get the name of one that was dropped.
+type keptBy struct {
+	name    string
+	version uint64
+}
+
+// checkpoints lists the checkpoints, and the newest version. What each keeps takes a walk over all
+// that there is, so that is counted at a pace (IN5).
 func (sp *space) checkpoints(ctx context.Context, _ *query) (any, error) {
 	st := sp.Stats()
 	answer := struct {
@@ -31,14 +47,58 @@ func (sp *space) checkpoints(ctx context.Context, _ *query) (any, error) {
 		Anchored  uint64       `json:"anchored"`
 		List      []checkpoint `json:"list"`
 	}{uint64(st.Version), st.Committed.UnixMilli(), st.Created.UnixMilli(), uint64(st.Durable), uint64(st.Anchored), []checkpoint{}}
-	err := sp.walk(ctx, func() error {
-		list, err := sp.Checkpoints()
-		for _, c := range list {
-			answer.List = append(answer.List, checkpoint{c.Name, uint64(c.Version), c.Created.UnixMilli(), c.Committed.UnixMilli(), c.Exclusive})
+	err := sp.View(func(tx *everheap.Tx) error {
+		keeper := &inside.Engine(sp.Space).Checkpoints
+		pins, err := keeper.Pins(inside.Editor(tx).State)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, p := range pins {
+			if p.Restore != 0 {
+				continue // the space keeps it for itself, for a moment
+			}
+			state, err := keeper.State(p)
+			if err != nil {
+				return err
+			}
+			ms := func(nanoseconds uint64) int64 { return int64(nanoseconds / 1e6) }
+			answer.List = append(answer.List, checkpoint{p.NameOf(), p.Version, ms(p.Created), ms(state.UnixNano), nil})
+		}
+		return nil
 	})
-	return answer, err
+	if err != nil || len(answer.List) == 0 {
+		return answer, err
+	}
+	sp.kept.mu.Lock()
+	defer sp.kept.mu.Unlock()
+	if time.Since(sp.kept.at) >= pace(sp.kept.took) {
+		if err := sp.walk(ctx, sp.countKept); err != nil {
+			return nil, err
+		}
+	}
+	for i := range answer.List {
+		c := &answer.List[i]
+		if n, ok := sp.kept.bytes[keptBy{c.Name, c.Version}]; ok {
+			c.Exclusive = &n
+		}
+	}
+	return answer, nil
+}
+
+// countKept counts what checkpoints keep.
+func (sp *space) countKept() error {
+	began := time.Now()
+	list, err := sp.Checkpoints()
+	if err != nil {
+		return err
+	}
+	sp.kept.at = time.Now()
+	sp.kept.took = sp.kept.at.Sub(began)
+	sp.kept.bytes = map[keptBy]uint64{}
+	for _, c := range list {
+		sp.kept.bytes[keptBy{c.Name, uint64(c.Version)}] = c.Exclusive
+	}
+	return nil
 }
 
 // Limits of a comparison: what it lists, what it counts, and for how long it goes on.

@@ -22,7 +22,7 @@ export function collections(page) {
   };
   const start = async () => { pane(); await list.load(); rows.show(); one.show(); };
   start();
-  const looked = often(900, () => { rows.refresh(); one.refresh(); }), counted = often(2700, () => list.load());
+  const looked = often(700, () => { rows.refresh(); one.refresh(); }), counted = often(2100, () => list.load());
   const changed = () => { looked(); counted(); };
   return {
     version: changed,
@@ -78,7 +78,7 @@ class Rows {
     this.head = h("div.head");
     this.note = h("p.note");
     this.ask = later(25, () => this.load());
-    this.again = later(300, () => this.refresh());
+    this.again = later(1500, () => this.refresh());
   }
 
   end() { this.list.end(); this.aborted?.abort(); clearTimeout(this.timer); this.ended = true; }
@@ -102,6 +102,7 @@ class Rows {
       this.drawHead();
       fill(this.box, this.head, this.note, this.list.box);
     }
+    if (this.search && this.kind !== "list" && document.activeElement !== this.search) this.search.value = this.filter;
     this.list.box.scrollTop = this.list.last = this.list.top = 0;
     this.range = [0, block];
     await this.load();
@@ -121,7 +122,7 @@ class Rows {
     if (this.id !== id) return;
     this.kind = c.kind;
     const type = { list: `[]${c.value}`, ref: `*${c.value}` }[c.kind] ?? `${c.kind}[${c.key}]${c.value}`;
-    const search = this.kind === "list"
+    const search = this.search = this.kind === "list"
       ? h("input", { type: "search", placeholder: "Go to an index", inputmode: "numeric", "aria-label": "Go to an index", onkeydown: (e) => { if (e.key === "Enter") this.jump(e.target.value); } })
       : this.kind === "ref" ? null
         : h("input", { type: "search", placeholder: "Find keys ( / )", "aria-label": "Find keys", value: this.filter, oninput: (e) => this.find(e.target.value), onkeydown: (e) => this.searchKey(e) });

@@ -6,7 +6,7 @@ import { parse, compact, handle, plain } from "./json.js";
 export function time(page) {
   const line = h("div.line"), table = h("div.scroll"), make = h("div.make"), changes = h("section.changes");
   fill(page.main, h("h1", {}, "Time"), h("p.note", {}, "A checkpoint keeps a version, with a name, for as long as it is wanted. Looking at one and comparing with one disturbs nobody."), line, make, table, changes);
-  let data, ended = false, drawn = 0;
+  let data, ended = false, drawn = 0, slow = false, seen = "";
 
   const load = async () => {
     data = await page.get("checkpoints", { at: "" });
@@ -29,7 +29,7 @@ export function time(page) {
     }, input, h("button.main", {}, "Make a checkpoint of now"), wrong) : h("p.note", {}, "Checkpoints are made, dropped and restored by a page that was started with --write."));
     const rows = [...data.list].reverse().map((c) => h("tr" + (c.name === page.place.at ? ".here" : ""), {},
       h("td", { "data-label": "Checkpoint" }, h("strong", {}, c.name)), h("td.num", { "data-label": "Version" }, count(c.version)),
-      h("td", { "data-label": "Of" }, when(c.committed)), h("td.num", { "data-label": "Only it keeps" }, size(c.exclusive)),
+      h("td", { "data-label": "Of" }, when(c.committed)), h("td.num", { "data-label": "Only it keeps" }, c.exclusive === null ? "…" : size(c.exclusive)),
       h("td.buttons", {},
         c.name === page.place.at ? h("a.button", { href: address({ view: "time", space: page.place.space }) }, "Back to now") : h("a.button", { href: address({ view: "collections", space: page.place.space, at: c.name }) }, "Look at it"),
         h("button", { onclick: () => go({ ...page.place, with: c.name, id: undefined }) }, "Compare with now"),
@@ -51,7 +51,7 @@ export function time(page) {
   };
 
   const drop = async (c) => {
-    if (!await ask(`Drop the checkpoint ${c.name}?`, `Its version cannot be looked at or gone back to any more. ${size(c.exclusive)} become free.`, "Drop", true)) return;
+    if (!await ask(`Drop the checkpoint ${c.name}?`, `Its version cannot be looked at or gone back to any more. ${c.exclusive === null ? "What only it keeps" : size(c.exclusive)} becomes free.`, "Drop", true)) return;
     await post("drop", { space: page.place.space, name: c.name });
     toast(`The checkpoint ${c.name} is dropped.`);
     if (page.place.at === c.name || page.place.with === c.name) go({ view: "time", space: page.place.space });
@@ -64,43 +64,56 @@ export function time(page) {
     if (!name) { fill(changes); return; }
     if (!changes.firstChild) fill(changes, h("p.note", {}, "Comparing…"));
     let all, one;
+    const began = performance.now();
     try {
       all = await compare(page, name);
       one = id && (await compare(page, name, id)).list[0];
     } catch (e) { fill(changes, h("p.empty.bad", {}, e.message)); return; }
+    slow = performance.now() - began > 300;
     if (ended || page.place.with !== name || page.place.id !== id) return;
     drawChanges(changes, page, name, all, one);
-    changes.scrollIntoView({ block: "nearest" });
+    if (seen !== name + id) changes.scrollIntoView({ block: "nearest" });
+    seen = name + id;
   };
 
-  const again = later(1500, () => { if (!ended) { load(); differences(); } });
+  const resize = new ResizeObserver(() => { if (data && !ended) drawLine(line, data, page); });
+  resize.observe(page.main);
+  const again = later(1500, () => { if (!ended) { load(); if (!slow) differences(); } });
   load();
   differences();
-  return { version() { if (Date.now() - drawn > 5000) again(); }, changed() { draw(); differences(); }, end() { ended = true; } };
+  return { version() { if (Date.now() - drawn > 5000) again(); }, changed() { draw(); differences(); }, end() { ended = true; resize.disconnect(); } };
 }
 
 const compare = (page, at, id) => page.get("changes", { at, id });
 
-// drawLine draws the checkpoints and now, by their versions' times.
+// drawLine draws the checkpoints and now, by their versions' times. A name that finds no room in three
+// rows is left out: pointing at its checkpoint tells it.
 function drawLine(box, data, page) {
   const points = [...data.list.map((c) => ({ t: c.committed, name: c.name, version: c.version })), { t: data.committed, name: "now", version: data.version, now: true }];
-  const lo = Math.min(...points.map((p) => p.t)), hi = Math.max(...points.map((p) => p.t), lo + 1), W = 1000;
-  let last = -1e9, level = 0;
-  const places = points.map((p) => {
-    let x = hi === lo + 1 ? W / 2 : 40 + (p.t - lo) / (hi - lo) * (W - 80);
-    return { ...p, x };
-  }).sort((a, b) => a.x - b.x || a.version - b.version);
-  for (const p of places) { // those that are too near are drawn in steps
-    p.x = Math.max(p.x, last + 14);
-    level = p.x - last < 120 ? (level + 1) % 3 : 0;
-    p.level = level;
-    last = p.x;
+  const lo = Math.min(...points.map((p) => p.t)), hi = Math.max(...points.map((p) => p.t)), width = Math.max(200, box.clientWidth - 50);
+  for (const p of points) p.x = hi === lo ? 0.5 : (p.t - lo) / (hi - lo);
+  points.sort((a, b) => a.x - b.x || a.version - b.version);
+  const gap = Math.min(15, (width - 14) / points.length); // those that are too near stand beside each other
+  let last = -gap;
+  for (const p of points) last = p.x = Math.max(7 + p.x * (width - 14), last + gap);
+  let next = width + gap;
+  for (const p of points.toReversed()) next = p.x = Math.min(p.x, next - gap, width - 7);
+  const ends = [-1e9, -1e9, -1e9];
+  for (const p of points.filter((p) => p.now).concat(points.filter((p) => !p.now))) {
+    const half = Math.min(130, p.name.length * 7 + 8) / 2;
+    p.shift = Math.max(half - 10, Math.min(width + 10 - half, p.x)) - p.x; // not out of the box
+    p.from = p.x + p.shift - half;
+    p.to = p.from + 2 * half;
   }
-  const over = Math.max(...places.map((p) => p.x)), squeeze = over > W - 20 ? (W - 40) / over : 1;
-  fill(box, h("div.axis", {}, places.map((p) => h((p.now ? "span" : "a") + ".point" + (p.now ? ".now" : "") + (p.name === page.place.at && !p.now ? ".here" : ""), {
-    href: p.now ? undefined : address({ view: "collections", space: page.place.space, at: p.name }),
-    title: `${p.name}: version ${count(p.version)}, ${when(p.t)}`, css: { left: `${p.x * squeeze / 10}%`, "--level": p.level },
-  }, h("span.label", {}, p.name)))),
+  const now = points.find((p) => p.now);
+  for (const p of points) {
+    p.level = p.now ? 0 : ends.findIndex((end, n) => p.from > end && (n > 0 || p.to < now.from || p.from > now.to));
+    if (p.level >= 0) ends[p.level] = p.to;
+  }
+  fill(box, h("div.axis", {}, points.map((p) => h((p.now ? "span" : "a") + ".point" + (p.now ? ".now" : "") + (p.name === page.place.at && !p.now ? ".here" : ""), {
+    href: p.now ? undefined : address({ view: "collections", space: page.place.space, at: p.name }), "aria-label": p.name,
+    title: `${p.name}: version ${count(p.version)}, ${when(p.t)}`, css: { left: `${p.x}px`, "--level": Math.max(0, p.level), "--shift": `${p.shift}px` },
+  }, h("span.label" + (p.level < 0 ? ".off" : ""), {}, p.name)))),
   h("div.ends", {}, h("span", {}, points.length > 1 ? when(lo) : ""), h("span", {}, `version ${count(data.version)}, committed ${since(data.committed)} ago`)));
 }
 

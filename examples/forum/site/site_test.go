@@ -251,6 +251,9 @@ func TestSite_LivePages(t *testing.T) {
 			if strings.Contains(lines.Text(), want) {
 				return
 			}
+			if lines.Text() == "id: 1" {
+				t.Error("the stream repeats what the page has")
+			}
 			if strings.Contains(lines.Text(), "comment <") {
 				t.Errorf("a text is not escaped: %s", lines.Text())
 			}

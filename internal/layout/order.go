@@ -32,7 +32,7 @@ const varies = ^uintptr(0)
 func (t *Type) OrderError() error {
 	return t.role(orderedRole, func(u *Type) bool {
 		switch u.kind {
-		case Slice, Pointer, Complex64, Complex128, Dict, Table:
+		case Slice, Pointer, Complex64, Complex128, Dict, Table, Interface:
 			return false
 		}
 		return true
@@ -147,7 +147,7 @@ func (t *Type) orders() {
 		if t.elem.ordered != varies || t.length == 0 {
 			t.ordered = t.elem.ordered * t.length
 		}
-	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text, Dict, Table:
+	case String, Slice, Pointer, Complex64, Complex128, Addr, AddrPort, Prefix, Binary, Text, Dict, Table, Interface:
 		t.ordered = varies
 	default:
 		t.ordered = t.size
@@ -337,7 +337,9 @@ func (o *orderer) text(data unsafe.Pointer, n uintptr, last bool) {
 // KeyError returns nil if values can be keys of a Map, else a *KeyError. Keys own
 // nothing but strings: a pointer or slice has no equality that outlives a program.
 func (t *Type) KeyError() error {
-	return t.role("a key", func(u *Type) bool { return u.kind != Slice && u.kind != Pointer && u.kind != Dict && u.kind != Table })
+	return t.role("a key", func(u *Type) bool {
+		return u.kind != Slice && u.kind != Pointer && u.kind != Dict && u.kind != Table && u.kind != Interface
+	})
 }
 
 func (t *Type) role(role string, allowed func(*Type) bool) error {

@@ -211,6 +211,25 @@ func concrete(name string) (*Type, error) {
 	return registry.foreign[name], nil
 }
 
+// KnowsConcrete reports whether a name is that of a concrete type that is registered, or that
+// was met in a value without its Go type.
+func KnowsConcrete(name string) bool {
+	t, err := concrete(name)
+	return t != nil || err != nil
+}
+
+// UnknownConcrete returns the name of a concrete type that ParseJSON or ParseCompact do not
+// know, if that is their error, else "".
+func UnknownConcrete(err error) string {
+	if e := (*JSONError)(nil); errors.As(err, &e) {
+		return e.Unknown
+	}
+	if e := (*CompactError)(nil); errors.As(err, &e) {
+		return e.Unknown
+	}
+	return ""
+}
+
 // fillInterface completes the type of an interface.
 func (c *compiler) fillInterface(t *Type, rt reflect.Type) error {
 	if !isImplemented(rt) {

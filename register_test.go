@@ -107,7 +107,7 @@ type holder struct {
 
 func init() {
 	everheap.Register[*scene]()
-	everheap.Register[stopped]()
+	everheap.RegisterName[stopped]("stopped")
 	everheap.RegisterName[holder]("holder")
 }
 

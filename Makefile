@@ -14,7 +14,7 @@ BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet vet-rare staticcheck staticcheck-benches test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench
+.PHONY: check format vet vet-rare staticcheck staticcheck-benches test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser
 
 check: format vet staticcheck test invariants benches
 
@@ -63,6 +63,11 @@ python-test:
 
 python-bench:
 	cd python && python3 everheap_build.py inplace && python3 bench/bench.py
+
+# Pages in a headless Chromium: BROWSER=-short is what continuous integration runs. The pictures
+# are in test/browser/artefacts.
+browser:
+	cd test/browser && go vet ./... && go test -count 1 $(BROWSER) ./...
 
 format:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }

@@ -279,6 +279,33 @@ func TestExpiry_TTL(t *testing.T) {
 	}
 }
 
+// After the clock was put back a Touch makes an entry expire earlier than before: a watch that sees
+// the version before it, and then one after that time, tells that the entry is gone.
+func TestExpiry_WatchTouched(t *testing.T) { // EX6
+	s, wall := expiring(t)
+	m, err := everheap.OpenMap[string, int](s, "idle", everheap.WithTTL(10*time.Minute))
+	spacetest.Must(t, err)
+	spacetest.Must(t, m.Set(s, "a", 1))
+	first := true
+	for ch, err := range m.Watch(spacetest.Patient(t), s, everheap.WithInitial()) {
+		if err != nil {
+			t.Fatal("it is not told that the entry is gone: ", err)
+		}
+		if ch.Kind() == everheap.Removed {
+			break
+		}
+		if !first {
+			continue
+		}
+		first = false
+		wall.Pass(-5 * time.Minute)
+		if found, err := m.Touch(s, "a"); !found || err != nil {
+			t.Fatal(found, err)
+		}
+		wall.Pass(11 * time.Minute)
+	}
+}
+
 // A watch tells of each removal once, whatever it sees first: that the time has come, or that the
 // entry was removed.
 func TestExpiry_Watch(t *testing.T) { // EX5

@@ -18,11 +18,13 @@
 //	EX2  Before anybody is told that an entry is gone, the mark is at the instant of the entry, or
 //	     later. So whoever asks for the time afterwards, in whatever process, has one at which the
 //	     entry is gone as well, though the wall clock was put back. (indexing.expiring.gone, Clock.Passed)
-//	EX3  The mark goes back to the wall clock only when nobody can miss it. Whoever lets it go back
-//	     holds the newest version; sets a bit of the mark; sees that the version still is the newest, and
-//	     that nothing in it is due at the mark; and changes the mark if the bit is still set. Who is
-//	     told that an entry is gone takes the bit away before. So what anybody was told of is either not in
-//	     that version, hence removed; or he was told after the bit was set, and the mark stays. So a wall
+//	EX3  The mark goes back to the wall clock only when nobody can miss it. One settler at a time lets
+//	     it go back, until it has ended or is dead. It holds the newest version; sets a bit of the mark;
+//	     sees that the version still is the newest, and that nothing in it is due at the mark; and changes
+//	     the mark if the bit is still set. Who is told that an entry is gone takes the bit away before,
+//	     and nobody else sets it. So what anybody was told of is either not in that version, hence removed;
+//	     or he was told after the bit was set, and the mark stays. While a settler stands still the mark
+//	     stays, too: the clock of the space waits for the wall clock, and nobody waits for it. So a wall
 //	     clock that was put forward by mistake, and back, makes expire what was due by it, once,
 //	     and not what is stored afterwards. (Clock.Passed, Remover.settle)
 //	EX4  The tree of what is due has the instants of all entries of its map that have one, and no
@@ -126,6 +128,8 @@ type Remover struct {
 	next    time.Time // before that none begins
 
 	last format.Version // that removeAll has published
+
+	settles sync.Mutex // of who settles, in this process
 
 	// Of the goroutine that looks.
 	seen format.Version // that was looked at last
@@ -285,13 +289,18 @@ func removeSome(tx *edit.Editor) (more bool, err error) {
 	return false, nil
 }
 
-// settle lets the mark go back if it is ahead of the wall clock (EX3).
+// settle lets the mark go back if it is ahead of the wall clock, and nobody else is about to do so (EX3).
 func (r *Remover) settle() error {
-	mark := r.clock.mark()
+	mark, w, me := r.clock.mark(), r.Live.Words(), uint64(r.Live.Incarnation())
 	at := mark.Load() &^ settling
-	if int64(at) <= r.clock.wall() {
+	if int64(at) <= r.clock.wall() || !r.settles.TryLock() {
 		return nil
 	}
+	defer r.settles.Unlock()
+	if other := w.Settler.Load(); r.Live.Alive(format.Incarnation(other)) || !w.Settler.CompareAndSwap(other, me) {
+		return nil
+	}
+	defer w.Settler.CompareAndSwap(me, 0)
 	v, err := view.Newest(r.Member, r.store)
 	if err != nil {
 		return err
@@ -300,6 +309,7 @@ func (r *Remover) settle() error {
 	if old := mark.Load(); old&^settling != at || !mark.CompareAndSwap(old, at|settling) {
 		return nil
 	}
+	invariant.Point("expire.marked")
 	if r.Live.Current() != v.Held() {
 		return nil
 	}

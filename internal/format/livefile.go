@@ -84,7 +84,8 @@ type Live struct {
 
 	Passed  atomic.Uint64 `doc:"time that was needed to tell somebody that an entry has expired, nanoseconds since 1970 UTC; bit 63: it may go back if nobody is told so meanwhile; 0: none"`
 	Remover atomic.Uint64 `doc:"incarnation that removes expired entries; 0: none"`
-	_       [88]byte
+	Settler atomic.Uint64 `doc:"incarnation that may let Passed go back; only its death lets another one take it; 0: none"`
+	_       [80]byte
 
 	Epoch      atomic.Uint64 `doc:"number of sweeps begun"`
 	SweepFloor atomic.Uint64 `doc:"offset below which the sweep of this epoch decides what is free"`

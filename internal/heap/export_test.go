@@ -37,3 +37,11 @@ func (h *Heap) Waits() int { return h.ahead.waits }
 
 // Ripe returns how many blocks the last scan was about that are not settled yet.
 func (h *Heap) Ripe() int { return len(h.ripe) }
+
+// Released returns how many blocks are not settled yet of those that a version had held.
+func (h *Heap) Released() (n int) {
+	for _, chunk := range h.released.chunks {
+		n += len(chunk)
+	}
+	return n
+}

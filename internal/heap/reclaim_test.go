@@ -81,3 +81,61 @@ func TestReclaim_InSteps(t *testing.T) { // I2
 		intact(t, space, b)
 	}
 }
+
+// One who needs a block of a rare size does not wait until all is settled that a version had held: if a
+// part of it has no block of that size, the space grows. In a space that is full all is looked
+// through.
+func TestReclaim_RareSize(t *testing.T) { // I2
+	for _, full := range []bool{false, true} {
+		space := heaptest.Open(t, 64<<20)
+		update := func(fn func(txn *heap.Txn) error) {
+			t.Helper()
+			if err := space.Update(t, fn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const half = 60_000
+		var blocks []block
+		var rare block
+		update(func(txn *heap.Txn) error {
+			for i := range 2 * half {
+				blocks = append(blocks, fill(t, txn, 100, uint64(i)))
+			}
+			rare = fill(t, txn, 20_000, 1)
+			return nil
+		})
+		drop := func(list []block) {
+			update(func(txn *heap.Txn) error {
+				for _, b := range list {
+					txn.Free(b.addr)
+				}
+				return nil
+			})
+			update(func(*heap.Txn) error { return nil })
+			space.Heap.Enter()
+			space.Heap.Reclaim()
+			space.Heap.Leave()
+		}
+		drop(blocks[:half]) // so that there is much free space
+		hold := space.Live.HoldCurrent()
+		drop(append([]block{rare}, blocks[half:]...))
+		space.Live.Release(&hold)
+		if full {
+			w := space.Live.Words()
+			w.Limit.Store(w.Carved.Load())
+		}
+		update(func(txn *heap.Txn) error {
+			if !full {
+				fill(t, txn, 15_000, 2)
+			}
+			if left := space.Heap.Released(); !full && left < half/2 {
+				t.Errorf("all but %d of %d blocks were settled before the space grew", left, half)
+			}
+			fill(t, txn, 20_000, 3) // the only one that is free was the first to be held, and is settled last
+			return nil
+		})
+		if left := space.Heap.Released(); full && left > 0 {
+			t.Errorf("%d blocks are not looked at in a space that is full", left)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 const (
 	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
 	sprawlBytes    = 8 << 20  // a space that small may take more than it holds
+	fewReclaims    = 2        // before it grows: what a version had held may be a hundred thousand blocks of other classes, and who commits waits
 	mostLooks      = 32       // at the stack of extents, before such a space grows
 	sweepInCase    = 2        // the wish for a sweep that may come to nothing: see format.Live.SweepWish
 	minGrowth      = 1 << 20  // by which the file grows at least
@@ -43,8 +44,8 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 
 // refill finds free blocks of class c, cheapest first: groups worth populating;
 // what others gave back; a fresh extent, as long as little free space lies
-// about, here and in the whole space; lone blocks; what can be reclaimed now; and
-// growth in any case.
+// about, here and in the whole space; lone blocks; what can be reclaimed in a short time;
+// growth; and what can be reclaimed at all.
 func (h *Heap) refill(c format.Class) error {
 	l := &h.lists[c]
 	sprawls := h.sprawls()
@@ -66,13 +67,19 @@ func (h *Heap) refill(c format.Class) error {
 	if h.takeGroup(c, 1) {
 		return nil
 	}
-	for again := true; again; again = len(h.released.chunks) > 0 {
+	for looks := 1; ; looks++ {
 		h.Reclaim()
 		if len(l.hot) > 0 || h.takeGroup(c, 1) {
 			return nil
 		}
+		left := len(h.released.chunks) > 0
+		if left && looks < fewReclaims {
+			continue
+		}
+		if err := h.carve(c); !left || !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
+			return err
+		}
 	}
-	return h.carve(c)
 }
 
 // catchUp gathers what others have pending and what lies in lists, and reclaims what waits

@@ -31,7 +31,7 @@ var Points = []string{
 	"punch.synced", "move.found", "move.moved", "move.committed",
 	"rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"resize.told",
-	"expire.claimed", "expire.removed", "expire.settling",
+	"expire.claimed", "expire.removed", "expire.marked", "expire.settling",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
 	"create.built", "create.journal", "create.heap",
 	"entry.claimed", "entry.dead", "entry.retired", "entry.reaped", "close.waits", "close.handed", "close.last", "shorten.told", "shorten.synced", "shorten.cut",

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,5 +83,39 @@ func TestPoints_ArePassed(t *testing.T) {
 		if slices.Contains(Points[:i], name) {
 			t.Errorf("the point %q is listed twice", name)
 		}
+	}
+}
+
+// Tests that hold somebody at a point, or leave one out, name points that there are: after a point
+// got another name they would wait for nothing, or leave nothing out.
+func TestPoints_AreThoseOfTests(t *testing.T) {
+	if _, err := os.Stat("../live/live.go"); err != nil {
+		t.Skip("there are no sources on this machine")
+	}
+	compared := regexp.MustCompile(`(?:[!=]=|case) ("[a-z]+\.[a-z]+"(?:, "[a-z]+\.[a-z]+")*)`)
+	seen := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), "invariant.Hook(") && !strings.Contains(string(text), "invariant.Points") && !strings.Contains(string(text), "point string") {
+			return err
+		}
+		for _, m := range compared.FindAllStringSubmatch(string(text), -1) {
+			for _, quoted := range strings.Split(m[1], ", ") {
+				seen++
+				if name := strings.Trim(quoted, `"`); !slices.Contains(Points, name) && !strings.HasPrefix(name, "test.") { // but flags of go test
+					t.Errorf("%s compares a point with %q, which is not in Points", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Errorf("only %d names of points were found in tests: this test sees too little", seen)
 	}
 }

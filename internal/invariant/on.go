@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,19 +48,7 @@ func Point(name string) {
 	if fn := hook.Load(); fn != nil {
 		(*fn)(name)
 	}
-	armed.once.Do(func() {
-		parts := strings.Split(os.Getenv(PointVariable), ":")
-		if len(parts) != 3 {
-			return
-		}
-		n, err := strconv.ParseInt(parts[1], 10, 64)
-		if err != nil {
-			return
-		}
-		armed.count.Store(n)
-		armed.stop = parts[2] == "stop"
-		armed.name = parts[0]
-	})
+	armed.once.Do(arm)
 	if name != armed.name || armed.count.Add(-1) != 0 {
 		return
 	}
@@ -72,6 +61,26 @@ func Point(name string) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
+}
+
+// arm reads the variable. It panics if the variable names nothing that can happen: a test would
+// wait for it.
+func arm() {
+	text := os.Getenv(PointVariable)
+	if text == "" {
+		return
+	}
+	parts := strings.Split(text, ":")
+	n, err := int64(0), error(nil)
+	if len(parts) == 3 {
+		n, err = strconv.ParseInt(parts[1], 10, 64)
+	}
+	if len(parts) != 3 || err != nil || !slices.Contains(Points, parts[0]) || parts[2] != "kill" && parts[2] != "stop" {
+		panic(fmt.Sprintf("everheap: %s is %q; it takes POINT:COUNT:kill or :stop, with one of invariant.Points", PointVariable, text))
+	}
+	armed.count.Store(n)
+	armed.stop = parts[2] == "stop"
+	armed.name = parts[0]
 }
 
 // Assert panics with the message and the last events if ok is false: a bug of this library.

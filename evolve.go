@@ -124,12 +124,11 @@ func RegisterName[T any](name string, opts ...TypeOption) {
 	for _, o := range opts {
 		o.applyType(&set)
 	}
-	err := set.err
-	if err == nil {
-		err = layout.Register(reflect.TypeFor[T](), name, set.change.Evolve, set.change.Steps)
+	if set.err == nil {
+		set.err = layout.Register(reflect.TypeFor[T](), name, set.change.Evolve, set.change.Steps)
 	}
-	if err != nil {
-		panic("everheap: Register: " + err.Error())
+	if set.err != nil {
+		panic("everheap: Register: " + set.err.Error())
 	}
 }
 

@@ -18,7 +18,13 @@ const modulePath = "github.com/everheap/everheap"
 // such as stand in a lower row; packages of one row do not know each other. The
 // root is ".".
 var layers = [][]string{
-	{"cmd/everheap", "examples/packages", "examples/resume"},
+	{"cmd/everheap", "examples/packages", "examples/resume", "examples/forum"},
+	{"examples/forum/command"},
+	{"examples/forum/crew", "examples/forum/day"},
+	{"examples/forum/site"},
+	{"examples/forum/model", "examples/forum/storetest"},
+	{"examples/forum/seed"},
+	{"examples/forum/page"},
 	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
 	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
 	{"cmd/everheap/internal/rawjson", "internal/inspect"},
@@ -72,6 +78,15 @@ var rootOnly = map[string]map[string]string{
 	"cmd/everheap/internal/rawjson":  {},
 	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":       {},
+	"examples/forum":                 {"examples/forum/command": "its own", "examples/forum/model": "its own", "examples/forum/seed": "its own"},
+	"examples/forum/command":         {"examples/forum/crew": "its own", "examples/forum/day": "its own", "examples/forum/page": "its own", "examples/forum/seed": "its own", "examples/forum/site": "its own"},
+	"examples/forum/crew":            {},
+	"examples/forum/day":             {"examples/forum/page": "its own", "examples/forum/seed": "its own", "examples/forum/site": "its own"},
+	"examples/forum/site":            {"examples/forum/page": "its own"},
+	"examples/forum/model":           {".": "the library", "examples/forum/page": "its own"},
+	"examples/forum/storetest":       {"examples/forum/page": "its own", "examples/forum/seed": "its own"},
+	"examples/forum/seed":            {"examples/forum/page": "its own"},
+	"examples/forum/page":            {},
 	"internal/metric":                {".": "the library"},
 	"examples/resume":                {".": "the library"},
 }
@@ -91,6 +106,12 @@ var dependencies = map[string]map[string]string{
 	"cmd/everheap/internal/shell": {
 		"golang.org/x/term":     "editing of lines",
 		"golang.org/x/sys/unix": "the mode of the terminal while a statement runs",
+	},
+	"examples/forum/crew": {
+		"golang.org/x/sys/unix": "several processes at one port, and their end with their parent",
+	},
+	"examples/forum/command": {
+		"golang.org/x/sys/unix": "whether the output is a terminal",
 	},
 	"cmd/everheap/internal/manual": {
 		"github.com/alecthomas/kong": "the model of the command line",

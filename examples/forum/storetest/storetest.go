@@ -250,7 +250,9 @@ func watch(t *testing.T, s seed.Store) {
 
 func seeded(t *testing.T, s seed.Store) {
 	plan := seed.Plan{Users: 30, Stories: 12, Comments: 200}
-	hash := func(string) (page.Password, error) { return page.Password{Salt: []byte{1}, Hash: []byte{2}, Rounds: 1}, nil }
+	hash := func(string) (page.Password, error) {
+		return page.Password{Salt: []byte{1}, Hash: []byte{2}, Rounds: 1}, nil
+	}
 	for range 2 { // the second time it is there
 		wants(t, "loading", plan.Load(s, hash, func(int, int) {}), nil)
 	}

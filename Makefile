@@ -9,14 +9,14 @@ COUNT ?= 1
 DEVIATIONS ?= 2
 EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
-BENCHES = $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
+MODULES = metrics $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet vet-rare staticcheck staticcheck-benches test invariants race race-library pointers windows fork benches soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser
+.PHONY: check format vet vet-rare staticcheck staticcheck-modules test invariants race race-library pointers windows fork modules soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser
 
-check: format vet staticcheck test invariants benches
+check: format vet staticcheck test invariants modules
 
 # The layers, FORMAT.md, README.md and the goldens are verified by tests.
 # What go test ./... does in full is done once more with the assertions on: fewer
@@ -81,17 +81,17 @@ vet-rare:
 	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet $$(go list ./... | grep -v /test/)
 
-# The benchmarks that are modules of their own compute what they should.
-benches:
-	@for m in $(BENCHES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
+# The metrics; and the benchmarks that are modules of their own compute what they should.
+modules:
+	@for m in $(MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 
 staticcheck:
 	go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) -tags invariants ./...
 
 # It looks at all that a module depends on, and the benchmarks depend on ten stores: once a release.
-staticcheck-benches:
-	@for m in $(BENCHES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
+staticcheck-modules:
+	@for m in $(MODULES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
 
 # The same tests as ever, for longer, with the assertions on; one package after the other.
 soak:

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/untyped"
@@ -137,14 +138,19 @@ func (c *Collection) read(sc Scope, op string, fn func(*Tx, *edit.Stored) error)
 	return s.View(func(tx *Tx) error { return c.do(tx, op, fn) })
 }
 
-// write runs fn in the scope: in its transaction, or in an Update of its own.
+// write runs fn in the scope: in its transaction, or in one of its own.
 func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) error {
-	do := func(tx *Tx) error { return c.do(tx, op, func(_ *Tx, st *edit.Stored) error { return fn(st) }) }
-	s, tx := sc.scope()
-	if tx != nil {
-		return do(tx)
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(func(tx *engine.Tx) error {
+			st, err := c.of.Bind(&tx.Editor)
+			if err == nil {
+				err = fn(st)
+			}
+			return err
+		})
 	}
-	return s.Update(context.Background(), do)
+	return s.wrap(op, err)
 }
 
 // do runs fn with the collection in a transaction.

@@ -2,8 +2,10 @@ package everheap_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -48,4 +50,55 @@ func ExampleMap_Watch() {
 	// updated tea 2
 	// updated tea 1
 	// updated tea 0
+}
+
+// A program logs how long its transactions wait and take, with the adapter that follows.
+func ExampleSpace_Trace() {
+	space, err := everheap.Open("traced")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer space.Close()
+	words, err := everheap.OpenMap[string, int](space, "words")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	level := slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "took" {
+			return slog.Attr{} // not the same each time
+		}
+		return a
+	}}
+	stop := space.Trace(logTo(slog.New(slog.NewTextHandler(os.Stdout, &level))))
+	defer stop()
+
+	_ = words.Set(space, "heap", 1)
+	_ = space.Update(context.Background(), func(tx *everheap.Tx) error { return errors.New("not today") })
+	// Output:
+	// level=DEBUG msg="transaction begin" number=1
+	// level=DEBUG msg="transaction turn" number=1
+	// level=DEBUG msg="transaction written" number=1
+	// level=DEBUG msg="transaction commit" number=1 changed=true
+	// level=DEBUG msg="transaction begin" number=2
+	// level=DEBUG msg="transaction turn" number=2
+	// level=WARN msg="transaction fail" number=2 error="everheap: transaction (traced): its function has returned an error, or has panicked: nothing has changed"
+}
+
+// logTo returns a function for Space.Trace that logs: what fails as a warning, what the library does by itself not
+// at all, and all else for who debugs.
+func logTo(log *slog.Logger) func(context.Context, everheap.TraceEvent) {
+	return func(ctx context.Context, e everheap.TraceEvent) {
+		if e.Background {
+			return
+		}
+		level, attrs := slog.LevelDebug, []slog.Attr{slog.Uint64("number", e.Transaction), slog.Duration("took", e.Took)}
+		switch e.Kind {
+		case everheap.TraceFail:
+			level, attrs = slog.LevelWarn, append(attrs, slog.Any("error", e.Err))
+		case everheap.TraceCommit, everheap.TraceDurable:
+			attrs = append(attrs, slog.Bool("changed", e.Changed))
+		}
+		log.LogAttrs(ctx, level, "transaction "+e.Kind.String(), attrs...)
+	}
 }

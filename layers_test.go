@@ -21,7 +21,8 @@ var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume"},
 	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
 	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
-	{"cmd/everheap/internal/rawjson"},
+	{"cmd/everheap/internal/rawjson", "internal/inspect"},
+	{"internal/metric"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
@@ -62,7 +63,7 @@ var layerExceptions = map[[2]string]string{}
 // rootOnly are the packages that use the library as its users do: of this
 // module they import what a user can. An exception has its reason.
 var rootOnly = map[string]map[string]string{
-	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "cmd/everheap/internal/shell": "the shell", "cmd/everheap/internal/manual": "man pages and completions", "internal/invariant": "the events that test builds note"},
+	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "cmd/everheap/internal/shell": "the shell", "cmd/everheap/internal/manual": "man pages and completions", "internal/inspect": "the page", "internal/invariant": "the events that test builds note"},
 	"cmd/everheap/internal/demo":     {".": "the library"},
 	"cmd/everheap/internal/transfer": {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},
 	"cmd/everheap/internal/query":    {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},
@@ -71,6 +72,7 @@ var rootOnly = map[string]map[string]string{
 	"cmd/everheap/internal/rawjson":  {},
 	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":       {},
+	"internal/metric":                {".": "the library"},
 	"examples/resume":                {".": "the library"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/inside"
 	"github.com/everheap/everheap/internal/naming"
@@ -114,6 +115,7 @@ func (d Durability) String() string {
 // Tests and the project's own packages come to the engine by way of package inside.
 func init() {
 	inside.Engine = func(space any) *engine.Space { return space.(*Space).engine }
+	inside.Editor = func(tx any) *edit.Editor { return &tx.(*Tx).engine.Editor }
 	inside.Option = func(change func(*engine.Options)) any {
 		return option(func(s *settings) { change(&s.engine) })
 	}

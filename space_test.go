@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/everheap/everheap"
@@ -190,4 +192,110 @@ func endsInFault(fn func()) (fault bool) {
 	defer func() { fault = recover() != nil }()
 	fn()
 	return false
+}
+
+// Each transaction that writes tells how it begins and ends; who has stopped is told of none.
+func TestTrace(t *testing.T) {
+	s := spacetest.Scratch(t, spacetest.WithoutBackground())
+	m, err := everheap.OpenMap[string, int](s, "m")
+	spacetest.Must(t, err)
+	var mu sync.Mutex
+	var told []string
+	var last everheap.TraceEvent
+	type of struct{}
+	key := of{}
+	trace := func(ctx context.Context, e everheap.TraceEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		text := e.Kind.String()
+		if e.Background {
+			text += " in the background"
+		}
+		if e.Kind >= everheap.TraceCommit && e.Changed {
+			text += " changed"
+		}
+		if ctx.Value(key) != nil {
+			text += " of the context"
+		}
+		told = append(told, text)
+		if last.Kind != everheap.TraceCommit && last.Kind != everheap.TraceDurable && last.Kind != everheap.TraceFail && last.Transaction != 0 && e.Transaction != last.Transaction {
+			t.Errorf("event %v of transaction %d comes after %v of %d", e.Kind, e.Transaction, last.Kind, last.Transaction)
+		}
+		if e.Took < 0 || e.Time.Before(last.Time) || (e.Err != nil) != (e.Kind == everheap.TraceFail) {
+			t.Errorf("%+v after %+v", e, last)
+		}
+		last = e
+	}
+	expect := func(name string, want ...string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: %q is told, want %q", name, told, want)
+		}
+		told = nil
+	}
+	spacetest.Must(t, m.Set(s, "untold", 1))
+	expect("before")
+	stop := s.Trace(trace)
+	none := s.Trace(func(context.Context, everheap.TraceEvent) {})
+	spacetest.Must(t, m.Set(s, "a", 1))
+	expect("set", "begin", "turn", "written", "commit changed")
+	if v := s.Stats().Version; last.Version != v {
+		t.Errorf("version %d is told, %d is the newest", last.Version, v)
+	}
+	none()
+	ctx := context.WithValue(context.Background(), key, 1)
+	spacetest.Must(t, s.Update(ctx, func(tx *everheap.Tx) error { return m.Set(tx, "a", 2) }, everheap.Durable))
+	expect("update", "begin of the context", "turn of the context", "written of the context", "commit changed of the context", "durable changed of the context")
+	spacetest.Must(t, s.Update(context.Background(), func(tx *everheap.Tx) error { return nil }))
+	expect("update of nothing", "begin", "turn", "written", "commit")
+	failed := errors.New("failed")
+	if err := s.Update(context.Background(), func(tx *everheap.Tx) error { return errors.Join(m.Set(tx, "a", 3), failed) }); !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	expect("update that fails", "begin", "turn", "fail")
+	if err := m.Modify(s, "none", func(*int) error { return nil }); !errors.Is(err, everheap.ErrNotFound) || !errors.Is(last.Err, everheap.ErrNotFound) {
+		t.Fatal(err, last.Err)
+	}
+	expect("modify of nothing", "begin", "turn", "fail")
+	for _, act := range []func(){
+		func() { _ = s.Update(context.Background(), func(*everheap.Tx) error { panic("wrong") }) },
+		func() { _ = m.Upsert(s, "a", func(*int, bool) error { panic("wrong") }) },
+	} {
+		func() {
+			defer func() { _ = recover() }()
+			act()
+			t.Error("no panic")
+		}()
+		expect("panic", "begin", "turn", "fail")
+	}
+	spacetest.Must(t, s.Update(context.Background(), func(*everheap.Tx) error {
+		done, end := context.WithCancel(context.Background())
+		end()
+		told, last = nil, everheap.TraceEvent{Kind: everheap.TraceFail}
+		var waits sync.WaitGroup
+		waits.Go(func() {
+			if err := s.Update(done, func(*everheap.Tx) error { return nil }); !errors.Is(err, everheap.ErrBusy) {
+				t.Error(err)
+			}
+		})
+		waits.Wait()
+		return nil
+	}))
+	expect("one that gives up, in another one", "begin", "fail", "written", "commit")
+	_, err = s.Collect(context.Background())
+	spacetest.Must(t, err)
+	for _, text := range told {
+		if !strings.Contains(text, "in the background") {
+			t.Errorf("a collection tells %q", text)
+		}
+	}
+	told = nil
+	durable := spacetest.Open(t, s.Stats().Dir, everheap.WithDurability(everheap.Durable), spacetest.WithoutBackground())
+	spacetest.Must(t, m.Set(durable, "a", 4))
+	expect("durable set by another handle", "begin", "turn", "written", "commit changed", "durable changed")
+	stop()
+	spacetest.Must(t, m.Set(s, "a", 5))
+	expect("after the end")
 }

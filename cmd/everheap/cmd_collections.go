@@ -42,15 +42,33 @@ func (a typeArg) text(std *streams) (string, error) {
 	return string(b), nil
 }
 
-// createCmd creates a collection.
+// createCmd creates a collection, or a space.
 type createCmd struct {
 	spaceArg
-	Name string `arg:"" help:"Name of the new map, list or single value."`
+	Name string `arg:"" optional:"" help:"Name of the new map, list or single value."`
 	typeArg
+	MaxSize byteCount `help:"Of a new space: the most that its heap may have, 512MiB or 1TiB; 64GiB by default." placeholder:"SIZE"`
+}
+
+// Help implements kong.HelpProvider.
+func (c *createCmd) Help() string {
+	return `Without NAME it creates an empty space, and prints where: one that is registered
+by its name, or in the directory DIR if SPACE has a slash.
+
+  everheap create forum                             a space
+  everheap create ./data --max-size=4GiB            a space in a directory
+  everheap create forum ages 'map[string]int'       a map in it
+  everheap create forum users --file=users.go       its type is in a file`
 }
 
 // Run implements the verb.
 func (c *createCmd) Run(ctx context.Context, std *streams) error {
+	switch {
+	case c.Name == "" && c.Type == "" && c.File == "":
+		return c.createSpace(std)
+	case c.MaxSize != 0:
+		return errors.New("--max-size is for a new space; everheap resize changes that of one that is there")
+	}
 	spec, err := c.text(std)
 	if err != nil {
 		return err
@@ -64,6 +82,19 @@ func (c *createCmd) Run(ctx context.Context, std *streams) error {
 		}
 		return s.Sync(ctx)
 	})
+}
+
+// createSpace creates an empty space.
+func (c *createCmd) createSpace(std *streams) error {
+	if dir, err := c.dir(); err == nil {
+		return fmt.Errorf("%s is a space already, in %s; everheap info shows what it holds", c.Space, dir)
+	}
+	s, err := everheap.Open(c.Space, everheap.WithMaxSize(uint64(c.MaxSize)))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(std.out, s.Stats().Dir)
+	return s.Close()
 }
 
 // evolveCmd changes the type of a collection.

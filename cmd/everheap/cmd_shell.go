@@ -47,8 +47,8 @@ func (c *shellCmd) Run(ctx context.Context, std *streams) error {
 func openShell(name string) (*everheap.Space, error) {
 	s, err := spaceArg{name}.open()
 	if errors.Is(err, fs.ErrPermission) {
-		if s, readErr := (spaceArg{name}).open(everheap.WithReadOnly()); readErr == nil {
-			return s, nil
+		if s, readErr := (spaceArg{name}).open(everheap.WithReadOnly()); !errors.Is(readErr, fs.ErrPermission) {
+			return s, readErr
 		}
 	}
 	return s, err

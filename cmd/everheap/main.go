@@ -31,7 +31,7 @@ type cli struct {
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Watch      watchCmd      `cmd:"" help:"Print changes of a map, list or single value, or the number of each new version, as JSON lines, until interrupted."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
-	Create     createCmd     `cmd:"" help:"Create an empty map, list or single value of a type in Go syntax."`
+	Create     createCmd     `cmd:"" help:"Create an empty space, or in one an empty map, list or single value of a type in Go syntax."`
 	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
 	Index      indexCmd      `cmd:"" help:"List the indexes of a map, declare one on fields of its values, or drop one."`
 	Expire     expireCmd     `cmd:"" help:"Show when the entries of a map expire; let them expire at a time in a field, or some time after they were stored; or end that."`
@@ -40,6 +40,7 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Write the rows of a collection, or of all, as JSON lines or CSV."`
 	Import     importCmd     `cmd:"" help:"Read rows of JSON lines or CSV into a collection. Killed at any moment and started again, it stores each row once."`
 	Shell      shellCmd      `cmd:"" help:"Ask a space for entries and change them, line by line; .help in it teaches."`
+	Inspect    inspectCmd    `cmd:"" help:"Look into spaces in a browser, live: what they hold, what happens, where the bytes are, and what they were."`
 	Ps         psCmd         `cmd:"" help:"Show which processes have a space open, and which versions their readers pin."`
 	Locks      locksCmd      `cmd:"" help:"Show which named locks are in use, which processes hold them, and how many wait."`
 	Check      checkCmd      `cmd:"" help:"Verify a space. The exit code is 0 if it is clean, 1 if it is damaged, 2 if it could not be checked."`

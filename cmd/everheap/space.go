@@ -36,7 +36,7 @@ func (a spaceArg) dir() (string, error) {
 			if err != nil && !errors.Is(err, registry.ErrInvalidName) {
 				return "", err
 			}
-			return "", fmt.Errorf("there is no space %q; %s", a.Space, known(reg))
+			return "", fmt.Errorf("there is no space %q; %s; make one: everheap create %[1]s", a.Space, known(reg))
 		}
 	}
 	switch err := lookFor(a.Space); {
@@ -66,7 +66,7 @@ func lookFor(dir string) error {
 
 // noSpace is the error for a directory without a space.
 func noSpace(dir string) error {
-	return fmt.Errorf("%s holds no space; give the directory that holds its heap file", dir)
+	return fmt.Errorf("%s holds no space; give the directory that holds its heap file, or make one: everheap create %[1]s", dir)
 }
 
 // registered says what is wrong with the directory of a registered space, if anything is.
@@ -108,18 +108,24 @@ func (a spaceArg) open(opts ...everheap.Option) (*everheap.Space, error) {
 // read runs fn with the space opened for reading. A space that lost its power while it was
 // open is recovered first, and that is said; where it may not be written, that it has to be.
 func (a spaceArg) read(std *streams, fn func(s *everheap.Space) error) error {
-	s, err := a.open(everheap.WithReadOnly())
-	if errors.Is(err, everheap.ErrReadOnly) {
-		if err := a.recover(std); err != nil {
-			return fmt.Errorf("the space was open when the machine lost power, and could not be recovered: %w; a user who may write it recovers it by: everheap recover %s", err, a.Space)
-		}
-		s, err = a.open(everheap.WithReadOnly())
-	}
+	s, err := a.look(std)
 	if err != nil {
 		return err
 	}
 	err = fn(s)
 	return errors.Join(err, s.Close())
+}
+
+// look opens the space for reading: see read.
+func (a spaceArg) look(std *streams) (*everheap.Space, error) {
+	s, err := a.open(everheap.WithReadOnly())
+	if errors.Is(err, everheap.ErrReadOnly) {
+		if err := a.recover(std); err != nil {
+			return nil, fmt.Errorf("the space was open when the machine lost power, and could not be recovered: %w; a user who may write it recovers it by: everheap recover %s", err, a.Space)
+		}
+		s, err = a.open(everheap.WithReadOnly())
+	}
+	return s, err
 }
 
 // recover opens the space for writing, which recovers it.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
@@ -46,7 +47,8 @@ func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type)
 // a finding.
 func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
 	err = a.Within(func() error {
-		report = a.verify()
+		seen, _ := ctx.Value(seenKey{}).(*atomic.Uint64)
+		report = a.verify(seen)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -62,12 +64,24 @@ func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
 	return report, nil
 }
 
+// seenKey is the key of what WithSeen passes.
+type seenKey struct{}
+
+// WithSeen makes checks that get the context count in seen the bytes of the blocks that they
+// have come to, for who shows how far they are.
+func WithSeen(ctx context.Context, seen *atomic.Uint64) context.Context {
+	return context.WithValue(ctx, seenKey{}, seen)
+}
+
 // verify is Check, but for the journal.
-func (a *Audit) verify() *check.Report {
+func (a *Audit) verify(seen *atomic.Uint64) *check.Report {
 	hold := a.Live.HoldCurrent()
 	defer a.Live.Release(&hold)
 	r := a.Heap.Reader(true)
 	marks := a.Heap.NewMarks(a.Live.Carved())
+	if seen != nil {
+		marks.Seen = seen.Add
+	}
 	report := check.Verify(&r, hold.State, marks, a.shape)
 	a.checkFree(report, marks, a.pinsIn(hold.State))
 	a.checkAnchors(report, &r, marks)

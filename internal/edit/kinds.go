@@ -7,8 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// storedOf enters, by kind, how an object is accessed by its stored types, of which that of the
-// value is there. Into objects of other kinds nobody looks without their Go types.
+// storedOf enters, by kind, which types an object has, and how it is accessed by them. Into objects of other kinds nobody looks without their Go types.
 var storedOf = map[format.Kind]func(ed *Editor, id format.ID, s *Stored) error{
 	format.KindMap:    (*Editor).storedMap,
 	format.KindSorted: (*Editor).storedMap,
@@ -23,13 +22,17 @@ func (ed *Editor) storedMap(id format.ID, s *Stored) error {
 		s.Count, err = m.count(ed, entries)
 	}
 	if err == nil {
-		s.Key, s.layout, s.StoredAccess = m.shape.Key, object.Layout{Shape: m.shape}, &storedMap{ed, m}
+		s.ofMap = storedMap{ed, m}
+		s.Key, s.Value, s.layout, s.StoredAccess = m.shape.Key, m.shape.Value, object.Layout{Shape: m.shape}, &s.ofMap
 	}
 	return err
 }
 
 // storedList is storedOf for lists.
 func (ed *Editor) storedList(id format.ID, s *Stored) (err error) {
+	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
+		return err
+	}
 	cell := entry.NewItem(s.Value, ed.store.CheckHandle)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedList{ed, id.Index(), cell}
 	s.Key, err = layout.For[int]()
@@ -37,7 +40,10 @@ func (ed *Editor) storedList(id format.ID, s *Stored) (err error) {
 }
 
 // storedValue is storedOf for single values.
-func (ed *Editor) storedValue(id format.ID, s *Stored) error {
+func (ed *Editor) storedValue(id format.ID, s *Stored) (err error) {
+	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
+		return err
+	}
 	cell := entry.NewValue(s.Value, ed.store.CheckHandle)
 	s.layout, s.StoredAccess = object.Layout{Cell: cell}, &storedValue{ed, id.Index(), format.MakeValueType(s.valueIndex), cell}
 	return nil

@@ -136,7 +136,11 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, ed.ObjectError(id, err)
 	}
-	object := (*format.MapObject)(p)
+	object, index := (*format.MapObject)(p), id.Index()
+	place := &ed.store.untyped[index%uint64(len(ed.store.untyped))]
+	if m := place.Load(); m != nil && m.index == index && m.kind == kind && m.key == object.Key && m.value == object.Value {
+		return m, object, nil
+	}
 	key, err := ed.StoredType(object.KeyType())
 	if err == nil {
 		err = entry.CheckKeys(key, kind)
@@ -148,7 +152,10 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &Map{index: id.Index(), kind: kind, key: object.Key, value: object.Value, shape: ed.store.Shape(key, value)}
+	m := &Map{index: index, kind: kind, key: object.Key, value: object.Value, shape: ed.store.Shape(key, value)}
+	if ed.published(index) && ed.published(object.KeyType()) && ed.published(object.Value) { // R1
+		place.Store(m)
+	}
 	return m, object, nil
 }
 

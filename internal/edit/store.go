@@ -15,13 +15,14 @@ import (
 // about versions, and how blocks are read.
 type Store struct {
 	header      *format.Header
-	hashBits    uint          // how many bits of hashes are used; 0: all
-	verified    heap.Reader   // of what was verified before
-	trusting    bool          // what is read is not verified
-	finder      vector.Finder // if trusting
-	Catalog     *entry.Shape  // of the space's own maps
-	types       sync.Map      // uint64 -> *layout.Type: stored descriptors, by index
-	bound       [256]atomic.Pointer[Map]
+	hashBits    uint                     // how many bits of hashes are used; 0: all
+	verified    heap.Reader              // of what was verified before
+	trusting    bool                     // what is read is not verified
+	finder      vector.Finder            // if trusting
+	Catalog     *entry.Shape             // of the space's own maps
+	types       sync.Map                 // uint64 -> *layout.Type: stored descriptors, by index
+	bound       [256]atomic.Pointer[Map] // to Go types
+	untyped     [64]atomic.Pointer[Map]  // to no Go types
 	lately      lately
 	typed       typedCache
 	CheckHandle entry.CheckHandle

@@ -26,6 +26,7 @@ type Stored struct {
 	kind       format.Kind
 	valueIndex uint64 // of the descriptor of the values
 	layout     object.Layout
+	ofMap      storedMap // the access to a map
 }
 
 // StoredAccess is what can be done to an object of whatever kind.
@@ -71,9 +72,6 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	_, s.valueIndex, s.Count = object.Contents(kind, p)
 	if s.valueIndex == 0 {
 		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", failure.ErrNotFound, uint64(id))
-	}
-	if s.Value, err = ed.StoredType(s.valueIndex); err != nil {
-		return nil, err
 	}
 	access := storedOf[kind]
 	if access == nil {

@@ -222,25 +222,36 @@ func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
 
 // changeAlone is Change for what is a transaction of its own in any case.
 func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
+	if s := sp.beginSpan(context.Background(), false); s != nil {
+		return sp.changeTraced(s, durable, fn)
+	}
 	if !durable {
-		_, err := sp.change(context.Background(), fn)
+		_, err := sp.changeNow(context.Background(), fn)
 		return err
 	}
 	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()
-	version, err := sp.change(context.Background(), fn)
+	version, err := sp.changeNow(context.Background(), fn)
 	if err != nil {
 		return err
 	}
 	return sp.durable.Await(version)
 }
 
-// change runs one operation in a writing transaction, in one guard from its beginning to
+// change is changeNow, and tells of it who wants to be told.
+func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
+	if s := sp.beginSpan(ctx, false); s != nil {
+		return sp.traced(s, fn)
+	}
+	return sp.changeNow(ctx, fn)
+}
+
+// changeNow runs one operation in a writing transaction, in one guard from its beginning to
 // its end. The transaction's Tx is the space's own, used again and again; so nothing may
 // touch it once the turn was given to the next.
-func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
+func (sp *Space) changeNow(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
 	tx := &sp.writes.tx
 	var c commitment
 	before := debug.SetPanicOnFault(true)
@@ -266,14 +277,22 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	return c.version, err
 }
 
-// changeBare is change for who changes no objects.
+// changeInBackground is change for the library's own work.
+func (sp *Space) changeInBackground(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
+	if s := sp.beginSpan(ctx, true); s != nil {
+		return sp.traced(s, fn)
+	}
+	return sp.changeNow(ctx, fn)
+}
+
+// changeBare is changeInBackground for who changes no objects.
 func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) (format.Version, error) {
-	return sp.change(ctx, func(tx *Tx) error {
+	return sp.changeInBackground(ctx, func(tx *Tx) error {
 		return fn(turn.Writing{Txn: tx.Write, State: tx.State, Base: tx.hold.State})
 	})
 }
 
-// changeBy is change for who has a base to compare with.
+// changeBy is changeInBackground for who has a base to compare with.
 func (sp *Space) changeBy(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error) {
-	return sp.change(ctx, func(tx *Tx) error { return fn(&tx.Editor, tx.hold.State) })
+	return sp.changeInBackground(ctx, func(tx *Tx) error { return fn(&tx.Editor, tx.hold.State) })
 }

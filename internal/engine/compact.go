@@ -42,6 +42,9 @@ func (sp *Space) Sweep() (format.ByteCount, error) { return sp.upkeep.Sweep() }
 // Claims lists the claims on versions, and what each one of an older version pins.
 func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }
 
+// Holds is Claims without what they pin: it walks nothing.
+func (sp *Space) Holds() ([]upkeep.Claim, error) { return sp.upkeep.Holds() }
+
 // Collect drops the objects that no name reaches, and returns when all that there were
 // when it began are gone, but for those that were linked again meanwhile.
 func (sp *Space) Collect(ctx context.Context) (collect.Collection, error) {

@@ -27,7 +27,7 @@ func (sp *Space) replay(records *journal.History) error {
 
 // tryReplay is replay, once.
 func (sp *Space) tryReplay(records *journal.History) error {
-	tx, err := sp.Begin(context.Background())
+	tx, err := sp.beginNow(context.Background())
 	if err != nil {
 		return err
 	}

@@ -75,8 +75,11 @@ type Space struct {
 	Checkpoints checkpoint.Keeper
 	writes      writer     // reused for transactions without a handle
 	writer      *Tx        // that has the queue, or had it last
+	span        *span      // of the writer, if it has a handle and somebody is told of it
 	store       edit.Store // what transactions know of types and versions
 
+	traces   atomic.Pointer[[]*Trace]      // who is told of transactions that write; nil: nobody
+	spans    atomic.Uint64                 // transactions that were told of
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 
 	locks    locks.Table // named ones

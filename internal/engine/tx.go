@@ -131,6 +131,19 @@ type writer struct {
 // Begin begins a writing transaction. It waits for its turn: first in this
 // process, then among the processes; ctx ends the waiting with ErrBusy.
 func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
+	s := sp.beginSpan(ctx, false)
+	tx, err := sp.beginNow(ctx)
+	if err != nil {
+		s.tell(TraceFail, err)
+		return nil, err
+	}
+	sp.span = s
+	s.turn(tx)
+	return tx, nil
+}
+
+// beginNow is Begin, and tells nobody of it.
+func (sp *Space) beginNow(ctx context.Context) (*Tx, error) {
 	w := new(writer)
 	tx := &w.tx
 	tx.Prepare(&w.making, false)
@@ -191,7 +204,7 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 // transaction that changed nothing publishes nothing. After an error nothing has
 // changed.
 func (tx *Tx) Commit() error {
-	_, err := tx.commit(nil)
+	_, _, err := tx.commitTraced()
 	return err
 }
 
@@ -200,11 +213,22 @@ func (tx *Tx) Commit() error {
 // version is committed and not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
 	sp := tx.sp
-	version, err := tx.commit(nil)
+	version, s, err := tx.commitTraced()
 	if err != nil {
 		return err
 	}
-	return sp.durable.Await(version)
+	err = sp.durable.Await(version)
+	s.durable(err)
+	return err
+}
+
+// commitTraced is commit, and tells of it who wants to be told.
+func (tx *Tx) commitTraced() (version format.Version, s *span, err error) {
+	s = tx.takeSpan()
+	s.tell(TraceWritten, nil)
+	version, err = tx.commit(nil)
+	s.commit(version, err)
+	return version, s, err
 }
 
 // commit is Commit; it returns the version that it published, or, if it changed
@@ -294,9 +318,11 @@ func (sp *Space) spoolCommitted() {
 
 // Abort ends the transaction without a trace.
 func (tx *Tx) Abort() {
+	s := tx.takeSpan()
 	if tx.End() {
 		_ = tx.Seize() // nothing is committed in any case
 		tx.end()
+		s.tell(TraceFail, errGivenUp)
 	}
 }
 

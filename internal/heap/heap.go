@@ -156,6 +156,16 @@ func (h *Heap) extentClass(extent uint64) format.Class {
 	return *(*format.Class)(at(uintptr(h.base + format.TableOffset + extent)))
 }
 
+// Classes returns the classes of the extents of blocks that are in use, and the number of the
+// first one.
+func (h *Heap) Classes() (first uint64, classes []format.Class) {
+	first = h.first >> format.ExtentShift
+	for extent := first; extent < h.live.Carved()>>format.ExtentShift; extent++ {
+		classes = append(classes, h.extentClass(extent))
+	}
+	return first, classes
+}
+
 // setExtentClass writes the extent table. Only the owner of the extent does.
 func (h *Heap) setExtentClass(extent uint64, c format.Class) {
 	*(*format.Class)(at(uintptr(h.base+format.TableOffset+extent) + h.delta)) = c

@@ -12,6 +12,7 @@ type Marks struct {
 	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
+	Seen    func(bytes uint64) (sum uint64) // is told of each block, for who looks meanwhile; nil: nobody does
 
 	withheld *ExtentSet // nil: none
 }
@@ -30,8 +31,12 @@ func (m *Marks) Add(a format.Addr) bool {
 	if !m.set(a) {
 		return false
 	}
+	size := blockSize(m.heap.header(a))
 	m.Blocks++
-	m.Bytes += blockSize(m.heap.header(a))
+	m.Bytes += size
+	if m.Seen != nil {
+		m.Seen(uint64(size))
+	}
 	return true
 }
 

@@ -6,11 +6,17 @@
 // so its types are any here.
 package inside
 
-import "github.com/everheap/everheap/internal/engine"
+import (
+	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
+)
 
 var (
 	// Engine returns what is behind a *everheap.Space.
 	Engine func(space any) *engine.Space
+
+	// Editor returns what a *everheap.Tx reads and changes objects with.
+	Editor func(tx any) *edit.Editor
 
 	// Option returns the everheap.Option that changes what the engine is told.
 	Option func(change func(*engine.Options)) any

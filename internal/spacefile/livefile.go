@@ -128,7 +128,7 @@ func (d *Dir) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.
 // meanwhile.
 func (d *Dir) Freeze() (*live.Live, Doubts, error) {
 	if held, err := oslock.HeldByOther(d.Locks, format.LockPresence); err != nil || held {
-		return nil, Doubts{}, errors.Join(err, fmt.Errorf("%w: the live file is missing or damaged, or may not be read, while another process has the space open", ErrBusy))
+		return nil, Doubts{}, errors.Join(err, fmt.Errorf("%w: the live file is missing or damaged, or this user may not read it, while another process has the space open; close it there first", ErrBusy))
 	}
 	for {
 		anchors, doubts, err := d.Anchors()

@@ -21,7 +21,8 @@ import (
 // to two maps, moves an amount between two accounts, and notes itself at the end of
 // a list, in a single value, in a sorted map and in a chain of objects without names. So in every version the shared counter is the sum of
 // the children's, the records come in equal pairs, the accounts have the sum that they
-// began with, the list ends with what the value says, and an index has the records.
+// began with, the list ends with what the value says, an index has the records, and what has
+// expired is not there.
 type Bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
@@ -31,6 +32,8 @@ type Bank struct {
 	log         bankLog
 	chains      bankChains
 	marks       bankMarks
+	leases      bankLeases
+	owned       everheap.Map[int, bankOwned]
 }
 
 // note tells of a transaction.
@@ -89,6 +92,12 @@ func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	}
 	if err == nil {
 		b.marks, err = everheap.OpenMap[logKey, bankMark](sc, "marks")
+	}
+	if err == nil {
+		err = b.leases.open(sc)
+	}
+	if err == nil {
+		b.owned, err = everheap.OpenMap[int, bankOwned](sc, "owned")
 	}
 	return b, err
 }
@@ -167,6 +176,12 @@ func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 		return err
 	}
 	if err := b.mark(tx, id, n); err != nil {
+		return err
+	}
+	if err := b.lease(tx, id, n, r); err != nil {
+		return err
+	}
+	if err := b.own(tx, id, n); err != nil {
 		return err
 	}
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
@@ -258,6 +273,12 @@ func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 		return nil, err
 	}
 	if err := b.auditMarks(tx, owns); err != nil {
+		return nil, err
+	}
+	if err := b.auditLeases(tx, owns); err != nil {
+		return nil, err
+	}
+	if err := b.auditOwned(tx, owns); err != nil {
 		return nil, err
 	}
 	if m, err := b.right.Len(tx); err != nil || m != n {

@@ -16,30 +16,21 @@ type Claim struct {
 	Pins    format.ByteCount // what the version can reach that the newest cannot
 }
 
+// Holds is Claims without what they pin: it walks nothing.
+func (u *Upkeep) Holds() (list []Claim, err error) {
+	err = u.Within(func() error {
+		list, _ = u.holds()
+		return nil
+	})
+	return list, err
+}
+
 // Claims lists the claims on versions, and what each one of an older version pins:
 // for that it walks those versions.
 func (u *Upkeep) Claims() (list []Claim, err error) {
 	err = u.Within(func() error {
-		current := u.Live.Current()
 		var older []format.Addr
-		for _, r := range u.Live.Readers() {
-			c := Claim{Reader: r, Version: u.Heap.VersionOf(r.State)}
-			if c.Version == 0 {
-				continue
-			}
-			for _, p := range u.Live.Processes() {
-				if p.Incarnation == r.Owner {
-					c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
-				}
-			}
-			if c.PID == 0 {
-				continue // of a dead process: it holds nothing
-			}
-			list = append(list, c)
-			if r.State != current {
-				older = append(older, r.State)
-			}
-		}
+		list, older = u.holds()
 		if len(older) == 0 {
 			return nil
 		}
@@ -50,4 +41,28 @@ func (u *Upkeep) Claims() (list []Claim, err error) {
 		return err
 	})
 	return list, err
+}
+
+// holds lists the claims, and the states of those on older versions.
+func (u *Upkeep) holds() (list []Claim, older []format.Addr) {
+	current := u.Live.Current()
+	for _, r := range u.Live.Readers() {
+		c := Claim{Reader: r, Version: u.Heap.VersionOf(r.State)}
+		if c.Version == 0 {
+			continue
+		}
+		for _, p := range u.Live.Processes() {
+			if p.Incarnation == r.Owner {
+				c.PID, c.Foreign, c.Command, c.Self = p.PID, p.Foreign, p.Command, p.Self
+			}
+		}
+		if c.PID == 0 {
+			continue // of a dead process: it holds nothing
+		}
+		list = append(list, c)
+		if r.State != current {
+			older = append(older, r.State)
+		}
+	}
+	return list, older
 }

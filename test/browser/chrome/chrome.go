@@ -60,8 +60,12 @@ func Find() (path, reason string) {
 
 // Browser is a running Chromium.
 type Browser struct {
-	ctx context.Context
+	ctx     context.Context
+	process *exec.Cmd
 }
+
+// PID returns the number of the process, and of the group of all its processes.
+func (b *Browser) PID() int { return b.process.Process.Pid }
 
 // Start starts a browser, which ends with the test. It skips the test, with the reason, if this
 // machine has no Chromium.
@@ -107,7 +111,7 @@ func Start(t testing.TB) *Browser {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("%s does not start: %v", path, err)
 	}
-	return &Browser{ctx}
+	return &Browser{ctx, process}
 }
 
 // Look is how a window looks at pages.

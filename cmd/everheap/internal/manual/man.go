@@ -34,6 +34,7 @@ func Page(w io.Writer, model *kong.Application, node *kong.Node, version string)
 	} else {
 		p.paragraphs(node.Help)
 		p.arguments(node)
+		p.detail(node.Detail)
 	}
 	p.flags(node)
 	p.line(".SH ENVIRONMENT")
@@ -158,6 +159,19 @@ func (p *page) arguments(node *kong.Node) {
 		p.item(argument(a), a.Help)
 	}
 	p.verbs(node)
+}
+
+// detail writes what a verb says besides, with its examples, line by line.
+func (p *page) detail(detail string) {
+	if detail == "" {
+		return
+	}
+	p.line(".SH EXAMPLES")
+	p.line(".nf")
+	for line := range strings.Lines(detail) {
+		p.line("%s", text(strings.TrimRight(line, "\n")))
+	}
+	p.line(".fi")
 }
 
 // flags writes the flags of a node.

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/everheap/everheap/internal/check"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/upkeep"
+)
+
+// Picture is what lies where in a space, and who keeps what of it.
+type Picture struct {
+	*upkeep.Picture
+	Version format.Version
+	Holders []Holder // by the numbers of the walks: the first is the newest version
+	End     uint64   // offset below which the file is allocated
+}
+
+// Holder is who keeps a version.
+type Holder struct {
+	Checkpoint string        // its name; "": none
+	Claim      *upkeep.Claim // nil: none
+	Version    format.Version
+}
+
+// errTooWide says that a picture would not be one.
+var errTooWide = errors.New("the space has too many extents for a picture of all")
+
+// Picture walks the newest version, the checkpoints, and what readers hold of older versions,
+// and notes where their blocks lie. It holds the newest version meanwhile, writes nothing and
+// takes no lock. It fails if there are more extents than most.
+func (sp *Space) Picture(most int) (p *Picture, err error) {
+	err = sp.Inspect(func() error {
+		return sp.look(func(tx *Tx) error {
+			p = &Picture{Picture: upkeep.NewPicture(sp.Heap), Version: tx.Version(), End: sp.Live.Words().End.Load()}
+			if len(p.Classes) > most {
+				return errTooWide
+			}
+			return sp.paint(tx, p)
+		})
+	})
+	if failure.Damaged(err) {
+		err = errors.Join(errors.New("the picture cannot be drawn: the space is damaged; check it"), err)
+	}
+	return p, err
+}
+
+// paint walks the versions.
+func (sp *Space) paint(tx *Tx, p *Picture) error {
+	r := sp.Heap.Reader(false)
+	p.Holders = []Holder{{Version: p.Version}}
+	if err := check.Mark(&r, tx.hold.State, p); err != nil {
+		return err
+	}
+	pins, err := sp.Checkpoints.Pins(tx.State)
+	if err != nil {
+		return err
+	}
+	for _, pin := range pins {
+		p.Next()
+		p.Holders = append(p.Holders, Holder{Checkpoint: pin.NameOf(), Version: format.Version(pin.Version)})
+		if err := check.Mark(&r, format.Addr(pin.State), p); err != nil {
+			return err
+		}
+	}
+	claims, err := sp.upkeep.Holds()
+	for _, c := range claims {
+		if c.State == tx.hold.State {
+			continue
+		}
+		trial := p.Trial()
+		trial.Next()
+		if check.Mark(&r, c.State, trial) != nil {
+			continue // it was let go meanwhile
+		}
+		p.Picture = trial
+		p.Holders = append(p.Holders, Holder{Claim: &c, Version: c.Version})
+	}
+	return err
+}

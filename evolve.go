@@ -97,28 +97,17 @@ func WithProgress(fn func(done, total int)) TypeOption {
 	return typeOption(func(s *typeSettings) { s.change.Progress = fn })
 }
 
-// Register lets fields of interface types hold values of type T, as gob.Register does: a struct
-// that has methods, a pointer to one, whatever the program puts in. T and *T are two types, and
-// T may have interfaces itself. Call it before the types are used, in an init function. It holds
-// for the process, in all spaces. Registered already are the basic types, []byte, []string,
-// []int, []float64, []any, map[string]any, map[string]string, time.Time and time.Duration: so an
-// any holds whatever encoding/json makes.
-//
-// A value is stored with its type, by its name in Go: forum.Circle, or *forum.Circle. Programs
-// whose packages have other names, or two of one name, use RegisterName. A program that has not
-// registered the type of a value gets ErrUnregistered for it; what needs no Go types, such as
-// Collection, Check and Backup, does not.
-//
-// If the type of a value that was stored differs from T, it is ErrTypeChanged to read it. With
-// the options Evolve and Migrate it is converted whenever it is read; what is stored stays until
-// the value is stored again. Other options mean nothing here. What handles in it lead to is not
-// converted along.
-//
-// Register panics if T is an interface, if another type has the name, or if T has another name.
+// Register lets fields of interface types hold values of type T, as gob.Register does; T and *T are
+// two types. Call it before the types are used: it holds for the process. Registered already are the
+// basic types, []byte, []string, []int, []float64, []any, map[string]any, map[string]string, time.Time
+// and time.Duration. A value is stored with its type, by its name in Go, such as *forum.Circle. It is
+// ErrUnregistered for programs that have not registered that, and ErrTypeChanged if its type differs
+// from T, unless Evolve and Migrate say how to convert it whenever it is read; other options mean
+// nothing here. VALUES.md has the table. Register panics if T is an interface or has another name, or
+// another type has the name.
 func Register[T any](opts ...TypeOption) { RegisterName[T]("", opts...) }
 
-// RegisterName is Register with a name: one that all programs agree on, whatever they call the
-// type. A type that is renamed keeps it, and so values that were stored are still read.
+// RegisterName is Register with a name that all programs agree on; a type that is renamed keeps it.
 func RegisterName[T any](name string, opts ...TypeOption) {
 	var set typeSettings
 	for _, o := range opts {

@@ -20,10 +20,9 @@ const modulePath = "github.com/everheap/everheap"
 var layers = [][]string{
 	{"cmd/everheap", "examples/packages", "examples/resume", "examples/forum"},
 	{"examples/forum/command"},
-	{"examples/forum/crew", "examples/forum/day"},
-	{"examples/forum/site"},
-	{"examples/forum/model", "examples/forum/storetest"},
-	{"examples/forum/seed"},
+	{"examples/forum/day", "examples/forum/crew", "examples/forum/storetest"},
+	{"examples/forum/seed", "examples/forum/site"},
+	{"examples/forum/model"},
 	{"examples/forum/page"},
 	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
 	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
@@ -78,17 +77,17 @@ var rootOnly = map[string]map[string]string{
 	"cmd/everheap/internal/rawjson":  {},
 	"examples/packages":              {".": "the library", "examples/packages/debian": "its own parser"},
 	"examples/packages/debian":       {},
-	"examples/forum":                 {"examples/forum/command": "its own", "examples/forum/model": "its own", "examples/forum/seed": "its own"},
-	"examples/forum/command":         {"examples/forum/crew": "its own", "examples/forum/day": "its own", "examples/forum/page": "its own", "examples/forum/seed": "its own", "examples/forum/site": "its own"},
-	"examples/forum/crew":            {},
-	"examples/forum/day":             {"examples/forum/page": "its own", "examples/forum/seed": "its own", "examples/forum/site": "its own"},
-	"examples/forum/site":            {"examples/forum/page": "its own"},
-	"examples/forum/model":           {".": "the library", "examples/forum/page": "its own"},
-	"examples/forum/storetest":       {"examples/forum/page": "its own", "examples/forum/seed": "its own"},
-	"examples/forum/seed":            {"examples/forum/page": "its own"},
-	"examples/forum/page":            {},
 	"internal/metric":                {".": "the library"},
 	"examples/resume":                {".": "the library"},
+	"examples/forum":                 {"examples/forum/command": "the command line", "examples/forum/model": "its store", "examples/forum/seed": "what can be loaded"},
+	"examples/forum/command":         {"examples/forum/crew": "the servers", "examples/forum/day": "the load", "examples/forum/page": "the store", "examples/forum/seed": "the data to begin with", "examples/forum/site": "the pages"},
+	"examples/forum/crew":            {},
+	"examples/forum/day":             {"examples/forum/page": "what a server is", "examples/forum/seed": "names and password", "examples/forum/site": "what the servers tell"},
+	"examples/forum/model":           {".": "the library", "examples/forum/page": "what it implements"},
+	"examples/forum/page":            {},
+	"examples/forum/seed":            {"examples/forum/page": "what is loaded"},
+	"examples/forum/site":            {"examples/forum/page": "what is shown"},
+	"examples/forum/storetest":       {"examples/forum/page": "what is tested", "examples/forum/seed": "what is loaded"},
 }
 
 // dependencies are the modules that packages may import, by the beginning of
@@ -107,14 +106,14 @@ var dependencies = map[string]map[string]string{
 		"golang.org/x/term":     "editing of lines",
 		"golang.org/x/sys/unix": "the mode of the terminal while a statement runs",
 	},
-	"examples/forum/crew": {
-		"golang.org/x/sys/unix": "several processes at one port, and their end with their parent",
+	"cmd/everheap/internal/manual": {
+		"github.com/alecthomas/kong": "the model of the command line",
 	},
 	"examples/forum/command": {
 		"golang.org/x/sys/unix": "whether the output is a terminal",
 	},
-	"cmd/everheap/internal/manual": {
-		"github.com/alecthomas/kong": "the model of the command line",
+	"examples/forum/crew": {
+		"golang.org/x/sys/unix": "several sockets at one port",
 	},
 	"internal/spacetest": {
 		"github.com/google/go-cmp": "how two values differ",

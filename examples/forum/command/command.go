@@ -109,6 +109,9 @@ func serve(seat *crew.Seat, o options, store Store) error {
 	}
 	defer opened.Close()
 	s := site.New(opened, site.Options{Address: seat.Address(), Kill: seat.Kill, Leave: seat.Leave, Rounds: o.rounds, Store: store.Text})
+	if err := s.Announce(); err != nil {
+		return err
+	}
 	return seat.Serve(s, s.Drain, s.Run)
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -55,25 +56,32 @@ func (s *Seat) Kill(pid int) error {
 func (s *Seat) Leave() {
 	s.leave.Do(func() {
 		fmt.Fprintln(s.to, "leaving")
-		s.listener.Close() // the socket is not closed: the supervisor has it
 		close(s.left)
+		s.listener.Close() // the socket is not closed: the supervisor has it
 	})
 }
 
 // lastRequests is how long a connection may wait for its last request, which gets the answer
-// with the request to close it.
-const lastRequests = time.Second
+// with the request to close it. A connection that is closed without one may lose a request
+// that is on its way.
+const lastRequests = 5 * time.Second
 
-// Serve serves until the process is asked to end, with SIGTERM or by Leave; drain is called
-// then. run goes on beside that until the end.
+// Serve serves until the process is asked to end: with SIGTERM, since the whole site ends; with
+// SIGUSR1 or by Leave, since another process takes over. drain is called then. run goes on
+// beside that until the end.
 func (s *Seat) Serve(handler http.Handler, drain func(), run func(ctx context.Context)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	term := make(chan os.Signal, 1)
+	asked := make(chan os.Signal, 2)
 	signal.Ignore(syscall.SIGINT) // a terminal sends it to the supervisor, too, which knows what to do
-	signal.Notify(term, syscall.SIGTERM)
-	go func() { <-term; drain() }()
-	var open connections
+	signal.Notify(asked, syscall.SIGTERM, syscall.SIGUSR1)
+	open := connections{}
+	go func() {
+		for sig := range asked {
+			open.hurry.Store(sig == syscall.SIGTERM)
+			drain()
+		}
+	}()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10, ConnState: open.note}
 	served := make(chan error, 1)
@@ -103,8 +111,9 @@ func (s *Seat) Serve(handler http.Handler, drain func(), run func(ctx context.Co
 
 // connections knows which are open.
 type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]bool
+	hurry atomic.Bool // nobody takes over: there is nothing to wait for
+	mu    sync.Mutex
+	open  map[net.Conn]bool
 }
 
 func (c *connections) note(conn net.Conn, state http.ConnState) {
@@ -123,7 +132,7 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 
 // wait returns when no connection is open, or after a time.
 func (c *connections) wait(most time.Duration) {
-	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(most); time.Now().Before(end) && !c.hurry.Load(); time.Sleep(10 * time.Millisecond) {
 		c.mu.Lock()
 		n := len(c.open)
 		c.mu.Unlock()

@@ -286,7 +286,7 @@ func (c *Crew) Roll() error {
 		c.mu.Lock()
 		ch.leaving = true
 		c.mu.Unlock()
-		ch.cmd.Process.Signal(syscall.SIGTERM)
+		ch.cmd.Process.Signal(syscall.SIGUSR1)
 	}
 	for _, ch := range old {
 		<-ch.gone

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	mrand "math/rand/v2"
 	"net/http"
 	"net/url"
@@ -84,6 +85,8 @@ type player struct {
 	bytes  uint64
 	acks   []ack
 	logins [][2]string // cookie and name
+
+	answered atomic.Int64 // requests; many when it has ended
 }
 
 type day struct {
@@ -105,12 +108,8 @@ func Play(o Options) (*Report, error) {
 	players := make([]*player, o.Connections)
 	errs := make([]error, o.Connections)
 	stop := make(chan struct{})
-	var killer killer
+	var killed error
 	var killing sync.WaitGroup
-	if o.Kill {
-		killer = newKiller(o.Address)
-		killing.Go(func() { killer.run(stop) })
-	}
 	began := time.Now()
 	var all sync.WaitGroup
 	for i := range players {
@@ -119,7 +118,12 @@ func Play(o Options) (*Report, error) {
 			if errs[i] = players[i].play(); errs[i] != nil {
 				d.failed.Store(true)
 			}
+			players[i].answered.Store(math.MaxInt64 / 2)
 		})
+	}
+	killer := newKiller(o.Address, players)
+	if o.Kill {
+		killing.Go(func() { killed = killer.run(stop) })
 	}
 	all.Wait()
 	r := &Report{Took: time.Since(began)}
@@ -127,7 +131,7 @@ func Play(o Options) (*Report, error) {
 	killing.Wait()
 	r.Killed = killer.killed
 	r.collect(players)
-	if err := errors.Join(append(errs, killer.err)...); err != nil {
+	if err := errors.Join(append(errs, killed)...); err != nil {
 		return r, err
 	}
 	return r, d.check(players, r)
@@ -218,6 +222,7 @@ func (p *player) timed(kind int) error {
 		err = p.read(kind)
 	}
 	p.took[kind] = append(p.took[kind], time.Since(began))
+	p.answered.Add(1)
 	return err
 }
 
@@ -271,9 +276,9 @@ func (p *player) write() error {
 	return nil
 }
 
-// story draws one: each as often as another, or as often as it has comments.
+// story draws one: mostly each as often as another, else as often as it has comments.
 func (p *player) story() int {
-	if p.rng.IntN(2) == 0 {
+	if p.rng.IntN(8) > 0 {
 		return 1 + p.rng.IntN(p.day.stories)
 	}
 	i, _ := slices.BinarySearch(p.day.weights, 1+p.rng.IntN(p.day.weights[len(p.day.weights)-1]))

@@ -15,32 +15,55 @@ import (
 
 // killer kills servers at random, by the button of the page /ops.
 type killer struct {
-	client *client
-	rng    *rand.Rand
-	was    map[int]bool
-	killed int
-	err    error
+	client  *client
+	players []*player
+	rng     *rand.Rand
+	was     map[int]bool
+	killed  int
 }
 
-func newKiller(address string) killer {
-	return killer{client: &client{address: address}, rng: rand.New(rand.NewPCG(7, 7)), was: map[int]bool{}}
+func newKiller(address string, players []*player) *killer {
+	return &killer{client: &client{address: address}, players: players, rng: rand.New(rand.NewPCG(7, 7)), was: map[int]bool{}}
 }
 
-// run kills one now and then, and at least one, until stop is closed.
-func (k *killer) run(stop chan struct{}) {
+// run kills one after the other until stop is closed.
+func (k *killer) run(stop chan struct{}) error {
 	defer k.client.close()
-	for k.err == nil {
-		k.err = k.kill()
-		select {
-		case <-stop:
-			return
-		case <-time.After(time.Duration(50+k.rng.IntN(200)) * time.Millisecond):
+	for {
+		if err := k.kill(); err != nil {
+			return err
+		}
+		if !k.settle(stop) {
+			return nil
 		}
 	}
 }
 
-// kill kills one that it has not killed yet, if there are two: requests are to be answered
-// the second time.
+// settle waits until each player has the answers of two more requests. So whatever request was
+// lost by a kill has been answered before the next: none can be lost twice.
+func (k *killer) settle(stop chan struct{}) (more bool) {
+	wants := make([]int64, len(k.players))
+	for i, p := range k.players {
+		wants[i] = p.answered.Load() + 2
+	}
+	for i, p := range k.players {
+		for p.answered.Load() < wants[i] {
+			select {
+			case <-stop:
+				return false
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	select {
+	case <-stop:
+		return false
+	case <-time.After(time.Duration(k.rng.IntN(200)) * time.Millisecond):
+		return true
+	}
+}
+
+// kill kills one that it has not killed yet, if there are two.
 func (k *killer) kill() error {
 	a, err := k.client.get("/ops.json")
 	if err != nil {
@@ -64,10 +87,10 @@ func (k *killer) kill() error {
 	if err != nil {
 		return err
 	}
-	if a.status != http.StatusSeeOther {
+	if k.was[victim] = true; a.status == http.StatusSeeOther {
+		k.killed++
+	} else if a.status != http.StatusConflict { // it was gone already
 		return fmt.Errorf("killing %d: status %d", victim, a.status)
 	}
-	k.was[victim] = true
-	k.killed++
 	return nil
 }

@@ -10,23 +10,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/everheap/everheap/examples/forum/page"
 )
 
+// Announce tells the store that this server is there. It is called before the server serves, so
+// that the page of the servers never lacks one; Run goes on with it.
+func (s *Site) Announce() error { return s.tell(0) }
+
+func (s *Site) tell(rate float64) error {
+	return s.store.Beat(page.Server{PID: os.Getpid(), Started: s.started, Requests: s.requests.Load(), Rate: rate, Memory: ownMemory()})
+}
+
 // beat tells the store each second that this server is there, until ctx ends.
 func (s *Site) beat(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last, then := uint64(0), s.started
+	last, then := s.requests.Load(), time.Now()
 	for {
-		n, now := s.requests.Load(), time.Now()
-		rate := 0.0
-		if took := now.Sub(then).Seconds(); took > 0.1 {
-			rate = float64(n-last) / took
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
-		err := s.store.Beat(page.Server{PID: os.Getpid(), Started: s.started, Requests: n, Rate: rate, Memory: ownMemory()})
+		n, now := s.requests.Load(), time.Now()
+		err := s.tell(float64(n-last) / now.Sub(then).Seconds())
 		if errors.Is(err, page.ErrOutdated) {
 			s.Drain()
 			return
@@ -35,11 +45,6 @@ func (s *Site) beat(ctx context.Context) {
 			log.Printf("telling that this server is there: %v", err)
 		}
 		last, then = n, now
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
@@ -71,8 +76,16 @@ func (q *request) look() (Ops, error) {
 	if err != nil {
 		return Ops{}, err
 	}
+	// One that was killed is told by the store for a moment longer.
+	servers = slices.DeleteFunc(servers, func(s page.Server) bool { return !runs(s.PID) })
 	size, err := q.site.store.Size()
 	return Ops{servers, size, os.Getpid()}, err
+}
+
+// runs reports whether there is a process with a number. All servers are on one machine.
+func runs(pid int) bool {
+	p, err := os.FindProcess(pid)
+	return err == nil && p.Signal(syscall.Signal(0)) == nil
 }
 
 // ops shows the servers.
@@ -109,11 +122,11 @@ func (q *request) kill() error {
 	if err != nil {
 		return err
 	}
-	servers, err := q.site.store.Servers()
+	o, err := q.look()
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(servers, func(s page.Server) bool { return s.PID == int(pid) }) {
+	if !slices.ContainsFunc(o.Servers, func(s page.Server) bool { return s.PID == int(pid) }) {
 		return tell(http.StatusConflict, "There is no server with that number (any more).")
 	}
 	q.after = func() {

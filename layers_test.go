@@ -18,7 +18,12 @@ const modulePath = "github.com/everheap/everheap"
 // such as stand in a lower row; packages of one row do not know each other. The
 // root is ".".
 var layers = [][]string{
-	{"cmd/everheap", "examples/packages", "examples/resume"},
+	{"cmd/everheap", "examples/packages", "examples/resume", "examples/forum"},
+	{"examples/forum/command"},
+	{"examples/forum/day", "examples/forum/crew", "examples/forum/storetest"},
+	{"examples/forum/seed", "examples/forum/site"},
+	{"examples/forum/model"},
+	{"examples/forum/page"},
 	{"cmd/everheap/internal/demo", "cmd/everheap/internal/shell", "cmd/everheap/internal/manual", "examples/packages/debian"},
 	{"cmd/everheap/internal/transfer", "cmd/everheap/internal/query"},
 	{"cmd/everheap/internal/rawjson", "internal/inspect"},
@@ -74,6 +79,15 @@ var rootOnly = map[string]map[string]string{
 	"examples/packages/debian":       {},
 	"internal/metric":                {".": "the library"},
 	"examples/resume":                {".": "the library"},
+	"examples/forum":                 {"examples/forum/command": "the command line", "examples/forum/model": "its store", "examples/forum/seed": "what can be loaded"},
+	"examples/forum/command":         {"examples/forum/crew": "the servers", "examples/forum/day": "the load", "examples/forum/page": "the store", "examples/forum/seed": "the data to begin with", "examples/forum/site": "the pages"},
+	"examples/forum/crew":            {},
+	"examples/forum/day":             {"examples/forum/page": "what a server is", "examples/forum/seed": "names and password", "examples/forum/site": "what the servers tell"},
+	"examples/forum/model":           {".": "the library", "examples/forum/page": "what it implements"},
+	"examples/forum/page":            {},
+	"examples/forum/seed":            {"examples/forum/page": "what is loaded"},
+	"examples/forum/site":            {"examples/forum/page": "what is shown"},
+	"examples/forum/storetest":       {"examples/forum/page": "what is tested", "examples/forum/seed": "what is loaded"},
 }
 
 // dependencies are the modules that packages may import, by the beginning of
@@ -94,6 +108,12 @@ var dependencies = map[string]map[string]string{
 	},
 	"cmd/everheap/internal/manual": {
 		"github.com/alecthomas/kong": "the model of the command line",
+	},
+	"examples/forum/command": {
+		"golang.org/x/sys/unix": "whether the output is a terminal",
+	},
+	"examples/forum/crew": {
+		"golang.org/x/sys/unix": "several sockets at one port",
 	},
 	"internal/spacetest": {
 		"github.com/google/go-cmp": "how two values differ",

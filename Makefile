@@ -9,7 +9,7 @@ COUNT ?= 1
 DEVIATIONS ?= 2
 EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
-MODULES = metrics $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
+MODULES = metrics examples/forum/sqlite $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
@@ -81,7 +81,7 @@ vet-rare:
 	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet $$(go list ./... | grep -v /test/)
 
-# The metrics; and the benchmarks that are modules of their own compute what they should.
+# The metrics, the forum over SQLite; and the benchmarks that are modules of their own compute what they should.
 modules:
 	@for m in $(MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 

@@ -157,8 +157,8 @@ func appendPoints(o []byte, n int) []byte {
 // appendButtons appends those by which a reader moderates a comment, or story 0. They belong to
 // the one form of the page.
 func appendButtons(o, number []byte) []byte {
-	for _, part := range []string{` <button form="moderate" name="up" value="`, `" title="one point more" aria-label="One point more for comment `, `">▲</button>`,
-		`<button form="moderate" name="down" value="`, `" title="one point less" aria-label="One point less for comment `, `">▼</button>`} {
+	for _, part := range []string{` <span class="vote"><button form="moderate" name="up" value="`, `" title="one point more" aria-label="One point more for comment `, `">▲</button>`,
+		`<button form="moderate" name="down" value="`, `" title="one point less" aria-label="One point less for comment `, `">▼</button></span>`} {
 		o = append(o, part...)
 		if part[len(part)-1] != '>' {
 			o = append(o, number...)

@@ -17,7 +17,7 @@ var frameParts = strings.Split(`<!doctype html>
 <link rel="stylesheet" href="`+assets["style.css"].path+`"><link rel="icon" href="`+assets["icon.svg"].path+`"><script src="`+assets["live.js"].path+`" defer></script></head>
 <body|><a class="skip" href="#main">To the contents</a>
 <header><div><a class="logo" href="/"><span aria-hidden="true">∞</span> Everforum</a>
-<nav aria-label="Main"><a href="/">New</a><a href="/?sort=active">Active</a><a href="/?sort=top">Top</a><a href="/submit">Tell</a></nav>
+<nav aria-label="Main"><a href="/">New</a><a href="/?sort=active">Active</a><a href="/?sort=top">Top</a><a href="/submit">Submit</a></nav>
 <form class="find" role="search" action="/search"><input type="search" name="q" value="|" placeholder="Search everything" aria-label="Search everything" maxlength="200"></form>
 <div class="who">|</div></div></header>
 <main id="main">`, "|")

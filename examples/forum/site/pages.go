@@ -241,7 +241,7 @@ func (q *request) submitForm() error {
 	if q.name == "" {
 		return q.redirect("/login?to=/submit")
 	}
-	return q.template("submit", "Tell a story", map[string]any{"Key": rand.Text()})
+	return q.template("submit", "Submit a story", map[string]any{"Key": rand.Text()})
 }
 
 // submit adds a story.

@@ -34,7 +34,7 @@ func loadAssets() map[string]asset {
 }
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"date":  func(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04") },
+	"day":   func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) },
 	"since": func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
 	"mib":   func(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
 	"group": group,

@@ -18,11 +18,11 @@
 //     background or by Collect: an object that nothing refers to when its
 //     transaction ends may vanish.
 //  5. The first use of a type refuses what cannot be stored, with the path of the
-//     field: channels, functions, interfaces, uintptr, unsafe.Pointer,
-//     anything that holds a lock. Pointers, slices, strings, arrays, nested structs,
-//     recursive types and time.Time (as UTC) can be stored; shared and cyclic pointers
-//     inside one value keep their shape. A Dict is a map that a value owns.
-//     Values with built-in maps are copied only: Get and Copies make real maps, and
+//     field: channels, functions, uintptr, unsafe.Pointer, anything that holds a lock.
+//     Pointers, slices, strings, arrays, nested structs, recursive types and time.Time (as
+//     UTC) can be stored; shared and cyclic pointers inside one value keep their shape. A
+//     Dict is a map that a value owns. Values with built-in maps, or with interfaces, whose
+//     concrete types Register names, are copied only: Get and Copies make real ones, and
 //     methods that lend values refuse the type. The addresses of net/netip, and types that
 //     cannot be stored by their fields but have MarshalBinary or MarshalText and its
 //     inverse, are stored by their bytes. Pointers that are compared and not

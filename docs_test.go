@@ -12,6 +12,7 @@ import (
 	"go/parser"
 	"go/token"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"math/big"
 	oldrand "math/rand"
@@ -361,7 +362,8 @@ var documented = []struct {
 	{"`map[K]V`, `http.Header`, `url.Values`", "as a table, copied only", types(map[string]int{}, http.Header{}, url.Values{})},
 	{"`chan T`", "no", types(make(chan int))},
 	{"`func()`", "no", types(func() {})},
-	{"`any`, `error`, other interfaces", "no", []reflect.Type{reflect.TypeFor[any](), reflect.TypeFor[error](), reflect.TypeFor[net.Addr]()}},
+	{"`any`, `error` and your own interfaces, with a registered type", "with its type, copied only", []reflect.Type{reflect.TypeFor[any](), reflect.TypeFor[error](), reflect.TypeFor[Shape](), reflect.TypeFor[[]any]()}},
+	{"interfaces that no registered type implements", "no", []reflect.Type{reflect.TypeFor[net.Addr](), reflect.TypeFor[io.Reader]()}},
 	{"`uintptr`, `unsafe.Pointer`", "no", types(uintptr(0), unsafe.Pointer(nil))},
 	{"`sync.Mutex`, `sync.Once`, `sync.Map`", "no", types(&sync.Mutex{}, &sync.Once{}, &sync.Map{})},
 	{"`atomic.Int64`, `atomic.Pointer[T]`, `atomic.Value`", "no", types(&atomic.Int64{}, &atomic.Pointer[int]{}, &atomic.Value{})},
@@ -407,6 +409,8 @@ func TestValuesDocument(t *testing.T) {
 				got = "no"
 			case err != nil:
 				t.Fatal(err)
+			case typ.CopyOnly() != nil && rt.Kind() != reflect.Map:
+				got = "with its type, copied only"
 			case typ.CopyOnly() != nil:
 				got = "as a table, copied only"
 			case typ.Coded():

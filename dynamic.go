@@ -144,10 +144,10 @@ func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) err
 	if err == nil {
 		err = in.Edit(func(tx *engine.Tx) error {
 			st, err := c.of.Bind(&tx.Editor)
-			if err == nil {
-				err = fn(st)
+			if err != nil {
+				return err
 			}
-			return err
+			return fn(st)
 		})
 	}
 	return s.wrap(op, err)

@@ -49,7 +49,9 @@ func (c *Collection) As(e Encoding) Encoded { return Encoded{c, e} }
 
 // form returns the collection in its encoding.
 func (e Encoded) form() *untyped.Form {
-	return &untyped.Form{Collection: &e.c.of, Binary: e.encoding == Binary, Explain: explainText}
+	return &untyped.Form{Collection: &e.c.of, Binary: e.encoding == Binary, Explain: explainText, Stored: func(fn func(*edit.Stored) error) error {
+		return e.c.read(e.c.space, "looking for a type", func(_ *Tx, st *edit.Stored) error { return fn(st) })
+	}}
 }
 
 // explainText returns the error of the interface for bytes that are no key or no value of a type.

@@ -37,6 +37,9 @@ var (
 	// ErrUnstorable: the type cannot be stored, or its values cannot be read in place. The
 	// TypeError names the field and says what to use instead.
 	ErrUnstorable = failure.ErrUnstorable
+	// ErrUnregistered: a value in an interface has a concrete type that this program has not
+	// registered (see Register), or one that does not implement the interface.
+	ErrUnregistered = failure.ErrUnregistered
 )
 
 // Errors about the state of the space or the transaction.
@@ -127,7 +130,7 @@ var (
 )
 
 // TypeError says how a stored type and the program's differ (ErrTypeChanged), or
-// why a type cannot be stored (ErrUnstorable).
+// why a type cannot be stored (ErrUnstorable) or be in an interface (ErrUnregistered).
 type TypeError = failure.TypeError
 
 // DuplicateError says which two entries would have one value in a unique index.

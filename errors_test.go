@@ -97,14 +97,14 @@ func TestErrTypeChanged(t *testing.T) {
 }
 
 func TestErrUnstorable(t *testing.T) {
-	type prefs struct{ Colors []any }
+	type prefs struct{ Colors []interface{ Nobody() } }
 	type user struct {
 		Name  string
 		Prefs []prefs
 	}
 	s := spacetest.Scratch(t)
 	_, err := everheap.OpenMap[string, user](s, "users")
-	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "Prefs", "Colors", "interface {}", "use a concrete type")
+	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "Prefs", "Colors", "interface { Nobody() }", "everheap.Register")
 	var e *everheap.TypeError
 	if !errors.As(err, &e) {
 		t.Errorf("no details: %v", err)

@@ -2,6 +2,7 @@ package everheap
 
 import (
 	"errors"
+	"reflect"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/indexing"
@@ -94,6 +95,30 @@ func Migrate[Old, New any](fn func(old Old) (New, error)) TypeOption {
 // collections.
 func WithProgress(fn func(done, total int)) TypeOption {
 	return typeOption(func(s *typeSettings) { s.change.Progress = fn })
+}
+
+// Register lets fields of interface types hold values of type T, as gob.Register does; T and *T are
+// two types. Call it before the types are used: it holds for the process. Registered already are the
+// basic types, []byte, []string, []int, []float64, []any, map[string]any, map[string]string, time.Time
+// and time.Duration. A value is stored with its type, by its name in Go, such as *forum.Circle. It is
+// ErrUnregistered for programs that have not registered that, and ErrTypeChanged if its type differs
+// from T, unless Evolve and Migrate say how to convert it whenever it is read; other options mean
+// nothing here. VALUES.md has the table. Register panics if T is an interface or has another name, or
+// another type has the name.
+func Register[T any](opts ...TypeOption) { RegisterName[T]("", opts...) }
+
+// RegisterName is Register with a name that all programs agree on; a type that is renamed keeps it.
+func RegisterName[T any](name string, opts ...TypeOption) {
+	var set typeSettings
+	for _, o := range opts {
+		o.applyType(&set)
+	}
+	if set.err == nil {
+		set.err = layout.Register(reflect.TypeFor[T](), name, set.change.Evolve, set.change.Steps)
+	}
+	if set.err != nil {
+		panic("everheap: Register: " + set.err.Error())
+	}
 }
 
 // openTyped opens an object whose handles are of type H, and changes its types first if

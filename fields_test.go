@@ -129,6 +129,9 @@ var fieldRows = []fieldRow{
 	field("`map[string]int8`, nil", "refused", map[string]int8(nil), `null`, "`map[string]int`, nil", map[string]int(nil)),
 	field("`map[string]int8`, empty", "refused", map[string]int8{}, `{}`, "`map[string]int`, empty", map[string]int{}),
 	field("`http.Header`", "refused", http.Header{"A": {"1", "2"}}, `{"A":["1","2"]}`, "`map[string][]string`", map[string][]string{"A": {"1", "2"}}),
+	field("`any`, of an `int8`", "refused", any(int8(5)), `{"type":"int8","value":5}`, "", 0),
+	field("`any`, nil", "refused", any(nil), `null`, "", 0),
+	field("`error`, of a registered type", "refused", error(stopped{5}), `{"type":"stopped","value":{"Code":5}}`, "`interface {}`: any interface becomes any other", any(stopped{5})),
 	field("`everheap.Ref[int]`, nil", "itself", everheap.Ref[int]{}, `{"$ref":"0000000000000000"}`, "", 0),
 }
 

@@ -109,7 +109,7 @@ func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 }
 
 // Copies is All with private copies of the values, for which it takes longer. It is there for
-// values that cannot be borrowed, since there are built-in maps in them.
+// values that cannot be borrowed, since there are built-in maps or interfaces in them.
 func (m Map[K, V]) Copies(tx *Tx) iter.Seq2[K, V] { return copies[K, V](tx, m.of()) }
 
 // copies returns the entries of a map with copies of the values.

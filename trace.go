@@ -22,13 +22,7 @@ const (
 )
 
 // String names the kind, in lower case.
-func (k TraceKind) String() string {
-	names := [...]string{"begin", "turn", "written", "commit", "durable", "fail"}
-	if int(k) < len(names) {
-		return names[k]
-	}
-	return "unknown"
-}
+func (k TraceKind) String() string { return engine.TraceKind(k).String() }
 
 // TraceEvent tells that something has happened to a transaction that writes.
 type TraceEvent struct {
@@ -43,13 +37,11 @@ type TraceEvent struct {
 }
 
 // Trace calls fn for each step of each transaction of this process that writes and begins from now on:
-// Update, and all that is a transaction of its own, like Map.Set. stop ends that; transactions in progress may
-// be told of a moment longer. Reading is not told of, nor is what other processes do. All handles of the process
-// on the space are told of. It costs nothing while nobody traces.
+// Update, and all that is a transaction of its own, like Map.Set, by all handles on the space; not reading. stop
+// ends that; transactions in progress may be told of a moment longer. It costs nothing while nobody traces.
 //
-// fn is called by the goroutine of the transaction, with the context of Update, between TraceTurn and
-// TraceWritten while others wait for their turn: it must return soon, must not use the space, and must not
-// panic. It is called by several goroutines at once.
+// fn is called by the goroutine of the transaction, with the context of Update; between TraceTurn and
+// TraceWritten others wait. It must return soon, not use the space, not panic, and stand several calls at once.
 func (s *Space) Trace(fn func(ctx context.Context, e TraceEvent)) (stop func()) {
 	return s.engine.Trace(func(ctx context.Context, e engine.TraceEvent) {
 		fn(ctx, TraceEvent{Kind: TraceKind(e.Kind), Transaction: e.Transaction, Background: e.Background, Time: e.Time,

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"fill":     func() { helper(fill) },
 		"stock":    func() { helper(stock) },
 		"shelve":   func() { helper(shelve) },
+		"draw":     func() { helper(draw) },
 		"hold":     func() { helper(hold) },
 		"lock":     func() { helper(lock) },
 		"sparse":   func() { helper(sparse) },
@@ -239,6 +240,34 @@ type settings struct {
 	Open   bool
 	Orders everheap.List[order]
 }
+
+// draw SPACE makes a space with values in interfaces.
+func draw(args []string) (err error) {
+	type drawing struct {
+		Title string
+		Main  figure
+		Meta  map[string]any
+	}
+	everheap.RegisterName[disc]("disc")
+	s, err := everheap.Open(args[0], everheap.WithMaxSize(256<<20))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	m, err := everheap.OpenMap[string, drawing](s, "drawings")
+	if err != nil {
+		return err
+	}
+	return m.Set(s, "a", drawing{"first", disc{1.5}, map[string]any{"by": "Ada", "tags": []any{1, nil}}})
+}
+
+// figure is an interface, and disc one of its types, of which the command knows nothing.
+type (
+	figure interface{ Area() float64 }
+	disc   struct{ Radius float64 }
+)
+
+func (d disc) Area() float64 { return 3 * d.Radius * d.Radius }
 
 // stock SPACE makes a space with lists and single values.
 func stock(args []string) (err error) {

@@ -28,6 +28,15 @@ const (
 	TraceFail                     // it has failed, or was given up
 )
 
+// String names the kind, in lower case.
+func (k TraceKind) String() string {
+	names := [...]string{"begin", "turn", "written", "commit", "durable", "fail"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "unknown"
+}
+
 // TraceEvent tells that something has happened to a transaction.
 type TraceEvent struct {
 	Kind        TraceKind

@@ -31,6 +31,7 @@ var (
 	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
 	ErrTypeChanged  = errors.New("stored with another type")
 	ErrUnstorable   = errors.New("cannot be stored")
+	ErrUnregistered = errors.New("the concrete type is not registered")
 	ErrDangling     = errors.New("dangling handle")
 	ErrDuplicate    = errors.New("another entry has the value")
 	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
@@ -67,9 +68,10 @@ func (e *CorruptError) Error() string {
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
 // TypeError says how a stored type and that of the program differ
-// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable).
+// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable) or be in an interface
+// (ErrUnregistered).
 type TypeError struct {
-	Kind  error    // ErrTypeChanged or ErrUnstorable
+	Kind  error    // ErrTypeChanged, ErrUnstorable or ErrUnregistered
 	Name  string   // of the collection; "" if it is the type alone
 	Lines []string // the difference, or the reason, field by field
 }
@@ -80,7 +82,7 @@ func (e *TypeError) Error() string {
 	if e.Name != "" {
 		s = fmt.Sprintf("%s is %s", e.Name, s)
 	}
-	if e.Kind == ErrUnstorable {
+	if e.Kind == ErrUnstorable || e.Kind == ErrUnregistered {
 		s = ""
 	}
 	for i, l := range e.Lines {
@@ -175,6 +177,7 @@ func Kind(dir string, err error) error {
 	var unstorable *layout.UnstorableError
 	var key *layout.KeyError
 	var borrow *layout.BorrowError
+	var concrete *layout.ConcreteError
 	var units *live.UnitsError
 	switch {
 	case errors.As(err, &units):
@@ -199,6 +202,12 @@ func Kind(dir string, err error) error {
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{unstorable.Error()}}
 	case errors.As(err, &borrow):
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{borrow.Error()}}
+	case errors.As(err, &concrete):
+		kind := ErrUnregistered
+		if concrete.Lines != nil {
+			kind = ErrTypeChanged
+		}
+		return &TypeError{Kind: kind, Lines: append([]string{concrete.Error()}, concrete.Lines...)}
 	case errors.As(err, &key):
 		return &TypeError{Kind: ErrUnstorable, Lines: []string{key.Error()}}
 	case errors.Is(err, heap.ErrFull), errors.Is(err, mapping.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -59,7 +59,9 @@ func (e *CodedError) Unwrap() error { return e.Err }
 func (t *Type) Coded() bool { return t.coded }
 
 // isCoded reports whether values are coded themselves.
-func (t *Type) isCoded() bool { return t.kind >= Addr && t.kind <= Text || t.kind == Table }
+func (t *Type) isCoded() bool {
+	return t.kind >= Addr && t.kind <= Text || t.kind == Table || t.kind == Interface
+}
 
 // addressKind returns the kind of the address types of netip, and of types defined as
 // one of them; else Invalid.
@@ -133,7 +135,7 @@ func (t *Type) stored(src unsafe.Pointer) (unsafe.Pointer, error) {
 	fixed := alignUp(t.size, 8)
 	mem := make([]uint64, max((fixed+m.n+7)/8, 1))
 	p := unsafe.Pointer(unsafe.SliceData(mem))
-	return p, t.flatten(p, uintptr(p), 0, fixed, m.n, src, m.codes)
+	return p, t.flatten(p, uintptr(p), 0, fixed, m.n, src, m.codesOr())
 }
 
 // StoredRow is Stored for n values that lie in a row. The caller keeps the last result
@@ -190,7 +192,13 @@ func (m *measurer) code(t *Type, p unsafe.Pointer) error {
 	var n uintptr
 	var part bool
 	if m.program {
-		b, err := t.marshal(p)
+		var b []byte
+		var err error
+		if t.kind == Interface {
+			b, err = m.seal(t, p)
+		} else {
+			b, err = t.marshal(p)
+		}
 		if err != nil {
 			return err
 		}
@@ -286,7 +294,10 @@ func (w *walker) checkCoded(t *Type, p unsafe.Pointer) error {
 	if !t.codeFits(n) {
 		return damage(t, w.b, p, "a network address with a wrong length")
 	}
-	return w.spend(t, p, codedHead+n)
+	if err := w.spend(t, p, codedHead+n); err != nil || t.kind != Interface || w.from != 0 {
+		return err // an envelope is looked at where nothing is changed, as are the keys of a Dict
+	}
+	return w.envelope(t, p)
 }
 
 // codeFits reports whether n bytes can be a value.
@@ -312,13 +323,21 @@ func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
 			t.assign(to, p)
 			return nil
 		}
-		b, err := t.marshal(p)
+		var b []byte
+		var err error
+		if t.kind == Interface {
+			b, err = (&measurer{}).seal(t, p)
+		} else {
+			b, err = t.marshal(p)
+		}
 		switch {
 		case err != nil:
 			return err
 		case b == nil:
 			t.assign(to, p)
 			return nil
+		case t.kind == Interface:
+			return c.unseal(t, to, b)
 		}
 		return t.unmarshal(to, b)
 	}
@@ -336,6 +355,9 @@ func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
 	}
 	if err := c.spend(t, p, codedHead+n); err != nil {
 		return err
+	}
+	if t.kind == Interface {
+		return c.unseal(t, to, codedBytes(p))
 	}
 	var b []byte // a copy: the method may keep it, or write to it
 	if n > 0 {   // else what comes after the head need not be in memory

@@ -21,6 +21,9 @@ import (
 //	built-in map         as a Dict; nil: 0xffffffff
 //	handle               ID (8 bytes)
 //	coded value          length (4 bytes), bytes; the zero value: 0xffffffff
+//	interface            length of what follows (4 bytes), or 0xffffffff for nil; length of a name
+//	                     (4 bytes) and the name of the concrete type; length of a descriptor (4
+//	                     bytes) and the descriptor in its stored form; the value
 //	pointer              number of a part (4 bytes); nil: 0
 //
 // A part is what a pointer points at. The value itself is part 1, which pointers refer to if
@@ -39,6 +42,8 @@ type CompactError struct {
 	Type   string
 	Offset int // in the bytes
 	What   string
+
+	Unknown string // the name of a concrete type, if that is what is wrong
 }
 
 // Error implements error.
@@ -71,7 +76,13 @@ func (t *Type) AppendCompact(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, er
 	if err := t.Check(p, b); err != nil {
 		return dst, err
 	}
-	w := packer{b: dst, count: 1, most: mostWritten(dst, b)}
+	return t.appendCompact(dst, p, b, mostWritten(dst, b))
+}
+
+// appendCompact is AppendCompact of a value that was checked, of which no more than most bytes
+// may be written in full.
+func (t *Type) appendCompact(dst []byte, p unsafe.Pointer, b Bounds, most int) ([]byte, error) {
+	w := packer{b: dst, count: 1, most: most}
 	if t.graph {
 		w.ids = newIdentity()
 		defer w.ids.release()
@@ -134,6 +145,8 @@ func (w *packer) value(t *Type, p unsafe.Pointer) {
 		w.dict(t, p)
 	case Table:
 		w.table(t, p)
+	case Interface:
+		w.enveloped(p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		v := codedBytes(p)
 		if v == nil {
@@ -221,6 +234,12 @@ type packedPart struct {
 // accepts any bytes.
 func (t *Type) ParseCompact(b []byte) (*Detached, error) {
 	u := unpacker{d: parser{root: t}, b: b}
+	return u.whole(true)
+}
+
+// whole reads the value, which ends where the bytes do.
+func (u *unpacker) whole(attach bool) (*Detached, error) {
+	t := u.d.root
 	u.d.img = make([]byte, alignUp(t.size, 8))
 	u.parts = append(u.parts, packedPart{}, packedPart{t: t})
 	if t.kind != Struct && t.kind != Array || t.size == 0 {
@@ -234,10 +253,10 @@ func (t *Type) ParseCompact(b []byte) (*Detached, error) {
 			return nil, err
 		}
 	}
-	if u.pos != len(b) {
-		return nil, u.errorf("%d bytes too many follow the value", len(b)-u.pos)
+	if u.pos != len(u.b) {
+		return nil, u.errorf("%d bytes too many follow the value", len(u.b)-u.pos)
 	}
-	v, err := t.attach(u.d.img, u.d.dicts)
+	v, err := t.attach(u.d.img, u.d.dicts, attach)
 	if err != nil {
 		return nil, u.errorf("%v", err)
 	}
@@ -245,7 +264,7 @@ func (t *Type) ParseCompact(b []byte) (*Detached, error) {
 }
 
 func (u *unpacker) errorf(format string, args ...any) error {
-	return &CompactError{u.d.root.String(), u.pos, fmt.Sprintf(format, args...)}
+	return &CompactError{Type: u.d.root.String(), Offset: u.pos, What: fmt.Sprintf(format, args...)}
 }
 
 // take returns the next n bytes.
@@ -305,6 +324,8 @@ func (u *unpacker) value(t *Type, off uintptr) error {
 		return u.dict(t, off)
 	case Table:
 		return u.table(t, off)
+	case Interface:
+		return u.enveloped(off)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return u.coded(t, off)
 	}
@@ -380,7 +401,7 @@ func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 // least returns the least number of bytes that the compact form of a value has.
 func (t *Type) least() (n uintptr) {
 	switch t.kind {
-	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict, Table:
+	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict, Table, Interface:
 		return 4
 	case Time:
 		return 12

@@ -126,10 +126,10 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 		return t, err
 	}
 	kind := marshalerKind(rt)
-	if kind == Invalid || err == nil && !leadsToMap(rt, map[reflect.Type]bool{}) {
+	if kind == Invalid || err == nil && !leadsToCopies(rt, map[reflect.Type]bool{}) {
 		return t, err
 	}
-	// It cannot be stored field by field, or has built-in maps that its methods know, and is
+	// It cannot be stored field by field, or has built-in maps or interfaces that its methods know, and is
 	// stored by those. What was compiled of it is not needed; only its parts refer to these.
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
@@ -155,6 +155,8 @@ func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
 		t.elem, err = c.at("[]", rt.Elem())
 	case k == reflect.Map:
 		return c.fillTable(t, rt)
+	case k == reflect.Interface:
+		return c.fillInterface(t, rt)
 	case k == reflect.Pointer:
 		t.kind = Pointer
 		t.elem, err = c.at("", rt.Elem())

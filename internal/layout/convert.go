@@ -410,7 +410,7 @@ func alike(a, b *Type, seen map[[2]*Type]bool) bool {
 		return true
 	}
 	if a.elem != nil {
-		return alike(a.elem, b.elem, seen)
+		return (a.key == nil || alike(a.key, b.key, seen)) && alike(a.elem, b.elem, seen)
 	}
 	for i := range a.fields {
 		f, g := &a.fields[i], &b.fields[i]

@@ -14,6 +14,7 @@ type copier struct {
 	empty  uintptr // elements of size zero so far
 	arena  []byte  // what is left of the allocation for strings
 	ids    *identity
+	nested int // envelopes that the value is in
 }
 
 var errNoGoType = errors.New("everheap: internal: a value can only be copied out with a type compiled from Go")
@@ -55,7 +56,12 @@ func Clone[T any](p *T) (*T, error) {
 
 // copyOut copies; known says that pointers to the fixed part may refer to dst, which is in the heap.
 func (t *Type) copyOut(dst, src unsafe.Pointer, b Bounds, known bool) error {
-	c := copier{b: b, budget: b.Hi - b.Lo}
+	c := copier{b: b}
+	return c.copyAll(t, dst, src, known)
+}
+
+func (c *copier) copyAll(t *Type, dst, src unsafe.Pointer, known bool) error {
+	c.budget = c.b.Hi - c.b.Lo
 	if t.graph {
 		if !known {
 			c.budget *= 2 // for the second copy of the fixed part, and of what it owns

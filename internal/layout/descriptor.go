@@ -345,7 +345,7 @@ type Info struct {
 	Name string // in Go syntax
 	// Kind is bool, int, int8 … complex128, string, time.Time, struct, array, slice, pointer,
 	// netip.Addr, netip.AddrPort, netip.Prefix; Map, Sorted, List or Ref for a handle; Dict,
-	// built-in map; text or binary for what is stored by its bytes.
+	// built-in map; interface; text or binary for what is stored by its bytes.
 	Kind   string
 	Len    int         // of an array
 	Key    *Info       // of the keys of a Dict or built-in map, or of those that a handle leads to

@@ -84,6 +84,8 @@ type JSONError struct {
 	Type string // the type that was expected
 	Path string // the path of the field; empty for the value itself
 	What string // "want a number, got a string"
+
+	Unknown string // the name of a concrete type, if that is what is wrong
 }
 
 // Error returns the path and what was wanted.
@@ -141,8 +143,6 @@ func refusal(rt reflect.Type) (advice string, final bool) {
 		return "keep channels in the program, and use Watch to learn of changes", false
 	case reflect.Func:
 		return "store the data that selects the function", false
-	case reflect.Interface:
-		return "use a concrete type", false
 	case reflect.Uintptr:
 		return "use uint64", false
 	case reflect.UnsafePointer:
@@ -191,7 +191,7 @@ func hidden(rt reflect.Type) string {
 // holdsPointer reports whether values of a type hold pointers by value or in slices.
 func holdsPointer(rt reflect.Type) bool {
 	switch rt.Kind() {
-	case reflect.Pointer, reflect.Map:
+	case reflect.Pointer, reflect.Map, reflect.Interface:
 		return true
 	case reflect.Slice, reflect.Array:
 		return holdsPointer(rt.Elem())

@@ -24,6 +24,7 @@ import (
 //	Dict                 object, if its keys are strings that are UTF-8 and begin with no $;
 //	                     else an array of arrays of key and value
 //	built-in map         as a Dict, or null
+//	interface            {"type": name of the concrete type, "value": …}, with parts of its own; or null
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
 // maxDepth keeps what is written within what JSON parsers accept.
@@ -50,11 +51,22 @@ func (t *Type) AppendJSON(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, error
 		if err := t.Check(p, b); err != nil {
 			return dst, err
 		}
-		w := printer{b: dst}
+	}
+	return t.appendJSON(dst, p, b, nil)
+}
+
+// appendJSON is AppendJSON for a value that was checked if it is in the envelope that outer
+// writes, or if its parts cannot be shared.
+func (t *Type) appendJSON(dst []byte, p unsafe.Pointer, b Bounds, outer *printer) ([]byte, error) {
+	if outer == nil {
+		outer = &printer{most: mostWritten(dst, b)}
+	}
+	if !t.graph {
+		w := printer{b: dst, depth: outer.depth, most: outer.most}
 		err := w.value(t, p)
 		return w.b, err
 	}
-	w := walker{b: b, budget: b.Hi - b.Lo, ids: newIdentity()}
+	w := walker{b: b, budget: b.Hi - b.Lo, ids: newIdentity(), shallow: outer.depth > 0}
 	defer w.ids.release()
 	if !b.holds(uintptr(p), t.size) || uintptr(p)%t.align != 0 {
 		return dst, damage(t, b, p, "the value lies outside its block")
@@ -62,7 +74,7 @@ func (t *Type) AppendJSON(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, error
 	if err := w.walkGraph(t, p); err != nil {
 		return dst, err
 	}
-	out := printer{b: dst, ids: w.ids, next: 1, most: mostWritten(dst, b)}
+	out := printer{b: dst, ids: w.ids, next: 1, depth: outer.depth, most: outer.most}
 	var err error
 	if t.kind == Struct || t.kind == Array {
 		err = out.part(uintptr(p), t, 1, false, func() error { return out.value(t, p) })
@@ -121,6 +133,8 @@ func (w *printer) value(t *Type, p unsafe.Pointer) error {
 		return w.dict(t, p)
 	case Table:
 		return w.table(t, p)
+	case Interface:
+		return w.enveloped(p)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		w.coded(t, codedBytes(p))
 	case Map, Sorted, List, Ref:
@@ -195,7 +209,7 @@ func (w *printer) pointer(t *Type, p unsafe.Pointer) error {
 	if e.size == 0 {
 		return w.value(e, data)
 	}
-	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table || e.kind == Interface
 	return w.part(uintptr(data), e, 1, wrap, func() error { return w.value(e, data) })
 }
 

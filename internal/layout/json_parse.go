@@ -22,6 +22,8 @@ type parser struct {
 	parts map[uint64]partRef // shared parts by their "$id"
 	dicts []unsettled        // whose entries have been placed
 	depth int                // of Dicts in Dicts
+
+	nested int // envelopes that the value is in
 }
 
 // partRef is where a shared part was placed.
@@ -34,7 +36,7 @@ type partRef struct {
 // ParseJSON returns the value that data is, in the form that AppendJSON writes. Fields
 // that are missing are zero, unknown ones an error. The error is a *JSONError.
 func (t *Type) ParseJSON(data []byte) (*Detached, error) {
-	d := parser{root: t, parts: make(map[uint64]partRef)}
+	d := parser{root: t}
 	if !utf8.Valid(data) {
 		return nil, d.errorf("want UTF-8")
 	}
@@ -47,7 +49,13 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, d.errorf("want one value, got more text after it")
 	}
-	d.img = make([]byte, alignUp(t.size, 8))
+	return d.whole(v, true)
+}
+
+// whole returns the value that v is.
+func (d *parser) whole(v any, attach bool) (*Detached, error) {
+	t := d.root
+	d.img, d.parts = make([]byte, alignUp(t.size, 8)), make(map[uint64]partRef)
 	err := error(nil)
 	if t.graph && (t.kind == Struct || t.kind == Array) {
 		err = d.wrapped(t, 0, v)
@@ -57,7 +65,7 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := t.attach(d.img, d.dicts)
+	made, err := t.attach(d.img, d.dicts, attach)
 	if err != nil && !errors.As(err, new(*DamageError)) {
 		err = d.errorf("%v", err)
 	}
@@ -65,7 +73,7 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 }
 
 func (d *parser) errorf(format string, args ...any) error {
-	return &JSONError{d.root.String(), strings.TrimPrefix(strings.Join(d.path, ""), "."), fmt.Sprintf(format, args...)}
+	return &JSONError{Type: d.root.String(), Path: strings.TrimPrefix(strings.Join(d.path, ""), "."), What: fmt.Sprintf(format, args...)}
 }
 
 // want returns the error for a JSON value of the wrong type.
@@ -143,6 +151,8 @@ func (d *parser) value(t *Type, off uintptr, v any) error {
 		return d.dict(t, off, v)
 	case Table:
 		return d.table(t, off, v)
+	case Interface:
+		return d.enveloped(t, off, v)
 	case Addr, AddrPort, Prefix, Binary, Text:
 		return d.coded(t, off, v)
 	case Map, Sorted, List, Ref:
@@ -311,7 +321,7 @@ func (d *parser) pointer(t *Type, off uintptr, v any) error {
 		return nil
 	}
 	e := t.elem
-	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table
+	wrap := e.kind == Pointer || e.kind == Slice || e.kind == Binary || e.kind == Text || e.kind == Table || e.kind == Interface
 	object, isObject := v.(map[string]any)
 	if isObject && e.size != 0 {
 		done, _, _, err := d.reference(off, e, object)

@@ -17,6 +17,7 @@ type measurer struct {
 
 	program bool   // the source is a value of the program; else it is in its stored form
 	codes   *codes // of the coded values of the program, so far
+	nest    *nesting
 
 	inside  *enclosing // nil: no pointer can lead into another part
 	extents []extent   // of the parts so far that it can be about

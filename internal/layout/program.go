@@ -49,9 +49,9 @@ func finish(nodes []*Type) string {
 			t.loops = t.table.reaches(func(u *Type) bool { return u == t })
 		}
 		t.graph = t.owns && t.reaches(func(u *Type) bool { return u.kind == Pointer || u.ident })
-		t.handles = t.reaches((*Type).isHandle)
+		t.handles = t.reaches(func(u *Type) bool { return u.isHandle() || u.kind == Interface })
 		t.coded = t.reaches((*Type).isCoded)
-		t.copies = t.reaches(func(u *Type) bool { return u.kind == Table })
+		t.copies = t.reaches(func(u *Type) bool { return u.kind == Table || u.kind == Interface })
 		t.checked = t.owns || t.reaches(func(u *Type) bool { return u.kind == Bool || u.kind == Time })
 	}
 	return ""
@@ -140,7 +140,7 @@ func (t *Type) program() {
 		t.ops = []op{{code: opPtr, typ: t}}
 	case Time:
 		t.ops = []op{{code: opTime}}
-	case Addr, AddrPort, Prefix, Binary, Text, Table:
+	case Addr, AddrPort, Prefix, Binary, Text, Table, Interface:
 		t.ops = []op{{code: opCoded, typ: t}}
 	case Array:
 		if n := uintptr(len(t.elem.ops)); n == 0 || t.size == 0 {

@@ -29,7 +29,7 @@ var standard = map[string]Kind{"time.Duration": Int64, "time.Month": Int, "time.
 // NewSource returns a source without declarations. library is the import path of the
 // package with the handles.
 func NewSource(library string) *Source {
-	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "everheap": true, "time": true, "netip": true},
+	s := &Source{names: map[string]string{}, taken: map[string]bool{"byte": true, "any": true, "error": true, "everheap": true, "time": true, "netip": true},
 		imports: map[string]bool{}, paths: map[string]string{}, packages: map[string]string{"everheap": library, "time": "time", "netip": "net/netip"}}
 	for k := Bool; k < kindEnd; k++ {
 		s.taken[scalarKinds[k].name] = true
@@ -45,6 +45,8 @@ func (s *Source) Type(t *Type) string {
 	case (t.isHandle() || t.kind == Dict) && strings.HasPrefix(t.name, "everheap."):
 		s.learnPaths(t.name)
 		return s.literal(t)
+	case t.kind == Interface && t.name == "error":
+		return t.name
 	case standard[t.name] == t.kind:
 		s.uses("time")
 		return t.name
@@ -60,8 +62,11 @@ func (s *Source) Type(t *Type) string {
 	s.stored = append(s.stored, t.name)
 	s.depth++
 	s.declared[i] = fmt.Sprintf("// %s is stored as %s.\ntype %s %s\n", name, t.name, name, s.literal(t))
-	if t.kind == Binary || t.kind == Text {
+	switch t.kind {
+	case Binary, Text:
 		s.declared[i] = codedSource(name, t)
+	case Interface:
+		s.declared[i] = fmt.Sprintf("// %s is stored as %s.\n//\n// It is an interface: each value says its concrete type.\ntype %s any\n", name, t.name, name)
 	}
 	s.depth--
 	return name
@@ -150,6 +155,8 @@ func (s *Source) literal(t *Type) string {
 		return "*" + s.Type(t.elem)
 	case Table:
 		return "map[" + s.Type(t.key) + "]" + s.Type(t.elem)
+	case Interface:
+		return "any"
 	case Map, Sorted, Dict:
 		return s.handle(t.kind, s.Type(t.key), s.Type(t.elem))
 	case List, Ref:

@@ -96,19 +96,19 @@ func (c *compiler) fillTable(t *Type, rt reflect.Type) (err error) {
 	return err
 }
 
-// leadsToMap reports whether values of rt have built-in maps in them, but for those in parts
+// leadsToCopies reports whether values of rt have built-in maps or interfaces in them, but for those in parts
 // that are stored by their methods. It looks at Go's types alone, so that how a type is stored
 // does not depend on which types were compiled before.
-func leadsToMap(rt reflect.Type, seen map[reflect.Type]bool) bool {
+func leadsToCopies(rt reflect.Type, seen map[reflect.Type]bool) bool {
 	if seen[rt] {
 		return false
 	}
 	seen[rt] = true
 	part := func(of reflect.Type) bool {
-		return marshalerKind(of) == Invalid && leadsToMap(of, seen)
+		return marshalerKind(of) == Invalid && leadsToCopies(of, seen)
 	}
 	switch rt.Kind() {
-	case reflect.Map:
+	case reflect.Map, reflect.Interface:
 		return true
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		return part(rt.Elem())
@@ -137,13 +137,16 @@ func (t *Type) CopyOnly() error {
 func (t *Type) borrowError() error {
 	path, m := t.pathToTable(map[*Type]bool{})
 	e := &BorrowError{Type: t.String(), Path: strings.TrimPrefix(path, "."), Field: m.String()}
-	e.Use = "everheap.Dict[" + m.key.String() + ", " + m.elem.String() + "]"
+	e.Use = "a concrete type"
+	if m.kind == Table {
+		e.Use = "everheap.Dict[" + m.key.String() + ", " + m.elem.String() + "]"
+	}
 	return e
 }
 
-// pathToTable returns the first built-in map that t reaches, and its path.
+// pathToTable returns the first built-in map or interface that t reaches, and its path.
 func (t *Type) pathToTable(seen map[*Type]bool) (string, *Type) {
-	if t.kind == Table {
+	if t.kind == Table || t.kind == Interface {
 		return "", t
 	}
 	if seen[t] {

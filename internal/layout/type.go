@@ -18,6 +18,7 @@
 //   - conversion: the program that makes values of another type of stored ones; a step
 //     of it can be a function of the user's program.
 //   - coded: said of a value that is stored as the bytes that it is marshaled to.
+//   - envelope: what a value in an interface is stored as, with its concrete type.
 //   - handle: 8 bytes that name an object by its ID; never followed here.
 //
 // Invariants:
@@ -101,6 +102,8 @@ const (
 
 	Dict  // owned map that can be read in place
 	Table // built-in map, stored as a table
+
+	Interface // coded as an envelope: with the concrete type
 	kindEnd
 )
 
@@ -123,6 +126,7 @@ var scalarKinds = [kindEnd]struct {
 	Addr: {"netip.Addr", 24, 8}, AddrPort: {"netip.AddrPort", 32, 8}, Prefix: {"netip.Prefix", 32, 8},
 	Binary: {"binary", 0, 8}, Text: {"text", 0, 8},
 	Dict: {"everheap.Dict", dictSize, 8}, Table: {"built-in map", 8, 8},
+	Interface: {"interface", 16, 8},
 }
 
 // Field is a field of a struct. Blank fields have none: they are padding.
@@ -159,7 +163,7 @@ type Type struct {
 	handles bool   // reaches handles
 	coded   bool   // reaches coded values: the stored form is not that of the program
 	loops   bool   // a built-in map that can reach itself
-	copies  bool   // reaches built-in maps: values are not lent
+	copies  bool   // reaches built-in maps or interfaces: values are not lent
 	checked bool   // not every pattern of bytes is a value
 	weight  uintptr
 
@@ -237,6 +241,8 @@ func (t *Type) String() string {
 		return fmt.Sprintf("everheap.%s[%s, %s]", HandleKind(t.kind), t.key, t.elem)
 	case Table:
 		return fmt.Sprintf("map[%s]%s", t.key, t.elem)
+	case Interface:
+		return "any"
 	case List, Ref:
 		return fmt.Sprintf("everheap.%s[%s]", HandleKind(t.kind), t.elem)
 	default:
@@ -300,4 +306,79 @@ func (t *Type) refs(fn func(*Type)) {
 		return
 	}
 	t.reach(fn)
+}
+
+// HandleKind says what a handle refers to. It is the Kind of the handle type.
+type HandleKind = Kind
+
+// MapOf marks a struct as the handle of a hash map: it is the type of its first,
+// blank field. The handle is 8 bytes, the ID of the object.
+type MapOf[K, V any] struct{}
+
+// SortedOf marks a struct as the handle of a sorted map.
+type SortedOf[K, V any] struct{}
+
+// ListOf marks a struct as the handle of a list.
+type ListOf[T any] struct{}
+
+// RefOf marks a struct as the handle of one object.
+type RefOf[T any] struct{}
+
+// marker is what the four have in common.
+type marker interface {
+	handleOf() (kind HandleKind, key, value reflect.Type)
+}
+
+func (MapOf[K, V]) handleOf() (HandleKind, reflect.Type, reflect.Type) {
+	return Map, reflect.TypeFor[K](), reflect.TypeFor[V]()
+}
+
+func (SortedOf[K, V]) handleOf() (HandleKind, reflect.Type, reflect.Type) {
+	return Sorted, reflect.TypeFor[K](), reflect.TypeFor[V]()
+}
+
+func (ListOf[T]) handleOf() (HandleKind, reflect.Type, reflect.Type) {
+	return List, nil, reflect.TypeFor[T]()
+}
+
+func (RefOf[T]) handleOf() (HandleKind, reflect.Type, reflect.Type) {
+	return Ref, nil, reflect.TypeFor[T]()
+}
+
+var markerType = reflect.TypeFor[marker]()
+
+// handleMarker returns the marker of a handle type, or nil.
+func handleMarker(rt reflect.Type) marker {
+	if rt.Kind() != reflect.Struct || rt.NumField() < 2 || rt.Size() != 8 {
+		return nil
+	}
+	f := rt.Field(0)
+	if f.Name != "_" || f.Type.Size() != 0 || !f.Type.Implements(markerType) {
+		return nil
+	}
+	return reflect.Zero(f.Type).Interface().(marker)
+}
+
+// String returns the name of a kind; for a handle that of its type in the public package.
+func (k Kind) String() string {
+	switch k {
+	case Map:
+		return "Map"
+	case Sorted:
+		return "Sorted"
+	case List:
+		return "List"
+	case Ref:
+		return "Ref"
+	case Dict:
+		return "Dict"
+	case Struct:
+		return "struct"
+	case Array:
+		return "array"
+	}
+	if k < kindEnd && scalarKinds[k].name != "" {
+		return scalarKinds[k].name
+	}
+	return "invalid"
 }

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -57,17 +58,17 @@ type embedsMutex struct {
 func TestOf_UnstorableError(t *testing.T) {
 	type prefs struct {
 		Name  string
-		Prefs any
+		Prefs interface{ Nobody() }
 	}
 	for _, c := range []struct {
 		v            any
 		path, advice string
 	}{
-		{prefs{}, "Prefs", "use a concrete type"},
-		{struct{ A []*prefs }{}, "A[].Prefs", "concrete type"},
+		{prefs{}, "Prefs", "name the concrete types first"},
+		{struct{ A []*prefs }{}, "A[].Prefs", "everheap.Register"},
 		{struct{ A [2]struct{ c chan int } }{}, "A[].c", "Watch"},
 		{struct{ F func() }{}, "F", "data that selects"},
-		{struct{ E error }{}, "E", "concrete type"},
+		{struct{ E context.Context }{}, "E", "everheap.Register"},
 		{struct{ U uintptr }{}, "U", "uint64"},
 		{struct{ P unsafe.Pointer }{}, "P", "concrete type"},
 		{struct{ M sync.Mutex }{}, "M", "Space.Mutex"},
@@ -98,7 +99,7 @@ func TestOf_UnstorableError(t *testing.T) {
 		}
 	}
 	_, err := For[prefs]()
-	want := "everheap: type layout.prefs: field Prefs (interface {}) cannot be stored; use a concrete type"
+	want := "everheap: type layout.prefs: field Prefs (interface { Nobody() }) cannot be stored; name the concrete types first, by everheap.Register: none that is registered implements it"
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}

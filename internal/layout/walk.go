@@ -17,6 +17,9 @@ type walker struct {
 	handle  func(kind HandleKind, id uint64) bool
 	judge   func(handle *Type, id uint64) error
 	stopped bool // by handle
+	nested  int  // envelopes that the value is in
+	shallow bool // what is in envelopes is left out
+	met     func(name string, concrete *Type)
 }
 
 // Check verifies the stored value at p, in the block b: addresses inside the block
@@ -129,7 +132,7 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 				return err
 			}
 		}
-	case Addr, AddrPort, Prefix, Binary, Text:
+	case Addr, AddrPort, Prefix, Binary, Text, Interface:
 		return w.checkCoded(t, p)
 	case Map, Sorted, List, Ref:
 		id := *(*uint64)(p)

@@ -85,8 +85,8 @@ func (r *reader) any(e ast.Expr) (*layout.Draft, error) {
 		return nil, errorAt(e, "a channel cannot be stored; keep channels in the program, and use Watch to learn of changes")
 	case *ast.FuncType:
 		return nil, errorAt(e, "a function cannot be stored; store the data that selects it")
-	case *ast.InterfaceType:
-		return nil, errorAt(e, "an interface cannot be stored; use a concrete type")
+	case *ast.InterfaceType: // its methods do not count: a value says its own type
+		return r.share(&layout.Draft{Kind: layout.Interface}), nil
 	}
 	return nil, errorAt(e, "this is not a type")
 }
@@ -125,8 +125,10 @@ func (r *reader) ident(id *ast.Ident) (*layout.Draft, error) {
 	switch id.Name {
 	case "uintptr":
 		return nil, errorAt(id, "uintptr cannot be stored; use uint64")
-	case "any", "error":
-		return nil, errorAt(id, "the interface %s cannot be stored; use a concrete type", id.Name)
+	case "any":
+		return r.share(&layout.Draft{Kind: layout.Interface}), nil
+	case "error":
+		return r.share(&layout.Draft{Kind: layout.Interface, Name: "error"}), nil
 	}
 	return nil, errorAt(id, "the type %s is not declared; declare it below the type of the collection, or use one of Go, such as string, int, float64 or []byte", id.Name)
 }
@@ -366,6 +368,8 @@ func (r *reader) argumentText(d *layout.Draft) string {
 		return "*" + r.argument(d.Elem)
 	case layout.Table:
 		return "map[" + r.argument(d.Key) + "]" + r.argument(d.Elem)
+	case layout.Interface:
+		return "interface {}"
 	case layout.Time:
 		return "time.Time"
 	case layout.Addr, layout.AddrPort, layout.Prefix:

@@ -14,8 +14,8 @@
 // or a source file whose package comment lists collections and their types, as that of
 // TypeSource does. A type has the name of its package, main if there is no package clause:
 // main.User. The comment of a declaration can say another one ("User is stored as
-// forum.User."), with the import path of the package if that is not its name ("User is
-// stored as forum.User, of example.org/forum."); so does the import comment of a package
+// shop.User."), with the import path of the package if that is not its name ("User is
+// stored as shop.User, of example.org/shop."); so does the import comment of a package
 // clause. The path counts where a type with a name is a part of a handle's type.
 //
 // Start reading at Parse, then reader.draft.

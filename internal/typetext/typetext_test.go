@@ -94,11 +94,27 @@ type (
 		Deep   map[id]map[time.Time]*mapped
 		Many   everheap.Map[id, map[string]mapped]
 	}
+	shape interface{ Area() float64 }
+	parts struct {
+		Main  shape
+		All   []shape
+		By    map[string]any
+		Err   error
+		Next  *parts
+		Other everheap.Map[id, any]
+		Fail  everheap.Ref[error]
+	}
+	square         struct{}
 	pair[A, B any] struct {
 		A A
 		B B
 	}
 )
+
+func (square) Area() float64 { return 1 }
+func (square) Error() string { return "square" }
+
+func init() { everheap.Register[square]() }
 
 // values are Go types of all kinds.
 var values = []reflect.Type{
@@ -109,7 +125,7 @@ var values = []reflect.Type{
 	reflect.TypeFor[[4][]*padded](), reflect.TypeFor[everheap.ID](), reflect.TypeFor[struct {
 		X []struct{ Y *user }
 		Z []struct{ Y *user }
-	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[mapped](), reflect.TypeFor[header](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
+	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[mapped](), reflect.TypeFor[header](), reflect.TypeFor[parts](), reflect.TypeFor[shape](), reflect.TypeFor[any](), reflect.TypeFor[[]error](), reflect.TypeFor[everheap.List[shape]](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
 }
 
 // The text that Source prints of a Go type has the descriptor of that Go type.
@@ -215,7 +231,8 @@ func TestParse_Errors(t *testing.T) {
 		"map[string]U\n\ntype U struct {\n\tA int\n\tB chan int\n}": `5:4: a channel cannot be stored; keep channels in the program, and use Watch to learn of changes`,
 		"map[string]U; type U struct { A, A int }":                  `1:20: rename a field: there are two with the name A`,
 		"[]T\ntype T struct{ A map[*int]int }":                      `2:18: its key type *int holds pointers or slices`,
-		"[]T\ntype T struct{ A any }":                               `2:18: the interface any cannot be stored; use a concrete type`,
+		"map[any]int":                                               `1:5: type any cannot be a key; use strings`,
+		"map[string]map[error]int":                                  `1:12: its key type error holds pointers or slices`,
 		"[]func()":                                                  `1:3: a function cannot be stored; store the data that selects it`,
 		"map[[]int]int":                                             `1:5: type []int cannot be a key; use strings, numbers, time.Time, and arrays and structs of those`,
 		"sorted[complex64]int":                                      `1:8: type complex64 cannot be the key of a Sorted`,

@@ -17,6 +17,8 @@ type Form struct {
 	// Explain returns the error for bytes that are no key or no value of a type. It gets the
 	// error of package layout.
 	Explain func(part string, t *layout.Type, err error) error
+	// Stored runs fn with what is stored, in a transaction of its own.
+	Stored func(fn func(st *edit.Stored) error) error
 }
 
 // Key is a key of a collection that was parsed; it has no value if the collection has no keys.
@@ -47,15 +49,34 @@ func (f *Form) Key(b []byte) (Key, error) {
 
 // parse reads a value of a stored type.
 func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached, err error) {
+	parse := t.ParseJSON
 	if f.Binary {
-		v, err = t.ParseCompact(b)
-	} else {
-		v, err = t.ParseJSON(b)
+		parse = t.ParseCompact
+	}
+	for {
+		v, err = parse(b)
+		if name := layout.UnknownConcrete(err); name == "" || !f.learn(name) {
+			break
+		}
 	}
 	if err != nil {
 		return nil, f.Explain(part, t, err)
 	}
 	return v, nil
+}
+
+// learn looks for a value that has a concrete type of a name, and reports whether there is one.
+func (f *Form) learn(name string) (found bool) {
+	err := f.Stored(func(st *edit.Stored) error {
+		var failed error
+		err := st.All(func(_, value edit.StoredPart) bool {
+			failed = st.Value.Learn(value.Pointer, value.Bounds)
+			found = layout.KnowsConcrete(name)
+			return failed == nil && !found
+		})
+		return errors.Join(failed, err)
+	})
+	return found && err == nil
 }
 
 // appendPart encodes a key or a value.

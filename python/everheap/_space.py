@@ -107,6 +107,8 @@ class Space:
         self._key = opened.dir
         self._shared_key = key
         self._made: Dict[Any, Any] = {}
+        weak = weakref.ref(self)  # codecs cannot be in cycles that the collector finds
+        self._concrete = _types.Concrete(lambda kind, index: lambda id: weak()._handles_for([], None)(kind, index)(id), self._made)
         self._known: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
         self._closed = False
         self._mutexes: Dict[str, int] = {}
@@ -245,7 +247,7 @@ class Space:
         c.id, c.name = found["id"], name or getattr(c, "name", None)
         codecs = []
         for index, t in ((found["key"], key), (found["value"], value)):
-            binder = _types.Binder(found["types"], self._handles_for(found["types"], t), self._made)
+            binder = _types.Binder(found["types"], self._handles_for(found["types"], t), self._made, self._concrete)
             codecs.append(None if index < 0 or found["kind"] == "ref" and index == found["key"] else binder.codec(index, None if found["kind"] == "list" and t is key and key is None else t))
         c._bind(self._core, found["handle"], *codecs)
         self._known[c.id] = c

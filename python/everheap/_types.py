@@ -14,6 +14,7 @@ import re
 import sys
 import types as _pytypes
 import typing
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _everheap
@@ -21,7 +22,7 @@ from ._errors import Unstorable
 
 # The kinds of the extension, in the order of its enum.
 (_BOOL, _INT, _FLOAT, _COMPLEX, _STR, _TIME, _DURATION, _BYTES, _SLICE, _ARRAY, _BYTE_ARRAY,
- _OBJECT, _TUPLE, _POINTER, _HANDLE, _CODED, _DICT) = range(17)
+ _OBJECT, _TUPLE, _POINTER, _HANDLE, _CODED, _DICT, _INTERFACE) = range(18)
 
 
 class GoType:
@@ -143,7 +144,7 @@ def _text(t: Any) -> str:
 _WAY_OUT: List[Tuple[Callable[[Any], bool], str]] = [
     (lambda t: t is dict, "say the types of its keys and values: dict[str, int]; a large one is a collection of its own, of space.map"),
     (lambda t: t in (set, frozenset) or typing.get_origin(t) in (set, frozenset), "use a list, or space.map with bool values"),
-    (lambda t: t is Any or t is object, "say the type: what is stored has one"),
+    (lambda t: t is object, "use typing.Any, which is Go's any"),
     (lambda t: t in (list, tuple), "say the type of its elements: list[int], tuple[int, str]"),
     (lambda t: t is datetime.date, "use datetime.datetime with a time zone, or a str"),
     (lambda t: t is datetime.time, "use datetime.timedelta, or a str"),
@@ -193,6 +194,8 @@ class Spec:
                   datetime.datetime: "time.Time", datetime.timedelta: "time.Duration"}
         if isinstance(t, type) and t in simple:
             return simple[t]
+        if t is Any:
+            return "any"
         inner = _optional(t)
         if inner is not None:
             if handle_of(inner) is not None:
@@ -250,6 +253,9 @@ def handle_of(t: Any) -> Optional[Tuple[str, Tuple[Any, ...]]]:
 
 # ---- from stored types ----
 
+_NO_INTERFACE = "everheap: an interface, whose values have types of their own, has no Python type; let a Go program read it, or give the field one type"
+
+
 class Mismatch(Exception):
     """A Python type is not that of a stored one."""
 
@@ -257,8 +263,9 @@ class Mismatch(Exception):
 class Binder:
     """Makes codecs of stored types, for the Python types that a program gives, or for its own."""
 
-    def __init__(self, stored: List[Dict[str, Any]], handle: Callable[[str, int], Any], made: Dict[Any, Any]) -> None:
+    def __init__(self, stored: List[Dict[str, Any]], handle: Callable[[str, int], Any], made: Dict[Any, Any], concrete: Optional["Concrete"] = None) -> None:
         self.stored = stored
+        self.concrete = concrete  # of the space
         self.handle = handle  # makes an object of the kind of a handle and an ID
         self.made = made  # generated classes, by the stored type
         self.nodes: List[Any] = []
@@ -343,11 +350,16 @@ class Binder:
             if self.stored[s["elem"]]["kind"] == "pointer":
                 raise Unstorable("everheap: a pointer to a pointer has no Python type; let a Go program read it")
             return made(_POINTER, "Optional", elem=self.bind(s["elem"], inner))
+        if kind == "interface":
+            raise Unstorable(_NO_INTERFACE)
         if kind in ("dict", "built-in map"):
             args = typing.get_args(t) if t is not None else (None, None)
             if t is not None and typing.get_origin(t) is not dict:
                 raise Mismatch
             return made(_DICT, "dict", elem=self.bind(s["elem"], args[1]), fields=[("key", self.bind(s["key"], args[0]))])
+        if kind == "interface":
+            want(Any)
+            return made(_INTERFACE, "Any", cls=weakref.proxy(self.concrete))  # the space has it
         if kind in ("slice", "array"):
             return self.row(made, kind, s, i, t)
         if kind == "struct":
@@ -467,7 +479,7 @@ class Binder:
             return typing.Annotated[int, GoType(kind)]
         simple = {"float64": float, "float32": float32, "complex128": complex, "complex64": complex64, "bool": bool, "string": str,
                   "time.time": datetime.datetime, "binary": bytes, "text": bytes,
-                  "netip.addr": bytes, "netip.addrport": bytes, "netip.prefix": bytes}
+                  "netip.addr": bytes, "netip.addrport": bytes, "netip.prefix": bytes, "interface": Any}
         if kind in simple:
             return simple[kind]
         if kind == "pointer":
@@ -481,6 +493,8 @@ class Binder:
             inner = self.annotation(s["elem"])
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
+        if kind == "interface":
+            raise Unstorable(_NO_INTERFACE)
         if kind in ("dict", "built-in map"):
             return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
         if kind == "struct":
@@ -491,3 +505,117 @@ class Binder:
         cls = next(c for c, n in _handles.items() if n.lower() == kind)
         args = [self.annotation(r) for r in (s["key"], s["elem"]) if r >= 0]
         return cls[tuple(args) if len(args) > 1 else args[0]]
+
+
+# ---- concrete types in interfaces ----
+
+_KINDS = ("", "bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+          "complex64", "complex128", "string", "time.Time", "struct", "array", "slice", "pointer", "Map", "Sorted", "List", "Ref",
+          "netip.Addr", "netip.AddrPort", "netip.Prefix", "binary", "text", "Dict", "built-in map", "interface")
+
+
+def read_descriptor(b: bytes) -> List[Dict[str, Any]]:
+    """The types of a descriptor as it is stored: see FORMAT.md."""
+    at = 1
+
+    def number() -> int:
+        nonlocal at
+        n = shift = 0
+        while True:
+            c = b[at]
+            at += 1
+            n |= (c & 0x7F) << shift
+            shift += 7
+            if c < 0x80:
+                return n
+
+    def text() -> str:
+        nonlocal at
+        n = number()
+        at += n
+        return b[at - n:at].decode()
+
+    if b[:1] != b"\x01":
+        raise Unstorable("everheap: a stored type is of a newer version than this package")
+    types: List[Dict[str, Any]] = []
+    for _ in range(number()):
+        k = number()
+        if k >= len(_KINDS):
+            raise Unstorable("everheap: a stored type is of a newer version than this package")
+        t: Dict[str, Any] = {"kind": _KINDS[k], "name": text(), "elem": -1, "key": -1}
+        number(), number()  # size and alignment
+        if t["kind"] == "struct":
+            t["fields"] = []
+            for _ in range(number()):
+                name, _tag, _offset = text(), text(), number()
+                t["fields"].append({"name": name, "type": number()})
+        elif t["kind"] == "array":
+            t["len"], t["elem"] = number(), number()
+        elif t["kind"] in ("slice", "pointer", "List", "Ref"):
+            t["elem"] = number()
+        elif t["kind"] in ("Map", "Sorted", "Dict", "built-in map"):
+            t["key"], t["elem"] = number(), number()
+        types.append(t)
+    return types
+
+
+def _head(name: bytes, descriptor: bytes) -> bytes:
+    return b"".join((len(name).to_bytes(4, "little"), name, len(descriptor).to_bytes(4, "little"), descriptor))
+
+
+class Concrete:
+    """The concrete types of the values in interfaces, of one space. Values have them with them: so
+    a class is known from the first value on that was read."""
+
+    def __init__(self, handle: Callable[[str, int], Any], made: Dict[Any, Any]) -> None:
+        self.handle, self.made = handle, made
+        self.codecs: Dict[Tuple[bytes, bytes], Any] = {}
+        self.heads: Dict[type, Tuple[bytes, Any]] = {}  # by the class that a value is
+
+    def codec(self, name: bytes, descriptor: bytes) -> Any:
+        """How a value of a concrete type is read."""
+        have = self.codecs.get((name, descriptor))
+        if have is None:
+            binder = Binder(read_descriptor(descriptor), self.handle, self.made, self)
+            have = self.codecs[name, descriptor] = binder.codec(0, None)
+            i = 0
+            while binder.stored[i]["kind"] == "pointer":
+                i = binder.stored[i]["elem"]
+            cls = binder.generated.get(i)
+            if cls is not None:
+                head = _head(name, descriptor), have
+                old = self.heads.setdefault(cls, head)
+                if old[0] != head[0]:
+                    self.heads[cls] = (b"", None)  # of two names, or a pointer to it and itself
+        return have
+
+    def of(self, v: Any) -> Tuple[bytes, Any]:
+        """What stands before a value, and how it is written."""
+        found = self.heads.get(type(v))
+        if found is None and type(v) in _ANY:
+            name, types = _ANY[type(v)]
+            found = self.heads[type(v)] = _head(name.encode(), b""), Binder(types, self.handle, self.made, self).codec(0, None)
+        if found is None:
+            raise Unstorable(f"everheap: a {type(v).__name__} cannot be stored in an interface: that can be bool, int, float, complex, str, bytes, datetime, "
+                             "timedelta, list, dict with str keys, and the class of a value that was read from an interface")
+        if found[1] is None:
+            raise Unstorable(f"everheap: a {type(v).__name__} stands for several types in interfaces: let a Go program store it")
+        return found
+
+
+def _plain(kind: str, key: int = -1, elem: int = -1) -> Dict[str, Any]:
+    return {"kind": kind, "key": key, "elem": elem}
+
+
+_LIST = ("[]any", [_plain("slice", elem=1), _plain("interface")])
+
+# What Python's own values are in interfaces: types that all programs have registered.
+_ANY: Dict[type, Tuple[str, List[Dict[str, Any]]]] = {
+    bool: ("bool", [_plain("bool")]), int: ("int", [_plain("int")]), float: ("float64", [_plain("float64")]),
+    complex: ("complex128", [_plain("complex128")]), str: ("string", [_plain("string")]),
+    bytes: ("[]byte", [_plain("slice", elem=1), _plain("uint8")]),
+    datetime.datetime: ("time.Time", [_plain("time.Time")]),
+    datetime.timedelta: ("time.Duration", [{**_plain("int64"), "name": "time.Duration"}]),
+    list: _LIST, tuple: _LIST,
+    dict: ("map[string]any", [_plain("built-in map", key=1, elem=2), _plain("string"), _plain("interface")]),
+}

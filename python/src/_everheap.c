@@ -126,7 +126,7 @@ static int out_bytes(out_buf *o, const void *b, size_t n) {
 
 /* ---- types ---- */
 
-enum kind { K_BOOL, K_INT, K_FLOAT, K_COMPLEX, K_STR, K_TIME, K_DURATION, K_BYTES, K_SLICE, K_ARRAY, K_BYTE_ARRAY, K_OBJECT, K_TUPLE, K_POINTER, K_HANDLE, K_CODED, K_DICT };
+enum kind { K_BOOL, K_INT, K_FLOAT, K_COMPLEX, K_STR, K_TIME, K_DURATION, K_BYTES, K_SLICE, K_ARRAY, K_BYTE_ARRAY, K_OBJECT, K_TUPLE, K_POINTER, K_HANDLE, K_CODED, K_DICT, K_INTERFACE };
 
 typedef struct node node;
 
@@ -143,7 +143,7 @@ struct node {
 	Py_ssize_t n;  /* elements of an array; fields */
 	node *elem;
 	field *fields; /* of a K_DICT: one, for the keys */
-	PyObject *cls;  /* of a K_OBJECT or K_TUPLE: the class; of a K_HANDLE: makes an object of an ID */
+	PyObject *cls;  /* of a K_OBJECT or K_TUPLE: the class; of a K_HANDLE: makes an object of an ID; of a K_INTERFACE: knows concrete types */
 	PyObject *text; /* of the type, for errors */
 };
 
@@ -521,6 +521,34 @@ static int encode_slice(encoder *e, node *t, PyObject *v) {
 	return encode_part(e, t, v, 1);
 }
 
+static int encode(out_buf *out, node *t, PyObject *v);
+
+/* encode_interface writes a value with its concrete type, which may have parts of its own. */
+static int encode_interface(encoder *e, node *t, PyObject *v) {
+	if (v == Py_None) return out_u32(e->out, UINT32_MAX);
+	PyObject *type = PyObject_CallMethod(t->cls, "of", "O", v); /* the bytes before the value, and the codec */
+	if (!type) return -1;
+	PyObject *head, *codec;
+	if (!PyArg_ParseTuple(type, "O!O!", &PyBytes_Type, &head, &CodecType, &codec)) {
+		Py_DECREF(type);
+		return refuse(e, "type", t, v);
+	}
+	if (Py_EnterRecursiveCall(" while a value is stored")) {
+		Py_DECREF(type);
+		return -1;
+	}
+	size_t at = e->out->len;
+	int r = out_u32(e->out, 0) || out_bytes(e->out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)) || encode(e->out, ((Codec *)codec)->root, v) ? -1 : 0;
+	Py_LeaveRecursiveCall();
+	Py_DECREF(type);
+	if (r < 0) return -1;
+	size_t n = e->out->len - at - 4;
+	if (n >= UINT32_MAX) return refuse(e, "length", t, v);
+	uint32_t size = (uint32_t)n;
+	memcpy(e->out->p + at, &size, 4);
+	return 0;
+}
+
 static int encode_value(encoder *e, node *t, PyObject *v) {
 	switch (t->kind) {
 	case K_STR: return encode_str(e, t, v);
@@ -559,6 +587,7 @@ static int encode_value(encoder *e, node *t, PyObject *v) {
 		return out_bytes(e->out, &id, 8);
 	}
 	case K_DICT: return encode_dict(e, t, v);
+	case K_INTERFACE: return encode_interface(e, t, v);
 	case K_CODED:
 		if (v == Py_None) return out_u32(e->out, UINT32_MAX);
 		return encode_bytes(e, t, v, 1);
@@ -818,6 +847,31 @@ static PyObject *decode_pointer(decoder *d, node *t, uint32_t *part) {
 	return decode_part(d, t->elem, 0, n, part);
 }
 
+static PyObject *decode(node *t, const char **p, const char *end);
+
+/* decode_interface reads a value with its concrete type. */
+static PyObject *decode_interface(decoder *d, node *t) {
+	uint32_t n, name_size, size;
+	const char *name, *descriptor;
+	if (take_u32(d, &n) < 0) return NULL;
+	if (n == UINT32_MAX) Py_RETURN_NONE;
+	const char *p = take(d, n);
+	if (!p) return NULL;
+	decoder in = {.p = p, .end = p + n};
+	if (take_u32(&in, &name_size) < 0 || !(name = take(&in, name_size)) || take_u32(&in, &size) < 0 || !(descriptor = take(&in, size))) return NULL;
+	PyObject *codec = PyObject_CallMethod(t->cls, "codec", "y#y#", name, (Py_ssize_t)name_size, descriptor, (Py_ssize_t)size);
+	if (!codec) return NULL;
+	PyObject *v = NULL;
+	if (!PyObject_TypeCheck(codec, &CodecType)) {
+		PyErr_SetString(PyExc_TypeError, "a Codec is expected");
+	} else if (!Py_EnterRecursiveCall(" while a value is read")) {
+		v = decode(((Codec *)codec)->root, &in.p, in.end);
+		Py_LeaveRecursiveCall();
+	}
+	Py_DECREF(codec);
+	return v;
+}
+
 static PyObject *decode_value(decoder *d, node *t, uint32_t *part) {
 	const char *p;
 	switch (t->kind) {
@@ -911,6 +965,7 @@ static PyObject *decode_value(decoder *d, node *t, uint32_t *part) {
 		return tuple;
 	}
 	case K_DICT: return decode_dict(d, t);
+	case K_INTERFACE: return decode_interface(d, t);
 	case K_POINTER: return decode_pointer(d, t, part);
 	case K_HANDLE: {
 		if (!(p = take(d, 8))) return NULL;

@@ -117,11 +117,22 @@ func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 	return s
 }
 
-// table is a value that owns tables: a Dict, and built-in maps in each other.
+// table is a value that owns tables: a Dict, and built-in maps in each other; and what an
+// interface holds, with a handle.
 type table struct {
+	Any  any
 	Dict everheap.Dict[string, int]
 	Map  map[int]map[string][]string
 	Self *table
+}
+
+// tableRef is a concrete type with a handle.
+type tableRef struct{ Of everheap.Map[int, table] }
+
+func init() {
+	everheap.Register[table]()
+	everheap.Register[tableRef]()
+	everheap.Register[map[string]int]()
 }
 
 // tabled adds a map of values that own tables, of all lengths, to a space.
@@ -137,6 +148,9 @@ func tabled(t testing.TB, s *everheap.Space) *everheap.Space {
 			v.Map[j%5] = map[string][]string{fmt.Sprint(j): {"a", "b"}}
 		}
 		v.Dict = everheap.DictOf(words)
+		if v.Any = v.Dict.Map(); i%2 == 0 {
+			v.Any = []any{i, "text", tableRef{m}, table{Any: words}}
+		}
 		if v.Self = &v; i%3 == 0 {
 			v.Self = nil
 		}

@@ -48,12 +48,16 @@ func TestJournal_KeySetTwiceAndDeleted(t *testing.T) {
 	}
 }
 
-// mapped has what a value owns as tables: a Dict, and built-in maps in each other.
+// mapped has what a value owns as tables: a Dict, and built-in maps in each other; and values in
+// interfaces.
 type mapped struct {
+	Any    any
 	Fixed  everheap.Dict[string, []string]
 	Header map[string][]string
 	Deep   map[int]map[string]*mapped
 }
+
+func init() { everheap.Register[*mapped]() }
 
 func someMapped(r *rand.Rand, deep int) mapped {
 	m := mapped{Header: map[string][]string{}}
@@ -61,6 +65,12 @@ func someMapped(r *rand.Rand, deep int) mapped {
 		m.Header[fmt.Sprint("h", r.IntN(30))] = []string{"a", fmt.Sprint(r.IntN(100))}[:r.IntN(3)]
 	}
 	m.Fixed = everheap.DictOf(m.Header)
+	switch r.IntN(4) {
+	case 0:
+		m.Any = map[string]any{"n": r.IntN(100), "list": []any{"a", 1.5, nil}}
+	case 1:
+		m.Any = &mapped{Any: fmt.Sprint("inner ", r.IntN(100))}
+	}
 	if r.IntN(3) == 0 {
 		m.Header = nil
 	}
@@ -71,7 +81,7 @@ func someMapped(r *rand.Rand, deep int) mapped {
 	return m
 }
 
-// Dicts and built-in maps come back from the journal, and from there at another address.
+// Dicts, built-in maps and interfaces come back from the journal, and from there at another address.
 func TestJournal_DictsAndMaps(t *testing.T) {
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t, spacetest.WithoutBackground())

@@ -95,7 +95,7 @@ func TestReads_MakeNoCalls(t *testing.T) {
 		most float64
 	}{{"get", 1_000_000, 1}, {"view", 1_000_000, 1}, {"set", 100_000, 1000}} {
 		per := c.most + 1
-		for range 3 { // a busy machine makes the background call more often
+		for range 5 { // a busy machine makes the background call more often
 			per = min(per, float64(calls(t, c.what, c.n)-calls(t, c.what, 0))/float64(c.n)*1000)
 			if per <= c.most {
 				break

@@ -170,6 +170,9 @@ func TestSite_RefusesWhatIsNotItsOwn(t *testing.T) {
 	w.wants(403, "POST", "/submit", post, "Sec-Fetch-Site", "cross-site")
 	w.wants(421, "GET", "/", nil, "Host", "evil.example")
 	w.wants(421, "GET", "/", nil, "Host", "localhost:1")
+	_, port, _ := net.SplitHostPort(w.server.Listener.Addr().String())
+	w.wants(421, "GET", "/", nil, "Host", "evil.example:"+port) // a name that was made to lead here
+	w.wants(200, "GET", "/", nil, "Host", "localhost:"+port)
 	w.wants(400, "POST", "/submit", url.Values{"key": {"short"}, "title": {"A story"}})
 	w.wants(400, "POST", "/submit", url.Values{"key": {"0123456789abcdef"}, "title": {"ab"}})
 	w.wants(400, "POST", "/submit", url.Values{"key": {"0123456789abcdef"}, "title": {"A story\x00"}})

@@ -170,6 +170,9 @@ func TestSite_RefusesWhatIsNotItsOwn(t *testing.T) {
 	w.wants(403, "POST", "/submit", post, "Sec-Fetch-Site", "cross-site")
 	w.wants(421, "GET", "/", nil, "Host", "evil.example")
 	w.wants(421, "GET", "/", nil, "Host", "localhost:1")
+	_, port, _ := net.SplitHostPort(w.server.Listener.Addr().String())
+	w.wants(421, "GET", "/", nil, "Host", "evil.example:"+port) // a name that was made to lead here
+	w.wants(200, "GET", "/", nil, "Host", "localhost:"+port)
 	w.wants(400, "POST", "/submit", url.Values{"key": {"short"}, "title": {"A story"}})
 	w.wants(400, "POST", "/submit", url.Values{"key": {"0123456789abcdef"}, "title": {"ab"}})
 	w.wants(400, "POST", "/submit", url.Values{"key": {"0123456789abcdef"}, "title": {"A story\x00"}})
@@ -250,6 +253,9 @@ func TestSite_LivePages(t *testing.T) {
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), want) {
 				return
+			}
+			if lines.Text() == "id: 1" {
+				t.Error("the stream repeats what the page has")
 			}
 			if strings.Contains(lines.Text(), "comment <") {
 				t.Errorf("a text is not escaped: %s", lines.Text())

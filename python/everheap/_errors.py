@@ -90,6 +90,10 @@ class Busy(Error, TimeoutError):
     """The call waited for another process or thread for as long as it was to wait."""
 
 
+class Unregistered(Error):
+    """The type of a value in an interface was not registered by the Go program that reads it."""
+
+
 class Suspended(Error):
     """This process stood still in the middle of the transaction, and another one took over.
     Nothing was changed; try again."""

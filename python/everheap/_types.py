@@ -253,9 +253,6 @@ def handle_of(t: Any) -> Optional[Tuple[str, Tuple[Any, ...]]]:
 
 # ---- from stored types ----
 
-_NO_INTERFACE = "everheap: an interface, whose values have types of their own, has no Python type; let a Go program read it, or give the field one type"
-
-
 class Mismatch(Exception):
     """A Python type is not that of a stored one."""
 
@@ -350,8 +347,6 @@ class Binder:
             if self.stored[s["elem"]]["kind"] == "pointer":
                 raise Unstorable("everheap: a pointer to a pointer has no Python type; let a Go program read it")
             return made(_POINTER, "Optional", elem=self.bind(s["elem"], inner))
-        if kind == "interface":
-            raise Unstorable(_NO_INTERFACE)
         if kind in ("dict", "built-in map"):
             args = typing.get_args(t) if t is not None else (None, None)
             if t is not None and typing.get_origin(t) is not dict:
@@ -493,8 +488,6 @@ class Binder:
             inner = self.annotation(s["elem"])
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
-        if kind == "interface":
-            raise Unstorable(_NO_INTERFACE)
         if kind in ("dict", "built-in map"):
             return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
         if kind == "struct":

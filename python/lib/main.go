@@ -147,7 +147,7 @@ var sentinels = []struct {
 	{everheap.ErrDangling, "Dangling"}, {everheap.ErrDuplicate, "Duplicate"}, {everheap.ErrTooLarge, "TooLarge"}, {everheap.ErrNaN, "NaN"}, {everheap.ErrChanged, "Changed"},
 	{everheap.ErrTypeChanged, "TypeChanged"}, {everheap.ErrUnstorable, "Unstorable"},
 	{everheap.ErrClosed, "Closed"}, {everheap.ErrForked, "Forked"}, {everheap.ErrShared, "Shared"}, {everheap.ErrReadOnly, "ReadOnly"},
-	{everheap.ErrBusy, "Busy"}, {everheap.ErrSuspended, "Suspended"}, {everheap.ErrSuperseded, "Superseded"}, {everheap.ErrSelf, "Self"},
+	{everheap.ErrBusy, "Busy"}, {everheap.ErrSuspended, "Suspended"}, {everheap.ErrUnregistered, "Unregistered"}, {everheap.ErrSuperseded, "Superseded"}, {everheap.ErrSelf, "Self"},
 	{everheap.ErrOwnerDied, "OwnerDied"}, {everheap.ErrNotHeld, "NotHeld"}, {everheap.ErrUnitsDiffer, "UnitsDiffer"}, {everheap.ErrTooManyLocks, "TooManyLocks"},
 	{everheap.ErrNoSpace, "NoSpace"}, {everheap.ErrMaxSize, "MaxSize"}, {everheap.ErrCorrupt, "Corrupt"}, {everheap.ErrFault, "Fault"},
 	{everheap.ErrLiveLost, "LiveLost"}, {everheap.ErrReplaced, "Replaced"}, {everheap.ErrIO, "IO"},

@@ -211,16 +211,25 @@ class Refused(SpaceTest):
 
         @dataclasses.dataclass
         class Plain:
-            x: typing.Any
+            x: object
 
         for t, path, way in [(dict, "", "space.map"), (Color, "", "value"), (decimal.Decimal, "", "str"), (set, "", "list"), (list, "", "elements"),
-                             (typing.Any, "", "type"), (datetime.date, "", "datetime"), (typing.Union[int, str], "", "dataclass"), (Deep, "Deep.inner[][1]", "list"),
-                             (Plain, "Plain.x", "type"), (object(), "", "dataclass"), ("User", "", "class")]:
+                             (object, "", "Any"), (datetime.date, "", "datetime"), (typing.Union[int, str], "", "dataclass"), (Deep, "Deep.inner[][1]", "list"),
+                             (Plain, "Plain.x", "Any"), (object(), "", "dataclass"), ("User", "", "class")]:
             with self.assertRaises(everheap.Unstorable) as caught:
                 self.space.map("m", str, t)
             self.assertIn(path, str(caught.exception))
             self.assertIn(way, str(caught.exception))
         self.assertEqual(self.space.collections(), [])
+
+    def test_values_of_any_type(self):
+        m = self.space.map("any", str, typing.Any)
+        for v in (5, "text", 2.5, True, b"raw", [1, "a"], {"k": [2.5, None]}, None):
+            m["a"] = v
+            self.assertEqual(m["a"], v)
+        with self.assertRaises(everheap.Error):
+            m["a"] = object()
+        self.assertIsNone(m["a"])
 
     def test_values(self):
         m = self.space.map("m", str, All)

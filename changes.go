@@ -2,6 +2,7 @@ package everheap
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -140,6 +141,46 @@ func (s *Space) Subscriptions() ([]SubscriptionInfo, error) {
 		infos = append(infos, SubscriptionInfo{i.Name, Version(i.Version), i.Lost, int64(i.Limit), int64(i.Kept)})
 	}
 	return infos, s.wrap("subscriptions", err)
+}
+
+// WithReplicas makes an Update durable, and lets it return when n copies on other machines have said that
+// they have it durably, too (Acknowledge). It waits for them until ctx ends: then the error is
+// ErrNotReplicated, and the transaction is committed and durable here. It cannot be part of a Resume.
+func WithReplicas(n int) UpdateOption { return replicas(n) }
+
+type replicas int
+
+func (n replicas) applyUpdate(s *updateSettings) { s.copies = int(n) }
+
+// replicate is Update with copies.
+func (s *Space) replicate(ctx context.Context, fn func(tx *Tx) error, n int) (err error) {
+	if s.engine.Resumption() != nil {
+		return fmt.Errorf("%w: an Update inside a Resume commits with that; it cannot wait for copies", ErrSelf)
+	}
+	var version format.Version
+	err = func() error {
+		if err := s.engine.Enter(); err != nil {
+			return err
+		}
+		defer s.engine.Exit()
+		e, err := s.engine.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		commit := func() (err error) { version, err = e.CommitVersion(); return err }
+		return run(&Tx{engine: e, space: s}, fn, commit, e.Abort)
+	}()
+	if err != nil {
+		return err
+	}
+	return s.engine.Changes.AwaitCopies(ctx, version, n)
+}
+
+// Acknowledge says that a copy of the space on another machine has a version durably: Updates
+// WithReplicas wait for that. Whoever carries the frames there calls it. Copies are forgotten when the
+// last process closes the space, so they say it again. A space has at most 16.
+func (s *Space) Acknowledge(name string, version Version) error {
+	return s.wrap("acknowledge", s.engine.Changes.Acknowledge(name, format.Version(version)))
 }
 
 // Replica is a space that takes the changes of its leader alone, frame by frame. It has the

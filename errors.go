@@ -79,6 +79,9 @@ var (
 	// ErrNotKept: the changes since that version are not kept any more. Begin again with a
 	// Backup, after you have subscribed.
 	ErrNotKept = failure.ErrNotKept
+	// ErrNotReplicated: fewer copies than an Update wanted (WithReplicas) said in time that they
+	// have it. It is committed, and durable here.
+	ErrNotReplicated = failure.ErrNotReplicated
 	// ErrOutOfOrder: the frame is not that of the version right after the replica's.
 	ErrOutOfOrder = failure.ErrOutOfOrder
 	// ErrDiverged: the frame is of another history than the replica's version.

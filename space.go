@@ -116,6 +116,9 @@ func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...Updat
 	for _, o := range opts {
 		o.applyUpdate(&u)
 	}
+	if u.copies > 0 {
+		return s.wrap("update", s.replicate(ctx, fn, u.copies))
+	}
 	if r := s.engine.Resumption(); r != nil {
 		return s.wrap("update", s.join(ctx, r, fn, u.durability == Durable))
 	}

@@ -93,7 +93,9 @@ func (k *Keeper) SetLead(lead string) error {
 	if err := k.write(temporary, format.ReplicaName, b); err != nil {
 		return err
 	}
-	k.Live.Words().Replica.Store(1)
+	if k.Live.Words().Replica.Swap(1) == 0 {
+		k.Live.ForgetCopies()
+	}
 	return nil
 }
 
@@ -106,6 +108,7 @@ func (k *Keeper) EndReplica() error {
 	if err := k.Files.SyncNames(); err != nil {
 		return err
 	}
+	k.Live.ForgetCopies()
 	k.Live.Words().Replica.Store(0)
 	return nil
 }

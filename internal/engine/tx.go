@@ -216,14 +216,20 @@ func (tx *Tx) Commit() error {
 // if it is an older one because the transaction changed nothing. If that fails, the
 // version is committed and not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
+	_, err := tx.CommitVersion()
+	return err
+}
+
+// CommitVersion is CommitDurable, and returns the version.
+func (tx *Tx) CommitVersion() (format.Version, error) {
 	sp := tx.sp
 	version, s, err := tx.commitTraced()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	err = sp.durable.Await(version)
 	s.durable(err)
-	return err
+	return version, err
 }
 
 // commitTraced is commit, and tells of it who wants to be told.

@@ -58,7 +58,9 @@ const (
 	NumReserve   = 256
 	// NumSubscriptions is how many subscriptions a space can have.
 	NumSubscriptions = 16
-	// MaxSubscriptionName is how many bytes the name of a subscription may have.
+	// NumCopies is how many copies of a space can be waited for.
+	NumCopies = 16
+	// MaxSubscriptionName is how many bytes the name of a subscription, or of a copy, may have.
 	MaxSubscriptionName = 32
 	// IncarnationBits is the number of low bits of an incarnation that are
 	// the index of its process entry.
@@ -157,7 +159,11 @@ type Live struct {
 
 	Subscriptions [NumSubscriptions]LiveSubscription `doc:"subscriptions to all changes"`
 
-	_    [120 + 3072]byte
+	Copies      [NumCopies]LiveCopy `doc:"what copies on other machines have said that they have"`
+	CopiesFutex atomic.Uint32       `doc:"futex of those who wait for copies; changes when one has said something"`
+
+	_    [4 + 2040]byte
+	_    [120]byte
 	Seal atomic.Uint64 `doc:"Salt once more, in the last bytes of the file: whoever cuts it takes this away"`
 }
 
@@ -186,6 +192,14 @@ type LiveSubscription struct {
 	Limit    atomic.Uint64                          `doc:"bytes that may be kept for it"`
 	Name     [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
 	_        [8]byte
+}
+
+// LiveCopy is what a copy of the space has said.
+type LiveCopy struct {
+	Used    atomic.Uint64                          `doc:"1: the slot is a copy's; 0: it is free; else the incarnation that fills it"`
+	Version atomic.Uint64                          `doc:"newest version that is durable there"`
+	Name    [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
+	_       [16]byte
 }
 
 // LiveStack is the head of a stack of batches: offset/16 in the low 40 bits,
@@ -229,6 +243,7 @@ var (
 	_ [64]byte  = [unsafe.Sizeof(LiveSlot{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveAnchor{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveSubscription{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(LiveCopy{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Processes) % 128]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Recovering) % 128]byte{}
 	_ [0]byte   = [LiveSize - int64(unsafe.Offsetof(Live{}.Seal)) - 8]byte{} // the last word of the file

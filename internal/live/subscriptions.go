@@ -1,9 +1,6 @@
 package live
 
 import (
-	"encoding/binary"
-	"strings"
-
 	"github.com/everheap/everheap/internal/format"
 )
 
@@ -47,11 +44,7 @@ func (v *Live) Subscribe(name string, version format.Version, limit format.ByteC
 		if used == subscriptionUsed || used != 0 && v.Alive(format.Incarnation(used)) || !w.Used.CompareAndSwap(used, uint64(v.incarnation)) {
 			continue
 		}
-		var b [format.MaxSubscriptionName]byte
-		copy(b[:], name)
-		for j := range w.Name {
-			w.Name[j].Store(binary.LittleEndian.Uint64(b[8*j:]))
-		}
+		putName(&w.Name, name)
 		w.Limit.Store(uint64(limit))
 		serial := (w.Position.Load()>>serialShift + 1) & (1<<16 - 1)
 		w.Position.Store(serial<<serialShift | uint64(version))
@@ -74,11 +67,7 @@ func (v *Live) Subscriptions() (list []SubscriptionInfo) {
 		position := w.Position.Load()
 		s := SubscriptionInfo{Subscription: Subscription{i, position >> serialShift},
 			Version: format.Version(position & format.AddrMask), Limit: format.ByteCount(w.Limit.Load())}
-		var b []byte
-		for j := range w.Name {
-			b = binary.LittleEndian.AppendUint64(b, w.Name[j].Load())
-		}
-		s.Name = strings.TrimRight(string(b), "\x00")
+		s.Name = nameIn(&w.Name)
 		list = append(list, s)
 	}
 	return list

@@ -18,15 +18,10 @@ import (
 // stream is incomplete, and RestoreBackup refuses it. Errors: those of w, ErrCorrupt (see
 // Salvage), ErrFault, ErrClosed.
 func (s *Space) Backup(w io.Writer) error {
-	if s.closed.Load() {
-		return s.wrap("backup", ErrClosed)
-	}
-	e, err := s.engine.View()
-	if err != nil {
-		return s.wrap("backup", err)
-	}
-	end := func() error { e.DropView(); return nil }
-	return s.wrap("backup", run(&Tx{engine: e, space: s}, func(*Tx) error { return e.Backup(w) }, end, e.DropView))
+	return s.ifOpen("backup", func() error {
+		e, err := s.engine.View()
+		return s.viewIn(e, err, func(*Tx) error { return e.Backup(w) })
+	})
 }
 
 // RestoreBackup creates a space from what Backup or Salvage wrote, under a registered name

@@ -111,14 +111,6 @@ func parseSpec(name, spec string) (*layout.Type, error) {
 	return c.Handle, nil
 }
 
-// check returns ErrClosed if the handle is closed.
-func (s *Space) check() error {
-	if s.closed.Load() {
-		return ErrClosed
-	}
-	return nil
-}
-
 // EvolveCollection gives a collection the type of the text spec (see Space.Create), and converts
 // its contents, as an open with Evolve does. It changes nothing if the type is that already.
 // Errors: ErrTypeChanged if the difference is none that Evolve accepts, and as Space.Create.
@@ -170,22 +162,15 @@ func (s *Space) Differences(name, spec string) (lines []string, err error) {
 // name and no handle in a value leads to is collected some time later, with all that it
 // holds; until then, handles of programs work.
 func DropCollection(sc Scope, name string) (removed bool, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) (err error) {
-			removed, err = tx.RemoveName(name)
-			return err
-		})
-	}
-	return removed, s.wrap("dropping "+name, err)
+	err = editIn(sc, "dropping "+name, func(tx *engine.Tx) (err error) {
+		removed, err = tx.RemoveName(name)
+		return err
+	})
+	return removed, err
 }
 
 // RenameCollection gives a collection another name. Handles stay as they are. Errors:
 // ErrNotFound, and ErrExists if there is a collection with the new name.
 func RenameCollection(sc Scope, from, to string) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error { return tx.Rename(from, to) })
-	}
-	return s.wrap("renaming "+from, err)
+	return editIn(sc, "renaming "+from, func(tx *engine.Tx) error { return tx.Rename(from, to) })
 }

@@ -132,35 +132,24 @@ func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] { return c.As(JSON).Keys(
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
 func (c *Collection) read(sc Scope, op string, fn func(*Tx, *edit.Stored) error) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return c.do(tx, op, fn)
-	}
-	return s.View(func(tx *Tx) error { return c.do(tx, op, fn) })
+	return lookIn(sc, func(tx *Tx) error {
+		st, err := c.of.Bind(&tx.engine.Editor)
+		if err == nil {
+			err = fn(tx, st)
+		}
+		return tx.space.wrap(op, err)
+	})
 }
 
 // write runs fn in the scope: in its transaction, or in one of its own.
 func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			st, err := c.of.Bind(&tx.Editor)
-			if err != nil {
-				return err
-			}
-			return fn(st)
-		})
-	}
-	return s.wrap(op, err)
-}
-
-// do runs fn with the collection in a transaction.
-func (c *Collection) do(tx *Tx, op string, fn func(*Tx, *edit.Stored) error) error {
-	st, err := c.of.Bind(&tx.engine.Editor)
-	if err == nil {
-		err = fn(tx, st)
-	}
-	return tx.space.wrap(op, err)
+	return editIn(sc, op, func(tx *engine.Tx) error {
+		st, err := c.of.Bind(&tx.Editor)
+		if err == nil {
+			err = fn(st)
+		}
+		return err
+	})
 }
 
 // ChangeJSON is a Change without Go types: key and values are JSON, nil where there

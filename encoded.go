@@ -251,9 +251,7 @@ func (e Encoded) Keys(tx *Tx) iter.Seq[[]byte] {
 		if err == nil {
 			err = e.form().Keys(st, yield)
 		}
-		if err != nil {
-			tx.raise("keys", err)
-		}
+		tx.raise("keys", err)
 	}
 }
 
@@ -299,8 +297,6 @@ func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.
 		if err == nil {
 			err = walk(e.form(), st, yield)
 		}
-		if err != nil {
-			tx.raise(op, err)
-		}
+		tx.raise(op, err)
 	}
 }

@@ -81,17 +81,13 @@ func DropExpiry(sc Scope, collection string) (removed bool, err error) {
 
 // onCollection runs fn, which changes what is declared of the collection with a name.
 func onCollection(sc Scope, op, collection string, fn func(tx *engine.Tx, id format.ID) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			id, err := tx.IDOf(collection)
-			if err == nil {
-				err = fn(tx, id)
-			}
-			return err
-		})
-	}
-	return s.wrap(op+collection, err)
+	return editIn(sc, op+collection, func(tx *engine.Tx) error {
+		id, err := tx.IDOf(collection)
+		if err == nil {
+			err = fn(tx, id)
+		}
+		return err
+	})
 }
 
 // expiry says of a collection when its entries expire.
@@ -114,12 +110,9 @@ func (m Sorted[K, V]) Touch(sc Scope, key K) (found bool, err error) {
 
 // touchEntry is Touch.
 func touchEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) (err error) {
-			found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
-			return err
-		})
-	}
-	return found, s.wrap("touch", err)
+	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) {
+		found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
+		return err
+	})
+	return found, err
 }

@@ -111,12 +111,8 @@ func (tx *Tx) indexes(id format.ID) (list []IndexInfo, err error) {
 
 // Indexes lists the indexes of the collection, by name.
 func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
-	s, tx := sc.scope()
-	if tx == nil {
-		err = s.View(func(tx *Tx) (err error) { list, err = tx.indexes(c.of.ID); return err })
-	} else {
-		list, err = tx.indexes(c.of.ID)
-	}
+	s, _ := sc.scope()
+	err = lookIn(sc, func(tx *Tx) (err error) { list, err = tx.indexes(c.of.ID); return err })
 	return list, s.wrap("indexes of "+c.of.Name, err)
 }
 
@@ -177,8 +173,8 @@ func (x Index[K, V, F]) first(tx *Tx, f *F) (l indexing.Lookup, e unsafe.Pointer
 
 // Get returns a private copy of the first entry with a value, or ErrNotFound.
 func (x Index[K, V, F]) Get(sc Scope, f F) (v V, err error) {
-	s, tx := sc.scope()
-	get := func(tx *Tx) error {
+	s, _ := sc.scope()
+	err = lookIn(sc, func(tx *Tx) error {
 		l, e, err := x.first(tx, &f)
 		if err == nil && e == nil {
 			err = fmt.Errorf("index %s, value %v: %w", x.name, f, ErrNotFound)
@@ -187,11 +183,8 @@ func (x Index[K, V, F]) Get(sc Scope, f F) (v V, err error) {
 			err = l.CopyOut(e, layout.NoEscapeKey(&v))
 		}
 		return err
-	}
-	if tx != nil {
-		return v, s.wrap("get", get(tx))
-	}
-	return v, s.wrap("get", s.View(get))
+	})
+	return v, s.wrap("get", err)
 }
 
 // Peek returns the first entry with a value: its key, and the stored value itself, borrowed; nil if
@@ -202,9 +195,7 @@ func (x Index[K, V, F]) Peek(tx *Tx, f F) (key K, v *V) {
 	if err == nil && e != nil {
 		p, err = l.HandOut(e, layout.NoEscapeKey(&key))
 	}
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return key, layout.Cast[V](p)
 }
 
@@ -248,9 +239,7 @@ func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.
 				return err == nil && yield(key, layout.Cast[V](p)), err
 			})
 		}
-		if err != nil {
-			tx.raise("range", err)
-		}
+		tx.raise("range", err)
 	}
 }
 
@@ -270,9 +259,7 @@ func (x Index[K, V, F]) Values(tx *Tx, from, to Bound[F]) iter.Seq2[F, K] {
 				return err == nil && yield(f, key), err
 			})
 		}
-		if err != nil {
-			tx.raise("values", err)
-		}
+		tx.raise("values", err)
 	}
 }
 
@@ -305,8 +292,6 @@ func (x Index[K, V, F]) Count(tx *Tx, from, to Bound[F]) int {
 	if err == nil {
 		n, err = l.Count(lo, hi)
 	}
-	if err != nil {
-		tx.raise("count", err)
-	}
+	tx.raise("count", err)
 	return int(n)
 }

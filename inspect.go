@@ -135,10 +135,7 @@ func (s *Space) report(r *check.Report) Report {
 
 // inspect runs fn unless the handle is closed.
 func (s *Space) inspect(op string, fn func() error) error {
-	if s.closed.Load() {
-		return s.wrap(op, ErrClosed)
-	}
-	return s.wrap(op, s.engine.Inspect(fn))
+	return s.ifOpen(op, func() error { return s.engine.Inspect(fn) })
 }
 
 // ProcessInfo is a process that has a space open.

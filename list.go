@@ -71,9 +71,7 @@ func (l List[T]) Get(sc Scope, i int) (v T, err error) {
 // valid until tx ends.
 func (l List[T]) Peek(tx *Tx, i int) *T {
 	p, err := tx.engine.PeekItem(l.of(), i)
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[T](p)
 }
 
@@ -91,20 +89,16 @@ func (l List[T]) Set(sc Scope, i int, v T) error {
 // it. It returns ErrNotFound if there is none, and any error of fn; then nothing has
 // changed.
 func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			var v T
-			if err := tx.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
-				return err
-			}
-			if err := fn(&v); err != nil {
-				return err
-			}
-			return tx.WriteItem(l.of(), i, layout.NoEscape(&v))
-		})
-	}
-	return s.wrap("modify", err)
+	return editIn(sc, "modify", func(tx *engine.Tx) error {
+		var v T
+		if err := tx.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return tx.WriteItem(l.of(), i, layout.NoEscape(&v))
+	})
 }
 
 // Truncate drops all elements after the first n; ErrNotFound if there are fewer.
@@ -145,9 +139,7 @@ func (l List[T]) Backward(tx *Tx) iter.Seq2[int, *T] { return l.items(tx, "backw
 func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
 	return func(yield func(int, *T) bool) {
 		err := tx.engine.Items(l.of(), back, func(i int, v unsafe.Pointer) bool { return yield(i, layout.Cast[T](v)) })
-		if err != nil {
-			tx.raise(op, err)
-		}
+		tx.raise(op, err)
 	}
 }
 
@@ -155,8 +147,6 @@ func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
 func (l List[T]) Copies(tx *Tx) iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
 		err := tx.engine.ItemCopies(l.of(), func(i int, v unsafe.Pointer) bool { return yield(i, *layout.Cast[T](v)) })
-		if err != nil {
-			tx.raise("copies", err)
-		}
+		tx.raise("copies", err)
 	}
 }

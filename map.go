@@ -71,9 +71,7 @@ func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return hasEntry(sc, m.of
 // value is read-only, and valid until tx ends.
 func (m Map[K, V]) Peek(tx *Tx, key K) *V {
 	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[V](p)
 }
 
@@ -104,9 +102,7 @@ func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 		var key K
 		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("all", err)
-		}
+		tx.raise("all", err)
 	}
 }
 
@@ -120,9 +116,7 @@ func copies[K comparable, V any](tx *Tx, of edit.MapOf) iter.Seq2[K, V] {
 		var key K
 		err := tx.engine.Copies(of, func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, *layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("copies", err)
-		}
+		tx.raise("copies", err)
 	}
 }
 
@@ -180,21 +174,17 @@ func modifyEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, fn func(v 
 
 // changeEntry reads, lets fn change, and writes one entry, in one transaction.
 func changeEntry[K comparable, V any](sc Scope, of edit.MapOf, op string, key K, fn func(v *V, found bool) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			var v V
-			found, err := tx.Get(of, layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
-			if err != nil {
-				return err
-			}
-			if err := fn(&v, found); err != nil {
-				return err
-			}
-			return tx.Set(of, layout.NoEscapeKey(&key), layout.NoEscape(&v))
-		})
-	}
-	return s.wrap(op, err)
+	return editIn(sc, op, func(tx *engine.Tx) error {
+		var v V
+		found, err := tx.Get(of, layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
+		if err != nil {
+			return err
+		}
+		if err := fn(&v, found); err != nil {
+			return err
+		}
+		return tx.Set(of, layout.NoEscapeKey(&key), layout.NoEscape(&v))
+	})
 }
 
 // deleteEntry removes the key.

@@ -81,9 +81,7 @@ func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V
 		err := tx.engine.Range(m.of(), from.lower(), to.upper(), back,
 			func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("range", err)
-		}
+		tx.raise("range", err)
 	}
 }
 
@@ -102,17 +100,13 @@ func (m Sorted[K, V]) Nth(tx *Tx, i int) (key K, v *V, ok bool) { return m.nth(t
 // nth returns the entry with i keys before it, or behind it.
 func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok bool) {
 	p, err := tx.engine.Nth(m.of(), i, back, layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise(op, err)
-	}
+	tx.raise(op, err)
 	return key, layout.Cast[V](p), p != nil
 }
 
 // Rank returns how many keys are smaller than the key, which need not be in the map.
 func (m Sorted[K, V]) Rank(tx *Tx, key K) int {
 	n, err := tx.engine.Rank(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("rank", err)
-	}
+	tx.raise("rank", err)
 	return int(n)
 }

@@ -74,18 +74,14 @@ func (r Ref[T]) Set(sc Scope, v T) error {
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns
 // any error of fn; then nothing has changed.
 func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			var v T
-			if err := tx.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
-				return err
-			}
-			if err := fn(&v); err != nil {
-				return err
-			}
-			return tx.WriteValue(r.of(), layout.NoEscape(&v))
-		})
-	}
-	return s.wrap("modify", err)
+	return editIn(sc, "modify", func(tx *engine.Tx) error {
+		var v T
+		if err := tx.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return tx.WriteValue(r.of(), layout.NoEscape(&v))
+	})
 }

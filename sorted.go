@@ -70,9 +70,7 @@ func (m Sorted[K, V]) Has(sc Scope, key K) (bool, error) { return hasEntry(sc, m
 // value is read-only, and valid until tx ends.
 func (m Sorted[K, V]) Peek(tx *Tx, key K) *V {
 	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[V](p)
 }
 

@@ -117,10 +117,7 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 
 // Len returns the number of entries.
 func (c *Collection) Len(sc Scope) (n int, err error) {
-	err = c.read(sc, "len", func(_ *Tx, st *edit.Stored) error {
-		n = int(st.Count)
-		return nil
-	})
+	err = c.read(sc, "len", func(st *edit.Stored) error { n = int(st.Count); return nil })
 	return n, err
 }
 
@@ -131,11 +128,11 @@ func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] { return c.As(JSO
 func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] { return c.As(JSON).Keys(tx) }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
-func (c *Collection) read(sc Scope, op string, fn func(*Tx, *edit.Stored) error) error {
+func (c *Collection) read(sc Scope, op string, fn func(*edit.Stored) error) error {
 	return lookIn(sc, func(tx *Tx) error {
 		st, err := c.of.Bind(&tx.engine.Editor)
 		if err == nil {
-			err = fn(tx, st)
+			err = fn(st)
 		}
 		return tx.space.wrap(op, err)
 	})

@@ -121,7 +121,7 @@ func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
 // bounds. name is that of the index, or its fields as WithIndex has them. With fewer values and
 // bounds than fields, an entry comes as often as it has values.
 func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
-	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error {
+	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
 		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), yield)
 	})
 }

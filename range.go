@@ -31,10 +31,8 @@ func Unbounded[K any]() Bound[K] { return Bound[K]{} }
 //	from, to := everheap.Prefix("user:")
 //	for name, u := range users.Range(tx, from, to) {
 func Prefix[K ~string](p K) (from, to Bound[K]) {
-	for i := len(p); i > 0; i-- {
-		if c := p[i-1]; c < 0xff {
-			return Including(p), Excluding(p[:i-1] + K([]byte{c + 1}))
-		}
+	if end, ok := edit.PrefixEnd(p); ok {
+		return Including(p), Excluding(end)
 	}
 	return Including(p), Unbounded[K]()
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/engine"
-	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/naming"
 )
 
@@ -74,11 +73,7 @@ func Salvage(dir string, w io.Writer) (SalvageReport, error) {
 	report := SalvageReport{Version: Version(r.Version), Committed: r.Committed, Found: r.Found,
 		Objects: r.Objects, Entries: r.Entries, Changes: r.Changes, Named: r.Named, Lost: r.Lost}
 	for _, l := range r.Findings {
-		f := Finding{File: l.File, Offset: l.Offset, What: l.What}
-		if l.Object != 0 {
-			f.Object = ID(format.MakeID(r.Tag, l.Object))
-		}
-		report.Findings = append(report.Findings, f)
+		report.Findings = append(report.Findings, finding(l.File, l.Offset, r.Tag, l.Object, l.What))
 	}
 	return report, nil
 }

@@ -46,10 +46,7 @@ func (e *JSONError) Error() string {
 
 // Collection returns the collection with a name, or ErrNotFound.
 func (s *Space) Collection(name string) (c *Collection, err error) {
-	err = s.View(func(tx *Tx) (err error) {
-		c, err = tx.Collection(name)
-		return err
-	})
+	err = s.View(func(tx *Tx) (err error) { c, err = tx.Collection(name); return err })
 	return c, err
 }
 
@@ -187,10 +184,7 @@ const library = "github.com/everheap/everheap"
 // Migrate. Different types of the same name get a number. Errors: ErrNotFound.
 func (s *Space) TypeSource(names ...string) ([]byte, error) {
 	var list []untyped.NamedObject
-	err := s.View(func(tx *Tx) (err error) {
-		list, err = untyped.Names(&tx.engine.Editor)
-		return err
-	})
+	err := s.View(func(tx *Tx) (err error) { list, err = untyped.Names(&tx.engine.Editor); return err })
 	if err != nil {
 		return nil, err
 	}

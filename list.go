@@ -22,11 +22,8 @@ type List[T any] struct {
 // write; otherwise the error is ErrNotFound. A list of another type is ErrTypeChanged,
 // unless an option converts it; a type that cannot be stored is ErrUnstorable.
 func OpenList[T any](sc Scope, name string, opts ...TypeOption) (List[T], error) {
-	id, err := openTyped[List[T]](sc, "opening the list "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenList(name, layout.IdentityOf[T]())
-		}
-		return s.engine.OpenList(name, layout.IdentityOf[T]())
+	id, err := openTyped[List[T]](sc, "the list ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenList(name, layout.IdentityOf[T]())
 	})
 	return List[T]{id: ID(id)}, err
 }

@@ -1,10 +1,8 @@
 package everheap
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/everheap/everheap/internal/locks"
@@ -65,11 +63,14 @@ func (m *Mutex) Unlock() error { return m.wrap("unlock", m.engine.Unlock()) }
 func (m *Mutex) Name() string { return m.engine.Name() }
 
 // wrap says what was done when an error occurred, once.
-func (m *Mutex) wrap(op string, err error) error {
+func (m *Mutex) wrap(op string, err error) error { return m.space.wrapNamed(op, m.Name(), err) }
+
+// wrapNamed is wrap for what was done to something with a name.
+func (s *Space) wrapNamed(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return m.space.wrap(fmt.Sprintf("%s %q", op, m.Name()), err)
+	return s.wrap(fmt.Sprintf("%s %q", op, name), err)
 }
 
 // LockInfo is a named lock that somebody holds or waits for.
@@ -96,12 +97,10 @@ type LockHolder struct {
 // Locks lists the named locks that a process holds, waits for, or held when it died, by
 // name.
 func (s *Space) Locks() ([]LockInfo, error) {
-	if s.closed.Load() {
-		return nil, s.wrap("locks", ErrClosed)
-	}
-	inUse, err := locks.List(&s.engine.Member)
+	var inUse []locks.NamedLock
+	err := s.ifOpen("locks", func() (err error) { inUse, err = locks.List(&s.engine.Member); return err })
 	if err != nil {
-		return nil, s.wrap("locks", err)
+		return nil, err
 	}
 	list := make([]LockInfo, 0, len(inUse))
 	for _, l := range inUse {
@@ -115,9 +114,6 @@ func (s *Space) Locks() ([]LockInfo, error) {
 		}
 		list = append(list, info)
 	}
-	slices.SortFunc(list, func(a, b LockInfo) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
 	return list, nil
 }
 
@@ -168,9 +164,4 @@ func (s *Semaphore) Name() string { return s.engine.Name() }
 func (s *Semaphore) Units() int { return s.engine.Units() }
 
 // wrap says what was done when an error occurred, once.
-func (s *Semaphore) wrap(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return s.space.wrap(fmt.Sprintf("%s %q", op, s.Name()), err)
-}
+func (s *Semaphore) wrap(op string, err error) error { return s.space.wrapNamed(op, s.Name(), err) }

@@ -28,11 +28,8 @@ type Map[K comparable, V any] struct {
 // write; otherwise the error is ErrNotFound. A map of other types is ErrTypeChanged, unless
 // an option converts it; a type that cannot be stored is ErrUnstorable.
 func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Map[K, V], error) {
-	id, err := openTyped[Map[K, V]](sc, "opening the map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenMap(name, Map[K, V]{}.of())
-		}
-		return s.engine.OpenMap(name, Map[K, V]{}.of())
+	id, err := openTyped[Map[K, V]](sc, "the map ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenMap(name, Map[K, V]{}.of())
 	})
 	return Map[K, V]{id: ID(id)}, err
 }

@@ -27,11 +27,8 @@ func New[T any](tx *Tx, v T) (Ref[T], error) {
 // type is ErrTypeChanged, unless an option converts it; a type that cannot be stored is
 // ErrUnstorable.
 func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
-	id, err := openTyped[Ref[T]](sc, "opening the value "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
-		}
-		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
+	id, err := openTyped[Ref[T]](sc, "the value ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 	})
 	return Ref[T]{id: ID(id)}, err
 }

@@ -2,11 +2,10 @@ package everheap
 
 import (
 	"context"
-	"runtime"
-	"strings"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/naming"
 	"github.com/everheap/everheap/internal/watch"
 )
@@ -68,36 +67,10 @@ func (s *Space) Close() error {
 		return nil
 	}
 	s.session.Close()
-	if calledBack() {
+	if goroutine.CalledBack(library + ".") {
 		return s.engine.CloseInside()
 	}
 	return s.engine.Close()
-}
-
-// calledBack reports whether this package has called the program that calls it: whether
-// a function of the package is on the stack below the first one.
-func calledBack() bool {
-	var pcs [64]uintptr
-	pkg := ""
-	for skip, inside := 1, true; ; skip += len(pcs) {
-		n := runtime.Callers(skip, pcs[:])
-		if n == 0 {
-			return false
-		}
-		frames := runtime.CallersFrames(pcs[:n])
-		for more := true; more; {
-			var f runtime.Frame
-			f, more = frames.Next()
-			if pkg == "" { // calledBack itself
-				pkg = strings.TrimSuffix(f.Function, "calledBack")
-			}
-			is := strings.HasPrefix(f.Function, pkg)
-			if is && !inside {
-				return true
-			}
-			inside = inside && is
-		}
-	}
 }
 
 // Update runs fn in a writing transaction and commits it if fn returns nil. It waits for its

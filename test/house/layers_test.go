@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
-	{"internal/naming"},
+	{"internal/naming", "internal/typed"},
 	{"internal/engine"},
 	{"internal/collect", "internal/watch", "internal/expiry"},
 	{"internal/recast", "internal/view", "internal/untyped", "internal/apply"},

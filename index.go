@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
-	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/indexing"
@@ -54,16 +53,16 @@ func WithIndex(name, path string, opts ...IndexOption) TypeOption {
 func CreateIndex(sc Scope, collection, name, path string, opts ...IndexOption) error {
 	var set typed.Options
 	WithIndex(name, path, opts...).applyType(&set)
-	return onCollection(sc, "indexing ", collection, func(tx *engine.Tx, id format.ID) error {
-		return indexing.Declare(&tx.Editor, id, set.Wish.Indexes[0], nil)
+	return onCollection(sc, "indexing ", collection, func(ed *edit.Editor, id format.ID) error {
+		return indexing.Declare(ed, id, set.Wish.Indexes[0], nil)
 	})
 }
 
 // DropIndex removes an index of the collection with a name, and reports whether there was one. A
 // program that still has its tag or option declares it again when it opens the collection.
 func DropIndex(sc Scope, collection, name string) (removed bool, err error) {
-	err = onCollection(sc, "dropping the index "+name+" of ", collection, func(tx *engine.Tx, id format.ID) (err error) {
-		removed, err = indexing.Drop(&tx.Editor, id, name)
+	err = onCollection(sc, "dropping the index "+name+" of ", collection, func(ed *edit.Editor, id format.ID) (err error) {
+		removed, err = indexing.Drop(ed, id, name)
 		return err
 	})
 	return removed, err

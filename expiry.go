@@ -97,9 +97,6 @@ func (m Sorted[K, V]) Touch(sc Scope, key K) (found bool, err error) {
 
 // touchEntry is Touch.
 func touchEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
-	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) {
-		found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
-		return err
-	})
+	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) { found, err = tx.Prolong(of, layout.NoEscapeKey(&key)); return err })
 	return found, err
 }

@@ -85,11 +85,11 @@ func indexInfos(list []indexing.Info) (infos []IndexInfo) {
 }
 
 // Indexes lists the indexes of the collection, by name.
-func (c *Collection) Indexes(sc Scope) ([]IndexInfo, error) {
-	var list []indexing.Info
+func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
+	var found []indexing.Info
 	s, _ := sc.scope()
-	err := lookIn(sc, func(tx *Tx) (err error) { list, err = untyped.Indexes(&tx.engine.Editor, c.of.ID); return err })
-	return indexInfos(list), s.wrap("indexes of "+c.of.Name, err)
+	err = lookIn(sc, func(tx *Tx) (err error) { found, err = untyped.Indexes(&tx.engine.Editor, c.of.ID); return err })
+	return indexInfos(found), s.wrap("indexes of "+c.of.Name, err)
 }
 
 // Indexed returns the entries that an index leads to, as they are when the loop starts, in its
@@ -205,15 +205,9 @@ func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.
 	return func(yield func(K, *V) bool) {
 		l, lo, hi, err := x.ends(tx, from, to, prefix)
 		if err == nil {
-			err = l.Between(lo, hi, back, func(form string, at int) (bool, error) {
-				e, err := l.Entry(form, at)
-				if err != nil {
-					return false, err
-				}
-				var key K
-				p, err := l.HandOut(e, layout.NoEscapeKey(&key))
-				return err == nil && yield(key, layout.Cast[V](p)), err
-			})
+			var key K
+			err = l.Entries(lo, hi, back, func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
+				func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		}
 		tx.raise("range", err)
 	}

@@ -174,14 +174,14 @@ class Spec:
 
     def collection(self, kind: str, key: Any, value: Any) -> str:
         if kind in ("map", "sorted"):
-            head = f"{kind}[{self.type(key, 'the key')}]{self.type(value, '')}"
+            head = f"{kind}[{self.text(key, 'the key')}]{self.text(value, '')}"
         elif kind == "list":
-            head = "[]" + self.type(value, "")
+            head = "[]" + self.text(value, "")
         else:
-            head = "*" + self.type(value, "")
+            head = "*" + self.text(value, "")
         return "\n\n".join([head] + self.declarations)
 
-    def type(self, t: Any, path: str) -> str:
+    def text(self, t: Any, path: str) -> str:
         origin, args = typing.get_origin(t), typing.get_args(t)
         if isinstance(t, (str, typing.ForwardRef)):
             raise Unstorable(f"everheap: {path}: {_text(t)} is a name and no type; give the class, or name it in an annotation of a class in a module")
@@ -189,7 +189,7 @@ class Spec:
             for a in args[1:]:
                 if isinstance(a, GoType):
                     return a.text
-            return self.type(args[0], path)
+            return self.text(args[0], path)
         simple = {bool: "bool", int: "int", float: "float64", complex: "complex128", str: "string", bytes: "[]byte",
                   datetime.datetime: "time.Time", datetime.timedelta: "time.Duration"}
         if isinstance(t, type) and t in simple:
@@ -199,21 +199,21 @@ class Spec:
         inner = _optional(t)
         if inner is not None:
             if handle_of(inner) is not None:
-                return self.type(inner, path)
+                return self.text(inner, path)
             if _optional(inner) is not None:
                 raise refuse(t, path)
-            return "*" + self.type(inner, path)
+            return "*" + self.text(inner, path)
         h = handle_of(t)
         if h is not None:
-            return f"everheap.{h[0]}[{', '.join(self.type(a, path) for a in h[1])}]"
+            return f"everheap.{h[0]}[{', '.join(self.text(a, path) for a in h[1])}]"
         if origin is list and args:
-            return "[]" + self.type(args[0], path + "[]")
+            return "[]" + self.text(args[0], path + "[]")
         if origin is dict and args:
-            return f"everheap.Dict[{self.type(args[0], path + '{}')}, {self.type(args[1], path + '{}')}]"
+            return f"everheap.Dict[{self.text(args[0], path + '{}')}, {self.text(args[1], path + '{}')}]"
         if origin is tuple and args:
             if len(args) == 2 and args[1] is Ellipsis:
-                return "[]" + self.type(args[0], path + "[]")
-            parts = [f"Item{i} {self.type(a, f'{path}[{i}]')}" for i, a in enumerate(args) if a != ()]
+                return "[]" + self.text(args[0], path + "[]")
+            parts = [f"Item{i} {self.text(a, f'{path}[{i}]')}" for i, a in enumerate(args) if a != ()]
             return "struct{" + "; ".join(parts) + "}"
         if isinstance(t, type) and (dataclasses.is_dataclass(t) or _is_namedtuple(t)):
             return self.struct(t, path)
@@ -234,7 +234,7 @@ class Spec:
         lines.append(f"type {name} struct {{")
         names = _names_of(cls, path)
         for stored_field, (attr, _, hint) in zip(names, _fields_of(cls, path)):
-            lines.append(f"\t{stored_field} {self.type(hint, (path + '.' if path else cls.__name__ + '.') + attr)}")
+            lines.append(f"\t{stored_field} {self.text(hint, (path + '.' if path else cls.__name__ + '.') + attr)}")
         lines.append("}")
         self.declarations[at] = "\n".join(lines)
         return name
@@ -431,7 +431,7 @@ class Binder:
             attrs = [n + "_" if keyword.iskeyword(n) else n for n in names]
         bare = (s.get("name") or "Struct").split(".")[-1]
         bare = re.sub(r"\W", "_", bare) or "Struct"
-        spec = [(a, Any, dataclasses.field(default=None, metadata={"everheap": n})) for a, n in zip(attrs, names)]
+        spec: List[Tuple[str, Any, Any]] = [(a, Any, dataclasses.field(default=None, metadata={"everheap": n})) for a, n in zip(attrs, names)]
         cls = dataclasses.make_dataclass(bare, spec)
         cls.__module__ = "everheap.stored"
         cls.__everheap_name__ = s.get("name", "")  # type: ignore[attr-defined]
@@ -489,7 +489,7 @@ class Binder:
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
         if kind in ("dict", "built-in map"):
-            return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
+            return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc,index]
         if kind == "struct":
             fields = s.get("fields", [])
             if not s.get("name") and fields and [f["name"] for f in fields] == [f"Item{k}" for k in range(len(fields))]:

@@ -47,8 +47,8 @@ def open(name: Union[str, "os.PathLike[str]"], *, read_only: bool = False, max_s
     and creates it if it does not exist. The options are those of Go: WithReadOnly, WithMaxSize
     (bytes), WithFlushInterval (seconds), Durable, WithVerify, WithDir, WithMode, WithoutCollect.
 
-    Openings of one process share what they can; what an opening says of durability, reading and
-    verifying is its own."""
+    Openings of one process share what they can; what an opening says of durability and verifying
+    is its own. One that reads only and one that writes exclude each other: Busy."""
     text = os.fspath(name)
     if isinstance(text, bytes):
         text = os.fsdecode(text)

@@ -415,3 +415,62 @@ class Codecs(unittest.TestCase):
                 codec.decode(bytes(b))
             except (SystemError, NotImplementedError, MemoryError):
                 pass
+
+
+class Registered(SpaceTest):
+    """Structs that a Go program has registered, in fields of interface types."""
+
+    def grown(self, shape):
+        """The shape that the peer expects: of the same type, and larger by 1."""
+        if shape is not None:
+            attr = "radius" if hasattr(shape, "radius") else "side"
+            setattr(shape, attr, getattr(shape, attr) + 1)
+        return shape
+
+    def through(self, way):
+        subprocess.run([peer(), "shapes", self.path, way], check=True)
+        drawings, grown = self.space.map("drawings"), self.space.map("drawings_grown")
+        for key, drawing in drawings.items():
+            if drawing.one is not None and hasattr(drawing.one, "next") and drawing.one.next and drawing.one.next.next:
+                self.assertIs(drawing.one.next.next, drawing.one)  # rings stay rings
+            drawing.one = self.grown(drawing.one)
+            grown[key] = drawing
+        subprocess.run([peer(), "grown", self.path, way], check=True)
+        return drawings
+
+    def test_by_value(self):
+        drawings = self.through("value")
+        circle = drawings["0"].one
+        self.assertEqual((type(circle).__name__, circle.radius, circle.tags), ("Circle", 1.0, ["value"]))
+        made = type(circle)(radius=5.0, tags=["made", "here"])  # it is written as what was read
+        anything = self.space.map("any", str, typing.Any)
+        anything["made"] = [made, {"again": made}]
+        self.assertEqual(anything["made"], [made, {"again": made}])
+        self.assertIs(type(drawings["0"].circle), type(circle))
+
+    def test_by_pointer(self):
+        drawings = self.through("pointer")
+        circle, plain = drawings["0"].one, drawings["1"].circle
+        self.assertEqual((type(circle).__name__, circle.radius), ("Circle", 10.0))
+        anything = self.space.map("any", str, typing.Any)
+        anything["a"] = plain  # only the pointer is registered, so that is what it is stored as
+        self.assertEqual((type(anything["a"]), anything["a"].radius), (type(circle), plain.radius))
+
+    def test_by_both(self):
+        drawings = self.through("both")
+        value, pointer = drawings["0"].one, drawings["4"].one
+        self.assertEqual((value.radius, pointer.radius), (1.0, 10.0))
+        self.assertIsNot(type(value), type(pointer))
+        self.assertIs(type(drawings["4"].circle), type(value))
+        with everheap.open(self.path) as again:  # an opening has classes of its own
+            self.assertEqual(again.map("drawings_grown")["4"].one.radius, 11.0)
+
+    def test_a_class_that_was_not_read_is_refused(self):
+        with self.assertRaises(everheap.Unstorable) as caught:
+            self.space.map("any", str, typing.Any)["a"] = Inner("a", 1.0)
+        self.assertIn("Inner", str(caught.exception))
+
+    def test_a_pointer_to_a_pointer_is_refused_by_its_path(self):
+        subprocess.run([peer(), "pointers", self.path], check=True)
+        with self.assertRaisesRegex(everheap.Unstorable, r"field Struct\.rows\[\]\.pointer\{\}: a pointer to a pointer has no Python type; let a Go program read it"):
+            self.space.map("pointers")

@@ -447,7 +447,7 @@ class Binder:
         bare = (s.get("name") or "Struct").split(".")[-1]
         bare = re.sub(r"\W", "_", bare) or "Struct"
         spec: List[Tuple[str, Any, Any]] = [(a, Any, dataclasses.field(default=None, metadata={"everheap": n})) for a, n in zip(attrs, names)]
-        cls = dataclasses.make_dataclass(bare, spec)
+        cls = dataclasses.make_dataclass(bare, spec, unsafe_hash=self.hashable(i))  # keys of a dict have hashes
         cls.__module__ = "everheap.stored"
         cls.__everheap_name__ = s.get("name", "")  # type: ignore[attr-defined]
         self.generated[i] = self.made[key] = cls
@@ -456,6 +456,13 @@ class Binder:
         for f in dataclasses.fields(cls):
             f.type = cls.__annotations__[f.name]
         return cls
+
+    def hashable(self, i: int) -> bool:
+        """Whether a type can be that of keys: its values have a hash in Python, too."""
+        s = self.stored[i]
+        if s["kind"] == "struct":
+            return all(self.hashable(f["type"]) for f in s.get("fields", []))
+        return self.hashable(s["elem"]) if s["kind"] == "array" else s["kind"].lower() not in ("slice", "pointer", "dict", "built-in map", "interface")
 
     def fingerprint(self, i: int) -> str:
         """A text that is the same for the same types."""

@@ -380,6 +380,31 @@ class RandomTypes(SpaceTest):
             self.assertEqual(copied, 13)
             subprocess.run([peer(), "compare", self.path, seed], check=True)
 
+    def test_random_types_of_go(self):
+        seed = str(random.randrange(1 << 30))
+        with self.subTest(seed=seed):
+            subprocess.run([peer(), "random", self.path, seed], check=True)
+            for i in range(60):
+                with self.subTest(self.space.types(f"random{i}")):
+                    copy = self.space.map if (f"random{i}", "map") in self.kinds() else self.space.sorted
+                    copy(f"random{i}_copy").update(copy(f"random{i}").items())
+            out = subprocess.run([peer(), "equal", self.path], stderr=subprocess.PIPE, text=True)
+            self.assertEqual(out.stderr, "")
+
+    def kinds(self):
+        return {(name, text.split("[")[0]) for name, text, _ in self.space.collections()}
+
+    def test_a_go_program_uses_what_python_has_declared(self):
+        @dataclasses.dataclass
+        class Circle:
+            radius: float
+            tags: List[str]
+
+        m = self.space.map("circles", str, Circle)
+        m.update(a=Circle(1.5, []), b=Circle(2.0, ["ü"]))
+        subprocess.run([peer(), "circles", self.path], check=True)
+        self.assertEqual(dict(m), {"a": Circle(3.0, ["doubled"]), "b": Circle(4.0, ["ü", "doubled"])})
+
     def test_a_record_of_go(self):
         subprocess.run([peer(), "fill", self.path, "1"], check=True)
         record = next(iter(self.space.map("records").values()))

@@ -3,6 +3,9 @@
 //
 //	peer fill DIR SEED      random values of Go types, each collection and an empty copy
 //	peer compare DIR SEED   the copies must be equal
+//	peer random DIR SEED    random values of random types, each collection and an empty copy
+//	peer equal DIR          those copies must be equal
+//	peer circles DIR        grows what Python has stored as circles, as a Go program with that type
 //	peer json DIR           copies each collection X to X_json, by way of JSON
 //	peer shapes DIR WAY     drawings with interfaces, whose types are registered by value, pointer or both
 //	peer grown DIR WAY      what Python has made of the drawings must be the same types and shapes
@@ -51,6 +54,16 @@ func run(args []string) error {
 			return err
 		}
 		return family(s, args[0] == "fill", seed)
+	case "random":
+		seed, err := strconv.ParseInt(args[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		return randomTypes(s, seed)
+	case "equal":
+		return equalCopies(s)
+	case "circles":
+		return circles(s)
 	case "json":
 		return throughJSON(s)
 	case "shapes", "grown":

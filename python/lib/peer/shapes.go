@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
@@ -133,4 +134,20 @@ func shapes(s *everheap.Space, fill bool, way string) error {
 
 func sameShape(a, b Shape) bool {
 	return same(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem(), map[[2]uintptr]bool{})
+}
+
+// circles doubles the circles that a Python program has stored.
+func circles(s *everheap.Space) error {
+	m, err := everheap.OpenMap[string, Circle](s, "circles")
+	if err != nil {
+		return err
+	}
+	return s.Update(context.Background(), func(tx *everheap.Tx) error {
+		for k := range m.All(tx) {
+			if err := m.Modify(tx, k, func(c *Circle) error { c.Radius *= 2; c.Tags = append(c.Tags, "doubled"); return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

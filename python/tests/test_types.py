@@ -255,10 +255,43 @@ class Refused(SpaceTest):
         with self.assertRaises(everheap.Invalid):
             self.space.map("i", str, Inner)["a"] = lacking
 
+    def test_ints_beyond_64_bits(self):
+        numbers, lists, tables, anything = self.space.map("n", int, int), self.space.list("l", List[int]), self.space.map("t", str, Dict[str, int]), self.space.map("any", str, typing.Any)
+        unsigned = self.space.map("u", everheap.uint64, everheap.uint64)
+        for n in (1 << 63, -(1 << 63) - 1, 1 << 64, 10**400, -(10**400)):
+            for f in (lambda: numbers.__setitem__(n, 1), lambda: numbers.__setitem__(1, n), lambda: numbers[n], lambda: n in numbers, lambda: numbers.get_many([1, n]), lambda: numbers.update([(1, 1), (2, n)]),
+                      lambda: lists.append([1, n]), lambda: tables.__setitem__("a", {"x": n}), lambda: anything.__setitem__("a", n), lambda: anything.__setitem__("a", [{"x": n}])):
+                with self.assertRaises(OverflowError, msg=n) as caught:
+                    f()
+                self.assertIsInstance(caught.exception, everheap.OutOfRange)
+            if n != 1 << 63:
+                with self.assertRaises(everheap.OutOfRange):
+                    unsigned[n] = 1
+        unsigned[(1 << 64) - 1] = 1 << 63
+        self.assertEqual(dict(unsigned), {(1 << 64) - 1: 1 << 63})
+        self.assertEqual((len(numbers), len(lists), len(tables), len(anything)), (0, 0, 0, 0))
+
+    def test_naive_times(self):
+        naive = datetime.datetime(2024, 1, 1)
+        times, anything = self.space.map("t", datetime.datetime, List[datetime.datetime]), self.space.map("any", str, typing.Any)
+        aware = naive.replace(tzinfo=UTC)
+        for f in (lambda: times.__setitem__(naive, []), lambda: times.__setitem__(aware, [aware, naive]), lambda: times[naive], lambda: naive in times, lambda: anything.__setitem__("a", [naive])):
+            with self.assertRaises(everheap.Invalid) as caught:
+                f()
+            self.assertIn("time zone", str(caught.exception))
+        self.assertEqual((len(times), len(anything)), (0, 0))
+
     def test_surrogates(self):
         m = self.space.map("m", str, str)
         m["a"] = b"not \xff UTF-8".decode("utf-8", "surrogateescape")  # as file names have them
         self.assertEqual(m["a"].encode("utf-8", "surrogateescape"), b"not \xff UTF-8")
+        m["a\udc80"] = "b\udcff"
+        self.assertEqual([k for k in m if m[k] == "b\udcff"], ["a\udc80"])
+        for lone in ("\ud800", "a\udbff", "\udc00", "x\udc7f"):  # that stand for no byte
+            for f in (lambda: m.__setitem__("x", lone), lambda: m.__setitem__(lone, "x"), lambda: m[lone], lambda: lone in m, lambda: m.update({"x": lone})):
+                with self.assertRaisesRegex(everheap.Invalid, "surrogate"):
+                    f()
+        self.assertEqual(len(m), 2)
 
     def test_aware_times_are_instants(self):
         m = self.space.map("m", str, datetime.datetime)

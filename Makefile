@@ -27,7 +27,7 @@ test:
 # Packages that import no assertions, and whose tests do not, are the same with the tag.
 SAME = backup checksum explore format goroutine layout mapping oslock powercut queue
 invariants:
-	go test -short -timeout 20m -tags invariants $$(go list ./... | grep -vxE "$$(go list -m)/(registry|$$(echo $(addprefix internal/,$(SAME)) | tr ' ' '|'))")
+	go test -short -timeout 20m -tags invariants $$(go list ./... | grep -vxE "$$(go list -m)/(registry|test/house|$$(echo $(addprefix internal/,$(SAME)) | tr ' ' '|'))")
 
 # The race detector makes everything several times as slow: fewer rounds. The tests of
 # whole spaces and of the engine are once a release.

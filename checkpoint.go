@@ -22,10 +22,7 @@ type CheckpointInfo struct {
 // Errors: ErrExists, ErrTooLarge (the name, or more than 1,000 checkpoints), and those of
 // Update.
 func (s *Space) Checkpoint(name string) error {
-	if s.closed.Load() {
-		return s.wrap("checkpoint", ErrClosed)
-	}
-	return s.wrap("checkpoint", s.engine.Checkpoints.Add(name, s.durability == Durable))
+	return s.ifOpen("checkpoint", func() error { return s.engine.Checkpoints.Add(name, s.durability == Durable) })
 }
 
 // Checkpoints lists the checkpoints, oldest first. It finds what each pins by a walk over
@@ -48,10 +45,7 @@ func (s *Space) Checkpoints() ([]CheckpointInfo, error) {
 //
 // Errors: ErrNotFound, and those of Update.
 func (s *Space) DropCheckpoint(name string) error {
-	if s.closed.Load() {
-		return s.wrap("drop checkpoint", ErrClosed)
-	}
-	return s.wrap("drop checkpoint", s.engine.Checkpoints.Drop(name))
+	return s.ifOpen("drop checkpoint", func() error { return s.engine.Checkpoints.Drop(name) })
 }
 
 // Restore makes the contents of a checkpoint the newest version: one commit undoes
@@ -61,22 +55,14 @@ func (s *Space) DropCheckpoint(name string) error {
 //
 // It waits for its turn as Update does. Errors: ErrNotFound, and those of Update.
 func (s *Space) Restore(ctx context.Context, name string) error {
-	if s.closed.Load() {
-		return s.wrap("restore", ErrClosed)
-	}
-	return s.wrap("restore", s.engine.Checkpoints.Restore(ctx, name))
+	return s.ifOpen("restore", func() error { return s.engine.Checkpoints.Restore(ctx, name) })
 }
 
 // ViewAt is View of the version that a checkpoint pins. The checkpoint may be dropped
 // meanwhile. Errors: ErrNotFound, and those of View.
 func (s *Space) ViewAt(checkpoint string, fn func(tx *Tx) error) error {
-	if s.closed.Load() {
-		return s.wrap("view", ErrClosed)
-	}
-	e, err := s.engine.ViewAt(checkpoint)
-	if err != nil {
-		return s.wrap("view", err)
-	}
-	end := func() error { e.DropView(); return nil }
-	return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.DropView))
+	return s.ifOpen("view", func() error {
+		e, err := s.engine.ViewAt(checkpoint)
+		return s.viewIn(e, err, fn)
+	})
 }

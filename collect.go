@@ -40,11 +40,9 @@ type CollectStats struct {
 // object keeps what it may refer to; damage in an object that nothing refers to keeps that
 // object, and everything else is dropped), ErrFault, ErrIO, ErrNoSpace, ErrClosed.
 func (s *Space) Collect(ctx context.Context) (CollectStats, error) {
-	if s.closed.Load() {
-		return CollectStats{}, s.wrap("collect", ErrClosed)
-	}
-	c, err := s.engine.Collect(ctx)
-	return collectStats(c), s.wrap("collect", err)
+	var c collect.Collection
+	err := s.ifOpen("collect", func() (err error) { c, err = s.engine.Collect(ctx); return err })
+	return collectStats(c), err
 }
 
 // collectStats says what a collection has done.
@@ -74,11 +72,9 @@ type CompactStats struct {
 // was stopped, and another one continued in its place), ErrSelf (inside an Update),
 // ErrReadOnly, ErrClosed, ErrCorrupt, ErrFault, ErrIO, ErrUnsupported (by the file system).
 func (s *Space) Compact(ctx context.Context) (CompactStats, error) {
-	if s.closed.Load() {
-		return CompactStats{}, s.wrap("compact", ErrClosed)
-	}
-	before, after, err := s.engine.Compact(ctx)
-	return CompactStats{uint64(before), uint64(after)}, s.wrap("compact", err)
+	var before, after int64
+	err := s.ifOpen("compact", func() (err error) { before, after, err = s.engine.Compact(ctx); return err })
+	return CompactStats{uint64(before), uint64(after)}, err
 }
 
 // Compact rewrites a space that no process has open, as small as possible: what the newest

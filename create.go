@@ -1,13 +1,14 @@
 package everheap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/recast"
+	"github.com/everheap/everheap/internal/typed"
 	"github.com/everheap/everheap/internal/typetext"
 	"github.com/everheap/everheap/internal/untyped"
 )
@@ -74,26 +75,15 @@ func (tx *Tx) NewCollection(spec string) (*Collection, error) {
 
 // create makes a collection, or opens the one that is there.
 func create(sc Scope, name, spec string, open bool) (*Collection, error) {
-	s, tx := sc.scope()
-	op := "creating " + name
+	s, in, closed := openOn(sc)
 	handle, err := parseSpec(name, spec)
-	if err == nil {
-		err = s.check()
+	if err = cmp.Or(err, closed); err != nil {
+		return nil, s.wrap("creating "+name, err)
 	}
+	known := func() (*layout.Type, error) { return handle, nil }
+	id, err := new(typed.Options).Open(in, name, known, func(tx *engine.Tx) (format.ID, error) { return tx.Create(name, handle, open) })
 	if err != nil {
-		return nil, s.wrap(op, err)
-	}
-	var id format.ID
-	if tx != nil {
-		id, err = tx.engine.Create(name, handle, open)
-	} else {
-		id, err = s.engine.Create(name, handle, open)
-	}
-	if err != nil {
-		return nil, s.wrap(op, err)
-	}
-	if err := declare(s, tx, id, handle, &typeSettings{}); err != nil {
-		return nil, s.wrap(op, err)
+		return nil, s.wrap("creating "+name, err)
 	}
 	of, err := untyped.Made(name, id, handle)
 	return &Collection{s, of}, err
@@ -111,41 +101,22 @@ func parseSpec(name, spec string) (*layout.Type, error) {
 	return c.Handle, nil
 }
 
-// check returns ErrClosed if the handle is closed.
-func (s *Space) check() error {
-	if s.closed.Load() {
-		return ErrClosed
-	}
-	return nil
-}
-
 // EvolveCollection gives a collection the type of the text spec (see Space.Create), and converts
 // its contents, as an open with Evolve does. It changes nothing if the type is that already.
 // Errors: ErrTypeChanged if the difference is none that Evolve accepts, and as Space.Create.
 func (s *Space) EvolveCollection(name, spec string, opts ...TypeOption) error {
-	op := "evolving " + name
 	handle, err := parseSpec(name, spec)
 	if err == nil {
 		err = s.check()
 	}
-	if err != nil {
-		return s.wrap(op, err)
-	}
-	set := typeSettings{change: recast.TypeChange{Evolve: true}}
-	for _, o := range opts {
-		o.applyType(&set)
-	}
-	if set.err != nil {
-		return s.wrap(op, set.err)
-	}
-	err = s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable)
+	var set *typed.Options
 	if err == nil {
-		var id format.ID
-		if id, err = s.engine.IDOf(name); err == nil {
-			err = declare(s, nil, id, handle, &set)
-		}
+		set, err = typeOptions(append([]TypeOption{Evolve()}, opts...))
 	}
-	return s.wrap(op, err)
+	if err == nil {
+		err = set.Evolve(s.engine.Alone(s.durability == Durable), name, handle)
+	}
+	return s.wrap("evolving "+name, err)
 }
 
 // Differences returns how the stored types of a collection differ from the type of the text
@@ -170,22 +141,15 @@ func (s *Space) Differences(name, spec string) (lines []string, err error) {
 // name and no handle in a value leads to is collected some time later, with all that it
 // holds; until then, handles of programs work.
 func DropCollection(sc Scope, name string) (removed bool, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) (err error) {
-			removed, err = tx.RemoveName(name)
-			return err
-		})
-	}
-	return removed, s.wrap("dropping "+name, err)
+	err = editIn(sc, "dropping "+name, func(tx *engine.Tx) (err error) {
+		removed, err = tx.RemoveName(name)
+		return err
+	})
+	return removed, err
 }
 
 // RenameCollection gives a collection another name. Handles stay as they are. Errors:
 // ErrNotFound, and ErrExists if there is a collection with the new name.
 func RenameCollection(sc Scope, from, to string) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error { return tx.Rename(from, to) })
-	}
-	return s.wrap("renaming "+from, err)
+	return editIn(sc, "renaming "+from, func(tx *engine.Tx) error { return tx.Rename(from, to) })
 }

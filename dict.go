@@ -3,6 +3,7 @@ package everheap
 import (
 	"fmt"
 	"iter"
+	"maps"
 
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -53,21 +54,13 @@ func (d Dict[K, V]) Len() int { return len(d.entries) }
 
 // All returns the entries in the order of their keys.
 func (d Dict[K, V]) All() iter.Seq2[K, V] {
-	return func(yield func(K, V) bool) {
-		for i := range d.entries {
-			if !yield(d.entries[i].Key, d.entries[i].Value) {
-				return
-			}
-		}
-	}
+	return layout.AllOfDict(d.entries)
 }
 
 // Map returns a new map with the entries, which is never nil.
 func (d Dict[K, V]) Map() map[K]V {
 	m := make(map[K]V, len(d.entries))
-	for i := range d.entries {
-		m[d.entries[i].Key] = d.entries[i].Value
-	}
+	maps.Insert(m, d.All())
 	return m
 }
 

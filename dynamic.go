@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"path/filepath"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
@@ -45,10 +46,7 @@ func (e *JSONError) Error() string {
 
 // Collection returns the collection with a name, or ErrNotFound.
 func (s *Space) Collection(name string) (c *Collection, err error) {
-	err = s.View(func(tx *Tx) (err error) {
-		c, err = tx.Collection(name)
-		return err
-	})
+	err = s.View(func(tx *Tx) (err error) { c, err = tx.Collection(name); return err })
 	return c, err
 }
 
@@ -116,10 +114,7 @@ func (c *Collection) DeleteJSON(sc Scope, key []byte) (removed bool, err error) 
 
 // Len returns the number of entries.
 func (c *Collection) Len(sc Scope) (n int, err error) {
-	err = c.read(sc, "len", func(_ *Tx, st *edit.Stored) error {
-		n = int(st.Count)
-		return nil
-	})
+	err = c.read(sc, "len", func(st *edit.Stored) error { n = int(st.Count); return nil })
 	return n, err
 }
 
@@ -130,36 +125,25 @@ func (c *Collection) AllJSON(tx *Tx) iter.Seq2[[]byte, []byte] { return c.As(JSO
 func (c *Collection) KeysJSON(tx *Tx) iter.Seq[[]byte] { return c.As(JSON).Keys(tx) }
 
 // read runs fn in the scope: in its transaction, or in a View of its own.
-func (c *Collection) read(sc Scope, op string, fn func(*Tx, *edit.Stored) error) error {
-	s, tx := sc.scope()
-	if tx != nil {
-		return c.do(tx, op, fn)
-	}
-	return s.View(func(tx *Tx) error { return c.do(tx, op, fn) })
+func (c *Collection) read(sc Scope, op string, fn func(*edit.Stored) error) error {
+	return lookIn(sc, func(tx *Tx) error {
+		st, err := c.of.Bind(&tx.engine.Editor)
+		if err == nil {
+			err = fn(st)
+		}
+		return tx.space.wrap(op, err)
+	})
 }
 
 // write runs fn in the scope: in its transaction, or in one of its own.
 func (c *Collection) write(sc Scope, op string, fn func(*edit.Stored) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			st, err := c.of.Bind(&tx.Editor)
-			if err != nil {
-				return err
-			}
-			return fn(st)
-		})
-	}
-	return s.wrap(op, err)
-}
-
-// do runs fn with the collection in a transaction.
-func (c *Collection) do(tx *Tx, op string, fn func(*Tx, *edit.Stored) error) error {
-	st, err := c.of.Bind(&tx.engine.Editor)
-	if err == nil {
-		err = fn(tx, st)
-	}
-	return tx.space.wrap(op, err)
+	return editIn(sc, op, func(tx *engine.Tx) error {
+		st, err := c.of.Bind(&tx.Editor)
+		if err == nil {
+			err = fn(st)
+		}
+		return err
+	})
 }
 
 // ChangeJSON is a Change without Go types: key and values are JSON, nil where there
@@ -189,3 +173,34 @@ func (c *Collection) WatchJSON(ctx context.Context, opts ...WatchOption) iter.Se
 		}
 	}
 }
+
+// library is the import path of this package.
+const library = "github.com/everheap/everheap"
+
+// TypeSource returns a Go source file that declares the stored types of the named
+// collections, or of all collections that have names; the file is not formatted by gofmt.
+// The package is called stored, and its comment says which collection has which types. The
+// declarations have the stored layout, tags included, and can serve as the former types of
+// Migrate. Different types of the same name get a number. Errors: ErrNotFound.
+func (s *Space) TypeSource(names ...string) ([]byte, error) {
+	var list []untyped.NamedObject
+	err := s.View(func(tx *Tx) (err error) { list, err = untyped.Names(&tx.engine.Editor); return err })
+	if err != nil {
+		return nil, err
+	}
+	source, err := untyped.Source(list, filepath.Base(s.name), library, names)
+	return source, s.wrap("types", err)
+}
+
+// TypeInfo describes a stored type to programs that do not have it. A type that contains
+// itself is a cycle.
+type TypeInfo = layout.Info
+
+// FieldInfo is a field of a struct.
+type FieldInfo = layout.FieldInfo
+
+// KeyInfo describes the type of the keys; nil if there are none.
+func (c *Collection) KeyInfo() *TypeInfo { return layout.InfoOf(c.of.Key) }
+
+// ValueInfo describes the type of the values.
+func (c *Collection) ValueInfo() *TypeInfo { return layout.InfoOf(c.of.Value) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/layout"
@@ -47,7 +46,7 @@ type Encoded struct {
 // As returns the collection with keys and values in an encoding.
 func (c *Collection) As(e Encoding) Encoded {
 	return Encoded{c, &untyped.Form{Collection: &c.of, Binary: e == Binary, Explain: explainText, Stored: func(fn func(*edit.Stored) error) error {
-		return c.read(c.space, "looking for a type", func(_ *Tx, st *edit.Stored) error { return fn(st) })
+		return c.read(c.space, "looking for a type", fn)
 	}}}
 }
 
@@ -62,63 +61,47 @@ func explainText(part string, t *layout.Type, err error) error {
 	return err
 }
 
-// lookUp parses a key, and runs fn with it in a transaction that reads.
-func (e Encoded) lookUp(sc Scope, op string, key []byte, fn func(f *untyped.Form, tx *Tx, st *edit.Stored, k untyped.Key) error) error {
+// lookUp parses a key, and returns what fn returns for it in a transaction that reads.
+func lookUp[T any](e Encoded, sc Scope, op string, key []byte, fn func(f *untyped.Form, st *edit.Stored, k untyped.Key) (T, error)) (v T, err error) {
 	f := e.form
 	k, err := f.Key(key)
 	if err != nil {
-		return e.c.space.wrap(op, err)
+		return v, e.c.space.wrap(op, err)
 	}
-	return e.c.read(sc, op, func(tx *Tx, st *edit.Stored) error { return fn(f, tx, st, k) })
+	err = e.c.read(sc, op, func(st *edit.Stored) (err error) { v, err = fn(f, st, k); return err })
+	return v, err
 }
 
 // Get returns the value of a key, or ErrNotFound. The key of a single value is nil.
 func (e Encoded) Get(sc Scope, key []byte) (value []byte, err error) {
-	err = e.lookUp(sc, "get", key, func(f *untyped.Form, _ *Tx, st *edit.Stored, k untyped.Key) (err error) {
-		value, err = f.Get(st, k)
-		return err
-	})
-	return value, err
+	return lookUp(e, sc, "get", key, (*untyped.Form).Get)
 }
 
 // Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
 // ErrNotFound if there is none. They are read-only, and valid until tx ends.
 func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {
-	err = c.As(e).lookUp(tx, "peek", key, func(f *untyped.Form, tx *Tx, st *edit.Stored, k untyped.Key) (err error) {
-		b, err = f.Peek(&tx.engine.Editor, st, k)
-		return err
-	})
-	return b, err
+	return lookUp(c.As(e), tx, "peek", key, (*untyped.Form).Peek)
 }
 
 // GetAll returns the values of keys, in one version: nil for a key that is not there.
 func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 	values = make([][]byte, len(keys))
-	err = e.c.read(sc, "get", func(_ *Tx, st *edit.Stored) error { return e.form.GetAll(st, keys, values) })
-	return values, err
+	return values, e.c.read(sc, "get", func(st *edit.Stored) error { return e.form.GetAll(st, keys, values) })
 }
 
 // Has reports whether there is a key.
 func (e Encoded) Has(sc Scope, key []byte) (has bool, err error) {
-	err = e.lookUp(sc, "has", key, func(f *untyped.Form, _ *Tx, st *edit.Stored, k untyped.Key) (err error) {
-		has, err = f.Has(st, k)
-		return err
-	})
-	return has, err
+	return lookUp(e, sc, "has", key, (*untyped.Form).Has)
 }
 
 // Rank returns how many keys of a sorted map are less than the key, which need not be there.
 func (e Encoded) Rank(sc Scope, key []byte) (n uint64, err error) {
-	err = e.lookUp(sc, "rank", key, func(f *untyped.Form, _ *Tx, st *edit.Stored, k untyped.Key) (err error) {
-		n, err = f.Rank(st, k)
-		return err
-	})
-	return n, err
+	return lookUp(e, sc, "rank", key, (*untyped.Form).Rank)
 }
 
 // Nth returns the entry of a sorted map or a list with i keys before it, or ErrNotFound.
 func (e Encoded) Nth(sc Scope, i int) (key, value []byte, err error) {
-	err = e.c.read(sc, "nth", func(_ *Tx, st *edit.Stored) (err error) {
+	err = e.c.read(sc, "nth", func(st *edit.Stored) (err error) {
 		key, value, err = e.form.Nth(st, i)
 		return err
 	})
@@ -157,19 +140,7 @@ func (e Encoded) Set(sc Scope, key, value []byte) error {
 
 // SetAll stores entries, in one transaction: all of them or none.
 func (e Encoded) SetAll(sc Scope, entries iter.Seq2[[]byte, []byte]) error {
-	return e.c.write(sc, "set", func(st *edit.Stored) error {
-		f := e.form
-		for key, value := range entries {
-			entry, err := f.Entry(key, value)
-			if err == nil {
-				err = entry.Store(st)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return e.c.write(sc, "set", func(st *edit.Stored) error { return e.form.SetAll(st, entries) })
 }
 
 // Entry is a key and a value of a collection, read and judged: Store stores it.
@@ -180,11 +151,7 @@ type Entry struct{ of untyped.Entry }
 // shorter time. Without a key it is an element to be appended to a list. Errors: *JSONError,
 // *BinaryError.
 func (e Encoded) Parse(key, value []byte) (entry Entry, err error) {
-	if key == nil && e.c.of.Kind == "list" {
-		entry.of, err = e.form.Element(value)
-	} else {
-		entry.of, err = e.form.Entry(key, value)
-	}
+	entry.of, err = e.form.Parse(key, value)
 	return entry, err
 }
 
@@ -205,19 +172,7 @@ func (c *Collection) Store(sc Scope, entries ...Entry) (stored int, err error) {
 
 // Append adds values at the end of a list, in one transaction.
 func (e Encoded) Append(sc Scope, values ...[]byte) error {
-	return e.c.write(sc, "append", func(st *edit.Stored) error {
-		f := e.form
-		for _, value := range values {
-			element, err := f.Element(value)
-			if err == nil {
-				err = element.Store(st)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return e.c.write(sc, "append", func(st *edit.Stored) error { return e.form.Append(st, values) })
 }
 
 // Delete removes a key and reports whether it was there. Of a list only the last element can
@@ -248,9 +203,7 @@ func (e Encoded) Keys(tx *Tx) iter.Seq[[]byte] {
 		if err == nil {
 			err = e.form.Keys(st, yield)
 		}
-		if err != nil {
-			tx.raise("keys", err)
-		}
+		tx.raise("keys", err)
 	}
 }
 
@@ -267,21 +220,12 @@ func (e Encoded) Backward(tx *Tx, from, to Bound[[]byte]) iter.Seq2[[]byte, []by
 // Prefix is Range for the keys of a sorted map of strings that begin with p, which is the text
 // itself in any encoding.
 func (e Encoded) Prefix(tx *Tx, p string) iter.Seq2[[]byte, []byte] {
-	return e.entries(tx, "prefix", func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error {
-		if st.Key == nil || !st.Key.IsString() {
-			return fmt.Errorf("the keys of %s are no strings: they have no prefixes", f.Name)
-		}
-		from, to := Prefix(p)
-		err := f.Between(st, from.lower(), to.upper(), false, yield)
-		runtime.KeepAlive(&from)
-		runtime.KeepAlive(&to)
-		return err
-	})
+	return e.entries(tx, "prefix", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error { return f.Prefix(st, p, yield) })
 }
 
 // between returns the entries between two bounds.
 func (e Encoded) between(tx *Tx, from, to Bound[[]byte], back bool) iter.Seq2[[]byte, []byte] {
-	return e.entries(tx, "range", func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error {
+	return e.entries(tx, "range", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
 		return f.Range(st, encodedBound(from), encodedBound(to), back, yield)
 	})
 }
@@ -290,14 +234,12 @@ func (e Encoded) between(tx *Tx, from, to Bound[[]byte], back bool) iter.Seq2[[]
 func encodedBound(b Bound[[]byte]) untyped.Bound { return untyped.Bound{Text: b.key, Kind: b.kind} }
 
 // entries returns what a walk comes to.
-func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error) iter.Seq2[[]byte, []byte] {
+func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		st, err := e.c.of.Bind(&tx.engine.Editor)
 		if err == nil {
 			err = walk(e.form, st, yield)
 		}
-		if err != nil {
-			tx.raise(op, err)
-		}
+		tx.raise(op, err)
 	}
 }

@@ -74,6 +74,20 @@ var (
 	ErrSelf = failure.ErrSelf
 )
 
+// Errors of changes and replicas.
+var (
+	// ErrNotKept: the changes since that version are not kept any more. Begin again with a
+	// Backup, after you have subscribed.
+	ErrNotKept = failure.ErrNotKept
+	// ErrNotReplicated: fewer copies than an Update wanted (WithReplicas) said in time that they
+	// have it. It is committed, and durable here.
+	ErrNotReplicated = failure.ErrNotReplicated
+	// ErrOutOfOrder: the frame is not that of the version right after the replica's.
+	ErrOutOfOrder = failure.ErrOutOfOrder
+	// ErrDiverged: the frame is of another history than the replica's version.
+	ErrDiverged = failure.ErrDiverged
+)
+
 // Errors of named locks, besides ErrBusy, ErrSelf and ErrClosed.
 var (
 	// ErrOwnerDied: the caller holds the lock now. The previous holder died, or ended

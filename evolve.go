@@ -1,13 +1,12 @@
 package everheap
 
 import (
-	"errors"
 	"reflect"
 
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
-	"github.com/everheap/everheap/internal/recast"
+	"github.com/everheap/everheap/internal/typed"
 )
 
 // TypeOption says how to open a collection whose stored types are not the program's. Without
@@ -32,19 +31,12 @@ import (
 // released, and nobody else can write while it lasts. The descriptors of the old types stay
 // in the space until they are collected. In a View, and with WithReadOnly, a needed
 // conversion is an error that is both ErrTypeChanged and ErrReadOnly.
-type TypeOption interface{ applyType(*typeSettings) }
-
-// typeSettings is what the options add up to.
-type typeSettings struct {
-	change recast.TypeChange
-	wish   indexing.Wish
-	err    error // a type of a Migrate cannot be stored
-}
+type TypeOption interface{ applyType(*typed.Options) }
 
 // typeOption is a TypeOption made of a function.
-type typeOption func(*typeSettings)
+type typeOption func(*typed.Options)
 
-func (o typeOption) applyType(s *typeSettings) { o(s) }
+func (o typeOption) applyType(s *typed.Options) { o(s) }
 
 // Evolve accepts changes of types that lose nothing but what the program removed on purpose:
 //
@@ -64,7 +56,7 @@ func (o typeOption) applyType(s *typeSettings) { o(s) }
 // entries are hashed anew, and two keys that become equal are an error. Shared pointers and
 // cycles keep their shape. Every other change is ErrTypeChanged, which shows the refused
 // differences.
-func Evolve() TypeOption { return typeOption(func(s *typeSettings) { s.change.Evolve = true }) }
+func Evolve() TypeOption { return typeOption(func(s *typed.Options) { s.Change.Evolve = true }) }
 
 // Migrate converts stored values of type Old to type New by a function of the program. It
 // applies to the keys and values of the collection, and to the parts of them, wherever the
@@ -80,13 +72,13 @@ func Evolve() TypeOption { return typeOption(func(s *typeSettings) { s.change.Ev
 // Evolve, whatever no Migrate covers evolves. An error of fn ends the conversion, nothing
 // has changed, and the error is returned. fn may read the space, not write it.
 func Migrate[Old, New any](fn func(old Old) (New, error)) TypeOption {
-	return typeOption(func(s *typeSettings) {
+	return typeOption(func(s *typed.Options) {
 		step, err := layout.NewStep(fn)
 		if err != nil {
-			s.err = err
+			s.Err = err
 			return
 		}
-		s.change.Steps = append(s.change.Steps, step)
+		s.Change.Steps = append(s.Change.Steps, step)
 	})
 }
 
@@ -94,7 +86,7 @@ func Migrate[Old, New any](fn func(old Old) (New, error)) TypeOption {
 // the number of entries done and in total. The total grows when handles lead to further
 // collections.
 func WithProgress(fn func(done, total int)) TypeOption {
-	return typeOption(func(s *typeSettings) { s.change.Progress = fn })
+	return typeOption(func(s *typed.Options) { s.Change.Progress = fn })
 }
 
 // Register lets fields of interface types hold values of type T, as gob.Register does; T and *T are
@@ -109,59 +101,43 @@ func Register[T any](opts ...TypeOption) { RegisterName[T]("", opts...) }
 
 // RegisterName is Register with a name that all programs agree on; a type that is renamed keeps it.
 func RegisterName[T any](name string, opts ...TypeOption) {
-	var set typeSettings
-	for _, o := range opts {
-		o.applyType(&set)
-	}
-	if set.err == nil {
-		set.err = layout.Register(reflect.TypeFor[T](), name, set.change.Evolve, set.change.Steps)
-	}
-	if set.err != nil {
-		panic("everheap: Register: " + set.err.Error())
-	}
-}
-
-// openTyped opens an object whose handles are of type H, and changes its types first if
-// it must and may.
-func openTyped[H any](sc Scope, op, name string, opts []TypeOption, open func(s *Space, tx *Tx) (format.ID, error)) (format.ID, error) {
-	s, tx := sc.scope()
-	if s.closed.Load() {
-		return 0, s.wrap(op, ErrClosed)
-	}
-	var set typeSettings
-	for _, o := range opts {
-		o.applyType(&set)
-	}
-	if set.err != nil {
-		return 0, s.wrap(op, set.err)
-	}
-	id, err := open(s, tx)
-	if len(opts) > 0 && errors.Is(err, ErrTypeChanged) {
-		if id, err = changeTypes[H](s, tx, name, &set, open); err != nil {
-			return id, s.wrap(op, err)
-		}
-	}
+	set, err := typeOptions(opts)
 	if err == nil {
-		var handle *layout.Type
-		if handle, err = layout.For[H](); err == nil {
-			err = declare(s, tx, id, handle, &set)
-		}
-	}
-	return id, s.wrap(op, err)
-}
-
-// changeTypes gives an object the types of its handles of type H, and opens it.
-func changeTypes[H any](s *Space, tx *Tx, name string, set *typeSettings, open func(s *Space, tx *Tx) (format.ID, error)) (format.ID, error) {
-	handle, err := layout.For[H]()
-	switch {
-	case err != nil:
-	case tx != nil:
-		err = tx.engine.ChangeTypes(name, handle, &set.change)
-	default:
-		err = s.engine.ChangeTypes(name, handle, &set.change, s.durability == Durable)
+		err = layout.Register(reflect.TypeFor[T](), name, set.Change.Evolve, set.Change.Steps)
 	}
 	if err != nil {
-		return 0, err
+		panic("everheap: Register: " + err.Error())
 	}
-	return open(s, tx)
+}
+
+// typeOptions adds up options.
+func typeOptions(opts []TypeOption) (*typed.Options, error) {
+	set := &typed.Options{Given: len(opts) > 0}
+	for _, o := range opts {
+		o.applyType(set)
+	}
+	return set, set.Err
+}
+
+// openTyped opens an object, which is what with a name, whose handles are of type H. It changes the
+// object's types first if it must and may.
+func openTyped[H any](sc Scope, what, name string, opts []TypeOption, open func(tx *engine.Tx) (format.ID, error)) (id format.ID, err error) {
+	s, in, err := openOn(sc)
+	var set *typed.Options
+	if err == nil {
+		set, err = typeOptions(opts)
+	}
+	if err == nil {
+		id, err = set.Open(in, name, layout.For[H], open)
+	}
+	return id, s.wrap("opening "+what+name, err)
+}
+
+// openOn is on, but even in a transaction nothing is opened by a handle that is closed.
+func openOn(sc Scope) (*Space, engine.Scope, error) {
+	s, in, err := sc.on()
+	if err == nil {
+		err = s.check()
+	}
+	return s, in, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/typed"
 )
 
 // TTLOption says what a time to live is like.
@@ -38,9 +39,9 @@ func WithTTL(d time.Duration, opts ...TTLOption) TypeOption {
 	for _, o := range opts {
 		x.Fixed = x.Fixed || o == Fixed
 	}
-	return typeOption(func(s *typeSettings) {
-		if s.wish.Expiry = x; d <= 0 {
-			s.err = &TypeError{Kind: ErrUnstorable, Lines: []string{"a time to live of " + d.String() + " is none; give one that is greater than 0"}}
+	return typeOption(func(s *typed.Options) {
+		if s.Wish.Expiry = x; d <= 0 {
+			s.Err = &TypeError{Kind: ErrUnstorable, Lines: []string{"a time to live of " + d.String() + " is none; give one that is greater than 0"}}
 		}
 	})
 }
@@ -48,14 +49,13 @@ func WithTTL(d time.Duration, opts ...TTLOption) TypeOption {
 // SetTTL gives the collection with a name a time to live, as WithTTL does, in a program without its Go
 // types. It replaces another one, and a field that says when entries expire.
 func SetTTL(sc Scope, collection string, d time.Duration, opts ...TTLOption) error {
-	var set typeSettings
-	WithTTL(d, opts...).applyType(&set)
-	if set.err != nil {
-		return set.err
+	set, err := typeOptions([]TypeOption{WithTTL(d, opts...)})
+	if err != nil {
+		return err
 	}
-	set.wish.Replace = true
+	set.Wish.Replace = true
 	return onCollection(sc, "time to live of ", collection, func(tx *engine.Tx, id format.ID) error {
-		return set.wish.Declare(&tx.Editor, id)
+		return set.Wish.Declare(&tx.Editor, id)
 	})
 }
 
@@ -81,26 +81,13 @@ func DropExpiry(sc Scope, collection string) (removed bool, err error) {
 
 // onCollection runs fn, which changes what is declared of the collection with a name.
 func onCollection(sc Scope, op, collection string, fn func(tx *engine.Tx, id format.ID) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			id, err := tx.IDOf(collection)
-			if err == nil {
-				err = fn(tx, id)
-			}
-			return err
-		})
-	}
-	return s.wrap(op+collection, err)
-}
-
-// expiry says of a collection when its entries expire.
-func (tx *Tx) expiry(id format.ID) (string, error) {
-	if kind := tx.engine.KindOf(id); kind != format.KindMap && kind != format.KindSorted {
-		return "", nil
-	}
-	x, err := indexing.Expiry(&tx.engine.Editor, id)
-	return x.String(), err
+	return editIn(sc, op+collection, func(tx *engine.Tx) error {
+		id, err := tx.IDOf(collection)
+		if err == nil {
+			err = fn(tx, id)
+		}
+		return err
+	})
 }
 
 // Touch makes the time to live of an entry begin anew, if it has one that is not Fixed, and reports
@@ -114,12 +101,9 @@ func (m Sorted[K, V]) Touch(sc Scope, key K) (found bool, err error) {
 
 // touchEntry is Touch.
 func touchEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) (err error) {
-			found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
-			return err
-		})
-	}
-	return found, s.wrap("touch", err)
+	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) {
+		found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
+		return err
+	})
+	return found, err
 }

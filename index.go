@@ -13,6 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
+	"github.com/everheap/everheap/internal/typed"
 	"github.com/everheap/everheap/internal/untyped"
 )
 
@@ -45,37 +46,16 @@ func WithIndex(name, path string, opts ...IndexOption) TypeOption {
 	for _, o := range opts {
 		spec.Unique = spec.Unique || o == Unique
 	}
-	return typeOption(func(s *typeSettings) { s.wish.Indexes = append(s.wish.Indexes, spec) })
-}
-
-// declare gives a collection, with handles of a type, what the type and options ask for.
-func declare(s *Space, tx *Tx, id format.ID, handle *layout.Type, set *typeSettings) error {
-	wish := set.wish
-	wish.Replace, wish.Tell = set.change.Evolve, set.change.Progress
-	if err := wish.Tags(handle); err != nil || wish.IsNone() {
-		return err
-	}
-	if tx != nil {
-		if tx.engine.Write == nil {
-			return nil
-		}
-		return wish.Declare(&tx.engine.Editor, id)
-	}
-	var missing indexing.Wish
-	err := s.View(func(tx *Tx) (err error) { missing, err = wish.Missing(&tx.engine.Editor, id); return err })
-	if err != nil || missing.IsNone() || s.engine.ReadOnly {
-		return err
-	}
-	return s.engine.Change(s.durability == Durable, func(in *engine.Tx) error { return wish.Declare(&in.Editor, id) })
+	return typeOption(func(s *typed.Options) { s.Wish.Indexes = append(s.Wish.Indexes, spec) })
 }
 
 // CreateIndex gives the collection with a name an index, as WithIndex does, in a program without its
 // Go types.
 func CreateIndex(sc Scope, collection, name, path string, opts ...IndexOption) error {
-	var set typeSettings
+	var set typed.Options
 	WithIndex(name, path, opts...).applyType(&set)
 	return onCollection(sc, "indexing ", collection, func(tx *engine.Tx, id format.ID) error {
-		return indexing.Declare(&tx.Editor, id, set.wish.Indexes[0], nil)
+		return indexing.Declare(&tx.Editor, id, set.Wish.Indexes[0], nil)
 	})
 }
 
@@ -97,27 +77,20 @@ type IndexInfo struct {
 	Len    uint64 // of an index on elements, more or fewer than the collection has entries
 }
 
-// indexes lists those of a collection, by name.
-func (tx *Tx) indexes(id format.ID) (list []IndexInfo, err error) {
-	if kind := tx.engine.KindOf(id); kind != format.KindMap && kind != format.KindSorted {
-		return nil, nil
+// indexInfos describes indexes.
+func indexInfos(list []indexing.Info) (infos []IndexInfo) {
+	for _, i := range list {
+		infos = append(infos, IndexInfo{i.Name, i.Path(), i.Unique, i.Count})
 	}
-	infos, err := indexing.List(&tx.engine.Editor, id)
-	for _, i := range infos {
-		list = append(list, IndexInfo{i.Name, i.Path(), i.Unique, i.Count})
-	}
-	return list, err
+	return infos
 }
 
 // Indexes lists the indexes of the collection, by name.
-func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
-	s, tx := sc.scope()
-	if tx == nil {
-		err = s.View(func(tx *Tx) (err error) { list, err = tx.indexes(c.of.ID); return err })
-	} else {
-		list, err = tx.indexes(c.of.ID)
-	}
-	return list, s.wrap("indexes of "+c.of.Name, err)
+func (c *Collection) Indexes(sc Scope) ([]IndexInfo, error) {
+	var list []indexing.Info
+	s, _ := sc.scope()
+	err := lookIn(sc, func(tx *Tx) (err error) { list, err = untyped.Indexes(&tx.engine.Editor, c.of.ID); return err })
+	return indexInfos(list), s.wrap("indexes of "+c.of.Name, err)
 }
 
 // Indexed returns the entries that an index leads to, as they are when the loop starts, in its
@@ -125,7 +98,7 @@ func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
 // bounds. name is that of the index, or its fields as WithIndex has them. With fewer values and
 // bounds than fields, an entry comes as often as it has values.
 func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
-	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield func(key, value []byte) bool) error {
+	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
 		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), yield)
 	})
 }
@@ -177,8 +150,8 @@ func (x Index[K, V, F]) first(tx *Tx, f *F) (l indexing.Lookup, e unsafe.Pointer
 
 // Get returns a private copy of the first entry with a value, or ErrNotFound.
 func (x Index[K, V, F]) Get(sc Scope, f F) (v V, err error) {
-	s, tx := sc.scope()
-	get := func(tx *Tx) error {
+	s, _ := sc.scope()
+	err = lookIn(sc, func(tx *Tx) error {
 		l, e, err := x.first(tx, &f)
 		if err == nil && e == nil {
 			err = fmt.Errorf("index %s, value %v: %w", x.name, f, ErrNotFound)
@@ -187,11 +160,8 @@ func (x Index[K, V, F]) Get(sc Scope, f F) (v V, err error) {
 			err = l.CopyOut(e, layout.NoEscapeKey(&v))
 		}
 		return err
-	}
-	if tx != nil {
-		return v, s.wrap("get", get(tx))
-	}
-	return v, s.wrap("get", s.View(get))
+	})
+	return v, s.wrap("get", err)
 }
 
 // Peek returns the first entry with a value: its key, and the stored value itself, borrowed; nil if
@@ -202,9 +172,7 @@ func (x Index[K, V, F]) Peek(tx *Tx, f F) (key K, v *V) {
 	if err == nil && e != nil {
 		p, err = l.HandOut(e, layout.NoEscapeKey(&key))
 	}
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return key, layout.Cast[V](p)
 }
 
@@ -248,9 +216,7 @@ func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.
 				return err == nil && yield(key, layout.Cast[V](p)), err
 			})
 		}
-		if err != nil {
-			tx.raise("range", err)
-		}
+		tx.raise("range", err)
 	}
 }
 
@@ -270,9 +236,7 @@ func (x Index[K, V, F]) Values(tx *Tx, from, to Bound[F]) iter.Seq2[F, K] {
 				return err == nil && yield(f, key), err
 			})
 		}
-		if err != nil {
-			tx.raise("values", err)
-		}
+		tx.raise("values", err)
 	}
 }
 
@@ -305,8 +269,6 @@ func (x Index[K, V, F]) Count(tx *Tx, from, to Bound[F]) int {
 	if err == nil {
 		n, err = l.Count(lo, hi)
 	}
-	if err != nil {
-		tx.raise("count", err)
-	}
+	tx.raise("count", err)
 	return int(n)
 }

@@ -1,10 +1,8 @@
 package everheap
 
 import (
-	"cmp"
 	"context"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
@@ -120,25 +118,24 @@ func (s *Space) report(r *check.Report) Report {
 	report := Report{Version: Version(r.Version), Objects: r.Objects, Entries: r.Entries,
 		Blocks: uint64(r.Blocks), Bytes: uint64(r.Bytes), Free: uint64(r.Free)}
 	for _, f := range r.Findings {
-		file, offset := s.engine.HeapFile(f.Addr)
-		if f.File != "" {
-			file, offset = filepath.Join(s.engine.Dir(), f.File), f.Offset
-		}
-		finding := Finding{File: file, Offset: offset, What: f.What}
-		if f.Object != 0 {
-			finding.Object = ID(format.MakeID(s.engine.Tag(), f.Object))
-		}
-		report.Findings = append(report.Findings, finding)
+		file, offset := s.engine.Place(f)
+		report.Findings = append(report.Findings, finding(file, offset, s.engine.Tag(), f.Object, f.What))
 	}
 	return report
 }
 
+// finding returns a finding about the object with an index, in a space with a tag.
+func finding(file string, offset int64, tag uint16, object uint64, what string) Finding {
+	f := Finding{File: file, Offset: offset, What: what}
+	if object != 0 {
+		f.Object = ID(format.MakeID(tag, object))
+	}
+	return f
+}
+
 // inspect runs fn unless the handle is closed.
 func (s *Space) inspect(op string, fn func() error) error {
-	if s.closed.Load() {
-		return s.wrap(op, ErrClosed)
-	}
-	return s.wrap(op, s.engine.Inspect(fn))
+	return s.ifOpen(op, func() error { return s.engine.Inspect(fn) })
 }
 
 // ProcessInfo is a process that has a space open.
@@ -167,9 +164,6 @@ func (s *Space) Processes() ([]ProcessInfo, error) {
 		}
 		return err
 	})
-	slices.SortFunc(list, func(a, b ProcessInfo) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.PID, b.PID))
-	})
 	return list, err
 }
 
@@ -197,9 +191,6 @@ func (s *Space) Readers() ([]ReaderInfo, error) {
 				Since: c.Since, Pins: uint64(c.Pins), Self: c.Self})
 		}
 		return err
-	})
-	slices.SortFunc(list, func(a, b ReaderInfo) int {
-		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.PID, b.PID))
 	})
 	return list, err
 }
@@ -231,34 +222,19 @@ func (c CollectionInfo) Type() string {
 
 // Collections lists the named collections of the space, by name.
 func (s *Space) Collections() (list []CollectionInfo, err error) {
-	err = s.View(func(tx *Tx) (err error) {
-		list, err = tx.Collections()
-		return err
-	})
+	err = s.View(func(tx *Tx) (err error) { list, err = tx.Collections(); return err })
 	return list, err
 }
 
 // Collections lists the named collections of the transaction's version, by name.
 func (tx *Tx) Collections() ([]CollectionInfo, error) {
-	names, err := untyped.Names(&tx.engine.Editor)
-	if err != nil {
-		return nil, tx.space.wrap("collections", err)
-	}
+	described, err := untyped.Describe(&tx.engine.Editor)
 	var list []CollectionInfo
-	for _, n := range names {
-		indexes, err := tx.indexes(n.ID)
-		if err != nil {
-			return nil, tx.space.wrap("collections", err)
-		}
-		expiry, err := tx.expiry(n.ID)
-		if err != nil {
-			return nil, tx.space.wrap("collections", err)
-		}
-		list = append(list, CollectionInfo{Name: n.Name, ID: ID(n.ID), Kind: n.Kind,
-			Key: layout.TextOf(n.Key), Value: layout.TextOf(n.Value), Len: n.Count, Indexes: indexes, Expiry: expiry})
+	for _, d := range described {
+		list = append(list, CollectionInfo{Name: d.Name, ID: ID(d.ID), Kind: d.Kind, Key: layout.TextOf(d.Key),
+			Value: layout.TextOf(d.Value), Len: d.Count, Indexes: indexInfos(d.Indexes), Expiry: d.Expiry})
 	}
-	slices.SortFunc(list, func(a, b CollectionInfo) int { return cmp.Compare(a.Name, b.Name) })
-	return list, nil
+	return list, tx.space.wrap("collections", err)
 }
 
 // SpaceInfo describes a space that need not be open. Sizes are bytes.

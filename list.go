@@ -22,11 +22,8 @@ type List[T any] struct {
 // write; otherwise the error is ErrNotFound. A list of another type is ErrTypeChanged,
 // unless an option converts it; a type that cannot be stored is ErrUnstorable.
 func OpenList[T any](sc Scope, name string, opts ...TypeOption) (List[T], error) {
-	id, err := openTyped[List[T]](sc, "opening the list "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenList(name, layout.IdentityOf[T]())
-		}
-		return s.engine.OpenList(name, layout.IdentityOf[T]())
+	id, err := openTyped[List[T]](sc, "the list ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenList(name, layout.IdentityOf[T]())
 	})
 	return List[T]{id: ID(id)}, err
 }
@@ -71,9 +68,7 @@ func (l List[T]) Get(sc Scope, i int) (v T, err error) {
 // valid until tx ends.
 func (l List[T]) Peek(tx *Tx, i int) *T {
 	p, err := tx.engine.PeekItem(l.of(), i)
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[T](p)
 }
 
@@ -91,20 +86,16 @@ func (l List[T]) Set(sc Scope, i int, v T) error {
 // it. It returns ErrNotFound if there is none, and any error of fn; then nothing has
 // changed.
 func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			var v T
-			if err := tx.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
-				return err
-			}
-			if err := fn(&v); err != nil {
-				return err
-			}
-			return tx.WriteItem(l.of(), i, layout.NoEscape(&v))
-		})
-	}
-	return s.wrap("modify", err)
+	return editIn(sc, "modify", func(tx *engine.Tx) error {
+		var v T
+		if err := tx.ReadItem(l.of(), i, layout.NoEscapeKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return tx.WriteItem(l.of(), i, layout.NoEscape(&v))
+	})
 }
 
 // Truncate drops all elements after the first n; ErrNotFound if there are fewer.
@@ -145,9 +136,7 @@ func (l List[T]) Backward(tx *Tx) iter.Seq2[int, *T] { return l.items(tx, "backw
 func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
 	return func(yield func(int, *T) bool) {
 		err := tx.engine.Items(l.of(), back, func(i int, v unsafe.Pointer) bool { return yield(i, layout.Cast[T](v)) })
-		if err != nil {
-			tx.raise(op, err)
-		}
+		tx.raise(op, err)
 	}
 }
 
@@ -155,8 +144,6 @@ func (l List[T]) items(tx *Tx, op string, back bool) iter.Seq2[int, *T] {
 func (l List[T]) Copies(tx *Tx) iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
 		err := tx.engine.ItemCopies(l.of(), func(i int, v unsafe.Pointer) bool { return yield(i, *layout.Cast[T](v)) })
-		if err != nil {
-			tx.raise("copies", err)
-		}
+		tx.raise("copies", err)
 	}
 }

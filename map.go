@@ -1,10 +1,12 @@
 package everheap
 
 import (
+	"fmt"
 	"iter"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -26,11 +28,8 @@ type Map[K comparable, V any] struct {
 // write; otherwise the error is ErrNotFound. A map of other types is ErrTypeChanged, unless
 // an option converts it; a type that cannot be stored is ErrUnstorable.
 func OpenMap[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Map[K, V], error) {
-	id, err := openTyped[Map[K, V]](sc, "opening the map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenMap(name, Map[K, V]{}.of())
-		}
-		return s.engine.OpenMap(name, Map[K, V]{}.of())
+	id, err := openTyped[Map[K, V]](sc, "the map ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenMap(name, Map[K, V]{}.of())
 	})
 	return Map[K, V]{id: ID(id)}, err
 }
@@ -69,9 +68,7 @@ func (m Map[K, V]) Has(sc Scope, key K) (bool, error) { return hasEntry(sc, m.of
 // value is read-only, and valid until tx ends.
 func (m Map[K, V]) Peek(tx *Tx, key K) *V {
 	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[V](p)
 }
 
@@ -102,9 +99,7 @@ func (m Map[K, V]) All(tx *Tx) iter.Seq2[K, *V] {
 		var key K
 		err := tx.engine.Entries(m.of(), func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("all", err)
-		}
+		tx.raise("all", err)
 	}
 }
 
@@ -118,9 +113,7 @@ func copies[K comparable, V any](tx *Tx, of edit.MapOf) iter.Seq2[K, V] {
 		var key K
 		err := tx.engine.Copies(of, func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, *layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("copies", err)
-		}
+		tx.raise("copies", err)
 	}
 }
 
@@ -132,4 +125,79 @@ func Clone[T any](p *T) *T {
 		panic(&TypeError{Kind: ErrUnstorable, Lines: []string{err.Error()}})
 	}
 	return c
+}
+
+// What Map and Sorted have in common. Which of them it is, and of which types, is in of.
+
+// setEntry stores a copy of v under the key.
+func setEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, v V) error {
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Set(of, layout.NoEscapeKey(&key), layout.NoEscape(&v))
+	}
+	return s.wrap("set", err)
+}
+
+// getEntry copies the value of the key to dst, which is a *V that does not escape.
+func getEntry[K comparable](sc Scope, of edit.MapOf, key K, dst unsafe.Pointer) error {
+	s, in, err := sc.on()
+	if err == nil {
+		var found bool
+		if found, err = in.Get(of, layout.NoEscapeKey(&key), dst); err == nil && !found {
+			return fmt.Errorf("everheap: key %v: %w", key, ErrNotFound)
+		}
+	}
+	return s.wrap("get", err)
+}
+
+// hasEntry reports whether the map has the key.
+func hasEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
+	s, in, err := sc.on()
+	if err == nil {
+		found, err = in.Get(of, layout.NoEscapeKey(&key), nil)
+	}
+	return found, s.wrap("get", err)
+}
+
+// modifyEntry is changeEntry for a key that must be there.
+func modifyEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, fn func(v *V) error) error {
+	return changeEntry(sc, of, "modify", key, func(v *V, found bool) error {
+		if !found {
+			return fmt.Errorf("key %v: %w", key, ErrNotFound)
+		}
+		return fn(v)
+	})
+}
+
+// changeEntry reads, lets fn change, and writes one entry, in one transaction.
+func changeEntry[K comparable, V any](sc Scope, of edit.MapOf, op string, key K, fn func(v *V, found bool) error) error {
+	return editIn(sc, op, func(tx *engine.Tx) error {
+		var v V
+		found, err := tx.Get(of, layout.NoEscapeKey(&key), layout.NoEscapeKey(&v))
+		if err != nil {
+			return err
+		}
+		if err := fn(&v, found); err != nil {
+			return err
+		}
+		return tx.Set(of, layout.NoEscapeKey(&key), layout.NoEscape(&v))
+	})
+}
+
+// deleteEntry removes the key.
+func deleteEntry[K comparable](sc Scope, of edit.MapOf, key K) (removed bool, err error) {
+	s, in, err := sc.on()
+	if err == nil {
+		removed, err = in.Delete(of, layout.NoEscapeKey(&key))
+	}
+	return removed, s.wrap("delete", err)
+}
+
+// countEntries returns the number of entries.
+func countEntries(sc Scope, of edit.MapOf) (n int, err error) {
+	s, in, err := sc.on()
+	if err == nil {
+		n, err = in.Len(of)
+	}
+	return n, s.wrap("len", err)
 }

@@ -35,7 +35,10 @@ func settingsOf(opts []Option) (s settings) {
 func (s *settings) named(name string) naming.Name { return naming.Name{Text: name, Dir: s.dir} }
 
 // updateSettings is what the options of Update add up to.
-type updateSettings struct{ durability Durability }
+type updateSettings struct {
+	durability Durability
+	copies     int
+}
 
 // option is an Option made of a function.
 type option func(*settings)

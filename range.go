@@ -31,10 +31,8 @@ func Unbounded[K any]() Bound[K] { return Bound[K]{} }
 //	from, to := everheap.Prefix("user:")
 //	for name, u := range users.Range(tx, from, to) {
 func Prefix[K ~string](p K) (from, to Bound[K]) {
-	for i := len(p); i > 0; i-- {
-		if c := p[i-1]; c < 0xff {
-			return Including(p), Excluding(p[:i-1] + K([]byte{c + 1}))
-		}
+	if end, ok := edit.PrefixEnd(p); ok {
+		return Including(p), Excluding(end)
 	}
 	return Including(p), Unbounded[K]()
 }
@@ -81,9 +79,7 @@ func (m Sorted[K, V]) walk(tx *Tx, from, to Bound[K], back bool) iter.Seq2[K, *V
 		err := tx.engine.Range(m.of(), from.lower(), to.upper(), back,
 			func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
 			func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
-		if err != nil {
-			tx.raise("range", err)
-		}
+		tx.raise("range", err)
 	}
 }
 
@@ -102,17 +98,13 @@ func (m Sorted[K, V]) Nth(tx *Tx, i int) (key K, v *V, ok bool) { return m.nth(t
 // nth returns the entry with i keys before it, or behind it.
 func (m Sorted[K, V]) nth(tx *Tx, op string, i int, back bool) (key K, v *V, ok bool) {
 	p, err := tx.engine.Nth(m.of(), i, back, layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise(op, err)
-	}
+	tx.raise(op, err)
 	return key, layout.Cast[V](p), p != nil
 }
 
 // Rank returns how many keys are smaller than the key, which need not be in the map.
 func (m Sorted[K, V]) Rank(tx *Tx, key K) int {
 	n, err := tx.engine.Rank(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("rank", err)
-	}
+	tx.raise("rank", err)
 	return int(n)
 }

@@ -27,11 +27,8 @@ func New[T any](tx *Tx, v T) (Ref[T], error) {
 // type is ErrTypeChanged, unless an option converts it; a type that cannot be stored is
 // ErrUnstorable.
 func OpenRef[T any](sc Scope, name string, initial T, opts ...TypeOption) (Ref[T], error) {
-	id, err := openTyped[Ref[T]](sc, "opening the value "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
-		}
-		return s.engine.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
+	id, err := openTyped[Ref[T]](sc, "the value ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenValue(name, layout.IdentityOf[T](), layout.NoEscape(&initial))
 	})
 	return Ref[T]{id: ID(id)}, err
 }
@@ -74,18 +71,14 @@ func (r Ref[T]) Set(sc Scope, v T) error {
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns
 // any error of fn; then nothing has changed.
 func (r Ref[T]) Modify(sc Scope, fn func(v *T) error) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Edit(func(tx *engine.Tx) error {
-			var v T
-			if err := tx.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
-				return err
-			}
-			if err := fn(&v); err != nil {
-				return err
-			}
-			return tx.WriteValue(r.of(), layout.NoEscape(&v))
-		})
-	}
-	return s.wrap("modify", err)
+	return editIn(sc, "modify", func(tx *engine.Tx) error {
+		var v T
+		if err := tx.ReadValue(r.of(), layout.NoEscapeKey(&v)); err != nil {
+			return err
+		}
+		if err := fn(&v); err != nil {
+			return err
+		}
+		return tx.WriteValue(r.of(), layout.NoEscape(&v))
+	})
 }

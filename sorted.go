@@ -2,6 +2,7 @@ package everheap
 
 import (
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 )
@@ -27,11 +28,8 @@ type Sorted[K comparable, V any] struct {
 // other types and no option converts it, is ErrTypeChanged. A type that cannot be stored, or
 // keys without an order, are ErrUnstorable.
 func OpenSorted[K comparable, V any](sc Scope, name string, opts ...TypeOption) (Sorted[K, V], error) {
-	id, err := openTyped[Sorted[K, V]](sc, "opening the sorted map "+name, name, opts, func(s *Space, tx *Tx) (format.ID, error) {
-		if tx != nil {
-			return tx.engine.OpenMap(name, Sorted[K, V]{}.of())
-		}
-		return s.engine.OpenMap(name, Sorted[K, V]{}.of())
+	id, err := openTyped[Sorted[K, V]](sc, "the sorted map ", name, opts, func(tx *engine.Tx) (format.ID, error) {
+		return tx.OpenMap(name, Sorted[K, V]{}.of())
 	})
 	return Sorted[K, V]{id: ID(id)}, err
 }
@@ -70,9 +68,7 @@ func (m Sorted[K, V]) Has(sc Scope, key K) (bool, error) { return hasEntry(sc, m
 // value is read-only, and valid until tx ends.
 func (m Sorted[K, V]) Peek(tx *Tx, key K) *V {
 	p, err := tx.engine.Peek(m.of(), layout.NoEscapeKey(&key))
-	if err != nil {
-		tx.raise("peek", err)
-	}
+	tx.raise("peek", err)
 	return layout.Cast[V](p)
 }
 

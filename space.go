@@ -2,11 +2,10 @@ package everheap
 
 import (
 	"context"
-	"runtime"
-	"strings"
 	"sync/atomic"
 
 	"github.com/everheap/everheap/internal/engine"
+	"github.com/everheap/everheap/internal/goroutine"
 	"github.com/everheap/everheap/internal/naming"
 	"github.com/everheap/everheap/internal/watch"
 )
@@ -68,36 +67,10 @@ func (s *Space) Close() error {
 		return nil
 	}
 	s.session.Close()
-	if calledBack() {
+	if goroutine.CalledBack(library + ".") {
 		return s.engine.CloseInside()
 	}
 	return s.engine.Close()
-}
-
-// calledBack reports whether this package has called the program that calls it: whether
-// a function of the package is on the stack below the first one.
-func calledBack() bool {
-	var pcs [64]uintptr
-	pkg := ""
-	for skip, inside := 1, true; ; skip += len(pcs) {
-		n := runtime.Callers(skip, pcs[:])
-		if n == 0 {
-			return false
-		}
-		frames := runtime.CallersFrames(pcs[:n])
-		for more := true; more; {
-			var f runtime.Frame
-			f, more = frames.Next()
-			if pkg == "" { // calledBack itself
-				pkg = strings.TrimSuffix(f.Function, "calledBack")
-			}
-			is := strings.HasPrefix(f.Function, pkg)
-			if is && !inside {
-				return true
-			}
-			inside = inside && is
-		}
-	}
 }
 
 // Update runs fn in a writing transaction and commits it if fn returns nil. It waits for its
@@ -115,6 +88,9 @@ func (s *Space) Update(ctx context.Context, fn func(tx *Tx) error, opts ...Updat
 	u := updateSettings{durability: s.durability}
 	for _, o := range opts {
 		o.applyUpdate(&u)
+	}
+	if u.copies > 0 {
+		return s.wrap("update", s.replicate(ctx, fn, u.copies))
 	}
 	if r := s.engine.Resumption(); r != nil {
 		return s.wrap("update", s.join(ctx, r, fn, u.durability == Durable))
@@ -146,11 +122,7 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 	}
 	if r := s.engine.Resumption(); r != nil {
 		e, err := r.View()
-		if err != nil {
-			return s.wrap("view", err)
-		}
-		end := func() error { e.DropView(); return nil }
-		return s.wrap("view", run(&Tx{engine: e, space: s}, fn, end, e.DropView))
+		return s.wrap("view", s.viewIn(e, err, fn))
 	}
 	return s.wrap("view", view(s, fn))
 }
@@ -158,17 +130,33 @@ func (s *Space) View(fn func(tx *Tx) error) error {
 // Sync returns when every commit before the call is on disk and would survive a power loss.
 // It does not wait for a turn to write; it checks ctx before it begins.
 func (s *Space) Sync(ctx context.Context) error {
-	if s.closed.Load() {
-		return s.wrap("sync", ErrClosed)
-	}
-	if err := ctx.Err(); err != nil {
-		return s.wrap("sync", err)
-	}
-	return s.wrap("sync", s.engine.Sync())
+	return s.ifOpen("sync", func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return s.engine.Sync()
+	})
 }
 
 // Name returns the name or directory that the space was opened by.
 func (s *Space) Name() string { return s.name }
+
+// check returns ErrClosed if the handle is closed.
+func (s *Space) check() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// ifOpen runs fn unless the handle is closed.
+func (s *Space) ifOpen(op string, fn func() error) error {
+	err := s.check()
+	if err == nil {
+		err = fn()
+	}
+	return s.wrap(op, err)
+}
 
 // wrap says what was done when an error occurred, once.
 func (s *Space) wrap(op string, err error) error {

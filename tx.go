@@ -86,9 +86,31 @@ func (tx *Tx) Version() Version { return Version(tx.engine.Version()) }
 // Version numbers the committed states of a space, strictly increasing.
 type Version uint64
 
-// raise ends the transaction with an error, from a method without an error result:
-// by a private panic, of which View and Update make the error that they return.
-func (tx *Tx) raise(op string, err error) { panic(edit.Abort{Op: op, Err: err}) }
+// editIn runs fn, which changes something, in the scope: in its transaction, or in one of its own.
+func editIn(sc Scope, op string, fn func(tx *engine.Tx) error) error {
+	s, in, err := sc.on()
+	if err == nil {
+		err = in.Edit(fn)
+	}
+	return s.wrap(op, err)
+}
+
+// lookIn runs fn in the scope: in its transaction, or in a View of its own.
+func lookIn(sc Scope, fn func(tx *Tx) error) error {
+	s, tx := sc.scope()
+	if tx != nil {
+		return fn(tx)
+	}
+	return s.View(fn)
+}
+
+// raise ends the transaction with an error, if there is one, from a method without an error
+// result: by a private panic, of which View and Update make the error that they return.
+func (tx *Tx) raise(op string, err error) {
+	if err != nil {
+		panic(edit.Abort{Op: op, Err: err})
+	}
+}
 
 // faulter says which error a recovered panic is; nil: none, so the panic continues.
 type faulter interface{ Fault(recovered any) error }
@@ -129,6 +151,15 @@ func view(s *Space, fn func(tx *Tx) error) (err error) {
 	}
 	running = false
 	return err
+}
+
+// viewIn runs fn in a reading transaction that the engine has begun, or returns the error of that.
+func (s *Space) viewIn(e *engine.Tx, err error, fn func(tx *Tx) error) error {
+	if err != nil {
+		return err
+	}
+	end := func() error { e.DropView(); return nil }
+	return run(&Tx{engine: e, space: s}, fn, end, e.DropView)
 }
 
 // run runs fn and then commit, or, if fn fails in whatever way, rollback. Memory

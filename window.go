@@ -36,10 +36,7 @@ func Rebase(ctx context.Context, name string, base uint64, opts ...Option) error
 // Errors: ErrMaxSize (more than the window has, or less than is in use; the error says how
 // much, and what to do), ErrReadOnly, ErrClosed, ErrBusy, ErrNoSpace, ErrIO.
 func (s *Space) Resize(ctx context.Context, bytes uint64) error {
-	if s.closed.Load() {
-		return s.wrap("resize", ErrClosed)
-	}
-	return s.wrap("resize", s.engine.Resize(ctx, bytes))
+	return s.ifOpen("resize", func() error { return s.engine.Resize(ctx, bytes) })
 }
 
 // Resize changes the maximum size of a space, as the method does, whether a process has it

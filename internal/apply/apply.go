@@ -24,13 +24,14 @@ import (
 // error, and the transaction can only abort then. Only what handles refer to is not
 // looked at (edit.Editor.CheckHandle), and the changes say the indexes of new objects (takeIndex).
 type Applier struct {
-	ed      *edit.Editor
-	maps    map[uint64]*edit.Map
-	last    *edit.Map // used last
-	buf     []uint64  // a copy of a payload: Go memory without pointers, aligned
-	Lenient bool      // a key that is to be deleted need not be there
-	Own     bool      // payloads are the applier's to change, in Go memory, aligned: they need no copy
-	Anyhow  bool      // objects need not come in the order of their indexes
+	ed       *edit.Editor
+	maps     map[uint64]*edit.Map
+	last     *edit.Map // used last
+	buf      []uint64  // a copy of a payload: Go memory without pointers, aligned
+	Lenient  bool      // a key that is to be deleted need not be there
+	Own      bool      // payloads are the applier's to change, in Go memory, aligned: they need no copy
+	Anyhow   bool      // objects need not come in the order of their indexes
+	Compared bool      // the changes were found by comparing: marks and types may change, too. It takes Anyhow
 
 	cells map[uint64]cells // by descriptor
 }
@@ -67,8 +68,11 @@ func (a *Applier) Apply(h format.OpHead, payload []byte) error {
 
 // change applies one change of an object of whatever kind.
 func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
-	if op == format.OpDrop {
+	switch {
+	case op == format.OpDrop:
 		return a.drop(index, h.Arg)
+	case op == format.OpMark && a.Compared:
+		return a.mark(index, h.Arg)
 	}
 	k := object.OfOp(op)
 	if k == nil {
@@ -218,9 +222,27 @@ func (a *Applier) drop(first, mask uint64) error {
 		index := first + uint64(bits.TrailingZeros64(mask))
 		delete(a.maps, index)
 		a.last = nil
-		if _, err := a.ed.Drop(index, nil); err != nil {
+		drop := a.ed.Drop
+		if a.Compared {
+			drop = a.ed.DropAny
+		}
+		if _, err := drop(index, nil); err != nil {
 			return fmt.Errorf("object %d is to go: %w", index, err)
 		}
 	}
 	return nil
+}
+
+// mark changes the marks of the keys of a map.
+func (a *Applier) mark(index, marks uint64) error {
+	m, err := a.mapOf(index)
+	if err != nil {
+		return err
+	}
+	if marks&^format.KeyMarks != 0 || marks == format.Expiring || m.Shape() == nil {
+		return fmt.Errorf("a map cannot have the marks %#x", marks)
+	}
+	delete(a.maps, index)
+	a.last = nil
+	return a.ed.MarkIndexed(index, m.Kind(), marks&format.Indexed != 0, marks&format.Expiring != 0)
 }

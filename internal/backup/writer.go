@@ -43,7 +43,11 @@ type Writer struct {
 
 // NewWriter writes the head; the stream gets a new random name.
 func NewWriter(w io.Writer, h format.BackupHead) (*Writer, error) {
-	if _, err := rand.Read(h.Stream[:]); err != nil {
+	name := h.Stream[:]
+	if h.Chained == 1 { // half of it is random then
+		name = name[:8]
+	}
+	if _, err := rand.Read(name); err != nil {
 		return nil, err
 	}
 	wr := &Writer{w: w, buf: make([]byte, format.BackupFrameSize, frameBytes)}

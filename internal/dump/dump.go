@@ -46,12 +46,14 @@ type Dump struct {
 	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // reports whether to emit an entry of one of the space's own maps
 	There func(index uint64) bool                                                // reports whether there is such an object: names must lead to one
 	Guard func(fn func() error) error                                            // calls fn, which emits one object
+	Only  func(index uint64) bool                                                // reports whether to emit an object; of the others only the types are read
 
 	Failed error  // of Put
 	Last   uint64 // the greatest index that was met
 	object.Counts
 
 	ended  bool // by an error of Lost
+	muted  bool // the object is read, and not emitted
 	pass   object.Pass
 	object uint64 // that is being emitted
 	budget uint64 // blocks of it that may still be visited
@@ -124,7 +126,8 @@ func (d *Dump) any(a format.Addr) error {
 	if d.Reader.Plausible(a) {
 		kind = d.Reader.Kind(a)
 	}
-	if d.pass == object.PassTypes && !object.First(kind) {
+	d.muted = d.Only != nil && !d.Only(d.object)
+	if d.pass == object.PassTypes && !object.First(kind) || d.muted && d.pass != object.PassTypes {
 		return nil
 	}
 	if ok, err := d.visit(a, kind); !ok {
@@ -136,6 +139,9 @@ func (d *Dump) any(a format.Addr) error {
 	}
 	return d.damage(a, k.Dump(emitter{d}, a))
 }
+
+// TypeOf returns the type that an object is, a descriptor which Run has met; nil if it is none.
+func (d *Dump) TypeOf(index uint64) *layout.Type { return d.types[index] }
 
 // onlyOnce returns the error, but nil in the last pass: the pass before has reported it, and
 // an object that was not emitted has no contents.

@@ -62,6 +62,9 @@ func (t emitter) Show(typ *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 }
 
 func (t emitter) Emit(op format.OpKind, h format.OpHead, payload []byte) error {
+	if t.muted {
+		return nil
+	}
 	h.What = format.MakeWhat(op, t.object)
 	t.Failed = t.Put(h, payload)
 	return t.Failed

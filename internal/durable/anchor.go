@@ -153,16 +153,24 @@ func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
 // up to that one (J1).
 func (d *Writer) AnchorTwice() error {
 	version, err := d.NewestVersion()
+	if err == nil {
+		err = d.anchorTwice()
+	}
 	if err != nil {
 		return err
 	}
+	d.Live.RaiseWritten(version)
+	d.Live.RaiseDurable(version)
+	return nil
+}
+
+// anchorTwice writes two anchors of what is the newest version then.
+func (d *Writer) anchorTwice() error {
 	for range 2 {
 		if err := d.WriteAnchor(nil, true); err != nil {
 			return err
 		}
 	}
-	d.Live.RaiseWritten(version)
-	d.Live.RaiseDurable(version)
 	return nil
 }
 

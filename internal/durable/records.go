@@ -24,6 +24,7 @@ func (d *Writer) write() error {
 	j := &d.journal
 	j.Lock()
 	defer j.Unlock()
+	covered := format.Version(0)
 	for {
 		d.Own.Add()
 		hold := d.Live.HoldCurrent()
@@ -33,6 +34,12 @@ func (d *Writer) write() error {
 		damage := (*format.DamageError)(nil)
 		switch {
 		case errors.Is(err, errMoved):
+			continue
+		case (errors.Is(err, errUnlisted) || errors.Is(err, journal.ErrFull)) && d.Live.Subscribed() && covered != d.Live.Written()+1: // CH4
+			covered = d.Live.Written() + 1
+			if err := d.anchorTwice(); err != nil {
+				return err
+			}
 			continue
 		case errors.Is(err, errUnlisted), errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
 			return d.AnchorTwice()
@@ -164,7 +171,10 @@ func (d *Writer) appendChanges(b []byte, state *format.State) ([]byte, error) {
 	case 0:
 		return b, nil
 	case format.OpUnlisted:
-		return b, errUnlisted
+		if op.Arg == 0 || uint64(d.Live.JournalFloor()) < state.Version { // CH4
+			return b, errUnlisted
+		}
+		return format.AppendOp(b, format.OpHead{What: format.MakeWhat(format.OpAside, 0), Arg: op.Arg}, nil), nil
 	case format.OpList:
 		list, err := d.loggedBlock(format.Addr(op.Block), state.Version)
 		if err != nil {

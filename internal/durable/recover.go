@@ -25,7 +25,7 @@ func (d *Writer) Recover(replay func(*journal.History) error) error {
 	d.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
 	defer func() { d.healing = false }()
 	floor := d.Live.JournalFloor()
-	log, err := journal.Load(d.journal.file, d.Head.SpaceID, floor)
+	log, err := journal.LoadKept(d.journal.file, d.Head.SpaceID, floor, d.Live.KeptFloor())
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,31 @@ func (ed *Editor) droppable(r *heap.Reader, index uint64) (format.Addr, format.K
 // used again at once.
 func (ed *Editor) Drop(index uint64, list []format.Addr) (size format.ByteCount, err error) {
 	r := ed.Reader.Verifying()
-	a, kind, p, err := ed.droppable(&r, index)
+	_, kind, p, err := ed.droppable(&r, index)
 	if err != nil {
 		return 0, err
 	}
+	return ed.drop(&r, index, kind, p, list)
+}
+
+// DropAny is Drop, of a type as well: one that nothing has any more when the transaction ends.
+func (ed *Editor) DropAny(index uint64, list []format.Addr) (size format.ByteCount, err error) {
+	r := ed.Reader.Verifying()
+	kind, p, err := table.Any(&r, format.Link(ed.State.Table), index)
+	if err == nil && (index == ed.State.Catalog || index == ed.State.Types) {
+		err = errors.New("it is one of the space itself")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ed.drop(&r, index, kind, p, list)
+}
+
+// drop is Drop of an object that may be dropped.
+func (ed *Editor) drop(r *heap.Reader, index uint64, kind format.Kind, p unsafe.Pointer, list []format.Addr) (size format.ByteCount, err error) {
+	a := blockAt(p)
 	list = append(list[:0], a)
-	if err := ed.store.EachBlock(&r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
+	if err := ed.store.EachBlock(r, kind, p, func(a format.Addr) error { list = append(list, a); return nil }); err != nil {
 		return 0, err
 	}
 	if err := ed.takeOut(index); err != nil {

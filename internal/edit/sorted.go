@@ -68,6 +68,17 @@ const (
 	Excluding
 )
 
+// PrefixEnd returns the least string that is greater than all strings that begin with p; ok is
+// false if there is none.
+func PrefixEnd[K ~string](p K) (end K, ok bool) {
+	for i := len(p); i > 0; i-- {
+		if c := p[i-1]; c < 0xff {
+			return p[:i-1] + K([]byte{c + 1}), true
+		}
+	}
+	return "", false
+}
+
 // Range walks the entries between two bounds in order, or from the last one back, as
 // they are when the walk starts; see Entries.
 func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {

@@ -23,6 +23,7 @@ type Stored struct {
 	Count uint64
 	StoredAccess
 
+	ed         *Editor
 	kind       format.Kind
 	valueIndex uint64 // of the descriptor of the values
 	layout     object.Layout
@@ -68,7 +69,7 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	if err != nil {
 		return nil, ed.ObjectError(id, err)
 	}
-	s := &Stored{Kind: object.Name(kind), kind: kind}
+	s := &Stored{Kind: object.Name(kind), ed: ed, kind: kind}
 	_, s.valueIndex, s.Count = object.Contents(kind, p)
 	if s.valueIndex == 0 {
 		return nil, fmt.Errorf("%w: the object %016x is one of the space itself", failure.ErrNotFound, uint64(id))
@@ -82,6 +83,9 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	}
 	return s, nil
 }
+
+// Borrow says that the program keeps pointers into the block of a part.
+func (s *Stored) Borrow(p StoredPart) { s.ed.BorrowPart(p) }
 
 // storedMap is a map, sorted or not.
 type storedMap struct {

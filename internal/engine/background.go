@@ -119,13 +119,18 @@ func (b *background) tick() error {
 	}
 	sp.Note(b.tidy())
 	sp.Note(sp.Guarded(b.anchor))
-	sp.Note(sp.Guarded(sp.Remover.Look))
+	replica := sp.Changes.IsReplica() // then none of what would publish a version (RP1)
+	if !replica {
+		sp.Note(sp.Guarded(sp.Remover.Look))
+	}
 	sp.Note(b.maybeSweep())
 	if b.n%idleTicks == 0 {
 		sp.Note(sp.durable.LookAround())
 		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
-		sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
-		sp.collections.Maybe()
+		if !replica {
+			sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
+			sp.collections.Maybe()
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/typetext"
 	"github.com/everheap/everheap/internal/untyped"
@@ -43,7 +44,7 @@ func TestCatalog_Recovered(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, _ := begin(t, dir)
 	for _, text := range []string{"map[string]int", "sorted[string]struct{ A []string }", "[]string", "*struct{ A, B int }"} {
-		if _, err := sp.Create(text, handleOf(t, text), false); err != nil {
+		if _, err := sp.Alone(false).Open(func(tx *Tx) (format.ID, error) { return tx.Create(text, handleOf(t, text), false) }); err != nil {
 			t.Fatal(err)
 		}
 	}

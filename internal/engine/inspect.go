@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/everheap/everheap/internal/audit"
@@ -39,6 +42,14 @@ func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
 		err = nil
 	}
 	return report, err
+}
+
+// Place returns where a finding is: a file, and the offset in it.
+func (sp *Space) Place(f check.Finding) (file string, offset int64) {
+	if f.File != "" {
+		return filepath.Join(sp.Dir(), f.File), f.Offset
+	}
+	return sp.HeapFile(f.Addr)
 }
 
 // audit returns what checks the space.
@@ -118,7 +129,7 @@ type Member struct {
 // heartPause is how long a heart that beats every 25 ms is listened to.
 const heartPause = 100 * time.Millisecond
 
-// Members lists the processes that have the space open. If one of them writes, it
+// Members lists the processes that have the space open, by the time at which they opened it. If one of them writes, it
 // takes a moment to see whether that one moves.
 func (sp *Space) Members() (list []Member, err error) {
 	err = sp.Inspect(func() error {
@@ -142,6 +153,7 @@ func (sp *Space) Members() (list []Member, err error) {
 		}
 		return nil
 	})
+	slices.SortFunc(list, func(a, b Member) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.PID, b.PID)) })
 	return list, err
 }
 

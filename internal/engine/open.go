@@ -89,6 +89,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	sp.durable.Init(&sp.Member, durable.Options{FlushInterval: o.FlushInterval, NoJournal: o.NoJournal})
 	sp.turn.Init(&sp.Member, &sp.durable)
 	sp.Checkpoints.Init(&sp.turn, &sp.durable)
+	sp.Changes.Init(&sp.turn, &sp.durable)
 	sp.upkeep.Init(&sp.turn, &sp.durable, &sp.Checkpoints)
 	sp.writes.tx.Prepare(&sp.writes.making, true)
 	sp.watchers.Init(&sp.Member, &sp.store)
@@ -146,6 +147,11 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.checkCurrent(); err != nil {
 		return err
 	}
+	if sp.Live.Words().Recovering.Load() != 0 {
+		if err := sp.Changes.Restore(); err != nil {
+			return err
+		}
+	}
 	if err := sp.durable.OpenJournal(); err != nil {
 		return err
 	}
@@ -172,6 +178,7 @@ func (sp *Space) attach() {
 	sp.Heap.SetLowSpace(sp.upkeep.OnLowSpace, sp.upkeep.SweepWithin)
 	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
+	sp.turn.Aside = sp.putAside
 	sp.collections.Change = sp.changeBy
 	sp.Remover.Change = sp.changeBy
 }

@@ -35,9 +35,38 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 	return id, nil
 }
 
-// Create is Tx.Create in a transaction of its own: a reading one if the collection is there.
-func (sp *Space) Create(name string, handle *layout.Type, open bool) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.Create(name, handle, open) })
+// Open runs open, which opens an object by its name or makes it. Alone it does so in a
+// transaction of its own: a reading one if the object is there.
+func (a Scope) Open(open func(tx *Tx) (format.ID, error)) (format.ID, error) {
+	if a.tx != nil {
+		return open(a.tx)
+	}
+	return a.sp.openNamed(open)
+}
+
+// Look runs fn, which changes nothing.
+func (a Scope) Look(fn func(tx *Tx) error) error {
+	if a.tx != nil {
+		return fn(a.tx)
+	}
+	return a.sp.look(fn)
+}
+
+// Ensure runs do unless has says that nothing is to be done, or nothing can be changed here. In
+// a transaction that writes, do finds that out itself.
+func (a Scope) Ensure(has func(tx *Tx) (bool, error), do func(tx *Tx) error) error {
+	if a.tx != nil {
+		if a.tx.Write == nil {
+			return nil
+		}
+		return do(a.tx)
+	}
+	done := false
+	err := a.sp.look(func(tx *Tx) (err error) { done, err = has(tx); return err })
+	if err != nil || done || a.sp.ReadOnly {
+		return err
+	}
+	return a.sp.Change(a.durable, do)
 }
 
 // OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
@@ -55,19 +84,19 @@ func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Point
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
 }
 
-// ChangeTypes gives the object with a name the types of a program: see package recast.
-func (tx *Tx) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange) error {
-	return recast.ChangeTypes(&tx.Editor, name, handle, how)
-}
-
-// ChangeTypes is Tx.ChangeTypes in a transaction of its own: a reading one if there is
-// nothing to be done, or it cannot be done. See Change for durable.
-func (sp *Space) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange, durable bool) error {
-	err := sp.look(func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
-	if !errors.Is(err, failure.ErrReadOnly) || sp.ReadOnly {
+// ChangeTypes gives the object with a name the types of a program: see package recast. Alone it
+// does so in a transaction of its own: a reading one if there is nothing to be done, or it
+// cannot be done.
+func (a Scope) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange) error {
+	change := func(tx *Tx) error { return recast.ChangeTypes(&tx.Editor, name, handle, how) }
+	if a.tx != nil {
+		return change(a.tx)
+	}
+	err := a.sp.look(change)
+	if !errors.Is(err, failure.ErrReadOnly) || a.sp.ReadOnly {
 		return err
 	}
-	return sp.Change(durable, func(tx *Tx) error { return tx.ChangeTypes(name, handle, how) })
+	return a.sp.Change(a.durable, change)
 }
 
 // IDOf returns the ID of the object with a name, or ErrNotFound.
@@ -77,10 +106,4 @@ func (tx *Tx) IDOf(name string) (format.ID, error) {
 		err = fmt.Errorf("%w: the space has nothing named %q", failure.ErrNotFound, name)
 	}
 	return format.MakeID(tx.Tag(), index), err
-}
-
-// IDOf is Tx.IDOf in a transaction of its own.
-func (sp *Space) IDOf(name string) (id format.ID, err error) {
-	err = sp.look(func(tx *Tx) (err error) { id, err = tx.IDOf(name); return err })
-	return id, err
 }

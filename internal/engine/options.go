@@ -25,6 +25,7 @@ type Options struct {
 	CollectStep    func()       // for tests: called between the steps of a collection, without a lock; may be nil
 	Clock          func() int64 // for tests: the wall clock by which entries expire, nanoseconds since 1970; nil: the machine's
 	NoJournal      bool         // for measurements: changes are not logged, and only anchors make them durable
+	Replica        *string      // of a backup that is restored: it becomes a replica, led by this one; nil: it does not
 	// Files opens the files of the space; nil: those of the operating system.
 	// Tests put files in their place that fail, or that remember what was written.
 	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)

@@ -27,7 +27,7 @@ func (sp *Space) replay(records *journal.History) error {
 
 // tryReplay is replay, once.
 func (sp *Space) tryReplay(records *journal.History) error {
-	tx, err := sp.beginNow(context.Background())
+	tx, err := sp.beginNow(context.WithValue(context.Background(), applying{}, true))
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,6 @@ func (sp *Space) tryReplay(records *journal.History) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.commit(last)
+	_, err = tx.commit(last, false)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"unsafe"
@@ -81,6 +82,9 @@ func restore(dir string, r io.Reader, o Options, register func(base, size uint64
 	if register == nil {
 		register = func(_, _ uint64, place func() error) error { return place() }
 	}
+	if _, ok := rd.Head.Chain(); o.Replica != nil && !ok {
+		return errors.New("this backup does not say which version of the history it is: it was salvaged, or made by an older version of the program; make a replica of a new one")
+	}
 	return c.Construct(dir, func(temporary string) error {
 		if err := c.CreateFiles(temporary, h, limit); err != nil {
 			return err
@@ -99,7 +103,12 @@ func fill(dir string, r *backup.Reader, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err = sp.load(r); err == nil {
+	if o.Replica == nil {
+		err = sp.load(r)
+	} else if err = sp.loadReplica(r); err == nil {
+		err = sp.Changes.SetLead(*o.Replica) // RP4
+	}
+	if err == nil {
 		err = sp.durable.AnchorTwice() // whichever of the usable anchors is lost later, the other one is as good
 	}
 	if err != nil {
@@ -117,7 +126,7 @@ func fill(dir string, r *backup.Reader, o Options) error {
 func (sp *Space) load(r *backup.Reader) error {
 	for more := true; more; {
 		_, err := sp.change(context.Background(), func(tx *Tx) (err error) {
-			more, err = tx.loadSome(r)
+			more, err = tx.loadSome(r, restoreBytes)
 			return err
 		})
 		if err != nil {
@@ -127,13 +136,70 @@ func (sp *Space) load(r *backup.Reader) error {
 	return nil
 }
 
-// loadSome applies changes up to the size of a transaction, and reports whether
-// there may be more.
-func (tx *Tx) loadSome(r *backup.Reader) (more bool, err error) {
+// loadReplica is load of a replica: what is loaded becomes the version that the backup is of, by
+// number, time and chain. Where the versions before that do not suffice, one transaction takes
+// all that is left.
+func (sp *Space) loadReplica(r *backup.Reader) error {
+	for more := true; more; {
+		tx, err := sp.beginNow(context.Background())
+		if err != nil {
+			return err
+		}
+		if more, err = tx.loadVersion(r); err != nil {
+			tx.Abort()
+			return err
+		}
+	}
+	tx, err := sp.beginNow(context.Background())
+	if err != nil {
+		return err
+	}
+	defer tx.Abort()
+	if uint64(tx.Version()) >= r.Head.Version {
+		return nil
+	}
+	tx.Write.Begin(sp.Heap, tx.hold.State, format.Version(r.Head.Version), sp.Reader)
+	tx.Write.NoLog()
+	_, err = tx.commit(headOf(r), false)
+	return err
+}
+
+// headOf returns the head of the record of the version that a backup is of.
+func headOf(r *backup.Reader) *format.RecordHead {
+	chain, _ := r.Head.Chain()
+	return &format.RecordHead{Version: r.Head.Version, Chain: chain, UnixNano: r.Head.UnixNano}
+}
+
+// loadVersion loads some of a backup and commits that, and reports whether there may be more.
+func (tx *Tx) loadVersion(r *backup.Reader) (more bool, err error) {
+	sp, next, limit := tx.sp, uint64(tx.Version())+1, restoreBytes
+	if next >= r.Head.Version {
+		limit = math.MaxInt
+	}
+	err = sp.Guarded(func() (err error) {
+		more, err = tx.loadSome(r, limit)
+		return err
+	})
+	var as *format.RecordHead
+	switch {
+	case err != nil:
+		return false, err
+	case next > r.Head.Version: // the first version of a space, which is empty
+		tx.Abort()
+		return false, nil
+	case next == r.Head.Version:
+		as = headOf(r)
+	}
+	_, err = tx.commit(as, false)
+	return more, err
+}
+
+// loadSome applies changes of up to so many bytes, and reports whether there may be more.
+func (tx *Tx) loadSome(r *backup.Reader, limit int) (more bool, err error) {
 	a := apply.New(&tx.Editor)
 	a.Lenient, a.Anyhow = r.Head.Salvaged == 1, true
 	a.Own = true // see backup.Reader.Next
-	for n := 0; n < restoreBytes; {
+	for n := 0; n < limit; {
 		h, payload, err := r.Next()
 		if err == io.EOF {
 			return false, tx.loaded(r)
@@ -191,10 +257,18 @@ func (tx *Tx) ownLead(own uint64) error {
 // blame says that a change of a backup cannot be made, unless it was the machine that
 // failed.
 func blame(r *backup.Reader, err error) error {
-	for _, machine := range []error{heap.ErrFull, mapping.ErrNoSpace, mapping.ErrIO, failure.ErrIO, failure.ErrFault} {
-		if errors.Is(err, machine) {
-			return err
-		}
+	if machineFailed(err) {
+		return err
 	}
 	return &format.DamageError{File: backupName, Offset: r.Offset(), What: fmt.Sprintf("it cannot be applied: %v", err)}
+}
+
+// machineFailed reports whether an error says nothing about the changes that were applied.
+func machineFailed(err error) bool {
+	for _, machine := range []error{heap.ErrFull, mapping.ErrNoSpace, mapping.ErrIO, failure.ErrIO, failure.ErrFault} {
+		if errors.Is(err, machine) {
+			return true
+		}
+	}
+	return false
 }

@@ -48,6 +48,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/everheap/everheap/internal/changes"
 	"github.com/everheap/everheap/internal/checkpoint"
 	"github.com/everheap/everheap/internal/collect"
 	"github.com/everheap/everheap/internal/durable"
@@ -73,6 +74,7 @@ type Space struct {
 
 	turn        turn.Turn
 	Checkpoints checkpoint.Keeper
+	Changes     changes.Keeper
 	writes      writer     // reused for transactions without a handle
 	writer      *Tx        // that has the queue, or had it last
 	span        *span      // of the writer, if it has a handle and somebody is told of it

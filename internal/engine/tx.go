@@ -178,6 +178,10 @@ func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	if err := sp.turn.Await(ctx); err != nil {
 		return err
 	}
+	if err := sp.mayWrite(ctx); err != nil {
+		sp.turn.Give()
+		return err
+	}
 	tx.sp, tx.hold = sp, live.Hold{}
 	tx.Start(&sp.store, &sp.turn.Txn)
 	sp.writer = tx
@@ -212,31 +216,38 @@ func (tx *Tx) Commit() error {
 // if it is an older one because the transaction changed nothing. If that fails, the
 // version is committed and not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
+	_, err := tx.CommitVersion()
+	return err
+}
+
+// CommitVersion is CommitDurable, and returns the version.
+func (tx *Tx) CommitVersion() (format.Version, error) {
 	sp := tx.sp
 	version, s, err := tx.commitTraced()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	err = sp.durable.Await(version)
 	s.durable(err)
-	return err
+	return version, err
 }
 
 // commitTraced is commit, and tells of it who wants to be told.
 func (tx *Tx) commitTraced() (version format.Version, s *span, err error) {
 	s = tx.takeSpan()
 	s.tell(TraceWritten, nil)
-	version, err = tx.commit(nil)
+	version, err = tx.commit(nil, true)
 	s.commit(version, err)
 	return version, s, err
 }
 
 // commit is Commit; it returns the version that it published, or, if it changed
-// nothing, the one that it saw: who acts on that wants it to last as well. replayed is the
-// head of the last record if the changes come from the journal; else nil.
-func (tx *Tx) commit(replayed *format.RecordHead) (version format.Version, err error) {
+// nothing, the one that it saw: who acts on that wants it to last as well. as is the head that the
+// version had when it was first committed, if the changes come from a journal or a frame; else nil.
+// journal says that they are to be in the journal: it may have them already.
+func (tx *Tx) commit(as *format.RecordHead, journal bool) (version format.Version, err error) {
 	sp := tx.sp
-	c := commitment{replayed: replayed}
+	c := commitment{as: as, journal: journal && !sp.options.NoJournal}
 	before := debug.SetPanicOnFault(true)
 	in := committing
 	defer func() {
@@ -253,7 +264,8 @@ func (tx *Tx) commit(replayed *format.RecordHead) (version format.Version, err e
 
 // commitment is what comes of a commit.
 type commitment struct {
-	replayed  *format.RecordHead // of the last record, if the changes come from the journal
+	as        *format.RecordHead // that the version had before; nil: it is new
+	journal   bool               // the changes are to be in the journal
 	published bool
 	entered   bool           // it has entered, to write the journal
 	version   format.Version // that was published, or, if nothing was changed, that was seen
@@ -274,20 +286,20 @@ func (tx *Tx) conclude(c *commitment) error {
 	if failed == nil {
 		failed = tx.Failure()
 	}
-	if failed != nil || !tx.Write.Changed() && c.replayed == nil {
+	if failed != nil || !tx.Write.Changed() && c.as == nil {
 		tx.end()
 		return failed
 	}
 	spool := false
 	logged, next := tx.Write.Logged(), tx.Write.Version()
-	err := sp.turn.Publish(tx.Write, &tx.hold, tx.State, c.replayed, &c.published)
+	err := sp.turn.Publish(tx.Write, &tx.hold, tx.State, c.as, &c.published)
 	if c.published {
 		c.version = next
 		sp.Live.CountCommit()
 		if n := tx.Unlinked(); n > 0 {
 			sp.Live.Words().Unlinked.Add(n)
 		}
-		if c.replayed == nil && !sp.options.NoJournal {
+		if c.journal {
 			spool = sp.durable.NoteLogged(logged)
 		}
 	} else if err == nil {

@@ -21,35 +21,39 @@ import (
 
 // The errors of the public interface.
 var (
-	ErrNotFound     = spacefile.ErrNotFound
-	ErrExists       = spacefile.ErrExists
-	ErrClosed       = errors.New("closed")
-	ErrForked       = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
-	ErrReadOnly     = errors.New("opened read-only")
-	ErrBusy         = spacefile.ErrBusy
-	ErrSuspended    = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
-	ErrSuperseded   = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
-	ErrTypeChanged  = errors.New("stored with another type")
-	ErrUnstorable   = errors.New("cannot be stored")
-	ErrUnregistered = errors.New("the concrete type is not registered")
-	ErrDangling     = errors.New("dangling handle")
-	ErrDuplicate    = errors.New("another entry has the value")
-	ErrNilHandle    = errors.New("the handle is nil: open or create the object first")
-	ErrNoSpace      = errors.New("no space left")
-	ErrTooLarge     = errors.New("too large")
-	ErrCorrupt      = errors.New("damaged")
-	ErrFault        = errors.New("memory fault")
-	ErrIO           = spacefile.ErrIO
-	ErrReplaced     = spacefile.ErrReplaced
-	ErrLiveLost     = fmt.Errorf("%w: the live file was truncated or overwritten while the space is open", ErrReplaced)
-	ErrUnsupported  = errors.New("not supported")
-	ErrAddressInUse = errors.New("the window's addresses are in use")
-	ErrOwnerDied    = errors.New("the previous holder died; this handle holds the lock now, and what it protects may be inconsistent")
-	ErrNotHeld      = errors.New("not held")
-	ErrUnitsDiffer  = errors.New("wrong number of permits")
-	ErrMaxSize      = spacefile.ErrMaxSize
-	ErrTooManyLocks = live.ErrTooManyLocks
-	ErrSelf         = queue.ErrSelf
+	ErrNotFound      = spacefile.ErrNotFound
+	ErrExists        = spacefile.ErrExists
+	ErrClosed        = errors.New("closed")
+	ErrForked        = errors.New("this process is a fork, and the handle belongs to its parent: open the space again")
+	ErrReadOnly      = errors.New("opened read-only")
+	ErrBusy          = spacefile.ErrBusy
+	ErrSuspended     = errors.New("another process took over the transaction while this one stood still; nothing was changed: try again")
+	ErrSuperseded    = errors.New("somebody else has changed the state since this run read it; what the run did since its last checkpoint is undone: call Resume again to continue")
+	ErrTypeChanged   = errors.New("stored with another type")
+	ErrUnstorable    = errors.New("cannot be stored")
+	ErrOutOfOrder    = errors.New("not the next version")
+	ErrDiverged      = errors.New("of another history")
+	ErrNotReplicated = errors.New("not on as many copies as were asked for")
+	ErrNotKept       = errors.New("changes that are not kept any more")
+	ErrUnregistered  = errors.New("the concrete type is not registered")
+	ErrDangling      = errors.New("dangling handle")
+	ErrDuplicate     = errors.New("another entry has the value")
+	ErrNilHandle     = errors.New("the handle is nil: open or create the object first")
+	ErrNoSpace       = errors.New("no space left")
+	ErrTooLarge      = errors.New("too large")
+	ErrCorrupt       = errors.New("damaged")
+	ErrFault         = errors.New("memory fault")
+	ErrIO            = spacefile.ErrIO
+	ErrReplaced      = spacefile.ErrReplaced
+	ErrLiveLost      = fmt.Errorf("%w: the live file was truncated or overwritten while the space is open", ErrReplaced)
+	ErrUnsupported   = errors.New("not supported")
+	ErrAddressInUse  = errors.New("the window's addresses are in use")
+	ErrOwnerDied     = errors.New("the previous holder died; this handle holds the lock now, and what it protects may be inconsistent")
+	ErrNotHeld       = errors.New("not held")
+	ErrUnitsDiffer   = errors.New("wrong number of permits")
+	ErrMaxSize       = spacefile.ErrMaxSize
+	ErrTooManyLocks  = live.ErrTooManyLocks
+	ErrSelf          = queue.ErrSelf
 )
 
 // CorruptError says which bytes of a space are damaged; it is ErrCorrupt.

@@ -19,7 +19,7 @@ type BackupHead struct {
 	Magic    [8]byte  `doc:"EVBACKUP"`
 	Format   uint32   `doc:"version of the format"`
 	Salvaged uint32   `doc:"1: got out of a damaged space, so that a change may delete what is not there"`
-	Stream   [16]byte `doc:"random name of this backup"`
+	Stream   [16]byte `doc:"random name of this backup; if it is chained, the last 8 bytes are the chain of the version"`
 	SpaceID  [16]byte `doc:"the space that it was made of"`
 	Secret   uint64   `doc:"random seed of the hashes of that space"`
 	Window   uint64   `doc:"bytes of its window, a power of two"`
@@ -28,8 +28,20 @@ type BackupHead struct {
 	Version  uint64   `doc:"the version"`
 	UnixNano uint64   `doc:"time of its commit, nanoseconds since 1970 UTC"`
 	Tag      uint16   `doc:"tag in the upper bits of the IDs of that space"`
-	Reserved [6]byte  `doc:"zero"`
+	Chained  uint8    `doc:"1: the name has the chain of the version in it; a replica can go on from there"`
+	Reserved [5]byte  `doc:"zero"`
 	Sum      uint32   `doc:"CRC32C of the fields before"`
+}
+
+// SetChain enters the chain of the version.
+func (h *BackupHead) SetChain(chain uint64) {
+	h.Chained = 1
+	binary.LittleEndian.PutUint64(h.Stream[8:], chain)
+}
+
+// Chain returns the chain of the version; ok is false if the backup does not say it.
+func (h *BackupHead) Chain() (chain uint64, ok bool) {
+	return binary.LittleEndian.Uint64(h.Stream[8:]), h.Chained == 1
 }
 
 // BackupFrame starts a piece of a backup. The payload follows: changes, one after

@@ -25,6 +25,14 @@ const (
 	OpTruncate OpKind = 11 // of a list: only the first elements are left
 
 	OpDrop OpKind = 12 // objects are gone: bit i of the argument is that of the object with index + i
+	// In a change frame only:
+	OpMark           OpKind = 13 // of a map or a sorted map: the marks of its keys are these
+	OpCheckpoint     OpKind = 14 // the version before is a checkpoint of the name in the payload; the object is 0
+	OpDropCheckpoint OpKind = 15 // the checkpoint of the name in the payload is gone; the object is 0
+
+	// In a record of the journal only:
+	OpAside OpKind = 130 // the changes stand in a change frame, in a file of its own; the argument names it
+
 	// In a state only:
 	OpList     OpKind = 128 // several changes, in a block of their own
 	OpUnlisted OpKind = 129 // changes that are not listed: the version needs an anchor

@@ -56,6 +56,12 @@ const (
 	NumProcesses = 512
 	NumSlots     = 4096
 	NumReserve   = 256
+	// NumSubscriptions is how many subscriptions a space can have.
+	NumSubscriptions = 16
+	// NumCopies is how many copies of a space can be waited for.
+	NumCopies = 16
+	// MaxSubscriptionName is how many bytes the name of a subscription, or of a copy, may have.
+	MaxSubscriptionName = 32
 	// IncarnationBits is the number of low bits of an incarnation that are
 	// the index of its process entry.
 	IncarnationBits = 9
@@ -115,7 +121,8 @@ type Live struct {
 	HeapDoubt       atomic.Uint64 `doc:"syncs of the heap whose outcome nobody lived to tell, since that was made good last"`
 	JournalDoubt    atomic.Uint64 `doc:"the same of the journal"`
 	BatchDoubt      atomic.Uint64 `doc:"1: there was a sync of the heap whose outcome nobody lived to tell; no anchor lists the free space any more"`
-	_               [48]byte
+	Replica         atomic.Uint64 `doc:"1: the space is a replica: it takes the changes of its leader alone"`
+	_               [40]byte
 
 	Recovering   atomic.Uint64 `doc:"1: the journal is still to be replayed"`
 	Written      atomic.Uint64 `doc:"newest version that is in the journal file, or in both usable anchors; what it and older ones logged may be reused"`
@@ -150,6 +157,12 @@ type Live struct {
 	Locks     [NumLocks]LiveLock `doc:"entries of named locks"`
 	Units     [NumUnits]LiveUnit `doc:"units of semaphores"`
 
+	Subscriptions [NumSubscriptions]LiveSubscription `doc:"subscriptions to all changes"`
+
+	Copies      [NumCopies]LiveCopy `doc:"what copies on other machines have said that they have"`
+	CopiesFutex atomic.Uint32       `doc:"futex of those who wait for copies; changes when one has said something"`
+
+	_    [4 + 2040]byte
 	_    [120]byte
 	Seal atomic.Uint64 `doc:"Salt once more, in the last bytes of the file: whoever cuts it takes this away"`
 }
@@ -170,6 +183,23 @@ type LiveAnchor struct {
 type LiveSegment struct {
 	Owner atomic.Uint64 `doc:"incarnation that writes the segment; 0: none"`
 	Last  atomic.Uint64 `doc:"newest version that the segment may hold"`
+}
+
+// LiveSubscription is what running processes know of a subscription to all changes.
+type LiveSubscription struct {
+	Used     atomic.Uint64                          `doc:"1: the subscription is in use; 0: the slot is free; else the incarnation that makes one"`
+	Position atomic.Uint64                          `doc:"version after which everything is kept, 2^48-1: nothing is (bits 0-47); number of the subscription in this slot (48-63)"`
+	Limit    atomic.Uint64                          `doc:"bytes that may be kept for it"`
+	Name     [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
+	_        [8]byte
+}
+
+// LiveCopy is what a copy of the space has said.
+type LiveCopy struct {
+	Used    atomic.Uint64                          `doc:"1: the slot is a copy's; 0: it is free; else the incarnation that fills it"`
+	Version atomic.Uint64                          `doc:"newest version that is durable there"`
+	Name    [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
+	_       [16]byte
 }
 
 // LiveStack is the head of a stack of batches: offset/16 in the low 40 bits,
@@ -212,6 +242,8 @@ var (
 	_ [128]byte = [unsafe.Sizeof(LiveProcess{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveSlot{})]byte{}
 	_ [64]byte  = [unsafe.Sizeof(LiveAnchor{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(LiveSubscription{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(LiveCopy{})]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Processes) % 128]byte{}
 	_ [0]byte   = [unsafe.Offsetof(Live{}.Recovering) % 128]byte{}
 	_ [0]byte   = [LiveSize - int64(unsafe.Offsetof(Live{}.Seal)) - 8]byte{} // the last word of the file

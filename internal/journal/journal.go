@@ -284,6 +284,10 @@ func (w *Writer) Segment() int { return int(w.end/format.SegmentSize) - 1 }
 func (w *Writer) nextSegment() error {
 	w.Release()
 	i, ok := w.live.ClaimSegment()
+	if !ok && w.live.Subscribed() { // CH2
+		w.live.LoseBehind(format.SegmentSize)
+		i, ok = w.live.ClaimSegment()
+	}
 	if !ok {
 		if i, ok = w.live.ClaimNewSegment(); !ok {
 			return ErrFull

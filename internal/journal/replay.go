@@ -53,6 +53,17 @@ func (l *Log) payload(f *loaded, buf []byte) (records, _ []byte, err error) {
 // Load reads all frames of the file that have versions above the floor. It skips
 // everything else.
 func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
+	return LoadKept(f, space, floor, floor)
+}
+
+// LoadKept is Load, but notes of each segment what of it has versions above kept, which is not
+// above the floor.
+func LoadKept(f mapping.File, space [16]byte, floor, kept format.Version) (*Log, error) {
+	return load(f, space, floor, kept, func(int) bool { return true })
+}
+
+// load is Load of some of the segments.
+func load(f mapping.File, space [16]byte, floor, kept format.Version, needed func(segment int) bool) (*Log, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -61,6 +72,10 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	p := partial{}
 	buf := make([]byte, format.SegmentSize)
 	for off := int64(0); off < size && len(l.segments) < format.NumSegments; off += format.SegmentSize {
+		if !needed(len(l.segments)) {
+			l.segments = append(l.segments, nil)
+			continue
+		}
 		b := buf[:min(format.SegmentSize, size-off)]
 		if n, err := f.ReadAt(b, off); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("reading the journal: %w", err)
@@ -68,7 +83,7 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 			b = b[:n]
 		}
 		l.segments = append(l.segments, nil)
-		l.scan(b, off, spaceWord(space), floor, p)
+		l.scan(b, off, spaceWord(space), [2]uint64{uint64(floor), uint64(kept)}, p)
 	}
 	l.frames = append(l.frames, p.whole()...)
 	slices.SortStableFunc(l.frames, func(a, b loaded) int { return cmp.Compare(a.head.First, b.head.First) })
@@ -96,14 +111,16 @@ func ForeignTo(f mapping.File, space [16]byte) (bool, error) {
 }
 
 // scan finds the frames of a segment, which lies at off.
-func (l *Log) scan(b []byte, off int64, space uint64, floor format.Version, p partial) {
+func (l *Log) scan(b []byte, off int64, space uint64, floors [2]uint64, p partial) {
 	segment := len(l.segments) - 1
 	for at, frame := range framesIn(b, space) {
 		h, _ := format.DecodeFrameHead(frame)
-		if h.Last <= uint64(floor) {
+		if h.Last > floors[1] {
+			l.segments[segment] = append(l.segments[segment], [2]uint64{h.First, h.Last})
+		}
+		if h.Last <= floors[0] {
 			continue
 		}
-		l.segments[segment] = append(l.segments[segment], [2]uint64{h.First, h.Last})
 		if h.Parts == 1 {
 			l.frames = append(l.frames, loaded{head: h, off: off + int64(at+format.FrameHeadSize)})
 		} else {

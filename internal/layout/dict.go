@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"reflect"
 	"slices"
@@ -425,6 +426,17 @@ func (k *dictKey) compare(a, b unsafe.Pointer) (c int, err error) {
 		}
 	}
 	return k.typ.Compare(a, b), nil
+}
+
+// AllOfDict returns the entries of a Dict in their order.
+func AllOfDict[K comparable, V any](entries []DictEntry[K, V]) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for i := range entries {
+			if !yield(entries[i].Key, entries[i].Value) {
+				return
+			}
+		}
+	}
 }
 
 // FindDict returns the place of a key among the entries of a Dict, or -1.

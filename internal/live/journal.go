@@ -23,6 +23,9 @@ func (v *Live) JournalFloor() format.Version {
 	return 0
 }
 
+// Written returns the newest version that is in the journal file, or in both usable anchors.
+func (v *Live) Written() format.Version { return format.Version(v.words.Written.Load()) }
+
 // RaiseWritten says that all versions up to v are in the journal file.
 func (v *Live) RaiseWritten(version format.Version) { raise(&v.words.Written, uint64(version)) }
 
@@ -62,6 +65,12 @@ func (v *Live) LeadJournal(done func() bool) bool {
 			return true
 		}
 	}
+}
+
+// AwaitDurable returns when whoever leads the journal has ended a round, or after a while.
+func (v *Live) AwaitDurable(most time.Duration) {
+	w := v.words
+	oslock.FutexWait(futexWord(&w.JournalFutex), w.JournalFutex.Load(), most)
 }
 
 // TryLeadJournal is LeadJournal without waiting.

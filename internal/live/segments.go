@@ -15,7 +15,7 @@ import (
 // write that comes late, from a process that was suspended in it, hits nothing
 // but that process's own.
 func (v *Live) ClaimSegment() (i int, ok bool) {
-	floor := uint64(v.JournalFloor())
+	floor := uint64(v.KeptFloor())
 	for i := range min(v.words.SegmentCount.Load(), format.NumSegments) {
 		s := &v.words.Segments[i]
 		owner := s.Owner.Load()
@@ -83,7 +83,7 @@ func (v *Live) ReleaseSegment(i int) {
 // has claimed any, but leaves at least keep segments. It returns the number of segments
 // left. The process with the claims may cut the file there (J6); ReleaseTail ends them.
 func (v *Live) ClaimTail(keep int) (from int) {
-	floor := uint64(v.JournalFloor())
+	floor := uint64(v.KeptFloor())
 	for from = format.NumSegments; from > keep; from-- {
 		s := &v.words.Segments[from-1]
 		owner := s.Owner.Load()
@@ -118,11 +118,16 @@ func (v *Live) ReleaseTail(from int) {
 	}
 }
 
+// SegmentLast returns the newest version that a segment may hold.
+func (v *Live) SegmentLast(i int) format.Version {
+	return format.Version(v.words.Segments[i].Last.Load())
+}
+
 // SegmentsInUse returns how many segments hold something needed or are claimed, and the
 // number of the last of them and those before it. Claims of the dead count, until
 // somebody cleans up after them.
 func (v *Live) SegmentsInUse() (used, last int) {
-	floor := uint64(v.JournalFloor())
+	floor := uint64(v.KeptFloor())
 	for i := range v.words.Segments {
 		s := &v.words.Segments[i]
 		if s.Owner.Load() != 0 || s.Last.Load() > floor {

@@ -7,6 +7,7 @@
 package locks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -284,7 +285,7 @@ func (l *lock) letPermitGo(s *Session) (held live.HeldLock, ok bool) {
 	return held, false
 }
 
-// List lists the named locks of a space that are in use.
+// List lists the named locks of a space that are in use, by name, a mutex before a semaphore.
 func List(m *member.Member) (list []NamedLock, err error) {
 	err = m.Within(func() error {
 		for _, l := range m.Live.Locks() {
@@ -295,6 +296,9 @@ func List(m *member.Member) (list []NamedLock, err error) {
 			list = append(list, n)
 		}
 		return nil
+	})
+	slices.SortFunc(list, func(a, b NamedLock) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(min(a.Units, 1), min(b.Units, 1)))
 	})
 	return list, err
 }

@@ -36,6 +36,7 @@ func (s *salvager) write(v *candidate, w io.Writer) error {
 		limit = s.header.Window
 	}
 	head := dump.Head(s.header, limit, &v.state)
+	head.Chained = 0 // it is not what the version was
 	head.Salvaged = 1
 	if last := v.last; last != nil {
 		head.Version, head.UnixNano = last.Version, last.UnixNano

@@ -68,7 +68,11 @@ func inside(temporary, dir string) bool { return filepath.Dir(temporary) == dir 
 // publish gives the files of a space that was built inside its directory their names
 // (K11). The error is fs.ErrExist if another space was faster.
 func (c *Creation) publish(temporary, dir string) error {
-	err := mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
+	err := mapping.RenameNew(filepath.Join(temporary, format.ReplicaName), filepath.Join(dir, format.ReplicaName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // what makes it a replica is there before it is a space
+		return err
+	}
+	err = mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
 	if err != nil {
 		// The journal first: a journal with records then belongs to a space that is there.
 		unwritten, readErr := isUnwritten(filepath.Join(dir, journal.FileName))
@@ -117,6 +121,8 @@ func Vacant(dir string) error {
 	for _, e := range list {
 		switch name := e.Name(); {
 		case name == lostAndFound && e.IsDir(), strings.HasPrefix(name, newInside) && e.IsDir():
+			continue
+		case name == format.ReplicaName && e.Type().IsRegular():
 			continue
 		case name == journal.FileName && e.Type().IsRegular():
 			if unwritten, err := isUnwritten(filepath.Join(dir, name)); err == nil && unwritten {

@@ -53,6 +53,7 @@ func ReadDump(t testing.TB, stream []byte) Dump {
 	word, _ := layout.For[uint64]()
 	text, _ := layout.For[string]()
 	shapes := map[uint64]*entry.Shape{}
+	cells := map[uint64]*entry.Cell{}
 	for _, own := range []uint64{format.CatalogIndex, format.TypesIndex} {
 		shapes[own] = entry.NewShape(text, word, r.Head.Secret)
 	}
@@ -68,8 +69,16 @@ func ReadDump(t testing.TB, stream []byte) Dump {
 			all[fmt.Sprint("type ", index)] = string(payload)
 			types[index], err = layout.Decode(payload[8:])
 			Must(t, err)
-		case format.OpNewMap:
-			all[fmt.Sprint("map ", index)] = fmt.Sprint(h.Addr, h.Arg)
+		case format.OpNewList:
+			all[fmt.Sprint("list ", index)] = fmt.Sprint(h.Arg)
+			cells[index] = entry.NewItem(types[h.Arg], nil)
+		case format.OpNewValue:
+			all[fmt.Sprint("value ", index)] = fmt.Sprint(h.Arg)
+			cells[index] = entry.NewValue(types[h.Arg], nil)
+		case format.OpAppend, format.OpSetValue:
+			all[fmt.Sprintf("item %d %d", index, h.Arg)] = detachedCell(t, cells[index], h, payload)
+		case format.OpNewMap, format.OpNewSorted:
+			all[fmt.Sprint("map ", index)] = fmt.Sprint(format.OpKindOf(h.What), h.Addr, h.Arg)
 			shapes[index] = entry.NewShape(types[h.Addr&^format.KeyMarks], types[h.Arg], r.Head.Secret)
 		case format.OpSet:
 			key, value := detached(t, shapes[index], h, payload)
@@ -85,6 +94,20 @@ func ReadDump(t testing.TB, stream []byte) Dump {
 	all["next"] = fmt.Sprint(r.End().NextIndex)
 	all["tag"] = fmt.Sprint(r.Head.Tag)
 	return all
+}
+
+// detachedCell returns the value of an element or of an object without addresses.
+func detachedCell(t testing.TB, c *entry.Cell, h format.OpHead, payload []byte) string {
+	t.Helper()
+	buf := make([]uint64, (len(payload)+7)/8+1)
+	p := unsafe.Pointer(unsafe.SliceData(buf))
+	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
+	bounds := layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
+	Must(t, c.Type.Relocate(c.ValueOf(p), bounds, uintptr(h.Addr)))
+	v, err := c.Type.Detach(c.ValueOf(p), bounds)
+	Must(t, err)
+	runtime.KeepAlive(buf)
+	return string(v)
 }
 
 // detached returns key and value of an entry without addresses.

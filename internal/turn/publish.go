@@ -5,6 +5,7 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/member"
 )
 
 // Publish writes the state block, seals what the transaction wrote, and swaps
@@ -32,13 +33,17 @@ func (w *Turn) Publish(t *heap.Txn, hold *live.Hold, state *format.State, as *fo
 	}
 	state.Version = uint64(t.Version())
 	state.Previous = uint64(hold.State)
-	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
+	before := state.Chain
 	if as == nil {
 		state.UnixNano = uint64(w.Live.Now())
-		state.Chain = format.NextChain(state.Chain, w.Live.Words().Salt.Load(), state.Version)
+		state.Chain = format.NextChain(before, w.Live.Words().Salt.Load(), state.Version)
 	} else {
 		state.UnixNano, state.Chain = as.UnixNano, as.Chain
 	}
+	if format.OpKindOf(op.What) == format.OpUnlisted && w.Aside != nil && w.Live.Subscribed() {
+		op.Arg = w.Aside(member.StateAt(hold.State), state, before)
+	}
+	state.OpWhat, state.OpBlock, state.OpArg = op.What, op.Block, op.Arg
 	state.BlockBytes += uint64(t.Bytes())
 	*(*format.State)(t.Payload(a)) = *state // words only, no pointers: not a typed pointer store
 	t.Seal()

@@ -23,6 +23,11 @@ type Turn struct {
 	durable *durable.Writer
 	Txn     heap.Txn // of the transaction that has the queue
 	Change  Change
+
+	// Aside puts the changes of a version that does not list them where subscriptions find
+	// them, before it is published, and returns what names them; 0: it could not. before is
+	// the chain of the base.
+	Aside func(base, state *format.State, before uint64) (name uint64)
 }
 
 // Writing is a transaction that writes, as far as it takes no objects to change something.
@@ -36,7 +41,7 @@ type Writing struct {
 // published. After an error of fn nothing has changed.
 type Change func(ctx context.Context, fn func(w Writing) error) (format.Version, error)
 
-// Init sets it up for a member that is about to open the space. The Change is still to be set.
+// Init sets it up for a member that is about to open the space. Change and Aside are still to be set.
 func (w *Turn) Init(m *member.Member, d *durable.Writer) { w.Member, w.durable = m, d }
 
 // Take takes the queue of the process and the writer lock of the space; Give must
@@ -87,7 +92,7 @@ func (w *Turn) Await(ctx context.Context) error {
 		w.Give()
 		return err
 	}
-	if grant == live.FromSuspended {
+	if grant == live.FromSuspended && w.Live.Words().Replica.Load() == 0 { // else RP3
 		if err := w.outrun(); err != nil {
 			w.Give()
 			return err

@@ -31,12 +31,12 @@ func (f *Form) Get(st *edit.Stored, k Key) ([]byte, error) {
 
 // Peek returns the bytes of a value that is a string or a slice of bytes where they are stored,
 // or ErrNotFound.
-func (f *Form) Peek(ed *edit.Editor, st *edit.Stored, k Key) ([]byte, error) {
+func (f *Form) Peek(st *edit.Stored, k Key) ([]byte, error) {
 	part, err := f.find(st, k)
 	if err != nil {
 		return nil, err
 	}
-	ed.BorrowPart(part)
+	st.Borrow(part)
 	return st.Value.BytesIn(part.Pointer, part.Bounds)
 }
 
@@ -92,11 +92,11 @@ func (f *Form) Nth(st *edit.Stored, i int) (key, value []byte, err error) {
 	return f.appendEntry(st, k, v)
 }
 
-// yieldFunc gets entries in the encoding, and returns whether it wants more.
-type yieldFunc = func(key, value []byte) bool
+// Yield gets entries in the encoding, and returns whether it wants more.
+type Yield = func(key, value []byte) bool
 
 // each encodes the entries of a walk.
-func (f *Form) each(st *edit.Stored, yield yieldFunc, walk func(yield func(key, value edit.StoredPart) bool) error) error {
+func (f *Form) each(st *edit.Stored, yield Yield, walk func(yield func(key, value edit.StoredPart) bool) error) error {
 	var failed error
 	err := walk(func(key, value edit.StoredPart) bool {
 		var k, v []byte
@@ -107,7 +107,7 @@ func (f *Form) each(st *edit.Stored, yield yieldFunc, walk func(yield func(key, 
 }
 
 // All walks the entries.
-func (f *Form) All(st *edit.Stored, yield yieldFunc) error { return f.each(st, yield, st.All) }
+func (f *Form) All(st *edit.Stored, yield Yield) error { return f.each(st, yield, st.All) }
 
 // Keys walks the keys; none of a single value.
 func (f *Form) Keys(st *edit.Stored, yield func(key []byte) bool) error {
@@ -130,7 +130,7 @@ type Bound struct {
 }
 
 // Range walks the entries between two bounds, in order or from the last one back.
-func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield yieldFunc) error {
+func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield Yield) error {
 	lo, lower, err := f.bound(from, edit.Excluding)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield yieldFunc
 	if err != nil {
 		return err
 	}
-	err = f.Between(st, lower, upper, back, yield)
+	err = f.between(st, lower, upper, back, yield)
 	runtime.KeepAlive(lo)
 	runtime.KeepAlive(hi)
 	return err
@@ -155,8 +155,24 @@ func (f *Form) bound(b Bound, after edit.BoundKind) (*layout.Detached, edit.Boun
 	return k.value, edit.Bound{Key: k.pointer(), After: b.Kind == after}, err
 }
 
-// Between is Range between two keys that are there already.
-func (f *Form) Between(st *edit.Stored, from, to edit.Bound, back bool, yield yieldFunc) error {
+// Prefix is Range for the keys that begin with p, which is text in any encoding.
+func (f *Form) Prefix(st *edit.Stored, p string, yield Yield) error {
+	if st.Key == nil || !st.Key.IsString() {
+		return fmt.Errorf("the keys of %s are no strings: they have no prefixes", f.Name)
+	}
+	var upper edit.Bound
+	end, ends := edit.PrefixEnd(p)
+	if ends {
+		upper.Key = layout.NoEscapeKey(&end)
+	}
+	err := f.between(st, edit.Bound{Key: layout.NoEscapeKey(&p)}, upper, false, yield)
+	runtime.KeepAlive(&p)
+	runtime.KeepAlive(&end)
+	return err
+}
+
+// between is Range between two keys that are there already.
+func (f *Form) between(st *edit.Stored, from, to edit.Bound, back bool, yield Yield) error {
 	return f.each(st, yield, func(yield func(key, value edit.StoredPart) bool) error {
 		return st.Range(from, to, back, yield)
 	})

@@ -3,6 +3,7 @@ package untyped
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"unsafe"
 
@@ -126,6 +127,14 @@ func (f *Form) Element(value []byte) (e Entry, err error) {
 	return e, err
 }
 
+// Parse is Entry, or without a key Element if the collection is a list.
+func (f *Form) Parse(key, value []byte) (Entry, error) {
+	if key == nil && f.Kind == "list" {
+		return f.Element(value)
+	}
+	return f.Entry(key, value)
+}
+
 // Store stores the entry.
 func (e *Entry) Store(st *edit.Stored) (err error) {
 	switch {
@@ -139,4 +148,32 @@ func (e *Entry) Store(st *edit.Stored) (err error) {
 	runtime.KeepAlive(e.key.value)
 	runtime.KeepAlive(e.value)
 	return err
+}
+
+// SetAll parses and stores entries, up to the first that cannot be.
+func (f *Form) SetAll(st *edit.Stored, entries iter.Seq2[[]byte, []byte]) error {
+	for key, value := range entries {
+		e, err := f.Entry(key, value)
+		if err == nil {
+			err = e.Store(st)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append parses values, and adds them at the end of a list.
+func (f *Form) Append(st *edit.Stored, values [][]byte) error {
+	for _, value := range values {
+		e, err := f.Element(value)
+		if err == nil {
+			err = e.Store(st)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // Indexed walks the entries that an index leads to, in its order: those whose first fields have
 // the values in equal, and whose next one lies between two bounds.
-func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]byte, from, to Bound, yield yieldFunc) error {
+func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]byte, from, to Bound, yield Yield) error {
 	l, err := indexing.OpenStored(ed, f.ID, name)
 	if err != nil {
 		return err

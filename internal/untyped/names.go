@@ -1,11 +1,14 @@
 package untyped
 
 import (
+	"cmp"
+	"slices"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/index"
+	"github.com/everheap/everheap/internal/indexing"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -43,6 +46,46 @@ func Names(ed *edit.Editor) ([]NamedObject, error) {
 		err = walkErr
 	}
 	return list, err
+}
+
+// Described is an entry of the catalog, with what is declared of it.
+type Described struct {
+	NamedObject
+	Indexes []indexing.Info
+	Expiry  string // "": its entries do not expire
+}
+
+// Describe lists the catalog by name.
+func Describe(ed *edit.Editor) (list []Described, err error) {
+	names, err := Names(ed)
+	for _, n := range names {
+		d := Described{NamedObject: n}
+		if d.Indexes, err = Indexes(ed, n.ID); err == nil && isMap(ed, n.ID) {
+			var x index.Expiry
+			x, err = indexing.Expiry(ed, n.ID)
+			d.Expiry = x.String()
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b Described) int { return cmp.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// Indexes lists the indexes of a collection, by name.
+func Indexes(ed *edit.Editor, id format.ID) ([]indexing.Info, error) {
+	if !isMap(ed, id) {
+		return nil, nil
+	}
+	return indexing.List(ed, id)
+}
+
+// isMap reports whether a collection can have indexes, and entries that expire.
+func isMap(ed *edit.Editor, id format.ID) bool {
+	kind := ed.KindOf(id)
+	return kind == format.KindMap || kind == format.KindSorted
 }
 
 // describe reads what a named object is.

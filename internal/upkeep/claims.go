@@ -1,6 +1,9 @@
 package upkeep
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 )
@@ -40,6 +43,7 @@ func (u *Upkeep) Claims() (list []Claim, err error) {
 		}
 		return err
 	})
+	slices.SortFunc(list, func(a, b Claim) int { return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.PID, b.PID)) })
 	return list, err
 }
 

@@ -186,7 +186,7 @@ func TestEvolve_AbortedTypesAreForgotten(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 	handle, err := layout.For[everheap.Map[string, three]]() // as another process does it: nothing is bound here
 	spacetest.Must(t, err)
-	spacetest.Must(t, spacetest.Engine(s).ChangeTypes("m", handle, &recast.TypeChange{Evolve: true}, false))
+	spacetest.Must(t, spacetest.Engine(s).Alone(false).ChangeTypes("m", handle, &recast.TypeChange{Evolve: true}))
 	if v, err := stale.Get(s, "x"); !errors.Is(err, everheap.ErrTypeChanged) {
 		t.Errorf("by a handle of an aborted transaction: %v, %v", v, err)
 	}

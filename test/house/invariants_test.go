@@ -1,4 +1,4 @@
-package everheap_test
+package house
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ it. The whole statement, with its reasons, is in the comment of the file that th
 file is made of the comments: a citation is the identifier in a comment, in a message of an assertion
 or a check, in a row of ` + "`test/windows`" + `, or in a mutant of ` + "`internal/explore`" + `.
 
-    go test . -run TestInvariants -update-invariants
+    go test ./test/house -run TestInvariants -update-invariants
 
 writes it anew. To add an invariant, state it in the comment of the package or file that keeps it, under
 the next number of its letter, and cite it where the code keeps it and in the test that fails without it.
@@ -121,7 +121,7 @@ func collectInvariants(t *testing.T) *invariantList {
 				return filepath.SkipDir
 			}
 			return nil
-		case filepath.Ext(file) != ".go" || file == "invariants_test.go":
+		case filepath.Ext(file) != ".go" || file == "test/house/invariants_test.go":
 			return nil
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.SkipObjectResolution)
@@ -397,7 +397,7 @@ func TestInvariants_FileUpToDate(t *testing.T) {
 		}
 	}
 	if readText(t, invariantsFile) != want {
-		t.Errorf("%s does not list the invariants as the comments state them; run: go test . -run TestInvariants -update-invariants", invariantsFile)
+		t.Errorf("%s does not list the invariants as the comments state them; run: go test ./test/house -run TestInvariants -update-invariants", invariantsFile)
 	}
 }
 

@@ -1,0 +1,177 @@
+package changes
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/everheap/everheap/internal/checksum"
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+const (
+	asidePrefix = "changes-"
+	newSuffix   = ".new"
+)
+
+// asideName returns the name of the file with the frame of a version.
+func asideName(version format.Version, name uint64) string {
+	return fmt.Sprintf("%s%d-%016x", asidePrefix, version, name)
+}
+
+// asideVersion returns the version of a file with that name; ok is false if it is of no aside.
+func asideVersion(file string) (version format.Version, ok bool) {
+	var v, name uint64
+	n, err := fmt.Sscanf(strings.TrimSuffix(file, newSuffix), asidePrefix+"%d-%x", &v, &name)
+	return format.Version(v), err == nil && n == 2
+}
+
+// Aside writes the frame of a version that is about to be published and does not list its
+// changes: emit calls put with them. It returns what names the file (CH4). The version's head
+// says all but the size. After an error there is no such file.
+func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, payload []byte) error) error) (name uint64, err error) {
+	k.removeNeedless()
+	limit := k.largestLimit()
+	if limit == 0 {
+		return 0, nil
+	}
+	for name == 0 { // 0 names none
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, err
+		}
+		name = binary.LittleEndian.Uint64(b[:])
+	}
+	file := asideName(format.Version(h.Version), name)
+	f, err := k.Files.OpenFile(file+newSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, k.Files.Perm())
+	if err != nil {
+		return 0, err
+	}
+	err = writeAside(f, h, limit, emit)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		invariant.Point("aside.written")
+		if err = k.Files.Rename(file+newSuffix, file); err == nil {
+			err = k.Files.SyncNames()
+		}
+	}
+	if err != nil {
+		return 0, errors.Join(err, k.Files.Remove(file+newSuffix))
+	}
+	k.Live.LoseBehind(format.ByteCount(k.asideBytes()))
+	invariant.Point("aside.named")
+	return name, nil
+}
+
+// writeAside writes a frame and syncs it. It is written as it is made: only its head, with the
+// size and the checksum, comes last.
+func writeAside(f mapping.File, h format.ChangeHead, limit format.ByteCount, emit func(put func(h format.OpHead, payload []byte) error) error) error {
+	w := bufio.NewWriterSize(io.NewOffsetWriter(f, int64(format.ChangeHeadSize)), 256<<10)
+	most := uint64(min(limit, format.MaxChangeFrame-format.ByteCount(format.ChangeHeadSize)))
+	var op []byte
+	h.Size = 0
+	err := emit(func(c format.OpHead, payload []byte) error {
+		op = format.AppendOp(op[:0], c, payload)
+		if h.Size += uint64(len(op)); h.Size > most {
+			return fmt.Errorf("%w: the changes of version %d have more bytes than any subscription keeps", failure.ErrTooLarge, h.Version)
+		}
+		_, err := w.Write(op)
+		return err
+	})
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	head := format.AppendChangeHead(nil, h)
+	sum := checksum.Update(0, head[8:])
+	buf := make([]byte, 256<<10)
+	for off := int64(0); off < int64(h.Size); off += int64(len(buf)) {
+		b := buf[:min(int64(len(buf)), int64(h.Size)-off)]
+		if _, err := f.ReadAt(b, int64(format.ChangeHeadSize)+off); err != nil {
+			return err
+		}
+		sum = checksum.Update(sum, b)
+	}
+	binary.LittleEndian.PutUint32(head[4:], sum)
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	return f.Datasync()
+}
+
+// readAside returns the frame of a version that an aside has.
+func (k *Keeper) readAside(version format.Version, name, chain uint64) (Frame, error) {
+	file := asideName(version, name)
+	f, err := k.Files.OpenFile(file, os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return Frame{}, NotKept(version - 1)
+	}
+	if err != nil {
+		return Frame{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return Frame{}, err
+	}
+	damaged := &format.DamageError{File: file, What: "it is no whole frame of the version: some of it is missing, or is not what was written"}
+	if size < int64(format.ChangeHeadSize) || size > format.MaxChangeFrame {
+		return Frame{}, damaged
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return Frame{}, err
+	}
+	frame, err := Parse(b)
+	if err != nil || frame.Version != uint64(version) || frame.Chain != chain || frame.Tag != k.Head.Tag {
+		return Frame{}, damaged
+	}
+	return frame, nil
+}
+
+// asides returns the names of all asides.
+func (k *Keeper) asides() []os.DirEntry {
+	list, err := os.ReadDir(k.Files.Path())
+	if err != nil {
+		return nil
+	}
+	n := 0
+	for _, e := range list {
+		if _, ok := asideVersion(e.Name()); ok {
+			list[n] = e
+			n++
+		}
+	}
+	return list[:n]
+}
+
+// asideBytes returns how much the asides take.
+func (k *Keeper) asideBytes() (n int64) {
+	for _, e := range k.asides() {
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
+
+// removeNeedless removes the asides that no subscription needs (CH1), and what is left of those
+// whose writer has died.
+func (k *Keeper) removeNeedless() {
+	floor := k.Live.SubscriptionFloor()
+	for _, e := range k.asides() {
+		if v, _ := asideVersion(e.Name()); v <= floor {
+			_ = k.Files.Remove(e.Name()) // the next one tries again
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package changes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+)
+
+// A replica is a space that takes the changes of its leader alone: frames, one after the other.
+// It has the leader's object IDs, versions and chains. A file in its directory says so, and a
+// word of live, so that every process knows.
+//
+//	RP1  While the word is set, no transaction publishes a version but one that applies the
+//	     frame which follows the newest version: by number and by the chain. So each frame is
+//	     applied once, in order, however often and by however many it is offered; and a
+//	     replica never has a version that its leader did not have.
+//	RP2  The frame is the whole of its transaction. After a kill or a loss of power the replica
+//	     is at a version that it had reached, and goes on from there.
+//	RP3  A process that takes the turn over from one that stands still publishes no version of
+//	     its own to outrun that one (E3): it would have to be one of the leader's. Whoever of the
+//	     two publishes the frame first makes the swap of the other fail, who then finds that it
+//	     was applied. Sweeps do not rest on the outrunning, but on I7: none begins while another
+//	     living process is in the middle of a transaction.
+//	RP4  The file is there before the word is set, and before a restored space has its name; and
+//	     it is removed, durably, before the word is cleared. So no process ever finds the space
+//	     writable that is a replica still, or was not promoted for sure.
+//	RP5  Promote clears the word under the writer lock, and publishes an empty version then. Its
+//	     chain is of this space's own live file, so from there on the history is another one
+//	     than its former leader's: neither accepts the frames of the other, whatever they have
+//	     in common by number.
+
+// IsReplica reports whether the space is a replica.
+func (k *Keeper) IsReplica() bool { return k.Live.Words().Replica.Load() != 0 }
+
+// LeadError is the error of one who wants to write to a replica.
+func (k *Keeper) LeadError() error {
+	if lead := k.lead(); lead != "" {
+		return fmt.Errorf("%w: this space is a replica; write to its leader: %s", failure.ErrReadOnly, lead)
+	}
+	return fmt.Errorf("%w: this space is a replica, and takes the changes of its leader alone", failure.ErrReadOnly)
+}
+
+// Lead returns who leads, as text for people; is says whether the space is a replica.
+func (k *Keeper) Lead() (lead string, is bool, err error) {
+	err = k.Within(func() error {
+		if is = k.IsReplica(); is {
+			lead = k.lead()
+		}
+		k.Live.Assure()
+		return nil
+	})
+	return lead, is, err
+}
+
+// lead reads who leads; "" if that is not known.
+func (k *Keeper) lead() string {
+	f, err := k.Files.OpenFile(format.ReplicaName, os.O_RDONLY, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b := make([]byte, format.ReplicaSize)
+	n, _ := f.ReadAt(b, 0)
+	r, ok := format.DecodeReplica(b[:n])
+	if !ok {
+		return ""
+	}
+	return strings.TrimRight(string(r.Lead[:]), "\x00")
+}
+
+// EncodeReplica returns the file that makes a space a replica.
+func EncodeReplica(lead string) ([]byte, error) {
+	var r format.Replica
+	if len(lead) > len(r.Lead) || strings.ContainsFunc(lead, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return nil, fmt.Errorf("%w: %q says who leads: at most %d bytes, without control characters", failure.ErrTooLarge, lead, len(r.Lead))
+	}
+	copy(r.Lead[:], lead)
+	return r.Encode(), nil
+}
+
+// SetLead makes the space a replica, or says anew who leads one. The caller has entered, and, if
+// it is none so far, the turn (RP4).
+func (k *Keeper) SetLead(lead string) error {
+	b, err := EncodeReplica(lead)
+	if err != nil {
+		return err
+	}
+	temporary := fmt.Sprintf("%s-%d%s", format.ReplicaName, k.Live.Incarnation(), newSuffix)
+	if err := k.write(temporary, format.ReplicaName, b); err != nil {
+		return err
+	}
+	if k.Live.Words().Replica.Swap(1) == 0 {
+		k.Live.ForgetCopies()
+	}
+	return nil
+}
+
+// EndReplica makes the space one that is written to. The caller has the turn, and publishes a
+// version next (RP5).
+func (k *Keeper) EndReplica() error {
+	if err := k.Files.Remove(format.ReplicaName); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := k.Files.SyncNames(); err != nil {
+		return err
+	}
+	k.Live.ForgetCopies()
+	k.Live.Words().Replica.Store(0)
+	return nil
+}
+
+// restoreReplica sets the word of a live file that was made anew, if the space is a replica.
+func (k *Keeper) restoreReplica() {
+	if _, err := k.Files.Stat(format.ReplicaName); err == nil || !errors.Is(err, os.ErrNotExist) {
+		k.Live.Words().Replica.Store(1)
+	}
+}

@@ -1,0 +1,310 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+)
+
+const (
+	subscriptionPrefix = "subscription-"
+
+	// DefaultLimit is how much is kept for a subscription whose owner says nothing else.
+	DefaultLimit = 128 << 20
+	// MostLimit is how much may be kept for one: the journal has room for what a recovery needs
+	// besides.
+	MostLimit = format.NumSegments * format.SegmentSize * 3 / 4
+	// LeastLimit is the least that makes sense: two segments of the journal.
+	LeastLimit = 2 * format.SegmentSize
+)
+
+// Info is what is known of a subscription.
+type Info struct {
+	Name    string
+	Version format.Version // after which everything is kept
+	Lost    bool           // it has fallen behind by more than its limit, and nothing is kept
+	Limit   format.ByteCount
+	Kept    format.ByteCount // that the journal keeps after the version, in whole segments, and asides
+}
+
+// checkName refuses what cannot be the name of a subscription: it is a part of a file's name.
+func checkName(name string) error {
+	ok := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
+	}
+	if name == "" || len(name) > format.MaxSubscriptionName || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }) || strings.HasSuffix(name, newSuffix) {
+		return fmt.Errorf("the name %q of a subscription must have 1 to %d letters, digits, dots, hyphens and underscores, and not end in %q", name, format.MaxSubscriptionName, newSuffix)
+	}
+	return nil
+}
+
+// Subscribe makes a subscription that begins with what comes after the newest version, or returns
+// the version after which one of the name that exists needs everything. limit is what may be
+// kept for a new one; 0: DefaultLimit. One that is lost begins anew only when it was dropped: its
+// owner is to know.
+func (k *Keeper) Subscribe(name string, limit format.ByteCount) (version format.Version, err error) {
+	if limit == 0 {
+		limit = DefaultLimit
+	}
+	if err := checkName(name); err != nil {
+		return 0, err
+	}
+	if limit < LeastLimit || limit > MostLimit {
+		return 0, fmt.Errorf("%w: a subscription may keep between %d and %d bytes, not %d", failure.ErrTooLarge, LeastLimit, MostLimit, limit)
+	}
+	if k.ReadOnly {
+		return 0, failure.ErrReadOnly
+	}
+	err = k.Within(func() (err error) {
+		version, err = k.subscribe(name, limit)
+		return err
+	})
+	return version, err
+}
+
+// subscribe is Subscribe for who has entered.
+func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version, error) {
+	if s, ok := k.find(name); ok {
+		return s.Version, lostError(s)
+	}
+	version, err := k.NewestVersion()
+	if err != nil {
+		return 0, err
+	}
+	s, ok := k.Live.Subscribe(name, version, limit)
+	if !ok {
+		return 0, fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions)
+	}
+	if first, ok := k.find(name); ok && first.Subscription != s { // made meanwhile by somebody else
+		k.Live.Unsubscribe(s)
+		return first.Version, lostError(first)
+	}
+	if err := k.put(name, version, limit); err != nil {
+		k.Live.Unsubscribe(s)
+		return 0, err
+	}
+	// Whoever has begun to publish before may have found no subscription (CH4).
+	if err := k.Take(context.Background()); err != nil {
+		return version, errors.Join(err, k.drop(name))
+	}
+	k.Give()
+	if version, err = k.NewestVersion(); err == nil {
+		err = k.confirm(name, version)
+	}
+	return version, err
+}
+
+// find returns the subscription of a name.
+func (k *Keeper) find(name string) (live.SubscriptionInfo, bool) {
+	for _, s := range k.Live.Subscriptions() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return live.SubscriptionInfo{}, false
+}
+
+// none says that there is no subscription of the name.
+func none(name string) error {
+	return fmt.Errorf("%w: there is no subscription %q; it was dropped, or never made", failure.ErrNotFound, name)
+}
+
+// lostError is the error of who uses a subscription that is lost.
+func lostError(s live.SubscriptionInfo) error {
+	if s.Version != live.LostVersion {
+		return nil
+	}
+	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; drop it, subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
+}
+
+// Position returns the version after which a subscription needs everything.
+func (k *Keeper) Position(name string) (version format.Version, err error) {
+	err = k.Within(func() error {
+		s, ok := k.find(name)
+		if !ok {
+			return none(name)
+		}
+		version = s.Version
+		return lostError(s)
+	})
+	return version, err
+}
+
+// Confirm says that a subscription needs nothing any more up to a version. It is on disk when
+// it returns.
+func (k *Keeper) Confirm(name string, version format.Version) error {
+	return k.Within(func() error {
+		newest, err := k.NewestVersion()
+		if err == nil && version > newest {
+			err = fmt.Errorf("version %d cannot be confirmed: the newest one is %d", version, newest)
+		}
+		if err != nil {
+			return err
+		}
+		return k.confirm(name, version)
+	})
+}
+
+// confirm is Confirm for who has entered.
+func (k *Keeper) confirm(name string, version format.Version) error {
+	s, ok := k.find(name)
+	switch {
+	case !ok:
+		return none(name)
+	case s.Version == live.LostVersion:
+		return lostError(s)
+	case s.Version >= version:
+		return nil
+	}
+	if err := k.put(name, version, s.Limit); err != nil { // CH5
+		return err
+	}
+	if !k.Live.Confirm(s.Subscription, version) {
+		if s, ok = k.find(name); ok {
+			return lostError(s)
+		}
+		return none(name)
+	}
+	k.removeNeedless()
+	return nil
+}
+
+// Drop ends a subscription.
+func (k *Keeper) Drop(name string) error {
+	if k.ReadOnly {
+		return failure.ErrReadOnly
+	}
+	return k.Within(func() error {
+		if _, ok := k.find(name); !ok {
+			return none(name)
+		}
+		return k.drop(name)
+	})
+}
+
+// drop is Drop for who has entered.
+func (k *Keeper) drop(name string) error {
+	if err := k.Files.Remove(subscriptionPrefix + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	err := k.Files.SyncNames()
+	if s, ok := k.find(name); ok {
+		k.Live.Unsubscribe(s.Subscription)
+	}
+	k.removeNeedless()
+	return err
+}
+
+// List lists the subscriptions.
+func (k *Keeper) List() (list []Info, err error) {
+	err = k.Within(func() error {
+		for _, s := range k.Live.Subscriptions() {
+			i := Info{Name: s.Name, Version: s.Version, Lost: s.Version == live.LostVersion, Limit: s.Limit}
+			if !i.Lost {
+				i.Kept = k.Live.JournalBytes(s.Version)
+				for _, e := range k.asides() {
+					if v, _ := asideVersion(e.Name()); v > s.Version {
+						if info, err := e.Info(); err == nil {
+							i.Kept += format.ByteCount(info.Size())
+						}
+					}
+				}
+			}
+			list = append(list, i)
+		}
+		k.Live.Assure() // L16
+		return nil
+	})
+	return list, err
+}
+
+// largestLimit returns the largest limit of a subscription that is not lost; 0: there is none.
+func (k *Keeper) largestLimit() (most format.ByteCount) {
+	for _, s := range k.Live.Subscriptions() {
+		if s.Version != live.LostVersion {
+			most = max(most, s.Limit)
+		}
+	}
+	return most
+}
+
+// put writes the file of a subscription.
+func (k *Keeper) put(name string, version format.Version, limit format.ByteCount) error {
+	s := format.Subscription{SpaceID: k.Head.SpaceID, Version: uint64(version), Limit: uint64(limit)}
+	copy(s.Name[:], name)
+	file := subscriptionPrefix + name
+	return k.write(fmt.Sprintf("%s-%d%s", file, k.Live.Incarnation(), newSuffix), file, s.Encode())
+}
+
+// write puts bytes into a file of the directory, durably, whole or not at all.
+func (k *Keeper) write(temporary, file string, b []byte) error {
+	f, err := k.Files.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, k.Files.Perm())
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Datasync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		if err = k.Files.Rename(temporary, file); err == nil {
+			return k.Files.SyncNames()
+		}
+	}
+	return errors.Join(err, k.Files.Remove(temporary))
+}
+
+// Restore makes the subscriptions of a live file that was made anew, from their files, and says
+// there whether the space is a replica. The caller has the space for itself, and writes no journal before (CH5).
+func (k *Keeper) Restore() error {
+	if k.ReadOnly {
+		return nil
+	}
+	k.restoreReplica()
+	if len(k.Live.Subscriptions()) > 0 { // a recovery that was cut short was here
+		return nil
+	}
+	list, err := os.ReadDir(k.Files.Path())
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		name, ok := strings.CutPrefix(e.Name(), subscriptionPrefix)
+		if !ok {
+			continue
+		}
+		if strings.HasSuffix(name, newSuffix) {
+			_ = k.Files.Remove(e.Name())
+			continue
+		}
+		if err := k.restore(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore makes the subscription of a file. One whose file is damaged is lost.
+func (k *Keeper) restore(name string) error {
+	f, err := k.Files.OpenFile(subscriptionPrefix+name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := make([]byte, format.SubscriptionSize+1)
+	n, _ := f.ReadAt(b, 0)
+	s, ok := format.DecodeSubscription(b[:n])
+	if !ok || s.SpaceID != k.Head.SpaceID || checkName(name) != nil {
+		if checkName(name) == nil {
+			k.Live.Subscribe(name, live.LostVersion, DefaultLimit)
+		}
+		return nil
+	}
+	k.Live.Subscribe(name, format.Version(s.Version), format.ByteCount(s.Limit))
+	return nil
+}

@@ -1,0 +1,202 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/mapping"
+)
+
+// ErrGap says that the journal does not lead on from a version: its records were not kept, or
+// a version in between is not in the journal at all.
+var ErrGap = errors.New("the journal has no records from there on")
+
+// A Tail reads the records of all versions that follow one, as they are written. One goroutine
+// at a time uses it.
+//
+// It remembers of each segment how far it has read, and goes on from there: what one process
+// writes into a segment that it has claimed lies there in order. Where that leads nowhere (a
+// segment was used anew, another process writes, a record came twice), it reads all segments
+// that may hold what it needs, as a recovery does. Either way it believes only what has a good
+// checksum, the next number, and the chain of the version reached (J4).
+type Tail struct {
+	file  mapping.File
+	live  *live.Live
+	space [16]byte
+	at    format.Version // the last one that was returned
+	chain uint64         // of at; 0: not known yet
+	read  [format.NumSegments]int64
+	buf   []byte
+}
+
+// NewTail returns a Tail that begins with the records after a version. chain is that of the
+// version; 0: whatever leads to the newest version.
+func NewTail(f mapping.File, lv *live.Live, space [16]byte, version format.Version, chain uint64) *Tail {
+	return &Tail{file: f, live: lv, space: space, at: version, chain: chain}
+}
+
+// At returns the last version whose record was returned, and its chain; 0 if that is not known.
+func (t *Tail) At() (format.Version, uint64) { return t.at, t.chain }
+
+// Next calls fn with records that follow, as far as they are at hand without much ado, up to a
+// version that is in the journal; at least one, if that is newer than the last one. before is
+// the chain of the version before. What fn gets is valid until it returns. Errors: ErrGap, those
+// of the file and of fn, after which the record counts as not returned.
+func (t *Tail) Next(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
+	if t.at >= limit {
+		return nil
+	}
+	began := t.at
+	if t.chain != 0 {
+		if err := t.goOn(limit, fn); err != nil || t.at > began {
+			return err
+		}
+	}
+	return t.search(limit, fn)
+}
+
+// goOn returns what was written to the segments since they were read.
+func (t *Tail) goOn(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
+	for again := true; again && t.at < limit; {
+		again = false
+		for i := range t.live.Segments() {
+			if t.live.SegmentLast(i) <= t.at {
+				continue
+			}
+			at := t.at
+			if err := t.goOnIn(i, limit, fn); err != nil {
+				return err
+			}
+			again = again || t.at > at
+		}
+	}
+	return nil
+}
+
+// goOnIn returns what follows in a segment from where it was read.
+func (t *Tail) goOnIn(segment int, limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
+	if t.buf == nil {
+		t.buf = make([]byte, maxFrame+format.FrameHeadSize+format.FrameAlign)
+	}
+	for t.at < limit && t.read[segment] < format.SegmentSize {
+		n, err := t.file.ReadAt(t.buf, int64(segment)*format.SegmentSize+t.read[segment])
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading the journal: %w", err)
+		}
+		b := t.buf[:min(n, int(format.SegmentSize-t.read[segment]))]
+		h, ok := format.DecodeFrameHead(b)
+		size := format.FrameHeadSize + int(h.Size)
+		if !ok || h.Space != spaceWord(t.space) || size > len(b) || format.Checksum(b[8:size]) != h.Sum ||
+			h.Parts != 1 || h.First != uint64(t.at)+1 || h.Before != t.chain {
+			return nil
+		}
+		if format.Version(h.Last) > limit { // some of it, next time the rest: by searching
+			return nil
+		}
+		if err := t.records(b[format.FrameHeadSize:size], limit, fn); err != nil {
+			return err
+		}
+		t.read[segment] += (int64(size) + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
+	}
+	return nil
+}
+
+// records returns the records of a frame that follow.
+func (t *Tail) records(b []byte, limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
+	for t.at < limit {
+		h, ops, rest, ok := format.NextRecord(b)
+		if !ok {
+			return nil
+		}
+		if h.Version == uint64(t.at)+1 {
+			if err := fn(h, t.chain, ops); err != nil {
+				return err
+			}
+			t.at, t.chain = format.Version(h.Version), h.Chain
+		}
+		b = rest
+	}
+	return nil
+}
+
+// search looks for what follows in all segments.
+func (t *Tail) search(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
+	t.read = [format.NumSegments]int64{}
+	log, err := load(t.file, t.space, t.at, t.at, func(i int) bool { return t.live.SegmentLast(i) > t.at })
+	if err != nil {
+		return err
+	}
+	chain, h, err := t.way(log, limit)
+	if err != nil {
+		return err
+	}
+	t.chain = chain
+	began := t.at
+	err = h.All(func(h format.RecordHead, ops []byte) error {
+		if format.Version(h.Version) > limit {
+			return errEnough
+		}
+		if err := fn(h, t.chain, ops); err != nil {
+			return err
+		}
+		t.at, t.chain = format.Version(h.Version), h.Chain
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	if err == nil && t.at == began {
+		return ErrGap
+	}
+	return err
+}
+
+var errEnough = errors.New("enough")
+
+// way returns the records that lead to the limit, or as far as any do, and the chain that they
+// begin with.
+func (t *Tail) way(log *Log, limit format.Version) (chain uint64, best *History, err error) {
+	chains := map[uint64]bool{t.chain: true}
+	if t.chain == 0 {
+		if chains, err = log.chainsAt(t.at); err != nil {
+			return 0, nil, err
+		}
+	}
+	for c := range chains {
+		h, err := log.Follow(t.at, c)
+		if err != nil {
+			return 0, nil, err
+		}
+		if best == nil || h.Last > best.Last {
+			chain, best = c, h
+		}
+	}
+	if best == nil || best.Last < limit && best.Last == t.at {
+		return 0, nil, ErrGap
+	}
+	return chain, best, nil
+}
+
+// chainsAt returns the chains that the version has in the frames which lead on from it.
+func (l *Log) chainsAt(version format.Version) (map[uint64]bool, error) {
+	chains := map[uint64]bool{}
+	var buf []byte
+	for i := range l.frames {
+		f := &l.frames[i]
+		switch {
+		case f.head.First == uint64(version)+1:
+			chains[f.head.Before] = true
+		case f.head.First <= uint64(version) && f.head.Last > uint64(version):
+			records, b, err := l.payload(f, buf)
+			if err != nil {
+				return nil, err
+			}
+			buf = b
+			chains[chainAt(records, uint64(version))] = true
+		}
+	}
+	return chains, nil
+}

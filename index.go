@@ -98,7 +98,14 @@ func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
 // bounds than fields, an entry comes as often as it has values.
 func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
 	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
-		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), yield)
+		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), false, yield)
+	})
+}
+
+// IndexedBackward is Indexed from the last entry to the first.
+func (e Encoded) IndexedBackward(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
+	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
+		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), true, yield)
 	})
 }
 

@@ -155,7 +155,8 @@ func (l *Lookup) HandOut(e, dst unsafe.Pointer) (unsafe.Pointer, error) {
 
 // CopyOut copies the value of an entry to the variable at dst.
 func (l *Lookup) CopyOut(e, dst unsafe.Pointer) error {
-	return l.m.Shape().Value.CopyOut(dst, l.m.Shape().ValueOf(e), l.ed.Bounds(e))
+	b := l.ed.Bounds(e)
+	return l.ed.Blame(b, l.m.Shape().Value.CopyOut(dst, l.m.Shape().ValueOf(e), b))
 }
 
 // CopyKey copies the key in a form to the variable at dst.

@@ -58,7 +58,7 @@ var layers = [][]string{
 	{"internal/format"},
 	{"registry"},
 	{"internal/mapping", "internal/oslock", "internal/queue"},
-	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/explore/step"},
+	{"internal/invariant", "internal/goroutine", "internal/prefetch", "internal/checksum", "internal/jsontree", "internal/explore/step"},
 }
 
 // layerExceptions are imports that go up or sideways all the same, with the

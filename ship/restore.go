@@ -214,11 +214,17 @@ func (d *directory) covered(s file) bool {
 // out to be damaged.
 func (d *directory) plan(p everheap.Position, committed time.Time, at At) (everheap.Position, error) {
 	last, lastTime := p, committed
+	if p.Version == at.Version {
+		return p, nil
+	}
 	end, err := d.each(p, func(f everheap.Frame) error {
 		if !at.includes(f.Version(), f.Time()) {
 			return errEnough
 		}
 		last, lastTime = f.Position(), f.Time()
+		if f.Version() == at.Version {
+			return errEnough
+		}
 		return nil
 	})
 	if errors.Is(err, errEnough) {

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/changes"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/naming"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // Frame is one committed version of a space, as the changes that make it of the version before.
@@ -32,6 +33,31 @@ func (f Frame) Time() time.Time { return time.Unix(0, int64(f.frame.UnixNano)) }
 
 // Bytes returns the bytes of the frame, which the caller must not change.
 func (f Frame) Bytes() []byte { return f.frame.Bytes }
+
+// FrameChange is what a frame does to one object.
+type FrameChange struct {
+	Object ID     // 0: the space itself
+	What   string // such as "set", "removed", "created", "appended", "named", "checkpoint"
+	Count  int    // entries, elements or values
+	Name   string // that leads to the object from then on, or no longer; or that of the checkpoint
+}
+
+// Changes sums up what the frame does, in its order. Values are not told: apply the frame to a Replica,
+// and look there.
+func (f Frame) Changes() ([]FrameChange, error) {
+	list, err := object.Summarize(f.frame.Ops())
+	out := make([]FrameChange, len(list))
+	for i, s := range list {
+		out[i] = FrameChange{What: s.What(), Count: s.Count, Name: s.Name}
+		if s.Object != 0 {
+			out[i].Object = ID(format.MakeID(f.frame.Tag, s.Object))
+		}
+	}
+	if err != nil {
+		err = &CorruptError{File: "the change frame", What: err.Error()}
+	}
+	return out, err
+}
 
 // Position is a version of one history. Spaces that have a common past, such as a replica that was
 // promoted and its former leader, have different histories from some version on: then Chain differs,

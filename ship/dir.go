@@ -64,6 +64,13 @@ func parseName(name, prefix, suffix string) (f file, ok bool) {
 	return file{name: name, version: everheap.Version(v), chain: chain}, true
 }
 
+// IsDirectory reports whether a path is a directory that a space was shipped to.
+func IsDirectory(path string) (bool, error) {
+	d := &directory{path: path}
+	err := d.read()
+	return len(d.snapshots) > 0, err
+}
+
 // openDir reads what is in a directory, and makes it if it is not there.
 func openDir(path string) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {

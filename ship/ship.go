@@ -56,6 +56,8 @@ type Options struct {
 	// Retain is how many bytes of changes the space may keep while Run does not run; 0: 128 MiB. Run
 	// begins with another snapshot after more than that.
 	Retain int64
+	// Once, if it is set, ends Run when this version is in the directory.
+	Once everheap.Version
 	// Report is called after each write with how far it is; nil: nobody wants to know.
 	Report func(Progress)
 }

@@ -44,6 +44,7 @@ func (s *shipper) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	s.tell(false)
 	return s.follow(ctx)
 }
 
@@ -256,7 +257,7 @@ func (s *shipper) follow(ctx context.Context) error {
 	}()
 	tick := time.NewTicker(confirmEvery)
 	defer tick.Stop()
-	for {
+	for s.o.Once == 0 || s.at.Version < s.o.Once {
 		select {
 		case f, ok := <-frames:
 			if !ok {
@@ -277,6 +278,7 @@ func (s *shipper) follow(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // snapshotDue reports whether it is time for another snapshot.

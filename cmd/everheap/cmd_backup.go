@@ -3,6 +3,7 @@ package main
 // The verbs that write a backup of a space, and make a space of one.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,11 +51,20 @@ func (c *counter) Write(b []byte) (int, error) {
 // restoreCmd makes a space from a backup.
 type restoreCmd struct {
 	Name string `arg:"" help:"Name to register the new space under, or its directory. Neither may exist."`
-	File string `arg:"" optional:"" default:"-" help:"Backup to read; - is standard input."`
+	File string `arg:"" optional:"" default:"-" help:"Backup to read; - is standard input. Or the directory that everheap ship has kept up to date."`
+	At   string `help:"Of a directory: restore the last version that is not newer than this version or time, such as 4711 or \"2026-11-30 14:05:00\"." placeholder:"VERSION|TIME"`
 }
 
 // Run implements the verb.
-func (c *restoreCmd) Run(std *streams) error {
+func (c *restoreCmd) Run(ctx context.Context, std *streams) error {
+	switch {
+	case isShipped(c.File):
+		return restoreShipped(ctx, std, c.File, c.Name, c.At)
+	case isShipped(c.Name): // the directory first, as with ship
+		return restoreShipped(ctx, std, c.Name, c.File, c.At)
+	case c.At != "":
+		return fmt.Errorf("--at needs the directory that everheap ship has kept up to date; %s is none", c.File)
+	}
 	in := std.in
 	if c.File != "-" {
 		f, err := os.Open(c.File)

@@ -7,10 +7,10 @@
 //
 //	err = ship.Restore(ctx, "/backup/forum", "forum2", ship.At{Version: 4711})
 //
-// In the directory are files of two kinds, and nothing else of the package's. A snapshot is a backup
-// (Space.Backup); its name says which version it is of, and the beginning of that version's chain, by
-// which histories of a space that has been restored are told apart. A segment has frames
-// (everheap.Frame), one after the other; its name says the version of the first. Both are complete
+// In the directory are files of two kinds, and nothing else of the package's. A snapshot is a backup; its
+// name says which version it is of, and the beginning of that version's chain, by
+// which histories of a space that has been restored are told apart. A segment has the frames
+// of versions, one after the other; its name says the version of the first. Both are complete
 // in themselves: a copy of the directory, whenever it was made, restores what it has.
 //
 // Invariants:
@@ -21,7 +21,7 @@
 //	     loss of power has left behind that is cut off first. A snapshot gets its name when it is
 //	     whole. So whatever is read is whole, or the end of a segment that nobody was told of.
 //	SH3  The frames of a segment follow each other, and the first one follows the snapshot, or the
-//	     last frame of the segment before (everheap.Frame.Follows). Run appends no frame that does
+//	     last frame of the segment before, by number and chain. Run appends no frame that does
 //	     not: if the space has another history, or keeps too little, a snapshot comes first.
 //	SH4  Restore applies frames that follow, one after the other, from the newest snapshot that is
 //	     not newer than what is asked for. It makes the space asked for or none that can be taken

@@ -183,10 +183,7 @@ func (e Encoded) Delete(sc Scope, key []byte) (removed bool, err error) {
 	if err != nil {
 		return false, e.c.space.wrap("delete", err)
 	}
-	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) {
-		removed, err = f.Delete(st, k)
-		return err
-	})
+	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) { removed, err = f.Delete(st, k); return err })
 	return removed, err
 }
 

@@ -228,6 +228,7 @@ func layerOf(pkg string) int {
 }
 
 func TestLayers_ImportsGoDown(t *testing.T) {
+	inRoot(t)
 	imports, packages := sourceImports(t)
 	for _, pkg := range packages {
 		if layerOf(pkg) < 0 {
@@ -255,6 +256,7 @@ func TestLayers_ImportsGoDown(t *testing.T) {
 
 // Every package of the list exists: a row that nobody is in hides a mistake.
 func TestLayers_Exist(t *testing.T) {
+	inRoot(t)
 	_, packages := sourceImports(t)
 	for _, row := range layers {
 		for _, pkg := range row {
@@ -266,6 +268,7 @@ func TestLayers_Exist(t *testing.T) {
 }
 
 func TestLayers_UsersImportTheLibrary(t *testing.T) {
+	inRoot(t)
 	imports, _ := sourceImports(t)
 	for _, i := range imports {
 		allowed, restricted := rootOnly[i.pkg]
@@ -276,6 +279,7 @@ func TestLayers_UsersImportTheLibrary(t *testing.T) {
 }
 
 func TestDependencies_Listed(t *testing.T) {
+	inRoot(t)
 	imports, _ := sourceImports(t)
 	for _, i := range imports {
 		first, _, _ := strings.Cut(i.path, "/")
@@ -298,6 +302,7 @@ func TestDependencies_Listed(t *testing.T) {
 }
 
 func TestUnsafe_WhereAllowed(t *testing.T) {
+	inRoot(t)
 	imports, _ := sourceImports(t)
 	used := map[string]bool{}
 	for _, i := range imports {
@@ -337,6 +342,7 @@ var (
 
 // A package that has grown too large for a newcomer to read is split.
 func TestLayers_RoomsStaySmall(t *testing.T) {
+	inRoot(t)
 	_, packages := sourceImports(t)
 	for _, pkg := range packages {
 		files, err := filepath.Glob(filepath.Join(filepath.FromSlash(pkg), "*.go"))

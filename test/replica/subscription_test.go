@@ -69,7 +69,7 @@ func TestSubscription_Keeps(t *testing.T) {
 	spacetest.Must(t, err)
 	for round := range 4 {
 		for range 4 {
-			set(t, s, 500, 4000) // a segment of the journal
+			set(t, s, 500, 4000)                   // a segment of the journal
 			spacetest.Must(t, s.Checkpoint("now")) // two anchors
 			spacetest.Must(t, s.DropCheckpoint("now"))
 		}

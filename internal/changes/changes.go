@@ -25,9 +25,10 @@
 //	CH4  The aside of a version is on disk, under a name that the version's state says, before
 //	     the version is published; the record in the journal that leads to it is written only
 //	     when both usable anchors have the version. So no recovery ever meets such a record,
-//	     which it could not replay; and where a version could not be told at all, the chain of
-//	     records has a gap, which a reader finds (J4), and nothing wrong is given out. A writer
-//	     that is outrun leaves an aside that no state names.
+//	     which it could not replay; and where a version could not be told at all, or power was
+//	     lost between the anchors and the record, the chain of records has a gap, which a reader
+//	     finds (J4), and nothing wrong is given out. A writer that is outrun leaves an aside that
+//	     no state names.
 //	CH5  The file of a subscription is on disk before live says the same, and Subscribe and
 //	     Confirm return after that; and the version that it names is durable. So when live is
 //	     made anew from files, by whoever comes first, the subscriptions need no more than is

@@ -67,7 +67,7 @@ func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, 
 	if err != nil {
 		return 0, errors.Join(err, k.Files.Remove(file+newSuffix))
 	}
-	subscription.LoseBehind(k.Live, format.ByteCount(k.asideBytes()))
+	subscription.LoseBehind(k.Live, k.asideBytes)
 	invariant.Point("aside.named")
 	return name, nil
 }
@@ -156,21 +156,27 @@ func (k *Keeper) asides() []os.DirEntry {
 	return list[:n]
 }
 
-// asideBytes returns how much the asides take.
-func (k *Keeper) asideBytes() (n int64) {
+// asideBytes returns how much the asides of versions after one take.
+func (k *Keeper) asideBytes(after format.Version) (n format.ByteCount) {
 	for _, e := range k.asides() {
+		if v, _ := asideVersion(e.Name()); v <= after {
+			continue
+		}
 		if info, err := e.Info(); err == nil {
-			n += info.Size()
+			n += format.ByteCount(info.Size())
 		}
 	}
 	return n
 }
 
 // removeNeedless removes the asides that no subscription needs (CH1), and what is left of those
-// whose writer has died.
+// whose writer has died. It lists them before it asks what is needed: a subscription that is made
+// after that begins with a version that none of those asides is newer than.
 func (k *Keeper) removeNeedless() {
+	list := k.asides()
+	invariant.Point("aside.listed")
 	floor := k.Live.SubscriptionFloor()
-	for _, e := range k.asides() {
+	for _, e := range list {
 		if v, _ := asideVersion(e.Name()); v <= floor {
 			_ = k.Files.Remove(e.Name()) // the next one tries again
 		}

@@ -15,8 +15,9 @@
 //	     aside of such a version. Who claims reads the subscriptions before (live.KeptFloor),
 //	     and one that is made meanwhile begins at a version that is not older than what
 //	     that reading has seen: its records are still to be written.
-//	CH2  What is kept is bounded: before the journal gets another segment, and before an aside
-//	     is written, the subscriptions are lost for which more than their limit would be kept.
+//	CH2  What is kept is bounded: before the journal gets another segment, and before a version
+//	     with an aside is published, the subscriptions are lost for which more than their limit
+//	     would be kept, of the journal and of asides together.
 //	     A lost one keeps nothing, and its owner is told so: he begins again with a snapshot.
 //	     A stuck subscriber so never makes a space grow beyond that, and stops nobody.
 //	CH3  Frames are of durable versions. So a version that somebody has got a frame of is part
@@ -24,12 +25,15 @@
 //	CH4  The aside of a version is on disk, under a name that the version's state says, before
 //	     the version is published; the record in the journal that leads to it is written only
 //	     when both usable anchors have the version. So no recovery ever meets such a record,
-//	     which it could not replay; and where a version could not be told at all, the chain of
-//	     records has a gap, which a reader finds (J4), and nothing wrong is given out. A writer
-//	     that is outrun leaves an aside that no state names.
-//	CH5  The file of a subscription is on disk before Subscribe or Confirm return, and before
-//	     live says the same. So when live is made anew from files, the subscriptions need no
-//	     more than is there, and nothing that they need is given away.
+//	     which it could not replay; and where a version could not be told at all, or power was
+//	     lost between the anchors and the record, the chain of records has a gap, which a reader
+//	     finds (J4), and nothing wrong is given out. A writer that is outrun leaves an aside that
+//	     no state names.
+//	CH5  The file of a subscription is on disk before live says the same, and Subscribe and
+//	     Confirm return after that; and the version that it names is durable. So when live is
+//	     made anew from files, by whoever comes first, the subscriptions need no more than is
+//	     there, and nothing that they need is given away. Only if processes confirm at once, and
+//	     one of them is slow, may the file be behind until that one has seen it.
 //
 // Start reading at Keeper.Since, then Keeper.Subscribe and Keeper.Aside.
 package changes
@@ -39,6 +43,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
@@ -52,10 +57,14 @@ import (
 type Keeper struct {
 	*turn.Turn
 	durable *durable.Writer
+	files   sync.Mutex // of one who writes or removes the file of a subscription
 }
 
 // Init sets it up for a member that is about to open the space.
-func (k *Keeper) Init(t *turn.Turn, d *durable.Writer) { k.Turn, k.durable = t, d }
+func (k *Keeper) Init(t *turn.Turn, d *durable.Writer) {
+	k.Turn, k.durable = t, d
+	d.Beside = k.asideBytes
+}
 
 // A Frame is one version with its changes.
 type Frame struct {

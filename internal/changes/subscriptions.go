@@ -9,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/subscription"
 )
@@ -69,36 +70,58 @@ func (k *Keeper) Subscribe(name string, limit format.ByteCount) (version format.
 	return version, err
 }
 
-// subscribe is Subscribe for who has entered.
+// subscribe is Subscribe for who has entered. It has the turn while it makes one, so nobody is about
+// to publish who has found no subscription (CH4). The file comes first (CH5).
 func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version, error) {
 	if s, ok := k.find(name); ok {
 		return s.Version, lostError(s)
 	}
+	if err := k.Take(context.Background()); err != nil {
+		return 0, err
+	}
+	defer k.Give()
+	if s, ok := k.find(name); ok { // made while this one has waited
+		return s.Version, lostError(s)
+	}
+	defer k.Live.Holding()()
 	version, err := k.NewestVersion()
+	if err == nil { // else a recovery could come to an older one, and what follows that would not be kept
+		err = k.durable.Await(version)
+	}
 	if err != nil {
 		return 0, err
 	}
-	s, ok := subscription.Make(k.Live, name, version, limit)
-	if !ok {
-		return 0, fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions)
-	}
-	if first, ok := k.find(name); ok && first.Slot != s { // made meanwhile by somebody else
-		subscription.End(k.Live, s)
-		return first.Version, lostError(first)
-	}
+	k.files.Lock()
+	defer k.files.Unlock()
 	if err := k.put(name, version, limit); err != nil {
-		subscription.End(k.Live, s)
 		return 0, err
 	}
-	// Whoever has begun to publish before may have found no subscription (CH4).
-	if err := k.Take(context.Background()); err != nil {
-		return version, errors.Join(err, k.drop(name))
+	invariant.Point("subscribe.written")
+	s, ok := subscription.Make(k.Live, name, version, limit)
+	if !ok {
+		return 0, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
+			k.Files.Remove(subscriptionPrefix+name))
 	}
-	k.Give()
-	if version, err = k.NewestVersion(); err == nil {
-		err = k.confirm(name, version)
+	invariant.Point("subscribe.made")
+	return k.only(name, s)
+}
+
+// only sees to it that there is one subscription of the name, whose slot is the first one: another
+// process may have taken the turn over from this one, and made one while this one stood still.
+func (k *Keeper) only(name string, mine subscription.Slot) (format.Version, error) {
+	first, ok := k.find(name)
+	for _, s := range subscription.List(k.Live) {
+		if s.Name == name && s.Slot != first.Slot {
+			subscription.End(k.Live, s.Slot)
+		}
 	}
-	return version, err
+	if !ok { // dropped already
+		return 0, none(name)
+	}
+	if first.Slot == mine {
+		return first.Version, lostError(first)
+	}
+	return first.Version, errors.Join(lostError(first), k.put(name, first.Version, first.Limit)) // which this one has replaced
 }
 
 // find returns the subscription of a name.
@@ -140,10 +163,16 @@ func (k *Keeper) Position(name string) (version format.Version, err error) {
 // Confirm says that a subscription needs nothing any more up to a version. It is on disk when
 // it returns.
 func (k *Keeper) Confirm(name string, version format.Version) error {
+	if k.ReadOnly {
+		return failure.ErrReadOnly
+	}
 	return k.Within(func() error {
 		newest, err := k.NewestVersion()
 		if err == nil && version > newest {
 			err = fmt.Errorf("version %d cannot be confirmed: the newest one is %d", version, newest)
+		}
+		if err == nil && version > format.Version(k.Live.Words().Durable.Load()) { // as in subscribe
+			err = k.durable.Await(version)
 		}
 		if err != nil {
 			return err
@@ -154,26 +183,27 @@ func (k *Keeper) Confirm(name string, version format.Version) error {
 
 // confirm is Confirm for who has entered.
 func (k *Keeper) confirm(name string, version format.Version) error {
-	s, ok := k.find(name)
-	switch {
-	case !ok:
-		return none(name)
-	case s.Version == live.LostVersion:
-		return lostError(s)
-	case s.Version >= version:
-		return nil
-	}
-	if err := k.put(name, version, s.Limit); err != nil { // CH5
-		return err
-	}
-	if !subscription.Confirm(k.Live, s.Slot, version) {
-		if s, ok = k.find(name); ok {
+	k.files.Lock()
+	defer k.files.Unlock()
+	for written := format.Version(0); ; {
+		s, ok := k.find(name)
+		switch {
+		case !ok:
+			return none(name)
+		case s.Version == live.LostVersion:
 			return lostError(s)
+		case s.Version >= version && (written == 0 || written == s.Version):
+			k.removeNeedless()
+			return nil
 		}
-		return none(name)
+		version = max(version, s.Version)                     // of a process that was faster, whose file this one has replaced
+		if err := k.put(name, version, s.Limit); err != nil { // CH5
+			return err
+		}
+		written = version
+		invariant.Point("confirm.written")
+		subscription.Confirm(k.Live, s.Slot, version) // or it was lost or dropped just now
 	}
-	k.removeNeedless()
-	return nil
 }
 
 // Drop ends a subscription.
@@ -191,6 +221,8 @@ func (k *Keeper) Drop(name string) error {
 
 // drop is Drop for who has entered.
 func (k *Keeper) drop(name string) error {
+	k.files.Lock()
+	defer k.files.Unlock()
 	if err := k.Files.Remove(subscriptionPrefix + name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -208,14 +240,7 @@ func (k *Keeper) List() (list []Info, err error) {
 		for _, s := range subscription.List(k.Live) {
 			i := Info{Name: s.Name, Version: s.Version, Lost: s.Version == live.LostVersion, Limit: s.Limit}
 			if !i.Lost {
-				i.Kept = k.Live.JournalBytes(s.Version)
-				for _, e := range k.asides() {
-					if v, _ := asideVersion(e.Name()); v > s.Version {
-						if info, err := e.Info(); err == nil {
-							i.Kept += format.ByteCount(info.Size())
-						}
-					}
-				}
+				i.Kept = k.Live.JournalBytes(s.Version) + k.asideBytes(s.Version)
 			}
 			list = append(list, i)
 		}
@@ -262,10 +287,10 @@ func (k *Keeper) write(temporary, file string, b []byte) error {
 
 // Restore makes the subscriptions of a live file that was made anew, from their files, and says
 // there whether the space is a replica. The caller has the space for itself, and writes no journal before (CH5).
+//
+// One who only reads does so as well: he may be the first one since the power was lost, and others
+// who write join him.
 func (k *Keeper) Restore() error {
-	if k.ReadOnly {
-		return nil
-	}
 	k.restoreReplica()
 	if len(subscription.List(k.Live)) > 0 { // a recovery that was cut short was here
 		return nil
@@ -280,7 +305,9 @@ func (k *Keeper) Restore() error {
 			continue
 		}
 		if strings.HasSuffix(name, newSuffix) {
-			_ = k.Files.Remove(e.Name())
+			if !k.ReadOnly {
+				_ = k.Files.Remove(e.Name())
+			}
 			continue
 		}
 		if err := k.restore(name); err != nil {
@@ -293,6 +320,9 @@ func (k *Keeper) Restore() error {
 // restore makes the subscription of a file. One whose file is damaged is lost.
 func (k *Keeper) restore(name string) error {
 	f, err := k.Files.OpenFile(subscriptionPrefix+name, os.O_RDONLY, 0)
+	if err != nil && k.Guest { // who keeps nothing
+		return nil
+	}
 	if err != nil {
 		return err
 	}

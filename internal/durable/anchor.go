@@ -13,11 +13,35 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// WriteAnchor writes an anchor of the newest version, in the order of E4. stacks
+// WriteAnchor is writeAnchor, for who does not write the journal.
+func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error {
+	d.journalFirst()
+	return d.writeAnchor(stacks, again)
+}
+
+// AnchorTwice is coverTwice, for who does not write the journal.
+func (d *Writer) AnchorTwice() error {
+	d.journalFirst()
+	return d.coverTwice()
+}
+
+// journalFirst sees to it, as far as it can, that what an anchor is about to be of is in the
+// journal, if there are subscriptions: a recovery that starts from the anchor does not write it
+// there any more, nor does anybody else who counts it as written.
+func (d *Writer) journalFirst() {
+	if d.options.NoJournal || !d.Live.Subscribed() {
+		return
+	}
+	if version, err := d.NewestVersion(); err == nil {
+		_ = d.Await(version) // what fails is said by the anchor
+	}
+}
+
+// writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
 // the version is there already and stacks is nil, there is nothing to do, but for
 // one that is wanted again.
-func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
+func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
 	d.anchor.Lock()
 	defer d.anchor.Unlock()
@@ -148,10 +172,10 @@ func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
 	return interval == 0 || time.Since(d.anchor.last) >= max(interval, load*d.anchor.duration)
 }
 
-// AnchorTwice makes the newest version durable by two anchors, so that whichever
+// coverTwice makes the newest version durable by two anchors, so that whichever
 // of the usable anchors a recovery starts from, it needs no record of a version
 // up to that one (J1).
-func (d *Writer) AnchorTwice() error {
+func (d *Writer) coverTwice() error {
 	version, err := d.NewestVersion()
 	if err == nil {
 		err = d.anchorTwice()
@@ -167,7 +191,7 @@ func (d *Writer) AnchorTwice() error {
 // anchorTwice writes two anchors of what is the newest version then.
 func (d *Writer) anchorTwice() error {
 	for range 2 {
-		if err := d.WriteAnchor(nil, true); err != nil {
+		if err := d.writeAnchor(nil, true); err != nil {
 			return err
 		}
 	}
@@ -178,7 +202,7 @@ func (d *Writer) anchorTwice() error {
 // allocation after a clean close (E5). The caller is the writer.
 func (d *Writer) MakeUnclean() error {
 	defer d.Live.Holding()()
-	if err := d.WriteAnchor(nil, false); err != nil {
+	if err := d.writeAnchor(nil, false); err != nil {
 		return err
 	}
 	d.Live.Words().Clean.Store(0)
@@ -192,7 +216,7 @@ func (d *Writer) LastAnchor(again bool) error {
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.BatchDoubt.Load() != 0 {
-		return d.WriteAnchor(nil, again)
+		return d.writeAnchor(nil, again)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
@@ -207,5 +231,5 @@ func (d *Writer) LastAnchor(again bool) error {
 		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return d.WriteAnchor(&stacks, false)
+	return d.writeAnchor(&stacks, false)
 }

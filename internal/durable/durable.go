@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/member"
@@ -40,6 +41,9 @@ type Writer struct {
 		heap, journal *live.Doubt // whether what was there before is on disk; nil: it is known
 	}
 	stopped atomic.Pointer[error] // why nothing can be written any more, if that is not the disk's fault
+
+	// Beside returns what subscriptions keep beside the journal, of versions after one; nil: nothing.
+	Beside func(after format.Version) format.ByteCount
 }
 
 // Options say how versions are made durable.

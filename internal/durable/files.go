@@ -62,7 +62,7 @@ func (d *Writer) Mend(m *spacefile.Missing) error {
 	if m.File != journal.FileName {
 		return d.stop(m)
 	}
-	if err := d.AnchorTwice(); err != nil {
+	if err := d.coverTwice(); err != nil {
 		return errors.Join(m.Err, err)
 	}
 	if !m.Cut {
@@ -180,7 +180,7 @@ func (d *Writer) settleJournal(created bool) error {
 		}
 	}
 	if w.Recovering.Load() == 0 && d.Refused() == nil { // else what comes then does so: Recover, Heal
-		if err := d.AnchorTwice(); err != nil { // F2: nothing depends on what was in the file then
+		if err := d.coverTwice(); err != nil { // F2: nothing depends on what was in the file then
 			return err
 		}
 	}

@@ -82,6 +82,7 @@ func (d *Writer) OpenJournal() (err error) {
 		return err
 	}
 	d.journal.writer = journal.NewWriter(d.journal.file, d.Live, d.Head.SpaceID)
+	d.journal.writer.Beside = d.Beside
 	d.lookForDoubt()
 	return d.settleJournal(created)
 }

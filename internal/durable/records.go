@@ -42,12 +42,12 @@ func (d *Writer) write() error {
 			}
 			continue
 		case errors.Is(err, errUnlisted), errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
-			return d.AnchorTwice()
+			return d.coverTwice()
 		case errors.Is(err, mapping.ErrIO):
 			return d.Fail(err)
 		case errors.Is(err, failure.ErrFault), errors.As(err, &damage):
 			d.Note(err)
-			return d.AnchorTwice()
+			return d.coverTwice()
 		}
 		return err
 	}

@@ -139,7 +139,7 @@ func (d *Writer) repeatJournal() (bool, error) {
 	err := d.journal.writer.Repeat(format.Version(d.Live.Words().Durable.Load()))
 	switch {
 	case errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
-		return false, d.AnchorTwice()
+		return false, d.coverTwice()
 	case err != nil:
 		return false, d.Fail(err)
 	}
@@ -187,7 +187,7 @@ func (d *Writer) Heal() error {
 	d.healing = true
 	defer func() { d.healing = false }()
 	d.Heap.Rewrite()
-	if err := d.AnchorTwice(); err != nil {
+	if err := d.coverTwice(); err != nil {
 		return err
 	}
 	for _, word := range []*atomic.Uint64{&w.HeapDoubt, &w.JournalDoubt, &w.BatchDoubt} {

@@ -60,6 +60,8 @@ var records = []struct {
 	{(*LiveAnchor)(nil), false},
 	{(*LiveSegment)(nil), false},
 	{(*LiveStack)(nil), false},
+	{(*LiveSubscription)(nil), false},
+	{(*LiveCopy)(nil), false},
 	{(*LiveProcess)(nil), false},
 	{(*LiveSlot)(nil), false},
 	{(*LiveLock)(nil), false},

@@ -187,8 +187,8 @@ type LiveSegment struct {
 
 // LiveSubscription is what running processes know of a subscription to all changes.
 type LiveSubscription struct {
-	Used     atomic.Uint64                          `doc:"1: the subscription is in use; 0: the slot is free; else the incarnation that makes one"`
-	Position atomic.Uint64                          `doc:"version after which everything is kept, 2^48-1: nothing is (bits 0-47); number of the subscription in this slot (48-63)"`
+	Maker    atomic.Uint64                          `doc:"incarnation that makes a subscription in the slot; 0: none does"`
+	Position atomic.Uint64                          `doc:"version after which everything is kept, 2^48-1: nothing is, 0: the slot is free (bits 0-47); number of the subscription in this slot (48-63)"`
 	Limit    atomic.Uint64                          `doc:"bytes that may be kept for it"`
 	Name     [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
 	_        [8]byte
@@ -196,10 +196,10 @@ type LiveSubscription struct {
 
 // LiveCopy is what a copy of the space has said.
 type LiveCopy struct {
-	Used    atomic.Uint64                          `doc:"1: the slot is a copy's; 0: it is free; else the incarnation that fills it"`
-	Version atomic.Uint64                          `doc:"newest version that is durable there"`
-	Name    [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
-	_       [16]byte
+	Maker    atomic.Uint64                          `doc:"incarnation that fills the slot; 0: none does"`
+	Position atomic.Uint64                          `doc:"newest version that is durable there, 0: the slot is free (bits 0-47); number of the copy in this slot (48-63)"`
+	Name     [MaxSubscriptionName / 8]atomic.Uint64 `doc:"its name, zeros after it"`
+	_        [16]byte
 }
 
 // LiveStack is the head of a stack of batches: offset/16 in the low 40 bits,

@@ -117,6 +117,9 @@ type Writer struct {
 	alone  bool // and its frame with it
 	last   format.Version
 	chain  uint64 // of last
+
+	// Beside returns what subscriptions keep beside the journal, of versions after one; nil: nothing.
+	Beside func(after format.Version) format.ByteCount
 }
 
 // frame is one that waits to be written: buf[from:to].
@@ -286,7 +289,12 @@ func (w *Writer) nextSegment() error {
 	w.Release()
 	i, ok := w.live.ClaimSegment()
 	if !ok && w.live.Subscribed() { // CH2
-		subscription.LoseBehind(w.live, format.SegmentSize)
+		subscription.LoseBehind(w.live, func(after format.Version) format.ByteCount {
+			if w.Beside == nil {
+				return format.SegmentSize
+			}
+			return format.SegmentSize + w.Beside(after)
+		})
 		i, ok = w.live.ClaimSegment()
 	}
 	if !ok {

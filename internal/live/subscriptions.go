@@ -11,22 +11,17 @@ import (
 // Subscriptions keep segments of the journal: see package subscription, which makes and ends
 // them. Here is what the claims of segments need of them (CH1).
 
-const (
-	subscriptionUsed = 1 // no incarnation: they are larger
-
-	// LostVersion takes the place of the version of a subscription that has fallen behind
-	// by more than its owner allows. It keeps nothing.
-	LostVersion = format.Version(format.MaxVersion)
-)
+// LostVersion takes the place of the version of a subscription that has fallen behind
+// by more than its owner allows. It keeps nothing.
+const LostVersion = format.Version(format.MaxVersion)
 
 // SubscriptionFloor returns the version up to which no subscription needs anything; LostVersion
 // if none keeps anything.
 func (v *Live) SubscriptionFloor() format.Version {
 	floor := LostVersion
 	for i := range v.words.Subscriptions {
-		w := &v.words.Subscriptions[i]
-		if w.Used.Load() == subscriptionUsed {
-			floor = min(floor, format.Version(w.Position.Load()&format.AddrMask))
+		if at := format.Version(v.words.Subscriptions[i].Position.Load() & format.AddrMask); at != 0 { // else the slot is free
+			floor = min(floor, at)
 		}
 	}
 	return floor

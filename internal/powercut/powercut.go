@@ -16,7 +16,7 @@
 //
 // A file NAME.new that is renamed to NAME takes its place: in an image from the moment
 // on at which that is seen, or not yet, as long as nobody has said that the directory is
-// on disk (Settle).
+// on disk (Settle). Files that come and go otherwise are followed by what they are (Follow).
 //
 // A file that is written through a mapping changes without a call. Disk sees it
 // when it looks: before and after each call to a file, and when Observe is called,
@@ -61,6 +61,8 @@ type Disk struct {
 	files  map[string]*history
 	former map[string][]former // by name: what had it before, in this order
 	syncs  []Sync
+
+	entries *entries // nil: none are followed
 }
 
 // Found is a file as it is found.
@@ -85,6 +87,8 @@ type history struct {
 	fails []int  // moments of those that failed
 	seen  int    // how long it was at the last look
 	idle  bool   // nothing was done to it since then
+
+	kept *os.File // of an entry
 
 	view   []byte      // the file, mapped
 	viewed os.FileInfo // and which one that is
@@ -121,6 +125,14 @@ func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.files[name]
+	if d.isEntry(path) {
+		if h, err = d.entries.entry(path); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		h.idle = false
+		d.look()
+		return &file{File: f, disk: d, name: name, h: h, told: len(h.fails)}, nil
+	}
 	if h == nil {
 		h = &history{path: path, pages: map[int64][]version{}}
 		runtime.SetFinalizer(h, (*history).unmap)
@@ -176,6 +188,9 @@ func (d *Disk) look() int {
 			h.look(d.now)
 			h.idle = !d.Mapped[name]
 		}
+	}
+	if d.entries != nil {
+		d.entries.look(d.now)
 	}
 	return d.now
 }
@@ -355,6 +370,9 @@ func (d *Disk) Image(dir, first string, moment int, policy Policy, r *rand.Rand)
 				return err
 			}
 		}
+	}
+	if d.entries != nil {
+		return d.entries.image(dir, moment, policy, r)
 	}
 	return nil
 }

@@ -47,6 +47,11 @@ func WithFiles(open func(path string, flag int, perm os.FileMode) (mapping.File,
 	return engineOption(func(o *engine.Options) { o.Files = open })
 }
 
+// WithNames moves files, and makes names durable, in another way.
+func WithNames(rename func(from, to string) error, syncDir func(dir string) error) everheap.Option {
+	return engineOption(func(o *engine.Options) { o.Rename, o.SyncDir = rename, syncDir })
+}
+
 // WithoutBackground opens a space in which nothing happens by itself.
 func WithoutBackground() everheap.Option {
 	return engineOption(func(o *engine.Options) { o.Manual = true })

@@ -1,7 +1,7 @@
 // Package subscription has the words by which processes know of the subscriptions to all changes
 // of a space, and of what copies of it have said. What they are for is told by package changes.
 //
-// Start reading at Make and Acknowledge.
+// Start reading at slot, Make and Acknowledge.
 package subscription
 
 import (
@@ -10,21 +10,13 @@ import (
 )
 
 // Subscriptions keep segments of the journal for who reads it later (CH1 and CH2 of package
-// changes). A subscription is a slot. One word of it says everything that can change while it
-// is in use: which of the subscriptions that had the slot so far this one is, and the version
-// after which it needs all. So whoever was suspended and writes late, for one that is not
-// there any more, writes nothing: its compare-and-swap fails.
+// changes).
 
 // A Slot names a subscription in its slot.
 type Slot struct {
 	slot   int
 	serial uint64
 }
-
-const (
-	serialShift = 48
-	used        = 1 // no incarnation: they are larger
-)
 
 // Info is what live knows of a subscription.
 type Info struct {
@@ -34,26 +26,21 @@ type Info struct {
 	Limit   format.ByteCount // that may be kept for it
 }
 
+// at returns a slot for a subscription.
+func at(v *live.Live, i int) slot {
+	w := &v.Words().Subscriptions[i]
+	return slot{&w.Maker, &w.Position, &w.Name}
+}
+
 // Make takes a slot for a subscription that needs everything after a version, which is not
 // newer than the newest one. ok is false if there is no free slot.
-//
-// A process that dies in it leaves a slot that is nobody's: the next one takes that.
 func Make(v *live.Live, name string, version format.Version, limit format.ByteCount) (s Slot, ok bool) {
 	for i := range v.Words().Subscriptions {
-		w := &v.Words().Subscriptions[i]
-		by := w.Used.Load()
-		if by == used || by != 0 && v.Alive(format.Incarnation(by)) || !w.Used.CompareAndSwap(by, uint64(v.Incarnation())) {
-			continue
+		serial, ok := at(v, i).take(v, name, version, func() { v.Words().Subscriptions[i].Limit.Store(uint64(limit)) })
+		if ok {
+			v.Assure() // L16
+			return Slot{i, serial}, true
 		}
-		putName(&w.Name, name)
-		w.Limit.Store(uint64(limit))
-		serial := (w.Position.Load()>>serialShift + 1) & (1<<16 - 1)
-		w.Position.Store(serial<<serialShift | uint64(version))
-		if !w.Used.CompareAndSwap(uint64(v.Incarnation()), used) {
-			continue
-		}
-		v.Assure() // L16
-		return Slot{i, serial}, true
 	}
 	return s, false
 }
@@ -61,15 +48,12 @@ func Make(v *live.Live, name string, version format.Version, limit format.ByteCo
 // List lists the subscriptions.
 func List(v *live.Live) (list []Info) {
 	for i := range v.Words().Subscriptions {
-		w := &v.Words().Subscriptions[i]
-		if w.Used.Load() != used {
-			continue
+		s := at(v, i)
+		serial, version := s.read()
+		limit, name := v.Words().Subscriptions[i].Limit.Load(), nameIn(s.name)
+		if now, there := s.read(); version != 0 && there != 0 && now == serial {
+			list = append(list, Info{Slot{i, serial}, name, version, format.ByteCount(limit)})
 		}
-		position := w.Position.Load()
-		s := Info{Slot: Slot{i, position >> serialShift},
-			Version: format.Version(position & format.AddrMask), Limit: format.ByteCount(w.Limit.Load())}
-		s.Name = nameIn(&w.Name)
-		list = append(list, s)
 	}
 	return list
 }
@@ -77,37 +61,31 @@ func List(v *live.Live) (list []Info) {
 // Confirm says that a subscription needs nothing up to a version any more. It reports false if
 // the subscription is lost, or not there any more.
 func Confirm(v *live.Live, s Slot, version format.Version) bool {
-	w := &v.Words().Subscriptions[s.slot].Position
+	w := at(v, s.slot)
 	for {
-		old := w.Load()
-		at := format.Version(old & format.AddrMask)
-		if old>>serialShift != s.serial || at == live.LostVersion {
+		serial, old := w.read()
+		if serial != s.serial || old == 0 || old == live.LostVersion {
 			return false
 		}
-		if at >= version || w.CompareAndSwap(old, s.serial<<serialShift|uint64(version)) {
+		if old >= version || w.swap(serial, old, version) {
 			return true
 		}
 	}
 }
 
 // Lose ends what a subscription keeps, if it still begins at the version.
-func Lose(v *live.Live, s Slot, at format.Version) {
-	v.Words().Subscriptions[s.slot].Position.CompareAndSwap(s.serial<<serialShift|uint64(at), s.serial<<serialShift|uint64(live.LostVersion))
+func Lose(v *live.Live, s Slot, version format.Version) {
+	at(v, s.slot).swap(s.serial, version, live.LostVersion)
 }
 
 // End frees the slot of a subscription, if that has it still.
-func End(v *live.Live, s Slot) {
-	w := &v.Words().Subscriptions[s.slot]
-	if w.Position.Load()>>serialShift == s.serial {
-		w.Used.CompareAndSwap(used, 0)
-	}
-}
+func End(v *live.Live, s Slot) { at(v, s.slot).end(s.serial) }
 
-// LoseBehind ends what those subscriptions keep that keep more of the journal than they may.
-// extra is what they need beside the journal.
-func LoseBehind(v *live.Live, extra format.ByteCount) {
+// LoseBehind ends what those subscriptions keep that keep more than they may. extra is what they
+// need after a version beside what the journal has.
+func LoseBehind(v *live.Live, extra func(after format.Version) format.ByteCount) {
 	for _, s := range List(v) {
-		if s.Version != live.LostVersion && v.JournalBytes(s.Version)+extra > s.Limit {
+		if s.Version != live.LostVersion && v.JournalBytes(s.Version)+extra(s.Version) > s.Limit {
 			Lose(v, s.Slot, s.Version)
 		}
 	}

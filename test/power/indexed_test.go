@@ -102,6 +102,9 @@ func readIndexed(tx *everheap.Tx, add func(key, value string)) error {
 	var names []string
 	list, err := tx.Collections()
 	for _, info := range list {
+		if info.Name != "indexed" {
+			continue
+		}
 		for _, i := range info.Indexes {
 			names = append(names, i.Name)
 		}

@@ -39,13 +39,13 @@ type cutRun struct {
 }
 
 // newCutRun creates a space and opens its maps.
-func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk) *cutRun {
+func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk, opts ...everheap.Option) *cutRun {
 	t.Helper()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
 	c := &cutRun{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: disk, dir: filepath.Join(spacetest.MemoryDir(t), "s"),
 		model: cutModel{digests: map[uint64]digest{}, contents: map[string]string{}, begun: []told{{0, 1}},
 			pins: map[string]cutPin{}, pinned: map[uint64]map[string]cutPin{}}}
-	c.opts = []everheap.Option{everheap.WithMaxSize(64 << 20), spacetest.WithFiles(disk.OpenFile), spacetest.WithoutBackground()}
+	c.opts = append(opts, everheap.WithMaxSize(64<<20), spacetest.WithFiles(disk.OpenFile), spacetest.WithoutBackground())
 	c.open()
 	return c
 }

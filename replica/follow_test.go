@@ -1,0 +1,79 @@
+package replica
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
+)
+
+// fill changes entries of a map, a transaction each.
+func fill(t testing.TB, s *everheap.Space, from, to int, size int) {
+	t.Helper()
+	m, err := everheap.OpenMap[int, string](s, "m")
+	spacetest.Must(t, err)
+	for i := from; i < to; i++ {
+		spacetest.Must(t, m.Set(s, i, strings.Repeat(fmt.Sprint(i%10), size)))
+	}
+}
+
+// A follower has what the leader has: from a snapshot, from frames, and from frames that are larger than
+// a message.
+func TestFollow(t *testing.T) {
+	js := startJetStream(t)
+	s := newSpace(t)
+	fill(t, s, 0, 100, 100)
+	o := testOptions(t, "a")
+	mustLead(t, js.connect(t), s, o)
+	fill(t, s, 100, 300, 100)
+	dir := filepath.Join(t.TempDir(), "b")
+	f := mustFollow(t, js.connect(t), dir, testOptions(t, "b"))
+	caught(t, s, f)
+	alike(t, f.Space(), s)
+	fill(t, s, 300, 400, 10)
+	fill(t, s, 0, 3, 3<<20)
+	caught(t, s, f)
+	alike(t, f.Space(), s)
+	if st := f.Status(); st.Rebuilt != 1 || st.Lead != "a" || st.Problem != "" {
+		t.Errorf("the status is %+v", st)
+	}
+	// Started again, it goes on where it was.
+	spacetest.Must(t, f.Stop())
+	fill(t, s, 400, 500, 10)
+	f = mustFollow(t, js.connect(t), dir, testOptions(t, "b"))
+	caught(t, s, f)
+	alike(t, f.Space(), s)
+	if st := f.Status(); st.Rebuilt != 0 {
+		t.Errorf("the status is %+v", st)
+	}
+	m, err := everheap.OpenMap[int, string](f.Space(), "m")
+	spacetest.Must(t, err)
+	spacetest.ExpectError(t, m.Set(f.Space(), 1, ""), everheap.ErrReadOnly, "write to its leader: a")
+}
+
+// An Update that waits for a copy returns when the copy has it.
+func TestWithReplicas(t *testing.T) {
+	js := startJetStream(t)
+	s := newSpace(t)
+	mustLead(t, js.connect(t), s, testOptions(t, "a"))
+	f := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
+	for i := range 50 {
+		spacetest.Must(t, s.Update(soon(t), func(tx *everheap.Tx) error {
+			m, err := everheap.OpenMap[int, int](tx, "m")
+			if err == nil {
+				err = m.Set(tx, i, i)
+			}
+			return err
+		}, everheap.WithReplicas(1)))
+		spacetest.View(t, f.Space(), func(tx *everheap.Tx) error {
+			m, err := everheap.OpenMap[int, int](tx, "m")
+			if err == nil && m.Peek(tx, i) == nil {
+				t.Errorf("the copy has not the entry %d that was acknowledged", i)
+			}
+			return err
+		})
+	}
+}

@@ -238,6 +238,9 @@ func (f *Follower) closeSpace() {
 		}
 		f.setSpace(nil)
 	}
+	f.keeping.Lock()
+	f.keeping.keeper = keeper{}
+	f.keeping.Unlock()
 	f.replica = nil
 }
 
@@ -290,8 +293,11 @@ func (f *Follower) run(ctx context.Context) {
 			err = f.rebuild(ctx, err)
 		}
 		if err != nil {
-			f.tell(func(s *Status) { s.Problem = err.Error() })
-			f.o.Log.Info("the follower starts over", "version", before, "because", err)
+			was := ""
+			f.tell(func(s *Status) { was, s.Problem = s.Problem, err.Error() })
+			if was != err.Error() {
+				f.o.Log.Info("the follower starts over", "version", before, "because", err)
+			}
 		}
 	}
 }

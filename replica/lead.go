@@ -368,10 +368,21 @@ func (l *Leader) run(ctx context.Context) {
 			return
 		case errors.Is(err, errMoved):
 			l.o.Log.Info("the log is not where it was expected", "error", err)
+		case missing(err):
+			l.problem(errors.Join(err, l.store.create(ctx, l.o)))
 		default:
-			l.tell(func(s *Status) { s.Problem = err.Error() })
-			l.o.Log.Warn("cannot append to the log; will try again", "error", err)
+			l.problem(err)
 		}
+	}
+}
+
+// problem tells why it does not go on.
+func (l *Leader) problem(err error) {
+	text := err.Error()
+	was := ""
+	l.tell(func(s *Status) { was, s.Problem = s.Problem, text })
+	if was != text {
+		l.o.Log.Warn("cannot append to the log; will try again", "error", err)
 	}
 }
 
@@ -469,6 +480,7 @@ func (l *Leader) hear(m *nats.Msg) {
 func (l *Leader) beat(ctx context.Context) {
 	tick := time.NewTicker(min(time.Second, l.o.Lease/4))
 	defer tick.Stop()
+	said := ""
 	for {
 		newest, err := newestOf(l.space)
 		if err == nil {
@@ -483,7 +495,8 @@ func (l *Leader) beat(ctx context.Context) {
 			}
 			cancel()
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && said != err.Error() {
+			said = err.Error()
 			l.o.Log.Warn("the lease was not renewed", "error", err)
 		}
 		if l.o.OnStatus != nil {

@@ -43,33 +43,57 @@ func openStore(ctx context.Context, nc *nats.Conn, o Options, create bool) (*sto
 		return nil, err
 	}
 	s := &store{nc: nc, js: js, name: o.Stream, subject: subjectName(o.Stream)}
-	s.stream, err = js.Stream(ctx, streamName(o.Stream))
-	if errors.Is(err, jetstream.ErrStreamNotFound) && create {
-		s.stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: streamName(o.Stream), Subjects: []string{s.subject}, Replicas: o.Replicas,
-			Description: "changes of the Everheap space " + o.Stream,
-			Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-			AllowDirect: false, // reads come from the server that appends
-		})
-	}
-	if err == nil {
-		s.objects, err = js.ObjectStore(ctx, streamName(o.Stream))
-		if errors.Is(err, jetstream.ErrBucketNotFound) && create {
-			s.objects, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-				Bucket: streamName(o.Stream), Replicas: o.Replicas, Description: "snapshots of the Everheap space " + o.Stream})
+	err = s.open(ctx)
+	if missing(err) && create {
+		if err = s.create(ctx, o); err == nil {
+			err = s.open(ctx)
 		}
 	}
-	if err == nil {
-		s.words, err = js.KeyValue(ctx, streamName(o.Stream))
-		if errors.Is(err, jetstream.ErrBucketNotFound) && create {
-			s.words, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-				Bucket: streamName(o.Stream), Replicas: o.Replicas, Description: "who leads and follows the Everheap space " + o.Stream})
-		}
-	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
+	if missing(err) {
 		return nil, fmt.Errorf("replica: JetStream has nothing of %s; start its leader first: %w", o.Stream, err)
 	}
 	return s, err
+}
+
+// missing reports whether something is not there in JetStream.
+func missing(err error) bool {
+	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+}
+
+// open finds what is there.
+func (s *store) open(ctx context.Context) (err error) {
+	if s.stream, err = s.js.Stream(ctx, streamName(s.name)); err != nil {
+		return err
+	}
+	if s.objects, err = s.js.ObjectStore(ctx, streamName(s.name)); err != nil {
+		return err
+	}
+	s.words, err = s.js.KeyValue(ctx, streamName(s.name))
+	return err
+}
+
+// create creates what is not there. What was opened before means it then: it is found by name.
+func (s *store) create(ctx context.Context, o Options) error {
+	_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: streamName(s.name), Subjects: []string{s.subject}, Replicas: o.Replicas,
+		Description: "changes of the Everheap space " + s.name,
+		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		AllowDirect: false, // reads come from the server that appends
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return err
+	}
+	_, err = s.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: streamName(s.name), Replicas: o.Replicas, Description: "snapshots of the Everheap space " + s.name})
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		return err
+	}
+	_, err = s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: streamName(s.name), Replicas: o.Replicas, Description: "who leads and follows the Everheap space " + s.name})
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		err = nil
+	}
+	return err
 }
 
 // last returns the last message of the log; nil: it is empty. end is the sequence that the next

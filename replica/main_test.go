@@ -135,3 +135,9 @@ func alike(t testing.TB, got, want *everheap.Space) {
 	t.Helper()
 	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, got)), spacetest.ReadDump(t, spacetest.BackupOf(t, want)))
 }
+
+// copyTree copies a directory.
+func copyTree(t testing.TB, from, to string) {
+	t.Helper()
+	spacetest.Must(t, os.CopyFS(to, os.DirFS(from)))
+}

@@ -63,8 +63,10 @@ func (f *Follower) rebuild(ctx context.Context, why error) error {
 func (f *Follower) beat(ctx context.Context) {
 	tick := time.NewTicker(min(time.Second, f.o.Lease/4))
 	defer tick.Stop()
+	said := ""
 	for {
-		if err := f.once(ctx); err != nil && ctx.Err() == nil {
+		if err := f.once(ctx); err != nil && ctx.Err() == nil && said != err.Error() {
+			said = err.Error()
 			f.o.Log.Warn("the copy could not tell how it does", "error", err)
 		}
 		if f.o.OnStatus != nil {

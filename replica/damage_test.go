@@ -230,6 +230,7 @@ func TestLead_FramesNotKept(t *testing.T) {
 	caught(t, s, f)
 	spacetest.Must(t, l.Stop())
 	was := l.Status().Durable
+	fill(t, s, 0, 1, 1<<20)
 	for i := 0; kept(soon(t), s, was); i++ {
 		fill(t, s, i%40, i%40+1, 1<<20)
 	}

@@ -257,6 +257,12 @@ func (f *Follower) putAside() error {
 // run follows until the context ends, or this copy leads.
 func (f *Follower) run(ctx context.Context) {
 	defer close(f.done)
+	defer func() {
+		if f.hold.Lock(); f.claimed { // the claim has ended the context
+			f.err = fmt.Errorf("%w: it is this copy now", ErrLeads)
+		}
+		f.hold.Unlock()
+	}()
 	defer f.memory.close()
 	defer f.closeSpace()
 	defer f.cancel()

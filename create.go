@@ -141,10 +141,7 @@ func (s *Space) Differences(name, spec string) (lines []string, err error) {
 // name and no handle in a value leads to is collected some time later, with all that it
 // holds; until then, handles of programs work.
 func DropCollection(sc Scope, name string) (removed bool, err error) {
-	err = editIn(sc, "dropping "+name, func(tx *engine.Tx) (err error) {
-		removed, err = tx.RemoveName(name)
-		return err
-	})
+	err = editIn(sc, "dropping "+name, func(tx *engine.Tx) (err error) { removed, err = tx.RemoveName(name); return err })
 	return removed, err
 }
 

@@ -39,18 +39,15 @@ func (e *BinaryError) Error() string {
 // caller's own. A key or value that does not fit the stored type is a *JSONError or a
 // *BinaryError, and then nothing has changed.
 type Encoded struct {
-	c        *Collection
-	encoding Encoding
+	c    *Collection
+	form *untyped.Form // made once, so that an act does not
 }
 
 // As returns the collection with keys and values in an encoding.
-func (c *Collection) As(e Encoding) Encoded { return Encoded{c, e} }
-
-// form returns the collection in its encoding.
-func (e Encoded) form() *untyped.Form {
-	return &untyped.Form{Collection: &e.c.of, Binary: e.encoding == Binary, Explain: explainText, Stored: func(fn func(*edit.Stored) error) error {
-		return e.c.read(e.c.space, "looking for a type", fn)
-	}}
+func (c *Collection) As(e Encoding) Encoded {
+	return Encoded{c, &untyped.Form{Collection: &c.of, Binary: e == Binary, Explain: explainText, Stored: func(fn func(*edit.Stored) error) error {
+		return c.read(c.space, "looking for a type", fn)
+	}}}
 }
 
 // explainText returns the error of the interface for bytes that are no key or no value of a type.
@@ -66,7 +63,7 @@ func explainText(part string, t *layout.Type, err error) error {
 
 // lookUp parses a key, and returns what fn returns for it in a transaction that reads.
 func lookUp[T any](e Encoded, sc Scope, op string, key []byte, fn func(f *untyped.Form, st *edit.Stored, k untyped.Key) (T, error)) (v T, err error) {
-	f := e.form()
+	f := e.form
 	k, err := f.Key(key)
 	if err != nil {
 		return v, e.c.space.wrap(op, err)
@@ -89,7 +86,7 @@ func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) 
 // GetAll returns the values of keys, in one version: nil for a key that is not there.
 func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 	values = make([][]byte, len(keys))
-	return values, e.c.read(sc, "get", func(st *edit.Stored) error { return e.form().GetAll(st, keys, values) })
+	return values, e.c.read(sc, "get", func(st *edit.Stored) error { return e.form.GetAll(st, keys, values) })
 }
 
 // Has reports whether there is a key.
@@ -105,7 +102,7 @@ func (e Encoded) Rank(sc Scope, key []byte) (n uint64, err error) {
 // Nth returns the entry of a sorted map or a list with i keys before it, or ErrNotFound.
 func (e Encoded) Nth(sc Scope, i int) (key, value []byte, err error) {
 	err = e.c.read(sc, "nth", func(st *edit.Stored) (err error) {
-		key, value, err = e.form().Nth(st, i)
+		key, value, err = e.form.Nth(st, i)
 		return err
 	})
 	return key, value, err
@@ -126,7 +123,7 @@ func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Encod
 	of := edit.StoredOf{ID: c.of.ID, Kind: c.of.Kind, Key: c.of.Key, Value: c.of.Value}
 	return follow(ctx, c.space, of, opts, func(d *watch.Difference) (ch EncodedChange, err error) {
 		ch.Version, ch.More = Version(d.Version), d.More
-		ch.Key, ch.Old, ch.New, err = d.Encoded(e.encoding == Binary)
+		ch.Key, ch.Old, ch.New, err = d.Encoded(e.form.Binary)
 		return ch, err
 	})
 }
@@ -134,7 +131,7 @@ func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Encod
 // Set stores a value under a key. In JSON, fields that the text lacks are zero, and an unknown
 // field is an error.
 func (e Encoded) Set(sc Scope, key, value []byte) error {
-	entry, err := e.form().Entry(key, value)
+	entry, err := e.form.Entry(key, value)
 	if err != nil {
 		return e.c.space.wrap("set", err)
 	}
@@ -143,7 +140,7 @@ func (e Encoded) Set(sc Scope, key, value []byte) error {
 
 // SetAll stores entries, in one transaction: all of them or none.
 func (e Encoded) SetAll(sc Scope, entries iter.Seq2[[]byte, []byte]) error {
-	return e.c.write(sc, "set", func(st *edit.Stored) error { return e.form().SetAll(st, entries) })
+	return e.c.write(sc, "set", func(st *edit.Stored) error { return e.form.SetAll(st, entries) })
 }
 
 // Entry is a key and a value of a collection, read and judged: Store stores it.
@@ -154,7 +151,7 @@ type Entry struct{ of untyped.Entry }
 // shorter time. Without a key it is an element to be appended to a list. Errors: *JSONError,
 // *BinaryError.
 func (e Encoded) Parse(key, value []byte) (entry Entry, err error) {
-	entry.of, err = e.form().Parse(key, value)
+	entry.of, err = e.form.Parse(key, value)
 	return entry, err
 }
 
@@ -175,21 +172,18 @@ func (c *Collection) Store(sc Scope, entries ...Entry) (stored int, err error) {
 
 // Append adds values at the end of a list, in one transaction.
 func (e Encoded) Append(sc Scope, values ...[]byte) error {
-	return e.c.write(sc, "append", func(st *edit.Stored) error { return e.form().Append(st, values) })
+	return e.c.write(sc, "append", func(st *edit.Stored) error { return e.form.Append(st, values) })
 }
 
 // Delete removes a key and reports whether it was there. Of a list only the last element can
 // be removed.
 func (e Encoded) Delete(sc Scope, key []byte) (removed bool, err error) {
-	f := e.form()
+	f := e.form
 	k, err := f.Key(key)
 	if err != nil {
 		return false, e.c.space.wrap("delete", err)
 	}
-	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) {
-		removed, err = f.Delete(st, k)
-		return err
-	})
+	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) { removed, err = f.Delete(st, k); return err })
 	return removed, err
 }
 
@@ -204,7 +198,7 @@ func (e Encoded) Keys(tx *Tx) iter.Seq[[]byte] {
 	return func(yield func(key []byte) bool) {
 		st, err := e.c.of.Bind(&tx.engine.Editor)
 		if err == nil {
-			err = e.form().Keys(st, yield)
+			err = e.form.Keys(st, yield)
 		}
 		tx.raise("keys", err)
 	}
@@ -241,7 +235,7 @@ func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.
 	return func(yield func(key, value []byte) bool) {
 		st, err := e.c.of.Bind(&tx.engine.Editor)
 		if err == nil {
-			err = walk(e.form(), st, yield)
+			err = walk(e.form, st, yield)
 		}
 		tx.raise(op, err)
 	}

@@ -54,37 +54,33 @@ func SetTTL(sc Scope, collection string, d time.Duration, opts ...TTLOption) err
 		return err
 	}
 	set.Wish.Replace = true
-	return onCollection(sc, "time to live of ", collection, func(tx *engine.Tx, id format.ID) error {
-		return set.Wish.Declare(&tx.Editor, id)
-	})
+	return onCollection(sc, "time to live of ", collection, set.Wish.Declare)
 }
 
 // ExpireAt lets the entries of the collection with a name expire at the time in a field of their values, as
 // the tag everheap:"expires" does. It replaces what was declared before.
 func ExpireAt(sc Scope, collection, path string) error {
 	wish := indexing.Wish{Expiry: index.Expiry{Path: path}, Replace: true}
-	return onCollection(sc, "expiry of ", collection, func(tx *engine.Tx, id format.ID) error {
-		return wish.Declare(&tx.Editor, id)
-	})
+	return onCollection(sc, "expiry of ", collection, wish.Declare)
 }
 
 // DropExpiry ends that the entries of the collection with a name expire, and reports whether they did. Those
 // that have expired are gone. A program that still has the tag or option declares it again when it opens
 // the collection.
 func DropExpiry(sc Scope, collection string) (removed bool, err error) {
-	err = onCollection(sc, "expiry of ", collection, func(tx *engine.Tx, id format.ID) (err error) {
-		removed, err = indexing.DropExpiry(&tx.Editor, id)
+	err = onCollection(sc, "expiry of ", collection, func(ed *edit.Editor, id format.ID) (err error) {
+		removed, err = indexing.DropExpiry(ed, id)
 		return err
 	})
 	return removed, err
 }
 
 // onCollection runs fn, which changes what is declared of the collection with a name.
-func onCollection(sc Scope, op, collection string, fn func(tx *engine.Tx, id format.ID) error) error {
+func onCollection(sc Scope, op, collection string, fn func(ed *edit.Editor, id format.ID) error) error {
 	return editIn(sc, op+collection, func(tx *engine.Tx) error {
 		id, err := tx.IDOf(collection)
 		if err == nil {
-			err = fn(tx, id)
+			err = fn(&tx.Editor, id)
 		}
 		return err
 	})
@@ -101,9 +97,6 @@ func (m Sorted[K, V]) Touch(sc Scope, key K) (found bool, err error) {
 
 // touchEntry is Touch.
 func touchEntry[K comparable](sc Scope, of edit.MapOf, key K) (found bool, err error) {
-	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) {
-		found, err = tx.Prolong(of, layout.NoEscapeKey(&key))
-		return err
-	})
+	err = editIn(sc, "touch", func(tx *engine.Tx) (err error) { found, err = tx.Prolong(of, layout.NoEscapeKey(&key)); return err })
 	return found, err
 }

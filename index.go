@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
-	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/index"
 	"github.com/everheap/everheap/internal/indexing"
@@ -54,16 +53,16 @@ func WithIndex(name, path string, opts ...IndexOption) TypeOption {
 func CreateIndex(sc Scope, collection, name, path string, opts ...IndexOption) error {
 	var set typed.Options
 	WithIndex(name, path, opts...).applyType(&set)
-	return onCollection(sc, "indexing ", collection, func(tx *engine.Tx, id format.ID) error {
-		return indexing.Declare(&tx.Editor, id, set.Wish.Indexes[0], nil)
+	return onCollection(sc, "indexing ", collection, func(ed *edit.Editor, id format.ID) error {
+		return indexing.Declare(ed, id, set.Wish.Indexes[0], nil)
 	})
 }
 
 // DropIndex removes an index of the collection with a name, and reports whether there was one. A
 // program that still has its tag or option declares it again when it opens the collection.
 func DropIndex(sc Scope, collection, name string) (removed bool, err error) {
-	err = onCollection(sc, "dropping the index "+name+" of ", collection, func(tx *engine.Tx, id format.ID) (err error) {
-		removed, err = indexing.Drop(&tx.Editor, id, name)
+	err = onCollection(sc, "dropping the index "+name+" of ", collection, func(ed *edit.Editor, id format.ID) (err error) {
+		removed, err = indexing.Drop(ed, id, name)
 		return err
 	})
 	return removed, err
@@ -86,11 +85,11 @@ func indexInfos(list []indexing.Info) (infos []IndexInfo) {
 }
 
 // Indexes lists the indexes of the collection, by name.
-func (c *Collection) Indexes(sc Scope) ([]IndexInfo, error) {
-	var list []indexing.Info
+func (c *Collection) Indexes(sc Scope) (list []IndexInfo, err error) {
+	var found []indexing.Info
 	s, _ := sc.scope()
-	err := lookIn(sc, func(tx *Tx) (err error) { list, err = untyped.Indexes(&tx.engine.Editor, c.of.ID); return err })
-	return indexInfos(list), s.wrap("indexes of "+c.of.Name, err)
+	err = lookIn(sc, func(tx *Tx) (err error) { found, err = untyped.Indexes(&tx.engine.Editor, c.of.ID); return err })
+	return indexInfos(found), s.wrap("indexes of "+c.of.Name, err)
 }
 
 // Indexed returns the entries that an index leads to, as they are when the loop starts, in its
@@ -99,7 +98,14 @@ func (c *Collection) Indexes(sc Scope) ([]IndexInfo, error) {
 // bounds than fields, an entry comes as often as it has values.
 func (e Encoded) Indexed(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
 	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
-		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), yield)
+		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), false, yield)
+	})
+}
+
+// IndexedBackward is Indexed from the last entry to the first.
+func (e Encoded) IndexedBackward(tx *Tx, name string, equal [][]byte, from, to Bound[[]byte]) iter.Seq2[[]byte, []byte] {
+	return e.entries(tx, "indexed", func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error {
+		return f.Indexed(&tx.engine.Editor, st, name, equal, encodedBound(from), encodedBound(to), true, yield)
 	})
 }
 
@@ -206,15 +212,9 @@ func (x Index[K, V, F]) walk(tx *Tx, from, to Bound[F], prefix, back bool) iter.
 	return func(yield func(K, *V) bool) {
 		l, lo, hi, err := x.ends(tx, from, to, prefix)
 		if err == nil {
-			err = l.Between(lo, hi, back, func(form string, at int) (bool, error) {
-				e, err := l.Entry(form, at)
-				if err != nil {
-					return false, err
-				}
-				var key K
-				p, err := l.HandOut(e, layout.NoEscapeKey(&key))
-				return err == nil && yield(key, layout.Cast[V](p)), err
-			})
+			var key K
+			err = l.Entries(lo, hi, back, func() unsafe.Pointer { key = *new(K); return layout.NoEscapeKey(&key) },
+				func(v unsafe.Pointer) bool { return yield(key, layout.Cast[V](v)) })
 		}
 		tx.raise("range", err)
 	}

@@ -405,6 +405,13 @@ func TestEncoded_Indexed(t *testing.T) {
 			if got := strings.Join(keys, " "); got != x.keys {
 				t.Errorf("%s %s from %v to %v: %s, want %s", x.name, x.equal, x.from, x.to, got, x.keys)
 			}
+			var back []string
+			for k := range c.As(everheap.JSON).IndexedBackward(tx, x.name, x.equal, x.from, x.to) {
+				back = append(back, string(k))
+			}
+			if slices.Reverse(back); !slices.Equal(back, keys) {
+				t.Errorf("%s %s from %v to %v, backward: %s, want %s", x.name, x.equal, x.from, x.to, back, keys)
+			}
 			return nil
 		})
 	}

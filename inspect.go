@@ -2,7 +2,6 @@ package everheap
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"github.com/everheap/everheap/internal/check"
@@ -252,12 +251,9 @@ type SpaceInfo struct {
 // Describe describes the space in a directory without opening it. Errors: ErrNotFound,
 // ErrCorrupt.
 func Describe(dir string) (SpaceInfo, error) {
-	o, err := engine.Look(dir)
+	o, dir, err := engine.Look(dir)
 	if err != nil {
 		return SpaceInfo{}, err
-	}
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
 	}
 	return SpaceInfo{Dir: dir, Created: o.Created, Base: o.Base, Window: o.Window, MaxSize: o.MaxSize,
 		File: uint64(o.FileSize), Disk: uint64(o.Disk), Open: o.Open}, nil

@@ -48,11 +48,7 @@ func (l List[T]) of() edit.ListOf {
 
 // Append adds copies of the values, with everything they own, at the end: all or none.
 func (l List[T]) Append(sc Scope, v ...T) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Append(l.of(), layout.NoEscapeSlice(v), len(v))
-	}
-	return s.wrap("append", err)
+	return editIn(sc, "append", func(tx *engine.Tx) error { return tx.Append(l.of(), layout.NoEscapeSlice(v), len(v)) })
 }
 
 // Get returns a private copy of the element at an index, or ErrNotFound.
@@ -75,11 +71,7 @@ func (l List[T]) Peek(tx *Tx, i int) *T {
 // Set replaces the element at an index by a copy of v, with everything it owns; ErrNotFound
 // if there is none.
 func (l List[T]) Set(sc Scope, i int, v T) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.WriteItem(l.of(), i, layout.NoEscape(&v))
-	}
-	return s.wrap("set", err)
+	return editIn(sc, "set", func(tx *engine.Tx) error { return tx.WriteItem(l.of(), i, layout.NoEscape(&v)) })
 }
 
 // Modify passes a private copy of the element at an index to fn and stores what fn made of
@@ -100,21 +92,14 @@ func (l List[T]) Modify(sc Scope, i int, fn func(v *T) error) error {
 
 // Truncate drops all elements after the first n; ErrNotFound if there are fewer.
 func (l List[T]) Truncate(sc Scope, n int) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Truncate(l.of(), n)
-	}
-	return s.wrap("truncate", err)
+	return editIn(sc, "truncate", func(tx *engine.Tx) error { return tx.Truncate(l.of(), n) })
 }
 
 // Pop drops the last element and returns a private copy of it; ErrNotFound if the list is
 // empty.
 func (l List[T]) Pop(sc Scope) (v T, err error) {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.Pop(l.of(), layout.NoEscapeKey(&v))
-	}
-	return v, s.wrap("pop", err)
+	err = editIn(sc, "pop", func(tx *engine.Tx) error { return tx.Pop(l.of(), layout.NoEscapeKey(&v)) })
+	return v, err
 }
 
 // Len returns the number of elements.

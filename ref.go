@@ -61,11 +61,7 @@ func (r Ref[T]) Peek(tx *Tx) *T {
 
 // Set replaces the value by a copy of v, with everything it owns.
 func (r Ref[T]) Set(sc Scope, v T) error {
-	s, in, err := sc.on()
-	if err == nil {
-		err = in.WriteValue(r.of(), layout.NoEscape(&v))
-	}
-	return s.wrap("set", err)
+	return editIn(sc, "set", func(tx *engine.Tx) error { return tx.WriteValue(r.of(), layout.NoEscape(&v)) })
 }
 
 // Modify passes a private copy of the value to fn and stores what fn made of it. It returns

@@ -3,7 +3,6 @@ package everheap
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
@@ -77,11 +76,8 @@ import (
 // (the name).
 func Resume[S any](ctx context.Context, s *Space, name string, initial S, run func(state *S, checkpoint func() error) error) error {
 	op := "resuming " + name
-	if s.closed.Load() {
-		return s.wrap(op, ErrClosed)
-	}
-	if err := s.engine.Resumable(); err != nil {
-		return s.wrap(op, err)
+	if err := s.ifOpen(op, s.engine.Resumable); err != nil {
+		return err
 	}
 	ref, err := OpenRef(s, name, initial)
 	if err != nil {
@@ -98,29 +94,12 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 		return s.wrap(op, err)
 	}
 	checkpoint := func() error { return s.wrap("checkpoint of "+name, r.Checkpoint(layout.NoEscape(&state))) }
-	return s.wrap(op, s.resume(r, func() error {
+	return s.wrap(op, s.guard(r, func() error {
 		if err := run(&state, checkpoint); err != nil {
 			return err
 		}
 		return checkpoint()
-	}))
-}
-
-// resume runs fn to the end of a resumption. As in a transaction, memory faults become
-// errors, and any other panic goes on.
-func (s *Space) resume(r *engine.Resumption, fn func() error) (err error) {
-	before := debug.SetPanicOnFault(true)
-	running := true
-	defer func() {
-		debug.SetPanicOnFault(before)
-		if running {
-			err = s.ended(recover(), r, r.End)
-		}
-	}()
-	err = fn()
-	running = false
-	r.End()
-	return err
+	}, func() error { r.End(); return nil }, r.End))
 }
 
 // joined returns the transaction that a run of this goroutine is in; nil if there is

@@ -162,18 +162,23 @@ func (s *Space) viewIn(e *engine.Tx, err error, fn func(tx *Tx) error) error {
 	return run(&Tx{engine: e, space: s}, fn, end, e.DropView)
 }
 
-// run runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
+// run is guard for a function that gets the transaction.
+func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) error {
+	return tx.space.guard(tx.engine, func() error { return fn(tx) }, commit, rollback)
+}
+
+// guard runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
 // faults and aborts become errors; any other panic goes on.
-func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) (err error) {
+func (s *Space) guard(of faulter, fn, commit func() error, rollback func()) (err error) {
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
 		if running {
 			debug.SetPanicOnFault(panicOnFault)
-			err = tx.space.ended(recover(), tx.engine, rollback)
+			err = s.ended(recover(), of, rollback)
 		}
 	}()
-	err = fn(tx)
+	err = fn()
 	running = false
 	debug.SetPanicOnFault(panicOnFault)
 	if err != nil {

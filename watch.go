@@ -161,20 +161,9 @@ func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Sub
 			return c, err
 		}
 		var err error
-		if c.Old, err = copyPart[V](d, d.Was); err == nil {
-			c.New, err = copyPart[V](d, d.Now)
-		}
+		c.Old, c.New, err = watch.Values[V](d)
 		return c, err
 	})
-}
-
-// copyPart copies one of the values of a difference; nil if it is nil.
-func copyPart[V any](d *watch.Difference, p edit.StoredPart) (*V, error) {
-	if p.Pointer == nil {
-		return nil, nil
-	}
-	v := new(V)
-	return v, d.CopyValue(layout.NoEscapeKey(v), p)
 }
 
 // follow yields what convert makes of the differences of an object, and at last an
@@ -186,25 +175,8 @@ func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchO
 		o.applyWatch(&settings)
 	}
 	return func(yield func(C, error) bool) {
-		w, err := s.session.Watch(of, settings.initial)
-		if err != nil {
+		if err := watch.Each(ctx, s.session, of, settings.initial, convert, yield); err != nil {
 			yield(*new(C), s.wrapWatch("watch", err))
-			return
-		}
-		defer w.Close()
-		for {
-			var c C
-			err := w.Next(ctx, func(d *watch.Difference) (err error) {
-				c, err = convert(d)
-				return err
-			})
-			if err != nil {
-				yield(*new(C), s.wrapWatch("watch", err))
-				return
-			}
-			if !yield(c, nil) {
-				return
-			}
 		}
 	}
 }

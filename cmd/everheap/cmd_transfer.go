@@ -274,7 +274,11 @@ func (c *importCmd) report(std *streams, ctx context.Context, r *transfer.Report
 		return &exitError{exitInterrupted, fmt.Errorf("interrupted: %s stored; %s", areStored(r.Rows), goesOn)}
 	}
 	if l := (*transfer.LineError)(nil); errors.As(err, &l) {
-		return fmt.Errorf("%s: %w (%s stored; mend the line, and %s; or leave bad rows out: --continue)", c.File, err, areStored(r.Rows), goesOn)
+		elsewhere := ""
+		if l.Unknown() {
+			elsewhere = "; or copy the space with everheap backup, which takes all types along"
+		}
+		return fmt.Errorf("%s: %w (%s stored; mend the line, and %s%s; or leave bad rows out: --continue)", c.File, err, areStored(r.Rows), goesOn, elsewhere)
 	}
 	if err != nil {
 		return fmt.Errorf("%w (%s stored)", err, areStored(r.Rows))

@@ -45,7 +45,7 @@ func TestShell_AtATerminal(t *testing.T) {
 	w.run("rollback", "forum>")
 	w.run("get words moon", "error: words has no key \"moon\"")
 	w.run("set squares {\r}", "error: squares is a map: set squares KEY VALUE")
-	w.run("words order by key limit 1", "(1 entry, by a scan of 3 entries")
+	w.run("words order by key limit 1", "(1 entry, by a scan of 3 entries, then sorted, in")
 	w.send("\x04")
 	if code := w.end(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -66,6 +66,7 @@ func TestShell_CompletesOnTab(t *testing.T) {
 		{"set users ann {\"Na\t\"x\",\"Bo\t{\"A\t", "forum> set users ann {\"Name\": \"x\",\"Boss\": {\"Age\": "},
 		{"use s\t", "forum> use shop "},
 		{".mo\tj\t", "forum> .mode json "},
+		{"users where Name st\t\"A\" an\t", "forum> users where Name starts with \"A\" and "},
 		{"users order b\tJ\tde\tli\t", "forum> users order by Joined desc limit "},
 	} {
 		w.mu.Lock()

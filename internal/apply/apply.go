@@ -218,6 +218,7 @@ func (a *Applier) drop(first, mask uint64) error {
 	if mask == 0 {
 		return errors.New("objects are to go, and none is named")
 	}
+	a.ed.Write.Log(format.Op{What: format.MakeWhat(format.OpDrop, first), Arg: mask}) // as a collection does
 	for ; mask != 0; mask &= mask - 1 {
 		index := first + uint64(bits.TrailingZeros64(mask))
 		delete(a.maps, index)

@@ -15,6 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/subscription"
 )
 
 const (
@@ -66,7 +67,7 @@ func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, 
 	if err != nil {
 		return 0, errors.Join(err, k.Files.Remove(file+newSuffix))
 	}
-	k.Live.LoseBehind(format.ByteCount(k.asideBytes()))
+	subscription.LoseBehind(k.Live, format.ByteCount(k.asideBytes()))
 	invariant.Point("aside.named")
 	return name, nil
 }

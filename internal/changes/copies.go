@@ -6,6 +6,7 @@ import (
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/subscription"
 )
 
 // Acknowledge notes that a copy has a version of this space's history, durably.
@@ -23,7 +24,7 @@ func (k *Keeper) Acknowledge(name string, version format.Version) error {
 			return err
 		case version > newest:
 			return fmt.Errorf("the copy %q says that it has version %d, and the newest one is %d", name, version, newest)
-		case !k.Live.Acknowledge(name, version):
+		case !subscription.Acknowledge(k.Live, name, version):
 			return fmt.Errorf("%w: a space has at most %d copies that are waited for", failure.ErrTooLarge, format.NumCopies)
 		}
 		return nil
@@ -35,7 +36,7 @@ func (k *Keeper) AwaitCopies(ctx context.Context, version format.Version, n int)
 	for {
 		have := 0
 		err := k.Within(func() error {
-			have = k.Live.AwaitCopies(version, n, waitAtMost)
+			have = subscription.AwaitCopies(k.Live, version, n, waitAtMost)
 			return nil
 		})
 		if err == nil && have >= n {

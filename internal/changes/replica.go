@@ -8,6 +8,7 @@ import (
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/subscription"
 )
 
 // A replica is a space that takes the changes of its leader alone: frames, one after the other.
@@ -94,7 +95,7 @@ func (k *Keeper) SetLead(lead string) error {
 		return err
 	}
 	if k.Live.Words().Replica.Swap(1) == 0 {
-		k.Live.ForgetCopies()
+		subscription.ForgetCopies(k.Live)
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ func (k *Keeper) EndReplica() error {
 	if err := k.Files.SyncNames(); err != nil {
 		return err
 	}
-	k.Live.ForgetCopies()
+	subscription.ForgetCopies(k.Live)
 	k.Live.Words().Replica.Store(0)
 	return nil
 }
@@ -118,4 +119,22 @@ func (k *Keeper) restoreReplica() {
 	if _, err := k.Files.Stat(format.ReplicaName); err == nil || !errors.Is(err, os.ErrNotExist) {
 		k.Live.Words().Replica.Store(1)
 	}
+}
+
+// Follows returns an error unless the frame is that of the version after one of a space with the
+// tag (RP1).
+func (f *Frame) Follows(tag uint16, version, chain uint64) error {
+	switch {
+	case f.Tag != tag:
+		return fmt.Errorf("%w: the frame is of a space with the tag %d, and this one has %d", failure.ErrDiverged, f.Tag, tag)
+	case f.Version == version && f.Chain != chain:
+		return fmt.Errorf("%w: both have a version %d, and they are not the same", failure.ErrDiverged, version)
+	case f.Version <= version:
+		return fmt.Errorf("%w: the replica is at version %d, and has version %d already", failure.ErrOutOfOrder, version, f.Version)
+	case f.Version != version+1:
+		return fmt.Errorf("%w: the replica is at version %d, and the frame is of version %d", failure.ErrOutOfOrder, version, f.Version)
+	case f.Before != chain:
+		return fmt.Errorf("%w: the frame of version %d follows another version %d than that of the replica", failure.ErrDiverged, f.Version, version)
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/subscription"
 )
 
 const (
@@ -77,16 +78,16 @@ func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version,
 	if err != nil {
 		return 0, err
 	}
-	s, ok := k.Live.Subscribe(name, version, limit)
+	s, ok := subscription.Make(k.Live, name, version, limit)
 	if !ok {
 		return 0, fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions)
 	}
-	if first, ok := k.find(name); ok && first.Subscription != s { // made meanwhile by somebody else
-		k.Live.Unsubscribe(s)
+	if first, ok := k.find(name); ok && first.Slot != s { // made meanwhile by somebody else
+		subscription.End(k.Live, s)
 		return first.Version, lostError(first)
 	}
 	if err := k.put(name, version, limit); err != nil {
-		k.Live.Unsubscribe(s)
+		subscription.End(k.Live, s)
 		return 0, err
 	}
 	// Whoever has begun to publish before may have found no subscription (CH4).
@@ -101,13 +102,13 @@ func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version,
 }
 
 // find returns the subscription of a name.
-func (k *Keeper) find(name string) (live.SubscriptionInfo, bool) {
-	for _, s := range k.Live.Subscriptions() {
+func (k *Keeper) find(name string) (subscription.Info, bool) {
+	for _, s := range subscription.List(k.Live) {
 		if s.Name == name {
 			return s, true
 		}
 	}
-	return live.SubscriptionInfo{}, false
+	return subscription.Info{}, false
 }
 
 // none says that there is no subscription of the name.
@@ -116,7 +117,7 @@ func none(name string) error {
 }
 
 // lostError is the error of who uses a subscription that is lost.
-func lostError(s live.SubscriptionInfo) error {
+func lostError(s subscription.Info) error {
 	if s.Version != live.LostVersion {
 		return nil
 	}
@@ -165,7 +166,7 @@ func (k *Keeper) confirm(name string, version format.Version) error {
 	if err := k.put(name, version, s.Limit); err != nil { // CH5
 		return err
 	}
-	if !k.Live.Confirm(s.Subscription, version) {
+	if !subscription.Confirm(k.Live, s.Slot, version) {
 		if s, ok = k.find(name); ok {
 			return lostError(s)
 		}
@@ -195,7 +196,7 @@ func (k *Keeper) drop(name string) error {
 	}
 	err := k.Files.SyncNames()
 	if s, ok := k.find(name); ok {
-		k.Live.Unsubscribe(s.Subscription)
+		subscription.End(k.Live, s.Slot)
 	}
 	k.removeNeedless()
 	return err
@@ -204,7 +205,7 @@ func (k *Keeper) drop(name string) error {
 // List lists the subscriptions.
 func (k *Keeper) List() (list []Info, err error) {
 	err = k.Within(func() error {
-		for _, s := range k.Live.Subscriptions() {
+		for _, s := range subscription.List(k.Live) {
 			i := Info{Name: s.Name, Version: s.Version, Lost: s.Version == live.LostVersion, Limit: s.Limit}
 			if !i.Lost {
 				i.Kept = k.Live.JournalBytes(s.Version)
@@ -226,7 +227,7 @@ func (k *Keeper) List() (list []Info, err error) {
 
 // largestLimit returns the largest limit of a subscription that is not lost; 0: there is none.
 func (k *Keeper) largestLimit() (most format.ByteCount) {
-	for _, s := range k.Live.Subscriptions() {
+	for _, s := range subscription.List(k.Live) {
 		if s.Version != live.LostVersion {
 			most = max(most, s.Limit)
 		}
@@ -266,7 +267,7 @@ func (k *Keeper) Restore() error {
 		return nil
 	}
 	k.restoreReplica()
-	if len(k.Live.Subscriptions()) > 0 { // a recovery that was cut short was here
+	if len(subscription.List(k.Live)) > 0 { // a recovery that was cut short was here
 		return nil
 	}
 	list, err := os.ReadDir(k.Files.Path())
@@ -301,10 +302,10 @@ func (k *Keeper) restore(name string) error {
 	s, ok := format.DecodeSubscription(b[:n])
 	if !ok || s.SpaceID != k.Head.SpaceID || checkName(name) != nil {
 		if checkName(name) == nil {
-			k.Live.Subscribe(name, live.LostVersion, DefaultLimit)
+			subscription.Make(k.Live, name, live.LostVersion, DefaultLimit)
 		}
 		return nil
 	}
-	k.Live.Subscribe(name, format.Version(s.Version), format.ByteCount(s.Limit))
+	subscription.Make(k.Live, name, format.Version(s.Version), format.ByteCount(s.Limit))
 	return nil
 }

@@ -18,9 +18,6 @@ import (
 // Pins reads the checkpoints that a version lists, whose state is held.
 func (k *Keeper) Pins(state *format.State) ([]format.Pin, error) { return k.pins(state, true) }
 
-// PinsUnsealed is Pins of a version that its transaction is about to publish.
-func (k *Keeper) PinsUnsealed(state *format.State) ([]format.Pin, error) { return k.pins(state, false) }
-
 func (k *Keeper) pins(state *format.State, verify bool) ([]format.Pin, error) {
 	a := format.Addr(state.Pins)
 	if a == 0 {
@@ -58,33 +55,6 @@ func setPins(w turn.Writing, list []format.Pin) error {
 		w.Txn.Free(old)
 	}
 	return nil
-}
-
-// Mirror does in a replica what the leader's version did: the base of the transaction becomes a
-// checkpoint of the name, made at that time, or the checkpoint of the name is gone.
-func (k *Keeper) Mirror(w turn.Writing, name string, created uint64, add bool) error {
-	list, err := k.Pins(w.State)
-	if err != nil {
-		return err
-	}
-	i := Find(list, name)
-	if !add {
-		if i < 0 { // it is older than the replica
-			return nil
-		}
-		w.Txn.Remove(true, true)
-		k.Live.Words().SweepWish.Store(1) // C3
-		return setPins(w, slices.Delete(list, i, i+1))
-	}
-	if err := validPinName(name); err != nil {
-		return err
-	}
-	if i >= 0 || len(list) >= format.MaxPins {
-		return fmt.Errorf("a checkpoint %q too much", name)
-	}
-	p := format.Pin{Version: w.State.Version, State: uint64(w.Base), Created: created}
-	copy(p.Name[:], name)
-	return setPins(w, append(list, p))
 }
 
 // Find returns the index of the checkpoint with the name; -1 if there is none.

@@ -127,7 +127,8 @@ func (ed *Editor) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 	if p == nil {
 		return indexError(i, object.Count)
 	}
-	return t.item.Type.CopyOut(dst, p, ed.Bounds(p))
+	bounds := ed.Bounds(p)
+	return ed.Blame(bounds, t.item.Type.CopyOut(dst, p, bounds))
 }
 
 // WriteItem makes a copy of the variable at src the element with an index.
@@ -348,7 +349,9 @@ func (ed *Editor) ItemCopies(of ListOf, yield func(i int, value unsafe.Pointer) 
 func (ed *Editor) copyItems(object *format.ListObject, cell *entry.Cell, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	var failed error
 	err := ed.walkItems(object, cell, back, func(i int, p unsafe.Pointer) bool {
-		p, failed = cell.Type.CopyNew(p, ed.Bounds(p))
+		bounds := ed.Bounds(p)
+		p, failed = cell.Type.CopyNew(p, bounds)
+		failed = ed.Blame(bounds, failed)
 		return failed == nil && yield(i, p)
 	})
 	return joinFailure(err, failed)

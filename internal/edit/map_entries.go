@@ -18,7 +18,11 @@ func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 			if dst == nil {
 				return true, nil
 			}
-			return true, b.m.shape.Value.CopyOut(dst, value, ed.Bounds(b.m.shape.Of(value)))
+			bounds := ed.Bounds(b.m.shape.Of(value))
+			if err := b.m.shape.Value.CopyOut(dst, value, bounds); err != nil {
+				return true, ed.Blame(bounds, err)
+			}
+			return true, nil
 		}
 	}
 	m, object, err := ed.Bind(of)
@@ -32,7 +36,11 @@ func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	if err != nil || entry == nil || dst == nil {
 		return entry != nil, err
 	}
-	return true, m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), ed.Bounds(entry))
+	bounds := ed.Bounds(entry)
+	if err := m.shape.Value.CopyOut(dst, m.shape.ValueOf(entry), bounds); err != nil {
+		return true, ed.Blame(bounds, err)
+	}
+	return true, nil
 }
 
 // Set stores a copy of the value under the key. The change begins before anything is looked at: one
@@ -120,7 +128,9 @@ func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Po
 	if err := t.CopyOnly(); err != nil {
 		return nil, err
 	}
-	return t.CopyNew(value, ed.Bounds(payload))
+	bounds := ed.Bounds(payload)
+	lent, err := t.CopyNew(value, bounds)
+	return lent, ed.Blame(bounds, err)
 }
 
 // Entries walks the entries of a map as they are when the walk starts: it copies
@@ -167,11 +177,12 @@ func (ed *Editor) copyKeys(m *Map, copies bool, next func() unsafe.Pointer, yiel
 func (ed *Editor) handOut(m *Map, entry, dst unsafe.Pointer, copies bool) (value unsafe.Pointer, err error) {
 	bounds := ed.Bounds(entry)
 	if err = m.shape.Key.CopyOut(dst, m.shape.KeyOf(entry), bounds); err != nil {
-		return nil, err
+		return nil, ed.Blame(bounds, err)
 	}
 	value = m.shape.ValueOf(entry)
 	if copies {
-		return m.shape.Value.CopyNew(value, bounds)
+		value, err = m.shape.Value.CopyNew(value, bounds)
+		return value, ed.Blame(bounds, err)
 	}
 	if !ed.store.trusting {
 		if err = m.shape.Value.Check(value, bounds); err != nil {

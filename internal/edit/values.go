@@ -113,7 +113,8 @@ func (ed *Editor) ReadValue(of RefOf, dst unsafe.Pointer) error {
 	if err != nil {
 		return err
 	}
-	return t.value.Type.CopyOut(dst, t.value.ValueOf(p), ed.Bounds(p))
+	bounds := ed.Bounds(p)
+	return ed.Blame(bounds, t.value.Type.CopyOut(dst, t.value.ValueOf(p), bounds))
 }
 
 // WriteValue makes a copy of the variable at src the value.

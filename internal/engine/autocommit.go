@@ -150,47 +150,7 @@ func (a Scope) Delete(of edit.MapOf, key unsafe.Pointer) (removed bool, err erro
 	return removed, err
 }
 
-// WriteItem is Tx.WriteItem.
-func (a Scope) WriteItem(of edit.ListOf, i int, src unsafe.Pointer) error {
-	if a.tx != nil {
-		return a.tx.WriteItem(of, i, src)
-	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.WriteItem(of, i, src) })
-}
-
-// Append is Tx.Append.
-func (a Scope) Append(of edit.ListOf, src unsafe.Pointer, n int) error {
-	if a.tx != nil {
-		return a.tx.Append(of, src, n)
-	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Append(of, src, n) })
-}
-
-// Truncate is Tx.Truncate.
-func (a Scope) Truncate(of edit.ListOf, n int) error {
-	if a.tx != nil {
-		return a.tx.Truncate(of, n)
-	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Truncate(of, n) })
-}
-
-// Pop is Tx.Pop.
-func (a Scope) Pop(of edit.ListOf, dst unsafe.Pointer) error {
-	if a.tx != nil {
-		return a.tx.Pop(of, dst)
-	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Pop(of, dst) })
-}
-
-// WriteValue is Tx.WriteValue.
-func (a Scope) WriteValue(of edit.RefOf, src unsafe.Pointer) error {
-	if a.tx != nil {
-		return a.tx.WriteValue(of, src)
-	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.WriteValue(of, src) })
-}
-
-// Edit runs fn, which does several acts, as one.
+// Edit runs fn, which changes something, as one act.
 func (a Scope) Edit(fn func(tx *Tx) error) error {
 	if a.tx != nil {
 		return fn(a.tx)

@@ -45,6 +45,9 @@ func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }
 // Holds is Claims without what they pin: it walks nothing.
 func (sp *Space) Holds() ([]upkeep.Claim, error) { return sp.upkeep.Holds() }
 
+// Paint says what lies where, and who keeps what: see upkeep.Upkeep.Paint.
+func (sp *Space) Paint(most int) (*upkeep.Painting, error) { return sp.upkeep.Paint(most) }
+
 // Collect drops the objects that no name reaches, and returns when all that there were
 // when it began are gone, but for those that were linked again meanwhile.
 func (sp *Space) Collect(ctx context.Context) (collect.Collection, error) {

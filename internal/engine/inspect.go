@@ -162,11 +162,15 @@ func (sp *Space) heartbeat(i format.Incarnation) uint64 {
 	return sp.Live.Words().Processes[i.Entry()].Heartbeat.Load()
 }
 
-// Look reads what can be told of the space in a directory without opening it.
-func Look(dir string) (spacefile.Outline, error) {
+// Look reads what can be told of the space in a directory without opening it, and returns the
+// absolute path of the directory.
+func Look(dir string) (spacefile.Outline, string, error) {
 	o, err := spacefile.Look(dir)
 	if err != nil {
 		err = openError(dir, err)
 	}
-	return o, err
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return o, dir, err
 }

@@ -70,16 +70,16 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	}
 	for i := range uint64(40_000) { // each version drops what the one before has logged; nothing is written meanwhile
 		for _, err := range []error{
-			sp.Alone(false).Append(edit.ListOf{ID: list, Value: wordType}, unsafe.Pointer(&i), 1),
-			sp.Alone(false).WriteItem(edit.ListOf{ID: list, Value: wordType}, 0, unsafe.Pointer(&i)),
-			sp.Alone(false).WriteValue(edit.RefOf{ID: ref, Value: wordType}, unsafe.Pointer(&i)),
+			sp.Change(false, func(tx *Tx) error { return tx.Append(edit.ListOf{ID: list, Value: wordType}, unsafe.Pointer(&i), 1) }),
+			sp.Change(false, func(tx *Tx) error { return tx.WriteItem(edit.ListOf{ID: list, Value: wordType}, 0, unsafe.Pointer(&i)) }),
+			sp.Change(false, func(tx *Tx) error { return tx.WriteValue(edit.RefOf{ID: ref, Value: wordType}, unsafe.Pointer(&i)) }),
 		} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		if i%100 == 99 {
-			if err := sp.Alone(false).Truncate(edit.ListOf{ID: list, Value: wordType}, 1); err != nil {
+			if err := sp.Change(false, func(tx *Tx) error { return tx.Truncate(edit.ListOf{ID: list, Value: wordType}, 1) }); err != nil {
 				t.Fatal(err)
 			}
 			sp.Heap.Enter()

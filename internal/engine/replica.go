@@ -46,7 +46,7 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	if !sp.Changes.IsReplica() {
 		return errors.New("the space is no replica: it was promoted, or never was one")
 	}
-	if err := tx.follows(f); err != nil {
+	if err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {
 		return err
 	}
 	if err := sp.Guarded(func() error { return tx.applyFrame(f) }); err != nil {
@@ -54,24 +54,6 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	}
 	_, err = tx.commit(&format.RecordHead{Version: f.Version, Chain: f.Chain, UnixNano: f.UnixNano}, true)
 	return err
-}
-
-// follows returns an error unless the frame is that of the next version.
-func (tx *Tx) follows(f *changes.Frame) error {
-	at := uint64(tx.Version())
-	switch {
-	case f.Tag != tx.sp.Head.Tag:
-		return fmt.Errorf("%w: the frame is of a space with the tag %d, and this one has %d", failure.ErrDiverged, f.Tag, tx.sp.Head.Tag)
-	case f.Version == at && f.Chain != tx.State.Chain:
-		return fmt.Errorf("%w: both have a version %d, and they are not the same", failure.ErrDiverged, at)
-	case f.Version <= at:
-		return fmt.Errorf("%w: the replica is at version %d, and has version %d already", failure.ErrOutOfOrder, at, f.Version)
-	case f.Version != at+1:
-		return fmt.Errorf("%w: the replica is at version %d, and the frame is of version %d", failure.ErrOutOfOrder, at, f.Version)
-	case f.Before != tx.State.Chain:
-		return fmt.Errorf("%w: the frame of version %d follows another version %d than that of the replica", failure.ErrDiverged, f.Version, at)
-	}
-	return nil
 }
 
 // applyFrame makes the changes of a frame.

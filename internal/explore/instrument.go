@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch", "expiry"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -76,6 +76,9 @@ var always = []Change{
 	{"engine/leave.go",
 		"\t\t\tdefer spacefile.CloseLocks(gate) //",
 		"\t\t\tgates.Store(sp, gate)\n\t\t\tdefer spacefile.CloseLocks(gate) //"},
+	{"expiry/expiry.go",
+		"\ttimer := time.NewTimer(giveWay * wrote)\n",
+		"\texplored.Yield()\n\ttimer := time.NewTimer(0)\n"},
 	{"upkeep/shrink_due.go",
 		"{ return shrinkFactor*bytes + shrinkBytes }",
 		"{ return explored.AtMost(shrinkFactor*bytes + shrinkBytes) }"},

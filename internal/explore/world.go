@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"time"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
@@ -35,7 +36,9 @@ type World struct {
 	dir     string
 	options engine.Options
 	of      edit.MapOf
-	state   edit.RefOf // of a program that runs under Resume; only some scenarios have it
+	leases  edit.MapOf    // whose entries expire; only some scenarios have it
+	wall    time.Duration // since began, by the wall clock
+	state   edit.RefOf    // of a program that runs under Resume; only some scenarios have it
 	space   [16]byte
 	region  *mapping.Region
 	holes   *holes          // the file of the region
@@ -58,7 +61,9 @@ func NewWorld(dir string, sc *Scenario) (*World, error) {
 	step.Small = false
 	o := sc.Options
 	o.MaxSize, o.Manual, o.Verify, o.NoCollect = windowSize, true, true, true
-	w := &World{dir: dir, options: o, of: tableOf, before: map[uint64]uint64{}}
+	w := &World{dir: dir, of: tableOf, before: map[uint64]uint64{}}
+	o.Clock = w.wallClock
+	w.options = o
 	sp, err := engine.Open(dir, o)
 	if err != nil {
 		return nil, err
@@ -184,6 +189,7 @@ func (w *World) written(from, to uint64) []byte {
 
 // reset makes everything as it was.
 func (w *World) reset() error {
+	w.wall = 0
 	if w.lost {
 		if err := w.restoreLive(); err != nil {
 			return err
@@ -328,8 +334,9 @@ type Run struct {
 	children  []*Process // which are forks, and no members of the space
 	admitted  []string   // what a fork was not refused
 	writes    []*write
-	extra     []uint64 // keys that were added
-	next      uint64   // value
+	extra     []uint64        // keys that were added
+	told      map[uint64]bool // of leases that somebody was told to be gone
+	next      uint64          // value
 }
 
 // process adds a process that has the space open.

@@ -135,6 +135,19 @@ func (l *Lookup) Parts(e unsafe.Pointer) (key, value edit.StoredPart) {
 	return edit.StoredPart{Pointer: sh.KeyOf(e), Bounds: b}, edit.StoredPart{Pointer: sh.ValueOf(e), Bounds: b}
 }
 
+// Entries walks the entries between two forms; see Between. next returns where to copy the key of
+// the next one, and yield gets its value.
+func (l *Lookup) Entries(lo, hi []byte, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
+	return l.Between(lo, hi, back, func(form string, at int) (bool, error) {
+		e, err := l.Entry(form, at)
+		if err != nil {
+			return false, err
+		}
+		v, err := l.HandOut(e, next())
+		return err == nil && yield(v), err
+	})
+}
+
 // HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
 func (l *Lookup) HandOut(e, dst unsafe.Pointer) (unsafe.Pointer, error) {
 	return l.m.HandOut(l.ed, e, dst)
@@ -142,7 +155,8 @@ func (l *Lookup) HandOut(e, dst unsafe.Pointer) (unsafe.Pointer, error) {
 
 // CopyOut copies the value of an entry to the variable at dst.
 func (l *Lookup) CopyOut(e, dst unsafe.Pointer) error {
-	return l.m.Shape().Value.CopyOut(dst, l.m.Shape().ValueOf(e), l.ed.Bounds(e))
+	b := l.ed.Bounds(e)
+	return l.ed.Blame(b, l.m.Shape().Value.CopyOut(dst, l.m.Shape().ValueOf(e), b))
 }
 
 // CopyKey copies the key in a form to the variable at dst.

@@ -79,7 +79,7 @@ func (sp *space) heap(ctx context.Context, _ *query) (any, error) {
 
 // paint makes a picture.
 func (sp *space) paint() (*picture, error) {
-	p, err := inside.Engine(sp.Space).Picture(mostExtents)
+	p, err := inside.Engine(sp.Space).Paint(mostExtents)
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/live"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/subscription"
 )
 
 // FileName names the journal in the directory of a space.
@@ -285,7 +286,7 @@ func (w *Writer) nextSegment() error {
 	w.Release()
 	i, ok := w.live.ClaimSegment()
 	if !ok && w.live.Subscribed() { // CH2
-		w.live.LoseBehind(format.SegmentSize)
+		subscription.LoseBehind(w.live, format.SegmentSize)
 		i, ok = w.live.ClaimSegment()
 	}
 	if !ok {

@@ -233,8 +233,51 @@ type packedPart struct {
 // ParseCompact returns the value whose compact form is b. The error is a *CompactError. It
 // accepts any bytes.
 func (t *Type) ParseCompact(b []byte) (*Detached, error) {
+	if v := t.parsePlain(b); v != nil {
+		return v, nil
+	}
 	u := unpacker{d: parser{root: t}, b: b}
 	return u.whole(true)
+}
+
+// mostPlain is how long the strings are that parsePlain reads.
+const mostPlain = 1 << 16
+
+// plain is a Detached that brings room for a short string along, so that both are one allocation.
+type plain struct {
+	Detached
+	room [6]uint64
+}
+
+// parsePlain is ParseCompact for numbers and strings, which most keys are: it writes the value
+// where it stays, since nothing in it must be checked. It is nil for other types, for long strings
+// and for what is malformed, which the general way explains.
+func (t *Type) parsePlain(b []byte) *Detached {
+	var text []byte
+	switch {
+	case t.kind == String:
+		if len(b) < 4 || len(b) > 4+mostPlain || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)-4) {
+			return nil
+		}
+		text = b[4:]
+	case t.kind < Bool || t.kind > Complex128 || uintptr(len(b)) != t.size || t.kind == Bool && b[0] > 1:
+		return nil
+	}
+	fixed := alignUp(t.size, 8)
+	v := new(plain)
+	v.mem, v.size = v.room[:], fixed+uintptr(len(text))
+	if v.size > unsafe.Sizeof(v.room) {
+		v.mem = make([]uint64, (v.size+7)/8)
+	}
+	p := v.Pointer()
+	if t.kind != String {
+		copy(bytesAt(p, t.size), b)
+	} else if len(text) > 0 {
+		at := unsafe.Add(p, fixed)
+		copy(bytesAt(at, uintptr(len(text))), text)
+		v.mem[0], v.mem[1] = uint64(uintptr(at)), uint64(len(text))
+	}
+	return &v.Detached
 }
 
 // whole reads the value, which ends where the bytes do.

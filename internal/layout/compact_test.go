@@ -153,3 +153,68 @@ func FuzzParseCompact(f *testing.F) {
 		runtime.KeepAlive(again)
 	})
 }
+
+// The short way gives what the general one does, for all that it takes, and takes nothing that
+// the general one refuses.
+func TestParseCompact_Plain(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	types := []*Type{
+		typeFor[bool](t), typeFor[int](t), typeFor[int8](t), typeFor[int16](t), typeFor[int32](t), typeFor[int64](t),
+		typeFor[uint](t), typeFor[uint8](t), typeFor[uint16](t), typeFor[uint32](t), typeFor[uint64](t),
+		typeFor[float32](t), typeFor[float64](t), typeFor[complex64](t), typeFor[complex128](t),
+		typeFor[time.Duration](t), typeFor[string](t),
+		// Those are none that the short way takes.
+		typeFor[[]byte](t), typeFor[[3]uint8](t), typeFor[struct{ N int8 }](t), typeFor[time.Time](t), typeFor[*int](t), typeFor[struct{}](t),
+	}
+	for i := range 20_000 {
+		typ := types[i%len(types)]
+		b := make([]byte, r.IntN(20))
+		for j := range b {
+			b[j] = byte(r.IntN(256)) & byte(r.IntN(4)*85)
+		}
+		if typ.kind == String && r.IntN(4) > 0 {
+			b = append([]byte{byte(len(b) + r.IntN(20)/19), 0, 0, 0}, b...)
+		}
+		comparePlain(t, typ, b)
+	}
+	for _, n := range []int{0, 1, 31, 32, 33, mostPlain - 1, mostPlain, mostPlain + 1} {
+		b := append([]byte{byte(n), byte(n >> 8), byte(n >> 16), 0}, bytes.Repeat([]byte("x"), n)...)
+		if took := comparePlain(t, typeFor[string](t), b); took != (n <= mostPlain) {
+			t.Errorf("the short way takes a string of %d bytes: %v", n, took)
+		}
+		comparePlain(t, typeFor[string](t), b[:len(b)-1])
+		comparePlain(t, typeFor[string](t), append(b, 0))
+	}
+}
+
+// comparePlain compares both ways for some bytes, and reports whether the short one took them.
+func comparePlain(t *testing.T, typ *Type, b []byte) bool {
+	t.Helper()
+	u := unpacker{d: parser{root: typ}, b: b}
+	want, err := u.whole(true)
+	got := typ.parsePlain(b)
+	plainType := typ.kind == String || typ.kind >= Bool && typ.kind <= Complex128
+	switch {
+	case got == nil && err == nil && plainType && len(b) <= 4+mostPlain:
+		t.Fatalf("%s: the short way refuses %x", typ, b)
+	case got == nil:
+		return false
+	case err != nil || !plainType:
+		t.Fatalf("%s: the short way takes %x, and the general one says %v", typ, b, err)
+	case got.size != want.size:
+		t.Fatalf("%s: %x takes %d bytes, and not %d", typ, b, got.size, want.size)
+	}
+	mine, err := typ.Detach(got.Pointer(), got.Bounds())
+	if err != nil {
+		t.Fatalf("%s: %x is damaged: %v", typ, b, err)
+	}
+	theirs, err := typ.Detach(want.Pointer(), want.Bounds())
+	if err != nil || !bytes.Equal(mine, theirs) {
+		t.Fatalf("%s: %x is %x, and not %x (%v)", typ, b, mine, theirs, err)
+	}
+	runtime.KeepAlive(got)
+	runtime.KeepAlive(want)
+	return true
+}

@@ -55,7 +55,7 @@ func Of(rt reflect.Type) (*Type, error) {
 			continue
 		}
 		if err := n.key.KeyError(); err != nil {
-			return nil, refuse("its key type " + n.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys")
+			return nil, refuse(badKey(n.key))
 		}
 		if n.kind == Sorted && n.key.OrderError() != nil {
 			return nil, refuse("the key type " + n.key.String() + " of a Sorted holds complex numbers, which have no order; use two floats")

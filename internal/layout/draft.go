@@ -71,12 +71,21 @@ func (d *Draft) Compile() (*Type, error) {
 	return t, nil
 }
 
+// badKey says what is wrong with the keys of a map that cannot be keys.
+func badKey(t *Type) string {
+	what := " holds pointers or slices; use strings, numbers and structs of those as keys"
+	if _, bad := t.offender(func(u *Type) bool { return u.kind != Interface }); bad != nil {
+		what = " has an interface, which says only with each value what it is; use strings, numbers and structs of those as keys, and have the interface in the value"
+	}
+	return "its key type " + t.String() + what
+}
+
 // keyAdvice returns what is wrong with the keys of a handle of a map, as advice, or "".
 func (t *Type) keyAdvice() string {
 	switch {
 	case t.key == nil:
 	case t.key.KeyError() != nil:
-		return "its key type " + t.key.String() + " holds pointers or slices; use strings, numbers and structs of those as keys"
+		return badKey(t.key)
 	case t.kind == Sorted && t.key.OrderError() != nil:
 		return "the key type " + t.key.String() + " of a Sorted holds complex numbers, which have no order; use two floats"
 	}

@@ -49,6 +49,7 @@ type KeyError struct {
 	Path  string // the path of the offending field in it; empty if it is the type itself
 	Field string // the type of that field
 	Role  string // "a key", or orderedRole
+	Open  bool   // the field is an interface
 }
 
 // Error returns the path of the field and what keys are made of.
@@ -56,6 +57,9 @@ func (e *KeyError) Error() string {
 	at := ""
 	if e.Path != "" {
 		at = fmt.Sprintf(": field %s (%s)", e.Path, e.Field)
+	}
+	if e.Open && e.Role != orderedRole {
+		return fmt.Sprintf("everheap: type %s%s cannot be %s, as an interface says only with each value what it is; use strings, numbers, time.Time, and arrays and structs of those, and have the interface in the value", e.Type, at, e.Role)
 	}
 	numbers := "numbers"
 	if e.Role == orderedRole {

@@ -55,7 +55,7 @@ func (d *parser) enveloped(t *Type, off uintptr, v any) error {
 		return d.errorf("%v", err)
 	}
 	if typ == nil {
-		err := d.errorf("the type %q is not known: a program registers it, or a value of the collection has it", name).(*JSONError)
+		err := d.errorf("the type %q is not known: let a program that has registered it store a value of it in the collection first", name).(*JSONError)
 		err.Unknown = name
 		return err
 	}
@@ -162,7 +162,7 @@ func (u *unpacker) enveloped(off uintptr) error {
 		return in.errorf("the type %q: %v", name, err)
 	}
 	if typ == nil {
-		err := in.errorf("the type %q is not known: a program registers it, or a value of the collection has it", name).(*CompactError)
+		err := in.errorf("the type %q is not known: let a program that has registered it store a value of it in the collection first", name).(*CompactError)
 		err.Unknown = string(name)
 		return err
 	}

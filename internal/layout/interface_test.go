@@ -318,7 +318,7 @@ func TestInterface_JSONErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"Main":5}`:                                                          `field Main: want null or {"type": "…", "value": …}, got the number 5`,
 		`{"Main":{"type":"circle"}}`:                                          `field Main: want null or {"type": "…", "value": …}, got another object`,
-		`{"Main":{"type":"nobody","value":{}}}`:                               `field Main: the type "nobody" is not known: a program registers it, or a value of the collection has it`,
+		`{"Main":{"type":"nobody","value":{}}}`:                               `field Main: the type "nobody" is not known: let a program that has registered it store a value of it in the collection first`,
 		`{"All":[{"type":"circle","value":{"Radius":"x"}}]}`:                  `field All[0].value.Radius: want a number, got a string`,
 		`{"Any":{"type":"[]any","value":[{"type":"[]int","value":[1,"a"]}]}}`: `field Any.value[0].value[1]: want a number, got a string`,
 	} {

@@ -1,16 +1,16 @@
 package layout
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/everheap/everheap/internal/jsontree"
 )
 
 // parser builds the detached form of a value: it grows at the end, addresses are offset+1.
@@ -40,14 +40,9 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	if !utf8.Valid(data) {
 		return nil, d.errorf("want UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
+	v, err := jsontree.Read(data)
+	if err != nil {
 		return nil, d.errorf("%v", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, d.errorf("want one value, got more text after it")
 	}
 	return d.whole(v, true)
 }

@@ -347,7 +347,7 @@ func (t *Type) role(role string, allowed func(*Type) bool) error {
 	if bad == nil {
 		return nil
 	}
-	return &KeyError{t.String(), strings.TrimPrefix(path, "."), bad.String(), role}
+	return &KeyError{t.String(), strings.TrimPrefix(path, "."), bad.String(), role, bad.kind == Interface}
 }
 
 // offender returns the first type by value in t that is not allowed, and its path.

@@ -8,6 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/procfs"
 )
 
 // A guest is a reader that may not write the files of the space, on read-only media or for
@@ -75,7 +76,7 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 		return err
 	}
 	v.tester, v.locks = v.locks, nil // it has no locks there
-	v.namespace = namespaceOf("self")
+	v.namespace = procfs.Namespace("self")
 	var err error
 	if v.shared, err = mapping.MapReadable(mapping.FileOf(v.tester), format.LiveSize); err != nil {
 		return v.unlessCut(err)

@@ -90,6 +90,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
+	"github.com/everheap/everheap/internal/procfs"
 )
 
 // FileName names the live file in the directory of its space.
@@ -240,7 +241,7 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 			return err
 		}
 	}
-	v.namespace = namespaceOf("self")
+	v.namespace = procfs.Namespace("self")
 	if v.shared, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize); err != nil {
 		return v.unlessCut(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/mapping"
 	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/procfs"
 )
 
 // Join claims a process entry and makes the process a member. The caller holds the presence
@@ -365,7 +366,7 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	for n < len(command) && command[n] != 0 {
 		n++
 	}
-	pid, seen := v.seenAs(int(e.PID.Load()), e.Namespace.Load())
+	pid, seen := procfs.SeenAs(v.namespace, int(e.PID.Load()), e.Namespace.Load())
 	return Process{
 		Incarnation: inc, PID: pid, Foreign: !seen, Command: string(command[:n]),
 		Started:  time.Unix(0, int64(e.Started.Load())),
@@ -385,4 +386,16 @@ func (v *Live) Accompanied(active bool) bool {
 		}
 	}
 	return false
+}
+
+// saidToBeStopped reports whether the system says that the process of an incarnation is
+// stopped, or traced. False means nothing.
+func (v *Live) saidToBeStopped(i format.Incarnation) bool {
+	e := &v.words.Processes[i.Entry()]
+	pid, namespace := e.PID.Load(), e.Namespace.Load()
+	if namespace == 0 || namespace != v.namespace || format.Incarnation(e.Incarnation.Load()) != i {
+		return false
+	}
+	stopped, _ := procfs.Stopped(pid)
+	return stopped
 }

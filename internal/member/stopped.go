@@ -1,12 +1,11 @@
 package member
 
 import (
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/live"
+	"github.com/everheap/everheap/internal/procfs"
 )
 
 // Stopped reports whether the system shows the process as stopped or traced. The
@@ -15,16 +14,8 @@ func Stopped(p live.Process) bool {
 	if p.Foreign {
 		return false
 	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/stat")
-	if err != nil {
-		return false
-	}
-	s := string(b)
-	from, to := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
-	if from < 0 || to+2 >= len(s) || !strings.HasPrefix(p.Command, s[from+1:to]) {
-		return false
-	}
-	return s[to+2] == 'T' || s[to+2] == 't'
+	stopped, command := procfs.Stopped(uint64(p.PID))
+	return stopped && strings.HasPrefix(p.Command, command)
 }
 
 // Moves reports whether a process has the space open, and is not stopped as far as the

@@ -55,15 +55,13 @@ func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached,
 		parse = t.ParseCompact
 	}
 	for {
-		v, err = parse(b)
+		if v, err = parse(b); err == nil {
+			return v, nil
+		}
 		if name := layout.UnknownConcrete(err); name == "" || !f.learn(name) {
-			break
+			return nil, f.Explain(part, t, err)
 		}
 	}
-	if err != nil {
-		return nil, f.Explain(part, t, err)
-	}
-	return v, nil
 }
 
 // learn looks for a value that has a concrete type of a name, and reports whether there is one.

@@ -11,8 +11,8 @@ import (
 )
 
 // Indexed walks the entries that an index leads to, in its order: those whose first fields have
-// the values in equal, and whose next one lies between two bounds.
-func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]byte, from, to Bound, yield Yield) error {
+// the values in equal, and whose next one lies between two bounds; back is from the last one.
+func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]byte, from, to Bound, back bool, yield Yield) error {
 	l, err := indexing.OpenStored(ed, f.ID, name)
 	if err != nil {
 		return err
@@ -21,7 +21,7 @@ func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]
 	if err != nil {
 		return err
 	}
-	return l.Between(lo, hi, false, func(form string, at int) (bool, error) {
+	return l.Between(lo, hi, back, func(form string, at int) (bool, error) {
 		entry, err := l.Entry(form, at)
 		if err != nil {
 			return false, err

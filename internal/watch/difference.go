@@ -20,6 +20,7 @@ type Difference struct {
 	index   int
 	key     *layout.Type
 	value   *layout.Type
+	ed      *edit.Editor // of the newer version
 }
 
 // CopyKey copies the key to the variable at dst.
@@ -29,7 +30,7 @@ func (d *Difference) CopyKey(dst unsafe.Pointer) error {
 
 // CopyValue copies one of the values to the variable at dst.
 func (d *Difference) CopyValue(dst unsafe.Pointer, p edit.StoredPart) error {
-	return d.value.CopyOut(dst, p.Pointer, p.Bounds)
+	return d.ed.Blame(p.Bounds, d.value.CopyOut(dst, p.Pointer, p.Bounds))
 }
 
 // Encoded renders the key and the values, in the compact form or as JSON; nil where there are
@@ -60,7 +61,7 @@ func same(c *edit.Comparison, p object.Pair) (bool, error) {
 
 // difference returns what a pair says.
 func difference(c *edit.Comparison, p object.Pair) *Difference {
-	d := &Difference{Version: c.Now.Version(), index: int(p.Index), key: c.Key, value: c.Value}
+	d := &Difference{Version: c.Now.Version(), index: int(p.Index), key: c.Key, value: c.Value, ed: c.Now}
 	d.Was, d.Now = part(c, c.Was, p.Was), part(c, c.Now, p.Now)
 	switch {
 	case c.Key == nil:

@@ -64,7 +64,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 		})
 	}
 	for n := uint64(1); n <= commits; n++ {
-		if err := sp.Alone(false).WriteValue(of, unsafe.Pointer(&n)); err != nil {
+		if err := sp.Alone(false).Edit(func(tx *engine.Tx) error { return tx.WriteValue(of, unsafe.Pointer(&n)) }); err != nil {
 			t.Fatal(err)
 		}
 		for range watchers {

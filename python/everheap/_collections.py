@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, MutableSequence, ValuesView
-from typing import TYPE_CHECKING, Any, Callable, Generic, NamedTuple, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Generic, NamedTuple, Optional, Tuple, TypeVar, Union, overload
 
 from . import _everheap, _types
 from ._errors import Closed, IndexNotFound, Invalid, NotFound, WrongType
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
+
     from ._space import Space
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+D = TypeVar("D")
 
 _KEYS, _VALUES, _BACK, _PREFIX, _FROM, _TO, _AFTER_FROM, _AFTER_TO = 1, 2, 4, 8, 16, 32, 64, 128
 _MISSING: Any = object()
@@ -89,44 +92,75 @@ class _Base(_everheap.Collection):
         raise TypeError("everheap: a collection belongs to its process; open the space in the other one, by its name")
 
 
-class _Keys(KeysView):
-    def __iter__(self) -> Iterator:
+class _Keys(KeysView[K]):
+    _mapping: "Map[K, Any]"
+
+    def __iter__(self) -> Iterator[K]:
         return self._mapping._walk(_KEYS)
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[K]:
         return (k for k, _ in self._mapping._walk(_KEYS | _VALUES | _BACK))
 
 
-class _Values(ValuesView):
-    def __iter__(self) -> Iterator:
+class _Values(ValuesView[V]):
+    _mapping: "Map[Any, V]"
+
+    def __iter__(self) -> Iterator[V]:
         return self._mapping._walk(_VALUES)
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[V]:
         return self._mapping._walk(_VALUES | _BACK)
 
 
-class _Items(ItemsView):
-    def __iter__(self) -> Iterator:
+class _Items(ItemsView[K, V]):
+    _mapping: "Map[K, V]"
+
+    def __iter__(self) -> Iterator[Tuple[K, V]]:
         return self._mapping._walk(_KEYS | _VALUES)
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[Tuple[K, V]]:
         return self._mapping._walk(_KEYS | _VALUES | _BACK)
 
 
-class Map(_Base, MutableMapping, Generic[K, V]):
+class Map(_Base, MutableMapping[K, V], Generic[K, V]):
     """A map of a space: a MutableMapping. What it returns is a copy of what is stored: change it
     and set it again, or use modify. An iteration sees one version."""
 
-    def keys(self) -> KeysView:
+    if TYPE_CHECKING:  # what the extension has, with the types of this map
+        def __getitem__(self, key: K) -> V: ...
+        def __setitem__(self, key: K, value: V) -> None: ...
+        def __delitem__(self, key: K) -> None: ...
+        def __iter__(self) -> Iterator[K]: ...
+        @overload
+        def get(self, key: K) -> Optional[V]: ...
+        @overload
+        def get(self, key: K, default: Union[V, D]) -> Union[V, D]: ...
+        def get(self, key: Any, default: Any = None) -> Any: ...
+        @overload
+        def get_many(self, keys: Iterable[K]) -> list[Optional[V]]: ...
+        @overload
+        def get_many(self, keys: Iterable[K], default: Union[V, D]) -> list[Union[V, D]]: ...
+        def get_many(self, keys: Any, default: Any = None) -> Any: ...
+
+    def keys(self) -> KeysView[K]:
         return _Keys(self)
 
-    def values(self) -> ValuesView:
+    def values(self) -> ValuesView[V]:
         return _Values(self)
 
-    def items(self) -> ItemsView:
+    def items(self) -> ItemsView[K, V]:
         return _Items(self)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    @overload
+    def update(self, __pairs: "SupportsKeysAndGetItem[K, V]", **kwargs: V) -> None: ...
+
+    @overload
+    def update(self, __pairs: Iterable[Tuple[K, V]], **kwargs: V) -> None: ...
+
+    @overload
+    def update(self, **kwargs: V) -> None: ...
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
         """As of a dict, in one transaction: all of the entries are stored, or none."""
         if len(args) > 1:
             raise TypeError(f"update expected at most 1 argument, got {len(args)}")
@@ -137,11 +171,11 @@ class Map(_Base, MutableMapping, Generic[K, V]):
             pairs = [*pairs, *kwargs.items()]
         self._set_many(pairs)
 
-    def modify(self, key: K, change: Callable[[V], Optional[V]], default: Any = _MISSING) -> V:
+    def modify(self, key: K, change: Callable[[V], Optional[V]], default: V = _MISSING) -> V:
         """Passes the value of a key to change, and stores what it returns, or the value itself if
         it returns None: in one transaction. default is the value of a key that is missing."""
         with self._space._joined():
-            value = self.get(key, _MISSING)
+            value: V = self.get(key, _MISSING)
             if value is _MISSING:
                 if default is _MISSING:
                     raise NotFound(key)
@@ -151,7 +185,13 @@ class Map(_Base, MutableMapping, Generic[K, V]):
             self[key] = value
         return value
 
-    def pop(self, key: K, default: Any = _MISSING) -> Any:  # type: ignore[override]
+    @overload
+    def pop(self, key: K) -> V: ...
+
+    @overload
+    def pop(self, key: K, default: Union[V, D]) -> Union[V, D]: ...
+
+    def pop(self, key: K, default: Any = _MISSING) -> Any:
         with self._space._joined():
             value = self.get(key, _MISSING)
             if value is not _MISSING:
@@ -161,15 +201,15 @@ class Map(_Base, MutableMapping, Generic[K, V]):
             raise NotFound(key)
         return default
 
-    def popitem(self) -> Any:
+    def popitem(self) -> Tuple[K, V]:
         with self._space._joined():
             for key, value in self.items():
                 self._discard(key)
                 return key, value
         raise NotFound("popitem(): the map is empty")
 
-    def setdefault(self, key: K, default: Any = None) -> Any:
-        value = self.get(key, _MISSING)
+    def setdefault(self, key: K, default: Any = None) -> V:
+        value: V = self.get(key, _MISSING)
         if value is not _MISSING:
             return value
         with self._space._joined():
@@ -185,29 +225,29 @@ class Map(_Base, MutableMapping, Generic[K, V]):
                 self._discard(key)
 
 
-class Range(Iterable[K]):
+class Range(Iterable[K], Generic[K, V]):
     """The part of a sorted map between two keys: its keys, values() and items(), in order or
     reversed(). It is looked up each time that it is used."""
 
-    def __init__(self, of: "Sorted", flags: int, lo: Any, hi: Any) -> None:
+    def __init__(self, of: "Sorted[K, V]", flags: int, lo: Any, hi: Any) -> None:
         self._of, self._flags, self._lo, self._hi = of, flags, lo, hi
 
-    def _walk(self, what: int) -> Iterator:
+    def _walk(self, what: int) -> Iterator[Any]:
         return self._of._walk(what | self._flags, self._lo, self._hi)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[K]:
         return (k for k, _ in self._walk(_KEYS | _VALUES))
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[K]:
         return (k for k, _ in self._walk(_KEYS | _VALUES | _BACK))
 
-    def keys(self) -> Iterator:
+    def keys(self) -> Iterator[K]:
         return iter(self)
 
-    def values(self, reverse: bool = False) -> Iterator:
+    def values(self, reverse: bool = False) -> Iterator[V]:
         return self._walk(_VALUES | (_BACK if reverse else 0))
 
-    def items(self, reverse: bool = False) -> Iterator:
+    def items(self, reverse: bool = False) -> Iterator[Tuple[K, V]]:
         return self._walk(_KEYS | _VALUES | (_BACK if reverse else 0))
 
     def __len__(self) -> int:
@@ -224,12 +264,20 @@ class Range(Iterable[K]):
 class Sorted(Map[K, V]):
     """A map whose entries are in the order of their keys. m[a:b] are those from a on and before b."""
 
-    def _slice(self, s: slice) -> Range:
+    if TYPE_CHECKING:
+        @overload
+        def __getitem__(self, key: slice) -> Range[K, V]: ...  # type: ignore[misc]
+        @overload
+        def __getitem__(self, key: K) -> V: ...
+        def __getitem__(self, key: Any) -> Any: ...
+        def __delitem__(self, key: Union[K, slice]) -> None: ...
+
+    def _slice(self, s: slice) -> Range[K, V]:
         if s.step is not None:
             raise Invalid("everheap: a slice by keys has no step")
         return self._range(s.start, s.stop, (True, False))
 
-    def _range(self, lo: Any, hi: Any, inclusive: Any) -> Range:
+    def _range(self, lo: Optional[K], hi: Optional[K], inclusive: Tuple[bool, bool]) -> Range[K, V]:
         flags = 0
         if lo is not None:
             flags |= _FROM | (0 if inclusive[0] else _AFTER_FROM)
@@ -242,12 +290,12 @@ class Sorted(Map[K, V]):
             for key in self._slice(s):
                 self._discard(key)
 
-    def irange(self, minimum: Any = None, maximum: Any = None, inclusive: Any = (True, True), reverse: bool = False) -> Iterator:
+    def irange(self, minimum: Optional[K] = None, maximum: Optional[K] = None, inclusive: Tuple[bool, bool] = (True, True), reverse: bool = False) -> Iterator[K]:
         """The keys between two, as of a SortedDict."""
         r = self._range(minimum, maximum, inclusive)
-        return reversed(r) if reverse else iter(r)  # type: ignore[call-overload]
+        return r.__reversed__() if reverse else iter(r)
 
-    def prefix(self, text: str) -> Iterator:
+    def prefix(self, text: str) -> Iterator[Tuple[K, V]]:
         """The entries whose keys begin with a text."""
         return self._walk(_KEYS | _VALUES | _PREFIX, text)
 
@@ -255,7 +303,7 @@ class Sorted(Map[K, V]):
         """How many keys are less than one, which need not be in the map."""
         return self._rank(key)
 
-    def peekitem(self, index: int = -1) -> Any:
+    def peekitem(self, index: int = -1) -> Tuple[K, V]:
         """The entry with so many before it, or from the end."""
         with self._space._looking():
             n = len(self)
@@ -264,17 +312,17 @@ class Sorted(Map[K, V]):
                 raise IndexNotFound(f"everheap: entry {index} of a sorted map of {n}")
             return self._nth(i)
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[K]:
         return (k for k, _ in self._walk(_KEYS | _VALUES | _BACK))
 
 
-class List(_Base, MutableSequence, Generic[T]):
+class List(_Base, MutableSequence[T], Generic[T]):
     """A list of a space: a MutableSequence. It grows and shrinks at its end; insert and del
     elsewhere move all that follow."""
 
     def _index(self, i: Any, n: int) -> int:
         try:
-            j = i.__index__()
+            j: int = i.__index__()
         except AttributeError:
             raise WrongType(f"everheap: the index of a list is an int or a slice, and not {type(i).__name__}") from None
         j = j + n if j < 0 else j
@@ -288,6 +336,15 @@ class List(_Base, MutableSequence, Generic[T]):
             raise IndexNotFound(f"everheap: index {i} of a list of {len(self)}")
         return value
 
+    if TYPE_CHECKING:
+        def get(self, i: int, default: Any = None) -> Any: ...
+
+    @overload
+    def __getitem__(self, i: int) -> T: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[T]: ...
+
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             with self._space._looking():
@@ -296,6 +353,12 @@ class List(_Base, MutableSequence, Generic[T]):
             return self._element(i)
         with self._space._looking():
             return self._element(self._index(i, len(self)))
+
+    @overload
+    def __setitem__(self, i: int, value: T) -> None: ...
+
+    @overload
+    def __setitem__(self, i: slice, value: Iterable[T]) -> None: ...
 
     def __setitem__(self, i: Any, value: Any) -> None:
         with self._space._joined():
@@ -312,7 +375,7 @@ class List(_Base, MutableSequence, Generic[T]):
                 raise Invalid(f"everheap: {len(values)} values for a slice of {len(at)} elements")
             self._set_many(zip(at, values))
 
-    def __delitem__(self, i: Any) -> None:
+    def __delitem__(self, i: Union[int, slice]) -> None:
         with self._space._joined():
             n = len(self)
             if not isinstance(i, slice):
@@ -335,26 +398,26 @@ class List(_Base, MutableSequence, Generic[T]):
             self._discard(j)
         self._extend(tail[kept:])
 
-    def insert(self, i: int, value: Any) -> None:
+    def insert(self, i: int, value: T) -> None:
         with self._space._joined():
             n = len(self)
             j = max(i + n, 0) if i < 0 else min(i, n)
             self._splice(j, j, [value])
 
-    def append(self, value: Any) -> None:
+    def append(self, value: T) -> None:
         self._extend((value,))
 
-    def extend(self, values: Iterable) -> None:
+    def extend(self, values: Iterable[T]) -> None:
         """Adds values at the end, in one transaction."""
         self._extend(list(values) if values is self else values)
 
-    def pop(self, i: int = -1) -> Any:
+    def pop(self, i: int = -1) -> T:
         with self._space._joined():
             n = len(self)
             if n == 0:
                 raise IndexNotFound("everheap: pop from an empty list")
             j = self._index(i, n)
-            value = self._element(j)
+            value: T = self._element(j)
             self._splice(j, j + 1, [])
             return value
 
@@ -369,20 +432,22 @@ class List(_Base, MutableSequence, Generic[T]):
     def __contains__(self, value: object) -> bool:
         return any(v == value for v in self)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[T]:
         return self._walk(_VALUES)
 
-    def __reversed__(self) -> Iterator:
+    def __reversed__(self) -> Iterator[T]:
         return self._walk(_VALUES | _BACK)
 
-    def __iadd__(self, values: Iterable) -> "List":
+    def __iadd__(self, values: Iterable[T]) -> "List[T]":
         self.extend(values)
         return self
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, List):
-            return self._space._key == other._space._key and self.id == other.id or list(self) == list(other)
-        return list(self) == other if isinstance(other, list) else NotImplemented
+            return bool(self._space._key == other._space._key and self.id == other.id or list(self) == list(other))
+        if isinstance(other, list):
+            return list(self) == other
+        return NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -391,14 +456,17 @@ class Ref(_Base, Generic[T]):
     """A reference to one object: it has an identity, so references can form circles, and two
     references to the same object are equal."""
 
-    def _found(self) -> "Ref":
+    _wanted: Any  # the Python type of the value, if the program gave one
+
+    def _found(self) -> "Ref[T]":
         if not self._handle:
             self._space._bind(self, self._space._call("lookup", id=self.id, txn=self._space._core.innermost()), None, self._wanted)
         return self
 
-    def get(self) -> T:  # type: ignore[override]
+    def get(self) -> T:
         """The value: a copy."""
-        return _everheap.Collection.get(self._found(), None)
+        value: T = _everheap.Collection.get(self._found(), None)
+        return value
 
     def set(self, value: T) -> None:
         """Stores another value."""
@@ -414,13 +482,22 @@ class Ref(_Base, Generic[T]):
             self.set(value)
         return value
 
-    value = property(get, set, doc="The value: a copy. Setting it stores another one.")
+    @property
+    def value(self) -> T:
+        """The value: a copy. Setting it stores another one."""
+        return self.get()
+
+    @value.setter
+    def value(self, value: T) -> None:
+        self.set(value)
 
     def watch(self, initial: bool = False) -> Watcher:
         return _Base.watch(self._found(), initial)
 
     def __eq__(self, other: object) -> bool:
-        return self.id == other.id and self._space._key == other._space._key if isinstance(other, Ref) else NotImplemented
+        if isinstance(other, Ref):
+            return bool(self.id == other.id and self._space._key == other._space._key)
+        return NotImplemented
 
     def __hash__(self) -> int:
         return hash((self._space._key, self.id))

@@ -8,16 +8,20 @@ import os
 import threading
 import weakref
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List as _List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterator, List as _List, NamedTuple, Optional, Tuple, Type, TypeVar, Union, overload
 
 from . import _everheap, _types
 from ._collections import Handle, List, Map, Ref, Sorted, _Base, _kinds
 from ._errors import Closed, Error, NotFound, OwnerDied, Self, TypeChanged, Unstorable
 
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
 _VIEW, _UPDATE, _VIEW_AT, _DURABLE = 0, 1, 2, 3
 
 _open_spaces: "Dict[int, Space]" = {}  # by the handle of the library
-_shared: Dict[Tuple[str, bool], Any] = {}  # what spaces of this process share: by directory and durability
+_shared: "Dict[Tuple[str, bool, bool, bool], _Opened]" = {}  # what spaces of this process share: by directory, durability, reading, verifying
 
 
 def _operate(handle: int, op: str, /, **arguments: Any) -> Any:
@@ -43,8 +47,8 @@ def open(name: Union[str, "os.PathLike[str]"], *, read_only: bool = False, max_s
     and creates it if it does not exist. The options are those of Go: WithReadOnly, WithMaxSize
     (bytes), WithFlushInterval (seconds), Durable, WithVerify, WithDir, WithMode, WithoutCollect.
 
-    Openings of one process share what they can; what an opening says of durability, reading and
-    verifying is its own."""
+    Openings of one process share what they can; what an opening says of durability and verifying
+    is its own. One that reads only and one that writes exclude each other: Busy."""
     text = os.fspath(name)
     if isinstance(text, bytes):
         text = os.fsdecode(text)
@@ -107,8 +111,8 @@ class Space:
         self._key = opened.dir
         self._shared_key = key
         self._made: Dict[Any, Any] = {}
-        weak = weakref.ref(self)  # codecs cannot be in cycles that the collector finds
-        self._concrete = _types.Concrete(lambda kind, index: lambda id: weak()._handles_for([], None)(kind, index)(id), self._made)
+        weak = weakref.proxy(self)  # codecs cannot be in cycles that the collector finds
+        self._concrete = _types.Concrete(lambda kind, index: lambda id: weak._handles_for([], None)(kind, index)(id), self._made)
         self._known: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
         self._closed = False
         self._mutexes: Dict[str, int] = {}
@@ -159,34 +163,70 @@ class Space:
 
     # ---- collections ----
 
-    def map(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Map:
+    @overload
+    def map(self, name: str, key: Type[K], value: Type[V], *, evolve: bool = False) -> Map[K, V]: ...
+
+    @overload
+    def map(self, name: str, key: Type[K], value: Any, *, evolve: bool = False) -> Map[K, Any]: ...
+
+    @overload
+    def map(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Map[Any, Any]: ...
+
+    def map(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Map[Any, Any]:
         """The map with a name. It is created if types are given and there is none; without types
         it is read with those that are stored, records as generated dataclasses."""
-        return self._collection("map", name, key, value, evolve)
+        found: Map[Any, Any] = self._collection("map", name, key, value, evolve)
+        return found
 
-    def sorted(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Sorted:
+    @overload
+    def sorted(self, name: str, key: Type[K], value: Type[V], *, evolve: bool = False) -> Sorted[K, V]: ...
+
+    @overload
+    def sorted(self, name: str, key: Type[K], value: Any, *, evolve: bool = False) -> Sorted[K, Any]: ...
+
+    @overload
+    def sorted(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Sorted[Any, Any]: ...
+
+    def sorted(self, name: str, key: Any = None, value: Any = None, *, evolve: bool = False) -> Sorted[Any, Any]:
         """The sorted map with a name; see map."""
-        return self._collection("sorted", name, key, value, evolve)
+        found: Sorted[Any, Any] = self._collection("sorted", name, key, value, evolve)
+        return found
 
-    def list(self, name: str, value: Any = None, *, evolve: bool = False) -> List:
+    @overload
+    def list(self, name: str, value: Type[T], *, evolve: bool = False) -> List[T]: ...
+
+    @overload
+    def list(self, name: str, value: Any = None, *, evolve: bool = False) -> List[Any]: ...
+
+    def list(self, name: str, value: Any = None, *, evolve: bool = False) -> List[Any]:
         """The list with a name; see map."""
-        return self._collection("list", name, None, value, evolve)
+        found: List[Any] = self._collection("list", name, None, value, evolve)
+        return found
 
-    def ref(self, name: str, value: Any = None, initial: Any = None, *, evolve: bool = False) -> Ref:
+    @overload
+    def ref(self, name: str, value: Type[T], initial: Optional[T] = None, *, evolve: bool = False) -> Ref[T]: ...
+
+    @overload
+    def ref(self, name: str, value: None = None, *, initial: T, evolve: bool = False) -> Ref[T]: ...
+
+    @overload
+    def ref(self, name: str, value: Any = None, initial: Any = None, *, evolve: bool = False) -> Ref[Any]: ...
+
+    def ref(self, name: str, value: Any = None, initial: Any = None, *, evolve: bool = False) -> Ref[Any]:
         """The single value with a name; see map. One that is created is initial, or zero."""
         if value is None and initial is not None:
             value = type(initial)
         with self._joined() if initial is not None else _nothing():
             known = initial is None or self._named(name)
-            ref = self._collection("ref", name, None, value, evolve)
+            ref: Ref[Any] = self._collection("ref", name, None, value, evolve)
             if not known:
                 ref.set(initial)
         return ref
 
-    def new_ref(self, value: Any, type: Any = None) -> Ref:
+    def new_ref(self, value: T, type: Any = None) -> Ref[T]:
         """A reference to a new object, within update(). It lives while something refers to it."""
         spec = _types.Spec().collection("ref", None, type if type is not None else value.__class__)
-        ref: Ref = self._bind(Ref.__new__(Ref), self._call("new", spec=spec, txn=self._writing()), None, type if type is not None else value.__class__)
+        ref: Ref[T] = self._bind(Ref.__new__(Ref), self._call("new", spec=spec, txn=self._writing()), None, type if type is not None else value.__class__)
         ref.set(value)
         return ref
 
@@ -280,11 +320,11 @@ class Space:
 
     def collections(self) -> _List[Tuple[str, str, int]]:
         """The named collections: name, type in Go syntax, number of entries."""
-        return [tuple(c) for c in self._call("collections", txn=self._core.innermost())]  # type: ignore[misc]
+        return [(name, type, n) for name, type, n in self._call("collections", txn=self._core.innermost())]
 
     def drop(self, name: str) -> bool:
         """Removes the name of a collection; what nothing else refers to is collected later."""
-        return self._call("drop", name=name, txn=self._core.innermost())
+        return bool(self._call("drop", name=name, txn=self._core.innermost()))
 
     def rename(self, name: str, to: str) -> None:
         """Gives a collection another name."""
@@ -292,7 +332,7 @@ class Space:
 
     def types(self, *names: str) -> str:
         """The stored types as a Go source file."""
-        return self._call("types", names=list(names))
+        return str(self._call("types", names=list(names)))
 
     # ---- transactions ----
 
@@ -368,16 +408,16 @@ class Space:
 
     def stats(self) -> Dict[str, Any]:
         """What the space has, and takes: sizes are bytes."""
-        return self._call("stats")
+        return dict(self._call("stats"))
 
     def processes(self) -> _List[Tuple[int, str, int, bool, bool]]:
         """The processes that have it open: pid, command, commits, whether it writes, whether it is this one."""
-        return [tuple(p) for p in self._call("processes")]  # type: ignore[misc]
+        return [(pid, command, commits, writes, mine) for pid, command, commits, writes, mine in self._call("processes")]
 
     @property
     def version(self) -> int:
         """The number of the version that this thread sees."""
-        return self._call("version", txn=self._core.innermost())
+        return int(self._call("version", txn=self._core.innermost()))
 
 
 @contextmanager
@@ -426,14 +466,15 @@ class Transaction:
         """The number of the version that it sees."""
         if not self.open:
             raise Closed("everheap: the transaction has ended")
-        return self._space._call("version", txn=self._tx.txn)
+        return int(self._space._call("version", txn=self._tx.txn))
 
     def peek(self, collection: Any, key: Any = None) -> memoryview:
         """The stored bytes of a value that is a str or bytes, without a copy, in a view. A view
         lasts until the last memoryview is released."""
         if not self.open:
             raise Closed("everheap: the transaction has ended")
-        return collection._peek(self._tx, key)
+        lent: memoryview = collection._peek(self._tx, key)
+        return lent
 
 
 class _Aborted:

@@ -51,6 +51,7 @@ _INTS = {"int": (8, 1), "int8": (1, 1), "int16": (2, 1), "int32": (4, 1), "int64
          "uint": (8, 0), "uint8": (1, 0), "uint16": (2, 0), "uint32": (4, 0), "uint64": (8, 0)}
 
 _INITIALISMS = frozenset("ACL API ASCII CPU CSS DNS EOF GUID HTML HTTP HTTPS ID IP JSON QPS RAM RPC SLA SMTP SQL SSH TCP TLS TTL UDP UI UID URI URL UTF8 UUID VM XML XMPP XSRF XSS".split())
+_DECLARED = re.compile(r"[^\[\]*{} ]*\.[^\[\]*{} ]+(\[.*\])?")  # names of types that a program has declared
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*_?\Z")
 
 
@@ -174,14 +175,14 @@ class Spec:
 
     def collection(self, kind: str, key: Any, value: Any) -> str:
         if kind in ("map", "sorted"):
-            head = f"{kind}[{self.type(key, 'the key')}]{self.type(value, '')}"
+            head = f"{kind}[{self.text(key, 'the key')}]{self.text(value, '')}"
         elif kind == "list":
-            head = "[]" + self.type(value, "")
+            head = "[]" + self.text(value, "")
         else:
-            head = "*" + self.type(value, "")
+            head = "*" + self.text(value, "")
         return "\n\n".join([head] + self.declarations)
 
-    def type(self, t: Any, path: str) -> str:
+    def text(self, t: Any, path: str) -> str:
         origin, args = typing.get_origin(t), typing.get_args(t)
         if isinstance(t, (str, typing.ForwardRef)):
             raise Unstorable(f"everheap: {path}: {_text(t)} is a name and no type; give the class, or name it in an annotation of a class in a module")
@@ -189,7 +190,7 @@ class Spec:
             for a in args[1:]:
                 if isinstance(a, GoType):
                     return a.text
-            return self.type(args[0], path)
+            return self.text(args[0], path)
         simple = {bool: "bool", int: "int", float: "float64", complex: "complex128", str: "string", bytes: "[]byte",
                   datetime.datetime: "time.Time", datetime.timedelta: "time.Duration"}
         if isinstance(t, type) and t in simple:
@@ -199,21 +200,21 @@ class Spec:
         inner = _optional(t)
         if inner is not None:
             if handle_of(inner) is not None:
-                return self.type(inner, path)
+                return self.text(inner, path)
             if _optional(inner) is not None:
                 raise refuse(t, path)
-            return "*" + self.type(inner, path)
+            return "*" + self.text(inner, path)
         h = handle_of(t)
         if h is not None:
-            return f"everheap.{h[0]}[{', '.join(self.type(a, path) for a in h[1])}]"
+            return f"everheap.{h[0]}[{', '.join(self.text(a, path) for a in h[1])}]"
         if origin is list and args:
-            return "[]" + self.type(args[0], path + "[]")
+            return "[]" + self.text(args[0], path + "[]")
         if origin is dict and args:
-            return f"everheap.Dict[{self.type(args[0], path + '{}')}, {self.type(args[1], path + '{}')}]"
+            return f"everheap.Dict[{self.text(args[0], path + '{}')}, {self.text(args[1], path + '{}')}]"
         if origin is tuple and args:
             if len(args) == 2 and args[1] is Ellipsis:
-                return "[]" + self.type(args[0], path + "[]")
-            parts = [f"Item{i} {self.type(a, f'{path}[{i}]')}" for i, a in enumerate(args) if a != ()]
+                return "[]" + self.text(args[0], path + "[]")
+            parts = [f"Item{i} {self.text(a, f'{path}[{i}]')}" for i, a in enumerate(args) if a != ()]
             return "struct{" + "; ".join(parts) + "}"
         if isinstance(t, type) and (dataclasses.is_dataclass(t) or _is_namedtuple(t)):
             return self.struct(t, path)
@@ -234,7 +235,7 @@ class Spec:
         lines.append(f"type {name} struct {{")
         names = _names_of(cls, path)
         for stored_field, (attr, _, hint) in zip(names, _fields_of(cls, path)):
-            lines.append(f"\t{stored_field} {self.type(hint, (path + '.' if path else cls.__name__ + '.') + attr)}")
+            lines.append(f"\t{stored_field} {self.text(hint, (path + '.' if path else cls.__name__ + '.') + attr)}")
         lines.append("}")
         self.declarations[at] = "\n".join(lines)
         return name
@@ -268,12 +269,25 @@ class Binder:
         self.nodes: List[Any] = []
         self.memo: Dict[Any, int] = {}
         self.generated: Dict[int, Any] = {}
+        self.pointed = -1  # the struct whose class stands for a pointer to it, in an interface
         self.annotating: List[int] = []
+        self.path = ""  # of the field that is bound
 
     def codec(self, index: int, t: Any) -> Any:
         """The codec of the stored type with an index, for the Python type t, None for any."""
         at = self.bind(index, t)
         return _everheap.Codec(at, self.nodes)
+
+    def part(self, i: int, t: Any, step: str) -> int:
+        """bind for a part of the type that is being bound: step says which, for errors."""
+        outer = self.path
+        self.path += step
+        at = self.bind(i, t)
+        self.path = outer
+        return at
+
+    def refuse(self, why: str) -> Unstorable:
+        return Unstorable(f"everheap: {f'field {self.path}: ' if self.path else ''}{why}; let a Go program read it")
 
     def bind(self, i: int, t: Any) -> int:
         if typing.get_origin(t) is typing.Annotated:
@@ -345,13 +359,13 @@ class Binder:
                 if inner is None:
                     raise Mismatch
             if self.stored[s["elem"]]["kind"] == "pointer":
-                raise Unstorable("everheap: a pointer to a pointer has no Python type; let a Go program read it")
+                raise self.refuse("a pointer to a pointer has no Python type")
             return made(_POINTER, "Optional", elem=self.bind(s["elem"], inner))
         if kind in ("dict", "built-in map"):
             args = typing.get_args(t) if t is not None else (None, None)
             if t is not None and typing.get_origin(t) is not dict:
                 raise Mismatch
-            return made(_DICT, "dict", elem=self.bind(s["elem"], args[1]), fields=[("key", self.bind(s["key"], args[0]))])
+            return made(_DICT, "dict", elem=self.part(s["elem"], args[1], "{}"), fields=[("key", self.part(s["key"], args[0], "{key}"))])
         if kind == "interface":
             want(Any)
             return made(_INTERFACE, "Any", cls=weakref.proxy(self.concrete))  # the space has it
@@ -359,7 +373,7 @@ class Binder:
             return self.row(made, kind, s, i, t)
         if kind == "struct":
             return self.struct(made, s, i, t)
-        raise Unstorable(f"everheap: the stored type {name or kind} has no Python type")
+        raise self.refuse(f"the stored type {name or kind} has no Python type")
 
     def row(self, made: Callable[..., Any], kind: str, s: Dict[str, Any], i: int, t: Any) -> Any:
         elem = self.stored[s["elem"]]
@@ -379,7 +393,7 @@ class Binder:
             else:
                 raise Mismatch
         part = int(kind == "slice" and self.contains_itself(i))
-        return made(_SLICE if kind == "slice" else _ARRAY, "tuple" if as_tuple else "list", size=part, signed=int(as_tuple), n=n, elem=self.bind(s["elem"], inner))
+        return made(_SLICE if kind == "slice" else _ARRAY, "tuple" if as_tuple else "list", size=part, signed=int(as_tuple), n=n, elem=self.part(s["elem"], inner, "[]"))
 
     def contains_itself(self, i: int) -> bool:
         """Whether a slice can contain itself, also by way of pointers: then it is a part."""
@@ -400,11 +414,12 @@ class Binder:
             args = [a for a in typing.get_args(t) if a != ()] if t is not None else [None] * len(fields)
             if len(args) != len(fields) or not plain:
                 raise Mismatch
-            return made(_TUPLE, "tuple", cls=tuple, fields=[(f"[{k}]", self.bind(f["type"], a)) for k, (f, a) in enumerate(zip(fields, args))])
+            return made(_TUPLE, "tuple", cls=tuple, fields=[(f"[{k}]", self.part(f["type"], a, f"[{k}]")) for k, (f, a) in enumerate(zip(fields, args))])
+        outer = "" if self.path else (s.get("name") or "Struct").split(".")[-1]
         if t is None:
             cls = self.generate(s, i)
             attrs = [f.name for f in dataclasses.fields(cls)]
-            return made(_OBJECT, cls.__name__, cls=cls, fields=[(a, self.bind(f["type"], None)) for a, f in zip(attrs, fields)])
+            return made(_OBJECT, cls.__name__, cls=cls, fields=[(a, self.part(f["type"], None, f"{outer}.{a}")) for a, f in zip(attrs, fields)])
         if not (isinstance(t, type) and (dataclasses.is_dataclass(t) or _is_namedtuple(t))):
             raise Mismatch
         own = _fields_of(t, "")
@@ -414,14 +429,14 @@ class Binder:
         for (attr, given, hint), f in zip(own, fields):
             if f["name"] != (given or f["name"]) or (given is None and f["name"] != go_name(attr) and python_name(f["name"]) != attr):
                 raise Mismatch
-            bound.append((attr, self.bind(f["type"], hint)))
+            bound.append((attr, self.part(f["type"], hint, f"{outer}.{attr}")))
         return made(_OBJECT if dataclasses.is_dataclass(t) else _TUPLE, t.__name__, cls=t, fields=bound)
 
     def generate(self, s: Dict[str, Any], i: int) -> Any:
         """A dataclass for a stored struct: the same for the same type of a space."""
         if i in self.generated:
             return self.generated[i]
-        key = self.fingerprint(i)
+        key = ("*" if i == self.pointed else "") + self.fingerprint(i)
         if key in self.made:
             self.generated[i] = self.made[key]
             return self.made[key]
@@ -431,8 +446,8 @@ class Binder:
             attrs = [n + "_" if keyword.iskeyword(n) else n for n in names]
         bare = (s.get("name") or "Struct").split(".")[-1]
         bare = re.sub(r"\W", "_", bare) or "Struct"
-        spec = [(a, Any, dataclasses.field(default=None, metadata={"everheap": n})) for a, n in zip(attrs, names)]
-        cls = dataclasses.make_dataclass(bare, spec)
+        spec: List[Tuple[str, Any, Any]] = [(a, Any, dataclasses.field(default=None, metadata={"everheap": n})) for a, n in zip(attrs, names)]
+        cls = dataclasses.make_dataclass(bare, spec, unsafe_hash=self.hashable(i))  # keys of a dict have hashes
         cls.__module__ = "everheap.stored"
         cls.__everheap_name__ = s.get("name", "")  # type: ignore[attr-defined]
         self.generated[i] = self.made[key] = cls
@@ -441,6 +456,13 @@ class Binder:
         for f in dataclasses.fields(cls):
             f.type = cls.__annotations__[f.name]
         return cls
+
+    def hashable(self, i: int) -> bool:
+        """Whether a type can be that of keys: its values have a hash in Python, too."""
+        s = self.stored[i]
+        if s["kind"] == "struct":
+            return all(self.hashable(f["type"]) for f in s.get("fields", []))
+        return self.hashable(s["elem"]) if s["kind"] == "array" else s["kind"].lower() not in ("slice", "pointer", "dict", "built-in map", "interface")
 
     def fingerprint(self, i: int) -> str:
         """A text that is the same for the same types."""
@@ -460,7 +482,10 @@ class Binder:
     def renumber(self, j: int, numbers: Dict[int, int]) -> str:
         s = self.stored[j]
         refs = [numbers.get(r, -1) for r in self.parts(j)]
-        return repr((s["kind"], s.get("name"), s.get("len"), [f["name"] for f in s.get("fields", [])], refs))
+        name = s.get("name") or ""
+        if not _DECLARED.fullmatch(name) or s["kind"].lower() in ("map", "sorted", "list", "ref", "dict", name.lower()):
+            name = ""  # what is known of the other types, and which descriptions have it differs
+        return repr((s["kind"].lower(), name, s.get("len") or 0, [f["name"] for f in s.get("fields", [])], refs))
 
     def annotation(self, i: int) -> Any:
         """The Python type that stands for a stored one."""
@@ -489,7 +514,7 @@ class Binder:
             self.annotating.pop()
             return List[inner] if kind == "slice" else Tuple[inner, ...]  # type: ignore[valid-type]
         if kind in ("dict", "built-in map"):
-            return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc]
+            return Dict[self.annotation(s["key"]), self.annotation(s["elem"])]  # type: ignore[misc,index]
         if kind == "struct":
             fields = s.get("fields", [])
             if not s.get("name") and fields and [f["name"] for f in fields] == [f"Item{k}" for k in range(len(fields))]:
@@ -564,23 +589,31 @@ class Concrete:
         self.handle, self.made = handle, made
         self.codecs: Dict[Tuple[bytes, bytes], Any] = {}
         self.heads: Dict[type, Tuple[bytes, Any]] = {}  # by the class that a value is
+        self.pointers: Dict[type, Tuple[bytes, Any]] = {}  # by the class of a struct: what a pointer to it is
 
     def codec(self, name: bytes, descriptor: bytes) -> Any:
         """How a value of a concrete type is read."""
         have = self.codecs.get((name, descriptor))
         if have is None:
-            binder = Binder(read_descriptor(descriptor), self.handle, self.made, self)
-            have = self.codecs[name, descriptor] = binder.codec(0, None)
-            i = 0
-            while binder.stored[i]["kind"] == "pointer":
-                i = binder.stored[i]["elem"]
-            cls = binder.generated.get(i)
-            if cls is not None:
-                head = _head(name, descriptor), have
-                old = self.heads.setdefault(cls, head)
-                if old[0] != head[0]:
-                    self.heads[cls] = (b"", None)  # of two names, or a pointer to it and itself
+            stored = read_descriptor(descriptor)
+            pointer = stored[0]["kind"] == "pointer"
+            have = self.codecs[name, descriptor] = self.learn(_head(name, descriptor), stored, pointer, self.heads)
+            if pointer:
+                self.learn(_head(name, descriptor), stored, False, self.pointers)
         return have
+
+    def learn(self, head: bytes, stored: List[Dict[str, Any]], pointer: bool, heads: Dict[type, Tuple[bytes, Any]]) -> Any:
+        """Returns the codec of a concrete type, and enters it for the class of its values. T and *T
+        are two types in an interface, so they are two classes: each is written as it was read."""
+        binder = Binder(stored, self.handle, self.made, self)
+        i = stored[0]["elem"] if stored[0]["kind"] == "pointer" else 0
+        if pointer:
+            binder.pointed = i
+        codec = binder.codec(0, None)
+        cls = binder.generated.get(i)
+        if cls is not None and heads.setdefault(cls, (head, codec))[0] != head:
+            heads[cls] = (b"", None)  # of two names
+        return codec
 
     def of(self, v: Any) -> Tuple[bytes, Any]:
         """What stands before a value, and how it is written."""
@@ -588,6 +621,8 @@ class Concrete:
         if found is None and type(v) in _ANY:
             name, types = _ANY[type(v)]
             found = self.heads[type(v)] = _head(name.encode(), b""), Binder(types, self.handle, self.made, self).codec(0, None)
+        if found is None:
+            found = self.pointers.get(type(v))  # a struct of which only the pointer is registered
         if found is None:
             raise Unstorable(f"everheap: a {type(v).__name__} cannot be stored in an interface: that can be bool, int, float, complex, str, bytes, datetime, "
                              "timedelta, list, dict with str keys, and the class of a value that was read from an interface")

@@ -257,13 +257,15 @@ var operations = map[string]func(ctx context.Context, s *space, a *arguments) (a
 		return v, err
 	},
 	"create": func(ctx context.Context, s *space, a *arguments) (v any, err error) { // or open
-		if a.Txn == 0 {
-			return s.describe(everheap.OpenCollection(s.Space, a.Name, a.Spec))
-		}
-		err = s.in(ctx, a, true, func(sc everheap.Scope, _ *everheap.Tx) error {
+		open := func(sc everheap.Scope, _ *everheap.Tx) error {
 			v, err = s.describe(everheap.OpenCollection(sc, a.Name, a.Spec))
 			return err
-		})
+		}
+		// One that is there needs no turn. OpenCollection in a space waits for the turn without ctx,
+		// so it could not be cancelled.
+		if err = s.in(ctx, a, false, open); a.Txn == 0 && (errors.Is(err, everheap.ErrNotFound) || errors.Is(err, everheap.ErrReadOnly)) {
+			err = s.in(ctx, a, true, open)
+		}
 		return v, err
 	},
 	"new": func(ctx context.Context, s *space, a *arguments) (v any, err error) {
@@ -273,7 +275,11 @@ var operations = map[string]func(ctx context.Context, s *space, a *arguments) (a
 		})
 		return v, err
 	},
-	"evolve": func(_ context.Context, s *space, a *arguments) (any, error) {
+	"evolve": func(ctx context.Context, s *space, a *arguments) (any, error) {
+		// EvolveCollection cannot be cancelled, so the caller has the turn once before.
+		if err := s.Update(ctx, func(*everheap.Tx) error { return nil }); err != nil {
+			return nil, err
+		}
 		return nil, s.EvolveCollection(a.Name, a.Spec)
 	},
 	"differences": func(_ context.Context, s *space, a *arguments) (any, error) { return s.Differences(a.Name, a.Spec) },

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import threading
 from typing import Optional
 
 import everheap
@@ -93,6 +94,40 @@ class Maps(SpaceTest):
                 del m[0]
         self.assertEqual(sorted(seen), list(range(5000)))
         self.assertEqual(len(m), 4999)
+
+    def test_a_batch_is_one_transaction_and_one_crossing(self):
+        m, l = self.space.map("m", int, int), self.space.list("l", int)
+        for batch in (lambda: m.update((i, i) for i in range(2000)), lambda: m.update({i: -i for i in range(2000)}), lambda: l.extend(range(2000))):
+            before = self.space.version
+            batch()
+            self.assertEqual(self.space.version, before + 1)
+        crossings = []
+        walk = m._walk  # what other calls of the library would be
+        for name in ("get", "_walk", "_discard"):
+            setattr(m, name, lambda *a: crossings.append(a))
+        self.assertEqual(m.get_many(range(-1, 2001)), [None, *range(0, -2000, -1), None])
+        self.assertEqual(m.get_many([5000, 3], "none"), ["none", -3])
+        self.assertEqual((crossings, len(list(walk(1)))), ([], 2000))
+
+    def test_get_many_is_one_version(self):
+        m = self.space.map("m", int, int)
+        m.update((i, 0) for i in range(50))
+        stop = threading.Event()
+
+        def write():
+            n = 0
+            while not stop.is_set():
+                n += 1
+                m.update((i, n) for i in range(50))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(200):
+                self.assertEqual(len(set(m.get_many(range(50)))), 1)
+        finally:
+            stop.set()
+            writer.join()
 
     def test_an_update_is_all_or_nothing(self):
         m = self.space.map("m", str, int)

@@ -1,5 +1,6 @@
 """update() and view(), checkpoints, mutexes, watches, backups."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -254,6 +255,28 @@ class Others(SpaceTest):
         self.assertIn("space", repr(self.space))
 
 
+class Buffer(ctypes.Structure):
+    """A Py_buffer of C."""
+
+    _fields_ = [("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t), ("readonly", ctypes.c_int), ("ndim", ctypes.c_int),
+                ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p)]
+
+
+def address(view):
+    """Where the bytes of a memoryview are, and how many."""
+    b = Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(b), 0)
+    found = b.buf, b.len
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(b))
+    return found
+
+
+def in_line(line, at):
+    """Whether a line of /proc/self/maps has an address."""
+    lo, hi = (int(n, 16) for n in line.split()[0].split("-"))
+    return lo <= at < hi
+
+
 class Lent(SpaceTest):
     def test_bytes_without_a_copy(self):
         m, t = self.space.map("m", str, bytes), self.space.map("t", str, str)
@@ -275,6 +298,20 @@ class Lent(SpaceTest):
         view.release()
         with self.assertRaises(everheap.Closed):
             tx.peek(m, "a")
+
+    def test_the_bytes_are_those_of_the_file(self):
+        m = self.space.map("m", str, bytes)
+        m["a"] = bytes(range(256)) * 40
+        with self.space.view() as tx:
+            first, second = tx.peek(m, "a"), tx.peek(m, "a")
+            at, size = address(first)
+            self.assertEqual((at, size), address(second))  # each copy had an address of its own
+            with open("/proc/self/maps") as maps:
+                (line,) = [line for line in maps if in_line(line, at)]
+            self.assertIn(os.path.realpath(self.path), line)
+            self.assertTrue(in_line(line, at + size - 1))
+            self.assertEqual(bytes(first), m["a"])
+            first.release(), second.release()
 
     def test_an_update_lends_nothing(self):
         m, n = self.space.map("m", str, bytes), self.space.map("n", str, int)

@@ -255,10 +255,43 @@ class Refused(SpaceTest):
         with self.assertRaises(everheap.Invalid):
             self.space.map("i", str, Inner)["a"] = lacking
 
+    def test_ints_beyond_64_bits(self):
+        numbers, lists, tables, anything = self.space.map("n", int, int), self.space.list("l", List[int]), self.space.map("t", str, Dict[str, int]), self.space.map("any", str, typing.Any)
+        unsigned = self.space.map("u", everheap.uint64, everheap.uint64)
+        for n in (1 << 63, -(1 << 63) - 1, 1 << 64, 10**400, -(10**400)):
+            for f in (lambda: numbers.__setitem__(n, 1), lambda: numbers.__setitem__(1, n), lambda: numbers[n], lambda: n in numbers, lambda: numbers.get_many([1, n]), lambda: numbers.update([(1, 1), (2, n)]),
+                      lambda: lists.append([1, n]), lambda: tables.__setitem__("a", {"x": n}), lambda: anything.__setitem__("a", n), lambda: anything.__setitem__("a", [{"x": n}])):
+                with self.assertRaises(OverflowError, msg=n) as caught:
+                    f()
+                self.assertIsInstance(caught.exception, everheap.OutOfRange)
+            if n != 1 << 63:
+                with self.assertRaises(everheap.OutOfRange):
+                    unsigned[n] = 1
+        unsigned[(1 << 64) - 1] = 1 << 63
+        self.assertEqual(dict(unsigned), {(1 << 64) - 1: 1 << 63})
+        self.assertEqual((len(numbers), len(lists), len(tables), len(anything)), (0, 0, 0, 0))
+
+    def test_naive_times(self):
+        naive = datetime.datetime(2024, 1, 1)
+        times, anything = self.space.map("t", datetime.datetime, List[datetime.datetime]), self.space.map("any", str, typing.Any)
+        aware = naive.replace(tzinfo=UTC)
+        for f in (lambda: times.__setitem__(naive, []), lambda: times.__setitem__(aware, [aware, naive]), lambda: times[naive], lambda: naive in times, lambda: anything.__setitem__("a", [naive])):
+            with self.assertRaises(everheap.Invalid) as caught:
+                f()
+            self.assertIn("time zone", str(caught.exception))
+        self.assertEqual((len(times), len(anything)), (0, 0))
+
     def test_surrogates(self):
         m = self.space.map("m", str, str)
         m["a"] = b"not \xff UTF-8".decode("utf-8", "surrogateescape")  # as file names have them
         self.assertEqual(m["a"].encode("utf-8", "surrogateescape"), b"not \xff UTF-8")
+        m["a\udc80"] = "b\udcff"
+        self.assertEqual([k for k in m if m[k] == "b\udcff"], ["a\udc80"])
+        for lone in ("\ud800", "a\udbff", "\udc00", "x\udc7f"):  # that stand for no byte
+            for f in (lambda: m.__setitem__("x", lone), lambda: m.__setitem__(lone, "x"), lambda: m[lone], lambda: lone in m, lambda: m.update({"x": lone})):
+                with self.assertRaisesRegex(everheap.Invalid, "surrogate"):
+                    f()
+        self.assertEqual(len(m), 2)
 
     def test_aware_times_are_instants(self):
         m = self.space.map("m", str, datetime.datetime)
@@ -380,6 +413,31 @@ class RandomTypes(SpaceTest):
             self.assertEqual(copied, 13)
             subprocess.run([peer(), "compare", self.path, seed], check=True)
 
+    def test_random_types_of_go(self):
+        seed = str(random.randrange(1 << 30))
+        with self.subTest(seed=seed):
+            subprocess.run([peer(), "random", self.path, seed], check=True)
+            for i in range(60):
+                with self.subTest(self.space.types(f"random{i}")):
+                    copy = self.space.map if (f"random{i}", "map") in self.kinds() else self.space.sorted
+                    copy(f"random{i}_copy").update(copy(f"random{i}").items())
+            out = subprocess.run([peer(), "equal", self.path], stderr=subprocess.PIPE, text=True)
+            self.assertEqual(out.stderr, "")
+
+    def kinds(self):
+        return {(name, text.split("[")[0]) for name, text, _ in self.space.collections()}
+
+    def test_a_go_program_uses_what_python_has_declared(self):
+        @dataclasses.dataclass
+        class Circle:
+            radius: float
+            tags: List[str]
+
+        m = self.space.map("circles", str, Circle)
+        m.update(a=Circle(1.5, []), b=Circle(2.0, ["ü"]))
+        subprocess.run([peer(), "circles", self.path], check=True)
+        self.assertEqual(dict(m), {"a": Circle(3.0, ["doubled"]), "b": Circle(4.0, ["ü", "doubled"])})
+
     def test_a_record_of_go(self):
         subprocess.run([peer(), "fill", self.path, "1"], check=True)
         record = next(iter(self.space.map("records").values()))
@@ -415,3 +473,62 @@ class Codecs(unittest.TestCase):
                 codec.decode(bytes(b))
             except (SystemError, NotImplementedError, MemoryError):
                 pass
+
+
+class Registered(SpaceTest):
+    """Structs that a Go program has registered, in fields of interface types."""
+
+    def grown(self, shape):
+        """The shape that the peer expects: of the same type, and larger by 1."""
+        if shape is not None:
+            attr = "radius" if hasattr(shape, "radius") else "side"
+            setattr(shape, attr, getattr(shape, attr) + 1)
+        return shape
+
+    def through(self, way):
+        subprocess.run([peer(), "shapes", self.path, way], check=True)
+        drawings, grown = self.space.map("drawings"), self.space.map("drawings_grown")
+        for key, drawing in drawings.items():
+            if drawing.one is not None and hasattr(drawing.one, "next") and drawing.one.next and drawing.one.next.next:
+                self.assertIs(drawing.one.next.next, drawing.one)  # rings stay rings
+            drawing.one = self.grown(drawing.one)
+            grown[key] = drawing
+        subprocess.run([peer(), "grown", self.path, way], check=True)
+        return drawings
+
+    def test_by_value(self):
+        drawings = self.through("value")
+        circle = drawings["0"].one
+        self.assertEqual((type(circle).__name__, circle.radius, circle.tags), ("Circle", 1.0, ["value"]))
+        made = type(circle)(radius=5.0, tags=["made", "here"])  # it is written as what was read
+        anything = self.space.map("any", str, typing.Any)
+        anything["made"] = [made, {"again": made}]
+        self.assertEqual(anything["made"], [made, {"again": made}])
+        self.assertIs(type(drawings["0"].circle), type(circle))
+
+    def test_by_pointer(self):
+        drawings = self.through("pointer")
+        circle, plain = drawings["0"].one, drawings["1"].circle
+        self.assertEqual((type(circle).__name__, circle.radius), ("Circle", 10.0))
+        anything = self.space.map("any", str, typing.Any)
+        anything["a"] = plain  # only the pointer is registered, so that is what it is stored as
+        self.assertEqual((type(anything["a"]), anything["a"].radius), (type(circle), plain.radius))
+
+    def test_by_both(self):
+        drawings = self.through("both")
+        value, pointer = drawings["0"].one, drawings["4"].one
+        self.assertEqual((value.radius, pointer.radius), (1.0, 10.0))
+        self.assertIsNot(type(value), type(pointer))
+        self.assertIs(type(drawings["4"].circle), type(value))
+        with everheap.open(self.path) as again:  # an opening has classes of its own
+            self.assertEqual(again.map("drawings_grown")["4"].one.radius, 11.0)
+
+    def test_a_class_that_was_not_read_is_refused(self):
+        with self.assertRaises(everheap.Unstorable) as caught:
+            self.space.map("any", str, typing.Any)["a"] = Inner("a", 1.0)
+        self.assertIn("Inner", str(caught.exception))
+
+    def test_a_pointer_to_a_pointer_is_refused_by_its_path(self):
+        subprocess.run([peer(), "pointers", self.path], check=True)
+        with self.assertRaisesRegex(everheap.Unstorable, r"field Struct\.rows\[\]\.pointer\{\}: a pointer to a pointer has no Python type; let a Go program read it"):
+            self.space.map("pointers")

@@ -86,6 +86,12 @@ class Signals(SpaceTest):
         "delete": "del m['a']",
         "append": "l.append(1)",
         "lock": "s.mutex('held').lock()",
+        "acquire": "s.semaphore('all', 1).acquire()",
+        "modify": "m.modify('a', lambda n: n + 1)",
+        "pop": "l.pop()",
+        "create": "s.map('new', str, int)",
+        "evolve": "s.map('m', str, everheap.float32, evolve=True)",
+        "durable": "with s.update(durable=True): pass",
         "watch": "next(m.watch())",
     }
 
@@ -94,7 +100,7 @@ class Signals(SpaceTest):
         m["a"] = 1
         for name, code in self.WAITING.items():
             with self.subTest(name):
-                with self.space.mutex("held"), self.space.update():
+                with self.space.mutex("held"), self.space.semaphore("all", 1), self.space.update():
                     p = self.python(f"""
 import everheap, signal, sys
 s = everheap.open(sys.argv[1])
@@ -124,10 +130,13 @@ except KeyboardInterrupt:
                             break
                         except subprocess.TimeoutExpired:
                             pass
+                    else:
+                        p.kill()  # and the test fails, since it says nothing
                     out = p.stdout.read()
                     p.stdout.close()
                 self.assertIn("interrupted 1", out)
         self.assertEqual((dict(m), list(l)), ({"a": 1}, []))
+        self.assertEqual(len(self.space.collections()), 2)
 
     def test_waiting_lets_other_threads_run(self):
         m = self.space.map("m", str, int)
@@ -250,6 +259,37 @@ print("done")
         del g
         gc.collect()
         self.assertEqual(m[0], 5)
+
+    def test_generators_left_half_way_leave_their_transactions(self):
+        m = self.space.map("m", int, int)
+        m.update((i, i) for i in range(3000))
+
+        def viewing():
+            with self.space.view():
+                yield from m.items()
+
+        def updating():
+            with self.space.update():
+                for k in m:
+                    m[k] = -1
+                    yield k
+
+        walk = viewing()
+        next(walk)
+        version = self.space.version  # the thread is in that view
+        threading.Thread(target=m.__setitem__, args=(0, 7)).start()
+        self.assertEqual(self.space.version, version)
+        walk.close()
+        walk = updating()
+        for _ in range(5):
+            next(walk)
+        with self.assertRaises(everheap.Self):
+            self.space.update().__enter__()
+        del walk
+        gc.collect()
+        m[3000] = 1  # nobody holds the turn, and all that was written by half is gone
+        self.assertEqual([k for k, v in m.items() if v == -1], [])
+        self.assertEqual((m[0], m[3000]), (7, 1))
 
     def test_transactions_that_nobody_leaves_are_aborted(self):
         m = self.space.map("m", str, int)

@@ -23,6 +23,7 @@ func readText(t *testing.T, path string) string {
 
 // The program in README.md is the one that example_test.go runs.
 func TestReadme_ProgramIsTheExample(t *testing.T) {
+	inRoot(t)
 	program := strings.NewReplacer(
 		"package everheap_test\n", "package main\n",
 		"func Example() {\n", "func main() {\n",
@@ -38,6 +39,7 @@ func TestReadme_ProgramIsTheExample(t *testing.T) {
 }
 
 func TestReadme_Short(t *testing.T) {
+	inRoot(t)
 	if n := strings.Count(readText(t, "README.md"), "\n"); n >= 150 {
 		t.Errorf("README.md has %d lines", n)
 	}
@@ -45,6 +47,7 @@ func TestReadme_Short(t *testing.T) {
 
 // Every local file that a document links to is there.
 func TestDocuments_LinksLead(t *testing.T) {
+	inRoot(t)
 	link := regexp.MustCompile(`\]\(([^)#:\s"]+)(#[^)]*)?\)`)
 	for _, doc := range documents {
 		for _, m := range link.FindAllStringSubmatch(readText(t, doc), -1) {
@@ -219,6 +222,7 @@ var camel = regexp.MustCompile(`^[a-z]+[A-Z]\w*$`)
 // Package comments, and comments that define invariants, name code that exists: so nobody
 // looks for a function that was renamed.
 func TestComments_SymbolsExist(t *testing.T) {
+	inRoot(t)
 	names := declaredEverywhere(t)
 	found := 0
 	for dir := range names {
@@ -255,6 +259,7 @@ var foreignNames = map[string]bool{"NAME.new": true}
 // Every name of code in the documents exists: `pkg.Name`, `pkg.Type.Name`. So
 // they cannot speak of what was renamed.
 func TestDocuments_SymbolsExist(t *testing.T) {
+	inRoot(t)
 	_, packages := sourceImports(t)
 	dirs := map[string]string{"everheap": "."}
 	for _, dir := range packages {
@@ -287,6 +292,7 @@ func TestDocuments_SymbolsExist(t *testing.T) {
 
 // ARCHITECTURE.md names each package of the library.
 func TestArchitecture_NamesEveryPackage(t *testing.T) {
+	inRoot(t)
 	text := readText(t, "ARCHITECTURE.md")
 	for _, row := range layers {
 		for _, pkg := range row {

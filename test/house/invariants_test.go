@@ -386,6 +386,7 @@ func (l *invariantList) render() string {
 // INVARIANTS.md is what the comments say; no identifier is defined twice, and none is
 // cited that is not defined.
 func TestInvariants_FileUpToDate(t *testing.T) {
+	inRoot(t)
 	l := collectInvariants(t)
 	if len(l.defined) < 100 {
 		t.Errorf("only %d invariants were found; the test no longer sees them", len(l.defined))
@@ -403,6 +404,7 @@ func TestInvariants_FileUpToDate(t *testing.T) {
 
 // The documents cite invariants that are defined.
 func TestInvariants_DocumentsCiteDefined(t *testing.T) {
+	inRoot(t)
 	l := collectInvariants(t)
 	for _, doc := range documents {
 		for _, id := range citedIDs(readText(t, doc)) {

@@ -3,7 +3,13 @@
 //
 //	peer fill DIR SEED      random values of Go types, each collection and an empty copy
 //	peer compare DIR SEED   the copies must be equal
+//	peer random DIR SEED    random values of random types, each collection and an empty copy
+//	peer equal DIR          those copies must be equal
+//	peer circles DIR        grows what Python has stored as circles, as a Go program with that type
 //	peer json DIR           copies each collection X to X_json, by way of JSON
+//	peer shapes DIR WAY     drawings with interfaces, whose types are registered by value, pointer or both
+//	peer grown DIR WAY      what Python has made of the drawings must be the same types and shapes
+//	peer pointers DIR       a map of values with a pointer to a pointer
 //	peer bank DIR NAME      transfers and counts until it is killed, and says what is done
 //	peer words DIR FILE     counts the words of a file in the map words
 package main
@@ -48,8 +54,23 @@ func run(args []string) error {
 			return err
 		}
 		return family(s, args[0] == "fill", seed)
+	case "random":
+		seed, err := strconv.ParseInt(args[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		return randomTypes(s, seed)
+	case "equal":
+		return equalCopies(s)
+	case "circles":
+		return circles(s)
 	case "json":
 		return throughJSON(s)
+	case "shapes", "grown":
+		return shapes(s, args[0] == "shapes", args[2])
+	case "pointers":
+		_, err := everheap.OpenMap[string, struct{ Rows []Twice }](s, "pointers")
+		return err
 	case "bank":
 		return bank(s, args[2])
 	case "words":
@@ -76,6 +97,9 @@ type Numbers struct {
 	N  complex128
 	OK bool
 }
+
+// Twice has a pointer to a pointer, which Python has not.
+type Twice struct{ Pointer map[string]**int }
 
 // Point is of fields with names that are taken in Python.
 type Point struct {
@@ -232,6 +256,11 @@ func same(a, b reflect.Value, seen map[[2]uintptr]bool) bool {
 		return floor(a.Int()) == floor(b.Int())
 	}
 	switch a.Kind() {
+	case reflect.Interface:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() == b.IsNil()
+		}
+		return a.Elem().Type() == b.Elem().Type() && same(a.Elem(), b.Elem(), seen)
 	case reflect.Pointer:
 		if a.IsNil() || b.IsNil() {
 			return a.IsNil() == b.IsNil()

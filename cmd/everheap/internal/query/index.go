@@ -2,95 +2,169 @@ package query
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
 // Declared finds entries by the indexes that a collection has.
 type Declared struct{}
 
+// mostRanges is into how many places of an index a query looks, at most.
+const mostRanges = 1000
+
 // Find implements Indexes. It takes the index of which conditions give the most fields: each one up to
-// some field by =, or contains for the elements of a slice, and one more by < and the like.
-func (Declared) Find(tx *everheap.Tx, c *everheap.Collection, all []*Compare, keyOrder bool) (string, iter.Seq2[[]byte, []byte], error) {
-	if len(all) == 0 || c.KeyType() == "" {
-		return "", nil, nil
+// some field by =, in, or contains for the elements of a slice, and one more by <, starts and the like.
+// Of two such, and if there are none, it takes one that has the order.
+func (Declared) Find(tx *everheap.Tx, c *everheap.Collection, ask Ask) (f Found, err error) {
+	if c.KeyType() == "" {
+		return f, nil
 	}
 	list, err := c.Indexes(tx)
 	if err != nil || len(list) == 0 {
-		return "", nil, err
+		return f, err
 	}
 	var best usable
-	value := c.ValueInfo()
 	for _, x := range list {
-		if u := usableBy(x, all, value); u.score() > best.score() && (!keyOrder || len(u.equal) == u.fields) {
+		if u := usableBy(x, ask, c); u.score() > best.score() && (!ask.Keys || u.ordered || u.cheap() && likeIndex(ask.Order[0].By.typ)) {
 			best = u
 		}
 	}
 	if best.score() == 0 {
-		return "", nil, nil
+		return f, nil
 	}
-	return best.name, c.As(everheap.JSON).Indexed(tx, best.name, best.equal, best.from, best.to), nil
+	return Found{best.name, best.entries(tx, c.As(everheap.JSON)), best.ordered}, nil
 }
 
-// usable is how conditions use an index.
+// usable is how conditions and an order use an index.
 type usable struct {
 	name     string
 	fields   int
-	equal    [][]byte // values of the first fields
+	equal    [][][]byte // the values that each of the first fields may have, in order
+	ranges   int        // into which the index is looked
 	from, to everheap.Bound[[]byte]
 	bounds   int
+	ordered  bool // it has the order
+	back     bool // from its last entry to its first
 }
 
 // score says how good it is; 0: it is of no use.
-func (u *usable) score() int { return 4*len(u.equal) + u.bounds }
+func (u *usable) score() int {
+	n := 8*len(u.equal) + 2*u.bounds
+	if u.ordered {
+		n++
+	}
+	return n
+}
 
-// usableBy returns how conditions use an index on values of a type.
-func usableBy(x everheap.IndexInfo, all []*Compare, value *everheap.TypeInfo) (u usable) {
+// cheap reports whether conditions give all of the fields: what is found then is worth sorting.
+func (u *usable) cheap() bool { return len(u.equal) == u.fields }
+
+// usableBy returns how conditions and an order use an index.
+func usableBy(x everheap.IndexInfo, ask Ask, c *everheap.Collection) (u usable) {
 	paths := strings.Split(x.Path, ",")
-	u.name, u.fields = x.Name, len(paths)
+	u.name, u.fields, u.ranges = x.Name, len(paths), 1
 	for _, path := range paths {
-		b := equalTo(path, all)
-		if b == nil {
+		list := equalTo(path, ask.All)
+		if list == nil || u.ranges*len(list) > mostRanges {
 			break
 		}
-		u.equal = append(u.equal, b)
+		u.equal = append(u.equal, list)
+		u.ranges *= len(list)
 	}
 	rest := paths[len(u.equal):]
 	if len(rest) > 0 {
-		if u.within(rest[0], all); u.bounds > 0 {
+		if u.within(rest[0], ask.All); u.bounds > 0 {
 			rest = rest[1:]
 		}
 	}
 	for _, path := range rest {
-		if !always(path, value) {
+		if !always(path, c.ValueInfo()) {
 			return usable{}
 		}
 	}
+	u.setOrder(paths, ask)
 	return u
 }
 
-// equalTo returns the value that conditions give a field; nil if they do not.
-func equalTo(path string, all []*Compare) []byte {
-	for _, e := range all {
-		if e.Path.name() != path || len(e.With) != 1 {
+// setOrder finds out whether the index has an order: its fields do, one after another, and then the key.
+// Where a condition gives a field one value, every order of it is that of the index.
+func (u *usable) setOrder(paths []string, ask Ask) {
+	one := func(i int) bool { return i < len(u.equal) && len(u.equal[i]) == 1 }
+	at, directed := 0, false
+	u.ordered = false
+	for _, o := range ask.Order {
+		if i := slices.Index(paths, o.By.name()); i >= 0 && one(i) {
 			continue
 		}
-		t, b := e.Path.typ, e.With[0].JSON
+		for one(at) {
+			at++
+		}
+		if directed && o.Down != u.back {
+			return
+		}
+		u.back, directed = o.Down, true
+		switch {
+		case o.By.IsKey() && at == len(paths) && (ask.Keys || likeIndex(o.By.typ)):
+			u.ordered = true // no two entries have the same key
+			return
+		case at == len(paths) || o.By.name() != paths[at] || !likeIndex(o.By.typ):
+			return
+		}
+		at++
+	}
+	u.ordered = len(ask.Order) > 0
+}
+
+// entries returns what the index leads to.
+func (u *usable) entries(tx *everheap.Tx, in everheap.Encoded) iter.Seq2[[]byte, []byte] {
+	back := u.back && u.ordered
+	return func(yield func(key, value []byte) bool) {
+		for i := range u.ranges {
+			if back {
+				i = u.ranges - 1 - i
+			}
+			equal := make([][]byte, len(u.equal))
+			for f := len(u.equal) - 1; f >= 0; f-- {
+				equal[f] = u.equal[f][i%len(u.equal[f])]
+				i /= len(u.equal[f])
+			}
+			found := in.Indexed(tx, u.name, equal, u.from, u.to)
+			if back {
+				found = in.IndexedBackward(tx, u.name, equal, u.from, u.to)
+			}
+			for k, v := range found {
+				if !yield(k, v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// equalTo returns the values that conditions give a field, as few as they can; nil if they do not.
+func equalTo(path string, all []*Compare) (best [][]byte) {
+	for _, e := range all {
+		if e.Path.name() != path {
+			continue
+		}
+		t := e.Path.typ
 		if e.Op == "contains" && t.Kind == "slice" {
 			t = Target(t.Elem)
 			if t.Kind == "uint8" { // bytes are one value
 				continue
 			}
-		} else if e.Op != "=" {
+		} else if e.Op != "=" && e.Op != "in" {
 			continue
 		}
-		if fitsField(t, b) {
-			return b
+		if list := e.alternatives(t, fitsField); list != nil && (best == nil || len(list) < len(best)) {
+			best = list
 		}
 	}
-	return nil
+	return best
 }
 
 // within finds the bounds that conditions give a field. They include what a condition excludes, which
@@ -109,6 +183,11 @@ func (u *usable) within(path string, all []*Compare) {
 		case (e.Op == "<" || e.Op == "<=") && !upper:
 			u.to, upper = b, true
 			u.bounds++
+		case e.isPrefix() && !lower && !upper:
+			s, _ := rawjson.Plain(e.With[0].JSON)
+			u.from, u.to = prefixBounds(s)
+			lower, upper = true, true
+			u.bounds += 2
 		}
 	}
 }
@@ -128,13 +207,37 @@ func (p *Path) name() string {
 	return strings.Join(names, ".")
 }
 
+// likeIndex reports whether values of a type are sorted as an index has them.
+func likeIndex(t *everheap.TypeInfo) bool {
+	return t.Kind == "string" || classOf(t) != text && classOf(t) != other
+}
+
 // fitsField is fits for a field, which can be a float.
 func fitsField(t *everheap.TypeInfo, literal []byte) bool {
-	if bits, ok := map[string]int{"float32": 32, "float64": 64}[t.Kind]; ok {
+	if bits, ok := floats[t.Kind]; ok {
 		_, err := strconv.ParseFloat(string(literal), bits)
 		return err == nil
 	}
 	return fitsType(t, literal)
+}
+
+// floats are the sizes of floats.
+var floats = map[string]int{"float32": 32, "float64": 64}
+
+// asStored returns a literal as a type has it: of a float there may be more digits than it has.
+func asStored(t *everheap.TypeInfo, literal []byte) []byte {
+	bits, ok := floats[t.Kind]
+	if !ok {
+		return literal
+	}
+	f, err := strconv.ParseFloat(string(literal), bits)
+	if err != nil {
+		return literal
+	}
+	if f == 0 { // without a sign
+		f = 0
+	}
+	return strconv.AppendFloat(nil, f, 'g', -1, bits)
 }
 
 // always reports whether each value has exactly one of a field, so that the index has every entry: the

@@ -17,7 +17,8 @@ type Query struct {
 	Where      Expr // nil for all
 	Show       []*Path
 	Order      []Order
-	Limit      int // -1: none
+	Limit      int  // -1: none
+	AnyOrder   bool // the rows may come in any order, as for who counts them
 }
 
 // Order is a part of an order.

@@ -77,7 +77,7 @@ func answer(s *everheap.Space, text string) (string, string, error) {
 	if failed != nil {
 		err = failed
 	}
-	return strings.Join(keys, " "), a.How, err
+	return strings.Join(keys, " "), a.How + a.Order, err
 }
 
 func TestQuery_FindsWhatItAsksFor(t *testing.T) {
@@ -103,15 +103,37 @@ func TestQuery_FindsWhatItAsksFor(t *testing.T) {
 		{"s where Joined > '2024-02-29'", "ada", "a scan"},
 		{"s where Raw = 'AAE='", "bob", "a scan"},
 		{"s where Tags = []", "bob", "a scan"},
-		{"s order by Age desc, Name", "ada cy dan bob", "a scan"},
-		{"s order by Home.City limit 3", "bob dan ada", "a scan"},
+		{"s order by Age desc, Name", "ada cy dan bob", "a scan, then sorted"},
+		{"s order by Home.City limit 3", "bob dan ada", "a scan, then sorted"},
 		{"s limit 2", "ada bob", "a scan"},
 		{"s limit 0", "", "a scan"},
 		{"s reverse limit 2", "dan cy", "a scan"},
 		{"s where key = 'cy'", "cy", "the key"},
 		{"s where key = 'x'", "", "the key"},
 		{"m where key = 'cy' and Age = 36", "cy", "the key"},
-		{"m where key > 'b' order by key", "bob cy dan", "a scan"},
+		{"m where key > 'b' order by key", "bob cy dan", "a scan, then sorted"},
+		{"s order by key", "ada bob cy dan", "a scan, already in order"},
+		{"s order by key desc limit 2", "dan cy", "a scan, already in order"},
+		{"s order by key desc, Age limit 2", "dan cy", "a scan, already in order"},
+		{"s reverse order by key", "ada bob cy dan", "a scan, already in order"},
+		{"s where key > 'bob' order by key desc", "dan cy", "a range of keys, already in order"},
+		{"s where key > 'bob' order by Age", "dan cy", "a range of keys, then sorted"},
+		{"s prefix b order by key desc", "bob", "a range of keys, already in order"},
+		{"l from 3 to 5 order by key desc", "4 3", "a range of keys, already in order"},
+		{"s order by Score", "bob dan ada cy", "a scan, then sorted"}, // NaN comes first
+		{"s where key starts 'b'", "bob", "a range of keys"},
+		{"s where key starts with 'b' reverse", "bob", "a range of keys"},
+		{"s where key starts ''", "ada bob cy dan", "a scan"},
+		{"m where key starts 'b'", "bob", "a scan"},
+		{"s where key in ('dan', 'x', 'ada', 'dan')", "ada dan", "the keys"},
+		{"s where key in ('dan', 'ada') reverse", "dan ada", "the keys"},
+		{"s where key in ('dan', 'ada') order by key desc", "dan ada", "the keys, already in order"},
+		{"s where key in ('dan', 'ada') order by Age", "dan ada", "the keys, then sorted"},
+		{"m where key in ('dan', 'ada') and Age = 36", "ada", "the keys"},
+		{"m where key in ('dan', 'ada') and key = 'dan' order by Age", "dan", "the key"},
+		{"n where key in (3, -2, 3)", "-2 3", "the keys"},
+		{"n where key in (3, 2.5)", "3", "a scan"},
+		{"s where key in ('ada') and key > 'b'", "", "the key"},
 		{"s where key > 'bob' and key < 'd'", "cy", "a range of keys"},
 		{"s from bob to dan", "bob cy", "a range of keys"},
 		{"s from \"bob\" reverse", "dan cy bob", "a range of keys"},

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
@@ -16,40 +15,16 @@ import (
 // Row is an entry: its key and its value as JSON.
 type Row struct{ Key, Value []byte }
 
-// Answer says how a query was answered.
-type Answer struct {
-	How  string // by what the entries were found: "the key", "a range of keys", "the index by_city", "a scan"
-	Seen int    // entries that were looked at
-	Rows int    // that were yielded
-	More bool   // the limit cut the rows off
-}
-
-// Indexes finds entries by their fields, where a collection has indexes.
-type Indexes interface {
-	// Find returns the entries for which one of some conditions may hold, all of which must,
-	// and the name of the index by which it finds them; nil if no index serves. keyOrder asks for
-	// them in the order of their keys.
-	Find(tx *everheap.Tx, c *everheap.Collection, all []*Compare, keyOrder bool) (name string, found iter.Seq2[[]byte, []byte], err error)
-}
-
-// NoIndexes is a space without indexes.
-type NoIndexes struct{}
-
-// Find implements Indexes.
-func (NoIndexes) Find(*everheap.Tx, *everheap.Collection, []*Compare, bool) (string, iter.Seq2[[]byte, []byte], error) {
-	return "", nil, nil
-}
-
 // errStop ends a walk.
 var errStop = errors.New("stop")
 
 // Run passes the entries that a query asks for to yield, which may end the walk by an error.
 func (q *Query) Run(ctx context.Context, tx *everheap.Tx, c *everheap.Collection, indexes Indexes, yield func(Row) error) (a Answer, err error) {
-	entries, how, err := q.entries(tx, c, indexes)
+	p, err := q.plan(tx, c, indexes)
 	if err != nil {
 		return a, err
 	}
-	a.How = how
+	a.How, a.Order = p.how, p.inOrder
 	put := func(r Row) error {
 		if q.Limit >= 0 && a.Rows == q.Limit {
 			a.More = true
@@ -59,10 +34,10 @@ func (q *Query) Run(ctx context.Context, tx *everheap.Tx, c *everheap.Collection
 		return yield(r)
 	}
 	var sorted *sorter
-	if len(q.Order) > 0 {
-		sorted = &sorter{order: q.Order, limit: q.Limit}
+	if len(p.sortBy) > 0 {
+		sorted = &sorter{order: p.sortBy, limit: q.Limit}
 	}
-	for key, value := range entries {
+	for key, value := range p.entries {
 		if a.Seen++; a.Seen%256 == 0 && ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
@@ -87,81 +62,6 @@ func (q *Query) Run(ctx context.Context, tx *everheap.Tx, c *everheap.Collection
 		err = nil
 	}
 	return a, err
-}
-
-// entries returns the entries that may be asked for, and how they are found.
-func (q *Query) entries(tx *everheap.Tx, c *everheap.Collection, indexes Indexes) (iter.Seq2[[]byte, []byte], string, error) {
-	json := c.As(everheap.JSON)
-	if err := q.checkRange(tx, c); err != nil {
-		return nil, "", err
-	}
-	all := conjuncts(q.Where, nil)
-	if key := keyOf(all, c); key != nil && q.From == nil && q.To == nil && q.Prefix == nil && c.KeyType() != "" {
-		return one(tx, json, key), "the key", nil
-	}
-	if !c.Ordered() {
-		return q.unordered(tx, c, indexes, all)
-	}
-	if q.Prefix != nil {
-		s, _ := rawjson.Plain(q.Prefix.JSON)
-		if !q.Reverse {
-			return json.Prefix(tx, s), "a range of keys", nil
-		}
-		from, to := everheap.Prefix(s)
-		return json.Backward(tx, stringBound(from, s), stringBound(to, s)), "a range of keys", nil
-	}
-	from, to, some := q.bounds(all, c)
-	if !some && !q.Reverse {
-		if name, found, err := indexes.Find(tx, c, all, len(q.Order) == 0); found != nil || err != nil {
-			return found, "the index " + name, err
-		}
-	}
-	how := "a scan"
-	if some {
-		how = "a range of keys"
-	}
-	if q.Reverse {
-		return json.Backward(tx, from, to), how, nil
-	}
-	return json.Range(tx, from, to), how, nil
-}
-
-// stringBound returns a bound of a prefix as JSON.
-func stringBound(b everheap.Bound[string], prefix string) everheap.Bound[[]byte] {
-	from, to := everheap.Prefix(prefix)
-	switch b {
-	case from:
-		return everheap.Including(rawjson.String(prefix))
-	case to:
-		if to == everheap.Unbounded[string]() {
-			return everheap.Unbounded[[]byte]()
-		}
-		p := prefix
-		for p[len(p)-1] == 0xff {
-			p = p[:len(p)-1]
-		}
-		return everheap.Excluding(rawjson.String(p[:len(p)-1] + string([]byte{p[len(p)-1] + 1})))
-	}
-	return everheap.Unbounded[[]byte]()
-}
-
-// unordered returns the entries of a map or of a single value.
-func (q *Query) unordered(tx *everheap.Tx, c *everheap.Collection, indexes Indexes, all []*Compare) (iter.Seq2[[]byte, []byte], string, error) {
-	json := c.As(everheap.JSON)
-	if q.Prefix != nil {
-		s, _ := rawjson.Plain(q.Prefix.JSON)
-		return func(yield func(key, value []byte) bool) {
-			for k, v := range json.All(tx) {
-				if text, _ := rawjson.Plain(k); strings.HasPrefix(text, s) && !yield(k, v) {
-					return
-				}
-			}
-		}, "a scan", nil
-	}
-	if name, found, err := indexes.Find(tx, c, all, false); found != nil || err != nil {
-		return found, "the index " + name, err
-	}
-	return json.All(tx), "a scan", nil
 }
 
 // checkRange returns an error if a collection has no such ranges.
@@ -224,16 +124,6 @@ func conjuncts(e Expr, list []*Compare) []*Compare {
 	return list
 }
 
-// keyOf returns the only key for which comparisons can hold; nil if there may be more.
-func keyOf(all []*Compare, c *everheap.Collection) []byte {
-	for _, e := range all {
-		if e.Path.IsKey() && e.Op == "=" && fits(e.Path, e.With[0].JSON) {
-			return e.With[0].JSON
-		}
-	}
-	return nil
-}
-
 // fits reports whether a literal is a key as it stands: 1.5 is none of int.
 func fits(p *Path, literal []byte) bool { return fitsType(p.typ, literal) }
 
@@ -258,34 +148,6 @@ func fitsType(t *everheap.TypeInfo, literal []byte) bool {
 		return err == nil
 	}
 	return false
-}
-
-// bounds returns the range of the keys for which comparisons can hold.
-func (q *Query) bounds(all []*Compare, c *everheap.Collection) (from, to everheap.Bound[[]byte], some bool) {
-	if q.From != nil {
-		from, some = everheap.Including(q.From.JSON), true
-	}
-	if q.To != nil {
-		to, some = everheap.Excluding(q.To.JSON), true
-	}
-	lower, upper := q.From != nil, q.To != nil
-	for _, e := range all {
-		if !e.Path.IsKey() || len(e.With) != 1 || !fits(e.Path, e.With[0].JSON) {
-			continue
-		}
-		key := e.With[0].JSON
-		switch {
-		case e.Op == ">" && !lower:
-			from, lower = everheap.Excluding(key), true
-		case e.Op == ">=" && !lower:
-			from, lower = everheap.Including(key), true
-		case e.Op == "<" && !upper:
-			to, upper = everheap.Excluding(key), true
-		case e.Op == "<=" && !upper:
-			to, upper = everheap.Including(key), true
-		}
-	}
-	return from, to, lower || upper
 }
 
 // sorter keeps rows in an order: the first ones, if there is a limit.
@@ -323,7 +185,7 @@ func (s *sorter) cut() {
 	}
 }
 
-// compare compares two rows; null comes first.
+// compare compares two rows; null comes first, then NaN.
 func (s *sorter) compare(a, b sortedRow) int {
 	for i, o := range s.order {
 		n := 0
@@ -334,7 +196,7 @@ func (s *sorter) compare(a, b sortedRow) int {
 		case b.by[i] == nil:
 			n = 1
 		default:
-			n, _ = compare(o.By.class, a.by[i], b.by[i])
+			n = inOrder(o.By.class, a.by[i], b.by[i])
 		}
 		if o.Down {
 			n = -n
@@ -344,6 +206,24 @@ func (s *sorter) compare(a, b sortedRow) int {
 		}
 	}
 	return 0
+}
+
+// inOrder compares two values of a class, in an order in which each has a place: NaN is less than
+// every number, as in an index.
+func inOrder(cl class, a, b []byte) int {
+	n, ok := compare(cl, a, b)
+	if ok || cl != number {
+		return n
+	}
+	_, okA := numberOf(a)
+	_, okB := numberOf(b)
+	switch {
+	case okA == okB:
+		return 0
+	case okB:
+		return -1
+	}
+	return 1
 }
 
 // rows returns the rows in order.
@@ -358,8 +238,8 @@ func (s *sorter) rows() iter.Seq2[int, Row] {
 	}
 }
 
-// How says by what the entries of a query would be found.
-func (q *Query) How(tx *everheap.Tx, c *everheap.Collection, indexes Indexes) (string, error) {
-	_, how, err := q.entries(tx, c, indexes)
-	return how, err
+// How says by what the entries of a query would be found, and in which order they would come.
+func (q *Query) How(tx *everheap.Tx, c *everheap.Collection, indexes Indexes) (Answer, error) {
+	p, err := q.plan(tx, c, indexes)
+	return Answer{How: p.how, Order: p.inOrder}, err
 }

@@ -242,9 +242,11 @@ func clauses(tx *everheap.Tx, c *everheap.Collection, begin string, rest []query
 		found.list = []string{"by"}
 	case is("is"):
 		found.list = []string{"null", "not null"}
+	case is("starts", "ends"):
+		found.list = []string{"with"}
 	case clause == "where" && len(rest) > 1 && last.Kind == query.Word && beforeField(rest[len(rest)-2]):
-		found.list = []string{"=", "!=", "<", "<=", ">", ">=", "in (", "contains", "starts", "ends", "is null", "is not null"}
-	case operator && last.Text != ")", is("contains", "starts", "ends", "limit"):
+		found.list = []string{"=", "!=", "<", "<=", ">", ">=", "in (", "contains", "starts with", "ends with", "is null", "is not null"}
+	case operator && last.Text != ")", is("contains", "with", "limit"):
 	case clause == "where":
 		found.list = append(all[1:], "and", "or")
 	case clause == "order":

@@ -61,19 +61,27 @@ A condition compares a field with a value:
 
   =  !=  <  <=  >  >=         numbers, texts, times ("2024-02-29"), true, false
   in (1, 2, 3)
-  contains, starts, ends      parts of a text; contains: elements of lists
+  starts with "Os", ends with, contains      parts of a text
+  contains "poet"             elements of lists
   is null, is not null        pointers, slices
 
 and conditions are joined by and, or, not and parentheses. key is the key, value
 the whole value; Home.City is a field of a struct in it, and Tags[0] an element.
 Texts have quotes. A collection named like a verb has quotes: "get" limit 3.
 
-The last line says how entries were found: by the key, by a range of keys, by an
-index, or by a scan, which looks at each. explain tells that alone. An index serves
-where conditions joined by and give its first fields by =, or the last of them by
-<, <=, > or >=; one on the elements of a slice serves contains. A sorted map comes
-in the order of its keys: there an index serves if all its fields are given by =,
-or if there is an order by. everheap index declares one.
+The last line says how entries were found: by the key or several, by a range of
+keys, by an index, or by a scan, which looks at each. explain tells that alone. An
+index serves where conditions joined by and give its first fields by = or in, or
+the last of them by <, <=, >, >= or starts with; one on the elements of a slice
+serves contains. A sorted map comes in the order of its keys: there an index serves
+if all its fields are given by = or in, or if there is an order by. everheap index
+declares one.
+
+With order by the line also says whether the entries were already in order, or were
+then sorted, which takes memory for all that are found, or for the limit. A sorted
+map and a list are in the order of their keys, and an index is in that of its fields,
+and after them of the keys: all up or all down (desc). Which of two equal entries
+comes first is not said; null comes before all values.
 `,
 	"transactions": `Each line is a transaction of its own. begin opens one for the lines that follow:
 

@@ -353,9 +353,9 @@ func (s *session) query(ctx context.Context, tx *everheap.Tx, st *statement) err
 	case "count":
 		return s.count(ctx, tx, c, q)
 	case "explain":
-		how, err := q.How(tx, c, s.Indexes)
+		a, err := q.How(tx, c, s.Indexes)
 		if err == nil {
-			fmt.Fprintf(s.Out, "%s is answered by %s\n", q.Collection, how)
+			fmt.Fprintf(s.Out, "%s is answered by %s%s\n", q.Collection, a.How, a.Order)
 		}
 		return err
 	}
@@ -385,6 +385,7 @@ func (s *session) count(ctx context.Context, tx *everheap.Tx, c *everheap.Collec
 		return err
 	}
 	begun := time.Now()
+	q.AnyOrder = true
 	a, err := q.Run(ctx, tx, c, s.Indexes, func(query.Row) error { return nil })
 	if err != nil {
 		return err
@@ -406,7 +407,7 @@ func (s *session) foot(a *query.Answer, cut bool, took time.Duration) {
 	if a.More && cut {
 		more = "; there are more: give limit N"
 	}
-	s.note("(%s, by %s of %s, in %s%s)", rows, a.How, counted(a.Seen, "entry", "entries"), brief(took), more)
+	s.note("(%s, by %s of %s%s, in %s%s)", rows, a.How, counted(a.Seen, "entry", "entries"), a.Order, brief(took), more)
 }
 
 // counted returns a number with its noun.

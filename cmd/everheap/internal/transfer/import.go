@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -46,6 +47,12 @@ type LineError struct {
 
 // Error implements error.
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unknown reports whether a value in an interface is of a type that only programs know.
+func (e *LineError) Unknown() bool {
+	j := (*everheap.JSONError)(nil)
+	return errors.As(e.Err, &j) && strings.Contains(j.What, " is not known: let a program that has registered it ")
+}
 
 // Unwrap returns what is wrong.
 func (e *LineError) Unwrap() error { return e.Err }

@@ -1,14 +1,13 @@
-package live
+package subscription
 
 import (
 	"encoding/binary"
-	"math"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/oslock"
+	"github.com/everheap/everheap/internal/live"
 )
 
 // A copy of the space on another machine says which version is durable there. Who speaks for the
@@ -16,34 +15,33 @@ import (
 // outlives the live file: copies say it again.
 
 // Acknowledge notes that a copy has a version; ok is false if there is no slot for one more copy.
-func (v *Live) Acknowledge(name string, version format.Version) (ok bool) {
-	w := v.copyOf(name)
+func Acknowledge(v *live.Live, name string, version format.Version) (ok bool) {
+	w := copyOf(v, name)
 	if w == nil {
 		return false
 	}
 	w.Version.Store(uint64(version))
 	v.Assure() // L16
-	v.words.CopiesFutex.Add(1)
-	oslock.FutexWake(futexWord(&v.words.CopiesFutex), math.MaxInt32)
+	v.WakeCopies()
 	return true
 }
 
 // copyOf returns the slot of a copy, a new one if it has none; nil if there is none.
-func (v *Live) copyOf(name string) *format.LiveCopy {
-	for i := range v.words.Copies {
-		if w := &v.words.Copies[i]; w.Used.Load() == subscriptionUsed && nameIn(&w.Name) == name {
+func copyOf(v *live.Live, name string) *format.LiveCopy {
+	for i := range v.Words().Copies {
+		if w := &v.Words().Copies[i]; w.Used.Load() == used && nameIn(&w.Name) == name {
 			return w
 		}
 	}
-	for i := range v.words.Copies {
-		w := &v.words.Copies[i]
-		used := w.Used.Load()
-		if used == subscriptionUsed || used != 0 && v.Alive(format.Incarnation(used)) || !w.Used.CompareAndSwap(used, uint64(v.incarnation)) {
+	for i := range v.Words().Copies {
+		w := &v.Words().Copies[i]
+		by := w.Used.Load()
+		if by == used || by != 0 && v.Alive(format.Incarnation(by)) || !w.Used.CompareAndSwap(by, uint64(v.Incarnation())) {
 			continue
 		}
 		putName(&w.Name, name)
 		w.Version.Store(0)
-		if w.Used.CompareAndSwap(uint64(v.incarnation), subscriptionUsed) {
+		if w.Used.CompareAndSwap(uint64(v.Incarnation()), used) {
 			return w
 		}
 	}
@@ -51,19 +49,19 @@ func (v *Live) copyOf(name string) *format.LiveCopy {
 }
 
 // ForgetCopies forgets what copies have said: the versions are of another history from now on.
-func (v *Live) ForgetCopies() {
-	for i := range v.words.Copies {
-		v.words.Copies[i].Used.Store(0)
+func ForgetCopies(v *live.Live) {
+	for i := range v.Words().Copies {
+		v.Words().Copies[i].Used.Store(0)
 	}
 }
 
 // Copies returns the newest version that each copy has said to have.
-func (v *Live) Copies() map[string]format.Version {
+func Copies(v *live.Live) map[string]format.Version {
 	copies := map[string]format.Version{}
-	for i := range v.words.Copies {
-		if w := &v.words.Copies[i]; w.Used.Load() == subscriptionUsed {
+	for i := range v.Words().Copies {
+		if w := &v.Words().Copies[i]; w.Used.Load() == used {
 			version := format.Version(w.Version.Load())
-			if name := nameIn(&w.Name); w.Used.Load() == subscriptionUsed {
+			if name := nameIn(&w.Name); w.Used.Load() == used {
 				copies[name] = max(copies[name], version) // two processes may have noted the first one at once
 			}
 		}
@@ -72,16 +70,16 @@ func (v *Live) Copies() map[string]format.Version {
 }
 
 // AwaitCopies returns how many copies have a version; or waits for a while if they are fewer than n.
-func (v *Live) AwaitCopies(version format.Version, n int, most time.Duration) (have int) {
-	seen := v.words.CopiesFutex.Load()
-	for _, at := range v.Copies() {
+func AwaitCopies(v *live.Live, version format.Version, n int, most time.Duration) (have int) {
+	seen := v.Words().CopiesFutex.Load()
+	for _, at := range Copies(v) {
 		if at >= version {
 			have++
 		}
 	}
 	v.Assure()
 	if have < n {
-		oslock.FutexWait(futexWord(&v.words.CopiesFutex), seen, most)
+		v.AwaitCopies(seen, most)
 	}
 	return have
 }

@@ -1,12 +1,12 @@
-package live
+// Package procfs reads what /proc says about processes: the PID namespace that each is in,
+// the number by which this process knows one of another namespace, and whether one is stopped.
+package procfs
 
 import (
 	"bytes"
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/everheap/everheap/internal/format"
 )
 
 // A process number means something in one PID namespace. An entry therefore says
@@ -15,9 +15,9 @@ import (
 // (L2). A process never changes its namespace, but a fork may be in another one, so each
 // membership looks anew.
 
-// namespaceOf reads the PID namespace of a process in /proc; 0: unknown, or not to be
+// Namespace reads the PID namespace of a process in /proc; 0: unknown, or not to be
 // seen by this user.
-func namespaceOf(process string) uint32 {
+func Namespace(process string) uint32 {
 	link, err := os.Readlink("/proc/" + process + "/ns/pid")
 	if err != nil {
 		return 0
@@ -30,11 +30,10 @@ func namespaceOf(process string) uint32 {
 	return uint32(n)
 }
 
-// seenAs translates a process number of a PID namespace to the number by which this
-// process knows it. seen is false if it cannot know it: then the namespace is neither
+// SeenAs translates a process number of a PID namespace to the number by which this
+// process, whose own namespace is given, knows it. seen is false if it cannot know it: then the namespace is neither
 // this process's nor one below it, or the user may not look.
-func (v *Live) seenAs(pid int, namespace uint32) (number int, seen bool) {
-	own := v.namespace
+func SeenAs(own uint32, pid int, namespace uint32) (number int, seen bool) {
 	if namespace == own || namespace == 0 || own == 0 {
 		return pid, true
 	}
@@ -44,7 +43,7 @@ func (v *Live) seenAs(pid int, namespace uint32) (number int, seen bool) {
 	}
 	for _, e := range entries {
 		number, err := strconv.Atoi(e.Name())
-		if err == nil && innermost(e.Name()) == pid && namespaceOf(e.Name()) == namespace {
+		if err == nil && innermost(e.Name()) == pid && Namespace(e.Name()) == namespace {
 			return number, true
 		}
 	}
@@ -71,18 +70,16 @@ func innermost(process string) int {
 	return 0
 }
 
-// saidToBeStopped reports whether the system says that the process of an incarnation is
-// stopped, or traced. False means nothing.
-func (v *Live) saidToBeStopped(i format.Incarnation) bool {
-	e := &v.words.Processes[i.Entry()]
-	pid, namespace := e.PID.Load(), e.Namespace.Load()
-	if namespace == 0 || namespace != v.namespace || format.Incarnation(e.Incarnation.Load()) != i {
-		return false
-	}
+// Stopped reports whether the system says that a process is stopped, or traced, and returns the name
+// of its command, as far as the kernel keeps that. False means nothing.
+func Stopped(pid uint64) (stopped bool, command string) {
 	b, err := os.ReadFile("/proc/" + strconv.FormatUint(pid, 10) + "/stat")
 	if err != nil {
-		return false
+		return false, ""
 	}
-	end := bytes.LastIndexByte(b, ')') // of the command, which may hold anything
-	return end >= 0 && end+2 < len(b) && (b[end+2] == 'T' || b[end+2] == 't')
+	begin, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')') // of the command, which may hold anything
+	if begin < 0 || end < begin || end+2 >= len(b) {
+		return false, ""
+	}
+	return b[end+2] == 'T' || b[end+2] == 't', string(b[begin+1 : end])
 }

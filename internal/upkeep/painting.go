@@ -1,4 +1,4 @@
-package engine
+package upkeep
 
 import (
 	"errors"
@@ -6,12 +6,12 @@ import (
 	"github.com/everheap/everheap/internal/check"
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
-	"github.com/everheap/everheap/internal/upkeep"
+	"github.com/everheap/everheap/internal/member"
 )
 
-// Picture is what lies where in a space, and who keeps what of it.
-type Picture struct {
-	*upkeep.Picture
+// Painting is what lies where in a space, and who keeps what of it.
+type Painting struct {
+	*Picture
 	Version format.Version
 	Holders []Holder // by the numbers of the walks: the first is the newest version
 	End     uint64   // offset below which the file is allocated
@@ -19,25 +19,25 @@ type Picture struct {
 
 // Holder is who keeps a version.
 type Holder struct {
-	Checkpoint string        // its name; "": none
-	Claim      *upkeep.Claim // nil: none
+	Checkpoint string // its name; "": none
+	Claim      *Claim // nil: none
 	Version    format.Version
 }
 
 // errTooWide says that a picture would not be one.
 var errTooWide = errors.New("the space has too many extents for a picture of all")
 
-// Picture walks the newest version, the checkpoints, and what readers hold of older versions,
+// Paint walks the newest version, the checkpoints, and what readers hold of older versions,
 // and notes where their blocks lie. It holds the newest version meanwhile, writes nothing and
 // takes no lock. It fails if there are more extents than most.
-func (sp *Space) Picture(most int) (p *Picture, err error) {
-	err = sp.Inspect(func() error {
-		return sp.look(func(tx *Tx) error {
-			p = &Picture{Picture: upkeep.NewPicture(sp.Heap), Version: tx.Version(), End: sp.Live.Words().End.Load()}
+func (u *Upkeep) Paint(most int) (p *Painting, err error) {
+	err = u.Within(func() error {
+		return u.Look(func(state format.Addr) error {
+			p = &Painting{Picture: NewPicture(u.Heap), Version: format.Version(member.StateAt(state).Version), End: u.Live.Words().End.Load()}
 			if len(p.Classes) > most {
 				return errTooWide
 			}
-			return sp.paint(tx, p)
+			return u.paint(state, p)
 		})
 	})
 	if failure.Damaged(err) {
@@ -47,13 +47,13 @@ func (sp *Space) Picture(most int) (p *Picture, err error) {
 }
 
 // paint walks the versions.
-func (sp *Space) paint(tx *Tx, p *Picture) error {
-	r := sp.Heap.Reader(false)
+func (u *Upkeep) paint(state format.Addr, p *Painting) error {
+	r := u.Heap.Reader(false)
 	p.Holders = []Holder{{Version: p.Version}}
-	if err := check.Mark(&r, tx.hold.State, p); err != nil {
+	if err := check.Mark(&r, state, p); err != nil {
 		return err
 	}
-	pins, err := sp.Checkpoints.Pins(tx.State)
+	pins, err := u.checkpoints.Pins(member.StateAt(state))
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,9 @@ func (sp *Space) paint(tx *Tx, p *Picture) error {
 			return err
 		}
 	}
-	claims, err := sp.upkeep.Holds()
+	claims, err := u.Holds()
 	for _, c := range claims {
-		if c.State == tx.hold.State {
+		if c.State == state {
 			continue
 		}
 		trial := p.Trial()

@@ -1,0 +1,196 @@
+package micro
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/spacetest"
+)
+
+// spent is what a thread of the system has had so far.
+type spent struct {
+	thread int
+	ran    time.Duration // on a processor
+	ready  time.Duration // it could have run, and others did: that is the machine's doing
+}
+
+// spentNow returns what this thread has had.
+func spentNow() (s spent, err error) {
+	runtime.LockOSThread() // the file and the number are of one thread
+	defer runtime.UnlockOSThread()
+	b, err := os.ReadFile("/proc/thread-self/schedstat")
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &s.ran, &s.ready)
+	}
+	s.thread = unix.Gettid()
+	return s, err
+}
+
+// A wait is a commit, and what its time was spent on.
+type wait struct {
+	took  time.Duration
+	ready time.Duration // the thread could run, and did not
+	turn  time.Duration // another transaction had the turn, or the thread that was woken was not there yet
+	other time.Duration // of what the remover had the turn for meanwhile, it did not run
+}
+
+// machine is what the remover has no part in.
+func (w *wait) machine() time.Duration { return min(w.ready+w.other, w.took) }
+
+// A tenure is a transaction of the remover, from its turn to its commit.
+type tenure struct{ took, ready time.Duration }
+
+// waits collects them from what a space tells.
+type waits struct {
+	mu    sync.Mutex
+	turn  time.Duration
+	other time.Duration
+	begun map[uint64]held
+	holds []tenure
+	moved int // transactions of the remover that changed their thread: nothing is known of them
+}
+
+type held struct {
+	at spent
+	t  time.Time
+}
+
+// told is what a space tells of its transactions.
+func (w *waits) told(_ context.Context, e everheap.TraceEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !e.Background && e.Kind == everheap.TraceTurn:
+		w.turn = e.Took
+	case e.Background && e.Kind == everheap.TraceTurn:
+		at, _ := spentNow()
+		w.begun[e.Transaction] = held{at, e.Time}
+	case e.Background && e.Kind == everheap.TraceCommit:
+		h, ok := w.begun[e.Transaction]
+		delete(w.begun, e.Transaction)
+		now, err := spentNow()
+		if !ok || err != nil || now.thread != h.at.thread {
+			w.moved++
+			return
+		}
+		w.other += now.ready - h.at.ready
+		w.holds = append(w.holds, tenure{e.Time.Sub(h.t), now.ready - h.at.ready})
+	}
+}
+
+// commits commits until it is over, in a thread of its own.
+func (w *waits) commits(b *testing.B, s *everheap.Space, m everheap.Map[uint64, uint64], over func() bool) (list []wait) {
+	for i := uint64(0); !over(); i++ {
+		before, err := spentNow()
+		spacetest.Must(b, err)
+		w.mu.Lock()
+		w.other = 0
+		w.mu.Unlock()
+		began := time.Now()
+		spacetest.Must(b, m.Set(s, i%1000, i))
+		took := time.Since(began)
+		after, err := spentNow()
+		spacetest.Must(b, err)
+		w.mu.Lock()
+		list = append(list, wait{took, after.ready - before.ready, w.turn, w.other})
+		w.mu.Unlock()
+		time.Sleep(100 * time.Microsecond)
+	}
+	return list
+}
+
+// BenchmarkExpiry_Waits tells what a commit that waits long waits for, while entries expire and while
+// none does, in turns. Of each commit it knows how long the thread could run and did not, which is
+// what else the machine does, and how long it waited for its turn; and of each transaction of the remover how long
+// others had to wait for it, with and without the time for which its thread did not run.
+func BenchmarkExpiry_Waits(b *testing.B) {
+	n, turns := 1_000_000, 5
+	if testing.Short() {
+		n = 20_000
+	}
+	if _, err := spentNow(); err != nil {
+		b.Skip("the kernel does not tell how long a thread waits for a processor: ", err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for b.Loop() {
+		wall := spacetest.NewWall()
+		s := spacetest.Scratch(b, everheap.WithMaxSize(4<<30), wall.With())
+		leases, err := everheap.OpenMap[uint64, lease](s, "leases")
+		spacetest.Must(b, err)
+		other, err := everheap.OpenMap[uint64, uint64](s, "other")
+		spacetest.Must(b, err)
+		for i := 0; i < n; i += 1000 {
+			until := wall.Now().Add(time.Duration(1+i*turns/n) * time.Hour)
+			spacetest.Update(b, s, func(tx *everheap.Tx) error {
+				for k := range 1000 {
+					if err := leases.Set(tx, uint64(i+k), lease{uint64(i), until}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		spacetest.Must(b, s.Sync(context.Background()))
+		w := &waits{begun: map[uint64]held{}}
+		stop := s.Trace(w.told)
+		var quiet, busy []wait
+		for turn := range turns {
+			began := time.Now()
+			quiet = append(quiet, w.commits(b, s, other, func() bool { return time.Since(began) > time.Second })...)
+			wall.Pass(time.Hour)
+			left := uint64(n - n*(turn+1)/turns)
+			busy = append(busy, w.commits(b, s, other, func() bool { return spacetest.StoredEntries(b, s, "leases") <= left })...)
+		}
+		stop()
+		report(b, "quiet", quiet)
+		report(b, "expiring", busy)
+		slices.SortFunc(w.holds, func(x, y tenure) int { return int(x.took - y.took) })
+		most := time.Duration(0)
+		for _, h := range w.holds {
+			most = max(most, h.took-h.ready)
+		}
+		b.ReportMetric(float64(len(w.holds)), "holds")
+		b.ReportMetric(float64(w.moved), "holds-unknown")
+		b.ReportMetric(micros(w.holds[len(w.holds)*99/100].took), "held-p99-µs")
+		b.ReportMetric(micros(w.holds[len(w.holds)-1].took), "held-max-µs")
+		b.ReportMetric(micros(w.holds[len(w.holds)-1].ready), "held-max-not-run-µs")
+		b.ReportMetric(micros(most), "held-max-running-µs")
+		spacetest.Must(b, s.Close())
+	}
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// report tells of the commits: the longest one and what it waited for, and the longest without what the
+// machine took.
+func report(b *testing.B, name string, list []wait) {
+	longest, own := slices.MaxFunc(list, func(x, y wait) int { return int(x.took - y.took) }), time.Duration(0)
+	over, overOwn := 0, 0
+	for _, w := range list {
+		own = max(own, w.took-w.machine())
+		if w.took > 2*time.Millisecond {
+			over++
+			if w.took-w.machine() > 2*time.Millisecond {
+				overOwn++
+			}
+		}
+	}
+	b.ReportMetric(float64(len(list)), name+"-commits")
+	b.ReportMetric(micros(longest.took), name+"-max-µs")
+	b.ReportMetric(micros(longest.ready), name+"-max-not-run-µs")
+	b.ReportMetric(micros(longest.other), name+"-max-remover-not-run-µs")
+	b.ReportMetric(micros(longest.turn), name+"-max-turn-µs")
+	b.ReportMetric(micros(own), name+"-max-without-machine-µs")
+	b.ReportMetric(float64(over), name+"-over-2ms")
+	b.ReportMetric(float64(overOwn), name+"-over-2ms-without-machine")
+}

@@ -23,7 +23,8 @@ type Follower struct {
 	memory *memory
 	store  *store
 
-	replica *everheap.Replica // nil: there is none yet
+	replica *everheap.Replica // nil: there is none yet, or a snapshot is to replace it
+	stale   bool              // the space has a tail, and so is of another history than the log
 	keeping struct {
 		sync.Mutex
 		keeper
@@ -187,7 +188,7 @@ func (f *Follower) enter(ctx context.Context) error {
 			return err
 		}
 		if t.File != "" {
-			return f.putAside()
+			f.stale = true
 		}
 	}
 	_, is, err := space.Leader()
@@ -196,6 +197,9 @@ func (f *Follower) enter(ctx context.Context) error {
 	}
 	if !is {
 		return fmt.Errorf("%w: the space %s is no replica, and is not known to have led; move it away, and a replica is made there", ErrUnknown, f.dir)
+	}
+	if f.stale {
+		return nil
 	}
 	return f.begin(space)
 }
@@ -242,16 +246,6 @@ func (f *Follower) closeSpace() {
 	f.keeping.keeper = keeper{}
 	f.keeping.Unlock()
 	f.replica = nil
-}
-
-// putAside closes the space and gives it another name.
-func (f *Follower) putAside() error {
-	f.closeSpace()
-	aside, err := setAside(f.dir, "aside")
-	if err == nil {
-		f.o.Log.Warn("the space was put aside; remove it when nobody needs it", "directory", aside)
-	}
-	return err
 }
 
 // run follows until the context ends, or this copy leads.
@@ -311,6 +305,9 @@ func (f *Follower) run(ctx context.Context) {
 // follow applies what is in the log from the version of the space on. errSeek: something is missing
 // or damaged.
 func (f *Follower) follow(ctx context.Context) error {
+	if f.stale {
+		return fmt.Errorf("%w: the space has changes that the log has not", errRebuild)
+	}
 	if f.replica == nil {
 		return fmt.Errorf("%w: there is no space yet", errRebuild)
 	}

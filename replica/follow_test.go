@@ -77,3 +77,31 @@ func TestWithReplicas(t *testing.T) {
 		})
 	}
 }
+
+// A follower whose space has a registered name begins anew under that name.
+func TestFollow_RegisteredName(t *testing.T) {
+	t.Setenv("EVERHEAP_HOME", t.TempDir())
+	js := startJetStream(t)
+	s := newSpace(t)
+	oa := testOptions(t, "a")
+	oa.Keep = 4 << 20
+	l := mustLead(t, js.connect(t), s, oa)
+	fill(t, s, 0, 50, 100)
+	o := testOptions(t, "b")
+	f := mustFollow(t, js.connect(t), "named", o)
+	caught(t, s, f)
+	spacetest.Must(t, f.Stop())
+	was := l.Status().Durable
+	spacetest.Must(t, l.Stop())
+	fill(t, s, 0, 1, 1<<20)
+	for i := 0; kept(soon(t), s, was); i++ {
+		fill(t, s, i%40, i%40+1, 1<<20)
+	}
+	mustLead(t, js.connect(t), s, oa)
+	f = mustFollow(t, js.connect(t), "named", o)
+	caught(t, s, f)
+	alike(t, f.Space(), s)
+	if f.Status().Rebuilt != 1 {
+		t.Errorf("the follower is %+v", f.Status())
+	}
+}

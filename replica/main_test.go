@@ -12,12 +12,16 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/proctest"
 	"github.com/everheap/everheap/internal/spacetest"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
-func TestMain(m *testing.M) { os.Exit(spacetest.Main(m)) }
+func TestMain(m *testing.M) {
+	proctest.Main()
+	os.Exit(spacetest.Main(m))
+}
 
 // jetStream is a server in this process.
 type jetStream struct {

@@ -145,12 +145,12 @@ func (s *store) markBefore(ctx context.Context, m *message) (*message, error) {
 // leadText cuts what is told to writers to what a replica can keep.
 func leadText(s string) string { return s[:min(len(s), 128)] }
 
-// setAside gives the directory of a space another name.
-func setAside(dir, why string) (string, error) {
+// setAside gives a directory the name of a space's, with a number.
+func setAside(what, dir string) (string, error) {
 	for i := 1; ; i++ {
-		aside := fmt.Sprintf("%s.%s-%d", filepath.Clean(dir), why, i)
+		aside := fmt.Sprintf("%s.aside-%d", filepath.Clean(dir), i)
 		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
-			return aside, os.Rename(dir, aside)
+			return aside, os.Rename(what, aside)
 		} else if err != nil {
 			return "", err
 		}

@@ -218,32 +218,6 @@ func hasKey(t testing.TB, dir string, key int) (ok bool) {
 	return ok
 }
 
-// A leader that was away for longer than frames are kept goes on with a snapshot.
-func TestLead_FramesNotKept(t *testing.T) {
-	js := startJetStream(t)
-	s := newSpace(t)
-	o := testOptions(t, "a")
-	o.Keep = 4 << 20
-	l := mustLead(t, js.connect(t), s, o)
-	f := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
-	fill(t, s, 0, 100, 100)
-	caught(t, s, f)
-	spacetest.Must(t, l.Stop())
-	was := l.Status().Durable
-	fill(t, s, 0, 1, 1<<20)
-	for i := 0; kept(soon(t), s, was); i++ {
-		fill(t, s, i%40, i%40+1, 1<<20)
-	}
-	l = mustLead(t, js.connect(t), s, o)
-	caught(t, s, f)
-	alike(t, f.Space(), s)
-	if st := f.Status(); st.Rebuilt != 2 || l.Status().Snapshots != 1 {
-		t.Errorf("the follower is %+v, the leader %+v", st, l.Status())
-	}
-	fill(t, s, 100, 200, 100)
-	caught(t, s, f)
-}
-
 // Messages that are lost in the middle cannot be had again: a new snapshot takes their place.
 func TestFollow_HoleInTheLog(t *testing.T) {
 	js := startJetStream(t)

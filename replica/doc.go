@@ -50,8 +50,9 @@
 //	     beyond the log's end it sends again (JS3).
 //	JS9  So nothing is lost that was acknowledged WithReplicas(1) or more: it is in the log (JS7), and
 //	     whoever claims has applied it (JS8). If JetStream loses it after that, then the leader
-//	     sends it again (JS3), or the follower that has said that it has it (JS8). It takes the
-//	     loss of both, JetStream's promise and that copy, or force, to lose it.
+//	     sends it again (JS3); if the leader is gone as well, the follower that has said that it has
+//	     it claims, and sends it again, and no other claims while that one can be reached, or its
+//	     word is there (JS8). It takes the loss of all three, or force, to lose it.
 //	JS10 A copy that has led, and finds the log claimed by another, makes its space a replica first, so
 //	     that nobody writes any more; then it writes what the log has not, its tail, to a file; and
 //	     only then it forgets that it has led. Killed in between it does it again.

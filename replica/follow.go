@@ -131,6 +131,9 @@ func (f *Follower) Status() Status {
 	defer f.mu.Unlock()
 	s := f.mu.Status
 	s.Version = f.mu.applied.version
+	if s.Lead == "" {
+		s.Lead = f.mu.led.Copy
+	}
 	if f.mu.led.Version > s.Version {
 		s.LagVersions = f.mu.led.Version - s.Version
 	}

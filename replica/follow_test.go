@@ -78,30 +78,39 @@ func TestWithReplicas(t *testing.T) {
 	}
 }
 
-// A follower whose space has a registered name begins anew under that name.
-func TestFollow_RegisteredName(t *testing.T) {
+// A leader that was away for longer than frames are kept goes on with a snapshot; a follower begins anew
+// with it, under the registered name of its space.
+func TestLead_FramesNotKept(t *testing.T) {
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
 	js := startJetStream(t)
 	s := newSpace(t)
-	oa := testOptions(t, "a")
+	oa, ob := testOptions(t, "a"), testOptions(t, "b")
 	oa.Keep = 4 << 20
 	l := mustLead(t, js.connect(t), s, oa)
-	fill(t, s, 0, 50, 100)
-	o := testOptions(t, "b")
-	f := mustFollow(t, js.connect(t), "named", o)
+	f := mustFollow(t, js.connect(t), "named", ob)
+	fill(t, s, 0, 100, 100)
 	caught(t, s, f)
-	spacetest.Must(t, f.Stop())
 	was := l.Status().Durable
 	spacetest.Must(t, l.Stop())
 	fill(t, s, 0, 1, 1<<20)
 	for i := 0; kept(soon(t), s, was); i++ {
 		fill(t, s, i%40, i%40+1, 1<<20)
 	}
-	mustLead(t, js.connect(t), s, oa)
-	f = mustFollow(t, js.connect(t), "named", o)
+	l = mustLead(t, js.connect(t), s, oa)
 	caught(t, s, f)
 	alike(t, f.Space(), s)
-	if f.Status().Rebuilt != 1 {
-		t.Errorf("the follower is %+v", f.Status())
+	fill(t, s, 100, 200, 100)
+	caught(t, s, f)
+	if st := f.Status(); st.Rebuilt != 2 || l.Status().Snapshots != 1 {
+		t.Errorf("the follower is %+v, the leader %+v", st, l.Status())
+	}
+	dir := f.dir
+	spacetest.Must(t, f.Stop())
+	named, err := everheap.Open("named")
+	spacetest.Must(t, err)
+	defer named.Close()
+	alike(t, named, s)
+	if named.Stats().Dir != dir {
+		t.Errorf("the name leads to %s", named.Stats().Dir)
 	}
 }

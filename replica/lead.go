@@ -125,6 +125,7 @@ func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, 
 		}
 		return nil, err
 	}
+	l.tell(func(s *Status) { s.Term = l.term })
 	ctx, l.cancel = context.WithCancel(ctx)
 	go l.run(ctx)
 	return l, nil
@@ -338,7 +339,8 @@ func (l *Leader) run(ctx context.Context) {
 	}
 	beat := make(chan struct{})
 	beating, stop := context.WithCancel(ctx)
-	go func() { defer close(beat); l.beat(beating) }()
+	token := l.memory.Token
+	go func() { defer close(beat); l.beat(beating, token) }()
 	defer func() { stop(); <-beat }()
 	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, 2*time.Second) {
 		select {
@@ -477,7 +479,7 @@ func (l *Leader) hear(m *nats.Msg) {
 }
 
 // beat renews the lease and tells the status, now and then.
-func (l *Leader) beat(ctx context.Context) {
+func (l *Leader) beat(ctx context.Context, token string) {
 	tick := time.NewTicker(min(time.Second, l.o.Lease/4))
 	defer tick.Stop()
 	said := ""
@@ -489,7 +491,7 @@ func (l *Leader) beat(ctx context.Context) {
 				s.LagVersions = newest - min(newest, s.Durable)
 			})
 			short, cancel := context.WithTimeout(ctx, l.o.Lease/2)
-			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: l.memory.Token, Version: newest, Time: time.Now()})
+			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Version: newest, Time: time.Now()})
 			if err == nil {
 				err = l.store.say(short, copyPrefix+l.o.Copy, l.Status())
 			}

@@ -240,7 +240,7 @@ func TestRun_TakesOverAlone(t *testing.T) {
 	for _, dir := range dirs {
 		await(t, "the copy is there", func() bool { _, err := os.Stat(filepath.Join(dir, "heap")); return err == nil })
 	}
-	for i := range 4 {
+	for i := range spacetest.Scaled(2) {
 		await(t, "a write that a copy has", func() bool { return set(i) == nil })
 		leader := ""
 		nc := js.connect(t)

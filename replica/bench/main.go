@@ -26,7 +26,7 @@ var (
 	entries = flag.Int("entries", 1_000_000, "entries that a new follower gets")
 	changes = flag.Int("changes", 200_000, "changes that are shipped as fast as it goes")
 	rate    = flag.Int("rate", 10_000, "commits a second, for the lag")
-	rounds  = flag.Int("rounds", 5, "rounds with and without a leader, in turns")
+	rounds  = flag.Int("rounds", 15, "rounds with and without a leader, in turns")
 )
 
 // row is a record of about 150 bytes.
@@ -234,47 +234,48 @@ func waiting(b *bench) (string, error) {
 // cost has rounds with a leader and without, in turns. What the leader itself computes is on the same
 // processors; so the rounds write at a fixed rate, and what is measured is how long a Set takes.
 func cost(b *bench) (string, error) {
-	var with, without []time.Duration
-	round := func(times *[]time.Duration) error {
+	var ratios [3][]float64 // of the medians, of the times that 9 of 10 are below, of the means
+	round := func() (m [3]float64, err error) {
+		times := make([]float64, *rate)
 		began := time.Now()
-		for i := range *rate {
+		for i := range times {
 			if wait := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(*rate))); wait > 500*time.Microsecond {
 				time.Sleep(wait)
 			}
 			at := time.Now()
 			if err := b.set(i); err != nil {
-				return err
+				return m, err
 			}
-			*times = append(*times, time.Since(at))
+			times[i] = float64(time.Since(at))
+			m[2] += times[i] / float64(len(times))
 		}
-		return nil
+		slices.Sort(times)
+		m[0], m[1] = times[len(times)/2], times[len(times)*9/10]
+		return m, nil
 	}
 	for range *rounds {
-		if err := round(&without); err != nil {
+		without, err := round()
+		if err != nil {
 			return "", err
 		}
 		l, err := replica.Lead(b.ctx, b.nc, b.space, b.options("a"))
 		if err != nil {
 			return "", err
 		}
-		if err := round(&with); err != nil {
+		with, err := round()
+		if err != nil {
 			return "", err
 		}
 		if err := l.Stop(); err != nil {
 			return "", err
 		}
-	}
-	slices.Sort(with)
-	slices.Sort(without)
-	n := len(with)
-	mean := func(list []time.Duration) (sum time.Duration) {
-		for _, d := range list {
-			sum += d
+		for i := range ratios {
+			ratios[i] = append(ratios[i], with[i]/without[i])
 		}
-		return sum / time.Duration(len(list))
 	}
-	ratio := func(a, b time.Duration) string { return fmt.Sprintf("%v and %v (%.2f)", a, b, float64(a)/float64(b)) }
-	return fmt.Sprintf("a Set with and without a leader: p50 %s, p90 %s, p99 %s, mean %s", ratio(with[n/2], without[n/2]), ratio(with[n*9/10], without[n*9/10]), ratio(with[n*99/100], without[n*99/100]), ratio(mean(with), mean(without))), nil
+	middle := func(list []float64) float64 { slices.Sort(list); return list[len(list)/2] }
+	return fmt.Sprintf("a Set with a leader takes, of one without: median %.2f, p90 %.2f, mean %.2f (medians of %d rounds at %d a second)",
+		middle(ratios[0]), middle(ratios[1]), middle(ratios[2]), *rounds, *rate), nil
 }
 
 func follower(b *bench) (string, error) {

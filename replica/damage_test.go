@@ -61,8 +61,9 @@ func (g *mangler) deliver(m message) []message {
 }
 
 // Whatever is lost, repeated, reordered, cut and flipped on the way, a follower has what the leader
-// has, or an earlier version of that.
+// has, or an earlier version of that (JS6).
 func TestFollow_Damage(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		s := newSpace(t)
@@ -115,8 +116,10 @@ func lose(t testing.TB, js *jetStream, stream string, n int) {
 	}
 }
 
-// What the log loses at its end the leader sends again: while it leads, and when it leads again.
+// What the log loses at its end the leader sends again: while it leads, and when it leads again
+// (JS3).
 func TestLead_LogLosesItsEnd(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	o := testOptions(t, "a")
@@ -146,6 +149,7 @@ func TestLead_LogLosesItsEnd(t *testing.T) {
 // A server that starts with its files as they were some time ago has lost what it had acknowledged
 // since.
 func TestLead_ServerComesBackWithOldFiles(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	mustLead(t, js.connect(t), s, testOptions(t, "a"))
@@ -171,6 +175,7 @@ func TestLead_ServerComesBackWithOldFiles(t *testing.T) {
 
 // A server that comes back with nothing gets everything anew.
 func TestLead_ServerComesBackEmpty(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	dir := filepath.Join(t.TempDir(), "b")
@@ -220,6 +225,7 @@ func hasKey(t testing.TB, dir string, key int) (ok bool) {
 
 // Messages that are lost in the middle cannot be had again: a new snapshot takes their place.
 func TestFollow_HoleInTheLog(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	o := testOptions(t, "a")
@@ -239,19 +245,21 @@ func TestFollow_HoleInTheLog(t *testing.T) {
 	alike(t, f.Space(), s)
 }
 
-// Snapshots are made as the log grows, and old ones and what only they need are deleted.
+// Snapshots are made as the log grows, and old ones and what only they need are deleted: a new follower
+// finds all that it needs (JS4, JS5).
 func TestLead_Snapshots(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	o := testOptions(t, "a")
 	o.SnapshotBytes = 100 << 10
 	l := mustLead(t, js.connect(t), s, o)
 	nc := js.connect(t)
-	for range 10 {
+	await(t, "snapshots", func() bool {
 		fill(t, s, 0, 50, 2000)
 		time.Sleep(20 * time.Millisecond)
-	}
-	await(t, "snapshots", func() bool { return l.Status().Snapshots > 3 })
+		return l.Status().Snapshots > 3
+	})
 	f := mustFollow(t, nc, filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
 	caught(t, s, f)
 	alike(t, f.Space(), s)

@@ -318,45 +318,96 @@ func (f *Follower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := f.store.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages, err := f.messages(inner, from)
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(128))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
 	f.open = parts2{}
-	for next := from; ; {
-		short, cancel := context.WithTimeout(ctx, checkEvery)
-		raw, err := messages.Next(jetstream.NextContext(short))
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			if err := f.idle(ctx, next); err != nil {
-				return err
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for next, quiet := from, false; ; {
+		var g got
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case g = <-messages:
+		case <-tick.C:
+			if quiet {
+				if err := f.idle(ctx, next); err != nil {
+					return err
+				}
 			}
+			quiet = true
 			continue
 		}
-		if err != nil {
-			return err
+		if g.err != nil {
+			return g.err
 		}
-		meta, err := raw.Metadata()
-		if err != nil {
-			return err
-		}
-		m, err := decode(meta.Sequence.Stream, raw.Headers(), raw.Data())
-		if err != nil {
-			return err
-		}
-		next = m.seq + 1
+		quiet, next = false, g.seq+1
 		f.mu.Lock()
-		f.mu.pending = meta.NumPending > 0
+		f.mu.pending = g.more
 		f.mu.Unlock()
-		if err := f.deliver(ctx, m); err != nil {
+		if err := f.deliver(ctx, g.message); err != nil {
 			return err
 		}
 	}
+}
+
+// got is a message that has come, or why none comes any more; more says that others wait.
+type got struct {
+	message
+	more bool
+	err  error
+}
+
+// messages yields those of the log from a sequence on, until the context ends. What receives them may
+// wait without end for a server that has changed; so it is a goroutine of its own, and the follower
+// looks for itself whether something is missing (Follower.idle).
+func (f *Follower) messages(ctx context.Context, from uint64) (<-chan got, error) {
+	short, cancel := context.WithTimeout(ctx, quietAtMost)
+	defer cancel()
+	consumer, err := f.store.stream.OrderedConsumer(short, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, MaxResetAttempts: 1})
+	if err != nil {
+		return nil, err
+	}
+	iterator, err := consumer.Messages(jetstream.PullMaxMessages(128))
+	if err != nil {
+		return nil, err
+	}
+	all := make(chan got)
+	go func() {
+		defer iterator.Stop()
+		for {
+			var g got
+			raw, err := iterator.Next(jetstream.NextContext(ctx))
+			if err == nil {
+				g, err = read(raw)
+			}
+			g.err = err
+			select {
+			case all <- g:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return all, nil
+}
+
+// read decodes what a consumer has got.
+func read(raw jetstream.Msg) (g got, err error) {
+	meta, err := raw.Metadata()
+	if err != nil {
+		return g, err
+	}
+	g.more = meta.NumPending > 0
+	g.message, err = decode(meta.Sequence.Stream, raw.Headers(), raw.Data())
+	return g, err
 }
 
 // deliver handles a message; tests lose, repeat and damage it before.

@@ -1,10 +1,14 @@
 package replica
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/spacetest"
@@ -23,6 +27,7 @@ func fill(t testing.TB, s *everheap.Space, from, to int, size int) {
 // A follower has what the leader has: from a snapshot, from frames, and from frames that are larger than
 // a message.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	fill(t, s, 0, 100, 100)
@@ -54,12 +59,33 @@ func TestFollow(t *testing.T) {
 	spacetest.ExpectError(t, m.Set(f.Space(), 1, ""), everheap.ErrReadOnly, "write to its leader: a")
 }
 
-// An Update that waits for a copy returns when the copy has it.
+// An Update that waits for a copy returns when the copy has it, and not when
+// somebody has another version of that number (JS7).
 func TestWithReplicas(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	mustLead(t, js.connect(t), s, testOptions(t, "a"))
-	f := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
+	nc := js.connect(t)
+	other := time.NewTicker(time.Millisecond)
+	defer other.Stop()
+	short, cancel := context.WithTimeout(soon(t), 500*time.Millisecond)
+	defer cancel()
+	go func() { // says that it has every version, of a chain of its own
+		for v := uint64(1); short.Err() == nil; v = v%200 + 1 {
+			b, _ := json.Marshal(ack{"liar", v, 12345})
+			_ = nc.Publish(ackSubject("s"), b)
+			<-other.C
+		}
+	}()
+	err := s.Update(short, func(tx *everheap.Tx) error {
+		_, err := everheap.OpenMap[int, int](tx, "m")
+		return err
+	}, everheap.WithReplicas(1))
+	if !errors.Is(err, everheap.ErrNotReplicated) {
+		t.Fatalf("without a copy an Update that waits for one returns %v", err)
+	}
+	f := mustFollow(t, nc, filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
 	for i := range 50 {
 		spacetest.Must(t, s.Update(soon(t), func(tx *everheap.Tx) error {
 			m, err := everheap.OpenMap[int, int](tx, "m")

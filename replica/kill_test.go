@@ -83,6 +83,7 @@ func change(t testing.TB, s *everheap.Space, r *rand.Rand, pinned *bool) {
 
 // Leader and follower are killed at any moment, and started again: the follower has what the leader has.
 func TestRun_Killed(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	url := fmt.Sprintf("nats://127.0.0.1:%d", js.opts.Port)
 	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {

@@ -40,6 +40,7 @@ func tails(t testing.TB, stateDir string) (files []string, frames int) {
 // A follower takes over while the leader believes to lead. The leader's space takes no writes any more
 // and says who leads; what the log has not is kept as a file, and the copy joins.
 func TestPromote_LeaderAlive(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	fill(t, s, 0, 50, 100)
@@ -84,8 +85,9 @@ func TestPromote_LeaderAlive(t *testing.T) {
 	alike(t, h.Space(), s3)
 }
 
-// What a leader has committed while it was cut off is its tail: a file has it, and the copy begins anew.
+// What a leader has committed while it was cut off is its tail: a file has it, and the copy begins anew (JS10).
 func TestPromote_TailIsKept(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	oa, ob := testOptions(t, "a"), testOptions(t, "b")
@@ -120,8 +122,9 @@ func TestPromote_TailIsKept(t *testing.T) {
 	spacetest.Must(t, m.Stop())
 }
 
-// Of several that claim at once one leads, and the others follow it.
+// Of several that claim at once one leads, and the others follow it (JS1).
 func TestPromote_Race(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	l := mustLead(t, js.connect(t), s, testOptions(t, "a"))
@@ -155,8 +158,9 @@ func TestPromote_Race(t *testing.T) {
 }
 
 // A copy that has what JetStream has lost must lead, and no other: no Update that has waited for a
-// copy is lost.
+// copy is lost (JS8, JS9).
 func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	s := newSpace(t)
 	oa, ob, oc := testOptions(t, "a"), testOptions(t, "b"), testOptions(t, "c")
@@ -194,6 +198,7 @@ func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 
 // A follower takes over by itself from a leader that is silent, and the leader joins when it is back.
 func TestRun_TakesOverAlone(t *testing.T) {
+	t.Parallel()
 	js := startJetStream(t)
 	dirs := map[string]string{}
 	stops := map[string]context.CancelFunc{}

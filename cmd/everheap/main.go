@@ -52,6 +52,8 @@ type cli struct {
 	Resize     resizeCmd     `cmd:"" help:"Change the maximum size of a space, in place unless it needs a larger window."`
 	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that was open when the machine lost power. Other verbs do this by themselves if they may write the space."`
 
+	Replica replicaCmd `cmd:"" help:"Keep copies of a space on other machines, which follow this one, and one of which can take over: lead, follow, status, promote."`
+
 	Adopt  adoptCmd  `cmd:"" help:"Register a space that was moved, copied, or created without a name."`
 	Forget forgetCmd `cmd:"" help:"Remove names from the registry. The spaces' files stay."`
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/subscription"
 )
 
@@ -92,8 +93,12 @@ func (k *Keeper) SetLead(lead string) error {
 	}
 	temporary := fmt.Sprintf("%s-%d%s", format.ReplicaName, k.Live.Incarnation(), newSuffix)
 	if err := k.write(temporary, format.ReplicaName, b); err != nil {
+		if !k.IsReplica() { // else what is there may say so to the next one who makes live anew
+			err = errors.Join(err, k.removed(format.ReplicaName))
+		}
 		return err
 	}
+	invariant.Point("replica.written")
 	if k.Live.Words().Replica.Swap(1) == 0 {
 		subscription.ForgetCopies(k.Live)
 	}
@@ -103,14 +108,20 @@ func (k *Keeper) SetLead(lead string) error {
 // EndReplica makes the space one that is written to. The caller has the turn, and publishes a
 // version next (RP5).
 func (k *Keeper) EndReplica() error {
-	if err := k.Files.Remove(format.ReplicaName); err != nil && !errors.Is(err, os.ErrNotExist) {
+	lead := k.lead()
+	if err := k.removed(format.ReplicaName); err != nil {
 		return err
 	}
 	if err := k.Files.SyncNames(); err != nil {
+		if k.IsReplica() { // it goes on to be one, and whoever makes live anew is to know
+			err = errors.Join(err, k.SetLead(lead))
+		}
 		return err
 	}
+	invariant.Point("replica.removed")
 	subscription.ForgetCopies(k.Live)
 	k.Live.Words().Replica.Store(0)
+	invariant.Point("replica.ended")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package changes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/invariant"
 	"github.com/everheap/everheap/internal/subscription"
 )
 
@@ -28,7 +30,8 @@ import (
 //	     living process is in the middle of a transaction.
 //	RP4  The file is there before the word is set, and before a restored space has its name; and
 //	     it is removed, durably, before the word is cleared. So no process ever finds the space
-//	     writable that is a replica still, or was not promoted for sure.
+//	     writable that is a replica still, or was not promoted for sure. Where somebody has died
+//	     in between, the next one who opens the space sees to it that both say it is a replica.
 //	RP5  Promote clears the word under the writer lock, and publishes an empty version then. Its
 //	     chain is of this space's own live file, so from there on the history is another one
 //	     than its former leader's: neither accepts the frames of the other, whatever they have
@@ -92,10 +95,44 @@ func (k *Keeper) SetLead(lead string) error {
 	}
 	temporary := fmt.Sprintf("%s-%d%s", format.ReplicaName, k.Live.Incarnation(), newSuffix)
 	if err := k.write(temporary, format.ReplicaName, b); err != nil {
+		if !k.IsReplica() { // else what is there may say so to the next one who makes live anew
+			err = errors.Join(err, k.removed(format.ReplicaName))
+		}
 		return err
 	}
+	invariant.Point("replica.written")
 	if k.Live.Words().Replica.Swap(1) == 0 {
 		subscription.ForgetCopies(k.Live)
+	}
+	if !k.filed() { // another process has taken the turn over, and promoted it meanwhile
+		return k.write(temporary, format.ReplicaName, b)
+	}
+	return nil
+}
+
+// filed reports whether the file says that the space is a replica. Where that cannot be known, it
+// is one.
+func (k *Keeper) filed() bool {
+	_, err := k.Files.Stat(format.ReplicaName)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// Mend ends what one has begun who died in SetLead or EndReplica (RP4): either way the space is a
+// replica, since nothing of its own was published.
+func (k *Keeper) Mend() error {
+	if k.ReadOnly || k.filed() == k.IsReplica() {
+		return nil
+	}
+	if err := k.Take(context.Background()); err != nil {
+		return err
+	}
+	defer k.Give()
+	switch filed := k.filed(); {
+	case filed && !k.IsReplica():
+		k.Live.Words().Replica.Store(1)
+		subscription.ForgetCopies(k.Live)
+	case !filed && k.IsReplica():
+		return k.SetLead("")
 	}
 	return nil
 }
@@ -103,20 +140,26 @@ func (k *Keeper) SetLead(lead string) error {
 // EndReplica makes the space one that is written to. The caller has the turn, and publishes a
 // version next (RP5).
 func (k *Keeper) EndReplica() error {
-	if err := k.Files.Remove(format.ReplicaName); err != nil && !errors.Is(err, os.ErrNotExist) {
+	lead := k.lead()
+	if err := k.removed(format.ReplicaName); err != nil {
 		return err
 	}
 	if err := k.Files.SyncNames(); err != nil {
+		if k.IsReplica() { // it goes on to be one, and whoever makes live anew is to know
+			err = errors.Join(err, k.SetLead(lead))
+		}
 		return err
 	}
+	invariant.Point("replica.removed")
 	subscription.ForgetCopies(k.Live)
 	k.Live.Words().Replica.Store(0)
+	invariant.Point("replica.ended")
 	return nil
 }
 
 // restoreReplica sets the word of a live file that was made anew, if the space is a replica.
 func (k *Keeper) restoreReplica() {
-	if _, err := k.Files.Stat(format.ReplicaName); err == nil || !errors.Is(err, os.ErrNotExist) {
+	if k.filed() {
 		k.Live.Words().Replica.Store(1)
 	}
 }

@@ -93,14 +93,14 @@ func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version,
 	}
 	k.files.Lock()
 	defer k.files.Unlock()
-	if err := k.put(name, version, limit); err != nil {
-		return 0, err
+	if err := k.put(name, version, limit); err != nil { // else the next recovery would find one
+		return 0, errors.Join(err, k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.written")
 	s, ok := subscription.Make(k.Live, name, version, limit)
 	if !ok {
 		return 0, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
-			k.Files.Remove(subscriptionPrefix+name))
+			k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.made")
 	return k.only(name, s)
@@ -223,7 +223,7 @@ func (k *Keeper) Drop(name string) error {
 func (k *Keeper) drop(name string) error {
 	k.files.Lock()
 	defer k.files.Unlock()
-	if err := k.Files.Remove(subscriptionPrefix + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := k.removed(subscriptionPrefix + name); err != nil {
 		return err
 	}
 	err := k.Files.SyncNames()
@@ -268,6 +268,14 @@ func (k *Keeper) put(name string, version format.Version, limit format.ByteCount
 	return k.write(fmt.Sprintf("%s-%d%s", file, k.Live.Incarnation(), newSuffix), file, s.Encode())
 }
 
+// removed removes a file of the directory, if it is there.
+func (k *Keeper) removed(file string) error {
+	if err := k.Files.Remove(file); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // write puts bytes into a file of the directory, durably, whole or not at all.
 func (k *Keeper) write(temporary, file string, b []byte) error {
 	f, err := k.Files.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, k.Files.Perm())
@@ -282,7 +290,7 @@ func (k *Keeper) write(temporary, file string, b []byte) error {
 			return k.Files.SyncNames()
 		}
 	}
-	return errors.Join(err, k.Files.Remove(temporary))
+	return errors.Join(err, k.removed(temporary))
 }
 
 // Restore makes the subscriptions of a live file that was made anew, from their files, and says

@@ -41,6 +41,9 @@ func (d *Writer) write() error {
 				return err
 			}
 			continue
+		case errors.Is(err, errUnlisted) && d.Live.Subscribed() && d.Live.JournalFloor() >= covered: // it is not told: what follows is
+			d.Live.RaiseWritten(covered)
+			continue
 		case errors.Is(err, errUnlisted), errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
 			return d.coverTwice()
 		case errors.Is(err, mapping.ErrIO):

@@ -101,6 +101,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 		sp.release()
 		return nil, err
 	}
+	sp.Note(sp.Guarded(sp.Changes.Mend))
 	if !o.Manual {
 		sp.Done.Add(1)
 		go sp.runBackground()

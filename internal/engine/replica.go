@@ -125,10 +125,10 @@ func (sp *Space) promoteOnce(ctx context.Context) error {
 	}
 	defer tx.Abort()
 	err = sp.Guarded(func() error {
-		if err := sp.Changes.EndReplica(); err != nil {
+		if err := tx.Touch(); err != nil { // before it: where there is no space, it stays a replica
 			return err
 		}
-		return tx.Touch()
+		return sp.Changes.EndReplica()
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -35,10 +36,11 @@ const (
 	SyncDir  Op = "sync the directory"
 )
 
-// Rule says which calls fail. The zero values of Ops and Files stand for all.
+// Rule says which calls fail. The zero values of Ops, Files and Begin stand for all.
 type Rule struct {
 	Ops   []Op
 	Files []string      // names without directories
+	Begin string        // how names begin
 	After int           // calls that the rule is about and that succeed before
 	Once  bool          // one call fails; else all from then on
 	Err   syscall.Errno // EIO or ENOSPC
@@ -101,7 +103,7 @@ func (d *Disk) turn(op Op, path string) error {
 	d.mu.Lock()
 	c := Call{op, filepath.Base(path)}
 	r := d.rule
-	if r == nil || r.Ops != nil && !slices.Contains(r.Ops, op) || r.Files != nil && !slices.Contains(r.Files, c.File) {
+	if r == nil || r.Ops != nil && !slices.Contains(r.Ops, op) || r.Files != nil && !slices.Contains(r.Files, c.File) || !strings.HasPrefix(c.File, r.Begin) {
 		d.mu.Unlock()
 		return nil
 	}

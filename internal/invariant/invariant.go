@@ -31,6 +31,8 @@ var Points = []string{
 	"punch.synced", "move.found", "move.moved", "move.committed",
 	"rewrite.written", "rewrite.synced", "rewrite.renamed", "rewrite.settled",
 	"resize.told",
+	"aside.listed", "aside.written", "aside.named", "subscribe.written", "subscribe.made", "confirm.written",
+	"replica.written", "replica.removed", "replica.ended",
 	"expire.claimed", "expire.removed", "expire.marked", "expire.settling",
 	"collect.claimed", "collect.marked", "collect.compared", "collect.dropped", "collect.committed",
 	"create.built", "create.journal", "create.heap",

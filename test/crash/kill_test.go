@@ -136,6 +136,11 @@ func takesOthers(point string) bool {
 	return slices.Contains([]string{"lock.takeover", "entry.dead", "entry.retired", "entry.reaped", "mutex.takeover"}, point)
 }
 
+// inChanges reports whether a point is of who gives changes out, or takes them: TestReplica_AtPoints has it.
+func inChanges(point string) bool {
+	return strings.HasPrefix(point, "aside.") || strings.HasPrefix(point, "subscribe.") || strings.HasPrefix(point, "confirm.") || strings.HasPrefix(point, "replica.")
+}
+
 // hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
 // does, or an opener after a power loss, or who rewrites a closed space, or who closes one
 // while others of the process use it, or as the last one, or creates or resizes one. A fleet does not
@@ -145,7 +150,7 @@ func takesOthers(point string) bool {
 func hasOwnTest(point string) bool {
 	own := []string{"journal.takeover", "journal.tail", "journal.shorter", "journal.cut", "segment.made", "recover.replayed", "close.waits", "close.last", "resize.told", "expire.marked", "expire.settling"}
 	return slices.Contains(own, point) ||
-		strings.HasPrefix(point, "move.") || strings.HasPrefix(point, "shorten.") || strings.HasPrefix(point, "create.") || strings.HasPrefix(point, "reserve.") || strings.HasPrefix(point, "lowspace.") || rewrites(point)
+		strings.HasPrefix(point, "move.") || strings.HasPrefix(point, "shorten.") || strings.HasPrefix(point, "create.") || inChanges(point) || strings.HasPrefix(point, "reserve.") || strings.HasPrefix(point, "lowspace.") || rewrites(point)
 }
 
 // rewrites reports whether a process passes the point when it rewrites a closed space.

@@ -16,7 +16,7 @@ import (
 
 // A leader is a space that changes at random, in every way there is.
 type leader struct {
-	t     *testing.T
+	t     testing.TB
 	r     *rand.Rand
 	dir   string
 	space *everheap.Space
@@ -213,7 +213,7 @@ func follower(t *testing.T, leader *everheap.Space) *everheap.Replica {
 }
 
 // newest returns the newest version of a space.
-func newest(t *testing.T, s *everheap.Space) (v everheap.Version) {
+func newest(t testing.TB, s *everheap.Space) (v everheap.Version) {
 	t.Helper()
 	spacetest.Must(t, s.View(func(tx *everheap.Tx) error { v = tx.Version(); return nil }))
 	return v

@@ -15,7 +15,7 @@ import (
 )
 
 // frames reads the frames after a version, up to the newest one.
-func frames(t *testing.T, s *everheap.Space, from everheap.Version) (list []everheap.Frame, err error) {
+func frames(t testing.TB, s *everheap.Space, from everheap.Version) (list []everheap.Frame, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

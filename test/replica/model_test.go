@@ -247,7 +247,7 @@ func follow(t *testing.T, leader *everheap.Space, r *everheap.Replica) {
 
 // What a replica holds is what its leader holds, after every change of every kind.
 func TestModel(t *testing.T) {
-	seeds := 6
+	seeds := 4
 	if testing.Short() {
 		seeds = 2
 	}

@@ -9,12 +9,12 @@ COUNT ?= 1
 DEVIATIONS ?= 2
 EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
-MODULES = metrics examples/forum/sqlite $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
+MODULES = metrics replica examples/forum/sqlite $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
 
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet vet-rare staticcheck staticcheck-modules test invariants race race-library pointers windows fork modules soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser
+.PHONY: check format vet vet-rare staticcheck staticcheck-modules test invariants race race-library pointers windows fork modules soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser replica-cluster replica-bench
 
 check: format vet staticcheck test invariants modules
 
@@ -64,6 +64,14 @@ python-test:
 python-bench:
 	cd python && python3 everheap_build.py inplace && python3 bench/bench.py
 
+# Three machines, made of network namespaces: it needs root. REPLICA is how long they are upset.
+REPLICA ?= 2m
+replica-cluster:
+	cd replica && go test -v -count 1 -timeout 0 -run TestCluster . -replica.cluster=$(REPLICA)
+
+replica-bench:
+	cd replica && go run ./bench
+
 # Pages in a headless Chromium: BROWSER=-short is what continuous integration runs. The pictures
 # are in test/browser/artefacts.
 browser:
@@ -81,7 +89,7 @@ vet-rare:
 	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet $$(go list ./... | grep -v /test/)
 
-# The metrics, the forum over SQLite; and the benchmarks that are modules of their own compute what they should.
+# The metrics, copies on other machines, the forum over SQLite; and the benchmarks that are modules of their own compute what they should.
 modules:
 	@for m in $(MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 

@@ -10,6 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/changes"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/naming"
+	"github.com/everheap/everheap/internal/object"
 )
 
 // Frame is one committed version of a space, as the changes that make it of the version before.
@@ -33,11 +34,61 @@ func (f Frame) Time() time.Time { return time.Unix(0, int64(f.frame.UnixNano)) }
 // Bytes returns the bytes of the frame, which the caller must not change.
 func (f Frame) Bytes() []byte { return f.frame.Bytes }
 
-// Follows reports whether the frame is that of the version right after another one's, in the same
-// history: spaces that have a common past, such as a replica and what it was promoted to, have
-// different histories from some version on.
-func (f Frame) Follows(before Frame) bool {
-	return f.frame.Version == before.frame.Version+1 && f.frame.Before == before.frame.Chain
+// FrameChange is what a frame does to one object.
+type FrameChange struct {
+	Object ID     // 0: the space itself
+	What   string // such as "set", "removed", "created", "appended", "named", "checkpoint"
+	Count  int    // entries, elements or values
+	Name   string // that leads to the object from then on, or no longer; or that of the checkpoint
+}
+
+// Changes sums up what the frame does, in its order. Values are not told: apply the frame to a Replica,
+// and look there.
+func (f Frame) Changes() ([]FrameChange, error) {
+	list, err := object.Summarize(f.frame.Ops())
+	out := make([]FrameChange, len(list))
+	for i, s := range list {
+		out[i] = FrameChange{What: s.What(), Count: s.Count, Name: s.Name}
+		if s.Object != 0 {
+			out[i].Object = ID(format.MakeID(f.frame.Tag, s.Object))
+		}
+	}
+	if err != nil {
+		err = &CorruptError{File: "the change frame", What: err.Error()}
+	}
+	return out, err
+}
+
+// Position is a version of one history. Spaces that have a common past, such as a replica that was
+// promoted and its former leader, have different histories from some version on: then Chain differs,
+// which is a number that follows from the whole past of a version.
+type Position struct {
+	Version Version
+	Chain   uint64
+}
+
+// Position returns the position of the version that the frame makes.
+func (f Frame) Position() Position { return Position{f.Version(), f.frame.Chain} }
+
+// Before returns the position that the frame can be applied to.
+func (f Frame) Before() Position { return Position{f.Version() - 1, f.frame.Before} }
+
+// Position returns the position of the version that a View sees, or that an Update starts from.
+func (tx *Tx) Position() Position { return Position{tx.Version(), tx.engine.State.Chain} }
+
+// BackupPosition reads the beginning of a backup and returns the position that it is of, and when that
+// was committed: frames that follow can be applied to its replica. The error is ErrCorrupt if it is no backup, or one that was
+// salvaged, or made before there were replicas.
+func BackupPosition(r io.Reader) (p Position, committed time.Time, err error) {
+	h, chain, err := changes.BackupHead(r)
+	return Position{Version(h.Version), chain}, time.Unix(0, int64(h.UnixNano)), err
+}
+
+// ReadFrame reads the next frame of a stream of frames, one after the other. Errors: io.EOF at the end;
+// ErrCorrupt if what comes is no whole frame; those of r.
+func ReadFrame(r io.Reader) (Frame, error) {
+	f, err := changes.Read(r)
+	return Frame{f}, err
 }
 
 // ChangesSince yields the frame of every version after the given one, in order and without a
@@ -120,8 +171,12 @@ func (u *Subscription) Confirm(version Version) error {
 }
 
 // Drop ends the subscription, for all who use its name.
-func (u *Subscription) Drop() error {
-	return u.space.wrap("drop subscription", u.space.engine.Changes.Drop(u.name))
+func (u *Subscription) Drop() error { return u.space.DropSubscription(u.name) }
+
+// DropSubscription ends the subscription of a name, also one that is lost. The error is ErrNotFound
+// if there is none.
+func (s *Space) DropSubscription(name string) error {
+	return s.wrap("drop subscription", s.engine.Changes.Drop(name))
 }
 
 // SubscriptionInfo is what Subscriptions says of one.

@@ -30,6 +30,7 @@ type cli struct {
 	Del        delCmd        `cmd:"" help:"Delete keys."`
 	Keys       keysCmd       `cmd:"" help:"Print the keys of a map, or the indexes of a list."`
 	Watch      watchCmd      `cmd:"" help:"Print changes of a map, list or single value, or the number of each new version, as JSON lines, until interrupted."`
+	Log        logCmd        `cmd:"" help:"Print every version and what it changed: what is kept of them, and with --follow each new one."`
 	Types      typesCmd      `cmd:"" help:"Print the stored types as Go source."`
 	Create     createCmd     `cmd:"" help:"Create an empty space, or in one an empty map, list or single value of a type in Go syntax."`
 	Evolve     evolveCmd     `cmd:"" help:"Change the type of a collection and convert what it holds: show the difference, and ask."`
@@ -51,11 +52,17 @@ type cli struct {
 	Resize     resizeCmd     `cmd:"" help:"Change the maximum size of a space, in place unless it needs a larger window."`
 	Recover    recoverCmd    `cmd:"" help:"Replay the journal of a space that was open when the machine lost power. Other verbs do this by themselves if they may write the space."`
 
+	Replica replicaCmd `cmd:"" help:"Keep copies of a space on other machines, which follow this one, and one of which can take over: lead, follow, status, promote."`
+
 	Adopt  adoptCmd  `cmd:"" help:"Register a space that was moved, copied, or created without a name."`
 	Forget forgetCmd `cmd:"" help:"Remove names from the registry. The spaces' files stay."`
 
 	Backup  backupCmd  `cmd:"" help:"Write a backup of a space while programs use it."`
 	Restore restoreCmd `cmd:"" help:"Create a space from a backup."`
+	Ship    shipCmd    `cmd:"" help:"Keep a directory up to date with a space, from which any version is restored. Killed and started again, it goes on where it was."`
+
+	Subscriptions subscriptionsCmd `cmd:"" help:"List the subscriptions for which a space keeps changes, or drop one."`
+
 	Salvage salvageCmd `cmd:"" help:"Write all that is readable in a damaged space as a backup. No program may have it open. The exit code is 0 if nothing is lost, 1 if something is lost, 2 if nothing is readable."`
 
 	Completion completionCmd `cmd:"" help:"Print what bash, zsh or fish needs to complete verbs, flags, names and keys."`

@@ -79,7 +79,7 @@ func (f *Frame) Ops() []byte { return f.Bytes[format.ChangeHeadSize:] }
 func Parse(b []byte) (Frame, error) {
 	h, _, rest, ok := format.DecodeChange(b)
 	if !ok || len(rest) != 0 {
-		return Frame{}, &failure.CorruptError{File: "the change frame", What: "the bytes are no whole frame: some are missing, or are not what was written"}
+		return Frame{}, errCut
 	}
 	return Frame{h, b}, nil
 }

@@ -11,6 +11,13 @@ import (
 // with an error: of a value in an interface whose type is not known the name may be damaged, which only
 // the checksum of the block tells. Others than that say themselves what they are.
 func (ed *Editor) Blame(b layout.Bounds, err error) error {
+	if err == nil { // apart, since what looks for a kind of error allocates before it looks
+		return nil
+	}
+	return ed.blame(b, err)
+}
+
+func (ed *Editor) blame(b layout.Bounds, err error) error {
 	if unknown := (*layout.ConcreteError)(nil); !errors.As(err, &unknown) {
 		return err
 	}

@@ -19,9 +19,9 @@ from . import _everheap, _errors
 _everheap.setup(_errors.raise_error, _errors.refuse)
 
 from ._errors import (  # noqa: E402
-    AddressInUse, Busy, Changed, Closed, Corrupt, Dangling, Duplicate, Error, Exists, Fault, Forked, IndexNotFound, Internal, Invalid, IO,
+    AddressInUse, Busy, Changed, Closed, Corrupt, Dangling, Diverged, Duplicate, Error, Exists, Fault, Forked, IndexNotFound, Internal, Invalid, IO,
     LiveLost,
-    MaxSize, NaN, NilHandle, NoSpace, NotFound, NotHeld, OutOfRange, OwnerDied, ReadOnly, Replaced, Self, Shared, Superseded, Suspended, Unregistered,
+    MaxSize, NaN, NilHandle, NoSpace, NotFound, NotHeld, NotKept, NotReplicated, OutOfOrder, OutOfRange, OwnerDied, ReadOnly, Replaced, Self, Shared, Superseded, Suspended, Unregistered,
     TooLarge, TooManyLocks, TypeChanged, UnitsDiffer, Unstorable, Unsupported, WrongType,
 )
 from ._types import (  # noqa: E402
@@ -34,10 +34,10 @@ from . import _space  # noqa: E402
 __version__ = "0.1.0"
 
 __all__ = [
-    "AddressInUse", "Busy", "Change", "Changed", "Checkpoint", "Closed", "Corrupt", "Dangling", "Duplicate", "Error", "Exists", "Fault", "Forked",
+    "AddressInUse", "Busy", "Change", "Changed", "Checkpoint", "Closed", "Corrupt", "Dangling", "Diverged", "Duplicate", "Error", "Exists", "Fault", "Forked",
     "GoType",
     "Handle", "IO", "IndexNotFound", "Internal", "Invalid", "List", "LiveLost", "Map", "MaxSize", "Mutex", "NaN", "NilHandle", "NoSpace",
-    "NotFound", "NotHeld", "OutOfRange", "OwnerDied", "Range", "ReadOnly", "Ref", "Replaced", "Report", "Self", "Semaphore", "Shared", "Sorted", "Space",
+    "NotFound", "NotHeld", "NotKept", "NotReplicated", "OutOfOrder", "OutOfRange", "OwnerDied", "Range", "ReadOnly", "Ref", "Replaced", "Report", "Self", "Semaphore", "Shared", "Sorted", "Space",
     "Superseded", "Suspended", "Unregistered", "TooLarge", "TooManyLocks", "Transaction", "TypeChanged", "UnitsDiffer", "Unstorable", "Unsupported",
     "Watcher", "WrongType", "complex64", "field", "float32", "go_name", "int16", "int32", "int64", "int8", "open", "python_name",
     "restore_backup", "uint", "uint16", "uint32", "uint64", "uint8",

@@ -151,6 +151,22 @@ class LiveLost(Replaced):
     """The file through which the processes coordinate was truncated or overwritten."""
 
 
+class NotKept(Error):
+    """The changes since a version are not kept any more: begin again with a backup."""
+
+
+class NotReplicated(Error):
+    """Fewer copies than were wanted said in time that they have the commit. It is committed here."""
+
+
+class OutOfOrder(Error):
+    """A frame of changes is not that of the version right after the replica's."""
+
+
+class Diverged(Error):
+    """A frame of changes is of another history than the replica's version."""
+
+
 class Unsupported(Error, OSError):
     """The system or the file system lacks what spaces need."""
 

@@ -151,6 +151,7 @@ var sentinels = []struct {
 	{everheap.ErrOwnerDied, "OwnerDied"}, {everheap.ErrNotHeld, "NotHeld"}, {everheap.ErrUnitsDiffer, "UnitsDiffer"}, {everheap.ErrTooManyLocks, "TooManyLocks"},
 	{everheap.ErrNoSpace, "NoSpace"}, {everheap.ErrMaxSize, "MaxSize"}, {everheap.ErrCorrupt, "Corrupt"}, {everheap.ErrFault, "Fault"},
 	{everheap.ErrLiveLost, "LiveLost"}, {everheap.ErrReplaced, "Replaced"}, {everheap.ErrIO, "IO"},
+	{everheap.ErrNotReplicated, "NotReplicated"}, {everheap.ErrNotKept, "NotKept"}, {everheap.ErrOutOfOrder, "OutOfOrder"}, {everheap.ErrDiverged, "Diverged"},
 	{everheap.ErrUnsupported, "Unsupported"}, {everheap.ErrAddressInUse, "AddressInUse"},
 }
 

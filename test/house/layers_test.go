@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"cmd/everheap/internal/rawjson", "internal/inspect"},
 	{"internal/metric"},
 	{"internal/spacetest"}, // for tests: what those of spaces have in common
+	{"ship"},
 	{"."},
 	{"internal/heap/heaptest", "internal/proctest", "internal/powercut", "internal/faultdisk", "internal/explore"}, // for tests: of what is below, and of the root
 	{"internal/inside"}, // for tests: from a space to its engine
@@ -70,7 +71,7 @@ var layerExceptions = map[[2]string]string{}
 // rootOnly are the packages that use the library as its users do: of this
 // module they import what a user can. An exception has its reason.
 var rootOnly = map[string]map[string]string{
-	"cmd/everheap":                   {".": "the library", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "cmd/everheap/internal/shell": "the shell", "cmd/everheap/internal/manual": "man pages and completions", "internal/inspect": "the page", "internal/invariant": "the events that test builds note"},
+	"cmd/everheap":                   {".": "the library", "ship": "a directory that follows a space", "registry": "lists the spaces", "cmd/everheap/internal/demo": "one of its verbs", "cmd/everheap/internal/transfer": "export and import", "cmd/everheap/internal/shell": "the shell", "cmd/everheap/internal/manual": "man pages and completions", "internal/inspect": "the page", "internal/invariant": "the events that test builds note"},
 	"cmd/everheap/internal/demo":     {".": "the library"},
 	"cmd/everheap/internal/transfer": {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},
 	"cmd/everheap/internal/query":    {".": "the library", "cmd/everheap/internal/rawjson": "keys and values"},

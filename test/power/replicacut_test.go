@@ -304,7 +304,7 @@ func (f *followedRun) goOn(s *everheap.Space, from uint64, moment int, k uint64)
 		if err != nil {
 			return fmt.Errorf("after version %d: %w", at, err)
 		}
-		if at++; uint64(frame.Version()) != at || before.Bytes() != nil && !frame.Follows(before) {
+		if at++; uint64(frame.Version()) != at || before.Bytes() != nil && frame.Before() != before.Position() {
 			return fmt.Errorf("the frame of version %d comes after that of version %d", frame.Version(), at-1)
 		}
 		if was, ok := f.frames[at]; ok && !bytes.Equal(was.Bytes(), frame.Bytes()) {

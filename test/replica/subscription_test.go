@@ -43,7 +43,7 @@ func whole(t *testing.T, list []everheap.Frame, from, to everheap.Version) {
 		t.Fatalf("%d frames, want those of the versions %d to %d", len(list), from+1, to)
 	}
 	for i, f := range list {
-		if f.Version() != from+everheap.Version(i)+1 || i > 0 && !f.Follows(list[i-1]) {
+		if f.Version() != from+everheap.Version(i)+1 || i > 0 && f.Before() != list[i-1].Position() {
 			t.Fatalf("frame %d is of version %d, want %d", i, f.Version(), from+everheap.Version(i)+1)
 		}
 	}

@@ -1,0 +1,513 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/everheap/everheap"
+	"github.com/nats-io/nats.go"
+)
+
+// Leader is a copy that leads: what is committed in its space it appends to the log. Everybody who
+// has the space open goes on to use it as ever.
+type Leader struct {
+	o      Options
+	space  *everheap.Space
+	memory *memory
+	store  *store
+	sub    *everheap.Subscription
+	keeper keeper
+	term   uint64
+	packer packer
+
+	// Of the log, as far as this copy knows.
+	end     uint64 // sequence of its last message
+	base    uint64 // of the newest base
+	mark    uint64 // of the newest snapshot or base
+	marked  int64  // bytes published since that
+	largest int64  // bytes of the newest snapshot
+	whole   point2 // what is acknowledged
+	tip     point2 // what was packed last
+
+	snapshots chan made // made in the background
+	making    bool
+	wanted    chan struct{} // somebody needs a new snapshot
+
+	known  known
+	status struct {
+		sync.Mutex
+		Status
+	}
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // after done
+}
+
+// point2 is a version and its chain.
+type point2 struct{ version, chain uint64 }
+
+// made is a snapshot that was made, or why not.
+type made struct {
+	snapshot
+	err error
+}
+
+// known are the chains of versions that were published, the newest ones.
+type known struct {
+	sync.Mutex
+	chains map[uint64]uint64
+	oldest uint64
+}
+
+const knownVersions = 1 << 16
+
+// put notes the chain of a version.
+func (k *known) put(version, chain uint64) {
+	k.Lock()
+	defer k.Unlock()
+	if len(k.chains) == 0 {
+		k.chains, k.oldest = map[uint64]uint64{}, version
+	}
+	k.chains[version] = chain
+	for ; k.oldest+knownVersions <= version; k.oldest++ {
+		delete(k.chains, k.oldest)
+	}
+}
+
+// has reports whether a version was published with a chain.
+func (k *known) has(version, chain uint64) bool {
+	k.Lock()
+	defer k.Unlock()
+	c, ok := k.chains[version]
+	return ok && c == chain
+}
+
+// Lead begins to lead with a space: nobody has led so far, or this copy has led last. ctx ends
+// it. The space stays open when it has ended.
+//
+// Errors: ErrFenced, if another copy leads; the space is a replica then, and Follow joins that copy.
+// ErrUnknown, if JetStream has lost so much that it cannot be told whether the log is of this
+// space's history: Options.Force claims it. ErrInUse.
+func Lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, o Options) (*Leader, error) {
+	o, err := o.complete(space.Stats().Dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := remember(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lead(ctx, nc, space, m, o)
+	if err != nil {
+		m.close()
+	}
+	return l, err
+}
+
+// lead is Lead for who has the memory.
+func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, o Options) (*Leader, error) {
+	s, err := openStore(ctx, nc, o, true)
+	if err != nil {
+		return nil, err
+	}
+	l := &Leader{o: o, space: space, memory: m, store: s, term: m.Term, snapshots: make(chan made, 1), wanted: make(chan struct{}, 1), done: make(chan struct{})}
+	l.packer.limit = o.batch
+	if room := int(nc.MaxPayload()) - 4096; room > 0 {
+		l.packer.limit = min(l.packer.limit, room)
+	}
+	if err := l.enter(ctx); err != nil {
+		if errors.Is(err, ErrFenced) {
+			err = errors.Join(err, l.standDown(ctx))
+		}
+		return nil, err
+	}
+	l.tell(func(s *Status) { s.Term = l.term })
+	ctx, l.cancel = context.WithCancel(ctx)
+	go l.run(ctx)
+	return l, nil
+}
+
+// Done is closed when the copy does not lead any more. Err says why.
+func (l *Leader) Done() <-chan struct{} { return l.done }
+
+// Err returns why the copy does not lead any more, once Done is closed: ErrFenced, or what ended its
+// context.
+func (l *Leader) Err() error { return l.err }
+
+// Stop ends it. What the log does not have yet it gets when the copy leads again.
+func (l *Leader) Stop() error {
+	l.cancel()
+	<-l.done
+	if errors.Is(l.err, context.Canceled) {
+		return nil
+	}
+	return l.err
+}
+
+// Status says how it does.
+func (l *Leader) Status() Status {
+	l.status.Lock()
+	defer l.status.Unlock()
+	return l.status.Status
+}
+
+// tell changes the status.
+func (l *Leader) tell(change func(s *Status)) {
+	l.status.Lock()
+	change(&l.status.Status)
+	l.status.Unlock()
+}
+
+// enter finds out whether this copy leads, and claims a log that nobody has.
+func (l *Leader) enter(ctx context.Context) error {
+	l.tell(func(s *Status) { s.Copy, s.Role, s.Lead = l.o.Copy, "lead", l.o.Copy })
+	last, end, err := l.store.last(ctx)
+	if err != nil {
+		return err
+	}
+	_, replica, err := l.space.Leader()
+	if err != nil {
+		return err
+	}
+	mine := last != nil && l.memory.Token != "" && last.note.Token == l.memory.Token
+	switch {
+	case mine && replica: // killed between its claim and the promotion (JS8)
+		if err := l.promoteSpace(ctx); err != nil {
+			return err
+		}
+		if err := l.memory.set(state{Token: l.memory.Token, Term: l.memory.Term}); err != nil {
+			return err
+		}
+	case replica && last != nil:
+		return fenced(last)
+	case replica && l.o.Force:
+		if err := l.promoteSpace(ctx); err != nil {
+			return err
+		}
+	case replica:
+		return fmt.Errorf("%w: the space is a replica, and the log is empty; if this copy is to lead, force it", ErrUnknown)
+	}
+	if l.sub, err = subscribe(l.space, l.o); err != nil {
+		return err
+	}
+	l.keeper = keeper{sub: l.sub, after: l.o.ConfirmAfter}
+	switch {
+	case mine:
+		l.term = last.note.Term
+		return nil
+	case last == nil:
+		return l.claimEmpty(ctx, end)
+	case l.memory.Token != "" && last.note.Term < l.memory.Term:
+		return l.reclaim(ctx, last, end)
+	case l.o.Force && l.memory.Token == "":
+		return l.claimAnyhow(ctx, last, end)
+	}
+	return fenced(last)
+}
+
+// promoteSpace makes a replica writable.
+func (l *Leader) promoteSpace(ctx context.Context) error {
+	r, err := l.space.AsReplica(leadText(l.o.Lead))
+	if err != nil {
+		return err
+	}
+	return r.Promote(ctx)
+}
+
+// fenced is the error of who finds another leader's message.
+func fenced(m *message) error {
+	return fmt.Errorf("%w: %s, since term %d", ErrFenced, m.note.Copy, m.note.Term)
+}
+
+// take remembers a new term, before it is claimed.
+func (l *Leader) take(term uint64) error {
+	l.term = max(term, l.memory.Term+1)
+	return l.memory.set(state{Token: newToken(), Term: l.term})
+}
+
+// claimEmpty begins an empty log with a base.
+func (l *Leader) claimEmpty(ctx context.Context, end uint64) error {
+	if l.memory.Token == "" {
+		if err := l.take(1); err != nil {
+			return err
+		}
+	}
+	l.end = end
+	err := l.publishBase(ctx)
+	if errors.Is(err, errMoved) {
+		return l.enter(ctx)
+	}
+	return err
+}
+
+// claimAnyhow begins a term with a base, whatever the log has.
+func (l *Leader) claimAnyhow(ctx context.Context, last *message, end uint64) error {
+	if err := l.take(last.note.Term + 1); err != nil {
+		return err
+	}
+	l.end = end
+	return l.publishBase(ctx)
+}
+
+// reclaim goes on with a log that has lost the whole term of this copy: if what is left is of its
+// history, or it is forced, it claims it once more.
+func (l *Leader) reclaim(ctx context.Context, last *message, end uint64) error {
+	if err := l.space.Sync(ctx); err != nil {
+		return err
+	}
+	v, chain := last.whole()
+	is, err := relate(ctx, l.space, v, chain)
+	switch {
+	case err != nil:
+		return err
+	case is == same:
+		l.end, l.base, l.mark = end, last.note.Base, last.newest()
+		err = l.publish(ctx, &message{note: note{Kind: kindClaim, Version: v, Chain: chain}})
+	case l.o.Force:
+		l.end = end
+		err = l.publishBase(ctx)
+	case is == unknown:
+		return fmt.Errorf("%w: it ends with version %d of term %d, by %s, and this copy has led in term %d; if nobody leads now, force it, or else follow", ErrUnknown, v, last.note.Term, last.note.Copy, l.memory.Term)
+	default:
+		return fenced(last)
+	}
+	if errors.Is(err, errMoved) {
+		return l.enter(ctx)
+	}
+	return err
+}
+
+// complete enters into a note what all notes of this copy say.
+func (l *Leader) complete(m *message) {
+	n := &m.note
+	n.Term, n.Token, n.Copy, n.Lead = l.term, l.memory.Token, l.o.Copy, l.o.Lead
+	n.Base, n.Mark = l.base, l.mark
+	if n.Kind == kindBase {
+		n.Base = l.end + 1
+	}
+}
+
+// publish appends one message, and waits.
+func (l *Leader) publish(ctx context.Context, m *message) error {
+	l.complete(m)
+	if err := l.store.append(ctx, m, l.end); err != nil {
+		return err
+	}
+	l.end = m.seq
+	if m.isMark() {
+		l.mark = m.seq
+		l.marked, l.largest = 0, m.note.Size
+	}
+	if m.note.Kind == kindBase {
+		l.base = m.seq
+	}
+	return nil
+}
+
+// publishBase makes a snapshot, and a base of it.
+func (l *Leader) publishBase(ctx context.Context) error {
+	snap, err := l.store.makeSnapshot(ctx, l.space, l.memory.dir, l.memory.Token)
+	if err != nil {
+		return err
+	}
+	l.tell(func(s *Status) { s.Snapshots++ })
+	n := note{Kind: kindBase, Version: snap.version, Chain: snap.chain, Object: snap.object, Of: snap.version, OfChain: snap.chain, Size: snap.size, From: l.end + 1}
+	if err := l.publish(ctx, &message{note: n}); err != nil {
+		return err
+	}
+	l.o.Log.Info("the log begins anew with a snapshot", "version", snap.version, "bytes", snap.size)
+	return l.store.prune(ctx, l.o.Snapshots)
+}
+
+// run leads until another copy does, or the context ends: it finds out where the log ends, and
+// appends to it until something does not go as it should; then again.
+func (l *Leader) run(ctx context.Context) {
+	defer close(l.done)
+	defer l.memory.close()
+	defer l.cancel()
+	acks, err := l.store.nc.Subscribe(ackSubject(l.o.Stream), l.hear)
+	if err == nil {
+		defer acks.Unsubscribe() //nolint:errcheck // it ends with the connection at the latest
+		asks, err := l.store.nc.Subscribe(askSubject(l.o.Stream), func(*nats.Msg) { l.want() })
+		if err == nil {
+			defer asks.Unsubscribe() //nolint:errcheck // the same
+		}
+	}
+	beat := make(chan struct{})
+	beating, stop := context.WithCancel(ctx)
+	token := l.memory.Token
+	go func() { defer close(beat); l.beat(beating, token) }()
+	defer func() { stop(); <-beat }()
+	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, 2*time.Second) {
+		select {
+		case <-ctx.Done():
+			l.err = ctx.Err()
+			return
+		case <-time.After(wait):
+		}
+		before := l.whole
+		err := l.resync(ctx)
+		if err == nil {
+			l.tell(func(s *Status) { s.Problem = "" })
+			err = l.pump(ctx)
+		}
+		if l.whole != before {
+			wait = 0
+		}
+		switch {
+		case ctx.Err() != nil:
+			l.err = ctx.Err()
+			return
+		case errors.Is(err, ErrFenced):
+			l.err = errors.Join(err, l.standDown(ctx))
+			return
+		case errors.Is(err, everheap.ErrClosed):
+			l.err = err
+			return
+		case errors.Is(err, errMoved):
+			l.o.Log.Info("the log is not where it was expected", "error", err)
+		case missing(err):
+			l.problem(errors.Join(err, l.store.create(ctx, l.o)))
+		default:
+			l.problem(err)
+		}
+	}
+}
+
+// problem tells why it does not go on.
+func (l *Leader) problem(err error) {
+	text := err.Error()
+	was := ""
+	l.tell(func(s *Status) { was, s.Problem = s.Problem, text })
+	if was != text {
+		l.o.Log.Warn("cannot append to the log; will try again", "error", err)
+	}
+}
+
+// resync finds out where the log ends, and whether this copy's history goes on from there (JS3).
+func (l *Leader) resync(ctx context.Context) error {
+	last, end, err := l.store.last(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.space.Sync(ctx); err != nil {
+		return err
+	}
+	if last == nil {
+		l.end, l.base, l.mark = end, 0, 0
+		l.tell(func(s *Status) { s.Resent++ })
+		return l.begin(ctx)
+	}
+	if last.note.Token != l.memory.Token {
+		if last.note.Term < l.term {
+			if err := l.reclaim(ctx, last, end); err != nil {
+				return err
+			}
+			return errMoved
+		}
+		return fenced(last)
+	}
+	l.end, l.base, l.mark = end, last.note.Base, last.newest()
+	v, chain := last.whole()
+	if l.whole.version > v {
+		l.o.Log.Warn("JetStream has lost what it had acknowledged; it is sent again", "after", v, "acknowledged", l.whole.version)
+		l.tell(func(s *Status) { s.Resent++ })
+	}
+	newest, err := newestOf(l.space)
+	if err != nil {
+		return err
+	}
+	is, err := relate(ctx, l.space, v, chain)
+	switch {
+	case err != nil:
+		return err
+	case is == same:
+		l.whole = point2{v, chain}
+		l.known.put(v, chain)
+		return nil
+	case is == unknown && v == newest: // the next frame shows (Leader.pack)
+		l.whole = point2{v, chain}
+		return nil
+	case is == unknown:
+		return l.begin(ctx)
+	}
+	return fmt.Errorf("%w: the log has version %d, which this space, with the same term, does not have: it is an older copy of the space that has led; move it away and follow", ErrFenced, v)
+}
+
+// begin begins the log anew, and appends go on from there.
+func (l *Leader) begin(ctx context.Context) error {
+	if _, err := l.sub.Version(); errors.Is(err, everheap.ErrNotKept) {
+		if err := l.sub.Drop(); err != nil {
+			return err
+		}
+		if l.sub, err = subscribe(l.space, l.o); err != nil {
+			return err
+		}
+		l.keeper = keeper{sub: l.sub, after: l.o.ConfirmAfter}
+	}
+	if err := l.publishBase(ctx); err != nil {
+		return err
+	}
+	return errMoved // resync reads where that is
+}
+
+// want asks for a snapshot.
+func (l *Leader) want() {
+	select {
+	case l.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// hear counts what a follower has, if it is of this history (JS7).
+func (l *Leader) hear(m *nats.Msg) {
+	var a ack
+	if err := json.Unmarshal(m.Data, &a); err != nil || checkWord("copy", a.Copy, 32) != nil {
+		l.o.Log.Warn("a message to the leader cannot be read", "subject", m.Subject, "error", err)
+		return
+	}
+	if !l.known.has(a.Version, a.Chain) {
+		return
+	}
+	if err := l.space.Acknowledge(a.Copy, everheap.Version(a.Version)); err != nil {
+		l.o.Log.Warn("what a copy has cannot be noted", "of", a.Copy, "version", a.Version, "error", err)
+	}
+}
+
+// beat renews the lease and tells the status, now and then.
+func (l *Leader) beat(ctx context.Context, token string) {
+	tick := time.NewTicker(min(time.Second, l.o.Lease/4))
+	defer tick.Stop()
+	said := ""
+	for {
+		newest, err := newestOf(l.space)
+		if err == nil {
+			l.tell(func(s *Status) {
+				s.Version, s.Time = newest, time.Now()
+				s.LagVersions = newest - min(newest, s.Durable)
+			})
+			short, cancel := context.WithTimeout(ctx, l.o.Lease/2)
+			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Version: newest, Time: time.Now()})
+			if err == nil {
+				err = l.store.say(short, copyPrefix+l.o.Copy, l.Status())
+			}
+			cancel()
+		}
+		if err != nil && ctx.Err() == nil && said != err.Error() {
+			said = err.Error()
+			l.o.Log.Warn("the lease was not renewed", "error", err)
+		}
+		if l.o.OnStatus != nil {
+			l.o.OnStatus(l.Status())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package replica
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/everheap/everheap"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A snapshot is a backup in the object store.
+type snapshot struct {
+	object  string
+	version uint64
+	chain   uint64
+	size    int64
+}
+
+// Where the head of a backup has what; FORMAT.md, BackupHead.
+const (
+	backupHeadSize = 108
+	backupChain    = 24
+	backupVersion  = 80
+	backupChained  = 98
+)
+
+// makeSnapshot backs the space up and puts that into the object store. The version is durable
+// when it returns (JS4).
+func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, token string) (snapshot, error) {
+	f, err := os.CreateTemp(dir, "snapshot-*.tmp")
+	if err != nil {
+		return snapshot{}, err
+	}
+	defer f.Close()
+	defer os.Remove(f.Name())
+	if err := space.Backup(f); err != nil {
+		return snapshot{}, err
+	}
+	if err := space.Sync(ctx); err != nil {
+		return snapshot{}, err
+	}
+	var head [backupHeadSize]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return snapshot{}, err
+	}
+	if head[backupChained] != 1 {
+		return snapshot{}, errors.New("replica: the newest version of the space has no chain: it was written by an older Everheap; change something in it first")
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return snapshot{}, err
+	}
+	snap := snapshot{version: binary.LittleEndian.Uint64(head[backupVersion:]), chain: binary.LittleEndian.Uint64(head[backupChain:]), size: size}
+	snap.object = fmt.Sprintf("%d-%s", snap.version, token)
+	_, err = s.objects.Put(ctx, jetstream.ObjectMeta{Name: snap.object, Description: "backup of version " + fmt.Sprint(snap.version)}, f)
+	return snap, err
+}
+
+// download returns the backup of a snapshot, in a file without a name. Its digest is right.
+func (s *store) download(ctx context.Context, mark *message, dir string) (*os.File, error) {
+	object, err := s.objects.Get(ctx, mark.note.Object)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+	}
+	defer object.Close()
+	f, err := os.CreateTemp(dir, "snapshot-*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(f, object)
+	if err = errors.Join(err, os.Remove(f.Name())); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+	}
+	return f, nil
+}
+
+// newestMark returns where the newest snapshot is told of.
+func (s *store) newestMark(ctx context.Context) (*message, error) {
+	last, _, err := s.last(ctx)
+	if err != nil || last == nil || last.newest() == 0 {
+		return nil, err
+	}
+	m, err := s.at(ctx, last.newest())
+	if err != nil || m == nil || m.seq != last.newest() || !m.isMark() {
+		return nil, err
+	}
+	return m, nil
+}
+
+// prune deletes snapshots beyond those that are kept, and what of the log only they needed (JS5).
+func (s *store) prune(ctx context.Context, keep int) error {
+	kept := map[string]bool{}
+	from := uint64(0)
+	m, err := s.newestMark(ctx)
+	for ; err == nil && m != nil && len(kept) < keep; m, err = s.markBefore(ctx, m) {
+		kept[m.note.Object] = true
+		from = m.note.From
+	}
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	list, err := s.objects.List(ctx)
+	if err != nil {
+		return err
+	}
+	if from > 1 {
+		if err := s.stream.Purge(ctx, jetstream.WithPurgeSequence(from)); err != nil {
+			return err
+		}
+	}
+	for _, o := range list {
+		if !kept[o.Name] {
+			if err := s.objects.Delete(ctx, o.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// markBefore returns the snapshot or base before one, if it is there still and leads to it.
+func (s *store) markBefore(ctx context.Context, m *message) (*message, error) {
+	if m.note.Kind == kindBase || m.note.Mark == 0 {
+		return nil, nil
+	}
+	before, err := s.at(ctx, m.note.Mark)
+	if err != nil || before == nil || before.seq != m.note.Mark || !before.isMark() {
+		return nil, err
+	}
+	return before, nil
+}
+
+// leadText cuts what is told to writers to what a replica can keep.
+func leadText(s string) string { return s[:min(len(s), 128)] }
+
+// setAside gives a directory the name of a space's, with a number.
+func setAside(what, dir string) (string, error) {
+	for i := 1; ; i++ {
+		aside := fmt.Sprintf("%s.aside-%d", filepath.Clean(dir), i)
+		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
+			return aside, os.Rename(what, aside)
+		} else if err != nil {
+			return "", err
+		}
+	}
+}

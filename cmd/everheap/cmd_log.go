@@ -3,10 +3,12 @@ package main
 // The verbs that show every version of a space, and who keeps them.
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -18,7 +20,7 @@ import (
 
 // logCmd prints versions.
 type logCmd struct {
-	spaceArg
+	Space  string `arg:"" help:"Registered name or directory of the space; or a file with frames."`
 	Since  uint64 `help:"Begin after this version; without it, with the oldest one that is kept for a subscription, or with --follow after the newest one." placeholder:"VERSION"`
 	Follow bool   `short:"f" help:"Go on with each new version, until interrupted."`
 	JSON   bool   `name:"json" help:"Print JSON lines."`
@@ -33,7 +35,12 @@ func (c *logCmd) Run(ctx context.Context, std *streams) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := c.read(std, func(s *everheap.Space) error { return c.print(ctx, s, std) })
+	if info, err := os.Stat(c.Space); err == nil && info.Mode().IsRegular() {
+		if _, err := (spaceArg{c.Space}).dir(); err != nil { // else a space has the name
+			return c.file(std)
+		}
+	}
+	err := spaceArg{c.Space}.read(std, func(s *everheap.Space) error { return c.print(ctx, s, std) })
 	if err != nil && ctx.Err() != nil {
 		return &exitError{exitInterrupted, nil}
 	}
@@ -59,6 +66,34 @@ func (c *logCmd) print(ctx context.Context, s *everheap.Space, std *streams) err
 		if n++; err != nil || c.Count == n || !c.Follow && f.Version() >= last {
 			return err
 		}
+	}
+	return nil
+}
+
+// file prints the versions of a file with frames: a segment of what was shipped, what log --frames has
+// written, or what a replica has put aside.
+func (c *logCmd) file(std *streams) error {
+	f, err := os.Open(c.Space)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for n := 0; c.Count == 0 || n < c.Count; {
+		frame, err := everheap.ReadFrame(r)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s, after %s: %w", c.Space, plural(uint64(n), "frame"), err)
+		}
+		if uint64(frame.Version()) <= c.Since {
+			continue
+		}
+		if err := c.one(nil, frame, std); err != nil {
+			return err
+		}
+		n++
 	}
 	return nil
 }
@@ -115,9 +150,11 @@ func (c *logCmd) one(s *everheap.Space, f everheap.Frame, std *streams) error {
 		return err
 	}
 	v := loggedVersion{f.Version(), f.Time().UTC(), len(f.Bytes()), []loggedChange{}}
-	names, err := namesOf(s)
-	if err != nil {
-		return err
+	names := map[everheap.ID]string{}
+	if s != nil {
+		if names, err = namesOf(s); err != nil {
+			return err
+		}
 	}
 	for _, x := range list {
 		l := loggedChange{What: x.What, Count: x.Count, Name: x.Name, Collection: names[x.Object]}

@@ -40,13 +40,22 @@ import (
 // IsReplica reports whether the space is a replica.
 func (k *Keeper) IsReplica() bool { return k.Live.Words().Replica.Load() != 0 }
 
-// LeadError is the error of one who wants to write to a replica.
+// LeadError is the error of one who wants to write to a replica: an ErrReadOnly.
 func (k *Keeper) LeadError() error {
 	if lead := k.lead(); lead != "" {
-		return fmt.Errorf("%w: this space is a replica; write to its leader: %s", failure.ErrReadOnly, lead)
+		return leadError("this space is a replica, and is read only here; write to its leader: " + lead)
 	}
-	return fmt.Errorf("%w: this space is a replica, and takes the changes of its leader alone", failure.ErrReadOnly)
+	return leadError("this space is a replica, and takes the changes of its leader alone")
 }
+
+// leadError is an ErrReadOnly that says why itself: the space was not opened so.
+type leadError string
+
+// Error implements error.
+func (e leadError) Error() string { return string(e) }
+
+// Is reports whether the target is ErrReadOnly.
+func (e leadError) Is(target error) bool { return target == failure.ErrReadOnly }
 
 // Lead returns who leads, as text for people; is says whether the space is a replica.
 func (k *Keeper) Lead() (lead string, is bool, err error) {

@@ -68,11 +68,10 @@ func inside(temporary, dir string) bool { return filepath.Dir(temporary) == dir 
 // publish gives the files of a space that was built inside its directory their names
 // (K11). The error is fs.ErrExist if another space was faster.
 func (c *Creation) publish(temporary, dir string) error {
-	err := mapping.RenameNew(filepath.Join(temporary, format.ReplicaName), filepath.Join(dir, format.ReplicaName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // what makes it a replica is there before it is a space
+	if err := publishReplica(temporary, dir); err != nil { // what makes it a replica is there before it is a space
 		return err
 	}
-	err = mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
+	err := mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
 	if err != nil {
 		// The journal first: a journal with records then belongs to a space that is there.
 		unwritten, readErr := isUnwritten(filepath.Join(dir, journal.FileName))
@@ -99,6 +98,26 @@ func (c *Creation) publish(temporary, dir string) error {
 		err = errors.Join(err, os.RemoveAll(begun))
 	}
 	return err
+}
+
+// publishReplica gives what makes the space a replica its name. One that somebody has left who died is
+// replaced: all that it said is said by the new one. Where the space is to be none, nothing is made
+// beside it: it would be a replica.
+func publishReplica(temporary, dir string) error {
+	from, to := filepath.Join(temporary, format.ReplicaName), filepath.Join(dir, format.ReplicaName)
+	err := mapping.RenameNew(from, to)
+	switch _, heapErr := os.Stat(filepath.Join(dir, HeapName)); {
+	case errors.Is(err, fs.ErrExist) && errors.Is(heapErr, fs.ErrNotExist):
+		return os.Rename(from, to)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case heapErr == nil: // a space is there already, and what it is is its own affair
+		return nil
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%w: the file %s is of a replica that was about to be made here", fs.ErrExist, to)
+	}
+	return nil
 }
 
 // escapeGlob makes a path a pattern that only it matches.

@@ -58,6 +58,8 @@ type Options struct {
 
 	batch   int // bytes in one message, in tests
 	deliver func(message) []message
+
+	named bool // the log says the stream and the copy
 }
 
 // Defaults.
@@ -92,7 +94,9 @@ func (o Options) complete(dir string) (Options, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	o.Log = o.Log.With("stream", o.Stream, "copy", o.Copy)
+	if !o.named { // Run completes them before Lead and Follow do
+		o.Log, o.named = o.Log.With("stream", o.Stream, "copy", o.Copy), true
+	}
 	setDefault(&o.Replicas, 1)
 	setDefault(&o.ConfirmAfter, defaultConfirmAfter)
 	setDefault(&o.SnapshotBytes, defaultSnapshotBytes)

@@ -247,7 +247,7 @@ func (tx *Tx) commitTraced() (version format.Version, s *span, err error) {
 // journal says that they are to be in the journal: it may have them already.
 func (tx *Tx) commit(as *format.RecordHead, journal bool) (version format.Version, err error) {
 	sp := tx.sp
-	c := commitment{as: as, journal: journal && !sp.options.NoJournal}
+	c := commitment{as: as, journaled: !journal}
 	before := debug.SetPanicOnFault(true)
 	in := committing
 	defer func() {
@@ -265,7 +265,7 @@ func (tx *Tx) commit(as *format.RecordHead, journal bool) (version format.Versio
 // commitment is what comes of a commit.
 type commitment struct {
 	as        *format.RecordHead // that the version had before; nil: it is new
-	journal   bool               // the changes are to be in the journal
+	journaled bool               // the changes are in the journal already
 	published bool
 	entered   bool           // it has entered, to write the journal
 	version   format.Version // that was published, or, if nothing was changed, that was seen
@@ -299,7 +299,7 @@ func (tx *Tx) conclude(c *commitment) error {
 		if n := tx.Unlinked(); n > 0 {
 			sp.Live.Words().Unlinked.Add(n)
 		}
-		if c.journal {
+		if !c.journaled && !sp.options.NoJournal {
 			spool = sp.durable.NoteLogged(logged)
 		}
 	} else if err == nil {

@@ -33,7 +33,6 @@ type followedRun struct {
 	applied   cutModel // its begun and durable
 	reached   []pair   // what the replica had read from the leader
 	spec      int
-	indexed   bool
 
 	missing, images int // images whose frames were not kept, and all
 }

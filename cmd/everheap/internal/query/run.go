@@ -104,15 +104,6 @@ func Key(c *everheap.Collection, l *Literal) []byte {
 	return l.JSON
 }
 
-// one returns the entry of a key, if it is there.
-func one(tx *everheap.Tx, in everheap.Encoded, key []byte) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		if v, err := in.Get(tx, key); err == nil {
-			yield(key, v)
-		}
-	}
-}
-
 // conjuncts returns the comparisons that must hold for a condition.
 func conjuncts(e Expr, list []*Compare) []*Compare {
 	switch e := e.(type) {

@@ -248,7 +248,10 @@ func (e *Compare) isPrefix() bool {
 // prefixBounds returns the bounds of the strings that begin with a text.
 func prefixBounds(prefix string) (from, to everheap.Bound[[]byte]) {
 	from = everheap.Including(rawjson.String(prefix))
-	end := strings.TrimRight(prefix, "\xff")
+	end := prefix
+	for end != "" && end[len(end)-1] == 0xff {
+		end = end[:len(end)-1]
+	}
 	if end == "" { // nothing is greater
 		return from, everheap.Unbounded[[]byte]()
 	}

@@ -98,7 +98,7 @@ func ReadFrame(r io.Reader) (Frame, error) {
 //
 // Frames are kept for subscriptions: without one that begins early enough, ChangesSince yields what
 // happens to be there still. The loop ends with an error in its last round: ErrNotKept if the next
-// frame is not kept, or version is none of this space; that of the context; ErrClosed. It reads the
+// frame is not kept, or version is none of this space; ErrBusy when ctx ends; ErrClosed. It reads the
 // journal, and costs writers nothing.
 func (s *Space) ChangesSince(ctx context.Context, version Version) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
@@ -124,8 +124,8 @@ type Subscription struct {
 }
 
 // Subscribe makes a subscription, or returns the one of that name. A new one begins after the newest
-// version: subscribe first, then make a Backup to begin with, which says in its View which version
-// it is of.
+// version: subscribe first, then make a Backup to begin with; BackupPosition says which version that is
+// of.
 //
 // keep is how many bytes of frames a new one may keep, 4 MiB to 384 MiB; 0 means 128 MiB. A
 // subscription that falls further behind is lost: it keeps nothing, and its methods and loops return

@@ -156,7 +156,7 @@ func scan(path string, fn func(f everheap.Frame, end int64) error) (end int64, e
 	}
 }
 
-// syncDir makes names durable.
+// syncNames makes names durable.
 func (d *directory) syncNames() error {
 	f, err := os.Open(d.path)
 	if err != nil {

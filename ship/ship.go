@@ -1,5 +1,6 @@
 // Package ship keeps a directory up to date with a space: a snapshot, and every version since. From
-// that a space is restored as it was at any version or time. The directory may be a mounted disk, or
+// that a space is restored as it was at a version or time: any but those right before a snapshot other
+// than the first, whose frames are left out (SH3). The directory may be a mounted disk, or
 // be carried elsewhere by any tool that copies files.
 //
 //	space, err := everheap.Open("forum")
@@ -23,6 +24,8 @@
 //	SH3  The frames of a segment follow each other, and the first one follows the snapshot, or the
 //	     last frame of the segment before, by number and chain. Run appends no frame that does
 //	     not: if the space has another history, or keeps too little, a snapshot comes first.
+//	     Whenever there is another snapshot, the frames go on from its version: of the versions
+//	     between the last frame before it and the snapshot there are none.
 //	SH4  Restore applies frames that follow, one after the other, from the newest snapshot that is
 //	     not newer than what is asked for. It makes the space asked for or none that can be taken
 //	     for it: until it is done the space is a replica, and says that it is unfinished.

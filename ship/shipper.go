@@ -230,8 +230,8 @@ func (s *shipper) confirm(now bool) error {
 }
 
 // follow appends frames until ctx ends.
-func (s *shipper) follow(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *shipper) follow(all context.Context) error {
+	ctx, cancel := context.WithCancel(all)
 	defer cancel()
 	frames := make(chan everheap.Frame, 1024)
 	failed := make(chan error, 1)
@@ -274,7 +274,10 @@ func (s *shipper) follow(ctx context.Context) error {
 				if err := s.takeSnapshot(); err != nil {
 					return err
 				}
-				return s.follow(ctx)
+				cancel()
+				for range frames { // this reader ends before another one begins
+				}
+				return s.follow(all)
 			}
 		}
 	}

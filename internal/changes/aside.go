@@ -37,7 +37,7 @@ func asideVersion(file string) (version format.Version, ok bool) {
 
 // Aside writes the frame of a version that is about to be published and does not list its
 // changes: emit calls put with them. It returns what names the file (CH4). The version's head
-// says all but the size. After an error there is no such file.
+// says all but the size. After an error no state names the file, if there is one.
 func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, payload []byte) error) error) (name uint64, err error) {
 	k.removeNeedless()
 	limit := k.largestLimit()

@@ -11,10 +11,6 @@ import (
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
-// compactTries is how often it is tried to be the sweeper, and to sweep, while others are
-// at it.
-const compactTries = 200
-
 // Compact gives space back to the file system, while others go on reading and writing, and
 // returns what the files took on disk before and take after.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
@@ -30,7 +26,7 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, failure.ErrSelf
 	}
 	before = spacefile.DiskIn(sp.Files.Dir)
-	if err = sp.upkeep.ShrinkAll(ctx, compactTries); err == nil {
+	if err = sp.upkeep.Compact(ctx); err == nil {
 		err = sp.durable.CompactJournal()
 	}
 	return before, spacefile.DiskIn(sp.Files.Dir), err

@@ -48,7 +48,7 @@ func (u *Upkeep) shrinkLast() (err error) {
 	}
 	defer u.Exit()
 	defer u.EndGuard(debug.SetPanicOnFault(true), &err)
-	return u.ShrinkAll(context.Background(), lastTries)
+	return u.shrinkAll(context.Background(), lastTries, lastTries)
 }
 
 // Shorten prepares to cut the end of the heap file off, if the file is much longer than what it

@@ -10,14 +10,22 @@ import (
 )
 
 const (
-	mostAgain   = 3  // passes for the sake of what lies too far back
-	secondTries = 20 // to sweep once more, after blocks were moved
+	mostAgain    = 3   // passes for the sake of what lies too far back
+	compactTries = 200 // to sweep, while others write
+	secondTries  = 20  // to sweep once more, after blocks were moved
 )
 
-// ShrinkAll is shrink, until it brings no more.
-func (u *Upkeep) ShrinkAll(ctx context.Context, tries int) error {
+// Compact is shrink, until it brings no more. It waits for whoever sweeps as long as ctx lets
+// it: he comes to an end, and if he stands still he is replaced. Only where somebody stands
+// still who was writing, so that no sweep may begin, it gives up.
+func (u *Upkeep) Compact(ctx context.Context) error {
+	return u.shrinkAll(ctx, untilDone, compactTries)
+}
+
+// shrinkAll is shrink, until it brings no more.
+func (u *Upkeep) shrinkAll(ctx context.Context, toBe, toSweep int) error {
 	for again := 0; ; {
-		s, err := u.shrink(ctx, tries)
+		s, err := u.shrink(ctx, toBe, toSweep)
 		if err != nil || !s.more && !s.long {
 			return err
 		}
@@ -53,9 +61,11 @@ type shrunk struct {
 // took its place looks for active processes after that, before it sweeps (I7), and marks
 // nothing before it has swept. So either this one sees the other, or the other sees this
 // one, and no sweep begins.
-func (u *Upkeep) shrink(ctx context.Context, tries int) (s shrunk, err error) {
+//
+// toBe is how often it is tried to be the sweeper, toSweep how often to sweep.
+func (u *Upkeep) shrink(ctx context.Context, toBe, toSweep int) (s shrunk, err error) {
 	release := func() {}
-	if err := tryAgain(ctx, tries, func() (ok bool, err error) {
+	if err := u.tryAgain(ctx, toBe, func() (ok bool, err error) {
 		release, ok = u.beSweeper()
 		return ok, nil
 	}); err != nil {
@@ -74,7 +84,7 @@ func (u *Upkeep) shrink(ctx context.Context, tries int) (s shrunk, err error) {
 		return s, err
 	}
 	below := u.Live.Words().Carved.Load()
-	if err := u.findFree(ctx, tries, choose); err != nil {
+	if err := u.findFree(ctx, toSweep, choose); err != nil {
 		return s, err
 	}
 	if e.extents > 0 {
@@ -102,7 +112,7 @@ func (u *Upkeep) findFree(ctx context.Context, tries int, choose func(*heap.Mark
 		if err := u.durable.AnchorTwice(); err != nil {
 			return err
 		}
-		if err := tryAgain(ctx, tries, func() (bool, error) {
+		if err := u.tryAgain(ctx, tries, func() (bool, error) {
 			_, swept, err := u.sweepNow(choose)
 			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
 				return false, nil

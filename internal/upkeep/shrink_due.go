@@ -62,7 +62,7 @@ func (s *Shrinking) Look(u *Upkeep, rest *durable.Rest) error {
 	}
 	ctx, cancel := u.untilQuit()
 	defer cancel()
-	shrunk, err := u.shrink(ctx, shrinkTries)
+	shrunk, err := u.shrink(ctx, shrinkTries, shrinkTries)
 	s.next = time.Now().Add(shrinkLoad * time.Since(began))
 	switch {
 	case errors.Is(err, mapping.ErrUnsupported):

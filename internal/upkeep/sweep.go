@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -298,8 +299,11 @@ func (u *Upkeep) withLists(ctx context.Context, fn func()) error {
 // sweepPause is between two tries to sweep while others do.
 const sweepPause = 25 * time.Millisecond
 
+// untilDone is a number of tries without a bound: only the context, or Close, ends the waiting.
+const untilDone = math.MaxInt
+
 // tryAgain calls try until it reports true, as long as others may be sweeping.
-func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
+func (u *Upkeep) tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
 	for range tries {
 		if ok, err := try(); ok || err != nil {
 			return err
@@ -308,6 +312,9 @@ func tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(sweepPause):
+		}
+		if u.Shut.Load() { // Close waits for what is in progress
+			return failure.ErrClosed
 		}
 	}
 	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", failure.ErrBusy)

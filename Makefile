@@ -9,12 +9,12 @@ COUNT ?= 1
 DEVIATIONS ?= 2
 EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
-MODULES = metrics replica examples/forum/sqlite $(patsubst %/go.mod,%,$(wildcard bench/go.mod bench/*/go.mod))
+MODULES = metrics replica examples/forum/sqlite bench/oo7
 
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
 
-.PHONY: check format vet vet-rare staticcheck staticcheck-modules test invariants race race-library pointers windows fork modules soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser replica-cluster replica-bench
+.PHONY: check format vet vet-rare staticcheck modules-rare test invariants race race-library pointers windows fork modules soak chaos fuzz bench bench-full bench-report bench-micro explore arm64 python python-test python-bench browser replica-cluster replica-bench
 
 check: format vet staticcheck test invariants modules
 
@@ -24,20 +24,25 @@ check: format vet staticcheck test invariants modules
 test:
 	go test ./...
 
-# Packages that import no assertions, and whose tests do not, are the same with the tag.
-SAME = backup checksum explore format goroutine layout mapping oslock powercut queue
+# Packages that import no assertions, and whose tests do not, are the same with the tag; and in
+# those whose tests open no space, or do with one what others do, hardly anything is asserted.
+SAME = backup checksum explore format goroutine layout mapping oslock powercut queue \
+	apply entry index inspect jsontree object readahead recast table typetext
+# Of the commands only what the tag makes.
+TAGGED_COMMANDS = TestScript/debug|TestLost
 invariants:
-	go test -short -timeout 20m -tags invariants $$(go list ./... | grep -vxE "$$(go list -m)/(registry|test/house|$$(echo $(addprefix internal/,$(SAME)) | tr ' ' '|'))")
+	go test -short -timeout 20m -tags invariants $$(go list ./... | grep -vxE "$$(go list -m)/(registry|test/house|(bench|cmd|examples)/.*|$$(echo $(addprefix internal/,$(SAME)) | tr ' ' '|'))")
+	go test -short -timeout 20m -tags invariants -run '$(TAGGED_COMMANDS)' ./cmd/everheap
 
 # The race detector makes everything several times as slow: fewer rounds. The tests of
 # whole spaces and of the engine are once a release.
-RACE = ./internal/heap ./internal/live ./internal/mapping ./internal/layout ./internal/goroutine ./registry ./test/opening ./test/shared
+RACE = ./internal/heap ./internal/live ./internal/mapping ./internal/goroutine ./registry ./test/shared
 
 race-library:
 	go test -timeout 20m -race -short -skip '^Test(PowerCut|Faults)' $(RACE)
 
 race: race-library
-	go test -timeout 60m -race -short -skip '^TestPowerCut_' $(SPACES) ./internal/engine
+	go test -timeout 60m -race -short -skip '^TestPowerCut_' $(SPACES) ./test/opening ./internal/engine ./internal/layout
 
 # What stores pointers, and where: once a release, since it builds all of Go anew.
 pointers:
@@ -82,24 +87,32 @@ format:
 
 vet:
 	go vet ./...
-	go vet -tags invariants ./...
+	go vet -tags invariants $(TAGGED)
 
-# What the explorer builds, and another architecture: once a release, since all is built anew.
+# Packages that have other files with the tag.
+TAGGED = $$(grep -rlE --include=*.go '^//go:build .*invariants' internal test | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+# What the explorer builds, and other systems: once a release, since all is built anew.
 vet-rare:
+	go vet -tags invariants ./...
 	go vet -tags explore,invariants ./internal/...
 	GOARCH=arm64 go vet $$(go list ./... | grep -v /test/)
+	GOARCH=arm64 go build ./...
+	GOOS=windows go build ./...
 
-# The metrics, copies on other machines, the forum over SQLite; and the benchmarks that are modules of their own compute what they should.
+# The metrics, copies on other machines, the forum over SQLite, and a benchmark compute what they should.
 modules:
 	@for m in $(MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 
+# The benchmark beside ten other stores, which takes long to build; and staticcheck, which looks at
+# all that a module depends on: once a release.
+modules-rare:
+	cd bench/peers && go vet ./... && go test ./...
+	@for m in $(MODULES) bench/peers; do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
+
 staticcheck:
 	go run $(STATICCHECK) ./...
-	go run $(STATICCHECK) -tags invariants ./...
-
-# It looks at all that a module depends on, and the benchmarks depend on ten stores: once a release.
-staticcheck-modules:
-	@for m in $(MODULES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
+	go run $(STATICCHECK) -tags invariants $(TAGGED)
 
 # The same tests as ever, for longer, with the assertions on; one package after the other.
 soak:

@@ -314,7 +314,7 @@ func (u *Upkeep) tryAgain(ctx context.Context, tries int, try func() (bool, erro
 		case <-time.After(sweepPause):
 		}
 		if u.Shut.Load() { // Close waits for what is in progress
-			return failure.ErrClosed
+			return u.WhyClosed()
 		}
 	}
 	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", failure.ErrBusy)

@@ -197,6 +197,10 @@ func pointsFleet() int {
 	return spacetest.FleetSize
 }
 
+// leftOut reports whether the kill loop leaves the point with an index out, and the suspend loop takes
+// it: a short test takes each point in one of the two.
+func leftOut(i int) bool { return testing.Short() && i%2 == 1 }
+
 func TestKill_AtPoints(t *testing.T) { // E2
 	t.Parallel() // it mostly waits
 	if !invariant.Enabled {
@@ -205,8 +209,8 @@ func TestKill_AtPoints(t *testing.T) { // E2
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, pointsFleet(), "")
 		const armed = spacetest.FleetSize + 1
-		for _, point := range invariant.Points {
-			if hasOwnTest(point) {
+		for i, point := range invariant.Points {
+			if hasOwnTest(point) || leftOut(i) {
 				continue
 			}
 			c := arm(f, point, "kill")

@@ -38,7 +38,8 @@
 //	JS6  A follower trusts no message: it applies a frame only if the checksum is right and the
 //	     frame follows its version by number and chain (RP1). Whatever is missing, cut or altered
 //	     it asks for again; what cannot be had it replaces by a snapshot. The space it had is
-//	     kept beside, and named.
+//	     kept beside, and named. A snapshot that is damaged it says to be, and begins with the one
+//	     before; if that does not help either it waits for a new one, and asks the leader for it.
 //	JS7  A follower says that it has a version when it is on its disk, and says the chain with it.
 //	     The leader counts it only if it has published that very version of that chain. So an
 //	     Update WithReplicas(n) returns when n copies have what it has written, and the log
@@ -56,6 +57,10 @@
 //	JS10 A copy that has led, and finds the log claimed by another, makes its space a replica first, so
 //	     that nobody writes any more; then it writes what the log has not, its tail, to a file; and
 //	     only then it forgets that it has led. Killed in between it does it again.
+//	JS11 Nobody who leads or follows waits for an answer without end: it is lost with the connection
+//	     on which it was to come, and servers that are there again know nothing of the question.
+//	     Whatever deadline the program's context has, each call has a few seconds of its own, and
+//	     is made again.
 //
 // Leases decide only when to claim, never who leads: that is JS1.
 //

@@ -28,9 +28,10 @@ type Follower struct {
 		keeper
 	}
 	open    parts2
-	compare bool   // whether what is applied already is to be compared with what comes
-	tries   int    // to get the frame after the newest one
-	restart uint64 // version of the snapshot that was begun with last
+	compare bool            // whether what is applied already is to be compared with what comes
+	tries   int             // to get the frame after the newest one
+	restart uint64          // version of the snapshot that was begun with last
+	damaged map[uint64]bool // marks of snapshots that were found to be
 
 	mu struct {
 		sync.Mutex
@@ -77,17 +78,18 @@ func Follow(ctx context.Context, nc *nats.Conn, name string, o Options) (*Follow
 	if err != nil {
 		return nil, err
 	}
-	f := &Follower{o: o, name: name, dir: dir, memory: m, news: make(chan struct{}, 1), done: make(chan struct{})}
+	f := &Follower{o: o, name: name, dir: dir, memory: m, damaged: map[uint64]bool{}, news: make(chan struct{}, 1), done: make(chan struct{})}
+	ctx, f.cancel = undated(ctx) // JS11
 	f.tell(func(s *Status) { s.Copy, s.Role, s.Time = o.Copy, "follow", time.Now() })
 	if f.store, err = openStore(ctx, nc, o, false); err == nil {
 		err = f.enter(ctx)
 	}
 	if err != nil {
+		f.cancel()
 		f.closeSpace()
 		m.close()
 		return nil, err
 	}
-	ctx, f.cancel = context.WithCancel(ctx)
 	go f.run(ctx)
 	return f, nil
 }
@@ -264,7 +266,7 @@ func (f *Follower) run(ctx context.Context) {
 	for wait := time.Duration(0); ; wait = min(2*wait+5*time.Millisecond, time.Second) {
 		select {
 		case <-ctx.Done():
-			f.err = ctx.Err()
+			f.err = context.Cause(ctx)
 			return
 		case <-time.After(wait):
 		}
@@ -275,7 +277,7 @@ func (f *Follower) run(ctx context.Context) {
 			return
 		}
 		if ctx.Err() != nil {
-			f.err = ctx.Err()
+			f.err = context.Cause(ctx)
 			return
 		}
 		if f.applied().version != before {

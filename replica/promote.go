@@ -20,6 +20,8 @@ import (
 // said that it has more than the log and this copy; ErrUnknown. With force the copy does
 // not ask whether the leader is alive, nor what other copies have.
 func (f *Follower) Promote(ctx context.Context, force bool) error {
+	ctx, cancel := undated(ctx) // JS11
+	defer cancel()
 	if !force {
 		if err := f.awaitSilence(ctx); err != nil {
 			return err
@@ -43,7 +45,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(context.Cause(ctx), err)
 		case <-f.done:
 			return errors.Join(f.err, err)
 		case <-time.After(20 * time.Millisecond):
@@ -53,7 +55,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -92,7 +94,7 @@ func (f *Follower) claim(ctx context.Context, term uint64, force bool) (again bo
 			return true, errors.Join(fmt.Errorf("the log went on meanwhile: %w", err), f.memory.set(state{Term: f.memory.Term}))
 		}
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return false, context.Cause(ctx)
 		}
 		err = f.store.append(ctx, &m, end)
 	}
@@ -151,7 +153,7 @@ func (f *Follower) awaitSilence(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-time.After(f.o.Lease):
 	}
 	_, now, err := f.store.leased(ctx)

@@ -2,12 +2,14 @@ package replica
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/everheap/everheap"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,6 +30,10 @@ const (
 	backupVersion  = 80
 	backupChained  = 98
 )
+
+// slowest is how many bytes a second a snapshot takes to the servers, or it is given up and made
+// again.
+const slowest = 1 << 20
 
 // makeSnapshot backs the space up and puts that into the object store. The version is durable
 // when it returns (JS4).
@@ -60,30 +66,88 @@ func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, to
 	}
 	snap := snapshot{version: binary.LittleEndian.Uint64(head[backupVersion:]), chain: binary.LittleEndian.Uint64(head[backupChain:]), size: size}
 	snap.object = fmt.Sprintf("%d-%s", snap.version, token)
+	// The client waits for each chunk by itself if there is no deadline, and that too briefly: many
+	// chunks are under way at once.
+	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(size)*time.Second/slowest)
+	defer cancel()
 	_, err = s.objects.Put(ctx, jetstream.ObjectMeta{Name: snap.object, Description: "backup of version " + fmt.Sprint(snap.version)}, f)
 	return snap, err
 }
 
+// errDamaged says that a snapshot in the object store is not what was put there.
+var errDamaged = errors.New("the snapshot is damaged")
+
+// damaged is the error of a snapshot that is.
+func damaged(mark *message, why error) error {
+	return fmt.Errorf("%w: that of version %d, %s: %w", errDamaged, mark.note.Of, mark.note.Object, why)
+}
+
 // download returns the backup of a snapshot, in a file without a name. Its digest is right.
 func (s *store) download(ctx context.Context, mark *message, dir string) (*os.File, error) {
-	object, err := s.objects.Get(ctx, mark.note.Object)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+	info, err := s.objects.GetInfo(ctx, mark.note.Object)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, damaged(mark, err)
 	}
-	defer object.Close()
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp(dir, "snapshot-*.tmp")
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(f, object)
+	digest := sha256.New()
+	err = s.chunks(ctx, info, io.MultiWriter(f, digest))
 	if err = errors.Join(err, os.Remove(f.Name())); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
+	if got := jetstream.GetObjectDigestValue(digest); err == nil && got != info.Digest {
+		err = damaged(mark, fmt.Errorf("its digest is %s, and should be %s", got, info.Digest))
+	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+		return nil, err
 	}
 	return f, nil
+}
+
+// chunks writes what there is of an object, which the object store keeps as messages of one subject. The
+// client's own Get of objects has five seconds for all of it, or as long as its context has, and
+// does not tell a slow server from one that is gone; here each message has quietAtMost (JS11).
+func (s *store) chunks(ctx context.Context, info *jetstream.ObjectInfo, w io.Writer) error {
+	consumer, err := s.js.OrderedConsumer(ctx, "OBJ_"+info.Bucket, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"$O." + info.Bucket + ".C." + info.NUID}, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1})
+	if err != nil {
+		return err
+	}
+	state, err := consumer.Info(ctx)
+	if err != nil || state.NumPending == 0 {
+		return err
+	}
+	iterator, err := consumer.Messages(jetstream.PullMaxMessages(32))
+	if err != nil {
+		return err
+	}
+	defer iterator.Stop()
+	for {
+		meta, err := next(ctx, iterator, w)
+		if err != nil || meta.NumPending == 0 {
+			return err
+		}
+	}
+}
+
+// next writes the next message of an object.
+func next(ctx context.Context, iterator jetstream.MessagesContext, w io.Writer) (*jetstream.MsgMetadata, error) {
+	ctx, cancel := context.WithTimeout(ctx, quietAtMost)
+	defer cancel()
+	m, err := iterator.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(m.Data()); err != nil {
+		return nil, err
+	}
+	return m.Metadata()
 }
 
 // newestMark returns where the newest snapshot is told of.
@@ -111,7 +175,10 @@ func (s *store) prune(ctx context.Context, keep int) error {
 	if err != nil || len(kept) == 0 {
 		return err
 	}
-	list, err := s.objects.List(ctx)
+	// The client's list waits without end for a server that has changed (JS11).
+	short, cancel := context.WithTimeout(ctx, quietAtMost)
+	defer cancel()
+	list, err := s.objects.List(short)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,8 @@ func (s *store) leased(ctx context.Context) (l lease, revision uint64, err error
 
 // copies returns what the copies have said last, by name.
 func (s *store) copies(ctx context.Context) (all []Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, quietAtMost) // JS11: as store.prune does
+	defer cancel()
 	keys, err := s.words.Keys(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
 		return nil, err

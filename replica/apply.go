@@ -19,6 +19,11 @@ type parts2 struct {
 
 // handle applies what a message holds.
 func (f *Follower) handle(ctx context.Context, m message) error {
+	if m.note.Newest > 0 {
+		said := word{m.note.Term, m.note.Newest, m.note.Time}
+		f.hear(said)
+		defer f.hear(said) // perhaps it is all here now
+	}
 	switch m.note.Kind {
 	case kindClaim, kindBase:
 		f.open = parts2{}
@@ -32,6 +37,29 @@ func (f *Follower) handle(ctx context.Context, m message) error {
 		return f.frames(ctx, m, m.data)
 	}
 	return fmt.Errorf("replica: message %d of the log is of the kind %q, which this version does not know; update it", m.seq, m.note.Kind)
+}
+
+// word is what a leader says of itself: its newest version, and when by its clock.
+type word struct {
+	term, newest uint64
+	at           int64 // nanoseconds since 1970
+}
+
+// hear tells the processes of this machine what a leader has said, unless something newer is known.
+func (f *Follower) hear(said word) {
+	f.mu.Lock()
+	if s := f.mu.said; s.term < said.term || s.term == said.term && s.at <= said.at {
+		f.mu.said = said
+	}
+	said = f.mu.said
+	replica := f.mu.replica
+	f.mu.Unlock()
+	if replica == nil || said.newest == 0 {
+		return
+	}
+	if err := ignoreClosed(replica.Hear(everheap.Version(said.newest), time.Unix(0, said.at))); err != nil {
+		f.o.Log.Warn("what the leader has cannot be noted", "error", err)
+	}
 }
 
 // turn notes who leads from here on.
@@ -91,7 +119,7 @@ func (f *Follower) frames(ctx context.Context, m message, data []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: message %d: %w", errSeek, m.seq, err)
 		}
-		if err := f.apply(ctx, frame, m.note.Time); err != nil {
+		if err := f.apply(ctx, frame); err != nil {
 			return err
 		}
 	}
@@ -99,7 +127,7 @@ func (f *Follower) frames(ctx context.Context, m message, data []byte) error {
 }
 
 // apply applies a frame, or finds that it is applied (JS6).
-func (f *Follower) apply(ctx context.Context, frame everheap.Frame, sent int64) error {
+func (f *Follower) apply(ctx context.Context, frame everheap.Frame) error {
 	at, v := f.applied(), uint64(frame.Version())
 	if v < at.version && f.compare {
 		f.compare = false
@@ -128,7 +156,7 @@ func (f *Follower) apply(ctx context.Context, frame everheap.Frame, sent int64) 
 		return err
 	}
 	f.mu.Lock()
-	f.mu.applied, f.mu.sent = point2{v, chainOf(frame)}, time.Unix(0, sent)
+	f.mu.applied = point2{v, chainOf(frame)}
 	f.mu.Problem = ""
 	f.mu.Unlock()
 	select {

@@ -47,6 +47,7 @@ func (f *Follower) once(ctx context.Context) error {
 	f.mu.Time = time.Now()
 	durable, space := f.mu.Durable, f.mu.space
 	f.mu.Unlock()
+	f.hear(word{l.Term, l.Version, l.Time.UnixNano()})
 	if f.o.PromoteAfter > 0 && revision > 0 && f.silent() >= f.o.PromoteAfter {
 		f.claimAlone(ctx)
 	}

@@ -37,9 +37,9 @@ type Follower struct {
 		sync.Mutex
 		Status
 		space    *everheap.Space
-		applied  point2    // chain 0: not known yet
-		sent     time.Time // when what was applied was published
-		pending  bool      // there is more to apply
+		replica  *everheap.Replica // of it, for Hear
+		applied  point2            // chain 0: not known yet
+		said     word              // what a leader has said last
 		led      lease
 		revision uint64    // of the lease
 		heard    time.Time // when it changed last, by this clock
@@ -121,17 +121,18 @@ func (f *Follower) Space() *everheap.Space {
 // Status says how it does.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.mu.Status
+	s, space := f.mu.Status, f.mu.space
 	s.Version = f.mu.applied.version
+	s.LagVersions = f.mu.said.newest - min(f.mu.said.newest, s.Version)
 	if s.Lead == "" {
 		s.Lead = f.mu.led.Copy
 	}
-	if f.mu.led.Version > s.Version {
-		s.LagVersions = f.mu.led.Version - s.Version
+	f.mu.Unlock()
+	if space == nil {
+		return s
 	}
-	if f.mu.pending && !f.mu.sent.IsZero() {
-		s.Lag = max(time.Since(f.mu.sent), 0)
+	if r := space.Stats().Replica; r != nil { // as all processes see it
+		s.LagVersions, s.Lag = r.LagVersions, r.Lag
 	}
 	return s
 }
@@ -218,7 +219,7 @@ func (f *Follower) begin(space *everheap.Space) error {
 	f.keeping.Unlock()
 	v, err := f.replica.Version()
 	f.mu.Lock()
-	f.mu.applied = point2{version: uint64(v)}
+	f.mu.applied, f.mu.replica = point2{version: uint64(v)}, f.replica
 	f.mu.Unlock()
 	f.tries = 0
 	return err
@@ -226,7 +227,7 @@ func (f *Follower) begin(space *everheap.Space) error {
 
 func (f *Follower) setSpace(s *everheap.Space) {
 	f.mu.Lock()
-	f.mu.space = s
+	f.mu.space, f.mu.replica = s, nil
 	f.mu.Unlock()
 }
 

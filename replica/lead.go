@@ -293,6 +293,9 @@ func (l *Leader) complete(m *message) {
 	n := &m.note
 	n.Term, n.Token, n.Copy, n.Lead = l.term, l.memory.Token, l.o.Copy, l.o.Lead
 	n.Base, n.Mark = l.base, l.mark
+	if v, err := newestOf(l.space); err == nil { // else it ends soon, and says why
+		n.Newest = v
+	}
 	if n.Kind == kindBase {
 		n.Base = l.end + 1
 	}
@@ -509,7 +512,7 @@ func (l *Leader) beat(ctx context.Context, token string) {
 				s.LagVersions = newest - min(newest, s.Durable)
 			})
 			short, cancel := context.WithTimeout(ctx, l.o.Lease/2)
-			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Version: newest, Time: time.Now()})
+			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Term: l.Status().Term, Version: newest, Time: time.Now()})
 			if err == nil {
 				err = l.store.say(short, copyPrefix+l.o.Copy, l.Status())
 			}

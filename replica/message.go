@@ -38,6 +38,7 @@ type note struct {
 	Parts   int    `json:"parts,omitempty"`  //
 	Base    uint64 `json:"base"`             // sequence of the newest base; its own if it is one
 	Mark    uint64 `json:"mark,omitempty"`   // of the newest snapshot or base before this message
+	Newest  uint64 `json:"newest,omitempty"` // the newest version that the leader has, also in its memory alone
 	Time    int64  `json:"time"`             // nanoseconds since 1970, when it was published
 	Object  string `json:"object,omitempty"` // of a snapshot or base: its name in the object store,
 	Of      uint64 `json:"of,omitempty"`     // its version,

@@ -49,20 +49,16 @@ func (f *Follower) follow(ctx context.Context) error {
 			return g.err
 		}
 		quiet, next = false, g.seq+1
-		f.mu.Lock()
-		f.mu.pending = g.more
-		f.mu.Unlock()
 		if err := f.deliver(ctx, g.message); err != nil {
 			return err
 		}
 	}
 }
 
-// got is a message that has come, or why none comes any more; more says that others wait.
+// got is a message that has come, or why none comes any more.
 type got struct {
 	message
-	more bool
-	err  error
+	err error
 }
 
 // messages yields those of the log from a sequence on, until the context ends. What receives them may
@@ -108,7 +104,6 @@ func read(raw jetstream.Msg) (g got, err error) {
 	if err != nil {
 		return g, err
 	}
-	g.more = meta.NumPending > 0
 	g.message, err = decode(meta.Sequence.Stream, raw.Headers(), raw.Data())
 	return g, err
 }
@@ -136,10 +131,7 @@ func (f *Follower) deliver(ctx context.Context, m message) error {
 
 // idle looks whether nothing came because there is nothing.
 func (f *Follower) idle(ctx context.Context, next uint64) error {
-	f.mu.Lock()
-	f.mu.pending = false
-	applied := f.mu.applied
-	f.mu.Unlock()
+	applied := f.applied()
 	if f.hold.Lock(); f.claimed {
 		f.hold.Unlock()
 		return fmt.Errorf("%w: it is this copy now", ErrLeads)

@@ -22,9 +22,10 @@
 //	     and when a claim is in the log, nothing of the term before ever comes behind it,
 //	     whatever clocks, networks and stopped processes do. The other finds a message with
 //	     another token where its own should be: it stands down.
-//	JS2  Messages have no ID for JetStream to find duplicates by. JS1 does all that IDs would do;
-//	     and a server remembers the ID of a message for a while that it has lost, or that was
-//	     deleted, and acknowledges it as stored when it comes again.
+//	JS2  A message with frames has the last version in it as its ID, but JS1 keeps duplicates out. For
+//	     a server remembers the ID of a message for a while that it has lost, or that was
+//	     deleted, and acknowledges it as stored when it comes again. So it is to remember IDs for
+//	     as short a time as it can, and a leader to which it says "duplicate" looks into the log (JS3).
 //	JS3  A leader that does not know whether a message was stored (the acknowledgement was lost, the
 //	     server was away) reads the last message of the log, and goes on from there: from the frame
 //	     after it, if it has its token, and if the frame there follows it by the chain of hashes.

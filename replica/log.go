@@ -36,6 +36,9 @@ func promoteSubject(name, copy string) string {
 // window is how many messages may be on their way at once.
 const window = 64
 
+// remembered is for how long servers know the IDs of messages: as short as they allow (JS2).
+const remembered = 100 * time.Millisecond
+
 // answerAtMost is how long a call waits for the answer of a server (JS11).
 const answerAtMost = 5 * time.Second
 
@@ -89,6 +92,7 @@ func (s *store) create(ctx context.Context, o Options) error {
 		Name: streamName(s.name), Subjects: []string{s.subject}, Replicas: o.Replicas,
 		Description: "changes of the Everheap space " + s.name,
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		Duplicates:  remembered,
 		AllowDirect: false, // reads come from the server that appends
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -81,7 +82,14 @@ func (m *message) encode(subject string) *nats.Msg {
 	if err != nil {
 		panic(err) // it has strings and numbers only
 	}
-	return &nats.Msg{Subject: subject, Data: m.data, Header: nats.Header{noteHeader: {string(b)}}}
+	header := nats.Header{noteHeader: {string(b)}}
+	switch m.note.Kind {
+	case kindFrames:
+		header.Set(nats.MsgIdHdr, strconv.FormatUint(m.note.Version, 10)) // JS2
+	case kindPart:
+		header.Set(nats.MsgIdHdr, fmt.Sprintf("%d.%d", m.note.Version, m.note.Part))
+	}
+	return &nats.Msg{Subject: subject, Data: m.data, Header: header}
 }
 
 // decode reads a message.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/everheap/everheap"
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,10 +29,6 @@ const (
 	backupVersion  = 80
 	backupChained  = 98
 )
-
-// slowest is how many bytes a second a snapshot takes to the servers, or it is given up and made
-// again.
-const slowest = 1 << 20
 
 // makeSnapshot backs the space up and puts that into the object store. The version is durable
 // when it returns (JS4).
@@ -66,11 +61,7 @@ func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, to
 	}
 	snap := snapshot{version: binary.LittleEndian.Uint64(head[backupVersion:]), chain: binary.LittleEndian.Uint64(head[backupChain:]), size: size}
 	snap.object = fmt.Sprintf("%d-%s", snap.version, token)
-	// The client waits for each chunk by itself if there is no deadline, and that too briefly: many
-	// chunks are under way at once.
-	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(size)*time.Second/slowest)
-	defer cancel()
-	_, err = s.objects.Put(ctx, jetstream.ObjectMeta{Name: snap.object, Description: "backup of version " + fmt.Sprint(snap.version)}, f)
+	err = s.put(ctx, snap.object, "backup of version "+fmt.Sprint(snap.version), f)
 	return snap, err
 }
 
@@ -96,7 +87,7 @@ func (s *store) download(ctx context.Context, mark *message, dir string) (*os.Fi
 		return nil, err
 	}
 	digest := sha256.New()
-	err = s.chunks(ctx, info, io.MultiWriter(f, digest))
+	err = s.get(ctx, info, io.MultiWriter(f, digest))
 	if err = errors.Join(err, os.Remove(f.Name())); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -108,46 +99,6 @@ func (s *store) download(ctx context.Context, mark *message, dir string) (*os.Fi
 		return nil, err
 	}
 	return f, nil
-}
-
-// chunks writes what there is of an object, which the object store keeps as messages of one subject. The
-// client's own Get of objects has five seconds for all of it, or as long as its context has, and
-// does not tell a slow server from one that is gone; here each message has quietAtMost (JS11).
-func (s *store) chunks(ctx context.Context, info *jetstream.ObjectInfo, w io.Writer) error {
-	consumer, err := s.js.OrderedConsumer(ctx, "OBJ_"+info.Bucket, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$O." + info.Bucket + ".C." + info.NUID}, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1})
-	if err != nil {
-		return err
-	}
-	state, err := consumer.Info(ctx)
-	if err != nil || state.NumPending == 0 {
-		return err
-	}
-	iterator, err := consumer.Messages(jetstream.PullMaxMessages(32))
-	if err != nil {
-		return err
-	}
-	defer iterator.Stop()
-	for {
-		meta, err := next(ctx, iterator, w)
-		if err != nil || meta.NumPending == 0 {
-			return err
-		}
-	}
-}
-
-// next writes the next message of an object.
-func next(ctx context.Context, iterator jetstream.MessagesContext, w io.Writer) (*jetstream.MsgMetadata, error) {
-	ctx, cancel := context.WithTimeout(ctx, quietAtMost)
-	defer cancel()
-	m, err := iterator.Next(jetstream.NextContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(m.Data()); err != nil {
-		return nil, err
-	}
-	return m.Metadata()
 }
 
 // newestMark returns where the newest snapshot is told of.

@@ -31,13 +31,12 @@ var damages = map[string]func(t *testing.T, s *store, m *message){
 		spacetest.Must(t, st.Purge(soon(t), jetstream.WithPurgeSubject("$O."+info.Bucket+".C."+info.NUID)))
 	},
 	"a bit is another one": func(t *testing.T, s *store, m *message) {
-		object, err := s.objects.Get(soon(t), m.note.Object)
+		object, err := s.objects.Get(soon(t), m.note.Object) // the client's own: what is stored is an object to it
 		spacetest.Must(t, err)
 		b, err := io.ReadAll(object)
 		spacetest.Must(t, err)
 		b[len(b)/2] ^= 4
-		_, err = s.objects.Put(soon(t), jetstream.ObjectMeta{Name: m.note.Object}, bytes.NewReader(b))
-		spacetest.Must(t, err)
+		spacetest.Must(t, s.put(soon(t), m.note.Object, "", bytes.NewReader(b)))
 	},
 	"it is gone": func(t *testing.T, s *store, m *message) {
 		spacetest.Must(t, s.objects.Delete(soon(t), m.note.Object))

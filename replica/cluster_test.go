@@ -64,7 +64,7 @@ func serverLog(dir string, n int) string { return filepath.Join(dir, fmt.Sprint(
 // serverChild is a JetStream server of the cluster.
 func serverChild(dir string) error {
 	n := machine()
-	opts := &server.Options{ServerName: fmt.Sprint("n", n), Host: address(n), Port: 4222, JetStream: true, StoreDir: filepath.Join(diskDir(dir, n), "jetstream"),
+	opts := &server.Options{ServerName: fmt.Sprint("n", n), Host: address(n), Port: 4222, JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint("jetstream", n)),
 		NoSigs: true, LogFile: serverLog(dir, n), Logtime: true, SyncAlways: os.Getenv(syncVar) != "",
 		Cluster: server.ClusterOpts{Name: "c", Host: address(n), Port: 6222}}
 	for i := range 3 {

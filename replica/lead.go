@@ -436,16 +436,22 @@ func (l *Leader) resync(ctx context.Context) error {
 	case err != nil:
 		return err
 	case is == same:
-		l.whole = point2{v, chain}
 		l.known.put(v, chain)
+		l.has(v, chain)
 		return nil
 	case is == unknown && v == newest: // the next frame shows (Leader.pack)
-		l.whole = point2{v, chain}
+		l.has(v, chain)
 		return nil
 	case is == unknown:
 		return l.begin(ctx)
 	}
 	return fmt.Errorf("%w: the log has version %d, which this space, with the same term, does not have: it is an older copy of the space that has led; move it away and follow", ErrFenced, v)
+}
+
+// has notes what the log leads to.
+func (l *Leader) has(version, chain uint64) {
+	l.whole = point2{version, chain}
+	l.tell(func(s *Status) { s.Durable, s.Chain = version, chain })
 }
 
 // begin begins the log anew, and appends go on from there.

@@ -139,10 +139,8 @@ func (l *Leader) landed(m *message, a *jetstream.PubAck) error {
 	if err := placed(a, nil, m.seq); err != nil {
 		return err
 	}
-	v, chain := m.whole()
-	l.whole = point2{v, chain}
+	l.has(m.whole())
 	l.marked += int64(len(m.data))
-	l.tell(func(s *Status) { s.Durable, s.Chain = v, chain })
 	if l.marked >= max(l.o.SnapshotBytes, l.largest) {
 		l.want(anyMark)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ func leadChild(args []string) error {
 	defer nc.Close()
 	var l *replica.Leader
 	var space *everheap.Space
+	var began, spent time.Duration
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		switch lines.Text() {
 		case "lead":
@@ -70,12 +72,14 @@ func leadChild(args []string) error {
 				return err
 			}
 			until(func() bool { return l.Status().Durable >= v })
+			began = processor()
 		case "stop":
+			spent = processor() - began
 			if err := errors.Join(l.Stop(), forget(space), space.Close()); err != nil {
 				return err
 			}
 		}
-		fmt.Println("done")
+		fmt.Println(spent.Microseconds())
 	}
 	return nil
 }
@@ -126,13 +130,26 @@ func (c *child) hear() (string, error) {
 	return strings.TrimSpace(line), err
 }
 
-// tell tells the child to do something, and waits until that is done.
-func (c *child) tell(what string) error {
+// tell tells the child to do something, and waits until that is done. It returns how many microseconds of processor
+// time it took to lead, once that has ended.
+func (c *child) tell(what string) (micros float64, err error) {
 	if _, err := fmt.Fprintln(c.in, what); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := c.hear()
-	return err
+	line, err := c.hear()
+	if err == nil {
+		micros, err = strconv.ParseFloat(line, 64)
+	}
+	return micros, err
+}
+
+// processor returns what this process has had of processors.
+func processor() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it has no reason to
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func (c *child) end() {
@@ -175,13 +192,14 @@ func cost() error {
 		round func() ([]float64, error)
 		of    []string
 	}{
-		{fmt.Sprintf("a Set at %d /s", *rate), b.paced, []string{"median", "p90", "mean"}},
-		{"Sets as fast as they go", b.unpaced, []string{"time of all"}},
+		{fmt.Sprintf("a Set at %d /s", *rate), b.paced, []string{"median", "p90", "mean", "processor time"}},
+		{"Sets as fast as they go", b.unpaced, []string{"time of all", "processor time"}},
 	} {
-		ratios, err := b.inTurns(l, k.round)
+		ratios, spent, err := b.inTurns(l, k.round)
 		if err != nil {
 			return err
 		}
+		fmt.Printf("%-45s %.1f µs of processor time a change, of the leader\n", k.name, spent)
 		for i, of := range k.of {
 			r := ratios[i]
 			slices.Sort(r)
@@ -191,17 +209,31 @@ func cost() error {
 	return nil
 }
 
-// inTurns runs rounds with a leader and without one, and returns the ratios of what they return.
-func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [3][]float64, err error) {
+// inTurns runs rounds with a leader and without one, and returns the ratios of what they return; and what the
+// leader spends on a change.
+func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [4][]float64, spent float64, err error) {
+	sum, sets := 0.0, uint64(0)
 	with := func() (list []float64, err error) {
-		if err := l.tell("lead"); err != nil {
+		if _, err := l.tell("lead"); err != nil {
 			return nil, err
 		}
-		list, err = round()
-		return list, errors.Join(err, l.tell("stop"))
+		before, err := b.newest()
+		if err != nil {
+			return nil, err
+		}
+		if list, err = round(); err != nil {
+			return nil, err
+		}
+		after, err := b.newest()
+		if err != nil {
+			return nil, err
+		}
+		micros, err := l.tell("stop")
+		sum, sets = sum+micros, sets+after-before
+		return list, err
 	}
 	if _, err := round(); err != nil { // the heap has its size then
-		return ratios, err
+		return ratios, 0, err
 	}
 	for n := range *rounds {
 		order := []func() ([]float64, error){round, with}
@@ -210,11 +242,11 @@ func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [3][]
 		}
 		first, err := order[0]()
 		if err != nil {
-			return ratios, err
+			return ratios, 0, err
 		}
 		second, err := order[1]()
 		if err != nil {
-			return ratios, err
+			return ratios, 0, err
 		}
 		if n%2 == 1 {
 			first, second = second, first
@@ -223,14 +255,14 @@ func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [3][]
 			ratios[i] = append(ratios[i], second[i]/first[i])
 		}
 	}
-	return ratios, nil
+	return ratios, sum / float64(sets), nil
 }
 
 // paced writes at the fixed rate for two seconds.
 func (b *bench) paced() ([]float64, error) {
 	times := make([]float64, 2**rate)
 	sum := 0.0
-	began := time.Now()
+	began, busy := time.Now(), processor()
 	for i := range times {
 		if wait := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(*rate))); wait > 500*time.Microsecond {
 			time.Sleep(wait)
@@ -242,17 +274,18 @@ func (b *bench) paced() ([]float64, error) {
 		times[i] = float64(time.Since(at))
 		sum += times[i]
 	}
+	busy = processor() - busy
 	slices.Sort(times)
-	return []float64{times[len(times)/2], times[len(times)*9/10], sum / float64(len(times))}, nil
+	return []float64{times[len(times)/2], times[len(times)*9/10], sum / float64(len(times)), float64(busy)}, nil
 }
 
 // unpaced writes as fast as it goes.
 func (b *bench) unpaced() ([]float64, error) {
-	began := time.Now()
+	began, busy := time.Now(), processor()
 	for i := range *changes {
 		if err := b.set(i); err != nil {
 			return nil, err
 		}
 	}
-	return []float64{float64(time.Since(began))}, nil
+	return []float64{float64(time.Since(began)), float64(processor() - busy)}, nil
 }

@@ -184,9 +184,7 @@ func (f *Follower) enter(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.File != "" {
-			f.stale = true
-		}
+		f.stale = t.File != "" || t.WithoutAfter
 	}
 	_, is, err := space.Leader()
 	if err != nil {

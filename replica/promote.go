@@ -134,7 +134,7 @@ func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again
 	if err != nil {
 		return true, err
 	}
-	for _, c := range append(all, f.ask(ctx)...) {
+	for _, c := range append(f.ask(ctx), all...) { // who answers is named before who has left word, and is perhaps gone
 		if c.Copy != f.o.Copy && c.Term >= last.note.Term && c.Durable > at.version {
 			return true, fmt.Errorf("%w: JetStream has lost what follows version %d, and %s has version %d: promote that, or wait for it, or force", ErrBehind, v, c.Copy, c.Durable)
 		}

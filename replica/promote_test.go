@@ -177,6 +177,10 @@ func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 	spacetest.Must(t, g.Stop())
 	fill(t, s, 50, 100, 100)
 	caught(t, s, f)
+	await(t, "the leader has left word of what it has", func() bool {
+		o, err := Overview(soon(t), js.connect(t), "s")
+		return err == nil && len(o.Copies) > 0 && o.Copies[0].Copy == "a" && o.Copies[0].Durable == l.Status().Version
+	})
 	spacetest.Must(t, l.Stop()) // its machine is gone
 	lose(t, js, "s", 10)
 	g = mustFollow(t, js.connect(t), dirC, oc)

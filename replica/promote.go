@@ -35,7 +35,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		return fmt.Errorf("%w: the log is empty; lead with the space", ErrUnknown)
 	}
 	term := last.note.Term
-	for {
+	for why := error(nil); ; {
 		again, err := f.claim(ctx, term, force)
 		if err == nil {
 			break
@@ -43,9 +43,12 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		if !again {
 			return err
 		}
+		if ctx.Err() == nil || why == nil { // else it says only that the context has ended
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
+			return errors.Join(context.Cause(ctx), why)
 		case <-f.done:
 			return errors.Join(f.err, err)
 		case <-time.After(20 * time.Millisecond):

@@ -288,6 +288,16 @@ func (r *Replica) Apply(ctx context.Context, f Frame) error {
 	return r.space.wrap("apply", r.space.engine.ApplyFrame(ctx, &f.frame))
 }
 
+// Hear says which version was the leader's newest at a time by its clock, for Stats in all processes of this
+// machine. Whoever brings the frames calls it with what the leader has said last: about once a second, and again
+// when that is applied.
+func (r *Replica) Hear(newest Version, at time.Time) error {
+	if r.space.closed.Load() {
+		return r.space.wrap("replica", ErrClosed)
+	}
+	return r.space.wrap("replica", r.space.engine.Changes.Hear(format.Version(newest), at))
+}
+
 // Version returns the newest version of the replica.
 func (r *Replica) Version() (Version, error) {
 	v, err := r.space.session.NewestVersion()

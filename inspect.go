@@ -39,12 +39,26 @@ type Stats struct {
 	// are 0 while this process writes.
 	Free, Waiting uint64
 
+	Replica *ReplicaStats // nil: the space is no replica
+
 	Collected CollectStats // the last collection that this process has ended, in the background or not
 
 	Processes int   // that have the space open
 	Failed    bool  // a sync to disk failed: writes are refused, see ErrIO
 	LastError error // of the background work, if any of it ever failed; else nil
 	Closed    bool  // this handle is closed: only Name, Dir, Base and Window are filled in
+}
+
+// ReplicaStats is how far a replica is behind its leader: what the leader has said last (Replica.Hear) beside what
+// is applied here. It is the same in all processes of the machine. Times are by the leader's clock.
+type ReplicaStats struct {
+	Known Version   // the leader's newest version; 0: it was not heard of since the space was opened
+	Heard time.Time // when it has said so. If that is long ago, nobody leads, or nothing comes; zero: see Known
+
+	LagVersions uint64 // how many of those are missing here
+	// Lag is for how long at most one of them has been missing: since the leader had nothing that was missing here,
+	// or since the newest version here was committed, whichever is later. 0: none is missing.
+	Lag time.Duration
 }
 
 // Stats returns the statistics of the space. It waits for nobody.
@@ -55,6 +69,7 @@ func (s *Space) Stats() Stats {
 	if st.Closed {
 		return st
 	}
+	leader := s.engine.Changes.Heard() // before the version: what comes meanwhile is not missing
 	e, err := s.engine.Status()
 	if err != nil {
 		st.Closed, st.LastError = s.engine.Closed(), err
@@ -67,6 +82,10 @@ func (s *Space) Stats() Stats {
 	st.File, st.Disk = uint64(e.File), uint64(e.Disk)
 	st.Reserved, st.Leaked = uint64(e.Reserved), uint64(e.Leaked)
 	st.Free, st.Waiting = uint64(e.Free), uint64(e.Waiting)
+	if leader != nil {
+		st.Replica = &ReplicaStats{Known: Version(leader.Known), Heard: leader.Heard}
+		st.Replica.LagVersions, st.Replica.Lag = leader.Behind(e.Version, e.Committed)
+	}
 	st.Collected = collectStats(e.Collected)
 	st.Processes, st.Failed, st.LastError = e.Processes, e.Failed, e.Failure
 	return st

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/everheap/everheap"
 	"github.com/everheap/everheap/internal/metric"
@@ -205,6 +206,49 @@ func TestText(t *testing.T) {
 	}
 }
 
+// replicaOf makes a replica of a space.
+func replicaOf(t testing.TB, s *everheap.Space) *everheap.Replica {
+	t.Helper()
+	var backup bytes.Buffer
+	must(t, s.Backup(&backup))
+	dir := filepath.Join(t.TempDir(), "replica")
+	must(t, everheap.RestoreReplica(dir, &backup, "one"))
+	copy, err := everheap.Open(dir)
+	must(t, err)
+	t.Cleanup(func() { _ = copy.Close() })
+	r, err := copy.AsReplica("one")
+	must(t, err)
+	return r
+}
+
+// A replica tells how far it is behind its leader, and no other space does.
+func TestReplica(t *testing.T) {
+	s, m := open(t, "one")
+	must(t, m.Set(s, "a", 1))
+	replica := replicaOf(t, s)
+	must(t, m.Set(s, "a", 2))
+	must(t, m.Set(s, "a", 3))
+	newest := s.Stats().Version
+	must(t, replica.Hear(newest, time.Now()))
+	values := map[string]float64{}
+	for _, f := range metric.Of(replica.Space(), metric.Options{}) {
+		values[f.Name] = f.Samples[0].Value
+	}
+	for name, want := range map[string]float64{"everheap_replica": 1, "everheap_replica_known_version": float64(newest), "everheap_replica_lag_versions": 2} {
+		if got := values[name]; got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if lag, heard := values["everheap_replica_lag_seconds"], values["everheap_replica_heard_timestamp_seconds"]; lag <= 0 || heard <= 0 {
+		t.Errorf("the lag is %v, and the leader was heard at %v", lag, heard)
+	}
+	for _, f := range metric.Of(s, metric.Options{}) {
+		if strings.HasPrefix(f.Name, "everheap_replica_") || f.Name == "everheap_replica" && f.Samples[0].Value != 0 {
+			t.Errorf("the leader has %s: %v", f.Name, f.Samples)
+		}
+	}
+}
+
 // The dashboard and the rules name metrics that there are.
 func TestDashboardAndRules(t *testing.T) {
 	s, m := open(t, "one")
@@ -213,8 +257,11 @@ func TestDashboardAndRules(t *testing.T) {
 	must(t, mutex.Lock(context.Background()))
 	c := metrics.New(s, metrics.WithCollections())
 	defer c.Close()
+	follower := metrics.New(replicaOf(t, s).Space())
+	defer follower.Close()
 	r := prometheus.NewRegistry()
 	must(t, r.Register(c))
+	must(t, r.Register(follower))
 	var all map[string]*dto.MetricFamily
 	must(t, s.View(func(*everheap.Tx) error { all = gather(t, r); return nil }))
 	named := map[string]bool{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -41,8 +42,8 @@ const (
 
 func init() {
 	proctest.Children["server"] = serverChild
-	proctest.Children["copy"] = copyChild
-	proctest.Children["client"] = clientChild
+	proctest.Children["copy"] = func(dir string) error { return copyChild(dir, clusterOpen, nil) }
+	proctest.Children["client"] = func(dir string) error { return clientChild(dir, clusterOpen) }
 }
 
 // address is that of a machine in the network of the test, which exists in its namespaces alone.
@@ -57,11 +58,14 @@ func machine() int {
 	return n
 }
 
+// serverLog is where a server tells what it does.
+func serverLog(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("server", n, ".log")) }
+
 // serverChild is a JetStream server of the cluster.
 func serverChild(dir string) error {
 	n := machine()
 	opts := &server.Options{ServerName: fmt.Sprint("n", n), Host: address(n), Port: 4222, JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint("jetstream", n)),
-		NoSigs: true, NoLog: true, SyncAlways: os.Getenv(syncVar) != "",
+		NoSigs: true, LogFile: serverLog(dir, n), Logtime: true, SyncAlways: os.Getenv(syncVar) != "",
 		Cluster: server.ClusterOpts{Name: "c", Host: address(n), Port: 6222}}
 	for i := range 3 {
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: address(i) + ":6222"})
@@ -70,6 +74,7 @@ func serverChild(dir string) error {
 	if err != nil {
 		return err
 	}
+	s.ConfigureLogger()
 	s.Start()
 	if !s.ReadyForConnections(time.Minute) {
 		return errors.New("the server does not start")
@@ -78,14 +83,17 @@ func serverChild(dir string) error {
 	select {}
 }
 
+// diskDir is where the disk of a machine is mounted.
+func diskDir(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("disk", n)) }
+
 // spaceDir is the directory of a machine's copy.
-func spaceDir(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("space", n)) }
+func spaceDir(dir string, n int) string { return filepath.Join(diskDir(dir, n), "space") }
 
 // clusterOpen are the options of the spaces.
 var clusterOpen = []everheap.Option{everheap.WithMaxSize(256 << 20), everheap.WithFlushInterval(20 * time.Millisecond)}
 
-// copyChild leads or follows.
-func copyChild(dir string) error {
+// copyChild leads or follows; connected gets its connection.
+func copyChild(dir string, open []everheap.Option, connected func(*nats.Conn)) error {
 	n := machine()
 	urls := []string{}
 	for i := range 3 {
@@ -95,11 +103,14 @@ func copyChild(dir string) error {
 	if err != nil {
 		return err
 	}
+	if connected != nil {
+		connected(nc)
+	}
 	role := AsFollower
 	if n == 0 {
 		role = AsLeader
 	}
-	o := Options{Stream: "c", Copy: fmt.Sprint("n", n), Replicas: 3, Lease: time.Second, PromoteAfter: 2 * time.Second, SnapshotBytes: 1 << 20, Open: clusterOpen,
+	o := Options{Stream: "c", Copy: fmt.Sprint("n", n), Replicas: 3, Lease: time.Second, PromoteAfter: 2 * time.Second, SnapshotBytes: 1 << 20, Open: open,
 		Log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
 	return Run(context.Background(), nc, spaceDir(dir, n), role, o)
 }
@@ -116,8 +127,8 @@ func now() int64 {
 // clientChild uses the space of its machine: it writes and reads registers in Updates that wait for a
 // copy, each of which takes part in a bank as well, and says what became of them. A line is "op", the
 // key, w or r, the value, and when it began and ended; an end of 0 says that nobody knows whether it
-// was done.
-func clientChild(dir string) error {
+// was done. "try" comes before each write: a client may be killed in it.
+func clientChild(dir string, open []everheap.Option) error {
 	n := machine()
 	space := spaceDir(dir, n)
 	r := rand.New(rand.NewPCG(uint64(n), uint64(os.Getpid())))
@@ -126,7 +137,7 @@ func clientChild(dir string) error {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		s, err := everheap.Open(space, clusterOpen...)
+		s, err := everheap.Open(space, open...)
 		if err != nil {
 			time.Sleep(50 * time.Millisecond)
 			continue
@@ -145,7 +156,7 @@ func clientChild(dir string) error {
 // clientOnce does one operation.
 func clientOnce(s *everheap.Space, r *rand.Rand, id string) error {
 	if bad := auditBank(s); bad != nil {
-		proctest.Say("wrong", bad)
+		say("wrong", bad)
 	}
 	if _, is, err := s.Leader(); err != nil || is {
 		time.Sleep(20 * time.Millisecond)
@@ -156,6 +167,9 @@ func clientOnce(s *everheap.Space, r *rand.Rand, id string) error {
 	defer cancel()
 	what, value := "r", ""
 	began := now()
+	if write {
+		say("try", key, id, began)
+	}
 	err := s.Update(ctx, func(tx *everheap.Tx) error {
 		m, err := everheap.OpenMap[int, string](tx, "registers")
 		if err == nil && write {
@@ -177,14 +191,14 @@ func clientOnce(s *everheap.Space, r *rand.Rand, id string) error {
 	case errors.Is(err, everheap.ErrReadOnly), errors.Is(err, everheap.ErrBusy), errors.Is(err, everheap.ErrSuspended):
 		return err // it was not done
 	default:
-		proctest.Say("note", err)
+		say("note", err)
 		ended = 0
 	}
 	if write || ended != 0 {
-		proctest.Say("op", key, what, value, began, ended)
+		say("op", key, what, value, began, ended)
 	}
 	if ended != 0 {
-		proctest.Say("acked", id)
+		say("acked", id)
 	}
 	return nil
 }
@@ -240,6 +254,7 @@ type cluster struct {
 	procs map[string]*process
 	mu    sync.Mutex
 	ops   []porcupine.Operation
+	tried map[string]porcupine.Operation // writes that were begun, by their value; nobody has said yet what became of them
 	acked []string
 	wrong []string
 	logs  []string
@@ -248,6 +263,7 @@ type cluster struct {
 // process is a child on one of them.
 type process struct {
 	*exec.Cmd
+	in   io.Writer
 	gone chan struct{}
 }
 
@@ -266,7 +282,7 @@ func hub91() string        { return fmt.Sprintf("everheap%d-hub", os.Getpid()) }
 // newCluster makes the machines; the test is skipped if that is not allowed.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), procs: map[string]*process{}}
+	c := &cluster{t: t, dir: t.TempDir(), procs: map[string]*process{}, tried: map[string]porcupine.Operation{}}
 	if err := ip("netns", "add", hub91()); err != nil {
 		t.Skipf("skipped: network namespaces cannot be made here (it needs root and ip): %v", err)
 	}
@@ -284,6 +300,10 @@ func newCluster(t *testing.T) *cluster {
 		must("-n", ns, "addr", "add", address(n)+"/24", "dev", "eth0")
 		must("-n", ns, "link", "set", "eth0", "up")
 		must("-n", ns, "link", "set", "lo", "up")
+		disk := diskDir(c.dir, n)
+		spacetest.Must(t, os.Mkdir(disk, 0o700))
+		spacetest.Must(t, unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprint("size=", diskSize)))
+		t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
 	}
 	t.Cleanup(func() {
 		for name := range c.procs {
@@ -298,13 +318,15 @@ func (c *cluster) start(what string, n int) {
 	c.t.Helper()
 	self, err := os.Executable()
 	spacetest.Must(c.t, err)
-	p := &process{exec.Command("ip", "netns", "exec", space91(n), self, "-test.run=^$"), make(chan struct{})}
+	p := &process{Cmd: exec.Command("ip", "netns", "exec", space91(n), self, "-test.run=^$"), gone: make(chan struct{})}
 	p.Env = append(os.Environ(), "EVERHEAP_TEST_CHILD="+what, "EVERHEAP_TEST_DIR="+c.dir, fmt.Sprintf("%s=%d", machineVar, n))
 	if c.sync {
 		p.Env = append(p.Env, syncVar+"=1")
 	}
 	name := fmt.Sprint(what, n)
 	out, err := p.StdoutPipe()
+	spacetest.Must(c.t, err)
+	p.in, err = p.StdinPipe()
 	spacetest.Must(c.t, err)
 	p.Stderr = p.Stdout
 	spacetest.Must(c.t, p.Start())
@@ -332,13 +354,21 @@ func (c *cluster) hear(name string, n int, line string) {
 			ended = math.MaxInt64
 		}
 		op := registerOp{key, words[2] == "w", words[3]}
+		if op.write {
+			delete(c.tried, op.value)
+		}
 		c.ops = append(c.ops, porcupine.Operation{ClientId: n, Input: op, Output: op, Call: began, Return: ended})
+	case len(words) == 4 && words[0] == "try":
+		key, _ := strconv.Atoi(words[1])
+		began, _ := strconv.ParseInt(words[3], 10, 64)
+		op := registerOp{key, true, words[2]}
+		c.tried[op.value] = porcupine.Operation{ClientId: n, Input: op, Output: op, Call: began, Return: math.MaxInt64}
 	case len(words) == 2 && words[0] == "acked":
 		c.acked = append(c.acked, words[1])
 	case len(words) > 1 && (words[0] == "wrong" || words[0] == "fail"):
 		c.wrong = append(c.wrong, name+": "+line)
 	}
-	if len(words) > 0 && words[0] != "op" && words[0] != "acked" {
+	if len(words) > 0 && words[0] != "op" && words[0] != "acked" && words[0] != "try" {
 		c.logs = append(c.logs, name+": "+line)
 	}
 }
@@ -403,7 +433,17 @@ func (c *cluster) upset(r *rand.Rand) string {
 			c.start(what, n)
 		}
 	}
-	switch r.IntN(6) {
+	for m := range 3 { // what was put aside nobody needs here
+		list, _ := filepath.Glob(spaceDir(c.dir, m) + ".aside-*")
+		for _, aside := range list {
+			os.RemoveAll(aside)
+		}
+	}
+	switch r.IntN(8) {
+	case 6:
+		return c.fill(n, pause)
+	case 7:
+		return c.cut(n, r, pause)
 	case 0:
 		c.link(n, "down")
 		pause()
@@ -439,8 +479,8 @@ func (c *cluster) upset(r *rand.Rand) string {
 	}
 }
 
-// Three machines with a server, a copy and a client each, under partitions, kills, stops and losses of
-// power: the registers are linearizable, no acknowledged write is lost, and no copy ever shows a bank
+// Three machines with a server, a copy and a client each, under partitions, kills, stops, full disks and cuts of
+// power: the registers are linearizable, no acknowledged write is lost, whoever led, and no copy ever shows a bank
 // that is not whole.
 func TestCluster(t *testing.T) {
 	if *clusterFor == 0 {
@@ -482,6 +522,11 @@ func (c *cluster) tell() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t.Log(strings.Join(c.logs[max(0, len(c.logs)-120):], "\n"))
+	for n := range 3 {
+		b, err := os.ReadFile(serverLog(c.dir, n))
+		lines := strings.Split(string(b), "\n")
+		c.t.Logf("server %d, %v:\n%s", n, err, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+	}
 }
 
 // verify looks at what there is at the end.
@@ -524,6 +569,9 @@ func (c *cluster) verify() {
 		t.Errorf("wrong: %q", c.wrong[:min(9, len(c.wrong))])
 	}
 	ops := c.ops
+	for _, op := range c.tried {
+		ops = append(ops, op)
+	}
 	c.mu.Unlock()
 	unknown := 0
 	for _, o := range ops {

@@ -22,9 +22,10 @@
 //	     and when a claim is in the log, nothing of the term before ever comes behind it,
 //	     whatever clocks, networks and stopped processes do. The other finds a message with
 //	     another token where its own should be: it stands down.
-//	JS2  Messages have no ID for JetStream to find duplicates by. JS1 does all that IDs would do;
-//	     and a server remembers the ID of a message for a while that it has lost, or that was
-//	     deleted, and acknowledges it as stored when it comes again.
+//	JS2  A message with frames has the last version in it as its ID, but JS1 keeps duplicates out. For
+//	     a server remembers the ID of a message for a while that it has lost, or that was
+//	     deleted, and acknowledges it as stored when it comes again. So it is to remember IDs for
+//	     as short a time as it can, and a leader to which it says "duplicate" looks into the log (JS3).
 //	JS3  A leader that does not know whether a message was stored (the acknowledgement was lost, the
 //	     server was away) reads the last message of the log, and goes on from there: from the frame
 //	     after it, if it has its token, and if the frame there follows it by the chain of hashes.
@@ -38,7 +39,8 @@
 //	JS6  A follower trusts no message: it applies a frame only if the checksum is right and the
 //	     frame follows its version by number and chain (RP1). Whatever is missing, cut or altered
 //	     it asks for again; what cannot be had it replaces by a snapshot. The space it had is
-//	     kept beside, and named.
+//	     kept beside, and named. A snapshot that is damaged it says to be, and begins with the one
+//	     before; if that does not help either it waits for a new one, and asks the leader for it.
 //	JS7  A follower says that it has a version when it is on its disk, and says the chain with it.
 //	     The leader counts it only if it has published that very version of that chain. So an
 //	     Update WithReplicas(n) returns when n copies have what it has written, and the log
@@ -56,6 +58,10 @@
 //	JS10 A copy that has led, and finds the log claimed by another, makes its space a replica first, so
 //	     that nobody writes any more; then it writes what the log has not, its tail, to a file; and
 //	     only then it forgets that it has led. Killed in between it does it again.
+//	JS11 Nobody who leads or follows waits for an answer without end: it is lost with the connection
+//	     on which it was to come, and servers that are there again know nothing of the question.
+//	     Whatever deadline the program's context has, each call has a few seconds of its own, and
+//	     is made again.
 //
 // Leases decide only when to claim, never who leads: that is JS1.
 //

@@ -2,40 +2,51 @@ package replica
 
 import (
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/everheap/everheap/internal/spacetest"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A server says of a message that it has lost that it is there, if it had an ID: so messages have
-// none (JS2).
-func TestLog_NoMessageIDs(t *testing.T) {
+// The ID of a message is the version that it leads to; and a leader is not led astray by a server that says of
+// a message that it has lost, or that was deleted, that it is there (JS2).
+func TestLog_MessageIDs(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
 	nc := js.connect(t)
 	s := newSpace(t)
-	mustLead(t, nc, s, testOptions(t, "a"))
+	l := mustLead(t, nc, s, testOptions(t, "a"))
 	f := mustFollow(t, nc, filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
 	fill(t, s, 0, 10, 10)
 	caught(t, s, f)
 	raw, err := f.store.stream.GetLastMsgForSubject(soon(t), f.store.subject)
 	spacetest.Must(t, err)
-	if id := raw.Header.Get(nats.MsgIdHdr); id != "" {
-		t.Errorf("a message has the ID %s", id)
+	if id, want := raw.Header.Get(nats.MsgIdHdr), strconv.FormatUint(f.Status().Version, 10); id != want {
+		t.Errorf("the last message has the ID %q, want %q", id, want)
 	}
-	// What a server does with IDs: if this fails, it does better now.
-	st, err := f.store.js.CreateStream(soon(t), jetstream.StreamConfig{Name: "ids", Subjects: []string{"ids"}})
-	spacetest.Must(t, err)
-	first, err := f.store.js.Publish(soon(t), "ids", []byte("one"), jetstream.WithMsgID("1"))
-	spacetest.Must(t, err)
-	spacetest.Must(t, st.DeleteMsg(soon(t), first.Sequence))
-	second, err := f.store.js.Publish(soon(t), "ids", []byte("one"), jetstream.WithMsgID("1"))
-	spacetest.Must(t, err)
-	info, err := st.Info(soon(t))
-	spacetest.Must(t, err)
-	if !second.Duplicate || info.State.Msgs != 0 {
-		t.Errorf("the second message of the ID: %+v, and the stream has %d messages", second, info.State.Msgs)
+	// A server that remembers IDs for long: it says that it has the first version that it has lost, and does not
+	// store it.
+	cfg := f.store.stream.CachedInfo().Config
+	if cfg.Duplicates != remembered {
+		t.Errorf("IDs are remembered for %v", cfg.Duplicates)
 	}
+	cfg.Duplicates = 3 * checkEvery
+	_, err = f.store.js.UpdateStream(soon(t), cfg)
+	spacetest.Must(t, err)
+	fill(t, s, 10, 20, 10)
+	caught(t, s, f)
+	id := strconv.FormatUint(f.Status().Version, 10)
+	lose(t, js, "s", 1)
+	said, err := f.store.js.PublishMsg(soon(t), &nats.Msg{Subject: f.store.subject, Header: nats.Header{nats.MsgIdHdr: {id}}})
+	spacetest.Must(t, err)
+	if !said.Duplicate {
+		t.Fatalf("the server does better than it did: it has stored %+v", said)
+	}
+	await(t, "the leader sends again", func() bool { return l.Status().Resent > 0 })
+	fill(t, s, 20, 30, 10)
+	caught(t, s, f)
+	g := mustFollow(t, nc, filepath.Join(t.TempDir(), "c"), testOptions(t, "c"))
+	caught(t, s, g)
+	alike(t, g.Space(), s)
 }

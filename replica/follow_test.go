@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ func TestFollow(t *testing.T) {
 	s := newSpace(t)
 	fill(t, s, 0, 100, 100)
 	o := testOptions(t, "a")
-	mustLead(t, js.connect(t), s, o)
+	l := mustLead(t, js.connect(t), s, o)
+	await(t, "the leader says that the log has all", func() bool { return l.Status().Durable == uint64(s.Stats().Version) })
 	fill(t, s, 100, 300, 100)
 	dir := filepath.Join(t.TempDir(), "b")
 	f := mustFollow(t, js.connect(t), dir, testOptions(t, "b"))
@@ -102,6 +104,45 @@ func TestWithReplicas(t *testing.T) {
 			return err
 		})
 	}
+}
+
+// A copy knows how far it is behind, from what the leader says: in the statistics of its space, in its status, and
+// whether or not it can apply anything.
+func TestFollow_Lag(t *testing.T) {
+	t.Parallel()
+	js := startJetStream(t)
+	s := newSpace(t)
+	fill(t, s, 0, 100, 10)
+	mustLead(t, js.connect(t), s, testOptions(t, "a"))
+	held := make(chan struct{})
+	var stuck atomic.Bool
+	o := testOptions(t, "b")
+	o.deliver = func(m message) []message { // its disk is slow
+		if stuck.Load() {
+			<-held
+		}
+		return []message{m}
+	}
+	dir := filepath.Join(t.TempDir(), "b")
+	f := mustFollow(t, js.connect(t), dir, o)
+	caught(t, s, f)
+	await(t, "it is heard that nothing is missing", func() bool {
+		r := f.Space().Stats().Replica
+		return r != nil && r.Known == s.Stats().Version && r.LagVersions == 0 && r.Lag == 0
+	})
+	stuck.Store(true)
+	began := time.Now()
+	fill(t, s, 0, 7, 10)
+	reader := spacetest.Open(t, dir)
+	await(t, "it is heard that seven versions are missing", func() bool { return reader.Stats().Replica.LagVersions == 7 })
+	await(t, "they are missing for a while", func() bool { return reader.Stats().Replica.Lag > 300*time.Millisecond })
+	if st := f.Status(); st.LagVersions != 7 || st.Lag > time.Since(began)+2*time.Second {
+		t.Errorf("after %v: %+v", time.Since(began), st)
+	}
+	stuck.Store(false)
+	close(held)
+	caught(t, s, f)
+	await(t, "nothing is missing", func() bool { r := reader.Stats().Replica; return r.LagVersions == 0 && r.Lag == 0 })
 }
 
 // A leader that was away for longer than frames are kept goes on with a snapshot; a follower begins anew

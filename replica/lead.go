@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -35,7 +37,7 @@ type Leader struct {
 
 	snapshots chan made // made in the background
 	making    bool
-	wanted    chan struct{} // somebody needs a new snapshot
+	wanted    chan uint64 // somebody needs a snapshot with a mark behind this one
 
 	known  known
 	status struct {
@@ -109,12 +111,18 @@ func Lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, o Options) 
 }
 
 // lead is Lead for who has the memory.
-func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, o Options) (*Leader, error) {
+func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, o Options) (_ *Leader, err error) {
+	ctx, cancel := undated(ctx) // JS11
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
 	s, err := openStore(ctx, nc, o, true)
 	if err != nil {
 		return nil, err
 	}
-	l := &Leader{o: o, space: space, memory: m, store: s, term: m.Term, snapshots: make(chan made, 1), wanted: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Leader{o: o, space: space, memory: m, store: s, term: m.Term, snapshots: make(chan made, 1), wanted: make(chan uint64, 1), cancel: cancel, done: make(chan struct{})}
 	l.packer.limit = o.batch
 	if room := int(nc.MaxPayload()) - 4096; room > 0 {
 		l.packer.limit = min(l.packer.limit, room)
@@ -126,7 +134,6 @@ func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, 
 		return nil, err
 	}
 	l.tell(func(s *Status) { s.Term = l.term })
-	ctx, l.cancel = context.WithCancel(ctx)
 	go l.run(ctx)
 	return l, nil
 }
@@ -286,6 +293,9 @@ func (l *Leader) complete(m *message) {
 	n := &m.note
 	n.Term, n.Token, n.Copy, n.Lead = l.term, l.memory.Token, l.o.Copy, l.o.Lead
 	n.Base, n.Mark = l.base, l.mark
+	if v, err := newestOf(l.space); err == nil { // else it ends soon, and says why
+		n.Newest = v
+	}
 	if n.Kind == kindBase {
 		n.Base = l.end + 1
 	}
@@ -332,7 +342,7 @@ func (l *Leader) run(ctx context.Context) {
 	acks, err := l.store.nc.Subscribe(ackSubject(l.o.Stream), l.hear)
 	if err == nil {
 		defer acks.Unsubscribe() //nolint:errcheck // it ends with the connection at the latest
-		asks, err := l.store.nc.Subscribe(askSubject(l.o.Stream), func(*nats.Msg) { l.want() })
+		asks, err := l.store.nc.Subscribe(askSubject(l.o.Stream), func(m *nats.Msg) { l.want(beyond(m.Data)) })
 		if err == nil {
 			defer asks.Unsubscribe() //nolint:errcheck // the same
 		}
@@ -345,7 +355,7 @@ func (l *Leader) run(ctx context.Context) {
 	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, 2*time.Second) {
 		select {
 		case <-ctx.Done():
-			l.err = ctx.Err()
+			l.err = context.Cause(ctx)
 			return
 		case <-time.After(wait):
 		}
@@ -360,7 +370,7 @@ func (l *Leader) run(ctx context.Context) {
 		}
 		switch {
 		case ctx.Err() != nil:
-			l.err = ctx.Err()
+			l.err = context.Cause(ctx)
 			return
 		case errors.Is(err, ErrFenced):
 			l.err = errors.Join(err, l.standDown(ctx))
@@ -426,16 +436,22 @@ func (l *Leader) resync(ctx context.Context) error {
 	case err != nil:
 		return err
 	case is == same:
-		l.whole = point2{v, chain}
 		l.known.put(v, chain)
+		l.has(v, chain)
 		return nil
 	case is == unknown && v == newest: // the next frame shows (Leader.pack)
-		l.whole = point2{v, chain}
+		l.has(v, chain)
 		return nil
 	case is == unknown:
 		return l.begin(ctx)
 	}
 	return fmt.Errorf("%w: the log has version %d, which this space, with the same term, does not have: it is an older copy of the space that has led; move it away and follow", ErrFenced, v)
+}
+
+// has notes what the log leads to.
+func (l *Leader) has(version, chain uint64) {
+	l.whole = point2{version, chain}
+	l.tell(func(s *Status) { s.Durable, s.Chain = version, chain })
 }
 
 // begin begins the log anew, and appends go on from there.
@@ -455,12 +471,23 @@ func (l *Leader) begin(ctx context.Context) error {
 	return errMoved // resync reads where that is
 }
 
-// want asks for a snapshot.
-func (l *Leader) want() {
+// want asks for a snapshot, unless there is one by now whose mark is behind another one.
+func (l *Leader) want(mark uint64) {
 	select {
-	case l.wanted <- struct{}{}:
-	default:
+	case l.wanted <- mark:
+	default: // somebody has asked already, or asks again
 	}
+}
+
+// anyMark is behind all marks: a snapshot is wanted in any case.
+const anyMark = math.MaxUint64
+
+// beyond reads the mark behind which a follower needs another one (Follower.askSnapshot).
+func beyond(data []byte) uint64 {
+	if mark, err := strconv.ParseUint(string(data), 10, 64); err == nil {
+		return mark
+	}
+	return anyMark
 }
 
 // hear counts what a follower has, if it is of this history (JS7).
@@ -491,7 +518,7 @@ func (l *Leader) beat(ctx context.Context, token string) {
 				s.LagVersions = newest - min(newest, s.Durable)
 			})
 			short, cancel := context.WithTimeout(ctx, l.o.Lease/2)
-			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Version: newest, Time: time.Now()})
+			err = l.store.say(short, leaseKey, lease{Copy: l.o.Copy, Token: token, Term: l.Status().Term, Version: newest, Time: time.Now()})
 			if err == nil {
 				err = l.store.say(short, copyPrefix+l.o.Copy, l.Status())
 			}

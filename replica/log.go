@@ -36,9 +36,23 @@ func promoteSubject(name, copy string) string {
 // window is how many messages may be on their way at once.
 const window = 64
 
+// remembered is for how long servers know the IDs of messages: as short as they allow (JS2).
+const remembered = 100 * time.Millisecond
+
+// answerAtMost is how long a call waits for the answer of a server (JS11).
+const answerAtMost = 5 * time.Second
+
+// undated returns a context that ends when ctx does, or is cancelled, but has no deadline: what is
+// called with it waits for no answer longer than answerAtMost (JS11).
+func undated(ctx context.Context) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return inner, func() { stop(); cancel(context.Canceled) }
+}
+
 // openStore opens what is in JetStream of a space, and creates it if it may.
 func openStore(ctx context.Context, nc *nats.Conn, o Options, create bool) (*store, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4*window), jetstream.WithPublishAsyncTimeout(10*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4*window), jetstream.WithPublishAsyncTimeout(10*time.Second), jetstream.WithDefaultTimeout(answerAtMost))
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +92,7 @@ func (s *store) create(ctx context.Context, o Options) error {
 		Name: streamName(s.name), Subjects: []string{s.subject}, Replicas: o.Replicas,
 		Description: "changes of the Everheap space " + s.name,
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		Duplicates:  remembered,
 		AllowDirect: false, // reads come from the server that appends
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -38,6 +39,7 @@ type note struct {
 	Parts   int    `json:"parts,omitempty"`  //
 	Base    uint64 `json:"base"`             // sequence of the newest base; its own if it is one
 	Mark    uint64 `json:"mark,omitempty"`   // of the newest snapshot or base before this message
+	Newest  uint64 `json:"newest,omitempty"` // the newest version that the leader has, also in its memory alone
 	Time    int64  `json:"time"`             // nanoseconds since 1970, when it was published
 	Object  string `json:"object,omitempty"` // of a snapshot or base: its name in the object store,
 	Of      uint64 `json:"of,omitempty"`     // its version,
@@ -80,7 +82,14 @@ func (m *message) encode(subject string) *nats.Msg {
 	if err != nil {
 		panic(err) // it has strings and numbers only
 	}
-	return &nats.Msg{Subject: subject, Data: m.data, Header: nats.Header{noteHeader: {string(b)}}}
+	header := nats.Header{noteHeader: {string(b)}}
+	switch m.note.Kind {
+	case kindFrames:
+		header.Set(nats.MsgIdHdr, strconv.FormatUint(m.note.Version, 10)) // JS2
+	case kindPart:
+		header.Set(nats.MsgIdHdr, fmt.Sprintf("%d.%d", m.note.Version, m.note.Part))
+	}
+	return &nats.Msg{Subject: subject, Data: m.data, Header: header}
 }
 
 // decode reads a message.

@@ -20,6 +20,8 @@ import (
 // said that it has more than the log and this copy; ErrUnknown. With force the copy does
 // not ask whether the leader is alive, nor what other copies have.
 func (f *Follower) Promote(ctx context.Context, force bool) error {
+	ctx, cancel := undated(ctx) // JS11
+	defer cancel()
 	if !force {
 		if err := f.awaitSilence(ctx); err != nil {
 			return err
@@ -33,7 +35,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		return fmt.Errorf("%w: the log is empty; lead with the space", ErrUnknown)
 	}
 	term := last.note.Term
-	for {
+	for why := error(nil); ; {
 		again, err := f.claim(ctx, term, force)
 		if err == nil {
 			break
@@ -41,9 +43,12 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		if !again {
 			return err
 		}
+		if ctx.Err() == nil || why == nil { // else it says only that the context has ended
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(context.Cause(ctx), why)
 		case <-f.done:
 			return errors.Join(f.err, err)
 		case <-time.After(20 * time.Millisecond):
@@ -53,7 +58,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 	case <-f.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -92,7 +97,7 @@ func (f *Follower) claim(ctx context.Context, term uint64, force bool) (again bo
 			return true, errors.Join(fmt.Errorf("the log went on meanwhile: %w", err), f.memory.set(state{Term: f.memory.Term}))
 		}
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return false, context.Cause(ctx)
 		}
 		err = f.store.append(ctx, &m, end)
 	}
@@ -132,7 +137,7 @@ func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again
 	if err != nil {
 		return true, err
 	}
-	for _, c := range append(all, f.ask(ctx)...) {
+	for _, c := range append(f.ask(ctx), all...) { // who answers is named before who has left word, and is perhaps gone
 		if c.Copy != f.o.Copy && c.Term >= last.note.Term && c.Durable > at.version {
 			return true, fmt.Errorf("%w: JetStream has lost what follows version %d, and %s has version %d: promote that, or wait for it, or force", ErrBehind, v, c.Copy, c.Durable)
 		}
@@ -151,7 +156,7 @@ func (f *Follower) awaitSilence(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-time.After(f.o.Lease):
 	}
 	_, now, err := f.store.leased(ctx)

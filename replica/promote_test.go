@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/faultdisk"
 	"github.com/everheap/everheap/internal/spacetest"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 )
 
 // takeOver lets a follower take over, and leads with its space.
@@ -175,6 +177,10 @@ func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 	spacetest.Must(t, g.Stop())
 	fill(t, s, 50, 100, 100)
 	caught(t, s, f)
+	await(t, "the leader has left word of what it has", func() bool {
+		o, err := Overview(soon(t), js.connect(t), "s")
+		return err == nil && len(o.Copies) > 0 && o.Copies[0].Copy == "a" && o.Copies[0].Durable == l.Status().Version
+	})
 	spacetest.Must(t, l.Stop()) // its machine is gone
 	lose(t, js, "s", 10)
 	g = mustFollow(t, js.connect(t), dirC, oc)
@@ -271,4 +277,50 @@ func TestRun_TakesOverAlone(t *testing.T) {
 	for name := range dirs {
 		stop(name)
 	}
+}
+
+// A disk was full while a leader was cut off: of some of its tail there are no frames. Those that there are make
+// the file, the space that is put aside has the rest, and the copy joins all the same (JS10).
+func TestPromote_TailWithoutFrames(t *testing.T) {
+	t.Parallel()
+	js := startJetStream(t)
+	disk := faultdisk.New()
+	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"), append(testOptions(t, "").Open, spacetest.WithFiles(disk.OpenFile))...)
+	oa, ob := testOptions(t, "a"), testOptions(t, "b")
+	cut := js.connect(t)
+	l := mustLead(t, cut, s, oa)
+	f := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "b"), ob)
+	fill(t, s, 0, 50, 100)
+	caught(t, s, f)
+	spacetest.Must(t, l.Stop())
+	fill(t, s, 50, 60, 100)
+	spacetest.Must(t, s.Sync(soon(t)))
+	disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Write, faultdisk.Allocate}, Files: []string{"journal"}, Err: unix.ENOSPC})
+	fill(t, s, 60, 70, 100)
+	spacetest.Must(t, s.Sync(soon(t)))
+	disk.Repair()
+	fill(t, s, 70, 80, 100)
+	spacetest.Must(t, s.Sync(soon(t)))
+	m, s2 := takeOver(t, js.connect(t), f, ob, false)
+	fill(t, s2, 50, 60, 50)
+	_, err := Lead(soon(t), cut, s, oa)
+	if !errors.Is(err, ErrFenced) || errors.Is(err, everheap.ErrNotKept) {
+		t.Fatalf("it leads again, or cannot stand down: %v", err)
+	}
+	dir := s.Stats().Dir
+	if files, frames := tails(t, dir+".replica"); len(files) != 1 || frames < 10 || frames > 15 {
+		t.Errorf("the tail is %v with %d frames", files, frames)
+	}
+	spacetest.Must(t, s.Close())
+	g := mustFollow(t, js.connect(t), dir, oa)
+	caught(t, s2, g)
+	alike(t, g.Space(), s2)
+	asides, _ := filepath.Glob(dir + ".aside-*")
+	if len(asides) != 1 {
+		t.Fatalf("put aside: %v", asides)
+	}
+	if !hasKey(t, asides[0], 79) {
+		t.Error("what is put aside lacks what the leader had committed")
+	}
+	spacetest.Must(t, m.Stop())
 }

@@ -57,8 +57,10 @@ func (l *Leader) pump(ctx context.Context) error {
 		case s := <-snaps:
 			l.making = false
 			err = l.announce(ctx, s)
-		case <-l.wanted:
-			l.snap(ctx)
+		case mark := <-l.wanted:
+			if l.mark <= mark {
+				l.snap(ctx)
+			}
 		case <-tick.C:
 			err = l.check(ctx, len(air) == 0)
 		}
@@ -137,12 +139,10 @@ func (l *Leader) landed(m *message, a *jetstream.PubAck) error {
 	if err := placed(a, nil, m.seq); err != nil {
 		return err
 	}
-	v, chain := m.whole()
-	l.whole = point2{v, chain}
+	l.has(m.whole())
 	l.marked += int64(len(m.data))
-	l.tell(func(s *Status) { s.Durable, s.Chain = v, chain })
 	if l.marked >= max(l.o.SnapshotBytes, l.largest) {
-		l.want()
+		l.want(anyMark)
 	}
 	return nil
 }
@@ -209,8 +209,6 @@ func (l *Leader) check(ctx context.Context, quiet bool) error {
 	if !quiet {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, quietAtMost)
-	defer cancel()
 	last, end, err := l.store.last(ctx)
 	if err != nil {
 		return err

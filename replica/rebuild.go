@@ -8,26 +8,54 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
+	"strconv"
 
 	"github.com/everheap/everheap"
 	"golang.org/x/sys/unix"
 )
 
-// rebuild replaces the space by the newest snapshot, if there is one that helps; the space that there
-// was stays beside (JS6).
+// rebuild replaces the space by the newest snapshot that is whole, if there is one that helps; the
+// space that there was stays beside (JS6).
 func (f *Follower) rebuild(ctx context.Context, why error) error {
-	mark, err := f.store.newestMark(ctx)
+	newest, err := f.store.newestMark(ctx)
 	if err != nil {
 		return err
 	}
-	at := f.applied().version
-	if mark == nil || f.replica != nil && mark.note.Of <= at && mark.note.Of == f.restart {
-		if err := f.store.nc.Publish(askSubject(f.o.Stream), nil); err != nil {
+	for mark := newest; mark != nil; mark, err = f.store.markBefore(ctx, mark) {
+		if at := f.applied().version; f.replica != nil && mark.note.Of <= at && mark.note.Of == f.restart {
+			break // it was begun with already, and leads here again
+		}
+		if f.damaged[mark.seq] {
+			continue
+		}
+		err := f.beginWith(ctx, mark, why)
+		if !errors.Is(err, errDamaged) {
 			return err
 		}
-		return fmt.Errorf("waits for a newer snapshot: %w", why)
+		f.damaged[mark.seq] = true
+		why = fmt.Errorf("%w; %w", why, err)
+		f.o.Log.Warn("a snapshot is damaged; looks for an older one, and asks for a new one", "version", mark.note.Of, "error", err)
 	}
+	if err != nil {
+		return err
+	}
+	if err := f.askSnapshot(newest); err != nil {
+		return err
+	}
+	return fmt.Errorf("waits for a newer snapshot: %w", why)
+}
+
+// askSnapshot asks the leader for another snapshot than the newest one; nil: there is none.
+func (f *Follower) askSnapshot(newest *message) error {
+	var data []byte
+	if newest != nil {
+		data = strconv.AppendUint(nil, newest.seq, 10)
+	}
+	return f.store.nc.Publish(askSubject(f.o.Stream), data)
+}
+
+// beginWith replaces the space by a snapshot. errDamaged: that cannot be done with this one.
+func (f *Follower) beginWith(ctx context.Context, mark *message, why error) error {
 	f.o.Log.Info("begins with a snapshot", "version", mark.note.Of, "bytes", mark.note.Size, "because", why)
 	file, err := f.store.download(ctx, mark, f.memory.dir)
 	if err != nil {
@@ -63,13 +91,13 @@ func (f *Follower) replace(mark *message, backup io.Reader) error {
 	backup = bufio.NewReaderSize(backup, 1<<20)
 	lead := leadText(mark.note.Lead)
 	if _, err := os.Lstat(f.dir); errors.Is(err, fs.ErrNotExist) {
-		return everheap.RestoreReplica(f.name, backup, lead, f.o.Open...)
+		return restored(mark, everheap.RestoreReplica(f.name, backup, lead, f.o.Open...))
 	}
 	next := f.dir + ".next"
 	if err := os.RemoveAll(next); err != nil {
 		return err
 	}
-	if err := everheap.RestoreReplica(next, backup, lead, f.o.Open...); err != nil {
+	if err := restored(mark, everheap.RestoreReplica(next, backup, lead, f.o.Open...)); err != nil {
 		return err
 	}
 	f.closeSpace()
@@ -83,63 +111,10 @@ func (f *Follower) replace(mark *message, backup io.Reader) error {
 	return err
 }
 
-// beat tells the status now and then, and watches the lease.
-func (f *Follower) beat(ctx context.Context) {
-	tick := time.NewTicker(min(time.Second, f.o.Lease/4))
-	defer tick.Stop()
-	said := ""
-	for {
-		if err := f.once(ctx); err != nil && ctx.Err() == nil && said != err.Error() {
-			said = err.Error()
-			f.o.Log.Warn("the copy could not tell how it does", "error", err)
-		}
-		if f.o.OnStatus != nil {
-			f.o.OnStatus(f.Status())
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// once is what beat does each time.
-func (f *Follower) once(ctx context.Context) error {
-	short, cancel := context.WithTimeout(ctx, f.o.Lease/2)
-	defer cancel()
-	l, revision, err := f.store.leased(short)
-	if err != nil { // nobody could be heard: silence begins when it can be
-		f.mu.Lock()
-		f.mu.heard = time.Time{}
-		f.mu.Unlock()
-		return err
-	}
-	f.mu.Lock()
-	if f.mu.led = l; revision != f.mu.revision || f.mu.heard.IsZero() {
-		f.mu.revision, f.mu.heard = revision, time.Now()
-	}
-	f.mu.Time = time.Now()
-	durable, space := f.mu.Durable, f.mu.space
-	f.mu.Unlock()
-	if f.o.PromoteAfter > 0 && revision > 0 && f.silent() >= f.o.PromoteAfter {
-		f.claimAlone(ctx)
-	}
-	if err := f.store.say(short, copyPrefix+f.o.Copy, f.Status()); err != nil {
-		return err
-	}
-	f.keeping.Lock()
-	defer f.keeping.Unlock()
-	if space == nil || durable < 2 || f.keeping.sub == nil {
-		return nil
-	}
-	return ignoreClosed(f.keeping.safe(durable, space))
-}
-
-// ignoreClosed returns nil for the error of a space that another goroutine has just closed.
-func ignoreClosed(err error) error {
-	if errors.Is(err, everheap.ErrClosed) {
-		return nil
+// restored returns the error of a restore: errDamaged if the backup is.
+func restored(mark *message, err error) error {
+	if errors.Is(err, everheap.ErrCorrupt) {
+		return damaged(mark, err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,28 +61,42 @@ func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, to
 	}
 	snap := snapshot{version: binary.LittleEndian.Uint64(head[backupVersion:]), chain: binary.LittleEndian.Uint64(head[backupChain:]), size: size}
 	snap.object = fmt.Sprintf("%d-%s", snap.version, token)
-	_, err = s.objects.Put(ctx, jetstream.ObjectMeta{Name: snap.object, Description: "backup of version " + fmt.Sprint(snap.version)}, f)
+	err = s.put(ctx, snap.object, "backup of version "+fmt.Sprint(snap.version), f)
 	return snap, err
+}
+
+// errDamaged says that a snapshot in the object store is not what was put there.
+var errDamaged = errors.New("the snapshot is damaged")
+
+// damaged is the error of a snapshot that is.
+func damaged(mark *message, why error) error {
+	return fmt.Errorf("%w: that of version %d, %s: %w", errDamaged, mark.note.Of, mark.note.Object, why)
 }
 
 // download returns the backup of a snapshot, in a file without a name. Its digest is right.
 func (s *store) download(ctx context.Context, mark *message, dir string) (*os.File, error) {
-	object, err := s.objects.Get(ctx, mark.note.Object)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+	info, err := s.objects.GetInfo(ctx, mark.note.Object)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, damaged(mark, err)
 	}
-	defer object.Close()
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp(dir, "snapshot-*.tmp")
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(f, object)
+	digest := sha256.New()
+	err = s.get(ctx, info, io.MultiWriter(f, digest))
 	if err = errors.Join(err, os.Remove(f.Name())); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
+	if got := jetstream.GetObjectDigestValue(digest); err == nil && got != info.Digest {
+		err = damaged(mark, fmt.Errorf("its digest is %s, and should be %s", got, info.Digest))
+	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("snapshot %s: %w", mark.note.Object, err)
+		return nil, err
 	}
 	return f, nil
 }
@@ -111,7 +126,10 @@ func (s *store) prune(ctx context.Context, keep int) error {
 	if err != nil || len(kept) == 0 {
 		return err
 	}
-	list, err := s.objects.List(ctx)
+	// The client's list waits without end for a server that has changed (JS11).
+	short, cancel := context.WithTimeout(ctx, quietAtMost)
+	defer cancel()
+	list, err := s.objects.List(short)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,11 @@ type Tail struct {
 	From, Until   time.Time
 	Bytes         int64
 	WithoutBefore bool // there were frames before First that were not kept, and perhaps belong to it
+	WithoutAfter  bool // the space has versions after Last whose frames cannot be had
 }
+
+// whole reports whether the tail has all that the log lacks.
+func (t *Tail) whole() bool { return !t.WithoutBefore && !t.WithoutAfter }
 
 // standDown ends the leading of a copy that another one has taken over from (JS10).
 func (l *Leader) standDown(ctx context.Context) error {
@@ -51,11 +56,14 @@ func standDown(ctx context.Context, s *store, space *everheap.Space, m *memory, 
 	if t, err = keepTail(ctx, space, m.dir, fork); err != nil {
 		return t, fmt.Errorf("replica: the tail of %s could not be kept: %w", o.Copy, err)
 	}
-	if t.File == "" {
+	switch {
+	case t.File == "" && t.whole():
 		o.Log.Info("another copy leads, and has everything of this one", "leads", lead, "version", fork)
-	} else {
+	case t.File == "":
+		o.Log.Warn("another copy leads, and lacks changes of this one, of which no frames are kept; the space is put aside, and has them", "leads", lead)
+	default:
 		o.Log.Warn("another copy leads, and lacks changes of this one, which are kept in a file; see everheap log",
-			"leads", lead, "file", t.File, "first", t.First, "last", t.Last, "from", t.From, "until", t.Until, "bytes", t.Bytes, "incomplete", t.WithoutBefore)
+			"leads", lead, "file", t.File, "first", t.First, "last", t.Last, "from", t.From, "until", t.Until, "bytes", t.Bytes, "incomplete", !t.whole())
 	}
 	return t, m.set(state{Term: m.Term})
 }
@@ -92,6 +100,10 @@ func keepTail(ctx context.Context, space *everheap.Space, dir string, fork uint6
 	}
 	defer os.Remove(f.Name()) // it has another name then, unless something failed
 	for c, err := range space.ChangesSince(ctx, everheap.Version(from)) {
+		if errors.Is(err, everheap.ErrNotKept) { // a disk was full, perhaps: what there is then is kept
+			t.WithoutAfter = true
+			break
+		}
 		if err == nil {
 			_, err = f.Write(c.Bytes())
 		}
@@ -107,6 +119,9 @@ func keepTail(ctx context.Context, space *everheap.Space, dir string, fork uint6
 		if t.Last >= newest {
 			break
 		}
+	}
+	if t.First == 0 {
+		return t, f.Close()
 	}
 	t.File = filepath.Join(dir, fmt.Sprintf("tail-%s-%d-%d.frames", t.Until.UTC().Format("20060102T150405"), t.First, t.Last))
 	return t, place(f, t.File)

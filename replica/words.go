@@ -21,22 +21,22 @@ type Status struct {
 	// Durable is what is safe: lead: what JetStream has acknowledged; follow: what is on disk.
 	Durable uint64
 	Chain   uint64 `json:",string"` // of Durable
-	// LagVersions is how many versions a follower is behind the leader, as far as it knows, or
+	// LagVersions is how many versions a follower is behind the leader (everheap.ReplicaStats), or
 	// the log behind the leader's space.
 	LagVersions uint64
-	// Lag is how long ago what was applied last was published, while there is more to apply.
-	Lag       time.Duration
-	Rebuilt   int       // how often the follower has begun anew with a snapshot
-	Resent    int       // how often the leader has sent again what JetStream had lost
-	Snapshots int       // how many it has made
-	Problem   string    // why it does not go on at the moment
-	Time      time.Time // when it said so, by its clock
+	Lag         time.Duration // of a follower, the same
+	Rebuilt     int           // how often the follower has begun anew with a snapshot
+	Resent      int           // how often the leader has sent again what JetStream had lost
+	Snapshots   int           // how many it has made
+	Problem     string        // why it does not go on at the moment
+	Time        time.Time     // when it said so, by its clock
 }
 
 // lease is the word of who leads: that it is alive.
 type lease struct {
 	Copy    string
 	Token   string
+	Term    uint64
 	Version uint64 // its newest
 	Time    time.Time
 }
@@ -69,6 +69,8 @@ func (s *store) leased(ctx context.Context) (l lease, revision uint64, err error
 
 // copies returns what the copies have said last, by name.
 func (s *store) copies(ctx context.Context) (all []Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, quietAtMost) // JS11: as store.prune does
+	defer cancel()
 	keys, err := s.words.Keys(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
 		return nil, err

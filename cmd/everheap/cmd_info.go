@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"time"
@@ -36,6 +37,17 @@ type spaceInfo struct {
 	Processes int       `json:"processes"` // this one not counted
 	Failed    bool      `json:"failed"`
 	Maps      []mapInfo `json:"maps"`
+
+	Replica *replicaInfo `json:"replica,omitempty"`
+}
+
+// replicaInfo is how far a replica is behind its leader, as info shows it.
+type replicaInfo struct {
+	Leader      string    `json:"leader"`
+	Known       uint64    `json:"known"` // 0: nothing was heard
+	Heard       time.Time `json:"heard"`
+	LagVersions uint64    `json:"lag_versions"`
+	LagMillis   float64   `json:"lag_ms"`
 }
 
 // mapInfo is a collection or a single value, as info shows it.
@@ -58,6 +70,13 @@ func (c *infoCmd) Run(std *streams) error {
 			Version: uint64(st.Version), Committed: st.Committed.UTC(), Durable: uint64(st.Durable), Anchored: uint64(st.Anchored), Journal: st.Journal, Objects: st.Objects,
 			Live: st.Live, Used: st.Used, File: st.File, Disk: st.Disk, Reserved: st.Reserved, Leaked: st.Leaked,
 			Processes: st.Processes - 1, Failed: st.Failed, Maps: []mapInfo{}}
+		if r := st.Replica; r != nil {
+			lead, _, err := s.Leader()
+			if err != nil {
+				return err
+			}
+			info.Replica = &replicaInfo{lead, uint64(r.Known), r.Heard.UTC(), r.LagVersions, r.Lag.Seconds() * 1000}
+		}
 		maps, err := s.Collections()
 		if err != nil {
 			return err
@@ -86,12 +105,27 @@ func (i *spaceInfo) print(w io.Writer) {
 	field("holds", "%s in %s", size(i.Live), plural(i.Objects, "object"))
 	field("on disk", "%s; %s of the heap were ever used", size(i.Disk), size(i.Used))
 	field("set aside", "%s by the processes that have it open; a sweep would find %s more", size(i.Reserved), size(i.Leaked))
+	if i.Replica != nil {
+		field("replica", "%s", i.Replica.text())
+	}
 	field("open in", "%s", plural(uint64(max(i.Processes, 0)), "other process"))
 	if i.Failed {
 		field("FAILED", "a sync to disk failed: nothing can be written until all close the space")
 	}
 	fmt.Fprintln(w)
 	printMaps(w, i.Maps)
+}
+
+// text says how far a replica is behind.
+func (r *replicaInfo) text() string {
+	switch leads := "of " + cmp.Or(r.Leader, "a leader without a name"); {
+	case r.Known == 0:
+		return leads + "; nothing was heard of that so far"
+	case r.LagVersions == 0:
+		return fmt.Sprintf("%s, heard of %s ago; nothing is missing", leads, since(r.Heard))
+	default:
+		return fmt.Sprintf("%s, heard of %s ago; %s missing, for %.0f ms at most", leads, since(r.Heard), plural(r.LagVersions, "version"), r.LagMillis)
+	}
 }
 
 // safe says which part of the history survives a power loss.

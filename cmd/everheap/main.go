@@ -24,7 +24,7 @@ type cli struct {
 
 	Demo       demoCmd       `cmd:"" help:"Show how processes share objects, and lose nothing when one is killed."`
 	Ls         lsCmd         `cmd:"" help:"List the registered spaces."`
-	Info       infoCmd       `cmd:"" help:"Show what a space holds, and its state."`
+	Info       infoCmd       `cmd:"" aliases:"stats" help:"Show what a space holds, and its state."`
 	Get        getCmd        `cmd:"" help:"Print a value, all entries of a map or list, or the names in a space."`
 	Set        setCmd        `cmd:"" help:"Store a value, given as JSON."`
 	Del        delCmd        `cmd:"" help:"Delete keys."`

@@ -56,3 +56,18 @@ func TestPlain_IsTheInverseOfStringJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestReplicaInfo_SaysWhatIsMissing(t *testing.T) {
+	heard := time.Now().Add(-2 * time.Second)
+	for want, r := range map[string]replicaInfo{
+		"of a; nothing was heard of that so far":                              {Leader: "a"},
+		"of a, heard of 2.0 s ago; nothing is missing":                        {Leader: "a", Known: 7, Heard: heard},
+		"of a leader without a name, heard of 2.0 s ago; nothing is missing":  {Known: 7, Heard: heard},
+		"of a, heard of 2.0 s ago; 1 version missing, for 1500 ms at most":    {Leader: "a", Known: 7, Heard: heard, LagVersions: 1, LagMillis: 1500},
+		"of a, heard of 2.0 s ago; 1,200 versions missing, for 30 ms at most": {Leader: "a", Known: 7, Heard: heard, LagVersions: 1200, LagMillis: 30},
+	} {
+		if got := r.text(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

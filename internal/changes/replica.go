@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
@@ -95,6 +96,31 @@ func EncodeReplica(lead string) ([]byte, error) {
 	return r.Encode(), nil
 }
 
+// Hear notes which version was the newest of a replica's leader at a time by its clock.
+func (k *Keeper) Hear(newest format.Version, at time.Time) error {
+	if k.ReadOnly {
+		return failure.ErrReadOnly
+	}
+	return k.Within(func() error {
+		applied, err := k.NewestVersion()
+		if err == nil && k.IsReplica() {
+			subscription.Hear(k.Live, newest, at, applied)
+		}
+		return err
+	})
+}
+
+// Heard returns what is known of a replica's leader; nil: the space is none, or is closed.
+func (k *Keeper) Heard() (l *subscription.Leader) {
+	_ = k.Within(func() error {
+		if k.IsReplica() {
+			l = subscription.LeaderOf(k.Live)
+		}
+		return nil
+	})
+	return l
+}
+
 // SetLead makes the space a replica, or says anew who leads one. The caller has entered, and, if
 // it is none so far, the turn (RP4).
 func (k *Keeper) SetLead(lead string) error {
@@ -111,7 +137,7 @@ func (k *Keeper) SetLead(lead string) error {
 	}
 	invariant.Point("replica.written")
 	if k.Live.Words().Replica.Swap(1) == 0 {
-		subscription.ForgetCopies(k.Live)
+		subscription.Forget(k.Live)
 	}
 	if !k.filed() { // another process has taken the turn over, and promoted it meanwhile
 		return k.write(temporary, format.ReplicaName, b)
@@ -139,7 +165,7 @@ func (k *Keeper) Mend() error {
 	switch filed := k.filed(); {
 	case filed && !k.IsReplica():
 		k.Live.Words().Replica.Store(1)
-		subscription.ForgetCopies(k.Live)
+		subscription.Forget(k.Live)
 	case !filed && k.IsReplica():
 		return k.SetLead("")
 	}
@@ -160,7 +186,7 @@ func (k *Keeper) EndReplica() error {
 		return err
 	}
 	invariant.Point("replica.removed")
-	subscription.ForgetCopies(k.Live)
+	subscription.Forget(k.Live)
 	k.Live.Words().Replica.Store(0)
 	invariant.Point("replica.ended")
 	return nil

@@ -162,7 +162,13 @@ type Live struct {
 	Copies      [NumCopies]LiveCopy `doc:"what copies on other machines have said that they have"`
 	CopiesFutex atomic.Uint32       `doc:"futex of those who wait for copies; changes when one has said something"`
 
-	_    [4 + 2040]byte
+	_ [4]byte
+
+	LeaderKnown  atomic.Uint64 `doc:"of a replica: the newest version of its leader, as that has said last; 0: it was not heard of"`
+	LeaderHeard  atomic.Uint64 `doc:"when it has said so, by its clock, nanoseconds since 1970 UTC"`
+	LeaderCaught atomic.Uint64 `doc:"when it has said last what the replica had, by its clock, nanoseconds since 1970 UTC; 0: never"`
+
+	_    [2040 - 24]byte
 	_    [120]byte
 	Seal atomic.Uint64 `doc:"Salt once more, in the last bytes of the file: whoever cuts it takes this away"`
 }

@@ -150,6 +150,7 @@ func (g *gathering) stats(st *everheap.Stats) {
 	} {
 		g.one("everheap_"+size.name+"_bytes", size.help, Gauge, float64(size.bytes))
 	}
+	g.replica(st.Replica)
 	c := st.Collected
 	g.one("everheap_collection_version", "Version that the last collection of this process has looked at; 0: none has ended.", Gauge, float64(c.Version))
 	g.one("everheap_collection_objects", "Objects that the last collection of this process has looked at.", Gauge, float64(c.Objects))
@@ -160,6 +161,18 @@ func (g *gathering) stats(st *everheap.Stats) {
 	g.one("everheap_collection_seconds", "How long the last collection of this process took.", Gauge, c.Duration.Seconds())
 	g.one("everheap_failed", "1 if a sync to disk has failed: writes are refused until the space is opened anew.", Gauge, truth(st.Failed))
 	g.one("everheap_background_error", "1 if background work of this process has ever failed.", Gauge, truth(st.LastError != nil))
+}
+
+// replica adds how far a replica is behind; nil: the space is none.
+func (g *gathering) replica(r *everheap.ReplicaStats) {
+	g.one("everheap_replica", "1 if the space is a replica of one on another machine.", Gauge, truth(r != nil))
+	if r == nil {
+		return
+	}
+	g.one("everheap_replica_known_version", "Newest version of the leader, as it has said last; 0: it was not heard of since the space was opened.", Gauge, float64(r.Known))
+	g.one("everheap_replica_heard_timestamp_seconds", "When the leader has said last what it has, by its clock; 0: not since the space was opened.", Gauge, seconds(r.Heard))
+	g.one("everheap_replica_lag_versions", "Versions that the leader is known to have and the replica lacks.", Gauge, float64(r.LagVersions))
+	g.one("everheap_replica_lag_seconds", "For how long at most the replica has lacked a version that the leader has; 0: it lacks none.", Gauge, r.Lag.Seconds())
 }
 
 // processes adds what Processes tells.

@@ -44,8 +44,11 @@ func note(v *live.Live, name string, version format.Version) (ok bool) {
 	return false
 }
 
-// ForgetCopies forgets what copies have said: the versions are of another history from now on.
-func ForgetCopies(v *live.Live) {
+// Forget forgets what copies and the leader have said: the versions are of another history from now on.
+func Forget(v *live.Live) {
+	v.Words().LeaderKnown.Store(0)
+	v.Words().LeaderHeard.Store(0)
+	v.Words().LeaderCaught.Store(0)
 	for i := range v.Words().Copies {
 		s := copyAt(v, i)
 		serial, _ := s.read()

@@ -1,5 +1,5 @@
 // Package subscription has the words by which processes know of the subscriptions to all changes
-// of a space, and of what copies of it have said. What they are for is told by package changes.
+// of a space, and of what its copies and its leader have said. What they are for is told by package changes.
 //
 // Start reading at slot, Make and Acknowledge.
 package subscription

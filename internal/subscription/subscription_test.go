@@ -97,7 +97,7 @@ func TestCopies(t *testing.T) {
 	if c := subscription.Copies(v); len(c) != format.NumCopies || c["a"] != 10 || c["b"] != 30 {
 		t.Errorf("the copies have said %v", c)
 	}
-	subscription.ForgetCopies(v)
+	subscription.Forget(v)
 	if c := subscription.Copies(v); len(c) != 0 {
 		t.Errorf("forgotten, and they have said %v", c)
 	}

@@ -1,6 +1,6 @@
 // Command bench measures what copies on JetStream cost and give: changes a second, how far a follower
 // is behind, how long a new one takes, and what a leader's writers pay. Server, leader and follower
-// are in this process, and share its machine's processors.
+// are in this process, but for the last of these, and share its machine's processors.
 package main
 
 import (
@@ -27,6 +27,7 @@ var (
 	changes = flag.Int("changes", 200_000, "changes that are shipped as fast as it goes")
 	rate    = flag.Int("rate", 10_000, "commits a second, for the lag")
 	rounds  = flag.Int("rounds", 15, "rounds with and without a leader, in turns")
+	only    = flag.Bool("cost", false, "measure what writers pay, and nothing else")
 )
 
 // row is a record of about 150 bytes.
@@ -49,6 +50,18 @@ func main() {
 	flag.Parse()
 	log.SetFlags(0)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	if child, ok := children[os.Getenv(childVar)]; ok {
+		if err := child(flag.Args()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if *only {
+		if err := cost(); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	fmt.Printf("%d processors, %s, %s/%s\n\n", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, always := range []bool{false, true} {
 		run(fmt.Sprintf("shipped, sync_interval always: %v", always), always, everheap.WithFlushInterval(100*time.Millisecond), shipped)
@@ -57,7 +70,9 @@ func main() {
 		run(fmt.Sprintf("lag, flush interval %v", flush), false, everheap.WithFlushInterval(flush), lag)
 	}
 	run("Update WithReplicas(1), one writer", false, everheap.WithFlushInterval(100*time.Millisecond), waiting)
-	run("cost to writers", false, everheap.WithFlushInterval(100*time.Millisecond), cost)
+	if err := cost(); err != nil {
+		log.Fatal(err)
+	}
 	run("a new follower", false, everheap.WithFlushInterval(100*time.Millisecond), follower)
 }
 
@@ -118,8 +133,11 @@ func (b *bench) set(i int) error {
 }
 
 // newest returns the newest version of the leader's space.
-func (b *bench) newest() (v uint64, err error) {
-	err = b.space.View(func(tx *everheap.Tx) error { v = uint64(tx.Version()); return nil })
+func (b *bench) newest() (uint64, error) { return versionOf(b.space) }
+
+// versionOf returns the newest version of a space.
+func versionOf(space *everheap.Space) (v uint64, err error) {
+	err = space.View(func(tx *everheap.Tx) error { v = uint64(tx.Version()); return nil })
 	return v, err
 }
 
@@ -184,7 +202,10 @@ func lag(b *bench) (string, error) {
 	}()
 	lags := make([]time.Duration, 0, n)
 	for len(lags) < n {
-		v := f.Status().Version
+		v, err := versionOf(f.Space())
+		if err != nil {
+			return "", err
+		}
 		now := time.Now()
 		for len(lags) < n && first+uint64(len(lags))+1 <= v {
 			lags = append(lags, now.Sub(at[len(lags)]))
@@ -229,53 +250,6 @@ func waiting(b *bench) (string, error) {
 		return "", err
 	}
 	return text, l.Stop()
-}
-
-// cost has rounds with a leader and without, in turns. What the leader itself computes is on the same
-// processors; so the rounds write at a fixed rate, and what is measured is how long a Set takes.
-func cost(b *bench) (string, error) {
-	var ratios [3][]float64 // of the medians, of the times that 9 of 10 are below, of the means
-	round := func() (m [3]float64, err error) {
-		times := make([]float64, *rate)
-		began := time.Now()
-		for i := range times {
-			if wait := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(*rate))); wait > 500*time.Microsecond {
-				time.Sleep(wait)
-			}
-			at := time.Now()
-			if err := b.set(i); err != nil {
-				return m, err
-			}
-			times[i] = float64(time.Since(at))
-			m[2] += times[i] / float64(len(times))
-		}
-		slices.Sort(times)
-		m[0], m[1] = times[len(times)/2], times[len(times)*9/10]
-		return m, nil
-	}
-	for range *rounds {
-		without, err := round()
-		if err != nil {
-			return "", err
-		}
-		l, err := replica.Lead(b.ctx, b.nc, b.space, b.options("a"))
-		if err != nil {
-			return "", err
-		}
-		with, err := round()
-		if err != nil {
-			return "", err
-		}
-		if err := l.Stop(); err != nil {
-			return "", err
-		}
-		for i := range ratios {
-			ratios[i] = append(ratios[i], with[i]/without[i])
-		}
-	}
-	middle := func(list []float64) float64 { slices.Sort(list); return list[len(list)/2] }
-	return fmt.Sprintf("a Set with a leader takes, of one without: median %.2f, p90 %.2f, mean %.2f (medians of %d rounds at %d a second)",
-		middle(ratios[0]), middle(ratios[1]), middle(ratios[2]), *rounds, *rate), nil
 }
 
 func follower(b *bench) (string, error) {

@@ -7,7 +7,11 @@ import (
 	"os"
 	"testing"
 
+	"github.com/everheap/everheap/internal/proctest"
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(spacetest.Main(m)) }
+func TestMain(m *testing.M) {
+	proctest.Main()
+	os.Exit(spacetest.Main(m))
+}

@@ -13,26 +13,18 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// WriteAnchor is writeAnchor, for who does not write the journal.
+// WriteAnchor is writeAnchor, for who does not write the journal: it tells the version first.
 func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error {
-	d.journalFirst()
-	return d.writeAnchor(stacks, again)
+	return d.writeAnchor(stacks, again, true)
 }
 
 // AnchorTwice is coverTwice, for who does not write the journal.
-func (d *Writer) AnchorTwice() error {
-	d.journalFirst()
-	return d.coverTwice()
-}
+func (d *Writer) AnchorTwice() error { return d.cover(true) }
 
-// journalFirst sees to it, as far as it can, that what an anchor is about to be of is in the
-// journal, if there are subscriptions: a recovery that starts from the anchor does not write it
-// there any more, nor does anybody else who counts it as written.
-func (d *Writer) journalFirst() {
-	if d.options.NoJournal || !d.Live.Subscribed() {
-		return
-	}
-	if version, err := d.NewestVersion(); err == nil {
+// tell sees to it, as far as it can, that all versions up to one that is held, of which an anchor
+// is about to be written, are in the journal, on disk, if there are subscriptions (CH6).
+func (d *Writer) tell(version format.Version) {
+	if !d.options.NoJournal && d.Live.Subscribed() {
 		_ = d.Await(version) // what fails is said by the anchor
 	}
 }
@@ -40,15 +32,10 @@ func (d *Writer) journalFirst() {
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
 // the version is there already and stacks is nil, there is nothing to do, but for
-// one that is wanted again.
-func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
+// one that is wanted again. tell says that the caller does not write the journal, which
+// has all versions up to that one before the anchor is written.
+func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool) (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
-	d.anchor.Lock()
-	defer d.anchor.Unlock()
-	if err := d.Refused(); err != nil {
-		return err
-	}
-	began := time.Now()
 	d.Own.Add()
 	defer d.Own.Done()
 	hold := d.Live.HoldCurrent()
@@ -58,6 +45,15 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 		return err
 	}
 	version := format.Version(state.Version)
+	if tell { // before the lock: who writes the journal may have to write anchors for that
+		d.tell(version)
+	}
+	d.anchor.Lock()
+	defer d.anchor.Unlock()
+	if err := d.Refused(); err != nil {
+		return err
+	}
+	began := time.Now()
 	if !again && stacks == nil && d.Live.NewestAnchor() >= version && d.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
@@ -175,10 +171,13 @@ func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
 // coverTwice makes the newest version durable by two anchors, so that whichever
 // of the usable anchors a recovery starts from, it needs no record of a version
 // up to that one (J1).
-func (d *Writer) coverTwice() error {
+func (d *Writer) coverTwice() error { return d.cover(false) }
+
+// cover is coverTwice; tell is that of writeAnchor.
+func (d *Writer) cover(tell bool) error {
 	version, err := d.NewestVersion()
 	if err == nil {
-		err = d.anchorTwice()
+		err = d.anchorTwice(tell)
 	}
 	if err != nil {
 		return err
@@ -189,9 +188,9 @@ func (d *Writer) coverTwice() error {
 }
 
 // anchorTwice writes two anchors of what is the newest version then.
-func (d *Writer) anchorTwice() error {
+func (d *Writer) anchorTwice(tell bool) error {
 	for range 2 {
-		if err := d.writeAnchor(nil, true); err != nil {
+		if err := d.writeAnchor(nil, true, tell); err != nil {
 			return err
 		}
 	}
@@ -202,7 +201,7 @@ func (d *Writer) anchorTwice() error {
 // allocation after a clean close (E5). The caller is the writer.
 func (d *Writer) MakeUnclean() error {
 	defer d.Live.Holding()()
-	if err := d.writeAnchor(nil, false); err != nil {
+	if err := d.writeAnchor(nil, false, false); err != nil {
 		return err
 	}
 	d.Live.Words().Clean.Store(0)
@@ -216,7 +215,7 @@ func (d *Writer) LastAnchor(again bool) error {
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.BatchDoubt.Load() != 0 {
-		return d.writeAnchor(nil, again)
+		return d.writeAnchor(nil, again, false)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
@@ -231,5 +230,5 @@ func (d *Writer) LastAnchor(again bool) error {
 		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return d.writeAnchor(&stacks, false)
+	return d.writeAnchor(&stacks, false, false)
 }

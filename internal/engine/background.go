@@ -127,6 +127,7 @@ func (b *background) tick() error {
 	if b.n%idleTicks == 0 {
 		sp.Note(sp.durable.LookAround())
 		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
+		sp.Note(sp.Guarded(sp.Changes.Tidy))
 		if !replica {
 			sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
 			sp.collections.Maybe()

@@ -49,7 +49,7 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	if err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {
 		return err
 	}
-	if err := sp.Guarded(func() error { return tx.applyFrame(f) }); err != nil {
+	if err := sp.Guarded(func() error { return tx.applyFrame(apply.New(&tx.Editor), f) }); err != nil {
 		return tx.blameFrame(f, err)
 	}
 	_, err = tx.commit(&format.RecordHead{Version: f.Version, Chain: f.Chain, UnixNano: f.UnixNano}, true)
@@ -57,10 +57,9 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 }
 
 // applyFrame makes the changes of a frame.
-func (tx *Tx) applyFrame(f *changes.Frame) error {
-	a := apply.New(&tx.Editor)
+func (tx *Tx) applyFrame(a *apply.Applier, f *changes.Frame) error {
 	if f.Kind == format.ChangeCompared {
-		tx.Write.Unlist() // recoveries know no such changes
+		tx.Write.Unlist() // a recovery knows no such changes, but from an aside
 		a.Anyhow, a.Compared = true, true
 	}
 	for rest := f.Ops(); len(rest) > 0; {

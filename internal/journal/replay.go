@@ -191,6 +191,20 @@ type piece struct {
 
 func (h *History) Empty() bool { return len(h.list) == 0 }
 
+// Split returns the records up to a version, and those after it.
+func (h *History) Split(at format.Version) (before, after *History) {
+	before, after = &History{Last: min(at, h.Last), log: h.log}, &History{Last: h.Last, log: h.log}
+	for _, p := range h.list {
+		if p.first <= uint64(at) {
+			before.list = append(before.list, piece{p.frame, p.first, min(p.last, uint64(at))})
+		}
+		if p.last > uint64(at) {
+			after.list = append(after.list, piece{p.frame, max(p.first, uint64(at)+1), p.last})
+		}
+	}
+	return before, after
+}
+
 // Follow returns the records that follow the version with the chain, in their
 // order, as far as none is missing (J4).
 func (l *Log) Follow(version format.Version, chain uint64) (*History, error) {

@@ -27,8 +27,8 @@ type Tail struct {
 	file  mapping.File
 	live  *live.Live
 	space [16]byte
-	at    format.Version // the last one that was returned
-	chain uint64         // of at; 0: not known yet
+	at    format.Version            // the last one that was returned
+	chain uint64                    // of at; 0: not known yet
 	read  [format.NumSegments]int64 // in the segment
 	buf   []byte                    // of a frame
 }

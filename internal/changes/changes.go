@@ -15,6 +15,10 @@
 //	     aside of such a version. Who claims reads the subscriptions before (live.KeptFloor),
 //	     and one that is made meanwhile begins at a version that is not older than what
 //	     that reading has seen: its records are still to be written.
+//	     Who publishes a version with an aside asks for subscriptions before, and one is made
+//	     in the turn; or, where another process has taken that over, it begins anew in another.
+//	     Only in a replica, where nobody outruns who stood still (RP3), can such a one publish a
+//	     version without an aside after that: its reader is told.
 //	CH2  What is kept is bounded: before the journal gets another segment, and before a version
 //	     with an aside is published, the subscriptions are lost for which more than their limit
 //	     would be kept, of the journal and of asides together.

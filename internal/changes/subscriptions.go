@@ -46,82 +46,149 @@ func checkName(name string) error {
 	return nil
 }
 
-// Subscribe makes a subscription that begins with what comes after the newest version, or returns
-// the version after which one of the name that exists needs everything. limit is what may be
-// kept for a new one; 0: DefaultLimit. One that is lost begins anew only when it was dropped: its
-// owner is to know.
-func (k *Keeper) Subscribe(name string, limit format.ByteCount) (version format.Version, err error) {
+// Subscribe makes a subscription that begins with what comes after the newest version, or finds
+// the one of the name. limit is what may be kept for a new one; 0: DefaultLimit. One that is lost
+// stays so, and the error is failure.ErrNotKept: its owner is to know.
+func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
 	if err := checkName(name); err != nil {
-		return 0, err
+		return err
 	}
 	if limit < LeastLimit || limit > MostLimit {
-		return 0, fmt.Errorf("%w: a subscription may keep between %d and %d bytes, not %d", failure.ErrTooLarge, LeastLimit, MostLimit, limit)
+		return fmt.Errorf("%w: a subscription may keep between %d and %d bytes, not %d", failure.ErrTooLarge, LeastLimit, MostLimit, limit)
 	}
 	if k.ReadOnly {
-		return 0, failure.ErrReadOnly
+		return failure.ErrReadOnly
 	}
-	err = k.Within(func() (err error) {
-		version, err = k.subscribe(name, limit)
-		return err
+	return k.Within(func() error {
+		s, ok := k.find(name)
+		if !ok {
+			sure, err := k.make(name, limit)
+			if err == nil && !sure {
+				err = k.restart(name)
+			}
+			if err != nil {
+				return err
+			}
+			if s, ok = k.find(name); !ok {
+				return none(name) // dropped already
+			}
+		}
+		return lostError(s)
 	})
-	return version, err
 }
 
-// subscribe is Subscribe for who has entered. It has the turn while it makes one, so nobody is about
-// to publish who has found no subscription (CH4). The file comes first (CH5).
-func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version, error) {
-	if s, ok := k.find(name); ok {
-		return s.Version, lostError(s)
-	}
+// make makes a subscription, unless there is one of the name. It has the turn meanwhile, so nobody
+// is about to publish who has found no subscription (CH1); sure says that it had it to the end.
+// The file comes first (CH5).
+func (k *Keeper) make(name string, limit format.ByteCount) (sure bool, err error) {
 	if err := k.Take(context.Background()); err != nil {
-		return 0, err
+		return false, err
 	}
 	defer k.Give()
-	if s, ok := k.find(name); ok { // made while this one has waited
-		return s.Version, lostError(s)
+	if _, ok := k.find(name); ok { // made while this one has waited
+		return true, nil
 	}
-	defer k.Live.Holding()()
-	version, err := k.NewestVersion()
-	if err == nil { // else a recovery could come to an older one, and what follows that would not be kept
-		err = k.durable.Await(version)
-	}
+	version, release, err := k.newestDurable()
 	if err != nil {
-		return 0, err
+		return false, err
 	}
+	defer release()
 	k.files.Lock()
 	defer k.files.Unlock()
 	if err := k.put(name, version, limit); err != nil { // else the next recovery would find one
-		return 0, errors.Join(err, k.removed(subscriptionPrefix+name))
+		return false, errors.Join(err, k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.written")
 	s, ok := subscription.Make(k.Live, name, version, limit)
 	if !ok {
-		return 0, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
+		return false, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
 			k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.made")
-	return k.only(name, s)
+	if err := k.only(name, s); err != nil {
+		return false, err
+	}
+	return k.Live.OwnsWriter(), nil
+}
+
+// newestDurable returns the newest version, which is durable then, else a recovery could come to
+// an older one, and what follows that would not be kept. It is held until release.
+func (k *Keeper) newestDurable() (version format.Version, release func(), err error) {
+	release = k.Live.Holding()
+	if version, err = k.NewestVersion(); err == nil {
+		err = k.durable.Await(version)
+	}
+	if err != nil {
+		release()
+	}
+	return version, release, err
+}
+
+// Restart makes a subscription, also one that is lost, begin with what comes after the newest
+// version.
+func (k *Keeper) Restart(name string) error {
+	if k.ReadOnly {
+		return failure.ErrReadOnly
+	}
+	return k.Within(func() error { return k.restart(name) })
+}
+
+// restart is Restart for who has entered. It is also for one who has made a subscription, and has
+// stood still: another process has taken the turn over, and it, or one that came after it, may
+// have published a version without an aside, as it has found no subscription. Who publishes from
+// this turn on has seen one. If this turn was taken over as well, it is done again.
+func (k *Keeper) restart(name string) error {
+	for {
+		if err := k.Take(context.Background()); err != nil {
+			return err
+		}
+		sure, err := k.restartInTurn(name)
+		k.Give()
+		if err != nil || sure {
+			return err
+		}
+	}
+}
+
+// restartInTurn is restart for who has the turn; sure says that it had it to the end.
+func (k *Keeper) restartInTurn(name string) (sure bool, err error) {
+	version, release, err := k.newestDurable()
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	k.files.Lock()
+	defer k.files.Unlock()
+	s, ok := k.find(name)
+	if !ok {
+		return false, none(name)
+	}
+	if err := k.put(name, version, s.Limit); err != nil { // CH5
+		return false, err
+	}
+	if !subscription.Restart(k.Live, s.Slot, version) { // dropped just now
+		return false, errors.Join(none(name), k.removed(subscriptionPrefix+name))
+	}
+	k.removeNeedless()
+	return k.Live.OwnsWriter(), nil
 }
 
 // only sees to it that there is one subscription of the name, whose slot is the first one: another
 // process may have taken the turn over from this one, and made one while this one stood still.
-func (k *Keeper) only(name string, mine subscription.Slot) (format.Version, error) {
+func (k *Keeper) only(name string, mine subscription.Slot) error {
 	first, ok := k.find(name)
 	for _, s := range subscription.List(k.Live) {
 		if s.Name == name && s.Slot != first.Slot {
 			subscription.End(k.Live, s.Slot)
 		}
 	}
-	if !ok { // dropped already
-		return 0, none(name)
+	if !ok || first.Slot == mine || first.Version == live.LostVersion { // else this one has replaced its file
+		return nil
 	}
-	if first.Slot == mine {
-		return first.Version, lostError(first)
-	}
-	return first.Version, errors.Join(lostError(first), k.put(name, first.Version, first.Limit)) // which this one has replaced
+	return k.put(name, first.Version, first.Limit)
 }
 
 // find returns the subscription of a name.
@@ -144,7 +211,7 @@ func lostError(s subscription.Info) error {
 	if s.Version != live.LostVersion {
 		return nil
 	}
-	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; drop it, subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
+	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; restart it, or drop it and subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
 }
 
 // Position returns the version after which a subscription needs everything.

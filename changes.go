@@ -191,7 +191,7 @@ func (s *Space) DropSubscription(name string) error {
 // SubscriptionInfo is what Subscriptions says of one.
 type SubscriptionInfo struct {
 	Name    string
-	Version Version // up to which it needs nothing any more
+	Version Version // up to which it needs nothing any more; if it is lost, it says nothing
 	Lost    bool    // it has fallen too far behind, and keeps nothing
 	Keep    int64   // bytes that may be kept for it
 	Kept    int64   // bytes that are, counted in whole segments of the journal of 2 MiB

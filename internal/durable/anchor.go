@@ -21,19 +21,12 @@ func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error
 // AnchorTwice is coverTwice, for who does not write the journal.
 func (d *Writer) AnchorTwice() error { return d.cover(true) }
 
-// tell sees to it, as far as it can, that all versions up to one that is held, of which an anchor
-// is about to be written, are in the journal, on disk, if there are subscriptions (CH6).
-func (d *Writer) tell(version format.Version) {
-	if !d.options.NoJournal && d.Live.Subscribed() {
-		_ = d.Await(version) // what fails is said by the anchor
-	}
-}
-
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
 // the version is there already and stacks is nil, there is nothing to do, but for
-// one that is wanted again. tell says that the caller does not write the journal, which
-// has all versions up to that one before the anchor is written.
+// one that is wanted again. tell says that the caller does not write the journal: if there
+// are subscriptions, that has all versions up to that one, on disk, before the anchor is
+// written (CH6).
 func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool) (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
 	d.Own.Add()
@@ -45,8 +38,9 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool)
 		return err
 	}
 	version := format.Version(state.Version)
+	tell = tell && !d.options.NoJournal && d.Live.Subscribed()
 	if tell { // before the lock: who writes the journal may have to write anchors for that
-		d.tell(version)
+		tell = d.Await(version) == nil // else the anchor is still better than nothing
 	}
 	d.anchor.Lock()
 	defer d.anchor.Unlock()
@@ -60,6 +54,7 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool)
 	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // what is not there cannot be made durable
 		return d.stop(m)
 	}
+	invariant.Assert(!tell || d.Live.Words().Durable.Load() >= uint64(version), "an anchor of a version that the journal may lose (CH6)")
 	claim, err := d.claimAnchor(again || stacks != nil)
 	if err != nil {
 		return err

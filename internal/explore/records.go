@@ -61,6 +61,12 @@ func eachRecord(b []byte, fn func(h format.RecordHead, ops []byte)) error {
 	return nil
 }
 
+// isAside reports whether a record names an aside.
+func isAside(ops []byte) bool {
+	h, _, _, ok := format.NextOp(ops)
+	return ok && format.OpKindOf(h.What) == format.OpAside
+}
+
 // findAbandoned notes what the journal tells of versions that a loss of power has undone.
 func (w *World) findAbandoned() error {
 	w.abandoned = map[recordName]bool{}
@@ -99,6 +105,12 @@ func (r *Run) records(when string) {
 	err = eachRecord(b, func(h format.RecordHead, ops []byte) {
 		n := recordName{h.Version, h.Chain}
 		if r.world.abandoned[n] {
+			return
+		}
+		if aside := isAside(ops); !aside && set[h.Version] != nil && set[h.Version].unlisted {
+			r.fail("%s: the journal tells of version %d, which does not list its changes", when, h.Version)
+		} else if aside { // what is in it is seen by who reads the frames
+			told[n] = ops
 			return
 		}
 		if w := set[h.Version]; w != nil && !bytes.Contains(ops, binary.LittleEndian.AppendUint64(nil, w.value<<8)) {

@@ -51,6 +51,7 @@ type World struct {
 	every      int    // steps of which one may be the one before which it is cut
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
+	kept       map[string][]byte   // the files of subscriptions, and asides
 	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
 	before     map[uint64]uint64   // what the map has before a run
 }
@@ -169,6 +170,9 @@ func (w *World) remember() error {
 	}
 	w.record = invariant.OpenRecord(invariant.Subject{Dir: w.dir, Heap: info, Space: w.space, Salt: w.liveWords().Salt.Load(),
 		Joined: w.liveWords().NextIncarnation.Load})
+	if w.kept, err = w.keptFiles(); err != nil {
+		return err
+	}
 	w.live, w.length = append([]byte(nil), w.words.Bytes()...), info.Size()
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
@@ -212,7 +216,7 @@ func (w *World) reset() error {
 	if w.options.NoJournal {
 		return nil
 	}
-	return w.resetJournal()
+	return errors.Join(w.resetKept(), w.resetJournal())
 }
 
 // restoreLive makes the live file that which it was, and as long, if it was cut: whoever found
@@ -316,6 +320,8 @@ type write struct {
 	version format.Version // 0: not known
 	outcome outcome
 	durable bool
+
+	unlisted bool
 }
 
 type outcome int

@@ -1,0 +1,81 @@
+package explore
+
+// subscriberMutants are those of who keeps changes for whom.
+var subscriberMutants = []Mutant{
+	{
+		Name: "segment-of-subscriber", Finds: "segments of a subscriber",
+		What: "a segment is claimed anew that a subscription needs (CH1)",
+		Changes: []Change{{"live/subscriptions.go",
+			"{ return min(v.JournalFloor(), v.SubscriptionFloor()) }",
+			"{\n\tif MUTANT {\n\t\treturn v.JournalFloor()\n\t}\n\treturn min(v.JournalFloor(), v.SubscriptionFloor())\n}"}},
+	},
+	{
+		Name: "taken-over-subscriber", Finds: "subscribing",
+		Near: []string{"subscribe.", "Subscriptions", "position", "maker", "commit.swap"},
+		Soon: []string{"subscribe.written"},
+		What: "one subscribes whose turn was taken over, and does not begin after what was published meanwhile (CH1)",
+		Changes: []Change{{"changes/subscriptions.go",
+			"\t\t\tif err == nil && !sure {\n",
+			"\t\t\tif err == nil && !MUTANT && !sure {\n"}},
+	},
+	{
+		Name: "never-lost", Finds: "a slow subscriber",
+		What: "the journal gets another segment although a subscription keeps more than it may (CH2)",
+		Changes: []Change{{"journal/journal.go",
+			"\tif !ok && w.live.Subscribed() { // CH2\n",
+			"\tif !ok && !MUTANT && w.live.Subscribed() { // CH2\n"}},
+	},
+	{
+		Name: "next-not-counted", Finds: "a slow subscriber",
+		What: "the segment that the journal is about to get does not count (CH2)",
+		Changes: []Change{{"journal/journal.go",
+			"\t\t\treturn format.SegmentSize + w.Beside(after)\n",
+			"\t\t\tif MUTANT {\n\t\t\t\treturn w.Beside(after)\n\t\t\t}\n\t\t\treturn format.SegmentSize + w.Beside(after)\n"}},
+	},
+	{
+		Name: "asides-uncounted", Finds: "a slow subscriber and asides",
+		What: "a subscription keeps more asides than it may (CH2)",
+		Changes: []Change{{"changes/aside.go",
+			"\tsubscription.LoseBehind(k.Live, k.asideBytes)\n",
+			"\tif !MUTANT {\n\t\tsubscription.LoseBehind(k.Live, k.asideBytes)\n\t}\n"}},
+	},
+	{
+		Name: "aside-of-recovery", Finds: "a subscriber",
+		What: "an aside is removed that a recovery needs (CH4)",
+		Changes: []Change{{"changes/aside.go",
+			"\tfloor := k.Live.KeptFloor()\n\tfor",
+			"\tfloor := k.Live.KeptFloor()\n\tif MUTANT {\n\t\tfloor = k.Live.SubscriptionFloor()\n\t}\n\tfor"}},
+	},
+	{
+		Name: "confirmed-unfiled", Finds: "a subscriber",
+		Near: []string{"confirm.", "position"},
+		Soon: []string{"confirm.written"},
+		What: "live says that a subscription needs less before its file does (CH5)",
+		Changes: []Change{{"changes/subscriptions.go",
+			"\t\tif err := k.put(name, version, s.Limit); err != nil { // CH5\n\t\t\treturn err\n\t\t}\n\t\twritten",
+			"\t\tif MUTANT {\n\t\t\tsubscription.Confirm(k.Live, s.Slot, version)\n\t\t\tinvariant.Point(\"confirm.written\")\n\t\t}\n\t\tif err := k.put(name, version, s.Limit); err != nil { // CH5\n\t\t\treturn err\n\t\t}\n\t\twritten"}},
+	},
+	{
+		Name: "two-of-one-name", Finds: "two subscribers",
+		Near: []string{"subscribe.", "Subscriptions", "position", "maker"},
+		Soon: []string{"subscribe.written"},
+		What: "two processes make a subscription of one name, and both stay (CH5)",
+		Changes: []Change{{"changes/subscriptions.go",
+			"\t\tif s.Name == name && s.Slot != first.Slot {\n",
+			"\t\tif !MUTANT && s.Name == name && s.Slot != first.Slot {\n"}},
+	},
+	{
+		Name: "anchor-first", Finds: "anchors beside a subscriber",
+		What: "an anchor is written of a version whose record is not on disk (CH6)",
+		Changes: []Change{{"durable/anchor.go",
+			"\tif tell { // before the lock",
+			"\tif tell && !MUTANT && !explored.Mutant(\"anchor-of-newer\") { // before the lock"}},
+	},
+	{
+		Name: "anchor-of-newer", Finds: "anchors beside a subscriber",
+		What: "an anchor is written of a version that came after the journal was synced (CH6)",
+		Changes: []Change{{"durable/anchor.go",
+			"\tdefer d.EndGuard(debug.SetPanicOnFault(true), &err)\n\td.Own.Add()\n",
+			"\tdefer d.EndGuard(debug.SetPanicOnFault(true), &err)\n\tif MUTANT {\n\t\tv, _ := d.NewestVersion()\n\t\t_ = d.Await(v)\n\t}\n\td.Own.Add()\n"}},
+	},
+}

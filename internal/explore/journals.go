@@ -364,7 +364,7 @@ func loseNext(w *World) error {
 		return err
 	}
 	defer f.Close()
-	b, err := w.frames()
+	b, err := w.journalFrames()
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 // runFrames are the bytes of a segment that a run can write, at the most.
 const runFrames = 64 << 10
 
-// frames returns what a run may have written of all segments.
-func (w *World) frames() (b []byte, err error) {
+// journalFrames returns what a run may have written of all segments.
+func (w *World) journalFrames() (b []byte, err error) {
 	f, err := os.Open(filepath.Join(w.dir, journal.FileName))
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func isAside(ops []byte) bool {
 // findAbandoned notes what the journal tells of versions that a loss of power has undone.
 func (w *World) findAbandoned() error {
 	w.abandoned = map[recordName]bool{}
-	b, err := w.frames()
+	b, err := w.journalFrames()
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (r *Run) records(when string) {
 	if r.world.options.NoJournal {
 		return
 	}
-	b, err := r.world.frames()
+	b, err := r.world.journalFrames()
 	if err != nil {
 		r.fail("%s: %v", when, err)
 		return

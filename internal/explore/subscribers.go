@@ -277,7 +277,7 @@ func (r *Run) filed() (format.Version, bool) {
 func (r *Run) lookAtAsides(p *Process) {
 	lv, _ := p.space.Parts()
 	floor := lv.JournalFloor()
-	b, err := r.world.frames()
+	b, err := r.world.journalFrames()
 	r.must("the journal", err)
 	r.must("the journal", eachRecord(b, func(h format.RecordHead, ops []byte) {
 		if format.Version(h.Version) <= floor || !isAside(ops) || r.world.abandoned[recordName{h.Version, h.Chain}] {
@@ -290,9 +290,9 @@ func (r *Run) lookAtAsides(p *Process) {
 	}))
 }
 
-// isKept reports whether a file is that of a subscription, or an aside.
+// isKept reports whether a file is that of a subscription, or of a replica, or an aside.
 func isKept(name string) bool {
-	return strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "changes-")
+	return name == format.ReplicaName || strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "changes-")
 }
 
 // keptFiles reads all such files.

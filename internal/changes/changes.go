@@ -15,9 +15,9 @@
 //	     aside of such a version. Who claims reads the subscriptions before (live.KeptFloor),
 //	     and one that is made meanwhile begins at a version that is not older than what
 //	     that reading has seen: its records are still to be written.
-//	     Who publishes a version with an aside asks for subscriptions before, and one is made
-//	     in the turn; or, where another process has taken that over, it begins anew in another.
-//	     Only in a replica, where nobody outruns who stood still (RP3), can such a one publish a
+//	     Who publishes a version that needs an aside asks for subscriptions before, and one is
+//	     made in the turn; or, where another process has taken that over, it begins anew in
+//	     another turn if a version after it was published without an aside. Only in a replica, where nobody outruns who stood still (RP3), can such a one publish a
 //	     version without an aside after that: its reader is told.
 //	CH2  What is kept is bounded: before the journal gets another segment, and before a version
 //	     with an aside is published, the subscriptions are lost for which more than their limit
@@ -36,7 +36,9 @@
 //	     Confirm return after that; and the version that it names is durable. So when live is
 //	     made anew from files, by whoever comes first, the subscriptions need no more than is
 //	     there, and nothing that they need is given away. Only if processes confirm at once, and
-//	     one of them is slow, may the file be behind until that one has seen it.
+//	     one of them is slow, may the file be behind until that one has seen it. Drop removes
+//	     the file first; who dies then leaves a subscription without one, which the next
+//	     Subscribe ends, before it makes another one.
 //
 //	CH6  While there is a subscription, an anchor names a version only when the records of all
 //	     versions up to it are in the journal, on disk. Who writes the anchor holds the version

@@ -64,10 +64,14 @@ func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 	}
 	return k.Within(func() error {
 		s, ok := k.find(name)
+		if ok && k.unfiled(name) {
+			subscription.End(k.Live, s.Slot)
+			ok = false
+		}
 		if !ok {
 			sure, err := k.make(name, limit)
 			if err == nil && !sure {
-				err = k.restart(name)
+				err = k.settle(name)
 			}
 			if err != nil {
 				return err
@@ -78,6 +82,13 @@ func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 		}
 		return lostError(s)
 	})
+}
+
+// unfiled reports whether a subscription has no file: who is about to drop it, or has died in that,
+// has removed it.
+func (k *Keeper) unfiled(name string) bool {
+	_, err := k.Files.Stat(subscriptionPrefix + name)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // make makes a subscription, unless there is one of the name. It has the turn meanwhile, so nobody
@@ -136,10 +147,45 @@ func (k *Keeper) Restart(name string) error {
 	return k.Within(func() error { return k.restart(name) })
 }
 
-// restart is Restart for who has entered. It is also for one who has made a subscription, and has
-// stood still: another process has taken the turn over, and it, or one that came after it, may
-// have published a version without an aside, as it has found no subscription. Who publishes from
-// this turn on has seen one. If this turn was taken over as well, it is done again.
+// settle is for one who has made a subscription, and has stood still: another process has taken the
+// turn over, and it, or one that came after it, may have published a version without an aside, as
+// it has found no subscription. Who publishes from this turn on has seen one. So the subscription
+// begins anew if what follows it cannot be had; else others may use it already.
+func (k *Keeper) settle(name string) error {
+	if err := k.Take(context.Background()); err != nil {
+		return err
+	}
+	told, err := k.told(name)
+	k.Give()
+	if err == nil && !told {
+		err = k.restart(name)
+	}
+	return err
+}
+
+// told reports whether there are the frames of all versions that a subscription needs.
+func (k *Keeper) told(name string) (bool, error) {
+	newest, release, err := k.newestDurable()
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	s, ok := k.find(name)
+	if !ok || s.Version == live.LostVersion || s.Version >= newest {
+		return true, nil
+	}
+	tail, err := k.tailFrom(s.Version)
+	for at := s.Version; err == nil && at < newest; at, _ = tail.At() {
+		_, err = k.next(tail)
+	}
+	if errors.Is(err, failure.ErrNotKept) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// restart is Restart for who has entered. Where its turn is taken over, it is done again: a version
+// may have been published without an aside by who has found no subscription that is not lost.
 func (k *Keeper) restart(name string) error {
 	for {
 		if err := k.Take(context.Background()); err != nil {
@@ -279,23 +325,26 @@ func (k *Keeper) Drop(name string) error {
 		return failure.ErrReadOnly
 	}
 	return k.Within(func() error {
-		if _, ok := k.find(name); !ok {
+		s, ok := k.find(name)
+		if !ok {
 			return none(name)
 		}
-		return k.drop(name)
+		return k.drop(s)
 	})
 }
 
-// drop is Drop for who has entered.
-func (k *Keeper) drop(name string) error {
+// drop is Drop for who has entered. The file goes first: who dies then leaves a subscription
+// without one, which Subscribe ends.
+func (k *Keeper) drop(s subscription.Info) error {
 	k.files.Lock()
 	defer k.files.Unlock()
-	if err := k.removed(subscriptionPrefix + name); err != nil {
+	if err := k.removed(subscriptionPrefix + s.Name); err != nil {
 		return err
 	}
 	err := k.Files.SyncNames()
-	if s, ok := k.find(name); ok {
-		subscription.End(k.Live, s.Slot)
+	subscription.End(k.Live, s.Slot)
+	if other, ok := k.find(s.Name); ok && other.Version != live.LostVersion { // made while this one stood still, and without its file now
+		err = errors.Join(err, k.put(s.Name, other.Version, other.Limit))
 	}
 	k.removeNeedless()
 	return err

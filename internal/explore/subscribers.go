@@ -234,6 +234,12 @@ func (r *Run) keeps() {
 	if len(list) > 1 {
 		r.fail("there are %d subscriptions of one name", len(list))
 	}
+	_, filed := r.filed()
+	if died := r.processes[0].dead; len(list) == 1 && !filed && died { // while it dropped the subscription: who subscribes next ends that
+		r.must("subscribing", p.space.Changes.Subscribe(subscriber, 0))
+		list, err = p.space.Changes.List()
+		r.must("the subscriptions", err)
+	}
 	for _, s := range list {
 		if s.Lost {
 			continue

@@ -114,6 +114,29 @@ func TestSubscription_Keeps(t *testing.T) {
 	}
 }
 
+// The same, where no version has an aside: the journal alone keeps it within its limit.
+func TestSubscription_LostByTheJournal(t *testing.T) { // CH2
+	dir := filepath.Join(t.TempDir(), "space")
+	s := spacetest.Open(t, dir, spacetest.WithoutBackground())
+	u, err := s.Subscribe("slow", 6<<20)
+	spacetest.Must(t, err)
+	for range 12 {
+		set(t, s, 500, 4000) // a segment
+		spacetest.Must(t, spacetest.Engine(s).Anchor(true))
+		list, err := s.Subscriptions()
+		spacetest.Must(t, err)
+		if list[0].Kept > list[0].Keep {
+			t.Fatalf("%d bytes are kept, of %d", list[0].Kept, list[0].Keep)
+		}
+	}
+	if _, err := u.Version(); !errors.Is(err, everheap.ErrNotKept) {
+		t.Errorf("a subscription that has fallen behind: %v, want ErrNotKept", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "journal")); err != nil || info.Size() > 10<<20 {
+		t.Errorf("the journal has grown to %v, %v", info.Size(), err)
+	}
+}
+
 // A subscription that falls behind by more than it may keep is lost, and the space does not grow
 // for it any more.
 func TestSubscription_Lost(t *testing.T) {

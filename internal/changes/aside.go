@@ -87,6 +87,8 @@ func (k *Keeper) putAside(h format.ChangeHead, emit func(put func(h format.OpHea
 		return 0, errors.Join(err, k.Files.Remove(file+newSuffix))
 	}
 	subscription.LoseBehind(k.Live, k.asideBytes)
+	k.aside.bytes.Store(uint64(k.asideBytes(k.Live.JournalFloor())))
+	k.aside.version.Store(h.Version)
 	invariant.Point("aside.named")
 	return name, nil
 }

@@ -68,6 +68,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
@@ -82,8 +83,9 @@ type Keeper struct {
 	*turn.Turn
 	durable *durable.Writer
 	Compare Compare
-	files   sync.Mutex     // of one who writes or removes the file of a subscription
-	tidied  format.Version // up to which versions were needless at the last look of the background
+	aside   struct{ version, bytes atomic.Uint64 } // the last one that this process has written, and what a recovery may need with it
+	files   sync.Mutex                             // of one who writes or removes the file of a subscription
+	tidied  format.Version                         // up to which versions were needless at the last look of the background
 }
 
 // Init sets it up for a member that is about to open the space. Compare is still to be set.

@@ -48,6 +48,21 @@ func (k *Keeper) AsideVersions() (list []format.Version) {
 	return slices.Compact(list)
 }
 
+// VerifyAside returns an error if a recovery could not replay a version whose record names its aside.
+func (k *Keeper) VerifyAside(r format.RecordHead, name uint64) error {
+	_, err := k.Recovered(r, name)
+	return err
+}
+
+// Weight returns how many bytes of asides a recovery from a version on would replay, as far as this
+// process knows: of those up to the last one that it has written.
+func (k *Keeper) Weight(after format.Version) format.ByteCount {
+	if k.aside.version.Load() <= uint64(after) {
+		return 0
+	}
+	return format.ByteCount(k.aside.bytes.Load())
+}
+
 // Recovered returns the frame of a version whose record names its aside: that is the whole of the
 // record. Without it what follows cannot be had either.
 func (k *Keeper) Recovered(r format.RecordHead, name uint64) (Frame, error) {

@@ -181,7 +181,7 @@ func (b *background) anchor() error {
 		interval = DefaultAnchorInterval
 	}
 	newest := sp.Live.NewestAnchor()
-	switch bytes := sp.Live.JournalBytes(newest); {
+	switch bytes := sp.Live.JournalBytes(newest) + sp.Changes.Weight(newest); {
 	case bytes >= urgentJournal:
 		interval = 0
 	case bytes >= longJournal, sp.Heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.Live.Words().Carved.Load()/4)):

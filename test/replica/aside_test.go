@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
@@ -48,8 +49,13 @@ func TestAside_Recovered(t *testing.T) { // CH4
 		from, err := u.Version()
 		spacetest.Must(t, err)
 		spacetest.Must(t, spacetest.Engine(s).Anchor(true))
+		e := spacetest.Engine(s)
+		anchored := e.Live.NewestAnchor()
 		n := unlisted(t, s)
 		spacetest.Must(t, s.Sync(context.Background()))
+		if weight := e.Changes.Weight(anchored); weight == 0 || e.Changes.Weight(format.Version(newest(t, s))) != 0 {
+			t.Errorf("a recovery would replay %d bytes of asides", weight)
+		}
 		if dropped {
 			spacetest.Must(t, u.Drop())
 		}
@@ -138,10 +144,15 @@ func TestAside_Damaged(t *testing.T) { // CH4
 			unlisted(t, s)
 			spacetest.Must(t, s.Sync(context.Background()))
 			last := newest(t, s)
-			loseLive(t, s, dir)
 			path := asides(t, dir)[1]
 			b, err := os.ReadFile(path)
 			spacetest.Must(t, err)
+			spacetest.Must(t, damage(path, b))
+			if report, err := s.Check(context.Background()); err != nil || len(report.Findings) != 1 || filepath.Base(report.Findings[0].File) != filepath.Base(path) {
+				t.Errorf("the check finds %+v, %v", report.Findings, err)
+			}
+			spacetest.Must(t, os.WriteFile(path, b, 0o600))
+			loseLive(t, s, dir)
 			spacetest.Must(t, damage(path, b))
 			for range 2 {
 				_, err = everheap.Open(dir, spacetest.WithoutBackground())

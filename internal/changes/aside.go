@@ -194,7 +194,6 @@ func (k *Keeper) asideBytes(after format.Version) (n format.ByteCount) {
 // anchor was written after the last subscription was dropped.
 func (k *Keeper) Tidy() error {
 	if floor := k.Live.KeptFloor(); floor != k.tidied {
-		k.Live.Assure() // L16
 		k.removeNeedless()
 		k.tidied = floor
 	}
@@ -208,6 +207,7 @@ func (k *Keeper) removeNeedless() {
 	list := k.asides()
 	invariant.Point("aside.listed")
 	floor := k.Live.KeptFloor()
+	k.Live.Assure() // L16
 	for _, e := range list {
 		if v, _ := asideVersion(e.Name()); v <= floor {
 			_ = k.Files.Remove(e.Name()) // the next one tries again

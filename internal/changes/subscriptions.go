@@ -239,7 +239,9 @@ func (k *Keeper) only(name string, mine subscription.Slot) error {
 
 // find returns the subscription of a name.
 func (k *Keeper) find(name string) (subscription.Info, bool) {
-	for _, s := range subscription.List(k.Live) {
+	list := subscription.List(k.Live)
+	k.Live.Assure() // L16
+	for _, s := range list {
 		if s.Name == name {
 			return s, true
 		}

@@ -21,6 +21,7 @@ func (sp *Space) mayWrite(ctx context.Context) error {
 	if !sp.Changes.IsReplica() || ctx.Value(applying{}) != nil {
 		return nil
 	}
+	sp.Live.Assure() // L16
 	return sp.Changes.LeadError()
 }
 
@@ -44,7 +45,10 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	}
 	defer tx.Abort()
 	if !sp.Changes.IsReplica() {
-		return errors.New("the space is no replica: it was promoted, or never was one")
+		return sp.Guarded(func() error {
+			sp.Live.Assure() // L16
+			return errors.New("the space is no replica: it was promoted, or never was one")
+		})
 	}
 	if err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {
 		return err

@@ -43,8 +43,8 @@ var subscriberMutants = []Mutant{
 		Name: "aside-of-recovery", Finds: "a subscriber",
 		What: "an aside is removed that a recovery needs (CH4)",
 		Changes: []Change{{"changes/aside.go",
-			"\tfloor := k.Live.KeptFloor()\n\tfor",
-			"\tfloor := k.Live.KeptFloor()\n\tif MUTANT {\n\t\tfloor = k.Live.SubscriptionFloor()\n\t}\n\tfor"}},
+			"\tfloor := k.Live.KeptFloor()\n\tk.Live",
+			"\tfloor := k.Live.KeptFloor()\n\tif MUTANT {\n\t\tfloor = k.Live.SubscriptionFloor()\n\t}\n\tk.Live"}},
 	},
 	{
 		Name: "confirmed-unfiled", Finds: "a subscriber",

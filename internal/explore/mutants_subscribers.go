@@ -56,7 +56,7 @@ var subscriberMutants = []Mutant{
 			"\t\tif MUTANT {\n\t\t\tsubscription.Confirm(k.Live, s.Slot, version)\n\t\t\tinvariant.Point(\"confirm.written\")\n\t\t}\n\t\tif err := k.put(name, version, s.Limit); err != nil { // CH5\n\t\t\treturn err\n\t\t}\n\t\twritten"}},
 	},
 	{
-		Name: "two-of-one-name", Finds: "two subscribers",
+		Name: "two-of-one-name", Finds: "one name",
 		Near: []string{"subscribe.", "Subscriptions", "position", "maker"},
 		Soon: []string{"subscribe.written"},
 		What: "two processes make a subscription of one name, and both stay (CH5)",

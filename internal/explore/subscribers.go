@@ -79,6 +79,17 @@ var subscriberScenarios = []Scenario{
 		},
 	},
 	{
+		// Two processes subscribe under one name.
+		Name: "one name", Kills: 1, Prepare: covered, After: (*Run).keeps,
+		Threads: func(r *Run) []*Thread {
+			a, b := r.process(true), r.process(false)
+			return []*Thread{
+				r.thread(a, "A", func() { r.must("subscribing", a.space.Changes.Subscribe(subscriber, 0)) }),
+				r.thread(b, "B", func() { r.must("subscribing", b.space.Changes.Subscribe(subscriber, 0)); r.setUnlisted(b, 2) }),
+			}
+		},
+	},
+	{
 		// A process anchors the newest version, while another one commits.
 		Name: "anchors beside a subscriber", Kills: 1, Prepare: subscribed(64 << 20), After: (*Run).keeps,
 		Threads: func(r *Run) []*Thread {

@@ -2,6 +2,7 @@ package everheap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -129,17 +130,18 @@ type Subscription struct {
 //
 // keep is how many bytes of frames a new one may keep, 4 MiB to 384 MiB; 0 means 128 MiB. A
 // subscription that falls further behind is lost: it keeps nothing, and its methods and loops return
-// ErrNotKept until it is dropped. Names have up to 32 letters, digits, dots, hyphens and underscores; a
-// space has at most 16 subscriptions. Errors: ErrNotKept, ErrTooLarge, ErrReadOnly, ErrIO.
+// ErrNotKept until Restart or Drop. For one that is lost already Subscribe returns it together with
+// ErrNotKept; with any other error there is none. Names have up to 32 letters, digits, dots, hyphens and
+// underscores; a space has at most 16 subscriptions. Errors: ErrNotKept, ErrTooLarge, ErrReadOnly, ErrIO.
 func (s *Space) Subscribe(name string, keep int64) (*Subscription, error) {
 	if s.closed.Load() {
 		return nil, s.wrap("subscribe", ErrClosed)
 	}
-	_, err := s.engine.Changes.Subscribe(name, format.ByteCount(max(keep, 0)))
-	if err != nil {
+	err := s.engine.Changes.Subscribe(name, format.ByteCount(max(keep, 0)))
+	if err != nil && !errors.Is(err, ErrNotKept) {
 		return nil, s.wrap("subscribe", err)
 	}
-	return &Subscription{s, name}, nil
+	return &Subscription{s, name}, s.wrap("subscribe", err)
 }
 
 // Name returns the name of the subscription.
@@ -170,6 +172,13 @@ func (u *Subscription) Confirm(version Version) error {
 	return u.space.wrap("confirm", u.space.engine.Changes.Confirm(u.name, format.Version(version)))
 }
 
+// Restart lets the subscription begin anew after the newest version, as one that was just made: for one
+// that is lost, or whose owner begins again with a Backup, which is made after it. That is on disk when
+// Restart returns. The error is ErrNotFound if it was dropped.
+func (u *Subscription) Restart() error {
+	return u.space.wrap("restart subscription", u.space.engine.Changes.Restart(u.name))
+}
+
 // Drop ends the subscription, for all who use its name.
 func (u *Subscription) Drop() error { return u.space.DropSubscription(u.name) }
 
@@ -182,7 +191,7 @@ func (s *Space) DropSubscription(name string) error {
 // SubscriptionInfo is what Subscriptions says of one.
 type SubscriptionInfo struct {
 	Name    string
-	Version Version // up to which it needs nothing any more
+	Version Version // up to which it needs nothing any more; if it is lost, it says nothing
 	Lost    bool    // it has fallen too far behind, and keeps nothing
 	Keep    int64   // bytes that may be kept for it
 	Kept    int64   // bytes that are, counted in whole segments of the journal of 2 MiB

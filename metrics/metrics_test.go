@@ -255,6 +255,8 @@ func TestDashboardAndRules(t *testing.T) {
 	must(t, m.Set(s, "a", 1))
 	mutex := s.Mutex("m")
 	must(t, mutex.Lock(context.Background()))
+	_, err := s.Subscribe("copy", 0)
+	must(t, err)
 	c := metrics.New(s, metrics.WithCollections())
 	defer c.Close()
 	follower := metrics.New(replicaOf(t, s).Space())
@@ -311,5 +313,58 @@ func BenchmarkSet(b *testing.B) {
 				must(b, m.Set(s, "key", i))
 			}
 		})
+	}
+}
+
+// Each subscription tells how far it is behind, what is kept for it, and whether it is lost.
+func TestCollector_Subscriptions(t *testing.T) {
+	s, m := open(t, "followed")
+	r := prometheus.NewPedanticRegistry()
+	c := metrics.New(s)
+	defer c.Close()
+	must(t, r.Register(c))
+	if f := gather(t, r)["everheap_subscription_version"]; f != nil {
+		t.Errorf("there are no subscriptions, and they tell %v", f)
+	}
+	ctx := context.Background()
+	quick, err := s.Subscribe("quick", 0)
+	must(t, err)
+	slow, err := s.Subscribe("slow", 4<<20)
+	must(t, err)
+	big := make([]byte, 64<<10)
+	b, err := everheap.OpenMap[int, []byte](s, "big")
+	must(t, err)
+	for i := range 400 { // 25 MB
+		must(t, b.Set(s, i%10, big))
+		must(t, s.Sync(ctx))
+	}
+	must(t, quick.Confirm(s.Stats().Version))
+	for i := range 7 {
+		must(t, m.Set(s, "a", i))
+	}
+	if _, err := slow.Version(); !errors.Is(err, everheap.ErrNotKept) {
+		t.Fatalf("the slow one is not lost: %v", err)
+	}
+	list, err := s.Subscriptions()
+	must(t, err)
+	all := gather(t, r)
+	for _, u := range list {
+		for name, want := range map[string]float64{"kept_bytes": float64(u.Kept), "keep_bytes": float64(u.Keep), "version": float64(u.Version), "lag_versions": 7, "lost": 0} {
+			f := all["everheap_subscription_"+name]
+			if u.Name == "slow" {
+				if name == "version" || name == "lag_versions" {
+					if n := len(f.GetMetric()); n != 1 {
+						t.Errorf("%d subscriptions tell %s, want the one that is not lost", n, name)
+					}
+					continue
+				}
+				if name == "lost" {
+					want = 1
+				}
+			}
+			if got := find(t, f, "subscription="+u.Name, "space="+s.Name()).GetGauge().GetValue(); got != want {
+				t.Errorf("%s of %s is %v, want %v", name, u.Name, got, want)
+			}
+		}
 	}
 }

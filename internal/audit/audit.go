@@ -34,11 +34,12 @@ type Audit struct {
 	*member.Member
 	durable *durable.Writer
 	shape   func(key, value *layout.Type) *entry.Shape // of the entries of maps
+	aside   func(r format.RecordHead, name uint64) error
 }
 
-// Of returns the audit of a space.
-func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type) *entry.Shape) *Audit {
-	return &Audit{m, d, shape}
+// Of returns the audit of a space. aside verifies what a record names that has its changes elsewhere.
+func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type) *entry.Shape, aside func(r format.RecordHead, name uint64) error) *Audit {
+	return &Audit{m, d, shape, aside}
 }
 
 // Check verifies everything that the newest version can reach; that nothing of it is
@@ -213,10 +214,16 @@ func (a *Audit) Records(version format.Version, chain, durable uint64) *check.Fi
 	if err == nil {
 		err = history.All(func(h format.RecordHead, ops []byte) error {
 			for rest := ops; len(rest) > 0; {
-				var ok bool
-				if _, _, rest, ok = format.NextOp(rest); !ok {
+				op, _, next, ok := format.NextOp(rest)
+				if !ok {
 					return fmt.Errorf("the record of version %d has a change that does not fit it", h.Version)
 				}
+				if format.OpKindOf(op.What) == format.OpAside {
+					if err := a.aside(h, op.Arg); err != nil {
+						return err
+					}
+				}
+				rest = next
 			}
 			return nil
 		})
@@ -224,7 +231,7 @@ func (a *Audit) Records(version format.Version, chain, durable uint64) *check.Fi
 	d := (*format.DamageError)(nil)
 	switch {
 	case errors.As(err, &d):
-		f.Offset, f.What = d.Offset, d.What
+		f.File, f.Offset, f.What = d.File, d.Offset, d.What
 	case err != nil:
 		f.What = err.Error()
 	case uint64(history.Last) < durable:

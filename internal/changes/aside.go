@@ -35,10 +35,29 @@ func asideVersion(file string) (version format.Version, ok bool) {
 	return format.Version(v), err == nil && n == 2
 }
 
-// Aside writes the frame of a version that is about to be published and does not list its
-// changes: emit calls put with them. It returns what names the file (CH4). The version's head
-// says all but the size. After an error no state names the file, if there is one.
-func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, payload []byte) error) error) (name uint64, err error) {
+// Compare emits the changes that make a version, which is about to be published, of its base.
+type Compare func(base, state *format.State, put func(h format.OpHead, payload []byte) error) error
+
+// Aside puts the changes of a version that is about to be published, and does not list them,
+// where subscriptions find them, and returns what names the file (CH4). before is the chain of the
+// base. What goes wrong costs the subscriptions that version, and nobody the commit: who reads on
+// is told, and no state names the file, if there is one. Then it returns 0.
+func (k *Keeper) Aside(base, state *format.State, before uint64) (name uint64) {
+	h := format.ChangeHead{Tag: k.Head.Tag, Kind: format.ChangeCompared, Version: state.Version,
+		Before: before, Chain: state.Chain, UnixNano: state.UnixNano}
+	err := k.Guarded(func() (err error) {
+		name, err = k.putAside(h, func(put func(h format.OpHead, payload []byte) error) error { return k.Compare(base, state, put) })
+		return err
+	})
+	if err != nil {
+		k.Note(err)
+		return 0
+	}
+	return name
+}
+
+// putAside is Aside, in a guard; emit calls put with the changes. The head says all but the size.
+func (k *Keeper) putAside(h format.ChangeHead, emit func(put func(h format.OpHead, payload []byte) error) error) (name uint64, err error) {
 	k.removeNeedless()
 	limit := k.largestLimit()
 	if limit == 0 {
@@ -68,6 +87,8 @@ func (k *Keeper) Aside(h format.ChangeHead, emit func(put func(h format.OpHead, 
 		return 0, errors.Join(err, k.Files.Remove(file+newSuffix))
 	}
 	subscription.LoseBehind(k.Live, k.asideBytes)
+	k.aside.bytes.Store(uint64(k.asideBytes(k.Live.JournalFloor())))
+	k.aside.version.Store(h.Version)
 	invariant.Point("aside.named")
 	return name, nil
 }
@@ -169,13 +190,24 @@ func (k *Keeper) asideBytes(after format.Version) (n format.ByteCount) {
 	return n
 }
 
-// removeNeedless removes the asides that no subscription needs (CH1), and what is left of those
-// whose writer has died. It lists them before it asks what is needed: a subscription that is made
+// Tidy removes the asides that have become needless since this process looked last, as when an
+// anchor was written after the last subscription was dropped.
+func (k *Keeper) Tidy() error {
+	if floor := k.Live.KeptFloor(); floor != k.tidied {
+		k.removeNeedless()
+		k.tidied = floor
+	}
+	return nil
+}
+
+// removeNeedless removes the asides that neither a subscription (CH1) nor a recovery (CH4) needs,
+// and what is left of those whose writer has died. It lists them before it asks what is needed: a subscription that is made
 // after that begins with a version that none of those asides is newer than.
 func (k *Keeper) removeNeedless() {
 	list := k.asides()
 	invariant.Point("aside.listed")
-	floor := k.Live.SubscriptionFloor()
+	floor := k.Live.KeptFloor()
+	k.Live.Assure() // L16
 	for _, e := range list {
 		if v, _ := asideVersion(e.Name()); v <= floor {
 			_ = k.Files.Remove(e.Name()) // the next one tries again

@@ -15,6 +15,10 @@
 //	     aside of such a version. Who claims reads the subscriptions before (live.KeptFloor),
 //	     and one that is made meanwhile begins at a version that is not older than what
 //	     that reading has seen: its records are still to be written.
+//	     Who publishes a version that needs an aside asks for subscriptions before, and one is
+//	     made in the turn; or, where another process has taken that over, it begins anew in
+//	     another turn if a version after it was published without an aside. Only in a replica, where nobody outruns who stood still (RP3), can such a one publish a
+//	     version without an aside after that: its reader is told.
 //	CH2  What is kept is bounded: before the journal gets another segment, and before a version
 //	     with an aside is published, the subscriptions are lost for which more than their limit
 //	     would be kept, of the journal and of asides together.
@@ -23,17 +27,37 @@
 //	CH3  Frames are of durable versions. So a version that somebody has got a frame of is part
 //	     of the space's history, also after a loss of power.
 //	CH4  The aside of a version is on disk, under a name that the version's state says, before
-//	     the version is published; the record in the journal that leads to it is written only
-//	     when both usable anchors have the version. So no recovery ever meets such a record,
-//	     which it could not replay; and where a version could not be told at all, or power was
-//	     lost between the anchors and the record, the chain of records has a gap, which a reader
-//	     finds (J4), and nothing wrong is given out. A writer that is outrun leaves an aside that
-//	     no state names.
+//	     the version is published, and until neither a subscription nor a recovery needs it: a
+//	     recovery, while a usable anchor is older. Its record in the journal names it. So record
+//	     and aside are as good as a record with its changes: a recovery replays them as a replica
+//	     would, in a transaction of their own, so that a checkpoint is of the right version. A
+//	     writer that is outrun leaves an aside that no state names.
 //	CH5  The file of a subscription is on disk before live says the same, and Subscribe and
 //	     Confirm return after that; and the version that it names is durable. So when live is
 //	     made anew from files, by whoever comes first, the subscriptions need no more than is
 //	     there, and nothing that they need is given away. Only if processes confirm at once, and
-//	     one of them is slow, may the file be behind until that one has seen it.
+//	     one of them is slow, may the file be behind until that one has seen it. Drop removes
+//	     the file first; who dies then leaves a subscription without one, which the next
+//	     Subscribe ends, before it makes another one.
+//
+//	CH6  While there is a subscription, an anchor names a version only when the records of all
+//	     versions up to it are in the journal, on disk. Who writes the anchor holds the version
+//	     first, and then waits for that: what is committed meanwhile is not of this anchor. A
+//	     recovery that begins at the anchor writes none of those records, and could not: what
+//	     they would be copied from may be overwritten. So after a loss of power every version
+//	     that the space has, and a subscription needs, has its record.
+//	     The exceptions are the versions that no record can tell, where anchors take the place of
+//	     records (J1): an aside could not be written, the disk or the journal is full, what a
+//	     version changed cannot be read, or the file of the journal was lost, or a sync of it has
+//	     failed. Then the chain of records may have a gap, which a reader finds (J4): it is told,
+//	     and gets nothing wrong.
+//
+// Why not the other ways round. A record that is written only when both anchors have the version
+// (no recovery ever meets it then) is lost with the power between the two, and so are those of
+// all versions that came after it up to the anchors. A record that comes first, and that no
+// recovery replays, leaves records of versions that were given up, which lead on from the
+// version recovered as well as the new ones do. And a recovery that compares versions itself has
+// only those of the two anchors, and not those between.
 //
 // Start reading at Keeper.Since, then Keeper.Subscribe and Keeper.Aside.
 package changes
@@ -44,6 +68,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/everheap/everheap/internal/durable"
@@ -57,10 +82,13 @@ import (
 type Keeper struct {
 	*turn.Turn
 	durable *durable.Writer
-	files   sync.Mutex // of one who writes or removes the file of a subscription
+	Compare Compare
+	aside   struct{ version, bytes atomic.Uint64 } // the last one that this process has written, and what a recovery may need with it
+	files   sync.Mutex                             // of one who writes or removes the file of a subscription
+	tidied  format.Version                         // up to which versions were needless at the last look of the background
 }
 
-// Init sets it up for a member that is about to open the space.
+// Init sets it up for a member that is about to open the space. Compare is still to be set.
 func (k *Keeper) Init(t *turn.Turn, d *durable.Writer) {
 	k.Turn, k.durable = t, d
 	d.Beside = k.asideBytes

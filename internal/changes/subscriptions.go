@@ -46,87 +46,202 @@ func checkName(name string) error {
 	return nil
 }
 
-// Subscribe makes a subscription that begins with what comes after the newest version, or returns
-// the version after which one of the name that exists needs everything. limit is what may be
-// kept for a new one; 0: DefaultLimit. One that is lost begins anew only when it was dropped: its
-// owner is to know.
-func (k *Keeper) Subscribe(name string, limit format.ByteCount) (version format.Version, err error) {
+// Subscribe makes a subscription that begins with what comes after the newest version, or finds
+// the one of the name. limit is what may be kept for a new one; 0: DefaultLimit. One that is lost
+// stays so, and the error is failure.ErrNotKept: its owner is to know.
+func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
 	if err := checkName(name); err != nil {
-		return 0, err
+		return err
 	}
 	if limit < LeastLimit || limit > MostLimit {
-		return 0, fmt.Errorf("%w: a subscription may keep between %d and %d bytes, not %d", failure.ErrTooLarge, LeastLimit, MostLimit, limit)
+		return fmt.Errorf("%w: a subscription may keep between %d and %d bytes, not %d", failure.ErrTooLarge, LeastLimit, MostLimit, limit)
 	}
 	if k.ReadOnly {
-		return 0, failure.ErrReadOnly
+		return failure.ErrReadOnly
 	}
-	err = k.Within(func() (err error) {
-		version, err = k.subscribe(name, limit)
-		return err
+	return k.Within(func() error {
+		s, ok := k.find(name)
+		if ok && k.unfiled(name) {
+			subscription.End(k.Live, s.Slot)
+			ok = false
+		}
+		if !ok {
+			sure, err := k.make(name, limit)
+			if err == nil && !sure {
+				err = k.settle(name)
+			}
+			if err != nil {
+				return err
+			}
+			if s, ok = k.find(name); !ok {
+				return none(name) // dropped already
+			}
+		}
+		return lostError(s)
 	})
-	return version, err
 }
 
-// subscribe is Subscribe for who has entered. It has the turn while it makes one, so nobody is about
-// to publish who has found no subscription (CH4). The file comes first (CH5).
-func (k *Keeper) subscribe(name string, limit format.ByteCount) (format.Version, error) {
-	if s, ok := k.find(name); ok {
-		return s.Version, lostError(s)
-	}
+// unfiled reports whether a subscription has no file: who is about to drop it, or has died in that,
+// has removed it.
+func (k *Keeper) unfiled(name string) bool {
+	_, err := k.Files.Stat(subscriptionPrefix + name)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// make makes a subscription, unless there is one of the name. It has the turn meanwhile, so nobody
+// is about to publish who has found no subscription (CH1); sure says that it had it to the end.
+// The file comes first (CH5).
+func (k *Keeper) make(name string, limit format.ByteCount) (sure bool, err error) {
 	if err := k.Take(context.Background()); err != nil {
-		return 0, err
+		return false, err
 	}
 	defer k.Give()
-	if s, ok := k.find(name); ok { // made while this one has waited
-		return s.Version, lostError(s)
+	if _, ok := k.find(name); ok { // made while this one has waited
+		return true, nil
 	}
-	defer k.Live.Holding()()
-	version, err := k.NewestVersion()
-	if err == nil { // else a recovery could come to an older one, and what follows that would not be kept
-		err = k.durable.Await(version)
-	}
+	version, release, err := k.newestDurable()
 	if err != nil {
-		return 0, err
+		return false, err
 	}
+	defer release()
 	k.files.Lock()
 	defer k.files.Unlock()
 	if err := k.put(name, version, limit); err != nil { // else the next recovery would find one
-		return 0, errors.Join(err, k.removed(subscriptionPrefix+name))
+		return false, errors.Join(err, k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.written")
 	s, ok := subscription.Make(k.Live, name, version, limit)
 	if !ok {
-		return 0, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
+		return false, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
 			k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.made")
-	return k.only(name, s)
+	if err := k.only(name, s); err != nil {
+		return false, err
+	}
+	return k.Live.OwnsWriter(), nil
+}
+
+// newestDurable returns the newest version, which is durable then, else a recovery could come to
+// an older one, and what follows that would not be kept. It is held until release.
+func (k *Keeper) newestDurable() (version format.Version, release func(), err error) {
+	release = k.Live.Holding()
+	if version, err = k.NewestVersion(); err == nil {
+		err = k.durable.Await(version)
+	}
+	if err != nil {
+		release()
+	}
+	return version, release, err
+}
+
+// Restart makes a subscription, also one that is lost, begin with what comes after the newest
+// version.
+func (k *Keeper) Restart(name string) error {
+	if k.ReadOnly {
+		return failure.ErrReadOnly
+	}
+	return k.Within(func() error { return k.restart(name) })
+}
+
+// settle is for one who has made a subscription, and has stood still: another process has taken the
+// turn over, and it, or one that came after it, may have published a version without an aside, as
+// it has found no subscription. Who publishes from this turn on has seen one. So the subscription
+// begins anew if what follows it cannot be had; else others may use it already.
+func (k *Keeper) settle(name string) error {
+	if err := k.Take(context.Background()); err != nil {
+		return err
+	}
+	told, err := k.told(name)
+	k.Give()
+	if err == nil && !told {
+		err = k.restart(name)
+	}
+	return err
+}
+
+// told reports whether there are the frames of all versions that a subscription needs.
+func (k *Keeper) told(name string) (bool, error) {
+	newest, release, err := k.newestDurable()
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	s, ok := k.find(name)
+	if !ok || s.Version == live.LostVersion || s.Version >= newest {
+		return true, nil
+	}
+	tail, err := k.tailFrom(s.Version)
+	for at := s.Version; err == nil && at < newest; at, _ = tail.At() {
+		_, err = k.next(tail)
+	}
+	if errors.Is(err, failure.ErrNotKept) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// restart is Restart for who has entered. Where its turn is taken over, it is done again: a version
+// may have been published without an aside by who has found no subscription that is not lost.
+func (k *Keeper) restart(name string) error {
+	for {
+		if err := k.Take(context.Background()); err != nil {
+			return err
+		}
+		sure, err := k.restartInTurn(name)
+		k.Give()
+		if err != nil || sure {
+			return err
+		}
+	}
+}
+
+// restartInTurn is restart for who has the turn; sure says that it had it to the end.
+func (k *Keeper) restartInTurn(name string) (sure bool, err error) {
+	version, release, err := k.newestDurable()
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	k.files.Lock()
+	defer k.files.Unlock()
+	s, ok := k.find(name)
+	if !ok {
+		return false, none(name)
+	}
+	if err := k.put(name, version, s.Limit); err != nil { // CH5
+		return false, err
+	}
+	if !subscription.Restart(k.Live, s.Slot, version) { // dropped just now
+		return false, errors.Join(none(name), k.removed(subscriptionPrefix+name))
+	}
+	k.removeNeedless()
+	return k.Live.OwnsWriter(), nil
 }
 
 // only sees to it that there is one subscription of the name, whose slot is the first one: another
 // process may have taken the turn over from this one, and made one while this one stood still.
-func (k *Keeper) only(name string, mine subscription.Slot) (format.Version, error) {
+func (k *Keeper) only(name string, mine subscription.Slot) error {
 	first, ok := k.find(name)
 	for _, s := range subscription.List(k.Live) {
 		if s.Name == name && s.Slot != first.Slot {
 			subscription.End(k.Live, s.Slot)
 		}
 	}
-	if !ok { // dropped already
-		return 0, none(name)
+	if !ok || first.Slot == mine || first.Version == live.LostVersion { // else this one has replaced its file
+		return nil
 	}
-	if first.Slot == mine {
-		return first.Version, lostError(first)
-	}
-	return first.Version, errors.Join(lostError(first), k.put(name, first.Version, first.Limit)) // which this one has replaced
+	return k.put(name, first.Version, first.Limit)
 }
 
 // find returns the subscription of a name.
 func (k *Keeper) find(name string) (subscription.Info, bool) {
-	for _, s := range subscription.List(k.Live) {
+	list := subscription.List(k.Live)
+	k.Live.Assure() // L16
+	for _, s := range list {
 		if s.Name == name {
 			return s, true
 		}
@@ -144,7 +259,7 @@ func lostError(s subscription.Info) error {
 	if s.Version != live.LostVersion {
 		return nil
 	}
-	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; drop it, subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
+	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; restart it, or drop it and subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
 }
 
 // Position returns the version after which a subscription needs everything.
@@ -212,23 +327,26 @@ func (k *Keeper) Drop(name string) error {
 		return failure.ErrReadOnly
 	}
 	return k.Within(func() error {
-		if _, ok := k.find(name); !ok {
+		s, ok := k.find(name)
+		if !ok {
 			return none(name)
 		}
-		return k.drop(name)
+		return k.drop(s)
 	})
 }
 
-// drop is Drop for who has entered.
-func (k *Keeper) drop(name string) error {
+// drop is Drop for who has entered. The file goes first: who dies then leaves a subscription
+// without one, which Subscribe ends.
+func (k *Keeper) drop(s subscription.Info) error {
 	k.files.Lock()
 	defer k.files.Unlock()
-	if err := k.removed(subscriptionPrefix + name); err != nil {
+	if err := k.removed(subscriptionPrefix + s.Name); err != nil {
 		return err
 	}
 	err := k.Files.SyncNames()
-	if s, ok := k.find(name); ok {
-		subscription.End(k.Live, s.Slot)
+	subscription.End(k.Live, s.Slot)
+	if other, ok := k.find(s.Name); ok && other.Version != live.LostVersion { // made while this one stood still, and without its file now
+		err = errors.Join(err, k.put(s.Name, other.Version, other.Limit))
 	}
 	k.removeNeedless()
 	return err

@@ -6,7 +6,8 @@
 // space, and goes wherever the state goes: into anchors, through a recovery.
 //
 // A transaction that changes the list is not told by the journal, which knows
-// contents and not versions: it forces anchors instead (heap.Txn.Unlist).
+// contents and not versions: it forces anchors instead (heap.Txn.Unlist). Where there are
+// subscriptions, an aside tells it, to recoveries as well (package changes).
 //
 // Invariants:
 //

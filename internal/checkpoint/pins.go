@@ -116,6 +116,9 @@ func (k *Keeper) changePins(ctx context.Context, change func(w turn.Writing, lis
 		k.Live.Words().ShrunkDisk.Store(0)
 		k.Live.Words().ShrunkLong.Store(0)
 		err := k.durable.Await(version)
+		if err == nil && k.Live.JournalFloor() < version { // subscriptions have it from an aside, without an anchor
+			err = k.durable.AnchorTwice()
+		}
 		if err == nil {
 			err = k.durable.Assured() // F1: also if it was anchors that made it durable
 		}

@@ -13,42 +13,22 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// WriteAnchor is writeAnchor, for who does not write the journal.
+// WriteAnchor is writeAnchor, for who does not write the journal: it tells the version first.
 func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error {
-	d.journalFirst()
-	return d.writeAnchor(stacks, again)
+	return d.writeAnchor(stacks, again, true)
 }
 
 // AnchorTwice is coverTwice, for who does not write the journal.
-func (d *Writer) AnchorTwice() error {
-	d.journalFirst()
-	return d.coverTwice()
-}
-
-// journalFirst sees to it, as far as it can, that what an anchor is about to be of is in the
-// journal, if there are subscriptions: a recovery that starts from the anchor does not write it
-// there any more, nor does anybody else who counts it as written.
-func (d *Writer) journalFirst() {
-	if d.options.NoJournal || !d.Live.Subscribed() {
-		return
-	}
-	if version, err := d.NewestVersion(); err == nil {
-		_ = d.Await(version) // what fails is said by the anchor
-	}
-}
+func (d *Writer) AnchorTwice() error { return d.cover(true) }
 
 // writeAnchor writes an anchor of the newest version, in the order of E4. stacks
 // lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
 // the version is there already and stacks is nil, there is nothing to do, but for
-// one that is wanted again.
-func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err error) {
+// one that is wanted again. tell says that the caller does not write the journal: if there
+// are subscriptions, that has all versions up to that one, on disk, before the anchor is
+// written (CH6).
+func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool) (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
-	d.anchor.Lock()
-	defer d.anchor.Unlock()
-	if err := d.Refused(); err != nil {
-		return err
-	}
-	began := time.Now()
 	d.Own.Add()
 	defer d.Own.Done()
 	hold := d.Live.HoldCurrent()
@@ -58,12 +38,23 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again bool) (err 
 		return err
 	}
 	version := format.Version(state.Version)
+	tell = tell && !d.options.NoJournal && d.Live.Subscribed()
+	if tell { // before the lock: who writes the journal may have to write anchors for that
+		tell = d.Await(version) == nil // else the anchor is still better than nothing
+	}
+	d.anchor.Lock()
+	defer d.anchor.Unlock()
+	if err := d.Refused(); err != nil {
+		return err
+	}
+	began := time.Now()
 	if !again && stacks == nil && d.Live.NewestAnchor() >= version && d.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
 	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // what is not there cannot be made durable
 		return d.stop(m)
 	}
+	invariant.Assert(!tell || d.Live.Words().Durable.Load() >= uint64(version), "an anchor of a version that the journal may lose (CH6)")
 	claim, err := d.claimAnchor(again || stacks != nil)
 	if err != nil {
 		return err
@@ -175,10 +166,13 @@ func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
 // coverTwice makes the newest version durable by two anchors, so that whichever
 // of the usable anchors a recovery starts from, it needs no record of a version
 // up to that one (J1).
-func (d *Writer) coverTwice() error {
+func (d *Writer) coverTwice() error { return d.cover(false) }
+
+// cover is coverTwice; tell is that of writeAnchor.
+func (d *Writer) cover(tell bool) error {
 	version, err := d.NewestVersion()
 	if err == nil {
-		err = d.anchorTwice()
+		err = d.anchorTwice(tell)
 	}
 	if err != nil {
 		return err
@@ -189,9 +183,9 @@ func (d *Writer) coverTwice() error {
 }
 
 // anchorTwice writes two anchors of what is the newest version then.
-func (d *Writer) anchorTwice() error {
+func (d *Writer) anchorTwice(tell bool) error {
 	for range 2 {
-		if err := d.writeAnchor(nil, true); err != nil {
+		if err := d.writeAnchor(nil, true, tell); err != nil {
 			return err
 		}
 	}
@@ -202,7 +196,7 @@ func (d *Writer) anchorTwice() error {
 // allocation after a clean close (E5). The caller is the writer.
 func (d *Writer) MakeUnclean() error {
 	defer d.Live.Holding()()
-	if err := d.writeAnchor(nil, false); err != nil {
+	if err := d.writeAnchor(nil, false, false); err != nil {
 		return err
 	}
 	d.Live.Words().Clean.Store(0)
@@ -216,7 +210,7 @@ func (d *Writer) LastAnchor(again bool) error {
 	// The stacks may not list all, or not all of what they list is on disk for sure:
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.BatchDoubt.Load() != 0 {
-		return d.writeAnchor(nil, again)
+		return d.writeAnchor(nil, again, false)
 	}
 	var stacks [format.NumStacks]uint64
 	for i := range stacks {
@@ -231,5 +225,5 @@ func (d *Writer) LastAnchor(again bool) error {
 		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
 	w.Clean.Store(1) // E5: before it is written
-	return d.writeAnchor(&stacks, false)
+	return d.writeAnchor(&stacks, false, false)
 }

@@ -37,7 +37,7 @@ func (d *Writer) write() error {
 			continue
 		case (errors.Is(err, errUnlisted) || errors.Is(err, journal.ErrFull)) && d.Live.Subscribed() && covered != d.Live.Written()+1: // CH4
 			covered = d.Live.Written() + 1
-			if err := d.anchorTwice(); err != nil {
+			if err := d.anchorTwice(false); err != nil {
 				return err
 			}
 			continue
@@ -174,7 +174,7 @@ func (d *Writer) appendChanges(b []byte, state *format.State) ([]byte, error) {
 	case 0:
 		return b, nil
 	case format.OpUnlisted:
-		if op.Arg == 0 || uint64(d.Live.JournalFloor()) < state.Version { // CH4
+		if op.Arg == 0 {
 			return b, errUnlisted
 		}
 		return format.AppendOp(b, format.OpHead{What: format.MakeWhat(format.OpAside, 0), Arg: op.Arg}, nil), nil

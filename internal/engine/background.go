@@ -127,6 +127,7 @@ func (b *background) tick() error {
 	if b.n%idleTicks == 0 {
 		sp.Note(sp.durable.LookAround())
 		sp.Note(sp.Guarded(func() error { return b.journal.Look(&sp.durable) }))
+		sp.Note(sp.Guarded(sp.Changes.Tidy))
 		if !replica {
 			sp.Note(sp.Guarded(func() error { return b.shrink.Look(&sp.upkeep, &b.journal) }))
 			sp.collections.Maybe()
@@ -180,7 +181,7 @@ func (b *background) anchor() error {
 		interval = DefaultAnchorInterval
 	}
 	newest := sp.Live.NewestAnchor()
-	switch bytes := sp.Live.JournalBytes(newest); {
+	switch bytes := sp.Live.JournalBytes(newest) + sp.Changes.Weight(newest); {
 	case bytes >= urgentJournal:
 		interval = 0
 	case bytes >= longJournal, sp.Heap.Pinned() > max(pinnedBytes, format.ByteCount(sp.Live.Words().Carved.Load()/4)):

@@ -54,7 +54,7 @@ func (sp *Space) Place(f check.Finding) (file string, offset int64) {
 
 // audit returns what checks the space.
 func (sp *Space) audit() *audit.Audit {
-	return audit.Of(&sp.Member, &sp.durable, sp.store.Shape)
+	return audit.Of(&sp.Member, &sp.durable, sp.store.Shape, sp.Changes.VerifyAside)
 }
 
 // Status is the state of a space at a moment.

@@ -136,6 +136,9 @@ func (sp *Space) endFiles() error {
 	if err == nil {
 		err = sp.durable.LastAnchor(long || done)
 	}
+	if err == nil {
+		err = sp.Changes.Tidy()
+	}
 	if err != nil {
 		return err
 	}

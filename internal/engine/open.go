@@ -157,7 +157,7 @@ func (sp *Space) open(ctx context.Context) (err error) {
 		return err
 	}
 	if sp.Live.Words().Recovering.Load() != 0 {
-		if err := sp.durable.Recover(sp.replay); err != nil {
+		if err := sp.durable.Recover(sp.Changes.InParts(sp.replay)); err != nil {
 			return err
 		}
 	}
@@ -179,7 +179,7 @@ func (sp *Space) attach() {
 	sp.Heap.SetLowSpace(sp.upkeep.OnLowSpace, sp.upkeep.SweepWithin)
 	sp.Full = sp.upkeep.FullError
 	sp.turn.Change = sp.changeBare
-	sp.turn.Aside = sp.putAside
+	sp.turn.Aside, sp.Changes.Compare = sp.Changes.Aside, sp.compare
 	sp.collections.Change = sp.changeBy
 	sp.Remover.Change = sp.changeBy
 }

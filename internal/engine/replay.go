@@ -39,9 +39,15 @@ func (sp *Space) tryReplay(records *journal.History) error {
 	err = records.All(func(r format.RecordHead, ops []byte) error {
 		for rest := ops; len(rest) > 0; {
 			h, payload, next, ok := format.NextOp(rest)
-			if !ok {
+			switch {
+			case !ok:
 				err = &format.DamageError{File: journal.FileName, What: "a change that does not fit its record"}
-			} else {
+			case format.OpKindOf(h.What) == format.OpAside:
+				f, readErr := sp.Changes.Recovered(r, h.Arg)
+				if err = readErr; err == nil {
+					err = tx.applyFrame(applier, &f)
+				}
+			default:
 				err = applier.Apply(h, payload)
 			}
 			if err != nil {

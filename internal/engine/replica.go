@@ -21,6 +21,7 @@ func (sp *Space) mayWrite(ctx context.Context) error {
 	if !sp.Changes.IsReplica() || ctx.Value(applying{}) != nil {
 		return nil
 	}
+	sp.Live.Assure() // L16
 	return sp.Changes.LeadError()
 }
 
@@ -44,12 +45,15 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	}
 	defer tx.Abort()
 	if !sp.Changes.IsReplica() {
-		return errors.New("the space is no replica: it was promoted, or never was one")
+		return sp.Guarded(func() error {
+			sp.Live.Assure() // L16
+			return errors.New("the space is no replica: it was promoted, or never was one")
+		})
 	}
 	if err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {
 		return err
 	}
-	if err := sp.Guarded(func() error { return tx.applyFrame(f) }); err != nil {
+	if err := sp.Guarded(func() error { return tx.applyFrame(apply.New(&tx.Editor), f) }); err != nil {
 		return tx.blameFrame(f, err)
 	}
 	_, err = tx.commit(&format.RecordHead{Version: f.Version, Chain: f.Chain, UnixNano: f.UnixNano}, true)
@@ -57,10 +61,9 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 }
 
 // applyFrame makes the changes of a frame.
-func (tx *Tx) applyFrame(f *changes.Frame) error {
-	a := apply.New(&tx.Editor)
+func (tx *Tx) applyFrame(a *apply.Applier, f *changes.Frame) error {
 	if f.Kind == format.ChangeCompared {
-		tx.Write.Unlist() // recoveries know no such changes
+		tx.Write.Unlist() // a recovery knows no such changes, but from an aside
 		a.Anyhow, a.Compared = true, true
 	}
 	for rest := f.Ops(); len(rest) > 0; {

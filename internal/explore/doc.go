@@ -53,7 +53,9 @@
 // and stay as they are. A fork was refused all that it tried. A named lock had as many holders as it
 // has permits, who comes after one that has died with it was told, and no lock is left with one that
 // gave up waiting for it. Who was told that an entry has expired never finds it again, nor does anybody
-// who asks later, whatever becomes of the wall clock.
+// who asks later, whatever becomes of the wall clock. A subscription that is not lost has the frames of all
+// versions after its own and keeps no more than it may; a replica has applied each frame once, and
+// nobody has published anything else there.
 //
 // Mutants take single fixes out of the rewritten copies; the scenario that is named with
 // each must fail then. A mutant by which a fork is not refused must do harm to be found.

@@ -13,7 +13,7 @@ import (
 )
 
 // instrumented are the packages whose sources are rewritten, below internal.
-var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch", "expiry"}
+var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch", "expiry", "subscription", "changes"}
 
 // unseen are functions that run in threads of their own beside those that are driven, or
 // that look at no more than the bounds of what is in use, which only rise, or whether the words
@@ -25,6 +25,9 @@ var unseen = []string{"runPulse", "Writing", "live.wakeHeart", "live.begun", "Ti
 // own are parts of the names of words that only one process can see, and only one thread
 // of it uses in an exploration.
 var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pinned", "place.", ".failure", ".resuming"}
+
+// pointers lead to words that lie elsewhere.
+var pointers = []string{"s.maker", "s.position"}
 
 // constants are set to values that are small enough for an exploration. What they decide
 // is how soon something is done, never whether it is right.
@@ -328,6 +331,9 @@ func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where strin
 	amp := "&"
 	switch sel.X.(type) {
 	case *ast.Ident, *ast.CallExpr:
+		amp = ""
+	}
+	if slices.Contains(pointers, x) {
 		amp = ""
 	}
 	w.edits = append(w.edits,

@@ -218,7 +218,7 @@ func (r *Run) synced(p *Process) {
 // setUnlisted commits a transaction that sets a key, and does not list its changes.
 func (r *Run) setUnlisted(p *Process, key uint64) {
 	r.next++
-	w := &write{value: r.next, keys: []uint64{key}}
+	w := &write{value: r.next, keys: []uint64{key}, unlisted: true}
 	r.writes = append(r.writes, w)
 	version, err := p.space.Write(func(tx *engine.Tx) error {
 		tx.Unlist()
@@ -364,7 +364,7 @@ func loseNext(w *World) error {
 		return err
 	}
 	defer f.Close()
-	b, err := w.frames()
+	b, err := w.journalFrames()
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type Mutant struct {
 type Change struct{ File, Old, New string }
 
 // Mutants are all there are.
-var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants, lockMutants, expiringMutants)
+var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants, lockMutants, expiringMutants, subscriberMutants)
 
 // mutants are those that are in no file of their own.
 var mutants = []Mutant{

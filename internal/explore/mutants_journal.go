@@ -111,8 +111,8 @@ var journalMutants = []Mutant{
 		Soon: []string{"anchor."},
 		What: "one anchor takes the place of records, and a recovery may begin at the other (J1)",
 		Changes: []Change{{"durable/anchor.go",
-			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n",
-			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif MUTANT {\n\t\t\treturn nil\n\t\t}\n\t}\n\treturn nil\n"}},
+			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true, tell); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n",
+			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true, tell); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif MUTANT {\n\t\t\treturn nil\n\t\t}\n\t}\n\treturn nil\n"}},
 	},
 	{
 		Name: "rest-uncovered", Finds: "a journal at rest",

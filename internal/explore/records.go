@@ -17,8 +17,8 @@ import (
 // runFrames are the bytes of a segment that a run can write, at the most.
 const runFrames = 64 << 10
 
-// frames returns what a run may have written of all segments.
-func (w *World) frames() (b []byte, err error) {
+// journalFrames returns what a run may have written of all segments.
+func (w *World) journalFrames() (b []byte, err error) {
 	f, err := os.Open(filepath.Join(w.dir, journal.FileName))
 	if err != nil {
 		return nil, err
@@ -61,10 +61,16 @@ func eachRecord(b []byte, fn func(h format.RecordHead, ops []byte)) error {
 	return nil
 }
 
+// isAside reports whether a record names an aside.
+func isAside(ops []byte) bool {
+	h, _, _, ok := format.NextOp(ops)
+	return ok && format.OpKindOf(h.What) == format.OpAside
+}
+
 // findAbandoned notes what the journal tells of versions that a loss of power has undone.
 func (w *World) findAbandoned() error {
 	w.abandoned = map[recordName]bool{}
-	b, err := w.frames()
+	b, err := w.journalFrames()
 	if err != nil {
 		return err
 	}
@@ -83,7 +89,7 @@ func (r *Run) records(when string) {
 	if r.world.options.NoJournal {
 		return
 	}
-	b, err := r.world.frames()
+	b, err := r.world.journalFrames()
 	if err != nil {
 		r.fail("%s: %v", when, err)
 		return
@@ -99,6 +105,12 @@ func (r *Run) records(when string) {
 	err = eachRecord(b, func(h format.RecordHead, ops []byte) {
 		n := recordName{h.Version, h.Chain}
 		if r.world.abandoned[n] {
+			return
+		}
+		if aside := isAside(ops); !aside && set[h.Version] != nil && set[h.Version].unlisted {
+			r.fail("%s: the journal tells of version %d, which does not list its changes", when, h.Version)
+		} else if aside { // what is in it is seen by who reads the frames
+			told[n] = ops
 			return
 		}
 		if w := set[h.Version]; w != nil && !bytes.Contains(ops, binary.LittleEndian.AppendUint64(nil, w.value<<8)) {

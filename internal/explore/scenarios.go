@@ -28,7 +28,7 @@ type Scenario struct {
 var noJournal = engine.Options{NoJournal: true}
 
 // Scenarios are all there are.
-var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios, lostScenarios, lockScenarios, expiringScenarios)
+var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios, lostScenarios, lockScenarios, expiringScenarios, subscriberScenarios, replicaScenarios)
 
 // scenarios are those that are in no file of their own.
 var scenarios = []Scenario{

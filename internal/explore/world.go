@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/everheap/everheap/internal/changes"
 	"github.com/everheap/everheap/internal/edit"
 	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/explore/step"
@@ -51,6 +52,8 @@ type World struct {
 	every      int    // steps of which one may be the one before which it is cut
 	most       uint64 // offset up to which a run has used the heap
 	journal    []byte
+	frames     []changes.Frame     // of the leader, of a replica
+	kept       map[string][]byte   // the files of subscriptions, and asides
 	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
 	before     map[uint64]uint64   // what the map has before a run
 }
@@ -169,6 +172,9 @@ func (w *World) remember() error {
 	}
 	w.record = invariant.OpenRecord(invariant.Subject{Dir: w.dir, Heap: info, Space: w.space, Salt: w.liveWords().Salt.Load(),
 		Joined: w.liveWords().NextIncarnation.Load})
+	if w.kept, err = w.keptFiles(); err != nil {
+		return err
+	}
 	w.live, w.length = append([]byte(nil), w.words.Bytes()...), info.Size()
 	w.most = w.liveWords().Carved.Load()
 	w.heap = append([]byte(nil), w.written(0, w.most)...)
@@ -212,7 +218,7 @@ func (w *World) reset() error {
 	if w.options.NoJournal {
 		return nil
 	}
-	return w.resetJournal()
+	return errors.Join(w.resetKept(), w.resetJournal())
 }
 
 // restoreLive makes the live file that which it was, and as long, if it was cut: whoever found
@@ -316,6 +322,8 @@ type write struct {
 	version format.Version // 0: not known
 	outcome outcome
 	durable bool
+
+	unlisted bool
 }
 
 type outcome int
@@ -337,6 +345,8 @@ type Run struct {
 	extra     []uint64        // keys that were added
 	told      map[uint64]bool // of leases that somebody was told to be gone
 	next      uint64          // value
+	applied   map[uint64]bool // versions of frames that somebody was told to have applied
+	ledEnds   bool            // somebody promotes the replica
 }
 
 // process adds a process that has the space open.

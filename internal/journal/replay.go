@@ -28,6 +28,7 @@ type Log struct {
 type loaded struct {
 	head   format.FrameHead
 	off    int64  // of the payload
+	end    int64  // in the file: of the frame, or of the last part
 	record []byte // put together; nil for a frame
 }
 
@@ -122,9 +123,9 @@ func (l *Log) scan(b []byte, off int64, space uint64, floors [2]uint64, p partia
 			continue
 		}
 		if h.Parts == 1 {
-			l.frames = append(l.frames, loaded{head: h, off: off + int64(at+format.FrameHeadSize)})
+			l.frames = append(l.frames, loaded{head: h, off: off + int64(at+format.FrameHeadSize), end: off + int64(at+len(frame))})
 		} else {
-			p.add(h, slices.Clone(frame[format.FrameHeadSize:]))
+			p.add(h, part{slices.Clone(frame[format.FrameHeadSize:]), off + int64(at+len(frame))})
 		}
 	}
 }
@@ -149,15 +150,21 @@ func framesIn(b []byte, space uint64) iter.Seq2[int, []byte] {
 
 // partial collects the parts of records: by what they have in common, which is
 // all of their heads but the number of the part.
-type partial map[format.FrameHead]map[uint32][]byte
+type partial map[format.FrameHead]map[uint32]part
 
-func (p partial) add(key format.FrameHead, payload []byte) {
-	part := key.Part
+// part is one of them, and where it ends in the file.
+type part struct {
+	payload []byte
+	end     int64
+}
+
+func (p partial) add(key format.FrameHead, of part) {
+	number := key.Part
 	key.Part, key.Sum, key.Size = 0, 0, 0
 	if p[key] == nil {
-		p[key] = map[uint32][]byte{}
+		p[key] = map[uint32]part{}
 	}
-	p[key][part] = payload
+	p[key][number] = of
 }
 
 // whole returns the records of which all parts are there.
@@ -169,9 +176,9 @@ func (p partial) whole() []loaded {
 		}
 		var b []byte
 		for i := range key.Parts {
-			b = append(b, parts[i]...)
+			b = append(b, parts[i].payload...)
 		}
-		list = append(list, loaded{head: key, record: b})
+		list = append(list, loaded{head: key, record: b, end: parts[key.Parts-1].end})
 	}
 	return list
 }
@@ -190,6 +197,20 @@ type piece struct {
 }
 
 func (h *History) Empty() bool { return len(h.list) == 0 }
+
+// Split returns the records up to a version, and those after it.
+func (h *History) Split(at format.Version) (before, after *History) {
+	before, after = &History{Last: min(at, h.Last), log: h.log}, &History{Last: h.Last, log: h.log}
+	for _, p := range h.list {
+		if p.first <= uint64(at) {
+			before.list = append(before.list, piece{p.frame, p.first, min(p.last, uint64(at))})
+		}
+		if p.last > uint64(at) {
+			after.list = append(after.list, piece{p.frame, max(p.first, uint64(at)+1), p.last})
+		}
+	}
+	return before, after
+}
 
 // Follow returns the records that follow the version with the chain, in their
 // order, as far as none is missing (J4).

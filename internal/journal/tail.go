@@ -17,19 +17,20 @@ var ErrGap = errors.New("the journal has no records from there on")
 // A Tail reads the records of all versions that follow one, as they are written. One goroutine
 // at a time uses it.
 //
-// It remembers of each segment how far it has read, and goes on from there: what one process
-// writes into a segment that it has claimed lies there in order. Where that leads nowhere (a
-// segment was used anew, another process writes, a record came twice), it reads all segments
-// that may hold what it needs, as a recovery does. Either way it believes only what has a good
+// It remembers of each segment where the last frame ends that it has used, and goes on from there:
+// what one process writes into a segment that it has claimed lies there in order. So of a frame
+// that follows it reads hardly more than that. Where it leads nowhere (a segment was used anew, a
+// record came twice, or in parts), it reads all segments that may hold what it needs, as a
+// recovery does, and remembers where that has ended. Either way it believes only what has a good
 // checksum, the next number, and the chain of the version reached (J4).
 type Tail struct {
 	file  mapping.File
 	live  *live.Live
 	space [16]byte
-	at    format.Version // the last one that was returned
-	chain uint64         // of at; 0: not known yet
-	read  [format.NumSegments]int64
-	buf   []byte
+	at    format.Version            // the last one that was returned
+	chain uint64                    // of at; 0: not known yet
+	read  [format.NumSegments]int64 // in the segment
+	buf   []byte                    // of a frame
 }
 
 // NewTail returns a Tail that begins with the records after a version. chain is that of the
@@ -78,30 +79,54 @@ func (t *Tail) goOn(limit format.Version, fn func(h format.RecordHead, before ui
 
 // goOnIn returns what follows in a segment from where it was read.
 func (t *Tail) goOnIn(segment int, limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
-	if t.buf == nil {
-		t.buf = make([]byte, maxFrame+format.FrameHeadSize+format.FrameAlign)
-	}
-	for t.at < limit && t.read[segment] < format.SegmentSize {
-		n, err := t.file.ReadAt(t.buf, int64(segment)*format.SegmentSize+t.read[segment])
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading the journal: %w", err)
+	for t.at < limit && t.read[segment]+int64(format.FrameHeadSize) <= format.SegmentSize {
+		off := int64(segment)*format.SegmentSize + t.read[segment]
+		b, err := t.frame(nil, off, format.FrameAlign)
+		if err != nil {
+			return err
 		}
-		b := t.buf[:min(n, int(format.SegmentSize-t.read[segment]))]
 		h, ok := format.DecodeFrameHead(b)
 		size := format.FrameHeadSize + int(h.Size)
-		if !ok || h.Space != spaceWord(t.space) || size > len(b) || format.Checksum(b[8:size]) != h.Sum ||
+		if !ok || h.Space != spaceWord(t.space) || t.read[segment]+int64(size) > format.SegmentSize ||
 			h.Parts != 1 || h.First != uint64(t.at)+1 || h.Before != t.chain {
 			return nil
 		}
 		if format.Version(h.Last) > limit { // some of it, next time the rest: by searching
 			return nil
 		}
+		if b, err = t.frame(b, off, size); err != nil {
+			return err
+		}
+		if len(b) < size || format.Checksum(b[8:size]) != h.Sum { // it is being written
+			return nil
+		}
 		if err := t.records(b[format.FrameHeadSize:size], limit, fn); err != nil {
 			return err
 		}
-		t.read[segment] += (int64(size) + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
+		t.used(off + int64(size))
 	}
 	return nil
+}
+
+// frame reads so much of a frame of which it has the beginning; less at the end of the file.
+func (t *Tail) frame(b []byte, off int64, size int) ([]byte, error) {
+	if size <= len(b) {
+		return b, nil
+	}
+	if cap(t.buf) < size {
+		t.buf = append(make([]byte, 0, max(size, 4<<10)), b...)
+	}
+	n, err := t.file.ReadAt(t.buf[len(b):size], off+int64(len(b)))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	return t.buf[:len(b)+n], nil
+}
+
+// used notes that all of a frame was returned, which ends there in the file.
+func (t *Tail) used(end int64) {
+	segment := (end - 1) / format.SegmentSize
+	t.read[segment] = (end - segment*format.SegmentSize + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
 }
 
 // records returns the records of a frame that follow.
@@ -135,14 +160,18 @@ func (t *Tail) search(limit format.Version, fn func(h format.RecordHead, before 
 	}
 	t.chain = chain
 	began := t.at
-	err = h.All(func(h format.RecordHead, ops []byte) error {
-		if format.Version(h.Version) > limit {
+	err = h.All(func(r format.RecordHead, ops []byte) error {
+		if format.Version(r.Version) > limit {
 			return errEnough
 		}
-		if err := fn(h, t.chain, ops); err != nil {
+		if err := fn(r, t.chain, ops); err != nil {
 			return err
 		}
-		t.at, t.chain = format.Version(h.Version), h.Chain
+		t.at, t.chain = format.Version(r.Version), r.Chain
+		if h.list[0].last == r.Version {
+			t.used(h.list[0].frame.end)
+			h.list = h.list[1:]
+		}
 		return nil
 	})
 	if errors.Is(err, errEnough) {

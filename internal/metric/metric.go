@@ -65,6 +65,7 @@ func Of(s *everheap.Space, o Options) []Family {
 		g.failed(g.readers(s))
 	}
 	g.failed(g.locks(s))
+	g.failed(g.subscriptions(s, st.Version))
 	if o.Collections {
 		g.failed(g.collections(s))
 	}
@@ -258,6 +259,30 @@ func (g *gathering) locks(s *everheap.Space) error {
 		g.add(stopped, float64(isStopped), l.Name, l.Kind)
 		g.add(waiters, float64(l.Waiters), l.Name, l.Kind)
 		g.add(age, longest.Seconds(), l.Name, l.Kind)
+	}
+	return nil
+}
+
+// subscriptions adds what Subscriptions tells. One that is lost has no version.
+func (g *gathering) subscriptions(s *everheap.Space, newest everheap.Version) error {
+	list, err := s.Subscriptions()
+	if err != nil {
+		return err
+	}
+	const label = "subscription"
+	at := g.family("everheap_subscription_version", "Version up to which the subscription needs nothing any more.", Gauge, label)
+	lag := g.family("everheap_subscription_lag_versions", "How many versions the subscription is behind the newest.", Gauge, label)
+	kept := g.family("everheap_subscription_kept_bytes", "What is kept for the subscription, in whole segments of the journal.", Gauge, label)
+	keep := g.family("everheap_subscription_keep_bytes", "What may be kept for the subscription: beyond that it is lost.", Gauge, label)
+	lost := g.family("everheap_subscription_lost", "1 if the subscription has fallen too far behind: its owner begins again with a backup.", Gauge, label)
+	for _, u := range list {
+		if !u.Lost {
+			g.add(at, float64(u.Version), u.Name)
+			g.add(lag, float64(newest-min(u.Version, newest)), u.Name)
+		}
+		g.add(kept, float64(u.Kept), u.Name)
+		g.add(keep, float64(u.Keep), u.Name)
+		g.add(lost, truth(u.Lost), u.Name)
 	}
 	return nil
 }

@@ -40,6 +40,10 @@ func (s *salvager) replay(v *candidate) error {
 // change adds one change of the journal, unless it is unfit.
 func (s *salvager) change(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
+	if format.OpKindOf(h.What) == format.OpAside {
+		s.lose(0, 0, &format.DamageError{File: journal.FileName, What: "the changes of a version stand in a file of their own (changes-…), which is left out"})
+		return nil
+	}
 	wanted, err := s.fits(h, payload)
 	if err != nil {
 		s.lose(index, 0, &format.DamageError{File: journal.FileName, What: err.Error()})

@@ -73,6 +73,22 @@ func Confirm(v *live.Live, s Slot, version format.Version) bool {
 	}
 }
 
+// Restart says that a subscription needs what follows a version, also if it is lost, or needs less:
+// its owner begins anew. It reports false if it is not there any more.
+func Restart(v *live.Live, s Slot, version format.Version) bool {
+	w := at(v, s.slot)
+	for {
+		serial, old := w.read()
+		if serial != s.serial || old == 0 {
+			return false
+		}
+		if w.swap(serial, old, version) {
+			v.Assure() // L16
+			return true
+		}
+	}
+}
+
 // Lose ends what a subscription keeps, if it still begins at the version.
 func Lose(v *live.Live, s Slot, version format.Version) {
 	at(v, s.slot).swap(s.serial, version, live.LostVersion)

@@ -85,6 +85,7 @@ func TestChangesFault_Aside(t *testing.T) { // CH4
 		if n != 1 {
 			t.Error("what comes after it cannot be had")
 		}
+		spacetest.Must(t, spacetest.Engine(s).Anchor(true)) // else a recovery needs the aside
 		spacetest.Must(t, u.Drop())
 		if list := left(t, s, "changes-"); len(list) > 0 {
 			t.Errorf("%v are left", list)

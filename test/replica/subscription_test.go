@@ -114,6 +114,29 @@ func TestSubscription_Keeps(t *testing.T) {
 	}
 }
 
+// The same, where no version has an aside: the journal alone keeps it within its limit.
+func TestSubscription_LostByTheJournal(t *testing.T) { // CH2
+	dir := filepath.Join(t.TempDir(), "space")
+	s := spacetest.Open(t, dir, spacetest.WithoutBackground())
+	u, err := s.Subscribe("slow", 6<<20)
+	spacetest.Must(t, err)
+	for range 12 {
+		set(t, s, 500, 4000) // a segment
+		spacetest.Must(t, spacetest.Engine(s).Anchor(true))
+		list, err := s.Subscriptions()
+		spacetest.Must(t, err)
+		if list[0].Kept > list[0].Keep {
+			t.Fatalf("%d bytes are kept, of %d", list[0].Kept, list[0].Keep)
+		}
+	}
+	if _, err := u.Version(); !errors.Is(err, everheap.ErrNotKept) {
+		t.Errorf("a subscription that has fallen behind: %v, want ErrNotKept", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "journal")); err != nil || info.Size() > 10<<20 {
+		t.Errorf("the journal has grown to %v, %v", info.Size(), err)
+	}
+}
+
 // A subscription that falls behind by more than it may keep is lost, and the space does not grow
 // for it any more.
 func TestSubscription_Lost(t *testing.T) {
@@ -144,22 +167,48 @@ func TestSubscription_Lost(t *testing.T) {
 	if _, err := frames(t, s, from); !errors.Is(err, everheap.ErrNotKept) {
 		t.Errorf("its frames: %v, want ErrNotKept", err)
 	}
-	if _, err := s.Subscribe("slow", 0); !errors.Is(err, everheap.ErrNotKept) {
-		t.Errorf("to subscribe under its name: %v, want ErrNotKept", err)
+	again, err := s.Subscribe("slow", 0)
+	if !errors.Is(err, everheap.ErrNotKept) || again == nil || again.Name() != "slow" {
+		t.Fatalf("to subscribe under its name: %v, %v, want ErrNotKept and the subscription", again, err)
+	}
+	if err := again.Confirm(newest(t, s)); !errors.Is(err, everheap.ErrNotKept) {
+		t.Errorf("to confirm what it has lost: %v, want ErrNotKept", err)
 	}
 	if list, err := s.Subscriptions(); err != nil || len(list) != 1 || !list[0].Lost || list[0].Keep != 4<<20 {
 		t.Errorf("%+v, %v", list, err)
 	}
+	reads := func() { // from here on it has all
+		t.Helper()
+		at := newest(t, s)
+		set(t, s, 10, 10)
+		spacetest.Must(t, s.Checkpoint("now"))
+		spacetest.Must(t, s.DropCheckpoint("now"))
+		if from, err := u.Version(); err != nil || from != at {
+			t.Fatalf("the subscription is at version %d, %v; want %d", from, err, at)
+		}
+		list, err := frames(t, s, at)
+		spacetest.Must(t, err)
+		whole(t, list, at, newest(t, s))
+	}
+	spacetest.Must(t, again.Restart())
+	if list, err := s.Subscriptions(); err != nil || len(list) != 1 || list[0].Lost || list[0].Keep != 4<<20 {
+		t.Errorf("begun anew: %+v, %v", list, err)
+	}
+	reads()
+	spacetest.Must(t, s.Close())
+	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
+	s = spacetest.Open(t, dir)
+	u, err = s.Subscribe("slow", 0) // as it was before
+	spacetest.Must(t, err)
+	spacetest.Must(t, u.Restart()) // one that is not lost begins anew as well
+	reads()
 	spacetest.Must(t, u.Drop())
+	if err := u.Restart(); !errors.Is(err, everheap.ErrNotFound) {
+		t.Errorf("to begin anew with one that was dropped: %v, want ErrNotFound", err)
+	}
 	u, err = s.Subscribe("slow", 0)
 	spacetest.Must(t, err)
-	set(t, s, 10, 10)
-	if from, err = u.Version(); err != nil {
-		t.Fatal(err)
-	}
-	list, err := frames(t, s, from)
-	spacetest.Must(t, err)
-	whole(t, list, from, newest(t, s))
+	reads()
 }
 
 // A transaction too large to be listed is a frame as any other, unless it is larger than what

@@ -1,0 +1,75 @@
+package changes
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/everheap/everheap/internal/failure"
+	"github.com/everheap/everheap/internal/format"
+	"github.com/everheap/everheap/internal/journal"
+)
+
+// InParts returns what a recovery replays its records with, by calls of replay for parts of them.
+// A version that has an aside is a part of its own, since what it adds may be a checkpoint of the
+// version before (CH4); all between are one. Who is cut short leaves live as one that is to be
+// recovered still: all begins anew.
+func (k *Keeper) InParts(replay func(*journal.History) error) func(*journal.History) error {
+	part := func(records *journal.History) error {
+		if records.Empty() {
+			return nil
+		}
+		err := replay(records)
+		if err == nil { // what makes room need not look for how it came about: the file has it
+			k.Live.RaiseWritten(records.Last)
+		}
+		return err
+	}
+	return func(records *journal.History) error {
+		for _, aside := range k.AsideVersions() {
+			for _, last := range []format.Version{aside - 1, aside} {
+				before, after := records.Split(last)
+				if err := part(before); err != nil {
+					return err
+				}
+				records = after
+			}
+		}
+		return part(records)
+	}
+}
+
+// AsideVersions returns the versions of which there may be an aside, in order.
+func (k *Keeper) AsideVersions() (list []format.Version) {
+	for _, e := range k.asides() {
+		v, _ := asideVersion(e.Name())
+		list = append(list, v)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// VerifyAside returns an error if a recovery could not replay a version whose record names its aside.
+func (k *Keeper) VerifyAside(r format.RecordHead, name uint64) error {
+	_, err := k.Recovered(r, name)
+	return err
+}
+
+// Weight returns how many bytes of asides a recovery from a version on would replay, as far as this
+// process knows: of those up to the last one that it has written.
+func (k *Keeper) Weight(after format.Version) format.ByteCount {
+	if k.aside.version.Load() <= uint64(after) {
+		return 0
+	}
+	return format.ByteCount(k.aside.bytes.Load())
+}
+
+// Recovered returns the frame of a version whose record names its aside: that is the whole of the
+// record. Without it what follows cannot be had either.
+func (k *Keeper) Recovered(r format.RecordHead, name uint64) (Frame, error) {
+	f, err := k.readAside(format.Version(r.Version), name, r.Chain)
+	if errors.Is(err, failure.ErrNotKept) {
+		err = &format.DamageError{File: asideName(format.Version(r.Version), name),
+			What: "the file is missing: it has the changes of a version that is durable; put it back, or " + k.Files.WayOut()}
+	}
+	return f, err
+}

@@ -278,8 +278,9 @@ func shipChild() int {
 	if err != nil {
 		return spacetest.Failed("opening", err)
 	}
+	every, _ := time.ParseDuration(os.Getenv("SHIP_EVERY")) // 0: as usual
 	spacetest.Say("start", 0)
-	err = ship.Run(context.Background(), s, os.Getenv("SHIP_DIR"), ship.Options{SegmentBytes: 200_000, Report: func(p ship.Progress) { spacetest.Say("shipped", uint64(p.Version)) }})
+	err = ship.Run(context.Background(), s, os.Getenv("SHIP_DIR"), ship.Options{SegmentBytes: 20_000, SnapshotEvery: every, Report: func(p ship.Progress) { spacetest.Say("shipped", uint64(p.Version)) }})
 	return spacetest.Failed("shipping", err)
 }
 

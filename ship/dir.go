@@ -22,6 +22,7 @@ type directory struct {
 	path      string
 	snapshots []file // by version
 	segments  []file // by the version of the first frame
+	straight  bool   // a segment is read to its end, also where a newer one begins inside it
 }
 
 // file is a snapshot or a segment.

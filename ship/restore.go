@@ -71,37 +71,51 @@ func Restore(ctx context.Context, dir, name string, at At, progress func(Restore
 		return done, err
 	}
 	done.Damaged = damaged
-	var unread error            // of snapshots that could not be read
-	goal := everheap.Position{} // that the first of those would have led to
+	for _, d.straight = range []bool{false, true} { // the newest way first, where a history has forked
+		var again error
+		if done, again = d.restore(ctx, name, at, starts, done, progress, opts); !errors.Is(again, everheap.ErrNotFound) {
+			return done, again
+		}
+		if err == nil {
+			err = again
+		}
+	}
+	return done, err
+}
+
+// restore restores from the first of some snapshots that leads there.
+func (d *directory) restore(ctx context.Context, name string, at At, starts []start, done Restored, progress func(Restored), opts []everheap.Option) (Restored, error) {
+	var unread, none error
+	goal := everheap.Position{} // that the first of those which could not be read would have led to
 	tried := map[everheap.Position]bool{}
 	for _, s := range starts {
-		target, planned := d.plan(ctx, s, at, tried)
+		target, err := d.plan(ctx, s, at, tried)
 		switch {
-		case goal.Version != 0 && (planned != nil || target != goal): // an older snapshot does not lead there
-			return done, errors.Join(unread, planned)
-		case errors.Is(planned, everheap.ErrNotFound): // an older history may have it
-			if err == nil {
-				err = planned
+		case goal.Version != 0 && (err != nil || target != goal): // an older snapshot does not lead there
+			return done, errors.Join(unread, err)
+		case errors.Is(err, everheap.ErrNotFound): // an older history may have it
+			if none == nil {
+				none = err
 			}
 			continue
-		case planned != nil:
-			return done, planned
+		case err != nil:
+			return done, err
 		}
-		space, made := d.make(ctx, name, s, opts)
-		if errors.Is(made, everheap.ErrCorrupt) {
+		space, err := d.make(ctx, name, s, opts)
+		if errors.Is(err, everheap.ErrCorrupt) {
 			done.Damaged = append(done.Damaged, d.join(s.name))
-			unread = errors.Join(unread, fmt.Errorf("%s: %w", d.join(s.name), made))
+			unread = errors.Join(unread, fmt.Errorf("%s: %w", d.join(s.name), err))
 			goal = target
 			clear(tried)
 			continue
 		}
-		if made != nil {
-			return done, made
+		if err != nil {
+			return done, err
 		}
-		made = d.apply(ctx, space, s, target, &done, progress)
-		return done, errors.Join(made, space.Close())
+		err = d.apply(ctx, space, s, target, &done, progress)
+		return done, errors.Join(err, space.Close())
 	}
-	return done, errors.Join(unread, err)
+	return done, errors.Join(unread, none)
 }
 
 // make makes a replica of a snapshot.
@@ -216,7 +230,7 @@ func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error)
 		if i, ok, damage, err = d.holding(w.at, -1); err != nil {
 			return w, err
 		}
-		if !ok && damage != nil && !damage.torn && d.writtenAfter(damage.File, s.committed) {
+		if !ok && damage != nil && !damage.torn && !d.begins(w.at) {
 			damage.Last = w.at.Version // what follows may be there, and cannot be read
 			w.damage = damage
 		}
@@ -236,10 +250,9 @@ func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error)
 	return w, nil
 }
 
-// writtenAfter reports whether a file was written to after a time.
-func (d *directory) writtenAfter(path string, t time.Time) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.ModTime().After(t)
+// begins reports whether a line begins at a position: then it has a segment of that name, be it empty.
+func (d *directory) begins(p everheap.Position) bool {
+	return slices.ContainsFunc(d.segments, func(s file) bool { return s.version == p.Version+1 && s.chain == chainText(p.Chain) })
 }
 
 // clockSlack is by how much the clocks of processes that commit may differ.

@@ -60,7 +60,7 @@ func (s *shipper) positionAt(ctx context.Context, v everheap.Version) (p everhea
 }
 
 // reach goes from a position of the space through the frames that follow in the directory, and
-// reports whether the directory has the position, and nothing after it that the space does not have.
+// reports whether the directory has the position.
 func (s *shipper) reach(ctx context.Context, p everheap.Position) (bool, error) {
 	i, ok := s.dir.named(p, -1)
 	if !ok && s.dir.snapshotAt(p) < 0 {
@@ -92,8 +92,11 @@ func (s *shipper) reach(ctx context.Context, p everheap.Position) (bool, error) 
 		i = next
 	}
 	have, is, err := s.positionAt(ctx, w.at.Version)
-	if err != nil || !is || have != w.at { // it has gone on in another way, or was brought back
+	if err != nil {
 		return false, err
+	}
+	if !is || have != w.at {
+		return true, s.fork(ctx, p)
 	}
 	s.goOn(w)
 	if !ok {
@@ -107,6 +110,14 @@ func (s *shipper) reach(ctx context.Context, p everheap.Position) (bool, error) 
 		s.progress.Damage = w.damage
 	}
 	return true, s.openSegment(name, w.end)
+}
+
+// fork goes on from a position after which the directory has versions that the space does not have: it was
+// brought back from a copy of its files, say. All versions since are kept; they go into another segment, and
+// a snapshot shows which way is the newest one.
+func (s *shipper) fork(ctx context.Context, p everheap.Position) error {
+	s.goOn(walk{at: p})
+	return s.place(s.make(ctx))
 }
 
 // goOn sets what there is to go on from.

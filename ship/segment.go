@@ -139,13 +139,25 @@ type walk struct {
 	damage *Damage   // that ends the segment; nil: none
 }
 
+// errFork ends a scan where another segment begins.
+var errFork = errors.New("another segment begins")
+
 // through goes through a segment from a position on, and calls fn, unless it is nil, with each frame
-// that follows. Damage is no error.
+// that follows. It ends where a segment begins that is newer, unless it goes straight on. Damage is no error.
 func (d *directory) through(i int, p everheap.Position, fn func(f everheap.Frame) error) (w walk, err error) {
 	s := d.segments[i]
 	w.at = p
+	forks := map[everheap.Version]bool{}
+	for _, other := range d.segments[i+1:] {
+		forks[other.version] = !d.straight
+	}
 	w.end, err = scan(d.join(s.name), s.version, func(f everheap.Frame, _ int64) error {
 		if f.Before() == w.at {
+			if forks[f.Version()] {
+				if _, ok := d.named(w.at, i); ok {
+					return errFork
+				}
+			}
 			if fn != nil {
 				if err := fn(f); err != nil {
 					return err
@@ -162,13 +174,20 @@ func (d *directory) through(i int, p everheap.Position, fn func(f everheap.Frame
 		w.damage.Last = w.at.Version
 		return w, nil
 	}
+	if errors.Is(err, errFork) {
+		err = nil
+	}
 	return w, err
 }
 
 // named returns the number of the segment that begins with what follows a position, and stands after
-// another one; -1: after none. Of several it is the one that was begun last.
+// another one; -1: after none. Of several it is the one that was begun last, or straight on the first one.
 func (d *directory) named(p everheap.Position, after int) (int, bool) {
-	for i := len(d.segments) - 1; i > after; i-- {
+	for n := range len(d.segments) - 1 - after {
+		i := len(d.segments) - 1 - n
+		if d.straight {
+			i = after + 1 + n
+		}
 		s := d.segments[i]
 		if s.version != p.Version+1 || s.chain != chainText(p.Chain) {
 			continue
@@ -183,8 +202,9 @@ func (d *directory) named(p everheap.Position, after int) (int, bool) {
 }
 
 // holding returns the number of the segment that has a position inside, or ends with it, and stands after
-// another one. If there is none, damage is that of a segment that may have it.
+// another one. If there is none, damage is that of the last segment that begins before it, which may have had it.
 func (d *directory) holding(p everheap.Position, after int) (i int, ok bool, damage *Damage, err error) {
+	newest := true
 	for i := len(d.segments) - 1; i > after; i-- {
 		s := d.segments[i]
 		if s.version > p.Version {
@@ -202,12 +222,13 @@ func (d *directory) holding(p everheap.Position, after int) (i int, ok bool, dam
 		case ok:
 			return i, true, nil, nil
 		case errors.As(err, &found):
-			if damage == nil && found.Last < p.Version {
+			if newest && found.Last < p.Version {
 				damage = found
 			}
 		case err != nil:
 			return 0, false, nil, err
 		}
+		newest = false
 	}
 	return 0, false, damage, nil
 }

@@ -15,7 +15,8 @@
 //
 // The frames are a line of their own, and snapshots lie beside it: a version has its frame whether or
 // not a snapshot is of it. Only where a line begins there is a snapshot and no frame before: when there is
-// nothing yet, when the space did not keep what follows, or is of another history.
+// nothing yet, when the space did not keep what follows, or is of another history. A line forks where a space
+// was brought back from a copy of its files: then two segments follow the same version, of which the one begun later counts.
 //
 // Invariants:
 //
@@ -25,7 +26,8 @@
 //	SH2  A segment is only ever appended to, and only after its last whole frame. What a kill or a
 //	     loss of power has left behind that (the beginning of a frame, or zeros) is cut off first; if it
 //	     is anything else, a copy of the segment is put aside before, and Run reports the damage. No
-//	     segment with a frame is written over. A snapshot gets its name when it is whole.
+//	     segment with a frame is written over: another one that begins there gets an ordinal. A
+//	     snapshot gets its name when it is whole.
 //	SH3  The frames of a segment follow each other, and the first one follows a snapshot that
 //	     begins a line, or a frame of the segment before, by number and chain. Run appends no frame
 //	     that does not. A snapshot that is due moves nothing: the frames go on after the last frame. It
@@ -37,8 +39,9 @@
 //	SH5  Nothing is removed that a version within the age kept needs. The newest snapshot older than
 //	     that age stays, and every file that has anything newer than it, by number or by time.
 //	SH6  Run goes on where the line of frames ends, not where the newest snapshot is: from the version
-//	     that it confirmed last, through all frames that follow. If the line does not reach that version,
-//	     and only then, it goes on from a snapshot after it, and makes one if there is none.
+//	     that it confirmed last, through all frames that follow. If those lead to what the space does
+//	     not have, it goes on from that version itself. Only if the line does not reach that version, it
+//	     goes on from a snapshot after it, and makes one if there is none.
 //
 // Start reading at Run, then Restore.
 package ship

@@ -138,10 +138,10 @@ func (s *shipper) confirm(now bool) error {
 
 // follow appends frames until ctx ends, and makes snapshots beside that.
 func (s *shipper) follow(ctx context.Context) error {
-	quit := make(chan struct{})
-	frames, failed := s.read(ctx, quit)
+	reading, quit := context.WithCancel(context.Background())
+	frames, failed := s.read(ctx, reading)
 	defer func() {
-		close(quit)
+		quit()
 		for range frames { // until the reader has ended
 		}
 		s.abandon()
@@ -159,7 +159,7 @@ func (s *shipper) follow(ctx context.Context) error {
 				return err
 			}
 		case m := <-s.making.made():
-			if err := s.place(m); err != nil {
+			if err := s.place(m); err != nil && ctx.Err() == nil {
 				return err
 			}
 		case <-tick.C:
@@ -174,15 +174,19 @@ func (s *shipper) follow(ctx context.Context) error {
 	return nil
 }
 
-// read yields what follows, and when ctx has ended what was durable then. It ends when quit is closed, and has
-// said why in failed before frames is closed.
-func (s *shipper) read(ctx context.Context, quit <-chan struct{}) (<-chan everheap.Frame, <-chan error) {
+// read yields what follows, and when ctx has ended what was durable then. It ends when reading has, and says
+// why in failed before frames is closed.
+func (s *shipper) read(ctx, reading context.Context) (<-chan everheap.Frame, <-chan error) {
 	frames := make(chan everheap.Frame, 1024)
 	failed := make(chan error, 1)
+	either, cancel := context.WithCancel(reading)
+	stop := context.AfterFunc(ctx, cancel)
 	go func() {
 		defer close(frames)
+		defer cancel()
+		defer stop()
 		last := everheap.Version(0) // when ctx has ended
-		for f, err := range s.space.ChangesSince(ctx, s.at.Version) {
+		for f, err := range s.space.ChangesSince(either, s.at.Version) {
 			if err == nil && ctx.Err() != nil {
 				if last == 0 {
 					last = s.space.Stats().Durable
@@ -197,7 +201,7 @@ func (s *shipper) read(ctx context.Context, quit <-chan struct{}) (<-chan everhe
 			}
 			select {
 			case frames <- f:
-			case <-quit:
+			case <-reading.Done():
 				return
 			}
 		}

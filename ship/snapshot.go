@@ -75,7 +75,9 @@ func (s *shipper) make(ctx context.Context) (m made) {
 	if m.err == nil {
 		m.at, m.time, m.err = everheap.BackupPosition(io.NewSectionReader(f, 0, m.size))
 	}
-	m.err = errors.Join(m.err, f.Close())
+	if m.err = errors.Join(m.err, f.Close()); m.err != nil && ctx.Err() != nil {
+		m.err = errors.Join(everheap.ErrBusy, m.err)
+	}
 	return m
 }
 
@@ -117,20 +119,20 @@ func (s *shipper) place(m made) error {
 	return s.dir.prune(s.o.Keep, s.name)
 }
 
-// begin begins a line with a snapshot of the newest version.
+// begin begins a line with a snapshot of the newest version, and the segment for what follows it.
 func (s *shipper) begin(ctx context.Context) error {
 	s.closeSegment()
 	s.at = everheap.Position{}
 	m := s.make(ctx)
 	if err := s.place(m); err != nil {
-		if ctx.Err() != nil {
-			return errors.Join(everheap.ErrBusy, err)
-		}
 		return err
 	}
 	s.at, s.time, s.since, s.dirty = m.at, m.time, 0, m.at.Version
 	if d := s.progress.Damage; d != nil {
 		d.Next = m.at.Version
+	}
+	if err := s.openSegment(s.dir.freeName(s.at), 0); err != nil {
+		return err
 	}
 	s.tell(true)
 	return s.confirm(true)

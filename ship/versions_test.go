@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -101,18 +100,25 @@ func frames(t *testing.T, dir string) map[everheap.Position]everheap.Frame {
 	names, err := filepath.Glob(filepath.Join(dir, "changes-*.frames"))
 	spacetest.Must(t, err)
 	for _, name := range names {
-		b, err := os.ReadFile(name)
-		spacetest.Must(t, err)
-		for r := bytes.NewReader(b); ; {
-			f, err := everheap.ReadFrame(r)
-			if err == io.EOF {
-				break
-			}
-			spacetest.Must(t, err)
+		for _, f := range framesOf(t, name) {
 			all[f.Before()] = f
 		}
 	}
 	return all
+}
+
+// framesOf returns the frames of a segment, up to what is not written yet.
+func framesOf(t *testing.T, name string) (list []everheap.Frame) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	spacetest.Must(t, err)
+	for r := bytes.NewReader(b); ; {
+		f, err := everheap.ReadFrame(r)
+		if err != nil {
+			return list
+		}
+		list = append(list, f)
+	}
 }
 
 // everyVersion fails unless every version from the first snapshot to last has its frame, holds what the

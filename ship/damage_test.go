@@ -341,59 +341,179 @@ func TestRun_TwoHistories(t *testing.T) {
 // on, goes on in another segment from where they part, and a snapshot makes it the newest way; no frame of
 // the old one is written over (SH2, SH6).
 func TestRun_BroughtBack(t *testing.T) {
-	w, m := newWorld(t, 26), &model{sets: map[everheap.Version]set{}}
-	dir := w.space.Name()
-	spacetest.Must(t, m.write(w, 1, "both"))
-	spacetest.Must(t, w.space.Close())
-	copied := filepath.Join(t.TempDir(), "copy")
-	spacetest.Must(t, os.CopyFS(copied, os.DirFS(dir)))
-	longer := everheap.Version(0)
-	for _, value := range []string{"one way", "the other way"} {
-		w.space = spacetest.Open(t, dir)
-		w.m = spacetest.MapOf[int, string](t, w.space)
-		w.told()
-		for range 5 + len("the other way") - len(value) { // the first one is longer
-			spacetest.Must(t, m.write(w, 2, value))
-		}
-		_, v := w.told()
-		if value == "one way" {
-			longer = v
+	for _, c := range []struct {
+		name    string
+		shipped int // versions before the copy
+		ends    []string
+	}{{"inside a segment", 5, []string{".frames", ".frames"}}, {"where a segment begins", 0, []string{"-2.frames", ".frames"}}} {
+		t.Run(c.name, func(t *testing.T) {
+			w, m := newWorld(t, 26), &model{sets: map[everheap.Version]set{}}
+			dir := w.space.Name()
+			spacetest.Must(t, m.write(w, 1, "both"))
+			if c.shipped > 0 {
+				w.told()
+				for range c.shipped {
+					spacetest.Must(t, m.write(w, 1, "both"))
+				}
+				w.told()
+			}
 			spacetest.Must(t, w.space.Close())
-			spacetest.Must(t, os.RemoveAll(dir))
-			spacetest.Must(t, os.Rename(copied, dir))
+			copied := filepath.Join(t.TempDir(), "copy")
+			spacetest.Must(t, os.CopyFS(copied, os.DirFS(dir)))
+			longer := everheap.Version(0)
+			for _, value := range []string{"one way", "the other way"} {
+				w.space = spacetest.Open(t, dir)
+				w.m = spacetest.MapOf[int, string](t, w.space)
+				w.told()
+				for range 5 + len("the other way") - len(value) { // the first one is longer
+					spacetest.Must(t, m.write(w, 2, value))
+				}
+				_, v := w.told()
+				if value == "one way" {
+					longer = v
+					spacetest.Must(t, w.space.Close())
+					spacetest.Must(t, os.RemoveAll(dir))
+					spacetest.Must(t, os.Rename(copied, dir))
+				}
+				time.Sleep(1500 * time.Millisecond) // the commits of two histories are told apart by their times
+			}
+			damage, last := w.told()
+			w.note()
+			if damage != nil {
+				t.Errorf("%v is reported", damage)
+			}
+			got, _, err := w.restored(ship.At{})
+			spacetest.Must(t, err)
+			spacetest.Same(t, got, w.held[last])
+			for v := last - 5; v <= last; v++ {
+				dir := filepath.Join(t.TempDir(), "part")
+				_, err := ship.Restore(context.Background(), w.dir, dir, ship.At{Version: v}, nil)
+				spacetest.Must(t, err)
+				s := spacetest.Open(t, dir)
+				if got := contents(t, s); !maps.Equal(got, m.at(v)) {
+					t.Errorf("version %d holds %v, want %v", v, got, m.at(v))
+				}
+				spacetest.Must(t, s.Close())
+			}
+			var ends []string
+			segments, err := filepath.Glob(filepath.Join(w.dir, "changes-*.frames"))
+			spacetest.Must(t, err)
+			for _, name := range segments {
+				if len(framesOf(t, name)) >= 5 {
+					ends = append(ends, filepath.Base(name)[len("changes-00000000000000000004-12345678"):])
+				}
+			}
+			if !slices.Equal(ends, c.ends) {
+				t.Errorf("the segments %v end in %v, want %v", segments, ends, c.ends)
+			}
+			got, _, err = w.restored(ship.At{Version: longer})
+			spacetest.Must(t, err)
+			if !strings.Contains(fmt.Sprint(slices.Collect(maps.Values(got))), "one way") {
+				t.Errorf("version %d, which only the old way has, is something else", longer)
+			}
+		})
+	}
+}
+
+// A segment goes when nothing in it is newer than the snapshot that stays, and not while it has more (SH5).
+func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
+	w, m := newWorld(t, 27), &model{sets: map[everheap.Version]set{}}
+	w.told()
+	write := func() (last everheap.Version) {
+		for i := range 10 {
+			spacetest.Must(t, m.write(w, i, "value"))
 		}
-		time.Sleep(1500 * time.Millisecond) // the commits of two histories are told apart by their times
+		_, last = w.told()
+		return last
 	}
-	damage, last := w.told()
-	w.note()
-	if damage != nil {
-		t.Errorf("%v is reported", damage)
-	}
-	for _, at := range []ship.At{{}, {Version: last}} {
-		got, _, err := w.restored(at)
-		spacetest.Must(t, err)
-		spacetest.Same(t, got, w.held[last])
-	}
-	for v := last - 5; v <= last; v++ {
-		dir := filepath.Join(t.TempDir(), "part")
-		_, err := ship.Restore(context.Background(), w.dir, dir, ship.At{Version: v}, nil)
-		spacetest.Must(t, err)
-		s := spacetest.Open(t, dir)
-		if got := contents(t, s); !maps.Equal(got, m.at(v)) {
-			t.Errorf("version %d holds %v, want %v", v, got, m.at(v))
-		}
-		spacetest.Must(t, s.Close())
-	}
-	for _, name := range []string{"-2.frames", ".frames"} {
-		segments, err := filepath.Glob(filepath.Join(w.dir, "changes-????????????????????-????????"+name))
-		spacetest.Must(t, err)
-		if len(segments) != 1 || len(framesOf(t, segments[0])) < 5 {
-			t.Errorf("the segments %v with frames end in %s", segments, name)
+	old := write()
+	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir)) // which does not end the segment
+	last := write()
+	time.Sleep(1200 * time.Millisecond)
+	spacetest.Must(t, ship.Prune(w.dir, time.Second))
+	for v := old; v <= last; v++ {
+		if got, _, err := ship.Plan(w.dir, ship.At{Version: v}); err != nil || got != v {
+			t.Errorf("version %d would be restored as %d: %v", v, got, err)
 		}
 	}
-	got, _, err := w.restored(ship.At{Version: longer})
+	if _, _, err := ship.Plan(w.dir, ship.At{Version: old - 1}); !errors.Is(err, everheap.ErrNotFound) {
+		t.Errorf("version %d is too old: %v", old-1, err)
+	}
+	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir))
+	time.Sleep(1200 * time.Millisecond)
+	spacetest.Must(t, ship.Prune(w.dir, time.Second))
+	if all := frames(t, w.dir); len(all) != 0 {
+		t.Errorf("%d frames are there still", len(all))
+	}
+	if got, _, err := ship.Plan(w.dir, ship.At{}); err != nil || got != last {
+		t.Errorf("the newest version would be %d, want %d: %v", got, last, err)
+	}
+}
+
+// A frame that follows another version than the last one is not written (SH3).
+func TestShipper_FrameThatDoesNotFollow(t *testing.T) {
+	w, m := newWorld(t, 28), &model{sets: map[everheap.Version]set{}}
+	w.told()
+	for i := range 3 {
+		spacetest.Must(t, m.write(w, i, "value"))
+	}
+	w.told()
+	_, list := lastSegment(t, w.dir)
+	other := list[1].Before()
+	other.Chain++
+	for _, at := range []everheap.Position{other, list[0].Before(), list[2].Before()} {
+		dir := filepath.Join(t.TempDir(), "wrong")
+		if err := ship.Take(dir, at, list[1]); !errors.Is(err, everheap.ErrNotKept) {
+			t.Errorf("after version %d: %v, want ErrNotKept", at.Version, err)
+		}
+		if len(frames(t, dir)) != 0 {
+			t.Errorf("after version %d the frame is written", at.Version)
+		}
+	}
+}
+
+// The history of a directory is told from any version on, and ends where a segment is missing.
+func TestHistory(t *testing.T) {
+	w, m := newWorld(t, 29), &model{sets: map[everheap.Version]set{}}
+	w.told()
+	for i := range 10 {
+		spacetest.Must(t, m.write(w, i, fmt.Sprint("value ", i)))
+	}
+	_, last := w.told()
+	_, list := lastSegment(t, w.dir)
+	for _, since := range []everheap.Version{0, list[0].Version(), last - 3, last} {
+		r, all, err := ship.History(w.dir, since)
+		spacetest.Must(t, err)
+		next := max(since+1, list[0].Version())
+		for f, err := range all {
+			spacetest.Must(t, err)
+			if f.Version() != next {
+				t.Fatalf("version %d comes after %d", f.Version(), next-1)
+			}
+			next++
+			for c, err := range r.Changes(f) {
+				spacetest.Must(t, err)
+				s := m.sets[f.Version()]
+				if c.What != "set" || string(c.Key) != fmt.Sprint(s.key) || string(c.Value) != fmt.Sprintf("%q", s.value) {
+					t.Errorf("version %d: %s %s = %s", f.Version(), c.What, c.Key, c.Value)
+				}
+			}
+		}
+		if next != last+1 {
+			t.Errorf("since version %d the last one is %d, want %d", since, next-1, last)
+		}
+	}
+	spacetest.Must(t, m.write(w, 1, "more"))
+	spacetest.Must(t, w.space.Sync(context.Background()))
+	name, _ := lastSegment(t, w.dir)
+	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir))
+	spacetest.Must(t, os.Remove(name))
+	_, all, err := ship.History(w.dir, list[0].Version()-1)
 	spacetest.Must(t, err)
-	if !strings.Contains(fmt.Sprint(slices.Collect(maps.Values(got))), "one way") {
-		t.Errorf("version %d, which only the old way has, is something else", longer)
+	for _, err = range all {
+	}
+	damage := (*ship.Damage)(nil)
+	if !errors.As(err, &damage) || !damage.Missing || damage.File != name {
+		t.Errorf("the history ends with %v, want that %s is missing", err, name)
 	}
 }

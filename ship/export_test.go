@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"time"
 
 	"github.com/everheap/everheap"
 )
@@ -38,4 +39,22 @@ func SnapshotOnly(ctx context.Context, space *everheap.Space, dir string) error 
 	}
 	defer s.close()
 	return s.place(s.make(ctx))
+}
+
+// Prune removes what versions within an age do not need.
+func Prune(dir string, keep time.Duration) error {
+	d := &directory{path: dir}
+	return d.prune(keep, "")
+}
+
+// Take offers a frame to who has written another version than it follows.
+func Take(dir string, at everheap.Position, f everheap.Frame) error {
+	d, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	s := &shipper{dir: d, at: at}
+	s.o.setDefaults()
+	defer s.closeSegment()
+	return s.take(f, nil)
 }

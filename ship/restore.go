@@ -204,19 +204,28 @@ func (d *directory) plan(ctx context.Context, s start, at At, tried map[everheap
 	case err != nil:
 		return last, err
 	}
-	gap, next, err := d.later(w)
-	switch {
-	case err != nil:
+	if err := d.broken(w); err != nil {
 		return last, err
-	case w.damage != nil && (gap || !w.damage.torn):
-		w.damage.Next = next
-		return last, w.damage
-	case gap:
-		return last, &Damage{File: d.join(segmentName(last, 0)), Missing: true, Last: last.Version, Next: next}
-	case at.Version > last.Version:
+	}
+	if at.Version > last.Version {
 		return last, fmt.Errorf("%w: %s ends with version %d, of %s; version %d is newer", everheap.ErrNotFound, d.path, last.Version, w.time.Format(time.RFC3339), at.Version)
 	}
 	return last, nil
+}
+
+// broken returns an error if frames end where something is damaged or missing.
+func (d *directory) broken(w walk) error {
+	gap, next, err := d.later(w)
+	switch {
+	case err != nil:
+		return err
+	case w.damage != nil && (gap || !w.damage.torn):
+		w.damage.Next = next
+		return w.damage
+	case gap:
+		return &Damage{File: d.join(segmentName(w.at, 0)), Missing: true, Last: w.at.Version, Next: next}
+	}
+	return nil
 }
 
 // each calls fn with the frames that follow a snapshot, in order, until it returns an error, and returns
@@ -224,11 +233,13 @@ func (d *directory) plan(ctx context.Context, s start, at At, tried map[everheap
 func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error) {
 	w := walk{at: s.position, time: s.committed}
 	i, ok := d.named(w.at, -1)
-	if !ok {
-		var damage *Damage
-		var err error
-		if i, ok, damage, err = d.holding(w.at, -1); err != nil {
+	if !ok || d.straight {
+		j, holds, damage, err := d.holding(w.at, -1)
+		if err != nil {
 			return w, err
+		}
+		if holds {
+			i, ok = j, true
 		}
 		if !ok && damage != nil && !damage.torn && !d.begins(w.at) {
 			damage.Last = w.at.Version // what follows may be there, and cannot be read

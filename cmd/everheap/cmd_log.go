@@ -16,11 +16,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/ship"
 )
 
 // logCmd prints versions.
 type logCmd struct {
-	Space  string `arg:"" help:"Registered name or directory of the space; or a file with frames."`
+	Space  string `arg:"" help:"Registered name or directory of the space; or a file with frames; or the directory that everheap ship has kept up to date."`
 	Since  uint64 `help:"Begin after this version; without it, with the oldest one that is kept for a subscription, or with --follow after the newest one." placeholder:"VERSION"`
 	Follow bool   `short:"f" help:"Go on with each new version, until interrupted."`
 	JSON   bool   `name:"json" help:"Print JSON lines."`
@@ -39,6 +40,9 @@ func (c *logCmd) Run(ctx context.Context, std *streams) error {
 		if _, err := (spaceArg{c.Space}).dir(); err != nil { // else a space has the name
 			return c.file(std)
 		}
+	}
+	if isShipped(c.Space) {
+		return c.shipped(std)
 	}
 	err := spaceArg{c.Space}.read(std, func(s *everheap.Space) error { return c.print(ctx, s, std) })
 	if err != nil && ctx.Err() != nil {
@@ -70,6 +74,29 @@ func (c *logCmd) print(ctx context.Context, s *everheap.Space, std *streams) err
 			err = out.Flush()
 		}
 		if n++; err != nil || c.Count == n || !c.Follow && f.Version() >= last {
+			return err
+		}
+	}
+	return nil
+}
+
+// shipped prints the versions that were shipped to a directory.
+func (c *logCmd) shipped(std *streams) error {
+	if c.Follow {
+		return fmt.Errorf("--follow needs the space; %s is a directory that it was shipped to", c.Space)
+	}
+	told, frames, err := ship.History(c.Space, everheap.Version(c.Since))
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(std.out)
+	defer out.Flush()
+	n := 0
+	for f, err := range frames {
+		if err == nil {
+			err = c.one(told, f, out)
+		}
+		if n++; err != nil || n == c.Count {
 			return err
 		}
 	}

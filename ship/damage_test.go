@@ -297,6 +297,7 @@ func TestRun_TwoHistories(t *testing.T) {
 		spacetest.Must(t, m.write(w, i, "old"))
 	}
 	_, end := w.told()
+	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir))
 	before := frames(t, w.dir)
 	dir := filepath.Join(t.TempDir(), "again")
 	done, err := ship.Restore(context.Background(), w.dir, dir, ship.At{Version: end - 20}, nil)
@@ -335,6 +336,19 @@ func TestRun_TwoHistories(t *testing.T) {
 	if v, _, err := ship.Plan(w.dir, ship.At{Version: done.Version}); err != nil || v != done.Version {
 		t.Errorf("version %d, which both have: %d, %v", done.Version, v, err)
 	}
+	// A snapshot that cannot be read is not made up for by one of the other history.
+	snapshots, err := filepath.Glob(filepath.Join(w.dir, "snapshot-*.backup"))
+	spacetest.Must(t, err)
+	if len(snapshots) != 3 {
+		t.Fatalf("the snapshots are %v", snapshots)
+	}
+	b, err := os.ReadFile(snapshots[1])
+	spacetest.Must(t, err)
+	b[len(b)/2] ^= 16
+	spacetest.Must(t, os.WriteFile(snapshots[1], b, 0o600))
+	if _, _, err := w.restored(ship.At{}); !errors.Is(err, everheap.ErrCorrupt) || !strings.Contains(err.Error(), snapshots[1]) {
+		t.Errorf("with a damaged snapshot: %v", err)
+	}
 }
 
 // A space that was brought back from a copy of its files, where the directory knows how it once went
@@ -364,7 +378,9 @@ func TestRun_BroughtBack(t *testing.T) {
 			for _, value := range []string{"one way", "the other way"} {
 				w.space = spacetest.Open(t, dir)
 				w.m = spacetest.MapOf[int, string](t, w.space)
-				w.told()
+				if value == "one way" || c.shipped == 0 { // else the snapshot comes when there are versions already
+					w.told()
+				}
 				for range 5 + len("the other way") - len(value) { // the first one is longer
 					spacetest.Must(t, m.write(w, 2, value))
 				}

@@ -442,7 +442,10 @@ func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
 		_, last = w.told()
 		return last
 	}
-	old := write()
+	write()
+	spacetest.Must(t, m.write(w, 1, "inside"))
+	spacetest.Must(t, w.space.Sync(context.Background()))
+	old := w.space.Stats().Version
 	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir)) // which does not end the segment
 	last := write()
 	time.Sleep(1200 * time.Millisecond)

@@ -56,10 +56,14 @@ func scan(path string, first everheap.Version, fn func(f everheap.Frame, end int
 		return 0, err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
 	r := bufio.NewReaderSize(file, 1<<20)
 	last := max(first, 1) - 1
 	for {
-		f, err := everheap.ReadFrame(r)
+		f, err := readFrame(r, info.Size()-end)
 		switch {
 		case err == io.EOF:
 			return end, nil
@@ -77,6 +81,20 @@ func scan(path string, first everheap.Version, fn func(f everheap.Frame, end int
 		}
 		end, last = end+int64(len(f.Bytes())), f.Version()
 	}
+}
+
+// readFrame is everheap.ReadFrame for a reader that has so many bytes, of which others may append more.
+func readFrame(r *bufio.Reader, left int64) (everheap.Frame, error) {
+	head, _ := r.Peek(format.ChangeHeadSize)
+	h, ok := format.DecodeChangeHead(head)
+	if size := int64(len(head)) + int64(h.Size); ok && size <= left {
+		b := make([]byte, size)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return everheap.Frame{}, err
+		}
+		return everheap.ParseFrame(b)
+	}
+	return everheap.ReadFrame(r)
 }
 
 // torn reports whether a file has from an offset on what a kill or a loss of power leaves: the

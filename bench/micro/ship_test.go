@@ -54,9 +54,17 @@ func (s *shipped) newest() everheap.Version {
 	return s.space.Stats().Version
 }
 
-// catchUp ships until the newest version is in the directory.
-func (s *shipped) catchUp() {
-	spacetest.Must(s.b, ship.Run(context.Background(), s.space, s.dir, ship.Options{Once: s.newest(), Retain: 384 << 20}))
+// catchUp ships until the newest version is in the directory, and returns how long that has taken since it has
+// found where to go on.
+func (s *shipped) catchUp() (took time.Duration) {
+	var began time.Time
+	spacetest.Must(s.b, ship.Run(context.Background(), s.space, s.dir, ship.Options{Once: s.newest(), Retain: 384 << 20, Report: func(ship.Progress) {
+		if began.IsZero() {
+			began = time.Now()
+		}
+		took = time.Since(began)
+	}}))
+	return took
 }
 
 func init() { spacetest.Children["shipping"] = shippingChild }
@@ -89,6 +97,7 @@ func shippingChild() int {
 	if err != nil {
 		return spacetest.Failed("shipping", err)
 	}
+	spacetest.Say("cpu", spacetest.UsedCPU().Nanoseconds())
 	return 0
 }
 
@@ -110,10 +119,7 @@ func (s *shipped) rates(n int) (journal, directory time.Duration) {
 		s.set(i)
 	}
 	s.newest()
-	journal = time.Since(began)
-	began = time.Now()
-	s.catchUp()
-	return journal, time.Since(began)
+	return time.Since(began), s.catchUp()
 }
 
 // BenchmarkShip ships versions that are durable, in turns with the commits that make them and one sync of
@@ -194,11 +200,14 @@ func BenchmarkShip_Lag(b *testing.B) {
 	}
 }
 
-// loop writes n versions as fast as it goes, or at a rate, and returns what a Set takes: the mean, and the
-// time that 99 of 100 are below.
-func (s *shipped) loop(n, rate int) (mean, p99 float64) {
+// cost is what a loop of Sets costs: what one takes, the time that 99 of 100 are below, and the processor
+// time of the process that one costs.
+type cost struct{ mean, p99, cpu float64 }
+
+// loop writes n versions as fast as it goes, or at a rate.
+func (s *shipped) loop(n, rate int) (c cost) {
 	times := make([]float64, n)
-	began := time.Now()
+	used, began := spacetest.UsedCPU(), time.Now()
 	for i := range n {
 		if rate > 0 {
 			pace(began, i, rate)
@@ -206,14 +215,16 @@ func (s *shipped) loop(n, rate int) (mean, p99 float64) {
 		at := time.Now()
 		s.set(i)
 		times[i] = float64(time.Since(at))
-		mean += times[i] / float64(n)
+		c.mean += times[i] / float64(n)
 	}
+	c.cpu = float64(spacetest.UsedCPU()-used) / float64(n)
 	slices.Sort(times)
-	return mean, times[n*99/100]
+	c.p99 = times[n*99/100]
+	return c
 }
 
-// BenchmarkShip_Cost is what a Set takes while another process ships, of what it takes without: the medians of rounds
-// in turns.
+// BenchmarkShip_Cost is what a Set takes while another process ships, of what it takes without, and what
+// its process computes for it: the medians of rounds in turns. ship-µs is what the other process computes for a version.
 func BenchmarkShip_Cost(b *testing.B) {
 	for _, rate := range []int{0, 10_000, 1000} {
 		name := "full"
@@ -226,29 +237,34 @@ func BenchmarkShip_Cost(b *testing.B) {
 			s.loop(10_000, 0) // warm
 			n := 50_000
 			if rate > 0 {
-				n = rate
+				n = 2 * rate
 			}
-			var means, p99s []float64
+			var means, p99s, cpus, others []float64
 			for b.Loop() {
-				mean, p99, meanWith, p99With := s.costs(n, rate)
-				means, p99s = append(means, meanWith/mean), append(p99s, p99With/p99)
+				without, with, other := s.costs(n, rate)
+				means, p99s = append(means, with.mean/without.mean), append(p99s, with.p99/without.p99)
+				cpus, others = append(cpus, with.cpu/without.cpu), append(others, other/1000)
 			}
-			slices.Sort(means)
-			slices.Sort(p99s)
+			middle := func(list []float64) float64 { slices.Sort(list); return list[len(list)/2] }
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(means[len(means)/2], "×mean")
-			b.ReportMetric(p99s[len(p99s)/2], "×p99")
+			b.ReportMetric(middle(means), "×mean")
+			b.ReportMetric(middle(p99s), "×p99")
+			b.ReportMetric(middle(cpus), "×cpu")
+			b.ReportMetric(middle(others), "ship-µs")
 		})
 	}
 }
 
-// costs is a round of the loop without shipping and one with it.
-func (s *shipped) costs(n, rate int) (mean, p99, meanWith, p99With float64) {
-	mean, p99 = s.loop(n, rate)
-	_, stop := s.shipping()
-	meanWith, p99With = s.loop(n, rate)
+// costs is a round of the loop without shipping and one with it, and what the process that ships computes, in
+// nanoseconds for a version.
+func (s *shipped) costs(n, rate int) (without, with cost, other float64) {
+	without = s.loop(n, rate)
+	c, stop := s.shipping()
+	with = s.loop(n, rate)
 	stop()
-	return mean, p99, meanWith, p99With
+	_, err := fmt.Sscan(c.Rest("cpu"), &other)
+	spacetest.Must(s.b, err)
+	return without, with, other / float64(n)
 }
 
 // The benchmarks measure what they say: all versions come to the directory, and each has its time.
@@ -260,8 +276,8 @@ func TestShip_Measured(t *testing.T) {
 	if lags := s.lags(200, 10_000); len(lags) != 200 || lags[0] < 0 {
 		t.Errorf("%d lags, from %v on", len(lags), lags[0])
 	}
-	if mean, p99, meanWith, p99With := s.costs(200, 10_000); min(mean, p99, meanWith, p99With) <= 0 {
-		t.Errorf("%v %v %v %v", mean, p99, meanWith, p99With)
+	if without, with, other := s.costs(200, 10_000); min(without.mean, without.p99, with.mean, with.p99, other) <= 0 {
+		t.Errorf("%v %v %v", without, with, other)
 	}
 	s.catchUp()
 	dir := filepath.Join(t.TempDir(), "restored")

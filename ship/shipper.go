@@ -139,11 +139,14 @@ func (s *shipper) confirm(now bool) error {
 // follow appends frames until ctx ends, and makes snapshots beside that.
 func (s *shipper) follow(ctx context.Context) error {
 	reading, quit := context.WithCancel(context.Background())
-	frames, failed := s.read(ctx, reading)
+	frames, ended := newQueue(), make(chan struct{})
+	go func() {
+		defer close(ended)
+		frames.end(s.read(ctx, reading, frames, s.at.Version))
+	}()
 	defer func() {
 		quit()
-		for range frames { // until the reader has ended
-		}
+		<-ended
 		s.abandon()
 	}()
 	tick := time.NewTicker(confirmEvery)
@@ -151,11 +154,12 @@ func (s *shipper) follow(ctx context.Context) error {
 	for s.o.Once == 0 || s.at.Version < s.o.Once {
 		s.startIfDue(ctx)
 		select {
-		case f, ok := <-frames:
-			if !ok {
-				return <-failed
+		case <-frames.more:
+			list, err := frames.take()
+			if err == nil {
+				err = s.take(list)
 			}
-			if err := s.take(f, frames); err != nil {
+			if err != nil {
 				return err
 			}
 		case m := <-s.making.made():
@@ -174,46 +178,37 @@ func (s *shipper) follow(ctx context.Context) error {
 	return nil
 }
 
-// read yields what follows, and when ctx has ended what was durable then. It ends when reading has, and says
-// why in failed before frames is closed.
-func (s *shipper) read(ctx, reading context.Context) (<-chan everheap.Frame, <-chan error) {
-	frames := make(chan everheap.Frame, 1024)
-	failed := make(chan error, 1)
+// read puts what follows a version into a queue, and when ctx has ended what was durable then. It ends when reading
+// has, and returns why.
+func (s *shipper) read(ctx, reading context.Context, frames *queue, since everheap.Version) error {
 	either, cancel := context.WithCancel(reading)
-	stop := context.AfterFunc(ctx, cancel)
-	go func() {
-		defer close(frames)
-		defer cancel()
-		defer stop()
-		last := everheap.Version(0) // when ctx has ended
-		for f, err := range s.space.ChangesSince(either, s.at.Version) {
-			if err == nil && ctx.Err() != nil {
-				if last == 0 {
-					last = s.space.Stats().Durable
-				}
-				if f.Version() > last {
-					err = fmt.Errorf("%w: %w", everheap.ErrBusy, ctx.Err())
-				}
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	last := everheap.Version(0) // when ctx has ended
+	for f, err := range s.space.ChangesSince(either, since) {
+		if err == nil && ctx.Err() != nil {
+			if last == 0 {
+				last = s.space.Stats().Durable
 			}
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case frames <- f:
-			case <-reading.Done():
-				return
+			if f.Version() > last {
+				err = fmt.Errorf("%w: %w", everheap.ErrBusy, ctx.Err())
 			}
 		}
-	}()
-	return frames, failed
+		if err != nil {
+			return err
+		}
+		if !frames.put(reading, f) {
+			break
+		}
+	}
+	return reading.Err()
 }
 
-// take appends a frame, and whatever others are at hand, with one sync.
-func (s *shipper) take(f everheap.Frame, more <-chan everheap.Frame) error {
+// take appends frames, with one sync if they fit into the segment.
+func (s *shipper) take(list []everheap.Frame) error {
 	var batch []byte
 	n := uint64(0)
-	for {
+	for _, f := range list {
 		if f.Before() != s.at { // SH3
 			if err := s.write(batch, n); err != nil {
 				return err
@@ -224,7 +219,7 @@ func (s *shipper) take(f everheap.Frame, more <-chan everheap.Frame) error {
 			if err := s.write(batch, n); err != nil {
 				return err
 			}
-			batch, n = nil, 0
+			batch, n = batch[:0], 0
 			s.closeSegment()
 			if err := s.openSegment(s.dir.freeName(s.at), 0); err != nil {
 				return err
@@ -233,18 +228,8 @@ func (s *shipper) take(f everheap.Frame, more <-chan everheap.Frame) error {
 		batch = append(batch, f.Bytes()...)
 		n++
 		s.at, s.time = f.Position(), f.Time()
-		if len(batch) < batchBytes {
-			select {
-			case next, ok := <-more:
-				if ok {
-					f = next
-					continue
-				}
-			default:
-			}
-		}
-		return s.write(batch, n)
 	}
+	return s.write(batch, n)
 }
 
 // write appends frames to the segment and syncs it (SH1).

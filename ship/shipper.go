@@ -139,10 +139,10 @@ func (s *shipper) confirm(now bool) error {
 // follow appends frames until ctx ends, and makes snapshots beside that.
 func (s *shipper) follow(ctx context.Context) error {
 	reading, quit := context.WithCancel(context.Background())
-	frames, ended := newQueue(), make(chan struct{})
+	frames, ended, since := newQueue(), make(chan struct{}), s.at.Version
 	go func() {
 		defer close(ended)
-		frames.end(s.read(ctx, reading, frames, s.at.Version))
+		frames.end(s.read(ctx, reading, frames, since))
 	}()
 	defer func() {
 		quit()

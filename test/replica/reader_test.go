@@ -3,14 +3,18 @@ package replica_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
@@ -131,4 +135,70 @@ func TestFrameReader_KeysAndValues(t *testing.T) {
 	check("a late beginning", everheap.NewFrameReader(s), want[7])
 	all = framesSince(t, s, all[0].Version())
 	check("going on", r, name+` set  "fay" {"Name":"Fay","Age":5,"Legs":8}`)
+}
+
+// Whatever a frame says, a FrameReader tells it or says that it is none, and what it tells is bounded by
+// the size of the frame.
+func TestFrameReader_AnyBytes(t *testing.T) {
+	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
+	_, err := s.Subscribe("test", 0)
+	spacetest.Must(t, err)
+	begin := s.Stats().Version
+	pets := spacetest.MapOf[string, pet](t, s)
+	deep, err := everheap.OpenMap[int, map[string][]*pet](s, "deep")
+	spacetest.Must(t, err)
+	list, err := everheap.OpenList[any](s, "list")
+	spacetest.Must(t, err)
+	single, err := everheap.OpenRef(s, "single", "")
+	spacetest.Must(t, err)
+	spacetest.Must(t, s.Update(context.Background(), func(tx *everheap.Tx) error {
+		p := &pet{"Ada", 4, 1}
+		err := errors.Join(pets.Set(tx, "ada", *p), deep.Set(tx, 1, map[string][]*pet{"a": {p, p}, "b": {p}}), single.Set(tx, "text"))
+		return errors.Join(err, list.Append(tx, "first"))
+	}))
+	spacetest.Must(t, s.Checkpoint("now"))
+	all := framesSince(t, s, begin)
+	var ops []byte
+	for _, f := range all {
+		ops = append(ops, f.Bytes()[format.ChangeHeadSize:]...)
+	}
+	if got := tellFrames(t, everheap.NewFrameReader(nil), all); len(got) < 10 {
+		t.Fatalf("%d changes are told", len(got))
+	}
+	rng := rand.New(rand.NewPCG(7, 7))
+	told, refused := 0, 0
+	for range 3000 {
+		b := format.AppendChangeHead(nil, format.ChangeHead{Tag: 1, Version: 9, Before: 1, Chain: 2})
+		b = append(b, ops...)
+		for range 1 + rng.IntN(6) {
+			at := format.ChangeHeadSize + rng.IntN(len(b)-format.ChangeHeadSize)
+			switch rng.IntN(3) {
+			case 0:
+				b[at] ^= 1 << rng.IntN(8)
+			case 1:
+				b[at] = byte(rng.Uint32())
+			default:
+				binary.LittleEndian.PutUint64(b[min(at&^7, len(b)-8):], uint64(rng.IntN(len(b))))
+			}
+		}
+		format.SealChange(b)
+		f, err := everheap.ParseFrame(b)
+		spacetest.Must(t, err)
+		for c, err := range everheap.NewFrameReader(nil).Changes(f) {
+			switch {
+			case errors.Is(err, everheap.ErrCorrupt):
+				refused++
+			case err != nil:
+				t.Fatal(err)
+			default:
+				told++
+			}
+			if len(c.Key)+len(c.Value) > 2<<20+128*len(b) {
+				t.Fatalf("%d bytes are told of a frame of %d", len(c.Key)+len(c.Value), len(b))
+			}
+		}
+	}
+	if told < 3000 || refused < 100 {
+		t.Errorf("%d changes are told, and %d frames refused: too few to show anything", told, refused)
+	}
 }

@@ -98,7 +98,7 @@ func (w *world) told() (found *ship.Damage, last everheap.Version) {
 // Damage of what was confirmed is reported, and the file stays as it is; what is after it restores again
 // from a snapshot, and versions that are lost are named (SH2, SH4, SH6).
 func TestRun_DamageOfWhatIsNotKept(t *testing.T) {
-	w, m := newWorld(t, 21), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 21, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for i := range 20 {
 		spacetest.Must(t, m.write(w, i, "before"))
@@ -223,7 +223,7 @@ func newestFrame(t *testing.T, dir string) (v everheap.Version) {
 // A snapshot that was made before the frames came so far changes nothing: its version restores, those before it
 // are named as missing, and get their frames when Run goes on (SH1, SH3, SH6).
 func TestRun_SnapshotAheadOfFrames(t *testing.T) {
-	w, m := newWorld(t, 23), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 23, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for i := range 10 {
 		spacetest.Must(t, m.write(w, i, "first"))
@@ -256,7 +256,7 @@ func TestRun_SnapshotAheadOfFrames(t *testing.T) {
 
 // From a directory whose newest snapshots are damaged, an older one leads to the same version.
 func TestRestore_DamagedSnapshot(t *testing.T) {
-	w, m := newWorld(t, 24), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 24, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for range 2 {
 		for i := range 10 {
@@ -291,7 +291,7 @@ func TestRestore_DamagedSnapshot(t *testing.T) {
 // A space that was restored to an older version, and is shipped into the same directory, is the newest
 // history there; versions that only the older one has can be restored still, and nothing is written over.
 func TestRun_TwoHistories(t *testing.T) {
-	w, m := newWorld(t, 25), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 25, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for i := range 30 {
 		spacetest.Must(t, m.write(w, i, "old"))
@@ -304,7 +304,7 @@ func TestRun_TwoHistories(t *testing.T) {
 	spacetest.Must(t, err)
 	time.Sleep(2 * time.Second) // the commits of two histories are told apart by their times
 	old := w.space
-	w.space = spacetest.Open(t, dir)
+	w.space = spacetest.Open(t, dir, spacetest.WithoutBackground())
 	w.m = spacetest.MapOf[int, string](t, w.space)
 	m.sets = map[everheap.Version]set{}
 	for i := range 5 {
@@ -361,7 +361,7 @@ func TestRun_BroughtBack(t *testing.T) {
 		ends    []string
 	}{{"inside a segment", 5, []string{".frames", ".frames"}}, {"where a segment begins", 0, []string{"-2.frames", ".frames"}}} {
 		t.Run(c.name, func(t *testing.T) {
-			w, m := newWorld(t, 26), &model{sets: map[everheap.Version]set{}}
+			w, m := newWorld(t, 26, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 			dir := w.space.Name()
 			spacetest.Must(t, m.write(w, 1, "both"))
 			if c.shipped > 0 {
@@ -376,7 +376,7 @@ func TestRun_BroughtBack(t *testing.T) {
 			spacetest.Must(t, os.CopyFS(copied, os.DirFS(dir)))
 			longer := everheap.Version(0)
 			for _, value := range []string{"one way", "the other way"} {
-				w.space = spacetest.Open(t, dir)
+				w.space = spacetest.Open(t, dir, spacetest.WithoutBackground())
 				w.m = spacetest.MapOf[int, string](t, w.space)
 				if value == "one way" || c.shipped == 0 { // else the snapshot comes when there are versions already
 					w.told()
@@ -433,7 +433,7 @@ func TestRun_BroughtBack(t *testing.T) {
 
 // A segment goes when nothing in it is newer than the snapshot that stays, and not while it has more (SH5).
 func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
-	w, m := newWorld(t, 27), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 27, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	write := func() (last everheap.Version) {
 		for i := range 10 {
@@ -471,7 +471,7 @@ func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
 
 // A frame that follows another version than the last one is not written (SH3).
 func TestShipper_FrameThatDoesNotFollow(t *testing.T) {
-	w, m := newWorld(t, 28), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 28, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for i := range 3 {
 		spacetest.Must(t, m.write(w, i, "value"))
@@ -493,7 +493,7 @@ func TestShipper_FrameThatDoesNotFollow(t *testing.T) {
 
 // The history of a directory is told from any version on, and ends where a segment is missing.
 func TestHistory(t *testing.T) {
-	w, m := newWorld(t, 29), &model{sets: map[everheap.Version]set{}}
+	w, m := newWorld(t, 29, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
 	for i := range 10 {
 		spacetest.Must(t, m.write(w, i, fmt.Sprint("value ", i)))

@@ -30,9 +30,9 @@ type world struct {
 	times map[everheap.Version]time.Time
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
+func newWorld(t *testing.T, seed uint64, opts ...everheap.Option) *world {
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 2)), dir: filepath.Join(t.TempDir(), "shipped"), held: map[everheap.Version]spacetest.Dump{}, times: map[everheap.Version]time.Time{}}
-	w.space = spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
+	w.space = spacetest.Open(t, filepath.Join(t.TempDir(), "space"), opts...)
 	w.m = spacetest.MapOf[int, string](t, w.space)
 	w.note()
 	return w
@@ -151,7 +151,7 @@ func TestRun_RestoresAnyVersion(t *testing.T) {
 	got, _, err := w.restored(ship.At{})
 	spacetest.Must(t, err)
 	spacetest.Same(t, got, w.held[last])
-	if _, _, err := w.restored(ship.At{Version: last + 1}); !errors.Is(err, everheap.ErrNotFound) || !strings.Contains(err.Error(), "ends with version") {
+	if _, _, err := w.restored(ship.At{Version: last + 1000}); !errors.Is(err, everheap.ErrNotFound) || !strings.Contains(err.Error(), "ends with version") {
 		t.Errorf("a version that is to come: %v", err)
 	}
 	if _, _, err := w.restored(ship.At{Version: 1}); !errors.Is(err, everheap.ErrNotFound) || !strings.Contains(err.Error(), "begins with version") {
@@ -272,7 +272,7 @@ func TestRun_Killed(t *testing.T) {
 	last := w.shipping(ship.Options{})()
 	got, done, err := w.restored(ship.At{})
 	spacetest.Must(t, err)
-	if done.Version != last {
+	if done.Version < last { // the background may have made an empty one
 		t.Errorf("version %d is restored, want %d", done.Version, last)
 	}
 	spacetest.Same(t, got, w.held[last])

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everheap/everheap/internal/changes"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/naming"
 	"github.com/everheap/everheap/internal/object"
@@ -43,8 +44,7 @@ type FrameChange struct {
 	Name   string // that leads to the object from then on, or no longer; or that of the checkpoint
 }
 
-// Changes sums up what the frame does, in its order. Values are not told: apply the frame to a Replica,
-// and look there.
+// Changes sums up what the frame does, in its order. A FrameReader tells keys and values.
 func (f Frame) Changes() ([]FrameChange, error) {
 	list, err := object.Summarize(f.frame.Ops())
 	out := make([]FrameChange, len(list))
@@ -58,6 +58,92 @@ func (f Frame) Changes() ([]FrameChange, error) {
 		err = &CorruptError{File: "the change frame", What: err.Error()}
 	}
 	return out, err
+}
+
+// EntryChange is one change of a frame, as people read it.
+type EntryChange struct {
+	FrameChange
+	Collection string // name that leads to the object; "": none is known
+	Key, Value []byte // as JSON; nil: there is none, or it cannot be told. An element's key is its index; that of a truncation is how many are left
+	Size       int    // bytes that the frame has of it
+	Known      bool   // the types of the object are known; else Key and Value cannot be told
+}
+
+// FrameReader tells what frames change, one change after the other, with keys and values. Frames say
+// the types only of collections that they make; of others it learns them from the space that the frames are
+// of, or from a backup. It is used by one goroutine.
+type FrameReader struct {
+	space  *Space
+	teller *object.Teller
+	at     Frame
+}
+
+// NewFrameReader returns a FrameReader for the frames of a space; nil: the space is not at hand.
+func NewFrameReader(space *Space) *FrameReader {
+	r := &FrameReader{space: space, teller: object.NewTeller()}
+	if space != nil {
+		r.teller.Find = func() bool { return space.View(r.learn) == nil }
+	}
+	return r
+}
+
+// LearnBackup learns the types from a backup of the version before the first frame. Errors: those of b,
+// ErrCorrupt.
+func (r *FrameReader) LearnBackup(b io.Reader) error {
+	err := r.teller.Backup(b)
+	if failure.Damaged(err) {
+		err = &CorruptError{File: "the backup", What: err.Error()}
+	}
+	return err
+}
+
+// learn learns of objects that frames from the one at hand on need, and do not make: those are now
+// what they were.
+func (r *FrameReader) learn(tx *Tx) error {
+	made, needed := map[uint64]bool{}, map[uint64]bool{}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // nobody may be making versions durable
+	defer cancel()
+	for f, err := range r.space.ChangesSince(ctx, r.at.Version()-1) {
+		if err == nil {
+			err = object.Needed(f.frame.Ops(), func(i uint64) { made[i] = true }, func(i uint64) { needed[i] = true })
+		}
+		if err != nil {
+			return err
+		}
+		if f.Version() >= tx.Version() {
+			break
+		}
+	}
+	for i := range needed { // also of what is not found, so that nobody looks for it again
+		if l, t := tx.engine.LayoutOf(format.MakeID(r.at.frame.Tag, i)); made[i] {
+			r.teller.Learn(i, object.Layout{}, nil)
+		} else {
+			r.teller.Learn(i, l, t)
+		}
+	}
+	list, err := tx.Collections()
+	for _, c := range list {
+		r.teller.Name(format.ID(c.ID).Index(), c.Name)
+	}
+	return err
+}
+
+// Changes yields the changes of a frame. A FrameReader gets all frames that follow each other, in their
+// order. The last round has the error ErrCorrupt if the frame is none that a space has made.
+func (r *FrameReader) Changes(f Frame) iter.Seq2[EntryChange, error] {
+	return func(yield func(EntryChange, error) bool) {
+		r.at = f
+		err := r.teller.Tell(f.frame.Ops(), func(c *object.Change) bool {
+			out := EntryChange{FrameChange{What: c.What(), Count: c.Count, Name: c.Name}, c.Collection, c.Key, c.Value, c.Bytes, c.Known}
+			if c.Object != 0 {
+				out.Object = ID(format.MakeID(f.frame.Tag, c.Object))
+			}
+			return yield(out, nil)
+		})
+		if err != nil {
+			yield(EntryChange{}, &CorruptError{File: "the change frame", What: err.Error()})
+		}
+	}
 }
 
 // Position is a version of one history. Spaces that have a common past, such as a replica that was

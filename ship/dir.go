@@ -1,14 +1,16 @@
 package ship
 
 import (
-	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ type directory struct {
 	path      string
 	snapshots []file // by version
 	segments  []file // by the version of the first frame
+	straight  bool   // a segment is read to its end, also where a newer one begins inside it
 }
 
 // file is a snapshot or a segment.
@@ -27,6 +30,7 @@ type file struct {
 	name    string
 	version everheap.Version // of the snapshot, or of the first frame
 	chain   string           // of a snapshot's version, or of the version before the first frame
+	ordinal int              // of segments that begin with the same version of different histories; 0: the first
 	time    time.Time        // at which it was written last
 	size    int64
 }
@@ -35,6 +39,7 @@ const (
 	snapshotPrefix, snapshotSuffix = "snapshot-", ".backup"
 	segmentPrefix, segmentSuffix   = "changes-", ".frames"
 	newSuffix                      = ".new"
+	damagedSuffix                  = ".damaged"
 )
 
 // chainText is how names of files say a chain.
@@ -45,23 +50,35 @@ func snapshotName(p everheap.Position) string {
 }
 
 // segmentName returns the name of a segment that begins with what follows a position.
-func segmentName(before everheap.Position) string {
-	return fmt.Sprintf("%s%020d-%s%s", segmentPrefix, before.Version+1, chainText(before.Chain), segmentSuffix)
+func segmentName(before everheap.Position, ordinal int) string {
+	more := ""
+	if ordinal > 0 {
+		more = fmt.Sprintf("-%d", ordinal+1)
+	}
+	return fmt.Sprintf("%s%020d-%s%s%s", segmentPrefix, before.Version+1, chainText(before.Chain), more, segmentSuffix)
 }
+
+// names is what parts of names look like, after the prefix and before the suffix.
+var names = regexp.MustCompile(`^(\d{20})-([0-9a-f]{8})(?:-([1-9]\d{0,5}))?$`)
 
 // parseName returns what the name of a file says; ok is false if it is none of that kind.
 func parseName(name, prefix, suffix string) (f file, ok bool) {
 	rest, is := strings.CutPrefix(name, prefix)
 	rest, has := strings.CutSuffix(rest, suffix)
-	var v uint64
-	var chain string
-	if !is || !has || len(rest) != 20+1+8 {
+	parts := names.FindStringSubmatch(rest)
+	if !is || !has || parts == nil {
 		return f, false
 	}
-	if n, err := fmt.Sscanf(rest, "%d-%s", &v, &chain); err != nil || n != 2 {
+	v, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
 		return f, false
 	}
-	return file{name: name, version: everheap.Version(v), chain: chain}, true
+	f = file{name: name, version: everheap.Version(v), chain: parts[2]}
+	if parts[3] != "" {
+		n, _ := strconv.Atoi(parts[3]) // up to six digits
+		f.ordinal = n - 1
+	}
+	return f, true
 }
 
 // IsDirectory reports whether a path is a directory that a space was shipped to.
@@ -105,10 +122,7 @@ func (d *directory) read() error {
 		}
 	}
 	byVersion := func(a, b file) int {
-		if a.version != b.version {
-			return int(int64(a.version) - int64(b.version))
-		}
-		return a.time.Compare(b.time)
+		return cmp.Or(cmp.Compare(a.version, b.version), cmp.Compare(a.ordinal, b.ordinal), a.time.Compare(b.time))
 	}
 	slices.SortFunc(d.snapshots, byVersion)
 	slices.SortFunc(d.segments, byVersion)
@@ -116,45 +130,6 @@ func (d *directory) read() error {
 }
 
 func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
-
-// Damage is a segment that cannot be read to its end, or is not there.
-type Damage struct {
-	File   string           // its path
-	Offset int64            // of the first frame that is not whole
-	Last   everheap.Version // of the last one before that
-}
-
-// Error implements error.
-func (d *Damage) Error() string {
-	return fmt.Sprintf("%s is damaged at offset %d: it can be read up to version %d", d.File, d.Offset, d.Last)
-}
-
-// scan calls fn with each frame of a segment and the offset behind it. A frame that is not whole ends
-// it with the error *Damage; but at the end of the last segment that is what a kill has left.
-func scan(path string, fn func(f everheap.Frame, end int64) error) (end int64, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	r := bufio.NewReaderSize(file, 1<<20)
-	last := everheap.Version(0)
-	for {
-		f, err := everheap.ReadFrame(r)
-		switch {
-		case err == io.EOF:
-			return end, nil
-		case errors.Is(err, everheap.ErrCorrupt):
-			return end, &Damage{path, end, last}
-		case err != nil:
-			return end, err
-		}
-		if err := fn(f, end+int64(len(f.Bytes()))); err != nil {
-			return end, err
-		}
-		end, last = end+int64(len(f.Bytes())), f.Version()
-	}
-}
 
 // syncNames makes names durable.
 func (d *directory) syncNames() error {
@@ -165,8 +140,35 @@ func (d *directory) syncNames() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// prune removes what versions within the age do not need (SH5).
-func (d *directory) prune(keep time.Duration) error {
+// headOf returns the position of a snapshot, and when that version was committed.
+func (d *directory) headOf(f file) (everheap.Position, time.Time, error) {
+	r, err := os.Open(d.join(f.name))
+	if err != nil {
+		return everheap.Position{}, time.Time{}, err
+	}
+	defer r.Close()
+	return everheap.BackupPosition(r)
+}
+
+// snapshotAt returns the number of the snapshot of a position; -1: there is none.
+func (d *directory) snapshotAt(p everheap.Position) int {
+	name := snapshotName(p)
+	return slices.IndexFunc(d.snapshots, func(f file) bool { return f.name == name })
+}
+
+// freeName returns a name for a new segment: that of no segment with a frame (SH2).
+func (d *directory) freeName(p everheap.Position) string {
+	for n := 0; ; n++ {
+		name := segmentName(p, n)
+		if _, _, err := firstOf(d.join(name)); err == io.EOF || errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+}
+
+// prune removes what versions within the age do not need (SH5). active is the segment that is
+// appended to.
+func (d *directory) prune(keep time.Duration, active string) error {
 	if keep == 0 {
 		return nil
 	}
@@ -174,27 +176,49 @@ func (d *directory) prune(keep time.Duration) error {
 		return err
 	}
 	limit := time.Now().Add(-keep)
-	first := -1
-	for i, s := range d.snapshots {
-		if s.time.Before(limit) {
-			first = i
+	base, at := "", time.Time{}
+	version := everheap.Version(0)
+	heads := map[string]time.Time{}
+	for _, f := range d.snapshots {
+		p, committed, err := d.headOf(f)
+		if err != nil { // it is damaged, or another tool has removed it: it stays as it is
+			continue
+		}
+		heads[f.name] = committed
+		if f.time.Before(limit) && committed.Before(limit) && !committed.Before(at) {
+			base, at, version = f.name, committed, p.Version
 		}
 	}
-	if first <= 0 {
+	if base == "" {
 		return nil
 	}
-	from := d.snapshots[first]
-	for _, s := range d.snapshots[:first] {
-		if err := os.Remove(d.join(s.name)); err != nil {
-			return err
-		}
-	}
-	for i, s := range d.segments { // one whose successor begins at or before the snapshot has nothing that is needed
-		if i+1 < len(d.segments) && d.segments[i+1].version <= from.version+1 && s.version <= from.version && s.time.Before(limit) {
-			if err := os.Remove(d.join(s.name)); err != nil {
+	for _, f := range d.snapshots {
+		if committed, ok := heads[f.name]; ok && f.name != base && f.version <= version && !committed.After(at) {
+			if err := os.Remove(d.join(f.name)); err != nil {
 				return err
 			}
 		}
 	}
-	return d.read()
+	for _, f := range d.segments {
+		if f.name == active || !f.time.Before(limit) || f.version > version {
+			continue
+		}
+		needed := false
+		_, err := scan(d.join(f.name), f.version, func(f everheap.Frame, _ int64) error {
+			if f.Version() > version || f.Time().After(at) {
+				needed = true
+				return errEnough
+			}
+			return nil
+		})
+		if damage := (*Damage)(nil); err != nil && !errors.As(err, &damage) && !errors.Is(err, errEnough) {
+			return err
+		}
+		if !needed {
+			if err := os.Remove(d.join(f.name)); err != nil {
+				return err
+			}
+		}
+	}
+	return d.syncNames()
 }

@@ -1,10 +1,13 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -38,19 +41,22 @@ type Restored struct {
 	Version everheap.Version
 	Time    time.Time // of its commit
 	Frames  int       // that were applied to the snapshot
+	Damaged []string  // the paths of snapshots that could not be read: older ones led to the same version
 }
 
 // unfinished says who leads a space that is being restored (SH4).
 const unfinished = "a restore that has not ended; remove this space, and restore again"
 
 // Restore creates a space, under a registered name or in a directory as everheap.Open has it, as the
-// shipped one was at a version or time. It begins with the newest snapshot that is not newer, and
-// applies what follows. The space has a history of its own from there on. progress is called
+// shipped one was at a version or time. Where a directory has several histories, of a space that was
+// restored and shipped there again, the newest one that has it counts. Restore begins with the newest
+// snapshot that is not newer, and applies what follows. The space has a history of its own from there on. progress is called
 // now and then; nil: nobody wants to know.
 //
-// Errors: everheap.ErrNotFound if the directory has nothing so old; *Damage if a segment on the way is
-// damaged or missing: everything before it can be restored by asking for the version that the error
-// says; everheap.ErrExists. After an error there is no space, or one that says that it is unfinished.
+// Errors: everheap.ErrNotFound if the directory has nothing so old, or so new; *Damage if a segment on
+// the way is damaged or missing: everything before it can be restored by asking for the version that the
+// error says; everheap.ErrCorrupt if no snapshot can be read; everheap.ErrExists. After an error
+// there is no space, or one that says that it is unfinished.
 func Restore(ctx context.Context, dir, name string, at At, progress func(Restored), opts ...everheap.Option) (Restored, error) {
 	var done Restored
 	if _, err := os.Stat(dir); err != nil {
@@ -60,195 +66,260 @@ func Restore(ctx context.Context, dir, name string, at At, progress func(Restore
 	if err := d.read(); err != nil {
 		return done, err
 	}
-	from, position, committed, err := d.begin(at)
+	starts, damaged, err := d.starts(at)
 	if err != nil {
 		return done, err
 	}
-	target, err := d.plan(position, committed, at)
-	if err != nil {
-		return done, err
+	done.Damaged = damaged
+	for _, d.straight = range []bool{false, true} { // the newest way first, where a history has forked
+		var again error
+		if done, again = d.restore(ctx, name, at, starts, done, progress, opts); !errors.Is(again, everheap.ErrNotFound) {
+			return done, again
+		}
+		if err == nil {
+			err = again
+		}
 	}
-	f, err := os.Open(d.join(from.name))
+	return done, err
+}
+
+// restore restores from the first of some snapshots that leads there.
+func (d *directory) restore(ctx context.Context, name string, at At, starts []start, done Restored, progress func(Restored), opts []everheap.Option) (Restored, error) {
+	var unread, none error
+	goal := everheap.Position{} // that the first of those which could not be read would have led to
+	tried := map[everheap.Position]bool{}
+	for _, s := range starts {
+		target, err := d.plan(ctx, s, at, tried)
+		switch {
+		case goal.Version != 0 && (err != nil || target != goal): // an older snapshot does not lead there
+			return done, errors.Join(unread, err)
+		case errors.Is(err, everheap.ErrNotFound): // an older history may have it
+			if none == nil {
+				none = err
+			}
+			continue
+		case err != nil:
+			return done, err
+		}
+		space, err := d.make(ctx, name, s, opts)
+		if errors.Is(err, everheap.ErrCorrupt) {
+			done.Damaged = append(done.Damaged, d.join(s.name))
+			unread = errors.Join(unread, fmt.Errorf("%s: %w", d.join(s.name), err))
+			goal = target
+			clear(tried)
+			continue
+		}
+		if err != nil {
+			return done, err
+		}
+		err = d.apply(ctx, space, s, target, &done, progress)
+		return done, errors.Join(err, space.Close())
+	}
+	return done, errors.Join(unread, none)
+}
+
+// make makes a replica of a snapshot.
+func (d *directory) make(ctx context.Context, name string, s start, opts []everheap.Option) (*everheap.Space, error) {
+	f, err := os.Open(d.join(s.name))
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	defer f.Close()
 	if err := everheap.RestoreReplica(name, f, unfinished, opts...); err != nil {
-		return done, err
+		return nil, err
 	}
-	space, err := everheap.OpenContext(ctx, name, opts...)
-	if err != nil {
-		return done, err
-	}
-	done, err = d.apply(ctx, space, position, target, progress)
-	return done, errors.Join(err, space.Close())
+	return everheap.OpenContext(ctx, name, opts...)
 }
 
-// begin returns the snapshot to begin with, its position, and when that was committed.
-func (d *directory) begin(at At) (f file, position everheap.Position, committed time.Time, err error) {
+// start is a snapshot that a restore may begin with.
+type start struct {
+	file
+	position  everheap.Position
+	committed time.Time
+}
+
+// starts returns the snapshots that are not newer than what is asked for, the newest first, and the paths of
+// those whose heads cannot be read.
+func (d *directory) starts(at At) (list []start, damaged []string, err error) {
 	if len(d.snapshots) == 0 {
-		return f, position, committed, fmt.Errorf("%w: %s has no snapshot of a space", everheap.ErrNotFound, d.path)
+		return nil, nil, fmt.Errorf("%w: %s has no snapshot of a space", everheap.ErrNotFound, d.path)
 	}
-	for i := len(d.snapshots) - 1; i >= 0; i-- {
-		f = d.snapshots[i]
-		position, committed, err = d.headOf(f)
-		if err == nil && at.includes(position.Version, committed) {
-			return f, position, committed, nil
-		}
-		if err != nil && !errors.Is(err, everheap.ErrCorrupt) {
-			return f, position, committed, err
-		}
-	}
-	return f, position, committed, errors.Join(fmt.Errorf("%w: %s begins with version %d, of %s; %s is older",
-		everheap.ErrNotFound, d.path, d.snapshots[0].version, d.snapshots[0].time.Format(time.RFC3339), at), err)
-}
-
-// positionOf returns the position of a snapshot.
-func (d *directory) positionOf(f file) (everheap.Position, error) {
-	p, _, err := d.headOf(f)
-	return p, err
-}
-
-// headOf returns the position of a snapshot, and when that version was committed.
-func (d *directory) headOf(f file) (everheap.Position, time.Time, error) {
-	r, err := os.Open(d.join(f.name))
-	if err != nil {
-		return everheap.Position{}, time.Time{}, err
-	}
-	defer r.Close()
-	return everheap.BackupPosition(r)
-}
-
-// segmentAt returns the segment that has what follows a position: the last one of those that begin
-// at or before it and lead on; ok is false if there is none.
-func (d *directory) segmentAt(p everheap.Position) (file, bool) {
-	for i := len(d.segments) - 1; i >= 0; i-- {
-		s := d.segments[i]
-		if s.version > p.Version+1 {
+	first := start{}
+	for _, f := range d.snapshots {
+		p, committed, e := d.headOf(f)
+		if errors.Is(e, everheap.ErrCorrupt) {
+			damaged = append(damaged, d.join(f.name))
+			err = errors.Join(err, fmt.Errorf("%s: %w", d.join(f.name), e))
 			continue
 		}
-		if s.version == p.Version+1 {
-			if s.chain == chainText(p.Chain) {
-				return s, true
-			}
-			continue
+		if e != nil {
+			return nil, nil, e
 		}
-		if d.leadsOn(s, p) {
-			return s, true
+		s := start{f, p, committed}
+		if first.name == "" || p.Version < first.position.Version {
+			first = s
+		}
+		if at.includes(p.Version, committed) {
+			list = append(list, s)
 		}
 	}
-	return file{}, false
+	slices.SortFunc(list, func(a, b start) int {
+		return -cmp.Or(a.committed.Compare(b.committed), cmp.Compare(a.position.Version, b.position.Version))
+	})
+	if len(list) > 0 {
+		return list, damaged, nil
+	}
+	if first.name == "" {
+		return nil, nil, err
+	}
+	return nil, nil, errors.Join(fmt.Errorf("%w: %s begins with version %d, of %s; %s is older",
+		everheap.ErrNotFound, d.path, first.position.Version, first.committed.Format(time.RFC3339), at), err)
 }
 
-// leadsOn reports whether a segment has the frame that follows a position.
-func (d *directory) leadsOn(s file, p everheap.Position) (found bool) {
-	_, _ = scan(d.join(s.name), func(f everheap.Frame, _ int64) error {
-		if f.Before() == p {
-			found = true
+// plan goes through what is to be applied to a snapshot, and returns where it ends: so nothing is made of
+// what turns out to be damaged. tried has the snapshots that do not lead there, and gets this one.
+func (d *directory) plan(ctx context.Context, s start, at At, tried map[everheap.Position]bool) (everheap.Position, error) {
+	tried[s.position] = true
+	last := s.position
+	if last.Version == at.Version {
+		return last, nil
+	}
+	again := false
+	w, err := d.each(s, func(f everheap.Frame) error {
+		again = tried[f.Position()]
+		if again || !at.includes(f.Version(), f.Time()) {
 			return errEnough
 		}
-		return nil
+		last = f.Position()
+		if last.Version == at.Version {
+			return errEnough
+		}
+		return ctx.Err()
 	})
-	return found
-}
-
-var errEnough = errors.New("enough")
-
-// each calls fn with the frames that follow a position, in order, until it returns an error, and returns
-// the last position. A segment that is damaged before its end is an error, unless it is the last one.
-func (d *directory) each(p everheap.Position, fn func(f everheap.Frame) error) (everheap.Position, error) {
-	for {
-		s, ok := d.segmentAt(p)
-		if !ok {
-			return p, d.missing(p)
-		}
-		began := p
-		_, err := scan(d.join(s.name), func(f everheap.Frame, _ int64) error {
-			if f.Before() != p {
-				return nil
-			}
-			if err := fn(f); err != nil {
-				return err
-			}
-			p = f.Position()
-			return nil
-		})
-		damage := (*Damage)(nil)
-		if errors.As(err, &damage) {
-			damage.Last = p.Version
-			if d.missing(p) == nil && s.name == d.segments[len(d.segments)-1].name { // what a kill has left
-				return p, nil
-			}
-		}
-		if err != nil {
-			return p, err
-		}
-		if p == began {
-			return p, d.missing(p)
-		}
+	switch {
+	case again:
+		return last, fmt.Errorf("%w: %s", everheap.ErrNotFound, at)
+	case errors.Is(err, errEnough):
+		return last, nil
+	case err != nil:
+		return last, err
 	}
+	if err := d.broken(w); err != nil {
+		return last, err
+	}
+	if at.Version > last.Version {
+		return last, fmt.Errorf("%w: %s ends with version %d, of %s; version %d is newer", everheap.ErrNotFound, d.path, last.Version, w.time.Format(time.RFC3339), at.Version)
+	}
+	return last, nil
 }
 
-// missing returns an error if there are segments of versions after a position, but none that leads on:
-// those in between are missing. Snapshots make up for that: there the space kept too little.
-func (d *directory) missing(p everheap.Position) error {
-	for _, s := range d.segments {
-		if s.version > p.Version+1 && !d.covered(s) {
-			return &Damage{File: d.join(segmentName(p)), Last: p.Version}
-		}
+// broken returns an error if frames end where something is damaged or missing.
+func (d *directory) broken(w walk) error {
+	gap, next, err := d.later(w)
+	switch {
+	case err != nil:
+		return err
+	case w.damage != nil && (gap || !w.damage.torn):
+		w.damage.Next = next
+		return w.damage
+	case gap:
+		return &Damage{File: d.join(segmentName(w.at, 0)), Missing: true, Last: w.at.Version, Next: next}
 	}
 	return nil
 }
 
-// covered reports whether a segment begins with what follows a snapshot.
-func (d *directory) covered(s file) bool {
-	for _, snapshot := range d.snapshots {
-		if snapshot.version+1 == s.version && snapshot.chain == s.chain {
-			return true
+// each calls fn with the frames that follow a snapshot, in order, until it returns an error, and returns
+// where they end.
+func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error) {
+	w := walk{at: s.position, time: s.committed}
+	i, ok := d.named(w.at, -1)
+	if !ok || d.straight {
+		j, holds, damage, err := d.holding(w.at, -1)
+		if err != nil {
+			return w, err
+		}
+		if holds {
+			i, ok = j, true
+		}
+		if !ok && damage != nil && !damage.torn && !d.begins(w.at) {
+			damage.Last = w.at.Version // what follows may be there, and cannot be read
+			w.damage = damage
 		}
 	}
-	return false
+	for ok {
+		through, err := d.through(i, w.at, fn)
+		if through.time.IsZero() {
+			through.time = w.time
+		}
+		if w = through; err != nil {
+			return w, err
+		}
+		if i, ok, err = d.next(w.at, i); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
-// plan goes through what is to be applied, and returns where it ends: so nothing is made of what turns
-// out to be damaged.
-func (d *directory) plan(p everheap.Position, committed time.Time, at At) (everheap.Position, error) {
-	last, lastTime := p, committed
-	if p.Version == at.Version {
-		return p, nil
-	}
-	end, err := d.each(p, func(f everheap.Frame) error {
-		if !at.includes(f.Version(), f.Time()) {
-			return errEnough
+// begins reports whether a line begins at a position: then it has a segment of that name, be it empty.
+func (d *directory) begins(p everheap.Position) bool {
+	return slices.ContainsFunc(d.segments, func(s file) bool { return s.version == p.Version+1 && s.chain == chainText(p.Chain) })
+}
+
+// clockSlack is by how much the clocks of processes that commit may differ.
+const clockSlack = time.Second
+
+// later reports whether the directory has something newer than the end of a line, so that versions in
+// between are missing, and from which snapshot on there is something again; 0: none. What has an
+// older version than the end has, and was committed after it, began another history.
+func (d *directory) later(w walk) (gap bool, next everheap.Version, err error) {
+	var other, first time.Time // of another history; of what is newer
+	newer := func(t time.Time) {
+		if gap = true; first.IsZero() || t.Before(first) {
+			first = t
 		}
-		last, lastTime = f.Position(), f.Time()
-		if f.Version() == at.Version {
-			return errEnough
+	}
+	for _, f := range d.snapshots {
+		_, committed, err := d.headOf(f)
+		switch {
+		case err != nil: // restoring names it
+		case f.version > w.at.Version+1 && committed.After(w.time.Add(-clockSlack)):
+			newer(committed)
+			if next == 0 {
+				next = f.version
+			}
+		case f.version <= w.at.Version && committed.After(w.time.Add(clockSlack)) && (other.IsZero() || committed.Before(other)):
+			other = committed
 		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		return last, nil
 	}
-	if err != nil {
-		return last, err
+	for _, f := range d.segments {
+		if f.version <= w.at.Version+1 {
+			continue
+		}
+		frame, _, err := firstOf(d.join(f.name))
+		damage := (*Damage)(nil)
+		switch {
+		case err == nil && frame.Time().After(w.time.Add(-clockSlack)):
+			newer(frame.Time())
+		case errors.As(err, &damage) && f.time.After(w.time.Add(-clockSlack)):
+			newer(f.time)
+		case err != nil && err != io.EOF && damage == nil:
+			return false, 0, err
+		}
 	}
-	if at.Version > end.Version {
-		return last, fmt.Errorf("%w: %s ends with version %d, of %s; version %d is newer", everheap.ErrNotFound, d.path, end.Version, lastTime.Format(time.RFC3339), at.Version)
-	}
-	return end, nil
+	return gap && (other.IsZero() || first.Before(other)), next, nil
 }
 
 // apply applies the frames up to the target, and makes the space one that is written to.
-func (d *directory) apply(ctx context.Context, space *everheap.Space, p, target everheap.Position, progress func(Restored)) (done Restored, err error) {
+func (d *directory) apply(ctx context.Context, space *everheap.Space, s start, target everheap.Position, done *Restored, progress func(Restored)) error {
 	r, err := space.AsReplica(unfinished)
 	if err != nil {
-		return done, err
+		return err
 	}
-	done.Version = p.Version
+	done.Version, done.Time = s.position.Version, s.committed
 	told := time.Now()
-	if p != target {
-		_, err = d.each(p, func(f everheap.Frame) error {
+	if s.position != target {
+		_, err = d.each(s, func(f everheap.Frame) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -258,7 +329,7 @@ func (d *directory) apply(ctx context.Context, space *everheap.Space, p, target 
 			done.Version, done.Time = f.Version(), f.Time()
 			done.Frames++
 			if progress != nil && time.Since(told) > 100*time.Millisecond {
-				progress(done)
+				progress(*done)
 				told = time.Now()
 			}
 			if f.Position() == target {
@@ -267,11 +338,11 @@ func (d *directory) apply(ctx context.Context, space *everheap.Space, p, target 
 			return nil
 		})
 		if !errors.Is(err, errEnough) {
-			return done, errors.Join(fmt.Errorf("the files in %s have changed meanwhile", d.path), err)
+			return errors.Join(fmt.Errorf("the files in %s have changed meanwhile", d.path), err)
 		}
 	}
 	if progress != nil {
-		progress(done)
+		progress(*done)
 	}
-	return done, r.Promote(ctx)
+	return r.Promote(ctx)
 }

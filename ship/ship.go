@@ -1,36 +1,47 @@
 // Package ship keeps a directory up to date with a space: a snapshot, and every version since. From
-// that a space is restored as it was at a version or time: any but those right before a snapshot other
-// than the first, whose frames are left out (SH3). The directory may be a mounted disk, or
-// be carried elsewhere by any tool that copies files.
+// that a space is restored as it was at any version since the first snapshot, or at a time. The directory
+// may be a mounted disk, or be carried elsewhere by any tool that copies files.
 //
 //	space, err := everheap.Open("forum")
 //	err = ship.Run(ctx, space, "/backup/forum", ship.Options{}) // until ctx ends
 //
 //	err = ship.Restore(ctx, "/backup/forum", "forum2", ship.At{Version: 4711})
 //
-// In the directory are files of two kinds, and nothing else of the package's. A snapshot is a backup; its
-// name says which version it is of, and the beginning of that version's chain, by
-// which histories of a space that has been restored are told apart. A segment has the frames
-// of versions, one after the other; its name says the version of the first. Both are complete
-// in themselves: a copy of the directory, whenever it was made, restores what it has.
+// In the directory are files of two kinds, and nothing else of the package's but segments that were
+// damaged and are put aside. A snapshot is a backup; its name says which version it is of, and the
+// beginning of that version's chain, by which histories of a space that has been restored are told apart. A
+// segment has the frames of versions, one after the other; its name says the version of the first, and
+// the beginning of the chain before it. A copy of the directory, whenever it was made, restores what it has.
+//
+// The frames are a line of their own, and snapshots lie beside it: a version has its frame whether or
+// not a snapshot is of it. Only where a line begins there is a snapshot and no frame before: when there is
+// nothing yet, when the space did not keep what follows, or is of another history. A line forks where a space
+// was brought back from a copy of its files: then two segments follow the same version, of which the one begun later counts.
 //
 // Invariants:
 //
 //	SH1  What Run reports and confirms is on disk: the file was synced, and its name before it.
-//	     Only then the space gives up what it keeps for the subscription.
-//	SH2  A segment is only ever appended to, and only after its last whole frame: what a kill or a
-//	     loss of power has left behind that is cut off first. A snapshot gets its name when it is
-//	     whole. So whatever is read is whole, or the end of a segment that nobody was told of.
-//	SH3  The frames of a segment follow each other, and the first one follows the snapshot, or the
-//	     last frame of the segment before, by number and chain. Run appends no frame that does
-//	     not: if the space has another history, or keeps too little, a snapshot comes first.
-//	     Whenever there is another snapshot, the frames go on from its version: of the versions
-//	     between the last frame before it and the snapshot there are none.
-//	SH4  Restore applies frames that follow, one after the other, from the newest snapshot that is
-//	     not newer than what is asked for. It makes the space asked for or none that can be taken
-//	     for it: until it is done the space is a replica, and says that it is unfinished.
-//	SH5  Nothing is removed that a version within the age kept needs: the newest snapshot older than
-//	     that age stays, with all segments since.
+//	     It confirms what it has written as frames, and a snapshot only where a line begins. So the
+//	     space keeps each version until its frame is in the directory, wherever a kill comes.
+//	SH2  A segment is only ever appended to, and only after its last whole frame. What a kill or a
+//	     loss of power has left behind that (the beginning of a frame, or zeros) is cut off first; if it
+//	     is anything else, a copy of the segment is put aside before, and Run reports the damage. No
+//	     segment with a frame is written over: another one that begins there gets an ordinal. A
+//	     snapshot gets its name when it is whole.
+//	SH3  The frames of a segment follow each other, and the first one follows a snapshot that
+//	     begins a line, or a frame of the segment before, by number and chain. Run appends no frame
+//	     that does not. A snapshot that is due moves nothing: the frames go on after the last frame. It
+//	     only ends the segment, so that damage before it does not reach what comes after it.
+//	SH4  Restore applies frames that follow, one after the other, from a snapshot that is not newer
+//	     than what is asked for. It makes the space asked for or none that can be taken for it: where
+//	     files say that versions in between are damaged or missing, it restores nothing newer than those, and
+//	     says which file it is; until it is done the space is a replica, and says that it is unfinished.
+//	SH5  Nothing is removed that a version within the age kept needs. The newest snapshot older than
+//	     that age stays, and every file that has anything newer than it, by number or by time.
+//	SH6  Run goes on where the line of frames ends, not where the newest snapshot is: from the version
+//	     that it confirmed last, through all frames that follow. If those lead to what the space does
+//	     not have, it goes on from that version itself. Only if the line does not reach that version, it
+//	     goes on from a snapshot after it, and makes one if there is none.
 //
 // Start reading at Run, then Restore.
 package ship
@@ -72,6 +83,7 @@ type Progress struct {
 	Frames   uint64           // written by this Run
 	Bytes    uint64           // written by this Run, snapshots included
 	Snapshot bool             // the last write was a snapshot
+	Damage   *Damage          // that was found in the directory before the last write; nil: none
 }
 
 const (
@@ -101,8 +113,9 @@ func SubscriptionName(dir string) string {
 }
 
 // Run keeps the directory up to date until ctx ends; it returns nil then, and everything that was
-// durable in the space when ctx ended is in the directory, unless the disk was too slow. Killed at any
-// moment and run again, it goes on where it was. Errors: everheap.ErrBusy if another Run of the space
+// durable in the space when ctx ended is in the directory. Killed at any moment and run again, it goes
+// on where it was, and no version is left out that the space still keeps. Where a segment is
+// damaged, Report is told, and it goes on as well. Errors: everheap.ErrBusy if another Run of the space
 // has the directory, ErrClosed, those of the directory's files. After an error Run can be called again.
 func Run(ctx context.Context, space *everheap.Space, dir string, o Options) error {
 	o.setDefaults()
@@ -119,7 +132,7 @@ func Run(ctx context.Context, space *everheap.Space, dir string, o Options) erro
 	defer s.close()
 	for {
 		err := s.run(ctx)
-		if errors.Is(err, everheap.ErrNotKept) { // a snapshot comes first, then
+		if errors.Is(err, everheap.ErrNotKept) { // a snapshot begins another line
 			if err = s.restart(ctx); err == nil {
 				continue
 			}

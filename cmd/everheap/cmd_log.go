@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,16 +12,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-	"time"
+	"unicode/utf8"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/ship"
 )
 
 // logCmd prints versions.
 type logCmd struct {
-	Space  string `arg:"" help:"Registered name or directory of the space; or a file with frames."`
+	Space  string `arg:"" help:"Registered name or directory of the space; or a file with frames; or the directory that everheap ship has kept up to date."`
 	Since  uint64 `help:"Begin after this version; without it, with the oldest one that is kept for a subscription, or with --follow after the newest one." placeholder:"VERSION"`
 	Follow bool   `short:"f" help:"Go on with each new version, until interrupted."`
 	JSON   bool   `name:"json" help:"Print JSON lines."`
@@ -39,6 +40,9 @@ func (c *logCmd) Run(ctx context.Context, std *streams) error {
 		if _, err := (spaceArg{c.Space}).dir(); err != nil { // else a space has the name
 			return c.file(std)
 		}
+	}
+	if isShipped(c.Space) {
+		return c.shipped(std)
 	}
 	err := spaceArg{c.Space}.read(std, func(s *everheap.Space) error { return c.print(ctx, s, std) })
 	if err != nil && ctx.Err() != nil {
@@ -59,11 +63,40 @@ func (c *logCmd) print(ctx context.Context, s *everheap.Space, std *streams) err
 		return nil
 	}
 	n := 0
+	told := everheap.NewFrameReader(s)
+	out := bufio.NewWriter(std.out)
+	defer out.Flush()
 	for f, err := range s.ChangesSince(ctx, since) {
 		if err == nil {
-			err = c.one(s, f, std)
+			err = c.one(told, f, out)
+		}
+		if err == nil && c.Follow {
+			err = out.Flush()
 		}
 		if n++; err != nil || c.Count == n || !c.Follow && f.Version() >= last {
+			return err
+		}
+	}
+	return nil
+}
+
+// shipped prints the versions that were shipped to a directory.
+func (c *logCmd) shipped(std *streams) error {
+	if c.Follow {
+		return fmt.Errorf("--follow needs the space; %s is a directory that it was shipped to", c.Space)
+	}
+	told, frames, err := ship.History(c.Space, everheap.Version(c.Since))
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(std.out)
+	defer out.Flush()
+	n := 0
+	for f, err := range frames {
+		if err == nil {
+			err = c.one(told, f, out)
+		}
+		if n++; err != nil || n == c.Count {
 			return err
 		}
 	}
@@ -79,6 +112,9 @@ func (c *logCmd) file(std *streams) error {
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
+	told := everheap.NewFrameReader(nil)
+	out := bufio.NewWriter(std.out)
+	defer out.Flush()
 	for n := 0; c.Count == 0 || n < c.Count; {
 		frame, err := everheap.ReadFrame(r)
 		if err == io.EOF {
@@ -88,9 +124,14 @@ func (c *logCmd) file(std *streams) error {
 			return fmt.Errorf("%s, after %s: %w", c.Space, plural(uint64(n), "frame"), err)
 		}
 		if uint64(frame.Version()) <= c.Since {
+			for _, err := range told.Changes(frame) { // it may make what later ones change
+				if err != nil {
+					return err
+				}
+			}
 			continue
 		}
-		if err := c.one(nil, frame, std); err != nil {
+		if err := c.one(told, frame, out); err != nil {
 			return err
 		}
 		n++
@@ -122,94 +163,126 @@ func (c *logCmd) from(s *everheap.Space, newest everheap.Version) (everheap.Vers
 	return oldest, nil
 }
 
-// loggedVersion is a version, as log shows it.
-type loggedVersion struct {
-	Version everheap.Version `json:"version"`
-	Time    time.Time        `json:"time"`
-	Bytes   int              `json:"bytes"`
-	Changes []loggedChange   `json:"changes"`
+// loggedChange is one change, as log --json shows it.
+type loggedChange struct {
+	Collection string          `json:"collection,omitempty"`
+	Object     string          `json:"object,omitempty"`
+	What       string          `json:"what"`
+	Name       string          `json:"name,omitempty"`
+	Count      int             `json:"count"`
+	Key        json.RawMessage `json:"key,omitempty"`
+	Value      json.RawMessage `json:"value,omitempty"`
+	Bytes      int             `json:"bytes"`
 }
 
-// loggedChange is what became of one object.
-type loggedChange struct {
-	Collection string `json:"collection,omitempty"`
-	Object     string `json:"object,omitempty"`
-	What       string `json:"what"`
-	Count      int    `json:"count"`
-	Name       string `json:"name,omitempty"`
-}
+const (
+	mostLogged = 100 // changes of a version, as text
+	mostShown  = 80  // characters of a key or value, as text
+)
 
 // one prints one version.
-func (c *logCmd) one(s *everheap.Space, f everheap.Frame, std *streams) error {
+func (c *logCmd) one(r *everheap.FrameReader, f everheap.Frame, out *bufio.Writer) error {
 	if c.Frames {
-		_, err := std.out.Write(f.Bytes())
+		_, err := out.Write(f.Bytes())
 		return err
 	}
-	list, err := f.Changes()
+	if c.JSON {
+		return jsonVersion(r, f, out)
+	}
+	fmt.Fprintf(out, "%d  %s  ", f.Version(), f.Time().UTC().Format("2006-01-02 15:04:05.0"))
+	n, first := 0, ""
+	for x, err := range r.Changes(f) {
+		if err != nil {
+			return err
+		}
+		switch n++; {
+		case n == 1: // one change stands beside the version, several below it
+			first = changeText(&x)
+			continue
+		case n == 2:
+			fmt.Fprintf(out, "several changes\n        %s\n", first)
+		}
+		if n <= mostLogged {
+			fmt.Fprintf(out, "        %s\n", changeText(&x))
+		}
+	}
+	switch {
+	case n == 0:
+		fmt.Fprintln(out, "nothing")
+	case n == 1:
+		fmt.Fprintln(out, first)
+	case n > mostLogged:
+		fmt.Fprintf(out, "        and %s more; --json prints them all\n", plural(uint64(n-mostLogged), "change"))
+	}
+	return nil
+}
+
+// jsonVersion prints one version as JSON, change by change: a version may have a great many.
+func jsonVersion(r *everheap.FrameReader, f everheap.Frame, out *bufio.Writer) error {
+	t, err := f.Time().UTC().MarshalJSON()
 	if err != nil {
 		return err
 	}
-	v := loggedVersion{f.Version(), f.Time().UTC(), len(f.Bytes()), []loggedChange{}}
-	names := map[everheap.ID]string{}
-	if s != nil {
-		if names, err = namesOf(s); err != nil {
+	fmt.Fprintf(out, `{"version":%d,"time":%s,"bytes":%d,"changes":[`, f.Version(), t, len(f.Bytes()))
+	comma := ""
+	for x, err := range r.Changes(f) {
+		if err != nil {
 			return err
 		}
-	}
-	for _, x := range list {
-		l := loggedChange{What: x.What, Count: x.Count, Name: x.Name, Collection: names[x.Object]}
+		l := loggedChange{Collection: x.Collection, What: x.What, Name: x.Name, Count: x.Count, Key: x.Key, Value: x.Value, Bytes: x.Size}
 		if x.Object != 0 {
 			l.Object = fmt.Sprintf("%016x", uint64(x.Object))
 		}
-		v.Changes = append(v.Changes, l)
-	}
-	if c.JSON {
-		e := json.NewEncoder(std.out)
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		return e.Encode(v)
+		if err := e.Encode(l); err != nil {
+			return err
+		}
+		out.WriteString(comma)
+		out.Write(bytes.TrimSpace(b.Bytes()))
+		comma = ","
 	}
-	_, err = fmt.Fprintf(std.out, "%d  %s  %s\n", v.Version, v.Time.Format("2006-01-02 15:04:05.0"), v.text())
+	_, err = out.WriteString("]}\n")
 	return err
 }
 
-// text says for people what a version changes.
-func (v *loggedVersion) text() string {
-	const most = 6
-	var parts []string
-	for i, c := range v.Changes {
-		if i == most {
-			parts = append(parts, fmt.Sprintf("and %s more", plural(uint64(len(v.Changes)-most), "change")))
-			break
-		}
-		what := c.What
-		if c.Name != "" {
-			what += fmt.Sprintf(" %q", c.Name)
-		}
-		if c.Count > 1 {
-			what += fmt.Sprintf(" %d", c.Count)
-		}
-		switch {
-		case c.Collection != "" && c.Collection != c.Name:
-			what = c.Collection + ": " + what
-		case c.Collection == "" && c.Object != "" && c.Name == "":
-			what = "object " + strings.TrimLeft(c.Object[4:], "0") + ": " + what
-		}
-		parts = append(parts, what)
+// changeText says for people what one change does.
+func changeText(x *everheap.EntryChange) string {
+	what := x.What
+	if x.Name != "" {
+		what += fmt.Sprintf(" %q", x.Name)
 	}
-	if len(parts) == 0 {
-		return "nothing"
+	if x.Count > 1 {
+		what += fmt.Sprintf(" %d", x.Count)
 	}
-	return strings.Join(parts, "; ")
+	if x.Key != nil {
+		what += " " + shown(x.Key)
+	}
+	switch {
+	case x.Value != nil && x.Key != nil:
+		what += " = " + shown(x.Value)
+	case x.Value != nil:
+		what += " " + shown(x.Value)
+	case !x.Known && x.Size > 0 && x.Name == "":
+		what += fmt.Sprintf(", %s", plural(uint64(x.Size), "byte"))
+	}
+	switch {
+	case x.Collection != "" && x.Collection != x.Name:
+		return x.Collection + ": " + what
+	case x.Collection == "" && x.Object != 0 && x.Name == "":
+		return fmt.Sprintf("object %x: %s", uint64(x.Object)&(1<<48-1), what)
+	}
+	return what
 }
 
-// namesOf returns the names that lead to objects now.
-func namesOf(s *everheap.Space) (map[everheap.ID]string, error) {
-	list, err := s.Collections()
-	names := map[everheap.ID]string{}
-	for _, c := range list {
-		names[c.ID] = c.Name
+// shown shortens a key or a value.
+func shown(b []byte) string {
+	if utf8.RuneCount(b) <= mostShown {
+		return string(b)
 	}
-	return names, err
+	r := []rune(string(b[:min(len(b), 4*mostShown)]))
+	return string(r[:mostShown-1]) + "…"
 }
 
 // subscriptionsCmd lists subscriptions, or drops one.

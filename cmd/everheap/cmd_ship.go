@@ -32,8 +32,6 @@ func (c *shipCmd) Run(ctx context.Context, std *streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return c.with(func(s *everheap.Space) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		want := everheap.Version(0)
 		if c.Once {
 			if err := s.Sync(ctx); err != nil {
@@ -45,8 +43,8 @@ func (c *shipCmd) Run(ctx context.Context, std *streams) error {
 		told := time.Time{}
 		report := func(p ship.Progress) {
 			last = p
-			if c.Once && p.Version >= want {
-				cancel()
+			if p.Damage != nil {
+				fmt.Fprintf(std.err, "everheap: %v\n", p.Damage)
 			}
 			if !c.Quiet && !c.Once && (p.Snapshot || time.Since(told) >= 10*time.Second) {
 				fmt.Fprintf(std.out, "%s: version %d, of %s; %s written\n", c.Dir, p.Version, p.Time.Format("2006-01-02 15:04:05"), size(p.Bytes))
@@ -78,6 +76,9 @@ func restoreShipped(ctx context.Context, std *streams, dir, name, at string) err
 			return &exitError{exitInterrupted, err}
 		}
 		return err
+	}
+	for _, path := range done.Damaged {
+		fmt.Fprintf(std.err, "everheap: %s is damaged; an older snapshot was taken\n", path)
 	}
 	what := ""
 	if !done.Time.IsZero() {

@@ -59,7 +59,7 @@ type cli struct {
 
 	Backup  backupCmd  `cmd:"" help:"Write a backup of a space while programs use it."`
 	Restore restoreCmd `cmd:"" help:"Create a space from a backup."`
-	Ship    shipCmd    `cmd:"" help:"Keep a directory up to date with a space, from which it is restored as it was at a version or time. Killed and started again, it goes on where it was."`
+	Ship    shipCmd    `cmd:"" help:"Keep a directory up to date with a space, from which it is restored as it was at any version since the first snapshot, or at a time. Killed and started again, it goes on where it was, and leaves no version out."`
 
 	Subscriptions subscriptionsCmd `cmd:"" help:"List the subscriptions for which a space keeps changes, or drop one."`
 

@@ -84,6 +84,16 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	return s, nil
 }
 
+// LayoutOf returns how the entries of an object, or its elements, or itself are laid out, or which type it
+// is if it is a descriptor.
+func (ed *Editor) LayoutOf(id format.ID) (object.Layout, *layout.Type) {
+	if s, err := ed.Stored(id); err == nil {
+		return s.layout, nil
+	}
+	t, _ := ed.StoredType(id.Index()) // else it is neither
+	return object.Layout{}, t
+}
+
 // Borrow says that the program keeps pointers into the block of a part.
 func (s *Stored) Borrow(p StoredPart) { s.ed.BorrowPart(p) }
 

@@ -133,8 +133,8 @@ func (v *View) Read(form []byte, dst unsafe.Pointer) error {
 	return r.CopyOrdered(v.Type, dst, layout.Inside)
 }
 
-// ReadKeyOf returns the key, of a type, that begins at a place of a form. It is stored in memory that
-// is kept by what is returned with it, or lies in the form.
+// ReadKeyOf returns the key, of a type, that begins at a place of a form. What is returned with it keeps
+// the memory that it is stored in, and the form, until it is Done.
 func ReadKeyOf(t *layout.Type, form []byte, at int) (key unsafe.Pointer, keep *layout.Ordered, err error) {
 	if at > len(form) {
 		return nil, nil, layout.ErrOrdered

@@ -155,23 +155,30 @@ func appendAddress(dst []byte, a netip.Addr, o Ordering) []byte {
 	return appendText(dst, []byte(a.Zone()), o)
 }
 
-// An Ordered reads ordered forms. What it makes refers to the bytes that it reads, and to memory
-// that it keeps: both must stay as they are while the value is used.
+// An Ordered reads ordered forms. What it makes refers to the bytes that it reads, and to memory of
+// its own, by words that the garbage collector does not take for pointers: the Ordered alone keeps
+// both (LY12). The bytes must stay as they are until Done.
 type Ordered struct {
-	rest []byte
-	keep [][]uint64
+	bytes []byte // all of them: rest leads nowhere when all is read
+	rest  []byte
+	made  [][]uint64
 }
 
-// ReadOrdered returns one that reads the forms in b.
-func ReadOrdered(b []byte) *Ordered { return &Ordered{rest: b} }
+// ReadOrdered returns one that reads the forms in b, which escapes.
+func ReadOrdered(b []byte) *Ordered {
+	if never {
+		sink = unsafe.Pointer(unsafe.SliceData(b)) // LY12
+	}
+	return &Ordered{bytes: b, rest: b}
+}
 
 // Rest returns what was not read yet.
 func (r *Ordered) Rest() []byte { return r.rest }
 
-// New reads the form of a value, and returns it in its stored form.
+// New reads the form of a value, and returns it in its stored form, which is whole until Done.
 func (r *Ordered) New(t *Type, o Ordering) (unsafe.Pointer, error) {
 	mem := make([]uint64, max((t.size+7)/8, 1))
-	r.keep = append(r.keep, mem)
+	r.made = append(r.made, mem)
 	p := unsafe.Pointer(unsafe.SliceData(mem))
 	return p, r.value(t, p, o)
 }
@@ -182,7 +189,9 @@ func (r *Ordered) CopyOrdered(t *Type, dst unsafe.Pointer, o Ordering) error {
 	if err != nil {
 		return err
 	}
-	return t.CopyOut(dst, p, stretched)
+	err = t.CopyOut(dst, p, stretched)
+	r.Done() // LY12
+	return err
 }
 
 // stretched are the bounds of a stored value whose parts lie anywhere. They are not everywhere, which
@@ -352,7 +361,7 @@ func (r *Ordered) text(o Ordering) ([]byte, error) {
 // kept copies bytes to memory that is kept.
 func (r *Ordered) kept(b []byte) []byte {
 	mem := make([]uint64, len(b)/8+1)
-	r.keep = append(r.keep, mem)
+	r.made = append(r.made, mem)
 	to := bytesAt(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(b)))
 	copy(to, b)
 	return to
@@ -365,7 +374,7 @@ func (r *Ordered) coded(t *Type, p unsafe.Pointer, o Ordering) error {
 		return err
 	}
 	mem := make([]uint64, 1+(len(code)+7)/8)
-	r.keep = append(r.keep, mem)
+	r.made = append(r.made, mem)
 	at := unsafe.Pointer(unsafe.SliceData(mem))
 	mem[0] = uint64(len(code))
 	copy(bytesAt(unsafe.Add(at, codedHead), uintptr(len(code))), code)
@@ -447,8 +456,10 @@ func (r *Ordered) AppendJSON(dst []byte, t *Type, o Ordering) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.AppendJSON(dst, p, stretched)
+	dst, err = t.AppendJSON(dst, p, stretched)
+	r.Done() // LY12
+	return dst, err
 }
 
 // Done says that what New has made is not used any more.
-func (r *Ordered) Done() { runtime.KeepAlive(r.keep) }
+func (r *Ordered) Done() { runtime.KeepAlive(r) }

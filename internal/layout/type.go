@@ -49,6 +49,9 @@
 //	     into the middle of another part.
 //	LY11 The entries of a Dict have no key twice, none that is NaN, and are in the order of
 //	     Compare; the index is the one that follows from them.
+//	LY12 A stored value in Go memory has addresses in words, which do not keep what lies there,
+//	     and do not follow a stack. So one object has all of it, or an owner that lies in the heap
+//	     keeps it, and is kept alive until the last word of the value is read.
 //
 // Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
 // conversions at matcher.pair in match.go, then convert.go.

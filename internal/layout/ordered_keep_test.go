@@ -1,0 +1,85 @@
+package layout
+
+import (
+	"bytes"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// sweeping is coded by its own methods. While one is read, the garbage collector frees what nobody keeps,
+// and the program uses that again.
+type sweeping struct {
+	text string
+	f    func() // nil: it is why the type cannot be stored field by field
+}
+
+func (s sweeping) MarshalText() ([]byte, error) { return []byte(s.text), nil }
+
+func (s *sweeping) UnmarshalText(b []byte) error {
+	s.text = string(b)
+	reuseFreed()
+	return nil
+}
+
+// reused is what reuseFreed has allocated.
+var reused [][]byte
+
+// reuseFreed collects garbage, and allocates objects of all small sizes that are full of question marks.
+func reuseFreed() {
+	runtime.GC()
+	reused = nil
+	for size := 8; size <= 256; size += 8 {
+		for range 2048 {
+			reused = append(reused, bytes.Repeat([]byte{'?'}, size))
+		}
+	}
+}
+
+// swept is a value of which a part is read after garbage was collected.
+type swept struct {
+	First sweeping
+	Last  string
+}
+
+// A value is copied out of a form that nobody else keeps (LY12).
+func TestCopyOrdered_KeepsTheForm(t *testing.T) {
+	defer func() { reused = nil }()
+	typ := typeFor[swept](t)
+	want := swept{sweeping{text: strings.Repeat("first", 4)}, strings.Repeat("last", 5)}
+	stored, err := typ.Stored(unsafe.Pointer(&want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Ordering{Inside, Last} {
+		form := ordered(t, typ, stored, o)
+		var got swept
+		if err := ReadOrdered(bytes.Clone(form)).CopyOrdered(typ, unsafe.Pointer(&got), o); err != nil {
+			t.Fatal(err)
+		}
+		if got.First.text != want.First.text || got.Last != want.Last {
+			t.Errorf("ordering %d: %q and %q were copied as %q and %q", o, want.First.text, want.Last, got.First.text, got.Last)
+		}
+	}
+}
+
+// What New makes is whole until Done, and nobody else keeps the form, or what was made of it (LY12).
+func TestOrdered_KeepsUntilDone(t *testing.T) {
+	defer func() { reused = nil }()
+	typ := typeFor[[2]string](t)
+	want := [2]string{strings.Repeat("first\x00", 4), strings.Repeat("last", 5)}
+	for _, o := range []Ordering{Inside, Last} {
+		form := ordered(t, typ, unsafe.Pointer(&want), o)
+		r := ReadOrdered(bytes.Clone(form))
+		p, err := r.New(typ, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reuseFreed()
+		if got := ordered(t, typ, p, o); !bytes.Equal(got, form) {
+			t.Errorf("ordering %d: %q was read as %q", o, form, got)
+		}
+		r.Done()
+	}
+}

@@ -68,7 +68,7 @@ func (b Bank) auditMarks(tx *everheap.Tx, owns map[string]uint64) error {
 	}
 	for serial, key := range serials.Values(tx, all, all) {
 		if m := b.marks.Peek(tx, key); m == nil || m.Serial != serial {
-			return fmt.Errorf("version %d: the index says that %v has the serial %s: %v", tx.Version(), key, serial, m)
+			return fmt.Errorf("version %d: the index says that %v has the serial %q: %v", tx.Version(), key, serial, m)
 		}
 	}
 	last := bankMark{}

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/everheap/everheap"
+	"github.com/everheap/everheap/internal/invariant"
 )
 
 // A Fleet is a space with a bank in it, the children that work on it, and what
@@ -41,8 +44,8 @@ func NewFleet(t *testing.T, r *rand.Rand, n int, work string) *Fleet {
 	f.Open()
 	Must(t, f.bank.Found(f.Space))
 	t.Cleanup(func() {
-		if t.Failed() && f.Point != "" {
-			t.Logf("the last point at which a child was to die or stop: %s", f.Point)
+		if t.Failed() {
+			f.keep()
 		}
 		if f.Space != nil {
 			f.Space.Close()
@@ -55,6 +58,32 @@ func NewFleet(t *testing.T, r *rand.Rand, n int, work string) *Fleet {
 		f.Arrive(id)
 	}
 	return f
+}
+
+// keep says what can be found out when the test has failed and the children are dead, and keeps the
+// files of the space as they are, with what processes have noted.
+func (f *Fleet) keep() {
+	if f.Point != "" {
+		f.T.Logf("the last point at which a child was to die or stop: %s", f.Point)
+	}
+	dir, err := os.MkdirTemp("", "everheap-failed-")
+	if err != nil {
+		f.T.Logf("the space could not be kept: %v", err)
+		return
+	}
+	if out, err := exec.Command("cp", "-a", "--sparse=always", f.Dir, dir).CombinedOutput(); err != nil {
+		f.T.Logf("the space could not be kept: %v %s", err, out)
+	}
+	if invariant.Enabled {
+		events, err := os.Create(filepath.Join(dir, "events"))
+		if err == nil {
+			err = errors.Join(invariant.DumpEventsOf(f.Dir, events), events.Close())
+		}
+		if err != nil {
+			f.T.Logf("the events could not be kept: %v", err)
+		}
+	}
+	f.T.Logf("the space is kept in %s", dir)
 }
 
 // Open opens the space in this process.

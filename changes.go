@@ -15,13 +15,12 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// Frame is one committed version of a space, as the changes that make it of the version before.
-// Its bytes have a checksum, depend on no address, and can be stored and sent anywhere: see
-// FORMAT.md. Replica.Apply applies it.
+// Frame is one committed version of a space, as the changes that make it of the version before. Its bytes have a
+// checksum, depend on no address, and can be stored and sent anywhere: see FORMAT.md. Replica.Apply applies it.
 type Frame struct{ frame changes.Frame }
 
-// ParseFrame verifies the bytes of a frame, which must be all of b, and keeps b. The error is
-// ErrCorrupt if they are not what Frame.Bytes has returned.
+// ParseFrame verifies the bytes of a frame, which must be all of b, and keeps b. The error is ErrCorrupt if they are
+// not what Frame.Bytes has returned.
 func ParseFrame(b []byte) (Frame, error) {
 	f, err := changes.Parse(b)
 	return Frame{f}, err
@@ -48,16 +47,22 @@ type FrameChange struct {
 func (f Frame) Changes() ([]FrameChange, error) {
 	list, err := object.Summarize(f.frame.Ops())
 	out := make([]FrameChange, len(list))
-	for i, s := range list {
-		out[i] = FrameChange{What: s.What(), Count: s.Count, Name: s.Name}
-		if s.Object != 0 {
-			out[i].Object = ID(format.MakeID(f.frame.Tag, s.Object))
-		}
+	for i := range list {
+		out[i] = f.change(&list[i])
 	}
 	if err != nil {
 		err = &CorruptError{File: "the change frame", What: err.Error()}
 	}
 	return out, err
+}
+
+// change tells what a frame does to an object.
+func (f Frame) change(s *object.Summary) FrameChange {
+	c := FrameChange{What: s.What(), Count: s.Count, Name: s.Name}
+	if s.Object != 0 {
+		c.Object = ID(format.MakeID(f.frame.Tag, s.Object))
+	}
+	return c
 }
 
 // EntryChange is one change of a frame, as people read it.
@@ -69,9 +74,9 @@ type EntryChange struct {
 	Known      bool   // the types of the object are known; else Key and Value cannot be told
 }
 
-// FrameReader tells what frames change, one change after the other, with keys and values. Frames say
-// the types only of collections that they make; of others it learns them from the space that the frames are
-// of, or from a backup. It is used by one goroutine.
+// FrameReader tells what frames change, one change after the other, with keys and values. Frames say the types only of
+// collections that they make; of others it learns them from the space that the frames are of, or from a backup. It is
+// used by one goroutine.
 type FrameReader struct {
 	space  *Space
 	teller *object.Teller
@@ -87,8 +92,7 @@ func NewFrameReader(space *Space) *FrameReader {
 	return r
 }
 
-// LearnBackup learns the types from a backup of the version before the first frame. Errors: those of b,
-// ErrCorrupt.
+// LearnBackup learns the types from a backup of the version before the first frame. Errors: those of b, ErrCorrupt.
 func (r *FrameReader) LearnBackup(b io.Reader) error {
 	err := r.teller.Backup(b)
 	if failure.Damaged(err) {
@@ -97,22 +101,11 @@ func (r *FrameReader) LearnBackup(b io.Reader) error {
 	return err
 }
 
-// learn learns of objects that frames from the one at hand on need, and do not make: those are now
-// what they were.
+// learn learns of objects that frames from the one at hand on need, and do not make: those are now what they were.
 func (r *FrameReader) learn(tx *Tx) error {
-	made, needed := map[uint64]bool{}, map[uint64]bool{}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // nobody may be making versions durable
-	defer cancel()
-	for f, err := range r.space.ChangesSince(ctx, r.at.Version()-1) {
-		if err == nil {
-			err = object.Needed(f.frame.Ops(), func(i uint64) { made[i] = true }, func(i uint64) { needed[i] = true })
-		}
-		if err != nil {
-			return err
-		}
-		if f.Version() >= tx.Version() {
-			break
-		}
+	made, needed, err := r.space.engine.Changes.Needed(format.Version(r.at.Version()), format.Version(tx.Version()))
+	if err != nil {
+		return err
 	}
 	for i := range needed { // also of what is not found, so that nobody looks for it again
 		if l, t := tx.engine.LayoutOf(format.MakeID(r.at.frame.Tag, i)); made[i] {
@@ -128,17 +121,13 @@ func (r *FrameReader) learn(tx *Tx) error {
 	return err
 }
 
-// Changes yields the changes of a frame. A FrameReader gets all frames that follow each other, in their
-// order. The last round has the error ErrCorrupt if the frame is none that a space has made.
+// Changes yields the changes of a frame. A FrameReader gets all frames that follow each other, in their order. The last
+// round has the error ErrCorrupt if the frame is none that a space has made.
 func (r *FrameReader) Changes(f Frame) iter.Seq2[EntryChange, error] {
 	return func(yield func(EntryChange, error) bool) {
 		r.at = f
 		err := r.teller.Tell(f.frame.Ops(), func(c *object.Change) bool {
-			out := EntryChange{FrameChange{What: c.What(), Count: c.Count, Name: c.Name}, c.Collection, c.Key, c.Value, c.Bytes, c.Known}
-			if c.Object != 0 {
-				out.Object = ID(format.MakeID(f.frame.Tag, c.Object))
-			}
-			return yield(out, nil)
+			return yield(EntryChange{f.change(&c.Summary), c.Collection, c.Key, c.Value, c.Bytes, c.Known}, nil)
 		})
 		if err != nil {
 			yield(EntryChange{}, &CorruptError{File: "the change frame", What: err.Error()})
@@ -146,9 +135,9 @@ func (r *FrameReader) Changes(f Frame) iter.Seq2[EntryChange, error] {
 	}
 }
 
-// Position is a version of one history. Spaces that have a common past, such as a replica that was
-// promoted and its former leader, have different histories from some version on: then Chain differs,
-// which is a number that follows from the whole past of a version.
+// Position is a version of one history. Spaces that have a common past, such as a replica that was promoted and its
+// former leader, have different histories from some version on: then Chain differs, which is a number that follows from
+// the whole past of a version.
 type Position struct {
 	Version Version
 	Chain   uint64
@@ -163,30 +152,28 @@ func (f Frame) Before() Position { return Position{f.Version() - 1, f.frame.Befo
 // Position returns the position of the version that a View sees, or that an Update starts from.
 func (tx *Tx) Position() Position { return Position{tx.Version(), tx.engine.State.Chain} }
 
-// BackupPosition reads the beginning of a backup and returns the position that it is of, and when that
-// was committed: frames that follow can be applied to its replica. The error is ErrCorrupt if it is no backup, or one that was
+// BackupPosition reads the beginning of a backup and returns the position that it is of, and when that was committed:
+// frames that follow can be applied to its replica. The error is ErrCorrupt if it is no backup, or one that was
 // salvaged, or made before there were replicas.
 func BackupPosition(r io.Reader) (p Position, committed time.Time, err error) {
 	h, chain, err := changes.BackupHead(r)
 	return Position{Version(h.Version), chain}, time.Unix(0, int64(h.UnixNano)), err
 }
 
-// ReadFrame reads the next frame of a stream of frames, one after the other. Errors: io.EOF at the end;
-// ErrCorrupt if what comes is no whole frame; those of r.
+// ReadFrame reads the next frame of a stream of frames, one after the other. Errors: io.EOF at the end; ErrCorrupt if
+// what comes is no whole frame; those of r.
 func ReadFrame(r io.Reader) (Frame, error) {
 	f, err := changes.Read(r)
 	return Frame{f}, err
 }
 
-// ChangesSince yields the frame of every version after the given one, in order and without a
-// gap, and waits for more. Changes of types, indexes, collections, checkpoints and restores are
-// frames as any other. A frame comes when its version is durable: within the flush interval, or
-// at once if somebody waits for that (Durable, Sync).
+// ChangesSince yields the frame of every version after the given one, in order and without a gap, and waits for more.
+// Changes of types, indexes, collections, checkpoints and restores are frames as any other. A frame comes when its
+// version is durable: within the flush interval, or at once if somebody waits for that (Durable, Sync).
 //
-// Frames are kept for subscriptions: without one that begins early enough, ChangesSince yields what
-// happens to be there still. The loop ends with an error in its last round: ErrNotKept if the next
-// frame is not kept, or version is none of this space; ErrBusy when ctx ends; ErrClosed. It reads the
-// journal, and costs writers nothing.
+// Frames are kept for subscriptions: without one that begins early enough, ChangesSince yields what happens to be there
+// still. The loop ends with an error in its last round: ErrNotKept if the next frame is not kept, or version is none of
+// this space; ErrBusy when ctx ends; ErrClosed. It reads the journal, and costs writers nothing.
 func (s *Space) ChangesSince(ctx context.Context, version Version) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
 		if s.closed.Load() {
@@ -210,31 +197,27 @@ type Subscription struct {
 	name  string
 }
 
-// Subscribe makes a subscription, or returns the one of that name. A new one begins after the newest
-// version: subscribe first, then make a Backup to begin with; BackupPosition says which version that is
-// of.
+// Subscribe makes a subscription, or returns the one of that name. A new one begins after the newest version: subscribe
+// first, then make a Backup to begin with; BackupPosition says which version that is of.
 //
-// keep is how many bytes of frames a new one may keep, 4 MiB to 384 MiB; 0 means 128 MiB. A
-// subscription that falls further behind is lost: it keeps nothing, and its methods and loops return
-// ErrNotKept until Restart or Drop. For one that is lost already Subscribe returns it together with
-// ErrNotKept; with any other error there is none. Names have up to 32 letters, digits, dots, hyphens and
-// underscores; a space has at most 16 subscriptions. Errors: ErrNotKept, ErrTooLarge, ErrReadOnly, ErrIO.
+// keep is how many bytes of frames a new one may keep, 4 MiB to 384 MiB; 0 means 128 MiB. A subscription that falls
+// further behind is lost: it keeps nothing, and its methods and loops return ErrNotKept until Restart or Drop. For one
+// that is lost already Subscribe returns it together with ErrNotKept; with any other error there is none. Names have up
+// to 32 letters, digits, dots, hyphens and underscores; a space has at most 16 subscriptions. Errors: ErrNotKept,
+// ErrTooLarge, ErrReadOnly, ErrIO.
 func (s *Space) Subscribe(name string, keep int64) (*Subscription, error) {
-	if s.closed.Load() {
-		return nil, s.wrap("subscribe", ErrClosed)
-	}
-	err := s.engine.Changes.Subscribe(name, format.ByteCount(max(keep, 0)))
+	err := s.ifOpen("subscribe", func() error { return s.engine.Changes.Subscribe(name, format.ByteCount(max(keep, 0))) })
 	if err != nil && !errors.Is(err, ErrNotKept) {
-		return nil, s.wrap("subscribe", err)
+		return nil, err
 	}
-	return &Subscription{s, name}, s.wrap("subscribe", err)
+	return &Subscription{s, name}, err
 }
 
 // Name returns the name of the subscription.
 func (u *Subscription) Name() string { return u.name }
 
-// Version returns the version up to which the subscription needs nothing any more. Errors:
-// ErrNotKept if it is lost, ErrNotFound if it was dropped.
+// Version returns the version up to which the subscription needs nothing any more. Errors: ErrNotKept if it is lost,
+// ErrNotFound if it was dropped.
 func (u *Subscription) Version() (Version, error) {
 	v, err := u.space.engine.Changes.Position(u.name)
 	return Version(v), u.space.wrap("subscription", err)
@@ -252,15 +235,15 @@ func (u *Subscription) Changes(ctx context.Context) iter.Seq2[Frame, error] {
 	}
 }
 
-// Confirm says that frames up to a version are not needed any more: what has become of them is safe.
-// That is on disk when Confirm returns; to confirm every frame alone would cost two syncs each.
+// Confirm says that frames up to a version are not needed any more: what has become of them is safe. That is on disk
+// when Confirm returns; to confirm every frame alone would cost two syncs each.
 func (u *Subscription) Confirm(version Version) error {
 	return u.space.wrap("confirm", u.space.engine.Changes.Confirm(u.name, format.Version(version)))
 }
 
-// Restart lets the subscription begin anew after the newest version, as one that was just made: for one
-// that is lost, or whose owner begins again with a Backup, which is made after it. That is on disk when
-// Restart returns. The error is ErrNotFound if it was dropped.
+// Restart lets the subscription begin anew after the newest version, as one that was just made: for one that is lost,
+// or whose owner begins again with a Backup, which is made after it. That is on disk when Restart returns. The error is
+// ErrNotFound if it was dropped.
 func (u *Subscription) Restart() error {
 	return u.space.wrap("restart subscription", u.space.engine.Changes.Restart(u.name))
 }
@@ -268,8 +251,7 @@ func (u *Subscription) Restart() error {
 // Drop ends the subscription, for all who use its name.
 func (u *Subscription) Drop() error { return u.space.DropSubscription(u.name) }
 
-// DropSubscription ends the subscription of a name, also one that is lost. The error is ErrNotFound
-// if there is none.
+// DropSubscription ends the subscription of a name, also one that is lost. The error is ErrNotFound if there is none.
 func (s *Space) DropSubscription(name string) error {
 	return s.wrap("drop subscription", s.engine.Changes.Drop(name))
 }
@@ -293,9 +275,9 @@ func (s *Space) Subscriptions() ([]SubscriptionInfo, error) {
 	return infos, s.wrap("subscriptions", err)
 }
 
-// WithReplicas makes an Update durable, and lets it return when n copies on other machines have said that
-// they have it durably, too (Acknowledge). It waits for them until ctx ends: then the error is
-// ErrNotReplicated, and the transaction is committed and durable here. It cannot be part of a Resume.
+// WithReplicas makes an Update durable, and lets it return when n copies on other machines have said that they have it
+// durably, too (Acknowledge). It waits for them until ctx ends: then the error is ErrNotReplicated, and the transaction
+// is committed and durable here. It cannot be part of a Resume.
 func WithReplicas(n int) UpdateOption { return replicas(n) }
 
 type replicas int
@@ -326,40 +308,36 @@ func (s *Space) replicate(ctx context.Context, fn func(tx *Tx) error, n int) (er
 	return s.engine.Changes.AwaitCopies(ctx, version, n)
 }
 
-// Acknowledge says that a copy of the space on another machine has a version durably: Updates
-// WithReplicas wait for that. Whoever carries the frames there calls it. Copies are forgotten when the
-// last process closes the space, so they say it again. A space has at most 16.
+// Acknowledge says that a copy of the space on another machine has a version durably: Updates WithReplicas wait for
+// that. Whoever carries the frames there calls it. Copies are forgotten when the last process closes the space, so they
+// say it again. A space has at most 16.
 func (s *Space) Acknowledge(name string, version Version) error {
 	return s.wrap("acknowledge", s.engine.Changes.Acknowledge(name, format.Version(version)))
 }
 
-// Replica is a space that takes the changes of its leader alone, frame by frame. It has the
-// leader's versions and object IDs. Any number of processes may have it open, read it in place and
-// watch it; whoever writes gets ErrReadOnly, which says who leads.
+// Replica is a space that takes the changes of its leader alone, frame by frame. It has the leader's versions and
+// object IDs. Any number of processes may have it open, read it in place and watch it; whoever writes gets ErrReadOnly,
+// which says who leads.
 type Replica struct{ space *Space }
 
-// RestoreReplica is RestoreBackup, but the new space is a replica of the one that the backup was
-// made of, at the version of the backup. lead says to people who leads.
+// RestoreReplica is RestoreBackup, but the new space is a replica of the one that the backup was made of, at the
+// version of the backup. lead says to people who leads.
 func RestoreReplica(name string, r io.Reader, lead string, opts ...Option) error {
 	s := settingsOf(opts)
 	s.engine.Replica = &lead
 	return naming.Restore(s.named(name), r, s.engine)
 }
 
-// AsReplica makes the space a replica, or says anew who leads one: lead is text for people, of up
-// to 128 bytes. That is a matter of the space, for all processes, and lasts until Promote.
+// AsReplica makes the space a replica, or says anew who leads one: lead is text for people, of up to 128 bytes. That is
+// a matter of the space, for all processes, and lasts until Promote.
 func (s *Space) AsReplica(lead string) (*Replica, error) {
-	if s.closed.Load() {
-		return nil, s.wrap("replica", ErrClosed)
-	}
-	if err := s.engine.BecomeReplica(lead); err != nil {
-		return nil, s.wrap("replica", err)
+	if err := s.ifOpen("replica", func() error { return s.engine.BecomeReplica(lead) }); err != nil {
+		return nil, err
 	}
 	return &Replica{s}, nil
 }
 
-// Leader returns what AsReplica or RestoreReplica said about who leads. is reports whether the
-// space is a replica.
+// Leader returns what AsReplica or RestoreReplica said about who leads. is reports whether the space is a replica.
 func (s *Space) Leader() (lead string, is bool, err error) {
 	lead, is, err = s.engine.Changes.Lead()
 	return lead, is, s.wrap("replica", err)
@@ -368,29 +346,25 @@ func (s *Space) Leader() (lead string, is bool, err error) {
 // Space returns the space that the replica is.
 func (r *Replica) Space() *Space { return r.space }
 
-// Apply applies the frame of the version right after the newest one of the replica: exactly once,
-// whoever offers it how often. The version is as durable as that of any commit (Sync). Errors:
-// ErrOutOfOrder, if a frame is missing before it, or it was applied already (then its Version is
-// not above that of the replica); ErrDiverged, if it follows another version than the replica's of
-// that number; ErrCorrupt, ErrNoSpace, ErrIO, ErrClosed. After an error nothing has changed.
+// Apply applies the frame of the version right after the newest one of the replica: exactly once, whoever offers it how
+// often. The version is as durable as that of any commit (Sync). Errors: ErrOutOfOrder, if a frame is missing before
+// it, or it was applied already (then its Version is not above that of the replica); ErrDiverged, if it follows another
+// version than the replica's of that number; ErrCorrupt, ErrNoSpace, ErrIO, ErrClosed. After an error nothing has
+// changed.
 func (r *Replica) Apply(ctx context.Context, f Frame) error {
-	if r.space.closed.Load() {
-		return r.space.wrap("apply", ErrClosed)
-	}
-	if f.frame.Bytes == nil {
-		return r.space.wrap("apply", &CorruptError{File: "the change frame", What: "it is the zero Frame"})
-	}
-	return r.space.wrap("apply", r.space.engine.ApplyFrame(ctx, &f.frame))
+	return r.space.ifOpen("apply", func() error {
+		if f.frame.Bytes == nil {
+			return &CorruptError{File: "the change frame", What: "it is the zero Frame"}
+		}
+		return r.space.engine.ApplyFrame(ctx, &f.frame)
+	})
 }
 
-// Hear says which version was the leader's newest at a time by its clock, for Stats in all processes of this
-// machine. Whoever brings the frames calls it with what the leader has said last: about once a second, and again
-// when that is applied.
+// Hear says which version was the leader's newest at a time by its clock, for Stats in all processes of this machine.
+// Whoever brings the frames calls it with what the leader has said last: about once a second, and again when that is
+// applied.
 func (r *Replica) Hear(newest Version, at time.Time) error {
-	if r.space.closed.Load() {
-		return r.space.wrap("replica", ErrClosed)
-	}
-	return r.space.wrap("replica", r.space.engine.Changes.Hear(format.Version(newest), at))
+	return r.space.ifOpen("replica", func() error { return r.space.engine.Changes.Hear(format.Version(newest), at) })
 }
 
 // Version returns the newest version of the replica.
@@ -399,12 +373,12 @@ func (r *Replica) Version() (Version, error) {
 	return Version(v), r.space.wrap("replica", err)
 }
 
-// Promote makes the replica a space that is written to, for all processes, and begins a history of
-// its own with an empty version: the frames of the former leader are ErrDiverged from there on, and
-// so are its own for replicas that have gone on with that one. It is durable when Promote returns.
+// Promote makes the replica a space that is written to, for all processes, and begins a history of its own with an
+// empty version: the frames of the former leader are ErrDiverged from there on, and so are its own for replicas that
+// have gone on with that one. It is durable when Promote returns.
 //
-// Promote cannot know whether the former leader still writes. Who calls it must: see the
-// documentation of package replica.
+// Promote cannot know whether the former leader still writes. Who calls it must: see the documentation of package
+// replica.
 func (r *Replica) Promote(ctx context.Context) error {
 	return r.space.wrap("promote", r.space.engine.Promote(ctx))
 }

@@ -49,8 +49,8 @@ type Stats struct {
 	Closed    bool  // this handle is closed: only Name, Dir, Base and Window are filled in
 }
 
-// ReplicaStats is how far a replica is behind its leader: what the leader has said last (Replica.Hear) beside what
-// is applied here. It is the same in all processes of the machine. Times are by the leader's clock.
+// ReplicaStats is how far a replica is behind its leader: what the leader has said last (Replica.Hear) beside what is
+// applied here. It is the same in all processes of the machine. Times are by the leader's clock.
 type ReplicaStats struct {
 	Known Version   // the leader's newest version; 0: it was not heard of since the space was opened
 	Heard time.Time // when it has said so. If that is long ago, nobody leads, or nothing comes; zero: see Known
@@ -110,12 +110,11 @@ type Finding struct {
 	What   string
 }
 
-// Check verifies everything that the newest version can reach: the checksum of every block,
-// every link, and every key and value against its type; that no list of free space has any
-// of it; and what a recovery after a power loss needs: the header, the anchors with
-// everything they lead to, and the records of the journal. Others continue to read and
-// write. The report lists damage, including pages that the disk cannot deliver; an error
-// says that the check could not be done. Check looks at ctx before it begins and at its end.
+// Check verifies everything that the newest version can reach: the checksum of every block, every link, and every key
+// and value against its type; that no list of free space has any of it; and what a recovery after a power loss needs:
+// the header, the anchors with everything they lead to, and the records of the journal. Others continue to read and
+// write. The report lists damage, including pages that the disk cannot deliver; an error says that the check could not
+// be done. Check looks at ctx before it begins and at its end.
 func (s *Space) Check(ctx context.Context) (Report, error) {
 	var report Report
 	if err := ctx.Err(); err != nil {
@@ -169,9 +168,8 @@ type ProcessInfo struct {
 	Self     bool   // it is this process
 }
 
-// Processes lists the processes that have the space open, by the time at which they opened
-// it. If one of them is writing, the call takes a tenth of a second, to see whether that
-// process moves.
+// Processes lists the processes that have the space open, by the time at which they opened it. If one of them is
+// writing, the call takes a tenth of a second, to see whether that process moves.
 func (s *Space) Processes() ([]ProcessInfo, error) {
 	var list []ProcessInfo
 	err := s.inspect("processes", func() error {
@@ -185,8 +183,7 @@ func (s *Space) Processes() ([]ProcessInfo, error) {
 	return list, err
 }
 
-// ReaderInfo is a held version: by a View or an Update in progress, or while it is written
-// to disk.
+// ReaderInfo is a held version: by a View or an Update in progress, or while it is written to disk.
 type ReaderInfo struct {
 	PID     int
 	Foreign bool // see ProcessInfo
@@ -197,9 +194,8 @@ type ReaderInfo struct {
 	Self    bool      // it is of this process
 }
 
-// Readers lists the held versions of the space, oldest first, with the process that holds
-// each and the bytes it keeps from reuse. If any version but the newest is held, Readers
-// reads everything that is held.
+// Readers lists the held versions of the space, oldest first, with the process that holds each and the bytes it keeps
+// from reuse. If any version but the newest is held, Readers reads everything that is held.
 func (s *Space) Readers() ([]ReaderInfo, error) {
 	var list []ReaderInfo
 	err := s.inspect("readers", func() error {
@@ -226,8 +222,8 @@ type CollectionInfo struct {
 	Expiry  string      // when entries expire, as "at Until" or "30m0s after it was set"; "": never
 }
 
-// Type returns the type of the collection in Go syntax: map[string]forum.User,
-// sorted[string]forum.User, []forum.Post, or for a single value *forum.Config.
+// Type returns the type of the collection in Go syntax: map[string]forum.User, sorted[string]forum.User, []forum.Post,
+// or for a single value *forum.Config.
 func (c CollectionInfo) Type() string {
 	switch c.Kind {
 	case "list":
@@ -267,8 +263,7 @@ type SpaceInfo struct {
 	Open    bool   // a process has the space open
 }
 
-// Describe describes the space in a directory without opening it. Errors: ErrNotFound,
-// ErrCorrupt.
+// Describe describes the space in a directory without opening it. Errors: ErrNotFound, ErrCorrupt.
 func Describe(dir string) (SpaceInfo, error) {
 	o, dir, err := engine.Look(dir)
 	if err != nil {

@@ -121,9 +121,10 @@ func TestPage_Edits(t *testing.T) {
 	click(w, "dialog button", "Store")
 	w.Until("it is refused", `document.querySelector("dialog").innerText.includes("deleted meanwhile")`)
 	click(w, "dialog button", "Cancel")
+	w.Until("the dialog is gone", `!document.querySelector("dialog")`)
 
 	click(w, "button", "Add")
-	w.Until("the form is there", `document.querySelector("dialog.edit input")`)
+	w.Until("the form is there, with a key", `document.querySelector("dialog.edit [data-path=key]")`)
 	field(w, "key", "grace-002")
 	click(w, "dialog button", "Add")
 	w.Until("a key that is there is refused", `document.querySelector("[data-path=key]").closest(".field").querySelector(".wrong").innerText.includes("already")`)

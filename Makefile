@@ -9,7 +9,8 @@ COUNT ?= 1
 DEVIATIONS ?= 2
 EXPLORE ?= 30m
 # Modules of their own, since they need what the library does not.
-MODULES = metrics replica examples/forum/sqlite bench/oo7
+MODULES = metrics replica bench/oo7
+RARE_MODULES = examples/forum/sqlite bench/peers
 
 # The packages that test spaces as a whole.
 SPACES = . $(addprefix ./test/,backup collect crash damage evolve isolation model power rewrite watch)
@@ -25,9 +26,11 @@ test:
 	go test ./...
 
 # Packages that import no assertions, and whose tests do not, are the same with the tag; and in
-# those whose tests open no space, or do with one what others do, hardly anything is asserted.
+# those whose tests open no space, or do with one what others do beside other processes, hardly
+# anything is asserted.
 SAME = backup checksum explore format goroutine layout mapping oslock powercut queue \
-	apply entry index inspect jsontree object readahead recast table typetext
+	apply btree check collect dump entry index inspect jsontree object readahead recast relocate salvage spacefile \
+	subscription table trie typetext vector
 # Of the commands only what the tag makes.
 TAGGED_COMMANDS = TestScript/debug|TestLost
 invariants:
@@ -101,15 +104,15 @@ vet-rare:
 	GOARCH=arm64 go build ./...
 	GOOS=windows go build ./...
 
-# The metrics, copies on other machines, the forum over SQLite, and a benchmark compute what they should.
+# The metrics, copies on other machines, and a benchmark compute what they should.
 modules:
 	@for m in $(MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
 
-# The benchmark beside ten other stores, which takes long to build; and staticcheck, which looks at
-# all that a module depends on: once a release.
+# The forum over SQLite, and the benchmark beside ten other stores, which take long to build; and staticcheck,
+# which looks at all that a module depends on: once a release.
 modules-rare:
-	cd bench/peers && go vet ./... && go test ./...
-	@for m in $(MODULES) bench/peers; do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
+	@for m in $(RARE_MODULES); do (cd $$m && echo "$$m: go vet, go test" && go vet ./... && go test ./...) || exit 1; done
+	@for m in $(MODULES) $(RARE_MODULES); do (cd $$m && echo "$$m: staticcheck" && go run $(STATICCHECK) ./...) || exit 1; done
 
 staticcheck:
 	go run $(STATICCHECK) ./...

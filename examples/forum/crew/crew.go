@@ -266,7 +266,8 @@ func (c *Crew) PIDs() (pids []int) {
 }
 
 // Roll replaces all processes by new ones, of the program as it is now. Those of the old
-// version serve until the new ones do; then they end when their requests are answered.
+// version serve until the new ones do; then they end when their requests are answered. One that does
+// not is ended, and the error names it.
 func (c *Crew) Roll() error {
 	c.mu.Lock()
 	var old []*child
@@ -288,11 +289,22 @@ func (c *Crew) Roll() error {
 		c.mu.Unlock()
 		ch.cmd.Process.Signal(syscall.SIGUSR1)
 	}
+	var failed error
 	for _, ch := range old {
-		<-ch.gone
+		select {
+		case <-ch.gone:
+		case <-time.After(lastPatience):
+			ch.cmd.Process.Signal(syscall.SIGQUIT) // it says where its goroutines stand, and ends,
+			ch.cmd.Process.Signal(syscall.SIGCONT) // also if it was stopped
+			<-ch.gone
+			failed = errors.Join(failed, fmt.Errorf("process %d has not ended by itself; what it says is in its output", ch.cmd.Process.Pid))
+		}
 	}
-	return nil
+	return failed
 }
+
+// lastPatience is how long Roll waits for the old servers: twice what their last requests may take.
+const lastPatience = 30 * time.Second
 
 // Stop asks all processes to end, and returns when they have.
 func (c *Crew) Stop() {

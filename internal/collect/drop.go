@@ -34,7 +34,7 @@ func (c *Collector) DropAll() error {
 	patience, behind := compareTime, 0
 	for c.at < len(c.garbage) {
 		c.pauseForTests()
-		began := time.Now()
+		began, contended := time.Now(), c.of.Queue.Contended()
 		base, published, err := c.Batch(patience)
 		switch {
 		case errors.Is(err, ErrBehind):
@@ -48,7 +48,7 @@ func (c *Collector) DropAll() error {
 		case err == nil:
 			invariant.Point("collect.committed")
 			patience, behind = compareTime, 0
-			if base != last { // others write: it is their turn for as long
+			if base != last || contended != c.of.Queue.Contended() { // others write, or wait: it is their turn for as long
 				c.pause(time.Since(began))
 			}
 			last = published

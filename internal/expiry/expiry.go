@@ -244,7 +244,7 @@ func (r *Remover) tidy(ctx context.Context) error {
 // removeAll removes all that has expired.
 func (r *Remover) removeAll(ctx context.Context) error {
 	for {
-		began, more := time.Now(), false
+		began, more, contended := time.Now(), false, r.Queue.Contended()
 		var base, published format.Version
 		published, err := r.Change(ctx, func(tx *edit.Editor, _ format.Addr) (err error) {
 			base = tx.Version()
@@ -259,7 +259,7 @@ func (r *Remover) removeAll(ctx context.Context) error {
 		if err == nil && !more {
 			return nil
 		}
-		others := base != r.last
+		others := base != r.last || contended != r.Queue.Contended() // who waits has published nothing yet
 		r.last = published
 		if err := r.pause(ctx, time.Since(began), others); err != nil {
 			return err

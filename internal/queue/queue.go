@@ -29,13 +29,21 @@ type Queue struct {
 	state atomic.Int32    // 0 free, 1 held, 2 held and perhaps waited for
 	owner atomic.Uintptr  // goroutine: only itself asks whether it is that, and it has written that itself
 	Over  <-chan struct{} // closed when nobody is to wait any more; nil: never
+	slow  atomic.Uint32   // how often LockSlow was called
 	wait  struct {
 		sync.Mutex
 		list []chan struct{}
 	}
 }
 
-const spins = 20
+// Contended counts the calls of Lock that found the lock held, modulo 2^32. The calls that still wait
+// are counted, too.
+func (q *Queue) Contended() uint32 { return q.slow.Load() }
+
+// spins is how often a goroutine lets others run before it enters the list. Until then others can
+// take the lock first, again and again: a goroutine that lets others run may come back only after
+// milliseconds, while Go's collector runs or a goroutine computes on each processor.
+const spins = 1
 
 // Lock takes the lock, or returns the error of the context, ErrGone, or ErrSelf.
 func (q *Queue) Lock(ctx context.Context) error {
@@ -67,6 +75,7 @@ func (q *Queue) Mine() bool { return q.state.Load() != 0 && q.owner.Load() == go
 
 // LockSlow waits for the lock, whoever has it, and does not note who waits.
 func (q *Queue) LockSlow(ctx context.Context) error {
+	q.slow.Add(1)
 	for range spins {
 		if q.state.CompareAndSwap(0, 1) {
 			return nil

@@ -271,7 +271,7 @@ func (e *evacuation) moveAll(ctx context.Context) error {
 	invariant.Point("move.found")
 	var last format.Version // that a batch has published
 	for began := time.Now(); len(ways) > 0 && time.Since(began) < movePatience; {
-		one := time.Now()
+		one, contended := time.Now(), u.Queue.Contended()
 		version, err := e.batch(ctx, &ways[0])
 		if u.noRoom(err) {
 			return nil
@@ -280,7 +280,7 @@ func (e *evacuation) moveAll(ctx context.Context) error {
 			return err
 		}
 		invariant.Point("move.committed")
-		if last != 0 && version > last+1 { // others write: it is their turn for as long
+		if last != 0 && version > last+1 || contended != u.Queue.Contended() { // others write, or wait: it is their turn for as long
 			time.Sleep(time.Since(one))
 		}
 		last = version

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/everheap/everheap/examples/forum/command"
 	"github.com/everheap/everheap/examples/forum/crew"
@@ -267,6 +268,31 @@ func TestSupervisor_ForAnotherTest(t *testing.T) {
 
 // A rolling restart to the second version of the types, under load: old and new servers side by
 // side, the old ones drain, and no request fails even once.
+// A new server that takes long to come shares its socket with one that is in use: that one ends
+// all the same when it is asked to.
+func TestRoll_NewServersAreSlow(t *testing.T) {
+	r := start(t)
+	script := filepath.Join(t.TempDir(), "slow")
+	if err := os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\nsleep 0.5\nexec '%s' \"$@\"\n", *r.program.Load()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.program.Store(&script)
+	rolled := make(chan error, 1)
+	go func() { rolled <- r.Roll() }()
+	b := newBrowser(t, r)
+	b.client.Transport = &http.Transport{DisableKeepAlives: true}
+	for began := time.Now(); time.Since(began) < 300*time.Millisecond; {
+		// Each request is a connection: some server takes it, and is ready to take another one, which
+		// does not come before the new servers are there.
+		if status, _, _ := b.do("GET", "/robots.txt", nil); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+	if err := <-rolled; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRoll_SecondVersionOfTheTypes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a program")

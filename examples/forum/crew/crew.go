@@ -117,7 +117,7 @@ func (c *Crew) listen() error {
 			return fmt.Errorf("listening on %s: %w", c.address, err)
 		}
 		c.address = l.Addr().String()
-		f, err := l.(*net.TCPListener).File()
+		f, err := fileOf(l.(*net.TCPListener))
 		l.Close() // the file is the same socket, and stays
 		if err != nil {
 			return err
@@ -125,6 +125,24 @@ func (c *Crew) listen() error {
 		c.files = append(c.files, f)
 	}
 	return nil
+}
+
+// fileOf returns the socket of a listener as a file that can be handed to children while others use it.
+// TCPListener.File does not: os/exec asks such a file for its descriptor, which makes the socket
+// block, for all processes that have it. A server that accepts a connection in that moment waits for
+// the next one within the system, and its listener cannot be closed until one comes.
+func fileOf(l *net.TCPListener) (f *os.File, err error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		var own int
+		if own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			f = os.NewFile(uintptr(own), "listener") // of NewFile, it stays as it is
+		}
+	})
+	return f, errors.Join(controlErr, err)
 }
 
 // startAll starts processes, in a thread that ends with this process only: a child gets its

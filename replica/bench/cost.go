@@ -22,12 +22,14 @@ import (
 )
 
 // What writers pay for a leader: the server and the leader are processes of their own, as in use, and this
-// process writes, in rounds with a leader and without one in turns.
+// process writes, in rounds with a leader, without one, and beside a process that only computes, in turns.
+// That one takes as much processor time as the leader and the server did, and knows nothing of the space:
+// what a writer pays beside it is the price of any work on the same processors.
 
 const childVar = "REPLICA_BENCH_CHILD"
 
 // children are what a process of the benchmark can be.
-var children = map[string]func(args []string) error{"server": serverChild, "lead": leadChild}
+var children = map[string]func(args []string) error{"server": serverChild, "lead": leadChild, "compute": computeChild}
 
 // serverChild is a server with its streams in a directory.
 func serverChild(args []string) error {
@@ -82,6 +84,58 @@ func leadChild(args []string) error {
 		fmt.Println(spent.Microseconds())
 	}
 	return nil
+}
+
+// computeChild computes, from "compute SHARE" until "stop", for a share of each millisecond, with the priority
+// of a leader: it copies memory, as who passes changes on does.
+func computeChild([]string) error {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, leaderNice); err != nil {
+		return err
+	}
+	var stop chan struct{}
+	ended := make(chan struct{})
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		verb, text, _ := strings.Cut(lines.Text(), " ")
+		if verb == "stop" {
+			close(stop)
+			<-ended
+		} else {
+			share, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return err
+			}
+			stop = make(chan struct{})
+			go func() {
+				defer func() { ended <- struct{}{} }()
+				computeFor(share, stop)
+			}()
+		}
+		fmt.Println(0)
+	}
+	return nil
+}
+
+// computeFor computes for a share of the time. A share above 1 is of two processors.
+func computeFor(share float64, stop chan struct{}) {
+	if share > 1 {
+		go computeFor(share-1, stop)
+		share = 1
+	}
+	from, to := make([]byte, 1<<20), make([]byte, 1<<20)
+	at := 0
+	for began, busy := time.Now(), time.Duration(0); ; time.Sleep(time.Millisecond) {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		for busy < time.Duration(share*float64(time.Since(began))) {
+			t := time.Now()
+			copy(to[at:at+4096], from[at:])
+			at = (at + 4096) % len(from)
+			busy += time.Since(t)
+		}
+	}
 }
 
 // leaderNice is the priority of the unit in ../systemd.
@@ -187,6 +241,12 @@ func cost() error {
 		return err
 	}
 	defer l.end()
+	c, err := startChild("compute")
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	t := turns{b: b, server: s, leader: l, other: c}
 	for _, k := range []struct {
 		name  string
 		round func() ([]float64, error)
@@ -195,67 +255,121 @@ func cost() error {
 		{fmt.Sprintf("a Set at %d /s", *rate), b.paced, []string{"median", "p90", "mean", "processor time"}},
 		{"Sets as fast as they go", b.unpaced, []string{"time of all", "processor time"}},
 	} {
-		ratios, spent, err := b.inTurns(l, k.round)
-		if err != nil {
+		if err := t.run(k.round); err != nil {
 			return err
 		}
-		fmt.Printf("%-45s %.1f µs of processor time a change, of the leader\n", k.name, spent)
+		fmt.Printf("%-45s %.1f µs of processor time a change, of the leader; %.2f of a processor, of both\n", k.name, t.spent/t.sets, t.share)
 		for i, of := range k.of {
-			r := ratios[i]
-			slices.Sort(r)
-			fmt.Printf("%-45s %s %.3f of one without (half of %d rounds: %.3f to %.3f)\n", k.name+", with a leader", of, r[len(r)/2], len(r), r[len(r)/4], r[len(r)*3/4])
+			tell := func(what string, r []float64) {
+				slices.Sort(r)
+				fmt.Printf("%-45s %s %.3f (half of %d rounds: %.3f to %.3f)\n", k.name+", "+what, of, r[len(r)/2], len(r), r[len(r)/4], r[len(r)*3/4])
+			}
+			tell("with a leader to without", t.leaderToNone[i])
+			tell("beside as much work to without", t.otherToNone[i])
+			tell("with a leader to beside as much work", t.leaderToOther[i])
 		}
 	}
 	return nil
 }
 
-// inTurns runs rounds with a leader and without one, and returns the ratios of what they return; and what the
-// leader spends on a change.
-func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [4][]float64, spent float64, err error) {
-	sum, sets := 0.0, uint64(0)
-	with := func() (list []float64, err error) {
-		if _, err := l.tell("lead"); err != nil {
+// turns runs rounds with a leader, beside a process that computes as much, and without either, in turns.
+type turns struct {
+	b                     *bench
+	server, leader, other *child
+
+	leaderToNone, otherToNone, leaderToOther [4][]float64 // ratios of what rounds return
+	spent                                    float64      // microseconds of processor time of the leader
+	sets                                     float64      // changes meanwhile
+	share                                    float64      // of a processor, that leader and server took in the last round
+}
+
+func (t *turns) run(round func() ([]float64, error)) error {
+	*t = turns{b: t.b, server: t.server, leader: t.leader, other: t.other}
+	with := func() ([]float64, error) { return t.withLeader(round) }
+	beside := func() (list []float64, err error) {
+		if _, err := t.other.tell(fmt.Sprint("compute ", t.share)); err != nil {
 			return nil, err
 		}
-		before, err := b.newest()
-		if err != nil {
-			return nil, err
+		if list, err = round(); err == nil {
+			_, err = t.other.tell("stop")
 		}
-		if list, err = round(); err != nil {
-			return nil, err
-		}
-		after, err := b.newest()
-		if err != nil {
-			return nil, err
-		}
-		micros, err := l.tell("stop")
-		sum, sets = sum+micros, sets+after-before
 		return list, err
 	}
-	if _, err := round(); err != nil { // the heap has its size then
-		return ratios, 0, err
+	for _, fn := range []func() ([]float64, error){round, with} { // the heap has its size then, and the share is known
+		if _, err := fn(); err != nil {
+			return err
+		}
 	}
+	t.spent, t.sets = 0, 0
+	kinds := []func() ([]float64, error){round, with, beside}
 	for n := range *rounds {
-		order := []func() ([]float64, error){round, with}
-		if n%2 == 1 {
-			slices.Reverse(order)
+		var got [3][]float64
+		for i := range kinds {
+			k := (i + n) % len(kinds)
+			list, err := kinds[k]()
+			if err != nil {
+				return err
+			}
+			got[k] = list
 		}
-		first, err := order[0]()
-		if err != nil {
-			return ratios, 0, err
-		}
-		second, err := order[1]()
-		if err != nil {
-			return ratios, 0, err
-		}
-		if n%2 == 1 {
-			first, second = second, first
-		}
-		for i := range first {
-			ratios[i] = append(ratios[i], second[i]/first[i])
+		for i := range got[0] {
+			t.leaderToNone[i] = append(t.leaderToNone[i], got[1][i]/got[0][i])
+			t.otherToNone[i] = append(t.otherToNone[i], got[2][i]/got[0][i])
+			t.leaderToOther[i] = append(t.leaderToOther[i], got[1][i]/got[2][i])
 		}
 	}
-	return ratios, sum / float64(sets), nil
+	return nil
+}
+
+// withLeader is a round with a leader.
+func (t *turns) withLeader(round func() ([]float64, error)) (list []float64, err error) {
+	if _, err := t.leader.tell("lead"); err != nil {
+		return nil, err
+	}
+	before, err := t.b.newest()
+	if err != nil {
+		return nil, err
+	}
+	server, err := t.server.processor()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if list, err = round(); err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	serverNow, err := t.server.processor()
+	if err != nil {
+		return nil, err
+	}
+	after, err := t.b.newest()
+	if err != nil {
+		return nil, err
+	}
+	micros, err := t.leader.tell("stop")
+	t.spent, t.sets = t.spent+micros, t.sets+float64(after-before)
+	t.share = (micros*1e3 + float64(serverNow-server)) / float64(took)
+	return list, err
+}
+
+// processor returns what the child has had of processors.
+func (c *child) processor() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest) // from the third of proc(5) on
+	var ticks int64
+	for _, at := range []int{14 - 3, 15 - 3} { // utime and stime
+		n, err := strconv.ParseInt(fields[at], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ
 }
 
 // paced writes at the fixed rate for two seconds.

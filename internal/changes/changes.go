@@ -20,7 +20,7 @@
 //	     again in another turn, in case a version after it was published without an aside. Only in
 //	     a replica, where no process outruns a suspended one (RP3), can a suspended process still
 //	     publish a version without an aside after that: then the reader gets an error.
-//	CH2  The bytes that subscriptions keep are bounded. Before the journal gets another segment,
+//	CH2  The bytes that subscriptions keep are bounded: before the journal gets another segment,
 //	     and before a version with an aside is published, each subscription becomes lost for which
 //	     the journal and the asides together would keep more than its limit. A lost subscription
 //	     keeps nothing, and its owner gets an error and begins again with a snapshot. So a stuck
@@ -28,7 +28,7 @@
 //	CH3  Only durable versions become frames. So a version whose frame somebody has is part of the
 //	     space's history even after a loss of power.
 //	CH4  The aside of a version is on disk, under a name that the version's state has, before the
-//	     version is published. It stays until no subscription needs it, and no recovery: a
+//	     version is published, and it stays until no subscription and no recovery needs it: a
 //	     recovery needs it while a usable anchor is older. The version's record in the journal
 //	     names the aside, so record and aside together are as good as a record with changes. A
 //	     recovery replays them as a replica would, in a transaction of their own, so that a

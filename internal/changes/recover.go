@@ -70,7 +70,7 @@ func (k *Keeper) Recovered(r format.RecordHead, name uint64) (Frame, error) {
 	f, err := k.readAside(format.Version(r.Version), name, r.Chain)
 	if errors.Is(err, failure.ErrNotKept) {
 		err = &format.DamageError{File: asideName(format.Version(r.Version), name),
-			What: "the file is missing, which has the changes of a durable version; put it back, or " + k.Files.WayOut()}
+			What: "the file with the changes of a durable version is missing; put it back, or " + k.Files.WayOut()}
 	}
 	return f, err
 }

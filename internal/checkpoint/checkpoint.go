@@ -13,11 +13,11 @@
 //
 //	C1  The version that a checkpoint pins is the base of the transaction that adds it: the
 //	    writer's slot holds it meanwhile, and the list pins it from the commit on.
-//	C2  A restored version N reaches blocks that were freed after the pinned version X. These
-//	    blocks wait in the lists of processes until X is released. If they were reused under N, or
-//	    freed a second time and so listed twice, N would be damaged. So X stays pinned without a
-//	    name until a sweep has ended that began after N was published: that sweep makes every
-//	    process forget its lists (I7), and finds what is really free.
+//	C2  From a restore on, the restored version X stays pinned without a name until a sweep has
+//	    ended that began after the restoring version N was published. N reaches blocks that were
+//	    freed after X, and that wait in the lists of processes until X is released. If they were
+//	    reused under N, or freed a second time and so listed twice, N would be damaged. The sweep
+//	    makes every process forget its lists (I7), and finds what is really free.
 //	C3  Blocks that only the earlier versions reach after a restore, or only a dropped checkpoint,
 //	    may be in no list: a sweep has to find them. The Keeper asks for it once no usable anchor
 //	    protects them any more.

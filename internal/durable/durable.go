@@ -24,7 +24,7 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Writer is one process's part of making the versions of a space durable.
+// Writer is one process's part in making the versions of a space durable.
 type Writer struct {
 	*member.Member
 	options Options

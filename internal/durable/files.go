@@ -58,7 +58,7 @@ func (d *Writer) Assured() error {
 // Mend repairs what it can if a file is missing (F2, F3), and returns the error that reports the
 // loss.
 func (d *Writer) Mend(m *spacefile.Missing) error {
-	d.Live.Assure() // words of a lost live would report a loss that is none (L16)
+	d.Live.Assure() // words of a lost live file could report a loss that did not happen (L16)
 	if m.File != journal.FileName {
 		return d.stop(m)
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 // write brings the journal up to the newest version. It cannot if a version has no list of its
-// changes, if the file can grow no more, or if the changes of a version are damaged or unreadable:
-// then two anchors take the place of the records.
+// changes, if the file cannot grow, or if the changes of a version are damaged or unreadable: then
+// two anchors take the place of the records.
 func (d *Writer) write() error {
 	j := &d.journal
 	j.Lock()

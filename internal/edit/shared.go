@@ -64,7 +64,7 @@ func (ed *Editor) shared() error {
 
 // Seize keeps other goroutines from using the transaction, which has ended. If one is in the middle
 // of a change, Seize waits for it, since the blocks that the change writes will soon belong to
-// somebody else; and no goroutine can begin another change. Seize returns ErrShared if two
+// another transaction; and no goroutine can begin another change. Seize returns ErrShared if two
 // goroutines have used the transaction at once.
 func (ed *Editor) Seize() error {
 	if ed.alone {

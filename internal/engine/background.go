@@ -95,8 +95,7 @@ type background struct {
 	shrink  upkeep.Shrinking
 }
 
-// tick runs every tenth of a second. By it a process in which nobody does anything finds out that
-// live is lost.
+// tick runs every tenth of a second. By it even an idle process finds out that live is lost.
 func (b *background) tick() error {
 	sp := b.sp
 	if !sp.Live.Look() {
@@ -171,9 +170,9 @@ func (b *background) tidy() error {
 }
 
 // anchor writes an anchor if there is something new and the last anchor was long enough ago; or if
-// the journal has grown long since, which a recovery would have to replay; or if old anchors keep
-// much space from reuse. Anchors take no more than a tenth of the time, unless the journal gets so
-// long that space for it becomes scarce.
+// the journal has become long since that anchor, since a recovery would have to replay it; or if
+// old anchors keep much space from reuse. Anchors take no more than a tenth of the time, unless the
+// journal gets so long that space for it becomes scarce.
 func (b *background) anchor() error {
 	sp := b.sp
 	interval := sp.options.AnchorInterval

@@ -64,7 +64,7 @@ func (sp *Space) beginDrain(m *membership) (token uint64) {
 	}
 	m.closing++
 	sp.Shut.Store(true) // a writer that waits for its turn gets ErrClosed
-	m.enter(phaseDraining)
+	m.setPhase(phaseDraining)
 	return m.closing
 }
 
@@ -101,7 +101,7 @@ func (sp *Space) finish(id mapping.FileID, m *membership, token uint64) error {
 			return nil
 		}
 		if drained {
-			m.enter(phaseEnding)
+			m.setPhase(phaseEnding)
 			opened.Unlock()
 			break
 		}
@@ -113,7 +113,7 @@ func (sp *Space) finish(id mapping.FileID, m *membership, token uint64) error {
 	opened.Lock()
 	defer opened.Unlock()
 	delete(opened.spaces, id)
-	m.enter(phaseEnding)
+	m.setPhase(phaseEnding)
 	return err
 }
 
@@ -132,7 +132,7 @@ func (sp *Space) close() error {
 	return sp.end()
 }
 
-// closeGate lets go of the gate file and its locks.
+// closeGate closes the gate file and releases its locks.
 func (sp *Space) closeGate() {
 	sp.Files.UnpinPresence()
 	if sp.Guest && sp.Head != nil {

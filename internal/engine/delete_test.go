@@ -62,7 +62,7 @@ func TestDelete_KeyThatCannotBeSearchedFor(t *testing.T) {
 		})
 		hd.Sum ^= 1
 		if err != nil {
-			t.Errorf("sorted %t: the transaction could not go on: %v", sorted, err)
+			t.Errorf("sorted %t: the transaction could not continue: %v", sorted, err)
 		} else if got := wordsByWord(t, sp, whole); got[7] != 8 || len(wordsByWord(t, sp, damaged)) != 3 {
 			t.Errorf("sorted %t: %v and %v", sorted, got, wordsByWord(t, sp, damaged))
 		}

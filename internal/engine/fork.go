@@ -19,7 +19,7 @@ import (
 //	    member.Enter, and the background at each tick. An operation that was in progress at the
 //	    fork cannot continue in the fork. It calls Forked at its end, before it would release
 //	    slots of the parent: Tx.EndView, Tx.commit, Tx.end, turn.endPublish, Fault.
-//	Q3  Other processes see by locks that the parent lives, or has the space open. These locks
+//	Q3  The locks by which other processes see that the parent lives, or has the space open,
 //	    belong to file descriptions that a fork does not get (mapping.Pin; L2). The gate is locked
 //	    through a descriptor, for a moment. The holder unlocks it before it closes the descriptor:
 //	    closing alone would not unlock it if a fork has a copy of the descriptor.

@@ -75,7 +75,7 @@ type Status struct {
 	File      int64            // length of the heap file
 	Disk      int64            // bytes that the files take
 	Failure   error            // the last failure of the background
-	Failed    bool             // a sync failed: no more writing
+	Failed    bool             // a sync failed: the space refuses writes
 	Processes int
 	Collected collect.Collection // by the last collection of this process
 }

@@ -11,12 +11,12 @@ import (
 
 // The table of the spaces that a process has open, and how opening and closing work.
 //
-//	K1  Some mutexes belong to a package and not to a space: the one of opened here, compiling in
-//	    package layout, that of the table of windows in package mapping. A goroutine holds such a
-//	    mutex only while it reads or changes the table, and during system calls that end by
-//	    themselves. Under it the goroutine never waits for anything that a program, another
-//	    process or a lock can hold up: no transaction, no gate, no disk. So nothing that a program
-//	    does with one space can keep another space from being opened or closed.
+//	K1  A goroutine holds a mutex that belongs to a package and not to a space (opened here,
+//	    compiling in package layout, the table of windows in package mapping) only while it reads
+//	    or changes the table, and during system calls that end by themselves. Under it the
+//	    goroutine never waits for anything that a program, another process or a lock can hold up:
+//	    no transaction, no gate, no disk. So nothing that a program does with one space can keep
+//	    another space from being opened or closed.
 //	K2  A heap file has at most one entry in opened, and the phase of the entry says who may
 //	    change what. While the space is opening or ending, only the goroutine that set that phase
 //	    may, and all others wait for the phase to change. So a process never has two Spaces on one
@@ -50,8 +50,8 @@ const (
 	phaseEnding
 )
 
-// enter sets the phase. The caller has the mutex of opened.
-func (m *membership) enter(p phase) {
+// setPhase sets the phase. The caller has the mutex of opened.
+func (m *membership) setPhase(p phase) {
 	m.phase = p
 	close(m.changed)
 	m.changed = make(chan struct{})
@@ -88,7 +88,7 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 			if m.space.IsLost() != nil { // it was lost just now
 				m.space.Shut.Store(true)
 			}
-			m.enter(phaseOpen)
+			m.setPhase(phaseOpen)
 		}
 		m.refs++
 		return m.space, nil, nil
@@ -113,7 +113,7 @@ func (m *membership) open(ctx context.Context, dir string, id mapping.FileID, o 
 		} else {
 			m.space, m.refs = sp, 1
 		}
-		m.enter(phaseOpen)
+		m.setPhase(phaseOpen)
 	}()
 	return open(ctx, dir, id, o)
 }

@@ -22,13 +22,13 @@
 //	    only after a newer anchor without such a list is on disk. No process allocates while Clean
 //	    is set. So after power loss no process trusts a list of free space that was used since.
 //	E6  A goroutine touches the memory of the heap file, or the words of live, only while a memory
-//	    fault in it becomes a panic. No such panic leaves a lock, a slot or a list of free space
-//	    half changed: see package member and, for live, X2.
+//	    fault in it becomes a panic, and no such panic leaves a lock, a slot or a list of free
+//	    space half changed: see package member and, for live, X2.
 //	E7  After a failed write or sync no process acknowledges anything as durable before everything
 //	    that may be lost was written anew: see package durable, sync.go.
 //	E8  While a goroutine touches the memory or the files of a space, it has something that Close
 //	    waits for: the queue, a slot, an entry in the count of views, or, for a goroutine of the
-//	    background, an entry in done. A goroutine that releases one of them and continues has
+//	    background, an entry in done; and a goroutine that releases one of them and continues has
 //	    taken another one before. Close first marks the space as closed, and then waits for all of
 //	    them: for the queue first, since a goroutine that has it may enter. A goroutine that takes
 //	    one of them later finds the space closed, and touches nothing. (beginDrain, drained,

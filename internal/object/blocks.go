@@ -43,7 +43,7 @@ func EachBlock(r, verified *heap.Reader, kind format.Kind, p unsafe.Pointer, vis
 		found = want
 	}
 	if err == nil && found != want {
-		err = fmt.Errorf("the %s counts %d entries, and %d can be found", kind, want, found)
+		err = fmt.Errorf("the %s counts %d values, and %d can be found", kind, want, found)
 	}
 	return err
 }

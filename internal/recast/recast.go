@@ -10,11 +10,12 @@
 // Invariants:
 //
 //	R1  One transaction changes an object's types and its contents, so they agree in every
-//	    version. Every operation of a program compares the program's types with the object's types
-//	    in the version that it sees (edit.Map.fits, edit.typed.fits). So a program with other
-//	    types gets an error and never a wrong value, whenever it opened the object. Descriptors
-//	    never change, so the outcome of a comparison stays right. If a descriptor was stored by a
-//	    transaction that may still abort, only that transaction remembers the comparison.
+//	    version; and every operation of a program compares the program's types with the object's
+//	    types in the version that it sees (edit.Map.fits, edit.typed.fits). So a program with
+//	    other types gets an error and never a wrong value, whenever it opened the object.
+//	    Descriptors never change, so the outcome of a comparison stays right. If a descriptor was
+//	    stored by a transaction that may still abort, only that transaction remembers the
+//	    comparison.
 //	R2  A handle in a value of an object refers to an object that has the types that the handle's
 //	    type says; or to one that has got other types since, through another object, and then
 //	    using the handle is an error. So a recast has nothing to do below an object that already

@@ -81,7 +81,7 @@ func TestSlot_MakerDies(t *testing.T) {
 }
 
 // A slot of a copy has only what the copy has said, whatever was in the slot before.
-func TestCopies(t *testing.T) {
+func TestCopies_KeepTheirSlots(t *testing.T) {
 	v := words(t)
 	for i := range format.NumCopies {
 		if !subscription.Acknowledge(v, string(rune('a'+i)), format.Version(10+i)) {

@@ -39,7 +39,7 @@ const markTries = 3
 // markVersions marks everything that the versions up to the limit can reach.
 func (u *Upkeep) markVersions(ctx context.Context, p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	if p.Unknown {
-		return nil, 0, errors.New("the slots of the readers keep changing; which versions are read cannot be determined")
+		return nil, 0, errors.New("the versions that guests read cannot be determined")
 	}
 	marks = u.Heap.NewMarks(floor)
 	set := whileNeeded{marks, ctx}

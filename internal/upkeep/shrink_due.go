@@ -20,14 +20,14 @@ import (
 //
 //	H1  The background shrinks a file that takes more of the disk than shrinkFactor times the
 //	    bytes that the newest version can reach, plus shrinkBytes. It does so when little is
-//	    written, since then the free space is not needed soon. What checkpoints and readers keep
-//	    is not counted as needed.
-//	H2  It tries again only if that may help, which is so in these cases. Something was committed
-//	    since, and: the last try had brought the file below the bound of H1, or the file takes a
-//	    quarter more than after that try, or the version reaches a quarter less, or a checkpoint
-//	    was dropped. Or the last try helped much and left more to do. Or a version that a reader
-//	    held then, and that kept something, is not held any more. So a space without commits comes
-//	    to rest. A try that failed because others were at work does not count.
+//	    written, since then the free space is not needed soon. The bound is for a file that has
+//	    only this version to keep; what checkpoints and readers keep comes on top of it.
+//	H2  It tries again only if that may help: if something was committed since, and the last try
+//	    had brought the file below the bound of H1, or the file takes a quarter more than after
+//	    that try, or the version reaches a quarter less, or a checkpoint was dropped; if the last
+//	    try helped much and left more to do; or if a version that a reader held then, and that
+//	    kept something, is not held any more. So a space without commits comes to rest. A try that
+//	    failed because others were at work does not count.
 //	H3  No process waits for it longer than for any small transaction. It does not begin while a
 //	    process is suspended inside a transaction, since no sweep could begin.
 const (

@@ -10,7 +10,7 @@ import (
 
 // A try whose move or sweep was busy has no error; any other error counts, even if the other step
 // was busy.
-func TestAfterMoving(t *testing.T) {
+func TestAfterMoving_OthersAtWork(t *testing.T) {
 	busy, fault := fmt.Errorf("sweeping: %w", failure.ErrBusy), fmt.Errorf("writing: %w", failure.ErrIO)
 	for _, c := range []struct {
 		move, sweep, err error

@@ -14,7 +14,7 @@ import (
 
 // tryAgain waits for other sweepers, however long they take, until its context ends or the space is
 // closed; or until it has used up its tries.
-func TestTryAgain(t *testing.T) {
+func TestTryAgain_WaitsForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &Upkeep{Turn: &turn.Turn{Member: new(member.Member)}}
 		began := time.Now()

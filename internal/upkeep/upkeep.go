@@ -20,7 +20,7 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Upkeep is one process's part of the upkeep of a space.
+// Upkeep is one process's part in the upkeep of a space.
 type Upkeep struct {
 	*turn.Turn
 	durable     *durable.Writer

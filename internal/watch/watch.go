@@ -22,9 +22,9 @@ import (
 // last, and the one that it reports now. It skips versions that are published meanwhile: it
 // compares the newest one next.
 //
-// Closing the session does not wait for a loop that stands still. Next holds the mutex while
-// it runs, and checks after unlocking whether the session is closed. Closing marks the session
-// first, and then tries to lock the mutex. So one of the two releases what the watch holds.
+// Closing the session does not wait for a loop that is suspended. Next holds the mutex while it
+// runs, and checks after unlocking whether the session is closed. Closing marks the session first,
+// and then tries to lock the mutex. So one of the two releases what the watch holds.
 type Watch struct {
 	session *Session
 	subject edit.Subject

@@ -150,7 +150,7 @@ func TestCheck_Journal(t *testing.T) {
 		if !ok {
 			continue
 		}
-		for _, at := range []int{0, 8, 50, 100} { // the last one makes it no frame
+		for _, at := range []int{0, 8, 50, 100} { // one of them makes it no frame at all
 			restore := flip(t, sp, journal.FileName, int64(off+at))
 			needed := h.Last > uint64(newest) && h.Last <= durable
 			if list := findings(t, sp); needed != (len(list) > 0) {

@@ -114,7 +114,7 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	return sp, nil
 }
 
-// open is the part of open that opens and recovers: nothing else can run before it has ended.
+// open does the steps of opening that must end before anything else can run.
 func (sp *Space) open(ctx context.Context) (err error) {
 	if sp.Guest, err = sp.Files.OpenLocks(sp.ReadOnly); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// WriteAnchor is writeAnchor for a caller that does not lead the journal: it makes the version
-// durable in the journal first.
+// WriteAnchor is writeAnchor for a caller that does not lead the journal: if there are
+// subscriptions, it first makes the version durable in the journal.
 func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error {
 	return d.writeAnchor(stacks, again, true)
 }

@@ -24,7 +24,7 @@ const (
 	pieceBytes = 1 << 20   // so many bytes are copied and then written
 )
 
-// journaling is this process's part of writing the journal.
+// journaling is this process's part in writing the journal.
 //
 // A commit only names its changes (heap.Txn.Log). The leader of the journal, in any process, copies
 // the changes of all versions that are not in the journal yet, and writes them to the file. It does

@@ -89,7 +89,7 @@ func TestArguments_AreBytes(t *testing.T) {
 	fails("no space", "get", dir+"\xff", "w\xff")
 
 	must("checkpoint", dir, "c\ufffd")
-	fails("no text", "checkpoint", dir, "c\xff")
+	fails("not text", "checkpoint", dir, "c\xff")
 	fails("there is no checkpoint", "get", "--at", "c\xff", dir, "w\xff", "a\xff")
 	must("del", dir, "w\xff", "a\xff")
 	if out := must("get", "--raw", "--at=c\ufffd", dir, "w\xff", "a\xff"); out != "v\xfe" {

@@ -1,5 +1,5 @@
-// Package apply makes logical changes in a writing transaction: those of the journal, after a
-// power loss, and those of a backup.
+// Package apply applies logical changes in a writing transaction: those of the journal, after a
+// power loss, and those of a backup or a change frame.
 //
 // Start reading at Applier.Apply.
 package apply
@@ -19,33 +19,34 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// Applier applies logical changes, of the journal or of a backup, in a writing
-// transaction. It believes nothing that they say: a change that cannot be is an
-// error, and the transaction can only abort then. Only what handles refer to is not
-// looked at (edit.Editor.CheckHandle), and the changes say the indexes of new objects (takeIndex).
+// Applier applies logical changes in a writing transaction. It trusts no change: one that cannot be
+// applied is an error, and after that the transaction can only abort. Two things it takes as they
+// are: handles are not checked (edit.Editor.CheckHandle), and the changes decide the indexes of new
+// objects (takeIndex).
 type Applier struct {
 	ed       *edit.Editor
 	maps     map[uint64]*edit.Map
-	last     *edit.Map // used last
-	buf      []uint64  // a copy of a payload: Go memory without pointers, aligned
-	Lenient  bool      // a key that is to be deleted need not be there
-	Own      bool      // payloads are the applier's to change, in Go memory, aligned: they need no copy
-	Anyhow   bool      // objects need not come in the order of their indexes
-	Compared bool      // the changes were found by comparing: marks and types may change, too. It takes Anyhow
+	last     *edit.Map // the map used last
+	buf      []uint64  // room for the copy of a payload: Go memory without pointers, aligned
+	Lenient  bool      // a key to be deleted need not exist
+	Own      bool      // payloads belong to the applier, in aligned Go memory: they need no copy
+	Anyhow   bool      // objects may come in any order of their indexes
+	Compared bool      // the changes were found by a comparison: they may change marks and types too. It requires Anyhow
 
-	cells map[uint64]cells // by descriptor
+	cells map[uint64]cells // by index of the descriptor
 }
 
-// New returns an Applier that applies changes in the transaction, which then makes no others.
+// New returns an Applier that applies changes in the transaction, which from then on makes no
+// others.
 func New(ed *edit.Editor) *Applier {
 	ed.BeginApply()
 	return &Applier{ed: ed, maps: map[uint64]*edit.Map{}, cells: map[uint64]cells{}}
 }
 
-// act makes a change of an object of one kind.
+// act applies a change of an object of one kind.
 type act func(a *Applier, op format.OpKind, index uint64, h format.OpHead, payload []byte) error
 
-// actOf has what takes the whole of edit.Editor, by kind. All other kinds are object.Applied.
+// actOf has, by kind, the acts that need all of edit.Editor. All other kinds are object.Applied.
 var actOf = map[format.Kind]act{
 	format.KindMap:    (*Applier).mapping,
 	format.KindSorted: (*Applier).mapping,
@@ -66,7 +67,7 @@ func (a *Applier) Apply(h format.OpHead, payload []byte) error {
 	return nil
 }
 
-// change applies one change of an object of whatever kind.
+// change applies one change of an object of any kind.
 func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payload []byte) error {
 	switch {
 	case op == format.OpDrop:
@@ -76,7 +77,7 @@ func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payloa
 	}
 	k := object.OfOp(op)
 	if k == nil {
-		return fmt.Errorf("changes of kind %d are not known", op)
+		return fmt.Errorf("%d is an unknown kind of change", op)
 	}
 	if do := actOf[k.About().Kind]; do != nil {
 		return do(a, op, index, h, payload)
@@ -84,11 +85,10 @@ func (a *Applier) change(op format.OpKind, index uint64, h format.OpHead, payloa
 	if k, ok := k.(object.Applied); ok {
 		return k.Apply(kindEditor{a}, op, index, h, payload)
 	}
-	return fmt.Errorf("changes of a %s are not known", k.About().Called)
+	return fmt.Errorf("a %s has no changes that can be applied", k.About().Called)
 }
 
-// kindEditor is an applier as the kinds of objects see it. Its methods implement
-// object.Editor.
+// kindEditor implements object.Editor with an Applier.
 type kindEditor struct{ *Applier }
 
 func (e kindEditor) Create(kind format.Kind, index uint64, size format.ByteCount) (p unsafe.Pointer, err error) {
@@ -125,14 +125,14 @@ func (a *Applier) entry(kind format.OpKind, index uint64, h format.OpHead, paylo
 	if kind == format.OpDelete {
 		removed, err := m.Delete(a.ed, key)
 		if err == nil && !removed && !a.Lenient {
-			err = fmt.Errorf("the key to be deleted is not there")
+			err = fmt.Errorf("the key to be deleted does not exist")
 		}
 		return err
 	}
 	return m.Set(a.ed, key, m.Shape().ValueOf(entry))
 }
 
-// copy returns a payload where Relocate may change it: itself, or a copy in the buffer.
+// copy returns a payload where Relocate may change it: the payload itself, or a copy in the buffer.
 func (a *Applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	p := unsafe.Pointer(unsafe.SliceData(payload))
 	if !a.Own || uintptr(p)%8 != 0 || len(payload) == 0 {
@@ -142,7 +142,7 @@ func (a *Applier) copy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	return p, layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
 }
 
-// room returns the buffer, with room for n bytes, and for a word at least.
+// room returns the buffer, with room for n bytes and at least one word.
 func (a *Applier) room(n int) unsafe.Pointer {
 	if n = max((n+7)/8, 1); n > len(a.buf) {
 		a.buf = make([]uint64, max(n, 64))
@@ -169,9 +169,9 @@ func (a *Applier) mapOf(index uint64) (*edit.Map, error) {
 	return m, nil
 }
 
-// create runs a function that makes a new object, whose index will be the given one,
-// which must not be in use. A journal tells of objects in the order of their indexes.
-// A backup tells of types before all others; there an index is free if nothing is there.
+// create runs a function that makes a new object, which gets the given index. The index must be
+// free. A journal has objects in the order of their indexes. A backup has types before all other
+// objects; there an index is free if no object has it yet.
 func (a *Applier) create(index uint64, fn func() error) error {
 	next := a.ed.State.NextIndex
 	used := index < next
@@ -212,13 +212,13 @@ func (a *Applier) newType(_ format.OpKind, index uint64, _ format.OpHead, payloa
 	return a.create(index, func() error { return a.ed.MakeType(payload[head:]) })
 }
 
-// drop drops objects: those of the bits of the mask, the lowest of which is that of the
-// object with the first index.
+// drop drops the objects whose bits are set in the mask; the lowest bit is the object with the
+// index first.
 func (a *Applier) drop(first, mask uint64) error {
 	if mask == 0 {
-		return errors.New("objects are to go, and none is named")
+		return errors.New("a drop names no object")
 	}
-	a.ed.Write.Log(format.Op{What: format.MakeWhat(format.OpDrop, first), Arg: mask}) // as a collection does
+	a.ed.Write.Log(format.Op{What: format.MakeWhat(format.OpDrop, first), Arg: mask}) // as a collection logs it
 	for ; mask != 0; mask &= mask - 1 {
 		index := first + uint64(bits.TrailingZeros64(mask))
 		delete(a.maps, index)
@@ -228,7 +228,7 @@ func (a *Applier) drop(first, mask uint64) error {
 			drop = a.ed.DropAny
 		}
 		if _, err := drop(index, nil); err != nil {
-			return fmt.Errorf("object %d is to go: %w", index, err)
+			return fmt.Errorf("dropping object %d: %w", index, err)
 		}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// The changes of each kind of object are applied by package object, or here: by one of them.
+// The changes of each kind of object are applied either by package object or by this package.
 func TestKinds_AreApplied(t *testing.T) {
 	for number := range 256 {
 		kind := format.Kind(number)
@@ -15,12 +15,12 @@ func TestKinds_AreApplied(t *testing.T) {
 		k := object.Of(kind)
 		if k == nil {
 			if here {
-				t.Errorf("blocks of kind %s are no objects, and changes of them are applied", kind)
+				t.Errorf("blocks of kind %s are not objects, and have an act", kind)
 			}
 			continue
 		}
 		if _, applied := k.(object.Applied); applied == here {
-			t.Errorf("the changes of a %s are applied by nobody, or twice", k.About().Called)
+			t.Errorf("the changes of a %s have no act, or two", k.About().Called)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (a *Applier) cellsOf(typeIndex uint64) (cells, error) {
 	return c, err
 }
 
-// cell returns the value in a payload, or the zero value if there is none.
+// cell returns the value in a payload, or the zero value if the change has no payload.
 func (a *Applier) cell(cell *entry.Cell, h format.OpHead, payload []byte) (word uint64, value unsafe.Pointer, err error) {
 	if h.Addr == 0 && len(payload) == 0 {
 		p := a.room(cell.FixedSize())

@@ -23,25 +23,26 @@ const (
 	newSuffix   = ".new"
 )
 
-// asideName returns the name of the file with the frame of a version.
+// asideName returns the name of the aside of a version.
 func asideName(version format.Version, name uint64) string {
 	return fmt.Sprintf("%s%d-%016x", asidePrefix, version, name)
 }
 
-// asideVersion returns the version of a file with that name; ok is false if it is of no aside.
+// asideVersion returns the version of the aside with a file name; ok is false if the file is not an
+// aside.
 func asideVersion(file string) (version format.Version, ok bool) {
 	var v, name uint64
 	n, err := fmt.Sscanf(strings.TrimSuffix(file, newSuffix), asidePrefix+"%d-%x", &v, &name)
 	return format.Version(v), err == nil && n == 2
 }
 
-// Compare emits the changes that make a version, which is about to be published, of its base.
+// Compare emits the changes that make a version, which is about to be published, out of its base.
 type Compare func(base, state *format.State, put func(h format.OpHead, payload []byte) error) error
 
-// Aside puts the changes of a version that is about to be published, and does not list them,
-// where subscriptions find them, and returns what names the file (CH4). before is the chain of the
-// base. What goes wrong costs the subscriptions that version, and nobody the commit: who reads on
-// is told, and no state names the file, if there is one. Then it returns 0.
+// Aside writes the changes of a version that is about to be published, and does not list them,
+// where subscriptions find them. It returns the number in the name of the file (CH4). before is the
+// chain of the base. If it fails it returns 0, and the commit continues: subscriptions miss that
+// version, their readers get an error, and no state names the file, if there is one.
 func (k *Keeper) Aside(base, state *format.State, before uint64) (name uint64) {
 	h := format.ChangeHead{Tag: k.Head.Tag, Kind: format.ChangeCompared, Version: state.Version,
 		Before: before, Chain: state.Chain, UnixNano: state.UnixNano}
@@ -56,14 +57,15 @@ func (k *Keeper) Aside(base, state *format.State, before uint64) (name uint64) {
 	return name
 }
 
-// putAside is Aside, in a guard; emit calls put with the changes. The head says all but the size.
+// putAside is Aside under a guard; emit calls put with the changes. The head has everything but the
+// size.
 func (k *Keeper) putAside(h format.ChangeHead, emit func(put func(h format.OpHead, payload []byte) error) error) (name uint64, err error) {
 	k.removeNeedless()
 	limit := k.largestLimit()
 	if limit == 0 {
 		return 0, nil
 	}
-	for name == 0 { // 0 names none
+	for name == 0 { // 0 means no aside
 		var b [8]byte
 		if _, err := rand.Read(b[:]); err != nil {
 			return 0, err
@@ -93,8 +95,8 @@ func (k *Keeper) putAside(h format.ChangeHead, emit func(put func(h format.OpHea
 	return name, nil
 }
 
-// writeAside writes a frame and syncs it. It is written as it is made: only its head, with the
-// size and the checksum, comes last.
+// writeAside writes a frame and syncs it. It writes the changes as emit makes them; the head, with
+// the size and the checksum, comes last.
 func writeAside(f mapping.File, h format.ChangeHead, limit format.ByteCount, emit func(put func(h format.OpHead, payload []byte) error) error) error {
 	w := bufio.NewWriterSize(io.NewOffsetWriter(f, int64(format.ChangeHeadSize)), 256<<10)
 	most := uint64(min(limit, format.MaxChangeFrame-format.ByteCount(format.ChangeHeadSize)))
@@ -131,7 +133,7 @@ func writeAside(f mapping.File, h format.ChangeHead, limit format.ByteCount, emi
 	return f.Datasync()
 }
 
-// readAside returns the frame of a version that an aside has.
+// readAside returns the frame in the aside of a version.
 func (k *Keeper) readAside(version format.Version, name, chain uint64) (Frame, error) {
 	file := asideName(version, name)
 	f, err := k.Files.OpenFile(file, os.O_RDONLY, 0)
@@ -146,7 +148,7 @@ func (k *Keeper) readAside(version format.Version, name, chain uint64) (Frame, e
 	if err != nil {
 		return Frame{}, err
 	}
-	damaged := &format.DamageError{File: file, What: "it is no whole frame of the version: some of it is missing, or is not what was written"}
+	damaged := &format.DamageError{File: file, What: "it is not a whole frame of the version: bytes are missing or have changed"}
 	if size < int64(format.ChangeHeadSize) || size > format.MaxChangeFrame {
 		return Frame{}, damaged
 	}
@@ -177,7 +179,7 @@ func (k *Keeper) asides() []os.DirEntry {
 	return list[:n]
 }
 
-// asideBytes returns how much the asides of versions after one take.
+// asideBytes returns how many bytes the asides of later versions than the given one have.
 func (k *Keeper) asideBytes(after format.Version) (n format.ByteCount) {
 	for _, e := range k.asides() {
 		if v, _ := asideVersion(e.Name()); v <= after {
@@ -190,8 +192,8 @@ func (k *Keeper) asideBytes(after format.Version) (n format.ByteCount) {
 	return n
 }
 
-// Tidy removes the asides that have become needless since this process looked last, as when an
-// anchor was written after the last subscription was dropped.
+// Tidy removes the asides that have become unnecessary since its last call in this process, for
+// example because an anchor was written after the last subscription was dropped.
 func (k *Keeper) Tidy() error {
 	if floor := k.Live.KeptFloor(); floor != k.tidied {
 		k.removeNeedless()
@@ -201,8 +203,9 @@ func (k *Keeper) Tidy() error {
 }
 
 // removeNeedless removes the asides that neither a subscription (CH1) nor a recovery (CH4) needs,
-// and what is left of those whose writer has died. It lists them before it asks what is needed: a subscription that is made
-// after that begins with a version that none of those asides is newer than.
+// and unfinished files of dead writers. It lists the files before it looks what is needed: a
+// subscription that is made after that begins at a version at least as new as those of all listed
+// asides.
 func (k *Keeper) removeNeedless() {
 	list := k.asides()
 	invariant.Point("aside.listed")
@@ -210,7 +213,7 @@ func (k *Keeper) removeNeedless() {
 	k.Live.Assure() // L16
 	for _, e := range list {
 		if v, _ := asideVersion(e.Name()); v <= floor {
-			_ = k.Files.Remove(e.Name()) // the next one tries again
+			_ = k.Files.Remove(e.Name()) // the next call tries again
 		}
 	}
 }

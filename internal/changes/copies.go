@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/subscription"
 )
 
-// Acknowledge notes that a copy has a version of this space's history, durably.
+// Acknowledge notes that a copy durably has a version of this space's history.
 func (k *Keeper) Acknowledge(name string, version format.Version) error {
 	if name == "" || len(name) > format.MaxSubscriptionName {
 		return fmt.Errorf("%w: the name of a copy has 1 to %d bytes", failure.ErrTooLarge, format.MaxSubscriptionName)
@@ -23,15 +23,15 @@ func (k *Keeper) Acknowledge(name string, version format.Version) error {
 		case err != nil:
 			return err
 		case version > newest:
-			return fmt.Errorf("the copy %q says that it has version %d, and the newest one is %d", name, version, newest)
+			return fmt.Errorf("the copy %q acknowledges version %d, but the newest version is %d", name, version, newest)
 		case !subscription.Acknowledge(k.Live, name, version):
-			return fmt.Errorf("%w: a space has at most %d copies that are waited for", failure.ErrTooLarge, format.NumCopies)
+			return fmt.Errorf("%w: a space takes acknowledgements of at most %d copies", failure.ErrTooLarge, format.NumCopies)
 		}
 		return nil
 	})
 }
 
-// AwaitCopies returns when n copies have a version.
+// AwaitCopies returns when n copies have acknowledged a version.
 func (k *Keeper) AwaitCopies(ctx context.Context, version format.Version, n int) error {
 	for {
 		have := 0
@@ -46,7 +46,7 @@ func (k *Keeper) AwaitCopies(ctx context.Context, version format.Version, n int)
 			err = ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("%w: version %d is committed and durable here, and %d of %d copies have said that they have it: %w", failure.ErrNotReplicated, version, have, n, err)
+			return fmt.Errorf("%w: version %d is committed and durable here, and %d of %d copies have acknowledged it: %w", failure.ErrNotReplicated, version, have, n, err)
 		}
 	}
 }

@@ -8,11 +8,12 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// neededPatience bounds the wait for versions that nobody may be making durable.
+// neededPatience bounds the wait for versions to become durable, since no process may be syncing
+// them.
 const neededPatience = 5 * time.Second
 
-// Needed returns which objects the frames of versions need, from the first to the last one, and which
-// of those they make.
+// Needed returns the objects that the frames of the versions from first to last need, and those
+// that they make.
 func (k *Keeper) Needed(first, last format.Version) (made, needed map[uint64]bool, err error) {
 	made, needed = map[uint64]bool{}, map[uint64]bool{}
 	ctx, cancel := context.WithTimeout(context.Background(), neededPatience)

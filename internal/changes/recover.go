@@ -9,17 +9,17 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// InParts returns what a recovery replays its records with, by calls of replay for parts of them.
-// A version that has an aside is a part of its own, since what it adds may be a checkpoint of the
-// version before (CH4); all between are one. Who is cut short leaves live as one that is to be
-// recovered still: all begins anew.
+// InParts returns a function that replays the records of a recovery in parts, by calls of replay. A
+// version with an aside is a part of its own, since it may add a checkpoint of the version before
+// (CH4); all versions between two such form one part. If the recovery dies, live still says that it
+// is to be recovered, and the next one begins again.
 func (k *Keeper) InParts(replay func(*journal.History) error) func(*journal.History) error {
 	part := func(records *journal.History) error {
 		if records.Empty() {
 			return nil
 		}
 		err := replay(records)
-		if err == nil { // what makes room need not look for how it came about: the file has it
+		if err == nil { // the journal has these records: a step that makes room need not write them
 			k.Live.RaiseWritten(records.Last)
 		}
 		return err
@@ -38,7 +38,7 @@ func (k *Keeper) InParts(replay func(*journal.History) error) func(*journal.Hist
 	}
 }
 
-// AsideVersions returns the versions of which there may be an aside, in order.
+// AsideVersions returns the versions that may have an aside, in order.
 func (k *Keeper) AsideVersions() (list []format.Version) {
 	for _, e := range k.asides() {
 		v, _ := asideVersion(e.Name())
@@ -48,14 +48,15 @@ func (k *Keeper) AsideVersions() (list []format.Version) {
 	return slices.Compact(list)
 }
 
-// VerifyAside returns an error if a recovery could not replay a version whose record names its aside.
+// VerifyAside returns an error if a recovery could not replay the version of a record that names an
+// aside.
 func (k *Keeper) VerifyAside(r format.RecordHead, name uint64) error {
 	_, err := k.Recovered(r, name)
 	return err
 }
 
 // Weight returns how many bytes of asides a recovery from a version on would replay, as far as this
-// process knows: of those up to the last one that it has written.
+// process knows: it knows the asides up to the last one that it has written.
 func (k *Keeper) Weight(after format.Version) format.ByteCount {
 	if k.aside.version.Load() <= uint64(after) {
 		return 0
@@ -63,13 +64,13 @@ func (k *Keeper) Weight(after format.Version) format.ByteCount {
 	return format.ByteCount(k.aside.bytes.Load())
 }
 
-// Recovered returns the frame of a version whose record names its aside: that is the whole of the
-// record. Without it what follows cannot be had either.
+// Recovered returns the frame of a version whose record names an aside: the record has nothing
+// else. Without the aside the versions after it cannot be recovered either.
 func (k *Keeper) Recovered(r format.RecordHead, name uint64) (Frame, error) {
 	f, err := k.readAside(format.Version(r.Version), name, r.Chain)
 	if errors.Is(err, failure.ErrNotKept) {
 		err = &format.DamageError{File: asideName(format.Version(r.Version), name),
-			What: "the file is missing: it has the changes of a version that is durable; put it back, or " + k.Files.WayOut()}
+			What: "the file with the changes of a durable version is missing; put it back, or " + k.Files.WayOut()}
 	}
 	return f, err
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Read reads the next frame of a stream. It takes no more memory than the stream has bytes, whatever
-// a head claims.
+// Read reads the next frame of a stream. It takes no more memory than the stream has bytes,
+// whatever size a head claims.
 func Read(r io.Reader) (Frame, error) {
 	var b bytes.Buffer
 	n, err := io.CopyN(&b, r, int64(format.ChangeHeadSize))
@@ -32,9 +32,9 @@ func Read(r io.Reader) (Frame, error) {
 	return Parse(b.Bytes())
 }
 
-var errCut error = &failure.CorruptError{File: "the change frame", What: "the bytes are no whole frame: some are missing, or are not what was written"}
+var errCut error = &failure.CorruptError{File: "the change frame", What: "it is not a whole frame: bytes are missing or have changed"}
 
-// BackupHead reads the head of a backup, and the chain of the version that it is of.
+// BackupHead reads the head of a backup, and returns it with the chain of the backup's version.
 func BackupHead(r io.Reader) (h format.BackupHead, chain uint64, err error) {
 	b := make([]byte, format.BackupHeadSize)
 	if _, err := io.ReadFull(r, b); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -17,25 +17,25 @@ import (
 const (
 	subscriptionPrefix = "subscription-"
 
-	// DefaultLimit is how much is kept for a subscription whose owner says nothing else.
+	// DefaultLimit is how many bytes are kept for a subscription by default.
 	DefaultLimit = 128 << 20
-	// MostLimit is how much may be kept for one: the journal has room for what a recovery needs
-	// besides.
+	// MostLimit is how many bytes may be kept for one subscription: the journal has room beside it
+	// for what a recovery needs.
 	MostLimit = format.NumSegments * format.SegmentSize * 3 / 4
-	// LeastLimit is the least that makes sense: two segments of the journal.
+	// LeastLimit is the smallest useful limit: two segments of the journal.
 	LeastLimit = 2 * format.SegmentSize
 )
 
-// Info is what is known of a subscription.
+// Info describes a subscription.
 type Info struct {
 	Name    string
-	Version format.Version // after which everything is kept
-	Lost    bool           // it has fallen behind by more than its limit, and nothing is kept
+	Version format.Version // all later versions are kept
+	Lost    bool           // it fell behind by more than its limit, and keeps nothing
 	Limit   format.ByteCount
-	Kept    format.ByteCount // that the journal keeps after the version, in whole segments, and asides
+	Kept    format.ByteCount // bytes kept after the version: whole segments of the journal, and asides
 }
 
-// checkName refuses what cannot be the name of a subscription: it is a part of a file's name.
+// checkName returns an error for an invalid name of a subscription, which is a part of a file name.
 func checkName(name string) error {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
@@ -46,9 +46,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// Subscribe makes a subscription that begins with what comes after the newest version, or finds
-// the one of the name. limit is what may be kept for a new one; 0: DefaultLimit. One that is lost
-// stays so, and the error is failure.ErrNotKept: its owner is to know.
+// Subscribe makes a subscription that begins after the newest version, or finds the one with the
+// name. limit is how many bytes may be kept for a new one; 0 means DefaultLimit. A lost
+// subscription stays lost, and the error is failure.ErrNotKept, so that its owner learns of it.
 func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 	if limit == 0 {
 		limit = DefaultLimit
@@ -71,35 +71,35 @@ func (k *Keeper) Subscribe(name string, limit format.ByteCount) error {
 		if !ok {
 			sure, err := k.make(name, limit)
 			if err == nil && !sure {
-				err = k.settle(name)
+				err = k.restartUnlessKept(name)
 			}
 			if err != nil {
 				return err
 			}
 			if s, ok = k.find(name); !ok {
-				return none(name) // dropped already
+				return none(name) // it was dropped already
 			}
 		}
 		return lostError(s)
 	})
 }
 
-// unfiled reports whether a subscription has no file: who is about to drop it, or has died in that,
-// has removed it.
+// unfiled reports whether a subscription has no file: a Drop in progress has removed it, or one
+// that died.
 func (k *Keeper) unfiled(name string) bool {
 	_, err := k.Files.Stat(subscriptionPrefix + name)
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// make makes a subscription, unless there is one of the name. It has the turn meanwhile, so nobody
-// is about to publish who has found no subscription (CH1); sure says that it had it to the end.
-// The file comes first (CH5).
+// make makes a subscription, unless one has the name. It has the turn meanwhile, so no writer that
+// has found no subscription is about to publish (CH1); sure reports whether it had the turn to the
+// end. The file comes first (CH5).
 func (k *Keeper) make(name string, limit format.ByteCount) (sure bool, err error) {
 	if err := k.Take(context.Background()); err != nil {
 		return false, err
 	}
 	defer k.Give()
-	if _, ok := k.find(name); ok { // made while this one has waited
+	if _, ok := k.find(name); ok { // another process made it while this one waited
 		return true, nil
 	}
 	version, release, err := k.newestDurable()
@@ -109,13 +109,13 @@ func (k *Keeper) make(name string, limit format.ByteCount) (sure bool, err error
 	defer release()
 	k.files.Lock()
 	defer k.files.Unlock()
-	if err := k.put(name, version, limit); err != nil { // else the next recovery would find one
+	if err := k.put(name, version, limit); err != nil { // otherwise the next recovery would find the subscription
 		return false, errors.Join(err, k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.written")
 	s, ok := subscription.Make(k.Live, name, version, limit)
 	if !ok {
-		return false, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop one that nobody uses", failure.ErrTooLarge, format.NumSubscriptions),
+		return false, errors.Join(fmt.Errorf("%w: a space has at most %d subscriptions; drop an unused one", failure.ErrTooLarge, format.NumSubscriptions),
 			k.removed(subscriptionPrefix+name))
 	}
 	invariant.Point("subscribe.made")
@@ -125,8 +125,8 @@ func (k *Keeper) make(name string, limit format.ByteCount) (sure bool, err error
 	return k.Live.OwnsWriter(), nil
 }
 
-// newestDurable returns the newest version, which is durable then, else a recovery could come to
-// an older one, and what follows that would not be kept. It is held until release.
+// newestDurable returns the newest version once it is durable: a recovery could end at an older
+// version otherwise, whose successors would not be kept. It holds the version until release.
 func (k *Keeper) newestDurable() (version format.Version, release func(), err error) {
 	release = k.Live.Holding()
 	if version, err = k.NewestVersion(); err == nil {
@@ -138,8 +138,7 @@ func (k *Keeper) newestDurable() (version format.Version, release func(), err er
 	return version, release, err
 }
 
-// Restart makes a subscription, also one that is lost, begin with what comes after the newest
-// version.
+// Restart makes a subscription begin after the newest version, even if it is lost.
 func (k *Keeper) Restart(name string) error {
 	if k.ReadOnly {
 		return failure.ErrReadOnly
@@ -147,24 +146,25 @@ func (k *Keeper) Restart(name string) error {
 	return k.Within(func() error { return k.restart(name) })
 }
 
-// settle is for one who has made a subscription, and has stood still: another process has taken the
-// turn over, and it, or one that came after it, may have published a version without an aside, as
-// it has found no subscription. Who publishes from this turn on has seen one. So the subscription
-// begins anew if what follows it cannot be had; else others may use it already.
-func (k *Keeper) settle(name string) error {
+// restartUnlessKept completes a Subscribe that was suspended while it had the turn. Another process
+// has taken that turn over, and it or a later writer may have published a version without an aside,
+// since it found no subscription. From this turn on every writer finds the subscription. So the
+// subscription begins again if frames after its version are missing; if none is missing it stays,
+// since other processes may use it already.
+func (k *Keeper) restartUnlessKept(name string) error {
 	if err := k.Take(context.Background()); err != nil {
 		return err
 	}
-	told, err := k.told(name)
+	whole, err := k.hasFrames(name)
 	k.Give()
-	if err == nil && !told {
+	if err == nil && !whole {
 		err = k.restart(name)
 	}
 	return err
 }
 
-// told reports whether there are the frames of all versions that a subscription needs.
-func (k *Keeper) told(name string) (bool, error) {
+// hasFrames reports whether the frames of all versions that a subscription needs can be read.
+func (k *Keeper) hasFrames(name string) (bool, error) {
 	newest, release, err := k.newestDurable()
 	if err != nil {
 		return false, err
@@ -184,8 +184,8 @@ func (k *Keeper) told(name string) (bool, error) {
 	return err == nil, err
 }
 
-// restart is Restart for who has entered. Where its turn is taken over, it is done again: a version
-// may have been published without an aside by who has found no subscription that is not lost.
+// restart is Restart for a caller that has entered. If its turn is taken over, it tries again: a
+// writer that found only lost subscriptions may have published a version without an aside.
 func (k *Keeper) restart(name string) error {
 	for {
 		if err := k.Take(context.Background()); err != nil {
@@ -199,7 +199,8 @@ func (k *Keeper) restart(name string) error {
 	}
 }
 
-// restartInTurn is restart for who has the turn; sure says that it had it to the end.
+// restartInTurn is restart for a caller with the turn; sure reports whether it had the turn to the
+// end.
 func (k *Keeper) restartInTurn(name string) (sure bool, err error) {
 	version, release, err := k.newestDurable()
 	if err != nil {
@@ -215,15 +216,15 @@ func (k *Keeper) restartInTurn(name string) (sure bool, err error) {
 	if err := k.put(name, version, s.Limit); err != nil { // CH5
 		return false, err
 	}
-	if !subscription.Restart(k.Live, s.Slot, version) { // dropped just now
+	if !subscription.Restart(k.Live, s.Slot, version) { // it was dropped just now
 		return false, errors.Join(none(name), k.removed(subscriptionPrefix+name))
 	}
 	k.removeNeedless()
 	return k.Live.OwnsWriter(), nil
 }
 
-// only sees to it that there is one subscription of the name, whose slot is the first one: another
-// process may have taken the turn over from this one, and made one while this one stood still.
+// only makes sure that just one subscription has the name, the one in the first slot: if this
+// process was suspended, another one may have taken its turn over and made one.
 func (k *Keeper) only(name string, mine subscription.Slot) error {
 	first, ok := k.find(name)
 	for _, s := range subscription.List(k.Live) {
@@ -231,13 +232,13 @@ func (k *Keeper) only(name string, mine subscription.Slot) error {
 			subscription.End(k.Live, s.Slot)
 		}
 	}
-	if !ok || first.Slot == mine || first.Version == live.LostVersion { // else this one has replaced its file
+	if !ok || first.Slot == mine || first.Version == live.LostVersion { // otherwise this process has replaced the other's file
 		return nil
 	}
 	return k.put(name, first.Version, first.Limit)
 }
 
-// find returns the subscription of a name.
+// find returns the subscription with a name.
 func (k *Keeper) find(name string) (subscription.Info, bool) {
 	list := subscription.List(k.Live)
 	k.Live.Assure() // L16
@@ -249,20 +250,20 @@ func (k *Keeper) find(name string) (subscription.Info, bool) {
 	return subscription.Info{}, false
 }
 
-// none says that there is no subscription of the name.
+// none is the error for a missing subscription.
 func none(name string) error {
 	return fmt.Errorf("%w: there is no subscription %q; it was dropped, or never made", failure.ErrNotFound, name)
 }
 
-// lostError is the error of who uses a subscription that is lost.
+// lostError is the error for the use of a lost subscription; nil if it is not lost.
 func lostError(s subscription.Info) error {
 	if s.Version != live.LostVersion {
 		return nil
 	}
-	return fmt.Errorf("%w: the subscription %q has fallen behind by more than the %d MiB that are kept for it; restart it, or drop it and subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
+	return fmt.Errorf("%w: the subscription %q fell behind by more than the %d MiB that are kept for it; restart it, or drop it and subscribe again, and begin with a backup", failure.ErrNotKept, s.Name, s.Limit>>20)
 }
 
-// Position returns the version after which a subscription needs everything.
+// Position returns the version of a subscription: it needs all later ones.
 func (k *Keeper) Position(name string) (version format.Version, err error) {
 	err = k.Within(func() error {
 		s, ok := k.find(name)
@@ -275,8 +276,8 @@ func (k *Keeper) Position(name string) (version format.Version, err error) {
 	return version, err
 }
 
-// Confirm says that a subscription needs nothing any more up to a version. It is on disk when
-// it returns.
+// Confirm says that a subscription needs no version up to the given one any more. When it returns,
+// that is on disk.
 func (k *Keeper) Confirm(name string, version format.Version) error {
 	if k.ReadOnly {
 		return failure.ErrReadOnly
@@ -284,9 +285,9 @@ func (k *Keeper) Confirm(name string, version format.Version) error {
 	return k.Within(func() error {
 		newest, err := k.NewestVersion()
 		if err == nil && version > newest {
-			err = fmt.Errorf("version %d cannot be confirmed: the newest one is %d", version, newest)
+			err = fmt.Errorf("version %d cannot be confirmed: the newest version is %d", version, newest)
 		}
-		if err == nil && version > format.Version(k.Live.Words().Durable.Load()) { // as in subscribe
+		if err == nil && version > format.Version(k.Live.Words().Durable.Load()) { // as for a new subscription
 			err = k.durable.Await(version)
 		}
 		if err != nil {
@@ -296,7 +297,7 @@ func (k *Keeper) Confirm(name string, version format.Version) error {
 	})
 }
 
-// confirm is Confirm for who has entered.
+// confirm is Confirm for a caller that has entered.
 func (k *Keeper) confirm(name string, version format.Version) error {
 	k.files.Lock()
 	defer k.files.Unlock()
@@ -311,13 +312,13 @@ func (k *Keeper) confirm(name string, version format.Version) error {
 			k.removeNeedless()
 			return nil
 		}
-		version = max(version, s.Version)                     // of a process that was faster, whose file this one has replaced
+		version = max(version, s.Version)                     // another process may be ahead, and this one may have replaced its file
 		if err := k.put(name, version, s.Limit); err != nil { // CH5
 			return err
 		}
 		written = version
 		invariant.Point("confirm.written")
-		subscription.Confirm(k.Live, s.Slot, version) // or it was lost or dropped just now
+		subscription.Confirm(k.Live, s.Slot, version) // does nothing if it was lost or dropped just now
 	}
 }
 
@@ -335,8 +336,8 @@ func (k *Keeper) Drop(name string) error {
 	})
 }
 
-// drop is Drop for who has entered. The file goes first: who dies then leaves a subscription
-// without one, which Subscribe ends.
+// drop is Drop for a caller that has entered. It removes the file first: if it dies after that, it
+// leaves a subscription without a file, which Subscribe ends.
 func (k *Keeper) drop(s subscription.Info) error {
 	k.files.Lock()
 	defer k.files.Unlock()
@@ -345,7 +346,7 @@ func (k *Keeper) drop(s subscription.Info) error {
 	}
 	err := k.Files.SyncNames()
 	subscription.End(k.Live, s.Slot)
-	if other, ok := k.find(s.Name); ok && other.Version != live.LostVersion { // made while this one stood still, and without its file now
+	if other, ok := k.find(s.Name); ok && other.Version != live.LostVersion { // it was made while this process was suspended, and has lost its file
 		err = errors.Join(err, k.put(s.Name, other.Version, other.Limit))
 	}
 	k.removeNeedless()
@@ -368,7 +369,8 @@ func (k *Keeper) List() (list []Info, err error) {
 	return list, err
 }
 
-// largestLimit returns the largest limit of a subscription that is not lost; 0: there is none.
+// largestLimit returns the largest limit of all subscriptions that are not lost; 0 if there is
+// none.
 func (k *Keeper) largestLimit() (most format.ByteCount) {
 	for _, s := range subscription.List(k.Live) {
 		if s.Version != live.LostVersion {
@@ -386,7 +388,7 @@ func (k *Keeper) put(name string, version format.Version, limit format.ByteCount
 	return k.write(fmt.Sprintf("%s-%d%s", file, k.Live.Incarnation(), newSuffix), file, s.Encode())
 }
 
-// removed removes a file of the directory, if it is there.
+// removed removes a file of the directory, if it exists.
 func (k *Keeper) removed(file string) error {
 	if err := k.Files.Remove(file); !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -394,7 +396,7 @@ func (k *Keeper) removed(file string) error {
 	return nil
 }
 
-// write puts bytes into a file of the directory, durably, whole or not at all.
+// write writes bytes to a file of the directory, durably, all or none.
 func (k *Keeper) write(temporary, file string, b []byte) error {
 	f, err := k.Files.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, k.Files.Perm())
 	if err != nil {
@@ -411,14 +413,15 @@ func (k *Keeper) write(temporary, file string, b []byte) error {
 	return errors.Join(err, k.removed(temporary))
 }
 
-// Restore makes the subscriptions of a live file that was made anew, from their files, and says
-// there whether the space is a replica. The caller has the space for itself, and writes no journal before (CH5).
+// Restore makes the subscriptions in a rebuilt live file from their files, and sets the word there
+// if the space is a replica. The caller has the space for itself, and writes no journal before
+// (CH5).
 //
-// One who only reads does so as well: he may be the first one since the power was lost, and others
-// who write join him.
+// A process that only reads does so as well: it may be the first since the power was lost, and
+// writers may join it.
 func (k *Keeper) Restore() error {
 	k.restoreReplica()
-	if len(subscription.List(k.Live)) > 0 { // a recovery that was cut short was here
+	if len(subscription.List(k.Live)) > 0 { // an earlier recovery has done so and died
 		return nil
 	}
 	list, err := os.ReadDir(k.Files.Path())
@@ -443,10 +446,10 @@ func (k *Keeper) Restore() error {
 	return nil
 }
 
-// restore makes the subscription of a file. One whose file is damaged is lost.
+// restore makes the subscription of a file. If the file is damaged, the subscription is lost.
 func (k *Keeper) restore(name string) error {
 	f, err := k.Files.OpenFile(subscriptionPrefix+name, os.O_RDONLY, 0)
-	if err != nil && k.Guest { // who keeps nothing
+	if err != nil && k.Guest { // a guest keeps nothing
 		return nil
 	}
 	if err != nil {

@@ -1,28 +1,26 @@
-// Package checkpoint keeps versions that have a name, and goes back to them.
+// Package checkpoint keeps versions under names, and restores them.
 //
-// A version that is listed in the pins of a later one stays readable
-// as long as that later one, or any that lists it as well, is protected
-// (live.Protected). So a checkpoint costs one block, whatever the size of the
-// space, and goes wherever the state goes: into anchors, through a recovery.
+// A state has a list of pins. A version in the list of a later version stays readable as long as
+// that later version, or another that lists it, is protected (live.Protected). So a checkpoint
+// costs one block, however large the space is, and goes wherever the state goes: into anchors, and
+// through a recovery.
 //
-// A transaction that changes the list is not told by the journal, which knows
-// contents and not versions: it forces anchors instead (heap.Txn.Unlist). Where there are
-// subscriptions, an aside tells it, to recoveries as well (package changes).
+// The journal cannot record a transaction that changes the list, since it records contents and not
+// versions: such a transaction forces anchors instead (heap.Txn.Unlist). If there are
+// subscriptions, an aside has the change, for recoveries as well (package changes).
 //
 // Invariants:
 //
-//	C1  The version that a checkpoint pins is the base of the transaction that
-//	    adds it: held meanwhile by the writer's slot, and by the list from the
-//	    commit on.
-//	C2  A restored version N reaches blocks that were freed after the pinned
-//	    version X, and that wait in the lists of some process for X to be let go.
-//	    Before they could be reused under N, or freed a second time and so be
-//	    listed twice, X stays pinned under no name, until a sweep has ended that
-//	    began after N was published: it makes every process forget what it has
-//	    listed (I7), and finds what is really free.
-//	C3  What only the former versions reach after a restore, or a dropped
-//	    checkpoint alone, is in nobody's lists for sure: a sweep finds it. It is
-//	    asked for once no usable anchor protects it any more.
+//	C1  The version that a checkpoint pins is the base of the transaction that adds it: the
+//	    writer's slot holds it meanwhile, and the list pins it from the commit on.
+//	C2  From a restore on, the restored version X stays pinned without a name until a sweep has
+//	    ended that began after the restoring version N was published. N reaches blocks that were
+//	    freed after X, and that wait in the lists of processes until X is released. If they were
+//	    reused under N, or freed a second time and so listed twice, N would be damaged. The sweep
+//	    makes every process forget its lists (I7), and finds what is really free.
+//	C3  Blocks that only the earlier versions reach after a restore, or only a dropped checkpoint,
+//	    may be in no list: a sweep has to find them. The Keeper asks for it once no usable anchor
+//	    protects them any more.
 //
 // Start reading at Keeper.Add and Keeper.Restore.
 package checkpoint
@@ -42,26 +40,26 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Checkpoint is one that has a name.
+// Checkpoint is a checkpoint with a name.
 type Checkpoint struct {
 	Name      string
 	Version   format.Version
-	Created   time.Time        // of the checkpoint
-	Committed time.Time        // of the version
-	Bytes     format.ByteCount // that neither the newest version nor another checkpoint can reach
+	Created   time.Time        // when the checkpoint was made
+	Committed time.Time        // when its version was committed
+	Bytes     format.ByteCount // bytes that neither the newest version nor another checkpoint can reach
 }
 
-// Keeper keeps the checkpoints of a space, as one process does.
+// Keeper is one process's part in the checkpoints of a space.
 type Keeper struct {
 	*turn.Turn
 	durable *durable.Writer
 }
 
-// Init sets it up for a member that is about to open the space.
+// Init prepares k for a member that is about to open the space.
 func (k *Keeper) Init(t *turn.Turn, d *durable.Writer) { k.Turn, k.durable = t, d }
 
-// Add pins the newest version under a name. With durable it returns when that survives a loss
-// of power.
+// Add pins the newest version under a name. With durable it returns once the checkpoint survives a
+// loss of power.
 func (k *Keeper) Add(name string, durable bool) error {
 	if err := validPinName(name); err != nil {
 		return err
@@ -88,13 +86,13 @@ func (k *Keeper) Add(name string, durable bool) error {
 		err = k.durable.Await(version)
 	}
 	if err == nil {
-		err = k.Guarded(k.durable.Assured) // F1: of a checkpoint more is expected than of a commit
+		err = k.Guarded(k.durable.Assured) // F1: a program expects more of a checkpoint than of a commit
 	}
 	return err
 }
 
-// Drop lets go of a checkpoint. When it returns, that is on disk, and
-// what only the checkpoint could reach is about to be swept.
+// Drop drops a checkpoint. When it returns, that is on disk, and a sweep of the blocks that only
+// the checkpoint could reach is due.
 func (k *Keeper) Drop(name string) error {
 	return k.changePins(context.Background(), func(w turn.Writing, list []format.Pin) ([]format.Pin, error) {
 		i := Find(list, name)
@@ -105,8 +103,8 @@ func (k *Keeper) Drop(name string) error {
 	})
 }
 
-// Restore publishes a version with the contents of a checkpoint. Checkpoints stay.
-// When it returns, that is on disk.
+// Restore publishes a version with the contents of a checkpoint. All checkpoints stay. When it
+// returns, that version is on disk.
 func (k *Keeper) Restore(ctx context.Context, name string) error {
 	return k.changePins(ctx, func(w turn.Writing, list []format.Pin) ([]format.Pin, error) {
 		i := Find(list, name)
@@ -117,10 +115,10 @@ func (k *Keeper) Restore(ctx context.Context, name string) error {
 	})
 }
 
-// restore makes the contents of a pinned version those of the transaction's, and
-// returns the list with that version pinned once more (C2).
+// restore gives the transaction's version the contents of a pinned version, and returns the list
+// with that version pinned once more (C2).
 //
-// Indexes of objects go on from where they are: an ID is never used twice.
+// The next index of objects stays as it is: an ID is never used twice.
 func (k *Keeper) restore(w turn.Writing, list []format.Pin, pin format.Pin) ([]format.Pin, error) {
 	old, err := k.State(pin)
 	if err != nil {
@@ -135,9 +133,8 @@ func (k *Keeper) restore(w turn.Writing, list []format.Pin, pin format.Pin) ([]f
 	return append(list, pin), nil
 }
 
-// ownBytes returns the bytes of the blocks of a version that are not part of its
-// contents: the list of its changes, and that of its checkpoints. All states have
-// the same size.
+// ownBytes returns how many bytes of a version's blocks do not belong to its contents: the list of
+// its changes, and that of its checkpoints. All states have the same size.
 func (k *Keeper) ownBytes(s *format.State) (n uint64) {
 	if format.OpKindOf(s.OpWhat) == format.OpList {
 		n += uint64(k.Heap.BlockBytes(format.Addr(s.OpBlock)))
@@ -148,8 +145,8 @@ func (k *Keeper) ownBytes(s *format.State) (n uint64) {
 	return n
 }
 
-// List lists the checkpoints by age, the oldest first. To know what each
-// one pins it walks whatever of the checkpoints the newest version does not have.
+// List lists the checkpoints, the oldest first. To count what each one pins, it walks every block
+// of the checkpoints that the newest version does not have.
 func (k *Keeper) List() (list []Checkpoint, err error) {
 	err = k.Look(func(state format.Addr) error {
 		list, err = k.list(state)
@@ -158,7 +155,7 @@ func (k *Keeper) List() (list []Checkpoint, err error) {
 	return list, err
 }
 
-// list is List in a version that is held.
+// list is List for a held version.
 func (k *Keeper) list(state format.Addr) ([]Checkpoint, error) {
 	pins, err := k.Pins(member.StateAt(state))
 	if err != nil || len(pins) == 0 {
@@ -188,14 +185,14 @@ func (k *Keeper) list(state format.Addr) ([]Checkpoint, error) {
 	return list, nil
 }
 
-// owners tells which blocks only one of several versions can reach. A block
-// belongs to the first version that reached it, until another one does; then it is
-// shared, and so is all below it.
+// owners finds the blocks that only one of several versions can reach. A block belongs to the first
+// version that reaches it, until another version does: then the block is shared, and everything
+// below it too.
 type owners struct {
 	heap   *heap.Heap
 	below  uint64
-	sets   []*heap.Marks      // by version: reached first by it
-	bytes  []format.ByteCount // of those that are not shared
+	sets   []*heap.Marks      // for each version, the blocks that it reached first
+	bytes  []format.ByteCount // for each version, bytes of its blocks that are not shared
 	shared *heap.Marks
 }
 

@@ -8,11 +8,13 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// What a replica does about checkpoints is what its leader did: each is of the version that has
-// the same number there. So it is told which are new in a version, and which are gone. What is
-// pinned for a restore alone (C2) is the leader's own affair: a replica changes contents.
+// A replica mirrors the checkpoints of its leader: a checkpoint pins the version that has the same
+// number on the replica. So frames say which checkpoints are new in a version, and which were
+// dropped. Versions that are pinned only for a restore (C2) stay with the leader: a replica gets a
+// restore as changes of contents.
 
-// Emit emits which checkpoints are new in a version that is about to be published, and which are gone.
+// Emit emits which checkpoints are new in a version that is about to be published, and which were
+// dropped.
 func (k *Keeper) Emit(base, state *format.State, put func(h format.OpHead, payload []byte) error) error {
 	if base.Pins == state.Pins {
 		return nil
@@ -21,7 +23,7 @@ func (k *Keeper) Emit(base, state *format.State, put func(h format.OpHead, paylo
 	if err != nil {
 		return err
 	}
-	now, err := k.pins(state, false) // it is not sealed
+	now, err := k.pins(state, false) // the version is not sealed yet
 	if err != nil {
 		return err
 	}
@@ -45,8 +47,8 @@ func (k *Keeper) Emit(base, state *format.State, put func(h format.OpHead, paylo
 	return nil
 }
 
-// Mirror does in a replica what the leader's version did: the base of the transaction becomes a
-// checkpoint of the name, made at that time, or the checkpoint of the name is gone.
+// Mirror repeats on a replica what the leader's version did: the base of the transaction becomes a
+// checkpoint with the name and the time, or the checkpoint with the name is dropped.
 func (k *Keeper) Mirror(w turn.Writing, name string, created uint64, add bool) error {
 	list, err := k.Pins(w.State)
 	if err != nil {
@@ -54,7 +56,7 @@ func (k *Keeper) Mirror(w turn.Writing, name string, created uint64, add bool) e
 	}
 	i := Find(list, name)
 	if !add {
-		if i < 0 { // it is older than the replica
+		if i < 0 { // the checkpoint is older than the replica
 			return nil
 		}
 		w.Txn.Remove(true, true)
@@ -65,7 +67,7 @@ func (k *Keeper) Mirror(w turn.Writing, name string, created uint64, add bool) e
 		return err
 	}
 	if i >= 0 || len(list) >= format.MaxPins {
-		return fmt.Errorf("a checkpoint %q too much", name)
+		return fmt.Errorf("the replica already has a checkpoint %q, or too many checkpoints", name)
 	}
 	p := format.Pin{Version: w.State.Version, State: uint64(w.Base), Created: created}
 	copy(p.Name[:], name)

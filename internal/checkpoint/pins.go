@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Pins reads the checkpoints that a version lists, whose state is held.
+// Pins reads the list of checkpoints of a version, whose state is held.
 func (k *Keeper) Pins(state *format.State) ([]format.Pin, error) { return k.pins(state, true) }
 
 func (k *Keeper) pins(state *format.State, verify bool) ([]format.Pin, error) {
@@ -36,7 +36,7 @@ func (k *Keeper) pins(state *format.State, verify bool) ([]format.Pin, error) {
 	return append([]format.Pin(nil), unsafe.Slice((*format.Pin)(unsafe.Add(p, format.PinsHeadSize)), n)...), nil
 }
 
-// setPins makes the list that of the transaction's version.
+// setPins gives the transaction's version the list.
 func setPins(w turn.Writing, list []format.Pin) error {
 	w.Txn.Unlist()
 	old := format.Addr(w.State.Pins)
@@ -62,7 +62,7 @@ func Find(list []format.Pin, name string) int {
 	return slices.IndexFunc(list, func(p format.Pin) bool { return p.Restore == 0 && p.NameOf() == name })
 }
 
-// None says that there is no checkpoint of the name, and which there are.
+// None is the error for a missing checkpoint; it names the existing ones.
 func None(list []format.Pin, name string) error {
 	var names []string
 	for _, p := range list {
@@ -77,7 +77,7 @@ func None(list []format.Pin, name string) error {
 	return fmt.Errorf("%w: there is no checkpoint %q; there are: %s", failure.ErrNotFound, name, strings.Join(names, ", "))
 }
 
-// validPinName refuses what cannot be the name of a checkpoint.
+// validPinName returns an error for an invalid name of a checkpoint.
 func validPinName(name string) error {
 	switch {
 	case name == "":
@@ -85,13 +85,13 @@ func validPinName(name string) error {
 	case len(name) > format.MaxPinName:
 		return fmt.Errorf("%w: the name of a checkpoint has at most %d bytes, this one has %d", failure.ErrTooLarge, format.MaxPinName, len(name))
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return fmt.Errorf("the name %q of a checkpoint has bytes that are no text", name)
+		return fmt.Errorf("the name %q of a checkpoint has bytes that are not text", name)
 	}
 	return nil
 }
 
-// changePins changes the list of checkpoints in a transaction, waits until no
-// usable anchor has the former list, and asks for a sweep (C3).
+// changePins changes the list of checkpoints in a transaction, waits until no usable anchor has the
+// earlier list, and asks for a sweep (C3).
 func (k *Keeper) changePins(ctx context.Context, change func(w turn.Writing, list []format.Pin) ([]format.Pin, error)) error {
 	if err := k.Enter(); err != nil {
 		return err
@@ -112,15 +112,15 @@ func (k *Keeper) changePins(ctx context.Context, change func(w turn.Writing, lis
 		return err
 	}
 	return k.Guarded(func() error {
-		k.Live.Words().SweepWish.Store(1) // also if this process dies now
+		k.Live.Words().SweepWish.Store(1) // a sweep is due even if this process dies now
 		k.Live.Words().ShrunkDisk.Store(0)
 		k.Live.Words().ShrunkLong.Store(0)
 		err := k.durable.Await(version)
-		if err == nil && k.Live.JournalFloor() < version { // subscriptions have it from an aside, without an anchor
+		if err == nil && k.Live.JournalFloor() < version { // with subscriptions, an aside made the change durable without anchors
 			err = k.durable.AnchorTwice()
 		}
 		if err == nil {
-			err = k.durable.Assured() // F1: also if it was anchors that made it durable
+			err = k.durable.Assured() // F1: even if anchors have made it durable
 		}
 		if err != nil {
 			return err
@@ -130,8 +130,8 @@ func (k *Keeper) changePins(ctx context.Context, change func(w turn.Writing, lis
 	})
 }
 
-// State returns the state of a pinned version. It stays as long as the version that lists it
-// is held.
+// State returns the state of a pinned version. It stays in place as long as the version that lists
+// it is held.
 func (k *Keeper) State(pin format.Pin) (*format.State, error) {
 	a := format.Addr(pin.State)
 	r := k.Heap.Reader(true)
@@ -145,8 +145,8 @@ func (k *Keeper) State(pin format.Pin) (*format.State, error) {
 	return nil, &format.DamageError{File: spacefile.HeapName, Offset: off, What: fmt.Sprintf("the state of the checkpoint %q is of another version", pin.NameOf())}
 }
 
-// UnpinRestored lets go of the versions that were pinned for a restore, if the
-// version that a sweep held, which has ended, was not older (C2).
+// UnpinRestored releases the versions that were pinned for a restore, if a sweep has ended that
+// held a version at least as new as the restored one (C2).
 func (k *Keeper) UnpinRestored(swept format.Version) error {
 	var list []format.Pin
 	err := k.Look(func(a format.Addr) (err error) {
@@ -162,7 +162,7 @@ func (k *Keeper) UnpinRestored(swept format.Version) error {
 	})
 }
 
-// Restored reports whether a version is pinned for a restore still.
+// Restored reports whether a version is still pinned for a restore.
 func (k *Keeper) Restored() bool {
 	var list []format.Pin
 	err := k.Look(func(a format.Addr) (err error) {

@@ -1,45 +1,43 @@
 // Package collect drops the objects that no name reaches.
 //
-// A collection drops the objects that no name reaches, cycles of them included, while
-// others write. It holds a version S and marks what the names reach in it; what is there
-// in S and was not marked is garbage, unless a later version brings it back. So each
-// transaction that drops some of it first compares, under the writer lock, the version
-// that it starts from with the one that was looked at last, and keeps what has changed
-// and whatever that refers to.
+// A collection drops the objects that no name reaches, including cycles of them, while other
+// processes write. It holds a version S and marks the objects that the names reach in it. Every
+// other object of S is garbage, unless a later version brings it back. So each transaction that
+// drops a part of the garbage first compares, under the writer lock, its base with the version that
+// was looked at last, and keeps everything that has changed and everything that this refers to.
 //
-// Let K be the set of objects that are kept.
+// Let K be the set of kept objects.
 //
 // Invariants:
 //
-//	G1  K fits a version P, which is held: it has all objects that the names of P
-//	    lead to, and, with each object that there is in P, all objects that its
-//	    handles in P refer to. So what P reaches is in K.
-//	G2  K comes to fit a version N, which is held, too, by what follows, whatever
-//	    happened in between (CatchUp). An object that is the same block in P and N
-//	    refers to the same objects: both versions are held, so a block that both
-//	    have has not changed. An object that is another block in N than in P, or is
-//	    in N alone, is put into K, and so is all that it refers to, transitively, as
-//	    far as that is not known to be in K: the entries that a member of K has had
-//	    in P refer to members. The names are such an object. No history is needed:
-//	    so it makes no difference whether a handle was moved from an object to
-//	    another, or a checkpoint was restored, or types have changed.
-//	G3  The transaction that drops objects starts from a version that K fits, under
-//	    the writer lock, and drops none of K. So no object that is left and in K
-//	    refers to one that is dropped, and K fits the version that it publishes as
-//	    well. It is published from that very base or not at all (E1): so what a
-//	    transaction makes, or links, is either seen by the comparison, or it comes
-//	    after the drop, and is judged by what is there then (engine.Space.checkHandle).
-//	G4  K grows by whole comparisons: one that does not come to its end leaves it
-//	    as it was. Else an object would be in K whose handles nobody has looked at.
-//	G5  Only objects of S are dropped that were not in K then, and descriptors of
-//	    types never: an index means the same in every process that knows it.
-//	G6  A dropped object is away from the object table, no more: whoever holds an
-//	    older version reads on (I2). Its ID is never used again (engine.Space.takeIndex).
-//	G7  What cannot be read to the end keeps everything: an error while K is made
-//	    ends the collection. Damage in garbage keeps the garbage.
+//	G1  K fits a version P, which is held: K has every object that has a name in P; and for each
+//	    object of K that exists in P, K has all objects that its handles in P refer to. So K has
+//	    everything that P reaches.
+//	G2  CatchUp makes K fit a later version N, which is held too, whatever was committed in
+//	    between. An object with the same block in P and N refers to the same objects: both
+//	    versions are held, so a block that both have has not changed. An object with another block
+//	    in N than in P, or in N alone, is put into K, with everything that it refers to,
+//	    transitively, except what is known to be in K: the entries that a member of K had in P
+//	    refer to members. The catalog of names is such an object. No history is needed: so it does
+//	    not matter whether a handle was moved from one object to another, a checkpoint was
+//	    restored, or types have changed.
+//	G3  The transaction that drops objects starts, under the writer lock, from a version that K
+//	    fits, and drops no object of K. So no remaining object of K refers to a dropped one, and K
+//	    also fits the version that this transaction publishes. It publishes on top of that very
+//	    base or not at all (E1). So every object that another transaction makes or links is either
+//	    seen by the comparison, or comes after the drop and is checked against the objects that
+//	    then exist (engine.Space.checkHandle).
+//	G4  K grows by whole comparisons: an unfinished one leaves K as it was. Otherwise K would have
+//	    an object whose handles were never followed.
+//	G5  A collection drops only objects of S that were not in K at that time, and never a
+//	    descriptor of a type: its index means the same type in every process that knows it.
+//	G6  Dropping an object only removes it from the object table: a reader of an older version can
+//	    still read it (I2). Its ID is never used again (engine.Space.takeIndex).
+//	G7  Damage never makes an object garbage: a read error while K is made ends the collection.
+//	    Damaged garbage is kept.
 //
-// Two collections at once do no harm: what the other one has dropped is not there any
-// more in N. That there is one at a time (Collector) only saves work.
+// Two concurrent collections do no harm: an object that the other one has dropped does not exist in
+// N any more. Running one at a time (Collector) only saves work.
 //
 // Start reading at Collections.Collect, then Collector.Mark and Collector.Batch.
 package collect
@@ -71,46 +69,46 @@ import (
 // Collection is the outcome of a collection.
 type Collection struct {
 	Version  format.Version // S
-	Objects  uint64         // of S, the space's own and types not counted
+	Objects  uint64         // objects of S, without the space's own and types
 	Dropped  uint64
-	Rescued  uint64 // that no name reached in S, and that later versions have changed, or refer to
+	Rescued  uint64 // garbage of S that later versions changed or refer to
 	Bytes    format.ByteCount
-	Batches  int // transactions that dropped some
+	Batches  int // transactions that dropped objects
 	Duration time.Duration
 }
 
-// Collections is what the collections of one process have in common.
+// Collections is shared by the collections of one process.
 type Collections struct {
 	*member.Member
 	durable *durable.Writer
 	store   *edit.Store
 	Options Options
-	// Change runs fn in a transaction of its own, with the address of the state that this
-	// starts from, and returns the version that it has published.
+	// Change runs fn in a transaction of its own and passes the address of the base's state. It
+	// returns the version that the transaction published.
 	Change func(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error)
 
-	turn chan struct{} // of the one that runs
+	turn chan struct{} // full while a collection runs
 	mu   sync.Mutex
-	// These are under the mutex.
-	cancel context.CancelFunc // ends the one in the background; nil: there is none
-	next   time.Time          // before that none begins in the background
-	last   Collection         // that came to its end
+	// The mutex guards these.
+	cancel context.CancelFunc // ends the collection in the background; nil if none runs
+	next   time.Time          // no collection begins in the background before this time
+	last   Collection         // the last that ended completely
 }
 
-// Options say how is collected.
+// Options says how a process collects.
 type Options struct {
-	None  bool   // not in the background
-	Batch int    // for tests: how many objects one transaction drops; 0: as many as there is time for
-	Step  func() // for tests: called between the steps, without a lock; may be nil
+	None  bool   // none in the background
+	Batch int    // for tests: how many objects one transaction drops; 0: as many as its time allows
+	Step  func() // for tests: called between steps, without a lock; may be nil
 }
 
-// Init sets it up for a member that is about to open the space. Change is still to be set.
+// Init prepares s for a member that is about to open the space. The caller sets Change next.
 func (s *Collections) Init(m *member.Member, d *durable.Writer, store *edit.Store, o Options) {
 	s.Member, s.durable, s.store, s.Options = m, d, store, o
 	s.turn = make(chan struct{}, 1)
 }
 
-// Last returns the last one that came to its end.
+// Last returns the last collection that ended completely.
 func (s *Collections) Last() Collection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,9 +116,9 @@ func (s *Collections) Last() Collection {
 }
 
 var (
-	// ErrBehind says that a comparison would take longer than the writer lock may
-	// be held.
-	ErrBehind = errors.New("too much has changed to be looked at in the time")
+	// ErrBehind means that a comparison would take longer than a transaction may hold the writer
+	// lock.
+	ErrBehind = errors.New("too much has changed to compare it in time")
 	// errReplaced ends a collection in the background when another one has begun.
 	errReplaced = errors.New("another collection has begun")
 )
@@ -130,30 +128,30 @@ type Collector struct {
 	of         *Collections
 	ctx        context.Context
 	background bool
-	deadline   time.Time // of the comparison; zero: none
+	deadline   time.Time // end of the comparison; zero: none
 	steps      uint
 
 	kept    indexSet   // K
 	prev    *view.View // P
-	next    uint64     // NextIndex of the version that is looked at
-	todo    []uint64   // in kept; what they refer to is to be put there
-	added   []uint64   // to kept, by the comparison that goes on (G4)
-	marks   bool       // there is no comparison yet
+	next    uint64     // NextIndex of the version being walked
+	todo    []uint64   // members of kept whose references are to be followed
+	added   []uint64   // members of kept that the present comparison added (G4)
+	marks   bool       // marking, not comparing
 	meet    func(kind layout.HandleKind, id uint64) bool
 	each    func(holder unsafe.Pointer) error // holder
 	holding holding
-	layouts map[layoutOf]*object.Layout // nil: values of such objects refer to nothing
-	last    struct {                    // of them, that was asked for
+	layouts map[layoutOf]*object.Layout // nil: such objects refer to nothing
+	last    struct {                    // the layout asked for last
 		of     layoutOf
 		layout *object.Layout
 	}
 
 	garbage []uint64
 	large   map[uint64]largeObject
-	at      int           // of garbage: what is next
-	list    []format.Addr // room for the blocks of an object
-	damage  error         // of garbage, the first
-	purged  bool          // indexes of what was dropped before: their trees are garbage now
+	at      int           // position in garbage of the next object
+	list    []format.Addr // scratch space for the blocks of an object
+	damage  error         // the first damage in garbage
+	purged  bool          // indexes of dropped maps were removed: their trees are garbage now
 
 	Collection
 }
@@ -161,11 +159,11 @@ type Collector struct {
 // largeObject is garbage with very many blocks.
 type largeObject struct {
 	addr format.Addr
-	rest format.ByteCount // of all blocks but that
+	rest format.ByteCount // bytes of all its other blocks
 }
 
-// Collect drops the objects that no name reaches, and returns when all that there were
-// when it began are gone, but for those that were linked again meanwhile.
+// Collect drops the objects that no name reaches. It returns when all such objects of its start are
+// gone, except those that were linked again meanwhile.
 func (s *Collections) Collect(ctx context.Context) (Collection, error) {
 	if err := s.Enter(); err != nil {
 		return Collection{}, err
@@ -183,8 +181,8 @@ func (s *Collections) Collect(ctx context.Context) (Collection, error) {
 	return c, err
 }
 
-// collect is Collect, or what is done by itself.
-// purged says that it has removed indexes.
+// collect runs a collection, of Collect or of the background. purged reports whether it has removed
+// indexes.
 func (s *Collections) collect(ctx context.Context, background bool) (_ Collection, purged bool, err error) {
 	defer s.EndGuard(debug.SetPanicOnFault(true), &err)
 	if s.ReadOnly {
@@ -206,7 +204,7 @@ func (s *Collections) collect(ctx context.Context, background bool) (_ Collectio
 	c := s.New(ctx, background)
 	defer c.End()
 	w := s.Live.Words()
-	activity := w.NextIndex.Load() + w.Unlinked.Load() // before S: what comes later counts for the next one
+	activity := w.NextIndex.Load() + w.Unlinked.Load() // read before S: later activity counts for the next collection
 	if err := c.guarded(c.Mark); err != nil {
 		return c.Collection, c.purged, err
 	}
@@ -220,9 +218,9 @@ func (s *Collections) collect(ctx context.Context, background bool) (_ Collectio
 	return c.Collection, c.purged, err
 }
 
-// claimCollection makes this goroutine the one that collects: of this process, and, as
-// far as that can be said, of all. One that was asked for ends those in the background;
-// of those in the background the first one goes on.
+// claimCollection makes this goroutine the one that collects, in this process, and as far as
+// possible in all processes. A call of Collect ends a collection in the background; a second
+// collection in the background gives way to the first.
 func (s *Collections) claimCollection(ctx context.Context, background bool) (release func(), err error) {
 	c := s
 	if !background {
@@ -247,7 +245,7 @@ func (s *Collections) claimCollection(ctx context.Context, background bool) (rel
 	w, me := s.Live.Words(), uint64(s.Live.Incarnation())
 	for {
 		other := w.Collector.Load()
-		if background && other != 0 && s.Moves(format.Incarnation(other)) { // one that is stopped is not waited for
+		if background && other != 0 && s.Moves(format.Incarnation(other)) { // a suspended process is not waited for
 			return nil, errReplaced
 		}
 		if w.Collector.CompareAndSwap(other, me) {
@@ -276,10 +274,10 @@ func (s *Collections) New(ctx context.Context, background bool) *Collector {
 // Keeps reports whether an object is in K.
 func (c *Collector) Keeps(index uint64) bool { return c.kept.has(index) }
 
-// Until bounds the comparisons that follow; the zero time: nothing does.
+// Until sets the deadline of the comparisons that follow; the zero time means none.
 func (c *Collector) Until(deadline time.Time) { c.deadline = deadline }
 
-// End lets go of what the collection holds.
+// End releases everything that the collection holds.
 func (c *Collector) End() {
 	if c.prev != nil {
 		c.prev.Drop()
@@ -289,8 +287,8 @@ func (c *Collector) End() {
 // guarded is Member.Guarded.
 func (c *Collector) guarded(fn func() error) error { return c.of.Guarded(fn) }
 
-// View holds the newest version. All that is read of it is verified: damage must not
-// look like an object that nothing refers to.
+// View holds the newest version. Every read of it is verified: a damaged object must not look like
+// one that refers to nothing.
 func (c *Collector) View() (*view.View, error) {
 	v, err := view.Newest(c.of.Member, c.of.store)
 	if err != nil {
@@ -301,7 +299,7 @@ func (c *Collector) View() (*view.View, error) {
 	return v, nil
 }
 
-// step counts one thing that was looked at, and returns why it is time to end.
+// step counts one step of a walk, and returns an error if the walk is to end.
 func (c *Collector) step() error {
 	if c.steps++; c.steps%64 != 0 {
 		return nil
@@ -312,7 +310,7 @@ func (c *Collector) step() error {
 	return c.over()
 }
 
-// over returns why the collection is to end; nil if it is not.
+// over returns why the collection is to end; nil if it is to continue.
 func (c *Collector) over() error {
 	switch {
 	case c.ctx.Err() != nil:
@@ -327,7 +325,8 @@ func (c *Collector) over() error {
 	return nil
 }
 
-// Mark holds a version, puts all that its names reach into K, and lists the rest (G1, G5).
+// Mark holds a version, puts everything that its names reach into K, and lists the other objects
+// (G1, G5).
 func (c *Collector) Mark() (err error) {
 	if c.prev, err = c.View(); err != nil {
 		return err
@@ -364,8 +363,8 @@ func (c *Collector) Mark() (err error) {
 	})
 }
 
-// condemn enters an object into the list of garbage. What a large one takes is counted
-// now, when nobody waits.
+// condemn adds an object to the garbage. The blocks of a large object are counted now, when no
+// process waits.
 func (c *Collector) condemn(index uint64, a format.Addr, kind format.Kind, p unsafe.Pointer) error {
 	if _, _, n := object.Contents(kind, p); n > smallObject {
 		o := largeObject{addr: a}
@@ -386,10 +385,10 @@ func (c *Collector) condemn(index uint64, a format.Addr, kind format.Kind, p uns
 	return nil
 }
 
-// spare notes that garbage is damaged, and stays (G7).
+// spare notes that an object of the garbage is damaged, and keeps it (G7).
 func (c *Collector) spare(index uint64, err error) {
 	if c.damage == nil {
-		c.damage = c.of.Located(index, 0, fmt.Errorf("nothing refers to it, and it is damaged, so it was not dropped: %w", err))
+		c.damage = c.of.Located(index, 0, fmt.Errorf("nothing refers to it, but it is damaged and was not dropped: %w", err))
 	}
 }
 
@@ -401,7 +400,7 @@ func (c *Collector) open(tx *edit.Editor, a format.Addr) (format.Kind, unsafe.Po
 // objectAt returns the kind and the payload of the object whose block the object table names.
 func objectAt(r *heap.Reader, a format.Addr) (format.Kind, unsafe.Pointer, error) {
 	if !r.Plausible(a) || !object.Is(r.Kind(a)) {
-		return 0, nil, &format.DamageError{File: spacefile.HeapName, What: fmt.Sprintf("the object table leads to %#x, where no object is", uint64(a))}
+		return 0, nil, &format.DamageError{File: spacefile.HeapName, What: fmt.Sprintf("the object table names %#x, where there is no object", uint64(a))}
 	}
 	kind := r.Kind(a)
 	p, err := r.Payload(a, kind)

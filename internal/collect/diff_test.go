@@ -15,9 +15,9 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// Which objects are other blocks in two versions is what two walks over the object
-// tables say; also if the newer version is one that a transaction is making.
-func TestDiffObjects(t *testing.T) {
+// DiffObjects returns the objects that two walks over the object tables find to be different
+// blocks, also if the newer version is one that a transaction is making.
+func TestDiffObjects_AgreesWithWalks(t *testing.T) {
 	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 256 << 20, Manual: true})
 	if err != nil {
 		t.Fatal(err)

@@ -13,24 +13,23 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// A transaction that drops garbage has the writer lock for about a millisecond: half of
-// it to compare, half of it to drop. If others have changed too much to be looked at in
-// that time, it gives up, and the comparison is made without the lock; what has come
-// meanwhile is less.
+// A transaction that drops garbage has the writer lock for about a millisecond: half of it to
+// compare, half of it to drop. If others have changed too much to compare in that time, it gives
+// up, and the collection compares without the lock; the next transaction then finds fewer changes.
 const (
-	smallObject   = 256 // entries, or elements: the blocks of no more are freed one by one
+	smallObject   = 256 // objects with at most so many entries or elements free their blocks one by one
 	compareTime   = time.Millisecond / 2
 	dropTime      = time.Millisecond / 2
 	leastBatch    = 64   // objects
 	mostBatch     = 4096 // objects
-	maxPatience   = 64   // times compareTime, if it is never enough
-	maxBehind     = 32   // times in a row
+	maxPatience   = 64   // the patience grows to at most so many times compareTime
+	maxBehind     = 32   // so many times in a row a comparison may be too late
 	dropCheckEach = 16   // objects
 )
 
-// DropAll drops the garbage, some in each transaction.
+// DropAll drops the garbage, a part of it in each transaction.
 func (c *Collector) DropAll() error {
-	var last format.Version // that a batch has published
+	var last format.Version // the version that the last batch published
 	patience, behind := compareTime, 0
 	for c.at < len(c.garbage) {
 		c.pauseForTests()
@@ -39,16 +38,16 @@ func (c *Collector) DropAll() error {
 		switch {
 		case errors.Is(err, ErrBehind):
 			if behind++; behind > maxBehind {
-				return fmt.Errorf("%w: others change more than can be looked at: %w", failure.ErrBusy, err)
+				return fmt.Errorf("%w: other processes change more than a collection can compare: %w", failure.ErrBusy, err)
 			}
 			patience = min(2*patience, maxPatience*compareTime)
 			err = c.guarded(c.catchUpUnlocked)
-		case errors.Is(err, failure.ErrSuspended): // nothing was dropped
+		case errors.Is(err, failure.ErrSuspended): // the batch has dropped nothing
 			err = nil
 		case err == nil:
 			invariant.Point("collect.committed")
 			patience, behind = compareTime, 0
-			if base != last || contended != c.of.Queue.Contended() { // others write, or wait: it is their turn for as long
+			if base != last || contended != c.of.Queue.Contended() { // others write, or wait: leave them as much time
 				c.pause(time.Since(began))
 			}
 			last = published
@@ -63,7 +62,7 @@ func (c *Collector) DropAll() error {
 	return nil
 }
 
-// pause waits, unless it is time to end.
+// pause waits, unless the collection is to end.
 func (c *Collector) pause(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -74,7 +73,7 @@ func (c *Collector) pause(d time.Duration) {
 	}
 }
 
-// pauseForTests lets a test do what others could do at that moment.
+// pauseForTests lets a test do what other processes could do now.
 func (c *Collector) pauseForTests() {
 	if step := c.of.Options.Step; step != nil {
 		step()
@@ -92,7 +91,7 @@ func (c *Collector) catchUpUnlocked() error {
 	return err
 }
 
-// Batch is one transaction that drops garbage (G3).
+// Batch runs one transaction that drops garbage (G3).
 func (c *Collector) Batch(patience time.Duration) (base, published format.Version, err error) {
 	at, before := c.at, c.Collection
 	published, err = c.of.Change(c.ctx, func(tx *edit.Editor, from format.Addr) error {
@@ -100,7 +99,7 @@ func (c *Collector) Batch(patience time.Duration) (base, published format.Versio
 		if err != nil {
 			return err
 		}
-		if now.Held() != from { // the lock was taken over
+		if now.Held() != from { // another process has taken the lock over
 			now.Drop()
 			return failure.ErrSuspended
 		}
@@ -118,13 +117,13 @@ func (c *Collector) Batch(patience time.Duration) (base, published format.Versio
 		}
 		return err
 	})
-	if err != nil { // it has dropped nothing
+	if err != nil { // the transaction has dropped nothing
 		c.at, c.Collection = at, before
 	}
 	return base, published, err
 }
 
-// drop drops some of the garbage, none of K.
+// drop drops a part of the garbage, but no object of K.
 func (c *Collector) drop(tx *edit.Editor) error {
 	began, dropped := time.Now(), c.Dropped
 	log := dropLog{tx: tx}
@@ -162,8 +161,8 @@ func (c *Collector) drop(tx *edit.Editor) error {
 	return err
 }
 
-// dropOne drops an object, and returns the bytes of its blocks; 0 if another collection
-// has dropped it.
+// dropOne drops an object, and returns how many bytes its blocks have; 0 if another collection has
+// dropped it.
 func (c *Collector) dropOne(tx *edit.Editor, index uint64) (format.ByteCount, error) {
 	word, err := vector.Get(tx.Reader, format.Link(tx.State.Table), index)
 	if err != nil || word == 0 {
@@ -185,14 +184,14 @@ func (c *Collector) dropOne(tx *edit.Editor, index uint64) (format.ByteCount, er
 	return tx.DropLarge(index, o.rest)
 }
 
-// dropLog logs what is dropped, in the order of the indexes.
+// dropLog logs dropped objects, in the order of their indexes.
 type dropLog struct {
 	tx   *edit.Editor
 	from uint64
 	mask uint64
 }
 
-// add adds an object, whose index is greater than those before.
+// add adds an object, whose index is greater than all earlier ones.
 func (l *dropLog) add(index uint64) {
 	if l.mask != 0 && index-l.from >= 64 {
 		l.flush()
@@ -203,7 +202,7 @@ func (l *dropLog) add(index uint64) {
 	l.mask |= 1 << (index - l.from)
 }
 
-// flush logs what was added.
+// flush logs the objects that were added.
 func (l *dropLog) flush() {
 	if l.mask != 0 {
 		l.tx.Write.Log(format.Op{What: format.MakeWhat(format.OpDrop, l.from), Arg: l.mask})

@@ -6,26 +6,24 @@ import (
 )
 
 const (
-	LeastActivity  = 1000        // objects made and values with handles replaced, before a collection is worth it
-	collectLoad    = 10          // one begins at the earliest after that many times the last one's duration
-	collectFailure = time.Minute // and after a failure
-	fruitless      = 8           // one that drops less than that part of what it was due for makes the next one come later
-	Later          = 4           // times
+	LeastActivity  = 1000        // so many objects made and values with handles replaced make a collection worth it
+	collectLoad    = 10          // a collection waits that many times as long as the last one took
+	collectFailure = time.Minute // pause after a failure
+	fruitless      = 8           // if a collection drops less than this part of what made it due, the next one comes later:
+	Later          = 4           // after so many times as much activity
 )
 
-// Due reports whether so much was made or unlinked that a collection may be worth
-// it: the effort of one is in proportion to the objects there are, so the next one is due
-// after a quarter as many things that can make garbage. Objects that are made are
-// counted, and values with handles that are replaced or removed, whatever becomes of what
-// they refer to; so if a collection finds little, the next one is due later. What was
-// counted is lost with live; then a collection comes early.
+// Due reports whether enough was made or unlinked for a collection to be worth it. A collection
+// costs as much as there are objects, so the next one is due after a quarter as many events that
+// can make garbage: objects made, and values with handles replaced or removed, whatever becomes of
+// the objects that they refer to. If a collection finds little, the next one is due later. The
+// counts are lost with live; then a collection comes early.
 func (s *Collections) Due() bool {
 	w := s.Live.Words()
 	return w.NextIndex.Load()+w.Unlinked.Load() >= max(w.CollectDue.Load(), LeastActivity)
 }
 
-// noteCollection sets when the next collection is due, after one that began when so much
-// was counted.
+// noteCollection sets when the next collection is due. activity is the count when this one began.
 func (s *Collections) noteCollection(c *Collection, activity uint64) {
 	worth := max(LeastActivity, (c.Objects-min(c.Dropped, c.Objects))/4)
 	if c.Dropped < worth/fruitless {
@@ -51,7 +49,7 @@ func (s *Collections) Maybe() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.Done.Add(2)
-	go func() { // waiting for the writer lock ends with the space
+	go func() { // ends a wait for the writer lock when the space is closed
 		defer s.Done.Done()
 		select {
 		case <-s.Quit:
@@ -75,5 +73,5 @@ func (s *Collections) Maybe() {
 	}()
 }
 
-// isReplaced reports whether a collection has ended for another one.
+// isReplaced reports whether a collection has given way to another one.
 func isReplaced(err error) bool { return err == errReplaced }

@@ -42,19 +42,19 @@ func (s *indexSet) add(index uint64) bool {
 	return isNew
 }
 
-// remove takes an index that was added out of the set.
+// remove removes an index that was added.
 func (s *indexSet) remove(index uint64) {
 	s.pages[index/pageIndexes][index%pageIndexes/64] &^= 1 << (index % 64)
 }
 
-// layoutOf says which objects have one layout.
+// layoutOf names the objects that share a layout.
 type layoutOf struct {
 	kind       format.Kind
 	key, value uint64 // as of object.Contents
 }
 
-// keep puts an object into K. What it refers to is still to be put there: see drain. An
-// index that is yet to be given is nobody's.
+// keep puts an object into K, and leaves its references to drain. An index that was not given out
+// yet belongs to no object.
 func (c *Collector) keep(index uint64) {
 	if index < c.next && c.kept.add(index) {
 		c.todo = append(c.todo, index)
@@ -64,14 +64,14 @@ func (c *Collector) keep(index uint64) {
 	}
 }
 
-// drain puts into K what the new members refer to in a version, transitively.
+// drain puts into K, transitively, everything that its new members refer to in a version.
 func (c *Collector) drain(tx *edit.Editor) error {
 	for len(c.todo) > 0 {
 		last := len(c.todo) - 1
 		index := c.todo[last]
 		c.todo = c.todo[:last]
 		word, err := vector.Get(tx.Reader, format.Link(tx.State.Table), index)
-		if err == nil && word != 0 { // else a handle leads nowhere
+		if err == nil && word != 0 { // otherwise the handle dangles
 			err = c.references(tx, index, format.Addr(word))
 		}
 		if err == nil {
@@ -84,7 +84,7 @@ func (c *Collector) drain(tx *edit.Editor) error {
 	return nil
 }
 
-// references puts into K what an object refers to in a version.
+// references puts into K everything that an object refers to in a version.
 func (c *Collector) references(tx *edit.Editor, index uint64, a format.Addr) error {
 	kind, p, err := c.open(tx, a)
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *Collector) references(tx *edit.Editor, index uint64, a format.Addr) err
 	return c.holding.kind.Holders(tx.Reader, index, p, *l, c.each)
 }
 
-// holding is the object whose blocks with values are looked at.
+// holding is the object whose holders are being looked at.
 type holding struct {
 	tx     *edit.Editor
 	index  uint64
@@ -106,8 +106,8 @@ type holding struct {
 	layout *object.Layout
 }
 
-// holder puts into K what a block with values of the object refers to: by its handles; a
-// name by the index that it stands for.
+// holder puts into K everything that a holder of the object refers to: by its handles, or, if it is
+// an entry of the catalog, by the index in it.
 func (c *Collector) holder(holder unsafe.Pointer) error {
 	of := &c.holding
 	if of.index == of.tx.State.Catalog {
@@ -118,8 +118,7 @@ func (c *Collector) holder(holder unsafe.Pointer) error {
 	return c.step()
 }
 
-// layout returns how the values of an object lie in their blocks; nil if they refer to
-// nothing.
+// layout returns the layout of an object; nil if its values refer to nothing.
 func (c *Collector) layout(tx *edit.Editor, index uint64, kind format.Kind, p unsafe.Pointer) (*object.Layout, error) {
 	switch index {
 	case tx.State.Catalog:
@@ -138,7 +137,7 @@ func (c *Collector) layout(tx *edit.Editor, index uint64, kind format.Kind, p un
 	}
 	about := object.Of(kind).About()
 	var types [2]*layout.Type
-	refers := about.Types == 0 && !about.First // else its types say it
+	refers := about.Types == 0 && !about.First // otherwise its types decide
 	for i, index := range [2]uint64{of.key, of.value} {
 		if i < 2-about.Types {
 			continue
@@ -158,8 +157,8 @@ func (c *Collector) layout(tx *edit.Editor, index uint64, kind format.Kind, p un
 	return l, nil
 }
 
-// CatchUp makes K, which fits the version P, fit a newer one, which takes the place of
-// P then (G2). After an error K and P are what they were (G4).
+// CatchUp makes K, which fits the version P, fit a newer version, which then becomes P (G2). After
+// an error K and P are as before (G4).
 func (c *Collector) CatchUp(now *view.View) error {
 	c.added, c.next = c.added[:0], now.State.NextIndex
 	err := DiffObjects(&c.prev.Editor, &now.Editor, func(index uint64, before, after format.Addr) error {
@@ -170,7 +169,7 @@ func (c *Collector) CatchUp(now *view.View) error {
 			return c.changes(now, index, before, after)
 		}
 		if c.keep(index); before == 0 {
-			c.todo = append(c.todo, index) // also if K had it: handles may have led nowhere
+			c.todo = append(c.todo, index) // even if K had it: some of its handles may have dangled
 		}
 		return c.step()
 	})
@@ -192,8 +191,8 @@ func (c *Collector) CatchUp(now *view.View) error {
 	return nil
 }
 
-// changes puts into K what a member, which is another block than in P, refers to now and
-// has not referred to in P.
+// changes puts into K everything that a member with another block than in P refers to now and did
+// not refer to in P.
 func (c *Collector) changes(now *view.View, index uint64, before, after format.Addr) error {
 	wasKind, was, err := c.open(&c.prev.Editor, before)
 	if err != nil {
@@ -206,7 +205,7 @@ func (c *Collector) changes(now *view.View, index uint64, before, after format.A
 	wasKey, wasValue, _ := object.Contents(wasKind, was)
 	key, value, _ := object.Contents(kind, p)
 	if kind != wasKind || key != wasKey || value != wasValue || object.Of(kind).About().Whole {
-		return c.references(&now.Editor, index, after) // its types have changed, or there is nothing to compare
+		return c.references(&now.Editor, index, after) // its types have changed, or there is no comparison
 	}
 	l, err := c.layout(&now.Editor, index, kind, p)
 	if err != nil || l == nil {
@@ -220,7 +219,7 @@ func (c *Collector) changes(now *view.View, index uint64, before, after format.A
 	return c.inAll(differences)
 }
 
-// inAll puts into K what that refers to which is new in a comparison.
+// inAll puts into K everything that the new values of a comparison refer to.
 func (c *Collector) inAll(differences *edit.Comparison) error {
 	var failed error
 	for more := differences != nil; more && failed == nil; {
@@ -240,10 +239,10 @@ func (c *Collector) inAll(differences *edit.Comparison) error {
 	return failed
 }
 
-// DiffObjects calls each with the index of every object that is not the same block in
-// two versions, and the addresses of its blocks, 0 where there is none, until each
-// returns an error, which it returns. The cost is that of what changed. Both versions
-// are held; the newer may be the one that a transaction is making.
+// DiffObjects calls each with the index of every object whose blocks differ in two versions, and
+// with the addresses of its two blocks, 0 where the object does not exist. If each returns an
+// error, DiffObjects stops and returns it. It costs as much as what has changed. Both versions are
+// held; the newer may be one that a transaction is making.
 func DiffObjects(was, now *edit.Editor, each func(index uint64, was, now format.Addr) error) error {
 	n := max(was.State.NextIndex, now.State.NextIndex)
 	d, err := vector.NewDiffer(was.Reader, format.Link(was.State.Table), now.Reader, format.Link(now.State.Table), n)

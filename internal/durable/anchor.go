@@ -13,20 +13,20 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// WriteAnchor is writeAnchor, for who does not write the journal: it tells the version first.
+// WriteAnchor is writeAnchor for a caller that does not lead the journal: if there are
+// subscriptions, it first makes the version durable in the journal.
 func (d *Writer) WriteAnchor(stacks *[format.NumStacks]uint64, again bool) error {
 	return d.writeAnchor(stacks, again, true)
 }
 
-// AnchorTwice is coverTwice, for who does not write the journal.
+// AnchorTwice is coverTwice for a caller that does not lead the journal.
 func (d *Writer) AnchorTwice() error { return d.cover(true) }
 
-// writeAnchor writes an anchor of the newest version, in the order of E4. stacks
-// lists the free space, at a clean close; nil otherwise. If a confirmed anchor of
-// the version is there already and stacks is nil, there is nothing to do, but for
-// one that is wanted again. tell says that the caller does not write the journal: if there
-// are subscriptions, that has all versions up to that one, on disk, before the anchor is
-// written (CH6).
+// writeAnchor writes an anchor of the newest version, in the order of E4. stacks lists the free
+// space at a clean close, and is nil otherwise. If the version has a confirmed anchor already and
+// stacks is nil, writeAnchor does nothing unless again is set. tell says that the caller does not
+// lead the journal. Then, if there are subscriptions, the journal has all versions up to that one
+// on disk before the anchor is written (CH6).
 func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool) (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
 	d.Own.Add()
@@ -39,8 +39,8 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool)
 	}
 	version := format.Version(state.Version)
 	tell = tell && !d.options.NoJournal && d.Live.Subscribed()
-	if tell { // before the lock: who writes the journal may have to write anchors for that
-		tell = d.Await(version) == nil // else the anchor is still better than nothing
+	if tell { // before the lock: the leader of the journal may have to write anchors for it
+		tell = d.Await(version) == nil // on an error the anchor is still better than nothing
 	}
 	d.anchor.Lock()
 	defer d.anchor.Unlock()
@@ -51,7 +51,7 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool)
 	if !again && stacks == nil && d.Live.NewestAnchor() >= version && d.Live.Words().Clean.Load() == 0 {
 		return nil
 	}
-	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // what is not there cannot be made durable
+	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil { // a file that is missing cannot be made durable
 		return d.stop(m)
 	}
 	invariant.Assert(!tell || d.Live.Words().Durable.Load() >= uint64(version), "an anchor of a version that the journal may lose (CH6)")
@@ -69,13 +69,13 @@ func (d *Writer) writeAnchor(stacks *[format.NumStacks]uint64, again, tell bool)
 }
 
 const (
-	anchorPatience = 2 * time.Second      // for a slot that another process writes
-	anchorLook     = 2 * time.Millisecond // how often is looked
+	anchorPatience = 2 * time.Second      // how long to wait for a slot that another process writes
+	anchorLook     = 2 * time.Millisecond // how often to look
 )
 
-// claimAnchor claims a slot. Processes that write anchors at the same moment can have them
-// all: who needs one waits for a moment, since each has it for no longer than a sync takes,
-// unless its process stands still.
+// claimAnchor claims a slot. Processes that write anchors at the same moment can have all slots. If
+// the anchor is needed, claimAnchor waits a while, since a process has a slot only as long as a
+// sync takes, unless it is suspended.
 func (d *Writer) claimAnchor(needed bool) (live.AnchorClaim, error) {
 	for began := time.Now(); ; time.Sleep(anchorLook) {
 		claim, ok := d.Live.ClaimAnchor()
@@ -88,8 +88,8 @@ func (d *Writer) claimAnchor(needed bool) (live.AnchorClaim, error) {
 	}
 }
 
-// syncAnchor fills the claimed slot, and sees to what must be true of every sync
-// (L13, E7). Only where the disk has no room to begin with, nothing is lost.
+// syncAnchor fills and syncs the claimed slot, and does what every sync must do (L13, E7). If the
+// disk has no room to begin with, nothing is lost and the space does not fail.
 func (d *Writer) syncAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
 	doubt := unresolved(&d.doubt.heap)
 	if doubt != nil {
@@ -121,7 +121,7 @@ func (d *Writer) syncAnchor(file mapping.File, claim live.AnchorClaim, state for
 // fillAnchor writes and syncs the claimed slot.
 func (d *Writer) fillAnchor(file mapping.File, claim live.AnchorClaim, state format.Addr, version format.Version, stacks *[format.NumStacks]uint64) error {
 	off := format.AnchorOffset + int64(claim.Slot)*format.PageSize
-	if claim.Doubtful { // the disk may hold a dead writer's anchor: gone before its version is
+	if claim.Doubtful { // the disk may have a dead writer's anchor, which must go before its version does
 		if err := writeAndSync(file, make([]byte, format.PageSize), off); err != nil {
 			return err
 		}
@@ -155,20 +155,19 @@ func writeAndSync(f mapping.File, b []byte, off int64) error {
 	return f.Datasync()
 }
 
-// AnchorDue reports whether the last anchor of this process was written so long ago, and
-// so many times the duration of that.
+// AnchorDue reports whether the last anchor of this process is at least interval old, and load
+// times as old as it took to write.
 func (d *Writer) AnchorDue(interval time.Duration, load time.Duration) bool {
 	d.anchor.Lock()
 	defer d.anchor.Unlock()
 	return interval == 0 || time.Since(d.anchor.last) >= max(interval, load*d.anchor.duration)
 }
 
-// coverTwice makes the newest version durable by two anchors, so that whichever
-// of the usable anchors a recovery starts from, it needs no record of a version
-// up to that one (J1).
+// coverTwice makes the newest version durable by two anchors: then a recovery from either usable
+// anchor needs no record of a version up to that one (J1).
 func (d *Writer) coverTwice() error { return d.cover(false) }
 
-// cover is coverTwice; tell is that of writeAnchor.
+// cover is coverTwice; tell is as for writeAnchor.
 func (d *Writer) cover(tell bool) error {
 	version, err := d.NewestVersion()
 	if err == nil {
@@ -182,7 +181,7 @@ func (d *Writer) cover(tell bool) error {
 	return nil
 }
 
-// anchorTwice writes two anchors of what is the newest version then.
+// anchorTwice writes two anchors of the newest version at that time.
 func (d *Writer) anchorTwice(tell bool) error {
 	for range 2 {
 		if err := d.writeAnchor(nil, true, tell); err != nil {
@@ -203,11 +202,11 @@ func (d *Writer) MakeUnclean() error {
 	return nil
 }
 
-// LastAnchor writes the anchor of the last one who closes the space: a clean one, if the
-// free space is known; again says that one is wanted in any case.
+// LastAnchor writes the anchor of the last process that closes the space: a clean one, if the free
+// space is known. With again it writes one in any case.
 func (d *Writer) LastAnchor(again bool) error {
 	w := d.Live.Words()
-	// The stacks may not list all, or not all of what they list is on disk for sure:
+	// The stacks may lack some free space, or may list batches that are not surely on disk: then
 	// the next opener sweeps.
 	if w.SweepWish.Load() != 0 || w.BatchDoubt.Load() != 0 {
 		return d.writeAnchor(nil, again, false)
@@ -224,6 +223,6 @@ func (d *Writer) LastAnchor(again bool) error {
 		d.Live.Assure() // L16
 		invariant.Assert(reserved == 0, "the anchor of a closed space lists what lies in the reserve, too (RV6)")
 	}
-	w.Clean.Store(1) // E5: before it is written
+	w.Clean.Store(1) // E5: before the anchor is written
 	return d.writeAnchor(&stacks, false, false)
 }

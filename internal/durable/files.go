@@ -11,32 +11,32 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Files are removed, cut and replaced under the hands of programs that have them open:
-// by who makes room on a full disk, restores a backup, or is in the wrong directory. A
-// sync of such a file succeeds, and what it has made durable is found by nobody.
+// People remove, cut and replace files while programs have them open: to make room on a full disk,
+// to restore a backup, or in the wrong directory. A sync of such a file succeeds, but nobody will
+// find what it made durable.
 //
-//	F1  Nothing is acknowledged as durable unless, after the sync, the names in the
-//	    directory of the space still led to the files that were synced, and these
-//	    were as long as they must be (Examine). One who is told so later has lost
-//	    what was made durable and then taken away, and no more.
-//	F2  Where the heap is in its place, nothing is lost: two anchors make everything
-//	    durable that is committed, and the journal needless (J1), before anybody is
-//	    told of the loss of a journal (Mend).
-//	F3  A journal that was cut, and is in its place, becomes whole again when two
-//	    anchors were written after the cut was seen: then nothing that was in it is
-//	    needed. Nothing else is written over: what others have claimed in it, and
-//	    write there meanwhile, is of later versions, and stays.
-//	F4  All processes write one and the same journal: live says which (JournalDevice,
-//	    JournalInode). One who finds another under the name does not open the space,
-//	    unless he has it for himself: then he does as F2 says, and takes that one.
-//	F5  What cannot be mended so stops all writing, as a failed sync does (E7), until
-//	    the space was closed by all. Reading needs no names, and goes on.
+//	F1  A process acknowledges versions as durable only if, after the sync, the names in the
+//	    directory of the space still led to the synced files, and these were as long as they must
+//	    be (Examine). If a later check fails, only what was taken away after it had been durable
+//	    is lost.
+//	F2  If the heap is in its place, nothing is lost: before a process reports the loss of a
+//	    journal, two anchors make everything committed durable, and the journal unnecessary (J1)
+//	    (Mend).
+//	F3  A journal that was cut, and is in its place, is whole again once two anchors were written
+//	    after the cut was seen: then nothing that was in it is needed. Nothing else in it is
+//	    overwritten: other processes may have claimed segments and be writing later versions to
+//	    them.
+//	F4  All processes write one and the same journal, which live names (JournalDevice,
+//	    JournalInode). A process that finds another file under the name does not open the space,
+//	    unless it has the space for itself: then it does as in F2, and uses that file.
+//	F5  A loss that cannot be mended in this way stops all writing, as a failed sync does (E7),
+//	    until all processes have closed the space. Reads need no names, and continue.
 //
-// The file of the heap may have been moved within its file system, with its directory:
-// the names in that directory are looked at, not the path.
+// The heap file may be moved within its file system together with its directory: the checks look at
+// the names in that directory, not at the path.
 
-// Examine looks whether the files of the space are what they were, by one system call
-// for each. It returns nil if they are.
+// Examine checks that the files of the space are the ones that were opened, by one system call for
+// each. It returns nil if they are.
 func (d *Writer) Examine() *spacefile.Missing {
 	if m := d.Files.ExamineHeap(d.Live.Words()); m != nil {
 		return m
@@ -44,9 +44,9 @@ func (d *Writer) Examine() *spacefile.Missing {
 	return d.Files.ExamineJournal(d.Live.Words(), d.journal.id)
 }
 
-// Assured is what one calls who is about to say that something is durable, after the
-// sync: it returns an error if that may not be said. If only the journal is missing,
-// everything that is committed is made durable in another way first (F2).
+// Assured is called after a sync and before its versions are acknowledged as durable: it returns an
+// error if they may not be. If only the journal is missing, Assured first makes everything
+// committed durable in another way (F2).
 func (d *Writer) Assured() error {
 	m := d.Examine()
 	if m == nil {
@@ -55,10 +55,10 @@ func (d *Writer) Assured() error {
 	return d.Mend(m)
 }
 
-// Mend does what can be done about a file that is missing (F2, F3), and returns the
-// error that tells of it.
+// Mend repairs what it can if a file is missing (F2, F3), and returns the error that reports the
+// loss.
 func (d *Writer) Mend(m *spacefile.Missing) error {
-	d.Live.Assure() // else nothing may be missing (L16)
+	d.Live.Assure() // words of a lost live file could report a loss that did not happen (L16)
 	if m.File != journal.FileName {
 		return d.stop(m)
 	}
@@ -77,8 +77,8 @@ func (d *Writer) Mend(m *spacefile.Missing) error {
 	return m.Err
 }
 
-// lengthen gives the journal the space back that all its segments have. On a full disk
-// that fails, and the space goes on: everything durable takes anchors then.
+// lengthen makes the journal file as long as all its segments need. On a full disk it fails, and
+// the space continues: then every durable commit writes anchors.
 func (d *Writer) lengthen() error {
 	count := d.Live.Words().SegmentCount.Load()
 	d.Live.Assure() // L16
@@ -88,15 +88,15 @@ func (d *Writer) lengthen() error {
 	return d.journal.file.Allocate(0, int64(min(count, format.NumSegments))*format.SegmentSize)
 }
 
-// told returns an error if the journal was found cut, by whatever process, since one who
-// waits for it in this process was told last: once.
+// told returns an error, once, if any process has found the journal cut since the last call in this
+// process.
 func (d *Writer) told() error {
 	losses := d.Live.Words().JournalLosses.Load()
 	if d.journal.losses.Swap(losses) == losses {
 		return nil
 	}
 	return &format.DamageError{File: journal.FileName,
-		What: "the file was truncated, or got holes, while the space is open. Everything that is committed was made durable in the heap file, and the journal is whole again; what else has happened to the files of the space?"}
+		What: "the file was truncated, or got holes, while the space is open. Everything committed was made durable in the heap file, and the journal is whole again. Find out what else was done to the files of the space"}
 }
 
 // stop stops all writing (F5), and remembers why.
@@ -109,13 +109,13 @@ func (d *Writer) stop(m *spacefile.Missing) error {
 	return d.Fail(err)
 }
 
-// whyFailed returns the error of one who wants to write after the space has failed.
+// whyFailed returns the error for a writer after the space has failed.
 func (d *Writer) whyFailed() error {
 	if lost := d.LookLost(); lost != nil {
 		return lost
 	}
 	if d.stopped.Load() == nil && !d.ReadOnly {
-		if m := d.Examine(); m != nil && (m.File == spacefile.HeapName || !m.Cut) { // another process may have found it
+		if m := d.Examine(); m != nil && (m.File == spacefile.HeapName || !m.Cut) { // another process may have found the loss
 			_ = d.stop(m)
 		}
 	}
@@ -125,7 +125,7 @@ func (d *Writer) whyFailed() error {
 	return ErrFailed
 }
 
-// WhyStopped returns why nothing is written any more, if this process has found that out.
+// WhyStopped returns why the space refuses writes, if this process has found that out, else nil.
 func (d *Writer) WhyStopped() error {
 	if why := d.stopped.Load(); why != nil {
 		return *why
@@ -133,8 +133,8 @@ func (d *Writer) WhyStopped() error {
 	return nil
 }
 
-// LookAround looks at the files in the background: what was durable is made so again
-// before anybody asks.
+// LookAround checks the files in the background: if one is missing, everything committed becomes
+// durable again before anybody asks.
 func (d *Writer) LookAround() error {
 	if d.Refused() != nil {
 		return nil
@@ -142,9 +142,8 @@ func (d *Writer) LookAround() error {
 	return d.Guarded(d.Assured)
 }
 
-// settleJournal sees to it that the journal is the one of all processes, and whole (F4).
-// created says that there was none, and this process has made it. The caller has the
-// gate, and has joined.
+// settleJournal makes sure that the journal is the one of all processes, and whole (F4). created
+// says that this process has just made the file. The caller has the gate, and has joined.
 func (d *Writer) settleJournal(created bool) error {
 	w := d.Live.Words()
 	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return mapping.StatusOfFile(d.journal.file) })
@@ -179,13 +178,13 @@ func (d *Writer) settleJournal(created bool) error {
 			return fmt.Errorf("%w: %s is another file than the one that other processes have open; close the space there first", failure.ErrReplaced, d.Files.Join(journal.FileName))
 		}
 	}
-	if w.Recovering.Load() == 0 && d.Refused() == nil { // else what comes then does so: Recover, Heal
-		if err := d.coverTwice(); err != nil { // F2: nothing depends on what was in the file then
+	if w.Recovering.Load() == 0 && d.Refused() == nil { // otherwise Recover or Heal does so later
+		if err := d.coverTwice(); err != nil { // F2: then nothing in the file is needed
 			return err
 		}
 	}
 	if !same {
-		for i := range w.Segments { // of a file that nobody has any more
+		for i := range w.Segments { // they are segments of a file that no process has
 			w.Segments[i].Owner.Store(0)
 		}
 	}
@@ -199,7 +198,7 @@ func (d *Writer) settleJournal(created bool) error {
 	return nil
 }
 
-// nameJournal says which journal it is that all processes write.
+// nameJournal enters into live which file is the journal of all processes.
 func (d *Writer) nameJournal() {
 	w := d.Live.Words()
 	w.JournalDevice.Store(d.journal.id.Device)

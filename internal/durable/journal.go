@@ -20,34 +20,33 @@ import (
 )
 
 const (
-	spoolBytes = 128 << 10 // logged by this process: then they are written, without a sync
-	pieceBytes = 1 << 20   // copied before they are written
+	spoolBytes = 128 << 10 // after so many bytes of changes this process writes the journal, without a sync
+	pieceBytes = 1 << 20   // so many bytes are copied and then written
 )
 
 // journaling is this process's part in writing the journal.
 //
-// Commits only name their changes (heap.Txn.Log). Whoever leads the journal, in
-// whatever process, copies the changes of all versions that are not written yet,
-// and writes them to the file: soon, so that the blocks which they name can be
-// reused while they are in the caches; and makes them durable when somebody waits
-// for that, or after the flush interval. One sync serves all that wait.
+// A commit only names its changes (heap.Txn.Log). The leader of the journal, in any process, copies
+// the changes of all versions that are not in the journal yet, and writes them to the file. It does
+// so soon, so that the blocks that they name can be reused while they are in the caches. It syncs
+// when a commit waits for that, or after the flush interval. One sync serves all that wait.
 type journaling struct {
-	sync.Mutex // writing: one goroutine of the process at a time
+	sync.Mutex // held while one goroutine of the process writes
 	file       mapping.File
 	id         mapping.FileID
-	losses     atomic.Uint64 // of the journal, that this process was told of
+	losses     atomic.Uint64 // how many losses of the journal this process has reported, or knew at its start
 	writer     *journal.Writer
-	states     []format.Addr // of the versions to be written, newest first
-	ops        []byte        // of one record
+	states     []format.Addr // states of the versions to be written, newest first
+	ops        []byte        // the changes of one record
 
-	wish    chan struct{} // spooling is due
-	pending uint64        // bytes logged since the last wish; of whoever has the queue
+	wish    chan struct{} // asks the background to spool
+	pending uint64        // bytes logged since the last wish; used under the queue
 
-	syncTime time.Duration // of the last sync, by whoever leads
+	syncTime time.Duration // duration of the last sync; used by the leader
 
 	round struct {
 		sync.Mutex
-		done chan struct{} // of the round that a goroutine of this process leads; nil: none
+		done chan struct{} // closed when the round that a goroutine of this process leads has ended; nil: none
 	}
 }
 
@@ -87,8 +86,8 @@ func (d *Writer) OpenJournal() (err error) {
 	return d.settleJournal(created)
 }
 
-// openGuestJournal opens the journal for a guest, which only looks whether there is
-// something to recover. Nothing can be missing from where it was closed in order.
+// openGuestJournal opens the journal for a guest, which only looks whether there is something to
+// recover. After a clean close the file may be missing.
 func (d *Writer) openGuestJournal() (err error) {
 	d.journal.file, err = d.Files.OpenFile(journal.FileName, os.O_RDONLY, 0)
 	if w := d.Live.Words(); errors.Is(err, os.ErrNotExist) {
@@ -101,15 +100,15 @@ func (d *Writer) openGuestJournal() (err error) {
 	return err
 }
 
-// Release gives up the segment of the journal that this process writes.
+// Release gives up the segment that this process writes.
 func (d *Writer) Release() {
 	d.journal.Lock()
 	defer d.journal.Unlock()
 	d.journal.writer.Release()
 }
 
-// NoteLogged counts what a commit has logged, and reports whether it is so much
-// that it should be written. The caller has the queue.
+// NoteLogged counts the bytes that a commit has logged, and reports whether the committer should
+// spool now. The caller has the queue.
 func (d *Writer) NoteLogged(bytes uint64) bool {
 	j := &d.journal
 	if j.pending += bytes + uint64(format.RecordHeadSize); j.pending < spoolBytes {
@@ -119,8 +118,8 @@ func (d *Writer) NoteLogged(bytes uint64) bool {
 	return true
 }
 
-// RunJournal writes and syncs what was committed, in the background: twice in the
-// flush interval, so that nothing gets older than that before it is on disk.
+// RunJournal writes and syncs the journal in the background, twice in each flush interval: so no
+// commit is older than the interval before it is on disk.
 func (d *Writer) RunJournal() {
 	defer d.Done.Done()
 	interval := d.options.FlushInterval
@@ -145,8 +144,8 @@ func (d *Writer) RunJournal() {
 	}
 }
 
-// inBackground writes the journal, unless that has failed a moment ago. It reports false in a
-// fork, whose runtime runs what waits for the parent's timers.
+// inBackground writes the journal, unless that has failed a moment ago. It reports false in a fork,
+// whose runtime fires the parent's timers.
 func (d *Writer) inBackground(write func() error, retry *time.Time) bool {
 	if d.Forked() {
 		return false
@@ -161,8 +160,8 @@ func (d *Writer) inBackground(write func() error, retry *time.Time) bool {
 	return true
 }
 
-// flushSoon makes the newest version durable, unless the space is closed
-// meanwhile: then closing does it.
+// flushSoon makes the newest version durable, unless the space is closed meanwhile: then Close does
+// so.
 func (d *Writer) flushSoon() (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
 	w := d.Live.Words()
@@ -175,8 +174,8 @@ func (d *Writer) flushSoon() (err error) {
 	})
 }
 
-// Spool writes what was committed to the file, without a sync, unless somebody is
-// at it.
+// Spool writes everything committed to the file, without a sync, unless another goroutine or
+// process leads the journal.
 func (d *Writer) Spool() (err error) {
 	defer d.EndGuard(debug.SetPanicOnFault(true), &err)
 	if d.Live.Words().Failed.Load() != 0 || !d.Live.TryLeadJournal() {
@@ -186,8 +185,8 @@ func (d *Writer) Spool() (err error) {
 	return d.write()
 }
 
-// SpoolTo writes at least the versions up to the state's, which is held. It does
-// not wait for whoever leads, and may be syncing: writing twice does no harm.
+// SpoolTo writes at least the versions up to that of the held state. It does not wait for the
+// leader, which may be syncing: writing twice does no harm.
 func (d *Writer) SpoolTo(h live.Hold) error {
 	state, err := d.StateOf(h)
 	if err != nil {
@@ -223,9 +222,8 @@ func (d *Writer) Await(version format.Version) (err error) {
 	return err
 }
 
-// lead makes versions durable until done: by leading a round, or by waiting for
-// the one that another goroutine or another process leads. gather says that a
-// commit waits for it.
+// lead makes versions durable until done reports true: it leads a round, or waits for the one that
+// another goroutine or process leads. gather says that a commit waits for it.
 func (d *Writer) lead(gather bool, done func() bool) error {
 	r := &d.journal.round
 	for !done() {
@@ -257,8 +255,8 @@ func (d *Writer) leadMine(mine chan struct{}, gather bool, done func() bool) err
 	return d.leadRound(gather, done)
 }
 
-// leadRound makes everything that is committed durable, once this process leads;
-// if it is done before, there is nothing to do.
+// leadRound makes everything committed durable once this process leads; if done reports true before
+// that, it does nothing.
 func (d *Writer) leadRound(gather bool, done func() bool) error {
 	if !d.Live.LeadJournal(done) {
 		return nil
@@ -282,11 +280,11 @@ func (d *Writer) leadRound(gather bool, done func() bool) error {
 	return err
 }
 
-// gather waits until as many commits want to be durable as the last sync has served
-// and kept waiting: those that it served are about to commit again, and would just
-// miss this one. So all that commit one after the other share each sync, and not
-// every other one. It waits for a fraction of what a sync takes, no longer: those
-// others may never come. Who commits alone waits for nothing.
+// gather waits until as many commits want to be durable as the last sync has served and kept
+// waiting. The commits that it served are about to commit again, and would just miss this sync: so
+// processes that commit in a row share each sync, and not every other one. gather waits no longer
+// than a part of the time of a sync, since those commits may never come. A process that commits
+// alone does not wait at all.
 func (d *Writer) gather() {
 	w := d.Live.Words()
 	for began := time.Now(); w.Wishes.Load()-w.Served.Load() < uint64(w.Group.Load()) && time.Since(began) < d.journal.syncTime/2; {

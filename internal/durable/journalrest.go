@@ -9,39 +9,39 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// The journal grows with what is written between two anchors, and what it has grown to is
-// used again. Where that is not needed any more it is given back:
+// The journal grows with what is written between two anchors, and its space is reused. When that
+// much space is not needed any more, it is given back:
 //
-//	J7  A space at rest, in which nobody has committed for some seconds, or which its last
-//	    user has closed, or which was compacted, has a journal of one segment. Before it is cut, two
-//	    anchors of the newest version make all of it needless; those are written once,
-//	    and only if the journal has more than that segment. So a space at rest comes to
-//	    rest.
-//	J8  In a space that is written to, the journal keeps what was in use at any look of
-//	    the last dozen: so it is not cut by those who need it again at once. Who has
-//	    claimed a segment although there would be one before it gives it up, or
-//	    one who writes little would keep all before it.
+//	J7  A space at rest has a journal of one segment. It is at rest if nobody has committed for
+//	    some seconds, if its last user has closed it, or if it was compacted. Before the journal
+//	    is cut, two anchors of the newest version make all of it unnecessary. They are written
+//	    once, and only if the journal has more than one segment: so a space at rest writes nothing
+//	    more.
+//	J8  In a space with commits the journal keeps as many segments as were in use at any of the
+//	    last dozen looks: so it is not cut when they will be needed again at once. A process that
+//	    has claimed a segment gives it up if one before it is free; otherwise a process that
+//	    writes little would keep all segments before its own.
 //
-// Who may cut where, and why nothing is lost by that, is J6 of package journal.
+// J6 of package journal says which process may cut where, and why nothing is lost by that.
 
 const (
 	keptSegments  = 1
-	restLooks     = 3                // looks, one a second, without a commit by anybody: the space is at rest
-	usedLooks     = 12               // looks that tell how much of the journal is in use
-	quietSegments = 2                // in use, at any look of late: little is written
-	cutFailure    = 30 * time.Second // between tries, when cutting has failed
+	restLooks     = 3                // so many looks, one a second, without any commit mean that the space is at rest
+	usedLooks     = 12               // so many last looks tell how much of the journal is in use
+	quietSegments = 2                // no more in use at any of the last looks means that little is written
+	cutFailure    = 30 * time.Second // pause after cutting has failed
 )
 
-// Rest is what the background remembers of its looks at the journal.
+// Rest is the memory of the background of its looks at the journal.
 type Rest struct {
-	version format.Version // at the last look
-	still   int            // looks since it has changed
-	used    [usedLooks]int // segments in use, at the last looks
+	version format.Version // newest version at the last look
+	still   int            // looks since version changed
+	used    [usedLooks]int // segments in use at the last looks
 	looks   int
 	retry   time.Time
 }
 
-// Look looks at the journal, once a second, and makes it shorter where that is due.
+// Look looks at the journal, once a second, and makes it shorter if that is due.
 func (r *Rest) Look(d *Writer) error {
 	if d.options.NoJournal || d.Refused() != nil {
 		return nil
@@ -70,7 +70,7 @@ func (r *Rest) Look(d *Writer) error {
 	return err
 }
 
-// Quiet reports whether little was written lately, or nothing for some seconds.
+// Quiet reports whether little was written during the last looks, or nothing for some seconds.
 func (r *Rest) Quiet() bool {
 	if r.still >= restLooks {
 		return true
@@ -78,7 +78,7 @@ func (r *Rest) Quiet() bool {
 	return r.looks >= usedLooks && r.most() <= quietSegments
 }
 
-// most returns how many segments were in use at any of the last looks, at the most.
+// most returns the most segments that were in use at any of the last looks.
 func (r *Rest) most() int {
 	most := 0
 	for _, n := range r.used {
@@ -87,7 +87,7 @@ func (r *Rest) most() int {
 	return most
 }
 
-// trim leaves what was in use lately (J8).
+// trim cuts the journal to as many segments as were in use during the last looks (J8).
 func (r *Rest) trim(d *Writer) error {
 	if r.looks < usedLooks || d.Live.Segments() <= keptSegments {
 		return nil
@@ -104,7 +104,7 @@ func (r *Rest) trim(d *Writer) error {
 	return nil
 }
 
-// RestJournal leaves one segment of the journal, if the version is the newest still (J7).
+// RestJournal leaves one segment of the journal, if the version still is the newest (J7).
 func (d *Writer) RestJournal(version format.Version) error {
 	if long, err := d.JournalIsLong(); err != nil || !long {
 		return err
@@ -115,7 +115,7 @@ func (d *Writer) RestJournal(version format.Version) error {
 	return d.CutJournal()
 }
 
-// JournalIsLong reports whether the journal has more than it keeps at rest.
+// JournalIsLong reports whether the journal is longer than at rest.
 func (d *Writer) JournalIsLong() (bool, error) {
 	if d.options.NoJournal {
 		return false, nil
@@ -127,8 +127,8 @@ func (d *Writer) JournalIsLong() (bool, error) {
 	return size > keptSegments*format.SegmentSize, err
 }
 
-// coverJournal sees to it that both usable anchors have the version, unless there is a
-// newer one. After a clean close it leaves the anchor that lists the free space.
+// coverJournal makes sure that both usable anchors have the version, unless there is a newer one.
+// After a clean close it keeps the anchor that lists the free space.
 func (d *Writer) coverJournal(version format.Version) error {
 	for range 2 {
 		newest, err := d.NewestVersion()
@@ -136,7 +136,7 @@ func (d *Writer) coverJournal(version format.Version) error {
 			return err
 		}
 		if err := d.WriteAnchor(nil, true); errors.Is(err, failure.ErrBusy) {
-			return nil // so many others write one
+			return nil // other processes are writing anchors in all slots
 		} else if err != nil {
 			return err
 		}
@@ -144,7 +144,8 @@ func (d *Writer) coverJournal(version format.Version) error {
 	return nil
 }
 
-// CompactJournal gives back what is not needed of the journal, whoever writes it.
+// CompactJournal gives back the parts of the journal that are not needed, whichever process writes
+// it.
 func (d *Writer) CompactJournal() error {
 	long, err := d.JournalIsLong()
 	if err != nil || !long {
@@ -160,11 +161,10 @@ func (d *Writer) CompactJournal() error {
 	return err
 }
 
-// CutJournal leaves one segment of the journal, or as many as are needed or claimed by
-// others.
+// CutJournal leaves one segment of the journal, or as many as are needed or claimed by others.
 func (d *Writer) CutJournal() error {
 	j := &d.journal
-	if d.Refused() != nil || !j.TryLock() { // else somebody writes it
+	if d.Refused() != nil || !j.TryLock() { // another goroutine is writing it
 		return nil
 	}
 	defer j.Unlock()

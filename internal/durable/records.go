@@ -16,10 +16,9 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// write brings the file up to the newest version. Where it cannot, because a
-// version does not list its changes, or because the file can take no more, or
-// because what a version changed is damaged or cannot be read, two anchors take the
-// place of the records.
+// write brings the journal up to the newest version. It cannot if a version has no list of its
+// changes, if the file cannot grow, or if the changes of a version are damaged or unreadable: then
+// two anchors take the place of the records.
 func (d *Writer) write() error {
 	j := &d.journal
 	j.Lock()
@@ -41,7 +40,7 @@ func (d *Writer) write() error {
 				return err
 			}
 			continue
-		case errors.Is(err, errUnlisted) && d.Live.Subscribed() && d.Live.JournalFloor() >= covered: // it is not told: what follows is
+		case errors.Is(err, errUnlisted) && d.Live.Subscribed() && d.Live.JournalFloor() >= covered: // subscriptions miss this version, and get the next ones
 			d.Live.RaiseWritten(covered)
 			continue
 		case errors.Is(err, errUnlisted), errors.Is(err, journal.ErrFull), errors.Is(err, mapping.ErrNoSpace):
@@ -56,13 +55,11 @@ func (d *Writer) write() error {
 	}
 }
 
-// copyRecords writes the records from the one after Written up to the state's,
-// which is held.
+// copyRecords writes the records from the one after Written up to that of the held state.
 //
-// The states and what they log lie in blocks that are not reused until Written
-// has passed them. So what was copied is right if Written has not moved since; if
-// it has, another process leads as well, and the copy is thrown away (J2). Until
-// that is known, everything that is read may be nonsense.
+// The states, and the blocks that they log, are not reused until Written has passed them. So the
+// copy is right if Written has not moved since. If it has moved, another process leads as well, and
+// the copy is thrown away (J2). Until that is known, everything that is read may be nonsense.
 func (d *Writer) copyRecords(newest format.Addr) error {
 	j, w := &d.journal, d.Live.Words()
 	written := w.Written.Load()
@@ -97,9 +94,9 @@ func (d *Writer) copyRecords(newest format.Addr) error {
 	return nil
 }
 
-// addRecord adds the record of a version to those that are to be written. One change is
-// copied to where it is written from; of several, whose record may be cut into parts, the
-// list is made first.
+// addRecord adds the record of a version to those that are to be written. It copies a single change
+// straight to the output. For several changes it makes the list first, since their record may be
+// cut into parts.
 func (d *Writer) addRecord(h format.RecordHead, state *format.State) (err error) {
 	j := &d.journal
 	if format.OpKindOf(state.OpWhat) == format.OpList {
@@ -117,7 +114,8 @@ func (d *Writer) addRecord(h format.RecordHead, state *format.State) (err error)
 	return nil
 }
 
-// writePiece writes what was copied since Written was the version, if it still is.
+// writePiece writes the records that were copied since Written was the given version, if it still
+// is.
 func (d *Writer) writePiece(written, last uint64) error {
 	w := d.Live.Words()
 	if w.Written.Load() != written {
@@ -134,7 +132,7 @@ func (d *Writer) writePiece(written, last uint64) error {
 	return nil
 }
 
-// unlessMoved returns the error, or errMoved if that explains it.
+// unlessMoved returns the error, or errMoved if Written has moved, which explains the error.
 func (d *Writer) unlessMoved(written uint64, err error) error {
 	if d.Live.Words().Written.Load() != written {
 		return errMoved
@@ -142,15 +140,15 @@ func (d *Writer) unlessMoved(written uint64, err error) error {
 	return err
 }
 
-// walkBack lists the states from the newest back to the one after the version,
-// and returns the chain of the version itself.
+// walkBack lists the states from the newest back to the one after the version, and returns the
+// chain of the version itself.
 func (d *Writer) walkBack(newest format.Addr, version uint64) (chain uint64, err error) {
 	j := &d.journal
 	j.states = j.states[:0]
 	want := member.StateAt(newest).Version
 	for a := newest; ; want-- {
 		if uint64(d.Heap.VersionOf(a)) != want {
-			return 0, d.damagedLog(a, want, "its state is not where the next one says")
+			return 0, d.damagedLog(a, want, "its state is not where the next state says")
 		}
 		state := member.StateAt(a)
 		if want == version {
@@ -161,7 +159,7 @@ func (d *Writer) walkBack(newest format.Addr, version uint64) (chain uint64, err
 	}
 }
 
-// damagedLog describes a version that cannot be journaled.
+// damagedLog is the error for a version that cannot be journaled.
 func (d *Writer) damagedLog(a format.Addr, version uint64, what string) error {
 	_, off := d.HeapFile(a)
 	return &format.DamageError{File: spacefile.HeapName, Offset: off, What: fmt.Sprintf("the changes of version %d cannot be read: %s", version, what)}
@@ -193,8 +191,8 @@ func (d *Writer) appendChanges(b []byte, state *format.State) ([]byte, error) {
 	return d.appendChange(b, op, state.Version)
 }
 
-// changesBytes returns how many bytes appendChange will need, or no more than a list may
-// have, since what is read may be nonsense.
+// changesBytes returns how many bytes appendChange will need, but no more than a list may have,
+// since what it reads may be nonsense.
 func (d *Writer) changesBytes(ops []format.Op) int {
 	n := 0
 	for _, op := range ops {
@@ -221,8 +219,8 @@ func (d *Writer) appendChange(b []byte, op format.Op, version uint64) ([]byte, e
 	return format.AppendOp(b, h, payload), nil
 }
 
-// loggedBlock returns the payload of a block that a version logs, or of whatever
-// lies there now.
+// loggedBlock returns the payload of a block that a version logs, or of the block that is at its
+// address now.
 func (d *Writer) loggedBlock(a format.Addr, version uint64) ([]byte, error) {
 	size := d.Reader.PayloadSize(a)
 	if size == 0 {

@@ -15,14 +15,13 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Recover replays the journal onto the anchored version from which live was
-// rebuilt. The caller has the gate, and nobody else has the space open. It can be
-// cut short anywhere: until Recovering is 0 the next opener rebuilds live and
-// begins anew, from the same anchor and the same records. replay applies records in one
-// transaction.
+// Recover replays the journal onto the anchored version from which live was rebuilt. The caller has
+// the gate, and no other process has the space open. A recovery may die anywhere: until Recovering
+// is 0 the next opener rebuilds live and begins again, from the same anchor and the same records.
+// replay applies records in one transaction.
 func (d *Writer) Recover(replay func(*journal.History) error) error {
 	w := d.Live.Words()
-	d.healing = w.Failed.Load() != 0 // heal comes after this, and nothing is acknowledged before
+	d.healing = w.Failed.Load() != 0 // Heal follows, and nothing is acknowledged before it
 	defer func() { d.healing = false }()
 	floor := d.Live.JournalFloor()
 	log, err := journal.LoadKept(d.journal.file, d.Head.SpaceID, floor, d.Live.KeptFloor())
@@ -43,7 +42,7 @@ func (d *Writer) Recover(replay func(*journal.History) error) error {
 	}
 	if !records.Empty() {
 		if d.ReadOnly {
-			return fmt.Errorf("%w: the space was not closed before the power was lost: it has to be recovered first, by a program that opens it for writing, or by everheap recover %s", failure.ErrReadOnly, d.Files.Path())
+			return fmt.Errorf("%w: the space was not closed before the power was lost: recover it first, with a program that opens it for writing, or with everheap recover %s", failure.ErrReadOnly, d.Files.Path())
 		}
 		last = uint64(records.Last)
 		d.prefault()
@@ -52,7 +51,7 @@ func (d *Writer) Recover(replay func(*journal.History) error) error {
 			return err
 		}
 		invariant.Point("recover.replayed")
-		// It may be that only live was lost, and the records were never synced.
+		// Perhaps only live was lost, and the records were never synced.
 		d.Live.BeginSync(live.JournalFile)
 		err := d.journal.file.Datasync()
 		if err != nil {
@@ -67,7 +66,7 @@ func (d *Writer) Recover(replay func(*journal.History) error) error {
 		w.Segments[i].Last.Store(uint64(newest))
 		d.Live.AddSegment(i)
 	}
-	if err := d.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may have been cut
+	if err := d.lengthen(); err != nil && !errors.Is(err, mapping.ErrNoSpace) { // the last segment may be cut
 		return err
 	}
 	w.Written.Store(last)
@@ -76,9 +75,9 @@ func (d *Writer) Recover(replay func(*journal.History) error) error {
 	return nil
 }
 
-// distrustFree forgets the free space that a clean anchor lists. There are
-// versions after it, so another anchor came before them, which is damaged now;
-// the lists, and the blocks that they lie in, may have been used since (E5).
+// distrustFree forgets the free space that a clean anchor lists. There are versions after that
+// anchor, so another anchor came before them, and is damaged now; so the lists, and the blocks that
+// they lie in, may have been used since (E5).
 func (d *Writer) distrustFree() {
 	w := d.Live.Words()
 	for i := range format.NumStacks {
@@ -88,10 +87,10 @@ func (d *Writer) distrustFree() {
 	w.SweepWish.Store(1)
 }
 
-// trustAnchor decides whether the version from which a recovery starts can be what
-// its anchor says. One damaged anchor is what there are two for. If two slots are
-// damaged, they may have held the two newest ones, and since then blocks of older
-// versions may have been used again: then all of the version is looked at.
+// trustAnchor decides whether a recovery may start from the version of its anchor. Two anchors are
+// usable so that one may be damaged. If two slots are damaged, they may have been the two newest
+// anchors, and blocks of older versions may have been reused since: then trustAnchor verifies all
+// of the version.
 func (d *Writer) trustAnchor(version format.Version) error {
 	if d.Doubts.Damaged < 2 {
 		return nil
@@ -100,16 +99,16 @@ func (d *Writer) trustAnchor(version format.Version) error {
 	err := check.Complete(&r, d.Live.Current(), d.Heap.NewMarks(d.Live.Carved()))
 	if err != nil {
 		return &format.DamageError{File: spacefile.HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest that is left, is not whole any more (%v); %s", d.Doubts.Damaged, version, err, d.Files.WayOut())}
+			What: fmt.Sprintf("%d anchors are damaged, and version %d, of the newest intact anchor, is not whole any more (%v); %s", d.Doubts.Damaged, version, err, d.Files.WayOut())}
 	}
 	return nil
 }
 
-// prefaultBytes is how much of a heap a replay maps at once.
+// prefaultBytes is how much of a heap a replay maps in advance.
 const prefaultBytes = 1 << 30
 
-// prefault maps the heap of a space that is not huge: a replay looks for keys all
-// over it.
+// prefault maps the heap of a space in advance, unless it is huge: a replay looks up keys
+// everywhere in it.
 func (d *Writer) prefault() {
 	if carved := d.Live.Carved(); carved <= prefaultBytes {
 		d.Region.Prefault(0, int64(carved))

@@ -15,30 +15,29 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// A sync that failed has lost data, and the next one would not say so: the kernel
-// takes the pages for clean (M6). Nothing is acknowledged after that, in whatever
-// process:
+// A failed sync has lost data, and the next sync would not say so: the kernel treats the pages as
+// clean (M6). After it no process acknowledges anything:
 //
-//   - Who is told marks the space as failed before anything else. Writing is refused
-//     from then on; who waits for a version to be durable is told as well; and a
-//     sync that succeeds while the mark is there acknowledges nothing.
-//   - Every process that had the file open when the data were lost is told by the
-//     kernel itself, at its own next sync.
-//   - One that opens the file later is not told. It sees the mark; or it sees that
-//     the sync has been announced and has no known outcome (L13), and then writes
-//     again what that sync may have lost, before it relies on it: see makeGood.
-//   - The mark goes away when one that has the space for itself opens it, writes
-//     all that is in use once more, and has synced it: see Heal.
+//   - The process whose sync failed marks the space as failed before anything else. From then on
+//     writes are refused, commits that wait to be durable get the error too, and a sync that
+//     succeeds while the mark is there acknowledges nothing.
+//   - The kernel tells every process that had the file open when the data were lost, at its own
+//     next sync.
+//   - The kernel does not tell a process that opens the file later. That process sees the mark; or
+//     it sees that a sync was announced and has no known outcome (L13). In the second case it
+//     rewrites what that sync may have lost before it relies on it: see makeGood.
+//   - A process that has the space for itself opens it, rewrites everything in use and syncs that:
+//     then it removes the mark. See Heal.
 
-// ErrFailed is what one gets who wants to write after the disk has failed.
+// ErrFailed is the error for a writer after the disk has failed.
 var ErrFailed = fmt.Errorf("%w: the space takes no more writes until all processes have closed it and it is opened again", failure.ErrIO)
 
-// Sync returns when everything that was committed before the call is on disk.
+// Sync returns when everything committed before the call is on disk.
 func (d *Writer) Sync() error {
 	if d.ReadOnly {
 		return failure.ErrReadOnly
 	}
-	if err := d.Refused(); err != nil { // also if all is durable already: who asks is to know
+	if err := d.Refused(); err != nil { // also if all is durable already: the caller wants to know
 		return err
 	}
 	version, err := d.NewestVersion()
@@ -46,7 +45,7 @@ func (d *Writer) Sync() error {
 		err = d.Await(version)
 	}
 	if err == nil {
-		err = d.Assured() // F1: also if others have made it durable, a while ago
+		err = d.Assured() // F1: also if another process made it durable a while ago
 		_ = d.told()
 	}
 	if err == nil {
@@ -55,8 +54,7 @@ func (d *Writer) Sync() error {
 	return err
 }
 
-// Fail marks the space as one whose disk has failed: nothing is written any more
-// until it is healed.
+// Fail marks the space as one whose disk has failed: it refuses writes until it is healed.
 func (d *Writer) Fail(err error) error {
 	d.Live.Words().Failed.Store(1)
 	if errors.Is(err, ErrFailed) {
@@ -65,7 +63,7 @@ func (d *Writer) Fail(err error) error {
 	return fmt.Errorf("%w: %w", ErrFailed, err)
 }
 
-// Refused returns an error if nothing may be written because the disk has failed.
+// Refused returns an error if the space refuses writes because the disk has failed.
 func (d *Writer) Refused() error {
 	if d.Live.Words().Failed.Load() != 0 && !d.healing {
 		return d.whyFailed()
@@ -73,19 +71,18 @@ func (d *Writer) Refused() error {
 	return nil
 }
 
-// lookForDoubt finds out whether there were syncs of which this process will not be
-// told that they failed. It has joined and opened all files.
+// lookForDoubt finds out whether there were syncs whose failure the kernel will not report to this
+// process. The process has joined and opened all files.
 func (d *Writer) lookForDoubt() {
 	if !d.ReadOnly {
 		d.doubt.heap, d.doubt.journal = d.Live.Doubt(live.HeapFile), d.Live.Doubt(live.JournalFile)
 	}
 }
 
-// HeapInDoubt reports whether a sync of the heap may have failed of which this process
-// was not told.
+// HeapInDoubt reports whether a sync of the heap may have failed without this process being told.
 func (d *Writer) HeapInDoubt() bool { return unresolved(&d.doubt.heap) != nil }
 
-// unresolved returns the doubt, or nil if there is none any more.
+// unresolved returns the doubt, or nil if it is resolved.
 func unresolved(of **live.Doubt) *live.Doubt {
 	if *of != nil && (*of).Resolved() {
 		*of = nil
@@ -93,8 +90,8 @@ func unresolved(of **live.Doubt) *live.Doubt {
 	return *of
 }
 
-// syncJournal makes what is in the journal file durable (J1): what Written says
-// before the sync.
+// syncJournal makes the journal file durable: every version up to the value of Written before the
+// sync (J1).
 func (d *Writer) syncJournal() error {
 	w := d.Live.Words()
 	doubt := unresolved(&d.doubt.journal)
@@ -131,8 +128,8 @@ func (d *Writer) syncJournal() error {
 	return nil
 }
 
-// repeatJournal writes the records that are not durable once more. If there is no
-// room for that, two anchors take their place; then it reports false.
+// repeatJournal writes the records that are not durable once more. If there is no room for them,
+// two anchors take their place, and it reports false.
 func (d *Writer) repeatJournal() (bool, error) {
 	d.journal.Lock()
 	defer d.journal.Unlock()
@@ -146,11 +143,10 @@ func (d *Writer) repeatJournal() (bool, error) {
 	return true, nil
 }
 
-// makeGood marks as changed what may not be on disk although it was synced: all that
-// the state, which is held, can reach and that the newest confirmed anchor could not.
-// Older blocks were synced by a process that would have been told, and do not
-// change. What batches hold is not found by that, and is not listed in an anchor any
-// more.
+// makeGood marks as changed what may be missing on disk although it was synced: everything that the
+// held state can reach and that the newest confirmed anchor could not. Older blocks were synced by
+// a process that would have got the error, and they do not change. makeGood does not find the
+// blocks that hold free-block batches: no anchor lists those any more.
 func (d *Writer) makeGood(state format.Addr) error {
 	w := d.Live.Words()
 	w.BatchDoubt.Store(1)
@@ -161,7 +157,7 @@ func (d *Writer) makeGood(state format.Addr) error {
 			d.Region.Redirty(int64(uint64(a)-d.Head.Base), int64(size))
 		})
 	})
-	if err != nil { // damage hides what lies behind it
+	if err != nil { // damage hides everything below it
 		return d.Guarded(func() error { d.Heap.Rewrite(); return nil })
 	}
 	return d.Guarded(func() error {
@@ -170,11 +166,11 @@ func (d *Writer) makeGood(state format.Addr) error {
 	})
 }
 
-// Heal makes a space writable again after a write or a sync had failed. The kernel
-// may have dropped the marks of dirty pages then, so every page in use is written
-// anew before a sync counts, and two anchors make the journal needless. Only when
-// all that is on disk is the mark taken away: who dies before leaves it to the next.
-// It needs the space for itself; while others have it open, writing stays refused.
+// Heal makes a space writable again after a write or a sync has failed. The kernel may have dropped
+// the marks of dirty pages then, so Heal writes every page in use again before a sync counts, and
+// two anchors make the journal unnecessary. It removes the failure mark only once everything is on
+// disk: a process that dies before leaves that to the next. Heal needs the space for itself; while
+// other processes have it open, writes stay refused.
 func (d *Writer) Heal() error {
 	w := d.Live.Words()
 	if w.Failed.Load() == 0 || d.ReadOnly {

@@ -7,9 +7,9 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// What package apply needs, and nobody else: objects by their indexes and stored types.
+// Only package apply uses this file: it addresses objects by their indexes and stored types.
 
-// BeginApply makes the transaction one that applies changes, and makes no others.
+// BeginApply says that the transaction applies changes from now on, and makes none of its own.
 func (ed *Editor) BeginApply() { ed.role = applying }
 
 // OwnMap returns one of the space's own maps.

@@ -7,11 +7,12 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Blame returns what is wrong with a block within some bounds if a copy of what is in it has ended
-// with an error: of a value in an interface whose type is not known the name may be damaged, which only
-// the checksum of the block tells. Others than that say themselves what they are.
+// Blame explains err, with which a copy out of the block with the bounds has failed. If a value in
+// an interface has a type whose name is not known, the name itself may be damaged: only the
+// checksum of the block tells, so Blame verifies the block and returns its damage if there is any.
+// Every other error says itself what is wrong, and Blame returns it as it is.
 func (ed *Editor) Blame(b layout.Bounds, err error) error {
-	if err == nil { // apart, since what looks for a kind of error allocates before it looks
+	if err == nil { // a function of its own: blame allocates the target of errors.As before it looks
 		return nil
 	}
 	return ed.blame(b, err)

@@ -11,11 +11,11 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// What is done to names, and to collections whose types are given as data.
+// This file changes names, and makes collections whose types are given as data.
 
-// Create makes a collection with a name for handles of a type; a single value is zero. If
-// there is one, the error is ErrExists, unless open is set: then it is ErrTypeChanged if that
-// one has other types, and else the ID of that one is returned.
+// Create makes a collection with a name for handles of a type; a single value is zero. If the name
+// is taken, the error is ErrExists. With open set, Create then returns the ID of the collection
+// that has the name, or ErrTypeChanged if that one has other types.
 func (ed *Editor) Create(name string, handle *layout.Type, open bool) (format.ID, error) {
 	return ed.OpenNamed(name, func(id format.ID) error {
 		st, err := ed.Stored(id)
@@ -29,7 +29,7 @@ func (ed *Editor) Create(name string, handle *layout.Type, open bool) (format.ID
 	}, func() (format.ID, error) { return ed.newStored(handle) })
 }
 
-// compare returns ErrTypeChanged unless an object is one that handles of the type lead to.
+// compare returns ErrTypeChanged unless handles of the type can refer to the object.
 func (s *Stored) compare(handle *layout.Type) error {
 	if kind := object.OfHandle(handle.Kind()); kind != s.kind {
 		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{
@@ -92,8 +92,8 @@ func (ed *Editor) newStored(handle *layout.Type) (format.ID, error) {
 	return format.MakeID(ed.store.header.Tag, index), err
 }
 
-// RemoveName makes an object one that no name leads to, and reports whether there was one
-// with the name. What nothing else leads to is collected.
+// RemoveName removes a name, and reports whether an object had it. A collection removes the object
+// later unless something else refers to it.
 func (ed *Editor) RemoveName(name string) (bool, error) {
 	index, found, err := ed.Named(name)
 	if err != nil || !found {
@@ -110,7 +110,7 @@ func (ed *Editor) RemoveName(name string) (bool, error) {
 	return removed, err
 }
 
-// weight returns how many objects and entries go with an object, as far as its own block tells.
+// weight returns how many objects and entries an object counts for, as far as its own block tells.
 func (ed *Editor) weight(index uint64) uint64 {
 	if st, err := ed.Stored(format.MakeID(ed.store.header.Tag, index)); err == nil {
 		return 1 + st.Count
@@ -123,8 +123,8 @@ func (ed *Editor) ownMap(index uint64) *Map {
 	return &Map{index: index, kind: format.KindMap, shape: ed.store.Catalog}
 }
 
-// Rename gives an object another name. The error is ErrNotFound if there is none with the
-// name, and ErrExists if the other name leads to one.
+// Rename gives an object another name. The error is ErrNotFound if no object has the name from, and
+// ErrExists if one has the name to.
 func (ed *Editor) Rename(from, to string) error {
 	index, found, err := ed.Named(from)
 	if err == nil && !found {

@@ -10,29 +10,30 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// What differs between two versions is found by comparing addresses. Both versions are
-// held, so none of their blocks changes, and what is at one address is the same in both:
-// see trie.Differ. So the cost is that of what changed.
+// Two versions are compared by addresses. Both are held, so none of their blocks changes, and a
+// block that both reach at one address is the same in both: see trie.Differ. So a comparison costs
+// as much as what has changed.
 
-// Comparison finds the differences of one object between two versions, some at a time.
+// Comparison finds the differences of one object between two versions, a few at a time.
 type Comparison struct {
 	Was, Now *Editor // Was is nil if there is no older version
 	*object.Comparison
 }
 
-// Subject is an object that can be watched, and how it is looked at.
+// Subject is an object that can be watched.
 type Subject interface {
-	// Compare returns what finds the differences of the object between two versions,
-	// each as it is at an instant, nil if there are none. Without an older version everything
-	// is new. It is an error if the object is not there in the newer version, or has other types.
+	// Compare returns the Comparison of the object between two versions, each as it is seen at an
+	// instant; nil if nothing differs. Without an older version everything is new. The error is
+	// that of a lookup if the newer version lacks the object, or if the object has other types
+	// there.
 	Compare(was, now *Editor, at Instants) (*Comparison, error)
-	// NextInstant returns the first instant after another at which a part of the object
-	// expires in a version, nanoseconds since 1970; 0: none.
+	// NextInstant returns the first instant later than after at which a part of the object expires
+	// in a version, in nanoseconds since 1970; 0 if none expires.
 	NextInstant(ed *Editor, after int64) (int64, error)
 }
 
-// CompareObject compares an object, whose payload is p, with what it was; nil if it has
-// not changed.
+// CompareObject compares an object of the newer version, whose payload is p, with the same object
+// of the older one; nil if it has not changed.
 func CompareObject(was, now *Editor, kind format.Kind, index uint64, p unsafe.Pointer, l object.Layout) (*Comparison, error) {
 	from := object.Version{Reader: now.Reader}
 	if was != nil {
@@ -76,8 +77,8 @@ func (of RefOf) Compare(was, now *Editor, _ Instants) (*Comparison, error) {
 	return CompareObject(was, now, format.KindValue, of.ID.Index(), p, object.Layout{Cell: t.value})
 }
 
-// StoredOf names an object that is watched by its stored types alone. They are those
-// that Editor.Stored returned.
+// StoredOf names an object that is watched by its stored types alone, which are those that
+// Editor.Stored returned.
 type StoredOf struct {
 	ID         format.ID
 	Kind       string

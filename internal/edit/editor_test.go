@@ -19,7 +19,7 @@ type wordRef struct {
 	id uint64
 }
 
-// editing runs fn with an editor that writes, of a heap without an engine above, and aborts.
+// editing runs fn with a writing editor on a heap without an engine, and aborts.
 func editing(t *testing.T, fn func(ed *edit.Editor)) {
 	t.Helper()
 	s := heaptest.Open(t, 64<<20)
@@ -50,7 +50,8 @@ func editing(t *testing.T, fn func(ed *edit.Editor)) {
 	}
 }
 
-// What cannot be done for what the program wants changes nothing, and the transaction goes on.
+// An operation that fails because of what the program passed changes nothing, and the transaction
+// can continue.
 func TestEditor_ActThatFails(t *testing.T) {
 	editing(t, func(ed *edit.Editor) {
 		must := func(err error) {
@@ -74,19 +75,19 @@ func TestEditor_ActThatFails(t *testing.T) {
 		row := []wordRef{good, dangling}
 		state := *ed.State
 		for name, act := range map[string]func() error{
-			"a handle that dangles":       func() error { return ed.Set(refs, unsafe.Pointer(&key), unsafe.Pointer(&dangling)) },
-			"one in the middle of a row":  func() error { return ed.Append(list, unsafe.Pointer(&row[0]), len(row)) },
+			"a dangling handle":           func() error { return ed.Set(refs, unsafe.Pointer(&key), unsafe.Pointer(&dangling)) },
+			"a dangling handle in a row":  func() error { return ed.Append(list, unsafe.Pointer(&row[0]), len(row)) },
 			"a key without an order":      func() error { return ed.Set(refs, unsafe.Pointer(&nan), unsafe.Pointer(&good)) },
-			"an index that there is not":  func() error { return ed.WriteItem(list, 0, unsafe.Pointer(&good)) },
+			"an index out of range":       func() error { return ed.WriteItem(list, 0, unsafe.Pointer(&good)) },
 			"a handle of another space":   func() error { _, err := ed.ListLen(edit.ListOf{ID: format.MakeID(id.Tag()+1, id.Index())}); return err },
 			"a value of another type":     func() error { return ed.WriteValue(edit.RefOf{ID: id, Value: refs.Key}, unsafe.Pointer(&key)) },
-			"a map that is none":          func() error { _, err := ed.Len(edit.MapOf{ID: id, Key: refs.Key, Value: refs.Value}); return err },
+			"a map that is a value":       func() error { _, err := ed.Len(edit.MapOf{ID: id, Key: refs.Key, Value: refs.Value}); return err },
 			"a name with another type":    func() error { _, err := ed.OpenValue("refs", refs.Key, unsafe.Pointer(&key)); return err },
 			"a truncation to more":        func() error { return ed.Truncate(list, 1) },
 			"an element of an empty list": func() error { return ed.Pop(list, unsafe.Pointer(&row[0])) },
 		} {
 			if err := act(); err == nil {
-				t.Errorf("%s is no error", name)
+				t.Errorf("%s: no error", name)
 			}
 			if err := ed.Err(); err != nil {
 				t.Fatalf("%s: the transaction can only abort: %v", name, err)
@@ -106,7 +107,7 @@ func TestEditor_ActThatFails(t *testing.T) {
 	})
 }
 
-// One that has failed, or has ended, does nothing more, and says why.
+// An editor that has failed, or has ended, does nothing more, and says why.
 func TestEditor_FailedAndEnded(t *testing.T) {
 	editing(t, func(ed *edit.Editor) {
 		word := uint64(7)
@@ -128,7 +129,7 @@ func TestEditor_FailedAndEnded(t *testing.T) {
 		ed.Fail(errors.New("a consequence"))
 		expect(first)
 		if !ed.End() || ed.End() {
-			t.Error("it ends twice, or not")
+			t.Error("End did not report its first call alone")
 		}
 		expect(edit.ErrEnded)
 		lost := errors.New("lost")

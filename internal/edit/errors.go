@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// What an editor says of its own use.
+// Errors in the use of an editor.
 var (
 	// ErrEnded says that a transaction is used after its end.
 	ErrEnded = fmt.Errorf("%w: the transaction has ended; a Tx is valid only inside the function that it was passed to", failure.ErrClosed)
@@ -18,9 +18,9 @@ var (
 	ErrShared = errors.New("the transaction was used by several goroutines at once, and nothing of it was committed: a writing Tx belongs to the goroutine of its function; let others hand it what is to be written")
 )
 
-// TypesDiffer is the error for stored types of an object of the kind that are not those of a
-// program. key is nil if there are no keys. evolve says that the program accepts what Evolve
-// does.
+// TypesDiffer is the error for an object whose stored types are not those of the program. key is
+// nil if objects of the kind have no keys. evolve says that the program accepts what Evolve
+// converts.
 func TypesDiffer(kind format.Kind, key, value *layout.Conversion, evolve bool) *failure.TypeError {
 	stored, program := value.From.String(), value.To.String()
 	if key != nil {
@@ -50,8 +50,8 @@ func TypesDiffer(kind format.Kind, key, value *layout.Conversion, evolve bool) *
 	return e
 }
 
-// Abort is the panic by which an operation without an error result ends its
-// transaction: who runs that recovers it, and returns the error as one of Op.
+// Abort is the panic by which an operation without an error result ends its transaction. The
+// function that runs the transaction recovers it and returns Err as the error of the operation Op.
 type Abort struct {
 	Op  string
 	Err error

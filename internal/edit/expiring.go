@@ -11,25 +11,25 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// What a transaction sees of maps whose entries expire: package expiry has the argument. All that
-// is in this file costs a map of another kind the look at one bit.
+// What a transaction sees of maps whose entries expire: package expiry has the argument. For any
+// other map, everything in this file costs a test of one bit.
 
-// Clock says what time it is for the transactions of a space: nanoseconds since 1970.
+// Clock is the clock of the transactions of a space, in nanoseconds since 1970.
 type Clock interface {
-	// Now returns the time. It is never earlier than what Passed was told.
+	// Now returns the time. It is never earlier than an instant that Passed was told.
 	Now() int64
-	// Passed says that something was found that has expired at the instant (EX2).
+	// Passed says that a transaction has found an entry that expired at the instant (EX2).
 	Passed(instant int64)
 }
 
 // SetClock sets the clock by which entries expire.
 func (s *Store) SetClock(c Clock) { s.clock = c }
 
-// Clock returns it.
+// Clock returns the clock by which entries expire.
 func (s *Store) Clock() Clock { return s.clock }
 
-// Time returns the time that the transaction has: that of its first look (EX1). A reading one
-// without a handle is one operation, and looks once.
+// Time returns the time of the transaction, which is that of its first call of Time (EX1). A
+// reading editor without a handle runs one operation, and calls the clock once.
 func (ed *Editor) Time() int64 {
 	if ed.Making != &reading {
 		return onceNow(&ed.time, ed.store.clock)
@@ -42,7 +42,7 @@ func (ed *Editor) Time() int64 {
 		if b != nil && b.time != 0 {
 			return b.time
 		}
-		own := new(binding) // its own, since others share what is bound
+		own := new(binding) // a copy of its own, since other transactions share the binding
 		if b != nil {
 			*own = *b
 		}
@@ -52,7 +52,7 @@ func (ed *Editor) Time() int64 {
 	}
 }
 
-// onceNow returns what a word holds, and lets it hold the time if it holds none.
+// onceNow returns the time in a word, after storing the clock's there if the word was 0.
 func onceNow(word *atomic.Int64, c Clock) int64 {
 	if t := word.Load(); t != 0 {
 		return t
@@ -76,8 +76,9 @@ func (m *Map) present(ed *Editor, object *format.MapObject, key unsafe.Pointer) 
 	return e, err
 }
 
-// hidden returns the transaction for a call of the keeper. One that has no handle may be on the stack,
-// and stays there: the keeper, whose calls the compiler cannot follow, gets a copy.
+// hidden returns the editor to pass to the keeper. The compiler cannot see that the keeper does not
+// keep its argument, and would move the editor to the heap of Go: so an editor without a handle,
+// which may be on the stack, stays there, and the keeper gets a copy.
 func (ed *Editor) hidden() *Editor {
 	if ed.Making == &reading && ed.Found == nil {
 		return &Editor{Making: ed.Making, store: ed.store, Reader: ed.Reader, State: ed.State}
@@ -97,7 +98,7 @@ func (m *Map) walkPresent(ed *Editor, object *format.MapObject, from, to Bound, 
 	})
 }
 
-// onlyPresent passes those entries of a walk on that the transaction sees.
+// onlyPresent passes on those entries of a walk that the transaction sees.
 func (m *Map) onlyPresent(ed *Editor, yield func(entry unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
 	if !m.Expires() {
 		return walk(yield)
@@ -138,8 +139,8 @@ func (m *Map) rank(ed *Editor, object *format.MapObject, key unsafe.Pointer) (ui
 	return n - uint64(less), err
 }
 
-// nth returns the entry of a sorted map with i keys before it, or behind it, that the transaction
-// sees; nil if there is none.
+// nth returns the entry of a sorted map that has i entries before it, or, with back, after it, of
+// those that the transaction sees; nil if there is no such entry.
 func (m *Map) nth(ed *Editor, object *format.MapObject, i uint64, back bool) (unsafe.Pointer, error) {
 	count := object.Count
 	var ranks []uint64
@@ -165,9 +166,9 @@ func (m *Map) nth(ed *Editor, object *format.MapObject, i uint64, back bool) (un
 	return btree.Nth(ed.Reader, format.Link(object.Root), i)
 }
 
-// Prolong makes the entry of a key begin its time to live anew, if it has one that is not fixed, and
-// reports whether it is there. It stores what is stored, so that the instant of an entry is that of
-// its block (EX6).
+// Prolong restarts the time to live of the entry with a key, unless its instant is fixed, and
+// reports whether the entry exists. It stores the same value again, so that the instant of the
+// entry is that of its block (EX6).
 func (ed *Editor) Prolong(of MapOf, key unsafe.Pointer) (bool, error) {
 	if err := ed.writable(); err != nil {
 		return false, err
@@ -187,10 +188,11 @@ func (ed *Editor) Prolong(of MapOf, key unsafe.Pointer) (bool, error) {
 	return true, ed.store.keeper.Renew(ed, m, e)
 }
 
-// Instants are the times at which two versions are looked at that are compared (EX5).
+// Instants are the times at which a comparison looks at its two versions (EX5).
 type Instants struct{ Was, Now int64 }
 
-// compareMap compares a map, whose object is p, with what it was; nil if nobody sees a difference.
+// compareMap compares a map, whose object is p, with the same map of the older version; nil if no
+// difference is visible.
 func compareMap(was, now *Editor, m *Map, p *format.MapObject, at Instants) (*Comparison, error) {
 	c, err := CompareObject(was, now, m.kind, m.index, unsafe.Pointer(p), object.Layout{Shape: m.shape})
 	if err != nil || was == nil && !m.Expires() {
@@ -206,7 +208,7 @@ func compareMap(was, now *Editor, m *Map, p *format.MapObject, at Instants) (*Co
 			return c, err
 		}
 	}
-	if c == nil { // the map is the same block in both
+	if c == nil { // both versions have the same block
 		c = &Comparison{was, now, &object.Comparison{Key: m.shape.Key, Value: m.shape.Value, KeyOf: m.shape.KeyOf, ValueOf: m.shape.ValueOf,
 			Step: func(func(object.Pair)) (bool, error) { return false, nil }}}
 	}
@@ -214,8 +216,8 @@ func compareMap(was, now *Editor, m *Map, p *format.MapObject, at Instants) (*Co
 	return c, nil
 }
 
-// nextInstant returns the first instant after another at which an entry of a version expires, in
-// nanoseconds since 1970; 0: none.
+// nextInstant returns the first instant later than after at which an entry of the version expires,
+// in nanoseconds since 1970; 0 if none does.
 func (ed *Editor) nextInstant(id format.ID, after int64) (int64, error) {
 	kind := ed.KindOf(id)
 	if kind != format.KindMap && kind != format.KindSorted {

@@ -12,13 +12,13 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// CheckHandle says whether a handle may be stored: the object that it refers to is
-// there, of its kind and with its types. It is asked while a value is written, of
-// the transaction that has the queue, before any tree is touched.
+// CheckHandle returns an error unless the handle may be stored: the object that it refers to must
+// exist, and have the handle's kind and types. The transaction that has the queue asks while it
+// writes a value, before it changes any tree.
 //
-// Changes that are applied, of a journal or a backup, were judged when they were
-// made; and their handles may refer to what comes later. While types change, handles
-// may refer to what is about to change (R5).
+// Changes from a journal or a backup were checked when they were made, and their handles may refer
+// to objects that come later. While types change, handles may refer to objects whose types are
+// about to change (R5).
 func (ed *Editor) CheckHandle(handle *layout.Type, id uint64) error {
 	if ed.role == applying || ed.role == recasting {
 		return nil
@@ -26,7 +26,7 @@ func (ed *Editor) CheckHandle(handle *layout.Type, id uint64) error {
 	return ed.checkHandle(handle, format.ID(id))
 }
 
-// handleError is one that checkHandle returned.
+// handleError is an error that checkHandle found in the handle itself.
 type handleError struct{ err error }
 
 // Error implements error.
@@ -35,24 +35,23 @@ func (e *handleError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *handleError) Unwrap() error { return e.err }
 
-// isHandleError reports whether a value could not be stored for one of its handles.
+// isHandleError reports whether a value could not be stored because of one of its handles.
 func isHandleError(err error) bool {
 	e := (*handleError)(nil)
 	return errors.As(err, &e)
 }
 
-// fitting are the types of objects that handles of a type may refer to, as was found
-// for the last one: descriptors never change. The transaction that has the queue uses
-// it.
+// fitting remembers, for one type of handles, the stored types of the last object that fitted it:
+// descriptors never change. Only the transaction that has the queue uses it.
 type fitting struct {
 	handle     *layout.Type
 	kind       format.Kind
-	of         object.Kind // nil: no handles lead to objects of the kind
+	of         object.Kind // nil if no handle can refer to objects of the kind
 	key, value uint64      // indexes of descriptors, as of object.Contents
 }
 
-// fits returns where it is remembered what fits a type of handles: many values have the
-// same few.
+// fits returns the place of the fitting of a type of handles: many values have handles of the same
+// few types.
 func (s *Store) fits(handle *layout.Type) *fitting {
 	return &s.fitting[uintptr(unsafe.Pointer(handle))>>6%uintptr(len(s.fitting))]
 }
@@ -83,14 +82,14 @@ func (ed *Editor) checkHandle(handle *layout.Type, id format.ID) error {
 	if fits.value == value && fits.key == key && value != 0 {
 		return nil
 	}
-	if err = ed.judgeTypes(handle, id, fits.kind, key, value); err == nil && ed.published(key) && ed.published(value) {
+	if err = ed.checkTypes(handle, id, fits.kind, key, value); err == nil && ed.published(key) && ed.published(value) {
 		fits.key, fits.value = key, value
 	}
 	return err
 }
 
-// judgeTypes compares the types that a handle names with those of its object.
-func (ed *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
+// checkTypes compares the types that a handle names with the stored types of its object.
+func (ed *Editor) checkTypes(handle *layout.Type, id format.ID, kind format.Kind, key, value uint64) error {
 	for _, part := range [2]struct {
 		name   string
 		index  uint64
@@ -116,8 +115,7 @@ func (ed *Editor) judgeTypes(handle *layout.Type, id format.ID, kind format.Kind
 	return nil
 }
 
-// usable returns an error if the transaction has ended, or if a handle cannot be one
-// of this space.
+// usable returns an error if the transaction has ended, or if the handle is not of this space.
 func (ed *Editor) usable(id format.ID) error {
 	if err := ed.Err(); err != nil {
 		return err
@@ -131,7 +129,7 @@ func (ed *Editor) usable(id format.ID) error {
 	return otherSpace(id)
 }
 
-// ObjectError says what it means that a handle leads to no object of its kind.
+// ObjectError turns the error of a lookup in the object table into the public error for the handle.
 func (ed *Editor) ObjectError(id format.ID, err error) error {
 	var kind *table.KindError
 	switch {

@@ -11,46 +11,51 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// Keeper changes the entries of maps that have indexes, and the indexes with them (IX1): package
-// indexing has the one there is. A map without indexes does not come to it.
+// Keeper changes the entries of maps that have indexes, and the indexes with them (IX1). Package
+// indexing implements it. Maps without indexes do not call it.
 type Keeper interface {
 	// Set stores an entry, within a change that has begun.
 	Set(ed *Editor, m *Map, key, value unsafe.Pointer) error
 	// Remove removes an entry, within a change that has begun, and reports whether it was there.
 	Remove(ed *Editor, m *Map, key unsafe.Pointer) (bool, error)
 
-	// Of maps whose entries expire:
+	// For maps whose entries expire:
 
-	// Gone reports whether the transaction does not see an entry any more.
+	// Gone reports whether an entry has expired for the transaction.
 	Gone(ed *Editor, m *Map, e unsafe.Pointer) (bool, error)
-	// Judge returns what is Gone for many entries, until the transaction changes the map.
+	// Judge returns a function that is Gone for many entries, valid until the transaction changes
+	// the map.
 	Judge(ed *Editor, m *Map) (func(e unsafe.Pointer) (bool, error), error)
-	// CountGone returns how many entries the transaction does not see any more.
+	// CountGone returns how many entries have expired for the transaction.
 	CountGone(ed *Editor, m *Map) (uint64, error)
-	// GoneRanks returns how many keys of a sorted map are less than that of each of them, in order.
+	// GoneRanks returns the rank in a sorted map of each entry that has expired, in ascending
+	// order.
 	GoneRanks(ed *Editor, m *Map, object *format.MapObject) ([]uint64, error)
-	// Renew makes the time to live of an entry begin anew, within a change that has begun.
+	// Renew restarts the time to live of an entry, within a change that has begun.
 	Renew(ed *Editor, m *Map, e unsafe.Pointer) error
-	// Seen returns the step of a comparison of a map in two versions that finds what is seen of what a
-	// step finds in the blocks, and of what has expired.
+	// Seen wraps the step of a comparison of a map in two versions: of the differences that step
+	// finds in the blocks it passes on those that are visible at the instants, and adds the entries
+	// that have expired in between.
 	Seen(was, now *Editor, old, m *Map, at Instants, step Step) Step
-	// NextInstant returns the first instant after another at which an entry expires; 0: none.
+	// NextInstant returns the first instant later than after at which an entry expires; 0 if none
+	// does.
 	NextInstant(ed *Editor, m *Map, after int64) (int64, error)
 }
 
-// Step is a step of a comparison.
+// Step is one step of a comparison.
 type Step = func(yield func(object.Pair)) (more bool, err error)
 
-// Keep sets what keeps the indexes.
+// Keep sets the keeper of the indexes.
 func (s *Store) Keep(k Keeper) { s.keeper = k }
 
-// Keeper returns what keeps the indexes.
+// Keeper returns the keeper of the indexes.
 func (s *Store) Keeper() Keeper { return s.keeper }
 
 // Indexed reports whether the map has indexes (IX2).
 func (m *Map) Indexed() bool { return m.key&format.Indexed != 0 }
 
-// MarkIndexed says of the map with the index whether it has indexes, and whether its entries expire.
+// MarkIndexed records in the object of a map whether it has indexes, and whether its entries
+// expire.
 func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed, expires bool) error {
 	object, err := ed.EditMap(of, kind)
 	if err != nil {
@@ -65,7 +70,7 @@ func (ed *Editor) MarkIndexed(of uint64, kind format.Kind, indexed, expires bool
 	return nil
 }
 
-// What package indexing needs, and nobody else.
+// Only package indexing uses the rest of this file.
 
 // Registry returns the index of the registry of indexes; 0 if there is none.
 func (ed *Editor) Registry() (uint64, error) {
@@ -94,8 +99,8 @@ func (ed *Editor) NewSorted(sh *entry.Shape) (*Map, error) {
 	return SortedAt(index, sh), err
 }
 
-// SortedAt returns the sorted map that is the object with the index, and has no indexes itself, with
-// the shape of its entries.
+// SortedAt returns the sorted map that is the object with the index. It has no indexes itself; sh
+// is the shape of its entries.
 func SortedAt(index uint64, sh *entry.Shape) *Map {
 	return &Map{index: index, kind: format.KindSorted, shape: sh}
 }
@@ -112,10 +117,10 @@ func (m *Map) ID(ed *Editor) format.ID { return format.MakeID(ed.store.header.Ta
 // Index returns the index of the map in the object table.
 func (m *Map) Index() uint64 { return m.index }
 
-// Kind returns what the map's object is.
+// Kind returns the kind of the map's object.
 func (m *Map) Kind() format.Kind { return m.kind }
 
-// Types returns what names the stored types of the map, as its object has it.
+// Types returns the words of the map's object that name the stored types of its keys and values.
 func (m *Map) Types() (key, value uint64) { return m.key, m.value }
 
 // Shape returns the layout of the entries.
@@ -151,7 +156,7 @@ func (m *Map) SetAlone(ed *Editor, key, value unsafe.Pointer) (unsafe.Pointer, e
 // PutAlone stores an entry without the indexes.
 func (m *Map) PutAlone(ed *Editor, key, value unsafe.Pointer) error { return m.set(ed, key, value) }
 
-// RemoveAlone is remove without the indexes.
+// RemoveAlone removes an entry without the indexes, and reports whether it was there.
 func (m *Map) RemoveAlone(ed *Editor, key unsafe.Pointer) (bool, error) { return m.takeOut(ed, key) }
 
 // HandOut copies the key of an entry to the variable at dst, and returns the value as Peek does.
@@ -175,13 +180,13 @@ func (ed *Editor) KindOf(id format.ID) format.Kind {
 	return kind
 }
 
-// Lasts reports whether the block with the payload is one that nothing changes any more, and that will
-// be there if this transaction aborts: what was found there may be remembered for others.
+// Lasts reports whether the block with the payload is final and survives an abort of this
+// transaction: then what was found in it may be remembered for other transactions.
 func (ed *Editor) Lasts(payload unsafe.Pointer) bool {
 	return ed.of == nil && (ed.Write == nil || !ed.Write.Editable(blockAt(payload)))
 }
 
-// Written returns which block has the payload: its address and its birth.
+// Written returns the address and the birth of the block with the payload.
 func (ed *Editor) Written(payload unsafe.Pointer) (format.Addr, format.Version) {
 	a := blockAt(payload)
 	return a, ed.Reader.Birth(a)

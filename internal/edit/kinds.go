@@ -7,8 +7,8 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// storedOf enters, by kind, which types an object has, and how it is accessed by them. Into
-// objects of other kinds nobody looks without their Go types.
+// storedOf has, by kind, the function that finds the stored types of an object and how to access it
+// by them. Objects of other kinds cannot be accessed without Go types.
 var storedOf = map[format.Kind]func(ed *Editor, id format.ID, s *Stored) error{
 	format.KindMap:    (*Editor).storedMap,
 	format.KindSorted: (*Editor).storedMap,

@@ -9,14 +9,14 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// What a reading transaction finds out about its version, before it comes to an entry or
-// to a value, is the same for all that read the version. So the space keeps it, beside the
-// transactions, which stay small; and who reads the newest version again finds it.
+// What a reading transaction finds out about its version, before it gets to an entry or a value, is
+// the same for all transactions that read the version. So the Store keeps it: transactions stay
+// small, and the next transaction that reads the same version finds it there.
 //
-//	E13  What is kept is of one version, which its state's address and its number name. A
-//	     transaction sees both of the version that it holds: a state that is held stays
-//	     where it is, and no other version gets its number. So what was found for that
-//	     pair is what the transaction would find itself.
+//	E13  Each cached fact is about one version, named by the address of its state and by its
+//	     number. A transaction checks both against the version that it holds: a held state stays
+//	     where it is, and no other version gets its number. So a fact cached under that pair is
+//	     what the transaction would find itself.
 
 // binding is a map in one version, bound to Go types. It is never changed.
 type binding struct {
@@ -26,10 +26,10 @@ type binding struct {
 	finder trie.Finder
 	fast   bool // the finder may be used
 	versionOf
-	time int64 // of the transaction whose own it is; 0: none
+	time int64 // of the transaction that this copy belongs to; 0 if it is shared
 }
 
-// refSearch is the search for what references lead to in one version. It is never changed.
+// refSearch is the search for referenced values in one version. It is never changed.
 type refSearch struct {
 	table vector.Prepared
 	first uint64 // ID of index 0
@@ -42,24 +42,23 @@ type versionOf struct {
 	version uint64
 }
 
-// lately is what the space keeps.
+// lately caches what was found in the version that was read last.
 type lately struct {
 	maps [64]struct {
 		bound atomic.Pointer[binding]
-		seen  atomic.Uintptr // the state for which it was not there last
+		seen  atomic.Uintptr // the state in which find missed last
 	}
 	refs atomic.Pointer[refSearch]
 }
 
-// versionOf names the version that a transaction sees.
+// versionOf names the version that ed reads.
 func (ed *Editor) versionOf() versionOf { return versionOf{ed.State, ed.State.Version} }
 
-// keeps reports whether what the transaction finds out may be kept for others: it reads a
-// published version, and does not verify what it reads.
+// keeps reports whether other transactions may use what this one finds out: it reads a published
+// version, and does not verify what it reads.
 func (ed *Editor) keeps() bool { return ed.Making == &reading && ed.store.trusting }
 
-// binding returns the map that the transaction has bound first; nil if there is none, or if
-// the transaction has ended.
+// binding returns the map that the transaction bound first; nil if it has bound none, or has ended.
 func (ed *Editor) binding() *binding {
 	if ed.Found == nil || ed.ended.Load() {
 		return nil
@@ -67,20 +66,20 @@ func (ed *Editor) binding() *binding {
 	return ed.first.Load()
 }
 
-// bound notes which map the transaction has bound, if it is the first.
+// bound notes the binding if it is the first of the transaction.
 func (ed *Editor) bound(b *binding) {
 	if ed.Found == nil || ed.first.CompareAndSwap(nil, b) {
 		return
 	}
-	if was := ed.first.Load(); was.m == nil { // it has only the time
+	if was := ed.first.Load(); was.m == nil { // it holds only the time
 		own := *b
 		own.time = was.time
 		ed.first.CompareAndSwap(was, &own)
 	}
 }
 
-// refSearch returns the search for what references lead to; nil if there is none yet, or if
-// the transaction has ended.
+// refSearch returns the search for referenced values; nil if it is not prepared, or the transaction
+// has ended.
 func (ed *Editor) refSearch() *refSearch {
 	if ed.Found == nil || ed.ended.Load() {
 		return nil
@@ -88,7 +87,7 @@ func (ed *Editor) refSearch() *refSearch {
 	return ed.refs.Load()
 }
 
-// find returns the binding for a map in the version that a transaction reads; nil if there is none.
+// find returns the cached binding of a map in the version that ed reads; nil if there is none.
 func (l *lately) find(ed *Editor, of MapOf) *binding {
 	b := l.maps[of.ID.Index()%uint64(len(l.maps))].bound.Load()
 	if b == nil || b.of != of || b.state != ed.State || b.version != ed.State.Version || !ed.keeps() {
@@ -97,8 +96,8 @@ func (l *lately) find(ed *Editor, of MapOf) *binding {
 	return b
 }
 
-// note notes that a transaction has come to a map. It is bound if that is worth it: when
-// this is at least the second time in its version.
+// note counts that a transaction has come to a map. It caches a binding from the second time on in
+// one version, since a binding used once costs more than it saves.
 func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
 	if !ed.keeps() {
 		return
@@ -116,8 +115,8 @@ func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
 	ed.bound(b)
 }
 
-// prepareRefs lets PeekValue go the short way from now on. The transaction has looked
-// at its state before, so that is a page that can be read.
+// prepareRefs lets PeekValue take its short path from now on. The transaction has read its state
+// before, so the page of the state is readable.
 func (ed *Editor) prepareRefs() {
 	if ed.Found == nil || ed.refs.Load() != nil || !ed.keeps() {
 		return

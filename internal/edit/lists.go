@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// A list is a radix vector of the addresses of its elements' blocks, which are
-// called items. An element never moves when others change.
+// A list is a radix vector of the addresses of items, the blocks of its elements. An element never
+// moves when others change.
 
 // ListOf names a list and the Go type of elements by which it is accessed.
 type ListOf struct {
@@ -51,7 +51,7 @@ func (ed *Editor) EditList(index uint64) (*format.ListObject, error) {
 	return (*format.ListObject)(p), nil
 }
 
-// item returns the payload of an element, nil if there is none with the index.
+// item returns the payload of the element with an index, nil if the list is not that long.
 func (ed *Editor) item(object *format.ListObject, i uint64) (unsafe.Pointer, error) {
 	if i >= object.Count {
 		return nil, nil
@@ -68,13 +68,13 @@ func (ed *Editor) item(object *format.ListObject, i uint64) (unsafe.Pointer, err
 	return ed.Reader.Payload(format.Addr(word), format.KindItem) // 0 is no place for a block
 }
 
-// indexError says that a list has no element with an index.
+// indexError is the error for an index that a list does not have.
 func indexError(i int, n uint64) error {
 	return fmt.Errorf("%w: there is no index %d in a list of length %d", failure.ErrNotFound, i, n)
 }
 
-// PeekItem returns the stored element itself, or a copy if it is Coded; nil if there is none with the index. In
-// the usual case it is all here: a loop calls it again and again.
+// PeekItem returns the stored element itself, or a copy if it is Coded; nil if the list has no such
+// index. The usual case needs no other function, since loops call PeekItem again and again.
 func (ed *Editor) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	s := ed.store
 	if s.trusting && of.ID.Tag() == s.header.Tag && ed.Write == nil && !ed.ended.Load() {
@@ -91,8 +91,8 @@ func (ed *Editor) PeekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	return ed.peekItem(of, i)
 }
 
-// peekItem is PeekItem in a transaction that writes, and for what is looked at for
-// the first time, or is not there.
+// peekItem is PeekItem for a writing transaction, for the first look at a list, and for an index
+// that the list does not have.
 func (ed *Editor) peekItem(of ListOf, i int) (unsafe.Pointer, error) {
 	object, t, err := ed.list(of)
 	if err == nil {
@@ -131,7 +131,7 @@ func (ed *Editor) ReadItem(of ListOf, i int, dst unsafe.Pointer) error {
 	return ed.Blame(bounds, t.item.Type.CopyOut(dst, p, bounds))
 }
 
-// WriteItem makes a copy of the variable at src the element with an index.
+// WriteItem replaces the element with an index by a copy of the variable at src.
 func (ed *Editor) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	if err := ed.writable(); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (ed *Editor) WriteItem(of ListOf, i int, src unsafe.Pointer) error {
 	return ed.setItem(of.ID.Index(), t.item, uint64(i), src)
 }
 
-// setItem replaces an element that is there.
+// setItem replaces an element that exists.
 func (ed *Editor) setItem(index uint64, cell *entry.Cell, i uint64, src unsafe.Pointer) error {
 	a, err := ed.newCell(cell, 0, src)
 	if err != nil {
@@ -195,8 +195,8 @@ func (ed *Editor) Append(of ListOf, src unsafe.Pointer, n int) error {
 	return ed.appendItems(of.ID.Index(), t.item, row, n)
 }
 
-// appendItems adds elements, leaf by leaf of the vector. If a value cannot be stored,
-// those before it are taken off again: all are added, or none.
+// appendItems adds elements, leaf by leaf of the vector. If one of the values cannot be stored, it
+// removes those before it again: it adds all or none.
 func (ed *Editor) appendItems(index uint64, cell *entry.Cell, src unsafe.Pointer, n int) error {
 	object, err := ed.listObject(index)
 	if err != nil {
@@ -230,8 +230,8 @@ func (ed *Editor) appendItems(index uint64, cell *entry.Cell, src unsafe.Pointer
 	return nil
 }
 
-// joinFailure returns the error of a value, or the one for which the transaction can
-// only abort.
+// joinFailure returns failure, for which the transaction can only abort, or else the error of the
+// value.
 func joinFailure(value, failure error) error {
 	if failure != nil {
 		return failure
@@ -239,7 +239,7 @@ func joinFailure(value, failure error) error {
 	return value
 }
 
-// place adds the items to the list.
+// place adds the items to the end of the list.
 func (ed *Editor) place(index uint64, items []uint64) error {
 	object, err := ed.EditList(index)
 	if err != nil {
@@ -276,7 +276,7 @@ func (ed *Editor) Truncate(of ListOf, n int) error {
 	return ed.truncate(of.ID.Index(), uint64(n))
 }
 
-// truncate drops elements.
+// truncate drops all elements but the first n.
 func (ed *Editor) truncate(index, n uint64) error {
 	ed.Write.Remove(true, false)
 	defer ed.Write.Remove(false, false)
@@ -319,9 +319,8 @@ func (ed *Editor) Pop(of ListOf, dst unsafe.Pointer) error {
 	return ed.truncate(of.ID.Index(), uint64(last))
 }
 
-// Items walks the elements, from the first on or from the last one back, as they
-// are when the walk starts: what the transaction writes meanwhile is copied, never
-// edited under the walk.
+// Items walks the elements as they are when the walk starts, from the first one on or from the last
+// one back: while it walks, the transaction copies blocks instead of editing them.
 func (ed *Editor) Items(of ListOf, back bool, yield func(i int, value unsafe.Pointer) bool) error {
 	object, t, err := ed.list(of)
 	if err != nil {
@@ -336,7 +335,7 @@ func (ed *Editor) Items(of ListOf, back bool, yield func(i int, value unsafe.Poi
 	return ed.copyItems(object, t.item, back, yield)
 }
 
-// ItemCopies is Items for copies of the elements, which are the program's own.
+// ItemCopies is Items, but yields copies that belong to the program.
 func (ed *Editor) ItemCopies(of ListOf, yield func(i int, value unsafe.Pointer) bool) error {
 	object, t, err := ed.list(of)
 	if err != nil {

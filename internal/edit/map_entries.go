@@ -43,8 +43,8 @@ func (ed *Editor) Get(of MapOf, key, dst unsafe.Pointer) (bool, error) {
 	return true, nil
 }
 
-// Set stores a copy of the value under the key. The change begins before anything is looked at: one
-// who shares the transaction by mistake may come when it has ended.
+// Set stores a copy of the value under the key. It begins the change before it looks at anything: a
+// goroutine that shares the transaction by mistake may call Set after the end.
 func (ed *Editor) Set(of MapOf, key, value unsafe.Pointer) error {
 	if err := ed.writable(); err != nil {
 		return err
@@ -93,8 +93,8 @@ func (ed *Editor) Peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	return ed.peek(of, key)
 }
 
-// peek is Peek for a map that is not the first one of a reading transaction, and
-// for a key that a finder does not find.
+// peek is Peek for a map that is not the first one of a reading transaction, and for a key that the
+// finder of its binding has not found.
 func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := ed.Bind(of)
 	if err == nil {
@@ -119,8 +119,8 @@ func (ed *Editor) peek(of MapOf, key unsafe.Pointer) (unsafe.Pointer, error) {
 	return ed.lend(m.shape.Value, m.shape.ValueOf(entry), entry)
 }
 
-// lend returns what the program gets to see of a stored value, in the block with the
-// payload: itself, or, if it is Coded, a copy (LY9).
+// lend returns what the program sees of a stored value in the block with the payload: the value
+// itself, or a copy if it is Coded (LY9).
 func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Pointer, error) {
 	if !t.Coded() {
 		return value, nil
@@ -133,14 +133,14 @@ func (ed *Editor) lend(t *layout.Type, value, payload unsafe.Pointer) (unsafe.Po
 	return lent, ed.Blame(bounds, err)
 }
 
-// Entries walks the entries of a map as they are when the walk starts: it copies
-// each key to the variable whose address next returns, and passes the stored value, or
-// what is lent of it, to yield.
+// Entries walks the entries of a map as they are when the walk starts. It copies each key to the
+// variable whose address next returns, and passes the stored value, or a copy if it is Coded, to
+// yield.
 func (ed *Editor) Entries(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	return ed.entries(of, false, next, yield)
 }
 
-// Copies is Entries for copies of the values, which are the program's own.
+// Copies is Entries, but yields copies of the values that belong to the program.
 func (ed *Editor) Copies(of MapOf, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	return ed.entries(of, true, next, yield)
 }
@@ -153,7 +153,7 @@ func (ed *Editor) entries(of MapOf, copies bool, next func() unsafe.Pointer, yie
 	return ed.copyKeys(m, copies, next, yield, func(yield func(entry unsafe.Pointer) bool) error { return m.allPresent(ed, object, yield) })
 }
 
-// copyKeys passes the entries of a walk on as Entries does, or as Copies does.
+// copyKeys passes the entries of a walk on, as Entries or as Copies does.
 func (ed *Editor) copyKeys(m *Map, copies bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool, walk func(yield func(entry unsafe.Pointer) bool) error) error {
 	if !copies {
 		if err := m.shape.Value.CopyOnly(); err != nil {
@@ -202,8 +202,8 @@ func (ed *Editor) Len(of MapOf) (int, error) {
 	return int(n), err
 }
 
-// find returns the payload of the entry with the key, nil if there is none. It is
-// valid until the transaction ends.
+// find returns the payload of the entry with the key, nil if the map has none. It is valid until
+// the transaction ends.
 func (m *Map) find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (unsafe.Pointer, error) {
 	if m.sorted() {
 		return m.findSorted(ed, object, key)
@@ -220,22 +220,21 @@ func (m *Map) find(ed *Editor, object *format.MapObject, key unsafe.Pointer) (un
 	return trie.Get(ed.Reader, format.Link(object.Root), m.shape, hash, key)
 }
 
-// borrow says that pointers into the block with the payload are handed out to the
-// program.
+// borrow says that the program now has pointers into the block with the payload.
 func (ed *Editor) borrow(payload unsafe.Pointer) {
 	if ed.Write != nil {
 		ed.Write.Borrow(blockAt(payload))
 	}
 }
 
-// BorrowPart says that the program keeps pointers into the block of a part.
+// BorrowPart says that the program now has pointers into the block of a part.
 func (ed *Editor) BorrowPart(p StoredPart) {
 	if ed.Write != nil && p.Pointer != nil {
 		ed.Write.Borrow(format.Addr(p.Bounds.Lo - format.HeaderSize))
 	}
 }
 
-// blockAt returns the block with the payload, which is one that is read; 0 for nil.
+// blockAt returns the address of the block with the payload, which the reader mapped; 0 for nil.
 func blockAt(payload unsafe.Pointer) format.Addr {
 	if payload == nil {
 		return 0
@@ -260,7 +259,7 @@ func (m *Map) Set(ed *Editor, key, value unsafe.Pointer) error {
 	return m.set(ed, key, value)
 }
 
-// set stores an entry, within a change that has begun. It keeps no index.
+// set stores an entry, within a change that has begun. It does not change the indexes.
 func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	hash, err := m.Hash(key)
 	if err != nil {
@@ -272,7 +271,7 @@ func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	}
 	root, entry, old, err := m.Put(ed, format.Link(object.Root), hash, key, value)
 	if err != nil {
-		if isValueError(err) { // found before the tree was touched
+		if isValueError(err) { // found before any tree was changed
 			return err
 		}
 		return ed.Fail(err)
@@ -287,7 +286,7 @@ func (m *Map) set(ed *Editor, key, value unsafe.Pointer) error {
 	return nil
 }
 
-// isValueError reports whether storing failed for what was to be stored.
+// isValueError reports whether storing failed because of the key or the value.
 func isValueError(err error) bool {
 	return errors.Is(err, layout.ErrChanged) || errors.Is(err, layout.ErrTooLarge) || errors.As(err, new(*layout.UnstorableError)) || isHandleError(err)
 }
@@ -309,7 +308,7 @@ func (m *Map) remove(ed *Editor, key unsafe.Pointer) (bool, error) {
 	return m.takeOut(ed, key)
 }
 
-// takeOut removes an entry. It keeps no index.
+// takeOut removes an entry. It does not change the indexes.
 func (m *Map) takeOut(ed *Editor, key unsafe.Pointer) (bool, error) {
 	object, err := ed.entriesObject(m.index, m.kind)
 	if err != nil {
@@ -325,7 +324,7 @@ func (m *Map) takeOut(ed *Editor, key unsafe.Pointer) (bool, error) {
 	switch {
 	case err != nil && root == 0:
 		return false, ed.Fail(err)
-	case err != nil: // found before the tree was touched
+	case err != nil: // found before any tree was changed
 		return false, err
 	}
 	if block == 0 {
@@ -355,8 +354,8 @@ func (m *Map) all(ed *Editor, object *format.MapObject, yield func(entry unsafe.
 	return err
 }
 
-// freeze makes what the transaction has written unchangeable, until what it returns
-// is called: what it writes meanwhile is copied, never edited under a walk.
+// freeze makes the blocks that the transaction has written unchangeable until the returned function
+// is called: meanwhile the transaction copies them, so no walk sees an edit.
 func (ed *Editor) freeze() (thaw func()) {
 	if ed.Write == nil {
 		return func() {}

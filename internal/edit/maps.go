@@ -18,13 +18,13 @@ type Map struct {
 	index      uint64
 	kind       format.Kind
 	of         MapOf
-	key, value uint64 // as in the object: what names the stored types, and says whether there are indexes
+	key, value uint64 // as in the object: they name the stored types, and say whether the map has indexes
 	shape      *entry.Shape
 }
 
-// Bind returns the map that a handle names, for its Go types of keys and values.
-// The outcome is remembered by the space; what is compared then is that the
-// object still has the descriptors that were compared with the Go types.
+// Bind returns the map that a handle names, accessed by its Go types of keys and values. The Store
+// remembers the outcome of the comparison with the stored types. A later Bind compares only that
+// the object still has the descriptors of that comparison.
 func (ed *Editor) Bind(of MapOf) (*Map, *format.MapObject, error) {
 	if b := ed.binding(); b != nil && b.of == of {
 		return b.m, b.object, nil
@@ -65,7 +65,7 @@ func (ed *Editor) bindAny(of MapOf) (*Map, *format.MapObject, error) {
 	return m, object, nil
 }
 
-// fits reports whether m is of the object and the Go types.
+// fits reports whether m is the map of the object, bound to the Go types of of.
 func (m *Map) fits(of MapOf, object *format.MapObject) bool {
 	return m != nil && m.of == of && m.key == object.Key && m.value == object.Value
 }
@@ -98,7 +98,7 @@ func (ed *Editor) bind(of MapOf, object *format.MapObject) (*Map, error) {
 	return m, nil
 }
 
-// NewTree returns a map of the kind that is no object yet: what can be put into its tree.
+// NewTree returns a map of the kind that is not an object yet: entries can be put into its tree.
 func NewTree(kind format.Kind, shape *entry.Shape) *Map { return &Map{kind: kind, shape: shape} }
 
 // Shape returns the layout of the entries of a map of the types.
@@ -159,8 +159,8 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	return m, object, nil
 }
 
-// OpenMap returns the ID of the map with a name and the types of of, creating the map if a writing
-// transaction asks for one that is not there.
+// OpenMap returns the ID of the map with a name and the types of of. If no object has the name, a
+// writing transaction creates the map.
 func (ed *Editor) OpenMap(name string, of MapOf) (format.ID, error) {
 	return ed.OpenNamed(name, func(id format.ID) error {
 		of.ID = id
@@ -203,8 +203,8 @@ func (ed *Editor) newMap(kind format.Kind, keyIndex, valueIndex uint64) (uint64,
 	return index, nil
 }
 
-// writable begins a change, which EndChange ends, or returns an error if the transaction
-// cannot write. Whether it has ended is looked at after the change has begun: see Seize.
+// writable begins a change, which EndChange ends, or returns an error if the transaction cannot
+// write. It looks whether the transaction has ended only after the change has begun: see Seize.
 func (ed *Editor) writable() error {
 	if ed.Write == nil {
 		if err := ed.Err(); err != nil {

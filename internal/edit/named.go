@@ -11,8 +11,9 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// OpenNamed returns the ID of the object with a name. If it is there, bind compares
-// it with what the program expects; else create makes it, if the transaction writes.
+// OpenNamed returns the ID of the object with a name. If the name is taken, bind compares the
+// object with what the program expects; otherwise create makes the object, if the transaction
+// writes.
 func (ed *Editor) OpenNamed(name string, bind func(id format.ID) error, create func() (format.ID, error)) (format.ID, error) {
 	if err := ed.Err(); err != nil {
 		return 0, err
@@ -87,7 +88,7 @@ func (ed *Editor) putWord(index uint64, key string, word uint64) error {
 	return nil
 }
 
-// Named returns the index of the object with a name. There is none with the registry's.
+// Named returns the index of the object with a name. The name of the registry counts as free.
 func (ed *Editor) Named(name string) (uint64, bool, error) {
 	if name == registryName {
 		return 0, false, nil

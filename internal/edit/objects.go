@@ -7,9 +7,8 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// object returns the payload of an object of the kind; a *table.KindError, or
-// table.ErrNoObject, if there is none. A payload is adjacent to its header, so checking
-// the kind costs nothing.
+// object returns the payload of an object of the kind, or a *table.KindError, or table.ErrNoObject.
+// A payload is adjacent to its header, so checking the kind costs nothing.
 func (ed *Editor) object(index uint64, kind format.Kind) (unsafe.Pointer, error) {
 	if s := ed.store; s.trusting {
 		if word := s.finder.Word(format.Link(ed.State.Table), index); word != 0 {
@@ -22,7 +21,7 @@ func (ed *Editor) object(index uint64, kind format.Kind) (unsafe.Pointer, error)
 	return table.Object(ed.Reader, format.Link(ed.State.Table), index, kind)
 }
 
-// isKind reports whether the block with the payload is of the kind.
+// isKind reports whether the block with the payload has the kind.
 func isKind(payload unsafe.Pointer, kind format.Kind) bool {
 	return (*format.BlockHeader)(unsafe.Add(payload, -format.HeaderSize)).Kind() == kind
 }
@@ -50,7 +49,7 @@ func (ed *Editor) EditMap(index uint64, kind format.Kind) (*format.MapObject, er
 	return (*format.MapObject)(p), nil
 }
 
-// Touch changes nothing that is in the version, and makes it one that is published.
+// Touch makes the transaction publish a version although it changes nothing in it.
 func (ed *Editor) Touch() error {
 	_, err := ed.EditMap(ed.State.Catalog, format.KindMap)
 	return err
@@ -92,8 +91,8 @@ func (ed *Editor) addObject(a format.Addr) (uint64, error) {
 	return index, nil
 }
 
-// takeIndex returns the index of the next new object. Who applies changes says the indexes
-// himself.
+// takeIndex returns the index of the next new object. When changes are applied, the log decides the
+// index.
 func (ed *Editor) takeIndex() uint64 {
 	index := ed.State.NextIndex
 	if ed.role != applying {

@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-// setFlag writes a flag after all that was written before. What is read after it may be read
-// before others see it. This processor keeps the order of writes, and an atomic write would
-// cost as much as a compare-and-swap: it waits until all that was written before has reached
-// the caches. Of the compiler package queue says why that is enough (order_amd64.go).
+// setFlag stores a flag after all earlier stores. A load that follows may run before other
+// processors see the flag. This processor keeps the order of stores, and an atomic store would cost
+// as much as a compare-and-swap: it waits until all earlier stores have reached the caches. The
+// file order_amd64.go of package queue says why the compiler keeps the order too.
 func setFlag(word *atomic.Bool, on bool) {
 	n := uint32(0)
 	if on {

@@ -4,5 +4,5 @@ package edit
 
 import "sync/atomic"
 
-// setFlag writes a flag after all that was written before.
+// setFlag stores a flag after all earlier stores.
 func setFlag(word *atomic.Bool, on bool) { word.Store(on) }

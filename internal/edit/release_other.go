@@ -4,5 +4,5 @@ package edit
 
 import "sync/atomic"
 
-// release clears a word after all that was written before.
+// release clears a word after all earlier stores.
 func release(word *uintptr) { atomic.StoreUintptr(word, 0) }

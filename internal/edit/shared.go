@@ -7,25 +7,25 @@ import (
 	"github.com/everheap/everheap/internal/goroutine"
 )
 
-// A writing transaction belongs to one goroutine. Two that used it at once would leave
-// its trees half changed, and that would be committed. So, as a Go map does, it finds out:
-// each change says who makes it while it is made, and whoever comes upon another one
-// ends the transaction, for all. A goroutine that is inside a change may make others,
-// which happens where a change calls the program, to encode a value.
+// A writing transaction belongs to one goroutine. If two goroutines used it at once, they would
+// leave its trees half changed, and the commit would publish that. So the transaction detects it,
+// as a Go map does: each change enters its goroutine into a word while it runs, and a goroutine
+// that finds another one there makes the transaction fail for both. A goroutine inside a change may
+// make further changes: this happens where a change calls the program, to encode a value.
 //
-// The word is taken by a compare-and-swap, so of two changes one always sees the other.
-// A read looks at the word when it begins.
+// A change takes the word with a compare-and-swap, so of two concurrent changes one always sees the
+// other. A read looks at the word when it begins.
 
-// using says which goroutine changes a writing transaction at the moment.
+// using says which goroutine is changing a writing transaction.
 type using struct {
-	by    uintptr     // goroutine; 0: none. It is read and taken atomically
-	depth int32       // of its changes inside a change
-	found atomic.Bool // another one has come upon it
+	by    uintptr     // goroutine, 0 if none; accessed atomically
+	depth int32       // how many of its changes are inside another change
+	found atomic.Bool // another goroutine came while one was inside
 }
 
 // BeginChange begins a change; EndChange must follow if it returns nil.
 func (ed *Editor) BeginChange() error {
-	if ed.alone { // it has no handle that could be shared
+	if ed.alone { // without a handle, no other goroutine can share it
 		return nil
 	}
 	me := goroutine.ID()
@@ -50,8 +50,8 @@ func (ed *Editor) EndChange() {
 	}
 }
 
-// shared returns an error if another goroutine changes the transaction right now, or if
-// two have used it at once before.
+// shared returns an error if another goroutine is changing the transaction right now, or if two
+// have used it at once before.
 func (ed *Editor) shared() error {
 	if by := atomic.LoadUintptr(&ed.using.by); by != 0 && by != goroutine.ID() {
 		ed.using.found.Store(true)
@@ -62,9 +62,10 @@ func (ed *Editor) shared() error {
 	return nil
 }
 
-// Seize ends the use of the transaction by others, which has ended: who is in the middle
-// of a change is waited for, since what it writes would be somebody else's soon; and
-// none begins another one. It returns ErrShared if two have used it at once.
+// Seize keeps other goroutines from using the transaction, which has ended. If one is in the middle
+// of a change, Seize waits for it, since the blocks that the change writes will soon belong to
+// another transaction; and no goroutine can begin another change. Seize returns ErrShared if two
+// goroutines have used the transaction at once.
 func (ed *Editor) Seize() error {
 	if ed.alone {
 		return nil

@@ -8,10 +8,10 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// A sorted map is a Map whose entries are in a B+tree instead of a hash trie. What
-// differs is in this file.
+// A sorted map is a Map whose entries are in a B+tree instead of a hash trie. This file has what
+// differs.
 
-// kind returns what the object of a map is.
+// kind returns the kind of the map's object.
 func (of *MapOf) kind() format.Kind {
 	if of.Sorted {
 		return format.KindSorted
@@ -19,11 +19,11 @@ func (of *MapOf) kind() format.Kind {
 	return format.KindMap
 }
 
-// sorted reports whether the map is one.
+// sorted reports whether the map is sorted.
 func (m *Map) sorted() bool { return m.kind == format.KindSorted }
 
-// Hash returns the hash of a key, 0 in a sorted map; an error if there can be no such
-// key, as NaN.
+// Hash returns the hash of a key, 0 in a sorted map. It is an error if no entry can have the key,
+// as with NaN.
 func (m *Map) Hash(key unsafe.Pointer) (uint64, error) {
 	if m.sorted() {
 		return 0, m.shape.CheckOrder(key)
@@ -55,7 +55,7 @@ func (m *Map) findSorted(ed *Editor, object *format.MapObject, key unsafe.Pointe
 	return btree.Get(ed.Reader, format.Link(object.Root), m.shape, key)
 }
 
-// Bound is an end of a range of keys.
+// Bound is one end of a range of keys.
 type Bound = btree.Bound
 
 // BoundKind says which side of its key a bound of a program is on.
@@ -68,8 +68,8 @@ const (
 	Excluding
 )
 
-// PrefixEnd returns the least string that is greater than all strings that begin with p; ok is
-// false if there is none.
+// PrefixEnd returns the least string that is greater than every string that begins with p; ok is
+// false if no string is.
 func PrefixEnd[K ~string](p K) (end K, ok bool) {
 	for i := len(p); i > 0; i-- {
 		if c := p[i-1]; c < 0xff {
@@ -79,8 +79,8 @@ func PrefixEnd[K ~string](p K) (end K, ok bool) {
 	return "", false
 }
 
-// Range walks the entries between two bounds in order, or from the last one back, as
-// they are when the walk starts; see Entries.
+// Range walks the entries between two bounds as they are when the walk starts, in order or from the
+// last one back; see Entries.
 func (ed *Editor) Range(of MapOf, from, to Bound, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	m, object, err := ed.Bind(of)
 	if err != nil {
@@ -124,9 +124,9 @@ func (ed *Editor) Rank(of MapOf, key unsafe.Pointer) (uint64, error) {
 	return m.rank(ed, object, key)
 }
 
-// Nth copies the key of the entry of a sorted map with i keys before it to the variable
-// at dst, or, if back is set, of the one with i keys behind it, and returns its stored
-// value; nil if there is none.
+// Nth copies the key of an entry of a sorted map to the variable at dst, and returns its stored
+// value. It is the entry that has i entries before it, or, with back, after it; nil if there is no
+// such entry.
 func (ed *Editor) Nth(of MapOf, i int, back bool, dst unsafe.Pointer) (unsafe.Pointer, error) {
 	m, object, err := ed.Bind(of)
 	if err == nil {

@@ -11,18 +11,18 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// Store is what all editors of a space have in common: what was found out about types and
-// about versions, and how blocks are read.
+// Store is shared by all editors of a space: it keeps what they found out about types and versions,
+// and how to read blocks.
 type Store struct {
 	header      *format.Header
-	hashBits    uint                     // how many bits of hashes are used; 0: all
-	verified    heap.Reader              // of what was verified before
-	trusting    bool                     // what is read is not verified
-	finder      vector.Finder            // if trusting
+	hashBits    uint                     // how many bits of hashes count; 0: all
+	verified    heap.Reader              // reads blocks that were verified before
+	trusting    bool                     // reads do not verify checksums
+	finder      vector.Finder            // set if trusting
 	Catalog     *entry.Shape             // of the space's own maps
 	types       sync.Map                 // uint64 -> *layout.Type: stored descriptors, by index
-	bound       [256]atomic.Pointer[Map] // to Go types
-	untyped     [64]atomic.Pointer[Map]  // to no Go types
+	bound       [256]atomic.Pointer[Map] // maps bound to Go types
+	untyped     [64]atomic.Pointer[Map]  // maps by their stored types
 	lately      lately
 	typed       typedCache
 	CheckHandle entry.CheckHandle
@@ -33,17 +33,17 @@ type Store struct {
 	takeIndex func(least uint64) uint64
 }
 
-// Open sets it up for a space. r is what versions are read by; verified reads what was verified
-// before. Of hashes so many bits are used; 0 is all. Attach must come before.
+// Open prepares the store for a space, after Attach. r reads versions; verified reads blocks that
+// were verified before. hashBits is how many bits of each hash count; 0 is all.
 func (s *Store) Open(header *format.Header, r *heap.Reader, verified heap.Reader, hashBits uint) {
 	s.header, s.hashBits, s.verified = header, hashBits, verified
 	s.finder, s.trusting = vector.NewFinder(r)
 	s.Catalog = s.Shape(object.OwnTypes())
 }
 
-// Attach sets the functions that it calls. check is the CheckHandle of whoever writes;
-// takeIndex returns an index for a new object, not below the least one, that no other object
-// of the space gets or has got.
+// Attach sets the functions that the store calls. check is the CheckHandle of the transaction that
+// writes. takeIndex returns an index for a new object that is at least least, and that no other
+// object of the space has, had or will get.
 func (s *Store) Attach(check entry.CheckHandle, takeIndex func(least uint64) uint64) {
 	s.CheckHandle, s.takeIndex = check, takeIndex
 }

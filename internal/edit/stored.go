@@ -13,12 +13,11 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// Stored is an object that is accessed by its stored types alone, for programs that
-// have no Go types for it, in one transaction. Keys and values are pointers to values
-// of its types.
+// Stored is an object that one transaction accesses by its stored types alone, for programs that
+// have no Go types for it. Keys and values are pointers to values of the stored types.
 type Stored struct {
 	Kind  string
-	Key   *layout.Type // of a list int, of a value without keys nil
+	Key   *layout.Type // int for a list, nil for a single value
 	Value *layout.Type
 	Count uint64
 	StoredAccess
@@ -27,10 +26,11 @@ type Stored struct {
 	kind       format.Kind
 	valueIndex uint64 // of the descriptor of the values
 	layout     object.Layout
-	ofMap      storedMap // the access to a map
+	ofMap      storedMap // StoredAccess of a map
 }
 
-// StoredAccess is what can be done to an object of whatever kind.
+// StoredAccess has the operations on an object of any kind; those that a kind does not have return
+// an error.
 type StoredAccess interface {
 	// Get returns the value of a key, nil if there is none.
 	Get(key unsafe.Pointer) (StoredPart, error)
@@ -40,23 +40,23 @@ type StoredAccess interface {
 	Delete(key unsafe.Pointer) (bool, error)
 	// All walks the keys and values, as they are when the walk starts.
 	All(yield func(key, value StoredPart) bool) error
-	// Range is All of what lies between two keys, in order or from the last one back.
+	// Range is All for the keys between two bounds, in order or from the last one back.
 	Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error
 	// Append adds a value at the end of a list.
 	Append(value unsafe.Pointer) error
 	// Rank returns how many keys are less than a key.
 	Rank(key unsafe.Pointer) (uint64, error)
-	// Nth returns the entry with i keys before it; without pointers if there is none.
+	// Nth returns the entry with i keys before it; its pointers are nil if there is none.
 	Nth(i uint64) (key, value StoredPart, err error)
 }
 
-// StoredPart is a key or a value, and the limits of the block that it lies in.
+// StoredPart is a key or a value, and the limits of its block.
 type StoredPart struct {
 	Pointer unsafe.Pointer
 	Bounds  layout.Bounds
 }
 
-// everywhere are the bounds of what lies in Go memory.
+// everywhere are the bounds for values in Go memory.
 var everywhere = layout.Bounds{Lo: 0, Hi: ^uintptr(0)}
 
 // Stored returns an object by its stored types.
@@ -84,17 +84,17 @@ func (ed *Editor) Stored(id format.ID) (*Stored, error) {
 	return s, nil
 }
 
-// LayoutOf returns how the entries of an object, or its elements, or itself are laid out, or which type it
-// is if it is a descriptor.
+// LayoutOf returns the layout of the entries or elements of an object, or of a single value; if the
+// object is a descriptor, it returns the type.
 func (ed *Editor) LayoutOf(id format.ID) (object.Layout, *layout.Type) {
 	if s, err := ed.Stored(id); err == nil {
 		return s.layout, nil
 	}
-	t, _ := ed.StoredType(id.Index()) // else it is neither
+	t, _ := ed.StoredType(id.Index()) // nil if it is no descriptor
 	return object.Layout{}, t
 }
 
-// Borrow says that the program keeps pointers into the block of a part.
+// Borrow says that the program now has pointers into the block of a part.
 func (s *Stored) Borrow(p StoredPart) { s.ed.BorrowPart(p) }
 
 // storedMap is a map, sorted or not.
@@ -154,7 +154,7 @@ func (s *storedMap) Range(from, to Bound, back bool, yield func(key, value Store
 
 func (s *storedMap) Append(unsafe.Pointer) error { return errNoEnd }
 
-// errNoEnd says that there is no end at which something could be added.
+// errNoEnd is the error of Append to an object that is no list.
 var errNoEnd = errors.New("only a list has an end to append to; set a key instead")
 
 func (s *storedMap) Rank(key unsafe.Pointer) (uint64, error) {
@@ -188,11 +188,10 @@ func (s *storedMap) Nth(i uint64) (key, value StoredPart, err error) {
 	return StoredPart{s.m.shape.KeyOf(e), bounds}, StoredPart{s.m.shape.ValueOf(e), bounds}, nil
 }
 
-// errNoOrder says that keys have no order.
+// errNoOrder is the error for a rank in a map that is not sorted.
 var errNoOrder = errors.New("a map has no order: only a sorted map and a list have ranks")
 
-// storedList is a list. Its keys are indexes; who sets the one after the last
-// appends.
+// storedList is a list. Its keys are indexes; setting the index after the last one appends.
 type storedList struct {
 	ed    *Editor
 	index uint64
@@ -240,7 +239,7 @@ func (s *storedList) Delete(key unsafe.Pointer) (bool, error) {
 		return false, err
 	}
 	if uint64(i) != object.Count-1 {
-		return false, fmt.Errorf("only the last element of a list can be deleted, which has index %d", object.Count-1)
+		return false, fmt.Errorf("only the last element of a list can be deleted, at index %d", object.Count-1)
 	}
 	return true, s.ed.truncate(s.index, uint64(i))
 }
@@ -257,8 +256,8 @@ func (s *storedList) All(yield func(key, value StoredPart) bool) error {
 	})
 }
 
-// Range counts what lies between two indexes: a list may change while it is walked, the
-// walk does not.
+// Range counts the elements between two bounds first: the list may change during the walk, the walk
+// does not.
 func (s *storedList) Range(from, to Bound, back bool, yield func(key, value StoredPart) bool) error {
 	object, err := s.ed.listObject(s.index)
 	if err != nil {
@@ -322,7 +321,7 @@ func (s *storedList) Nth(i uint64) (key, value StoredPart, err error) {
 	return StoredPart{unsafe.Pointer(&n), everywhere}, value, nil
 }
 
-// storedValue is a value that references lead to. It has no keys.
+// storedValue is a single value. It has no keys.
 type storedValue struct {
 	ed    *Editor
 	index uint64
@@ -364,7 +363,7 @@ func (s *storedValue) Rank(unsafe.Pointer) (uint64, error) { return 0, errNoKeys
 
 func (s *storedValue) Nth(uint64) (key, value StoredPart, err error) { return key, value, errNoKeys }
 
-// errNoKeys says that there are no keys.
+// errNoKeys is the error for a rank of a single value.
 var errNoKeys = errors.New("a single value has no keys, hence no ranks")
 
 func (s *storedValue) All(yield func(key, value StoredPart) bool) error {

@@ -7,8 +7,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Two pairs with one place are remembered both; what is not there is not found, nor a
-// pair under the type or the descriptor of another.
+// The cache remembers two pairs that share a place. It finds no pair that was not remembered, and
+// no pair under the type or the descriptor of another.
 func TestTypedCache_TwoInOnePlace(t *testing.T) {
 	var c typedCache
 	type one struct{ A int }
@@ -33,7 +33,7 @@ func TestTypedCache_TwoInOnePlace(t *testing.T) {
 	if c.find(a, 5+512) != nil || c.find(b, 5) == first || c.find(a, index) == second {
 		t.Error("a pair is found under another")
 	}
-	// The first word of a value leads to the same places.
+	// The first word of a value finds the same places.
 	for _, pair := range []*typed{first, second} {
 		found := c.near(pair.first).Load().is(pair.of, pair.first) || c.far(pair.of, pair.first).Load().is(pair.of, pair.first)
 		if !found {

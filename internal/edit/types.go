@@ -9,9 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// StoredType returns the type whose descriptor is the object with the index. A
-// descriptor never changes and its index is never used again, so it is decoded
-// once.
+// StoredType returns the type whose descriptor is the object with the index. A descriptor never
+// changes, and its index is never used again, so the Store decodes each one once.
 func (ed *Editor) StoredType(index uint64) (*layout.Type, error) {
 	if t, ok := ed.store.types.Load(index); ok {
 		return t.(*layout.Type), nil
@@ -42,8 +41,8 @@ func (ed *Editor) StoredType(index uint64) (*layout.Type, error) {
 	return t, nil
 }
 
-// fresh is what a transaction knows of the types that it has stored itself. Others
-// learn of them when it has committed.
+// fresh has the types that the transaction itself has stored. Other transactions find them once it
+// has committed.
 type fresh struct {
 	types []freshType
 	typed []*typed
@@ -54,7 +53,7 @@ type freshType struct {
 	typ   *layout.Type
 }
 
-// reset forgets all.
+// reset empties it.
 func (f *fresh) reset() {
 	clear(f.types)
 	clear(f.typed)

@@ -9,11 +9,10 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// A value that references lead to is one block, and the object table leads to it: a
-// change writes a new block and copies the way up through the table. The first word
-// of the block says that it is a value, and of which type; so to follow a reference
-// takes the look into the table, and one comparison in the cache line where the value
-// begins.
+// A single value is one block, whose address stands in the object table: a change writes a new
+// block and copies the path through the table. The first word of the block says that it is a value,
+// and names its type. So following a reference takes a search in the table, and one comparison in
+// the cache line where the value begins.
 
 // RefOf names a value and the Go type by which it is accessed.
 type RefOf struct {
@@ -21,7 +20,7 @@ type RefOf struct {
 	Value layout.Identity
 }
 
-// value returns the payload of the object that a reference leads to, and its type.
+// value returns the payload of the object that a reference names, and its type.
 func (ed *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
 	s := ed.store
 	if s.trusting && of.ID.Tag() == s.header.Tag && ed.Err() == nil {
@@ -37,7 +36,7 @@ func (ed *Editor) value(of RefOf) (unsafe.Pointer, *typed, error) {
 	return ed.valueOf(of)
 }
 
-// valueOf is value for what is looked at for the first time, or is not there.
+// valueOf is value for the first look at an object, and for an object that does not exist.
 func (ed *Editor) valueOf(of RefOf) (unsafe.Pointer, *typed, error) {
 	if err := ed.usable(of.ID); err != nil {
 		return nil, nil, err
@@ -60,12 +59,12 @@ func (ed *Editor) Birth(of RefOf) (format.Version, error) {
 	return (*format.BlockHeader)(unsafe.Add(p, -format.HeaderSize)).Birth(), nil
 }
 
-// PeekValue returns the stored value itself, or a copy if it is Coded; an error is a panic with an Abort. The
-// type is T if of is a *T, so that a caller needs few instructions. In the
-// usual case it is all here: what a program does for each reference that it follows.
-// One subtraction tells that the tag of the ID is that of the space, and leaves the
-// index: with another tag it is greater than any. One comparison tells that the object
-// is a value, and of a type that is T.
+// PeekValue returns the stored value itself, or a copy if it is Coded; it panics with an Abort on
+// an error. The type is T if of is a *T: a caller needs few instructions to pass it. The usual case
+// needs no other function, since programs call PeekValue for each reference that they follow. One
+// subtraction checks that the tag of the ID is that of the space, and leaves the index: with
+// another tag the difference is greater than any index. One comparison checks that the object is a
+// value and that its type is T.
 func (ed *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
 	typ := layout.IdentityOfPointer(of)
 	if refs := ed.refSearch(); refs != nil {
@@ -86,8 +85,8 @@ func (ed *Editor) PeekValue(id format.ID, of any) unsafe.Pointer {
 	return ed.peekValue(RefOf{id, typ})
 }
 
-// peekValue is PeekValue in a transaction that writes, and for what is looked at for
-// the first time, or is not there.
+// peekValue is PeekValue for a writing transaction, for the first look at a value, and for a value
+// that does not exist.
 func (ed *Editor) peekValue(of RefOf) unsafe.Pointer {
 	p, t, err := ed.value(of)
 	if err != nil {
@@ -117,7 +116,7 @@ func (ed *Editor) ReadValue(of RefOf, dst unsafe.Pointer) error {
 	return ed.Blame(bounds, t.value.Type.CopyOut(dst, t.value.ValueOf(p), bounds))
 }
 
-// WriteValue makes a copy of the variable at src the value.
+// WriteValue replaces the value by a copy of the variable at src.
 func (ed *Editor) WriteValue(of RefOf, src unsafe.Pointer) error {
 	if err := ed.writable(); err != nil {
 		return err
@@ -133,7 +132,7 @@ func (ed *Editor) WriteValue(of RefOf, src unsafe.Pointer) error {
 	return ed.setValue(of.ID.Index(), p, t.value, *(*uint64)(p), src)
 }
 
-// setValue replaces a value, whose payload is old. word is the first one of the new one.
+// setValue replaces a value, whose payload is old. word is the first word of the new block.
 func (ed *Editor) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, word uint64, src unsafe.Pointer) error {
 	a, err := ed.newCell(cell, word, src)
 	if err != nil {
@@ -151,8 +150,8 @@ func (ed *Editor) setValue(index uint64, old unsafe.Pointer, cell *entry.Cell, w
 	return nil
 }
 
-// newCell writes a block with a value. An error that is due to the value leaves the
-// transaction usable.
+// newCell writes a block with a value. After an error because of the value, the transaction can
+// continue.
 func (ed *Editor) newCell(cell *entry.Cell, word uint64, src unsafe.Pointer) (format.Addr, error) {
 	a, err := cell.New(ed.Write, word, src)
 	if err != nil && !isValueError(err) {
@@ -192,8 +191,8 @@ func (ed *Editor) newValue(cell *entry.Cell, typeIndex uint64, src unsafe.Pointe
 	return index, nil
 }
 
-// OpenValue returns the ID of the value with a name, making it, as a copy of the
-// variable at initial, if a writing transaction asks for one that is not there.
+// OpenValue returns the ID of the value with a name. If no object has the name, a writing
+// transaction makes the value, as a copy of the variable at initial.
 func (ed *Editor) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
 	return ed.OpenNamed(name, func(id format.ID) error {
 		_, _, err := ed.value(RefOf{id, of})

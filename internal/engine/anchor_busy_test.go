@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Whoever needs an anchor while others write all slots waits for one of them; if they
-// stand still, he is told.
+// An anchor waits for a slot while other processes write all of them. If those processes are
+// suspended, it returns an error.
 func TestAnchor_WaitsForASlot(t *testing.T) {
 	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20, Manual: true})
 	if err != nil {

@@ -17,8 +17,7 @@ import (
 
 var wordType = layout.IdentityOf[uint64]()
 
-// recovered makes everything durable, and opens the space as it is after a loss of
-// power then.
+// recovered makes everything durable, and opens the space as after a loss of power at that moment.
 func recovered(t *testing.T, dir string, sp *Space) *Space {
 	t.Helper()
 	if err := sp.Sync(); err != nil {
@@ -62,8 +61,8 @@ func wordOf(t *testing.T, sp *Space, id format.ID) (word uint64) {
 	return word
 }
 
-// Whatever a transaction does to lists and values, set and dropped and set again, is
-// what its record in the journal leads to.
+// A transaction sets, drops and sets again lists and values in any order: a recovery makes the same
+// contents from its record in the journal.
 func TestRecover_ListsAndValues(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -75,7 +74,7 @@ func TestRecover_ListsAndValues(t *testing.T) {
 		lists, values := map[format.ID][]uint64{}, map[format.ID]uint64{}
 		for range 1 + r.IntN(6) {
 			err := sp.Change(false, func(tx *Tx) error {
-				for range []int{1, 10, 6000}[r.IntN(3)] { // the last makes the list of changes be compacted
+				for range []int{1, 10, 6000}[r.IntN(3)] { // 6000 changes are enough for the list of changes to be compacted
 					changeListsAndValues(t, tx, r, lists, values)
 				}
 				return nil
@@ -87,7 +86,7 @@ func TestRecover_ListsAndValues(t *testing.T) {
 		sp = recovered(t, dir, sp)
 		for id, want := range lists {
 			if got := wordsOf(t, sp, id); !slices.Equal(got, want) {
-				t.Errorf("seed %d: recovered a list of %d words that is not the one of %d", seed, len(got), len(want))
+				t.Errorf("seed %d: recovered a list of %d words, want the one of %d", seed, len(got), len(want))
 			}
 		}
 		for id, want := range values {
@@ -138,7 +137,7 @@ func changeListsAndValues(t *testing.T, tx *Tx, r *rand.Rand, lists map[format.I
 	}
 }
 
-// anyOf returns a key of a model; it does not depend on the order of maps.
+// anyOf returns a random key of a model, whatever order Go ranges over the map in.
 func anyOf[V any](r *rand.Rand, m map[format.ID]V) (id format.ID) {
 	if len(m) == 0 {
 		return 0
@@ -151,7 +150,7 @@ func anyOf[V any](r *rand.Rand, m map[format.ID]V) (id format.ID) {
 	return keys[r.IntN(len(keys))]
 }
 
-// Changes that cannot be are errors, whatever they say, and nothing has changed.
+// A change that cannot be applied is an error, whatever its bytes are, and nothing has changed.
 func TestApply_DamagedChanges(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, err := Open(dir, Options{MaxSize: 64 << 20, Manual: true})
@@ -191,30 +190,30 @@ func TestApply_DamagedChanges(t *testing.T) {
 		arg     uint64
 		payload []byte
 	}{
-		"a kind that there is not":           {100, list.Index(), 0, 0, nil},
-		"a new list of no type":              {format.OpNewList, next, 0, list.Index(), nil},
-		"a new list under an index in use":   {format.OpNewList, list.Index(), 0, typeIndex, nil},
-		"a new value of no type":             {format.OpNewValue, next, 1000, list.Index(), good},
-		"a new value of another type":        {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(1), 0, 0)},
-		"a new value that is cut":            {format.OpNewValue, next, 1000, typeIndex, good[:16]},
-		"a new value that points outside":    {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(typeIndex), 5000, 2, 0)},
-		"a new value under an index in use":  {format.OpNewValue, ref.Index(), 1000, typeIndex, good},
-		"a value that is not there":          {format.OpSetValue, next, 1000, 0, good},
-		"a value without a payload":          {format.OpSetValue, ref.Index(), 0, 0, nil},
-		"a value that does not say its type": {format.OpSetValue, ref.Index(), 1000, 0, word(typeIndex, 0, 0)},
-		"a value that is a list":             {format.OpSetValue, list.Index(), 1000, 0, good},
-		"an element of a value":              {format.OpAppend, ref.Index(), 1000, 0, good[8:]},
-		"an element with a gap before it":    {format.OpAppend, list.Index(), 1000, 1, good[8:]},
-		"an element that is cut":             {format.OpAppend, list.Index(), 1000, 0, good[8:16]},
-		"an element that is not there":       {format.OpSetItem, list.Index(), 1000, 0, good[8:]},
-		"a truncation to more":               {format.OpTruncate, list.Index(), 0, 1, nil},
-		"a truncation of a value":            {format.OpTruncate, ref.Index(), 0, 0, nil},
-		"no object that is to go":            {format.OpDrop, ref.Index(), 0, 0, nil},
-		"an object that is gone":             {format.OpDrop, next, 0, 1, nil},
-		"one of several that is gone":        {format.OpDrop, ref.Index(), 0, 1 | 1<<(next-ref.Index()), nil},
-		"an object beyond all indexes":       {format.OpDrop, format.AddrMask, 0, 2, nil},
-		"the names are to go":                {format.OpDrop, format.CatalogIndex, 0, 1, nil},
-		"a type is to go":                    {format.OpDrop, typeIndex, 0, 1, nil},
+		"an unknown kind of change":           {100, list.Index(), 0, 0, nil},
+		"a new list of no type":               {format.OpNewList, next, 0, list.Index(), nil},
+		"a new list under an index in use":    {format.OpNewList, list.Index(), 0, typeIndex, nil},
+		"a new value of no type":              {format.OpNewValue, next, 1000, list.Index(), good},
+		"a new value of another type":         {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(1), 0, 0)},
+		"a new value that is cut":             {format.OpNewValue, next, 1000, typeIndex, good[:16]},
+		"a new value that points outside":     {format.OpNewValue, next, 1000, typeIndex, word(format.MakeValueType(typeIndex), 5000, 2, 0)},
+		"a new value under an index in use":   {format.OpNewValue, ref.Index(), 1000, typeIndex, good},
+		"a value that does not exist":         {format.OpSetValue, next, 1000, 0, good},
+		"a value without a payload":           {format.OpSetValue, ref.Index(), 0, 0, nil},
+		"a value that does not name its type": {format.OpSetValue, ref.Index(), 1000, 0, word(typeIndex, 0, 0)},
+		"a value that is a list":              {format.OpSetValue, list.Index(), 1000, 0, good},
+		"an element of a value":               {format.OpAppend, ref.Index(), 1000, 0, good[8:]},
+		"an element with a gap before it":     {format.OpAppend, list.Index(), 1000, 1, good[8:]},
+		"an element that is cut":              {format.OpAppend, list.Index(), 1000, 0, good[8:16]},
+		"an element that does not exist":      {format.OpSetItem, list.Index(), 1000, 0, good[8:]},
+		"a truncation to more":                {format.OpTruncate, list.Index(), 0, 1, nil},
+		"a truncation of a value":             {format.OpTruncate, ref.Index(), 0, 0, nil},
+		"a drop of no object":                 {format.OpDrop, ref.Index(), 0, 0, nil},
+		"a drop of a dropped object":          {format.OpDrop, next, 0, 1, nil},
+		"a drop of two, one dropped before":   {format.OpDrop, ref.Index(), 0, 1 | 1<<(next-ref.Index()), nil},
+		"a drop beyond all indexes":           {format.OpDrop, format.AddrMask, 0, 2, nil},
+		"a drop of the catalog":               {format.OpDrop, format.CatalogIndex, 0, 1, nil},
+		"a drop of a type":                    {format.OpDrop, typeIndex, 0, 1, nil},
 	} {
 		for _, anyhow := range []bool{false, true} {
 			err := sp.Change(false, func(tx *Tx) error {
@@ -232,13 +231,13 @@ func TestApply_DamagedChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	next = empty.Index() + 1
-	err = sp.Change(false, func(tx *Tx) error { // a value without bytes needs no payload
+	err = sp.Change(false, func(tx *Tx) error { // an empty value needs no payload
 		return apply.New(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(format.OpAppend, empty.Index()), Addr: 1000}, nil)
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	err = sp.Change(false, func(tx *Tx) error { // and these can be
+	err = sp.Change(false, func(tx *Tx) error { // these can be applied
 		a := apply.New(&tx.Editor)
 		for _, c := range []struct {
 			kind       format.OpKind

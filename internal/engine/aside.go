@@ -5,7 +5,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// compare emits the changes of a version that is about to be published, and does not list them.
+// compare emits the changes of a version that is about to be published without a list of its
+// changes.
 func (sp *Space) compare(base, state *format.State, put func(h format.OpHead, payload []byte) error) error {
 	if err := sp.Checkpoints.Emit(base, state, put); err != nil {
 		return err

@@ -10,13 +10,13 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Scope says where an act on the objects of a space happens: in a transaction; or alone, each
-// act in a transaction of its own. There is no handle on those, hence no allocation; those
-// that change something are as durable as the scope says, and part of the transaction of the
-// goroutine's Resumption if it has one: see Space.Change. What an act does is said at the
-// method of Tx.
+// Scope says in which transaction an operation on the objects of a space runs: in a given one, or
+// alone, in a transaction of its own. A transaction of its own has no handle, so Go allocates
+// nothing. If it changes something, it is as durable as the scope says; and if the goroutine has a
+// Resumption, it joins that one's transaction: see Space.Change. The methods of Tx document the
+// operations.
 type Scope struct {
-	tx      *Tx // nil: alone
+	tx      *Tx // nil: each operation in a transaction of its own
 	sp      *Space
 	durable bool
 }
@@ -24,7 +24,7 @@ type Scope struct {
 // Scope returns the transaction as a scope.
 func (tx *Tx) Scope() Scope { return Scope{tx: tx} }
 
-// Alone returns the scope in which each act is a transaction of its own.
+// Alone returns the scope in which each operation is a transaction of its own.
 func (sp *Space) Alone(durable bool) Scope { return Scope{sp: sp, durable: durable} }
 
 // Get is Tx.Get.
@@ -57,7 +57,7 @@ func (a Scope) Len(of edit.MapOf) (int, error) {
 
 // count is Scope.Len alone.
 func (sp *Space) count(of edit.MapOf) (n int, err error) {
-	var tx Tx // not by look, which has to put it on the heap; so do those below
+	var tx Tx // look would make it escape to the heap; the functions below do the same
 	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
 	if err := tx.view(sp); err != nil {
 		return 0, err
@@ -127,7 +127,7 @@ func (sp *Space) readValue(of edit.RefOf, dst unsafe.Pointer) (err error) {
 	return err
 }
 
-// drop ends a reading transaction that nobody else knows: it need not look ended.
+// drop ends a reading transaction that nothing else refers to: it need not be marked as ended.
 func (tx *Tx) drop() { tx.sp.Live.TryRelease(&tx.hold) }
 
 // Set is Tx.Set.
@@ -150,7 +150,7 @@ func (a Scope) Delete(of edit.MapOf, key unsafe.Pointer) (removed bool, err erro
 	return removed, err
 }
 
-// Edit runs fn, which changes something, as one act.
+// Edit runs fn, which changes something, as one operation.
 func (a Scope) Edit(fn func(tx *Tx) error) error {
 	if a.tx != nil {
 		return fn(a.tx)
@@ -170,9 +170,9 @@ func (sp *Space) look(fn func(tx *Tx) error) (err error) {
 	return err
 }
 
-// Change runs fn in a writing transaction that has no handle outside fn, and, if
-// durable is set, waits until the outcome survives power loss. If the goroutine has a
-// Resumption, it is part of that one's transaction.
+// Change runs fn in a writing transaction that has no handle outside fn. If durable is set, it
+// waits until the outcome survives power loss. If the goroutine has a Resumption, fn joins that
+// one's transaction.
 func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
 	if r := sp.Resumption(); r != nil {
 		return r.join(durable, fn)
@@ -180,7 +180,7 @@ func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
 	return sp.changeAlone(durable, fn)
 }
 
-// changeAlone is Change for what is a transaction of its own in any case.
+// changeAlone is Change, always as a transaction of its own.
 func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	if s := sp.beginSpan(context.Background(), false); s != nil {
 		return sp.changeTraced(s, durable, fn)
@@ -200,7 +200,7 @@ func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
 	return sp.durable.Await(version)
 }
 
-// change is changeNow, and tells of it who wants to be told.
+// change is changeNow, and reports the transaction to the traces if there are any.
 func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
 	if s := sp.beginSpan(ctx, false); s != nil {
 		return sp.traced(s, fn)
@@ -208,9 +208,9 @@ func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version for
 	return sp.changeNow(ctx, fn)
 }
 
-// changeNow runs one operation in a writing transaction, in one guard from its beginning to
-// its end. The transaction's Tx is the space's own, used again and again; so nothing may
-// touch it once the turn was given to the next.
+// changeNow runs one operation in a writing transaction, under one guard from beginning to end. The
+// transaction's Tx is the space's own and is reused: nothing may touch it once the turn was given
+// to the next writer.
 func (sp *Space) changeNow(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {
 	tx := &sp.writes.tx
 	var c commitment
@@ -245,14 +245,14 @@ func (sp *Space) changeInBackground(ctx context.Context, fn func(tx *Tx) error) 
 	return sp.changeNow(ctx, fn)
 }
 
-// changeBare is changeInBackground for who changes no objects.
+// changeBare is changeInBackground for work that changes no objects.
 func (sp *Space) changeBare(ctx context.Context, fn func(w turn.Writing) error) (format.Version, error) {
 	return sp.changeInBackground(ctx, func(tx *Tx) error {
 		return fn(turn.Writing{Txn: tx.Write, State: tx.State, Base: tx.hold.State})
 	})
 }
 
-// changeBy is changeInBackground for who has a base to compare with.
+// changeBy is changeInBackground, and also passes the address of the base's state, to compare with.
 func (sp *Space) changeBy(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error) {
 	return sp.changeInBackground(ctx, func(tx *Tx) error { return fn(&tx.Editor, tx.hold.State) })
 }

@@ -14,17 +14,17 @@ import (
 
 const (
 	tickInterval  = 100 * time.Millisecond
-	aheadEarly    = 5 * time.Millisecond // between looks at what is waited for after the start,
-	aheadLooks    = 200                  // as many as that
+	aheadEarly    = 5 * time.Millisecond // between two looks at the page faults after the start,
+	aheadLooks    = 200                  // how many such looks there are
 	reapTicks     = 5                    // ticks between looks for dead members
 	idleTicks     = 10                   // ticks without a commit after which free space is handed over
-	anchorLoad    = 10                   // an anchor comes at the earliest after that many times the last one's duration
-	longJournal   = 64 << 20             // bytes since the newest anchor: time for another
-	urgentJournal = 96 << 20             // more than should be
-	pinnedBytes   = 4 << 20              // that old anchors keep from reuse: time for a new one, if it is a quarter of the heap, too
+	anchorLoad    = 10                   // an anchor takes at most 1/anchorLoad of the time: the next waits that many times as long as the last one took
+	longJournal   = 64 << 20             // bytes since the newest anchor from which on another is due
+	urgentJournal = 96 << 20             // bytes from which on an anchor is due at once
+	pinnedBytes   = 4 << 20              // if old anchors keep so many bytes, and a quarter of the heap, from reuse, a new one is due
 )
 
-// runBackground does what no transaction should have to wait for.
+// runBackground does the work that no transaction should have to wait for.
 func (sp *Space) runBackground() {
 	defer sp.Done.Done()
 	ticker := time.NewTicker(tickInterval)
@@ -54,7 +54,7 @@ func (sp *Space) runBackground() {
 	}
 }
 
-// runAhead makes the pages present, and the file as long, as transactions will need soon.
+// runAhead allocates the pages, and makes the file as long, as transactions will soon need.
 func (sp *Space) runAhead() {
 	defer sp.Done.Done()
 	for {
@@ -70,9 +70,9 @@ func (sp *Space) runAhead() {
 	}
 }
 
-// onTick ticks, and reports whether there is anything to be done any more.
+// onTick ticks, and reports whether the background has anything left to do.
 func (b *background) onTick() bool {
-	if b.sp.Forked() { // the runtime of a fork finds the parent's timers, and runs what waits for them
+	if b.sp.Forked() { // a fork inherits the parent's timers, and its runtime fires them
 		return false
 	}
 	err := b.sp.Guarded(b.tick)
@@ -84,19 +84,18 @@ func (b *background) onTick() bool {
 type background struct {
 	sp      *Space
 	n       uint64 // ticks
-	commits uint64 // of this process, at the last tick
-	idle    int    // ticks since they changed
+	commits uint64 // of this process until the last tick
+	idle    int    // ticks since commits changed
 	retry   time.Time
-	sweep   time.Duration // the last one took
-	pause   time.Duration // after a sweep that came to nothing
+	sweep   time.Duration // how long the last one took
+	pause   time.Duration // after a sweep that found nothing
 	swept   time.Time
 	ahead   readahead.Reader
 	journal durable.Rest
 	shrink  upkeep.Shrinking
 }
 
-// tick runs every tenth of a second. It is how a process finds out that live is lost in
-// which nobody does anything.
+// tick runs every tenth of a second. By it even an idle process finds out that live is lost.
 func (b *background) tick() error {
 	sp := b.sp
 	if !sp.Live.Look() {
@@ -119,7 +118,7 @@ func (b *background) tick() error {
 	}
 	sp.Note(b.tidy())
 	sp.Note(sp.Guarded(b.anchor))
-	replica := sp.Changes.IsReplica() // then none of what would publish a version (RP1)
+	replica := sp.Changes.IsReplica() // a replica does no work that would publish a version (RP1)
 	if !replica {
 		sp.Note(sp.Guarded(sp.Remover.Look))
 	}
@@ -136,10 +135,10 @@ func (b *background) tick() error {
 	return nil
 }
 
-// tidy reclaims what can be, hands over what is too much, and, when this process
-// is idle, nearly everything; and takes care of pending blocks that others left.
-// It uses the process's lists, so it takes the queue: if that is free, and now and
-// then in any case.
+// tidy reclaims blocks and hands over spare free space; when this process is idle it hands over
+// nearly all of it. It also reclaims pending blocks that ended processes left. It uses the
+// process's lists, so it needs the queue: it takes the queue if that is free, and every idleTicks
+// ticks it waits one tick for it.
 func (b *background) tidy() error {
 	sp := b.sp
 	if b.idle > idleTicks && b.n%idleTicks != 0 || sp.Live.Words().Clean.Load() != 0 {
@@ -153,7 +152,7 @@ func (b *background) tidy() error {
 		}
 	}
 	defer sp.Queue.Unlock()
-	if sp.Live.OwnsWriter() { // handed over after the waiter had given up
+	if sp.Live.OwnsWriter() { // a writer handed the lock over to a waiter that had given up
 		sp.Live.UnlockWriter()
 	}
 	return sp.UsingLists(func() error {
@@ -170,10 +169,10 @@ func (b *background) tidy() error {
 	})
 }
 
-// anchor writes an anchor if there is something new and the last one was long
-// enough ago, or the journal has grown long since: a recovery would have to replay
-// that; or old anchors keep much from its reuse. Anchors take no more than a tenth of the time, unless the journal gets so
-// long that its room becomes scarce.
+// anchor writes an anchor if there is something new and the last anchor was long enough ago; or if
+// the journal has become long since that anchor, since a recovery would have to replay it; or if
+// old anchors keep much space from reuse. Anchors take no more than a tenth of the time, unless the
+// journal gets so long that space for it becomes scarce.
 func (b *background) anchor() error {
 	sp := b.sp
 	interval := sp.options.AnchorInterval
@@ -203,8 +202,8 @@ func (b *background) anchor() error {
 	return err
 }
 
-// maybeSweep sweeps when somebody wishes it, or when what the dead had reserved
-// is worth it, but spends no more than a tenth of the time on it.
+// maybeSweep sweeps if a process has asked for a sweep, or if dead processes had reserved enough to
+// make one worth it. Sweeps take no more than a tenth of the time.
 func (b *background) maybeSweep() error {
 	w := b.sp.Live.Words()
 	wish := w.SweepWish.Load() != 0 || w.Leaked.Load() > max(16<<20, w.Carved.Load()/8) || b.n%idleTicks == 0 && b.sp.Checkpoints.Restored()
@@ -214,7 +213,7 @@ func (b *background) maybeSweep() error {
 	began, before := time.Now(), w.Swept.Load()
 	_, err := b.sp.Sweep()
 	b.swept, b.sweep = time.Now(), time.Since(began)
-	switch { // every try makes all processes forget what they had
+	switch { // every try makes all processes forget their lists
 	case w.Swept.Load() != before:
 		b.pause = 0
 	case err != nil && !errors.Is(err, failure.ErrBusy):

@@ -13,9 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// Backup writes the version that a reading transaction sees as a backup, which
-// RestoreBackup takes. Every block is verified on the way: damage is an error, and
-// the backup is not whole then.
+// Backup writes the version that a reading transaction sees as a backup, for RestoreBackup. It
+// verifies every block on the way: damage is an error, and then the backup is incomplete.
 func (tx *Tx) Backup(w io.Writer) error {
 	if err := tx.Err(); err != nil {
 		return err
@@ -40,14 +39,15 @@ func (tx *Tx) Backup(w io.Writer) error {
 		return err
 	}
 	if d.Objects != state.Objects {
-		return sp.Located(0, tx.hold.State, fmt.Errorf("the version says %d objects, there are %d", state.Objects, d.Objects))
+		return sp.Located(0, tx.hold.State, fmt.Errorf("the version counts %d objects, and there are %d", state.Objects, d.Objects))
 	}
-	// Of a checkpoint, too: what was created since has IDs that are known somewhere.
+	// The newest version's next index, even for a checkpoint: programs may know IDs that were given
+	// out since.
 	next := max(state.NextIndex, member.StateAt(tx.hold.State).NextIndex)
 	return wr.Close(next, state.Objects, 0)
 }
 
-// there returns a function that says whether there is an object with an index.
+// there returns a function that reports whether an object with an index exists.
 func (tx *Tx) there(r *heap.Reader) func(index uint64) bool {
 	return func(index uint64) bool {
 		word, err := vector.Get(r, format.Link(tx.State.Table), index)

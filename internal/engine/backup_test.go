@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// A backup can be made of any version that is viewed: of a checkpoint as well, whose
-// space does not use the IDs again that were given out since.
+// A backup can be made of any version that a View holds, such as a checkpoint. The restored space
+// does not reuse IDs that the original has given out since.
 func TestBackup_OfACheckpoint(t *testing.T) {
 	sp, id := begin(t, filepath.Join(t.TempDir(), "s"))
 	for key := range uint64(300) {
@@ -71,7 +71,7 @@ func TestBackup_OfATransactionThatWrites(t *testing.T) {
 	defer verify(t, sp)
 	err := sp.Change(false, func(tx *Tx) error { return tx.Backup(io.Discard) })
 	if err == nil {
-		t.Error("a backup of what is not committed")
+		t.Error("Backup of an uncommitted transaction: no error")
 	}
 	tx, err := sp.View()
 	if err != nil {
@@ -79,6 +79,6 @@ func TestBackup_OfATransactionThatWrites(t *testing.T) {
 	}
 	tx.EndView()
 	if err := tx.Backup(io.Discard); err == nil {
-		t.Error("a backup of a transaction that has ended")
+		t.Error("Backup of a transaction that has ended: no error")
 	}
 }

@@ -38,8 +38,8 @@ func namesOf(t *testing.T, sp *Space) (names []string) {
 	return names
 }
 
-// Names that are removed and given anew are so after a loss of power, by the records of the
-// journal; and those of a transaction that aborts stay.
+// After a loss of power the records of the journal restore every removal and renaming of a name;
+// those of a transaction that aborted have no effect.
 func TestCatalog_Recovered(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, _ := begin(t, dir)

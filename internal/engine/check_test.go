@@ -24,7 +24,7 @@ func findings(t *testing.T, sp *Space) []check.Finding {
 	return report.Findings
 }
 
-// flip changes a byte of a file of the space, and returns what changes it back.
+// flip changes a byte of a file of the space, and returns a function that changes it back.
 func flip(t *testing.T, sp *Space, name string, off int64) (restore func()) {
 	t.Helper()
 	f, err := os.OpenFile(sp.Files.Join(name), os.O_RDWR, 0)
@@ -61,7 +61,7 @@ func expectFinding(t *testing.T, sp *Space, file string, off int64, what string)
 	t.Errorf("no finding in %s at %d that says %q: %v", file, off, what, list)
 }
 
-// manual opens a space in which nothing happens by itself, and its map.
+// manual opens a space without background work, and its map.
 func manual(t *testing.T, dir string) (*Space, format.ID) {
 	t.Helper()
 	sp, err := Open(dir, Options{MaxSize: 64 << 20, Manual: true})
@@ -109,15 +109,15 @@ func TestCheck_HeaderAndAnchors(t *testing.T) {
 	for i, state := range states {
 		off := int64(uint64(state)-sp.Head.Base) + format.HeaderSize + 32
 		restore := flip(t, sp, HeapName, off)
-		if i >= len(states)-2 { // reached by the anchors alone
+		if i >= len(states)-2 { // only the anchors reach it
 			expectFinding(t, sp, HeapName, off-format.HeaderSize-32, "anchored version")
 		} else if list := findings(t, sp); len(list) > 0 {
-			t.Errorf("the state of an old version is nobody's: %v", list)
+			t.Errorf("a flip in the state of an old version, which nothing reaches, is a finding: %v", list)
 		}
 		restore()
 	}
 	if list := findings(t, sp); len(list) > 0 {
-		t.Errorf("all is as it was: %v", list)
+		t.Errorf("findings after the bytes were restored: %v", list)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestCheck_Journal(t *testing.T) {
 		if !ok {
 			continue
 		}
-		for _, at := range []int{0, 8, 50, 100} { // also where it is no frame any more
+		for _, at := range []int{0, 8, 50, 100} { // one of them makes it no frame at all
 			restore := flip(t, sp, journal.FileName, int64(off+at))
 			needed := h.Last > uint64(newest) && h.Last <= durable
 			if list := findings(t, sp); needed != (len(list) > 0) {
@@ -171,12 +171,12 @@ func TestCheck_Journal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if list := findings(t, sp); len(list) > 0 {
-		t.Errorf("two anchors have made the journal needless: %v", list)
+		t.Errorf("findings in a journal that two anchors have made unnecessary: %v", list)
 	}
 	restore()
 }
 
-// A block that is intact, and is another one than the version had.
+// A block that is intact, but is a later one than the version had.
 func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	sp, id := manual(t, filepath.Join(t.TempDir(), "s"))
 	defer sp.Close()
@@ -202,7 +202,7 @@ func TestCheck_BlockOfALaterVersion(t *testing.T) {
 	}
 }
 
-// In a space that was closed cleanly the batches of free space stay as they are.
+// In a space that was closed cleanly the free-block batches stay as they are.
 func TestCheck_BatchesOfACleanSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := manual(t, dir)
@@ -235,8 +235,7 @@ func TestCheck_BatchesOfACleanSpace(t *testing.T) {
 	verify(t, sp)
 }
 
-// Pages of the extent table and of blocks that cannot be read are findings, each
-// with its place.
+// Each page of the extent table or of a block that cannot be read is a finding, with its place.
 func TestCheck_UnreadablePages(t *testing.T) {
 	sp, id := manual(t, filepath.Join(t.TempDir(), "s"))
 	defer func() { verify(t, sp) }()

@@ -9,14 +9,13 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Close ends this handle. The last one of the process gives back what the
-// process has reserved; the last process writes an anchor. It waits for
-// transactions in progress.
+// Close ends this handle. The last handle of the process gives back what the process has reserved,
+// and the last process writes an anchor. Close waits for transactions in progress.
 func (sp *Space) Close() error { return sp.dropHandle(false) }
 
-// CloseInside is Close for a goroutine that may be in a transaction of the space: what
-// is committed is durable when it returns, and if transactions are in progress the
-// space ends when they have, and they end as ever.
+// CloseInside is Close for a goroutine that may be inside a transaction of the space. It returns
+// once everything committed is durable. Transactions in progress continue as usual, and the space
+// ends after the last of them.
 func (sp *Space) CloseInside() error { return sp.dropHandle(true) }
 
 // dropHandle is Close.
@@ -26,7 +25,7 @@ func (sp *Space) dropHandle(inside bool) error {
 	}
 	id, m, last := sp.lastHandle()
 	if last {
-		sp.upkeep.SweepLast() // while it is open still
+		sp.upkeep.SweepLast() // while the space is still open
 	}
 	token := sp.beginDrain(m)
 	if token == 0 {
@@ -39,7 +38,7 @@ func (sp *Space) dropHandle(inside bool) error {
 	return sp.Explain("close", sp.finish(id, m, token))
 }
 
-// lastHandle finds the entry of the space, and says whether it has one handle.
+// lastHandle returns the entry of the space, and reports whether the space has only one handle.
 func (sp *Space) lastHandle() (id mapping.FileID, m *membership, last bool) {
 	opened.Lock()
 	defer opened.Unlock()
@@ -51,9 +50,9 @@ func (sp *Space) lastHandle() (id mapping.FileID, m *membership, last bool) {
 	return id, nil, false
 }
 
-// beginDrain counts a handle that is closed. If it is the last one, no transaction can
-// begin any more, unless somebody opens the space: then the token that it returns is
-// the current one no longer. 0: there are other handles.
+// beginDrain counts one handle less. If it was the last, no transaction can begin from now on,
+// unless an Open takes the closing back: then the returned token no longer is the current one. The
+// token is 0 if there are other handles.
 func (sp *Space) beginDrain(m *membership) (token uint64) {
 	opened.Lock()
 	defer opened.Unlock()
@@ -64,13 +63,13 @@ func (sp *Space) beginDrain(m *membership) (token uint64) {
 		return 0
 	}
 	m.closing++
-	sp.Shut.Store(true) // who waits for his turn gets ErrClosed
-	m.turn(phaseDraining)
+	sp.Shut.Store(true) // a writer that waits for its turn gets ErrClosed
+	m.setPhase(phaseDraining)
 	return m.closing
 }
 
-// drained reports whether no transaction and no other operation is in progress, in the
-// order of E8. What the background does is none: it goes on until the end.
+// drained reports whether no transaction and no other operation is in progress, in the order of E8.
+// The work of the background does not count: it continues until the end.
 func (sp *Space) drained() bool {
 	if !sp.Queue.TryLock() {
 		return false
@@ -79,7 +78,7 @@ func (sp *Space) drained() bool {
 	return !sp.Views() && sp.Live.Idle()
 }
 
-// makeDurable makes what is committed durable, for one who does not wait for the end.
+// makeDurable makes everything committed durable, for a closer that does not wait for the end.
 func (sp *Space) makeDurable() error {
 	if sp.ReadOnly {
 		return nil
@@ -102,7 +101,7 @@ func (sp *Space) finish(id mapping.FileID, m *membership, token uint64) error {
 			return nil
 		}
 		if drained {
-			m.turn(phaseEnding)
+			m.setPhase(phaseEnding)
 			opened.Unlock()
 			break
 		}
@@ -114,15 +113,15 @@ func (sp *Space) finish(id mapping.FileID, m *membership, token uint64) error {
 	opened.Lock()
 	defer opened.Unlock()
 	delete(opened.spaces, id)
-	m.turn(phaseEnding)
+	m.setPhase(phaseEnding)
 	return err
 }
 
-// drainPause is how often one who closes a space looks whether what is in progress has
-// ended; less often if that takes long.
+// drainPause is how often a closer looks whether the operations in progress have ended; it looks
+// less often if they take long.
 const drainPause = 100 * time.Microsecond
 
-// close ends the membership of a space that is in no table, and in no transaction.
+// close ends the membership of a space that is in no table and has no transaction.
 func (sp *Space) close() error {
 	sp.upkeep.SweepLast()
 	sp.Shut.Store(true)
@@ -133,11 +132,11 @@ func (sp *Space) close() error {
 	return sp.end()
 }
 
-// closeGate lets go of the gate file and its locks.
+// closeGate closes the gate file and releases its locks.
 func (sp *Space) closeGate() {
 	sp.Files.UnpinPresence()
 	if sp.Guest && sp.Head != nil {
-		_ = sp.Files.UnlockVersions() // what fails protects too much
+		_ = sp.Files.UnlockVersions() // if it fails, a stale lock protects too much
 	}
 	spacefile.CloseLocks(sp.Files.Locks)
 }

@@ -58,8 +58,8 @@ func newKnots(t *testing.T) *knots {
 	return k
 }
 
-// tie makes n knots in a row in one transaction and returns them; the first one refers to
-// the second, and so on.
+// tie makes n knots in one transaction and returns them; the first one refers to the second, and so
+// on.
 func (k *knots) tie(n int) []format.ID {
 	k.t.Helper()
 	ids := make([]format.ID, n)
@@ -83,7 +83,7 @@ func (k *knots) tie(n int) []format.ID {
 	return ids
 }
 
-// name makes a key lead to a knot; or deletes it, if id is 0.
+// name makes the value of a key refer to a knot; with id 0 it deletes the key.
 func (k *knots) name(key uint64, id format.ID) {
 	k.t.Helper()
 	var err error
@@ -97,7 +97,7 @@ func (k *knots) name(key uint64, id format.ID) {
 	}
 }
 
-// there counts the knots that are there.
+// there counts the knots that exist.
 func (k *knots) there(ids []format.ID) (n int) {
 	k.t.Helper()
 	for _, id := range ids {
@@ -122,8 +122,8 @@ func (k *knots) marked() *collect.Collector {
 	return c
 }
 
-// A comparison that does not come to its end leaves what is kept as it was (G4): else what
-// it has begun with would count as looked at.
+// A comparison that is cut short marks nothing as kept (G4): otherwise the objects that it had
+// reached would count as looked at.
 func TestCollect_ComparisonThatIsCutShort(t *testing.T) {
 	k := newKnots(t)
 	ids := k.tie(3000)
@@ -154,7 +154,7 @@ func TestCollect_ComparisonThatIsCutShort(t *testing.T) {
 	verify(t, k.Space)
 }
 
-// If others have changed much, that is looked at without the writer lock.
+// After many changes by others, the collector looks at them without the writer lock.
 func TestCollect_ManyChanges(t *testing.T) {
 	k := newKnots(t)
 	garbage, rescued := k.tie(500), k.tie(20_000)
@@ -173,7 +173,7 @@ func TestCollect_ManyChanges(t *testing.T) {
 	verify(t, k.Space)
 }
 
-// Two collections at once drop what each alone would have dropped.
+// Two concurrent collections drop what each of them would have dropped alone.
 func TestCollect_TwoAtOnce(t *testing.T) {
 	k := newKnots(t)
 	k.collections.Options.Batch = 5
@@ -218,8 +218,8 @@ func (k *knots) damaged(id format.ID) (restore func()) {
 	return flip(k.t, k.Space, HeapName, off+int64(format.ValueObjectSize))
 }
 
-// Damage in what the names reach ends a collection before anything is dropped; damage in
-// garbage keeps that, and nothing else (G7).
+// Damage in an object that a name reaches ends a collection before it drops anything. Damage in
+// garbage keeps that object, and no other (G7).
 func TestCollect_Damage(t *testing.T) {
 	k := newKnots(t)
 	garbage, kept := k.tie(50), k.tie(50)
@@ -244,7 +244,8 @@ func TestCollect_Damage(t *testing.T) {
 	verify(t, k.Space)
 }
 
-// A collection is due when much was made or unlinked; later if it was in vain.
+// A collection is due after many objects were made or unlinked; later if the last one dropped
+// nothing.
 func TestCollect_Due(t *testing.T) {
 	k := newKnots(t)
 	w := k.Live.Words()
@@ -271,16 +272,16 @@ func TestCollect_Due(t *testing.T) {
 	}
 	expect(true, "handles were removed")
 	k.name(1, ids[0])
-	if _, err := k.Collect(context.Background()); err != nil { // it drops nothing
+	if _, err := k.Collect(context.Background()); err != nil { // this one drops nothing
 		t.Fatal(err)
 	}
 	for range collect.LeastActivity + 1 {
 		k.name(1, ids[0])
 	}
-	expect(false, "one in vain, and as many changes")
+	expect(false, "one that dropped nothing, and as many changes")
 	for range collect.Later * collect.LeastActivity {
 		k.name(1, ids[0])
 	}
-	expect(true, "more of them")
+	expect(true, "more changes")
 	verify(t, k.Space)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
-// Compact gives space back to the file system, while others go on reading and writing, and
-// returns what the files took on disk before and take after.
+// Compact gives space back to the file system while others continue to read and write. It returns
+// how many bytes the files took on disk before, and how many they take after.
 func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := sp.Enter(); err != nil {
 		return 0, 0, err
@@ -32,20 +32,20 @@ func (sp *Space) Compact(ctx context.Context) (before, after int64, err error) {
 	return before, spacefile.DiskIn(sp.Files.Dir), err
 }
 
-// Sweep finds what no protected version can reach, and returns how many bytes that are.
+// Sweep finds the blocks that no protected version can reach, and returns how many bytes they have.
 func (sp *Space) Sweep() (format.ByteCount, error) { return sp.upkeep.Sweep() }
 
-// Claims lists the claims on versions, and what each one of an older version pins.
+// Claims lists the claims on versions, with what each claim on an older version pins.
 func (sp *Space) Claims() ([]upkeep.Claim, error) { return sp.upkeep.Claims() }
 
-// Holds is Claims without what they pin: it walks nothing.
+// Holds is Claims without what they pin: it walks no version.
 func (sp *Space) Holds() ([]upkeep.Claim, error) { return sp.upkeep.Holds() }
 
-// Paint says what lies where, and who keeps what: see upkeep.Upkeep.Paint.
+// Paint returns a map of the heap: what lies where, and what keeps it. See upkeep.Upkeep.Paint.
 func (sp *Space) Paint(most int) (*upkeep.Painting, error) { return sp.upkeep.Paint(most) }
 
-// Collect drops the objects that no name reaches, and returns when all that there were
-// when it began are gone, but for those that were linked again meanwhile.
+// Collect drops the objects that no name reaches. It returns when all such objects of its start are
+// gone, except those that were linked again meanwhile.
 func (sp *Space) Collect(ctx context.Context) (collect.Collection, error) {
 	return sp.collections.Collect(ctx)
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A key that cannot be searched for is an error of that operation alone, as with Get:
-// nothing has changed, and the transaction may go on.
-func TestDelete_OfWhatCannotBeFound(t *testing.T) {
+// Deleting a key that cannot be searched for is an error of that operation alone, as with Get:
+// nothing has changed, and the transaction can continue.
+func TestDelete_KeyThatCannotBeSearchedFor(t *testing.T) {
 	for _, sorted := range []bool{false, true} {
 		sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20, Manual: true, Files: withoutSync, Verify: true})
 		if err != nil {
@@ -34,7 +34,7 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var payload unsafe.Pointer // of the entry with the key 1
+		var payload unsafe.Pointer // the payload of the entry with the key 1
 		if err := sp.look(func(tx *Tx) error {
 			s, err := tx.Stored(damaged.ID)
 			if err != nil {
@@ -53,16 +53,16 @@ func TestDelete_OfWhatCannotBeFound(t *testing.T) {
 		nan := math.NaN()
 		err = sp.Change(false, func(tx *Tx) error {
 			if _, err := tx.Delete(damaged, pointerTo(1)); err == nil {
-				t.Error("an entry that is damaged was removed")
+				t.Error("Delete removed a damaged entry")
 			}
 			if _, err := tx.Delete(floats, unsafe.Pointer(&nan)); sorted && err == nil {
-				t.Error("NaN was removed")
+				t.Error("Delete removed NaN")
 			}
 			return errors.Join(tx.Err(), tx.Set(whole, pointerTo(7), pointerTo(8)))
 		})
 		hd.Sum ^= 1
 		if err != nil {
-			t.Errorf("sorted %t: the transaction could not go on: %v", sorted, err)
+			t.Errorf("sorted %t: the transaction could not continue: %v", sorted, err)
 		} else if got := wordsByWord(t, sp, whole); got[7] != 8 || len(wordsByWord(t, sp, damaged)) != 3 {
 			t.Errorf("sorted %t: %v and %v", sorted, got, wordsByWord(t, sp, damaged))
 		}

@@ -19,11 +19,11 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// What package explore needs: several spaces of one directory in one process, each of
-// them one that is a process of its own to all others. They share the mapping of the
-// heap, and nothing else.
+// Package explore uses this file: it opens one directory as several spaces in one process, and each
+// of them is a process of its own to the others. They share the mapping of the heap, and nothing
+// else.
 
-// shared is the region that is mapped for all.
+// shared is the region that all of them map.
 var shared struct {
 	sync.Mutex
 	region *mapping.Region
@@ -58,14 +58,14 @@ func ShareRegion(f mapping.File, base, size uint64) (*mapping.Region, error) {
 	return r, err
 }
 
-// UnshareRegion ends that.
+// UnshareRegion ends what ShareRegion began.
 func UnshareRegion() error {
 	r := shared.region
 	shared.region = nil
 	return r.Close()
 }
 
-// begun is called with the space that OpenApart begins to open.
+// begun is called with the space that OpenApart is about to open.
 var begun func(sp *Space)
 
 // opening stands for Space.open.
@@ -86,13 +86,13 @@ func OpenApart(dir string, o Options, fn func(sp *Space)) (*Space, error) {
 	return open(context.Background(), dir, id, o)
 }
 
-// CloseApart closes such a space.
+// CloseApart closes a space that OpenApart has opened.
 func (sp *Space) CloseApart() error { return sp.close() }
 
-// gates are the gates that spaces have locked at their end.
+// gates holds the gates that spaces have locked in order to end.
 var gates sync.Map
 
-// Die is what a kill does to a process: its locks are gone, and nothing else happens.
+// Die does what a kill does to a process: it releases its locks, and nothing else.
 func (sp *Space) Die() {
 	if sp.Live != nil {
 		sp.Live.Die()
@@ -103,7 +103,7 @@ func (sp *Space) Die() {
 	sp.closeFiles()
 }
 
-// closeFiles closes what the process has open, but for the live file.
+// closeFiles closes the files of the process, except the live file.
 func (sp *Space) closeFiles() {
 	if sp.Region != nil {
 		closeShared(sp)
@@ -117,7 +117,7 @@ func (sp *Space) closeFiles() {
 	}
 }
 
-// Bury gives back the memory of one that has died.
+// Bury gives back the memory of a process that has died.
 func (sp *Space) Bury() {
 	if sp.Live != nil {
 		sp.Live.Bury()
@@ -136,17 +136,17 @@ func (sp *Space) Depart() error {
 	return err
 }
 
-// BeFork makes the functions that the space has been given its own: it is a copy of another one.
+// BeFork re-attaches the functions that lower layers call: the space is a copy of another one.
 func (sp *Space) BeFork() {
 	sp.store.Attach(sp.checkHandle, sp.takeIndex)
 	sp.attach()
 }
 
-// GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have the
-// turn.
+// GoOnAs makes the calling goroutine, in a fork, stand for the goroutine that has forked, which may
+// have the turn.
 func (sp *Space) GoOnAs(forker uintptr) { sp.Queue.GoOnAs(forker) }
 
-// CloseFork closes the only handle that a fork has inherited.
+// CloseFork closes the one handle that a fork has inherited.
 func (sp *Space) CloseFork() error {
 	opened.Lock()
 	if opened.spaces == nil {
@@ -166,35 +166,36 @@ func (sp *Space) CloseFork() error {
 // Parts returns the lower layers.
 func (sp *Space) Parts() (*live.Live, *heap.Heap) { return sp.Live, sp.Heap }
 
-// Write is Change, and returns the version.
+// Write is Change, but returns the version.
 func (sp *Space) Write(fn func(tx *Tx) error) (format.Version, error) {
 	return sp.change(context.Background(), fn)
 }
 
-// Tidy is what the background does with the lists now and then.
+// Tidy does what the background does with the lists from time to time.
 func (sp *Space) Tidy() error {
 	b := &background{sp: sp, n: idleTicks}
-	return sp.Guarded(b.tidy) // as it is called by the tick
+	return sp.Guarded(b.tidy) // as the tick calls it
 }
 
-// OnTick is what the background does now and then; it reports whether it goes on.
+// OnTick does one tick of the background, and reports whether there are more.
 func (sp *Space) OnTick() bool {
 	b := &background{sp: sp, n: idleTicks - 1}
 	return b.onTick()
 }
 
-// OnJournalTick is what the background does with the journal; it reports whether it goes on.
+// OnJournalTick does one tick of the background's work on the journal, and reports whether there
+// are more.
 func (sp *Space) OnJournalTick() bool { return sp.durable.OnTick() }
 
-// CutJournal gives back what is not needed of the journal.
+// CutJournal gives back the parts of the journal that are not needed.
 func (sp *Space) CutJournal() error { return sp.Within(sp.durable.CompactJournal) }
 
 // ReleaseJournal gives up the segment that the process writes.
 func (sp *Space) ReleaseJournal() { sp.durable.Release() }
 
-// Journaled returns an error if a version that is said to be in the journal is neither there
-// nor in both usable anchors (J1 of package journal), or if a recovery would find versions there
-// that are none (J4). Nobody is doing anything.
+// Journaled returns an error if a version that counts as journaled is neither in the journal nor in
+// both usable anchors (J1 of package journal), or if a recovery would read versions in the journal
+// that were never committed (J4). No process may do anything meanwhile.
 func (sp *Space) Journaled() error {
 	if sp.options.NoJournal {
 		return nil
@@ -206,7 +207,7 @@ func (sp *Space) Journaled() error {
 	}
 	for i, a := range sp.Live.UsableAnchors() {
 		chain := member.StateAt(a.State).Chain
-		if older := i == len(sp.Live.UsableAnchors())-1; older && uint64(a.Version) < written { // what the older one needs is more than the newer does
+		if older := i == len(sp.Live.UsableAnchors())-1; older && uint64(a.Version) < written { // the older one needs more records than the newer
 			if f := sp.audit().Records(a.Version, chain, written); f != nil {
 				return fmt.Errorf("from the anchored version %d on: %s", a.Version, f.What)
 			}
@@ -219,15 +220,15 @@ func (sp *Space) Journaled() error {
 	return nil
 }
 
-// Resting is what a process remembers that looks, once a second, whether it can make the files
-// take less.
+// Resting is the memory of a process that looks, once a second, whether it can make the files
+// smaller.
 type Resting struct{ background }
 
-// Rest returns what remembers nothing.
+// Rest returns an empty one.
 func (sp *Space) Rest() *Resting { return &Resting{background{sp: sp}} }
 
-// Look is such a look. It returns how many segments of the journal were in use at the last ones,
-// if the space is not at rest (J8); 0: it is.
+// Look takes one such look. It returns how many segments of the journal were in use at the last
+// looks, if the space is not at rest (J8), and 0 if it is.
 func (r *Resting) Look() (used int, err error) {
 	err = r.sp.Guarded(func() error {
 		if err := r.journal.Look(&r.sp.durable); err != nil {
@@ -241,7 +242,7 @@ func (r *Resting) Look() (used int, err error) {
 // JournalLength returns how long the file of the journal is.
 func (sp *Space) JournalLength() (int64, error) { return sp.durable.JournalLength() }
 
-// Doubt returns the damage that was found last by work that nobody waits for; nil: none.
+// Doubt returns the damage that background work found last; nil if none.
 func (sp *Space) Doubt() error {
 	err := sp.Failure()
 	if d := (*format.DamageError)(nil); !errors.As(err, &d) {
@@ -250,8 +251,8 @@ func (sp *Space) Doubt() error {
 	return err
 }
 
-// Reachable marks all that the newest version, the usable anchors and the held versions
-// can reach. Nobody is doing anything.
+// Reachable visits every block that the newest version, the usable anchors and the held versions
+// can reach. No process may do anything meanwhile.
 func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) error {
 	hold := sp.Live.HoldCurrent()
 	defer sp.Live.Release(&hold)
@@ -259,8 +260,8 @@ func (sp *Space) Reachable(visit func(a format.Addr, size format.ByteCount)) err
 	return check.Newer(&r, hold.State, 0, visit)
 }
 
-// NewestOnDisk walks the version that a recovery would start from, if all that was written
-// was on disk.
+// NewestOnDisk walks the version that a recovery would start from if everything written were on
+// disk.
 func (sp *Space) NewestOnDisk() error {
 	anchors, doubts, err := sp.Files.Anchors()
 	if err != nil {
@@ -284,13 +285,13 @@ func (sp *Space) NewestOnDisk() error {
 	return nil
 }
 
-// PassOn is what the background does about the writer lock.
+// PassOn does what the background does about the writer lock.
 func (sp *Space) PassOn() { sp.turn.PassOn() }
 
-// Unlist makes the transaction one whose changes no list tells.
+// Unlist makes the transaction keep no list of its changes.
 func (tx *Tx) Unlist() { tx.Write.Unlist() }
 
-// BigValue stores and drops a block of so many bytes.
+// BigValue stores and drops a block of the given size.
 func BigValue(tx *Tx, size format.ByteCount) error {
 	a, err := tx.Write.Alloc(format.KindEntry, size)
 	if err == nil {

@@ -18,11 +18,11 @@ import (
 	"github.com/everheap/everheap/internal/untyped"
 )
 
-// A hidden is a part of the heap file that the disk cannot deliver for a while.
+// A hidden is a part of the heap file that the disk cannot read for a while.
 type hidden struct{ off, n uint64 }
 
-// protect makes pages of both views inaccessible, or what they were: to touch them is
-// a fault.
+// protect makes pages of both views inaccessible, so that touching them is a fault, or accessible
+// again.
 func protect(t *testing.T, sp *Space, h hidden, hide bool) {
 	t.Helper()
 	for _, view := range []struct {
@@ -43,7 +43,7 @@ func protect(t *testing.T, sp *Space, h hidden, hide bool) {
 func pageSteps(n uint64) []faultStep {
 	var b background
 	return []faultStep{
-		plain("view", false, func(sp *Space) error { // all of it
+		plain("view", false, func(sp *Space) error { // the whole space
 			return sp.look(func(tx *Tx) error { _, err := untyped.Names(&tx.Editor); return err })
 		}),
 		{name: "iterate", do: func(l *faultLife) error { _, err := l.read(); return err }},
@@ -89,7 +89,7 @@ func pageSteps(n uint64) []faultStep {
 	}
 }
 
-// blind does a step while a page cannot be read, and then compares.
+// blind does a step while a page cannot be read, and then compares the space with the model.
 func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 	l.t.Helper()
 	protect(l.t, l.sp, h, true)
@@ -112,7 +112,7 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 		l.t.Errorf("%s: the turn was not given back", s.name)
 	}
 	if l.sp.Live.Words().Failed.Load() != 0 {
-		l.t.Errorf("%s: a page that cannot be read is no failed write", s.name)
+		l.t.Errorf("%s: a page that cannot be read counts as a failed write", s.name)
 	}
 	after := maps.Clone(l.now)
 	if s.change != nil {
@@ -121,9 +121,9 @@ func (l *faultLife) blind(s faultStep, h hidden) (failed bool) {
 	got, readErr := l.read()
 	switch {
 	case readErr != nil:
-		l.t.Errorf("%s (%v): reading fails when the page is there again: %v", s.name, err, readErr)
+		l.t.Errorf("%s (%v): reading fails after the page can be read again: %v", s.name, err, readErr)
 	case err == nil && !maps.Equal(got, after), err != nil && !maps.Equal(got, l.now) && !(s.durable && maps.Equal(got, after)):
-		l.t.Errorf("%s with %d hidden: the outcome is %v, and the space does not hold what it must", s.name, h, err)
+		l.t.Errorf("%s with %d hidden: the outcome is %v, and the space has other contents than it must", s.name, h, err)
 	}
 	l.now, l.history, l.durable = got, []textContents{got}, 0
 	return err != nil
@@ -148,8 +148,7 @@ func someBlock(t *testing.T, sp *Space, i int) hidden {
 	return hidden{(uint64(small[i%len(small)]) - sp.Head.Base) &^ (format.PageSize - 1), format.PageSize}
 }
 
-// hideable lists what is hidden, one after the other: the extent table, and every
-// page.
+// hideable lists the parts to hide, one after the other: the extent table, and every page.
 func hideable(sp *Space) (list []hidden) {
 	first, carved := format.FirstExtent(sp.Head.Window), sp.Live.Words().Carved.Load()
 	list = append(list, hidden{format.TableOffset, format.PageSize})
@@ -161,8 +160,8 @@ func hideable(sp *Space) (list []hidden) {
 	return list
 }
 
-// Whatever the disk cannot deliver, and whatever is done then: there is an answer or
-// an error, and when the disk can again, all goes on.
+// Whichever page the disk cannot read during whichever step, the step returns an answer or an
+// error, and everything works once the disk reads the page again.
 func TestFault_EveryPage(t *testing.T) { // E6
 	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
 	l.history = []textContents{l.now}
@@ -177,7 +176,7 @@ func TestFault_EveryPage(t *testing.T) { // E6
 	for i := 0; i < len(list)+200; i += stride {
 		for _, s := range pageSteps(n) {
 			h := list[min(i, len(list)-1)]
-			if i >= len(list) { // every step on its own
+			if i >= len(list) { // from here on every step by itself
 				h = someBlock(t, l.sp, int(n*2654435761>>16&0xffff))
 			}
 			if l.blind(s, h) {

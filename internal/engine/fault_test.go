@@ -25,7 +25,7 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// textContents is what a space holds: "map/key" to value, or to the digest of a text.
+// textContents is the contents of a space: from "map/key" to the value, or to the digest of a text.
 type textContents map[string]string
 
 // digest tells long texts from each other.
@@ -33,28 +33,28 @@ func digest(text string) string {
 	return fmt.Sprintf("%d bytes, %08x", len(text), crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(text), len(text))))
 }
 
-// A faultLife is a small life of a space on a disk that fails: one step after the
-// other, each of which may fail, and what the program was told.
+// A faultLife is a short life of a space on a failing disk: a series of steps, each of which may
+// fail, and the errors that the program got.
 type faultLife struct {
 	t    *testing.T
 	dir  string
 	disk *faultdisk.Disk
-	base uint64 // of the window; 0: any
+	base uint64 // base of the window; 0: any
 	sp   *Space
-	id   [2]format.ID // of the maps
+	id   [2]format.ID // IDs of the maps
 
 	now     textContents
-	history []textContents // committed, in their order; the last is now
-	durable int            // index of what was acknowledged as durable
+	history []textContents // committed contents in order; the last are the present ones
+	durable int            // index of the contents last acknowledged as durable
 	errs    []error        // that the program got
 }
 
-// faultStep is one step: what is done, and what it changes.
+// faultStep is one step: what it does, and what it changes.
 type faultStep struct {
 	name    string
 	do      func(l *faultLife) error
 	change  func(c textContents) // nil: nothing
-	durable bool                 // what is committed is durable once the step has succeeded
+	durable bool                 // everything committed is durable once the step has succeeded
 }
 
 // texts names the map of strings.
@@ -117,12 +117,12 @@ func batch(from, to, value uint64) faultStep {
 	}
 }
 
-// plain is a step that changes nothing.
+// plain returns a step that changes nothing.
 func plain(name string, durable bool, do func(sp *Space) error) faultStep {
 	return faultStep{name: name, durable: durable, do: func(l *faultLife) error { return do(l.sp) }}
 }
 
-// faultSteps are the steps of a life after the space was opened.
+// faultSteps returns the steps of a life after the space was opened.
 func faultSteps() []faultStep {
 	sync := plain("sync", true, (*Space).Sync)
 	spool := plain("spool", false, (*Space).Spool)
@@ -143,7 +143,7 @@ func faultSteps() []faultStep {
 	}
 }
 
-// makeLoose makes values that nothing refers to.
+// makeLoose makes values that no object refers to.
 func makeLoose(sp *Space) error {
 	return sp.Change(false, func(tx *Tx) error {
 		for range 5 {
@@ -170,13 +170,13 @@ func (l *faultLife) open() error {
 	return nil
 }
 
-// read reads all that the space holds.
+// read reads the contents of the space.
 func (l *faultLife) read() (textContents, error) {
 	c := textContents{}
 	err := l.sp.look(func(tx *Tx) error {
 		var key, word uint64
 		next := func() unsafe.Pointer { return unsafe.Pointer(&key) }
-		if l.id[0] == 0 { // the failure came before the maps
+		if l.id[0] == 0 { // it failed before the maps were made
 			return nil
 		}
 		err := tx.Entries(words(l.id[0]), next, func(v unsafe.Pointer) bool {
@@ -195,9 +195,8 @@ func (l *faultLife) read() (textContents, error) {
 	return c, err
 }
 
-// step does one step, and compares what the space holds then with what it must. A
-// step that failed has changed nothing, unless it was to be durable: then its change
-// may be visible.
+// step does one step, and compares the contents of the space with what they must be. A step that
+// failed has changed nothing, unless it was to be durable: then its change may be visible.
 func (l *faultLife) step(s faultStep) {
 	l.t.Helper()
 	err := l.sp.Explain(s.name, s.do(l))
@@ -217,9 +216,9 @@ func (l *faultLife) step(s faultStep) {
 		l.t.Errorf("%s (%v): reading fails: %v", s.name, err, readErr)
 		return
 	case err == nil && !maps.Equal(got, after):
-		l.t.Errorf("%s: it succeeded, and the space does not hold what it must", s.name)
+		l.t.Errorf("%s: it succeeded, and the space has other contents than it must", s.name)
 	case err != nil && !maps.Equal(got, l.now) && !(s.durable && maps.Equal(got, after)):
-		l.t.Errorf("%s: it failed (%v), and the space holds something else than before", s.name, err)
+		l.t.Errorf("%s: it failed (%v), and the contents of the space have changed", s.name, err)
 	}
 	if s.change != nil && maps.Equal(got, after) {
 		l.now = after
@@ -230,7 +229,7 @@ func (l *faultLife) step(s faultStep) {
 	}
 }
 
-// close closes the space, which makes everything durable, or says so.
+// close closes the space, which makes everything durable or returns an error.
 func (l *faultLife) close() {
 	l.t.Helper()
 	if l.sp == nil {
@@ -247,24 +246,24 @@ func (l *faultLife) close() {
 	l.sp = nil
 }
 
-// mustBeTold returns whether somebody must have been told of the calls that failed:
-// not if one anchor could not be read, as there are others, and not if the heap, or
-// the journal, can do without the space that it wanted. (A failed allocation while the
-// space is closed leaves the mark to the next opener: all that was committed is on disk.)
+// mustBeTold reports whether the program must have got an error for the calls that failed. It need
+// not if one anchor could not be read, since there are others, nor if the heap or the journal can
+// do without the room that it wanted. (A failed allocation while the space closes leaves the mark
+// to the next opener: everything committed is on disk.)
 func mustBeTold(calls []faultdisk.Call, err syscall.Errno) bool {
 	return slices.ContainsFunc(calls, func(c faultdisk.Call) bool {
 		return c.Op == faultdisk.Sync || err == syscall.EIO && c.Op != faultdisk.Read && c.Op != faultdisk.Open && c.Op != faultdisk.Allocate
 	})
 }
 
-// survives opens the space on a disk that works again: as the next process, and as
-// after a loss of power.
+// survives opens the space on a working disk: as the next process does, and as after a loss of
+// power.
 func (l *faultLife) survives() {
 	l.t.Helper()
 	l.disk.Repair()
 	for _, powerLoss := range []bool{false, true} {
 		if _, err := os.Stat(filepath.Join(l.dir, HeapName)); errors.Is(err, os.ErrNotExist) && l.durable == 0 && len(l.history) == 1 {
-			return // it was not created
+			return // the space was not created
 		}
 		if powerLoss {
 			if err := os.Remove(filepath.Join(l.dir, "live")); err != nil {
@@ -279,12 +278,12 @@ func (l *faultLife) survives() {
 			l.t.Errorf("power loss %v: %v", powerLoss, err)
 		}
 		if first := len(l.history) - 1; !powerLoss && !maps.Equal(got, l.history[first]) {
-			l.t.Errorf("the space does not hold what was committed")
+			l.t.Errorf("the space does not have the committed contents")
 		} else if powerLoss {
 			for first = l.durable; first < len(l.history) && !maps.Equal(got, l.history[first]); first++ {
 			}
 			if first == len(l.history) {
-				l.t.Errorf("power loss: the space holds no version that it may")
+				l.t.Errorf("power loss: the space has the contents of no version that it may have")
 			}
 		}
 		l.now, l.history, l.durable = got, []textContents{got}, 0
@@ -308,7 +307,7 @@ func (l *faultLife) survives() {
 	}
 }
 
-// faultDir makes a directory, in memory if that is possible: syncs take time.
+// faultDir makes a directory, in memory if possible, where syncs take no time.
 func faultDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "everheap-fault-")
@@ -319,7 +318,7 @@ func faultDir(t *testing.T) string {
 	return dir
 }
 
-// faultKinds are the ways to fail.
+// faultKinds are the ways in which calls fail.
 var faultKinds = []struct {
 	name string
 	rule faultdisk.Rule
@@ -330,13 +329,14 @@ var faultKinds = []struct {
 	{"I/O error, for good", faultdisk.Rule{Err: syscall.EIO}},
 }
 
-// spaceOps are the calls that can find the disk full.
+// spaceOps are the calls for which a disk can be full.
 var spaceOps = []faultdisk.Op{faultdisk.Open, faultdisk.Write, faultdisk.Allocate, faultdisk.Truncate, faultdisk.Sync, faultdisk.Rename}
 
-var everyFlag = flag.Bool("everheap.every", false, "every call fails in its turn, and many more images are verified: for make soak")
+var everyFlag = flag.Bool("everheap.every", false, "let every call fail in turn, and verify many more images: for make soak")
 
-// everyCall runs lives in each of which another call fails, every third or so, until one has
-// no such call; with -everheap.every each call. live prepares the space on the working disk, calls begin, and goes on.
+// everyCall runs lives, in each of which another call fails, until a life has no such call. It
+// tries about every third call, or with -everheap.every each one. live prepares the space on the
+// working disk, calls begin, and continues.
 func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -346,11 +346,11 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			base, err := spacefile.PickPlace(window, nil) // for all of them: a process can have only so many windows
+			base, err := spacefile.PickPlace(window, nil) // one for all lives: a process can have only so many windows
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := rand.New(rand.NewPCG(1, 1)) // so that it is not always a call of the same sort that is left out
+			r := rand.New(rand.NewPCG(1, 1)) // random, so that it does not always leave out the same sort of call
 			stride := 3
 			switch {
 			case testing.Short():
@@ -359,7 +359,7 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 				stride = 1
 			}
 			if !kind.rule.Once && !testing.Short() {
-				stride *= 3 // what comes after the first failure differs little
+				stride *= 3 // the calls after the first failure differ little
 			}
 			for k := 0; ; k += 1 + r.IntN(2*stride-1) {
 				l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), base: base, disk: faultdisk.New(), now: textContents{}}
@@ -373,13 +373,13 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 				failed := l.disk.Failed()
 				if len(failed) == 0 {
 					if len(l.errs) > 0 {
-						t.Errorf("nothing failed, and yet: %v", errors.Join(l.errs...))
+						t.Errorf("no call failed, and yet: %v", errors.Join(l.errs...))
 					}
 					t.Logf("%d calls", l.disk.Seen())
 					return
 				}
 				if len(l.errs) == 0 && mustBeTold(failed, rule.Err) {
-					t.Errorf("nobody was told")
+					t.Errorf("the program got no error")
 				}
 				l.survives()
 				if os.RemoveAll(l.dir); t.Failed() {
@@ -390,7 +390,7 @@ func everyCall(t *testing.T, live func(l *faultLife, begin func())) {
 	}
 }
 
-// tryOpen opens the space; that may fail.
+// tryOpen opens the space, which may fail.
 func (l *faultLife) tryOpen() bool {
 	l.t.Helper()
 	err := l.open()
@@ -404,7 +404,7 @@ func (l *faultLife) tryOpen() bool {
 	return false
 }
 
-// must fails the test.
+// must fails the test on an error.
 func (l *faultLife) must(err error) {
 	l.t.Helper()
 	if err != nil {
@@ -424,7 +424,7 @@ func TestFaults_Life(t *testing.T) {
 	})
 }
 
-// lived prepares a space with something in it, and returns its steps' outcome.
+// lived prepares a space with contents, by steps that must succeed.
 func (l *faultLife) lived(steps ...faultStep) {
 	l.t.Helper()
 	l.must(l.open())
@@ -435,18 +435,18 @@ func (l *faultLife) lived(steps ...faultStep) {
 	}
 }
 
-// recent are steps whose outcome is in the journal.
+// recent returns steps whose changes stay in the journal.
 func recent() []faultStep {
 	return []faultStep{setWord(1, 100, false), batch(10, 60, 1), setText(1, 100_000), setText(2, 40_000), setText(3, 5000), setWord(2, 1, true),
 		deleteWord(11), setWord(1, 101, true)}
 }
 
-// much takes more than one segment of the journal.
+// much returns steps that fill more than one segment of the journal.
 func much() []faultStep {
 	return append([]faultStep{setText(1, 300_000), setText(2, 900_000), setText(3, 900_000)}, recent()...)
 }
 
-// A space is opened after a loss of power: nothing is in the journal that is needed.
+// A space is opened after a loss of power, and needs nothing from the journal.
 func TestFaults_OpenAfterPowerLoss(t *testing.T) {
 	everyCall(t, func(l *faultLife, begin func()) {
 		l.lived(recent()...)
@@ -474,7 +474,7 @@ func TestFaults_Replay(t *testing.T) {
 	})
 }
 
-// The disk fails again while the space is healed.
+// The disk fails again while a process heals the space.
 func TestFaults_Heal(t *testing.T) {
 	everyCall(t, func(l *faultLife, begin func()) {
 		l.lived(recent()...)
@@ -482,7 +482,7 @@ func TestFaults_Heal(t *testing.T) {
 		l.step(setWord(1, 102, true))
 		l.close()
 		if l.disk.Repair(); len(l.errs) == 0 {
-			l.t.Fatal("a sync failed, and nobody was told")
+			l.t.Fatal("a sync failed, and the program got no error")
 		}
 		begin()
 		if l.tryOpen() {
@@ -491,9 +491,8 @@ func TestFaults_Heal(t *testing.T) {
 	})
 }
 
-// A full disk is no catastrophe: when there is room again, all goes on in the same
-// process.
-func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
+// After the disk was full and has room again, everything works in the same process.
+func TestFaults_FullDiskThatGetsRoom(t *testing.T) {
 	parent := faultDir(t)
 	for k := range 12 {
 		l := &faultLife{t: t, dir: filepath.Join(parent, fmt.Sprint("s", k)), disk: faultdisk.New(), now: textContents{}}
@@ -502,14 +501,14 @@ func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
 		l.disk.Fail(faultdisk.Rule{Ops: []faultdisk.Op{faultdisk.Allocate}, After: k, Err: syscall.ENOSPC})
 		for i := range uint64(8) {
 			l.step(setText(10+i, 700_000))
-			l.step(setWord(1, 200+i, true)) // the journal has no room either: anchors take its place
+			l.step(setWord(1, 200+i, true)) // the journal has no room either, so each write needs an anchor
 		}
 		if len(l.disk.Failed()) == 0 {
 			t.Fatalf("only %d calls", l.disk.Seen())
 		}
 		for _, err := range l.errs {
 			if errors.Is(err, failure.ErrIO) {
-				t.Errorf("a full disk is not a broken one: %v", err)
+				t.Errorf("a full disk counts as a broken one: %v", err)
 			}
 		}
 		l.disk.Repair()
@@ -519,7 +518,7 @@ func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
 			l.step(setWord(1, 300+i, true))
 		}
 		if len(l.errs) > 0 {
-			t.Errorf("there is room again: %v", errors.Join(l.errs...))
+			t.Errorf("with room again: %v", errors.Join(l.errs...))
 		}
 		l.close()
 		l.survives()
@@ -527,8 +526,8 @@ func TestFaults_NoSpaceAndThenThereIs(t *testing.T) {
 	}
 }
 
-// Reads go on after a failed sync, and nothing else does, whoever asks and however
-// often, until the space is opened alone.
+// After a failed sync reads continue, and everything else fails, in every process and at every try,
+// until a process opens the space alone.
 func TestFaults_FailedSyncIsFinal(t *testing.T) { // E7, M6
 	for _, file := range []string{HeapName, "journal"} {
 		t.Run(file, func(t *testing.T) {
@@ -558,19 +557,19 @@ func TestFaults_FailedSyncIsFinal(t *testing.T) { // E7, M6
 				}
 			}
 			if took := time.Since(began); took > time.Minute {
-				t.Errorf("it took %v to say no", took)
+				t.Errorf("it took %v to refuse", took)
 			}
 			l.errs = nil
 			if l.close(); len(l.errs) == 0 {
-				t.Error("what was committed last is not on disk, and closing does not say so")
+				t.Error("the last commit is not on disk, and Close returns no error")
 			}
 			l.survives()
 		})
 	}
 }
 
-// A recovery that was told of a failed sync leaves the mark to the next one, although
-// that rebuilds the live file.
+// A recovery whose sync failed leaves the mark to the next recovery, although it rebuilds the live
+// file.
 func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	l := &faultLife{t: t, dir: filepath.Join(faultDir(t), "s"), disk: faultdisk.New(), now: textContents{}}
 	l.history = []textContents{l.now}
@@ -585,7 +584,7 @@ func TestFaults_RecoveryThatFailsIsHealedByTheNext(t *testing.T) {
 	l.disk.Repair()
 	l.must(l.open())
 	if newest, current := l.sp.Live.NewestAnchor(), l.sp.Heap.VersionOf(l.sp.Live.Current()); newest < current {
-		t.Errorf("nothing was made good: the newest anchor is of version %d, current is %d", newest, current)
+		t.Errorf("the space was not healed: the newest anchor is of version %d, current is %d", newest, current)
 	}
 	l.close()
 	l.survives()

@@ -6,29 +6,29 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A fork of a process that has a space open, as a program makes that hosts this library,
-// inherits all that is in Go memory: the lists of free space, the number of its entry,
-// its slots, what it holds and what it is in the middle of. All that is the parent's,
-// and two that go by it would write into the same blocks.
+// A program that hosts this library may fork. The fork inherits everything in Go memory: the lists
+// of free space, the number of the process's entry, its slots, the versions that it holds and the
+// operations in progress. All of this belongs to the parent, and if both went by it they would
+// write into the same blocks.
 //
-//	Q1  A fork has nothing where the parent writes to files: the write view and the
-//	    words of live are not in its memory (M8). So what it does by mistake faults,
-//	    and the parent does not notice.
-//	Q2  Whatever touches one of those, or waits for what the parent's goroutines would
-//	    do, asks Forked first, at its beginning: readers in Tx.view, writers in turn.Take,
-//	    all else in member.Enter; the background at each tick. What was in progress in the
-//	    parent at the fork cannot go on in it, and asks at its end, where it would let go
-//	    of the parent's slots: Tx.EndView, Tx.commit, Tx.end, turn.endPublish, Fault.
-//	Q3  Locks by which others see that the parent lives, or has the space open, are
-//	    those of descriptions that a fork does not get (mapping.Pin; L2). The gate is
-//	    locked through a descriptor, for a moment, and is unlocked before that is
-//	    closed, since closing it would not do if a fork has another one.
-//	Q4  What a fork opens is new: the table of open spaces is emptied, and their
-//	    windows can be mapped again (mapping.OnFork).
+//	Q1  A fork has no memory where the parent writes to files: the write view and the words of
+//	    live are not mapped in it (M8). So a mistaken access in the fork faults, and the parent
+//	    does not notice.
+//	Q2  An operation that touches that memory, or waits for a goroutine of the parent, calls
+//	    Forked at its beginning: readers in Tx.view, writers in turn.Take, all others in
+//	    member.Enter, and the background at each tick. An operation that was in progress at the
+//	    fork cannot continue in the fork. It calls Forked at its end, before it would release
+//	    slots of the parent: Tx.EndView, Tx.commit, Tx.end, turn.endPublish, Fault.
+//	Q3  The locks by which other processes see that the parent lives, or has the space open,
+//	    belong to file descriptions that a fork does not get (mapping.Pin; L2). The gate is locked
+//	    through a descriptor, for a moment. The holder unlocks it before it closes the descriptor:
+//	    closing alone would not unlock it if a fork has a copy of the descriptor.
+//	Q4  A space that a fork opens is new: the fork empties the table of open spaces, and can map
+//	    their windows again (mapping.OnFork).
 
 func init() { mapping.OnFork(forgetOpened) }
 
-// forgetOpened makes no space count as open in this process, which is a fork.
+// forgetOpened empties the table of open spaces in a fork.
 func forgetOpened() {
 	opened.Mutex = sync.Mutex{}
 	opened.spaces = nil

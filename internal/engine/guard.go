@@ -7,11 +7,11 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 )
 
-// endView ends the guard of a view, if it is on: of one operation that has ended the view
-// itself, unless it has failed, or is left in another way.
+// endView ends the guard of a view. Usually the operation has ended the view itself; if it failed
+// or was left in another way, endView drops the view.
 func (tx *Tx) endView(sp *Space, before bool, err *error) {
 	debug.SetPanicOnFault(before)
-	r := recover() // nil: nothing is wrong, or Goexit
+	r := recover() // nil: no panic, or Goexit
 	if r != nil {
 		*err = sp.Fault(r) // while the space cannot be closed
 	}
@@ -23,7 +23,7 @@ func (tx *Tx) endView(sp *Space, before bool, err *error) {
 	}
 }
 
-// The parts of a transaction that writes, for who recovers a panic in it.
+// part says in which part of a writing transaction a panic was recovered.
 type part uint8
 
 const (
@@ -33,9 +33,9 @@ const (
 	over
 )
 
-// endWrite ends a transaction that writes after a panic in one of its parts, for who has
-// recovered r; nil: Goexit. c is what has come of the commit, if it has come to that. endWrite
-// returns the error of a fault, which is nil if the version stands. It continues any other panic.
+// endWrite ends a writing transaction after a panic in one of its parts. r is what the caller has
+// recovered, nil for Goexit; c is how far the commit has got, if it has begun. endWrite returns the
+// error of a fault, which is nil if the version stands. It continues any other panic.
 func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) error {
 	handled, err := tx.endPart(sp, in, c, r)
 	if r != nil && !handled {
@@ -46,22 +46,22 @@ func (tx *Tx) endWrite(sp *Space, in part, c *commitment, r any) error {
 
 // endPart is endWrite, but reports whether it has handled the panic.
 //
-// A fault before the swap is an error, and nothing has changed. After the swap the version
-// stands (E2): what failed is only what comes after.
+// After a fault before the swap the result is an error, and nothing has changed. After the swap the
+// version stands (E2): only later steps have failed.
 func (tx *Tx) endPart(sp *Space, in part, c *commitment, r any) (handled bool, err error) {
 	if r != nil {
 		if err = sp.Fault(r); err == nil && in != running {
-			return false, nil // a mistake of the library's
+			return false, nil // a bug of the library
 		}
 	}
 	switch {
-	case sp.Forked(): // what is abandoned and let go of would be the parent's
+	case sp.Forked(): // all that it would release belongs to the parent
 		return err != nil, err
 	case in == running:
 		tx.spoil(err)
 		tx.Abort()
 		return err != nil, err
-	case !sp.Queue.Mine(): // it has come to no turn, or has given it: the Tx may be another one's
+	case !sp.Queue.Mine(): // it has not got its turn, or has given it: another transaction may use the Tx
 	case in == beginning && (tx.sp == nil || tx.Ended()): // it has not begun
 		sp.turn.Give()
 	case in == beginning:
@@ -94,9 +94,9 @@ func (tx *Tx) Fault(r any) error {
 	return err
 }
 
-// spoil notes that a transaction has met a fault. Unless a writing one faulted because the
-// program wrote where it must not, nothing that the transaction has written is touched any
-// more when it aborts.
+// spoil notes that a transaction has met a fault: then an abort leaves alone everything that the
+// transaction has written. This does not apply if the program caused the fault by writing where it
+// must not.
 func (tx *Tx) spoil(err error) {
 	if tx.Write == nil {
 		return

@@ -11,11 +11,11 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// A space that is opened for reading only, by one who may not write its files, or from
-// where nobody can: package live has the argument (K8 to K10).
+// A process becomes a guest when it opens a space read-only and may not write its files, or when
+// the file system is read-only: package live has the argument (K8 to K10).
 
-// openGuest makes this process a guest: of those who have the space open, or could as it
-// is, or else of what is on disk.
+// openGuest makes this process a guest: of the members that have the space open, or of a live file
+// that can be joined as it is, or else of what is on disk.
 func (sp *Space) openGuest(ctx context.Context) error {
 	sp.Guest = true
 	for {
@@ -23,7 +23,7 @@ func (sp *Space) openGuest(ctx context.Context) error {
 		if ok || err != nil {
 			return err
 		}
-		// Not while somebody recovers the space, or closes it as the last one.
+		// The gate keeps out a process that recovers the space, or closes it as the last one.
 		gate, err := sp.Files.TakeGate(ctx, true)
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ func (sp *Space) openGuest(ctx context.Context) error {
 	}
 }
 
-// liveReady reports whether the live file can be joined, as far as can be seen.
+// liveReady reports whether the live file looks as if it could be joined.
 func (sp *Space) liveReady() bool {
 	info, err := sp.Files.Locks.Stat()
 	if err != nil {
@@ -50,8 +50,8 @@ func (sp *Space) liveReady() bool {
 	return ready
 }
 
-// visit makes this process a guest of the members (K9). It reports false if there is no
-// live file to be believed, or somebody has the space for himself.
+// visit makes this process a guest of the members (K9). It reports false if no live file can be
+// trusted, or if a process has the space for itself.
 func (sp *Space) visit() (bool, error) {
 	if !sp.liveReady() {
 		return false, nil
@@ -73,7 +73,7 @@ func (sp *Space) visit() (bool, error) {
 		if errors.As(err, &damage) {
 			err = damage
 		} else {
-			err = fmt.Errorf("%w: it has to be mended first, by a program that may write", err)
+			err = fmt.Errorf("%w: a program that may write has to mend it first", err)
 		}
 	}
 	return false, errors.Join(err, oslock.Unlock(sp.Files.Locks, format.LockPresence))

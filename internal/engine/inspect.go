@@ -18,15 +18,15 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// What is in this file is for people who look at a space: nothing rests on it.
+// This file serves people who look at a space: nothing else relies on it.
 
 // Inspect runs fn while the space cannot be closed. A memory fault in fn, which a
 // file that was cut can cause, becomes an error.
 func (sp *Space) Inspect(fn func() error) error { return sp.Within(fn) }
 
-// Check verifies everything that the newest version can reach; that nothing of it is
-// listed as free; what a recovery would need; and, if nothing is wrong so far, that indexes agree
-// with their maps.
+// Check verifies everything that the newest version can reach, that no block of it is listed as
+// free, and everything that a recovery would need. If it has found nothing wrong so far, it
+// verifies that indexes agree with their maps.
 func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
 	report, err := sp.audit().Check(ctx)
 	if err != nil || len(report.Findings) > 0 {
@@ -38,13 +38,13 @@ func (sp *Space) Check(ctx context.Context) (*check.Report, error) {
 		})
 	})
 	if failure.Damaged(err) {
-		report.Add(check.Finding{What: "the indexes cannot be compared with what they are of: " + err.Error()})
+		report.Add(check.Finding{What: "the indexes cannot be compared with their maps: " + err.Error()})
 		err = nil
 	}
 	return report, err
 }
 
-// Place returns where a finding is: a file, and the offset in it.
+// Place returns the file of a finding, and the offset in it.
 func (sp *Space) Place(f check.Finding) (file string, offset int64) {
 	if f.File != "" {
 		return filepath.Join(sp.Dir(), f.File), f.Offset
@@ -52,7 +52,7 @@ func (sp *Space) Place(f check.Finding) (file string, offset int64) {
 	return sp.HeapFile(f.Addr)
 }
 
-// audit returns what checks the space.
+// audit returns an audit of the space.
 func (sp *Space) audit() *audit.Audit {
 	return audit.Of(&sp.Member, &sp.durable, sp.store.Shape, sp.Changes.VerifyAside)
 }
@@ -60,27 +60,27 @@ func (sp *Space) audit() *audit.Audit {
 // Status is the state of a space at a moment.
 type Status struct {
 	Version   format.Version
-	Committed time.Time // of the version
+	Committed time.Time // when the version was committed
 	Anchored  format.Version
 	Durable   format.Version   // the newest version that survives power loss
-	Journal   format.ByteCount // of the journal that a recovery would read, in whole segments
+	Journal   format.ByteCount // how much of the journal a recovery would read, in whole segments
 	Objects   uint64
 	Live      format.ByteCount // blocks that the version can reach
 	Carved    uint64           // offset below which space is reserved
 	MaxSize   uint64           // the most bytes that the space may hold
-	Reserved  format.ByteCount // by living processes, and not published
+	Reserved  format.ByteCount // by living processes, not published yet
 	Leaked    format.ByteCount // estimate of what the next sweep finds
-	Free      format.ByteCount // in this process's lists; 0 while it writes
+	Free      format.ByteCount // in the lists of this process; 0 while it writes
 	Waiting   format.ByteCount // freed by this process, not yet reusable; 0 while it writes
 	File      int64            // length of the heap file
 	Disk      int64            // bytes that the files take
-	Failure   error            // of the background's last failure
-	Failed    bool             // a sync failed: no more writing
+	Failure   error            // the last failure of the background
+	Failed    bool             // a sync failed: the space refuses writes
 	Processes int
-	Collected collect.Collection // the last collection of this process
+	Collected collect.Collection // by the last collection of this process
 }
 
-// Status looks at the space. It waits for nobody.
+// Status reads the state of the space. It waits for nothing.
 func (sp *Space) Status() (s Status, err error) {
 	err = sp.Inspect(func() error {
 		tx, err := sp.View()
@@ -96,7 +96,7 @@ func (sp *Space) Status() (s Status, err error) {
 		s.Objects, s.Live = tx.State.Objects, format.ByteCount(tx.State.BlockBytes)
 		s.Carved, s.MaxSize = w.Carved.Load(), w.Limit.Load()
 		s.Leaked, s.Failed = format.ByteCount(w.Leaked.Load()), w.Failed.Load() != 0
-		counted := sp.Queue.TryLock() // else a transaction uses the lists
+		counted := sp.Queue.TryLock() // if not, a transaction uses the lists
 		if counted {
 			h := sp.Heap.Stats()
 			sp.Queue.Unlock()
@@ -105,7 +105,7 @@ func (sp *Space) Status() (s Status, err error) {
 		for _, p := range sp.Live.Processes() {
 			s.Processes++
 			if p.Self && counted {
-				p.Reserved = s.Free + s.Waiting // its entry says how much it was a while ago
+				p.Reserved = s.Free + s.Waiting // the entry of this process has an older number
 			}
 			s.Reserved += p.Reserved
 		}
@@ -123,14 +123,14 @@ func (sp *Space) Status() (s Status, err error) {
 // Member is a process that has the space open.
 type Member struct {
 	live.Process
-	Stopped bool // the system says that it is stopped, or its transaction's heart stands still
+	Stopped bool // the system says so, or its transaction has no heartbeat
 }
 
-// heartPause is how long a heart that beats every 25 ms is listened to.
+// heartPause is how long Members watches a heartbeat, which comes every 25 ms.
 const heartPause = 100 * time.Millisecond
 
-// Members lists the processes that have the space open, by the time at which they opened it. If one of them writes, it
-// takes a moment to see whether that one moves.
+// Members lists the processes that have the space open, in the order in which they opened it. If
+// one of them writes, Members takes heartPause to see whether that process makes progress.
 func (sp *Space) Members() (list []Member, err error) {
 	err = sp.Inspect(func() error {
 		before := map[format.Incarnation]uint64{}
@@ -162,7 +162,7 @@ func (sp *Space) heartbeat(i format.Incarnation) uint64 {
 	return sp.Live.Words().Processes[i.Entry()].Heartbeat.Load()
 }
 
-// Look reads what can be told of the space in a directory without opening it, and returns the
+// Look reads what the files tell about the space in a directory without opening it, and returns the
 // absolute path of the directory.
 func Look(dir string) (spacefile.Outline, string, error) {
 	o, err := spacefile.Look(dir)

@@ -13,14 +13,14 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// join becomes a member if the space is alive, or whole since it was used last in this
-// boot, without the gate (K4). It reports false if the gate is needed.
+// join makes this process a member without the gate, if the space is alive or has stayed whole
+// since its last use in this boot (K4). It reports false if it needs the gate.
 func (sp *Space) join() (bool, error) {
 	info, err := sp.Files.Locks.Stat()
 	if err != nil {
 		return false, err
 	}
-	// Before presence is touched: who recovers the space needs that for himself.
+	// This comes before the presence lock: a process that recovers the space needs that for itself.
 	if ready, failed := live.Ready(sp.Files.Dir, sp.Head.SpaceID, info); !ready || failed && !sp.ReadOnly {
 		return false, nil
 	}
@@ -50,23 +50,23 @@ func (sp *Space) join() (bool, error) {
 	return false, errors.Join(err, oslock.Unlock(sp.Files.Locks, format.LockPresence))
 }
 
-// journalInOrder reports whether the journal of that name is whole, and the one that all
-// processes write: else opening it needs the gate (F4).
+// journalInOrder reports whether the file with the journal's name is whole, and the one that all
+// processes write: if not, opening the space needs the gate (F4).
 func (sp *Space) journalInOrder() bool {
 	w := sp.Live.Words()
 	s, size, err := spacefile.JournalSize(w, func() (mapping.Status, error) { return sp.Files.Stat(journal.FileName) })
 	return err == nil && s.FileID == mapping.FileID{Device: w.JournalDevice.Load(), Inode: w.JournalInode.Load()} && spacefile.Whole(s, size)
 }
 
-// openMember makes this process a member: without the gate if the space is alive, else
-// with it. The gate is returned for as long as there is to recover or to heal something;
-// nil: it is not needed any more.
+// openMember makes this process a member: without the gate if the space is alive, else with it. It
+// returns the gate as long as the caller has to recover or heal something, and nil if the gate is
+// not needed any more.
 func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 	if sp.Guest {
 		return nil, sp.openGuest(ctx)
 	}
 	gate, err = sp.joinOrRecover(ctx)
-	if err != nil && sp.ReadOnly && spacefile.Forbidden(err) { // it may write the heap, but not beside it
+	if err != nil && sp.ReadOnly && spacefile.Forbidden(err) { // it may write the heap, but not its directory
 		if gate != nil {
 			spacefile.CloseLocks(gate)
 		}
@@ -78,10 +78,10 @@ func (sp *Space) openMember(ctx context.Context) (gate *os.File, err error) {
 	return gate, err
 }
 
-// joinOrRecover is openMember for one who may write.
+// joinOrRecover is openMember for a process that may write.
 func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	ok, err := sp.join()
-	if ok && err == nil && !sp.ReadOnly { // left behind by one who died, since nobody rewrites while presence is held
+	if ok && err == nil && !sp.ReadOnly { // a rewriter that died has left it: no process rewrites while presence is held
 		_ = sp.Files.Remove(spacefile.NewHeapName)
 	}
 	if ok || err != nil {
@@ -91,10 +91,10 @@ func (sp *Space) joinOrRecover(ctx context.Context) (gate *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who had the gate may have put another heap in the place of this one.
+	// The last holder of the gate may have put another heap in the place of this one.
 	if err = sp.Files.SameHeap(); err == nil {
-		if !sp.ReadOnly { // left behind by one who died, since nobody rewrites while the gate is held
-			_ = sp.Files.Remove(spacefile.NewHeapName) // what cannot be removed is in nobody's way
+		if !sp.ReadOnly { // a rewriter that died has left it: no process rewrites while the gate is held
+			_ = sp.Files.Remove(spacefile.NewHeapName) // a file that cannot be removed does no harm
 		}
 		err = sp.openLive()
 	}

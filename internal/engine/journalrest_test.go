@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/powercut"
 )
 
-// A restRun writes durable entries to a space on a disk that is watched, whose journal is
-// cut over and over. Entry n says all: which are there besides, and what they hold.
+// A restRun writes durable entries to a space on a watched disk, whose journal is cut again and
+// again. Entry n tells everything: which other entries there are, and their values.
 type restRun struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -25,8 +25,8 @@ type restRun struct {
 	sp    *Space
 	texts edit.MapOf
 	n     uint64
-	begun [][2]int // moment and entry: begun
-	acked [][2]int // and acknowledged
+	begun [][2]int // pairs of moment and entry: begun
+	acked [][2]int // pairs of moment and entry: acknowledged
 	cuts  []int    // moments at which the journal was made shorter
 }
 
@@ -35,7 +35,7 @@ const (
 	restText = 60_000
 )
 
-// restValue returns what an entry holds.
+// restValue returns the value of an entry.
 func restValue(n uint64) string {
 	head := fmt.Sprint(n, " ")
 	return head + strings.Repeat(string(rune('a'+n%26)), restText+int(n*37%1000)-len(head))
@@ -56,7 +56,7 @@ func (c *restRun) open() {
 	c.texts = texts(id)
 }
 
-// write commits the next entry, durable.
+// write commits the next entry durably.
 func (c *restRun) write() {
 	c.t.Helper()
 	c.n++
@@ -76,7 +76,7 @@ func (c *restRun) write() {
 	c.acked = append(c.acked, [2]int{c.disk.Observe(), int(c.n)})
 }
 
-// journalLength is how long the journal is.
+// journalLength returns the length of the journal file.
 func (c *restRun) journalLength() int64 {
 	info, err := os.Stat(filepath.Join(c.dir, "journal"))
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *restRun) journalLength() int64 {
 	return info.Size()
 }
 
-// shorten does something that makes the journal shorter, and notes when.
+// shorten makes the journal shorter in one of several ways, and notes the moment.
 func (c *restRun) shorten() {
 	c.t.Helper()
 	before, from := c.journalLength(), c.disk.Observe()
@@ -114,7 +114,7 @@ func (c *restRun) shorten() {
 	}
 }
 
-// image verifies what the disk may hold at a moment.
+// image verifies what the disk may have at a moment.
 func (c *restRun) image(moment int, policy powercut.Policy, seed uint64) error {
 	dir := filepath.Join(filepath.Dir(c.dir), "image")
 	if err := os.RemoveAll(dir); err != nil {
@@ -171,7 +171,7 @@ func (c *restRun) image(moment int, policy powercut.Policy, seed uint64) error {
 	return err
 }
 
-// images returns how many pairs of images are verified of a run.
+// images returns how many pairs of images to verify of a run.
 func images(n int) int {
 	switch {
 	case testing.Short():
@@ -182,8 +182,8 @@ func images(n int) int {
 	return n
 }
 
-// Whenever the power fails while the journal is cut, before the cut is on disk or after, and
-// while it grows again, all is there that was durable.
+// Whenever the power fails while the journal is cut, before or after the cut is on disk, and while
+// it grows again, everything durable is there.
 func TestPowerCut_JournalIsCut(t *testing.T) {
 	for seed := range uint64(3) {
 		c := &restRun{t: t, r: rand.New(rand.NewPCG(seed, 9)), disk: powercut.New(), dir: filepath.Join(faultDir(t), "s")}

@@ -17,14 +17,14 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// A pair is an object of a kind that no other package knows of: two handles. Each of its
-// changes says all that there is in an argument.
+// A pair is an object of a kind that no other package knows: it has two handles. The argument of
+// each of its changes says everything about the change.
 type pairObject struct{ handles [2]uint64 }
 
 const (
 	kindPair  format.Kind   = 31
-	opNewPair format.OpKind = 100 // there is a new pair, of nil handles
-	opFirst   format.OpKind = 101 // the first handle is the argument
+	opNewPair format.OpKind = 100 // makes a pair of nil handles
+	opFirst   format.OpKind = 101 // the argument becomes the first handle
 	opSecond  format.OpKind = 102
 
 	pairSize = format.ByteCount(unsafe.Sizeof(pairObject{}))
@@ -90,14 +90,14 @@ func (pairKind) Apply(e object.Editor, op format.OpKind, index uint64, h format.
 func (pairKind) Check(c object.Checker, o object.At, p unsafe.Pointer) error {
 	for _, id := range (*pairObject)(p).handles {
 		if id != 0 && format.ID(id).Index() < format.FirstIndex {
-			c.Find(o.Addr, "a pair leads to an object of the space itself")
+			c.Find(o.Addr, "a pair refers to an object of the space itself")
 		}
 	}
 	c.Count(1)
 	return nil
 }
 
-// newPair makes a pair, and gives it a name if there is one.
+// newPair makes a pair, and gives it a name unless that is empty.
 func (k *knots) newPair(name string, first, second format.ID) (id format.ID) {
 	k.t.Helper()
 	err := k.Change(false, func(tx *Tx) (err error) {
@@ -146,7 +146,7 @@ func (tx *Tx) setPair(index uint64, i int, handle format.ID) error {
 	return err
 }
 
-// expectPair compares what a pair and the knots that it leads to are.
+// expectPair compares a pair, and the knots that it refers to, with what they should be.
 func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...format.ID) {
 	t.Helper()
 	err := sp.look(func(tx *Tx) error {
@@ -160,7 +160,7 @@ func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...
 		for _, id := range handles {
 			var v knot
 			if err := tx.ReadValue(edit.RefOf{ID: id, Value: knotType}, unsafe.Pointer(&v)); err != nil {
-				return fmt.Errorf("it leads to the knot %v: %w", id, err)
+				return fmt.Errorf("it refers to the knot %v: %w", id, err)
 			}
 		}
 		return nil
@@ -170,9 +170,9 @@ func expectPair(t *testing.T, sp *Space, where string, id format.ID, handles ...
 	}
 }
 
-// A kind of object is one type and one line: the rest of the library has what it needs of
-// it from there.
-func TestKinds_OneOfItsOwn(t *testing.T) {
+// A kind of object is one type and one line of code: the rest of the library gets everything that
+// it needs from there.
+func TestKinds_NewKind(t *testing.T) {
 	t.Cleanup(object.Add(pairKind{}))
 	ctx := context.Background()
 	k := newKnots(t)
@@ -180,16 +180,17 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	pair, garbage := k.newPair("pair", a, b), k.newPair("", c, a)
 	expectPair(t, k.Space, "made", pair, a, b)
 
-	// What no name leads to is collected, and what the pair leads to is not.
+	// A collection drops the pair that no name reaches, and keeps the objects that the other pair
+	// refers to.
 	if found, err := k.Collect(ctx); err != nil || found.Dropped != 2 || k.there([]format.ID{a, b, c}) != 2 {
 		t.Errorf("a collection dropped %d objects: %v", found.Dropped, err)
 	}
 	if err := k.look(func(tx *Tx) error { _, err := objectIn(tx, garbage.Index(), kindPair); return err }); err == nil {
-		t.Error("a pair that nothing leads to is there still")
+		t.Error("a collection kept a pair that nothing refers to")
 	}
 	expectPair(t, k.Space, "after a collection", pair, a, b)
 
-	// What it comes to lead to while a collection goes on is not, either.
+	// It also keeps an object that the pair refers to only from the middle of the collection on.
 	late := k.tie(1)[0]
 	collection := k.marked()
 	err := k.Change(false, func(tx *Tx) error { return tx.setPair(pair.Index(), 1, late) })
@@ -202,7 +203,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	collection.End()
 	expectPair(t, k.Space, "changed during a collection", pair, a, late)
 
-	// It is moved while the space is open, if much was removed around it.
+	// Compact moves it in an open space if much was removed around it.
 	k.tie(150_000)
 	for range 3 * format.ExtentSize / 32 {
 		k.newPair("", a, b)
@@ -221,7 +222,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	expectPair(t, k.Space, "moved", moved, a, b)
 	expectPair(t, k.Space, "moved", pair, a, late)
 
-	// A backup has it.
+	// A backup keeps it.
 	var backup bytes.Buffer
 	tx, err := k.View()
 	if err == nil {
@@ -233,13 +234,13 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	}
 	expectRestored(t, &backup, "restored", pair, a, late)
 
-	// The journal has it.
+	// The journal keeps it.
 	dir := k.Dir()
 	sp := recovered(t, dir, k.Space)
 	expectPair(t, sp, "after a loss of power", pair, a, late)
 	verify(t, sp)
 
-	// It is copied when the space is written anew, there or elsewhere.
+	// A rewriting keeps it, in the same place or elsewhere.
 	if _, _, err := Compact(ctx, dir, Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	expectPair(t, sp, "rebased", pair, a, late)
 	verify(t, sp)
 
-	// It can be got out of a damaged space.
+	// A salvage finds it in a damaged space.
 	var salvaged bytes.Buffer
 	if report, err := Salvage(dir, &salvaged); err != nil || report.Lost != 0 {
 		t.Fatal(report, err)
@@ -266,7 +267,7 @@ func TestKinds_OneOfItsOwn(t *testing.T) {
 	expectRestored(t, &salvaged, "salvaged", pair, a, late)
 }
 
-// expectRestored is expectPair in a space that is made of a backup.
+// expectRestored is expectPair for a space that is restored from a backup.
 func expectRestored(t *testing.T, backup io.Reader, where string, id format.ID, handles ...format.ID) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "restored")
@@ -281,25 +282,26 @@ func expectRestored(t *testing.T, backup io.Reader, where string, id format.ID, 
 	verify(t, sp)
 }
 
-// Who does not know a kind says so, and takes its objects for nothing else.
-func TestKinds_OneThatIsNotKnown(t *testing.T) {
+// A program that does not know the kind of an object says so, and does not take the object for one
+// of another kind.
+func TestKinds_UnknownKind(t *testing.T) {
 	remove := object.Add(pairKind{})
 	k := newKnots(t)
 	a := k.tie(1)[0]
 	k.newPair("pair", a, a)
 	remove()
 	if list := findings(t, k.Space); len(list) == 0 {
-		t.Error("a check finds nothing wrong with an object of a kind that is not known")
+		t.Error("Check accepts an object of an unknown kind")
 	}
 	if _, err := k.Collect(context.Background()); err == nil {
-		t.Error("a collection takes an object of a kind that is not known for one")
+		t.Error("Collect accepts an object of an unknown kind")
 	}
 	dir := k.Dir()
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Compact(context.Background(), dir, Options{}); err == nil {
-		t.Error("a space is written anew without an object of a kind that is not known")
+		t.Error("Compact drops an object of an unknown kind")
 	}
 }
 

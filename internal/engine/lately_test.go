@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// What was found out about a version is not used for another one whose state lies in the same
-// place (E13): the block of a state is soon used again.
+// A fact cached about a version is not used for another version whose state lies in the same place
+// (E13): the block of a state is soon used again.
 func TestLately_AnotherVersionInTheSamePlace(t *testing.T) {
 	sp, err := Open(filepath.Join(t.TempDir(), "space"), Options{MaxSize: 64 << 20, Manual: true})
 	if err != nil {
@@ -35,7 +35,7 @@ func TestLately_AnotherVersionInTheSamePlace(t *testing.T) {
 	again := 0
 	for range 5 {
 		set("then")
-		if first, second := get(), get(); first != "then" || second != "then" { // twice: then it is kept
+		if first, second := get(), get(); first != "then" || second != "then" { // the second get caches
 			t.Fatalf("%q and %q were read", first, second)
 		}
 		kept := sp.Live.Current()
@@ -46,12 +46,12 @@ func TestLately_AnotherVersionInTheSamePlace(t *testing.T) {
 			}
 			again++
 			if got := get(); got != "now" {
-				t.Fatalf("%q was read, of the version before it in the same place", got)
+				t.Fatalf("%q was read, from the earlier version whose state lay in the same place", got)
 			}
 			break
 		}
 	}
 	if again == 0 {
-		t.Error("no state came to lie where another one had been")
+		t.Error("no state was put where another one had been")
 	}
 }

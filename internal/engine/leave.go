@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// end ends the membership of this process. No transaction is in progress, and none
-// can begin. What is long comes first, without the gate (K6).
+// end ends the membership of this process. No transaction is in progress, and none can begin. Long
+// work comes first, without the gate (K6).
 func (sp *Space) end() error {
 	close(sp.Quit)
 	sp.Done.Wait()
@@ -21,7 +21,7 @@ func (sp *Space) end() error {
 	err := sp.Guarded(func() (err error) { clean, err = sp.handOver(); return err })
 	if err == nil && !sp.ReadOnly {
 		if gate, gateErr := sp.Files.GateAtEnd(); gateErr == nil {
-			defer spacefile.CloseLocks(gate) // after presence was let go of: K5
+			defer spacefile.CloseLocks(gate) // after presence was released: K5
 			err = sp.Guarded(func() (err error) { clean, err = sp.closeLast(); return err })
 		}
 	}
@@ -36,15 +36,15 @@ func (sp *Space) end() error {
 	return err
 }
 
-// handOver makes what was committed durable and gives back all that the process has
-// reserved. It reports whether nothing is left to clean up after. The caller has the
+// handOver makes everything committed durable and gives back everything that the process has
+// reserved. It reports whether nothing is left to clean up after the process. The caller has the
 // queue.
 func (sp *Space) handOver() (bool, error) {
 	if lost := sp.LookLost(); lost != nil { // X5
 		return false, lost
 	}
 	if sp.ReadOnly || sp.Live.Words().Clean.Load() != 0 {
-		return true, nil // nothing was written since the last clean close, and nothing reserved
+		return true, nil // nothing was written or reserved since the last clean close
 	}
 	ok, err := sp.giveAllBack(false)
 	if err != nil {
@@ -52,11 +52,11 @@ func (sp *Space) handOver() (bool, error) {
 	}
 	invariant.Point("close.handed")
 	if sp.durable.Refused() != nil {
-		return true, sp.durable.WhyStopped() // what was committed is durable, in the journal
+		return true, sp.durable.WhyStopped() // everything committed is durable, in the journal
 	}
-	if sp.Live.Accompanied(false) { // those who stay may only read
+	if sp.Live.Accompanied(false) { // the other members may only read
 		if err = sp.durable.WriteAnchor(nil, false); errors.Is(err, failure.ErrBusy) {
-			err = nil // so many others write one
+			err = nil // other processes use all slots, to write one
 		} else if err == nil {
 			if version, vErr := sp.NewestVersion(); vErr == nil {
 				err = sp.durable.RestJournal(version)
@@ -66,15 +66,16 @@ func (sp *Space) handOver() (bool, error) {
 	return true, err
 }
 
-// giveAllBack makes what was committed durable and gives back what is reserved; ok says
-// that it did the latter.
+// giveAllBack makes everything committed durable and gives back everything reserved; ok reports
+// whether it did the latter.
 func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 	if sp.durable.Refused() == nil {
 		if m := sp.durable.Examine(); m != nil {
-			_ = sp.Guarded(func() error { return sp.durable.Mend(m) }) // what cannot be mended is said below
+			_ = sp.Guarded(func() error { return sp.durable.Mend(m) }) // if it cannot be mended, the error comes below
 		}
 	}
-	// Before blocks are given back: those that wait for the journal need not wait on.
+	// This comes before blocks are given back: then blocks that wait for the journal need not wait
+	// longer.
 	version, err := sp.NewestVersion()
 	if err == nil {
 		err = sp.durable.Await(version)
@@ -85,7 +86,7 @@ func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 	sp.durable.Release()
 	listed := sp.UsingLists(func() error {
 		sp.Heap.Enter()
-		sp.Heap.Adopt() // else what short-lived processes hand over is handed on for ever
+		sp.Heap.Adopt() // otherwise short-lived processes would pass their pending blocks on for ever
 		sp.Heap.Reclaim()
 		if last {
 			sp.Heap.EmptyReserve()
@@ -96,22 +97,22 @@ func (sp *Space) giveAllBack(last bool) (ok bool, err error) {
 	return listed == nil, errors.Join(err, listed)
 }
 
-// closeLast writes a clean anchor, if this process is the last one that has the space
-// open. It reports whether nothing is left to clean up after, as was so before. The
-// caller has the gate. Nobody joins meanwhile: presence is held exclusively.
+// closeLast writes a clean anchor if this process is the last that has the space open. It reports
+// whether nothing is left to clean up, by this process or an earlier one. The caller has the gate.
+// No process can join meanwhile: closeLast holds presence exclusively.
 func (sp *Space) closeLast() (ok bool, err error) {
 	sp.Files.UnpinPresence()
 	last, err := oslock.TryLock(sp.Files.Locks, format.LockPresence, false)
 	if err != nil || !last {
-		return true, err // without presence, but with the gate, so nobody has it exclusively
+		return true, err // it gave up presence, but has the gate: so no process can hold presence exclusively
 	}
 	invariant.Point("close.last")
 	w := sp.Live.Words()
-	sp.Live.Reap() // what the dead held is nobody's now
+	sp.Live.Reap() // this process takes over what dead processes held
 	if w.Clean.Load() != 0 {
-		return true, sp.cutFiles() // if the last one who closed has died before
+		return true, sp.cutFiles() // the last closer may have died before it did so
 	}
-	if ok, err := sp.giveAllBack(true); err != nil { // of the dead
+	if ok, err := sp.giveAllBack(true); err != nil { // of dead processes
 		return ok, err
 	}
 	if sp.durable.Refused() != nil {
@@ -130,7 +131,7 @@ func (sp *Space) endFiles() error {
 		return err
 	}
 	done, err := sp.upkeep.Shorten()
-	if err == nil && long && !done { // this one, and the one below: then nothing of the journal is needed (J7)
+	if err == nil && long && !done { // with the second one below nothing of the journal is needed (J7)
 		err = sp.durable.WriteAnchor(nil, false)
 	}
 	if err == nil {
@@ -145,7 +146,7 @@ func (sp *Space) endFiles() error {
 	return sp.cutFiles()
 }
 
-// cutFiles cuts the ends off the files that nobody needs, after the last anchors.
+// cutFiles cuts the unused ends off the files, after the last anchors.
 func (sp *Space) cutFiles() error {
 	if sp.durable.Refused() != nil {
 		return nil

@@ -13,8 +13,8 @@ import (
 // openLive opens the coordination of the space, rebuilding it from the anchors
 // if it is not of this boot. The caller holds the gate.
 //
-// The presence byte is shared by every process that has the space open; who
-// rebuilds needs it exclusively, so the file is never replaced under a process.
+// Every process that has the space open holds the presence byte shared. A process that rebuilds
+// live needs it exclusively, so the file is never replaced under a process.
 func (sp *Space) openLive() error {
 	heapInfo, err := sp.Files.Locks.Stat()
 	if err != nil {
@@ -54,8 +54,8 @@ func (sp *Space) openLive() error {
 	return err
 }
 
-// plausible refuses a live file whose words cannot be: its state must verify,
-// and the marks must lie in the file, beyond what is anchored.
+// plausible refuses a live file with impossible words: its current state must verify, and its marks
+// must lie in the file, beyond the marks of the anchors.
 func (sp *Space) plausible() error {
 	if err := sp.Files.CheckMarks(sp.Live.Words()); err != nil {
 		return err
@@ -67,10 +67,10 @@ func (sp *Space) plausible() error {
 	return nil
 }
 
-// verifyNewest verifies the newest state without a slot, which there is none of
-// before the process has joined: so others may commit, and reuse the block that
-// is looked at. A failure counts only if the state still is the newest, and more
-// than once, since an address can come back.
+// verifyNewest verifies the newest state without a slot, since the process has none before it
+// joins. So other processes may commit, and may reuse the block that it looks at. It counts a
+// failure only if the state still is the newest one after that, and tries several times, since an
+// address can come back.
 func (sp *Space) verifyNewest(r *heap.Reader) error {
 	const tries = 3
 	for failures := 0; ; {

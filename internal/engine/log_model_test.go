@@ -17,7 +17,7 @@ import (
 
 var textType = layout.IdentityOf[string]()
 
-// logModel is a space with an object of each kind, and what should be in them.
+// logModel is a space with an object of each kind, and the contents that they should have.
 type logModel struct {
 	sp    *Space
 	r     *rand.Rand
@@ -25,29 +25,29 @@ type logModel struct {
 	list  edit.ListOf
 	value edit.RefOf
 	now   logContents
-	lent  []lentText // in the transaction
+	lent  []lentText // borrowed in the transaction
 }
 
-// logContents is what is in them.
+// logContents is the contents of the objects.
 type logContents struct {
 	maps  [2]map[string]string
 	list  []string
 	value string
 }
 
-// lentText is a text that was borrowed, and what it was then.
+// lentText is a text that was borrowed, and its bytes at that time.
 type lentText struct {
 	p    *string
 	want string
 	what string
 }
 
-// clone returns a copy that stays as it is.
+// clone returns a copy that later changes do not affect.
 func (c *logContents) clone() logContents {
 	return logContents{[2]map[string]string{maps.Clone(c.maps[0]), maps.Clone(c.maps[1])}, slices.Clone(c.list), c.value}
 }
 
-// text makes a value, now and then one that is large, or that has an extent of its own.
+// text makes a value, sometimes a large one or one with an extent of its own.
 func (m *logModel) text() string {
 	n := m.r.IntN(40)
 	switch m.r.IntN(400) {
@@ -68,7 +68,7 @@ func (m *logModel) borrowed(p unsafe.Pointer, want, what string) {
 	}
 }
 
-// step changes something, or looks at something.
+// step changes or reads something.
 func (m *logModel) step(tx *Tx) error {
 	k, key, text := m.r.IntN(2), fmt.Sprintf("key %d", m.r.IntN(25)), m.text()
 	of, model := m.maps[k], m.now.maps[k]
@@ -130,7 +130,7 @@ func (m *logModel) step(tx *Tx) error {
 	return nil
 }
 
-// walk compares all with the model while it is being changed, or a snapshot of it after
+// walk compares everything with the model during a walk that changes it, or in a snapshot after
 // that.
 func (m *logModel) walk(tx *Tx) error {
 	want := m.now.clone()
@@ -167,7 +167,7 @@ func (m *logModel) walk(tx *Tx) error {
 	return nil
 }
 
-// compare compares what a transaction sees with what it should.
+// compare compares what a transaction sees with the model.
 func (m *logModel) compare(tx *Tx, want logContents) error {
 	for k, of := range m.maps {
 		var key string
@@ -180,7 +180,7 @@ func (m *logModel) compare(tx *Tx, want logContents) error {
 			return err
 		}
 		if !maps.Equal(got, want.maps[k]) {
-			return fmt.Errorf("map %d has %d entries which are not those %d that it should", k, len(got), len(want.maps[k]))
+			return fmt.Errorf("map %d has %d entries, and not the %d of the model", k, len(got), len(want.maps[k]))
 		}
 	}
 	var list []string
@@ -192,7 +192,7 @@ func (m *logModel) compare(tx *Tx, want logContents) error {
 		return err
 	}
 	if !slices.Equal(list, want.list) {
-		return fmt.Errorf("the list has %d elements which are not those %d that it should", len(list), len(want.list))
+		return fmt.Errorf("the list has %d elements, and not the %d of the model", len(list), len(want.list))
 	}
 	var value string
 	if err := tx.ReadValue(m.value, unsafe.Pointer(&value)); err != nil {
@@ -221,7 +221,7 @@ func (m *logModel) change() error {
 		}
 		for _, l := range m.lent {
 			if l.p == nil || *l.p != l.want {
-				return fmt.Errorf("%s that was borrowed is not what it was", l.what)
+				return fmt.Errorf("%s has changed after it was borrowed", l.what)
 			}
 		}
 		if err := m.compare(tx, m.now); err != nil {
@@ -239,8 +239,8 @@ func (m *logModel) change() error {
 	return err
 }
 
-// Whatever is stored, removed, borrowed and walked over in a transaction, it is what it
-// should be, in the transaction, after it, and after a loss of power.
+// Stores, removals, borrows and walks in a transaction agree with the model, in the transaction,
+// after it, and after a loss of power.
 func TestLog_Model(t *testing.T) {
 	for seed := range uint64(4) {
 		m := &logModel{r: rand.New(rand.NewPCG(seed, 1)), now: logContents{maps: [2]map[string]string{{}, {}}}}

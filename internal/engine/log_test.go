@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/edit"
 )
 
-// What later changes of a transaction undo takes no room in the journal.
+// Changes that the same transaction undoes take no room in the journal.
 func TestLog_OfAStack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, err := Open(dir, Options{MaxSize: 256 << 20, Manual: true})
@@ -51,8 +51,8 @@ func TestLog_OfAStack(t *testing.T) {
 	verify(t, sp)
 }
 
-// What a log refers to is not reused before the journal has it: blocks of an older
-// version that are dropped at once, and reused at once where that is right.
+// No block that a log names is reused before the journal has it: the test drops blocks of an older
+// version at once, and they are reused at once where that is right.
 func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, err := Open(dir, Options{MaxSize: 64 << 20, Manual: true})
@@ -68,7 +68,7 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range uint64(40_000) { // each version drops what the one before has logged; nothing is written meanwhile
+	for i := range uint64(40_000) { // each version drops what the one before has logged; the journal is not written meanwhile
 		for _, err := range []error{
 			sp.Change(false, func(tx *Tx) error { return tx.Append(edit.ListOf{ID: list, Value: wordType}, unsafe.Pointer(&i), 1) }),
 			sp.Change(false, func(tx *Tx) error { return tx.WriteItem(edit.ListOf{ID: list, Value: wordType}, 0, unsafe.Pointer(&i)) }),
@@ -97,8 +97,8 @@ func TestLog_KeepsWhatItRefersTo(t *testing.T) {
 	verify(t, sp)
 }
 
-// Keys that are stored and removed over and over, some of which were there before, leave
-// a log that does not grow, and leads to what there is.
+// Storing and removing the same keys again and again, some of which existed before, leaves a log
+// that does not grow, and that makes the same contents.
 func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -130,7 +130,7 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 					_, was := model[name][key]
 					delete(model[name], key)
 					if there, err := tx.Delete(of[name], unsafe.Pointer(&key)); err != nil || there != was {
-						return errors.Join(err, errors.New("a key is there, or it is not"))
+						return errors.Join(err, errors.New("Delete disagrees with the model"))
 					}
 				}
 				if n := tx.Write.Logged(); n > 1<<20 {
@@ -145,7 +145,7 @@ func TestLog_OfKeysStoredAndRemoved(t *testing.T) {
 		sp = recovered(t, dir, sp)
 		for name, m := range of {
 			if got := wordsByWord(t, sp, m); !maps.Equal(got, model[name]) {
-				t.Errorf("seed %d, %s: recovered %d entries that are not the %d of before", seed, name, len(got), len(model[name]))
+				t.Errorf("seed %d, %s: recovered %d entries, and not the %d of the model", seed, name, len(got), len(model[name]))
 			}
 		}
 		verify(t, sp)

@@ -18,7 +18,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// movable is a space whose file has little in very many extents, so that blocks are moved.
+// movable is a space whose file has very many extents with little in each, so that blocks are
+// moved.
 type movable struct {
 	t  *testing.T
 	sp *Space
@@ -26,11 +27,11 @@ type movable struct {
 }
 
 const (
-	movableKeys = 8000 // of 1,000 bytes
-	movableLeft = 40   // one of so many is left
+	movableKeys = 8000 // with values of 1,000 bytes
+	movableLeft = 40   // one of so many keys is left
 )
 
-// newMovable makes one.
+// newMovable makes a movable space.
 func newMovable(t *testing.T, keys uint64) *movable {
 	t.Helper()
 	m := &movable{t: t, sp: openForMoves(t, t.TempDir()+"/s")}
@@ -77,13 +78,13 @@ func (m *movable) change(fn func(tx *Tx) error) {
 	fatal(m.t, m.sp.Change(false, fn))
 }
 
-// set stores a text of about so many bytes.
+// set stores a text of about the given size.
 func (m *movable) set(tx *Tx, key uint64, bytes int) error {
 	text := strings.Repeat(fmt.Sprint(key, "."), bytes/len(fmt.Sprint(key, ".")))
 	return tx.Set(m.of, pointerTo(key), unsafe.Pointer(&text))
 }
 
-// whole looks whether all is there that was left, and makes the file small.
+// whole checks that every remaining entry is there, and makes the file small.
 func (m *movable) whole() {
 	m.t.Helper()
 	report, err := m.sp.Check(context.Background())
@@ -95,7 +96,7 @@ func (m *movable) whole() {
 	fatal(m.t, err)
 }
 
-// at calls fn the first time that somebody comes to a point.
+// at calls fn the first time that a goroutine passes a point.
 func at(t *testing.T, point string, fn func()) (came func() bool) {
 	var n atomic.Int64
 	t.Cleanup(invariant.Hook(func(name string) {
@@ -108,8 +109,8 @@ func at(t *testing.T, point string, fn func()) (came func() bool) {
 
 var movePoints = []string{"move.found", "move.moved", "move.committed"}
 
-// The context of who compacts ends while blocks are moved: nothing is half done, and the next
-// one moves what is left.
+// The context of Compact ends while it moves blocks: no move is left half done, and the next
+// Compact moves the rest.
 func TestMove_ContextEnds(t *testing.T) { // P1, P3
 	for _, point := range movePoints {
 		t.Run(point, func(t *testing.T) {
@@ -121,7 +122,8 @@ func TestMove_ContextEnds(t *testing.T) { // P1, P3
 			if !came() {
 				t.Fatal("nothing was moved")
 			}
-			// On a slow machine the time for moving is over by then, and there is nothing more to wait for.
+			// On a slow machine the time for moving is already over, and the Compact has nothing
+			// left to wait for.
 			if err = m.sp.Kind(err); err != nil && (!errors.Is(err, failure.ErrBusy) || !errors.Is(err, context.Canceled)) {
 				t.Errorf("it ends with %v", err)
 			}
@@ -130,7 +132,7 @@ func TestMove_ContextEnds(t *testing.T) { // P1, P3
 	}
 }
 
-// The space is closed while blocks are moved: the move ends, and Close waits for that.
+// Close is called while blocks are moved: the move ends, and Close waits for that.
 func TestMove_SpaceIsClosed(t *testing.T) { // P1, P3, E8
 	for _, point := range movePoints {
 		t.Run(point, func(t *testing.T) {
@@ -157,13 +159,14 @@ func TestMove_SpaceIsClosed(t *testing.T) { // P1, P3, E8
 	}
 }
 
-// A writer finds no space left, since the version in which blocks to be moved were found keeps
-// what was removed since: the move gives way, and ends without an error.
-func TestMove_GivesWayToOneWithoutSpace(t *testing.T) { // RV7
+// A writer finds no space left, because the move holds the version in which it found its blocks,
+// and that version keeps everything removed since. So the move gives way, and ends without an
+// error.
+func TestMove_GivesWayToWriterWithoutSpace(t *testing.T) { // RV7
 	const keys = 3 * movableKeys
 	m := newMovable(t, keys)
 	defer func() { fatal(t, m.sp.Close()) }()
-	m.change(func(tx *Tx) error { return m.set(tx, keys, 16<<20) }) // what is removed while it is held
+	m.change(func(tx *Tx) error { return m.set(tx, keys, 16<<20) }) // removed while the move holds the version
 	found, relief, written := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	var once sync.Once
 	t.Cleanup(invariant.Hook(func(name string) {
@@ -171,7 +174,7 @@ func TestMove_GivesWayToOneWithoutSpace(t *testing.T) { // RV7
 		case "move.found":
 			once.Do(func() {
 				close(found)
-				<-relief // of the writer, who has the queue
+				<-relief // the writer, which has the queue, has found no space
 			})
 		case "lowspace.sweeper":
 			select {
@@ -182,7 +185,7 @@ func TestMove_GivesWayToOneWithoutSpace(t *testing.T) { // RV7
 		}
 	}))
 	go func() {
-		<-found // or else the test ends by its timeout
+		<-found // otherwise the test ends by its timeout
 		_, err := m.sp.Alone(false).Delete(m.of, pointerTo(keys))
 		if err == nil {
 			err = m.sp.Change(false, func(tx *Tx) (err error) {

@@ -17,16 +17,16 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Supported returns nil if this system can have spaces, and otherwise why it cannot.
+// Supported returns nil if this system can have spaces, and otherwise the reason why it cannot.
 func Supported() error { return mapping.Supported() }
 
-// Open opens, or creates, the space in directory dir. A space that this process
-// has open already is shared: Close must be called once for every Open.
+// Open opens, or creates, the space in directory dir. If this process has the space open already,
+// Open shares it: the program must call Close once for every Open.
 func Open(dir string, o Options) (*Space, error) {
 	return OpenContext(context.Background(), dir, o)
 }
 
-// OpenContext is Open; ctx ends the waiting for others with ErrBusy.
+// OpenContext is Open; when ctx ends, it stops waiting for others and returns ErrBusy.
 func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 	if err := mapping.Supported(); err != nil {
 		return nil, openError(dir, err)
@@ -35,7 +35,7 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 	if err != nil {
 		return nil, openError(dir, err)
 	}
-	mapping.Generation() // before the mutex, which in a fork the parent may have held (Q4)
+	mapping.Generation() // before the mutex: in a fork it may be one that the parent held (Q4)
 	for {
 		id, err := findHeap(dir, o)
 		if err != nil {
@@ -49,7 +49,7 @@ func OpenContext(ctx context.Context, dir string, o Options) (*Space, error) {
 			return sp, nil
 		}
 		if mine == nil {
-			continue // what was in the way is over
+			continue // the other opening or closing has ended
 		}
 		sp, err = mine.open(ctx, dir, id, o)
 		if errors.Is(err, spacefile.ErrOtherHeap) {
@@ -67,8 +67,8 @@ func openError(dir string, err error) error {
 	return &failure.OpError{Op: "open", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
 
-// findHeap returns the identity of the heap file in a directory, where a space is
-// created if there is none and there may be one.
+// findHeap returns the identity of the heap file in a directory. If there is none, and the options
+// allow it, findHeap creates the space.
 func findHeap(dir string, o Options) (mapping.FileID, error) {
 	if o.ReadOnly || o.MustExist {
 		return spacefile.Find(dir, nil)
@@ -114,13 +114,13 @@ func open(ctx context.Context, path string, id mapping.FileID, o Options) (*Spac
 	return sp, nil
 }
 
-// open does what open does before anything else can go on.
+// open does the steps of opening that must end before anything else can run.
 func (sp *Space) open(ctx context.Context) (err error) {
 	if sp.Guest, err = sp.Files.OpenLocks(sp.ReadOnly); err != nil {
 		return err
 	}
 	if err := sp.openHeap(); errors.Is(err, failure.ErrReplaced) {
-		return spacefile.ErrOtherHeap // between two steps: who rewrites a space waits for nobody who has not joined
+		return spacefile.ErrOtherHeap // a rewriting came between two steps: it does not wait for a process that has not joined
 	} else if err != nil {
 		return err
 	}
@@ -167,14 +167,14 @@ func (sp *Space) open(ctx context.Context) (err error) {
 	if err := sp.durable.Heal(); err != nil {
 		return err
 	}
-	sp.Live.Assure() // all of that was read from words that others share
-	if sp.Guest {    // which forks keep as well, and protect too much
+	sp.Live.Assure() // everything above was read from words that other processes share
+	if sp.Guest {    // forks keep these locks as well, and then they protect too much
 		return nil
 	}
 	return sp.Files.PinPresence()
 }
 
-// attach sets the functions that the lower layers call.
+// attach sets the functions that lower layers call.
 func (sp *Space) attach() {
 	sp.Heap.SetLowSpace(sp.upkeep.OnLowSpace, sp.upkeep.SweepWithin)
 	sp.Full = sp.upkeep.FullError
@@ -205,8 +205,8 @@ func (sp *Space) openHeap() error {
 	return err
 }
 
-// checkCurrent verifies the newest state before anything is served from it. It
-// holds the state: other processes may commit meanwhile.
+// checkCurrent verifies the newest state before any operation reads it. It holds the state, since
+// other processes may commit meanwhile.
 func (sp *Space) checkCurrent() error {
 	hold := sp.Live.HoldCurrent()
 	defer sp.Live.Release(&hold)
@@ -214,7 +214,7 @@ func (sp *Space) checkCurrent() error {
 	return r.Verify(hold.State, format.KindState)
 }
 
-// release closes what a failed open has opened.
+// release closes everything that a failed open has opened.
 func (sp *Space) release() {
 	if sp.Live != nil {
 		sp.Live.Leave(false)

@@ -13,9 +13,9 @@ import (
 	"github.com/everheap/everheap/internal/recast"
 )
 
-// What opens an object by its name, in a transaction of its own.
+// This file opens objects by their names, in transactions of their own.
 
-// openNamed opens in a transaction of its own: a reading one if the object is there.
+// openNamed runs open in a transaction of its own: a reading one if the object exists.
 func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
 	do := func(tx *Tx) (err error) {
 		id, err = open(tx)
@@ -35,8 +35,8 @@ func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, 
 	return id, nil
 }
 
-// Open runs open, which opens an object by its name or makes it. Alone it does so in a
-// transaction of its own: a reading one if the object is there.
+// Open runs open, which opens an object by its name or makes it. Alone, it runs it in a transaction
+// of its own: a reading one if the object exists.
 func (a Scope) Open(open func(tx *Tx) (format.ID, error)) (format.ID, error) {
 	if a.tx != nil {
 		return open(a.tx)
@@ -52,8 +52,8 @@ func (a Scope) Look(fn func(tx *Tx) error) error {
 	return a.sp.look(fn)
 }
 
-// Ensure runs do unless has says that nothing is to be done, or nothing can be changed here. In
-// a transaction that writes, do finds that out itself.
+// Ensure runs do, unless has reports that there is nothing to do, or the scope cannot write. In a
+// writing transaction it calls do without has: do finds out itself.
 func (a Scope) Ensure(has func(tx *Tx) (bool, error), do func(tx *Tx) error) error {
 	if a.tx != nil {
 		if a.tx.Write == nil {
@@ -69,24 +69,24 @@ func (a Scope) Ensure(has func(tx *Tx) (bool, error), do func(tx *Tx) error) err
 	return a.sp.Change(a.durable, do)
 }
 
-// OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map is there.
+// OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map exists.
 func (sp *Space) OpenMap(name string, of edit.MapOf) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
 }
 
-// OpenList is Tx.OpenList in a transaction of its own: a reading one if the list is there.
+// OpenList is Tx.OpenList in a transaction of its own: a reading one if the list exists.
 func (sp *Space) OpenList(name string, of layout.Identity) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenList(name, of) })
 }
 
-// OpenValue is Tx.OpenValue in a transaction of its own: a reading one if the value is there.
+// OpenValue is Tx.OpenValue in a transaction of its own: a reading one if the value exists.
 func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
 	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
 }
 
-// ChangeTypes gives the object with a name the types of a program: see package recast. Alone it
-// does so in a transaction of its own: a reading one if there is nothing to be done, or it
-// cannot be done.
+// ChangeTypes gives the object with a name the types of a program: see package recast. Alone, it
+// does so in a transaction of its own: a reading one if there is nothing to do, or it cannot be
+// done.
 func (a Scope) ChangeTypes(name string, handle *layout.Type, how *recast.TypeChange) error {
 	change := func(tx *Tx) error { return recast.ChangeTypes(&tx.Editor, name, handle, how) }
 	if a.tx != nil {

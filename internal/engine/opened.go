@@ -9,23 +9,23 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// What a process has open, and how that begins and ends.
+// The table of the spaces that a process has open, and how opening and closing work.
 //
-//	K1  A mutex that belongs to a package and not to a space (opened here, compiling in
-//	    package layout, the table of windows in package mapping) is held while its
-//	    table is read or changed, and while system calls run that end by themselves.
-//	    Nothing is waited for under it that a program, another process or a lock
-//	    could hold up: no transaction, no gate, no disk. So no program can keep one
-//	    space from being opened or closed by what it does with another.
-//	K2  A heap file has one entry in opened at the most, and the entry says who may
-//	    change what: while it is opening, or ending, that is the one goroutine which
-//	    made it so, and all others wait for the change. So there are never two Spaces
-//	    on one heap file in a process.
-//	K3  Closing has two parts. While it drains, it waits for the transactions in
-//	    progress, and everything else of the space still goes on; so an Open in that
-//	    time takes the closing back, and waits for nobody, in whatever transaction it
-//	    is called. When it is ending, no transaction is in progress any more and none
-//	    can begin, so it waits for no program, and who opens the space waits for it.
+//	K1  A goroutine holds a mutex that belongs to a package and not to a space (opened here,
+//	    compiling in package layout, the table of windows in package mapping) only while it reads
+//	    or changes the table, and during system calls that end by themselves. Under it the
+//	    goroutine never waits for anything that a program, another process or a lock can hold up:
+//	    no transaction, no gate, no disk. So nothing that a program does with one space can keep
+//	    another space from being opened or closed.
+//	K2  A heap file has at most one entry in opened, and the phase of the entry says who may
+//	    change what. While the space is opening or ending, only the goroutine that set that phase
+//	    may, and all others wait for the phase to change. So a process never has two Spaces on one
+//	    heap file.
+//	K3  Closing has two parts. While the space drains, it waits for the transactions in progress,
+//	    and everything else still works: an Open during that time takes the closing back, and
+//	    waits for nothing, whatever transaction it is called in. When the space is ending, no
+//	    transaction is in progress and none can begin: so the end waits for no program, and an
+//	    Open waits for the end.
 var opened struct {
 	sync.Mutex
 	spaces map[mapping.FileID]*membership
@@ -33,14 +33,14 @@ var opened struct {
 
 // membership is an entry of opened.
 type membership struct {
-	space   *Space // nil while it is being opened
+	space   *Space // nil while it is opening
 	refs    int    // handles
 	phase   phase
-	closing uint64        // how many times the last handle was closed: an Open since takes it back
+	closing uint64        // how many times the last handle was closed; the draining of the latest one counts, unless an Open took it back
 	changed chan struct{} // closed when the phase changes
 }
 
-// phase says how far a space is open (K2, K3).
+// phase says whether a space is opening, open or closing (K2, K3).
 type phase int
 
 const (
@@ -50,16 +50,16 @@ const (
 	phaseEnding
 )
 
-// turn changes the phase. The caller has the mutex of opened.
-func (m *membership) turn(p phase) {
+// setPhase sets the phase. The caller has the mutex of opened.
+func (m *membership) setPhase(p phase) {
 	m.phase = p
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-// share returns the space if this process has it open. If not, it makes the entry that
-// says that it is being opened, and returns that: then the caller opens it (K2). If
-// somebody else in this process opens or ends it, it waits for that, and returns neither.
+// share returns the space if this process has it open. If the process does not, share makes an
+// entry with the phase opening and returns that, and the caller opens the space (K2). If another
+// goroutine is opening or ending it, share waits for that and returns neither.
 func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membership, error) {
 	opened.Lock()
 	m := opened.spaces[id]
@@ -85,10 +85,10 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 		}
 		if m.phase == phaseDraining { // K3
 			m.space.Shut.Store(false)
-			if m.space.IsLost() != nil { // just now
+			if m.space.IsLost() != nil { // it was lost just now
 				m.space.Shut.Store(true)
 			}
-			m.turn(phaseOpen)
+			m.setPhase(phaseOpen)
 		}
 		m.refs++
 		return m.space, nil, nil
@@ -103,7 +103,7 @@ func share(ctx context.Context, id mapping.FileID, o Options) (*Space, *membersh
 	}
 }
 
-// open opens the space, and fills the entry, or removes it if that fails.
+// open opens the space and fills the entry, or removes the entry if that fails.
 func (m *membership) open(ctx context.Context, dir string, id mapping.FileID, o Options) (sp *Space, err error) {
 	defer func() { // after a panic, too
 		opened.Lock()
@@ -113,7 +113,7 @@ func (m *membership) open(ctx context.Context, dir string, id mapping.FileID, o 
 		} else {
 			m.space, m.refs = sp, 1
 		}
-		m.turn(phaseOpen)
+		m.setPhase(phaseOpen)
 	}()
 	return open(ctx, dir, id, o)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// fullOfRemoved returns a space that has no space left, since a checkpoint keeps what was
-// removed, with the map and a hold that drops the checkpoint.
+// fullOfRemoved returns a space without free space, because a checkpoint keeps everything that was
+// removed; and the map.
 func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	t.Helper()
 	sp, err := Open(t.TempDir()+"/s", Options{MaxSize: 64 << 20, Manual: true})
@@ -63,7 +63,7 @@ func fullOfRemoved(t *testing.T) (*Space, edit.MapOf) {
 	}
 }
 
-// secondMember joins the space once more, as another process would.
+// secondMember joins the space a second time, as another process would.
 func secondMember(t *testing.T, sp *Space) *live.Live {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(sp.Dir(), HeapName))
@@ -86,7 +86,7 @@ func secondMember(t *testing.T, sp *Space) *live.Live {
 	return other
 }
 
-// awaitWriter waits until somebody writes.
+// awaitWriter waits until a transaction has the writer lock.
 func awaitWriter(sp *Space) {
 	for sp.Queue.TryLock() {
 		sp.Queue.Unlock()
@@ -94,8 +94,8 @@ func awaitWriter(sp *Space) {
 	}
 }
 
-// A writer without space waits for what the space itself holds of an older version: what waits
-// for the queue, and what ends soon.
+// A writer without space waits for the holds on older versions that the space's own work has: those
+// of work that waits for the queue, and those of work that ends soon.
 func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 	over := func(sp *Space, hold *live.Hold, end func()) {
 		sp.Live.Release(hold)
@@ -109,7 +109,7 @@ func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 				defer over(sp, &hold, end)
 				awaitWriter(sp)
 				if sp.Queue.Lock(ctx) == nil {
-					t.Error("the writer ended first")
+					t.Error("the writer ended before the hold")
 					sp.Queue.Unlock()
 				}
 			}
@@ -123,18 +123,18 @@ func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 			}
 			return func() {
 				awaitWriter(sp)
-				time.Sleep(50 * time.Millisecond) // the writer comes to its sweep
+				time.Sleep(50 * time.Millisecond) // long enough for the writer to begin its sweep
 				other.Release(&hold)
 				other.WipedAnchor(claim)
 				other.AbandonAnchor(claim)
 			}
 		},
-		"another one's sweep, which comes to nothing": func(t *testing.T, sp *Space) func() {
+		"another process's sweep, which finds nothing": func(t *testing.T, sp *Space) func() {
 			other, sweeper := secondMember(t, sp), &sp.Live.Words().Sweeper
 			sweeper.Store(uint64(other.Incarnation()))
 			return func() {
 				awaitWriter(sp)
-				time.Sleep(50 * time.Millisecond) // the writer waits for the sweep
+				time.Sleep(50 * time.Millisecond) // long enough for the writer to wait for the sweep
 				sweeper.CompareAndSwap(uint64(other.Incarnation()), 0)
 			}
 		},
@@ -144,7 +144,7 @@ func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 			return func() {
 				defer over(sp, &hold, sp.Own.Done)
 				awaitWriter(sp)
-				time.Sleep(50 * time.Millisecond) // the writer comes to its sweep
+				time.Sleep(50 * time.Millisecond) // long enough for the writer to begin its sweep
 			}
 		},
 	} {
@@ -172,12 +172,12 @@ func TestLowSpace_WaitsForTheSpacesOwnHolds(t *testing.T) { // RV7
 	}
 }
 
-// Blocks that are moved by a transaction without space do not wait for themselves.
+// A transaction that moves blocks, and finds no space, does not wait for its own hold.
 func TestLowSpace_MovingDoesNotWaitForItself(t *testing.T) { // RV7
 	sp, _ := fullOfRemoved(t)
 	ctx, end := sp.Own.Begin(context.Background())
 	defer end()
 	if n := sp.Own.CancelLong(); n != 0 || ctx.Err() != nil {
-		t.Errorf("it waits for %d holds: %v", n, ctx.Err())
+		t.Errorf("the move waits for %d holds: %v", n, ctx.Err())
 	}
 }

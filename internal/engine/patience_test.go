@@ -2,6 +2,5 @@ package engine
 
 import "time"
 
-// patience is how long a test waits for what should take a moment, on a machine that has
-// much to do.
+// patience is how long a test waits for an event that should take a moment, on a busy machine.
 const patience = time.Minute

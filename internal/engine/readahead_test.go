@@ -44,7 +44,7 @@ func resident(t *testing.T, path string) []bool {
 	return in
 }
 
-// A space that is not in memory is read ahead once somebody waits for its pages, but not
+// A space that is not in memory is read ahead once an operation waits for its pages, but not
 // without background work.
 func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 	dir := filepath.Join(t.TempDir(), "s")
@@ -109,8 +109,8 @@ func TestReadAhead_AfterAColdStart(t *testing.T) { // A1
 			for i := 0; i < 1000 && mapping.MajorFaults() < before+2*readahead.Faults; i++ {
 				err := sp.look(func(tx *Tx) error {
 					p, err := tx.PeekItem(edit.ListOf{ID: list, Value: text}, i)
-					if err == nil && len(*(*string)(p)) != len(large) { // the page is touched
-						err = fmt.Errorf("element %d is another one", i)
+					if err == nil && len(*(*string)(p)) != len(large) { // this touches the page
+						err = fmt.Errorf("element %d has another length", i)
 					}
 					return err
 				})

@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// overwrite writes the keys again and again, with anchors and reclaims in between, so
-// that blocks of old versions are used again.
+// overwrite writes the keys again and again, with anchors and reclaims in between, so that blocks
+// of old versions are reused.
 func overwrite(t *testing.T, sp *Space, id format.ID, rounds uint64) {
 	t.Helper()
 	for v := range rounds {
@@ -22,14 +22,14 @@ func overwrite(t *testing.T, sp *Space, id format.ID, rounds uint64) {
 		if err := sp.Anchor(false); err != nil {
 			t.Fatal(err)
 		}
-		// Reclaims with what it gives back. The background may have the writer lock.
+		// A sweep also reclaims. The background may have the writer lock.
 		if _, err := sp.Sweep(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
 	}
 }
 
-// newestAnchors returns the slots of an image's valid anchors, the newest first.
+// newestAnchors returns the valid anchors of an image and their slots, the newest first.
 func newestAnchors(image files, h *format.Header) (slots []int, anchors []*format.Anchor) {
 	for i := range format.NumAnchors {
 		a, err := format.DecodeAnchor(image[HeapName][format.AnchorOffset+i*format.PageSize:][:format.PageSize], i, h)
@@ -53,13 +53,13 @@ func openDamaged(t *testing.T, dir string, b files) (*Space, error) {
 	return Open(dir, Options{Manual: true})
 }
 
-// When the two newest anchors are damaged there is an older one, whose version may
-// have lost blocks since. It is not served.
+// When the two newest anchors are damaged, the version of an older one may have lost blocks since:
+// a recovery refuses it.
 func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
 	overwrite(t, sp, id, 8)
-	for v := range uint64(6) { // with what the third newest anchor does not keep any more
+	for v := range uint64(6) { // the third newest anchor protects nothing of this any more
 		err := sp.Change(false, func(tx *Tx) error {
 			for key := range uint64(300) {
 				if err := tx.Set(words(id), pointerTo(key), pointerTo(v)); err != nil {
@@ -95,8 +95,8 @@ func TestRecover_AnchorThatIsTooOld(t *testing.T) {
 	}
 }
 
-// If the states of the two newest anchors are damaged, and the journal does not lead
-// there from an older one, it is said that there was more.
+// If the states of the two newest anchors are damaged, and the journal does not lead from an older
+// anchor to their versions, the error says that newer versions existed.
 func TestRecover_DoesNotGoBackBehindAnAnchor(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
@@ -116,7 +116,7 @@ func TestRecover_DoesNotGoBackBehindAnAnchor(t *testing.T) {
 		b[HeapName][a.State-h.Base+format.HeaderSize+8] ^= 1
 	}
 	if sp, err := openDamaged(t, dir, b); err != nil {
-		t.Errorf("the journal has all: %v", err)
+		t.Errorf("although the journal has all versions: %v", err)
 	} else {
 		if got := load(t, sp, id, 1); got != 103 {
 			t.Errorf("recovered %d", got)

@@ -33,7 +33,7 @@ func words(id format.ID) edit.MapOf {
 // pointerTo returns a pointer to a copy of a word.
 func pointerTo(word uint64) unsafe.Pointer { return unsafe.Pointer(&word) }
 
-// load reads a key; 0 if it is not there.
+// load reads a key; 0 if the map lacks it.
 func load(t *testing.T, sp *Space, id format.ID, key uint64) (value uint64) {
 	t.Helper()
 	if _, err := sp.Alone(false).Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
@@ -68,7 +68,7 @@ func verify(t *testing.T, sp *Space) {
 	}
 }
 
-// files are those of a space that survive a loss of power.
+// files are the contents of the files of a space that survive a loss of power.
 type files map[string][]byte
 
 // image is a copy of the files as they are now.
@@ -85,7 +85,7 @@ func image(t *testing.T, dir string) files {
 	return f
 }
 
-// reset makes the space what an image says, as after a loss of power.
+// reset puts the files of an image in place of the space's, as after a loss of power.
 func reset(t *testing.T, dir string, f files) {
 	t.Helper()
 	for name, b := range f {
@@ -111,7 +111,7 @@ func tear(t *testing.T, image files, h *format.Header) {
 	clear(image[HeapName][format.AnchorOffset+slot*format.PageSize+32:][:64])
 }
 
-// Whichever of the two usable anchors is left, the journal leads to the same
+// Whichever of the two usable anchors is left, a recovery by the journal ends with the same
 // version: that of the last Sync.
 func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
@@ -144,15 +144,15 @@ func TestRecover_EitherAnchorAndTheJournal(t *testing.T) {
 		if s := member.StateAt(sp.Live.Current()); s.Version != synced.Version || s.Chain != synced.Chain || s.UnixNano != synced.UnixNano || s.Objects != synced.Objects || s.NextIndex != synced.NextIndex {
 			t.Errorf("recovered %+v, want %+v", *s, synced)
 		}
-		for i := range uint64(500) { // and it goes on from there
+		for i := range uint64(500) { // and new versions build on it
 			store(t, sp, id, i, i+1)
 		}
 		verify(t, sp)
 	}
 }
 
-// A key that one transaction stores and deletes again is in the journal as stored
-// and deleted, also if changes before that were taken off the list.
+// A key that one transaction stores and deletes again stands in the journal as stored and deleted,
+// even if earlier changes were taken off the list.
 func TestRecover_StoredAndDeletedInOneTransaction(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
@@ -184,8 +184,8 @@ func TestRecover_StoredAndDeletedInOneTransaction(t *testing.T) {
 	verify(t, sp)
 }
 
-// After a recovery versions get numbers again that were used before the loss of
-// power. What is left of those in the journal is not taken for the new ones.
+// After a recovery new versions get numbers that were used before the loss of power. The next
+// recovery does not take the abandoned records that remain in the journal for the new ones.
 func TestRecover_AbandonedHistory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
@@ -203,7 +203,7 @@ func TestRecover_AbandonedHistory(t *testing.T) {
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The disk has lost the record of the eleventh version, and not the later ones.
+	// The disk has lost the record of the eleventh version, but not the later records.
 	for b := after[journal.FileName]; len(b) >= format.FrameAlign; b = b[format.FrameAlign:] {
 		if h, ok := format.DecodeFrameHead(b); ok && h.First == uint64(lost) {
 			clear(b[:format.FrameAlign])
@@ -214,7 +214,7 @@ func TestRecover_AbandonedHistory(t *testing.T) {
 	if got := load(t, sp, id, 1); got != 109 {
 		t.Fatalf("recovered %d, want the last one before the gap", got)
 	}
-	store(t, sp, id, 1, 7) // has the number of the lost one
+	store(t, sp, id, 1, 7) // gets the number of the lost version
 	if err := sp.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestRecover_LiveThatKnowsLessThanTheAnchorIsRebuilt(t *testing.T) {
 
 func TestClean_FreeSpaceOfACleanCloseIsUsed(t *testing.T) { // E5
 	dir := filepath.Join(t.TempDir(), "s")
-	for round := range uint64(30) { // each writes some 3 MiB of blocks
+	for round := range uint64(30) { // each round writes some 3 MiB of blocks
 		sp, id := begin(t, dir)
 		for i := range uint64(2000) {
 			store(t, sp, id, i, round+1)
@@ -317,14 +317,14 @@ func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
-	reset(t, dir, b) // nobody has handed anything over
+	reset(t, dir, b) // no process has handed over its lists
 	sp, id = begin(t, dir)
 	found, err := sp.Sweep()
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // the background's has the writer lock
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // the background's sweep has the writer lock
 		t.Fatal(err)
 	}
 	w := sp.Live.Words()
-	for began := time.Now(); found == 0 && w.Swept.Load() == 0 && time.Since(began) < patience; { // or the background's
+	for began := time.Now(); found == 0 && w.Swept.Load() == 0 && time.Since(began) < patience; { // or the background's sweep found them
 		time.Sleep(10 * time.Millisecond)
 		if found, err = sp.Sweep(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
@@ -338,7 +338,7 @@ func TestSweep_FindsWhatALostProcessHad(t *testing.T) {
 		store(t, sp, id, i, 3)
 	}
 	if grown := w.Carved.Load() - carved; grown > 2<<20 {
-		t.Errorf("the space grew by %d bytes beside what the sweep had found", grown)
+		t.Errorf("the space grew by %d bytes more than the sweep had found", grown)
 	}
 	for i := range uint64(5000) {
 		if got, want := load(t, sp, id, i), uint64(2); got != want && (i >= 3000 || got != 3) {

@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// replay applies records in one transaction. If there is no room above what the
-// anchor uses, it makes room by a sweep, and tries again.
+// replay applies records in one transaction. If there is no space above what the anchor uses,
+// replay makes some by a sweep and tries again.
 func (sp *Space) replay(records *journal.History) error {
 	err := sp.tryReplay(records)
 	if errors.Is(err, mapping.ErrNoSpace) || errors.Is(sp.Explain("recover", err), failure.ErrNoSpace) {
@@ -25,7 +25,7 @@ func (sp *Space) replay(records *journal.History) error {
 	return err
 }
 
-// tryReplay is replay, once.
+// tryReplay is one try of replay.
 func (sp *Space) tryReplay(records *journal.History) error {
 	tx, err := sp.beginNow(context.WithValue(context.Background(), applying{}, true))
 	if err != nil {
@@ -41,7 +41,7 @@ func (sp *Space) tryReplay(records *journal.History) error {
 			h, payload, next, ok := format.NextOp(rest)
 			switch {
 			case !ok:
-				err = &format.DamageError{File: journal.FileName, What: "a change that does not fit its record"}
+				err = &format.DamageError{File: journal.FileName, What: "a change does not fit its record"}
 			case format.OpKindOf(h.What) == format.OpAside:
 				f, readErr := sp.Changes.Recovered(r, h.Arg)
 				if err = readErr; err == nil {

@@ -15,8 +15,8 @@ import (
 // applying marks the context of a transaction that applies a frame, or ends a replica (RP1).
 type applying struct{}
 
-// mayWrite returns an error if the space is a replica, and the transaction about to begin is none
-// that may write to one (RP1).
+// mayWrite returns an error if the space is a replica and the transaction about to begin is not one
+// that may write to a replica (RP1).
 func (sp *Space) mayWrite(ctx context.Context) error {
 	if !sp.Changes.IsReplica() || ctx.Value(applying{}) != nil {
 		return nil
@@ -25,14 +25,14 @@ func (sp *Space) mayWrite(ctx context.Context) error {
 	return sp.Changes.LeadError()
 }
 
-// ApplyFrame applies the frame of the version that follows the newest one (RP1, RP2). Errors:
-// ErrOutOfOrder, and then nothing is wrong with the frame, which only comes too early or a second
-// time; ErrDiverged, if it is of another history; ErrCorrupt. The version is durable when
-// somebody has seen to that, as any other.
+// ApplyFrame applies the frame of the version that follows the newest one (RP1, RP2). The errors
+// are ErrOutOfOrder if the frame comes too early or a second time, which does not mean that it is
+// damaged; ErrDiverged if it belongs to another history; and ErrCorrupt. Like any other version,
+// the new one is durable only once a sync or an anchor has made it so.
 func (sp *Space) ApplyFrame(ctx context.Context, f *changes.Frame) error {
 	for {
 		err := sp.applyOnce(ctx, f)
-		if !errors.Is(err, failure.ErrSuspended) { // else another process was faster, perhaps with this very frame
+		if !errors.Is(err, failure.ErrSuspended) { // another process was faster, perhaps with the same frame
 			return err
 		}
 	}
@@ -47,7 +47,7 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 	if !sp.Changes.IsReplica() {
 		return sp.Guarded(func() error {
 			sp.Live.Assure() // L16
-			return errors.New("the space is no replica: it was promoted, or never was one")
+			return errors.New("the space is not a replica: it was promoted, or never was one")
 		})
 	}
 	if err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {
@@ -63,7 +63,7 @@ func (sp *Space) applyOnce(ctx context.Context, f *changes.Frame) error {
 // applyFrame makes the changes of a frame.
 func (tx *Tx) applyFrame(a *apply.Applier, f *changes.Frame) error {
 	if f.Kind == format.ChangeCompared {
-		tx.Write.Unlist() // a recovery knows no such changes, but from an aside
+		tx.Write.Unlist() // a recovery gets such changes from an aside alone
 		a.Anyhow, a.Compared = true, true
 	}
 	for rest := f.Ops(); len(rest) > 0; {
@@ -87,7 +87,7 @@ func (tx *Tx) applyFrame(a *apply.Applier, f *changes.Frame) error {
 	return nil
 }
 
-// blameFrame says that a frame cannot be applied, unless it was the machine that failed.
+// blameFrame returns the error for a frame that cannot be applied, unless the machine has failed.
 func (tx *Tx) blameFrame(f *changes.Frame, err error) error {
 	if machineFailed(err) {
 		return err
@@ -95,12 +95,12 @@ func (tx *Tx) blameFrame(f *changes.Frame, err error) error {
 	return &failure.CorruptError{File: fmt.Sprintf("the change frame of version %d", f.Version), What: fmt.Sprintf("it cannot be applied: %v", err)}
 }
 
-// BecomeReplica makes the space a replica, or says anew who leads one.
+// BecomeReplica makes the space a replica of the leader lead, or changes its leader.
 func (sp *Space) BecomeReplica(lead string) error {
 	return sp.asReplica(func() error { return sp.Changes.SetLead(lead) })
 }
 
-// asReplica runs fn in the turn.
+// asReplica runs fn while this process has the turn.
 func (sp *Space) asReplica(fn func() error) error {
 	return sp.Within(func() error {
 		if err := sp.turn.Take(context.Background()); err != nil {
@@ -111,7 +111,7 @@ func (sp *Space) asReplica(fn func() error) error {
 	})
 }
 
-// Promote makes a replica a space that is written to (RP5), durably.
+// Promote durably ends a replica: programs can write to the space from then on (RP5).
 func (sp *Space) Promote(ctx context.Context) error {
 	for {
 		err := sp.promoteOnce(ctx)
@@ -128,7 +128,7 @@ func (sp *Space) promoteOnce(ctx context.Context) error {
 	}
 	defer tx.Abort()
 	err = sp.Guarded(func() error {
-		if err := tx.Touch(); err != nil { // before it: where there is no space, it stays a replica
+		if err := tx.Touch(); err != nil { // first, since it fails if there is no space: then the space stays a replica
 			return err
 		}
 		return sp.Changes.EndReplica()

@@ -23,17 +23,16 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// restoreBytes is how much of a backup goes into one transaction: what that keeps in
-// memory is in proportion.
+// restoreBytes is how much of a backup goes into one transaction, which needs memory in proportion.
 const restoreBytes = 16 << 20
 
-// Restore makes a space in directory dir from a backup. It has the tag, the secret
-// and the object IDs of the original, and an id and a window of its own. register is
-// called with that window when all is done but the directory's name, and must call
-// place, which gives it that; nil: nothing else is to be done.
+// Restore makes a space in directory dir from a backup. The space has the tag, the secret and the
+// object IDs of the original, but an ID and a window of its own. Restore calls register with that
+// window when everything is done except the name of the directory; register must call place, which
+// renames the directory. A nil register calls only place.
 //
-// The space comes into being as a new one does (spacefile.Creation.Construct): whole, after the last
-// byte of the backup was verified and everything is on disk, or not at all.
+// The directory appears only when the space is whole: after the last byte of the backup was
+// verified and everything is on disk. After an error there is none (spacefile.Creation.Construct).
 func Restore(dir string, r io.Reader, o Options, register func(base, size uint64, place func() error) error) error {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -48,16 +47,16 @@ func Restore(dir string, r io.Reader, o Options, register func(base, size uint64
 	return &failure.OpError{Op: "restore", Space: filepath.Base(dir), Err: failure.Kind(dir, err)}
 }
 
-// backupName is what damage errors call the file that a backup comes from.
+// backupName is the name of the backup in damage errors.
 const backupName = "backup"
 
-// restore is Restore, but for what its errors are called.
+// restore is Restore without the last wrapping of its errors.
 func restore(dir string, r io.Reader, o Options, register func(base, size uint64, place func() error) error) error {
 	if err := mapping.Supported(); err != nil {
 		return err
 	}
 	if o.ReadOnly {
-		return fmt.Errorf("%w: a space that is restored is written", failure.ErrReadOnly)
+		return fmt.Errorf("%w: Restore writes the space; leave out WithReadOnly", failure.ErrReadOnly)
 	}
 	if err := spacefile.Vacant(dir); err != nil {
 		return err
@@ -95,8 +94,8 @@ func restore(dir string, r io.Reader, o Options, register func(base, size uint64
 	})
 }
 
-// fill puts what a backup tells into an empty space, and closes it. No journal is
-// written: until the anchors at the end, there is no version worth recovering.
+// fill loads a backup into an empty space, and closes the space. It writes no journal: until the
+// anchors at the end, no version is worth recovering.
 func fill(dir string, r *backup.Reader, o Options) error {
 	o.Manual, o.NoJournal, o.Verify, o.MustExist = true, true, false, true
 	sp, err := open(context.Background(), dir, mapping.FileID{}, o)
@@ -109,7 +108,7 @@ func fill(dir string, r *backup.Reader, o Options) error {
 		err = sp.Changes.SetLead(*o.Replica) // RP4
 	}
 	if err == nil {
-		err = sp.durable.AnchorTwice() // whichever of the usable anchors is lost later, the other one is as good
+		err = sp.durable.AnchorTwice() // either of the usable anchors may be lost later
 	}
 	if err != nil {
 		sp.Shut.Store(true)
@@ -119,7 +118,7 @@ func fill(dir string, r *backup.Reader, o Options) error {
 	if err := sp.close(); err != nil {
 		return err
 	}
-	return os.Remove(filepath.Join(dir, live.FileName)) // its marks are those of a space without a journal
+	return os.Remove(filepath.Join(dir, live.FileName)) // its words describe a space without a journal
 }
 
 // load applies a backup, in transactions of bounded size.
@@ -136,9 +135,9 @@ func (sp *Space) load(r *backup.Reader) error {
 	return nil
 }
 
-// loadReplica is load of a replica: what is loaded becomes the version that the backup is of, by
-// number, time and chain. Where the versions before that do not suffice, one transaction takes
-// all that is left.
+// loadReplica is load for a replica: the result is the version of the backup, with its number, time
+// and chain. Each version before it takes a part of the backup; if there are too few versions
+// before it, the last transaction takes the rest, however large.
 func (sp *Space) loadReplica(r *backup.Reader) error {
 	for more := true; more; {
 		tx, err := sp.beginNow(context.Background())
@@ -170,7 +169,7 @@ func headOf(r *backup.Reader) *format.RecordHead {
 	return &format.RecordHead{Version: r.Head.Version, Chain: chain, UnixNano: r.Head.UnixNano}
 }
 
-// loadVersion loads some of a backup and commits that, and reports whether there may be more.
+// loadVersion loads and commits a part of a backup, and reports whether there may be more.
 func (tx *Tx) loadVersion(r *backup.Reader) (more bool, err error) {
 	sp, next, limit := tx.sp, uint64(tx.Version())+1, restoreBytes
 	if next >= r.Head.Version {
@@ -184,7 +183,7 @@ func (tx *Tx) loadVersion(r *backup.Reader) (more bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case next > r.Head.Version: // the first version of a space, which is empty
+	case next > r.Head.Version: // the backup is of the first version of a space, which is empty
 		tx.Abort()
 		return false, nil
 	case next == r.Head.Version:
@@ -194,7 +193,7 @@ func (tx *Tx) loadVersion(r *backup.Reader) (more bool, err error) {
 	return more, err
 }
 
-// loadSome applies changes of up to so many bytes, and reports whether there may be more.
+// loadSome applies changes of about limit bytes, and reports whether there may be more.
 func (tx *Tx) loadSome(r *backup.Reader, limit int) (more bool, err error) {
 	a := apply.New(&tx.Editor)
 	a.Lenient, a.Anyhow = r.Head.Salvaged == 1, true
@@ -215,32 +214,32 @@ func (tx *Tx) loadSome(r *backup.Reader, limit int) (more bool, err error) {
 	return true, nil
 }
 
-// loaded compares the outcome with what the end of the backup says, and sees to it
-// that no index is used again.
+// loaded compares the outcome with the end of the backup, and keeps every index of the original
+// from being used again.
 func (tx *Tx) loaded(r *backup.Reader) error {
 	end, state := r.End(), tx.State
 	if end.Objects != state.Objects || end.NextIndex < state.NextIndex || end.NextIndex > format.AddrMask {
-		return blame(r, fmt.Errorf("it says %d objects, the next one with index %d; there are %d, and that index is %d",
+		return blame(r, fmt.Errorf("it counts %d objects and has the next index %d; %d objects were loaded, and the next index is %d",
 			end.Objects, end.NextIndex, state.Objects, state.NextIndex))
 	}
 	for _, index := range [2]uint64{state.Catalog, state.Types} {
-		if err := tx.ownLead(index); err != nil {
+		if err := tx.checkOwn(index); err != nil {
 			return blame(r, err)
 		}
 	}
-	if err := tx.Touch(); err != nil { // else a transaction without changes would publish nothing
+	if err := tx.Touch(); err != nil { // without changes the transaction would publish nothing
 		return err
 	}
 	state.NextIndex = end.NextIndex
-	if r.Head.Salvaged == 1 { // what an index and its map have lost need not be the same
+	if r.Head.Salvaged == 1 { // a salvage may have lost different entries of a map and of its index
 		return indexing.RebuildAll(&tx.Editor)
 	}
 	return nil
 }
 
-// ownLead verifies that the entries of one of the space's own maps lead to what they
-// should: programs would write what nobody can read otherwise.
-func (tx *Tx) ownLead(own uint64) error {
+// checkOwn verifies that the entries of one of the space's own maps refer to objects of the right
+// kind: otherwise programs would write data that cannot be read.
+func (tx *Tx) checkOwn(own uint64) error {
 	var err error
 	types := map[uint64]*layout.Type{}
 	walkErr := tx.OwnEntries(own, func(e unsafe.Pointer) bool {
@@ -254,7 +253,7 @@ func (tx *Tx) ownLead(own uint64) error {
 	return errors.Join(err, walkErr)
 }
 
-// blame says that a change of a backup cannot be made, unless it was the machine that
+// blame returns the error for a change of a backup that cannot be applied, unless the machine has
 // failed.
 func blame(r *backup.Reader, err error) error {
 	if machineFailed(err) {

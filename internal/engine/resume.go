@@ -13,69 +13,69 @@ import (
 	"github.com/everheap/everheap/internal/goroutine"
 )
 
-// A resumption makes one transaction of what a goroutine does between two
-// checkpoints, together with a state of its own. The operations of the goroutine on
-// the space, which are transactions of their own otherwise, join it.
+// A resumption makes one transaction of everything that a goroutine does between two checkpoints,
+// together with a state of its own. The operations of the goroutine on the space, which otherwise
+// are transactions of their own, join that transaction.
 //
 // Invariants (S for state):
 //
-//	S1  What was changed since the last checkpoint, and the state that knows of it,
-//	    are published by one swap (I3): Checkpoint stores the state in the very
-//	    transaction that the changes are in. So whoever reads the state, whenever the
-//	    one before him died, finds exactly the changes that the state tells of.
-//	S2  The transaction is begun by the first change after a checkpoint, and by a
-//	    checkpoint without one, never by a read: so a program that computes keeps
-//	    nobody from writing, and pins nothing.
-//	S3  When it begins, its base must have the very block of the state that this
-//	    resumption has read or published last, which the version says that wrote the
-//	    block (Resumption.birth): no two committed blocks of one object have the same.
-//	    Else somebody else went on from that state, and doing so too would do things
-//	    twice. As E1 holds for the transaction, it publishes on top of that state or
-//	    not at all. So it takes no lock for a state to have one successor; the lock
-//	    that Resume takes keeps others from working in vain.
-//	S4  A transaction that was lost is not followed by another one of the same
-//	    resumption: the program has what it did in mind, and the space has not. From
-//	    then on all that the goroutine does is an error, the same.
-//	S5  What the program is inside of, an Update or a View of the goroutine, or a
-//	    change of types, sees one transaction from beginning to end: Checkpoint is
-//	    refused there, and a transaction that is lost there aborts when it is left.
-//	    A View gets what the transaction has written so far, frozen (snapshot).
+//	S1  One swap publishes the changes since the last checkpoint and the state that knows of them
+//	    (I3): Checkpoint stores the state in the transaction of the changes. So a program that
+//	    reads the state finds exactly the changes that the state tells of, whenever its
+//	    predecessor died.
+//	S2  The first change after a checkpoint begins the transaction, or a checkpoint without
+//	    changes; a read never does. So a program that computes keeps no other process from
+//	    writing, and pins nothing.
+//	S3  When the transaction begins, its base must have the very block of the state that this
+//	    resumption read or published last. The version that wrote the block (Resumption.birth)
+//	    identifies it: no two committed blocks of one object have the same. With another block,
+//	    another resumption has continued from that state, and to continue here as well would do
+//	    things twice. As E1 holds for the transaction, it publishes on top of that state or not at
+//	    all. So no lock is needed for a state to have one successor; the lock that Resume takes
+//	    only keeps others from working in vain.
+//	S4  No further transaction of the same resumption follows one that was lost: the program
+//	    remembers what it did, and the space does not have it. From then on everything that the
+//	    goroutine does returns the same error.
+//	S5  An Update, a View or a change of types of the goroutine sees one transaction from
+//	    beginning to end: Checkpoint is refused inside it, and a transaction that is lost inside
+//	    it aborts when the goroutine leaves it. A View gets what the transaction has written so
+//	    far, frozen (snapshot).
 
 // Resumption is a series of transactions of one goroutine. Only that goroutine uses
 // it.
 type Resumption struct {
 	sp        *Space
-	ctx       context.Context // ends waiting for the turn, and nothing else
+	ctx       context.Context // ends the waiting for the turn, and nothing else
 	goroutine uintptr
 	state     edit.RefOf
-	birth     format.Version // of the block of the state (S3)
-	tx        *Tx            // nil: nothing was changed since the last checkpoint
-	durable   bool           // all of its checkpoints are
-	hasten    bool           // this one is
-	inside    int            // Updates and Views that the goroutine is in (S5)
+	birth     format.Version // birth of the block of the state (S3)
+	tx        *Tx            // nil: no changes since the last checkpoint
+	durable   bool           // all of its checkpoints are durable
+	hasten    bool           // the next checkpoint is durable
+	inside    int            // how many Updates and Views the goroutine is inside (S5)
 	lost      error          // S4
 	ended     bool
 }
 
-// Reasons why a resumption refuses something.
+// Reasons for which a resumption refuses an operation.
 var (
 	errInResume      = fmt.Errorf("%w; that one is a Resume", failure.ErrSelf)
 	errInside        = fmt.Errorf("%w; call checkpoint after it has returned", failure.ErrSelf)
-	errOtherRoutine  = errors.New("checkpoint is called by another goroutine than the one that runs")
+	errOtherRoutine  = errors.New("another goroutine than that of the run has called checkpoint")
 	errResumptionEnd = fmt.Errorf("%w: the run has ended; checkpoint is valid only inside it", failure.ErrClosed)
-	errUpdate        = errors.New("an Update of this run has failed after it had changed something; what came since the last checkpoint is undone")
+	errUpdate        = errors.New("an Update of this run has failed after it had changed something; everything since the last checkpoint is undone")
 )
 
-// Resumption returns that of the calling goroutine; nil if it has none.
+// Resumption returns the resumption of the calling goroutine; nil if it has none.
 func (sp *Space) Resumption() *Resumption {
 	list := sp.resuming.Load()
-	if list == nil || sp.Forked() { // else its operations would join a transaction of the parent
+	if list == nil || sp.Forked() { // a fork's operations would join a transaction of the parent
 		return nil
 	}
 	return resumptionOf(*list)
 }
 
-// resumptionOf finds that of the calling goroutine.
+// resumptionOf finds the resumption of the calling goroutine in a list.
 func resumptionOf(list []*Resumption) *Resumption {
 	id := goroutine.ID()
 	for _, r := range list {
@@ -106,7 +106,7 @@ func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointe
 		return nil, err
 	}
 	r := &Resumption{sp: sp, ctx: ctx, goroutine: goroutine.ID(), state: state, durable: durable}
-	if sp.Live.Words().Mover.Load() != 0 { // P5: it may not have seen that the caller has the mutex
+	if sp.Live.Words().Mover.Load() != 0 { // P5: a mover may not have seen that the caller has the mutex
 		if err := sp.turn.Take(ctx); err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (sp *Space) Resume(ctx context.Context, state edit.RefOf, dst unsafe.Pointe
 	return r, nil
 }
 
-// register changes the list of resumptions, which nobody changes in place.
+// register replaces the list of resumptions, which is never changed in place.
 func (r *Resumption) register(change func(list []*Resumption) []*Resumption) {
 	for {
 		old := r.sp.resuming.Load()
@@ -144,9 +144,9 @@ func (r *Resumption) register(change func(list []*Resumption) []*Resumption) {
 	}
 }
 
-// Tx returns the transaction that an operation of the goroutine joins; nil if none
-// is open. One that changes types is not for others: who writes gets an error of
-// Begin.
+// Tx returns the transaction that an operation of the goroutine joins; nil if none is open. A
+// transaction that changes types admits no other operation: Begin returns an error to a writer
+// then.
 func (r *Resumption) Tx() *Tx {
 	if r.tx != nil && r.tx.Recasts() {
 		return nil
@@ -154,8 +154,8 @@ func (r *Resumption) Tx() *Tx {
 	return r.tx
 }
 
-// Begin returns the transaction, and begins it if there is none (S2, S3). durable
-// makes the next checkpoint so.
+// Begin returns the transaction, after beginning it if there is none (S2, S3). durable makes the
+// next checkpoint durable.
 func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 	if r.lost != nil {
 		return nil, r.lost
@@ -168,7 +168,7 @@ func (r *Resumption) Begin(ctx context.Context, durable bool) (*Tx, error) {
 		return r.tx, nil
 	}
 	sp := r.sp
-	if err := sp.Enter(); err != nil { // a durable commit has
+	if err := sp.Enter(); err != nil { // a durable commit has entered too
 		return nil, err
 	}
 	tx, err := sp.Begin(ctx)
@@ -195,8 +195,8 @@ func (r *Resumption) join(durable bool, fn func(tx *Tx) error) error {
 	return fn(tx)
 }
 
-// Checkpoint publishes the transaction together with the state at src (S1). If it
-// fails for what the state is, nothing is lost, and it can be tried again.
+// Checkpoint publishes the transaction together with the state at src (S1). If the state cannot be
+// stored, nothing is lost, and the program can try again.
 func (r *Resumption) Checkpoint(src unsafe.Pointer) error {
 	switch {
 	case goroutine.ID() != r.goroutine:
@@ -229,28 +229,28 @@ func (r *Resumption) Checkpoint(src unsafe.Pointer) error {
 	return nil
 }
 
-// Enter says that the goroutine enters an Update, which Leave must follow.
+// Enter says that the goroutine enters an Update; Leave must follow.
 func (r *Resumption) Enter() { r.inside++ }
 
-// Leave is the end of what the goroutine was inside of.
+// Leave says that the goroutine leaves an Update or a View.
 func (r *Resumption) Leave() {
 	if r.inside--; r.inside == 0 && r.lost != nil {
 		r.abort()
 	}
 }
 
-// Failed says that a part of the transaction has failed, which began at the given
-// step of it: what it has changed cannot be taken back alone.
+// Failed says that a part of the transaction has failed. from is the step at which it began: if the
+// part has changed anything, it cannot be undone alone, and the transaction is lost.
 func (r *Resumption) Failed(from uint64) {
 	if tx := r.tx; tx != nil && r.lost == nil && (tx.Failure() != nil || tx.Spoiled() || tx.Write.Steps() != from) {
 		r.lose(errUpdate)
 	}
 }
 
-// Steps tells whether a transaction that writes was changed meanwhile.
+// Steps returns a number that grows with each change that the writing transaction makes.
 func (tx *Tx) Steps() uint64 { return tx.Write.Steps() }
 
-// lose gives the transaction up, for good (S4), and returns the reason.
+// lose gives up the transaction for good (S4), and returns the reason.
 func (r *Resumption) lose(err error) error {
 	if failed := r.tx.Failure(); failed != nil {
 		err = failed
@@ -264,8 +264,8 @@ func (r *Resumption) lose(err error) error {
 	return err
 }
 
-// abort ends a transaction that was lost. It stays where it is, so that whoever
-// joins it is told.
+// abort ends a transaction that was lost. The resumption keeps it, so that an operation that joins
+// it gets the reason.
 func (r *Resumption) abort() {
 	if r.tx.Lost() == nil {
 		r.tx.Lose(r.lost)
@@ -274,7 +274,7 @@ func (r *Resumption) abort() {
 	}
 }
 
-// Fault is Tx.Fault for a panic of the goroutine in whatever it does.
+// Fault is Tx.Fault for any panic of the goroutine.
 func (r *Resumption) Fault(recovered any) error {
 	if r.tx != nil && r.lost == nil {
 		return r.tx.Fault(recovered)
@@ -282,7 +282,7 @@ func (r *Resumption) Fault(recovered any) error {
 	return r.sp.Fault(recovered)
 }
 
-// End ends the resumption. What came since the last checkpoint is undone.
+// End ends the resumption, and undoes everything since the last checkpoint.
 func (r *Resumption) End() {
 	r.ended = true
 	r.inside = 0
@@ -297,8 +297,8 @@ func (r *Resumption) End() {
 	})
 }
 
-// View begins a reading transaction of the goroutine: on what it has changed so
-// far, or, if that is nothing, on the newest version.
+// View begins a reading transaction of the goroutine: on what the goroutine has changed so far, or,
+// without changes, on the newest version.
 func (r *Resumption) View() (tx *Tx, err error) {
 	if r.lost != nil {
 		return nil, r.lost
@@ -313,8 +313,8 @@ func (r *Resumption) View() (tx *Tx, err error) {
 	return tx, nil
 }
 
-// snapshot returns a reading transaction on what a writing one has made so far. That one must
-// not end before it (S5).
+// snapshot returns a reading transaction on what the writing transaction tx has made so far. tx
+// must not end before it (S5).
 func (tx *Tx) snapshot() *Tx {
 	s := &Tx{sp: tx.sp}
 	s.SnapshotOf(&tx.Editor)

@@ -16,21 +16,21 @@ func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
 	return rewriteError("rebase", dir, relocate.Rebase(ctx, dir, base, o.rewriting()))
 }
 
-// Compact packs the closed space in a directory into as few extents as hold it, and
-// returns what its files took on disk before and take now.
+// Compact packs the closed space in a directory into as few extents as can hold it. It returns how
+// many bytes its files took on disk before, and how many they take now.
 func Compact(ctx context.Context, dir string, o Options) (before, after int64, err error) {
 	before = spacefile.DiskBytes(dir)
 	err = relocate.Compact(ctx, dir, o.rewriting())
 	return before, spacefile.DiskBytes(dir), rewriteError("compact", dir, err)
 }
 
-// Resize writes the closed space in a directory anew, for a window of another size at
-// base, in which it may hold the given number of bytes.
+// Resize rewrites the closed space in a directory for another window, at base, so that it may hold
+// the given number of bytes.
 func Resize(ctx context.Context, dir string, bytes, base, window uint64, o Options) error {
 	return rewriteError("resize", dir, relocate.Resize(ctx, dir, spacefile.LimitOf(bytes), base, window, o.rewriting()))
 }
 
-// rewriting returns what a rewriting needs of the options.
+// rewriting returns the part of the options that rewrites a space.
 func (o *Options) rewriting() relocate.Options {
 	return relocate.Options{System: o.system(), Guard: member.Guarded}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/salvage"
 )
 
-// Salvage writes what can be read of the space in dir as a backup, which
-// RestoreBackup takes. No process may have the space open.
+// Salvage writes everything readable of the space in dir as a backup, for RestoreBackup. No process
+// may have the space open.
 func Salvage(dir string, w io.Writer) (*salvage.Report, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -18,10 +18,10 @@ import (
 	"github.com/everheap/everheap/internal/powercut"
 )
 
-// A shrinkRun fills a space on a disk that is watched and deletes nearly all of it, over
-// and over; in between its blocks are moved, and its heap file gives space back and becomes
-// shorter. The entry newestKey says how many transactions were committed; of each one it is
-// known what the others hold after it.
+// A shrinkRun fills a space on a watched disk and deletes nearly everything, again and again. In
+// between, its blocks are moved, and its heap file gives space back and becomes shorter. The entry
+// newestKey says how many transactions were committed; the model knows what the other entries have
+// after each transaction.
 type shrinkRun struct {
 	t      *testing.T
 	r      *rand.Rand
@@ -29,20 +29,20 @@ type shrinkRun struct {
 	dir    string
 	sp     *Space
 	texts  edit.MapOf
-	now    map[uint64]uint64   // what the entries hold, by key: where their texts come from
-	states []map[uint64]uint64 // by number of transactions
-	begun  [][2]int            // moment and transaction: begun
-	acked  [][2]int            // and durable
-	shrunk []int               // moments at which it was made smaller
-	moved  uint64              // versions that did nothing but move
-	cut    int64               // bytes by which the file became shorter
+	now    map[uint64]uint64   // the number from which the text of each key follows
+	states []map[uint64]uint64 // what now was after each number of transactions
+	begun  [][2]int            // pairs of moment and transaction: begun
+	acked  [][2]int            // pairs of moment and transaction: durable
+	shrunk []int               // moments at which the file was made smaller
+	moved  uint64              // how many versions did nothing but move blocks
+	cut    int64               // by how many bytes the file became shorter
 }
 
 const (
 	newestKey  = 1 << 40
-	shrinkKeys = 4500 // that are filled
-	shrinkStep = 500  // in a transaction
-	leftOf     = 60   // one of so many is left
+	shrinkKeys = 4500 // how many entries fill stores
+	shrinkStep = 500  // how many of them in one transaction
+	leftOf     = 60   // fill leaves one of so many
 )
 
 // shrinkText returns a text that follows from a number.
@@ -65,7 +65,7 @@ func (c *shrinkRun) open() {
 	c.texts = texts(id)
 }
 
-// commit changes entries in a transaction, which may be durable.
+// commit changes entries in one transaction.
 func (c *shrinkRun) commit(durable bool, change func(tx *Tx) error) {
 	c.t.Helper()
 	n := len(c.states)
@@ -93,7 +93,7 @@ func (c *shrinkRun) set(tx *Tx, key uint64) error {
 	return tx.Set(c.texts, pointerTo(key), unsafe.Pointer(&text))
 }
 
-// fill stores all entries, and deletes nearly all.
+// fill stores all entries, and deletes nearly all of them.
 func (c *shrinkRun) fill() {
 	c.t.Helper()
 	for from := uint64(0); from < shrinkKeys; from += shrinkStep {
@@ -120,18 +120,18 @@ func (c *shrinkRun) fill() {
 	}
 }
 
-// small commits a little.
+// small commits a small change.
 func (c *shrinkRun) small() {
 	c.t.Helper()
 	c.commit(c.r.IntN(2) == 0, func(tx *Tx) error { return c.set(tx, c.r.Uint64N(shrinkKeys)) })
 }
 
-// shrink makes the file smaller, in one of the ways there are, and notes when.
+// shrink makes the file smaller in one of several ways, and notes the moment.
 func (c *shrinkRun) shrink() {
 	c.t.Helper()
 	from := c.disk.Observe()
 	watched, done := make(chan bool), make(chan bool)
-	go func() { // blocks move without a call to the disk
+	go func() { // meanwhile blocks move without a call to the disk
 		defer close(done)
 		for {
 			select {
@@ -168,7 +168,7 @@ func (c *shrinkRun) shrink() {
 	}
 }
 
-// length is how long the heap file is.
+// length returns the length of the heap file.
 func (c *shrinkRun) length() int64 {
 	info, err := os.Stat(filepath.Join(c.dir, "heap"))
 	if err != nil {
@@ -177,7 +177,7 @@ func (c *shrinkRun) length() int64 {
 	return info.Size()
 }
 
-// image verifies what the disk may hold at a moment.
+// image verifies what the disk may have at a moment.
 func (c *shrinkRun) image(moment int, policy powercut.Policy, seed uint64) error {
 	dir := filepath.Join(filepath.Dir(c.dir), "image")
 	if err := os.RemoveAll(dir); err != nil {
@@ -208,7 +208,7 @@ func (c *shrinkRun) image(moment int, policy powercut.Policy, seed uint64) error
 	if err := c.holds(sp, least, most); err != nil {
 		return err
 	}
-	if seed%4 == 0 { // and all is there when the rest is made small, too
+	if seed%4 == 0 { // everything is still there after a Compact, too
 		if _, _, err := sp.Compact(context.Background()); err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (c *shrinkRun) image(moment int, policy powercut.Policy, seed uint64) error
 	return nil
 }
 
-// holds returns an error unless a space holds what it did after one of the transactions.
+// holds returns an error unless the space has what it had after one of the transactions.
 func (c *shrinkRun) holds(sp *Space, least, most int) error {
 	get := func(key uint64) (text string, ok bool, err error) {
 		ok, err = sp.Alone(false).Get(c.texts, pointerTo(key), unsafe.Pointer(&text))
@@ -250,8 +250,8 @@ func (c *shrinkRun) holds(sp *Space, least, most int) error {
 	return err
 }
 
-// Whenever the power fails while blocks are moved, while the heap file gives space back,
-// while it is cut at its end, and while it grows again, all is there that was durable.
+// Whenever the power fails while blocks are moved, while the heap file gives space back, while its
+// end is cut off, and while it grows again, everything durable is there.
 func TestPowerCut_HeapShrinks(t *testing.T) {
 	for seed := range uint64(1) {
 		c := &shrinkRun{t: t, r: rand.New(rand.NewPCG(seed, 11)), disk: powercut.New(), dir: filepath.Join(faultDir(t), "s"),
@@ -287,8 +287,8 @@ func TestPowerCut_HeapShrinks(t *testing.T) {
 	}
 }
 
-// Whichever of the two usable anchors is left after the last user has made the heap file
-// shorter, it says where the file ends now (U1).
+// Whichever of the two usable anchors is left after the last user has made the heap file shorter,
+// it has the new end of the file (U1).
 func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 	c := &shrinkRun{t: t, r: rand.New(rand.NewPCG(1, 12)), disk: powercut.New(), dir: filepath.Join(t.TempDir(), "s"),
 		now: map[uint64]uint64{}, states: []map[uint64]uint64{{}}}
@@ -305,7 +305,7 @@ func TestShorten_EitherAnchorKnowsTheEnd(t *testing.T) {
 	c.eitherAnchor(header)
 }
 
-// eitherAnchor opens the closed space, as it is and without its newer anchor.
+// eitherAnchor opens the closed space, once as it is and once without its newer anchor.
 func (c *shrinkRun) eitherAnchor(header *format.Header) {
 	t := c.t
 	t.Helper()
@@ -332,8 +332,8 @@ func (c *shrinkRun) eitherAnchor(header *format.Header) {
 	}
 }
 
-// The last user cuts off what nobody ever used, of a file that is not long for what it
-// holds; a recovery and whoever comes next go on from there (U3).
+// The last user cuts off space that was never used, even if the file is not long for what it holds.
+// A recovery and the next user continue from there (U3).
 func TestClose_CutsOffWhatNobodyUsed(t *testing.T) {
 	c := &shrinkRun{t: t, r: rand.New(rand.NewPCG(1, 13)), disk: powercut.New(), dir: filepath.Join(t.TempDir(), "s"),
 		now: map[uint64]uint64{}, states: []map[uint64]uint64{{}}}
@@ -349,7 +349,7 @@ func TestClose_CutsOffWhatNobodyUsed(t *testing.T) {
 	}
 	c.open()
 	w := c.sp.Live.Words()
-	for w.End.Load()-w.Carved.Load() < 4<<20 { // the file grows by an eighth
+	for w.End.Load()-w.Carved.Load() < 4<<20 { // the file grows by an eighth at a time
 		more()
 	}
 	carved, header, length := w.Carved.Load(), c.sp.Head, c.length()

@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A change of a sorted map that cannot be is an error, whatever it says.
+// A change of a sorted map that cannot be applied is an error, whatever its bytes are.
 func TestApply_DamagedSortedChanges(t *testing.T) {
 	sp, err := Open(filepath.Join(t.TempDir(), "s"), Options{MaxSize: 64 << 20, Manual: true})
 	if err != nil {
@@ -57,15 +57,15 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 		addr, arg uint64
 		payload   []byte
 	}{
-		"a new map of no type":           {format.OpNewSorted, next, id.Index(), word, nil},
-		"a new map of no value type":     {format.OpNewSorted, next, float, 0, nil},
-		"a new map without an order":     {format.OpNewSorted, next, complex, word, nil},
-		"a new map, the index in use":    {format.OpNewSorted, id.Index(), float, word, nil},
-		"an entry that is cut":           {format.OpSet, id.Index(), 1000, 0, entry(1)[:20]},
-		"a key that is NaN":              {format.OpSet, id.Index(), 1000, 0, entry(math.NaN())},
-		"a key that is not there":        {format.OpDelete, id.Index(), 1000, 0, entry(1)},
-		"a key that is not there, a NaN": {format.OpDelete, id.Index(), 1000, 0, entry(math.NaN())},
-		"an entry of no map":             {format.OpSet, float, 1000, 0, entry(1)},
+		"a new map of no type":        {format.OpNewSorted, next, id.Index(), word, nil},
+		"a new map of no value type":  {format.OpNewSorted, next, float, 0, nil},
+		"a new map without an order":  {format.OpNewSorted, next, complex, word, nil},
+		"a new map, the index in use": {format.OpNewSorted, id.Index(), float, word, nil},
+		"an entry that is cut":        {format.OpSet, id.Index(), 1000, 0, entry(1)[:20]},
+		"a key that is NaN":           {format.OpSet, id.Index(), 1000, 0, entry(math.NaN())},
+		"a key that does not exist":   {format.OpDelete, id.Index(), 1000, 0, entry(1)},
+		"a removal of NaN":            {format.OpDelete, id.Index(), 1000, 0, entry(math.NaN())},
+		"an entry of no map":          {format.OpSet, float, 1000, 0, entry(1)},
 	} {
 		err := sp.Change(false, func(tx *Tx) error {
 			return apply.New(&tx.Editor).Apply(format.OpHead{What: format.MakeWhat(c.kind, c.index), Addr: c.addr, Arg: c.arg}, c.payload)
@@ -74,7 +74,7 @@ func TestApply_DamagedSortedChanges(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	err = sp.Change(false, func(tx *Tx) error { // and these can be
+	err = sp.Change(false, func(tx *Tx) error { // these can be applied
 		a := apply.New(&tx.Editor)
 		for _, c := range []struct {
 			kind    format.OpKind

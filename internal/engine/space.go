@@ -1,44 +1,38 @@
-// Package engine runs the transactions of a space: begin, commit, view; and it puts the space
-// together: open, close, what is done in the background. Each is a sequence of named
-// steps; the parts are those of the packages below. What one process has of the space, and
-// who may touch it, is package member; what makes a version last is package durable; what a
-// transaction does to objects is that of package edit.
+// Package engine runs the transactions of a space (begin, commit, view), and it assembles the space
+// (open, close, background work). Each of these is a sequence of named steps, made of parts from
+// the packages below: package member has what one process has of the space and who may touch it,
+// package durable makes versions last, and package edit reads and changes objects in a transaction.
 //
 // Invariants of this package (those of blocks, I1 to I9, are in package heap;
 // those of coordination, L1 to L16, in package live):
 //
-//	E1  A transaction starts from a state that its slot holds, and publishes by
-//	    one compare-and-swap from that very state. Whatever happened in between,
-//	    it publishes on top of what it saw or not at all.
-//	E2  Before the swap everything that the new version needs is in the file's
-//	    pages, sealed; after it nothing has to be done for the version to stand.
-//	    So a process can die between any two instructions.
-//	E3  After taking over from a process that is alive, the new holder publishes
-//	    a version of its own before it does anything else; from then on the
-//	    sleeper's swap can only fail.
-//	E4  An anchor is written in this order: hold the version; claim a slot;
-//	    protect the version by the claim; note the end of the reserved space;
-//	    sync the heap; write the slot; sync; confirm. So an anchor on disk names
-//	    only what is on disk, and what it names is protected from before it can be
-//	    on disk until two newer ones are confirmed.
-//	E5  Clean is set before an anchor that lists the free space is written, and
-//	    cleared only after a newer anchor that does not is on disk. Nothing is
-//	    allocated while it is set. So after power loss no list of free space is
-//	    believed that was used since.
-//	E6  A goroutine touches the memory of the heap file, or the words of live, only
-//	    while a memory fault is a panic in it, and no such panic leaves a lock, a slot
-//	    or a list of free space in the middle of something: see package member and, for
-//	    live, X2.
-//	E7  After a failed write or sync nothing is acknowledged as durable, by
-//	    whatever process, before what may be lost was written anew: see package
-//	    durable, sync.go.
-//	E8  Whoever touches the memory or the files of a space has something meanwhile
-//	    that Close waits for: the queue, a slot, an entry in the count of views, or,
-//	    a goroutine of the background, one in done; and who lets go of one of them
-//	    and goes on has taken another one before. Close says that the space is
-//	    closed and waits for all of them after that, for the queue first, since who
-//	    has it may enter; and whoever takes one later finds the space closed, and
-//	    touches nothing. (beginDrain, drained, member.Enter, turn.Take, live.HoldUnless)
+//	E1  A transaction starts from a state that its slot holds, and publishes by one
+//	    compare-and-swap from that very state. So whatever happened in between, it publishes on
+//	    top of the state that it saw, or not at all.
+//	E2  Before the swap everything that the new version needs is sealed, in the pages of the file;
+//	    after the swap the version stands without any further step. So a process can die between
+//	    any two instructions.
+//	E3  A process that takes over from one that is alive publishes a version of its own before it
+//	    does anything else; from then on the swap of the sleeping process can only fail.
+//	E4  A process writes an anchor in this order: hold the version; claim a slot; protect the
+//	    version by the claim; note the end of the reserved space; sync the heap; write the slot;
+//	    sync; confirm. So an anchor on disk names only what is on disk. What it names is protected
+//	    from before the anchor can be on disk until two newer anchors are confirmed.
+//	E5  A process sets Clean before it writes an anchor that lists the free space, and clears it
+//	    only after a newer anchor without such a list is on disk. No process allocates while Clean
+//	    is set. So after power loss no process trusts a list of free space that was used since.
+//	E6  A goroutine touches the memory of the heap file, or the words of live, only while a memory
+//	    fault in it becomes a panic, and no such panic leaves a lock, a slot or a list of free
+//	    space half changed: see package member and, for live, X2.
+//	E7  After a failed write or sync no process acknowledges anything as durable before everything
+//	    that may be lost was written anew: see package durable, sync.go.
+//	E8  While a goroutine touches the memory or the files of a space, it has something that Close
+//	    waits for: the queue, a slot, an entry in the count of views, or, for a goroutine of the
+//	    background, an entry in done; and a goroutine that releases one of them and continues has
+//	    taken another one before. Close first marks the space as closed, and then waits for all of
+//	    them: for the queue first, since a goroutine that has it may enter. A goroutine that takes
+//	    one of them later finds the space closed, and touches nothing. (beginDrain, drained,
+//	    member.Enter, turn.Take, live.HoldUnless)
 //
 // Start reading at Space, then Space.Begin and Tx.Commit.
 package engine
@@ -76,15 +70,15 @@ type Space struct {
 	Checkpoints checkpoint.Keeper
 	Changes     changes.Keeper
 	writes      writer     // reused for transactions without a handle
-	writer      *Tx        // that has the queue, or had it last
-	span        *span      // of the writer, if it has a handle and somebody is told of it
-	store       edit.Store // what transactions know of types and versions
+	writer      *Tx        // the transaction that has the queue, or had it last
+	span        *span      // of the writer, if it has a handle and is traced
+	store       edit.Store // caches of types and versions
 
-	traces   atomic.Pointer[[]*Trace]      // who is told of transactions that write; nil: nobody
-	spans    atomic.Uint64                 // transactions that were told of
+	traces   atomic.Pointer[[]*Trace]      // functions that trace writing transactions; nil: none
+	spans    atomic.Uint64                 // how many transactions were traced
 	resuming atomic.Pointer[[]*Resumption] // nil: none
 
-	locks    locks.Table // named ones
+	locks    locks.Table // named locks
 	watchers watch.Watchers
 
 	collections collect.Collections
@@ -95,7 +89,7 @@ type Space struct {
 	durable durable.Writer
 	upkeep  upkeep.Upkeep
 
-	faults int64 // pages that the process had waited for before the space was opened
+	faults int64 // page faults of the process before the space was opened
 }
 
 // NewSession returns a new handle on the space, for its locks and watches.

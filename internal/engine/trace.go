@@ -9,26 +9,25 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Here is how a program is told of the transactions that write. It costs a look at
-// Space.traces where nobody wants to be told. A span is of one transaction, and belongs to its
-// goroutine; that of a Tx with a handle is Space.span while it has the turn, which only one
-// transaction has.
+// This file reports writing transactions to the program. Without a trace it costs a load of
+// Space.traces. A span belongs to one transaction and its goroutine. Space.span is the span of the
+// Tx with a handle that has the turn: only one transaction has it.
 
-// TraceKind says what has happened to a transaction that writes.
+// TraceKind says what a writing transaction has done.
 type TraceKind uint8
 
-// The kinds, in the order in which they happen. A transaction begins, and ends with a commit that need
-// not be durable, with TraceDurable, or with TraceFail.
+// The kinds, in the order in which they happen. A transaction begins with TraceBegin. It ends with
+// TraceCommit if its commit need not be durable, else with TraceDurable, or with TraceFail.
 const (
-	TraceBegin   TraceKind = iota // it waits for its turn
-	TraceTurn                     // it has its turn: nobody else writes
-	TraceWritten                  // it has changed all that it will
-	TraceCommit                   // its version is published, or it has changed nothing
-	TraceDurable                  // that survives power loss
-	TraceFail                     // it has failed, or was given up
+	TraceBegin   TraceKind = iota // begins to wait for its turn
+	TraceTurn                     // has its turn: no other transaction writes
+	TraceWritten                  // has made its last change
+	TraceCommit                   // has published its version, or changed nothing
+	TraceDurable                  // the version survives power loss
+	TraceFail                     // has failed, or was given up
 )
 
-// String names the kind, in lower case.
+// String returns the name of the kind, in lower case.
 func (k TraceKind) String() string {
 	names := [...]string{"begin", "turn", "written", "commit", "durable", "fail"}
 	if int(k) < len(names) {
@@ -37,23 +36,23 @@ func (k TraceKind) String() string {
 	return "unknown"
 }
 
-// TraceEvent tells that something has happened to a transaction.
+// TraceEvent is an event of a transaction.
 type TraceEvent struct {
 	Kind        TraceKind
-	Transaction uint64 // number of those that were told of
-	Background  bool   // the library itself has begun it
+	Transaction uint64 // number of the transaction among those that were traced
+	Background  bool   // the library itself began the transaction
 	Time        time.Time
-	Took        time.Duration  // since its last event
-	Version     format.Version // that it has published, or seen if it changed nothing; 0: none yet
-	Changed     bool           // it has published the version
+	Took        time.Duration  // since its previous event
+	Version     format.Version // that the transaction published, or that it saw if it changed nothing; 0: none yet
+	Changed     bool           // the transaction published Version
 	Err         error          // of TraceFail
 }
 
-// Trace is told of an event. It is called by the goroutine of the transaction.
+// Trace receives an event. The goroutine of the transaction calls it.
 type Trace func(ctx context.Context, e TraceEvent)
 
-// Trace makes a function be told of all transactions of this process that begin from now on, until
-// stop is called; those in progress then may still be told of.
+// Trace passes the events of all transactions of this process that begin from now on to fn, until
+// stop is called. Transactions in progress at that time may still report.
 func (sp *Space) Trace(fn Trace) (stop func()) {
 	t := &fn
 	sp.changeTraces(func(list []*Trace) []*Trace { return append(list, t) })
@@ -64,7 +63,7 @@ func (sp *Space) Trace(fn Trace) (stop func()) {
 	}
 }
 
-// changeTraces changes the list, which nobody changes in place.
+// changeTraces replaces the list of traces, which is never changed in place.
 func (sp *Space) changeTraces(change func(list []*Trace) []*Trace) {
 	for {
 		old := sp.traces.Load()
@@ -83,7 +82,7 @@ func (sp *Space) changeTraces(change func(list []*Trace) []*Trace) {
 	}
 }
 
-// span tells of one transaction. nil tells nobody.
+// span reports one transaction. A nil span reports nothing.
 type span struct {
 	traces []*Trace
 	ctx    context.Context
@@ -91,10 +90,10 @@ type span struct {
 	base   format.Version
 }
 
-// errGivenUp is the error of a transaction that the program has given up, whatever its reason.
+// errGivenUp is the error of a transaction that the program gave up, for whatever reason.
 var errGivenUp = errors.New("its function has returned an error, or has panicked: nothing has changed")
 
-// beginSpan tells that a transaction begins, if anybody is to be told.
+// beginSpan reports that a transaction begins, if there is a trace.
 func (sp *Space) beginSpan(ctx context.Context, background bool) *span {
 	if sp.traces.Load() == nil {
 		return nil
@@ -102,7 +101,7 @@ func (sp *Space) beginSpan(ctx context.Context, background bool) *span {
 	return sp.newSpan(ctx, background)
 }
 
-// newSpan is beginSpan for who has seen that somebody is to be told.
+// newSpan is beginSpan when there is a trace.
 func (sp *Space) newSpan(ctx context.Context, background bool) *span {
 	list := sp.traces.Load()
 	if list == nil {
@@ -114,14 +113,14 @@ func (sp *Space) newSpan(ctx context.Context, background bool) *span {
 	return s
 }
 
-// tellAll tells of the last event.
+// tellAll passes the last event to all traces.
 func (s *span) tellAll() {
 	for _, t := range s.traces {
 		(*t)(s.ctx, s.last)
 	}
 }
 
-// tell tells of an event.
+// tell reports an event.
 func (s *span) tell(kind TraceKind, err error) {
 	if s == nil {
 		return
@@ -131,7 +130,7 @@ func (s *span) tell(kind TraceKind, err error) {
 	s.tellAll()
 }
 
-// turn tells that the transaction has its turn.
+// turn reports that the transaction has its turn.
 func (s *span) turn(tx *Tx) {
 	if s != nil {
 		s.base = tx.Version()
@@ -139,7 +138,7 @@ func (s *span) turn(tx *Tx) {
 	}
 }
 
-// commit tells what came of the commit: the version that was published, or seen.
+// commit reports the outcome of the commit: the version that was published, or seen.
 func (s *span) commit(version format.Version, err error) {
 	switch {
 	case s == nil:
@@ -151,7 +150,7 @@ func (s *span) commit(version format.Version, err error) {
 	}
 }
 
-// durable tells what came of the wait for the disk.
+// durable reports the outcome of the wait for the disk.
 func (s *span) durable(err error) {
 	kind := TraceDurable
 	if err != nil {
@@ -163,7 +162,7 @@ func (s *span) durable(err error) {
 // takeSpan returns the span of a transaction that has the turn and is about to end.
 func (tx *Tx) takeSpan() *span {
 	sp := tx.sp
-	if tx.Ended() { // it may not have the turn
+	if tx.Ended() { // then it may not have the turn
 		return nil
 	}
 	s := sp.span
@@ -171,7 +170,7 @@ func (tx *Tx) takeSpan() *span {
 	return s
 }
 
-// traced is Space.change, which tells of it.
+// traced is changeNow, and reports it to the span.
 func (sp *Space) traced(s *span, fn func(tx *Tx) error) (version format.Version, err error) {
 	ended := false
 	defer func() {
@@ -192,7 +191,7 @@ func (sp *Space) traced(s *span, fn func(tx *Tx) error) (version format.Version,
 	return version, err
 }
 
-// changeTraced is Space.changeAlone, which tells of it.
+// changeTraced is changeAlone, and reports it to the span.
 func (sp *Space) changeTraced(s *span, durable bool, fn func(tx *Tx) error) error {
 	if durable {
 		if err := sp.Enter(); err != nil {

@@ -14,14 +14,14 @@ import (
 	"github.com/everheap/everheap/internal/member"
 )
 
-// Tx is one transaction: a view of one version, or the making of the next. What it does to
-// objects is the Editor's part; here is how it begins and ends. A reading one may be shared by
-// goroutines.
+// Tx is one transaction: a view of one version, or the making of the next. The Editor reads and
+// changes objects; this file begins and ends the transaction. Goroutines may share a reading
+// transaction.
 type Tx struct {
 	edit.Editor
 	sp     *Space
 	hold   live.Hold
-	within *Resumption // a reading one of its goroutine, or nil
+	within *Resumption // the resumption whose goroutine this one reads for, or nil
 }
 
 // Viewer is a reading transaction that has a handle.
@@ -30,14 +30,14 @@ type Viewer struct {
 	found edit.Found
 }
 
-// Begin begins it, for who has a guard. If it panics DropView must follow.
+// Begin begins the view. The caller has a guard. If Begin panics, DropView must follow.
 func (v *Viewer) Begin(sp *Space) error {
 	v.Keep(&v.found)
 	return v.view(sp)
 }
 
-// View begins a reading transaction on the newest version, for who has no guard; DropView
-// must follow. It takes no lock.
+// View begins a reading transaction on the newest version. The caller needs no guard; DropView must
+// follow. View takes no lock.
 func (sp *Space) View() (*Tx, error) {
 	v := new(Viewer)
 	if err := sp.Guarded(func() error { return v.Begin(sp) }); err != nil {
@@ -47,8 +47,8 @@ func (sp *Space) View() (*Tx, error) {
 	return &v.Tx, nil
 }
 
-// ViewAt is View of a checkpoint. The slot holds the version that lists it, which
-// protects the checkpoint as long as itself, whatever becomes of the list.
+// ViewAt is View of a checkpoint. The slot holds the version that lists the checkpoint; as long as
+// that version is held, it protects the checkpoint, whatever later versions do with the list.
 func (sp *Space) ViewAt(name string) (*Tx, error) {
 	tx, err := sp.View()
 	if err != nil {
@@ -73,8 +73,7 @@ func (sp *Space) ViewAt(name string) (*Tx, error) {
 	return tx, nil
 }
 
-// view begins a reading transaction in a given Tx. If it panics, what there is to be let
-// go of stands in it.
+// view begins a reading transaction in tx. If it panics, tx has everything that must be released.
 func (tx *Tx) view(sp *Space) error {
 	tx.sp = sp
 	tx.Read(&sp.store)
@@ -93,8 +92,8 @@ func (tx *Tx) view(sp *Space) error {
 	return nil
 }
 
-// EndView ends a reading transaction, for who has a guard. What was borrowed from it is
-// invalid from now on. If it panics DropView must follow.
+// EndView ends a reading transaction. The caller has a guard. Values that were borrowed from it are
+// invalid from now on. If EndView panics, DropView must follow.
 func (tx *Tx) EndView() {
 	if !tx.End() {
 		return
@@ -108,7 +107,7 @@ func (tx *Tx) EndView() {
 	}
 }
 
-// DropView is EndView for who has no guard, and for a transaction whose beginning or end
+// DropView is EndView for a caller without a guard, and for a transaction whose beginning or end
 // has failed.
 func (tx *Tx) DropView() {
 	sp := tx.sp
@@ -122,14 +121,14 @@ func (tx *Tx) DropView() {
 	}
 }
 
-// writer is a transaction that writes, with what it has for that.
+// writer is a writing transaction together with what its editor needs.
 type writer struct {
 	tx     Tx
 	making edit.Making
 }
 
-// Begin begins a writing transaction. It waits for its turn: first in this
-// process, then among the processes; ctx ends the waiting with ErrBusy.
+// Begin begins a writing transaction. It waits for its turn, first in this process, then among the
+// processes; when ctx ends, it returns ErrBusy.
 func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 	s := sp.beginSpan(ctx, false)
 	tx, err := sp.beginNow(ctx)
@@ -142,7 +141,7 @@ func (sp *Space) Begin(ctx context.Context) (*Tx, error) {
 	return tx, nil
 }
 
-// beginNow is Begin, and tells nobody of it.
+// beginNow is Begin without a trace.
 func (sp *Space) beginNow(ctx context.Context) (*Tx, error) {
 	w := new(writer)
 	tx := &w.tx
@@ -153,8 +152,7 @@ func (sp *Space) beginNow(ctx context.Context) (*Tx, error) {
 	return tx, nil
 }
 
-// begin is Begin into a given Tx, whose fields it sets after the queue was
-// passed.
+// begin is Begin into tx, whose fields it sets once it has the queue.
 func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	before := debug.SetPanicOnFault(true)
 	in := beginning
@@ -169,11 +167,11 @@ func (tx *Tx) begin(ctx context.Context, sp *Space) (err error) {
 	return err
 }
 
-// start is begin for who has a guard; endWrite is for what it leaves if it panics.
+// start is begin under a guard. If it panics, endWrite releases what it has taken.
 //
-// The order matters: the heap is entered, which marks the process active, before
-// the base is held and before anything is allocated (I7); the base is read after
-// the lock was taken, so that what the former holder published is seen.
+// The order matters. The transaction enters the heap, which marks the process active, before it
+// holds the base and before it allocates (I7). It reads the base after it has the lock, so that it
+// sees what the former holder published.
 func (tx *Tx) start(ctx context.Context, sp *Space) error {
 	if err := sp.turn.Await(ctx); err != nil {
 		return err
@@ -212,9 +210,9 @@ func (tx *Tx) Commit() error {
 	return err
 }
 
-// CommitDurable is Commit, and returns when the version survives power loss, also
-// if it is an older one because the transaction changed nothing. If that fails, the
-// version is committed and not durable. The caller has entered.
+// CommitDurable is Commit, and returns when the version survives power loss; if the transaction
+// changed nothing, this is the version that it saw. If the wait fails, the version is committed and
+// not durable. The caller has entered.
 func (tx *Tx) CommitDurable() error {
 	_, err := tx.CommitVersion()
 	return err
@@ -232,7 +230,7 @@ func (tx *Tx) CommitVersion() (format.Version, error) {
 	return version, err
 }
 
-// commitTraced is commit, and tells of it who wants to be told.
+// commitTraced is commit, and reports it to the span.
 func (tx *Tx) commitTraced() (version format.Version, s *span, err error) {
 	s = tx.takeSpan()
 	s.tell(TraceWritten, nil)
@@ -241,10 +239,11 @@ func (tx *Tx) commitTraced() (version format.Version, s *span, err error) {
 	return version, s, err
 }
 
-// commit is Commit; it returns the version that it published, or, if it changed
-// nothing, the one that it saw: who acts on that wants it to last as well. as is the head that the
-// version had when it was first committed, if the changes come from a journal or a frame; else nil.
-// journal says that they are to be in the journal: it may have them already.
+// commit is Commit, but returns a version: the one that it published, or the one that it saw if the
+// transaction changed nothing, since a caller that acts on what it saw wants that version to be
+// durable as well. as is the head that the version had when it was first committed, if the changes
+// come from a journal or a frame; otherwise nil. journal says whether to write the changes to the
+// journal, which may have them already.
 func (tx *Tx) commit(as *format.RecordHead, journal bool) (version format.Version, err error) {
 	sp := tx.sp
 	c := commitment{as: as, journaled: !journal}
@@ -262,17 +261,17 @@ func (tx *Tx) commit(as *format.RecordHead, journal bool) (version format.Versio
 	return c.version, err
 }
 
-// commitment is what comes of a commit.
+// commitment is how far a commit has got.
 type commitment struct {
-	as        *format.RecordHead // that the version had before; nil: it is new
-	journaled bool               // the changes are in the journal already
+	as        *format.RecordHead // the head that the version had before; nil if it is new
+	journaled bool               // the changes are not to be written to the journal
 	published bool
-	entered   bool           // it has entered, to write the journal
-	version   format.Version // that was published, or, if nothing was changed, that was seen
+	entered   bool           // the process has entered, to write the journal
+	version   format.Version // published, or seen if nothing was changed
 }
 
-// conclude is commit for who has a guard; endWrite is for what it leaves if it panics. Once
-// the turn is given the Tx may be in use again.
+// conclude is commit under a guard. If it panics, endWrite releases what it has. Once the turn is
+// given, the next transaction may use the Tx.
 func (tx *Tx) conclude(c *commitment) error {
 	if !tx.End() {
 		return edit.ErrEnded
@@ -307,61 +306,60 @@ func (tx *Tx) conclude(c *commitment) error {
 	}
 	sp.Heap.Leave()
 	if spool {
-		sp.Stay() // before the turn is given, which holds Close off so far (E8)
+		sp.Stay() // before the turn is given, for which Close waits until then (E8)
 		c.entered = true
 	}
 	sp.Live.UnlockWriter()
 	sp.Queue.Unlock()
 	if spool {
-		c.entered = false // from here on it sees to that itself
+		c.entered = false // spoolCommitted exits
 		sp.spoolCommitted()
 	}
 	invariant.Point("commit.end")
 	return err
 }
 
-// spoolCommitted writes the journal after a commit that has given its turn, and ends
-// what the committer has entered for that.
+// spoolCommitted writes the journal after a commit that has given its turn, and then exits what the
+// commit has entered.
 func (sp *Space) spoolCommitted() {
 	defer sp.Exit()
 	invariant.Point("commit.given")
 	sp.Note(sp.durable.Spool())
 }
 
-// Abort ends the transaction without a trace.
+// Abort ends the transaction and undoes its changes.
 func (tx *Tx) Abort() {
 	s := tx.takeSpan()
 	if tx.End() {
-		_ = tx.Seize() // nothing is committed in any case
+		_ = tx.Seize() // an error does not matter: nothing is committed
 		tx.end()
 		s.tell(TraceFail, errGivenUp)
 	}
 }
 
-// end ends a writing transaction that publishes nothing. Once the turn is given
-// the Tx may be in use again.
+// end ends a writing transaction that publishes nothing. Once the turn is given, the next
+// transaction may use the Tx.
 func (tx *Tx) end() {
 	sp := tx.sp
 	if sp.Forked() {
-		return // all that would be given back is the parent's
+		return // everything that it would release belongs to the parent
 	}
 	if tx.Spoiled() || sp.Guarded(func() error { tx.Write.Aborted(); return nil }) != nil {
 		tx.Write.Forget()
 		sp.Anyhow(sp.Heap.Abandon)
 	}
-	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if it has come so far
+	sp.Anyhow(func() { sp.Live.Release(&tx.hold) }) // if the transaction has a hold
 	sp.Anyhow(sp.Heap.Leave)
 	sp.turn.Give()
 }
 
-// checkHandle says whether a handle may be stored: see Editor.CheckHandle.
+// checkHandle returns an error unless a handle may be stored: see Editor.CheckHandle.
 func (sp *Space) checkHandle(handle *layout.Type, id uint64) error {
 	return sp.writer.CheckHandle(handle, id)
 }
 
-// takeIndex returns an index for a new object, not below the least one. It is never given
-// again, also if the transaction aborts, since the program may keep the ID: so no transaction
-// gets one that another one has had, in whatever process.
+// takeIndex returns an index for a new object, at least least. No transaction of any process ever
+// gets the same index again, even if this one aborts, since the program may keep the ID.
 func (sp *Space) takeIndex(least uint64) uint64 {
 	next := &sp.Live.Words().NextIndex
 	for given := next.Load(); ; given = next.Load() {

@@ -1,48 +1,53 @@
-// Package expiry has the clock by which entries of maps expire, and removes those that have.
+// Package expiry has the clock by which entries of maps expire, and removes entries that have
+// expired.
 //
-// An entry expires at an instant: that in a field of its value, or a time to live after it was
-// stored. From then on no transaction sees it, whether it has been removed or not. To find what is due,
-// each map whose entries expire has a tree of instants and keys, which is kept as an index is
-// (package indexing); in the background some process removes what is due, in small transactions.
+// An entry expires at an instant: the one in a field of its value, or a time to live after it was
+// stored. From then on no transaction sees it, whether it was removed or not. To find entries that
+// are due, each map whose entries expire has a tree of instants and keys, which is kept like an
+// index (package indexing). In the background one process removes due entries, in small
+// transactions.
 //
-// Terms: the time of a transaction is that by which it judges all entries. The clock of a space
-// is the wall clock of the machine, in nanoseconds since 1970, and never behind the mark: a
-// word that all processes share, 0 at first.
+// Terms: the time of a transaction is the time by which it decides whether entries have expired.
+// The clock of a space is the wall clock of the machine, in nanoseconds since 1970, but never
+// earlier than the mark: a word that all processes share, 0 at first.
 //
 // Invariants:
 //
-//	EX1  A transaction has one time: that of its clock when it needs it first. An entry is there for
-//	     it if the instant of the entry is later, or the entry has none. What it makes that has a time
-//	     to live begins that then. A transaction that touches no map whose entries expire looks at no
+//	EX1  A transaction has one time, that of its clock when it first needs it. It sees an entry
+//	     whose instant is later, or that has none. The time to live of an entry that it stores
+//	     begins at that time. A transaction that touches no map whose entries expire calls no
 //	     clock. (edit.Editor.Time, indexing.isPast)
-//	EX2  Before anybody is told that an entry is gone, the mark is at the instant of the entry, or
-//	     later. So whoever asks for the time afterwards, in whatever process, has one at which the
-//	     entry is gone as well, though the wall clock was put back. (indexing.expiring.gone, Clock.Passed)
-//	EX3  The mark goes back to the wall clock only when nobody can miss it. One settler at a time lets
-//	     it go back, until it has ended or is dead. It holds the newest version; sets a bit of the mark;
-//	     sees that the version still is the newest, and that nothing in it is due at the mark; and changes
-//	     the mark if the bit is still set. Who is told that an entry is gone takes the bit away before,
-//	     and nobody else sets it. So what anybody was told of is either not in that version, hence removed;
-//	     or he was told after the bit was set, and the mark stays. While a settler stands still the mark
-//	     stays, too: the clock of the space waits for the wall clock, and nobody waits for it. So a wall
-//	     clock that was put forward by mistake, and back, makes expire what was due by it, once,
-//	     and not what is stored afterwards. (Clock.Passed, Remover.settle)
-//	EX4  The tree of what is due has the instants of all entries of its map that have one, and no
-//	     others, in every version (IX1 says it of trees in general). So what has expired is found, and
-//	     counted, without a look at what has not.
-//	EX5  Two versions are compared as they are at two instants, of which the second is not earlier. A
-//	     difference is what is seen in one of them and not in the other, or seen in both and not
-//	     the same. So a watch tells once that an entry is gone: when its time has come or when it was
-//	     removed, whatever it sees first. (indexing.Keeper.Seen)
-//	EX6  The instant of an entry changes only when its block does, or when how entries expire is
-//	     declared anew, which makes another tree. So versions in which block and tree are the same agree about the
-//	     instant. (edit.Editor.Prolong, indexing.between)
-//	EX7  What has expired is removed before anything makes it expire later, or not at all: a new
-//	     declaration, or the end of one. So it does not come back. And before an index is built that is
-//	     to be unique: so it is in nobody's way.
-//	EX8  The remover keeps nothing in memory that it depends on. Each of its transactions looks for what
-//	     is due in the version that it starts from, and removes some of it, as a Delete would. So it
-//	     may end, or stand still, anywhere; that there is one (format.Live.Remover) only saves work.
+//	EX2  Before a transaction learns that an entry is gone, the mark is at the instant of the
+//	     entry, or later. So every later call of the clock, in any process, returns a time at
+//	     which the entry is gone as well, even if the wall clock was set back.
+//	     (indexing.expiring.gone, Clock.Passed)
+//	EX3  The mark goes back to the wall clock only when no transaction can notice. One settler at
+//	     a time lets it go back; another process may settle once that one has ended or died. The
+//	     settler holds the newest version; sets a bit of the mark; checks that the version still
+//	     is the newest, and that no entry in it is due at the mark; and changes the mark if the
+//	     bit is still set. A transaction clears the bit before it learns that an entry is gone,
+//	     and only a settler sets it. So if a transaction has learnt that an entry is gone, either
+//	     that version no longer has the entry, which was removed; or the transaction learnt it
+//	     after the bit was set, and the mark stays. While a settler is suspended the mark stays as
+//	     well: the clock of the space then waits for the wall clock, but no process waits for the
+//	     settler. So if somebody sets the wall clock forward by mistake, and back, entries due by
+//	     it expire once, and entries stored afterwards do not. (Clock.Passed, Remover.settle)
+//	EX4  The tree of due entries has, in every version, the instants of all entries of its map
+//	     that have one, and no others (IX1 says so of trees in general). So expired entries can be
+//	     found and counted without a look at the others.
+//	EX5  A comparison looks at two versions at two instants, the second of which is not earlier. A
+//	     difference is an entry that is visible in one of them only, or visible in both and not
+//	     equal. So a watch reports once that an entry is gone: when its time has come or when it
+//	     was removed, whichever the watch sees first. (indexing.Keeper.Seen)
+//	EX6  The instant of an entry changes only when its block changes, or when a new declaration
+//	     says how entries expire, which makes another tree. So versions with the same block and
+//	     the same tree agree on the instant. (edit.Editor.Prolong, indexing.between)
+//	EX7  Expired entries are removed before a new declaration makes them expire later, and before
+//	     the end of one makes them stay: so they do not come back. They are also removed before a
+//	     unique index is built: so they do not conflict with others.
+//	EX8  The remover relies on nothing in its memory. Each of its transactions looks for due
+//	     entries in its base, and removes some of them, as Delete would. So it may end, or be
+//	     suspended, anywhere. Running only one (format.Live.Remover) just saves work.
 //
 // Start reading at Clock, then Remover.Look.
 package expiry
@@ -64,22 +69,22 @@ import (
 	"github.com/everheap/everheap/internal/view"
 )
 
-// Clock is the clock of a space as one process has it. It implements edit.Clock.
+// Clock is the clock of a space in one process. It implements edit.Clock.
 type Clock struct {
 	m    *member.Member
 	wall func() int64
-	own  atomic.Uint64 // the mark of a guest, which may not write what others share
+	own  atomic.Uint64 // the mark of a guest, which may not write the shared word
 }
 
-// Init sets it up for a member that is about to open the space. wall tells the wall clock,
-// nanoseconds since 1970; nil: the machine's.
+// Init prepares c for a member that is about to open the space. wall returns the wall clock in
+// nanoseconds since 1970; nil means the machine's.
 func (c *Clock) Init(m *member.Member, wall func() int64) {
 	if c.m, c.wall = m, wall; wall == nil {
 		c.wall = func() int64 { return time.Now().UnixNano() }
 	}
 }
 
-// mark returns the word that has the mark.
+// mark returns the word with the mark.
 func (c *Clock) mark() *atomic.Uint64 {
 	if c.m.Guest {
 		return &c.own
@@ -87,14 +92,14 @@ func (c *Clock) mark() *atomic.Uint64 {
 	return &c.m.Live.Words().Passed
 }
 
-// settling is the bit of the mark that says that it is about to go back. The rest of the word are
+// settling is the bit of the mark that a settler sets before the mark goes back. The other bits are
 // nanoseconds.
 const settling = 1 << 63
 
 // Now implements edit.Clock.
 func (c *Clock) Now() int64 { return max(c.wall(), int64(c.mark().Load()&^settling)) }
 
-// Passed implements edit.Clock. It takes the bit away.
+// Passed implements edit.Clock. It clears the bit.
 func (c *Clock) Passed(instant int64) {
 	at, mark := uint64(max(instant, 0)), c.mark()
 	for old := mark.Load(); old&settling != 0 || old < at; old = mark.Load() {
@@ -104,45 +109,46 @@ func (c *Clock) Passed(instant int64) {
 	}
 }
 
-// A transaction of the remover has the writer lock for a fraction of a millisecond. If others
-// write, it waits for several times as long before the next one.
+// A transaction of the remover has the writer lock for a fraction of a millisecond. If other
+// processes write, the remover waits several times as long before its next one.
 const (
 	removeTime = 100 * time.Microsecond
-	checkEach  = 4 // entries
-	giveWay    = 3 // times as long as it has written
+	checkEach  = 4 // entries removed between looks at the clock
+	giveWay    = 3 // the pause is so many times as long as the transaction took
 	retryAfter = time.Second
 )
 
-// Remover removes what has expired, for one process.
+// Remover is one process's part in removing expired entries.
 type Remover struct {
 	*member.Member
 	durable *durable.Writer
 	store   *edit.Store
 	clock   *Clock
-	// Change runs fn in a transaction of its own, with the address of the state that this starts
-	// from, and returns the version that it has published.
+	// Change runs fn in a transaction of its own and passes the address of the base's state. It
+	// returns the version that the transaction published.
 	Change func(ctx context.Context, fn func(tx *edit.Editor, base format.Addr) error) (format.Version, error)
 
 	mu      sync.Mutex
 	running bool
-	next    time.Time // before that none begins
+	next    time.Time // no removal begins before this time
 
-	last format.Version // that removeAll has published
+	last format.Version // the version that removeAll published last
 
-	settles sync.Mutex // of who settles, in this process
+	settles sync.Mutex // held by the settler of this process
 
-	// Of the goroutine that looks.
-	seen format.Version // that was looked at last
-	due  int64          // the first instant in it; 0: none
+	// Only the goroutine that calls Look uses these.
+	seen format.Version // the version looked at last
+	due  int64          // the first instant in seen; 0: none
 }
 
-// Init sets it up for a member that is about to open the space. Change is still to be set.
+// Init prepares r for a member that is about to open the space. The caller sets Change next.
 func (r *Remover) Init(m *member.Member, d *durable.Writer, store *edit.Store, c *Clock) {
 	r.Member, r.durable, r.store, r.clock = m, d, store, c
 }
 
-// Look begins, for who has a guard, to remove what has expired, if there is anything. It is called now and then; while no
-// version is new and nothing is due it costs a look at a word and at the clock.
+// Look begins to remove expired entries if there are any. The caller has a guard, and calls it from
+// time to time. While there is no new version and nothing is due, it costs a load of a word and a
+// call of the clock.
 func (r *Remover) Look() error {
 	v, err := view.Newest(r.Member, r.store)
 	if err != nil {
@@ -166,7 +172,7 @@ func (r *Remover) Look() error {
 	r.running = true
 	ctx, cancel := context.WithCancel(context.Background())
 	r.Done.Add(2)
-	go func() { // waiting for the writer lock ends with the space
+	go func() { // ends a wait for the writer lock when the space is closed
 		defer r.Done.Done()
 		select {
 		case <-r.Quit:
@@ -189,12 +195,13 @@ func (r *Remover) Look() error {
 	return nil
 }
 
-// wanted reports whether something is due, or the mark is ahead of the wall clock.
+// wanted reports whether an entry is due, or the mark is later than the wall clock.
 func (r *Remover) wanted() bool {
 	return r.due != 0 && r.due <= r.clock.Now() || int64(r.clock.mark().Load()&^settling) > r.clock.wall()
 }
 
-// firstDue returns the first instant at which an entry of a version expires, or has expired; 0: none does.
+// firstDue returns the first instant at which an entry of a version expires, or has expired; 0 if
+// none does.
 func firstDue(ed *edit.Editor) (first int64, err error) {
 	maps, err := indexing.ExpiringMaps(ed)
 	for _, id := range maps {
@@ -212,7 +219,7 @@ func firstDue(ed *edit.Editor) (first int64, err error) {
 	return first, err
 }
 
-// claimed removes, unless another process does, as far as can be said (EX8).
+// claimed removes expired entries, unless it sees that another process does so (EX8).
 func (r *Remover) claimed(ctx context.Context) error {
 	w, me := r.Live.Words(), uint64(r.Live.Incarnation())
 	for {
@@ -229,7 +236,7 @@ func (r *Remover) claimed(ctx context.Context) error {
 	return r.tidy(ctx)
 }
 
-// Tidy removes all that has expired, and lets the mark go back if it can. It is for tests.
+// Tidy removes all expired entries, and lets the mark go back if possible. It is for tests.
 func (r *Remover) Tidy(ctx context.Context) error {
 	return r.Guarded(func() error { return r.tidy(ctx) })
 }
@@ -241,7 +248,7 @@ func (r *Remover) tidy(ctx context.Context) error {
 	return r.settle()
 }
 
-// removeAll removes all that has expired.
+// removeAll removes all expired entries.
 func (r *Remover) removeAll(ctx context.Context) error {
 	for {
 		began, more, contended := time.Now(), false, r.Queue.Contended()
@@ -253,7 +260,7 @@ func (r *Remover) removeAll(ctx context.Context) error {
 			}
 			return err
 		})
-		if err != nil && !errors.Is(err, failure.ErrSuspended) { // then nothing was removed
+		if err != nil && !errors.Is(err, failure.ErrSuspended) { // after ErrSuspended nothing was removed
 			return err
 		}
 		if err == nil && !more {
@@ -267,7 +274,7 @@ func (r *Remover) removeAll(ctx context.Context) error {
 	}
 }
 
-// removeSome removes some of what has expired, and reports whether there is more.
+// removeSome removes some expired entries, and reports whether there are more.
 func removeSome(tx *edit.Editor) (more bool, err error) {
 	maps, err := indexing.ExpiringMaps(tx)
 	if err != nil {
@@ -289,7 +296,8 @@ func removeSome(tx *edit.Editor) (more bool, err error) {
 	return false, nil
 }
 
-// settle lets the mark go back if it is ahead of the wall clock, and nobody else is about to do so (EX3).
+// settle lets the mark go back if it is later than the wall clock, and no other settler is at work
+// (EX3).
 func (r *Remover) settle() error {
 	mark, w, me := r.clock.mark(), r.Live.Words(), uint64(r.Live.Incarnation())
 	at := mark.Load() &^ settling

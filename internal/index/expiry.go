@@ -11,29 +11,29 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// An Expiry says when the entries of a map are not there any more: from the time on that is in a field
-// of the value, or after a time to live. The registry has it under names that no index has: under
-// DueName there is the tree that finds what has expired, by instant and key; and, of a time to live,
-// under UntilName one that finds the instant of a key.
+// An Expiry says when the entries of a map expire: at the time in a field of the value, or a time
+// to live after they were stored. The registry has it under names that no index has: DueName is the
+// tree that finds due entries, by instant and key; for a time to live, UntilName is a second tree
+// that finds the instant of a key.
 type Expiry struct {
-	Path  string        // of the field; "": there is a time to live
-	TTL   time.Duration // from when an entry was stored last
-	Fixed bool          // from when its key was added
+	Path  string        // path of the field; "" for a time to live
+	TTL   time.Duration // counted from the last time that the entry was stored
+	Fixed bool          // the TTL is counted from when the key was added
 }
 
-// Names in the registry that are no indexes.
+// Names in the registry that do not name indexes.
 const (
 	DueName   = "\x00due"
 	UntilName = "\x00until"
 )
 
-// isOwn reports whether a name in the registry is none of an index of a program.
+// isOwn reports whether a name in the registry does not name an index of a program.
 func isOwn(name string) bool { return strings.HasPrefix(name, "\x00") }
 
-// IsOwn reports whether a name in the registry is none of an index of a program.
+// IsOwn reports whether a name in the registry does not name an index of a program.
 func (of *Of) IsOwn() bool { return isOwn(of.Name) }
 
-// String says for people when entries expire.
+// String says when entries expire, for people.
 func (x Expiry) String() string {
 	switch {
 	case x == Expiry{}:
@@ -46,7 +46,7 @@ func (x Expiry) String() string {
 	return x.TTL.String() + " after it was set"
 }
 
-// Paths returns what the registry has as the fields.
+// Paths returns the expiry in the form in which the registry has it, as paths.
 func (x Expiry) Paths() []string {
 	if x.Path != "" {
 		return []string{x.Path}
@@ -54,7 +54,7 @@ func (x Expiry) Paths() []string {
 	return []string{"", strconv.FormatInt(int64(x.TTL), 10), strconv.FormatBool(x.Fixed)}
 }
 
-// ExpiryOf is the reverse of Expiry.Paths; ok is false if nothing has such fields.
+// ExpiryOf is the inverse of Expiry.Paths; ok is false if the paths are not of an Expiry.
 func ExpiryOf(paths []string) (x Expiry, ok bool) {
 	if len(paths) == 1 && paths[0] != "" {
 		return Expiry{Path: paths[0]}, true
@@ -70,7 +70,7 @@ func ExpiryOf(paths []string) (x Expiry, ok bool) {
 	return x, err == nil && ttl > 0
 }
 
-// CompileDue returns the index of the instants in a field of maps with such keys and values.
+// CompileDue returns the index of the instants in a field, for maps with such keys and values.
 func CompileDue(path string, key, value *layout.Type) (*Index, error) {
 	x, err := Compile(Spec{Name: DueName, Paths: []string{path}}, key, value)
 	what := ""
@@ -79,9 +79,9 @@ func CompileDue(path string, key, value *layout.Type) (*Index, error) {
 		e, what = err.(*Error), err.(*Error).What
 		path = e.Path
 	case x.many:
-		what = "it leads to several times"
+		what = "it has several times"
 	case x.parts[0].text || x.parts[0].typ.Kind() != layout.Time:
-		what = "it is no time.Time"
+		what = "it is not a time.Time"
 	default:
 		x.due = true
 		return x, nil
@@ -89,8 +89,8 @@ func CompileDue(path string, key, value *layout.Type) (*Index, error) {
 	return nil, &Error{"of the times at which entries expire", path, what}
 }
 
-// Instant returns the time in the field of a stored value, whose addresses must lie within the bounds;
-// the zero time if there is none.
+// Instant returns the time in the field of a stored value, whose addresses must lie within the
+// bounds; the zero time if there is none.
 func (x *Index) Instant(value unsafe.Pointer, b layout.Bounds) (time.Time, error) {
 	p := value
 	for _, s := range x.parts[0].steps {
@@ -117,16 +117,17 @@ func (x Expiry) Follow(value *layout.Type) Expiry {
 	return x
 }
 
-// InstantSize is the bytes of the form of an instant.
+// InstantSize is how many bytes the form of an instant has.
 const InstantSize = 12
 
-// AppendInstant appends the form of an instant, which those of the tree begin with.
+// AppendInstant appends the form of an instant, with which the forms in the tree of due entries
+// begin.
 func AppendInstant(dst []byte, t time.Time) []byte {
 	dst, _ = timeType.AppendOrdered(dst, unsafe.Pointer(&t), layout.Bounds{}, layout.Inside)
 	return dst
 }
 
-// ReadInstant reads one.
+// ReadInstant reads the form of an instant.
 func ReadInstant(form []byte) (t time.Time, err error) {
 	err = layout.ReadOrdered(form).CopyOrdered(timeType, unsafe.Pointer(&t), layout.Inside)
 	return t, err
@@ -134,10 +135,10 @@ func ReadInstant(form []byte) (t time.Time, err error) {
 
 var timeType, _ = layout.For[time.Time]()
 
-// Times are the forms of one entry in the two trees of a time to live.
+// Times makes the forms of one entry in the two trees of a time to live.
 type Times struct {
 	buf []byte
-	key int // bytes of the form of the key, as that of the tree by key begins with it
+	key int // length of the form of the key, with which the form in the tree by key begins
 }
 
 // Of makes the form of a stored key.
@@ -147,16 +148,17 @@ func (t *Times) Of(typ *layout.Type, key unsafe.Pointer, b layout.Bounds) (err e
 	return err
 }
 
-// Key returns the form of the key: what that of the tree by key begins with.
+// Key returns the form of the key, with which the form in the tree by key begins.
 func (t *Times) Key() []byte { return t.buf[:t.key:t.key] }
 
-// Until returns the form in the tree by key, with an instant.
+// Until returns the form in the tree by key for an instant.
 func (t *Times) Until(at time.Time) []byte {
 	t.buf = AppendInstant(t.buf[:t.key], at)
 	return t.buf
 }
 
-// Instant returns the instant in a form of the tree by key; ok is false if it is none of the key.
+// Instant returns the instant in a form of the tree by key; ok is false if the form is not of the
+// key.
 func (t *Times) Instant(form []byte) (at time.Time, ok bool) {
 	if len(form) != t.key+InstantSize || !bytes.Equal(form[:t.key], t.Key()) {
 		return at, false
@@ -165,8 +167,8 @@ func (t *Times) Instant(form []byte) (at time.Time, ok bool) {
 	return at, err == nil
 }
 
-// ExpiryOfTags returns when entries expire as the tags in a type of values say: that of a field of it,
-// or of a struct in it, by value.
+// ExpiryOfTags returns the Expiry that a tag in a type of values asks for: on a field of it, or of
+// a struct inside it by value.
 func ExpiryOfTags(value *layout.Type) (x Expiry, err error) {
 	var paths []string
 	structs := 0

@@ -1,39 +1,40 @@
-// Package index says what an index of a map is: which fields it is on, what of an entry stands in
-// it, and in which order.
+// Package index defines what an index of a map is: which fields it is on, what it has of an entry,
+// and in which order.
 //
-// Terms: an index is on one or more fields of the values, each named by a path. What an entry has
-// there are its field values; a path through a slice leads to one for each element, one through
-// a nil pointer to none. A form is the ordered form (package layout) of the field values, one
-// behind another, and behind them that of the key of the entry. The tree of an index is a sorted map
-// from forms, as strings, to the places at which the key begins in them. The registry is the sorted
-// map, which the catalog names and programs do not see, from collections and names of indexes to
-// their declarations.
+// Terms: an index is on one or more fields of the values, each named by a path. The field values of
+// an entry are the values at these paths: a path through a slice gives one for each element, a path
+// through a nil pointer none. A form is the ordered form (package layout) of the field values, one
+// after another, followed by that of the key of the entry. The tree of an index is a sorted map
+// from forms, as strings, to the places in them where the key begins. The registry is a sorted map
+// from collections and names of indexes to their declarations; the catalog names it, and programs
+// do not see it.
 //
 // Invariants:
 //
 //	IX1  The tree of an index has the forms of all entries of its map, and no others, in every
-//	     version: whoever changes an entry changes the trees in the same transaction
-//	     (edit.Map.set, edit.Map.remove), whoever converts a map builds its trees anew (recast,
-//	     indexing.Rebuild), and nobody else changes entries. What is applied, of a journal or
-//	     a backup, was made so, and tells the changes of the trees as those of any map.
+//	     version. Code that changes an entry changes the trees in the same transaction
+//	     (edit.Map.set, edit.Map.remove); a conversion of a map builds its trees anew (recast,
+//	     indexing.Rebuild); and no other code changes entries. Changes from a journal or a backup
+//	     were made in this way, and contain the changes of the trees like those of any map.
 //	IX2  The word that names the type of a map's keys says whether the map has indexes
-//	     (format.Indexed). So a map without them costs no look into the registry; and a program
-//	     that does not know indexes finds no type there, and can neither read nor change the
-//	     map, nor collect or back up the space.
-//	IX3  What is remembered of declarations is that of one block of the registry's object, named by
-//	     its address and its birth, and never of a block that a transaction may still change:
-//	     so it is what the version says that is read.
-//	IX4  The field values come first in a form, and the form of each tells where it ends. So the
-//	     entries with a field value lie together, those with the first of several fields do, and the
-//	     trees of unique indexes need no other form.
+//	     (format.Indexed). So a map without indexes costs no look into the registry. And a program
+//	     that does not know indexes finds no such type: it can neither read nor change the map,
+//	     nor collect or back up the space.
+//	IX3  A cached declaration is that of one block of the registry's object, identified by address
+//	     and birth, and never of a block that a transaction may still change: so a transaction
+//	     reads the declarations of its own version.
+//	IX4  The field values come first in a form, and each ends at a place that its own bytes
+//	     determine. So entries with the same field value lie together, also entries with the same
+//	     first of several field values, and the tree of a unique index needs no other form.
 //	IX5  An index is unique if no two forms begin with the same field values. A change that would
-//	     make it otherwise is refused before anything was changed.
-//	IX6  The tree is declared and built in one transaction: so a version has an index whole or
-//	     not at all. No list of changes tells that the map has become an indexed one; such a
-//	     transaction forces an anchor, as a change of types does.
-//	IX7  A declaration names its collection by an index, and does not keep it: what is left of a
-//	     collection that is gone is removed by the next one who declares or collects. Indexes of
-//	     objects are never used again, so it cannot become that of another.
+//	     break this is refused before anything has changed.
+//	IX6  One transaction declares the index and builds its tree: so a version has an index
+//	     completely or not at all. No list of changes can say that a map has become indexed, so
+//	     such a transaction forces an anchor, as a change of types does.
+//	IX7  A declaration names its collection by an index, and does not keep it alive: the
+//	     declarations of a dropped collection are removed by the next declaration or collection.
+//	     Indexes of objects are never used again, so a declaration never becomes that of another
+//	     collection.
 //
 // Start reading at Spec, then Index.Forms.
 package index
@@ -49,22 +50,22 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A Spec says what an index is on.
+// A Spec says which fields an index is on.
 type Spec struct {
 	Name   string
-	Paths  []string // of the fields: names with dots in between
+	Paths  []string // paths of the fields: names joined by dots
 	Unique bool
 }
 
 // Path returns the fields as people write them.
 func (s Spec) Path() string { return strings.Join(s.Paths, ",") }
 
-// Same reports whether two specs say the same.
+// Same reports whether two specs are equal.
 func (s Spec) Same(o Spec) bool {
 	return s.Name == o.Name && s.Unique == o.Unique && slices.Equal(s.Paths, o.Paths)
 }
 
-// SplitPath reads fields as people write them.
+// SplitPath splits fields as people write them.
 func SplitPath(path string) []string {
 	list := strings.Split(path, ",")
 	for i := range list {
@@ -78,35 +79,35 @@ const RegistryName = "\x00indexes"
 
 // Of names an index: it is the key of the registry.
 type Of struct {
-	Map  uint64 // index of the object
+	Map  uint64 // index of the map's object
 	Name string
 }
 
-// Declaration is an index that a collection has. It is stored in the registry.
+// Declaration is the declaration of an index in the registry.
 type Declaration struct {
 	Paths  []string
 	Unique bool
 	Tree   Tree
 }
 
-// Tree is a handle of the tree of an index.
+// Tree is a handle on the tree of an index.
 type Tree struct {
 	_  layout.SortedOf[string, uint32]
 	ID format.ID
 }
 
-// Index is how forms are made of entries, and read again. Immutable.
+// Index makes the forms of entries, and reads them. It is immutable.
 type Index struct {
 	Spec
 	Tree format.ID
-	Key  *layout.Type // of the map
+	Key  *layout.Type // of the map's keys
 
 	parts []part
-	many  bool // an entry can have several forms
-	due   bool // it is of the instants at which entries expire: the zero time has no form
+	many  bool // an entry may have several forms
+	due   bool // the index of the instants at which entries expire: the zero time has no form
 }
 
-// Called returns what people call it.
+// Called returns the name of the index for messages.
 func (x *Index) Called() string {
 	if x.due {
 		return "the index of the times at which entries expire"
@@ -114,21 +115,21 @@ func (x *Index) Called() string {
 	return "the index " + x.Name
 }
 
-// part is the way to the values of one field.
+// part is the path to the values of one field.
 type part struct {
-	typ   *layout.Type // of the field values
+	typ   *layout.Type // type of the field values
 	steps []step
-	text  bool // they are slices of bytes
+	text  bool // the field values are slices of bytes
 }
 
-// step leads from one variable to another.
+// step goes from one variable to another.
 type step struct {
-	offset uintptr // of the next in this one
+	offset uintptr // offset of the next variable in this one
 	follow follow
-	elem   uintptr // size of what is followed to
+	elem   uintptr // size of the variable that a pointer or slice refers to
 }
 
-// follow says what to do at the end of a step.
+// follow says how a step ends.
 type follow uint8
 
 const (
@@ -137,10 +138,10 @@ const (
 	elements
 )
 
-// maxSteps bounds a path: types can lead to themselves.
+// maxSteps bounds a path: types can contain themselves.
 const maxSteps = 64
 
-// An Error says why there can be no such index.
+// An Error says why an index is impossible.
 type Error struct {
 	Index string
 	Path  string
@@ -152,19 +153,19 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("the index %s on %s: %s", e.Index, e.Path, e.What)
 }
 
-// Compile returns the index of maps with such keys and values.
+// Compile returns the index for maps with such keys and values.
 func Compile(s Spec, key, value *layout.Type) (*Index, error) {
 	x := &Index{Spec: s, Key: key}
 	if err := key.OrderError(); err != nil {
 		return nil, &Error{s.Name, s.Path(), "the keys of the map, of type " + key.String() + ", have no order"}
 	}
 	if len(s.Paths) == 0 || s.Name == "" || isOwn(s.Name) && s.Name != DueName {
-		return nil, &Error{s.Name, s.Path(), "name it, and name a field"}
+		return nil, &Error{s.Name, s.Path(), "it needs a name and a field"}
 	}
 	for _, path := range s.Paths {
 		p, many, what := compile(path, value)
 		if what == "" && many && x.many {
-			what = "only one field of an index can lead to several values"
+			what = "only one field of an index can have several values"
 		}
 		if what != "" {
 			return nil, &Error{s.Name, path, what}
@@ -174,7 +175,7 @@ func Compile(s Spec, key, value *layout.Type) (*Index, error) {
 	return x, nil
 }
 
-// compile finds the way to a field.
+// compile finds the path to a field.
 func compile(path string, t *layout.Type) (p part, many bool, what string) {
 	follows := func() {
 		s := step{follow: target, elem: t.Elem().Size()}
@@ -186,7 +187,7 @@ func compile(path string, t *layout.Type) (p part, many bool, what string) {
 	for _, name := range strings.Split(path, ".") {
 		for isWay(t) && len(p.steps) < maxSteps {
 			if t.Kind() == layout.Slice && many {
-				return p, many, "it leads through slices of slices"
+				return p, many, "it goes through slices of slices"
 			}
 			follows()
 		}
@@ -202,7 +203,7 @@ func compile(path string, t *layout.Type) (p part, many bool, what string) {
 			return p, many, ""
 		}
 		if t.Kind() == layout.Slice && many {
-			return p, many, "it leads to slices of slices"
+			return p, many, "it ends at slices of slices"
 		}
 		follows()
 	}
@@ -212,10 +213,10 @@ func compile(path string, t *layout.Type) (p part, many bool, what string) {
 	return p, many, ""
 }
 
-// isWay reports whether values of the type lead to others.
+// isWay reports whether values of the type refer to others.
 func isWay(t *layout.Type) bool { return t.Kind() == layout.Pointer || t.Kind() == layout.Slice }
 
-// field returns a field of a struct, nil if there is none.
+// field returns a field of a struct, nil if it has none with the name.
 func field(t *layout.Type, name string) *layout.Field {
 	if t.Kind() != layout.Struct {
 		return nil
@@ -228,35 +229,35 @@ func field(t *layout.Type, name string) *layout.Field {
 	return nil
 }
 
-// Forms are the forms of one entry in one index, in their order.
+// Forms has the forms of one entry in one index, in order.
 type Forms struct {
 	buf  []byte
 	list []form
-	head []byte // of a form that is being made
+	head []byte // beginning of the form that is being made
 	last bounds
 }
 
-// form says where a form lies in the buffer.
+// form is the place of a form in the buffer.
 type form struct{ from, key, to int }
 
 type bounds = layout.Bounds
 
-// Len returns how many there are.
+// Len returns how many forms there are.
 func (f *Forms) Len() int { return len(f.list) }
 
-// At returns one, and where the key begins in it.
+// At returns a form, and the place in it where the key begins.
 func (f *Forms) At(i int) (b []byte, key int) {
 	at := f.list[i]
 	return f.buf[at.from:at.to], at.key - at.from
 }
 
-// Values returns the field values of one.
+// Values returns the field values of a form.
 func (f *Forms) Values(i int) []byte { return f.buf[f.list[i].from:f.list[i].key] }
 
-// Forget empties it.
+// Forget empties f.
 func (f *Forms) Forget() { f.buf, f.list, f.head = f.buf[:0], f.list[:0], f.head[:0] }
 
-// Same reports whether two are the same.
+// Same reports whether f and g have the same forms.
 func (f *Forms) Same(g *Forms) bool {
 	if len(f.list) != len(g.list) {
 		return false
@@ -270,7 +271,7 @@ func (f *Forms) Same(g *Forms) bool {
 	return true
 }
 
-// Has reports whether a form is one of them.
+// Has reports whether f has a form.
 func (f *Forms) Has(form []byte) bool {
 	for i := range f.list {
 		if b, _ := f.At(i); string(b) == string(form) {
@@ -280,8 +281,8 @@ func (f *Forms) Has(form []byte) bool {
 	return false
 }
 
-// Forms makes f the forms of an entry, in their order and each once. Key and value are stored
-// ones; what they refer to must lie within the bounds.
+// Forms replaces the contents of f by the forms of an entry, in order and without repetitions. Key
+// and value are stored ones; everything that they refer to must lie within the bounds.
 func (x *Index) Forms(f *Forms, key, value unsafe.Pointer, keyBounds, b layout.Bounds) error {
 	f.Forget()
 	f.last = keyBounds
@@ -298,8 +299,8 @@ func (x *Index) Forms(f *Forms, key, value unsafe.Pointer, keyBounds, b layout.B
 	return nil
 }
 
-// walk follows the rest of the way to field i, from the variable at p, and then those to the fields
-// behind it, from the value.
+// walk follows the rest of the path to field i, from the variable at p, and then the paths to the
+// fields after it, from the value.
 func (x *Index) walk(f *Forms, i int, steps []step, p, value, key unsafe.Pointer, b layout.Bounds) error {
 	for k, s := range steps {
 		p = unsafe.Add(p, s.offset)
@@ -338,7 +339,7 @@ func within(b layout.Bounds, at, n, size uintptr) bool {
 	return at >= b.Lo && at <= b.Hi && (size == 0 || n <= (b.Hi-at)/size)
 }
 
-// arrive adds the value of field i, at p.
+// arrive adds the value of field i, which is at p.
 func (x *Index) arrive(f *Forms, i int, p, value, key unsafe.Pointer, b layout.Bounds) (err error) {
 	if x.due && (*(*time.Time)(p)).IsZero() {
 		return nil
@@ -366,8 +367,8 @@ func (x *Index) arrive(f *Forms, i int, p, value, key unsafe.Pointer, b layout.B
 	return nil
 }
 
-// After returns the least string that is greater than all that begin with b; nil if there is none.
-// It may change b.
+// After returns the least string that is greater than every string that begins with b; nil if there
+// is none. It may change b.
 func After(b []byte) []byte {
 	for i := len(b); i > 0; i-- {
 		if b[i-1] != 0xff {

@@ -15,7 +15,7 @@ type chain struct {
 	Nest nest
 }
 
-// wide leads to itself by very many ways.
+// wide contains itself in very many ways.
 type (
 	wide0 struct{ A, B, C, D, E, F []wide1 }
 	wide1 struct{ A, B, C, D, E, F []wide2 }
@@ -38,8 +38,8 @@ func typeOf[T any](t *testing.T) *layout.Type {
 	return typ
 }
 
-// A type may be a slice of itself, and lead to itself by more ways than one can go.
-func TestOfTags_TypesThatLeadToThemselves(t *testing.T) {
+// A type may be a slice of itself, and may contain itself in more ways than can be followed.
+func TestOfTags_RecursiveTypes(t *testing.T) {
 	for _, typ := range []*layout.Type{typeOf[nest](t), typeOf[wide0](t)} {
 		if list := index.OfTags(typ); len(list) != 0 {
 			t.Errorf("%s: %v", typ, list)

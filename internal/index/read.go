@@ -8,17 +8,17 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A View is how a program sees an index: by a Go type of its field values. It is that of the
-// one field, or a struct with one field for each of the first fields of the index, so it may
-// tell of fewer fields than the index has.
+// A View is an index as a program sees it, by a Go type of its field values. The type is that of
+// the one field, or a struct with one field for each of the first fields of the index, so it may
+// have fewer fields than the index.
 type View struct {
 	*Index
 	Type  *layout.Type
 	parts int
-	whole bool // the type is that of the one field itself
+	whole bool // the type is that of the one field
 }
 
-// ViewAs returns the view by a type.
+// ViewAs returns the view of the index by a type.
 func (x *Index) ViewAs(t *layout.Type) (*View, error) {
 	if x.parts[0].fits(t) {
 		return &View{x, t, 1, true}, nil
@@ -43,7 +43,7 @@ func (x *Index) ViewAs(t *layout.Type) (*View, error) {
 	return nil, &Error{x.Name, x.Path(), fmt.Sprintf("its field values are not of type %s; use %s%s", t, strings.Join(types, ", "), what)}
 }
 
-// fits reports whether values of a type have the forms of the part.
+// fits reports whether values of a type have the same forms as those of the part.
 func (p *part) fits(t *layout.Type) bool {
 	if p.text {
 		return t.Kind() == layout.Slice && t.Elem().Kind() == layout.Uint8
@@ -74,9 +74,8 @@ func alike(a, b *layout.Type) bool {
 	return true
 }
 
-// Append appends the form of field values of the program: what the forms of all entries with
-// them begin with. If prefix is set, the last of them is a string that is only the beginning of
-// one.
+// Append appends the form of field values of the program, with which the forms of all their entries
+// begin. If prefix is set, the last field value is only the beginning of a string.
 func (v *View) Append(dst []byte, p unsafe.Pointer, prefix bool) ([]byte, error) {
 	o := layout.Inside
 	if prefix {
@@ -101,8 +100,8 @@ func (x *Index) Fields() int { return len(x.parts) }
 // FieldType returns the type of the values of one field.
 func (x *Index) FieldType(i int) *layout.Type { return x.parts[i].typ }
 
-// AppendField appends the form of a value of one field, which is in memory of the program and as it
-// is stored.
+// AppendField appends the form of a value of one field. The value is in memory of the program, in
+// its stored form.
 func (x *Index) AppendField(dst []byte, i int, p unsafe.Pointer) ([]byte, error) {
 	if x.parts[i].text {
 		return layout.AppendOrderedBytes(dst, *(*[]byte)(p), layout.Inside), nil
@@ -133,8 +132,8 @@ func (v *View) Read(form []byte, dst unsafe.Pointer) error {
 	return r.CopyOrdered(v.Type, dst, layout.Inside)
 }
 
-// ReadKeyOf returns the key, of a type, that begins at a place of a form. What is returned with it keeps
-// the memory that it is stored in, and the form, until it is Done.
+// ReadKeyOf returns the key, of a type, that begins at a place in a form. keep holds the memory of
+// the key, and the form, until its Done is called.
 func ReadKeyOf(t *layout.Type, form []byte, at int) (key unsafe.Pointer, keep *layout.Ordered, err error) {
 	if at > len(form) {
 		return nil, nil, layout.ErrOrdered
@@ -144,7 +143,7 @@ func ReadKeyOf(t *layout.Type, form []byte, at int) (key unsafe.Pointer, keep *l
 	return key, keep, err
 }
 
-// Text returns the field values in a form, and the key behind them, for people: as JSON.
+// Text returns the field values in a form, and the key after them, as JSON for people.
 func (x *Index) Text(form []byte) (values, key string) {
 	r := layout.ReadOrdered(form)
 	for i, p := range x.parts {
@@ -173,7 +172,7 @@ func (x *Index) Text(form []byte) (values, key string) {
 	return values, shorten(b)
 }
 
-// shorten cuts what is too long for a message.
+// shorten shortens a text that is too long for a message.
 func shorten(b []byte) string {
 	const most = 100
 	if len(b) > most {
@@ -182,9 +181,10 @@ func shorten(b []byte) string {
 	return string(b)
 }
 
-// OfTags returns the indexes that the tags in a type of values ask for: those of its fields, and of
-// the fields of structs in it, by value and in slices. What a pointer leads to is another thing,
-// whose tags are its own. It looks at no more than mostStructs.
+// OfTags returns the indexes that the tags in a type of values ask for: the tags of its fields, and
+// of the fields of structs in it, by value and in slices. It does not follow pointers: their
+// targets are values of their own, with tags of their own. It looks at no more than mostStructs
+// structs.
 func OfTags(value *layout.Type) []Spec {
 	var list []Spec
 	structs := 0
@@ -199,7 +199,7 @@ func OfTags(value *layout.Type) []Spec {
 	return list
 }
 
-// mostStructs bounds the ways to fields: a few types can lead to each other in very many.
+// mostStructs bounds the search: a few types can refer to each other in very many ways.
 const mostStructs = 10_000
 
 func tags(t *layout.Type, prefix string, on map[*layout.Type]bool, structs *int, add func(Spec)) {
@@ -228,8 +228,8 @@ func tags(t *layout.Type, prefix string, on map[*layout.Type]bool, structs *int,
 	}
 }
 
-// behind returns what a type leads to: the first that is none of a kind, after maxSteps at the
-// most, since a type can be a slice of itself.
+// behind follows element types until one is not of a kind, for at most maxSteps, since a type can
+// be a slice of itself.
 func behind(t *layout.Type, is func(*layout.Type) bool) *layout.Type {
 	for i := 0; i < maxSteps && t != nil && is(t); i++ {
 		t = t.Elem()
@@ -237,8 +237,8 @@ func behind(t *layout.Type, is func(*layout.Type) bool) *layout.Type {
 	return t
 }
 
-// resolve returns the name of a field of a struct that a tag names: in whatever case, if there is
-// none of that very name.
+// resolve returns the name of the field of a struct that a tag names: the field with that very
+// name, or else one that differs only in case.
 func resolve(t *layout.Type, name string) string {
 	first, rest, dotted := strings.Cut(name, ".")
 	if field(t, first) != nil {
@@ -282,7 +282,7 @@ func (s Spec) Follow(value *layout.Type) Spec {
 	return s
 }
 
-// renamed returns the field of a struct that had a name.
+// renamed returns the field of a struct that once had a name.
 func renamed(t *layout.Type, name string) *layout.Field {
 	if t.Kind() != layout.Struct {
 		return nil

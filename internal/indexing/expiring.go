@@ -16,25 +16,25 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Here is what of the entries of a map has expired, and how the trees that find it are kept (EX4, EX6
-// of package expiry). The instant of an entry is in a field of its value; then one tree finds what is
-// due, which is kept as any index (it is one of declared.list). Or there is a time to live; then a
+// This file finds the expired entries of a map, and keeps the trees that find them (EX4, EX6 of
+// package expiry). If the instant of an entry is in a field of its value, one tree finds due
+// entries; it is kept like any index, and is in declared.list. If entries have a time to live, a
 // second tree has the instant of each key.
 
-// expiring is how the entries of a map expire, as a block of the registry declares it. It is never
-// changed.
+// expiring says how the entries of a map expire, as a block of the registry declares it. It is
+// never changed.
 type expiring struct {
 	index.Expiry
-	at    *index.Index // of the field; nil: there is a time to live
+	at    *index.Index // index of the field; nil for a time to live
 	due   *edit.Map
-	until *edit.Map // nil: the instant is in the field
+	until *edit.Map // nil if the instant is in a field
 }
 
-// addExpiry adds what the registry has under a name that is none of an index.
+// addExpiry adds the declaration that the registry has under DueName or UntilName.
 func (x *declared) addExpiry(k *Keeper, m *edit.Map, name string, d *index.Declaration) error {
 	e, ok := index.ExpiryOf(d.Paths)
 	if !ok {
-		return &format.DamageError{File: "heap", What: "the registry of indexes says in a way that is not known when entries expire"}
+		return &format.DamageError{File: "heap", What: "the registry of indexes declares an unknown kind of expiry"}
 	}
 	tree := edit.SortedAt(d.Tree.ID.Index(), k.tree)
 	if x.expiry == nil {
@@ -57,12 +57,12 @@ func (x *declared) addExpiry(k *Keeper, m *edit.Map, name string, d *index.Decla
 	return nil
 }
 
-// whole reports whether all is there that says when entries expire: a salvage can lose some.
+// whole reports whether the declaration of the expiry is complete: a salvage can lose parts of it.
 func (x *expiring) whole() bool {
 	return x != nil && x.due != nil && (x.at != nil || x.until != nil)
 }
 
-// ttl returns how entries live for a time; nil: they do not.
+// ttl returns the expiry if entries have a time to live, else nil.
 func (x *declared) ttl() *expiring {
 	if x.expiry.whole() && x.expiry.at == nil {
 		return x.expiry
@@ -70,10 +70,10 @@ func (x *declared) ttl() *expiring {
 	return nil
 }
 
-// roomForTimes is room for readers, which share the keeper.
+// roomForTimes is scratch space for readers, which share the keeper.
 var roomForTimes = sync.Pool{New: func() any { return new(index.Times) }}
 
-// instant returns when an entry expires; the zero time: never.
+// instant returns the instant at which an entry expires; the zero time if it never does.
 func (x *expiring) instant(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) (time.Time, error) {
 	b, sh := ed.Bounds(e), m.Shape()
 	if x.at != nil {
@@ -87,7 +87,8 @@ func (x *expiring) instant(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) (time
 	return x.instantOf(ed, t)
 }
 
-// instantOf returns when the entry of a key with a time to live expires; the zero time if there is none.
+// instantOf returns the instant at which the entry of a key expires, if entries have a time to
+// live; the zero time if the tree has none.
 func (x *expiring) instantOf(ed *edit.Editor, t *index.Times) (time.Time, error) {
 	root, err := x.until.Object(ed)
 	if err != nil {
@@ -111,12 +112,12 @@ func atLeast(ed *edit.Editor, tree *edit.Map, root *format.MapObject, b []byte) 
 	return formIn(ed, tree, e)
 }
 
-// isPast reports whether an entry with an instant is not there any more at a time (EX1).
+// isPast reports whether an entry with an instant has expired at a time (EX1).
 func isPast(instant time.Time, at int64) bool {
 	return !instant.IsZero() && !instant.After(time.Unix(0, at))
 }
 
-// nanoseconds returns an instant as a clock tells it, within its range.
+// nanoseconds returns an instant as the clock counts it, limited to the clock's range.
 func nanoseconds(t time.Time) int64 {
 	switch {
 	case t.Before(time.Unix(0, 0)):
@@ -146,8 +147,8 @@ func (k *Keeper) Judge(ed *edit.Editor, m *edit.Map) (func(e unsafe.Pointer) (bo
 	return func(e unsafe.Pointer) (bool, error) { return x.expiry.gone(ed, m, e, at) }, nil
 }
 
-// gone reports whether an entry is not there any more at a time. Whoever is told so can rely on it: the
-// clock is told first (EX2).
+// gone reports whether an entry has expired at a time. It tells the clock before it says so: then
+// later times agree (EX2).
 func (x *expiring) gone(ed *edit.Editor, m *edit.Map, e unsafe.Pointer, at int64) (bool, error) {
 	instant, err := x.instant(ed, m, e)
 	if err != nil || !isPast(instant, at) {
@@ -157,7 +158,8 @@ func (x *expiring) gone(ed *edit.Editor, m *edit.Map, e unsafe.Pointer, at int64
 	return true, nil
 }
 
-// pastEnd returns what is greater than all forms in the tree of what is due at a time, and less than others.
+// pastEnd returns a string that is greater than every form that is due at a time, and less than
+// every other.
 func pastEnd(at int64) []byte { return index.After(index.AppendInstant(nil, time.Unix(0, at))) }
 
 // CountGone implements edit.Keeper.
@@ -180,7 +182,7 @@ func (k *Keeper) CountGone(ed *edit.Editor, m *edit.Map) (n uint64, err error) {
 	return n, err
 }
 
-// eachGone calls yield with the entries that the transaction does not see any more.
+// eachGone calls yield with the entries that have expired for the transaction.
 func eachGone(ed *edit.Editor, m *edit.Map, yield func(e unsafe.Pointer) bool) error {
 	x, err := indexesOf(ed, m)
 	if err != nil || !x.expiry.whole() {
@@ -212,8 +214,8 @@ func (k *Keeper) GoneRanks(ed *edit.Editor, m *edit.Map, object *format.MapObjec
 	return ranks, err
 }
 
-// each calls yield with the entries of which the forms in the tree of what is due lie between two bounds;
-// nil is none.
+// each calls yield with the entries whose forms in the tree of due entries lie between two bounds;
+// a nil bound is none.
 func (x *expiring) each(ed *edit.Editor, m *edit.Map, from, to []byte, yield func(e unsafe.Pointer) bool) error {
 	object, err := m.Object(ed)
 	if err != nil {
@@ -235,9 +237,9 @@ func (x *expiring) each(ed *edit.Editor, m *edit.Map, from, to []byte, yield fun
 	return errors.Join(failed, err)
 }
 
-var errNotDue = &format.DamageError{File: "heap", What: "the tree of what expires leads to a key that the map lacks; take the expiry from the collection and declare it again"}
+var errNotDue = &format.DamageError{File: "heap", What: "the tree of expiring entries has a key that the map lacks; drop the expiry of the collection and declare it again"}
 
-// entryOf returns the entry of the key that begins at a place of a form; nil if there is none.
+// entryOf returns the entry whose key begins at a place in a form; nil if the map lacks it.
 func entryOf(ed *edit.Editor, m *edit.Map, object *format.MapObject, form string, at int) (unsafe.Pointer, error) {
 	if m.Shape().Key.IsString() {
 		key := form[at:]
@@ -251,7 +253,7 @@ func entryOf(ed *edit.Editor, m *edit.Map, object *format.MapObject, form string
 	return m.Find(ed, object, key)
 }
 
-// walkForms calls yield with the forms of a tree between two bounds; nil is none.
+// walkForms calls yield with the forms of a tree between two bounds; a nil bound is none.
 func walkForms(ed *edit.Editor, tree *edit.Map, root *format.MapObject, from, to []byte, back bool, yield func(form string, at int) bool) error {
 	var ends [2]edit.Bound
 	var texts [2]string
@@ -301,21 +303,21 @@ func (k *Keeper) Renew(ed *edit.Editor, m *edit.Map, e unsafe.Pointer) error {
 	if ttl := x.ttl(); ttl == nil || ttl.Fixed {
 		return nil
 	}
-	ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // it is read while it is replaced
+	ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // Set reads it while it replaces it
 	return k.Set(ed, m, m.Shape().KeyOf(e), m.Shape().ValueOf(e))
 }
 
-// lifetime is what a change does to the time to live of an entry.
+// lifetime is the effect of a change on the time to live of an entry.
 type lifetime struct {
 	of         *expiring
-	was, until time.Time // zero: none
+	was, until time.Time // instants before and after the change; zero: none
 
 	times index.Times
-	last  []byte // form of the key as that in the tree of what is due ends
+	last  []byte // form of the key, with which the form in the tree of due entries ends
 	form  []byte
 }
 
-// begin finds out when an entry expires, old being what is stored, before it changes.
+// begin finds when an entry expires before the change; old is the stored entry, or nil.
 func (l *lifetime) begin(ed *edit.Editor, m *edit.Map, of *expiring, key, old unsafe.Pointer) (err error) {
 	l.of, l.was, l.until = of, time.Time{}, time.Time{}
 	if of == nil {
@@ -333,7 +335,7 @@ func (l *lifetime) begin(ed *edit.Editor, m *edit.Map, of *expiring, key, old un
 	return err
 }
 
-// set says that the entry is stored, at a time.
+// set notes that the entry is stored at a time.
 func (l *lifetime) set(at int64) {
 	if l.of == nil {
 		return
@@ -372,12 +374,12 @@ func (l *lifetime) end(ed *edit.Editor) error {
 	return nil
 }
 
-// dropForm removes a form from a tree that finds what expires.
+// dropForm removes a form from one of the trees that find due entries.
 func dropForm(ed *edit.Editor, tree *edit.Map, form []byte) error {
 	text := unsafe.String(unsafe.SliceData(form), len(form))
 	removed, err := tree.RemoveAlone(ed, layout.NoEscape(&text))
 	if err == nil && !removed {
-		err = &format.DamageError{File: "heap", What: "the tree of what expires lacks an entry"}
+		err = &format.DamageError{File: "heap", What: "the tree of expiring entries lacks an entry"}
 	}
 	if err != nil {
 		return ed.Fail(err)
@@ -385,9 +387,9 @@ func dropForm(ed *edit.Editor, tree *edit.Map, form []byte) error {
 	return nil
 }
 
-// RemoveGone removes entries of a map that the transaction does not see any more, those that expired
-// first, until stop says so, which it calls with how many it has removed. It reports whether there
-// are others.
+// RemoveGone removes entries that have expired for the transaction, in the order in which they
+// expired. After each it calls stop with how many it has removed, and ends if stop returns true. It
+// reports whether expired entries remain.
 func RemoveGone(ed *edit.Editor, id format.ID, stop func(removed int) bool) (removed int, more bool, err error) {
 	m, _, err := ed.MapByID(id)
 	if err != nil || !m.Expires() {
@@ -407,10 +409,11 @@ func RemoveGone(ed *edit.Editor, id format.ID, stop func(removed int) bool) (rem
 	})
 }
 
-// chunk is how many entries are listed before they are removed: the walk ends before.
+// chunk is how many entries are listed and then removed: the walk over the tree ends before the
+// removals.
 const chunk = 32
 
-// remove is RemoveGone; it removes each entry by a function.
+// remove is RemoveGone with a function that removes one entry.
 func (x *expiring) remove(ed *edit.Editor, m *edit.Map, stop func(removed int) bool, remove func(key unsafe.Pointer) (bool, error)) (removed int, more bool, err error) {
 	to := pastEnd(ed.Time())
 	var forms []string
@@ -460,7 +463,8 @@ func ExpiringMaps(ed *edit.Editor) (list []format.ID, err error) {
 	return slices.Compact(list), err
 }
 
-// NextGone returns the first instant at which an entry of a map expires, or has expired; 0: none does.
+// NextGone returns the first instant at which an entry of a map expires, or has expired; 0 if none
+// does.
 func NextGone(ed *edit.Editor, id format.ID) (int64, error) {
 	m, _, err := ed.MapByID(id)
 	if err != nil || !m.Expires() {
@@ -493,7 +497,7 @@ func verifyTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, x *expi
 		return err
 	}
 	if due.Count != object.Count || until.Count != object.Count {
-		find(m.Index(), fmt.Sprintf("of %d entries %d and %d have an instant at which they expire", object.Count, until.Count, due.Count))
+		find(m.Index(), fmt.Sprintf("of %d entries, %d and %d have an instant at which they expire in the two trees", object.Count, until.Count, due.Count))
 	}
 	var failed error
 	lacks := 0
@@ -517,7 +521,7 @@ func verifyTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, x *expi
 		return true
 	})
 	if lacks > 0 {
-		find(m.Index(), fmt.Sprintf("%d entries lack the instant at which they expire, or are not found by it", lacks))
+		find(m.Index(), fmt.Sprintf("%d entries have no instant at which they expire, or the tree of due entries lacks them", lacks))
 	}
 	return errors.Join(failed, err)
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Here is how it is declared when the entries of a map expire, and how the trees that find them are
-// built, built anew and ended (EX7 of package expiry).
+// This file declares how the entries of a map expire, and builds, rebuilds and drops the trees that
+// find due entries (EX7 of package expiry).
 
-// Expiry returns how the entries of a map expire; the zero Expiry: they do not.
+// Expiry returns how the entries of a map expire; the zero Expiry if they do not.
 func Expiry(ed *edit.Editor, id format.ID) (x index.Expiry, err error) {
 	m, _, err := ed.MapByID(id)
 	if err != nil || !m.Expires() {
@@ -37,26 +37,27 @@ func expiryOf(ed *edit.Editor, m *edit.Map) (x index.Expiry, err error) {
 	return x, err
 }
 
-// HasExpiry reports whether the entries of a map expire as is said. The error is ErrExists if they
-// expire otherwise.
+// HasExpiry reports whether the entries of a map expire as wanted. The error is ErrExists if they
+// expire in another way.
 func HasExpiry(ed *edit.Editor, id format.ID, want index.Expiry) (bool, error) {
 	has, err := Expiry(ed, id)
 	if err != nil || has == want || has == (index.Expiry{}) {
 		return has == want, err
 	}
-	return false, fmt.Errorf("%w: the entries expire %s; drop that first (DropExpiry), or open with Evolve, to have them expire %s", failure.ErrExists, has, want)
+	return false, fmt.Errorf("%w: the entries expire %s; drop that first (DropExpiry), or open with Evolve, if they are to expire %s", failure.ErrExists, has, want)
 }
 
-// DeclareExpiry says how the entries of a map expire from now on, and builds what finds that of those
-// that are there. What has expired so far is gone. A time to live takes the place of another as if it
-// had been there before; else it begins now. Errors: ErrUnstorable if the field is no time, or the keys have no order.
+// DeclareExpiry declares how the entries of a map expire from now on, and builds the trees for the
+// existing entries. Entries that have expired so far are removed. If a time to live replaces
+// another, it counts from the same moment as the other did; otherwise it counts from now. Errors:
+// ErrUnstorable if the field is not a time, or the keys have no order.
 func DeclareExpiry(ed *edit.Editor, id format.ID, want index.Expiry, tell Progress) error {
 	m, _, err := ed.MapByID(id)
 	if err != nil {
 		return err
 	}
 	if ed.Write == nil {
-		return fmt.Errorf("%w: how entries expire is declared in an Update", failure.ErrReadOnly)
+		return fmt.Errorf("%w: use an Update to declare how entries expire", failure.ErrReadOnly)
 	}
 	at, err := compileExpiry(want, m)
 	if err != nil {
@@ -76,7 +77,7 @@ func DeclareExpiry(ed *edit.Editor, id format.ID, want index.Expiry, tell Progre
 	return ed.MarkIndexed(m.Index(), m.Kind(), true, true)
 }
 
-// compileExpiry returns the index of the field, if there is one.
+// compileExpiry returns the index of the field; nil for a time to live.
 func compileExpiry(x index.Expiry, m *edit.Map) (*index.Index, error) {
 	if x.Path != "" {
 		return index.CompileDue(x.Path, m.Shape().Key, m.Shape().Value)
@@ -87,7 +88,7 @@ func compileExpiry(x index.Expiry, m *edit.Map) (*index.Index, error) {
 	return nil, nil
 }
 
-// buildExpiry makes the trees of a declaration from the entries, and enters it.
+// buildExpiry makes the trees of a declaration from the entries, and enters the declaration.
 func buildExpiry(ed *edit.Editor, m *edit.Map, want index.Expiry, at *index.Index, tell Progress) error {
 	object, err := m.Object(ed)
 	if err != nil {
@@ -118,8 +119,8 @@ func buildExpiry(ed *edit.Editor, m *edit.Map, want index.Expiry, at *index.Inde
 	return until.enter(ed, index.UntilName, want.Paths(), false, m, nil)
 }
 
-// timesOf returns what the registry has of how entries expire, and no index: those may be about to be
-// built anew.
+// timesOf returns the registry's time to live for a map, without indexes, which may be about to be
+// rebuilt.
 func timesOf(ed *edit.Editor, m *edit.Map) (*declared, error) {
 	x := &declared{}
 	err := eachDeclaration(ed, m.Index(), func(name string, d *index.Declaration) error {
@@ -132,8 +133,8 @@ func timesOf(ed *edit.Editor, m *edit.Map) (*declared, error) {
 	return x, err
 }
 
-// collectTimes makes the forms of the entries in the trees of a time to live: of those that had one so
-// far from when that began, of the others from now.
+// collectTimes makes the forms of the entries in the two trees of a time to live. The time counts
+// from the same moment as before for entries that had one, and from now for the others.
 func collectTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, want index.Expiry, old *expiring, due, until *forms) error {
 	var t index.Times
 	var b []byte
@@ -167,20 +168,20 @@ func collectTimes(ed *edit.Editor, m *edit.Map, object *format.MapObject, want i
 	return errors.Join(failed, err)
 }
 
-// add adds a form, in which the key begins at a place.
+// add adds a form; the key begins in it at the place key.
 func (f *forms) add(form []byte, key int) {
 	f.list = append(f.list, place{uint64(len(f.buf)), uint32(key), uint32(len(form))})
 	f.buf = append(f.buf, form...)
 }
 
-// sort puts them in order.
+// sort sorts the forms.
 func (f *forms) sort() {
 	slices.SortFunc(f.list, func(a, b place) int {
 		return bytes.Compare(f.buf[a.from:a.from+uint64(a.len)], f.buf[b.from:b.from+uint64(b.len)])
 	})
 }
 
-// dropDeclaration removes what the registry has under a name.
+// dropDeclaration removes the declaration that the registry has under a name.
 func dropDeclaration(ed *edit.Editor, m *edit.Map, name string) error {
 	registry, _, err := registryOf(ed)
 	if err == nil && registry != nil {
@@ -189,15 +190,15 @@ func dropDeclaration(ed *edit.Editor, m *edit.Map, name string) error {
 	return err
 }
 
-// DropExpiry ends that the entries of a map expire, and reports whether they did. What has expired so
-// far is gone (EX7).
+// DropExpiry ends the expiry of a map's entries, and reports whether they had one. Entries that
+// have expired so far are removed (EX7).
 func DropExpiry(ed *edit.Editor, id format.ID) (bool, error) {
 	m, _, err := ed.MapByID(id)
 	if err != nil || !m.Expires() {
 		return false, err
 	}
 	if ed.Write == nil {
-		return false, fmt.Errorf("%w: that entries expire is ended in an Update", failure.ErrReadOnly)
+		return false, fmt.Errorf("%w: use an Update to end the expiry of entries", failure.ErrReadOnly)
 	}
 	if _, _, err := RemoveGone(ed, id, nil); err != nil {
 		return false, err
@@ -219,9 +220,10 @@ func DropExpiry(ed *edit.Editor, id format.ID) (bool, error) {
 	return true, ed.MarkIndexed(m.Index(), m.Kind(), left > 0, false)
 }
 
-// rebuildExpiry builds anew what finds the expired entries of a map, from its present types, and
-// removes the entries that have expired, without their indexes, which are still to be built anew: so
-// they are in the way of none that is unique. One that is lenient ends what cannot be.
+// rebuildExpiry rebuilds the trees that find due entries of a map, for its present types. It
+// removes expired entries, but not their forms in the indexes, which are rebuilt after it: so
+// expired entries conflict with no unique index. If lenient is set, it ends an expiry that is
+// impossible.
 func rebuildExpiry(ed *edit.Editor, m *edit.Map, tell Progress, lenient bool) error {
 	x, err := expiryOf(ed, m)
 	if err != nil {
@@ -229,11 +231,11 @@ func rebuildExpiry(ed *edit.Editor, m *edit.Map, tell Progress, lenient bool) er
 	}
 	x = x.Follow(m.Shape().Value)
 	at, err := compileExpiry(x, m)
-	if x == (index.Expiry{}) || err != nil && lenient { // a salvage has lost it
+	if x == (index.Expiry{}) || err != nil && lenient { // a salvage has lost the expiry
 		return endExpiry(ed, m)
 	}
 	if err != nil {
-		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  end it first (DropExpiry), or say by a tag was= which field took the place of another"}}
+		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  end the expiry first (DropExpiry), or name the former field with a tag was="}}
 	}
 	if err := buildExpiry(ed, m, x, at, tell); err != nil {
 		return err
@@ -282,7 +284,7 @@ func rebuildExpiry(ed *edit.Editor, m *edit.Map, tell Progress, lenient bool) er
 	return err
 }
 
-// endExpiry makes a map one whose entries do not expire.
+// endExpiry ends the expiry of a map's entries.
 func endExpiry(ed *edit.Editor, m *edit.Map) error {
 	for _, name := range [2]string{index.DueName, index.UntilName} {
 		if err := dropDeclaration(ed, m, name); err != nil {

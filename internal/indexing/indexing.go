@@ -1,10 +1,10 @@
-// Package indexing declares indexes, builds them from what is there, drops them, verifies them,
-// and looks into them. What an index is says package index; package edit keeps them while entries
-// change.
+// Package indexing declares indexes, builds them from the entries of a map, drops them, verifies
+// them, and looks values up in them. Package index defines what an index is; package edit calls
+// this package's Keeper while entries change.
 //
-// To build a tree, the forms of all entries are made and put in order first, in memory; so an
-// index that cannot be, since two entries have the same field values, is refused before anything
-// has changed.
+// To build a tree, the package first makes and sorts the forms of all entries, in memory: so if two
+// entries have the same field values in a unique index, it refuses the index before anything has
+// changed.
 //
 // Start reading at Declare, then forms.build.
 package indexing
@@ -24,14 +24,15 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Progress is told how many entries are done, of how many; nil: nobody wants to know.
+// Progress is called with how many of all entries are done; it may be nil.
 type Progress func(done, total int)
 
-// interval is how often progress is told.
+// interval is how often Progress is called.
 const interval = 100 * time.Millisecond
 
-// Has reports whether a map has an index as the spec says: of its name, or on the same fields. The
-// error is ErrExists if it has another one of the name.
+// Has reports whether a map has the index of a spec. If the spec is named after its fields, an
+// index on the same fields with another name counts too. The error is ErrExists if the name belongs
+// to a different index.
 func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
 	err = eachIndex(ed, of, func(name string, d *index.Declaration) error {
 		s := index.Spec{Name: name, Paths: d.Paths, Unique: d.Unique}
@@ -39,15 +40,15 @@ func Has(ed *edit.Editor, of uint64, spec index.Spec) (has bool, err error) {
 		case s.Same(spec), spec.Name == spec.Path() && s.Unique == spec.Unique && slices.Equal(s.Paths, spec.Paths):
 			has = true
 		case name == spec.Name:
-			return fmt.Errorf("%w: an index %s, %s; drop it first, to have one that is %s", failure.ErrExists, name, describe(s), describe(spec))
+			return fmt.Errorf("%w: an index %s, %s; drop it first if it is to be %s", failure.ErrExists, name, describe(s), describe(spec))
 		}
 		return nil
 	})
 	return has, err
 }
 
-// Missing returns which of some indexes a map does not have. With replace, one that has the name
-// of another index is missing too.
+// Missing returns the indexes that a map lacks. With replace, an index also counts as missing if
+// its name belongs to a different one.
 func Missing(ed *edit.Editor, of uint64, specs []index.Spec, replace bool) (missing []index.Spec, err error) {
 	for _, spec := range specs {
 		has, err := Has(ed, of, spec)
@@ -64,7 +65,8 @@ func Missing(ed *edit.Editor, of uint64, specs []index.Spec, replace bool) (miss
 	return missing, nil
 }
 
-// DeclareMissing declares what Missing returns. With replace, it drops the other index first.
+// DeclareMissing declares the indexes that Missing returns. With replace, it first drops the
+// different index.
 func DeclareMissing(ed *edit.Editor, id format.ID, specs []index.Spec, replace bool, tell Progress) error {
 	list, err := Missing(ed, id.Index(), specs, replace)
 	for i := 0; err == nil && i < len(list); i++ {
@@ -78,7 +80,7 @@ func DeclareMissing(ed *edit.Editor, id format.ID, specs []index.Spec, replace b
 	return err
 }
 
-// describe says for people what an index is on.
+// describe describes an index for messages.
 func describe(s index.Spec) string {
 	if s.Unique {
 		return "unique on " + s.Path()
@@ -86,9 +88,9 @@ func describe(s index.Spec) string {
 	return "on " + s.Path()
 }
 
-// Declare gives a map an index, if it has none such yet, and builds it. The error is ErrUnstorable
-// if the fields cannot have one, ErrDuplicate if it was to be unique and is not, and then nothing
-// has changed.
+// Declare gives a map an index, unless it has that index already, and builds it. The error is
+// ErrUnstorable if the fields cannot have an index, and ErrDuplicate if the index is unique and two
+// entries have the same field values; then nothing has changed.
 func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) error {
 	m, object, err := ed.MapByID(id)
 	if err != nil {
@@ -98,13 +100,13 @@ func Declare(ed *edit.Editor, id format.ID, spec index.Spec, tell Progress) erro
 		return err
 	}
 	if ed.Write == nil {
-		return fmt.Errorf("%w: an index is declared in an Update", failure.ErrReadOnly)
+		return fmt.Errorf("%w: use an Update to declare an index", failure.ErrReadOnly)
 	}
 	x, err := compile(spec, m)
 	if err != nil {
 		return err
 	}
-	if spec.Unique { // those that have expired are in nobody's way
+	if spec.Unique { // expired entries must not conflict with others
 		if _, _, err := RemoveGone(ed, id, nil); err != nil {
 			return err
 		}
@@ -137,7 +139,7 @@ func compile(spec index.Spec, m *edit.Map) (*index.Index, error) {
 	return x, unstorable(err)
 }
 
-// unstorable returns the error of the public interface for one of package index.
+// unstorable turns an error of package index into the public error.
 func unstorable(err error) error {
 	if e := (*index.Error)(nil); errors.As(err, &e) {
 		return &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{err.Error()}}
@@ -145,7 +147,7 @@ func unstorable(err error) error {
 	return err
 }
 
-// Drop removes an index, and reports whether there was one.
+// Drop drops an index, and reports whether the map had it.
 func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 	m, _, err := ed.MapByID(id)
 	if of := (index.Of{Name: name}); err != nil || !m.Indexed() || of.IsOwn() {
@@ -156,7 +158,7 @@ func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 		return false, err
 	}
 	if ed.Write == nil {
-		return false, fmt.Errorf("%w: an index is dropped in an Update", failure.ErrReadOnly)
+		return false, fmt.Errorf("%w: use an Update to drop an index", failure.ErrReadOnly)
 	}
 	if err := ed.BeginChange(); err != nil {
 		return false, err
@@ -178,7 +180,7 @@ func Drop(ed *edit.Editor, id format.ID, name string) (bool, error) {
 // Info is an index that a map has.
 type Info struct {
 	index.Spec
-	Count uint64 // forms
+	Count uint64 // number of forms
 }
 
 // List returns the indexes of a map, by name.
@@ -199,8 +201,8 @@ func List(ed *edit.Editor, id format.ID) (list []Info, err error) {
 	return list, err
 }
 
-// Purge removes what is declared of collections that are gone (IX7), and reports whether there was
-// anything.
+// Purge removes the declarations of collections that do not exist any more (IX7), and reports
+// whether there were any.
 func Purge(ed *edit.Editor) (bool, error) {
 	var gone []index.Of
 	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
@@ -224,15 +226,15 @@ func Purge(ed *edit.Editor) (bool, error) {
 	return true, nil
 }
 
-// Rebuild builds the indexes of a map anew, from its present types and entries (IX1). The error is
-// ErrTypeChanged if an index is on a field that the values lack, and ErrDuplicate if it was unique
-// and is not any more.
+// Rebuild rebuilds the indexes of a map for its present types and entries (IX1). The error is
+// ErrTypeChanged if the values lack a field of an index, and ErrDuplicate if two entries now have
+// the same field values in a unique index.
 func Rebuild(ed *edit.Editor, id format.ID, tell Progress) error {
 	return rebuild(ed, id, tell, false)
 }
 
-// rebuild is Rebuild; one that is lenient makes indexes that cannot be unique any more others, and
-// drops those that cannot be at all.
+// rebuild is Rebuild. If lenient is set, it makes a unique index with equal field values one that
+// is not unique, and drops an index that is impossible.
 func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 	m, object, err := ed.MapByID(id)
 	if err != nil || !m.Indexed() {
@@ -267,7 +269,7 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 			continue
 		}
 		if err != nil {
-			return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  drop the index first, or say by a tag was= which field took the place of another"}}
+			return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  " + err.Error(), "  drop the index first, or name the former field with a tag was="}}
 		}
 		var f forms
 		err = f.collect(ed, x, m, object, tell)
@@ -285,9 +287,9 @@ func rebuild(ed *edit.Editor, id format.ID, tell Progress, lenient bool) error {
 	return nil
 }
 
-// RebuildAll builds the indexes of all maps anew, of a space in which some of what they consist of
-// may be lost: an index that cannot be unique any more is none that is, and one that cannot be at
-// all is dropped.
+// RebuildAll rebuilds the indexes of all maps of a space that may have lost parts of them. A unique
+// index in which two entries have the same field values becomes one that is not unique, and an
+// index that is impossible is dropped.
 func RebuildAll(ed *edit.Editor) error {
 	if _, err := Purge(ed); err != nil {
 		return err
@@ -302,13 +304,13 @@ func RebuildAll(ed *edit.Editor) error {
 	return err
 }
 
-// forms are those of all entries of a map.
+// forms has the forms of all entries of a map.
 type forms struct {
 	buf  []byte
 	list []place
 }
 
-// place says where a form lies.
+// place is the place of a form in the buffer, and of the key in the form.
 type place struct {
 	from     uint64
 	key, len uint32
@@ -319,7 +321,7 @@ func (f *forms) at(i int) []byte {
 	return f.buf[p.from : p.from+uint64(p.len) : p.from+uint64(p.len)]
 }
 
-// collect makes the forms of all entries, in order.
+// collect makes the forms of all entries, sorted.
 func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *format.MapObject, tell Progress) error {
 	f.buf, f.list = f.buf[:0], f.list[:0]
 	var one index.Forms
@@ -357,7 +359,7 @@ func (f *forms) collect(ed *edit.Editor, x *index.Index, m *edit.Map, object *fo
 	return nil
 }
 
-// enter makes a tree of the forms, and the declaration of the index with it.
+// enter makes a tree of the forms, and enters the declaration of the index.
 func (f *forms) enter(ed *edit.Editor, name string, paths []string, unique bool, m *edit.Map, tell Progress) error {
 	registry, err := makeRegistry(ed)
 	if err != nil {
@@ -388,8 +390,8 @@ func (f *forms) enter(ed *edit.Editor, name string, paths []string, unique bool,
 	return nil
 }
 
-// Verify compares all indexes with the entries of their maps, and calls find with what does not
-// agree (IX1): the object, and what is wrong.
+// Verify compares all indexes with the entries of their maps, and calls find with each object that
+// disagrees, and how (IX1).
 func Verify(ed *edit.Editor, find func(object uint64, what string)) error {
 	maps := map[uint64]bool{}
 	err := declarations(ed, edit.Bound{}, edit.Bound{}, func(of index.Of, _ *index.Declaration) error {
@@ -413,7 +415,7 @@ func verify(ed *edit.Editor, id format.ID, find func(object uint64, what string)
 		return err
 	}
 	if !m.Indexed() {
-		find(m.Index(), "an index of the map is declared, and the map says that it has none")
+		find(m.Index(), "the registry has an index of the map, but the map is not marked as indexed")
 		return nil
 	}
 	indexes, err := indexesOf(ed, m)

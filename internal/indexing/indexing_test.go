@@ -29,7 +29,7 @@ type item struct {
 	Until time.Time
 }
 
-// scratch opens a space of which nothing is done in the background.
+// scratch opens a space without background work.
 func scratch(t *testing.T, opts ...everheap.Option) *everheap.Space {
 	return spacetest.Scratch(t, append(opts, spacetest.WithoutBackground())...)
 }
@@ -63,7 +63,7 @@ func alone(t *testing.T, s *everheap.Space, m everheap.Map[int, item], key int, 
 	})
 }
 
-// registry returns the registry; nil if there is none.
+// registry returns the registry; nil if the space has none.
 func registry(ed *edit.Editor) (*edit.Map, *entry.Shape, error) {
 	of, err := layout.For[index.Of]()
 	if err != nil {
@@ -81,7 +81,7 @@ func registry(ed *edit.Editor) (*edit.Map, *entry.Shape, error) {
 	return edit.SortedAt(at, sh), sh, nil
 }
 
-// declared lists what the registry has, by the names of the indexes.
+// declared lists the indexes in the registry, by name.
 func declared(t *testing.T, s *everheap.Space) (names []string) {
 	t.Helper()
 	change(t, s, func(ed *edit.Editor) error {
@@ -103,7 +103,7 @@ func declared(t *testing.T, s *everheap.Space) (names []string) {
 	return names
 }
 
-// clean checks a space, and that a map finds its entries by the indexes on some fields.
+// clean checks a space, and that the indexes on some fields find the entries of a map.
 func clean(t *testing.T, s *everheap.Space, m everheap.Map[int, item], paths ...string) {
 	t.Helper()
 	report, err := s.Check(context.Background())
@@ -119,7 +119,7 @@ func clean(t *testing.T, s *everheap.Space, m everheap.Map[int, item], paths ...
 				spacetest.Must(t, err)
 				by := map[string]string{"A": v.A, "B": v.B}[path]
 				if !slices.Contains(slices.Collect(keys(everheap.IndexOf[item, string](m, path).Each(tx, by))), i) {
-					t.Errorf("the index on %s does not lead to %d", path, i)
+					t.Errorf("the index on %s does not find %d", path, i)
 				}
 			}
 		}
@@ -131,7 +131,7 @@ func keys[K, V any](seq func(yield func(K, V) bool)) func(yield func(K) bool) {
 	return func(yield func(K) bool) { seq(func(k K, _ V) bool { return yield(k) }) }
 }
 
-// marks returns what the maps say of themselves (IX2).
+// marks returns the marks of the maps (IX2).
 func marks(t *testing.T, s *everheap.Space) map[string]string {
 	t.Helper()
 	list := map[string]string{}
@@ -148,8 +148,9 @@ func marks(t *testing.T, s *everheap.Space) map[string]string {
 	return list
 }
 
-// What is remembered is that of one map, though there is room for fewer than there are maps.
-func TestIndexes_OfManyMaps(t *testing.T) { // IX3
+// The cached declarations of each map are its own, although the cache has fewer places than there
+// are maps.
+func TestIndexes_ManyMaps(t *testing.T) { // IX3
 	s := scratch(t)
 	var all []everheap.Map[int, item]
 	for i := range 70 {
@@ -166,9 +167,9 @@ func TestIndexes_OfManyMaps(t *testing.T) { // IX3
 	}
 }
 
-// What is remembered is that of one block and its birth: another block of the registry comes to lie where
-// one was that is remembered.
-func TestIndexes_BlockUsedAgain(t *testing.T) { // IX3
+// Cached declarations belong to one block and its birth: the test puts another block of the
+// registry where a cached one was.
+func TestIndexes_ReusedBlock(t *testing.T) { // IX3
 	s := scratch(t)
 	m := items(t, s, "m", 5)
 	items(t, s, "other", 1)
@@ -184,7 +185,7 @@ func TestIndexes_BlockUsedAgain(t *testing.T) { // IX3
 		return a
 	}
 	spacetest.Must(t, everheap.CreateIndex(s, "m", "x", "A"))
-	spacetest.Must(t, m.Set(s, 5, item{A: "a5"})) // so it is remembered
+	spacetest.Must(t, m.Set(s, 5, item{A: "a5"})) // this caches the declaration
 	was := at()
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		if _, err := everheap.DropIndex(tx, "m", "x"); err != nil {
@@ -194,7 +195,7 @@ func TestIndexes_BlockUsedAgain(t *testing.T) { // IX3
 	})
 	for i := 0; at() != was; i++ {
 		if i == 1000 {
-			t.Fatal("the block is not used again")
+			t.Fatal("the block was not reused")
 		}
 		spacetest.Must(t, everheap.CreateIndex(s, "other", "y", "A"))
 		if at() != was {
@@ -206,8 +207,8 @@ func TestIndexes_BlockUsedAgain(t *testing.T) { // IX3
 	clean(t, s, m, "B")
 }
 
-// A registry that was made in a transaction which aborted is forgotten, and what comes afterwards is not
-// taken for it.
+// A transaction made a registry and aborted: a later object with the same index is not taken for
+// it.
 func TestIndexes_AbortedRegistry(t *testing.T) { // IX3
 	s := scratch(t)
 	m := items(t, s, "m", 3)
@@ -239,8 +240,8 @@ func TestIndexes_AbortedRegistry(t *testing.T) { // IX3
 	}
 }
 
-// A power loss right after a declaration, or after the end of one: the journal does not tell of it, and so the
-// version has it whole or not at all.
+// After a power loss right after a declaration, or after the end of one, the version has it
+// completely or not at all, although the journal does not record it.
 func TestDeclare_PowerLoss(t *testing.T) { // IX6
 	for what, act := range map[string]func(s *everheap.Space) error{
 		"an index":        func(s *everheap.Space) error { return everheap.CreateIndex(s, "plain", "x", "A") },
@@ -287,8 +288,9 @@ func TestDeclare_PowerLoss(t *testing.T) { // IX6
 	}
 }
 
-// What was declared of a collection that is gone, all of it, is removed by who declares, and that of others stays.
-func TestPurge_WhoDeclares(t *testing.T) { // IX7
+// A new declaration removes all declarations of a collection that is gone, and keeps those of
+// others.
+func TestPurge_ByADeclaration(t *testing.T) { // IX7
 	s := scratch(t)
 	items(t, s, "gone", 3, everheap.WithIndex("x", "A"), everheap.WithIndex("y", "B"), everheap.WithTTL(time.Hour))
 	stays := items(t, s, "stays", 3, everheap.WithIndex("a", "A"))
@@ -296,7 +298,7 @@ func TestPurge_WhoDeclares(t *testing.T) { // IX7
 	if removed, err := everheap.DropCollection(s, "gone"); !removed || err != nil {
 		t.Fatal(removed, err)
 	}
-	_, err := s.Collect(context.Background()) // by which it is gone, and purged; so it is declared again below
+	_, err := s.Collect(context.Background()) // this drops it and purges its declarations, so the test declares them again below
 	spacetest.Must(t, err)
 	change(t, s, func(ed *edit.Editor) error {
 		r, _, err := registry(ed)
@@ -315,13 +317,13 @@ func TestPurge_WhoDeclares(t *testing.T) { // IX7
 	clean(t, s, stays, "A")
 }
 
-// All is built anew, as far as it can be, of what need not fit together.
-func TestRebuildAll(t *testing.T) { // IX1, IX5, IX7
+// RebuildAll rebuilds everything that it can from parts that do not agree.
+func TestRebuildAll_DisagreeingParts(t *testing.T) { // IX1, IX5, IX7
 	s := scratch(t)
 	m := items(t, s, "m", 20, everheap.WithIndex("a", "A", everheap.Unique), everheap.WithIndex("b", "B", everheap.Unique), everheap.WithTTL(time.Hour))
 	other := items(t, s, "other", 20, everheap.WithIndex("a", "A", everheap.Unique))
-	alone(t, s, m, 20, item{A: "a7", B: "b20"})     // A is unique no more
-	alone(t, s, other, 20, item{A: "a20", B: "b0"}) // and still is
+	alone(t, s, m, 20, item{A: "a7", B: "b20"})     // A is not unique any more
+	alone(t, s, other, 20, item{A: "a20", B: "b0"}) // A stays unique
 	change(t, s, func(ed *edit.Editor) error {
 		r, _, err := registry(ed)
 		for of, path := range map[index.Of]string{{Map: format.ID(m.ID()).Index(), Name: "none"}: "Nothing", {Map: 1 << 30, Name: "gone"}: "A"} {
@@ -333,7 +335,7 @@ func TestRebuildAll(t *testing.T) { // IX1, IX5, IX7
 		return err
 	})
 	if report, err := s.Check(context.Background()); err == nil && len(report.Findings) == 0 {
-		t.Fatal("nothing is wrong before")
+		t.Fatal("the check finds nothing before RebuildAll")
 	}
 	change(t, s, indexing.RebuildAll)
 	infos, err := s.Collections()
@@ -351,7 +353,7 @@ func TestRebuildAll(t *testing.T) { // IX1, IX5, IX7
 	clean(t, s, other, "A")
 	for _, name := range declared(t, s) {
 		if name == "none" || name == "gone" {
-			t.Errorf("%s is declared still", name)
+			t.Errorf("%s is still declared", name)
 		}
 	}
 	if err := m.Set(s, 21, item{A: "a21", B: "b3"}); !errors.Is(err, everheap.ErrDuplicate) {

@@ -13,25 +13,27 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Keeper keeps the indexes of a space while entries change; see edit.Keeper. One process has one.
+// Keeper changes the indexes of a space together with its entries; see edit.Keeper. A process has
+// one Keeper a space.
 type Keeper struct {
-	registry atomic.Uint64 // index of the registry when it was found last
-	declared *entry.Shape  // of the registry
-	tree     *entry.Shape  // of the trees
+	registry atomic.Uint64 // index of the registry's object when it was last found
+	declared *entry.Shape  // shape of the registry
+	tree     *entry.Shape  // shape of the trees
 	of       [64]atomic.Pointer[declared]
 
-	// Of the transaction that has the queue.
+	// Only the transaction that has the queue uses these.
 	was, now []index.Forms
 	made     index.Forms
 	life     lifetime
 }
 
-// declared are the indexes of a map, as a block of the registry declares them (IX3). It is never changed.
+// declared has the indexes of a map, as a block of the registry declares them (IX3). It is never
+// changed.
 type declared struct {
 	list []*index.Index
 	tree []*edit.Map
 
-	expiry *expiring // nil: entries do not expire
+	expiry *expiring // nil if entries do not expire
 
 	of         uint64
 	key, value uint64
@@ -39,7 +41,7 @@ type declared struct {
 	birth      format.Version
 }
 
-// Attach makes a store one whose indexes are kept.
+// Attach gives a store a Keeper.
 func Attach(s *edit.Store) {
 	of, _ := layout.For[index.Of]()
 	declaration, _ := layout.For[index.Declaration]()
@@ -56,7 +58,7 @@ func registryOf(ed *edit.Editor) (*edit.Map, *format.MapObject, error) {
 	k := keeperOf(ed)
 	if index := k.registry.Load(); index != 0 {
 		m := edit.SortedAt(index, k.declared)
-		if object, err := m.Object(ed); err == nil { // it is the one: a version has no other, and an index no other object
+		if object, err := m.Object(ed); err == nil { // it is the registry: a version has one at most, and its index is never another object's
 			return m, object, nil
 		}
 	}
@@ -78,7 +80,7 @@ func registryOf(ed *edit.Editor) (*edit.Map, *format.MapObject, error) {
 	return m, object, nil
 }
 
-// fits returns an error if the registry has other types than this program knows.
+// fits returns an error if the registry has types that this program does not know.
 func (k *Keeper) fits(ed *edit.Editor, object *format.MapObject) error {
 	key, err := ed.StoredType(object.KeyType())
 	if err != nil {
@@ -89,12 +91,12 @@ func (k *Keeper) fits(ed *edit.Editor, object *format.MapObject) error {
 		return err
 	}
 	if !layout.Same(key, k.declared.Key) || !layout.Same(value, k.declared.Value) {
-		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  the declarations of indexes are those of another version of this library: use that one"}}
+		return &failure.TypeError{Kind: failure.ErrTypeChanged, Lines: []string{"  another version of this library wrote the declarations of indexes: use that version"}}
 	}
 	return nil
 }
 
-// makeRegistry is registryOf; it creates one if there is none.
+// makeRegistry is registryOf, but creates the registry if there is none.
 func makeRegistry(ed *edit.Editor) (*edit.Map, error) {
 	m, _, err := registryOf(ed)
 	if err != nil || m != nil {
@@ -115,7 +117,7 @@ func indexesOf(ed *edit.Editor, m *edit.Map) (*declared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if registry == nil { // a salvage can lose it
+	if registry == nil { // a salvage can lose the registry
 		return &declared{}, nil
 	}
 	k := keeperOf(ed)
@@ -154,7 +156,7 @@ func eachDeclaration(ed *edit.Editor, of uint64, each func(name string, d *index
 		func(of index.Of, d *index.Declaration) error { return each(of.Name, d) })
 }
 
-// eachIndex is eachDeclaration for the indexes that programs know.
+// eachIndex is eachDeclaration without the declaration of an expiry.
 func eachIndex(ed *edit.Editor, of uint64, each func(name string, d *index.Declaration) error) error {
 	return eachDeclaration(ed, of, func(name string, d *index.Declaration) error {
 		if of := (index.Of{Name: name}); of.IsOwn() {
@@ -189,11 +191,11 @@ func declarations(ed *edit.Editor, from, to edit.Bound, each func(of index.Of, d
 	return err
 }
 
-// everywhere are the bounds of a value in Go memory.
+// everywhere are the bounds for values in Go memory.
 var everywhere = layout.Bounds{Hi: ^uintptr(0)}
 
-// Set implements edit.Keeper. The forms are made of the program's value first, to judge them before
-// anything changes, and then of what was stored: so it is the copy that the indexes tell of.
+// Set implements edit.Keeper. It makes the forms of the program's value first, to check them before
+// anything changes, and then those of the stored value: so the indexes have the forms of the copy.
 func (k *Keeper) Set(ed *edit.Editor, m *edit.Map, key, value unsafe.Pointer) error {
 	x, err := indexesOf(ed, m)
 	if err != nil {
@@ -216,10 +218,10 @@ func (k *Keeper) Set(ed *edit.Editor, m *edit.Map, key, value unsafe.Pointer) er
 			return err
 		}
 		if of.Unique && !now[i].Same(&was[i]) {
-			if removed, err := k.judgeUnique(ed, m, object, x, i, &now[i]); err != nil {
+			if removed, err := k.checkUnique(ed, m, object, x, i, &now[i]); err != nil {
 				return err
 			} else if removed {
-				return k.Set(ed, m, key, value) // all is to be looked at again
+				return k.Set(ed, m, key, value) // a removal has changed the map: begin again
 			}
 		}
 	}
@@ -238,7 +240,7 @@ func (k *Keeper) Set(ed *edit.Editor, m *edit.Map, key, value unsafe.Pointer) er
 			return ed.Fail(err)
 		}
 		if !k.made.Same(&now[i]) {
-			return ed.Fail(layout.ErrChanged) // the program did it, between the first look and the copy
+			return ed.Fail(layout.ErrChanged) // the program changed the value between the first look and the copy
 		}
 		if err := changeForms(ed, of, x.tree[i], &was[i], &now[i]); err != nil {
 			return err
@@ -253,7 +255,7 @@ func (k *Keeper) Remove(ed *edit.Editor, m *edit.Map, key unsafe.Pointer) (bool,
 	return there && !gone, err
 }
 
-// remove removes an entry, and reports whether it was there, and had expired.
+// remove removes an entry, and reports whether it existed, and whether it had expired.
 func (k *Keeper) remove(ed *edit.Editor, m *edit.Map, key unsafe.Pointer) (there, gone bool, err error) {
 	x, err := indexesOf(ed, m)
 	if err != nil {
@@ -293,7 +295,7 @@ func (k *Keeper) remove(ed *edit.Editor, m *edit.Map, key unsafe.Pointer) (there
 	return true, gone, k.life.end(ed)
 }
 
-// forms returns room for the forms of an entry before and after a change.
+// forms returns scratch space for the forms of an entry before and after a change.
 func (k *Keeper) forms(n int) (was, now []index.Forms) {
 	for len(k.was) < n {
 		k.was, k.now = append(k.was, index.Forms{}), append(k.now, index.Forms{})
@@ -305,7 +307,7 @@ func (k *Keeper) forms(n int) (was, now []index.Forms) {
 	return k.was, k.now
 }
 
-// formsOf makes f the forms of a stored entry; none if it is nil.
+// formsOf makes f the forms of a stored entry; none if e is nil.
 func formsOf(ed *edit.Editor, m *edit.Map, of *index.Index, f *index.Forms, e unsafe.Pointer) error {
 	if f.Forget(); e == nil {
 		return nil
@@ -314,9 +316,10 @@ func formsOf(ed *edit.Editor, m *edit.Map, of *index.Index, f *index.Forms, e un
 	return of.Forms(f, m.Shape().KeyOf(e), m.Shape().ValueOf(e), b, b)
 }
 
-// judgeUnique returns an error if another entry has field values that one is about to get in an index
-// (IX5). One that has expired is none: it is removed, and the caller begins anew.
-func (k *Keeper) judgeUnique(ed *edit.Editor, m *edit.Map, entries *format.MapObject, x *declared, at int, now *index.Forms) (removed bool, err error) {
+// checkUnique returns an error if an index has another entry with the field values that one entry
+// is about to get (IX5). If that other entry has expired, checkUnique removes it instead, and the
+// caller begins again.
+func (k *Keeper) checkUnique(ed *edit.Editor, m *edit.Map, entries *format.MapObject, x *declared, at int, now *index.Forms) (removed bool, err error) {
 	of, tree := x.list[at], x.tree[at]
 	object, err := tree.Object(ed)
 	if err != nil {
@@ -341,7 +344,7 @@ func (k *Keeper) judgeUnique(ed *edit.Editor, m *edit.Map, entries *format.MapOb
 				if gone, err := x.expiry.gone(ed, m, e, ed.Time()); err != nil {
 					return false, err
 				} else if gone {
-					ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // its key is read while it is removed
+					ed.BorrowPart(edit.StoredPart{Pointer: e, Bounds: ed.Bounds(e)}) // remove reads its key while it removes it
 					_, _, err := k.remove(ed, m, m.Shape().KeyOf(e))
 					return true, err
 				}
@@ -360,7 +363,7 @@ func duplicate(of *index.Index, form, other []byte) error {
 	return d
 }
 
-// formIn returns the form in an entry of a tree, and where the key begins in it.
+// formIn returns the form in an entry of a tree, and the place in it where the key begins.
 func formIn(ed *edit.Editor, tree *edit.Map, e unsafe.Pointer) (form string, at int, err error) {
 	key, err := tree.Shape().StoredKey(ed.Reader, e)
 	if err != nil {
@@ -373,7 +376,8 @@ func formIn(ed *edit.Editor, tree *edit.Map, e unsafe.Pointer) (form string, at 
 	return form, at, nil
 }
 
-// changeForms makes the forms of an entry others. After an error the transaction can only abort.
+// changeForms replaces the forms of an entry in a tree. After an error the transaction can only
+// abort.
 func changeForms(ed *edit.Editor, of *index.Index, tree *edit.Map, was, now *index.Forms) error {
 	if was.Same(now) {
 		return nil

@@ -14,20 +14,20 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A Lookup is an index of one version, as a program looks into it.
+// A Lookup is an index of one version in which a program looks values up.
 type Lookup struct {
 	*index.View
 	ed     *edit.Editor
 	m      *edit.Map
-	object format.MapObject // as it was when the index was opened, whatever a loop does to it
+	object format.MapObject // as it was when the lookup was opened, whatever a loop changes
 	tree   *edit.Map
 	root   format.MapObject
-	gone   func(e unsafe.Pointer) (bool, error) // nil: entries do not expire
+	gone   func(e unsafe.Pointer) (bool, error) // nil if entries do not expire
 }
 
-// Open returns the index of a map with a name, or on fields that are written so, for field values
-// of a Go type. It keeps in last what it has found out. The error is ErrNotFound if there is none,
-// and ErrTypeChanged if its field values are of another type.
+// Open opens the index of a map by its name, or by its fields as people write them, for field
+// values of a Go type. It caches the view in last. The error is ErrNotFound if the map has no such
+// index, and ErrTypeChanged if its field values have another type.
 func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *atomic.Pointer[index.View]) (l Lookup, err error) {
 	l.ed = ed
 	m, object, err := ed.Bind(of)
@@ -63,7 +63,8 @@ func Open(ed *edit.Editor, of edit.MapOf, name string, t layout.Identity, last *
 	return l, err
 }
 
-// OpenStored is Open by the stored types of the map. Of the View only the Index is there.
+// OpenStored is Open by the stored types of the map. The View of the lookup then has only its
+// Index.
 func OpenStored(ed *edit.Editor, id format.ID, name string) (l Lookup, err error) {
 	l.ed = ed
 	m, object, err := ed.MapByID(id)
@@ -90,7 +91,7 @@ func OpenStored(ed *edit.Editor, id format.ID, name string) (l Lookup, err error
 	return l, err
 }
 
-// named returns which of the indexes has a name, or is on fields that are written so.
+// named finds the index with a name, or on fields that are written in that way.
 func (x *declared) named(name string) (at int, err error) {
 	at = -1
 	for i, x := range x.list {
@@ -120,11 +121,11 @@ func (l *Lookup) First(b []byte) (form string, at int, ok bool, err error) {
 	return form, at, ok, err
 }
 
-// Entry returns the entry that a form is of.
+// Entry returns the entry of a form.
 func (l *Lookup) Entry(form string, at int) (unsafe.Pointer, error) {
 	e, err := entryOf(l.ed, l.m, &l.object, form, at)
 	if err == nil && e == nil {
-		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s leads to a key that the map lacks; drop the index and declare it again", l.Name)}
+		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the index %s has a key that the map lacks; drop the index and declare it again", l.Name)}
 	}
 	return e, err
 }
@@ -135,8 +136,8 @@ func (l *Lookup) Parts(e unsafe.Pointer) (key, value edit.StoredPart) {
 	return edit.StoredPart{Pointer: sh.KeyOf(e), Bounds: b}, edit.StoredPart{Pointer: sh.ValueOf(e), Bounds: b}
 }
 
-// Entries walks the entries between two forms; see Between. next returns where to copy the key of
-// the next one, and yield gets its value.
+// Entries walks the entries between two forms; see Between. It copies each key to the variable
+// whose address next returns, and passes the value to yield.
 func (l *Lookup) Entries(lo, hi []byte, back bool, next func() unsafe.Pointer, yield func(value unsafe.Pointer) bool) error {
 	return l.Between(lo, hi, back, func(form string, at int) (bool, error) {
 		e, err := l.Entry(form, at)
@@ -164,8 +165,8 @@ func (l *Lookup) CopyKey(form string, at int, dst unsafe.Pointer) error {
 	return layout.ReadOrdered(unsafe.Slice(unsafe.StringData(form), len(form))[at:]).CopyOrdered(l.m.Shape().Key, dst, layout.Last)
 }
 
-// Walk calls yield with the forms from one on, up to the one before another, in order or from the
-// last one back. A nil end is none.
+// Walk calls yield with the forms that are not less than from and less than to, in order or from
+// the last one back. A nil bound is none.
 func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int) bool) error {
 	if l.gone == nil {
 		return walkForms(l.ed, l.tree, &l.root, from, to, back, yield)
@@ -183,14 +184,14 @@ func (l *Lookup) Walk(from, to []byte, back bool, yield func(form string, at int
 	return errors.Join(failed, err)
 }
 
-// Bound is an end of a range of values, as a program gives it.
+// Bound is one end of a range of values, as a program gives it.
 type Bound struct {
 	Value unsafe.Pointer
 	Kind  edit.BoundKind
 }
 
-// Ends returns the form that a range begins with, and that before which it ends; nil for no end. A
-// range of nothing has ends in the wrong order.
+// Ends returns the form at which a range begins, and the form before which it ends; nil if it has
+// no such end. For an empty range the two are in the wrong order.
 func (l *Lookup) Ends(from, to Bound, prefix bool) (lo, hi []byte, err error) {
 	if from.Kind != edit.Unbounded {
 		if lo, err = l.Append(nil, from.Value, prefix); err != nil {
@@ -224,7 +225,7 @@ func (l *Lookup) FirstEntry(value unsafe.Pointer) (unsafe.Pointer, error) {
 	return l.Entry(form, at)
 }
 
-// Between walks the forms between two ends. It calls yield, which may fail.
+// Between walks the forms between two ends. It stops at an error of yield.
 func (l *Lookup) Between(lo, hi []byte, back bool, yield func(form string, at int) (bool, error)) error {
 	if lo != nil && hi != nil && string(lo) >= string(hi) {
 		return nil
@@ -249,7 +250,7 @@ func (l *Lookup) Count(lo, hi []byte) (n uint64, err error) {
 	return max(last, first) - first, err
 }
 
-// Rank returns how many forms are less than b; all of them for nil.
+// Rank returns how many forms are less than b; the number of all forms if b is nil.
 func (l *Lookup) Rank(b []byte) (n uint64, err error) {
 	n = l.root.Count
 	text := unsafe.String(unsafe.SliceData(b), len(b))

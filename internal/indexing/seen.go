@@ -8,15 +8,15 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// seen is a comparison of a map in two versions, each at an instant (EX5). It finds first what differs
-// in the blocks, and then the entries that both versions have in the same block, and of which the time
-// has come between the two.
+// seen is a comparison of a map in two versions, each at an instant (EX5). It first finds the
+// differences in the blocks, and then the entries that are the same block in both versions and have
+// expired between the two instants.
 type seen struct {
-	was, now *edit.Editor // was is nil: there is no older version
+	was, now *edit.Editor // was is nil if there is no older version
 	old, m   *edit.Map
 	at       edit.Instants
-	step     edit.Step     // finds what differs in the blocks; nil: all is found
-	rest     []object.Pair // that was found otherwise
+	step     edit.Step     // finds the differences in the blocks; nil once it has found all
+	rest     []object.Pair // the pairs that have expired in between
 }
 
 // Seen implements edit.Keeper.
@@ -25,7 +25,7 @@ func (k *Keeper) Seen(was, now *edit.Editor, old, m *edit.Map, at edit.Instants,
 	return s.next
 }
 
-// next is the step.
+// next is one step of the comparison.
 func (s *seen) next(yield func(object.Pair)) (more bool, err error) {
 	if s.step == nil {
 		n := min(len(s.rest), 64)
@@ -59,7 +59,7 @@ func (s *seen) next(yield func(object.Pair)) (more bool, err error) {
 	return len(s.rest) > 0, err
 }
 
-// see makes an entry nil that is not seen any more at an instant.
+// see sets an entry to nil if it has expired at an instant.
 func see(ed *edit.Editor, m *edit.Map, e *unsafe.Pointer, at int64) error {
 	if *e == nil || !m.Expires() {
 		return nil
@@ -75,10 +75,11 @@ func see(ed *edit.Editor, m *edit.Map, e *unsafe.Pointer, at int64) error {
 	return err
 }
 
-// between calls yield with the entries of the older version that are the same blocks in the newer one,
-// and are seen in the older one at its instant, and not in the newer one at its. While the tree of what is due is the same object, an entry that is
-// the same block has the same instant (EX6); so it is one that the older version finds between the
-// two instants. Else when entries expire was declared anew, and all are looked at.
+// between calls yield with each entry that is the same block in both versions, is visible in the
+// older one at its instant, and is not visible in the newer one at its own. If the tree of due
+// entries is the same object in both versions, such an entry has the same instant in both (EX6): so
+// the tree of the older version finds it between the two instants. Otherwise a declaration came in
+// between, and between looks at all entries.
 func between(was, now *edit.Editor, old, m *edit.Map, at edit.Instants, yield func(e unsafe.Pointer)) error {
 	x, err := indexesOf(now, m)
 	if err != nil || !x.expiry.whole() {

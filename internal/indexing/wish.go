@@ -10,19 +10,20 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A Wish is what a program that opens a map wants it to have: the indexes, and how its entries expire.
+// A Wish has what a program that opens a map wants it to have: its indexes, and how its entries
+// expire.
 type Wish struct {
 	Indexes []index.Spec
 	Expiry  index.Expiry
-	Replace bool // what is declared otherwise
+	Replace bool // replace different declarations
 	Tell    Progress
 }
 
-// IsNone reports whether nothing is wished.
+// IsNone reports whether the wish is empty.
 func (w *Wish) IsNone() bool { return len(w.Indexes) == 0 && w.Expiry == index.Expiry{} }
 
-// Tags adds what the tags ask for in the values of a collection that handles of a type lead to. The error is
-// ErrUnstorable if such a collection cannot have what is wished.
+// Tags adds the indexes and the expiry that the tags ask for in the values of collections that
+// handles of the type refer to. The error is ErrUnstorable if such a collection cannot have them.
 func (w *Wish) Tags(handle *layout.Type) error {
 	if kind := handle.Kind(); kind != layout.Map && kind != layout.Sorted {
 		if w.IsNone() {
@@ -36,15 +37,15 @@ func (w *Wish) Tags(handle *layout.Type) error {
 	case err != nil:
 		return unstorable(err)
 	case x != index.Expiry{} && w.Expiry != index.Expiry{}:
-		return &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{"the entries expire " + x.String() + ", by a tag: they cannot have a time to live as well"}}
+		return &failure.TypeError{Kind: failure.ErrUnstorable, Lines: []string{"a tag makes the entries expire " + x.String() + ": they cannot have a time to live as well"}}
 	case x != index.Expiry{}:
 		w.Expiry = x
 	}
 	return nil
 }
 
-// Missing returns what is wished of a map that it has not. The error is ErrExists if it has something
-// else, which is not to be replaced.
+// Missing returns the part of the wish that a map lacks. The error is ErrExists if the map has a
+// different index or expiry that is not to be replaced.
 func (w *Wish) Missing(ed *edit.Editor, id format.ID) (Wish, error) {
 	missing := Wish{Replace: w.Replace, Tell: w.Tell}
 	var err error
@@ -64,8 +65,8 @@ func (w *Wish) Missing(ed *edit.Editor, id format.ID) (Wish, error) {
 	return missing, err
 }
 
-// Declare gives a map what it lacks. How entries expire comes first: what has expired is in the way of
-// no index.
+// Declare gives a map the parts of the wish that it lacks. The expiry comes first: then expired
+// entries conflict with no unique index.
 func (w *Wish) Declare(ed *edit.Editor, id format.ID) error {
 	missing, err := w.Missing(ed, id)
 	if err == nil && missing.Expiry != (index.Expiry{}) {

@@ -1,7 +1,7 @@
-// Package locks has the named locks of a space, mutexes and semaphores, as one process sees
-// them: first the queue of this process, which is the same for all handles on one name,
-// then the lock that the processes share. What that is, and how it passes on when its
-// holder dies, L6 to L9 of package live say.
+// Package locks has the named locks of a space, mutexes and semaphores, as one process uses them. A
+// goroutine first takes the queue of this process, which all handles on one name share, and then
+// the lock that the processes share. L6 to L9 of package live say how that lock works, and how it
+// passes on when its holder dies.
 //
 // Start reading at Session.Mutex and Mutex.Lock.
 package locks
@@ -22,35 +22,34 @@ import (
 	"github.com/everheap/everheap/internal/queue"
 )
 
-// Table holds the named locks that this process has handles on, or holds. The zero value
-// has none.
+// Table has the named locks that this process holds, or has handles on. The zero value is empty.
 type Table struct {
 	sync.Mutex
 	locks map[lockKey]*lock
 }
 
-// lockKey identifies a lock; two semaphores of one name with different numbers of permits are
-// two here, and find out when they are used.
+// lockKey identifies a lock. Two semaphores of one name with different numbers of permits have two
+// keys, and an operation on the second one fails.
 type lockKey struct {
 	name    string
-	permits int // 0: a mutex
+	permits int // 0 for a mutex
 }
 
-// lock is a named lock, as this process sees it.
+// lock is a named lock in this process.
 type lock struct {
 	key   lockKey
 	named *live.NamedLock
-	bad   error // what is wrong with the name
-	refs  int   // handles; under the table's mutex
+	bad   error // error of every operation, because of the name
+	refs  int   // how many handles; guarded by the table's mutex
 
-	// queue is held as long as the mutex is; of a semaphore, while a permit is waited
-	// for.
+	// queue is held as long as the mutex is held; for a semaphore, while a goroutine waits for a
+	// permit.
 	queue queue.Queue
-	// serial is the goroutine that locked the mutex; 0: none, or not known.
+	// serial is the goroutine that locked the mutex; 0 if none did, or unknown.
 	serial atomic.Uint64
 	mutex  struct {
-		by   atomic.Pointer[Session] // nil: not held by this process. Who swaps it to nil releases.
-		held live.HeldLock           // while it is
+		by   atomic.Pointer[Session] // nil if this process does not hold it; the goroutine that swaps it to nil releases it
+		held live.HeldLock           // valid while by is set
 	}
 	permits struct {
 		sync.Mutex
@@ -64,37 +63,37 @@ type heldPermit struct {
 	held live.HeldLock
 }
 
-// Session is one handle on the space, by which locks are taken: they are released
-// when it is closed.
+// Session is one handle on the space. Locks are taken by a session, and closing it releases them.
 type Session struct {
 	m      *member.Member
 	table  *Table // of the space
 	closed atomic.Bool
 	open   context.Context // ends with Close
 	end    context.CancelFunc
-	others sync.Map // Idler: what else is let go of with the handle
+	others sync.Map // of Idler: what else Close releases
 }
 
-// Idler is what holds something by a handle.
+// Idler holds something by a session.
 type Idler interface {
-	// CloseIdle lets go of that, unless the one who uses it is at it: then it finds the
-	// handle closed, and does so itself.
+	// CloseIdle releases it, unless its user is busy with it: then the user finds the session
+	// closed, and releases it itself.
 	CloseIdle()
 }
 
-// Init makes it a new user of the locks of a space.
+// Init prepares s for the locks of a space.
 func (s *Session) Init(m *member.Member, t *Table) {
 	s.m, s.table = m, t
 	s.open, s.end = context.WithCancel(context.Background())
 }
 
-// Closed returns a channel that is closed with the handle.
+// Closed returns a channel that is closed together with the session.
 func (s *Session) Closed() <-chan struct{} { return s.open.Done() }
 
-// IsClosed reports whether the handle was closed.
+// IsClosed reports whether the session was closed.
 func (s *Session) IsClosed() bool { return s.closed.Load() }
 
-// Over returns why waiting is to end: the error of the context, or ErrClosed.
+// Over returns why a wait is to end: the error of the context, or ErrClosed; nil if it is to
+// continue.
 func (s *Session) Over(ctx context.Context) error {
 	if s.closed.Load() {
 		return failure.ErrClosed
@@ -102,13 +101,13 @@ func (s *Session) Over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Keep notes what is to be let go of when the handle is closed.
+// Keep adds an Idler that Close is to close.
 func (s *Session) Keep(i Idler) { s.others.Store(i, nil) }
 
-// Drop forgets what Keep has noted.
+// Drop removes an Idler that Keep has added.
 func (s *Session) Drop(i Idler) { s.others.Delete(i) }
 
-// lock returns the lock of a key, which is to be dropped.
+// lock returns the lock with a key, and counts a handle on it, which must be dropped.
 func (s *Session) lock(key lockKey) *lock {
 	t := s.table
 	t.Lock()
@@ -127,8 +126,8 @@ func (s *Session) lock(key lockKey) *lock {
 	return l
 }
 
-// drop gives up a handle on a lock, when the garbage collector has found that
-// nobody has it any more. What is held stays until it is released.
+// drop removes a handle on a lock, when the garbage collector has found it unreachable. A held lock
+// stays held until it is released.
 func (t *Table) drop(l *lock) {
 	t.Lock()
 	defer t.Unlock()
@@ -136,7 +135,7 @@ func (t *Table) drop(l *lock) {
 	t.forget(l)
 }
 
-// forget takes a lock out of the table that nobody has a handle on or holds.
+// forget removes a lock from the table if it is not held and has no handle.
 func (t *Table) forget(l *lock) {
 	l.permits.Lock()
 	held := len(l.permits.held) > 0
@@ -146,7 +145,7 @@ func (t *Table) forget(l *lock) {
 	}
 }
 
-// dropped is what the garbage collector needs to know of a handle.
+// dropped is what a cleanup needs to know of a handle.
 type dropped struct {
 	table *Table
 	lock  *lock
@@ -154,13 +153,13 @@ type dropped struct {
 
 func (d dropped) drop() { d.table.drop(d.lock) }
 
-// enter begins an operation on a lock; Member.Exit must follow.
-func (s *Session) enter(l *lock) error {
+// begin begins an operation on a lock; Member.Exit must follow.
+func (s *Session) begin(l *lock) error {
 	if l.bad != nil {
 		return l.bad
 	}
 	if s.m.Guest {
-		return fmt.Errorf("%w, by a user who may not write its files: named locks cannot be taken", failure.ErrReadOnly)
+		return fmt.Errorf("%w: this user may not write the files of the space, so it cannot take named locks", failure.ErrReadOnly)
 	}
 	if err := s.m.Enter(); err != nil {
 		return err
@@ -172,15 +171,15 @@ func (s *Session) enter(l *lock) error {
 	return nil
 }
 
-// patience returns a context that ends with ctx, or when the handle is closed.
+// patience returns a context that ends with ctx, or when the session is closed.
 func (s *Session) patience(ctx context.Context) (context.Context, func()) {
 	both, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.open, cancel)
 	return both, func() { stop(); cancel() }
 }
 
-// queueFor takes the queue of a lock, waiting until ctx or the handle ends.
-func (s *Session) queueFor(ctx context.Context, l *lock) error {
+// lockQueue locks the queue of a lock, waiting until ctx ends or the session is closed.
+func (s *Session) lockQueue(ctx context.Context, l *lock) error {
 	if l.queue.TryLock() {
 		return nil
 	}
@@ -197,8 +196,8 @@ func (s *Session) queueFor(ctx context.Context, l *lock) error {
 	return nil
 }
 
-// take waits for the lock of the space. The caller has the queue.
-func (s *Session) take(ctx context.Context, l *lock) (live.HeldLock, error) {
+// acquire takes the lock among the processes, and waits for it. The caller has the queue.
+func (s *Session) acquire(ctx context.Context, l *lock) (live.HeldLock, error) {
 	held, ok, err := s.m.Live.TakeFree(l.named)
 	if ok || err != nil {
 		return held, err
@@ -209,7 +208,7 @@ func (s *Session) take(ctx context.Context, l *lock) (live.HeldLock, error) {
 	return held, s.gaveUp(ctx, l, err)
 }
 
-// gaveUp completes the error of one who waited.
+// gaveUp completes the error of a wait that has ended.
 func (s *Session) gaveUp(ctx context.Context, l *lock, err error) error {
 	busy, ok := err.(*live.BusyError)
 	if !ok {
@@ -223,8 +222,8 @@ func (s *Session) gaveUp(ctx context.Context, l *lock, err error) error {
 	return busy
 }
 
-// notHeld is the error of one who releases what is not held by this handle, or what
-// Close has released a moment ago.
+// notHeld is the error for the release of a lock that this session does not hold, or that Close has
+// just released.
 func (s *Session) notHeld(what string, l *lock) error {
 	if s.closed.Load() {
 		return failure.ErrClosed
@@ -232,11 +231,11 @@ func (s *Session) notHeld(what string, l *lock) error {
 	return fmt.Errorf("%w: "+what, failure.ErrNotHeld, l.named)
 }
 
-// Close releases what was taken by this handle; who waits gets ErrClosed.
+// Close releases everything that was taken by this session; its waiting goroutines get ErrClosed.
 func (s *Session) Close() {
 	s.closed.Store(true)
 	if s.m.Forked() {
-		return // who waits is the parent's
+		return // the waiting goroutines belong to the parent
 	}
 	s.end()
 	if s.m.Enter() != nil {
@@ -262,16 +261,16 @@ func (s *Session) Close() {
 	}
 }
 
-// letGo ends the holding of a mutex by this process, for one who releases it.
+// letGo ends the hold of this process on a mutex, for the caller to release it.
 func (l *lock) letGo(s *Session) (held live.HeldLock, ok bool) {
 	if !l.mutex.by.CompareAndSwap(s, nil) {
 		return held, false
 	}
 	l.serial.Store(0)
-	return l.mutex.held, true // nobody else comes here before the queue is unlocked
+	return l.mutex.held, true // no other goroutine comes here before the queue is unlocked
 }
 
-// letPermitGo is letGo for one permit of a semaphore, the one that was taken last.
+// letPermitGo is letGo for the permit of a semaphore that was taken last.
 func (l *lock) letPermitGo(s *Session) (held live.HeldLock, ok bool) {
 	l.permits.Lock()
 	defer l.permits.Unlock()
@@ -306,13 +305,14 @@ func List(m *member.Member) (list []NamedLock, err error) {
 // NamedLock is a named lock in use.
 type NamedLock struct {
 	live.LockState
-	Stopped []bool // of the holders: the system says that it is stopped
+	Stopped []bool // for each holder, whether the system says that it is stopped
 }
 
-// ResumeMutex comes before the name of a state in that of the mutex that its run holds.
+// ResumeMutex, followed by the name of a state, is the name of the mutex that a Resume of that
+// state holds.
 const ResumeMutex = "resume "
 
-// Resumes reports whether a program runs under Resume, in whatever process.
+// Resumes reports whether a program runs under Resume, in any process.
 func Resumes(m *member.Member) bool {
 	return slices.ContainsFunc(m.Live.Locks(), func(l live.LockState) bool {
 		return strings.HasPrefix(l.Name, ResumeMutex) && slices.ContainsFunc(l.Holders, func(h live.LockHolder) bool { return !h.Dead })

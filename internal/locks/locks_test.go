@@ -11,12 +11,10 @@ import (
 	"github.com/everheap/everheap/internal/engine"
 )
 
-// patience is how long a test waits for what should take a moment, on a machine that has
-// much to do.
+// patience is how long a test waits for an event that should take a moment, on a busy machine.
 const patience = time.Minute
 
-// Locks that nobody has a handle on cost no memory, unless they are held: then a new
-// handle finds them so.
+// A lock without a handle costs no memory unless it is held: a new handle finds a held one.
 func TestLockTable_ForgetsGarbage(t *testing.T) {
 	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 64 << 20})
 	if err != nil {
@@ -34,7 +32,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i < 3 {
-			continue // held
+			continue // this one is held
 		}
 		if err := m.Unlock(); err != nil {
 			t.Fatal(err)
@@ -45,7 +43,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 	}
 	for end := time.Now().Add(patience); s.Known() > 6; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", s.Known())
+			t.Fatalf("%d locks are still in the table", s.Known())
 		}
 		runtime.GC()
 	}
@@ -64,7 +62,7 @@ func TestLockTable_ForgetsGarbage(t *testing.T) {
 	s.Close()
 	for end := time.Now().Add(patience); s.Known() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d locks are known still", s.Known())
+			t.Fatalf("%d locks are still in the table", s.Known())
 		}
 		runtime.GC()
 	}

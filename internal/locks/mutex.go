@@ -18,27 +18,27 @@ type Mutex struct {
 	lock    *lock
 }
 
-// Mutex returns a handle on the mutex of a name.
+// Mutex returns a handle on the mutex with a name.
 func (s *Session) Mutex(name string) *Mutex {
 	m := &Mutex{s, s.lock(lockKey{name: name})}
 	runtime.AddCleanup(m, dropped.drop, dropped{s.table, m.lock})
 	return m
 }
 
-// Lock waits until this process has the mutex, for this call alone. The error is
-// ErrOwnerDied if it has it, and the holder before died.
+// Lock waits until this call has the mutex. The error is ErrOwnerDied if the call has it, and its
+// previous holder died.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
 	by, l := m.session, m.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return err
 	}
-	queued := false // it has the queue, and not the lock
+	queued := false // it has the queue, but not the lock
 	defer m.end(debug.SetPanicOnFault(true), &queued, &err)
-	if err := by.queueFor(ctx, l); err != nil {
+	if err := by.lockQueue(ctx, l); err != nil {
 		return err
 	}
 	queued = true
-	held, err := by.take(ctx, l)
+	held, err := by.acquire(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -46,10 +46,10 @@ func (m *Mutex) Lock(ctx context.Context) (err error) {
 	return m.hold(held)
 }
 
-// TryLock is Lock without waiting; ok says whether it has the mutex.
+// TryLock is Lock without waiting; ok reports whether it has the mutex.
 func (m *Mutex) TryLock() (ok bool, err error) {
 	by, l := m.session, m.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return false, err
 	}
 	queued := false
@@ -67,8 +67,8 @@ func (m *Mutex) TryLock() (ok bool, err error) {
 	return err == nil || err == failure.ErrOwnerDied, err
 }
 
-// end ends an operation, and its guard; if queued is set, what it has is the queue. Until
-// then the handle is not garbage, so the lock stays in the table.
+// end ends an operation and its guard, and unlocks the queue if queued is set. The handle is not
+// garbage before, so the lock stays in the table.
 func (m *Mutex) end(before bool, queued *bool, err *error) {
 	of := m.session.m
 	debug.SetPanicOnFault(before)
@@ -86,8 +86,8 @@ func (m *Mutex) end(before bool, queued *bool, err *error) {
 	}
 }
 
-// hold notes that the mutex is held. Close sets closed first and then releases what
-// it finds, so either it finds this, or closed is seen here.
+// hold notes that the mutex is held. Close first sets closed, and then releases every lock that it
+// finds. So either Close finds this one, or hold sees that the session is closed.
 func (m *Mutex) hold(held live.HeldLock) error {
 	by, l := m.session, m.lock
 	l.mutex.held = held
@@ -109,7 +109,7 @@ func (m *Mutex) hold(held live.HeldLock) error {
 // Unlock releases the mutex.
 func (m *Mutex) Unlock() (err error) {
 	by, l := m.session, m.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return err
 	}
 	queued := false
@@ -134,5 +134,5 @@ func (e *selfLockError) Error() string {
 	return fmt.Sprintf("this goroutine has locked %s already, and would wait for itself", e.lock)
 }
 
-// Is makes the error ErrSelf.
+// Is reports whether the target is ErrSelf.
 func (e *selfLockError) Is(target error) bool { return target == queue.ErrSelf }

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// MaxPermits is how many permits a semaphore can have.
+// MaxPermits is the most permits that a semaphore can have.
 const MaxPermits = 1024
 
 // Semaphore is a handle on a named semaphore.
@@ -19,22 +19,22 @@ type Semaphore struct {
 	lock    *lock
 }
 
-// Semaphore returns a handle on the semaphore of a name, which has so many permits.
+// Semaphore returns a handle on the semaphore with a name and a number of permits.
 func (s *Session) Semaphore(name string, permits int) *Semaphore {
 	key := lockKey{name: name, permits: permits}
 	if permits < 1 || permits > MaxPermits {
-		return &Semaphore{s, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it has at least one, and at most %d", failure.ErrUnitsDiffer, permits, MaxPermits)}}
+		return &Semaphore{s, &lock{key: key, bad: fmt.Errorf("%w: a semaphore of %d permits; it needs at least one and at most %d", failure.ErrUnitsDiffer, permits, MaxPermits)}}
 	}
 	sem := &Semaphore{s, s.lock(key)}
 	runtime.AddCleanup(sem, dropped.drop, dropped{s.table, sem.lock})
 	return sem
 }
 
-// Acquire waits until this process has one more permit. The error is ErrOwnerDied if
-// it has it, and the holder before died.
+// Acquire waits until this call has a permit. The error is ErrOwnerDied if the call has one, and
+// its previous holder died.
 func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 	by, l := s.session, s.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return err
 	}
 	defer s.exit()
@@ -46,19 +46,19 @@ func (s *Semaphore) Acquire(ctx context.Context) (err error) {
 	return s.hold(held)
 }
 
-// next waits for a permit, as the one of this process who does.
+// next waits for a permit; the queue lets one goroutine of this process at a time do so.
 func (s *Semaphore) next(ctx context.Context) (live.HeldLock, error) {
-	if err := s.session.queueFor(ctx, s.lock); err != nil {
+	if err := s.session.lockQueue(ctx, s.lock); err != nil {
 		return live.HeldLock{}, err
 	}
 	defer s.lock.queue.Unlock()
-	return s.session.take(ctx, s.lock)
+	return s.session.acquire(ctx, s.lock)
 }
 
-// TryAcquire is Acquire without waiting; ok says whether it has the permit.
+// TryAcquire is Acquire without waiting; ok reports whether it has a permit.
 func (s *Semaphore) TryAcquire() (ok bool, err error) {
 	by, l := s.session, s.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return false, err
 	}
 	defer s.exit()
@@ -71,13 +71,13 @@ func (s *Semaphore) TryAcquire() (ok bool, err error) {
 	return err == nil || err == failure.ErrOwnerDied, err
 }
 
-// exit ends an operation, as that of a mutex does.
+// exit ends an operation; it keeps the handle from being garbage before, as Mutex.end does.
 func (s *Semaphore) exit() {
 	s.session.m.Exit()
 	runtime.KeepAlive(s)
 }
 
-// hold notes that the permit is held, unless the handle was closed.
+// hold notes that the permit is held, unless the session was closed.
 func (s *Semaphore) hold(held live.HeldLock) error {
 	by, l := s.session, s.lock
 	l.permits.Lock()
@@ -99,7 +99,7 @@ func (s *Semaphore) hold(held live.HeldLock) error {
 // Release gives back one permit.
 func (s *Semaphore) Release() (err error) {
 	by, l := s.session, s.lock
-	if err := by.enter(l); err != nil {
+	if err := by.begin(l); err != nil {
 		return err
 	}
 	defer s.exit()

@@ -9,16 +9,16 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// ErrCircles says that a tree has more blocks than what it holds can take.
-var ErrCircles = errors.New("its links lead in circles, or to more than it can hold")
+// ErrCircles is the error for a tree with more blocks than its contents can need.
+var ErrCircles = errors.New("its links form a circle, or reach more than it can hold")
 
-// BlockBudget returns more blocks than a tree with so many things in it has.
+// BlockBudget returns an upper bound on the blocks of a tree that holds so many things.
 func BlockBudget(things uint64) uint64 { return (min(things, 1<<48) + 1) * 16 }
 
-// EachBlock calls visit with every block of an object but the object's own, whose payload
-// is p. It fails on damage: blocks that do not verify, or more or fewer entries than the
-// object says. What visit was told until then is not all of the object. r verifies, each
-// block once; verified reads what was.
+// EachBlock calls visit with every block of an object except the object's own, whose payload is p.
+// It fails on damage: a block that does not verify, or more or fewer entries than the object
+// counts. After an error visit may have got only a part of the blocks. r verifies each block once;
+// verified reads blocks after that.
 func EachBlock(r, verified *heap.Reader, kind format.Kind, p unsafe.Pointer, visit func(a format.Addr) error) error {
 	k := Of(kind)
 	if k == nil {
@@ -43,7 +43,7 @@ func EachBlock(r, verified *heap.Reader, kind format.Kind, p unsafe.Pointer, vis
 		found = want
 	}
 	if err == nil && found != want {
-		err = fmt.Errorf("the %s says that it has %d, and %d can be found", kind, want, found)
+		err = fmt.Errorf("the %s counts %d values, and %d can be found", kind, want, found)
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// typeKind are descriptors of types. No handles lead to them, and they hold none.
+// typeKind is the kind of type descriptors. No handle refers to them, and they hold none.
 type typeKind struct{ Plain }
 
 const typeHead = int(unsafe.Sizeof(format.TypeObject{}))
@@ -67,7 +67,7 @@ func (typeKind) Dump(t Emitter, a format.Addr) error {
 		return fmt.Errorf("a type descriptor: %w", err)
 	}
 	if t.Pass() != PassTypes {
-		return nil // it was emitted
+		return nil // an earlier pass emitted it
 	}
 	t.Know(typ)
 	t.Counts().Objects++

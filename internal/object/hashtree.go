@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// hashTree is the trie of a hash map.
+// hashTree is the hash trie of a map.
 type hashTree struct{}
 
 var aboutMap = About{Kind: format.KindMap, Handle: layout.Map, Name: "map", Called: "map", Types: 2,
@@ -72,7 +72,7 @@ func referInner(s Walker, b *Block, of Owner, fn Refer) error {
 	return nil
 }
 
-// referTrie calls fn for the link of a hash trie at an offset, if it is not nil.
+// referTrie calls fn for the link of a hash trie at an offset, unless the link is nil.
 func referTrie(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	switch of.Link.Kind() {

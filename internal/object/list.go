@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// listKind are lists: a radix vector has their elements.
+// listKind is the kind of lists: a radix vector has their elements.
 type listKind struct{}
 
 var aboutList = About{Kind: format.KindList, Handle: layout.List, Name: "list", Called: "list", Types: 1,
@@ -60,7 +60,7 @@ func (listKind) Holders(r *heap.Reader, _ uint64, p unsafe.Pointer, _ Layout, ea
 	return join(err, failed)
 }
 
-// join returns the error of a callback, or that of the walk which it has ended.
+// join returns the error of a callback, or else the error of the walk.
 func join(err, failed error) error {
 	if failed != nil {
 		return failed
@@ -73,7 +73,7 @@ func (listKind) Handles(l Layout, holder unsafe.Pointer, b layout.Bounds, meet M
 	return cellHandles(l, holder, b, meet)
 }
 
-// Compare implements Kind. Words beyond the length of a list are none of its elements.
+// Compare implements Kind. Words beyond the length of a list are not elements.
 func (listKind) Compare(was, now Version, l Layout) (*Comparison, error) {
 	old, is := format.ListObject{}, *(*format.ListObject)(now.Payload)
 	if was.Payload != nil {
@@ -104,9 +104,9 @@ func (listKind) Compare(was, now Version, l Layout) (*Comparison, error) {
 	return c, err
 }
 
-// Check implements Kind: that a list has the elements that it says, without a gap, and
-// that each is a value of its type. Of a list of a checkpoint only what is not in the
-// newest version, too.
+// Check implements Kind: a list must have as many elements as it counts, without a gap, and each
+// must be a value of its type. In a list of a checkpoint it verifies only the elements that the
+// newest version lacks.
 func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	l := *(*format.ListObject)(p)
 	typ := typeOf(c, o, l.Value)
@@ -122,7 +122,7 @@ func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
 			return err
 		}
 		if !descend {
-			if !c.Older() { // else it is the newest version's as well
+			if !c.Older() { // otherwise the newest version may have it as well
 				c.Find(a, "an element is linked twice")
 			}
 			return nil
@@ -134,7 +134,7 @@ func (listKind) Check(c Checker, o At, p unsafe.Pointer) error {
 		return err
 	}
 	if next != l.Count && !c.Older() && c.Sound() {
-		c.Find(o.Addr, "the list says %d elements, there are %d", l.Count, next)
+		c.Find(o.Addr, "the list counts %d elements, there are %d", l.Count, next)
 	}
 	if levels := format.Link(l.Root).VectorLevels(); levels != vector.Levels(l.Count) {
 		c.Find(o.Addr, "a list of %d elements has %d levels (V2)", l.Count, levels)
@@ -159,7 +159,8 @@ func (listKind) Nodes() []Node {
 	}
 }
 
-// Dump implements Kind: that there is a list, and then its elements, in order.
+// Dump implements Kind: it emits first that the list exists, and in a later pass its elements in
+// order.
 func (listKind) Dump(t Emitter, a format.Addr) error {
 	payload, _ := t.Payload(a)
 	if len(payload) != format.ListObjectSize {
@@ -180,8 +181,8 @@ func (listKind) Dump(t Emitter, a format.Addr) error {
 	return dumpItems(t, a, &object, entry.NewItem(typ, nil))
 }
 
-// dumpItems emits the elements of a list. One that cannot be read is emitted as the zero
-// value, so that the others keep their indexes; those beyond the last that can are
+// dumpItems emits the elements of a list. An unreadable element is emitted as the zero value, so
+// that the others keep their indexes; unreadable elements after the last readable one count as
 // missing.
 func dumpItems(t Emitter, a format.Addr, object *format.ListObject, cell *entry.Cell) error {
 	t.Things(object.Count)
@@ -214,7 +215,7 @@ func dumpItems(t Emitter, a format.Addr, object *format.ListObject, cell *entry.
 		return err
 	}
 	t.Counts().Missing += object.Count - found
-	return fmt.Errorf("the list says %d elements, %d can be read", object.Count, found)
+	return fmt.Errorf("the list counts %d elements, %d can be read", object.Count, found)
 }
 
 // Make implements Kind.
@@ -236,11 +237,11 @@ func (k listKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied C
 	if err != nil || op == format.OpTruncate {
 		return nil, layout.Bounds{}, err
 	}
-	return judgeCell(t, h, payload, copied)
+	return relocateCell(t, h, payload, copied)
 }
 
-// judgeCell relocates the value of a change, if it carries one.
-func judgeCell(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
+// relocateCell relocates the value of a change, if it carries one.
+func relocateCell(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
 	if len(payload) == 0 && h.Addr == 0 {
 		return nil, layout.Bounds{}, nil
 	}

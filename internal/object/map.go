@@ -11,7 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// mapKind are maps: hash maps, whose entries a trie has, and sorted ones, with a B+tree.
+// mapKind is a kind of maps: hash maps, whose entries are in a trie, or sorted maps, whose entries
+// are in a B+tree.
 type mapKind struct {
 	kind format.Kind
 	tree
@@ -23,8 +24,8 @@ var (
 	sortedMap = mapKind{format.KindSorted, orderedTree{}}
 )
 
-// tree is what has the entries of a map, for all that is done to whole maps: single entries
-// are read and changed by package edit, without an interface.
+// tree is the tree that has the entries of a map, for operations on whole maps. Package edit reads
+// and changes single entries without an interface.
 type tree interface {
 	// about describes the kind of maps.
 	about() *About
@@ -32,13 +33,13 @@ type tree interface {
 	blocks(r *heap.Reader, root format.Link, visit Visit) error
 	// all walks the entries.
 	all(r *heap.Reader, m *format.MapObject, sh *entry.Shape, yield func(e unsafe.Pointer) bool) error
-	// differences returns what finds the differences between two versions.
+	// differences returns a step that finds the differences between two versions.
 	differences(was, now treeVersion, sh *entry.Shape) (stepFunc, error)
 	// check verifies the tree and returns the number of entries.
 	check(c Checker, root format.Link, sh *entry.Shape, report func(a format.Addr, what string)) (uint64, error)
-	// checkKey returns an error for a key that has no place in the tree, such as NaN.
+	// checkKey returns an error for a key that cannot be in the tree, such as NaN.
 	checkKey(sh *entry.Shape, key unsafe.Pointer) error
-	// nodes describes the blocks of the tree, without the entries.
+	// nodes describes the blocks of the tree, except the entries.
 	nodes() []Node
 	// referRoot is Node.Refer for the link to the root, at an offset.
 	referRoot(s Walker, b *Block, at int, of Owner, fn Refer) error
@@ -92,7 +93,7 @@ func (k mapKind) Holders(r *heap.Reader, index uint64, p unsafe.Pointer, l Layou
 		return failed
 	}
 	if err == nil && found != object.Count {
-		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the map %d says %d entries, %d can be found", index, object.Count, found)}
+		err = &format.DamageError{File: "heap", What: fmt.Sprintf("the map %d counts %d entries, %d can be found", index, object.Count, found)}
 	}
 	return err
 }
@@ -134,14 +135,14 @@ func (k mapKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	}
 	c.Count(n)
 	if n != object.Count && !c.Older() && c.Sound() {
-		c.Find(o.Addr, "the map says %d entries, there are %d", object.Count, n)
+		c.Find(o.Addr, "the map counts %d entries, there are %d", object.Count, n)
 	}
 	return nil
 }
 
 // shape returns the shape of a map's entries; nil if its types are not known.
 func (k mapKind) shape(c Checker, o At, object format.MapObject) *entry.Shape {
-	if object.Key == 0 && object.Value == 0 { // one of the space's own
+	if object.Key == 0 && object.Value == 0 { // it is one of the space's own
 		return c.Shape(OwnTypes())
 	}
 	key, value := c.Type(object.KeyType()), c.Type(object.Value)
@@ -213,10 +214,10 @@ func (k mapKind) dumpEntries(t Emitter, a format.Addr, object *format.MapObject,
 		return err
 	}
 	t.Counts().Missing += object.Count - min(found, object.Count)
-	return fmt.Errorf("the map says %d entries, %d can be read", object.Count, found)
+	return fmt.Errorf("the map counts %d entries, %d can be read", object.Count, found)
 }
 
-// dumpEntry emits one entry, and reports whether it is one that can be emitted.
+// dumpEntry emits one entry, and reports whether it could.
 func (k mapKind) dumpEntry(t Emitter, a format.Addr, sh *entry.Shape, own bool) (bool, error) {
 	payload, h := t.Payload(a)
 	if len(payload) < sh.FixedSize() {

@@ -27,7 +27,7 @@ func (k mapKind) refer(s Walker, b *Block, of Owner, fn Refer) error {
 		return s.Damage(b.Addr, "a %s object of the wrong size", k.About().Called)
 	}
 	var types [2]*layout.Type
-	if b.Word(mapKey) == 0 && b.Word(mapValue) == 0 { // one of the space's own
+	if b.Word(mapKey) == 0 && b.Word(mapValue) == 0 { // it is one of the space's own
 		types[0], types[1] = OwnTypes()
 	} else {
 		for i, index := range [2]uint64{b.Word(mapKey) &^ format.KeyMarks, b.Word(mapValue)} {

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Code that moves blocks has the heap as bytes, wherever it is mapped, and goes from block to
-// block by the words that refer to others.
+// Code that moves blocks has the heap as bytes, mapped at any address. It walks from block to block
+// by the words that refer to other blocks.
 
 // Block is a block that was verified.
 type Block struct {
@@ -21,7 +21,7 @@ type Block struct {
 // Word returns the word at an offset of the payload.
 func (b *Block) Word(at int) uint64 { return binary.LittleEndian.Uint64(b.Payload[at:]) }
 
-// Bytes returns what the block takes, header and rounding included.
+// Bytes returns how many bytes the block takes, including header and rounding.
 func (b *Block) Bytes() format.ByteCount {
 	if c := b.Head.Class(); c != format.ClassRun {
 		return c.BlockSize()
@@ -29,26 +29,26 @@ func (b *Block) Bytes() format.ByteCount {
 	return format.ByteCount(format.RunExtents(format.ByteCount(b.Head.Size))) << format.ExtentShift
 }
 
-// Owner is what a walk must know of a block's surroundings to read it.
+// Owner is what a walk must know about the surroundings of a block in order to read it.
 type Owner struct {
-	Version format.Version // the one that is walked
-	Table   format.Link    // object table of the version
+	Version format.Version // the version that is walked
+	Table   format.Link    // the object table of the version
 	Newest  bool           // the version is the newest, and no checkpoint
-	Link    format.Link    // that leads to the block
-	Shift   uint           // of the hash, at a node of a trie
-	Shape   *entry.Shape   // of the entries below
-	Item    *layout.Type   // of the elements below, in a list
+	Link    format.Link    // the link to the block
+	Shift   uint           // the hash bit of a node of a trie
+	Shape   *entry.Shape   // the shape of the entries below
+	Item    *layout.Type   // the type of the elements below, in a list
 }
 
 // Refer is called with the offset of a word in a payload whose low 48 bits are the address
 // of a block, with the kind of that block, and with its Owner.
 type Refer func(at int, kind format.Kind, of Owner) error
 
-// Walker is a walk from block to block, which moves them.
+// Walker is a walk that moves blocks.
 type Walker interface {
-	// Damage describes what is wrong with the block at an address.
+	// Damage returns an error that describes what is wrong with the block at an address.
 	Damage(a format.Addr, what string, args ...any) error
-	// Object returns the kind of the object that a word of the object table leads to.
+	// Object returns the kind of the object whose address is in a word of the object table.
 	Object(from *Block, word uint64) (format.Kind, error)
 	// Type returns the type whose descriptor has the index, in the version of the object
 	// that uses it.
@@ -57,24 +57,24 @@ type Walker interface {
 	Shape(key, value *layout.Type) *entry.Shape
 }
 
-// Node is a kind of block that objects consist of.
+// Node is a kind of block, as a part of objects.
 type Node struct {
 	Kind format.Kind
-	// Refer calls fn for every word of a block that refers to another block; nil: there
-	// are none.
+	// Refer calls fn for every word of a block that refers to another block; nil if the kind has no
+	// such words.
 	Refer func(s Walker, b *Block, of Owner, fn Refer) error
-	// Hold returns where in a block its values lie; nil: it holds none.
+	// Hold returns where the values lie in a block; nil if the kind holds none.
 	Hold func(s Walker, b *Block, of Owner) (Held, error)
 }
 
 // Held is the values in a block.
 type Held struct {
-	Shape *entry.Shape // of an entry
-	Type  *layout.Type // of any other value
-	At    uintptr      // where it begins
+	Shape *entry.Shape // the shape, if the block is an entry
+	Type  *layout.Type // the type of any other value
+	At    uintptr      // where the value begins
 }
 
-// Move changes the addresses in a copy of the block's payload, for another place of it.
+// Move adjusts the addresses in a copy of the block's payload that is to lie elsewhere.
 func (h Held) Move(copied []byte, from, to uintptr) error {
 	if h.Shape != nil {
 		return h.Shape.Move(copied, from, to)
@@ -82,5 +82,5 @@ func (h Held) Move(copied []byte, from, to uintptr) error {
 	return h.Type.Move(copied, h.At, from, to)
 }
 
-// NodeOf returns the kind of block that objects consist of; nil if there is none.
+// NodeOf returns the node for blocks of a kind; nil if objects do not consist of such blocks.
 func NodeOf(kind format.Kind) *Node { return kinds.node[kind] }

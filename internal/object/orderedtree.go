@@ -54,8 +54,8 @@ func (orderedTree) referRoot(s Walker, b *Block, at int, of Owner, fn Refer) err
 	return referTree(s, b, at, of, format.MaxTreeLevels, fn)
 }
 
-// referTree calls fn for the link of a B+tree at an offset, if it is not nil: to a node
-// of that many levels at the most.
+// referTree calls fn for the link of a B+tree at an offset, unless the link is nil; most is how
+// many levels the node may have.
 func referTree(s Walker, b *Block, at int, of Owner, most uint, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	switch levels := of.Link.TreeLevels(); {
@@ -69,8 +69,8 @@ func referTree(s Walker, b *Block, at int, of Owner, most uint, fn Refer) error 
 	return fn(at, format.KindBranch, of)
 }
 
-// referNode is Node.Refer for a node of a B+tree with slots of a size: the references
-// stand behind as many words of keys as there is room for.
+// referNode is Node.Refer for a node of a B+tree with slots of a size: the references stand after
+// the words for as many keys as the node has room for.
 func referNode(s Walker, b *Block, of Owner, slot int, fn Refer) error {
 	const headSize = format.NodeHeadSize
 	room := (len(b.Payload) - headSize) / slot

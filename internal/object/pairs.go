@@ -7,11 +7,11 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Paired is a kind whose changes follow from the pairs by which two versions of an object
-// differ. Objects of any other kind are made anew where they differ.
+// Paired is a kind whose changes follow from the pairs in which two versions of an object differ.
+// An object of any other kind is made anew if it differs.
 type Paired interface {
-	// Changes calls put with the changes that make the newer version of an object out of the
-	// older one. The block that a change carries is given by its payload.
+	// Changes calls put with the changes that make the newer version of an object out of the older
+	// one. carried is the payload of the block that a change carries.
 	Changes(was, now unsafe.Pointer, c *Comparison, put func(op format.OpKind, arg uint64, carried unsafe.Pointer) error) error
 }
 
@@ -41,7 +41,7 @@ func (k mapKind) Changes(_, _ unsafe.Pointer, c *Comparison, put func(op format.
 	})
 }
 
-// Changes implements Paired: what is cut off comes first, then the elements in order.
+// Changes implements Paired: it first truncates, and then puts the elements in order.
 func (listKind) Changes(was, now unsafe.Pointer, c *Comparison, put func(op format.OpKind, arg uint64, carried unsafe.Pointer) error) error {
 	old, is := (*format.ListObject)(was).Count, (*format.ListObject)(now).Count
 	if is < old {

@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Plain is what kinds have in common whose objects are one block each, with no types.
-// The block is its only holder.
+// Plain has what all kinds have in common whose objects are single blocks without types. The block
+// is its only holder.
 type Plain struct{}
 
 // Contents implements Kind.

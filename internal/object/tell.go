@@ -9,15 +9,15 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A Summary is what changes of one kind do to one object.
+// A Summary sums up the changes of one kind to one object.
 type Summary struct {
-	Object uint64 // index; 0: the space itself
+	Object uint64 // index of the object; 0: the space itself
 	Op     format.OpKind
-	Count  int    // changes
-	Name   string // that begins or ceases to lead to the object, or of a checkpoint
+	Count  int    // number of changes
+	Name   string // the name that the object gets or loses, or that of a checkpoint
 }
 
-// What says in a word what the changes do.
+// What names what the changes do, in a word or two.
 func (s *Summary) What() string {
 	switch s.Op {
 	case format.OpSet:
@@ -48,8 +48,8 @@ func (s *Summary) What() string {
 	return "created"
 }
 
-// Summarize sums up the changes of a version: those of one kind and object that follow each other.
-// A change of the names counts as one of the object that is named.
+// Summarize sums up the changes of a version: one Summary for each run of changes of one kind to
+// one object. A change of the catalog counts as a change of the named object.
 func Summarize(ops []byte) (list []Summary, err error) {
 	key, value := OwnTypes()
 	own := entry.NewShape(key, value, 0)
@@ -78,7 +78,7 @@ func Summarize(ops []byte) (list []Summary, err error) {
 	return list, nil
 }
 
-// nameOf returns the name and the object of an entry of the names.
+// nameOf returns the name, and the index of the object, in an entry of the catalog.
 func nameOf(own *entry.Shape, h format.OpHead, payload []byte) (name string, object uint64, err error) {
 	buf := make([]uint64, len(payload)/8+1)
 	p := unsafe.Pointer(unsafe.SliceData(buf))

@@ -14,25 +14,26 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A Change is one change of a version, as people read it.
+// A Change is one change of a version, for people to read.
 type Change struct {
 	Summary
-	Collection string // name that leads to the object, if one is known
-	Key, Value []byte // as JSON; nil: there is none, or it cannot be told. The key of an element is its index; of a truncation, how many are left
-	Bytes      int    // of the payload
-	Known      bool   // the types of the object are known; else key and value cannot be told
+	Collection string // name of the object, if known
+	Key, Value []byte // as JSON; nil if there is none or it cannot be shown. The key of an element is its index, that of a truncation how many are left
+	Bytes      int    // size of the payload
+	Known      bool   // the types of the object are known; otherwise key and value cannot be shown
 }
 
-// A Teller tells changes one by one, with keys and values. It knows the types of objects that changes
-// before have made, and asks Find for those of others. It believes nothing that changes say: what
-// does not fit the types is told without key and value. It remembers a little of each object
-// that changes have named, and what it writes of a change is bounded by its size (layout.Type.AppendJSON).
+// A Teller shows changes one by one, with keys and values. It learns the types of objects from the
+// changes that made them, and asks Find for those of others. It trusts no change: if the bytes do
+// not fit the types, it shows the change without key and value. It remembers a little about each
+// object that changes have named, and what it writes about a change is bounded by the size of the
+// change (layout.Type.AppendJSON).
 type Teller struct {
-	Find func() bool // looks for what the next changes need, and calls Learn; false, or nil: nobody knows
+	Find func() bool // finds what the next changes need, and calls Learn; false, or a nil Find: it is unknown
 
 	own   *entry.Shape
 	types map[uint64]*layout.Type
-	known map[uint64]Layout // the zero Layout: it was looked for
+	known map[uint64]Layout // the zero Layout: Find did not know it
 	names map[uint64]string
 }
 
@@ -42,14 +43,14 @@ func NewTeller() *Teller {
 	return &Teller{own: entry.NewShape(key, value, 0), types: map[uint64]*layout.Type{}, known: map[uint64]Layout{}, names: map[uint64]string{}}
 }
 
-// Name says which name leads to an object, unless changes have said one.
+// Name tells the Teller the name of an object, unless changes have given it one.
 func (t *Teller) Name(index uint64, name string) {
 	if _, ok := t.names[index]; !ok {
 		t.names[index] = name
 	}
 }
 
-// Learn says which layout an object has, or which type it is, unless that is known.
+// Learn tells the Teller the layout of an object, or the type that it is, unless known.
 func (t *Teller) Learn(index uint64, l Layout, typ *layout.Type) {
 	if !t.knows(index) {
 		t.known[index] = l
@@ -65,7 +66,7 @@ func (t *Teller) knows(index uint64) bool {
 	return l.Shape != nil || l.Cell != nil
 }
 
-// Backup learns from a backup what its objects are.
+// Backup learns the layouts of objects from a backup.
 func (t *Teller) Backup(r io.Reader) error {
 	b, err := backup.NewReader(r)
 	if err != nil {
@@ -85,8 +86,8 @@ func (t *Teller) Backup(r io.Reader) error {
 	}
 }
 
-// Needed calls made with each object that changes make, and needs with each whose contents they change, and
-// with each descriptor of what they make.
+// Needed calls made with each object that changes make. It calls needs with each object whose
+// contents they change, and with each descriptor of an object that they make.
 func Needed(ops []byte, made, needs func(index uint64)) error {
 	return eachOp(ops, func(h format.OpHead, _ []byte) error {
 		index := format.ObjectOf(h.What)
@@ -122,7 +123,7 @@ func eachOp(ops []byte, fn func(h format.OpHead, payload []byte) error) error {
 	return nil
 }
 
-// Tell calls yield with each change, until that returns false.
+// Tell calls yield with each change, until yield returns false.
 func (t *Teller) Tell(ops []byte, yield func(c *Change) bool) error {
 	err := eachOp(ops, func(h format.OpHead, payload []byte) error {
 		if err := t.learn(h, payload); err != nil {
@@ -143,7 +144,7 @@ func (t *Teller) Tell(ops []byte, yield func(c *Change) bool) error {
 	return err
 }
 
-// learn learns what a change says of types and names.
+// learn learns types and names from a change.
 func (t *Teller) learn(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
 	switch op := format.OpKindOf(h.What); op {
@@ -185,14 +186,14 @@ func (t *Teller) learn(h format.OpHead, payload []byte) error {
 	return nil
 }
 
-// find looks for what is not known.
+// find calls Find, and forgets it once it has reported false.
 func (t *Teller) find() {
 	if t.Find != nil && !t.Find() {
 		t.Find = nil
 	}
 }
 
-// typeOf returns the type of a descriptor; nil if nobody knows it.
+// typeOf returns the type in a descriptor; nil if unknown.
 func (t *Teller) typeOf(index uint64) *layout.Type {
 	if _, seen := t.types[index]; !seen {
 		t.types[index] = nil
@@ -201,7 +202,7 @@ func (t *Teller) typeOf(index uint64) *layout.Type {
 	return t.types[index]
 }
 
-// layoutOf returns the layout of an object; ok is false if nobody knows it.
+// layoutOf returns the layout of an object; ok is false if it is unknown.
 func (t *Teller) layoutOf(index uint64) (l Layout, ok bool) {
 	if _, seen := t.known[index]; !seen {
 		t.known[index] = Layout{}
@@ -210,7 +211,7 @@ func (t *Teller) layoutOf(index uint64) (l Layout, ok bool) {
 	return t.known[index], t.knows(index)
 }
 
-// change tells one change.
+// change returns one change for people.
 func (t *Teller) change(h format.OpHead, payload []byte) (c *Change, err error) {
 	index := format.ObjectOf(h.What)
 	c = &Change{Summary: Summary{Object: index, Op: format.OpKindOf(h.What), Count: 1}, Bytes: len(payload)}
@@ -264,7 +265,7 @@ func (t *Teller) change(h format.OpHead, payload []byte) (c *Change, err error) 
 	return c, nil
 }
 
-// text returns a key or a value as JSON; nil if it is not what its type says.
+// text returns a key or a value as JSON; nil if its bytes do not fit its type.
 func text(t *layout.Type, p unsafe.Pointer, b layout.Bounds) []byte {
 	j, err := t.AppendJSON(nil, p, b)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// valueKind are single values, which references lead to.
+// valueKind is the kind of single values, to which references refer.
 type valueKind struct{ Plain }
 
 var aboutValue = About{Kind: format.KindValue, Handle: layout.Ref, Name: "ref", Called: "ref", Types: 1, Whole: true,
@@ -52,7 +52,7 @@ func (valueKind) Compare(was, now Version, l Layout) (*Comparison, error) {
 func (valueKind) Check(c Checker, o At, p unsafe.Pointer) error {
 	index, ok := format.ValueType((*format.ValueObject)(p).Type)
 	if !ok {
-		c.Find(o.Addr, "a value that does not say its type")
+		c.Find(o.Addr, "a value that does not name its type")
 		return nil
 	}
 	c.Count(1)
@@ -67,14 +67,14 @@ func (valueKind) Nodes() []Node {
 		}
 		index, ok := format.ValueType(b.Word(0))
 		if !ok {
-			return Held{}, s.Damage(b.Addr, "a value that does not say its type")
+			return Held{}, s.Damage(b.Addr, "a value that does not name its type")
 		}
 		t, err := s.Type(b, index, of)
 		return Held{Type: t, At: uintptr(format.ValueObjectSize)}, err
 	}}}
 }
 
-// Dump implements Kind: that there is a value, and then what it is.
+// Dump implements Kind: it emits first that the value exists, and in a later pass its contents.
 func (valueKind) Dump(t Emitter, a format.Addr) error {
 	payload, h := t.Payload(a)
 	if len(payload) < format.ValueObjectSize {
@@ -111,7 +111,7 @@ func (k valueKind) Make(s Types, h format.OpHead, _ []byte) (Told, error) {
 
 // CheckChange implements Kind.
 func (valueKind) CheckChange(t *Told, h format.OpHead, payload []byte, copied Copy) (unsafe.Pointer, layout.Bounds, error) {
-	p, bounds, err := judgeCell(t, h, payload, copied)
+	p, bounds, err := relocateCell(t, h, payload, copied)
 	if err == nil && p != nil {
 		err = CheckValue(*(*uint64)(p), t.Type)
 	}

@@ -2,8 +2,8 @@ package object
 
 import "github.com/everheap/everheap/internal/format"
 
-// vectorNode are the nodes of radix vectors: links to nodes, or, in the last level,
-// addresses: of the elements of a list, or of objects, whose headers say what they are.
+// vectorNode is a node of a radix vector. It has links to nodes or, in the last level, addresses:
+// of the elements of a list, or of objects, whose headers have their kinds.
 var vectorNode = Node{Kind: format.KindTable, Refer: func(s Walker, b *Block, of Owner, fn Refer) error {
 	levels, bits := of.Link.VectorLevels(), of.Link.VectorBits()
 	if bits == 0 || bits > format.FanBits || len(b.Payload) < 8<<bits {
@@ -32,7 +32,7 @@ var vectorNode = Node{Kind: format.KindTable, Refer: func(s Walker, b *Block, of
 	return nil
 }}
 
-// ReferVector calls fn for the link of a radix vector at an offset, if it is not nil.
+// ReferVector calls fn for the link of a radix vector at an offset, unless the link is nil.
 func ReferVector(s Walker, b *Block, at int, of Owner, fn Refer) error {
 	of.Link = format.Link(b.Word(at))
 	if of.Link == 0 {

@@ -19,12 +19,12 @@ type recastList struct {
 	was        format.ListObject
 	from, to   *entry.Cell
 	value      *layout.Converter
-	root       format.Link // of the new vector
-	placed     uint64      // elements in it
-	run        []uint64    // the next ones
+	root       format.Link // root of the new vector
+	placed     uint64      // how many elements it has
+	run        []uint64    // the next elements
 }
 
-// recastList recasts a list, in the same way as a map is recast.
+// recastList recasts a list as recastMap recasts a map.
 func (c *recast) recastList(t task) error {
 	p := t.conversion
 	object, err := c.payload(t.index, format.KindList)
@@ -35,11 +35,11 @@ func (c *recast) recastList(t task) error {
 		from: entry.NewItem(p.value.From, nil), to: entry.NewItem(p.value.To, c.ed.Store().CheckHandle)}
 	switch {
 	case !p.same():
-		_, l.value = p.convert()
+		_, l.value = p.keyAndValue()
 		if err = l.all(l.convert); err == nil {
 			err = l.place()
 		}
-		runtime.KeepAlive(p) // its converter owns what is stored
+		runtime.KeepAlive(p) // the stored form is in memory of its converter
 	case p.affectsAny():
 		err = l.all(func(_ uint64, item unsafe.Pointer) error { return l.visit(item) })
 	}
@@ -89,12 +89,12 @@ func (l *recastList) all(each func(i uint64, item unsafe.Pointer) error) error {
 	return err
 }
 
-// visit follows the handles of an element that has its new form.
+// visit follows the handles of an element in its new form.
 func (l *recastList) visit(item unsafe.Pointer) error {
 	return l.follow(l.conversion, l.to.Type, l.to.ValueOf(item), entry.Bounds(&l.r, item))
 }
 
-// convert stores what becomes of an element.
+// convert stores the new form of an element.
 func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 	value, err := l.value.Convert(l.from.ValueOf(item), entry.Bounds(&l.r, item))
 	if err != nil {
@@ -120,7 +120,7 @@ func (l *recastList) convert(i uint64, item unsafe.Pointer) error {
 	return l.visit(made)
 }
 
-// place puts the elements that were converted into the new vector.
+// place adds the converted elements to the new vector.
 func (l *recastList) place() (err error) {
 	if len(l.run) > 0 {
 		l.root, err = vector.SetRun(l.ed.Write, l.root, l.placed, l.run)
@@ -130,8 +130,7 @@ func (l *recastList) place() (err error) {
 	return err
 }
 
-// recastValue recasts the object of a reference. Its type stands in its block, so it
-// is written anew in any case.
+// recastValue recasts a single value. It always writes a new block, since the block names its type.
 func (c *recast) recastValue(t task) error {
 	p := t.conversion
 	from, to := entry.NewValue(p.value.From, nil), entry.NewValue(p.value.To, c.ed.Store().CheckHandle)
@@ -143,7 +142,7 @@ func (c *recast) recastValue(t task) error {
 	if err != nil {
 		return err
 	}
-	_, x := p.convert()
+	_, x := p.keyAndValue()
 	value, err := x.Convert(from.ValueOf(object), entry.Bounds(&c.r, object))
 	if err != nil {
 		return fmt.Errorf("converting the value %d: %w", t.index, err)

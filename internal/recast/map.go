@@ -22,12 +22,12 @@ type recastMap struct {
 	from, to   *entry.Shape
 	key        *layout.Converter
 	value      *layout.Converter
-	root       format.Link // of the new tree
+	root       format.Link // root of the new tree
 }
 
-// recastMap recasts a map. If its entries stay as they are, only its descriptors
-// change. Else a new tree is built beside the old one, which is then given up: so
-// until the old version is let go there is room for both.
+// recastMap recasts a map. If its entries stay the same, only its descriptors change. Otherwise
+// recastMap builds a new tree beside the old one, and then frees the old one: so the space needs
+// room for both until the old version is released.
 func (c *recast) recastMap(t task) error {
 	p := t.conversion
 	was, err := c.payload(t.index, p.kind)
@@ -38,9 +38,9 @@ func (c *recast) recastMap(t task) error {
 		from: c.ed.Store().Shape(p.key.From, p.value.From), to: c.ed.Store().Shape(p.key.To, p.value.To)}
 	switch {
 	case !p.same():
-		m.key, m.value = p.convert()
+		m.key, m.value = p.keyAndValue()
 		err = m.all(m.convert)
-		runtime.KeepAlive(p) // its converters own what is stored
+		runtime.KeepAlive(p) // the stored forms are in memory of its converters
 	case p.affectsAny():
 		err = m.all(m.visit)
 	}
@@ -74,7 +74,7 @@ func (c *recast) recastMap(t task) error {
 	})
 }
 
-// all calls each with every entry, and fails if there are not as many as the map says.
+// all calls each with every entry, and fails if there are not as many as the map counts.
 func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
 	return object.Of(m.conversion.kind).Holders(&m.r, m.index, unsafe.Pointer(&m.was), object.Layout{Shape: m.from}, func(e unsafe.Pointer) error {
 		err := each(e)
@@ -83,7 +83,7 @@ func (m *recastMap) all(each func(entry unsafe.Pointer) error) error {
 	})
 }
 
-// visit follows the handles of an entry that has its new form.
+// visit follows the handles of an entry in its new form.
 func (m *recastMap) visit(e unsafe.Pointer) error {
 	bounds := entry.Bounds(&m.r, e)
 	if err := m.follow(m.conversion, m.to.Key, m.to.KeyOf(e), bounds); err != nil {
@@ -92,7 +92,7 @@ func (m *recastMap) visit(e unsafe.Pointer) error {
 	return m.follow(m.conversion, m.to.Value, m.to.ValueOf(e), bounds)
 }
 
-// convert stores what becomes of an entry.
+// convert stores the new form of an entry.
 func (m *recastMap) convert(e unsafe.Pointer) error {
 	bounds := entry.Bounds(&m.r, e)
 	key, err := m.key.Convert(m.from.KeyOf(e), bounds)
@@ -128,7 +128,7 @@ func (m *recastMap) convert(e unsafe.Pointer) error {
 	return m.visit(made)
 }
 
-// twice is the error for an entry whose new key is there already.
+// twice is the error for an entry whose new key exists already.
 func (m *recastMap) twice(e unsafe.Pointer) error {
 	if m.conversion.key.Same() {
 		return &format.DamageError{File: "heap", What: "a map has the key " + m.name(e) + " twice"}
@@ -137,7 +137,7 @@ func (m *recastMap) twice(e unsafe.Pointer) error {
 		"  the key " + m.name(e) + " and another one would become equal; drop one of them, or tell them apart by Migrate"}}
 }
 
-// name returns the key of an entry for people.
+// name returns the key of an entry for messages.
 func (m *recastMap) name(e unsafe.Pointer) string {
 	const most = 100
 	b, err := m.from.Key.AppendJSON(nil, m.from.KeyOf(e), entry.Bounds(&m.r, e))

@@ -2,17 +2,17 @@ package recast
 
 import "github.com/everheap/everheap/internal/layout"
 
-// metObjects are the objects that were met, and the type of the handle that led to
-// each first. There may be very many.
+// metObjects has the objects that were met, and the type of the handle by which each was met first.
+// There may be very many.
 type metObjects struct {
 	pages map[uint64]*metPage
 	types []*layout.Type
-	last  map[*layout.Type]uint32 // places in types, plus 1
+	last  map[*layout.Type]uint32 // index in types, plus 1
 }
 
 type metPage [512]uint32
 
-// find returns the type of the handle by which an object was met; nil: it was not.
+// find returns the type of the handle by which an object was met; nil if it was not.
 func (m *metObjects) find(index uint64) *layout.Type {
 	page := m.pages[index/uint64(len(metPage{}))]
 	if page == nil || page[index%uint64(len(page))] == 0 {

@@ -1,32 +1,32 @@
-// Package recast changes the stored types of objects to those of a program. A recast is
-// the change of the types of an object, and of all objects that it reaches by handles whose
-// types change with it: what a value's type says about the objects that its handles refer
-// to has to be true. It is part of one transaction, which the journal does not tell
-// (heap.Txn.Unlist): it knows the changes of entries, not of types.
+// Package recast changes the stored types of objects to those of a program. A recast changes the
+// types of an object, and of all objects that it reaches by handles whose types change with it: a
+// handle's type in a value must agree with the types of the object that it refers to. A recast is a
+// part of one transaction. The journal cannot record that transaction (heap.Txn.Unlist), since it
+// records changes of entries and not of types.
 //
-// What becomes of a type is a conversion, which layout.Conversion carries out value by value. The tree
-// or vector of an object whose contents change is built anew beside the old one.
+// A conversion turns values of one type into values of another: layout.Conversion does so value by
+// value. If the contents of an object change, its new tree or vector is built beside the old one.
 //
 // Invariants:
 //
-//	R1  An object's types and its contents change in one transaction, so in every
-//	    version they agree; and a program's types are compared with the object's of
-//	    the version that it sees, in every operation (edit.Map.fits, edit.typed.fits). So a
-//	    program with other types gets an error and never a wrong value, whenever it
-//	    has opened the object. Descriptors never change: a comparison that was made
-//	    stays right. One with a descriptor of a transaction that may abort yet is
-//	    remembered by that transaction alone.
-//	R2  What a handle in a value of an object refers to has the types that the
-//	    object's types say, or others that it got since, by way of another object:
-//	    then it is an error to use the handle. So from an object that has the
-//	    program's types already there is nothing to be reached.
-//	R3  Each object is changed once, to one type: who comes by other handles, with
-//	    another type in mind, gets an error, and nothing has changed.
-//	R4  Everything that is converted is verified before, checksums included: else
-//	    damage would get a sound checksum.
-//	R5  While a recast runs, handles that are stored are not judged (edit.Editor.CheckHandle):
-//	    the object may not have its new types yet. Those that can be wrong are
-//	    followed, and so all of them are right when it ends.
+//	R1  One transaction changes an object's types and its contents, so they agree in every
+//	    version; and every operation of a program compares the program's types with the object's
+//	    types in the version that it sees (edit.Map.fits, edit.typed.fits). So a program with
+//	    other types gets an error and never a wrong value, whenever it opened the object.
+//	    Descriptors never change, so the outcome of a comparison stays right. If a descriptor was
+//	    stored by a transaction that may still abort, only that transaction remembers the
+//	    comparison.
+//	R2  A handle in a value of an object refers to an object that has the types that the handle's
+//	    type says; or to one that has got other types since, through another object, and then
+//	    using the handle is an error. So a recast has nothing to do below an object that already
+//	    has the program's types.
+//	R3  A recast changes each object once, to one pair of types: if other handles with another
+//	    type reach the object, the recast fails, and nothing has changed.
+//	R4  The recast verifies everything that it converts, including checksums: otherwise it would
+//	    give damage a valid checksum.
+//	R5  While a recast runs, handles may be stored without a check (edit.Editor.CheckHandle),
+//	    since their objects may not have their new types yet. The recast follows every handle
+//	    whose type may be wrong, so all are right when it ends.
 //
 // Start reading at ChangeTypes.
 package recast
@@ -47,30 +47,30 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// TypeChange says which changes of its types a program accepts when it opens an
-// object, and how.
+// TypeChange says which changes of types a program accepts when it opens an object, and how to
+// convert values.
 type TypeChange struct {
 	Evolve   bool
 	Steps    []*layout.Step
-	Progress func(done, total int) // nil: nobody wants to know
+	Progress func(done, total int) // may be nil
 }
 
 const (
 	progressInterval = 100 * time.Millisecond
-	maxListed        = 1 << 18 // entries whose blocks are freed one by one, and not left to a sweep
+	maxListed        = 1 << 18 // the blocks of more entries are left to a sweep, and not freed one by one
 )
 
 // recast is a recast in progress.
 type recast struct {
 	ed          *edit.Editor
 	how         *TypeChange
-	r           heap.Reader // of what is converted (R4)
+	r           heap.Reader // reads what is converted (R4)
 	conversions map[conversionOf]*conversion
 	met         metObjects
-	todo        []task // what was met last is done first
-	done        uint64 // entries
-	total       uint64 // of the objects that were met so far
-	values      uint64 // single values that were recast
+	todo        []task // the object that was met last is recast first
+	done        uint64 // entries converted
+	total       uint64 // entries of the objects that were met so far
+	values      uint64 // how many single values were recast
 	reported    time.Time
 	indexed     []uint64 // maps with indexes whose types have changed
 }
@@ -81,8 +81,8 @@ type task struct {
 	conversion *conversion
 }
 
-// ChangeTypes gives the object with a name the types of a program, if they are others
-// and how allows it: handle is the type of its handles.
+// ChangeTypes gives the object with a name the types of a program, if its types differ and how
+// accepts the change. handle is the type of the program's handles for the object.
 func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeChange) error {
 	if err := ed.Err(); err != nil {
 		return err
@@ -111,7 +111,7 @@ func ChangeTypes(ed *edit.Editor, name string, handle *layout.Type, how *TypeCha
 	return nil
 }
 
-// nameType enters the name of an object into an error about its types.
+// nameType adds the name of an object to an error about its types.
 func nameType(err error, name string) error {
 	if e := (*failure.TypeError)(nil); errors.As(err, &e) && e.Name == "" {
 		e.Name = name
@@ -119,7 +119,7 @@ func nameType(err error, name string) error {
 	return err
 }
 
-// run does what is to be done, and what turns out to be on the way.
+// run recasts the objects in todo, and those that it meets on the way.
 func (c *recast) run() error {
 	c.ed.Write.Unlist()
 	c.ed.BeginRecast()
@@ -141,10 +141,11 @@ func (c *recast) run() error {
 	return nil
 }
 
-// recastsOf gives an object other types, by kind. One that is not there has no types.
+// recastsOf has, by kind, the function that gives an object other types. A kind without one has no
+// types.
 var recastsOf map[format.Kind]func(c *recast, t task) error
 
-func init() { // what is in it uses it
+func init() { // its functions use it
 	recastsOf = map[format.Kind]func(c *recast, t task) error{
 		format.KindMap: (*recast).recastMap, format.KindSorted: (*recast).recastMap,
 		format.KindList: (*recast).recastList, format.KindValue: (*recast).recastValue,
@@ -164,13 +165,13 @@ func (c *recast) payload(index uint64, kind format.Kind) (unsafe.Pointer, error)
 	return table.Object(&c.r, format.Link(c.ed.State.Table), index, kind)
 }
 
-// reach enters an object that a handle leads to, unless it was met before; from is
-// the conversion of the object that has the handle. A handle that leads nowhere is left
-// alone, since to use it is an error anyway; but a program must not make such values.
+// reach adds the object that a handle refers to, unless it was met before. from is the conversion
+// of the object that has the handle. A dangling handle is left alone, since using it is an error
+// anyway; but a function of the program must not make one.
 func (c *recast) reach(from *conversion, handle *layout.Type, id format.ID) error {
 	index := id.Index()
 	if id.Tag() != c.ed.Tag() {
-		return c.nowhere(from, handle, id)
+		return c.dangling(from, handle, id)
 	}
 	if met := c.met.find(index); met != nil {
 		if met != handle && !layout.Same(met, handle) { // R3
@@ -183,14 +184,14 @@ func (c *recast) reach(from *conversion, handle *layout.Type, id format.ID) erro
 	kind := object.OfHandle(handle.Kind())
 	payload, err := c.payload(index, kind)
 	if errors.Is(err, table.ErrNoObject) {
-		return c.nowhere(from, handle, id)
+		return c.dangling(from, handle, id)
 	}
 	if err != nil {
 		return c.ed.ObjectError(id, err)
 	}
 	key, value, count := object.Contents(kind, payload)
-	if value == 0 { // one of the space itself
-		return c.nowhere(from, handle, id)
+	if value == 0 { // it is one of the space's own
+		return c.dangling(from, handle, id)
 	}
 	c.met.add(index, handle)
 	p, err := c.conversion(conversionOf{key, value, handle})
@@ -200,7 +201,7 @@ func (c *recast) reach(from *conversion, handle *layout.Type, id format.ID) erro
 	if !p.possible(c.how.Evolve) {
 		e := p.err(c.how)
 		if from != nil {
-			e.Lines = append([]string{fmt.Sprintf("  its handles lead to the %s %016x:", object.Called(kind), uint64(id))}, e.Lines...)
+			e.Lines = append([]string{fmt.Sprintf("  its handles refer to the %s %016x:", object.Called(kind), uint64(id))}, e.Lines...)
 		}
 		return e
 	}
@@ -211,16 +212,16 @@ func (c *recast) reach(from *conversion, handle *layout.Type, id format.ID) erro
 	return nil
 }
 
-// nowhere is what to do about a handle that leads to no object.
-func (c *recast) nowhere(from *conversion, handle *layout.Type, id format.ID) error {
+// dangling returns the error for a dangling handle; nil if the program has not made it.
+func (c *recast) dangling(from *conversion, handle *layout.Type, id format.ID) error {
 	if from == nil || !from.made() {
 		return nil
 	}
 	return fmt.Errorf("%w: the %s %016x in a value that Migrate has made refers to an object that does not exist", failure.ErrDangling, handle, uint64(id))
 }
 
-// follow enters the objects that the handles in a value lead to, those of the types
-// that can have changed. bounds are those of the block that the value lies in.
+// follow adds the objects that the handles in a value refer to, if their types can have changed.
+// bounds are those of the block with the value.
 func (c *recast) follow(p *conversion, typ *layout.Type, value unsafe.Pointer, bounds layout.Bounds) error {
 	return typ.Judge(value, bounds, func(handle *layout.Type, id uint64) error {
 		if !p.affects(handle) {
@@ -230,9 +231,9 @@ func (c *recast) follow(p *conversion, typ *layout.Type, value unsafe.Pointer, b
 	})
 }
 
-// giveUp frees the blocks of a structure of n entries, which was walked as a whole
-// before: walk calls its argument with each. What this transaction may use again at
-// once is freed after the walk.
+// giveUp frees the blocks of a structure of n entries, all of which were read before. walk calls
+// its argument with each block. Blocks that this transaction may allocate again at once are freed
+// after the walk.
 func (c *recast) giveUp(n uint64, walk func(free func(a format.Addr)) error) error {
 	t := c.ed.Write
 	free := t.Free
@@ -253,7 +254,7 @@ func (c *recast) giveUp(n uint64, walk func(free func(a format.Addr)) error) err
 	return err
 }
 
-// step counts an entry that is done.
+// step counts a converted entry.
 func (c *recast) step() {
 	c.done++
 	if c.how.Progress != nil && c.done%256 == 0 && time.Since(c.reported) >= progressInterval {
@@ -262,7 +263,7 @@ func (c *recast) step() {
 	}
 }
 
-// report tells the program how far it is.
+// report calls Progress.
 func (c *recast) report() {
 	if c.how.Progress != nil && c.total > 0 {
 		c.how.Progress(int(c.done), int(c.total))

@@ -7,13 +7,13 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// The types of each kind of object that has some can be changed.
+// The types of every kind of object that has types can be changed.
 func TestKinds_CanBeRecast(t *testing.T) {
 	for number := range 256 {
 		kind := format.Kind(number)
 		k := object.Of(kind)
 		if typed := k != nil && k.About().Types > 0; typed != (recastsOf[kind] != nil) {
-			t.Errorf("a %s has types, and nobody changes them; or it has none", kind)
+			t.Errorf("a %s has types and no recast, or the reverse", kind)
 		}
 	}
 }

@@ -7,17 +7,18 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A copy of the space on another machine says which version is durable there. Who speaks for the
-// copies notes it here, for all processes: some have commits that wait for copies. Nothing of it
-// outlives the live file: copies say it again.
+// A copy of the space on another machine says which version it durably has. The process that talks
+// to the copies notes it here, for all processes, some of which have commits that wait for copies.
+// These notes end with the live file: copies say it again.
 
-// copyAt returns a slot for a copy.
+// copyAt returns the slot of a copy.
 func copyAt(v *live.Live, i int) slot {
 	w := &v.Words().Copies[i]
 	return slot{&w.Maker, &w.Position, &w.Name}
 }
 
-// Acknowledge notes that a copy has a version; ok is false if there is no slot for one more copy.
+// Acknowledge notes that a copy has a version; ok is false if there is no free slot for another
+// copy.
 func Acknowledge(v *live.Live, name string, version format.Version) (ok bool) {
 	if ok = note(v, name, version); ok {
 		v.Assure() // L16
@@ -26,7 +27,7 @@ func Acknowledge(v *live.Live, name string, version format.Version) (ok bool) {
 	return ok
 }
 
-// note enters what a copy says into its slot, a new one if it has none.
+// note enters the version of a copy into its slot, or into a new one if it has none.
 func note(v *live.Live, name string, version format.Version) (ok bool) {
 	for i := range v.Words().Copies {
 		s := copyAt(v, i)
@@ -44,7 +45,8 @@ func note(v *live.Live, name string, version format.Version) (ok bool) {
 	return false
 }
 
-// Forget forgets what copies and the leader have said: the versions are of another history from now on.
+// Forget forgets the versions that the copies and the leader have named: they belong to another
+// history than the space from now on.
 func Forget(v *live.Live) {
 	v.Words().LeaderKnown.Store(0)
 	v.Words().LeaderHeard.Store(0)
@@ -56,7 +58,7 @@ func Forget(v *live.Live) {
 	}
 }
 
-// Copies returns the newest version that each copy has said to have.
+// Copies returns the newest version that each copy has acknowledged.
 func Copies(v *live.Live) map[string]format.Version {
 	copies := map[string]format.Version{}
 	for i := range v.Words().Copies {
@@ -64,13 +66,14 @@ func Copies(v *live.Live) map[string]format.Version {
 		serial, at := s.read()
 		name := nameIn(s.name)
 		if now, there := s.read(); at != 0 && there != 0 && now == serial {
-			copies[name] = max(copies[name], at) // two processes may have noted the first one at once
+			copies[name] = max(copies[name], at) // two processes may have made a slot for it at once
 		}
 	}
 	return copies
 }
 
-// AwaitCopies returns how many copies have a version; or waits for a while if they are fewer than n.
+// AwaitCopies returns how many copies have a version; if fewer than n do, it first waits for at
+// most the given time.
 func AwaitCopies(v *live.Live, version format.Version, n int, most time.Duration) (have int) {
 	seen := v.Words().CopiesFutex.Load()
 	for _, at := range Copies(v) {

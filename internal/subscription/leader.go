@@ -7,17 +7,18 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Who brings the frames of its leader to a replica notes here what the leader has, for the statistics of all
-// processes. Nothing rests on it, and nothing of it outlives the live file.
+// The process that brings frames from the leader to a replica notes here what the leader has, for
+// the statistics of all processes. Nothing else relies on it, and it ends with the live file.
 
-// Leader is what is known in a replica of its leader. Times are by the leader's clock.
+// Leader is what a replica knows of its leader. Times are by the leader's clock.
 type Leader struct {
-	Known  format.Version // its newest version, as it has said last
-	Heard  time.Time      // when it has said so; zero: never
-	Caught time.Time      // when it has said last what the replica had; zero: never
+	Known  format.Version // the leader's newest version, at its last message
+	Heard  time.Time      // time of its last message; zero: none yet
+	Caught time.Time      // time of its last message at which the replica lacked nothing; zero: none yet
 }
 
-// Hear notes which version was the leader's newest at a time, while the replica has another one.
+// Hear notes that the leader's newest version at a time was newest, while the replica had the
+// version applied.
 func Hear(v *live.Live, newest format.Version, at time.Time, applied format.Version) {
 	w, nano := v.Words(), uint64(at.UnixNano())
 	if newest <= applied {
@@ -41,8 +42,9 @@ func timeOf(nano uint64) time.Time {
 	return time.Unix(0, int64(nano))
 }
 
-// Behind returns how many versions a replica lacks that the leader has, and for how long at most it has lacked
-// one: since it had everything, or since what it has was committed, if that is later.
+// Behind returns how many versions of the leader a replica lacks, and for how long at most it has
+// lacked one: since it last had everything, or since its own version was committed, if that is
+// later.
 func (l *Leader) Behind(applied format.Version, committed time.Time) (versions uint64, lag time.Duration) {
 	if l.Known <= applied {
 		return 0, 0

@@ -9,12 +9,12 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A slot has a name and a version, and is free while the version is 0. One word has the version,
-// and the number of times that the slot was taken: a compare-and-swap of that word makes what is
-// in the slot, changes it and ends it. So whoever was suspended and goes on late, with what is
-// not there any more, changes nothing, whatever has taken the slot since.
+// A slot has a name and a version, and is free while the version is 0. One word has the version
+// together with a serial number, how many times the slot was taken. A compare-and-swap of that word
+// takes the slot, changes its version and frees it. So a process that was suspended, and continues
+// with an occupant that is gone, changes nothing, whatever has taken the slot since.
 type slot struct {
-	maker    *atomic.Uint64 // who fills it while it is free
+	maker    *atomic.Uint64 // the process that is filling it while it is free
 	position *atomic.Uint64
 	name     *nameWords
 }
@@ -23,19 +23,19 @@ type nameWords = [format.MaxSubscriptionName / 8]atomic.Uint64
 
 const serialShift = 48
 
-// read returns what is in the slot; version is 0 if it is free.
+// read returns the serial number and the version of the slot; the version is 0 if it is free.
 func (s slot) read() (serial uint64, version format.Version) {
 	position := s.position.Load()
 	return position >> serialShift, format.Version(position & format.AddrMask)
 }
 
-// swap changes the version of what was there with the number; 0 frees the slot.
+// swap changes the version of the occupant with the serial number; 0 frees the slot.
 func (s slot) swap(serial uint64, old, version format.Version) bool {
 	return s.position.CompareAndSwap(serial<<serialShift|uint64(old), serial<<serialShift|uint64(version))
 }
 
-// take fills the slot, if it is free and nobody else fills it: fill sets what there is besides.
-// A process that dies in it leaves a slot that is free still.
+// take fills the slot, if it is free and no other process is filling it; fill sets the other words.
+// A process that dies in take leaves the slot free.
 func (s slot) take(v *live.Live, name string, version format.Version, fill func()) (serial uint64, ok bool) {
 	by, me := s.maker.Load(), uint64(v.Incarnation())
 	if _, at := s.read(); at != 0 || by != 0 && v.Alive(format.Incarnation(by)) || !s.maker.CompareAndSwap(by, me) {
@@ -43,7 +43,7 @@ func (s slot) take(v *live.Live, name string, version format.Version, fill func(
 	}
 	defer s.maker.CompareAndSwap(me, 0)
 	serial, at := s.read()
-	if at != 0 { // taken since the look
+	if at != 0 { // it was taken since the look
 		return 0, false
 	}
 	putName(s.name, name)
@@ -53,7 +53,7 @@ func (s slot) take(v *live.Live, name string, version format.Version, fill func(
 	return next, true
 }
 
-// end frees the slot of what has the number.
+// end frees the slot if its occupant has the serial number.
 func (s slot) end(serial uint64) {
 	for {
 		now, at := s.read()
@@ -63,7 +63,7 @@ func (s slot) end(serial uint64) {
 	}
 }
 
-// nameIn returns the name in some words.
+// nameIn returns the name in words.
 func nameIn(words *nameWords) string {
 	b := make([]byte, 0, format.MaxSubscriptionName)
 	for i := range words {
@@ -72,7 +72,7 @@ func nameIn(words *nameWords) string {
 	return strings.TrimRight(string(b), "\x00")
 }
 
-// putName puts a name into some words.
+// putName puts a name into words.
 func putName(words *nameWords, name string) {
 	var b [format.MaxSubscriptionName]byte
 	copy(b[:], name)

@@ -1,5 +1,6 @@
-// Package subscription has the words by which processes know of the subscriptions to all changes
-// of a space, and of what its copies and its leader have said. What they are for is told by package changes.
+// Package subscription has the words of live that tell all processes of the subscriptions to the
+// changes of a space, and of what its copies and its leader have said. Package changes says what
+// they are for.
 //
 // Start reading at slot, Make and Acknowledge.
 package subscription
@@ -9,31 +10,30 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Subscriptions keep segments of the journal for who reads it later (CH1 and CH2 of package
-// changes).
+// Subscriptions keep segments of the journal for later readers (CH1 and CH2 of package changes).
 
-// A Slot names a subscription in its slot.
+// A Slot identifies a subscription in its slot.
 type Slot struct {
 	slot   int
 	serial uint64
 }
 
-// Info is what live knows of a subscription.
+// Info is what live has about a subscription.
 type Info struct {
 	Slot
 	Name    string
-	Version format.Version   // all versions after it are kept; live.LostVersion: none is
-	Limit   format.ByteCount // that may be kept for it
+	Version format.Version   // all later versions are kept; live.LostVersion: none
+	Limit   format.ByteCount // how much may be kept for it
 }
 
-// at returns a slot for a subscription.
+// at returns the slot of a subscription.
 func at(v *live.Live, i int) slot {
 	w := &v.Words().Subscriptions[i]
 	return slot{&w.Maker, &w.Position, &w.Name}
 }
 
-// Make takes a slot for a subscription that needs everything after a version, which is not
-// newer than the newest one. ok is false if there is no free slot.
+// Make takes a slot for a subscription that needs all versions after the given one, which is not
+// newer than the newest. ok is false if no slot is free.
 func Make(v *live.Live, name string, version format.Version, limit format.ByteCount) (s Slot, ok bool) {
 	for i := range v.Words().Subscriptions {
 		serial, ok := at(v, i).take(v, name, version, func() { v.Words().Subscriptions[i].Limit.Store(uint64(limit)) })
@@ -58,8 +58,8 @@ func List(v *live.Live) (list []Info) {
 	return list
 }
 
-// Confirm says that a subscription needs nothing up to a version any more. It reports false if
-// the subscription is lost, or not there any more.
+// Confirm says that a subscription needs no version up to the given one any more. It reports false
+// if the subscription is lost, or does not exist any more.
 func Confirm(v *live.Live, s Slot, version format.Version) bool {
 	w := at(v, s.slot)
 	for {
@@ -73,8 +73,8 @@ func Confirm(v *live.Live, s Slot, version format.Version) bool {
 	}
 }
 
-// Restart says that a subscription needs what follows a version, also if it is lost, or needs less:
-// its owner begins anew. It reports false if it is not there any more.
+// Restart makes a subscription begin after a version, even if it is lost, or needs only later ones:
+// its owner begins again. It reports false if the subscription does not exist any more.
 func Restart(v *live.Live, s Slot, version format.Version) bool {
 	w := at(v, s.slot)
 	for {
@@ -89,16 +89,16 @@ func Restart(v *live.Live, s Slot, version format.Version) bool {
 	}
 }
 
-// Lose ends what a subscription keeps, if it still begins at the version.
+// Lose makes a subscription lost, if it still begins at the version.
 func Lose(v *live.Live, s Slot, version format.Version) {
 	at(v, s.slot).swap(s.serial, version, live.LostVersion)
 }
 
-// End frees the slot of a subscription, if that has it still.
+// End frees the slot of a subscription, if the subscription still has it.
 func End(v *live.Live, s Slot) { at(v, s.slot).end(s.serial) }
 
-// LoseBehind ends what those subscriptions keep that keep more than they may. extra is what they
-// need after a version beside what the journal has.
+// LoseBehind makes those subscriptions lost that keep more than they may. extra returns how much
+// they keep after a version beside the journal.
 func LoseBehind(v *live.Live, extra func(after format.Version) format.ByteCount) {
 	for _, s := range List(v) {
 		if s.Version != live.LostVersion && v.JournalBytes(s.Version)+extra(s.Version) > s.Limit {

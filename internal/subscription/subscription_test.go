@@ -17,48 +17,48 @@ func words(t *testing.T) *live.Live {
 	return spacetest.Engine(spacetest.Open(t, filepath.Join(t.TempDir(), "s"))).Live
 }
 
-// Whoever goes on late with a subscription that is not there any more changes nothing, whatever has
-// taken its slot.
+// A process that is late, and uses a subscription that has ended, changes nothing, whatever has
+// taken the slot.
 func TestSlot_Late(t *testing.T) {
 	v := words(t)
 	first, ok := subscription.Make(v, "first", 5, 100)
 	if !ok {
-		t.Fatal("there is no slot")
+		t.Fatal("no slot is free")
 	}
 	subscription.End(v, first)
 	if list := subscription.List(v); len(list) != 0 || v.Subscribed() {
-		t.Fatalf("there is %v", list)
+		t.Fatalf("after its end the list is %v", list)
 	}
 	second, ok := subscription.Make(v, "second", 7, 200)
 	if !ok {
-		t.Fatal("there is no slot")
+		t.Fatal("no slot is free")
 	}
 	subscription.End(v, first)
 	subscription.Lose(v, first, 7)
 	if subscription.Confirm(v, first, 9) {
-		t.Error("what has ended is confirmed")
+		t.Error("a subscription that has ended was confirmed")
 	}
 	want := subscription.Info{Slot: second, Name: "second", Version: 7, Limit: 200}
 	if list := subscription.List(v); len(list) != 1 || list[0] != want {
-		t.Errorf("there is %+v, want %+v", list, want)
+		t.Errorf("the list is %+v, want %+v", list, want)
 	}
 	if floor := v.SubscriptionFloor(); floor != 7 {
-		t.Errorf("what follows version %d is kept", floor)
+		t.Errorf("versions after %d are kept", floor)
 	}
 	if !subscription.Confirm(v, second, 9) || !subscription.Confirm(v, second, 8) || v.SubscriptionFloor() != 9 {
-		t.Errorf("confirmed up to 9, and what follows version %d is kept", v.SubscriptionFloor())
+		t.Errorf("confirmed up to 9, and versions after %d are kept", v.SubscriptionFloor())
 	}
 	subscription.Lose(v, second, 8)
 	if !v.Subscribed() {
-		t.Error("it is lost, though it has gone on")
+		t.Error("it is lost, although it has advanced")
 	}
 	subscription.Lose(v, second, 9)
 	if v.Subscribed() || subscription.Confirm(v, second, 10) || len(subscription.List(v)) != 1 {
-		t.Errorf("it is lost, and there is %+v", subscription.List(v))
+		t.Errorf("it is lost, and the list is %+v", subscription.List(v))
 	}
 }
 
-// What a process has begun to make that is dead is nobody's; what one makes that lives is its own.
+// A slot that a dead process was filling is free; one that a living process is filling is not.
 func TestSlot_MakerDies(t *testing.T) {
 	v := words(t)
 	w := v.Words()
@@ -76,20 +76,20 @@ func TestSlot_MakerDies(t *testing.T) {
 		}
 	}
 	if _, ok := subscription.Make(v, "too many", 5, 1); ok {
-		t.Error("more than there is room for")
+		t.Error("a subscription without a slot")
 	}
 }
 
-// What copies say is theirs, whatever was in their slots before.
-func TestCopies(t *testing.T) {
+// A slot of a copy has only what the copy has said, whatever was in the slot before.
+func TestCopies_KeepTheirSlots(t *testing.T) {
 	v := words(t)
 	for i := range format.NumCopies {
 		if !subscription.Acknowledge(v, string(rune('a'+i)), format.Version(10+i)) {
-			t.Fatalf("there is no room for copy %d", i)
+			t.Fatalf("no slot for copy %d", i)
 		}
 	}
 	if subscription.Acknowledge(v, "one more", 10) {
-		t.Error("there is room for one more copy")
+		t.Error("a slot for one copy too many")
 	}
 	if !subscription.Acknowledge(v, "b", 30) {
 		t.Error("a copy has lost its slot")
@@ -99,10 +99,10 @@ func TestCopies(t *testing.T) {
 	}
 	subscription.Forget(v)
 	if c := subscription.Copies(v); len(c) != 0 {
-		t.Errorf("forgotten, and they have said %v", c)
+		t.Errorf("after Forget the copies have said %v", c)
 	}
 	if !subscription.Acknowledge(v, "new", 3) {
-		t.Error("there is no slot")
+		t.Error("no slot is free")
 	}
 	if c := subscription.Copies(v); len(c) != 1 || c["new"] != 3 {
 		t.Errorf("the copies have said %v", c)

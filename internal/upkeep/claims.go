@@ -8,18 +8,18 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Claim is a reader's claim on a version.
+// Claim is a claim of a reader on a version.
 type Claim struct {
 	live.Reader
 	PID     int
 	Foreign bool // see live.Process
 	Command string
 	Self    bool
-	Version format.Version   // 0: it was let go meanwhile
-	Pins    format.ByteCount // what the version can reach that the newest cannot
+	Version format.Version   // 0: the reader released it meanwhile
+	Pins    format.ByteCount // bytes of blocks that the version can reach and the newest cannot
 }
 
-// Holds is Claims without what they pin: it walks nothing.
+// Holds is Claims without Pins: it walks no version.
 func (u *Upkeep) Holds() (list []Claim, err error) {
 	err = u.Within(func() error {
 		list, _ = u.holds()
@@ -28,8 +28,8 @@ func (u *Upkeep) Holds() (list []Claim, err error) {
 	return list, err
 }
 
-// Claims lists the claims on versions, and what each one of an older version pins:
-// for that it walks those versions.
+// Claims lists the claims on versions. To find what each claim on an older version pins, it walks
+// those versions.
 func (u *Upkeep) Claims() (list []Claim, err error) {
 	err = u.Within(func() error {
 		var older []format.Addr
@@ -47,7 +47,7 @@ func (u *Upkeep) Claims() (list []Claim, err error) {
 	return list, err
 }
 
-// holds lists the claims, and the states of those on older versions.
+// holds lists the claims, and the states of the older versions among them.
 func (u *Upkeep) holds() (list []Claim, older []format.Addr) {
 	current := u.Live.Current()
 	for _, r := range u.Live.Readers() {
@@ -61,7 +61,7 @@ func (u *Upkeep) holds() (list []Claim, older []format.Addr) {
 			}
 		}
 		if c.PID == 0 {
-			continue // of a dead process: it holds nothing
+			continue // the claim of a dead process holds nothing
 		}
 		list = append(list, c)
 		if r.State != current {

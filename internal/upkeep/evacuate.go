@@ -22,66 +22,66 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Blocks lie where they were written, so what is left of much that was removed can lie
-// in very many extents, a little in each. To empty those, the blocks are written anew
-// elsewhere, in transactions like any other, beside whatever else goes on.
+// A block stays where it was written. After a program has removed much, the rest can lie in very
+// many extents, a little in each. To empty such extents, this file copies their blocks elsewhere,
+// in ordinary transactions, while other processes read and write.
 //
 // Invariants (P for places):
 //
-//	P1  A transaction that moves changes nothing: each block that it writes holds what the
-//	    one held that it takes the place of, but for addresses of blocks that it
-//	    moved. Its version is told by the journal as one without changes; and it is
-//	    published by a swap from its base like any other (E1), so what others have
-//	    committed meanwhile is in it, or it is not.
-//	P2  The way to a block is found in a version that is held, and gone again in the
-//	    version of the transaction, which may be much younger. What is on the way is
-//	    compared by kind and size, and the words but for the addresses; what is at its end
-//	    by its address. A block of the held version is reclaimed by nobody, so what has
-//	    its address is that very block. Whatever else has come into its place is
-//	    left alone: it was written meanwhile, and not into what is to be emptied (P3).
-//	P3  What is free in the extents that are to be emptied is in nobody's lists: a sweep has
-//	    left it to the next one (heap.Marks.Withhold); what is moved out of them is
-//	    left to a sweep, not freed; and what else becomes free in them this process leaves to
-//	    the next sweep, too (heap.Avoid), which finds them free as a whole. Until it has
-//	    ended one is due (SweepWish), whoever dies, and whoever has swept since this process
-//	    began to move. Nobody else sweeps, since the one who moves is the sweeper. If others
-//	    write there all the same, because they have freed something there, or have swept
-//	    while this process stood still, an extent is not emptied, and that is all.
-//	P4  What checkpoints reach stays where it is: those versions cannot be changed. So an
-//	    extent in which there is something of them is not emptied.
-//	P5  The block of the state of a program that runs under Resume has to stay the same, or
-//	    the program is told that somebody else goes on from there (S3). Who moves says so
-//	    (Mover), and then looks whether anybody holds the mutex of a Resume; who begins a
-//	    Resume has its mutex, and then looks whether anybody moves. So the one who moves
-//	    leaves values alone, or the program has waited for the writer lock, hence
-//	    for the end of that transaction, before it reads its state.
+//	P1  A transaction that moves blocks changes no contents: each new block equals the block that
+//	    it replaces, except for the addresses of moved blocks. The journal records its version as
+//	    one without changes. It publishes by a swap from its base like any other transaction (E1),
+//	    so it has the commits of others from before, and no swap overwrites later ones.
+//	P2  The way to a block is found in a held version, and followed again in the version of the
+//	    transaction, which may be much younger. Each block on the way is compared by kind, by size
+//	    and by its words other than addresses; the block at the end by its address. No process
+//	    reclaims a block of the held version, so a block with its address is that very block. Any
+//	    other block in its place stays: it was written since, and not into an extent that is to be
+//	    emptied (P3).
+//	P3  The free blocks of the extents to be emptied are in no list. A sweep has left them to the
+//	    next sweep (heap.Marks.Withhold). A moved block is not freed: it is left to a sweep.
+//	    Blocks in these extents that become free in other ways are left to the next sweep by this
+//	    process, too (heap.Avoid), and that sweep finds each extent free as a whole. Until it has
+//	    ended, a sweep is due (SweepWish), even if this process dies, or another process has swept
+//	    since this process began to move. No other process sweeps meanwhile, since the mover is
+//	    the sweeper. Others may still write into such an extent, because they have freed a block
+//	    there, or have swept while this process was suspended: then the extent is not emptied, and
+//	    no harm is done.
+//	P4  Blocks that checkpoints reach are not moved, since those versions cannot be changed. So an
+//	    extent with such a block is not emptied.
+//	P5  While a program runs under Resume, the block of its state has to stay the same: otherwise
+//	    the program gets the error that another one has continued from that state (S3). The mover
+//	    sets Mover, and then looks whether a process holds the mutex of a Resume. A Resume takes
+//	    its mutex, and then looks at Mover. So either the mover leaves single values alone, or the
+//	    program waits for the writer lock, and with it for the end of the mover's transaction,
+//	    before it reads its state.
 const (
-	sparse       = 3       // an extent of which less than that part is in use is worth emptying
-	roomyFactor  = 2       // what is in use, times that,
-	roomyBytes   = 4 << 20 // and so much more, is what a file may take without anything being moved
-	moveBlocks   = 50_000  // in one pass, at the most
+	sparse       = 3       // an extent is worth emptying if less than 1/sparse of it is in use
+	roomyFactor  = 2       // a file may take that many times what is in use,
+	roomyBytes   = 4 << 20 // plus that much, before blocks are moved
+	moveBlocks   = 50_000  // at most in one pass
 	moveBytes    = 32 << 20
-	moveSlack    = 24                     // extents for classes of which one is begun
-	moveTime     = time.Millisecond / 2   // for which a transaction has the writer lock
-	movePatience = 500 * time.Millisecond // for all of a pass: others may want what is withheld
-	moveLook     = 16                     // blocks between looks at the clock
+	moveSlack    = 24                     // extents that may be begun, about one a class
+	moveTime     = time.Millisecond / 2   // how long a transaction has the writer lock
+	movePatience = 500 * time.Millisecond // how long a pass takes at most: others may need what is withheld
+	moveLook     = 16                     // how many blocks are moved between looks at the clock
 )
 
 // evacuation is the emptying of some extents.
 type evacuation struct {
 	u       *Upkeep
-	chosen  heap.ExtentSet // to be emptied
-	extents uint64         // in it
-	cut     uint64         // extent from which on nothing is to be in use, if possible
+	chosen  heap.ExtentSet // the extents to be emptied
+	extents uint64         // how many were chosen
+	cut     uint64         // number of the extent from which on everything should become free
 	used    format.ByteCount
 	blocks  int
-	more    bool // there was more to be chosen
-	long    bool // blocks lay farther back than they need
+	more    bool // more extents were worth emptying than were chosen
+	long    bool // blocks lay farther back than necessary
 
 	moved    int
-	deadline time.Time // of a transaction
+	deadline time.Time // of the present transaction
 	looks    int
-	values   bool // objects of references may be moved (P5)
+	values   bool // single values may be moved (P5)
 }
 
 // roomy returns how many extents may be in use for so many bytes.
@@ -89,7 +89,7 @@ func roomy(bytes format.ByteCount) uint64 {
 	return uint64(roomyFactor*bytes+roomyBytes) >> format.ExtentShift
 }
 
-// chooser returns choose, or nil if the file is so short that it is not worth it.
+// chooser returns choose, or nil if the file is too short for moving to be worth it.
 func (e *evacuation) chooser() (func(*heap.Marks, format.Addr) (*heap.ExtentSet, error), error) {
 	_, bytes, _, err := e.u.measure()
 	if extents := e.u.Live.Words().Carved.Load() >> format.ExtentShift; err != nil || extents-e.u.Heap.First() <= roomy(format.ByteCount(bytes)) {
@@ -98,9 +98,8 @@ func (e *evacuation) chooser() (func(*heap.Marks, format.Addr) (*heap.ExtentSet,
 	return e.choose, nil
 }
 
-// choose chooses the extents that are to be emptied, which the sweep leaves alone. marks
-// are those of all that is protected; the state is that of the version that the sweep
-// holds.
+// choose chooses the extents to be emptied, which the sweep then leaves alone. marks marks
+// everything that is protected; state is the state of the version that the sweep holds.
 func (e *evacuation) choose(marks *heap.Marks, state format.Addr) (*heap.ExtentSet, error) {
 	*e = evacuation{u: e.u}
 	fixed, err := e.pinned(state)
@@ -146,7 +145,7 @@ func below(list []heap.Occupied, cut uint64) (n uint64) {
 	return n
 }
 
-// pinned returns the extents in which there is something of a checkpoint (P4).
+// pinned returns the extents that have a block of a checkpoint (P4).
 func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	set := new(heap.ExtentSet)
 	var pins []format.Addr
@@ -168,9 +167,9 @@ func (e *evacuation) pinned(state format.Addr) (*heap.ExtentSet, error) {
 	return set, nil
 }
 
-// pick puts the extents that are worth it into the set, if nothing beyond the cut is to
-// be used: those with the least in them first, as many as one pass can empty. many says
-// that there are more than need be, and not only too far back.
+// pick adds extents that are worth emptying to the set, if no extent beyond the cut is to be used:
+// those with the least in them first, as many as one pass can empty. many says that more extents
+// are in use than necessary, and not only that some lie too far back.
 func (e *evacuation) pick(list []heap.Occupied, fixed *heap.ExtentSet, cut uint64, many bool) {
 	*e = evacuation{u: e.u, cut: cut}
 	var worth []heap.Occupied
@@ -196,7 +195,7 @@ func (e *evacuation) pick(list []heap.Occupied, fixed *heap.ExtentSet, cut uint6
 	}
 }
 
-// empty moves what is in the extents that were chosen.
+// empty moves the blocks out of the chosen extents.
 func (e *evacuation) empty(ctx context.Context) error {
 	if err := e.u.asSweeper(ctx, func() {
 		e.u.Heap.Avoid(&e.chosen)
@@ -209,14 +208,13 @@ func (e *evacuation) empty(ctx context.Context) error {
 		err = e.renew(ctx)
 	}
 	if avoidErr := e.u.withLists(context.Background(), func() { e.u.Heap.Avoid(nil) }); avoidErr != nil {
-		return avoidErr // what the space is refused for, whatever came of the moving
+		return avoidErr // the error for which the space refuses writes, whatever the move returned
 	}
 	return err
 }
 
-// renew publishes a version that changes nothing, if the state of the newest one or the
-// list of its changes lies in what is to be emptied: those no walk comes to, and the next
-// version has its own.
+// renew publishes a version without changes if the newest state, or its list of changes, lies in a
+// chosen extent: no walk comes to those blocks, and the next version has others.
 func (e *evacuation) renew(ctx context.Context) error {
 	u := e.u
 	hold := u.Live.HoldCurrent()
@@ -241,14 +239,14 @@ func (e *evacuation) renew(ctx context.Context) error {
 	return err
 }
 
-// noRoom reports whether an error says that there is no space left.
+// noRoom reports whether an error means that no space is left.
 func (u *Upkeep) noRoom(err error) bool {
 	return err != nil && (errors.Is(err, mapping.ErrNoSpace) || errors.Is(u.Explain("compact", err), failure.ErrNoSpace))
 }
 
-// run moves all blocks of the newest version that lie in the extents. It ends early where
-// there is no room for that, or when others may have waited long enough for what is
-// withheld. It is busy for a writer without space, who needs what is held here (RV7).
+// run moves all blocks of the newest version that lie in the chosen extents. It ends early if there
+// is no space for the copies, or if others may have waited long enough for the withheld blocks. It
+// returns ErrBusy if a writer without space needs what it holds (RV7).
 func (e *evacuation) run(ctx context.Context) error {
 	held, end := e.u.Own.Begin(ctx)
 	defer end()
@@ -259,7 +257,7 @@ func (e *evacuation) run(ctx context.Context) error {
 	return err
 }
 
-// moveAll is run under a context that ends when the held version is needed.
+// moveAll is run under a context that ends when a writer needs the held version.
 func (e *evacuation) moveAll(ctx context.Context) error {
 	u := e.u
 	hold := u.Live.HoldCurrent()
@@ -269,7 +267,7 @@ func (e *evacuation) moveAll(ctx context.Context) error {
 		return err
 	}
 	invariant.Point("move.found")
-	var last format.Version // that a batch has published
+	var last format.Version // the version that the last batch published
 	for began := time.Now(); len(ways) > 0 && time.Since(began) < movePatience; {
 		one, contended := time.Now(), u.Queue.Contended()
 		version, err := e.batch(ctx, &ways[0])
@@ -280,7 +278,7 @@ func (e *evacuation) moveAll(ctx context.Context) error {
 			return err
 		}
 		invariant.Point("move.committed")
-		if last != 0 && version > last+1 || contended != u.Queue.Contended() { // others write, or wait: it is their turn for as long
+		if last != 0 && version > last+1 || contended != u.Queue.Contended() { // others write, or wait: leave them as much time
 			time.Sleep(time.Since(one))
 		}
 		last = version
@@ -295,7 +293,7 @@ func (e *evacuation) moveAll(ctx context.Context) error {
 	return nil
 }
 
-// ways finds the blocks in the version that is held.
+// ways finds the blocks to move, and the ways to them, in the held version.
 func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.Move, err error) {
 	u := e.u
 	carved := u.Live.Words().Carved.Load()
@@ -310,8 +308,7 @@ func (e *evacuation) ways(ctx context.Context, hold live.Hold) (list []relocate.
 	return list, err
 }
 
-// batch is one transaction that moves blocks (P1, P5). It returns the version that it has
-// published.
+// batch runs one transaction that moves blocks (P1, P5), and returns the version that it published.
 func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Version, error) {
 	u := e.u
 	w, me := u.Live.Words(), uint64(u.Live.Incarnation())
@@ -322,7 +319,7 @@ func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Vers
 		e.deadline, e.looks = time.Now().Add(moveTime), 0
 		word := w.State.Table
 		table := format.Addr(word & format.AddrMask)
-		if way.To(table) != word { // it has another number of levels by now
+		if way.To(table) != word { // the table has another number of levels by now
 			way.Away, way.Below = false, nil
 			return nil
 		}
@@ -336,7 +333,7 @@ func (e *evacuation) batch(ctx context.Context, way *relocate.Move) (format.Vers
 	})
 }
 
-// enough reports whether the transaction has taken long enough.
+// enough reports whether the transaction has had its time.
 func (e *evacuation) enough() bool {
 	if e.looks++; e.looks%moveLook == 0 && time.Now().After(e.deadline) {
 		e.deadline = time.Time{}
@@ -344,9 +341,8 @@ func (e *evacuation) enough() bool {
 	return e.deadline.IsZero()
 }
 
-// move moves the block at an address, if it is the one that the way leads to and that is to be
-// moved, and those below it, and returns where it lies then (P2). What is done is taken
-// off the way.
+// move moves the block at an address and those below it, if the way leads to that block and it is
+// to be moved, and returns the new address (P2). It removes the finished parts from the way.
 func (e *evacuation) move(w turn.Writing, a format.Addr, m *relocate.Move) (format.Addr, error) {
 	r, t := &w.Txn.Reader, w.Txn
 	if !r.Plausible(a) || r.Kind(a) != m.Kind || r.Size(a) != format.ByteCount(m.Size) {
@@ -386,8 +382,8 @@ func (e *evacuation) move(w turn.Writing, a format.Addr, m *relocate.Move) (form
 	return a, nil
 }
 
-// refer makes a copied block refer to another one where the one lay whose word is at the
-// offset. The leaf of a hash trie can be that of several slots of an inner node.
+// refer changes a copied block: where the address with the word at the offset stood, it writes the
+// new address. In an inner node of a hash trie several slots can have the same leaf.
 func refer(payload uintptr, m *relocate.Move, at int, to format.Addr) {
 	from := *wordAt(payload, at) & format.AddrMask
 	end := at + 8
@@ -406,7 +402,7 @@ func wordAt(payload uintptr, at int) *uint64 {
 	return (*uint64)(unsafe.Add(unsafe.Pointer(nil), payload+uintptr(at)))
 }
 
-// copy writes a block anew, and leaves the old one to the sweep that follows (P3).
+// copy copies a block, and leaves the old one to the sweep that follows (P3).
 func (e *evacuation) copy(w turn.Writing, m *relocate.Move) (format.Addr, error) {
 	t, old := w.Txn, m.Addr()
 	a, err := t.Alloc(m.Kind, format.ByteCount(m.Size))

@@ -11,15 +11,15 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// mark marks what any version up to the limit, which is held, and protected can
-// reach. Later versions need no look: what they reach and the limit does not was
-// written above the floor of the sweep. It returns how many of the bytes neither
-// the limit nor one of its checkpoints reaches: they become free some time.
+// mark marks everything that a protected version can reach, up to the limit, which is held. It need
+// not look at later versions: a block that they reach and the limit does not was written above the
+// floor of the sweep. mark returns how many of the bytes are reached neither by the limit nor by
+// one of its checkpoints: these become free some time.
 //
-// A slot can name a version that is not held any more, or not yet: its reader is
-// gone since the scan, or still validates. Such a version may be half reclaimed,
-// and walking it fails. Then all begins again with nothing marked: a walk that
-// stopped has marked nodes whose other children it did not come to.
+// A slot can name a version that is not held any more, or not yet: its reader has left since the
+// scan, or has not validated yet. Such a version may be partly reclaimed, and then walking it
+// fails. In this case mark starts again with nothing marked: the failed walk has marked nodes whose
+// other children it did not reach.
 func (u *Upkeep) mark(ctx context.Context, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	for range markTries {
 		var p live.Protected
@@ -36,10 +36,10 @@ func (u *Upkeep) mark(ctx context.Context, floor uint64, limit format.Addr) (mar
 
 const markTries = 3
 
-// markVersions marks what the versions up to the limit can reach.
+// markVersions marks everything that the versions up to the limit can reach.
 func (u *Upkeep) markVersions(ctx context.Context, p *live.Protected, floor uint64, limit format.Addr) (marks *heap.Marks, passing format.ByteCount, err error) {
 	if p.Unknown {
-		return nil, 0, errors.New("who reads which version cannot be found out")
+		return nil, 0, errors.New("the versions that guests read cannot be determined")
 	}
 	marks = u.Heap.NewMarks(floor)
 	set := whileNeeded{marks, ctx}
@@ -67,7 +67,7 @@ func (u *Upkeep) markVersions(ctx context.Context, p *live.Protected, floor uint
 	return marks, marks.Bytes - before, nil
 }
 
-// whileNeeded is a set of blocks that leads to nothing more once the context has ended.
+// whileNeeded is a set of blocks that ends a walk once the context has ended.
 type whileNeeded struct {
 	*heap.Marks
 	ctx context.Context
@@ -76,8 +76,8 @@ type whileNeeded struct {
 // Add implements check.Set.
 func (s whileNeeded) Add(a format.Addr) bool { return s.ctx.Err() == nil && s.Marks.Add(a) }
 
-// Pinned returns, for each held version but the newest, how many bytes it can
-// reach that neither the newest nor a checkpoint can. It walks all of them.
+// Pinned returns, for each held version but the newest, how many bytes it can reach that neither
+// the newest version nor a checkpoint can reach. It walks all of them.
 func (u *Upkeep) Pinned(versions []format.Addr) (pinned map[format.Addr]format.ByteCount, err error) {
 	err = u.Look(func(newest format.Addr) error {
 		pinned, err = u.pinnedBeside(newest, versions)
@@ -86,7 +86,7 @@ func (u *Upkeep) Pinned(versions []format.Addr) (pinned map[format.Addr]format.B
 	return pinned, err
 }
 
-// pinnedBeside is Pinned, if the newest version is held.
+// pinnedBeside is Pinned while the newest version is held.
 func (u *Upkeep) pinnedBeside(newest format.Addr, versions []format.Addr) (map[format.Addr]format.ByteCount, error) {
 	r := u.Heap.Reader(false)
 	marks := u.Heap.NewMarks(u.Live.Carved())
@@ -102,7 +102,7 @@ func (u *Upkeep) pinnedBeside(newest format.Addr, versions []format.Addr) (map[f
 		before := marks.Bytes
 		own := marks.Clone()
 		if err := check.Mark(&r, state, own); err != nil {
-			continue // the version was let go meanwhile
+			continue // the reader released the version meanwhile
 		}
 		pinned[state] = own.Bytes - before
 	}

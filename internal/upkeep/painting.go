@@ -9,27 +9,27 @@ import (
 	"github.com/everheap/everheap/internal/member"
 )
 
-// Painting is what lies where in a space, and who keeps what of it.
+// Painting shows what lies where in a space, and which versions keep it.
 type Painting struct {
 	*Picture
 	Version format.Version
-	Holders []Holder // by the numbers of the walks: the first is the newest version
-	End     uint64   // offset below which the file is allocated
+	Holders []Holder // one for each walk, in order: the first is the newest version
+	End     uint64   // the file is allocated below this offset
 }
 
-// Holder is who keeps a version.
+// Holder is a checkpoint or a claim that keeps a version.
 type Holder struct {
-	Checkpoint string // its name; "": none
-	Claim      *Claim // nil: none
+	Checkpoint string // name of the checkpoint, or ""
+	Claim      *Claim // or nil
 	Version    format.Version
 }
 
-// errTooWide says that a picture would not be one.
+// errTooWide is the error for a space with too many extents.
 var errTooWide = errors.New("the space has too many extents for a picture of all")
 
-// Paint walks the newest version, the checkpoints, and what readers hold of older versions,
-// and notes where their blocks lie. It holds the newest version meanwhile, writes nothing and
-// takes no lock. It fails if there are more extents than most.
+// Paint walks the newest version, the checkpoints and the older versions that readers hold, and
+// notes where their blocks lie. It holds the newest version meanwhile, writes nothing and takes no
+// lock. It fails if there are more than most extents.
 func (u *Upkeep) Paint(most int) (p *Painting, err error) {
 	err = u.Within(func() error {
 		return u.Look(func(state format.Addr) error {
@@ -72,7 +72,7 @@ func (u *Upkeep) paint(state format.Addr, p *Painting) error {
 		trial := p.Trial()
 		trial.Next()
 		if check.Mark(&r, c.State, trial) != nil {
-			continue // it was let go meanwhile
+			continue // the reader released it meanwhile
 		}
 		p.Picture = trial
 		p.Holders = append(p.Holders, Holder{Claim: &c, Version: c.Version})

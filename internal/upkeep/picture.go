@@ -5,23 +5,23 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// A Picture says what lies in the extents of a space, for people: what the newest version
-// reaches, and what only others do. It is a set for walks (check.Set), one after the other:
-// a block counts for the walk that comes to it first. What a walk cannot come to is free, or
-// waits for something, or is set aside by a process.
+// A Picture shows people what lies in the extents of a space: the blocks that the newest version
+// reaches, and those that only other versions reach. It is a set for a series of walks (check.Set):
+// a block counts for the first walk that reaches it. A block that no walk reaches is free, waits
+// for something, or is in the lists of a process.
 type Picture struct {
 	heap    *heap.Heap
 	marks   *heap.Marks
 	walk    uint16
-	First   uint64         // number of the first extent of blocks; the slices begin there
-	Classes []format.Class // of the extents
-	Newest  []uint32       // bytes of blocks of the first walk
-	Held    []uint32       // of those of the others
-	Holder  []uint16       // number of the walk that came to the first of those; 0: none
-	Bytes   []uint64       // of each walk
+	First   uint64         // number of the first extent of blocks, where the slices begin
+	Classes []format.Class // class of each extent
+	Newest  []uint32       // in each extent, bytes of blocks that the first walk reached
+	Held    []uint32       // in each extent, bytes of blocks that only other walks reached
+	Holder  []uint16       // number of the walk that reached the first of those; 0: none
+	Bytes   []uint64       // bytes that each walk reached
 }
 
-// NewPicture returns an empty picture of the extents that are in use now.
+// NewPicture returns an empty picture of the extents in use now.
 func NewPicture(h *heap.Heap) *Picture {
 	p := &Picture{heap: h, Bytes: []uint64{0}}
 	p.First, p.Classes = h.Classes()
@@ -50,7 +50,7 @@ func (p *Picture) Trial() *Picture {
 func (p *Picture) Add(a format.Addr) bool {
 	extent := p.heap.ExtentOf(a)
 	if extent < p.First || extent-p.First >= uint64(len(p.Classes)) {
-		return true // written since the picture was begun
+		return true // the block was written after the picture was begun
 	}
 	if marks := p.marks; !marks.Add(a) {
 		return false

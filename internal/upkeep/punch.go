@@ -7,8 +7,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// punch gives the space of the free extents below an offset back to the file system, as
-// far as they stay this process's.
+// punch gives the space of the free extents below an offset back to the file system, unless other
+// processes take these extents.
 func (u *Upkeep) punch(ctx context.Context, below uint64) (err error) {
 	defer func() {
 		listErr := u.withLists(context.Background(), func() {
@@ -26,7 +26,7 @@ func (u *Upkeep) punch(ctx context.Context, below uint64) (err error) {
 	if marked == 0 {
 		return nil
 	}
-	if err := u.durable.WriteAnchor(nil, true); err != nil { // the marks are on disk with all else
+	if err := u.durable.WriteAnchor(nil, true); err != nil { // this syncs the marks with everything else
 		return err
 	}
 	invariant.Point("punch.synced")

@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	remedyAge      = time.Second // what helps is looked up once in that time,
-	remedyVersions = 500         // or in so many versions
-	remedyWalk     = 256 << 20   // in a space up to that size it is counted what a version keeps
-	remedyMost     = 3           // checkpoints, and readers, that are named
-	worthNote      = 1 << 20     // bytes that make a version worth a mention
+	remedyAge      = time.Second // the remedies are looked up once in this time,
+	remedyVersions = 500         // or once in so many versions
+	remedyWalk     = 256 << 20   // up to this size, what a version keeps is counted
+	remedyMost     = 3           // how many checkpoints, and how many readers, are named
+	worthNote      = 1 << 20     // a version that keeps less is not named
 )
 
-// remedies is what helped last in a space that is full: who programs against the limit
+// remedies remembers the last remedies for a full space: a program that writes against the limit
 // gets the error very often.
 type remedies struct {
 	sync.Mutex
 	found   time.Time
-	version format.Version // the newest then
-	text    string         // of checkpoints and readers
+	version format.Version // the newest version at that time
+	text    string         // what to drop or end
 }
 
-// FullError adds to an error for want of space what would help.
+// FullError adds the remedies to an error for want of space.
 func (u *Upkeep) FullError(err error) error {
 	if u.Heap == nil || u.Enter() != nil { // not open
 		return fmt.Errorf("%w: %w", failure.ErrNoSpace, err)
 	}
 	defer u.Exit()
-	helps := "removing something, which works still"
+	helps := "removing something, which still works"
 	if errors.Is(err, heap.ErrFull) {
 		helps += "; a larger maximum size (Resize, or everheap resize)"
 	} else {
@@ -46,7 +46,7 @@ func (u *Upkeep) FullError(err error) error {
 	return fmt.Errorf("%w: %w; what helps: %s%s", failure.ErrNoSpace, err, u.pinning(), helps)
 }
 
-// pinning names the checkpoints and the readers that keep what was removed.
+// pinning names the checkpoints and the readers that keep removed data.
 func (u *Upkeep) pinning() string {
 	r := &u.remedies
 	r.Lock()
@@ -73,11 +73,11 @@ func (u *Upkeep) pinning() string {
 // walks reports whether the space is small enough for a walk of its versions.
 func (u *Upkeep) walks() bool { return u.Live.Words().Carved.Load() <= remedyWalk }
 
-// pinningPins names checkpoints.
+// pinningPins names the checkpoints.
 func (u *Upkeep) pinningPins() (parts []string) {
 	var list []checkpoint.Checkpoint
 	if u.walks() {
-		list, _ = u.checkpoints.List() // as far as it can be read
+		list, _ = u.checkpoints.List() // those that can be read
 	} else {
 		_ = u.Look(func(state format.Addr) error {
 			pins, err := u.checkpoints.Pins(member.StateAt(state))
@@ -103,12 +103,12 @@ func (u *Upkeep) pinningPins() (parts []string) {
 	return parts
 }
 
-// pinningReaders names those who hold an old version.
+// pinningReaders names the readers of old versions.
 func (u *Upkeep) pinningReaders() (parts []string) {
 	if !u.walks() {
 		return nil
 	}
-	claims, _ := u.Claims() // as far as they can be read
+	claims, _ := u.Claims() // those that can be read
 	for _, c := range claims {
 		if c.Pins < worthNote || len(parts) == remedyMost {
 			continue

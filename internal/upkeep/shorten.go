@@ -11,26 +11,27 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// The length of the heap file is what processes rely on that have it mapped: what
-// lies below the end can be touched. One who stands still on the way to making it shorter
-// would do it late. So only the last user does it, when he closes the space, and nobody
+// Processes that have mapped the heap file rely on its length: they can touch everything below the
+// end. A process that is suspended on the way to making the file shorter would do it later, under
+// the feet of others. So only the last user shortens the file, when it closes the space: no process
 // can join meanwhile (K4).
 //
 // Invariants (U for the last user):
 //
-//	U1  What is cut off is free, in nobody's lists, and beyond what both usable anchors say
-//	    is reserved: they are written before. So whatever a recovery finds, it goes on above
-//	    those marks, and takes what was cut off for what was never there: it is allocated
-//	    before it is used, as holes are.
-//	U2  It is beyond what live says is reserved, and the end of the file, from the moment
-//	    it is taken out of the lists, before any of that. So who dies on the way has lost
-//	    track of nothing: the next user goes on from there, in a file that is longer than it
-//	    need be; and the last one cuts off what is beyond that end, whoever has set it.
-//	U3  What nobody ever used is in no list and beyond what any anchor says is reserved: so
-//	    the end is set to where that begins, or little after it, in one write.
+//	U1  The space that is cut off is free, in no list, and beyond the reserved space of both
+//	    usable anchors, which are written before. So a recovery continues above the marks of its
+//	    anchor, and treats the space that was cut off as space that was never there: like a hole,
+//	    it is allocated before it is used.
+//	U2  Live has the smaller reserved space, and the new end of the file, from the moment that the
+//	    space is taken out of the lists, before any other step. So if the process dies on the way,
+//	    nothing is lost track of: the next user continues with a file that is longer than
+//	    necessary, and the last one cuts off everything beyond that end, whichever process has set
+//	    it.
+//	U3  Space that was never used is in no list and beyond the reserved space of every anchor: so
+//	    one write sets the end to where it begins, or a little later.
 
-// lengthDue reports whether the heap file is much longer than what it holds, and it may
-// help to do something about it (H2).
+// lengthDue reports whether the heap file is much longer than its contents, and shortening it may
+// help (H2).
 func (u *Upkeep) lengthDue() bool {
 	w := u.Live.Words()
 	_, bytes, _, err := u.measure()
@@ -38,10 +39,10 @@ func (u *Upkeep) lengthDue() bool {
 	return err == nil && u.outgrown(length, bytes, w.ShrunkLong.Load())
 }
 
-// lastTries is how often the last user tries to be the sweeper: the background may be at it.
+// lastTries is how often the last user tries to become the sweeper: the background may be sweeping.
 const lastTries = 20
 
-// shrinkLast is shrink for the last user, before he closes the space.
+// shrinkLast is shrink for the last user, before it closes the space.
 func (u *Upkeep) shrinkLast() (err error) {
 	if err := u.Enter(); err != nil {
 		return err
@@ -51,10 +52,10 @@ func (u *Upkeep) shrinkLast() (err error) {
 	return u.shrinkAll(context.Background(), lastTries, lastTries)
 }
 
-// Shorten prepares to cut the end of the heap file off, if the file is much longer than what it
-// holds, and gives the space of free extents back if it takes much more of the disk. It
-// reports whether it did so: then it has written one anchor. The caller is the last one
-// who has the space open, and has given all back.
+// Shorten prepares the heap file for CutHeap, if it is much longer than its contents, and gives the
+// space of free extents back if the file takes much more of the disk. It reports whether it did so:
+// then it has written one anchor. The caller is the last process that has the space open, and has
+// given everything back.
 func (u *Upkeep) Shorten() (done bool, err error) {
 	w := u.Live.Words()
 	disk, bytes, _, err := u.measure()
@@ -90,8 +91,8 @@ func (u *Upkeep) Shorten() (done bool, err error) {
 	return true, err
 }
 
-// punchLast gives the space of the free extents below the end back to the file system,
-// whose marks are on disk.
+// punchLast gives the space of the free extents below the end back to the file system. Their marks
+// are on disk.
 func (u *Upkeep) punchLast(below uint64) error {
 	var failed error
 	err := u.lastLists(func(h *heap.Heap) {
@@ -108,7 +109,7 @@ func (u *Upkeep) punchLast(below uint64) error {
 	return err
 }
 
-// lastLists runs fn while the last user uses the lists.
+// lastLists runs fn while the last user uses its lists.
 func (u *Upkeep) lastLists(fn func(h *heap.Heap)) error {
 	return u.UsingLists(func() error {
 		u.Heap.Enter()
@@ -117,13 +118,13 @@ func (u *Upkeep) lastLists(fn func(h *heap.Heap)) error {
 	})
 }
 
-// endRoom is how much of what nobody ever used stays in the file: a program that comes,
-// changes little and goes need not make the file longer each time.
+// endRoom is how much never-used space stays at the end of the file: a program that opens the
+// space, changes little and closes it need not make the file longer each time.
 const endRoom = 1 << 20
 
-// CutHeap cuts the heap file off at the end that live tells of, when both usable anchors
-// know of it: one that is missing it writes (U1). The file has grown in large steps; what
-// is left of the last one it cuts off, too (U3).
+// CutHeap cuts the heap file off at the end that live has, once both usable anchors have it: if one
+// lacks it, CutHeap writes another (U1). The file grows in large steps; CutHeap also cuts off the
+// rest of the last step (U3).
 func (u *Upkeep) CutHeap() error {
 	if w := u.Live.Words(); w.End.Load() > w.Carved.Load()+endRoom {
 		w.End.Store(w.Carved.Load() + endRoom)
@@ -133,7 +134,7 @@ func (u *Upkeep) CutHeap() error {
 		return err
 	}
 	end := u.Live.Words().End.Load()
-	u.Live.Assure() // that is the end
+	u.Live.Assure() // the end comes from live (L16)
 	if uint64(status.Size) <= end {
 		return nil
 	}
@@ -149,5 +150,5 @@ func (u *Upkeep) CutHeap() error {
 			return err
 		}
 	}
-	return nil // it cannot be known, and stays as it is
+	return nil // the end is unknown, so the file stays as it is
 }

@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	mostAgain    = 3   // passes for the sake of what lies too far back
-	compactTries = 200 // to sweep, while others write
-	secondTries  = 20  // to sweep once more, after blocks were moved
+	mostAgain    = 3   // passes that only move blocks forward
+	compactTries = 200 // tries to sweep while others write
+	secondTries  = 20  // tries to sweep once more after blocks were moved
 )
 
-// Compact is shrink, until it brings no more. It waits for whoever sweeps as long as ctx lets
-// it: he comes to an end, and if he stands still he is replaced. Only where somebody stands
-// still who was writing, so that no sweep may begin, it gives up.
+// Compact repeats shrink until it brings no more. It waits for another sweeper as long as ctx
+// allows: that one ends its sweep, or is replaced if it is suspended. It gives up only if a process
+// was suspended while it wrote, since no sweep may begin then.
 func (u *Upkeep) Compact(ctx context.Context) error {
 	return u.shrinkAll(ctx, untilDone, compactTries)
 }
 
-// shrinkAll is shrink, until it brings no more.
+// shrinkAll repeats shrink until it brings no more.
 func (u *Upkeep) shrinkAll(ctx context.Context, toBe, toSweep int) error {
 	for again := 0; ; {
 		s, err := u.shrink(ctx, toBe, toSweep)
 		if err != nil || !s.more && !s.long {
 			return err
 		}
-		if !s.more { // what is at the end may have been in the way of what was moved
+		if !s.more { // blocks at the end may have been in the way of moved blocks
 			if again++; again == mostAgain {
 				return nil
 			}
@@ -37,32 +37,32 @@ func (u *Upkeep) shrinkAll(ctx context.Context, toBe, toSweep int) error {
 	}
 }
 
-// shrunk says what shrink has left.
+// shrunk says what a shrink has left.
 type shrunk struct {
-	more bool // there are more extents that are worth emptying
-	long bool // blocks lie farther back than they need
-	busy bool // others were at it, so that what was emptied waits for a later sweep
+	more bool // more extents are worth emptying
+	long bool // blocks lie farther back than necessary
+	busy bool // others were sweeping, so the emptied extents wait for a later sweep
 }
 
 // shrink makes the heap file take less of the disk.
 //
-// First all that is free is made known: what nobody ever used is reserved; two anchors are
-// written, so that no older version keeps anything, and that both know of all extents that are to
-// be punched; a sweep finds what is free then. It leaves alone extents of which little
-// is in use, if there are many; those are emptied, and found by another sweep. Then comes
-// the order of holes (I8 of the heap). Free extents are marked; the marks are synced, by
-// one more anchor; and of those that are free still, the space is given back. What other
-// processes have in their lists stays.
+// First it finds everything that is free. It reserves the space that was never used. It writes two
+// anchors, so that no older version keeps anything, and so that both have all extents that are to
+// be punched. A sweep then finds the free blocks. The sweep leaves alone extents with little in
+// use, if there are many; shrink empties those, and finds them free by another sweep. Then it
+// follows the order of holes (I8 of the heap): it marks free extents, syncs the marks with one more
+// anchor, and gives back the space of those that are still free. Blocks in the lists of other
+// processes stay.
 //
-// All that time this process is the sweeper: another sweep would make it forget what it
-// found, and two that compact at once would each make the space grow by what the other
-// has just forgotten. If it is stopped, another one may take its place; so whenever it is
-// about to mark or to punch it looks, having entered, whether it is the sweeper still. Who
-// took its place looks for active processes after that, before it sweeps (I7), and marks
-// nothing before it has swept. So either this one sees the other, or the other sees this
-// one, and no sweep begins.
+// All that time this process is the sweeper: another sweep would make it forget what it found, and
+// two processes that compacted at once would each make the space grow by what the other has just
+// forgotten. If this process is suspended, another one may take its place. So each time it is about
+// to mark or to punch, it first enters, and then looks whether it still is the sweeper. A process
+// that takes its place looks for active processes after that and before it sweeps (I7), and marks
+// nothing before it has swept. So either this process sees the other one, or the other one sees
+// this process and does not sweep.
 //
-// toBe is how often it is tried to be the sweeper, toSweep how often to sweep.
+// toBe is how often it tries to become the sweeper, toSweep how often it tries to sweep.
 func (u *Upkeep) shrink(ctx context.Context, toBe, toSweep int) (s shrunk, err error) {
 	release := func() {}
 	if err := u.tryAgain(ctx, toBe, func() (ok bool, err error) {
@@ -90,7 +90,7 @@ func (u *Upkeep) shrink(ctx context.Context, toBe, toSweep int) (s shrunk, err e
 	if e.extents > 0 {
 		u.Live.Words().SweepWish.Store(1) // P3
 		s.busy, err = afterMoving(e.empty(ctx), u.findFree(ctx, secondTries, nil))
-		if s.busy || err != nil { // who has swept meanwhile has done so before the last blocks were moved
+		if s.busy || err != nil { // a sweep by another process came before the last blocks were moved
 			u.Live.Words().SweepWish.Store(1)
 		}
 		if err != nil {
@@ -104,17 +104,18 @@ func (u *Upkeep) shrink(ctx context.Context, toBe, toSweep int) (s shrunk, err e
 	return s, u.punch(ctx, below)
 }
 
-// findFree sees to it that all that is free is known to be, and that this process has
-// what nobody else has reserved, but for what choose leaves alone. It is the sweeper.
+// findFree makes sure that every free block is in a list, except those that choose leaves alone,
+// and that this process has all space that no other process has reserved. The caller is the
+// sweeper.
 func (u *Upkeep) findFree(ctx context.Context, tries int, choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) error {
 	for again := true; again; {
-		again = u.checkpoints.Restored() // the sweep lets go of what that pinned, and the next one finds it
+		again = u.checkpoints.Restored() // this sweep releases what the restore pinned, and the next one finds it
 		if err := u.durable.AnchorTwice(); err != nil {
 			return err
 		}
 		if err := u.tryAgain(ctx, tries, func() (bool, error) {
 			_, swept, err := u.sweepNow(choose)
-			if errors.Is(err, context.DeadlineExceeded) { // the writer lock was not free
+			if errors.Is(err, context.DeadlineExceeded) { // it did not get the writer lock
 				return false, nil
 			}
 			if err == nil && swept != 0 {
@@ -129,8 +130,8 @@ func (u *Upkeep) findFree(ctx context.Context, tries int, choose func(*heap.Mark
 	return nil
 }
 
-// afterMoving tells of the errors of moving and of the sweep after it whether they are no
-// more than others at work: then what is known to be free is punched all the same.
+// afterMoving reports whether the errors of a move and of the sweep after it only mean that others
+// were at work: then the extents that are known to be free are still punched.
 func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
 	for _, e := range []error{moveErr, sweepErr} {
 		if errors.Is(e, failure.ErrBusy) {
@@ -142,8 +143,8 @@ func afterMoving(moveErr, sweepErr error) (busy bool, err error) {
 	return busy, err
 }
 
-// unclean makes the space one that is in use: an anchor of a clean close lists free
-// space, and must not be believed once that is punched (E5).
+// unclean marks the space as in use: the anchor of a clean close lists free space, and no process
+// may trust that list once the space is punched (E5).
 func (u *Upkeep) unclean(ctx context.Context) error {
 	if u.Live.Words().Clean.Load() == 0 {
 		return nil

@@ -12,45 +12,43 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// The heap file grows with what is in use at once: by transactions, by versions that
-// readers, anchors and checkpoints keep, by processes that stand still in the middle of
-// one, and by what the dead had reserved. When that is over it is made smaller in the
-// background.
+// The heap file grows with everything that is in use at once: by transactions, by versions that
+// readers, anchors and checkpoints keep, by processes that are suspended inside a transaction, and
+// by what dead processes had reserved. Afterwards the background makes the file smaller.
 //
 // Invariants:
 //
-//	H1  A file that takes more than shrinkFactor times what the newest version can reach, and shrinkBytes,
-//	    is made to take less when little is written: then what is free in it is not needed
-//	    soon. That is so of a file as large as that with nothing but this version to keep;
-//	    what checkpoints and readers keep comes on top.
-//	H2  It is tried again only if that may bring something: something was committed
-//	    since, and the last try had brought the file below what H1 says, or it takes a
-//	    quarter more than after that try, or the version reaches a quarter less, or a
-//	    checkpoint was dropped; or the last time brought much and there was more to be
-//	    had; or a version that somebody held then, and that kept something, is
-//	    held no more. So a space in which nobody writes comes to rest. A try that came
-//	    to nothing since others were at it does not count.
-//	H3  Nobody waits for it longer than for any small transaction, nor is anything
-//	    begun while a process stands still in the middle of one: no sweep could begin.
+//	H1  The background shrinks a file that takes more of the disk than shrinkFactor times the
+//	    bytes that the newest version can reach, plus shrinkBytes. It does so when little is
+//	    written, since then the free space is not needed soon. The bound is for a file that has
+//	    only this version to keep; what checkpoints and readers keep comes on top of it.
+//	H2  It tries again only if that may help: if something was committed since, and the last try
+//	    had brought the file below the bound of H1, or the file takes a quarter more than after
+//	    that try, or the version reaches a quarter less, or a checkpoint was dropped; if the last
+//	    try helped much and left more to do; or if a version that a reader held then, and that
+//	    kept something, is not held any more. So a space without commits comes to rest. A try that
+//	    failed because others were at work does not count.
+//	H3  No process waits for it longer than for any small transaction. It does not begin while a
+//	    process is suspended inside a transaction, since no sweep could begin.
 const (
 	shrinkFactor = 6
 	shrinkBytes  = 12 << 20
-	shrinkTries  = 8               // to be the sweeper, and to sweep
-	shrinkPause  = 5 * time.Second // after a try that came to nothing since others were at it, at first
-	longestPause = time.Minute     // after many of those
-	shrinkLoad   = 10              // one begins at the earliest after that many times the last one's duration
-	grownBytes   = 8 << 20         // and a quarter more than it took: the file has grown
-	worthwhile   = 16              // a try that makes the file take less by one of so many parts has helped
+	shrinkTries  = 8               // tries to become the sweeper, and to sweep
+	shrinkPause  = 5 * time.Second // after a first try that failed because others were at work
+	longestPause = time.Minute     // after many such tries
+	shrinkLoad   = 10              // a try waits that many times as long as the last one took
+	grownBytes   = 8 << 20         // with a quarter more than after the last try: the file has grown
+	worthwhile   = 16              // a try that makes the file smaller by 1/worthwhile has helped
 )
 
-// Shrinking is what the background of this process remembers of its tries.
+// Shrinking is the memory of the background of its tries.
 type Shrinking struct {
 	next  time.Time
 	pause time.Duration
 	never bool // the file system cannot give space back
 }
 
-// Look makes the heap file take less, if that is due. It is called once a second.
+// Look shrinks the heap file, if that is due. The background calls it once a second.
 func (s *Shrinking) Look(u *Upkeep, rest *durable.Rest) error {
 	if s.never || time.Now().Before(s.next) || !rest.Quiet() || !u.shrinkDue() || u.othersActive() {
 		return nil
@@ -79,8 +77,8 @@ func (s *Shrinking) Look(u *Upkeep, rest *durable.Rest) error {
 	return err
 }
 
-// futile reports whether a try came to nothing, or not to its end, since others were at it,
-// or the background ends.
+// futile reports whether a try failed or stopped early because others were at work, or because the
+// background ends.
 func (s shrunk) futile(err error) bool {
 	if err == nil {
 		return s.busy
@@ -101,8 +99,8 @@ func (u *Upkeep) untilQuit() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// measure returns what the heap file takes on disk, and how many bytes the newest
-// version can reach.
+// measure returns how many bytes the heap file takes on disk, and how many the newest version can
+// reach.
 func (u *Upkeep) measure() (disk, bytes uint64, version format.Version, err error) {
 	s, err := mapping.StatusOfFile(u.Files.Heap)
 	if err != nil {
@@ -116,8 +114,7 @@ func (u *Upkeep) measure() (disk, bytes uint64, version format.Version, err erro
 	return uint64(s.Disk), state.BlockBytes, format.Version(state.Version), err
 }
 
-// shrinkDue reports whether the heap file takes too much of the disk (H1), and a try may
-// bring something (H2).
+// shrinkDue reports whether the heap file takes too much of the disk (H1), and a try may help (H2).
 func (u *Upkeep) shrinkDue() bool {
 	w := u.Live.Words()
 	if w.Carved.Load() <= shrinkBytes || u.durable.Refused() != nil || w.Clean.Load() != 0 {
@@ -133,20 +130,20 @@ func (u *Upkeep) shrinkDue() bool {
 	return w.ShrunkAt.Load() != uint64(version) && u.outgrown(disk, bytes, w.ShrunkDisk.Load())
 }
 
-// ample returns how many bytes a file may have or take, for so many that the newest
-// version can reach, without anything being done about it (H1).
+// ample returns how many bytes a file may take whose newest version can reach the given number,
+// before it is shrunk (H1).
 func ample(bytes uint64) uint64 { return shrinkFactor*bytes + shrinkBytes }
 
-// outgrown reports whether a file has or takes too much, and a try may help: after the
-// last one it was so many bytes (H2); 0: there was none.
+// outgrown reports whether the size now is too much, and a try may help. before is the size after
+// the last try, 0 if there was none (H2).
 func (u *Upkeep) outgrown(now, bytes, before uint64) bool {
 	return now > ample(bytes) &&
 		(before <= ample(bytes) || now > before+before/4+grownBytes || bytes < u.Live.Words().ShrunkLive.Load()/4*3)
 }
 
-// noteShrunk notes what the file takes after a try, and took before it. Who holds an
-// old version then may be why it is not less; but not if it was tried again for another
-// one of those, and has not helped.
+// noteShrunk notes the size of the file after a try; before is its size before that. If readers
+// hold old versions, these may be why the file is not smaller, and noteShrunk notes the oldest of
+// them; but not if the previous try noted one as well, and this try has not helped.
 func (u *Upkeep) noteShrunk(before uint64) {
 	disk, bytes, version, err := u.measure()
 	if err != nil {
@@ -164,7 +161,7 @@ func (u *Upkeep) noteShrunk(before uint64) {
 	w.ShrunkHeld.Store(held)
 }
 
-// heldVersions returns the versions but the newest that readers hold.
+// heldVersions returns the versions that readers hold, except the newest.
 func (u *Upkeep) heldVersions() (list []uint64) {
 	_ = u.Guarded(func() error {
 		newest, err := u.NewestVersion()

@@ -8,9 +8,9 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 )
 
-// Others who are at it are no error of a try; whatever else went wrong is, even if others were
-// at it too.
-func TestAfterMoving(t *testing.T) {
+// A try whose move or sweep was busy has no error; any other error counts, even if the other step
+// was busy.
+func TestAfterMoving_OthersAtWork(t *testing.T) {
 	busy, fault := fmt.Errorf("sweeping: %w", failure.ErrBusy), fmt.Errorf("writing: %w", failure.ErrIO)
 	for _, c := range []struct {
 		move, sweep, err error
@@ -30,7 +30,7 @@ func TestAfterMoving(t *testing.T) {
 	}
 }
 
-// A try counts only if it came to its end.
+// A try counts only if it was not stopped by others.
 func TestShrunk_Futile(t *testing.T) { // H2
 	fault := fmt.Errorf("writing: %w", failure.ErrIO)
 	for _, c := range []struct {

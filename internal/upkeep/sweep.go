@@ -17,24 +17,23 @@ import (
 )
 
 const (
-	smallSpace    = 32 << 20               // of blocks: that many are swept in a moment
-	sweepPatience = 100 * time.Millisecond // for the writer lock
-	activeLooks   = 20                     // a millisecond apart, whether others use their lists
+	smallSpace    = 32 << 20               // a space with fewer bytes of blocks is swept in a moment
+	sweepPatience = 100 * time.Millisecond // how long to wait for the writer lock
+	activeLooks   = 20                     // how often to look, a millisecond apart, whether others use their lists
 )
 
-// Sweep finds what no protected version can reach and gives it to the lists of
-// this process, from where it goes to whoever needs it. Writers go on meanwhile,
-// but for the moment in which it begins. It returns the bytes it found.
+// Sweep finds the blocks that no protected version can reach, and gives them to the lists of this
+// process, which passes them on to others. Writers continue meanwhile, except for the moment in
+// which the sweep begins. Sweep returns how many bytes it found.
 //
-// Why it is right: under the writer lock it raises the epoch, so every process
-// forgets what it had below the floor before it allocates again (I7), and holds
-// the version C that was current before and after. Whatever a protected version
-// can reach is marked. What is unmarked below the floor is nobody's: not in a
-// list, since lists were forgotten; not in a transaction, since there was none, and what came in between published
-// nothing, since C is still current; and nothing below the floor becomes free
-// later that is not marked now, since it would be freed after C, and was
-// reachable in C. What the journal still has to read of versions up to C may be
-// unmarked: therefore nothing is taken before C is written to it.
+// Why it is right. Under the writer lock the sweep raises the epoch, so every process forgets its
+// blocks below the floor before it allocates again (I7); and it holds the version C, which was
+// current before and after that. Then it marks everything that a protected version can reach. An
+// unmarked block below the floor belongs to nobody. It is in no list, since the lists were
+// forgotten. It is in no transaction: none was running, and a writer that came in between has
+// published nothing, since C is still current. And no unmarked block becomes free later, since it
+// would be freed after C, and so was reachable in C. The journal may still have to read unmarked
+// blocks of versions up to C: so the sweep takes nothing before C is written to the journal.
 func (u *Upkeep) Sweep() (found format.ByteCount, err error) {
 	if err := u.Enter(); err != nil {
 		return 0, err
@@ -48,9 +47,10 @@ func (u *Upkeep) Sweep() (found format.ByteCount, err error) {
 	return found, err
 }
 
-// beSweeper makes the caller the one who sweeps, or who does what no sweep may come
-// into, until release; ok is false if somebody else is at it. One that is stopped is not
-// waited for: when it goes on, it finds a new epoch, or that it is the sweeper no more.
+// beSweeper makes the caller the sweeper, which also keeps sweeps away from other work, until
+// release; ok is false if another goroutine or process is the sweeper. It does not wait for a
+// suspended sweeper: when that one continues, it finds a new epoch, or that it is the sweeper no
+// longer.
 func (u *Upkeep) beSweeper() (release func(), ok bool) {
 	if !u.sweeping.TryLock() {
 		return nil, false
@@ -71,8 +71,8 @@ func (u *Upkeep) beSweeper() (release func(), ok bool) {
 	}, true
 }
 
-// SweepOnce is Sweep, but for what follows it. It returns the version C; 0 if it came
-// to no end.
+// SweepOnce is Sweep without the release of restored checkpoints that follows it. It returns the
+// version C; 0 if the sweep did not end.
 func (u *Upkeep) SweepOnce() (found format.ByteCount, swept format.Version, err error) {
 	release, ok := u.beSweeper()
 	if !ok {
@@ -82,7 +82,7 @@ func (u *Upkeep) SweepOnce() (found format.ByteCount, swept format.Version, err 
 	return u.sweepNow(nil)
 }
 
-// sweepNow is SweepOnce, of the sweeper. choose is nil, or chooses what is left to the next
+// sweepNow is SweepOnce for the sweeper. choose, if not nil, chooses extents to leave to the next
 // sweep.
 func (u *Upkeep) sweepNow(choose func(*heap.Marks, format.Addr) (*heap.ExtentSet, error)) (found format.ByteCount, swept format.Version, err error) {
 	ctx, begun, end, err := u.startSweep()
@@ -98,17 +98,17 @@ func (u *Upkeep) sweepNow(choose func(*heap.Marks, format.Addr) (*heap.ExtentSet
 	return found, swept, err
 }
 
-// begunSweep is a sweep that has begun: it decides what is free below the floor.
+// begunSweep is a sweep that has begun: it decides which blocks below the floor are free.
 type begunSweep struct {
 	epoch, floor uint64
 	spared       *heap.Spared
 	hold         live.Hold // on the version that was current
-	// choose, if it is not nil, chooses extents that the sweep leaves to the next one.
+	// choose, if not nil, chooses extents that the sweep leaves to the next one.
 	choose func(marks *heap.Marks, state format.Addr) (*heap.ExtentSet, error)
 }
 
-// endSweep finds out what is free, and takes it, unless ctx ends before. within is the
-// transaction in which that is done, or nil: what it has written is nobody else's.
+// endSweep finds the free blocks, and takes them, unless ctx ends before. within is the transaction
+// that runs the sweep, or nil: its blocks are marked as well.
 func (u *Upkeep) endSweep(ctx context.Context, begun begunSweep, within *heap.Txn) (found format.ByteCount, swept format.Version, err error) {
 	w, hold, epoch := u.Live.Words(), begun.hold, begun.epoch
 	defer u.Live.Release(&hold)
@@ -155,7 +155,7 @@ func (u *Upkeep) endSweep(ctx context.Context, begun begunSweep, within *heap.Tx
 		}
 		return nil
 	}
-	if within != nil { // it has entered, and has the queue
+	if within != nil { // the transaction has entered, and has the queue
 		return found, swept, take()
 	}
 	if err := u.Queue.Lock(ctx); err != nil {
@@ -169,10 +169,10 @@ func (u *Upkeep) endSweep(ctx context.Context, begun begunSweep, within *heap.Tx
 	return found, swept, err
 }
 
-// SweepLast sweeps before the last process closes the space, if that is due and
-// quickly done: else a space that is only ever opened for moments would not be
-// swept at all, and every loss of power would leak what was free. If the heap file is much
-// longer than what it holds, it also brings that together, so that the end can be cut off.
+// SweepLast sweeps before the last process closes the space, if a sweep is due and takes only a
+// moment: otherwise a space that is only ever opened for moments would never be swept, and every
+// loss of power would leak its free blocks. If the heap file is much longer than its contents,
+// SweepLast also moves blocks forward, so that the end can be cut off.
 func (u *Upkeep) SweepLast() {
 	u.Anyhow(func() {
 		w := u.Live.Words()
@@ -189,7 +189,7 @@ func (u *Upkeep) SweepLast() {
 		if err != nil || state.BlockBytes > smallSpace || len(u.Live.Processes()) != 1 {
 			return
 		}
-		if long { // what fails stays due
+		if long { // if it fails, it stays due
 			_ = u.shrinkLast()
 		} else {
 			_, _ = u.Sweep()
@@ -197,14 +197,14 @@ func (u *Upkeep) SweepLast() {
 	})
 }
 
-// startSweep raises the epoch and holds the current version, under the writer
-// lock. An epoch of 0 says that it is not the time: a process that was taken over
-// while it wrote is alive, and what it has reserved is not known. The context ends when a
-// writer needs what is held; end must be called, whatever else is returned (RV7).
+// startSweep raises the epoch and holds the current version, under the writer lock. It returns an
+// epoch of 0 if no sweep may begin: a process that was taken over while it wrote is alive, and what
+// it has reserved is unknown. ctx ends when a writer needs what the sweep holds (RV7). The caller
+// must call end in any case.
 func (u *Upkeep) startSweep() (ctx context.Context, begun begunSweep, end func(), err error) {
 	ctx, end = context.Background(), func() {}
 	if u.othersActive() {
-		return ctx, begun, end, nil // before anybody has to wait for the lock
+		return ctx, begun, end, nil // before a process has to wait for the lock
 	}
 	waiting, cancel := context.WithTimeout(ctx, sweepPatience)
 	defer cancel()
@@ -212,7 +212,7 @@ func (u *Upkeep) startSweep() (ctx context.Context, begun begunSweep, end func()
 		return ctx, begun, end, err
 	}
 	defer u.Give()
-	ctx, end = u.Own.Begin(ctx) // while no writer looks for holds
+	ctx, end = u.Own.Begin(ctx) // under the writer lock, when no writer waits for holds
 	w := u.Live.Words()
 	if w.Clean.Load() != 0 {
 		if err := u.durable.MakeUnclean(); err != nil {
@@ -226,21 +226,21 @@ func (u *Upkeep) startSweep() (ctx context.Context, begun begunSweep, end func()
 	return ctx, begun, end, err
 }
 
-// beginSweep raises the epoch and holds the current version. The caller has the writer
-// lock and uses the lists.
+// beginSweep raises the epoch and holds the current version. The caller has the writer lock and
+// uses its lists.
 func (u *Upkeep) beginSweep() (begun begunSweep) {
 	w := u.Live.Words()
-	u.Live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its heart beats, and has not written else
+	u.Live.Entry().Heartbeat.Add(1) // so that a sweep is due again if the process dies before its next heartbeat and has written nothing else
 	hold := u.Live.HoldCurrent()
 	ok := false
 	defer func() {
-		if !ok { // or a page could not be read
+		if !ok { // also if a page could not be read
 			u.Live.Release(&hold)
 			w.SweepWish.Store(1)
 		}
 	}()
 	epoch, floor, spared, begins := u.Heap.BeginSweep(u.othersActive)
-	if !begins || u.Live.Current() != hold.State { // a former holder of the lock woke up and published
+	if !begins || u.Live.Current() != hold.State { // a former holder of the lock woke and published
 		if invariant.Enabled {
 			u.Live.Record().Note(invariant.GaveUp, 0, w.Epoch.Load(), 0)
 		}
@@ -252,8 +252,8 @@ func (u *Upkeep) beginSweep() (begun begunSweep) {
 	return begunSweep{epoch: epoch, floor: floor, spared: spared, hold: hold}
 }
 
-// othersActive reports whether another living process uses its lists. A process
-// that tidies does so for a moment only: it is waited for.
+// othersActive reports whether another living process uses its lists. It waits a moment for a
+// process that only tidies its lists.
 func (u *Upkeep) othersActive() bool {
 	for range activeLooks {
 		if !u.Live.Accompanied(true) {
@@ -264,7 +264,7 @@ func (u *Upkeep) othersActive() bool {
 	return true
 }
 
-// asSweeper is withLists, if this process is the sweeper still.
+// asSweeper is withLists if this process still is the sweeper.
 func (u *Upkeep) asSweeper(ctx context.Context, fn func()) error {
 	is := false
 	err := u.withLists(ctx, func() {
@@ -296,13 +296,13 @@ func (u *Upkeep) withLists(ctx context.Context, fn func()) error {
 	})
 }
 
-// sweepPause is between two tries to sweep while others do.
+// sweepPause is the pause between two tries to sweep while others sweep.
 const sweepPause = 25 * time.Millisecond
 
-// untilDone is a number of tries without a bound: only the context, or Close, ends the waiting.
+// untilDone means that only the context, or Close, ends the tries.
 const untilDone = math.MaxInt
 
-// tryAgain calls try until it reports true, as long as others may be sweeping.
+// tryAgain calls try until it reports true, since others may be sweeping.
 func (u *Upkeep) tryAgain(ctx context.Context, tries int, try func() (bool, error)) error {
 	for range tries {
 		if ok, err := try(); ok || err != nil {
@@ -313,9 +313,9 @@ func (u *Upkeep) tryAgain(ctx context.Context, tries int, try func() (bool, erro
 			return ctx.Err()
 		case <-time.After(sweepPause):
 		}
-		if u.Shut.Load() { // Close waits for what is in progress
+		if u.Shut.Load() { // Close waits for this operation
 			return u.WhyClosed()
 		}
 	}
-	return fmt.Errorf("%w: the space cannot be swept, since another process has been writing or sweeping all the time; is it suspended?", failure.ErrBusy)
+	return fmt.Errorf("%w: the space cannot be swept: another process was writing or sweeping all the time; is it suspended?", failure.ErrBusy)
 }

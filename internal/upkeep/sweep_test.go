@@ -12,9 +12,9 @@ import (
 	"github.com/everheap/everheap/internal/turn"
 )
 
-// Who compacts waits for those who sweep, however long they take, until his context ends or the
-// space is closed; a number of tries is a bound.
-func TestTryAgain(t *testing.T) {
+// tryAgain waits for other sweepers, however long they take, until its context ends or the space is
+// closed; or until it has used up its tries.
+func TestTryAgain_WaitsForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &Upkeep{Turn: &turn.Turn{Member: new(member.Member)}}
 		began := time.Now()

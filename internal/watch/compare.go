@@ -5,9 +5,9 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// Compare calls fn with what differs between two versions of an object, until it returns
-// false. Both versions are held by their editors, and what they share costs nothing: see
-// package edit. It is an error if the object is not there in the newer one, or has other types.
+// Compare calls fn with the differences between two versions of an object, until fn returns false.
+// The editors hold both versions, and the parts that they share cost nothing: see package edit. It
+// is an error if the newer version lacks the object, or if the object has other types there.
 func Compare(subject edit.Subject, was, now *edit.Editor, at edit.Instants, fn func(d *Difference) (more bool)) error {
 	found, err := subject.Compare(was, now, at)
 	if err != nil || found == nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// Difference is what one key has in two versions. The pointers are valid until the
-// function that it is passed to returns.
+// Difference has the values of one key in two versions. The pointers are valid until the function
+// that gets it returns.
 type Difference struct {
 	Version format.Version
-	More    bool            // there are more of this version
-	Key     edit.StoredPart // nil: there are no keys
-	Was     edit.StoredPart // nil: the key was not there
-	Now     edit.StoredPart // nil: the key is not there
+	More    bool            // the version has further differences
+	Key     edit.StoredPart // nil if the object has no keys
+	Was     edit.StoredPart // nil if the older version lacks the key
+	Now     edit.StoredPart // nil if the newer version lacks the key
 	index   int
 	key     *layout.Type
 	value   *layout.Type
-	ed      *edit.Editor // of the newer version
+	ed      *edit.Editor // reads the newer version
 }
 
 // CopyKey copies the key to the variable at dst.
@@ -33,8 +33,7 @@ func (d *Difference) CopyValue(dst unsafe.Pointer, p edit.StoredPart) error {
 	return d.ed.Blame(p.Bounds, d.value.CopyOut(dst, p.Pointer, p.Bounds))
 }
 
-// Encoded renders the key and the values, in the compact form or as JSON; nil where there are
-// none.
+// Encoded renders the key and the values, in the compact form or as JSON; nil for a missing one.
 func (d *Difference) Encoded(compact bool) (key, was, now []byte, err error) {
 	part := func(t *layout.Type, p edit.StoredPart) (b []byte) {
 		switch {
@@ -50,8 +49,8 @@ func (d *Difference) Encoded(compact bool) (key, was, now []byte, err error) {
 	return key, was, now, err
 }
 
-// same reports whether both versions have the key, with equal values: it was set to
-// what it was, or several times.
+// same reports whether both versions have the key with equal values: it was set to the same value,
+// or several times.
 func same(c *edit.Comparison, p object.Pair) (bool, error) {
 	if p.Was == nil || p.Now == nil {
 		return false, nil
@@ -59,7 +58,7 @@ func same(c *edit.Comparison, p object.Pair) (bool, error) {
 	return c.Value.SameStored(c.ValueOf(p.Was), c.Was.Bounds(p.Was), c.ValueOf(p.Now), c.Now.Bounds(p.Now))
 }
 
-// difference returns what a pair says.
+// difference returns a pair as a Difference.
 func difference(c *edit.Comparison, p object.Pair) *Difference {
 	d := &Difference{Version: c.Now.Version(), index: int(p.Index), key: c.Key, value: c.Value, ed: c.Now}
 	d.Was, d.Now = part(c, c.Was, p.Was), part(c, c.Now, p.Now)

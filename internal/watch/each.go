@@ -7,9 +7,9 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Each yields what convert makes of the differences of an object, until yield wants no more, or an
-// error. yield is called outside of everything that the watch does: it may panic, and all is
-// let go.
+// Each converts each difference of an object and yields the result, or an error, until yield
+// returns false. yield runs outside everything that the watch does: even if it panics, the watch is
+// closed.
 func Each[C any](ctx context.Context, s *Session, of edit.Subject, initial bool, convert func(d *Difference) (C, error), yield func(C, error) bool) error {
 	w, err := s.Watch(of, initial)
 	if err != nil {
@@ -27,8 +27,7 @@ func Each[C any](ctx context.Context, s *Session, of edit.Subject, initial bool,
 	}
 }
 
-// Values copies the values of a difference: the one that was there, and the one that is; nil for
-// one that is none.
+// Values copies the values of a difference, the earlier and the present one; nil for a missing one.
 func Values[V any](d *Difference) (was, is *V, err error) {
 	if was, err = copied[V](d, d.Was); err == nil {
 		is, err = copied[V](d, d.Now)

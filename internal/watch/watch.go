@@ -22,29 +22,29 @@ import (
 // last, and the one that it reports now. It skips versions that are published meanwhile: it
 // compares the newest one next.
 //
-// Closing the session does not wait for a loop that stands still. Next holds the mutex while
-// it runs, and checks after unlocking whether the session is closed. Closing marks the session
-// first, and then tries to lock the mutex. So one of the two releases what the watch holds.
+// Closing the session does not wait for a loop that is suspended. Next holds the mutex while it
+// runs, and checks after unlocking whether the session is closed. Closing marks the session first,
+// and then tries to lock the mutex. So one of the two releases what the watch holds.
 type Watch struct {
 	session *Session
 	subject edit.Subject
 
 	mu   sync.Mutex
-	over bool // nothing is held any more
+	over bool // the watch holds nothing any more
 
-	held   *version         // reported; nil: none yet
-	next   *version         // being reported; nil: none
-	at     edit.Instants    // at which the two are looked at (EX5)
-	found  *edit.Comparison // of the two
-	pairs  []object.Pair    // found, in reverse
-	more   bool             // there may be more than these
-	ahead  object.Pair      // to be reported next
-	primed bool             // there is one
-	failed error            // of the search for what comes after ahead
+	held   *version         // the reported version; nil: none yet
+	next   *version         // the version being reported; nil: none
+	at     edit.Instants    // the instants at which the two are looked at (EX5)
+	found  *edit.Comparison // the comparison of the two
+	pairs  []object.Pair    // the pairs that were found, in reverse
+	more   bool             // the comparison may find more
+	ahead  object.Pair      // the pair to report next
+	primed bool             // ahead is set
+	failed error            // error of the search for the pair after ahead
 }
 
-// Watch begins to follow an object from the newest version on. With initial the watch begins
-// with nothing, and so first reports what the object holds now. Close must follow.
+// Watch begins to follow an object from the newest version on. With initial the watch begins with
+// nothing, and so first reports the object's present contents. Close must follow.
 func (s *Session) Watch(subject edit.Subject, initial bool) (*Watch, error) {
 	if s.IsClosed() {
 		return nil, failure.ErrClosed
@@ -143,7 +143,7 @@ func (w *Watch) advance(ctx context.Context) error {
 	return w.begin(ctx)
 }
 
-// await waits for a newer version, or for the instant at which something in the version that is held
+// await waits for a newer version, or for the instant at which something in the held version
 // expires.
 func (w *Watch) await(ctx context.Context) error {
 	var next int64

@@ -16,13 +16,12 @@ import (
 	"github.com/everheap/everheap/internal/watch"
 )
 
-// patience is how long a test waits for what should take a moment, on a machine that has
-// much to do.
+// patience is how long a test waits for an event that should take a moment, on a busy machine.
 const patience = time.Minute
 
 var wordType = layout.IdentityOf[uint64]()
 
-// Each commit is told of without the tick, which would end a sleep that nobody ends.
+// Watchers learn of each commit without the tick, which would end a sleep that no commit ends.
 func TestWatch_NeedsNoTick(t *testing.T) {
 	defer func(before time.Duration) { *watch.Tick = before }(*watch.Tick)
 	*watch.Tick = time.Hour
@@ -42,7 +41,7 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	of := edit.RefOf{ID: id, Value: wordType}
 	const commits, watchers = 2000, 3
 	var done sync.WaitGroup
-	told := make(chan uint64, commits*watchers) // nobody waits for one who has failed
+	told := make(chan uint64, commits*watchers) // room for all, so that a watcher never waits for a failed test
 	session := sp.NewSession()
 	for range watchers {
 		w, err := session.Watch(of, false)
@@ -91,8 +90,8 @@ func TestWatch_NeedsNoTick(t *testing.T) {
 	session.Close()
 }
 
-// metered is a subject of which the steps of comparisons are counted, and what they find.
-// (How many blocks a step looks at is for the tests of the structures.)
+// metered is a subject that counts the steps of comparisons, and what they find. (The tests of the
+// structures count how many blocks a step looks at.)
 type metered struct {
 	edit.Subject
 	cost *int
@@ -110,8 +109,8 @@ func (m metered) Compare(was, now *edit.Editor, at edit.Instants) (*edit.Compari
 	return found, err
 }
 
-// A watcher goes the way to what has changed, however much else there is; and none if
-// what it watches has not changed.
+// A comparison takes steps only to what has changed, however large the object is, and none if the
+// watched object has not changed.
 func TestWatch_CostsWhatChanged(t *testing.T) {
 	sp, err := engine.Open(filepath.Join(t.TempDir(), "s"), engine.Options{MaxSize: 256 << 20, Manual: true})
 	if err != nil {
@@ -207,7 +206,7 @@ func TestWatch_CostsWhatChanged(t *testing.T) {
 			if other != what {
 				change(func(tx *engine.Tx) error { return set[other](tx, 5, 1<<40) })
 				if found, err := w.Look(); err != nil || found || cost > 0 {
-					t.Errorf("%s: after a change of the %s: %d steps, something to tell: %v, %v", what, other, cost, found, err)
+					t.Errorf("%s: after a change of the %s: %d steps, found: %v, %v", what, other, cost, found, err)
 				}
 			}
 		}

@@ -16,7 +16,7 @@ import (
 
 // How watchers wait for newer versions. One goroutine of a process waits in the kernel for a
 // commit, for all watchers, and only while one of them has nothing to do but wait: so a busy
-// watcher costs nobody anything.
+// watcher costs writers nothing.
 //
 // Each version that watchers hold takes one slot, however many watchers hold it.
 
@@ -31,15 +31,15 @@ type Watchers struct {
 	mu struct {
 		sync.Mutex
 		waiting   int            // watchers that wait for moved
-		moved     chan struct{}  // closed when there is a version newer than announced; nil: nobody waits
-		announced format.Version // newest one seen: a watcher that waits has seen it, or will find it
-		ended     chan struct{}  // closed when the goroutine has ended; nil: there is none
+		moved     chan struct{}  // closed when there is a version newer than announced; nil if no watcher waits
+		announced format.Version // newest version seen: a watcher that waits has seen it, or will find it
+		ended     chan struct{}  // closed when the goroutine has ended; nil if there is none
 		closed    bool
-		newest    *version // held last; nil: it is not any more
+		newest    *version // the version held last; nil if it is not held any more
 	}
 }
 
-// Init makes it the watchers of a space.
+// Init makes w the watchers of a space.
 func (w *Watchers) Init(m *member.Member, s *edit.Store) { w.Member, w.store = m, s }
 
 // Session is one handle on the space: closing it releases its locks, and ends its watches.
@@ -59,7 +59,7 @@ func NewSession(t *locks.Table, w *Watchers) *Session {
 type version struct {
 	view.View
 	number format.Version
-	refs   int // under the mutex
+	refs   int // guarded by the mutex
 }
 
 // hold holds the newest version; letGo must follow.
@@ -68,7 +68,7 @@ func (w *Watchers) hold() (v *version, err error) {
 	defer w.mu.Unlock()
 	v = &version{refs: 1}
 	err = w.Guarded(func() error {
-		// A version that is held keeps its address, and the words of live stay mapped.
+		// A held version keeps its address, and the words of live stay mapped.
 		if w.mu.newest != nil && w.mu.newest.Held() == w.Live.Current() {
 			v = w.mu.newest
 			v.refs++
@@ -88,7 +88,7 @@ func (w *Watchers) hold() (v *version, err error) {
 	return v, nil
 }
 
-// letGo releases a version; nil is none.
+// letGo releases a version, unless it is nil.
 func (w *Watchers) letGo(v *version) {
 	if v == nil {
 		return
@@ -118,16 +118,16 @@ func (s *Session) AwaitVersion(ctx context.Context, last format.Version) (format
 	return s.await(ctx, last, 0)
 }
 
-// clockTick bounds a sleep until an instant: the wall clock may be put forward.
+// clockTick bounds a sleep until an instant: someone may set the wall clock forward.
 const clockTick = 250 * time.Millisecond
 
-// awaitEither is AwaitVersion, and returns at an instant at the latest, if it is not 0.
+// awaitEither is AwaitVersion, but returns at the instant at the latest, unless that is 0.
 func (s *Session) awaitEither(ctx context.Context, last format.Version, instant int64) error {
 	_, err := s.await(ctx, last, instant)
 	return err
 }
 
-// await is AwaitVersion; if an instant has come it returns the version that is there.
+// await is AwaitVersion; once the instant has come it returns the present version.
 func (s *Session) await(ctx context.Context, last format.Version, instant int64) (format.Version, error) {
 	for {
 		if err := s.Over(ctx); err != nil {
@@ -162,7 +162,7 @@ func (w *Watchers) look() (v format.Version, err error) {
 	return v, err
 }
 
-// sleep returns when there may be a version newer than last, or a bound is over.
+// sleep returns when there may be a version newer than last, or when bound fires.
 func (s *Session) sleep(ctx context.Context, last format.Version, bound <-chan time.Time) error {
 	w := s.watchers
 	w.mu.Lock()
@@ -174,7 +174,7 @@ func (s *Session) sleep(ctx context.Context, last format.Version, bound <-chan t
 		w.mu.Unlock()
 		return nil
 	}
-	if w.mu.announced < last { // this watcher saw it first: others may wait for it
+	if w.mu.announced < last { // this watcher saw last first: others may wait for it
 		w.mu.announced = last
 		w.wake()
 	}
@@ -197,7 +197,7 @@ func (s *Session) sleep(ctx context.Context, last format.Version, bound <-chan t
 	case <-w.Gone:
 	}
 	w.mu.Lock()
-	if w.mu.moved == moved { // else wake has closed it, and counts the waiting ones anew
+	if w.mu.moved == moved { // if not, wake has closed it, and has reset the number of waiting ones
 		w.mu.waiting--
 	}
 	w.mu.Unlock()
@@ -217,7 +217,7 @@ func (w *Watchers) awaitCommits() {
 			}
 			return nil
 		})
-		w.announce() // before it arms again: it need not if nobody waits any more
+		w.announce() // before it arms again, which it need not do if no watcher waits any more
 	}
 }
 

@@ -199,7 +199,7 @@ func TestErrReadOnly_GuestOfASpaceThatMustBeRecovered(t *testing.T) {
 	proctest.Wait(w.Gone)
 	must(t, os.Remove(filepath.Join(dir, "live")))
 	g := proctest.Start(t, "guest", dir, nobody)
-	if said := g.Hear("refused"); !strings.Contains(said, "recovered") {
+	if said := g.Hear("refused"); !strings.Contains(said, "recover it first") {
 		t.Errorf("the error is: %s", said)
 	}
 	g.Ends()
